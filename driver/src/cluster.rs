@@ -1,0 +1,185 @@
+//! Runs cut plans: encodes the stages, submits them, reads the result back.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datafusion::common::{DataFusionError, Result};
+use datafusion::config::ConfigOptions;
+use datafusion::datasource::physical_plan::FileScanConfig;
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::EquivalenceProperties;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{ExecutionPlan, Partitioning};
+use datafusion_proto::bytes::physical_plan_to_bytes_with_extension_codec;
+use faisca_executor::codec::PlanCodec;
+use faisca_executor::error::FetchError;
+use faisca_executor::exchange::{BlockStore, ExchangeReader, PeerClients};
+use faisca_executor::wire::{OutputSpec, SinkSpec, StageBlocks, StageSpec};
+use faisca_planner::exchange::leaves;
+use faisca_planner::ids::QueryId;
+use faisca_planner::{ExchangeReadExec, ExchangeSource, InputMode, Slicing, Stage, StageGraph, StageOutput};
+use futures::TryStreamExt;
+
+use crate::engine::{EngineHandle, Message, Statement};
+use crate::error::TaskFailure;
+use crate::fleet::{DRIVER, Fleet};
+use crate::scheduler::{Output, Placement, StageShape};
+
+/// Everything that runs a session's statements.
+pub struct Cluster {
+    pub(crate) engine: EngineHandle,
+    pub(crate) fleet: Box<dyn Fleet>,
+    /// The driver's own executor, where it is not the fleet itself.
+    pub(crate) helper: Option<Box<dyn Fleet>>,
+    pub(crate) store: Arc<BlockStore>,
+    pub(crate) peers: Arc<PeerClients>,
+    /// Statements that read less than this run on the driver's own slots.
+    pub(crate) small_bytes: u64,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("slots", &self.fleet.slots_expected()).finish_non_exhaustive()
+    }
+}
+
+/// A statement ready to run, any number of times.
+#[derive(Debug, Clone)]
+pub(crate) struct Prepared {
+    shapes: Vec<StageShape>,
+    specs: Vec<(Bytes, OutputSpec)>,
+    settings: Vec<(String, String)>,
+    scan_bytes: u64,
+}
+
+impl Prepared {
+    /// Encodes a graph. `sink` is what a root with files writes by.
+    ///
+    /// # Errors
+    /// If an operator cannot travel.
+    pub(crate) fn new(graph: &StageGraph, sink: Option<SinkSpec>, options: &ConfigOptions) -> Result<Self> {
+        let mut specs = vec![];
+        for stage in &graph.stages {
+            let plan = physical_plan_to_bytes_with_extension_codec(Arc::clone(&stage.plan), &PlanCodec)?;
+            let output = match (stage.output, &sink) {
+                (StageOutput::Shuffle { .. }, _) => OutputSpec::Shuffle,
+                (StageOutput::Sink, Some(sink)) => OutputSpec::Sink(sink.clone()),
+                (StageOutput::Partitions | StageOutput::Sink, _) => OutputSpec::Partitions,
+            };
+            specs.push((plan, output));
+        }
+        let shapes = graph.stages.iter().map(shape).collect();
+        let scan_bytes = graph.stages.iter().flat_map(|s| leaves(&s.plan)).map(|leaf| file_bytes(&leaf)).sum();
+        Ok(Self { shapes, specs, settings: settings(options), scan_bytes })
+    }
+}
+
+fn shape(stage: &Stage) -> StageShape {
+    StageShape {
+        partitions: u32::try_from(stage.partitions()).unwrap_or(u32::MAX),
+        inputs: stage.inputs.iter().map(|input| (input.stage, input.mode.is_by_bucket())).collect(),
+        whole: matches!(stage.slicing, Slicing::Whole { .. }),
+        may_merge: stage.reads_only_exchanges() && stage.inputs.iter().any(|i| i.mode.is_by_bucket()),
+        sink: stage.output == StageOutput::Sink,
+        by_partition: stage.output == StageOutput::Partitions,
+    }
+}
+
+/// Bytes of the files that a scan opens.
+fn file_bytes(leaf: &Arc<dyn ExecutionPlan>) -> u64 {
+    let config = leaf.downcast_ref::<DataSourceExec>().and_then(|scan| (scan.data_source().as_ref() as &dyn Any).downcast_ref::<FileScanConfig>());
+    config.map_or(0, |config| config.file_groups.iter().flat_map(|group| group.files()).map(|file| file.effective_size()).sum())
+}
+
+/// Settings that differ from DataFusion's defaults.
+fn settings(options: &ConfigOptions) -> Vec<(String, String)> {
+    let defaults: std::collections::HashMap<String, Option<String>> =
+        ConfigOptions::new().entries().into_iter().map(|entry| (entry.key, entry.value)).collect();
+    let changed = options.entries().into_iter().filter(|entry| defaults.get(&entry.key).is_some_and(|default| *default != entry.value));
+    changed.filter_map(|entry| Some((entry.key, entry.value?))).collect()
+}
+
+/// Releases a statement's blocks, and stops what runs of it, when dropped.
+pub(crate) struct RunningStatement {
+    query: QueryId,
+    engine: EngineHandle,
+}
+
+impl Drop for RunningStatement {
+    fn drop(&mut self) {
+        self.engine.release(self.query);
+    }
+}
+
+impl Cluster {
+    /// Runs a statement to its end.
+    ///
+    /// # Errors
+    /// A task's failure, as [`TaskFailure`].
+    pub(crate) async fn run(&self, prepared: &Prepared, label: String) -> Result<(RunningStatement, Output)> {
+        let query = self.engine.next_query();
+        let spec = |(index, (plan, output)): (usize, &(Bytes, OutputSpec))| StageSpec {
+            query,
+            stage: faisca_planner::ids::StageId(u32::try_from(index).unwrap_or(u32::MAX)),
+            plan: plan.clone(),
+            output: output.clone(),
+            settings: prepared.settings.clone(),
+        };
+        let small = prepared.scan_bytes < self.small_bytes && self.helper.is_some();
+        let placement = if small { Placement::Driver } else { Placement::Fleet };
+        let host = if small { self.helper.as_ref().unwrap_or(&self.fleet) } else { &self.fleet };
+        let statement = Statement {
+            query,
+            shapes: prepared.shapes.clone(),
+            specs: prepared.specs.iter().enumerate().map(spec).collect(),
+            placement,
+            slots_expected: host.slots_expected(),
+        };
+        let mut outcomes = self.engine.submit(label, statement).await.map_err(external)?;
+        let running = RunningStatement { query, engine: self.engine.clone() };
+        match outcomes.recv().await {
+            Some(Ok(output)) => Ok((running, output)),
+            Some(Err(failure)) => Err(external(TaskFailure(failure))),
+            None => Err(external(crate::Error::Fleet("the session ended while a statement ran".to_owned()))),
+        }
+    }
+
+    /// Streams the blocks of a finished statement, partition after partition.
+    pub(crate) fn read(
+        &self,
+        running: RunningStatement,
+        output: Output,
+        eq_properties: EquivalenceProperties,
+        context: &Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let root = faisca_planner::ids::StageId(u32::MAX);
+        let inputs = vec![StageBlocks { stage: root, blocks: output.blocks }];
+        let reader = ExchangeReader::new(inputs, DRIVER, Arc::clone(&self.store), Arc::clone(&self.peers));
+        let leaf = ExchangeReadExec::new(root, InputMode::Merge, eq_properties, Partitioning::UnknownPartitioning(1));
+        let stream = reader.open(&leaf, 0, context)?;
+        let schema = stream.schema();
+        let engine = self.engine.clone();
+        // The statement lives as long as somebody reads its blocks.
+        let held = stream.inspect_err(move |error| {
+            let _ = &running;
+            report_lost(&engine, error);
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, held)))
+    }
+}
+
+fn report_lost(engine: &EngineHandle, error: &DataFusionError) {
+    if let DataFusionError::External(inner) = error
+        && let Some(FetchError::Lost { block } | FetchError::Peer { block, .. }) = inner.downcast_ref()
+        && let Ok(handle) = tokio::runtime::Handle::try_current()
+    {
+        let (engine, block) = (engine.clone(), *block);
+        handle.spawn(async move { engine.send(Message::OutputLost(block)).await });
+    }
+}
+
+fn external<E: std::error::Error + Send + Sync + 'static>(error: E) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}

@@ -1,0 +1,168 @@
+//! The driver's end of control: executors dial in, register and stay connected.
+
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::time::Duration;
+
+use arrow_flight::flight_service_server::FlightService;
+use arrow_flight::{
+    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse, PollInfo, PutResult,
+    SchemaResult, Ticket,
+};
+use faisca_executor::canary::canary;
+use faisca_executor::control::{VERSION, frame, unframe};
+use faisca_executor::executor::QUEUE_LENGTH;
+use faisca_executor::flight::{authorize, serve, unsupported, url};
+use faisca_executor::wire::{FromExecutor, Registration, ToExecutor};
+use faisca_planner::ids::ExecutorId;
+use futures::{Stream, StreamExt};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::engine::{EngineHandle, Message};
+use crate::error::{Error, Result};
+
+/// An executor that says nothing for so long is lost.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+
+type BoxedStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// A running control service; stops when dropped.
+#[derive(Debug)]
+pub struct ControlServer {
+    /// URL that executors dial.
+    pub url: String,
+    task: JoinHandle<()>,
+}
+
+impl Drop for ControlServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl ControlServer {
+    /// Listens on a free port of `host`.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn start(host: IpAddr, token: String, engine: EngineHandle) -> Result<Self> {
+        let listener = TcpListener::bind(SocketAddr::new(host, 0)).await.map_err(|e| Error::Fleet(format!("no port on {host}: {e}")))?;
+        let address = listener.local_addr().map_err(|e| Error::Fleet(e.to_string()))?;
+        let canary = canary()?;
+        let service = Control { engine, token, canary };
+        let task = tokio::task::spawn(async move {
+            if let Err(error) = serve(listener, service).await {
+                tracing::error!("control service: {error}");
+            }
+        });
+        Ok(Self { url: url(address), task })
+    }
+}
+
+struct Control {
+    engine: EngineHandle,
+    token: String,
+    canary: u64,
+}
+
+impl Control {
+    /// Step 2 of the protocol: refuses builds that would disagree with this one.
+    fn check(&self, registration: &Registration) -> Result<(), Status> {
+        let Registration { executor, version, canary, .. } = registration;
+        if version != VERSION {
+            return Err(Status::failed_precondition(format!("{executor} is faisca {version}, the driver is faisca {VERSION}: use one image for both")));
+        }
+        if *canary != self.canary {
+            return Err(Status::failed_precondition(format!("{executor} hashes differently from the driver: use one build for both")));
+        }
+        Ok(())
+    }
+}
+
+async fn pump(engine: EngineHandle, executor: ExecutorId, mut incoming: Streaming<FlightData>) {
+    let reason = loop {
+        match tokio::time::timeout(SILENCE_MAX, incoming.next()).await {
+            Err(_) => break format!("silent for {} s", SILENCE_MAX.as_secs()),
+            Ok(None) => break "it hung up".to_owned(),
+            Ok(Some(Err(status))) => break format!("connection broke: {}", status.message()),
+            Ok(Some(Ok(data))) => match unframe::<FromExecutor>(&data) {
+                Ok(report) => {
+                    if engine.send(Message::Report(executor, report)).await.is_err() {
+                        return;
+                    }
+                }
+                Err(status) => break status.message().to_owned(),
+            },
+        }
+    };
+    let _ = engine.send(Message::Lost(executor, reason)).await;
+}
+
+#[tonic::async_trait]
+impl FlightService for Control {
+    type HandshakeStream = BoxedStream<HandshakeResponse>;
+    type ListFlightsStream = BoxedStream<FlightInfo>;
+    type DoGetStream = BoxedStream<FlightData>;
+    type DoPutStream = BoxedStream<PutResult>;
+    type DoExchangeStream = BoxedStream<FlightData>;
+    type DoActionStream = BoxedStream<arrow_flight::Result>;
+    type ListActionsStream = BoxedStream<ActionType>;
+
+    async fn do_exchange(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoExchangeStream>, Status> {
+        authorize(&request, &self.token)?;
+        let mut incoming = request.into_inner();
+        let first = tokio::time::timeout(SILENCE_MAX, incoming.next()).await.map_err(|_| Status::deadline_exceeded("no registration"))?;
+        let first = first.ok_or_else(|| Status::invalid_argument("no registration"))??;
+        let FromExecutor::Register(registration) = unframe(&first)? else {
+            return Err(Status::invalid_argument("the first message must be a registration"));
+        };
+        self.check(&registration)?;
+        let executor = registration.executor;
+        let (commands, outgoing) = mpsc::channel::<ToExecutor>(QUEUE_LENGTH);
+        let connected = Message::Connected { registration, commands, is_driver: false };
+        self.engine.send(connected).await.map_err(|e| Status::unavailable(e.to_string()))?;
+        tokio::task::spawn(pump(self.engine.clone(), executor, incoming));
+        let frames = ReceiverStream::new(outgoing).map(|command| frame(&command));
+        Ok(Response::new(frames.boxed()))
+    }
+
+    async fn do_get(&self, _: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
+        Err(unsupported())
+    }
+
+    async fn handshake(&self, _: Request<Streaming<HandshakeRequest>>) -> Result<Response<Self::HandshakeStream>, Status> {
+        Err(unsupported())
+    }
+
+    async fn list_flights(&self, _: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
+        Err(unsupported())
+    }
+
+    async fn get_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
+        Err(unsupported())
+    }
+
+    async fn poll_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
+        Err(unsupported())
+    }
+
+    async fn get_schema(&self, _: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
+        Err(unsupported())
+    }
+
+    async fn do_put(&self, _: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
+        Err(unsupported())
+    }
+
+    async fn do_action(&self, _: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
+        Err(unsupported())
+    }
+
+    async fn list_actions(&self, _: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
+        Err(unsupported())
+    }
+}

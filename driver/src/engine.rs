@@ -1,0 +1,287 @@
+//! The loop that owns the scheduler: messages in, [`Scheduler::step`], actions out.
+//!
+//! It never waits for an executor: commands go into bounded queues, and an executor whose queue is
+//! full is as good as gone.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use faisca_executor::wire::{Failure, FailureKind, FromExecutor, Registration, StageSpec, ToExecutor};
+use faisca_planner::ids::{BlockId, ExecutorId, QueryId, StageId};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tracing::{debug, info, warn};
+
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+use crate::scheduler::{Action, Event, Output, Placement, RetryLimits, Scheduler, StageShape};
+
+/// Messages under way to the engine.
+const QUEUE_LENGTH: usize = 16 * 1024;
+/// Outcomes of one statement that its reader has not taken yet.
+const OUTCOMES: usize = 8;
+
+/// What the engine is told.
+#[derive(Debug)]
+pub enum Message {
+    /// An executor is ready for commands.
+    Connected {
+        /// Who.
+        registration: Registration,
+        /// Its commands.
+        commands: mpsc::Sender<ToExecutor>,
+        /// It is the driver itself.
+        is_driver: bool,
+    },
+    /// An executor says something.
+    Report(ExecutorId, FromExecutor),
+    /// An executor is gone.
+    Lost(ExecutorId, String),
+    /// A statement wants to run.
+    Submit(Submission),
+    /// A block of a delivered result is gone.
+    OutputLost(BlockId),
+    /// A statement's blocks may go, and what still runs of it may stop.
+    Release(QueryId),
+    /// No executor will ever come again.
+    FleetGone(String),
+    /// Tell every executor to end, then end.
+    Shutdown,
+}
+
+/// A statement, cut and encoded.
+#[derive(Debug)]
+pub struct Submission {
+    query: QueryId,
+    label: String,
+    shapes: Vec<StageShape>,
+    specs: Vec<StageSpec>,
+    placement: Placement,
+    slots_expected: u32,
+    outcome: mpsc::Sender<Result<Output, Failure>>,
+}
+
+/// Talks to the engine. Cheap to clone; the engine ends when the last one is dropped.
+#[derive(Debug, Clone)]
+pub struct EngineHandle {
+    sender: mpsc::Sender<Message>,
+    next_query: Arc<AtomicU32>,
+    /// What runs and what ran.
+    pub progress: Arc<Progress>,
+    fleet_size: watch::Receiver<usize>,
+}
+
+impl EngineHandle {
+    /// Starts the loop.
+    #[must_use]
+    pub fn start(limits: RetryLimits) -> (Self, JoinHandle<()>) {
+        let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
+        let (size, fleet_size) = watch::channel(0);
+        let progress = Arc::new(Progress::default());
+        let engine = Engine {
+            scheduler: Scheduler::new(limits),
+            commands: HashMap::new(),
+            queries: HashMap::new(),
+            told: HashSet::new(),
+            progress: Arc::clone(&progress),
+            fleet_size: size,
+            fleet_gone: None,
+        };
+        let task = tokio::task::spawn(engine.run(receiver));
+        (Self { sender, next_query: Arc::new(AtomicU32::new(1)), progress, fleet_size }, task)
+    }
+
+    /// Tells the engine something.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub async fn send(&self, message: Message) -> Result<()> {
+        self.sender.send(message).await.map_err(|_| Error::Fleet("the session has ended".to_owned()))
+    }
+
+    /// A name for the next statement.
+    #[must_use]
+    pub fn next_query(&self) -> QueryId {
+        QueryId(self.next_query.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Runs a statement. The receiver yields its output, again if part of that is lost and remade.
+    ///
+    /// # Errors
+    /// If the engine has ended.
+    pub async fn submit(&self, label: String, statement: Statement) -> Result<mpsc::Receiver<Result<Output, Failure>>> {
+        let (outcome, receiver) = mpsc::channel(OUTCOMES);
+        let Statement { query, shapes, specs, placement, slots_expected } = statement;
+        self.send(Message::Submit(Submission { query, label, shapes, specs, placement, slots_expected, outcome })).await?;
+        Ok(receiver)
+    }
+
+    /// Lets a statement's blocks go. Never waits: called from destructors.
+    pub fn release(&self, query: QueryId) {
+        let sender = self.sender.clone();
+        if let Err(mpsc::error::TrySendError::Full(message)) = sender.try_send(Message::Release(query))
+            && let Ok(handle) = tokio::runtime::Handle::try_current()
+        {
+            handle.spawn(async move { sender.send(message).await });
+        }
+    }
+
+    /// Waits until the fleet has at least one executor.
+    pub async fn first_executor(&self) {
+        // An ended engine answers by closing the channel, which `submit` will report.
+        let _ = self.fleet_size.clone().wait_for(|size| *size > 0).await;
+    }
+}
+
+/// What [`EngineHandle::submit`] takes.
+#[derive(Debug)]
+pub struct Statement {
+    /// Its name.
+    pub query: QueryId,
+    /// For the scheduler.
+    pub shapes: Vec<StageShape>,
+    /// For executors.
+    pub specs: Vec<StageSpec>,
+    /// Where it runs.
+    pub placement: Placement,
+    /// Slots to plan for.
+    pub slots_expected: u32,
+}
+
+struct RunningQuery {
+    specs: Vec<StageSpec>,
+    outcome: mpsc::Sender<Result<Output, Failure>>,
+}
+
+struct Engine {
+    scheduler: Scheduler,
+    commands: HashMap<ExecutorId, mpsc::Sender<ToExecutor>>,
+    queries: HashMap<QueryId, RunningQuery>,
+    /// Stages that an executor was told of.
+    told: HashSet<(ExecutorId, QueryId, StageId)>,
+    progress: Arc<Progress>,
+    fleet_size: watch::Sender<usize>,
+    /// Why no executor will come, if so.
+    fleet_gone: Option<Failure>,
+}
+
+impl Engine {
+    async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        while let Some(message) = messages.recv().await {
+            if matches!(message, Message::Shutdown) {
+                break;
+            }
+            let Some(event) = self.event(message) else { continue };
+            let mut failed = self.step(event);
+            while let Some(executor) = failed.pop() {
+                failed.extend(self.lost(executor, "it does not take commands"));
+            }
+            let size = self.scheduler.fleet_size();
+            self.fleet_size.send_if_modified(|known| std::mem::replace(known, size) != size);
+        }
+        for commands in self.commands.values() {
+            let _ = commands.try_send(ToExecutor::Shutdown);
+        }
+    }
+
+    fn event(&mut self, message: Message) -> Option<Event> {
+        match message {
+            Message::Connected { registration, commands, is_driver } => {
+                let Registration { executor, slots, address, .. } = registration;
+                info!(%executor, slots, "ready");
+                self.commands.insert(executor, commands);
+                Some(Event::ExecutorUp { id: executor, slots, address, is_driver })
+            }
+            Message::Report(executor, FromExecutor::Finished(report)) => Some(Event::Finished(executor, report)),
+            Message::Report(executor, FromExecutor::Failed { task, attempt, failure }) => Some(Event::Failed(executor, task, attempt, failure)),
+            Message::Report(_, FromExecutor::Heartbeat { .. } | FromExecutor::Register(_)) => None,
+            Message::Lost(executor, reason) => {
+                self.commands.remove(&executor)?;
+                warn!(%executor, "lost: {reason}");
+                self.progress.executor_lost();
+                self.told.retain(|(id, _, _)| *id != executor);
+                Some(Event::ExecutorDown(executor))
+            }
+            Message::Submit(submission) => {
+                let Submission { query, label, shapes, specs, placement, slots_expected, outcome } = submission;
+                if let (Placement::Fleet, Some(failure)) = (placement, &self.fleet_gone) {
+                    let _ = outcome.try_send(Err(failure.clone()));
+                }
+                self.progress.start(query, label, shapes.len());
+                self.queries.insert(query, RunningQuery { specs, outcome });
+                Some(Event::Submit { query, stages: shapes, placement, slots_expected })
+            }
+            Message::OutputLost(block) => Some(Event::OutputLost(block)),
+            Message::FleetGone(reason) => {
+                let failure = Failure { kind: FailureKind::Resource, message: reason };
+                self.queries.keys().for_each(|query| self.outcome(*query, Err(failure.clone())));
+                self.fleet_gone = Some(failure);
+                None
+            }
+            Message::Shutdown => None,
+            Message::Release(query) => {
+                self.progress.end(query);
+                self.queries.remove(&query);
+                self.told.retain(|(_, id, _)| *id != query);
+                Some(Event::Release(query))
+            }
+        }
+    }
+
+    fn lost(&mut self, executor: ExecutorId, reason: &str) -> Vec<ExecutorId> {
+        match self.event(Message::Lost(executor, reason.to_owned())) {
+            Some(event) => self.step(event),
+            None => vec![],
+        }
+    }
+
+    /// Steps and acts; answers executors that do not take commands.
+    fn step(&mut self, event: Event) -> Vec<ExecutorId> {
+        let mut failed = vec![];
+        for action in self.scheduler.step(event) {
+            match action {
+                Action::Launch(executor, spec) => {
+                    debug!(task = %spec.task, attempt = spec.attempt.0, %executor, "launch");
+                    let key = (executor, spec.task.query, spec.task.stage);
+                    let stage = self.queries.get(&spec.task.query).and_then(|q| q.specs.get(spec.task.stage.0 as usize));
+                    if let Some(stage) = stage
+                        && !self.told.contains(&key)
+                    {
+                        let stage = stage.clone();
+                        self.told.insert(key);
+                        self.command(executor, ToExecutor::Stage(stage), &mut failed);
+                    }
+                    self.command(executor, ToExecutor::Launch(spec), &mut failed);
+                }
+                Action::Cancel(executor, task, attempt) => self.command(executor, ToExecutor::Cancel { task, attempt }, &mut failed),
+                Action::Release(query, executors) => {
+                    for executor in executors {
+                        self.command(executor, ToExecutor::Release(query), &mut failed);
+                    }
+                }
+                Action::Completed(query, output) => self.outcome(query, Ok(output)),
+                Action::Failed(query, failure) => self.outcome(query, Err(failure)),
+                Action::Sliced(query, stage, tasks) => self.progress.sliced(query, stage, tasks),
+                Action::Committed(executor, report) => self.progress.committed(executor, &report),
+            }
+        }
+        failed
+    }
+
+    fn outcome(&self, query: QueryId, outcome: Result<Output, Failure>) {
+        if let Some(running) = self.queries.get(&query) {
+            // A reader that is gone has released the statement, or is about to.
+            let _ = running.outcome.try_send(outcome);
+        }
+    }
+
+    fn command(&self, executor: ExecutorId, command: ToExecutor, failed: &mut Vec<ExecutorId>) {
+        if let Some(commands) = self.commands.get(&executor)
+            && commands.try_send(command).is_err()
+            && !failed.contains(&executor)
+        {
+            failed.push(executor);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Failures of a job, as its user sees them.
+
+use datafusion::common::DataFusionError;
+use faisca_executor::error::message;
+use faisca_executor::wire::{Failure, FailureKind};
+use faisca_planner::manifest::ManifestError;
+
+/// Why a job, or a part of it, did not succeed. Displays as a few plain lines.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The manifest is wrong. Mend the file.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A statement cannot be planned: a name, a type, its grammar. Mend the statement.
+    #[error("{0}")]
+    Plan(String),
+    /// A statement failed while it ran.
+    #[error("{}", .0.message)]
+    Run(Failure),
+    /// The output cannot be written as asked.
+    #[error("{0}")]
+    Write(String),
+    /// No executor could be started, or the session is shutting down.
+    #[error("{0}")]
+    Fleet(String),
+    /// The user stopped the job.
+    #[error("cancelled")]
+    Cancelled,
+    /// An error within a step or statement of a job.
+    #[error("{place}: {source}")]
+    At {
+        /// The step, with file and line.
+        place: String,
+        /// What went wrong there.
+        #[source]
+        source: Box<Self>,
+    },
+}
+
+/// Exit codes of the command, documented in docs/cli.md.
+impl Error {
+    /// 2 for what its user must mend before trying again, 3 for what may go away by itself,
+    /// 4 for a defect of Faísca, 130 for a cancelled job.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Manifest(_) | Self::Plan(_) | Self::Write(_) => 2,
+            Self::Run(failure) => match failure.kind {
+                FailureKind::User => 2,
+                FailureKind::Resource | FailureKind::Transient | FailureKind::BlockLost(_) | FailureKind::ExecutorLost => 3,
+                FailureKind::Bug => 4,
+            },
+            Self::Fleet(_) => 3,
+            Self::Cancelled => 130,
+            Self::At { source, .. } => source.exit_code(),
+        }
+    }
+
+    /// Tells where it happened.
+    #[must_use]
+    pub fn at(self, place: impl Into<String>) -> Self {
+        Self::At { place: place.into(), source: Box::new(self) }
+    }
+}
+
+impl From<DataFusionError> for Error {
+    fn from(error: DataFusionError) -> Self {
+        match error.find_root() {
+            DataFusionError::External(inner) if inner.is::<TaskFailure>() => match inner.downcast_ref::<TaskFailure>() {
+                Some(TaskFailure(failure)) => Self::Run(failure.clone()),
+                None => Self::Plan(message(&error)),
+            },
+            DataFusionError::Plan(_) | DataFusionError::SQL(..) | DataFusionError::SchemaError(..) | DataFusionError::NotImplemented(_) => {
+                Self::Plan(message(&error))
+            }
+            _ => Self::Run(faisca_executor::error::classify(&error)),
+        }
+    }
+}
+
+/// A task's failure on its way through DataFusion's streams.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct TaskFailure(pub(crate) Failure);
+
+/// The result of everything here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

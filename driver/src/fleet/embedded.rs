@@ -1,0 +1,81 @@
+//! An executor inside the driver's process.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use faisca_executor::environment::Environment;
+use faisca_executor::exchange::{BlockStore, PeerClients};
+use faisca_executor::executor::{Executor, QUEUE_LENGTH};
+use faisca_executor::wire::{FromExecutor, Registration};
+use faisca_planner::ids::ExecutorId;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::Fleet;
+use crate::engine::{EngineHandle, Message};
+use crate::error::Result;
+
+/// The identity of the driver's own slots.
+pub const DRIVER: ExecutorId = ExecutorId(0);
+
+/// Serves commands until dropped.
+pub struct EmbeddedExecutor {
+    slots: u32,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl EmbeddedExecutor {
+    /// `is_driver` keeps it for small statements, beside another fleet.
+    ///
+    /// # Errors
+    /// If the engine has ended.
+    pub async fn start(
+        engine: &EngineHandle,
+        slots: u32,
+        is_driver: bool,
+        environment: Arc<Environment>,
+        store: Arc<BlockStore>,
+        peers: Arc<PeerClients>,
+        compute: Handle,
+    ) -> Result<Self> {
+        let (commands, received) = mpsc::channel(QUEUE_LENGTH);
+        let (reports, mut pending) = mpsc::channel::<FromExecutor>(QUEUE_LENGTH);
+        let registration = Registration {
+            executor: DRIVER,
+            slots,
+            address: String::new(),
+            version: faisca_executor::control::VERSION.to_owned(),
+            canary: 0,
+            pid: std::process::id(),
+        };
+        let serving = tokio::task::spawn(Executor::new(DRIVER, environment, store, peers, compute).serve(received, reports));
+        let to_engine = engine.clone();
+        let forwarding = tokio::task::spawn(async move {
+            while let Some(report) = pending.recv().await {
+                if to_engine.send(Message::Report(DRIVER, report)).await.is_err() {
+                    break;
+                }
+            }
+        });
+        engine.send(Message::Connected { registration, commands, is_driver }).await?;
+        Ok(Self { slots, tasks: [serving, forwarding] })
+    }
+}
+
+#[async_trait]
+impl Fleet for EmbeddedExecutor {
+    fn slots_expected(&self) -> u32 {
+        self.slots
+    }
+
+    async fn stop(&self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Drop for EmbeddedExecutor {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}

@@ -1,0 +1,183 @@
+//! Executors as child processes on this machine.
+//!
+//! A child that ends is replaced, a bounded number of times. Children end by themselves when the
+//! driver's connection breaks, so that even a SIGKILL of the driver leaves none behind.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use faisca_executor::control::env;
+use faisca_executor::environment::Limits;
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::{error, warn};
+
+use super::Fleet;
+use crate::control::ControlServer;
+use crate::engine::{EngineHandle, Message};
+use crate::error::{Error, Result};
+
+/// Time for a child to end after it was told to.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// A child that ends sooner than this did not come up at all.
+const UP_MIN: Duration = Duration::from_secs(1);
+
+/// How many executors, and of which kind.
+#[derive(Debug, Clone)]
+pub struct ProcessFleetConfig {
+    /// Children.
+    pub executors: u32,
+    /// Slots of each.
+    pub slots: u32,
+    /// Limits of each.
+    pub limits: Limits,
+    /// The binary; this process's own when absent.
+    pub binary: Option<PathBuf>,
+    /// Children started instead of ended ones, in all.
+    pub replacements_max: u32,
+}
+
+/// Children of this process.
+pub struct ProcessFleet {
+    slots_expected: u32,
+    stop: watch::Sender<bool>,
+    keepers: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
+    _control: ControlServer,
+}
+
+struct Keeper {
+    config: ProcessFleetConfig,
+    binary: PathBuf,
+    url: String,
+    token: String,
+    next_id: AtomicU32,
+    replacements: AtomicU32,
+    /// Keepers that still have a child, or will.
+    alive: AtomicU32,
+    engine: EngineHandle,
+}
+
+impl ProcessFleet {
+    /// Starts all children at once; they register as they come up.
+    ///
+    /// # Errors
+    /// If there is no port to listen on, or the binary cannot be started.
+    pub async fn start(config: ProcessFleetConfig, token: String, engine: EngineHandle) -> Result<Self> {
+        let control = ControlServer::start(IpAddr::V4(Ipv4Addr::LOCALHOST), token.clone(), engine.clone()).await?;
+        let binary = match &config.binary {
+            Some(binary) => binary.clone(),
+            None => std::env::current_exe().map_err(|e| Error::Fleet(format!("own binary: {e}")))?,
+        };
+        let slots_expected = config.executors * config.slots;
+        let executors = config.executors;
+        let keeper = Arc::new(Keeper {
+            config,
+            binary,
+            url: control.url.clone(),
+            token,
+            next_id: AtomicU32::new(1),
+            replacements: AtomicU32::new(0),
+            alive: AtomicU32::new(executors),
+            engine,
+        });
+        let (stop, stopped) = watch::channel(false);
+        let mut keepers = vec![];
+        for _ in 0..executors {
+            let child = keeper.spawn()?;
+            keepers.push(tokio::task::spawn(Arc::clone(&keeper).keep(child, stopped.clone())));
+        }
+        Ok(Self { slots_expected, stop, keepers: tokio::sync::Mutex::new(keepers), _control: control })
+    }
+}
+
+impl Keeper {
+    fn spawn(&self) -> Result<Child> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let mut command = Command::new(&self.binary);
+        command
+            .env(env::DRIVER, &self.url)
+            .env(env::EXECUTOR, id.to_string())
+            .env(env::TOKEN, &self.token)
+            .env(env::SLOTS, self.config.slots.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true);
+        if let Some(bytes) = self.config.limits.memory_bytes {
+            command.env(env::MEMORY, bytes.to_string());
+        }
+        if let Some(folder) = &self.config.limits.spill_folder {
+            command.env(env::SPILL, folder);
+        }
+        // Ctrl-C on a terminal reaches the whole process group: the driver decides what follows.
+        command.process_group(0);
+        command.spawn().map_err(|e| Error::Fleet(format!("executor {}: {e}", self.binary.display())))
+    }
+
+    async fn keep(self: Arc<Self>, child: Child, stopped: watch::Receiver<bool>) {
+        let Err(reason) = self.replace_until_stopped(child, stopped).await else { return };
+        error!("{reason}");
+        if self.alive.fetch_sub(1, Ordering::Relaxed) == 1 {
+            let _ = self.engine.send(Message::FleetGone(format!("every executor is gone: {reason}"))).await;
+        }
+    }
+
+    /// Waits for the child's end and replaces it, until told to stop. An error when it gives up.
+    async fn replace_until_stopped(&self, mut child: Child, mut stopped: watch::Receiver<bool>) -> Result<(), String> {
+        loop {
+            let started = tokio::time::Instant::now();
+            tokio::select! {
+                () = told_to_stop(&mut stopped) => {
+                    if tokio::time::timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
+                        let _ = child.kill().await;
+                    }
+                    return Ok(());
+                }
+                status = child.wait() => {
+                    let status = status.map_or_else(|e| e.to_string(), |s| s.to_string());
+                    if self.replacements.fetch_add(1, Ordering::Relaxed) >= self.config.replacements_max {
+                        return Err(format!("an executor ended ({status}), after {} replacements", self.config.replacements_max));
+                    }
+                    warn!("an executor ended ({status}); starting another");
+                    if started.elapsed() < UP_MIN {
+                        tokio::time::sleep(UP_MIN).await;
+                    }
+                }
+            }
+            child = self.spawn().map_err(|e| e.to_string())?;
+        }
+    }
+}
+
+async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
+    // A sender that is gone means the same.
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+#[async_trait]
+impl Fleet for ProcessFleet {
+    fn slots_expected(&self) -> u32 {
+        self.slots_expected
+    }
+
+    async fn stop(&self) {
+        let _ = self.stop.send(true);
+        for keeper in self.keepers.lock().await.drain(..) {
+            let _ = keeper.await;
+        }
+    }
+}
+
+impl Drop for ProcessFleet {
+    /// Aborted keepers drop their children, which kills them.
+    fn drop(&mut self) {
+        if let Ok(mut keepers) = self.keepers.try_lock() {
+            keepers.drain(..).for_each(|keeper| keeper.abort());
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Decides, and owns the truth: plans statements, schedules their tasks, commits their output.
+//!
+//! All decisions about tasks are in one pure function, [`scheduler::Scheduler::step`]; all truth
+//! about them is in the one loop that calls it. What that gave up is a driver that survives its own
+//! death; what it won is that every failure of anything else can be simulated.
+//!
+//! # Layout
+//! - [`Session`], [`DataFrame`]: what users hold; `sql`, `read`, `write`, `source`, `tables` below them
+//! - [`job`]: runs a manifest or a script
+//! - `planner`, `cluster`: DataFusion's plan → stages → running statement → result
+//! - [`scheduler`]: pure decisions; [`engine`]: the loop that owns them
+//! - [`fleet`]: embedded and process executors; [`control`]: their connections
+//! - [`commit`]: output becomes visible; [`progress`]: what is shown while it runs
+
+mod cluster;
+pub mod commit;
+pub mod control;
+mod dataframe;
+pub mod engine;
+mod error;
+pub mod fleet;
+pub mod job;
+mod planner;
+pub mod progress;
+mod read;
+pub mod scheduler;
+mod session;
+mod source;
+mod sql;
+mod tables;
+mod write;
+
+pub use dataframe::{DataFrame, DataFrameWriter, GroupedData};
+pub use error::{Error, Result};
+pub use read::DataFrameReader;
+pub use session::{Session, SessionBuilder, serve_if_executor};
+pub use sql::Outcome;
+pub use write::WriteSummary;

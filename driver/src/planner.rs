@@ -1,0 +1,156 @@
+//! Hooks distribution under DataFusion: its own DataFrame and SQL run on the fleet, unaware.
+//!
+//! DataFusion asks a session's query planner for a physical plan and executes partition 0 of what
+//! it gets. Ours answers a leaf that, when executed, runs the cut plan on the cluster.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, StringArray};
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result, internal_err};
+use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::execution::context::QueryPlanner;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{Explain, LogicalPlan};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties};
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use faisca_planner::cut::cut;
+use faisca_planner::{StageGraph, StageOutput};
+use futures::TryStreamExt;
+use tracing::debug;
+
+use crate::cluster::{Cluster, Prepared};
+
+/// Plans statements for a cluster.
+#[derive(Debug)]
+pub(crate) struct DistributedPlanner {
+    pub(crate) cluster: Arc<Cluster>,
+}
+
+#[async_trait]
+impl QueryPlanner for DistributedPlanner {
+    async fn create_physical_plan(&self, logical_plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
+        if let LogicalPlan::Explain(explain) = logical_plan
+            && !matches!(explain.plan.as_ref(), LogicalPlan::Copy(_) | LogicalPlan::Dml(_) | LogicalPlan::Ddl(_))
+        {
+            return explain_stages(explain, session).await;
+        }
+        let plan = DefaultPhysicalPlanner::default().create_physical_plan(logical_plan, session).await?;
+        let distributable = !matches!(logical_plan, LogicalPlan::Copy(_) | LogicalPlan::Dml(_) | LogicalPlan::Explain(_) | LogicalPlan::Analyze(_));
+        if !distributable {
+            return Ok(plan);
+        }
+        let graph = cut(Arc::clone(&plan), StageOutput::Partitions)?;
+        match Prepared::new(&graph, None, session.config_options()) {
+            Ok(prepared) => Ok(Arc::new(DistributedExec::new(Arc::clone(&self.cluster), prepared, &graph, &plan))),
+            Err(reason) => {
+                // Tables of the catalog itself, streams and the like: nothing to gain from executors.
+                debug!("runs in the driver: {reason}");
+                Ok(plan)
+            }
+        }
+    }
+}
+
+/// The stages of a statement that reads.
+///
+/// # Errors
+/// If it cannot be planned.
+pub(crate) async fn stages(plan: &LogicalPlan, output: StageOutput, session: &dyn Session) -> Result<StageGraph> {
+    let physical = DefaultPhysicalPlanner::default().create_physical_plan(plan, session).await?;
+    cut(physical, output)
+}
+
+async fn explain_stages(explain: &Explain, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
+    let graph = stages(&explain.plan, StageOutput::Partitions, session).await?;
+    let kinds = StringArray::from(vec!["logical_plan", "stages"]);
+    let texts = StringArray::from(vec![explain.plan.display_indent().to_string(), graph.to_string()]);
+    let schema: SchemaRef = Arc::new(explain.schema.as_arrow().clone());
+    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(kinds), Arc::new(texts)])?;
+    Ok(MemorySourceConfig::try_new_exec(&[vec![batch]], schema, None)?)
+}
+
+/// A plan that runs on the cluster when executed.
+#[derive(Debug)]
+struct DistributedExec {
+    cluster: Arc<Cluster>,
+    prepared: Prepared,
+    drawing: String,
+    properties: Arc<PlanProperties>,
+}
+
+impl DistributedExec {
+    fn new(cluster: Arc<Cluster>, prepared: Prepared, graph: &StageGraph, plan: &Arc<dyn ExecutionPlan>) -> Self {
+        let mut eq_properties = EquivalenceProperties::new(plan.schema());
+        // Only an order over all rows survives reading partition after partition.
+        if plan.output_partitioning().partition_count() == 1 {
+            eq_properties = plan.equivalence_properties().clone();
+        }
+        let one = Partitioning::UnknownPartitioning(1);
+        let properties = PlanProperties::new(eq_properties, one, EmissionType::Final, Boundedness::Bounded);
+        Self { cluster, prepared, drawing: graph.to_string(), properties: Arc::new(properties) }
+    }
+}
+
+impl DisplayAs for DistributedExec {
+    fn fmt_as(&self, t: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        match t {
+            DisplayFormatType::Default | DisplayFormatType::TreeRender => write!(f, "DistributedExec"),
+            DisplayFormatType::Verbose => write!(f, "DistributedExec\n{}", self.drawing),
+        }
+    }
+}
+
+impl ExecutionPlan for DistributedExec {
+    fn name(&self) -> &'static str {
+        "DistributedExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![]
+    }
+
+    fn apply_expressions(
+        &self,
+        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(self: Arc<Self>, _children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        if partition > 0 {
+            return internal_err!("DistributedExec has one partition");
+        }
+        let (cluster, prepared) = (Arc::clone(&self.cluster), self.prepared.clone());
+        let eq_properties = self.properties.eq_properties.clone();
+        let run = async move {
+            let (running, output) = cluster.run(&prepared, "query".to_owned()).await?;
+            cluster.read(running, output, eq_properties, &context)
+        };
+        let stream = futures::stream::once(run).try_flatten();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream)))
+    }
+}

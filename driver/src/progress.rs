@@ -1,0 +1,110 @@
+//! What runs at the moment, for progress bars; and what ran, for the summary.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use faisca_executor::wire::TaskReport;
+use faisca_planner::ids::{ExecutorId, QueryId, StageId};
+
+/// Shared between the engine, which writes it, and whoever shows it.
+#[derive(Debug, Default)]
+pub struct Progress(
+    /// Held for single updates and copies only.
+    Mutex<Snapshot>,
+);
+
+/// A copy of the state at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Statements that run.
+    pub queries: BTreeMap<QueryId, QueryProgress>,
+    /// All that executors did so far.
+    pub executors: BTreeMap<ExecutorId, ExecutorTotals>,
+    /// Executors that were lost.
+    pub executors_lost: u32,
+}
+
+/// One statement.
+#[derive(Debug, Clone, Default)]
+pub struct QueryProgress {
+    /// What the user calls it.
+    pub label: String,
+    /// Index = stage.
+    pub stages: Vec<StageProgress>,
+}
+
+/// One stage.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StageProgress {
+    /// Tasks it was cut into; 0 until its inputs are complete.
+    pub tasks: u32,
+    /// Tasks that are committed.
+    pub done: u32,
+    /// Rows that came out.
+    pub rows: u64,
+    /// Bytes that came out.
+    pub bytes: u64,
+}
+
+/// What one executor did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ExecutorTotals {
+    /// Committed tasks.
+    pub tasks: u32,
+    /// Rows that came out of them.
+    pub rows: u64,
+    /// Bytes that came out of them.
+    pub bytes: u64,
+    /// Bytes fetched from other executors.
+    pub fetched_bytes: u64,
+    /// Bytes that the exchange spilled.
+    pub spilled_bytes: u64,
+    /// Milliseconds of its slots.
+    pub busy_ms: u64,
+}
+
+impl Progress {
+    /// The state at this moment.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.lock().clone()
+    }
+
+    pub(crate) fn start(&self, query: QueryId, label: String, stages: usize) {
+        self.lock().queries.insert(query, QueryProgress { label, stages: vec![StageProgress::default(); stages] });
+    }
+
+    pub(crate) fn end(&self, query: QueryId) {
+        self.lock().queries.remove(&query);
+    }
+
+    pub(crate) fn sliced(&self, query: QueryId, stage: StageId, tasks: u32) {
+        if let Some(stage) = self.lock().queries.get_mut(&query).and_then(|q| q.stages.get_mut(stage.0 as usize)) {
+            stage.tasks = tasks;
+        }
+    }
+
+    pub(crate) fn committed(&self, executor: ExecutorId, report: &TaskReport) {
+        let mut all = self.lock();
+        if let Some(stage) = all.queries.get_mut(&report.task.query).and_then(|q| q.stages.get_mut(report.task.stage.0 as usize)) {
+            stage.done = (stage.done + 1).min(stage.tasks);
+            stage.rows += report.metrics.rows;
+            stage.bytes += report.metrics.bytes;
+        }
+        let totals = all.executors.entry(executor).or_default();
+        totals.tasks += 1;
+        totals.rows += report.metrics.rows;
+        totals.bytes += report.metrics.bytes;
+        totals.fetched_bytes += report.metrics.fetched_bytes;
+        totals.spilled_bytes += report.metrics.spilled_bytes;
+        totals.busy_ms += report.metrics.elapsed_ms;
+    }
+
+    pub(crate) fn executor_lost(&self) {
+        self.lock().executors_lost += 1;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Snapshot> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,1 @@
+//! Seeded schedules: see below.

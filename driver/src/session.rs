@@ -1,0 +1,382 @@
+//! The session: entry to everything, as in Spark.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use faisca_executor::control::ExecutorConfig;
+use faisca_executor::environment::{Environment, Limits, UserFunctions, with_functions};
+use faisca_executor::exchange::{BlockStore, PeerClients};
+use faisca_planner::manifest::{FileFormat, Source};
+use faisca_planner::names::parse_bytes;
+use faisca_planner::rules::physical_rules;
+use tokio::runtime::Runtime;
+
+use crate::cluster::Cluster;
+use crate::dataframe::DataFrame;
+use crate::engine::{EngineHandle, Message};
+use crate::error::{Error, Result};
+use crate::fleet::{EmbeddedExecutor, Fleet, ProcessFleet, ProcessFleetConfig};
+use crate::planner::DistributedPlanner;
+use crate::progress::{Progress, Snapshot};
+use crate::read::DataFrameReader;
+use crate::scheduler::RetryLimits;
+use crate::tables::{TableFiles, Tables};
+
+/// Exchanges have this many partitions for each slot, so that skew and slow executors even out.
+const PARTITIONS_PER_SLOT: usize = 4;
+/// Statements that read less stay in the driver, where there is a fleet besides it.
+const SMALL_BYTES: u64 = 1024 * 1024;
+/// Part of an executor's memory that operators and exchange share; the rest is for what no pool sees.
+const POOL_FRACTION: f64 = 0.7;
+/// Children started instead of ended ones, for each executor asked for.
+const REPLACEMENTS_PER_EXECUTOR: u32 = 8;
+
+/// Settings of a session before it starts.
+#[derive(Debug, Clone, Default)]
+pub struct SessionBuilder {
+    app_name: Option<String>,
+    executors: u32,
+    executor_cores: Option<u32>,
+    memory: Option<u64>,
+    partitions: Option<usize>,
+    spill_folder: Option<PathBuf>,
+    executor_binary: Option<PathBuf>,
+    settings: BTreeMap<String, String>,
+    functions: UserFunctions,
+}
+
+impl SessionBuilder {
+    /// Name of the job, for logs.
+    #[must_use]
+    pub fn app_name(mut self, name: impl Into<String>) -> Self {
+        self.app_name = Some(name.into());
+        self
+    }
+
+    /// So many executors, each a process of its own; 0, the default, runs tasks in this process.
+    #[must_use]
+    pub fn executors(mut self, count: u32) -> Self {
+        self.executors = count;
+        self
+    }
+
+    /// Task slots of each executor. Default: this machine's cores, shared between executors.
+    #[must_use]
+    pub fn executor_cores(mut self, cores: u32) -> Self {
+        self.executor_cores = Some(cores.max(1));
+        self
+    }
+
+    /// Memory of each executor in bytes. Default: no limit.
+    #[must_use]
+    pub fn memory_bytes(mut self, bytes: u64) -> Self {
+        self.memory = Some(bytes);
+        self
+    }
+
+    /// Partitions of exchanges and scans. Default: 4 for each slot.
+    #[must_use]
+    pub fn partitions(mut self, partitions: usize) -> Self {
+        self.partitions = Some(partitions.max(1));
+        self
+    }
+
+    /// Folder to spill to. Default: the system's for temporary files.
+    #[must_use]
+    pub fn spill_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.spill_folder = Some(folder.into());
+        self
+    }
+
+    /// Binary of the executors. Default: this process's own, so that its functions are there.
+    #[must_use]
+    pub fn executor_binary(mut self, binary: impl Into<PathBuf>) -> Self {
+        self.executor_binary = Some(binary.into());
+        self
+    }
+
+    /// A setting: `faisca.smallQueryBytes` or any of DataFusion's `datafusion.*`.
+    #[must_use]
+    pub fn config(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.settings.insert(key.into(), value.into());
+        self
+    }
+
+    /// A scalar function of the user's own, for SQL and for executors.
+    #[must_use]
+    pub fn udf(mut self, udf: ScalarUDF) -> Self {
+        self.functions.scalar.push(Arc::new(udf));
+        self
+    }
+
+    /// An aggregate function of the user's own.
+    #[must_use]
+    pub fn udaf(mut self, udaf: AggregateUDF) -> Self {
+        self.functions.aggregate.push(Arc::new(udaf));
+        self
+    }
+
+    /// A window function of the user's own.
+    #[must_use]
+    pub fn udwf(mut self, udwf: WindowUDF) -> Self {
+        self.functions.window.push(Arc::new(udwf));
+        self
+    }
+
+    /// Starts the session.
+    ///
+    /// In a process that was started as an executor of this program this call never returns: it
+    /// serves tasks, with the functions given here, and exits. So what follows it in `main` runs
+    /// in the driver only.
+    ///
+    /// # Errors
+    /// If a setting is unknown, or the executors cannot be started.
+    pub async fn get_or_create(self) -> Result<Session> {
+        if let Some(config) = ExecutorConfig::from_env().map_err(Error::Fleet)? {
+            serve_and_exit(config, &self.functions).await;
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let share = (cores / self.executors.max(1) as usize).max(1);
+        let slots = self.executor_cores.unwrap_or(u32::try_from(share).unwrap_or(1));
+        let total_slots = slots as usize * self.executors.max(1) as usize;
+        let partitions = self.partitions.unwrap_or(total_slots * PARTITIONS_PER_SLOT);
+        let limits = Limits { memory_bytes: self.memory.map(|bytes| (bytes as f64 * POOL_FRACTION) as u64), spill_folder: self.spill_folder.clone() };
+        let compute = compute_runtime(cores)?;
+        let (engine, engine_task) = EngineHandle::start(RetryLimits::default());
+        let token = token()?;
+        let environment = Arc::new(Environment::new(&limits, &self.functions)?);
+        let store = Arc::new(BlockStore::default());
+        let peers = Arc::new(PeerClients::new(token.clone()));
+        let embedded_slots = if self.executors == 0 { slots } else { u32::try_from(cores).unwrap_or(1) };
+        let parts = (Arc::clone(&environment), Arc::clone(&store), Arc::clone(&peers), compute.handle().clone());
+        let embedded = EmbeddedExecutor::start(&engine, embedded_slots, self.executors > 0, parts.0, parts.1, parts.2, parts.3).await?;
+        let embedded: Box<dyn Fleet> = Box::new(embedded);
+        let (fleet, helper) = if self.executors == 0 {
+            (embedded, None)
+        } else {
+            let config = ProcessFleetConfig {
+                executors: self.executors,
+                slots,
+                limits,
+                binary: self.executor_binary.clone(),
+                replacements_max: self.executors * REPLACEMENTS_PER_EXECUTOR,
+            };
+            let processes: Box<dyn Fleet> = Box::new(ProcessFleet::start(config, token, engine.clone()).await?);
+            (processes, Some(embedded))
+        };
+        let (config, small_bytes) = session_config(partitions, &self.settings)?;
+        let cluster = Arc::new(Cluster { engine, fleet, helper, store, peers, small_bytes });
+        let builder = SessionStateBuilder::new().with_config(config).with_runtime_env(Arc::clone(environment.runtime()));
+        let builder = with_functions(builder, &self.functions)?
+            .with_query_planner(Arc::new(DistributedPlanner { cluster: Arc::clone(&cluster) }))
+            .with_physical_optimizer_rules(physical_rules());
+        let context = SessionContext::new_with_state(builder.build());
+        let inner = SessionInner { context, tables: Tables::default(), cluster, compute: Some(compute), engine_task };
+        Ok(Session { inner: Arc::new(inner) })
+    }
+}
+
+/// An open session. Cheap to clone.
+#[derive(Clone)]
+pub struct Session {
+    pub(crate) inner: Arc<SessionInner>,
+}
+
+pub(crate) struct SessionInner {
+    pub(crate) context: SessionContext,
+    pub(crate) tables: Tables,
+    pub(crate) cluster: Arc<Cluster>,
+    /// Taken on drop: a runtime must not be dropped where blocking is forbidden.
+    compute: Option<Runtime>,
+    engine_task: tokio::task::JoinHandle<()>,
+}
+
+impl Session {
+    /// Starts to build one.
+    #[must_use]
+    pub fn builder() -> SessionBuilder {
+        SessionBuilder::default()
+    }
+
+    /// Reads files.
+    #[must_use]
+    pub fn read(&self) -> DataFrameReader {
+        DataFrameReader::new(self.clone())
+    }
+
+    /// Runs a statement, or plans a query. Names are without regard to case.
+    ///
+    /// # Errors
+    /// If it cannot be planned; for statements that act at once, if they fail.
+    pub async fn sql(&self, sql: &str) -> Result<DataFrame> {
+        crate::sql::run(self, sql).await
+    }
+
+    /// A registered table.
+    ///
+    /// # Errors
+    /// If there is none of that name.
+    pub async fn table(&self, name: &str) -> Result<DataFrame> {
+        match self.inner.tables.provider(name) {
+            Some(provider) => Ok(DataFrame::new(self.clone(), self.inner.context.read_table(provider)?)),
+            None => Err(crate::sql::unknown_table(self, name)),
+        }
+    }
+
+    /// Registers any DataFusion table under a name.
+    ///
+    /// # Errors
+    /// If two of its columns differ only by case.
+    pub fn register_table(&self, name: &str, provider: Arc<dyn TableProvider>) -> Result<()> {
+        self.inner.tables.register(&self.inner.context, name, provider, None)
+    }
+
+    /// Registers files as a table.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub async fn register_source(&self, source: &Source) -> Result<()> {
+        let provider = crate::source::open(&self.inner.context, source).await?;
+        let files = TableFiles { path: source.path.clone(), format: source.format, partition_by: vec![] };
+        self.inner.tables.register(&self.inner.context, &source.name, provider, Some(files))
+    }
+
+    /// Registers a written folder of Parquet or other files under a name.
+    pub(crate) async fn register_output(&self, name: &str, path: &str, format: FileFormat) -> Result<()> {
+        let header = (format == FileFormat::Csv).then_some(true);
+        self.register_source(&Source { header, ..source(name, path, format) }).await
+    }
+
+    /// DataFusion's own context, for whatever is not offered here; it runs on the same executors.
+    #[must_use]
+    pub fn context(&self) -> &SessionContext {
+        &self.inner.context
+    }
+
+    /// Waits until there is an executor.
+    pub async fn ready(&self) {
+        self.inner.cluster.engine.first_executor().await;
+    }
+
+    /// What runs at the moment and what ran.
+    #[must_use]
+    pub fn progress(&self) -> Snapshot {
+        self.inner.cluster.engine.progress.snapshot()
+    }
+
+    /// The same, shared, for a progress display that outlives borrows.
+    #[must_use]
+    pub fn progress_handle(&self) -> Arc<Progress> {
+        Arc::clone(&self.inner.cluster.engine.progress)
+    }
+
+    /// Stops everything and waits for the executors' end. What still runs fails.
+    pub async fn stop(&self) {
+        let _ = self.inner.cluster.engine.send(Message::Shutdown).await;
+        self.inner.cluster.fleet.stop().await;
+        if let Some(helper) = &self.inner.cluster.helper {
+            helper.stop().await;
+        }
+    }
+}
+
+impl Drop for SessionInner {
+    fn drop(&mut self) {
+        self.engine_task.abort();
+        if let Some(compute) = self.compute.take() {
+            compute.shutdown_background();
+        }
+    }
+}
+
+/// A source with defaults.
+#[must_use]
+pub(crate) fn source(name: &str, path: &str, format: FileFormat) -> Source {
+    Source {
+        name: name.to_owned(),
+        path: path.to_owned(),
+        format,
+        schema: None,
+        delimiter: None,
+        header: None,
+        quote: None,
+        escape: None,
+        comment: None,
+        null_value: None,
+        decimal: Default::default(),
+        encoding: Default::default(),
+        multi_line: false,
+        on_malformed_row: Default::default(),
+        compression: None,
+        infer_rows: None,
+    }
+}
+
+/// Serves as an executor if this process was started as one, and then exits.
+///
+/// # Errors
+/// If the environment is that of an executor, but broken.
+pub async fn serve_if_executor(functions: &UserFunctions) -> Result<()> {
+    match ExecutorConfig::from_env().map_err(Error::Fleet)? {
+        Some(config) => serve_and_exit(config, functions).await,
+        None => Ok(()),
+    }
+}
+
+async fn serve_and_exit(config: ExecutorConfig, functions: &UserFunctions) -> ! {
+    let ended = match compute_runtime(config.slots as usize) {
+        Ok(compute) => {
+            let ended = faisca_executor::control::run(config, functions, compute.handle().clone()).await;
+            compute.shutdown_background();
+            ended
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    match ended {
+        Ok(()) => std::process::exit(0),
+        Err(reason) => {
+            tracing::error!("executor: {reason}");
+            std::process::exit(1)
+        }
+    }
+}
+
+fn compute_runtime(threads: usize) -> Result<Runtime> {
+    const STACK_BYTES: usize = 8 * 1024 * 1024;
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(threads.max(1)).thread_name("faisca-task").thread_stack_size(STACK_BYTES).enable_all();
+    builder.build().map_err(|e| Error::Fleet(format!("threads for tasks: {e}")))
+}
+
+/// 128 random bits: processes of other users on this machine must not reach the executors.
+fn token() -> Result<String> {
+    use std::io::Read;
+    let mut bytes = [0u8; 16];
+    let read = std::fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes));
+    read.map_err(|e| Error::Fleet(format!("no randomness for the job's token: {e}")))?;
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}
+
+fn session_config(partitions: usize, settings: &BTreeMap<String, String>) -> Result<(SessionConfig, u64)> {
+    let mut config = SessionConfig::new().with_target_partitions(partitions).with_information_schema(true);
+    let options = config.options_mut();
+    // One task must never drain another's files, and filters do not cross processes (DESIGN §5).
+    options.execution.enable_file_stream_work_stealing = false;
+    options.optimizer.enable_dynamic_filter_pushdown = false;
+    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    options.optimizer.enable_round_robin_repartition = false;
+    let mut small_bytes = SMALL_BYTES;
+    for (key, value) in settings {
+        if key == "faisca.smallQueryBytes" {
+            small_bytes = if value == "0" { 0 } else { parse_bytes(value).ok_or_else(|| Error::Plan(format!("{key}: `{value}` is not a size")))? };
+        } else {
+            options.set(key, value).map_err(|e| Error::Plan(format!("setting {key}: {}", e.strip_backtrace())))?;
+        }
+    }
+    Ok((config, small_bytes))
+}

@@ -1,0 +1,120 @@
+//! Tables of a session, and the spelling of their columns.
+//!
+//! See [`faisca_planner::names`]: SQL sees every table in lower case; the data keeps its case.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::common::{Column, TableReference};
+use datafusion::dataframe::DataFrame as DfDataFrame;
+use datafusion::datasource::{ViewTable, provider_as_source};
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
+use datafusion::prelude::SessionContext;
+use faisca_planner::names::clash;
+
+use crate::error::{Error, Result};
+
+/// Where a table's files are, for statements that write to it.
+#[derive(Debug, Clone)]
+pub(crate) struct TableFiles {
+    pub(crate) path: String,
+    pub(crate) format: faisca_planner::manifest::FileFormat,
+    pub(crate) partition_by: Vec<String>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    provider: Arc<dyn TableProvider>,
+    spelling: HashMap<String, String>,
+    files: Option<TableFiles>,
+}
+
+/// Registered tables by lower-case name.
+#[derive(Default)]
+pub(crate) struct Tables {
+    entries: RwLock<HashMap<String, Entry>>,
+    /// Spelling of any column seen so far, for columns that lost their table on the way.
+    spelling: RwLock<HashMap<String, String>>,
+}
+
+impl Tables {
+    /// Makes `provider` known as `name`, in any case.
+    ///
+    /// # Errors
+    /// If two of its columns differ only by case.
+    pub(crate) fn register(&self, context: &SessionContext, name: &str, provider: Arc<dyn TableProvider>, files: Option<TableFiles>) -> Result<()> {
+        let schema = provider.schema();
+        let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+        if let Some((a, b)) = clash(names.iter().copied()) {
+            let what = format!("table `{name}`: the columns `{a}` and `{b}` differ only by case; rename one, or give a schema");
+            return Err(Error::Plan(what));
+        }
+        let lower = name.to_lowercase();
+        let sql_view = lower_view(&lower, &provider, &schema)?;
+        let reference = TableReference::bare(lower.as_str());
+        let _ = context.deregister_table(reference.clone())?;
+        context.register_table(reference, sql_view)?;
+        let spelling: HashMap<String, String> = names.iter().map(|n| (n.to_lowercase(), (*n).to_owned())).collect();
+        self.spelling.write().unwrap_or_else(PoisonError::into_inner).extend(spelling.clone());
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(lower, Entry { provider, spelling, files });
+        Ok(())
+    }
+
+    fn entry(&self, name: &str) -> Option<Entry> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).get(&name.to_lowercase()).cloned()
+    }
+
+    /// The table with its own spelling.
+    pub(crate) fn provider(&self, name: &str) -> Option<Arc<dyn TableProvider>> {
+        self.entry(name).map(|entry| entry.provider)
+    }
+
+    pub(crate) fn files(&self, name: &str) -> Option<TableFiles> {
+        self.entry(name)?.files
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.entries.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+        names.sort();
+        names
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(&name.to_lowercase());
+    }
+
+    /// Gives a result's columns their spelling back: that of their alias, else that of the data.
+    pub(crate) fn restore(&self, frame: DfDataFrame, aliases: &HashMap<String, String>) -> Result<DfDataFrame> {
+        let known = self.spelling.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut changed = false;
+        let mut exprs = vec![];
+        for (qualifier, field) in frame.schema().iter() {
+            let of_table = qualifier.and_then(|q| self.entry(q.table())).and_then(|entry| entry.spelling.get(field.name()).cloned());
+            let spelled = of_table.or_else(|| aliases.get(field.name()).cloned()).or_else(|| known.get(field.name()).cloned());
+            let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+            match spelled {
+                Some(name) if name != *field.name() => {
+                    changed = true;
+                    exprs.push(column.alias(name));
+                }
+                _ => exprs.push(column),
+            }
+        }
+        if !changed || exprs.len() != frame.schema().fields().len() {
+            return Ok(frame);
+        }
+        Ok(frame.select(exprs)?)
+    }
+}
+
+/// The table as SQL sees it; itself where nothing is to be lowered.
+fn lower_view(name: &str, provider: &Arc<dyn TableProvider>, schema: &SchemaRef) -> Result<Arc<dyn TableProvider>> {
+    if schema.fields().iter().all(|f| f.name().to_lowercase() == *f.name()) {
+        return Ok(Arc::clone(provider));
+    }
+    let exprs = schema.fields().iter().map(|f| Expr::Column(Column::new(Some(name), f.name())).alias(f.name().to_lowercase()));
+    let plan = LogicalPlanBuilder::scan(TableReference::bare(name), provider_as_source(Arc::clone(provider)), None)?.project(exprs)?.build()?;
+    Ok(Arc::new(ViewTable::new(plan, None)))
+}

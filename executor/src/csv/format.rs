@@ -1,0 +1,88 @@
+//! The entry into DataFusion's listing tables.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::common::{DataFusionError, Result, Statistics};
+use datafusion::datasource::file_format::FileFormat;
+use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
+use datafusion::datasource::physical_plan::{FileScanConfig, FileSource};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion_datasource::TableSchema;
+use datafusion_datasource::file_scan_config::FileScanConfigBuilder;
+use object_store::{ObjectMeta, ObjectStore};
+
+use super::infer::infer;
+use super::options::CsvReadOptions;
+use super::source::CsvFileSource;
+
+/// A CSV format with Faísca's options.
+#[derive(Debug, Clone)]
+pub struct CsvFileFormat {
+    options: CsvReadOptions,
+}
+
+impl CsvFileFormat {
+    /// With these options.
+    #[must_use]
+    pub fn new(options: CsvReadOptions) -> Self {
+        Self { options }
+    }
+}
+
+#[async_trait]
+impl FileFormat for CsvFileFormat {
+    fn get_ext(&self) -> String {
+        "csv".to_owned()
+    }
+
+    fn get_ext_with_compression(&self, compression: &FileCompressionType) -> Result<String> {
+        use datafusion::common::GetExt;
+        Ok(format!("csv{}", compression.get_ext()))
+    }
+
+    fn compression_type(&self) -> Option<FileCompressionType> {
+        Some(self.options.compression_type())
+    }
+
+    async fn infer_schema(&self, _state: &dyn Session, store: &Arc<dyn ObjectStore>, objects: &[ObjectMeta]) -> Result<SchemaRef> {
+        let mut schema: Option<Schema> = None;
+        let mut rows_left = if self.options.infer_rows == 0 { usize::MAX } else { self.options.infer_rows };
+        for object in objects {
+            let (found, rows) = infer(&self.options, store, object, rows_left)
+                .await
+                .map_err(|e| DataFusionError::Context(object.location.to_string(), Box::new(e)))?;
+            schema = Some(match schema {
+                None => found,
+                Some(first) => super::infer::merge(&first, &found, object)?,
+            });
+            rows_left = rows_left.saturating_sub(rows);
+            if rows_left == 0 {
+                break;
+            }
+        }
+        Ok(Arc::new(super::infer::without_nulls(&schema.unwrap_or_else(Schema::empty))))
+    }
+
+    async fn infer_stats(
+        &self,
+        _state: &dyn Session,
+        _store: &Arc<dyn ObjectStore>,
+        table_schema: SchemaRef,
+        _object: &ObjectMeta,
+    ) -> Result<Statistics> {
+        Ok(Statistics::new_unknown(&table_schema))
+    }
+
+    async fn create_physical_plan(&self, _state: &dyn Session, conf: FileScanConfig) -> Result<Arc<dyn ExecutionPlan>> {
+        let config = FileScanConfigBuilder::from(conf).with_file_compression_type(self.options.compression_type()).build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+
+    fn file_source(&self, table_schema: TableSchema) -> Arc<dyn FileSource> {
+        Arc::new(CsvFileSource::new(table_schema, self.options.clone()))
+    }
+}

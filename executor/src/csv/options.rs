@@ -1,0 +1,119 @@
+//! What a user can say of a CSV file.
+
+use arrow::csv::ReaderBuilder;
+use arrow::csv::reader::Format;
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
+use encoding_rs::Encoding;
+use faisca_planner::manifest::{OnMalformedRow, TextCompression, TextEncoding};
+use serde::{Deserialize, Serialize};
+
+/// How to read a CSV file. The defaults are Spark's, with a header.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CsvReadOptions {
+    /// Between values.
+    pub delimiter: u8,
+    /// Whether the first line names the columns.
+    pub header: bool,
+    /// Around values that hold delimiters.
+    pub quote: u8,
+    /// Before a quote inside quotes; a doubled quote when absent.
+    pub escape: Option<u8>,
+    /// Lines that begin with it are skipped.
+    pub comment: Option<u8>,
+    /// Text that means null, besides the empty field.
+    pub null_value: Option<String>,
+    /// Whether numbers have a decimal comma.
+    pub decimal_comma: bool,
+    /// Encoding of the text.
+    pub encoding: TextEncoding,
+    /// Whether quoted values may span lines; such files are not split.
+    pub multi_line: bool,
+    /// What to do with a row that does not fit.
+    pub on_malformed_row: OnMalformedRow,
+    /// Compression of the files.
+    pub compression: TextCompression,
+    /// Rows read to infer the schema; 0 is all.
+    pub infer_rows: usize,
+}
+
+impl Default for CsvReadOptions {
+    fn default() -> Self {
+        Self {
+            delimiter: b',',
+            header: true,
+            quote: b'"',
+            escape: None,
+            comment: None,
+            null_value: None,
+            decimal_comma: false,
+            encoding: TextEncoding::Utf8,
+            multi_line: false,
+            on_malformed_row: OnMalformedRow::Fail,
+            compression: TextCompression::None,
+            infer_rows: 10_000,
+        }
+    }
+}
+
+impl CsvReadOptions {
+    /// Whether values must be looked at one by one, as text first.
+    pub(super) fn needs_lenient(&self) -> bool {
+        self.decimal_comma || self.on_malformed_row != OnMalformedRow::Fail || self.null_value.is_some()
+    }
+
+    /// DataFusion's name for the compression.
+    #[must_use]
+    pub fn compression_type(&self) -> FileCompressionType {
+        match self.compression {
+            TextCompression::None => FileCompressionType::UNCOMPRESSED,
+            TextCompression::Gzip => FileCompressionType::GZIP,
+            TextCompression::Bzip2 => FileCompressionType::BZIP2,
+            TextCompression::Xz => FileCompressionType::XZ,
+            TextCompression::Zstd => FileCompressionType::ZSTD,
+        }
+    }
+
+    pub(super) fn builder(&self, schema: SchemaRef, header: bool) -> ReaderBuilder {
+        let mut builder = ReaderBuilder::new(schema).with_header(header).with_delimiter(self.delimiter).with_quote(self.quote);
+        if let Some(escape) = self.escape {
+            builder = builder.with_escape(escape);
+        }
+        if let Some(comment) = self.comment {
+            builder = builder.with_comment(comment);
+        }
+        builder
+    }
+
+    pub(super) fn format(&self) -> Format {
+        let mut format = Format::default().with_header(self.header).with_delimiter(self.delimiter).with_quote(self.quote);
+        if let Some(escape) = self.escape {
+            format = format.with_escape(escape);
+        }
+        if let Some(comment) = self.comment {
+            format = format.with_comment(comment);
+        }
+        format
+    }
+
+    pub(super) fn core_reader(&self) -> csv_core::Reader {
+        let mut builder = csv_core::ReaderBuilder::new();
+        builder.delimiter(self.delimiter).quote(self.quote).escape(self.escape).comment(self.comment);
+        builder.build()
+    }
+
+    /// Text of a chunk as UTF-8. All supported encodings have one byte a character, or are UTF-8,
+    /// so a chunk can be converted without its neighbours.
+    pub(super) fn to_utf8(&self, chunk: Bytes) -> Bytes {
+        let encoding: &'static Encoding = match self.encoding {
+            TextEncoding::Utf8 => return chunk,
+            // The Web's table for ISO-8859-1 is Windows-1252: they differ only in control codes.
+            TextEncoding::Iso8859_1 | TextEncoding::Windows1252 => encoding_rs::WINDOWS_1252,
+        };
+        if chunk.is_ascii() {
+            return chunk;
+        }
+        Bytes::from(encoding.decode_without_bom_handling(&chunk).0.into_owned().into_bytes())
+    }
+}

@@ -1,0 +1,101 @@
+//! What every task of an executor shares: memory pool, spill folder, object stores, functions.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::execution::TaskContext;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+use datafusion::prelude::SessionConfig;
+
+/// Consumers named in an out-of-memory message.
+const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(5).unwrap();
+/// Most that one executor may spill.
+const SPILL_BYTES_MAX: u64 = 1 << 40;
+
+/// Functions of the user's own. The same in driver and executors, since both run the same binary.
+#[derive(Debug, Clone, Default)]
+pub struct UserFunctions {
+    /// Scalar functions.
+    pub scalar: Vec<Arc<ScalarUDF>>,
+    /// Aggregate functions.
+    pub aggregate: Vec<Arc<AggregateUDF>>,
+    /// Window functions.
+    pub window: Vec<Arc<WindowUDF>>,
+}
+
+/// Limits of one process.
+#[derive(Debug, Clone, Default)]
+pub struct Limits {
+    /// Bytes that operators and exchange may hold; all that the machine has when absent.
+    pub memory_bytes: Option<u64>,
+    /// Where to spill; the system's folder for temporary files when absent.
+    pub spill_folder: Option<PathBuf>,
+}
+
+/// Shared by all tasks of an executor; immutable.
+#[derive(Debug)]
+pub struct Environment {
+    state: SessionState,
+}
+
+impl Environment {
+    /// Builds pool and registries.
+    ///
+    /// # Errors
+    /// If the spill folder cannot be used.
+    pub fn new(limits: &Limits, functions: &UserFunctions) -> Result<Self> {
+        let runtime = runtime(limits)?;
+        Ok(Self { state: with_functions(SessionStateBuilder::new(), functions)?.with_runtime_env(runtime).build() })
+    }
+
+    /// Memory pool, spill folder and stores.
+    #[must_use]
+    pub fn runtime(&self) -> &Arc<RuntimeEnv> {
+        self.state.runtime_env()
+    }
+
+    pub(crate) fn task_context(&self, task: String, config: SessionConfig) -> Arc<TaskContext> {
+        let base = TaskContext::from(&self.state);
+        Arc::new(base.with_task_id(task).with_session_config(config))
+    }
+}
+
+fn runtime(limits: &Limits) -> Result<Arc<RuntimeEnv>> {
+    let mode = match &limits.spill_folder {
+        Some(folder) => DiskManagerMode::Directories(vec![folder.clone()]),
+        None => DiskManagerMode::OsTmpDirectory,
+    };
+    let disk = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(SPILL_BYTES_MAX);
+    let mut builder = RuntimeEnvBuilder::new().with_disk_manager_builder(disk);
+    if let Some(bytes) = limits.memory_bytes {
+        let pool = FairSpillPool::new(usize::try_from(bytes).unwrap_or(usize::MAX));
+        builder = builder.with_memory_pool(Arc::new(TrackConsumersPool::new(pool, CONSUMERS_NAMED)));
+    }
+    builder.build_arc()
+}
+
+/// DataFusion's functions, Spark's over them, the user's over those.
+///
+/// # Errors
+/// If two functions cannot live together.
+pub fn with_functions(builder: SessionStateBuilder, functions: &UserFunctions) -> Result<SessionStateBuilder> {
+    use datafusion::execution::FunctionRegistry;
+    let mut state = builder.with_default_features().build();
+    datafusion_spark::register_all(&mut state)?;
+    for udf in &functions.scalar {
+        state.register_udf(Arc::clone(udf))?;
+    }
+    for udaf in &functions.aggregate {
+        state.register_udaf(Arc::clone(udaf))?;
+    }
+    for udwf in &functions.window {
+        state.register_udwf(Arc::clone(udwf))?;
+    }
+    Ok(SessionStateBuilder::new_from_existing(state))
+}

@@ -1,0 +1,23 @@
+//! The exchange: how rows change hands between stages.
+//!
+//! ```text
+//!  task                          BlockStore                         task of the next stage
+//!  batches ─► ExchangeWriter ─► memory, reserved ──┐
+//!                   │ pool full                    ├─ SealedBlock ─► ExchangeReader
+//!                   └─────────► disk, LZ4, crc ────┘    same process: no copy; else Flight DoGet
+//! ```
+//!
+//! **Invariants.** A sealed block is immutable. Every byte of a block in memory is reserved in the
+//! executor's pool. Nothing is ever listed: blocks are found by their identity alone.
+
+mod block;
+mod disk;
+mod reader;
+mod store;
+mod writer;
+
+pub use block::{SealedBlock, Segment};
+pub(crate) use reader::local as local_batches;
+pub use reader::{ExchangeReader, PeerClients};
+pub use store::BlockStore;
+pub use writer::{ExchangeWriter, Spread};

@@ -1,0 +1,221 @@
+//! The reading side: same process first, then the peer that made the block.
+//!
+//! Blocks of one executor are asked for together, in one `DoGet`. Each stream to a peer holds a
+//! bounded number of batches, so a reader's memory does not grow with its number of producers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow_flight::decode::FlightRecordBatchStream;
+use arrow_flight::error::FlightError;
+use arrow_flight::flight_service_client::FlightServiceClient;
+use arrow_flight::{FlightData, Ticket};
+use datafusion::common::{DataFusionError, Result, internal_datafusion_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use faisca_planner::ids::{BlockId, ExecutorId};
+use faisca_planner::{ExchangeReadExec, ExchangeSource, InputMode};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use tonic::Code;
+use tonic::transport::Channel;
+
+use super::BlockStore;
+use crate::error::FetchError;
+use crate::flight::{MESSAGE_BYTES_MAX, bearer, connect};
+use crate::wire::{BlockLocation, FetchRequest, StageBlocks};
+
+/// Requests that an ordered read keeps open ahead of the one being read.
+const PREFETCH_REQUESTS: usize = 2;
+
+/// Connections to other executors' Flight services, one each, made when first needed.
+#[derive(Debug)]
+pub struct PeerClients {
+    token: String,
+    /// Guards only the map; connecting happens outside it.
+    channels: std::sync::Mutex<HashMap<String, Channel>>,
+}
+
+impl PeerClients {
+    /// `token` authorizes every request.
+    #[must_use]
+    pub fn new(token: String) -> Self {
+        Self { token, channels: std::sync::Mutex::default() }
+    }
+
+    async fn fetch(&self, address: &str, request: &FetchRequest) -> Result<tonic::Streaming<FlightData>, tonic::Status> {
+        let cached = self.lock().get(address).cloned();
+        let channel = match cached {
+            Some(channel) => channel,
+            None => {
+                let channel = connect(address).await.map_err(|e| tonic::Status::unavailable(format!("{e:?}")))?;
+                self.lock().insert(address.to_owned(), channel.clone());
+                channel
+            }
+        };
+        let ticket = postcard::to_stdvec(request).map_err(|e| tonic::Status::internal(e.to_string()))?;
+        let mut request = tonic::Request::new(Ticket { ticket: ticket.into() });
+        bearer(&mut request, &self.token)?;
+        let mut client = FlightServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Ok(client.do_get(request).await?.into_inner())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Channel>> {
+        self.channels.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Opens the inputs of one attempt.
+pub struct ExchangeReader {
+    inputs: HashMap<faisca_planner::ids::StageId, Vec<BlockLocation>>,
+    me: ExecutorId,
+    store: Arc<BlockStore>,
+    peers: Arc<PeerClients>,
+    fetched_bytes: Arc<AtomicU64>,
+}
+
+/// Adjacent blocks of one executor, asked for together.
+struct Group {
+    executor: ExecutorId,
+    address: String,
+    request: FetchRequest,
+}
+
+impl ExchangeReader {
+    /// For one attempt's inputs, as seen from executor `me`.
+    #[must_use]
+    pub fn new(inputs: Vec<StageBlocks>, me: ExecutorId, store: Arc<BlockStore>, peers: Arc<PeerClients>) -> Self {
+        let inputs = inputs.into_iter().map(|stage| (stage.stage, stage.blocks)).collect();
+        Self { inputs, me, store, peers, fetched_bytes: Arc::default() }
+    }
+
+    /// Bytes that came from other executors so far.
+    #[must_use]
+    pub fn fetched_bytes(&self) -> u64 {
+        self.fetched_bytes.load(Ordering::Relaxed)
+    }
+
+    fn stream(&self, group: Group, schema: SchemaRef) -> BoxStream<'static, Result<RecordBatch>> {
+        if group.executor == self.me {
+            return local(Arc::clone(&self.store), group.request);
+        }
+        let peers = Arc::clone(&self.peers);
+        let fetched = Arc::clone(&self.fetched_bytes);
+        futures::stream::once(remote(peers, group, schema, fetched)).try_flatten().boxed()
+    }
+}
+
+impl ExchangeSource for ExchangeReader {
+    fn open(&self, read: &ExchangeReadExec, partition: usize, _context: &Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let blocks = self.inputs.get(&read.stage()).ok_or_else(|| internal_datafusion_err!("task has no blocks of {}", read.stage()))?;
+        let bucket = read.mode().is_by_bucket().then(|| u32::try_from(partition).unwrap_or(u32::MAX));
+        let schema = read.schema();
+        let streams: Vec<_> = match read.mode() {
+            // The order of partitions is the order of tasks: keep it.
+            InputMode::Forward | InputMode::Merge => group_adjacent(blocks, bucket),
+            InputMode::Shuffle | InputMode::Broadcast => group_by_executor(blocks, bucket),
+        }
+        .into_iter()
+        .map(|group| self.stream(group, Arc::clone(&schema)))
+        .collect();
+        let merged = match read.mode() {
+            InputMode::Forward | InputMode::Merge => {
+                let opened = futures::stream::iter(streams.into_iter().map(futures::future::ready));
+                opened.buffered(PREFETCH_REQUESTS).flatten().boxed()
+            }
+            InputMode::Shuffle | InputMode::Broadcast => futures::stream::select_all(streams).boxed(),
+        };
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, merged)))
+    }
+}
+
+fn wanted(blocks: &[BlockLocation], bucket: Option<u32>) -> impl Iterator<Item = &BlockLocation> {
+    blocks.iter().filter(move |b| b.partitions.is_empty() || bucket.is_none_or(|bucket| b.partitions.contains(&bucket)))
+}
+
+fn group_adjacent(blocks: &[BlockLocation], bucket: Option<u32>) -> Vec<Group> {
+    let mut groups: Vec<Group> = vec![];
+    for location in wanted(blocks, bucket) {
+        match groups.last_mut() {
+            Some(group) if group.executor == location.executor => group.request.blocks.push(location.block),
+            _ => groups.push(Group::of(location, bucket)),
+        }
+    }
+    groups
+}
+
+fn group_by_executor(blocks: &[BlockLocation], bucket: Option<u32>) -> Vec<Group> {
+    let mut groups: Vec<Group> = vec![];
+    for location in wanted(blocks, bucket) {
+        match groups.iter_mut().find(|group| group.executor == location.executor) {
+            Some(group) => group.request.blocks.push(location.block),
+            None => groups.push(Group::of(location, bucket)),
+        }
+    }
+    groups
+}
+
+impl Group {
+    fn of(location: &BlockLocation, bucket: Option<u32>) -> Self {
+        let request = FetchRequest { blocks: vec![location.block], bucket };
+        Self { executor: location.executor, address: location.address.clone(), request }
+    }
+}
+
+/// Batches of blocks in this process: handed on as they are.
+pub(crate) fn local(store: Arc<BlockStore>, request: FetchRequest) -> BoxStream<'static, Result<RecordBatch>> {
+    let bucket = request.bucket;
+    let per_block = request.blocks.into_iter().map(move |id| block_batches(&store, id, bucket));
+    futures::stream::iter(per_block).map(|found| futures::stream::iter(flatten(found))).flatten().boxed()
+}
+
+fn block_batches(store: &BlockStore, id: BlockId, bucket: Option<u32>) -> Result<Vec<RecordBatch>> {
+    let block = store.get(id).ok_or_else(|| DataFusionError::External(Box::new(FetchError::Lost { block: id })))?;
+    let mut batches = vec![];
+    for segment in block.segments(bucket) {
+        batches.extend(segment.batches(block.file())?);
+    }
+    Ok(batches)
+}
+
+fn flatten(found: Result<Vec<RecordBatch>>) -> Vec<Result<RecordBatch>> {
+    match found {
+        Ok(batches) => batches.into_iter().map(Ok).collect(),
+        Err(error) => vec![Err(error)],
+    }
+}
+
+async fn remote(
+    peers: Arc<PeerClients>,
+    group: Group,
+    schema: SchemaRef,
+    fetched: Arc<AtomicU64>,
+) -> Result<impl futures::Stream<Item = Result<RecordBatch>>> {
+    let first = *group.request.blocks.first().ok_or_else(|| internal_datafusion_err!("an empty fetch"))?;
+    let address = group.address.clone();
+    let stream = peers.fetch(&group.address, &group.request).await.map_err(|status| peer_error(first, &address, &status))?;
+    let counted = stream.map_err(FlightError::from).inspect_ok(move |data| {
+        fetched.fetch_add(data.data_body.len() as u64, Ordering::Relaxed);
+    });
+    let batches = FlightRecordBatchStream::new_from_flight_data(counted);
+    Ok(batches.map(move |item| {
+        let batch = item.map_err(|error| match &error {
+            FlightError::Tonic(status) => peer_error(first, &address, status),
+            other => peer_error(first, &address, &tonic::Status::internal(other.to_string())),
+        })?;
+        Ok(batch.with_schema(Arc::clone(&schema))?)
+    }))
+}
+
+/// `NOT_FOUND` carries the lost block in its details.
+fn peer_error(first: BlockId, address: &str, status: &tonic::Status) -> DataFusionError {
+    let error = match status.code() {
+        Code::NotFound => FetchError::Lost { block: postcard::from_bytes(status.details()).unwrap_or(first) },
+        _ => FetchError::Peer { block: first, address: address.to_owned(), reason: status.message().to_owned() },
+    };
+    DataFusionError::External(Box::new(error))
+}

@@ -1,0 +1,133 @@
+//! The executor's life: takes commands, runs attempts on its slots, reports.
+//!
+//! It decides nothing: which task runs where, and what follows a failure, is the driver's.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use datafusion::common::DataFusionError;
+use faisca_planner::ids::{Attempt, ExecutorId, QueryId, StageId, TaskId};
+use futures::FutureExt;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tracing::{debug, warn};
+
+use crate::environment::Environment;
+use crate::error::classify;
+use crate::exchange::{BlockStore, ExchangeReader, PeerClients};
+use crate::task::TaskRun;
+use crate::wire::{Failure, FailureKind, FromExecutor, StageSpec, TaskReport, TaskSpec, ToExecutor};
+
+/// Commands and reports under way at once, each.
+pub const QUEUE_LENGTH: usize = 4096;
+
+/// Runs tasks of one fleet member, embedded or in a process of its own.
+pub struct Executor {
+    id: ExecutorId,
+    environment: Arc<Environment>,
+    store: Arc<BlockStore>,
+    peers: Arc<PeerClients>,
+    /// Where tasks compute, apart from control, so that heartbeats never wait for them.
+    compute: Handle,
+}
+
+struct Running {
+    abort: AbortHandle,
+}
+
+impl Executor {
+    /// Tasks run on `compute`.
+    #[must_use]
+    pub fn new(id: ExecutorId, environment: Arc<Environment>, store: Arc<BlockStore>, peers: Arc<PeerClients>, compute: Handle) -> Self {
+        Self { id, environment, store, peers, compute }
+    }
+
+    /// Serves until `Shutdown`, or until the driver hangs up; then stops every attempt.
+    pub async fn serve(self, mut commands: mpsc::Receiver<ToExecutor>, reports: mpsc::Sender<FromExecutor>) {
+        let mut stages: HashMap<(QueryId, StageId), Arc<StageSpec>> = HashMap::new();
+        let mut running: HashMap<(TaskId, Attempt), Running> = HashMap::new();
+        while let Some(command) = commands.recv().await {
+            running.retain(|_, task| !task.abort.is_finished());
+            match command {
+                ToExecutor::Stage(stage) => {
+                    stages.insert((stage.query, stage.stage), Arc::new(stage));
+                }
+                ToExecutor::Launch(spec) => {
+                    let key = (spec.task, spec.attempt);
+                    match stages.get(&(spec.task.query, spec.task.stage)) {
+                        Some(stage) => {
+                            running.insert(key, Running { abort: self.launch(Arc::clone(stage), spec, reports.clone()) });
+                        }
+                        None => report_unknown_stage(&spec, &reports).await,
+                    }
+                }
+                ToExecutor::Cancel { task, attempt } => {
+                    if let Some(running) = running.remove(&(task, attempt)) {
+                        running.abort.abort();
+                    }
+                    self.store.remove(faisca_planner::ids::BlockId { task, attempt });
+                }
+                ToExecutor::Release(query) => {
+                    running.retain(|(task, _), running| {
+                        if task.query == query {
+                            running.abort.abort();
+                        }
+                        task.query != query
+                    });
+                    stages.retain(|(owner, _), _| *owner != query);
+                    self.store.release(query);
+                }
+                ToExecutor::Shutdown => break,
+            }
+        }
+        for running in running.values() {
+            running.abort.abort();
+        }
+    }
+
+    fn launch(&self, stage: Arc<StageSpec>, mut spec: TaskSpec, reports: mpsc::Sender<FromExecutor>) -> AbortHandle {
+        let inputs = std::mem::take(&mut spec.inputs);
+        let reader = Arc::new(ExchangeReader::new(inputs, self.id, Arc::clone(&self.store), Arc::clone(&self.peers)));
+        let (task, attempt) = (spec.task, spec.attempt);
+        let run = TaskRun { stage, spec, reader, environment: Arc::clone(&self.environment), store: Arc::clone(&self.store) };
+        let work = async move {
+            debug!(%task, attempt = attempt.0, "started");
+            let outcome = AssertUnwindSafe(run.run()).catch_unwind().await;
+            let report = match outcome {
+                Ok(Ok(report)) => FromExecutor::Finished(report),
+                Ok(Err(error)) => failed(task, attempt, &error),
+                Err(panic) => FromExecutor::Failed { task, attempt, failure: Failure { kind: FailureKind::Bug, message: panic_text(&panic) } },
+            };
+            // A closed channel means that the driver is gone, and nobody is left to tell.
+            let _ = reports.send(report).await;
+        };
+        self.compute.spawn(work).abort_handle()
+    }
+}
+
+fn failed(task: TaskId, attempt: Attempt, error: &DataFusionError) -> FromExecutor {
+    let failure = classify(error);
+    warn!(%task, attempt = attempt.0, kind = ?failure.kind, "failed: {failure}");
+    FromExecutor::Failed { task, attempt, failure }
+}
+
+async fn report_unknown_stage(spec: &TaskSpec, reports: &mpsc::Sender<FromExecutor>) {
+    let failure = Failure { kind: FailureKind::Bug, message: format!("{} launched before its stage", spec.task) };
+    let _ = reports.send(FromExecutor::Failed { task: spec.task, attempt: spec.attempt, failure }).await;
+}
+
+fn panic_text(panic: &Box<dyn std::any::Any + Send>) -> String {
+    let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+    format!("a task panicked: {}", text.unwrap_or_else(|| "no message".to_owned()))
+}
+
+/// Reports whose numbers the driver trusts.
+impl TaskReport {
+    /// Rows in all buckets and files.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.metrics.rows
+    }
+}

@@ -1,0 +1,25 @@
+//! Runs one attempt of one task at a time per slot, and owns the bytes that it makes.
+//!
+//! An executor knows no other executor, no scheduler, no catalog and no cluster: it is given a plan
+//! and places to read from, and reports what it sealed. What it gave up is any decision of its own;
+//! what it won is that it can be killed at any instant.
+//!
+//! # Layout
+//! - [`wire`]: the only serialized types, and the protocol's steps
+//! - [`control`]: those types between processes; [`executor`]: the life of an executor
+//! - `task`: one attempt; [`exchange`]: blocks, their writer, store and reader; [`sink`]: files
+//! - [`flight`]: serves blocks; [`csv`]: the CSV source; [`codec`]: plans as bytes
+//! - [`environment`]: pool, stores, functions; [`error`]: what kind a failure is; [`canary`]
+
+pub mod canary;
+pub mod codec;
+pub mod control;
+pub mod csv;
+pub mod environment;
+pub mod error;
+pub mod exchange;
+pub mod executor;
+pub mod flight;
+pub mod sink;
+mod task;
+pub mod wire;

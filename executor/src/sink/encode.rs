@@ -1,0 +1,153 @@
+//! Batches to the bytes of one file.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::csv::WriterBuilder;
+use arrow::datatypes::SchemaRef;
+use arrow::json::LineDelimitedWriter;
+use datafusion::common::{Result, not_impl_err};
+use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
+use faisca_planner::manifest::{Compression, FileFormat};
+use object_store::ObjectStore;
+use object_store::buffered::BufWriter;
+use object_store::path::Path;
+use parquet::arrow::AsyncArrowWriter;
+use parquet::basic::{Compression as ParquetCompression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use crate::wire::{PendingFile, SinkSpec};
+
+/// A row group is closed once it holds about this much.
+const ROW_GROUP_BYTES: usize = 128 * 1024 * 1024;
+
+type Output = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// One file being written.
+pub(super) struct FileEncoder {
+    path: String,
+    rows: u64,
+    store: Arc<dyn ObjectStore>,
+    location: Path,
+    kind: Kind,
+}
+
+enum Kind {
+    Parquet(Box<AsyncArrowWriter<BufWriter>>),
+    Text { out: Output, format: FileFormat, bytes: u64 },
+}
+
+/// Ending of a file's name, as Spark writes it.
+pub(super) fn extension(format: FileFormat, compression: Compression) -> String {
+    let codec = match compression {
+        Compression::None => "",
+        Compression::Snappy => "snappy",
+        Compression::Gzip => "gz",
+        Compression::Zstd => "zst",
+        Compression::Lz4 => "lz4",
+    };
+    match (format, codec) {
+        (FileFormat::Parquet, "") => "parquet".to_owned(),
+        (FileFormat::Parquet, codec) => format!("{codec}.parquet"),
+        (FileFormat::Csv, "") => "csv".to_owned(),
+        (FileFormat::Csv, codec) => format!("csv.{codec}"),
+        (FileFormat::Ndjson, "") => "json".to_owned(),
+        (FileFormat::Ndjson, codec) => format!("json.{codec}"),
+    }
+}
+
+impl FileEncoder {
+    pub(super) fn new(spec: &SinkSpec, store: Arc<dyn ObjectStore>, location: Path, path: String, schema: SchemaRef) -> Result<Self> {
+        let out = BufWriter::new(Arc::clone(&store), location.clone());
+        let kind = match spec.format {
+            FileFormat::Parquet => {
+                let properties = WriterProperties::builder()
+                    .set_compression(parquet_codec(spec.compression)?)
+                    .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+                    .set_created_by(concat!("faisca ", env!("CARGO_PKG_VERSION")).to_owned())
+                    .build();
+                Kind::Parquet(Box::new(AsyncArrowWriter::try_new(out, schema, Some(properties))?))
+            }
+            FileFormat::Csv | FileFormat::Ndjson => {
+                let out: Output = match text_codec(spec.compression)? {
+                    FileCompressionType::UNCOMPRESSED => Box::new(out),
+                    codec => codec.convert_async_writer(out)?,
+                };
+                Kind::Text { out, format: spec.format, bytes: 0 }
+            }
+        };
+        Ok(Self { path, rows: 0, store, location, kind })
+    }
+
+    pub(super) async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let first = self.rows == 0;
+        self.rows += batch.num_rows() as u64;
+        match &mut self.kind {
+            Kind::Parquet(writer) => Ok(writer.write(batch).await?),
+            Kind::Text { out, format, bytes } => {
+                let text = text(*format, batch, first)?;
+                *bytes += text.len() as u64;
+                Ok(out.write_all(&text).await?)
+            }
+        }
+    }
+
+    /// Bytes so far, roughly.
+    pub(super) fn bytes(&self) -> u64 {
+        match &self.kind {
+            Kind::Parquet(writer) => (writer.bytes_written() + writer.in_progress_size()) as u64,
+            Kind::Text { bytes, .. } => *bytes,
+        }
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        match &self.kind {
+            Kind::Parquet(writer) => writer.memory_size(),
+            Kind::Text { .. } => 0,
+        }
+    }
+
+    pub(super) async fn finish(self) -> Result<PendingFile> {
+        use object_store::ObjectStoreExt;
+        match self.kind {
+            Kind::Parquet(writer) => {
+                writer.close().await?;
+            }
+            Kind::Text { mut out, .. } => out.shutdown().await?,
+        }
+        let bytes = self.store.head(&self.location).await?.size;
+        Ok(PendingFile { path: self.path, rows: self.rows, bytes })
+    }
+}
+
+fn text(format: FileFormat, batch: &RecordBatch, first: bool) -> Result<Vec<u8>> {
+    let mut buffer = Vec::new();
+    if format == FileFormat::Csv {
+        WriterBuilder::new().with_header(first).build(&mut buffer).write(batch)?;
+    } else {
+        let mut writer = LineDelimitedWriter::new(&mut buffer);
+        writer.write(batch)?;
+        writer.finish()?;
+    }
+    Ok(buffer)
+}
+
+fn parquet_codec(compression: Compression) -> Result<ParquetCompression> {
+    Ok(match compression {
+        Compression::None => ParquetCompression::UNCOMPRESSED,
+        Compression::Snappy => ParquetCompression::SNAPPY,
+        Compression::Gzip => ParquetCompression::GZIP(Default::default()),
+        Compression::Zstd => ParquetCompression::ZSTD(ZstdLevel::try_new(3)?),
+        Compression::Lz4 => ParquetCompression::LZ4_RAW,
+    })
+}
+
+fn text_codec(compression: Compression) -> Result<FileCompressionType> {
+    match compression {
+        Compression::None => Ok(FileCompressionType::UNCOMPRESSED),
+        Compression::Gzip => Ok(FileCompressionType::GZIP),
+        Compression::Zstd => Ok(FileCompressionType::ZSTD),
+        Compression::Snappy | Compression::Lz4 => not_impl_err!("{compression:?} for text files: use gzip, zstd or none"),
+    }
+}

@@ -1,0 +1,123 @@
+//! Runs one attempt of one task: decode the plan, run its partitions, seal the output.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use datafusion::common::{DataFusionError, Result, internal_datafusion_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
+use datafusion::prelude::SessionConfig;
+use datafusion_proto::bytes::physical_plan_from_bytes_with_extension_codec;
+use faisca_planner::ExchangeHandle;
+use faisca_planner::ids::BlockId;
+use futures::StreamExt;
+
+use crate::codec::PlanCodec;
+use crate::environment::Environment;
+use crate::exchange::{BlockStore, ExchangeReader, ExchangeWriter, Spread};
+use crate::sink::SinkWriter;
+use crate::wire::{OutputSpec, SinkSpec, StageSpec, TaskMetrics, TaskReport, TaskSpec};
+
+/// One attempt, with all it needs.
+pub(crate) struct TaskRun {
+    pub(crate) stage: Arc<StageSpec>,
+    pub(crate) spec: TaskSpec,
+    pub(crate) reader: Arc<ExchangeReader>,
+    pub(crate) environment: Arc<Environment>,
+    pub(crate) store: Arc<BlockStore>,
+}
+
+impl TaskRun {
+    /// Runs to the end. Dropping the future stops the work and leaves nothing in the store.
+    pub(crate) async fn run(self) -> Result<TaskReport> {
+        let started = Instant::now();
+        let context = self.context()?;
+        let plan = physical_plan_from_bytes_with_extension_codec(&self.stage.plan, &context, &PlanCodec)?;
+        let mut report = match &self.stage.output {
+            OutputSpec::Shuffle => {
+                let root = plan.downcast_ref::<RepartitionExec>().ok_or_else(|| internal_datafusion_err!("a shuffled stage without partitioning"))?;
+                self.exchange(root.input(), Some(root.partitioning()), &context).await?
+            }
+            OutputSpec::Partitions => self.exchange(&plan, None, &context).await?,
+            OutputSpec::Sink(sink) => self.sink(&plan, sink.clone(), &context).await?,
+        };
+        report.metrics.fetched_bytes = self.reader.fetched_bytes();
+        report.metrics.elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(report)
+    }
+
+    fn context(&self) -> Result<Arc<TaskContext>> {
+        let mut config = SessionConfig::new();
+        for (key, value) in &self.stage.settings {
+            config.options_mut().set(key, value)?;
+        }
+        let config = config.with_extension(Arc::new(ExchangeHandle(Arc::clone(&self.reader) as _)));
+        Ok(self.environment.task_context(self.spec.task.to_string(), config))
+    }
+
+    async fn exchange(&self, body: &Arc<dyn ExecutionPlan>, spread_by: Option<&Partitioning>, context: &Arc<TaskContext>) -> Result<TaskReport> {
+        let batch_rows = context.session_config().batch_size();
+        let partitions = body.output_partitioning().partition_count();
+        let mut writer = ExchangeWriter::new(body.schema(), batch_rows, context.runtime_env());
+        for partition in &self.spec.partitions {
+            let index = *partition as usize;
+            let mut spread = Spread::new(spread_by, index, partitions)?;
+            let mut stream = body.execute(index, Arc::clone(context))?;
+            while let Some(batch) = next(&mut stream).await? {
+                writer.write(&mut spread, *partition, batch)?;
+            }
+        }
+        let sealed = writer.seal()?;
+        let buckets = sealed.block.sizes().to_vec();
+        let metrics = TaskMetrics {
+            rows: buckets.iter().map(|b| b.rows).sum(),
+            bytes: buckets.iter().map(|b| b.bytes).sum(),
+            spilled_bytes: sealed.spilled_bytes,
+            ..TaskMetrics::default()
+        };
+        let id = BlockId { task: self.spec.task, attempt: self.spec.attempt };
+        self.store.put(id, sealed.block);
+        Ok(TaskReport { task: id.task, attempt: id.attempt, buckets, files: vec![], metrics })
+    }
+
+    async fn sink(&self, body: &Arc<dyn ExecutionPlan>, sink: SinkSpec, context: &Arc<TaskContext>) -> Result<TaskReport> {
+        let schema = body.schema();
+        let mut writer = SinkWriter::new(sink, &self.spec, &schema, context)?;
+        for partition in &self.spec.partitions {
+            let mut stream = body.execute(*partition as usize, Arc::clone(context))?;
+            while let Some(batch) = next(&mut stream).await? {
+                writer.write(batch).await?;
+            }
+        }
+        // One task stands for the table: its file tells the columns even if no row came.
+        let keeps_schema = self.spec.task.index == 0;
+        let files = writer.finish(keeps_schema.then_some(&schema)).await?;
+        let metrics = TaskMetrics {
+            rows: files.iter().map(|f| f.rows).sum(),
+            bytes: files.iter().map(|f| f.bytes).sum(),
+            ..TaskMetrics::default()
+        };
+        Ok(TaskReport { task: self.spec.task, attempt: self.spec.attempt, buckets: vec![], files, metrics })
+    }
+}
+
+/// The next batch. Gives other work a turn, since a stream that is always ready would never yield.
+async fn next(stream: &mut SendableRecordBatchStream) -> Result<Option<arrow::array::RecordBatch>> {
+    tokio::task::consume_budget().await;
+    stream.next().await.transpose().map_err(|e| e.find_cause())
+}
+
+trait FindCause {
+    fn find_cause(self) -> DataFusionError;
+}
+
+impl FindCause for DataFusionError {
+    /// Opens `Shared` errors that only this reader holds, so that messages stay short.
+    fn find_cause(self) -> DataFusionError {
+        match self {
+            Self::Shared(inner) => Arc::try_unwrap(inner).unwrap_or_else(Self::Shared),
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! What driver and executors say to each other: **the only types that are serialized** between them.
+//!
+//! The same values pass through channels inside one process and through a Flight `DoExchange`
+//! stream between processes ([`crate::control`]); nothing else differs between the two fleets.
+//!
+//! ```text
+//! 1 executor → Register        4 driver → Stage, once per stage and executor
+//! 2 driver   → (accepts)       5 driver → Launch          7 driver → Release at a statement's end
+//! 3 executor → Heartbeat, ever 6 executor → Finished|Failed 8 driver → Shutdown
+//! ```
+
+use std::fmt;
+
+use bytes::Bytes;
+use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
+use faisca_planner::manifest::{Compression, FileFormat};
+use serde::{Deserialize, Serialize};
+
+/// Driver to executor.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum ToExecutor {
+    /// Step 4: a plan that tasks will refer to.
+    Stage(StageSpec),
+    /// Step 5: run one attempt.
+    Launch(TaskSpec),
+    /// Stop an attempt and forget its output. Idempotent.
+    Cancel {
+        /// The task.
+        task: TaskId,
+        /// Its attempt.
+        attempt: Attempt,
+    },
+    /// Step 7: forget a statement's plans and blocks. Idempotent.
+    Release(QueryId),
+    /// Step 8: end.
+    Shutdown,
+}
+
+/// Executor to driver.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum FromExecutor {
+    /// Step 1.
+    Register(Registration),
+    /// Step 3.
+    Heartbeat {
+        /// Bytes reserved in its memory pool.
+        memory_bytes: u64,
+    },
+    /// Step 6: the attempt's output is sealed.
+    Finished(TaskReport),
+    /// Step 6: the attempt has no output.
+    Failed {
+        /// The task.
+        task: TaskId,
+        /// Its attempt.
+        attempt: Attempt,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// Who an executor is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Registration {
+    /// As the driver named it.
+    pub executor: ExecutorId,
+    /// Tasks it runs at once.
+    pub slots: u32,
+    /// URL of its Flight service; empty for one inside the driver.
+    pub address: String,
+    /// Version of the build.
+    pub version: String,
+    /// Hash of fixed values by the exchange's partitioner: builds that differ would spread equal
+    /// keys over different buckets.
+    pub canary: u64,
+    /// Operating system process.
+    pub pid: u32,
+}
+
+/// One stage as executors see it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StageSpec {
+    /// The statement.
+    pub query: QueryId,
+    /// The stage.
+    pub stage: StageId,
+    /// The encoded plan; its root tells the partitioning of a shuffled output.
+    pub plan: Bytes,
+    /// Where rows go.
+    pub output: OutputSpec,
+    /// DataFusion settings that differ from the defaults.
+    pub settings: Vec<(String, String)>,
+}
+
+/// Where a stage's rows go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OutputSpec {
+    /// Into buckets, by the partitioning of the plan's root.
+    Shuffle,
+    /// Into the bucket of the partition's own number.
+    Partitions,
+    /// Into files.
+    Sink(SinkSpec),
+}
+
+/// How tasks write files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkSpec {
+    /// URL of a folder that no reader looks into; the driver makes its files visible.
+    pub staging: String,
+    /// Format.
+    pub format: FileFormat,
+    /// Compression.
+    pub compression: Compression,
+    /// Names of the columns that become folders.
+    pub partition_by: Vec<String>,
+    /// A file is closed once it is about this large.
+    pub target_file_bytes: u64,
+    /// Part of every file name, so that appends never meet.
+    pub tag: String,
+}
+
+/// One attempt of one task.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TaskSpec {
+    /// The task.
+    pub task: TaskId,
+    /// Its attempt.
+    pub attempt: Attempt,
+    /// Partitions of the stage's body, run one after another.
+    pub partitions: Vec<u32>,
+    /// Where the stages that it reads left their blocks.
+    pub inputs: Vec<StageBlocks>,
+}
+
+/// The committed blocks of one stage.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StageBlocks {
+    /// The producer.
+    pub stage: StageId,
+    /// One per task, in the order of tasks.
+    pub blocks: Vec<BlockLocation>,
+}
+
+/// Where one block lives.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BlockLocation {
+    /// Which.
+    pub block: BlockId,
+    /// Who made it.
+    pub executor: ExecutorId,
+    /// URL of that executor's Flight service.
+    pub address: String,
+    /// For an output by partition: the partitions in it. Empty for a shuffled one: any bucket.
+    pub partitions: Vec<u32>,
+}
+
+/// What a finished attempt made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TaskReport {
+    /// The task.
+    pub task: TaskId,
+    /// Its attempt.
+    pub attempt: Attempt,
+    /// Non-empty buckets.
+    pub buckets: Vec<BucketSize>,
+    /// Files that wait to be made visible.
+    pub files: Vec<PendingFile>,
+    /// Figures for the report.
+    pub metrics: TaskMetrics,
+}
+
+/// Exact size of one bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketSize {
+    /// Which.
+    pub bucket: u32,
+    /// Rows.
+    pub rows: u64,
+    /// Bytes in memory.
+    pub bytes: u64,
+}
+
+/// A file in the staging folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingFile {
+    /// Path below the output, `key=value` folders included.
+    pub path: String,
+    /// Rows in it.
+    pub rows: u64,
+    /// Bytes of it.
+    pub bytes: u64,
+}
+
+/// Figures of one attempt.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct TaskMetrics {
+    /// Rows that came out.
+    pub rows: u64,
+    /// Bytes that came out: of buckets in memory, of files on disk.
+    pub bytes: u64,
+    /// Bytes of blocks read from other executors.
+    pub fetched_bytes: u64,
+    /// Bytes spilled to disk by the exchange.
+    pub spilled_bytes: u64,
+    /// Milliseconds from launch to the end.
+    pub elapsed_ms: u64,
+}
+
+/// Why an attempt failed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Failure {
+    /// What can be done about it.
+    pub kind: FailureKind,
+    /// For people.
+    pub message: String,
+}
+
+/// Decides, in one place, what follows a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureKind {
+    /// The statement or its data is wrong: final.
+    User,
+    /// Memory or disk ran out: try again, at another time or place.
+    Resource,
+    /// Something outside hiccuped: try again.
+    Transient,
+    /// An input is gone: its producer must run again first. Costs no try.
+    BlockLost(BlockId),
+    /// The executor is gone. Costs no try.
+    ExecutorLost,
+    /// Ours: a panic, a broken invariant. Tried again, since the next executor may fare better.
+    Bug,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// What a reader asks an executor for, as the ticket of a Flight `DoGet`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FetchRequest {
+    /// Blocks, in the order wanted.
+    pub blocks: Vec<BlockId>,
+    /// One bucket of each, or all of them in ascending order.
+    pub bucket: Option<u32>,
+}

@@ -1,0 +1,50 @@
+//! Tells what a second run of a task would yield, so that recovery knows what it may mix.
+
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+
+/// What a re-run of a task yields, given the same inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Determinism {
+    /// The same rows in the same order.
+    Deterministic,
+    /// The same rows, perhaps in another order.
+    Unordered,
+    /// Perhaps other rows: its first output must not be mixed with a second one.
+    Indeterminate,
+}
+
+/// Judges one stage body. A limit over unordered rows and any volatile function make it indeterminate.
+///
+/// # Errors
+/// Only if walking the plan fails inside DataFusion.
+pub fn of(plan: &Arc<dyn ExecutionPlan>) -> Result<Determinism> {
+    let mut worst = Determinism::Deterministic;
+    plan.apply(|node| {
+        if node.is::<crate::ExchangeReadExec>() {
+            worst = worst.max(Determinism::Unordered);
+        }
+        let unordered_input = node.children().first().is_some_and(|child| child.output_ordering().is_none());
+        let limits = node.is::<GlobalLimitExec>() || node.is::<LocalLimitExec>() || node.fetch().is_some();
+        if limits && unordered_input && node.output_ordering().is_none() {
+            worst = Determinism::Indeterminate;
+        }
+        node.apply_expressions(&mut |expr| {
+            if is_volatile(expr)? {
+                worst = Determinism::Indeterminate;
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(worst)
+}
+
+fn is_volatile(expr: &Arc<dyn PhysicalExpr>) -> Result<bool> {
+    expr.exists(|e| Ok(e.is_volatile_node()))
+}

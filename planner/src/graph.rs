@@ -1,0 +1,100 @@
+//! The stage graph: what the scheduler schedules.
+
+use std::sync::Arc;
+
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+
+use crate::determinism::Determinism;
+use crate::exchange::InputMode;
+use crate::ids::StageId;
+
+/// The stages of one statement. Producers come before their consumers; the last stage is the root.
+#[derive(Debug)]
+pub struct StageGraph {
+    /// Index = [`StageId`].
+    pub stages: Vec<Stage>,
+}
+
+impl StageGraph {
+    /// The stage whose output is the statement's result.
+    #[must_use]
+    pub fn root(&self) -> Option<&Stage> {
+        self.stages.last()
+    }
+}
+
+/// One stage: a plan whose leaves are scans and [`crate::ExchangeReadExec`]s.
+#[derive(Debug)]
+pub struct Stage {
+    /// Its place in the graph.
+    pub id: StageId,
+    /// What a task runs. For a shuffled output the root is a `RepartitionExec`, which only tells
+    /// the writer how to spread rows over buckets; its input is what executes.
+    pub plan: Arc<dyn ExecutionPlan>,
+    /// How the rows leave.
+    pub output: StageOutput,
+    /// The stages it reads, each once per edge.
+    pub inputs: Vec<StageInput>,
+    /// Whether its partitions may run in different tasks.
+    pub slicing: Slicing,
+    /// What a second run of a task would yield.
+    pub determinism: Determinism,
+}
+
+impl Stage {
+    /// The part of [`Stage::plan`] that executes.
+    #[must_use]
+    pub fn body(&self) -> &Arc<dyn ExecutionPlan> {
+        match (self.output, self.plan.children().first()) {
+            (StageOutput::Shuffle { .. }, Some(child)) => child,
+            _ => &self.plan,
+        }
+    }
+
+    /// Partitions of [`Stage::body`]: the finest slices that tasks can be cut into.
+    #[must_use]
+    pub fn partitions(&self) -> usize {
+        self.body().output_partitioning().partition_count()
+    }
+
+    /// Whether every leaf reads an exchange, so that adjacent partitions may be run as one task.
+    #[must_use]
+    pub fn reads_only_exchanges(&self) -> bool {
+        !self.inputs.is_empty() && crate::exchange::leaves(self.body()).iter().all(|leaf| leaf.is::<crate::ExchangeReadExec>())
+    }
+}
+
+/// How a stage's rows leave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StageOutput {
+    /// Rows are spread over this many buckets by the partitioning of the plan's root.
+    Shuffle {
+        /// Number of buckets.
+        buckets: usize,
+    },
+    /// Bucket *p* is partition *p*.
+    Partitions,
+    /// Rows are written to files by the tasks themselves.
+    Sink,
+}
+
+/// An edge of the graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StageInput {
+    /// The producer.
+    pub stage: StageId,
+    /// Which of its buckets a partition of the consumer sees.
+    pub mode: InputMode,
+}
+
+/// Whether a stage's partitions may run in different tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slicing {
+    /// Any partition stands alone.
+    Free,
+    /// An operator keeps state across partitions: one task must run them all.
+    Whole {
+        /// That operator and why, for EXPLAIN.
+        reason: &'static str,
+    },
+}

@@ -1,0 +1,100 @@
+//! `${name}` in statements and paths.
+
+use std::collections::BTreeMap;
+
+use super::parse::{ManifestError, Problem};
+use super::{JobSpec, Manifest, Positions, nearest};
+
+/// Puts parameter values in. `overrides` come from `--set name=value` and win over the manifest's own.
+///
+/// # Errors
+/// For each `${name}` or override that the manifest does not declare.
+pub fn with_parameters(
+    file: &str,
+    mut manifest: Manifest,
+    positions: &Positions,
+    overrides: &BTreeMap<String, String>,
+) -> Result<Manifest, ManifestError> {
+    let mut problems = vec![];
+    let mut values = manifest.spec.parameters.clone();
+    for (name, value) in overrides {
+        if values.insert(name.clone(), value.clone()).is_none() {
+            let what = format!("--set {name}: the manifest has no such parameter");
+            problems.push(Problem { position: positions.of("spec.parameters"), path: "spec.parameters".into(), what, help: help(name, &values) });
+        }
+    }
+    for (path, text) in texts(&mut manifest.spec) {
+        match substitute(text, &values) {
+            Ok(new) => *text = new,
+            Err(name) => {
+                let what = format!("no parameter `{name}`");
+                problems.push(Problem { position: positions.of(&path), path, what, help: help(&name, &values) });
+            }
+        }
+    }
+    if problems.is_empty() { Ok(manifest) } else { Err(ManifestError { file: file.to_owned(), problems }) }
+}
+
+fn help(name: &str, values: &BTreeMap<String, String>) -> String {
+    match nearest(name, values.keys().map(String::as_str).filter(|k| *k != name)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("add `{name}: …` under spec.parameters"),
+    }
+}
+
+fn texts(spec: &mut JobSpec) -> Vec<(String, &mut String)> {
+    let mut all = vec![];
+    for (index, source) in spec.sources.iter_mut().enumerate() {
+        all.push((format!("spec.sources[{index}].path"), &mut source.path));
+    }
+    for (index, step) in spec.steps.iter_mut().enumerate() {
+        all.push((format!("spec.steps[{index}].sql"), &mut step.sql));
+        if let Some(write) = &mut step.write {
+            all.push((format!("spec.steps[{index}].write.path"), &mut write.path));
+        }
+    }
+    if let Some(script) = &mut spec.main_application_file {
+        all.push(("spec.mainApplicationFile".into(), script));
+    }
+    for (index, argument) in spec.arguments.iter_mut().enumerate() {
+        all.push((format!("spec.arguments[{index}]"), argument));
+    }
+    all
+}
+
+/// Replaces each `${name}`; `$${` stands for a literal `${`.
+///
+/// # Errors
+/// The first name without a value.
+pub(crate) fn substitute(text: &str, values: &BTreeMap<String, String>) -> Result<String, String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        if rest[..start].ends_with('$') {
+            out.push_str(&rest[..start]);
+            out.push('{');
+            rest = &rest[start + 2..];
+            continue;
+        }
+        let Some(length) = rest[start..].find('}') else { break };
+        let name = &rest[start + 2..start + length];
+        out.push_str(&rest[..start]);
+        out.push_str(values.get(name).ok_or_else(|| name.to_owned())?);
+        rest = &rest[start + length + 1..];
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_replaced_and_unknown_ones_reported() {
+        let values = BTreeMap::from([("zone".to_owned(), "s3://lake".to_owned())]);
+        assert_eq!(substitute("${zone}/a/${zone}", &values).as_deref(), Ok("s3://lake/a/s3://lake"));
+        assert_eq!(substitute("cost $5 and $${zone}", &values).as_deref(), Ok("cost $5 and ${zone}"));
+        assert_eq!(substitute("${other}", &values), Err("other".to_owned()));
+    }
+}

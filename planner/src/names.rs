@@ -1,0 +1,132 @@
+//! Table and column names without regard to case, keeping the data's case, as in Spark.
+//!
+//! SQL is planned in a world of lower case: a table whose columns have capitals is seen through a
+//! view that renames them, and every identifier of a statement is lowered ([`lower_identifiers`]).
+//! The result's columns get their spelling back at the end ([`aliases`] and the tables' own). Plans
+//! lose nothing by it, since DataFusion pushes everything through renames.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{Query, SelectItem, SetExpr, Visit, Visitor};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer, TokenizerError};
+
+/// Lowers every quoted identifier of a statement; unquoted ones are lowered by the SQL planner.
+///
+/// # Errors
+/// If the text cannot be cut into tokens, say at an open quote.
+pub fn lower_identifiers(sql: &str) -> Result<String, TokenizerError> {
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).with_unescape(false).tokenize()?;
+    let lowered = tokens.into_iter().map(|token| match token {
+        Token::Word(mut word) if word.quote_style.is_some() => {
+            word.value = word.value.to_lowercase();
+            Token::Word(word)
+        }
+        other => other,
+    });
+    Ok(lowered.map(|token| token.to_string()).collect())
+}
+
+/// Spelling of the names that a statement gives to columns: lower case to as written. An outer one
+/// wins over an inner one.
+#[must_use]
+pub fn aliases(sql: &str) -> HashMap<String, String> {
+    #[derive(Default)]
+    struct Aliases(HashMap<String, String>);
+    impl Visitor for Aliases {
+        type Break = ();
+        fn post_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            self.add(&query.body);
+            ControlFlow::Continue(())
+        }
+    }
+    impl Aliases {
+        fn add(&mut self, body: &SetExpr) {
+            match body {
+                SetExpr::Select(select) => {
+                    for item in &select.projection {
+                        if let SelectItem::ExprWithAlias { alias, .. } = item {
+                            self.0.insert(alias.value.to_lowercase(), alias.value.clone());
+                        }
+                    }
+                }
+                SetExpr::SetOperation { left, right, .. } => {
+                    self.add(right);
+                    self.add(left);
+                }
+                _ => {}
+            }
+        }
+    }
+    let mut found = Aliases::default();
+    if let Ok(statements) = Parser::parse_sql(&GenericDialect {}, sql) {
+        let _ = statements.visit(&mut found);
+    }
+    found.0
+}
+
+/// Two of `names` that differ only by case, if there are such.
+#[must_use]
+pub fn clash<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<(&'a str, &'a str)> {
+    let mut seen: HashMap<String, &str> = HashMap::new();
+    names.into_iter().find_map(|name| seen.insert(name.to_lowercase(), name).map(|first| (first, name)))
+}
+
+/// Bytes of a Kubernetes quantity (`512Mi`, `2G`) or of Spark's form (`2g`, `512m`, both binary).
+#[must_use]
+pub fn parse_bytes(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: f64 = number.parse().ok()?;
+    let scale: u64 = match unit.trim() {
+        "" => 1,
+        "k" | "kb" | "Ki" | "KiB" => 1 << 10,
+        "m" | "mb" | "Mi" | "MiB" => 1 << 20,
+        "g" | "gb" | "Gi" | "GiB" => 1 << 30,
+        "t" | "tb" | "Ti" | "TiB" => 1 << 40,
+        "K" | "KB" | "kB" => 1_000,
+        "M" | "MB" => 1_000_000,
+        "G" | "GB" => 1_000_000_000,
+        "T" | "TB" => 1_000_000_000_000,
+        _ => return None,
+    };
+    let bytes = number * scale as f64;
+    (bytes.is_finite() && bytes >= 1.0).then_some(bytes as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_identifiers_are_lowered_and_strings_are_not() {
+        let sql = "SELECT \"SG_UF\", `NU_Idade`, 'It''s M', x -- \"C\"\nFROM \"T\" WHERE a = 'F'";
+        let lowered = lower_identifiers(sql).unwrap();
+        assert_eq!(lowered, "SELECT \"sg_uf\", `nu_idade`, 'It''s M', x -- \"C\"\nFROM \"t\" WHERE a = 'F'");
+    }
+
+    #[test]
+    fn the_outer_spelling_of_an_alias_wins() {
+        let found = aliases("SELECT a AS Media FROM (SELECT b AS MEDIA, c AS \"Outra\" FROM t)");
+        assert_eq!(found["media"], "Media");
+        assert_eq!(found["outra"], "Outra");
+    }
+
+    #[test]
+    fn a_clash_names_both_spellings() {
+        assert_eq!(clash(["a", "B", "A"]), Some(("a", "A")));
+        assert_eq!(clash(["a", "b"]), None);
+    }
+
+    #[test]
+    fn sizes_are_read_as_kubernetes_and_spark_write_them() {
+        for (text, bytes) in [("1", 1), ("2g", 2 << 30), ("512Mi", 512 << 20), ("1.5Gi", 3 << 29), ("3M", 3_000_000)] {
+            assert_eq!(parse_bytes(text), Some(bytes), "{text}");
+        }
+        assert_eq!(parse_bytes("2x"), None);
+        assert_eq!(parse_bytes("g"), None);
+    }
+}

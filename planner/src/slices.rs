@@ -1,0 +1,84 @@
+//! Decides how many tasks a stage runs as, once the exact sizes of its inputs are known.
+//!
+//! Exchanges are over-partitioned, so that skew and slow executors even out. Where the buckets turn
+//! out small, adjacent ones share a task: fewer, fuller tasks and fewer, larger files.
+
+/// A task should read at least this much, unless that would leave slots idle.
+pub const TASK_INPUT_BYTES_MIN: u64 = 16 * 1024 * 1024;
+
+/// Below this, a stage is not worth more than one task.
+pub const STAGE_INPUT_BYTES_MIN: u64 = 1024 * 1024;
+
+/// Slices `0..bytes.len()` partitions into runs of adjacent ones, in order, each at least one long.
+///
+/// `bytes[p]` is what partition *p* reads. A stage that reads next to nothing becomes one slice;
+/// otherwise there are at least `slots` slices as long as there are that many partitions.
+#[must_use]
+pub fn slice_by_bytes(bytes: &[u64], slots: usize) -> Vec<Vec<u32>> {
+    let total: u64 = bytes.iter().sum();
+    let partitions = bytes.len().max(1);
+    let wanted = if total < STAGE_INPUT_BYTES_MIN {
+        1
+    } else {
+        usize::try_from(total / TASK_INPUT_BYTES_MIN).unwrap_or(usize::MAX).max(slots)
+    };
+    let tasks = wanted.clamp(1, partitions);
+    let target = total / tasks as u64 + 1;
+    let mut slices: Vec<Vec<u32>> = vec![];
+    let mut filled = u64::MAX;
+    for (partition, size) in bytes.iter().enumerate() {
+        let left = partitions - partition;
+        let open = tasks - slices.len();
+        if filled >= target || left <= open {
+            if slices.len() < tasks {
+                slices.push(vec![]);
+            }
+            filled = 0;
+        }
+        if let Some(slice) = slices.last_mut() {
+            slice.push(u32::try_from(partition).unwrap_or(u32::MAX));
+        }
+        filled = filled.saturating_add(*size);
+    }
+    slices
+}
+
+/// One slice per partition.
+#[must_use]
+pub fn slice_singly(partitions: usize) -> Vec<Vec<u32>> {
+    (0..u32::try_from(partitions).unwrap_or(u32::MAX)).map(|p| vec![p]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    #[test]
+    fn a_tiny_stage_is_one_task() {
+        assert_eq!(slice_by_bytes(&[10, 0, 20, 5], 8), vec![vec![0, 1, 2, 3]]);
+    }
+
+    #[test]
+    fn a_middling_stage_keeps_every_slot_busy() {
+        assert_eq!(slice_by_bytes(&[2 * MIB; 8], 4).len(), 4);
+    }
+
+    #[test]
+    fn a_large_stage_runs_bucket_by_bucket() {
+        assert_eq!(slice_by_bytes(&[64 * MIB; 8], 2).len(), 8);
+    }
+
+    #[test]
+    fn every_partition_is_in_exactly_one_slice_whatever_the_skew() {
+        for sizes in [vec![0; 7], vec![900 * MIB, 0, 0, 0, 0], vec![0, 0, 0, 0, 900 * MIB], vec![1, 40 * MIB, 3, 4 * MIB, 50 * MIB, 6, 7]] {
+            for slots in [1, 2, 3, 16] {
+                let slices = slice_by_bytes(&sizes, slots);
+                let flat: Vec<u32> = slices.iter().flatten().copied().collect();
+                assert_eq!(flat, (0..sizes.len() as u32).collect::<Vec<_>>(), "{sizes:?} over {slots}");
+                assert!(slices.iter().all(|s| !s.is_empty()));
+            }
+        }
+    }
+}

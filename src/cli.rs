@@ -1,0 +1,152 @@
+//! Commands, their flags and their exit codes.
+
+mod explain;
+mod generate;
+mod logging;
+mod run;
+mod show;
+mod sql;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use faisca::planner::names::parse_bytes;
+use faisca::{Error, Result, Session};
+
+/// Dataframes and SQL on ephemeral executors.
+#[derive(Debug, Parser)]
+#[command(name = "faisca", version, after_help = EXIT_CODES)]
+struct Cli {
+    /// What is logged: error, warn, info, debug, trace, or a filter like `faisca_driver=debug`.
+    #[arg(long, global = true, env = "FAISCA_LOG", default_value = "warn", value_name = "FILTER")]
+    log: String,
+    /// How it is logged.
+    #[arg(long, global = true, value_enum, default_value_t = logging::Format::Text)]
+    log_format: logging::Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done · 2 the job is wrong: mend it · 3 resources or other machines failed: try again · 4 a defect of Faísca · 130 cancelled";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a job: a manifest (.yaml) or a script (.sql).
+    Run(run::RunArgs),
+    /// Run SQL: a query, a file, or an interactive shell.
+    Sql(sql::SqlArgs),
+    /// Draw the stages that a job or query would run as.
+    Explain(explain::ExplainArgs),
+    /// Print the JSON Schema of the manifest, for editors.
+    Schema,
+    /// Generate data to try things on.
+    Generate(generate::GenerateArgs),
+}
+
+/// Where tasks run.
+#[derive(Debug, Clone, Args)]
+struct ClusterArgs {
+    /// Processes that run tasks; 0 runs them in this one.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    executors: u32,
+    /// Task slots of each executor [default: this machine's cores, shared].
+    #[arg(long, value_name = "N")]
+    executor_cores: Option<u32>,
+    /// Memory of each executor, say 2g or 512Mi [default: no limit].
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    memory: Option<u64>,
+    /// Partitions of scans and exchanges [default: 4 for each slot].
+    #[arg(long, value_name = "N")]
+    partitions: Option<usize>,
+    /// Folder to spill to [default: the system's for temporary files].
+    #[arg(long, value_name = "FOLDER")]
+    spill_folder: Option<PathBuf>,
+    /// A session setting, say datafusion.execution.batch_size=4096; may be repeated.
+    #[arg(long = "conf", value_name = "KEY=VALUE", value_parser = key_value)]
+    conf: Vec<(String, String)>,
+}
+
+impl ClusterArgs {
+    async fn session(&self, name: &str, conf: impl IntoIterator<Item = (String, String)>) -> Result<Session> {
+        let mut builder = Session::builder().app_name(name).executors(self.executors);
+        if let Some(cores) = self.executor_cores {
+            builder = builder.executor_cores(cores);
+        }
+        if let Some(bytes) = self.memory {
+            builder = builder.memory_bytes(bytes);
+        }
+        if let Some(partitions) = self.partitions {
+            builder = builder.partitions(partitions);
+        }
+        if let Some(folder) = &self.spill_folder {
+            builder = builder.spill_folder(folder);
+        }
+        for (key, value) in conf.into_iter().chain(self.conf.iter().cloned()) {
+            builder = builder.config(key, value);
+        }
+        builder.get_or_create().await
+    }
+}
+
+fn bytes(text: &str) -> std::result::Result<u64, String> {
+    parse_bytes(text).ok_or_else(|| "not a size; write 2g, 512Mi or a number of bytes".to_owned())
+}
+
+fn key_value(text: &str) -> std::result::Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}
+
+/// Parses arguments, runs the command, tells the exit code.
+pub(crate) fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().thread_stack_size(8 * 1024 * 1024).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&Error::Fleet(format!("threads: {error}"))),
+    };
+    // A process of the fleet has no arguments: its environment says what it is.
+    if std::env::var_os(faisca::executor::control::env::DRIVER).is_some() {
+        logging::start(&std::env::var("FAISCA_LOG").unwrap_or_else(|_| "warn".to_owned()), logging::Format::Text);
+        let served = runtime.block_on(faisca::serve_if_executor(&faisca::executor::environment::UserFunctions::default()));
+        return served.map_or_else(|e| failed(&e), |()| ExitCode::SUCCESS);
+    }
+    let cli = Cli::parse();
+    logging::start(&cli.log, cli.log_format);
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = dispatch(cli.command) => ended,
+            _ = tokio::signal::ctrl_c() => Err(Error::Cancelled),
+            () = terminated() => Err(Error::Cancelled),
+        }
+    });
+    // Tasks may still be unwinding; nothing that they could add is wanted.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    ended.map_or_else(|e| failed(&e), |()| ExitCode::SUCCESS)
+}
+
+async fn terminated() {
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut signal) => {
+            signal.recv().await;
+        }
+        Err(_) => std::future::pending().await,
+    }
+}
+
+async fn dispatch(command: Command) -> Result<()> {
+    match command {
+        Command::Run(args) => run::run(args).await,
+        Command::Sql(args) => sql::sql(args).await,
+        Command::Explain(args) => explain::explain(args).await,
+        Command::Schema => {
+            println!("{}", serde_json::to_string_pretty(&faisca::planner::manifest::json_schema()).unwrap_or_default());
+            Ok(())
+        }
+        Command::Generate(args) => generate::generate(args),
+    }
+}
+
+fn failed(error: &Error) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::from(error.exit_code())
+}

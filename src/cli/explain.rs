@@ -1,0 +1,48 @@
+//! `faisca explain`.
+
+use clap::Args;
+use faisca::job::Job;
+use faisca::{Error, Result};
+
+use super::run::{is_script, load};
+use super::{ClusterArgs, key_value};
+
+/// Flags of `faisca explain`.
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// A manifest (.yaml).
+    #[arg(required_unless_present = "query")]
+    job: Option<String>,
+    /// A query instead.
+    #[arg(short = 'c', long = "query", conflicts_with = "job")]
+    query: Option<String>,
+    /// Value of a parameter of the manifest; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    set: Vec<(String, String)>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+pub(super) async fn explain(mut args: ExplainArgs) -> Result<()> {
+    // The plan depends on the number of slots, not on processes that are really there.
+    let slots = args.cluster.executors * args.cluster.executor_cores.unwrap_or(1);
+    if slots > 0 {
+        args.cluster.partitions = args.cluster.partitions.or(Some(slots as usize * 4));
+        args.cluster.executors = 0;
+    }
+    let session = args.cluster.session("explain", []).await?;
+    if let Some(query) = &args.query {
+        println!("{}", session.sql(query).await?.explain().await?);
+        return Ok(());
+    }
+    let file = args.job.unwrap_or_default();
+    if is_script(&file) {
+        return Err(Error::Plan(format!("{file}: write EXPLAIN before a statement of the script")));
+    }
+    let checked = load(&file, &args.set)?;
+    let job = Job { file: &file, manifest: &checked.manifest, positions: &checked.positions, order: &checked.order };
+    for (step, drawing) in job.explain(&session).await? {
+        println!("── step {step}\n{drawing}");
+    }
+    Ok(())
+}

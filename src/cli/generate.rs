@@ -1,0 +1,53 @@
+//! `faisca generate`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use faisca::{Error, Result};
+use indicatif::{HumanBytes, HumanCount};
+
+/// Flags of `faisca generate`.
+#[derive(Debug, Args)]
+pub(super) struct GenerateArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// CSV files of the layout of Brazil's ENEM, ENADE 2017 and higher education census 2019.
+    Enem {
+        /// Rows of the ENEM file, about 700 bytes each.
+        #[arg(long, default_value_t = 1_000_000)]
+        rows: u64,
+        /// Folder that gets `landing/`.
+        #[arg(long, default_value = "data")]
+        out: PathBuf,
+    },
+    /// The TPC-H tables as Parquet.
+    Tpch {
+        /// Scale factor: 1 is about 8.7 million rows.
+        #[arg(long, default_value_t = 1.0)]
+        scale: f64,
+        /// Folder that gets one folder a table.
+        #[arg(long, default_value = "data/tpch")]
+        out: PathBuf,
+    },
+}
+
+pub(super) fn generate(args: GenerateArgs) -> Result<()> {
+    match args.what {
+        What::Enem { rows, out } => {
+            let files = faisca::generate::enem(&out, rows).map_err(|e| Error::Write(format!("{}: {e}", out.display())))?;
+            println!("{} rows, {} in {}", HumanCount(rows), HumanBytes(files.enem_bytes), files.enem.display());
+        }
+        What::Tpch { scale, out } => {
+            if !(scale > 0.0 && scale <= 1000.0) {
+                return Err(Error::Plan(format!("--scale {scale}: expected a number above 0 and up to 1000")));
+            }
+            faisca::generate::tpch(&out, scale).map_err(|e| Error::Write(format!("{}: {e}", out.display())))?;
+            println!("TPC-H at scale factor {scale} in {}", out.display());
+        }
+    }
+    Ok(())
+}

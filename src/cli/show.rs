@@ -1,0 +1,138 @@
+//! What a person sees: progress while a job runs, a summary at its end.
+
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Duration;
+
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{CellAlignment, Table};
+use faisca::job::StepSummary;
+use faisca::progress::{Progress, Snapshot};
+use faisca::planner::ids::QueryId;
+use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
+use tokio::task::JoinHandle;
+
+const REFRESH: Duration = Duration::from_millis(100);
+
+/// Bars of running stages, on a terminal only. Ends when dropped.
+pub(super) struct Bars {
+    task: Option<JoinHandle<()>>,
+    screen: MultiProgress,
+}
+
+impl Bars {
+    pub(super) fn start(progress: Arc<Progress>) -> Self {
+        let screen = MultiProgress::new();
+        let task = std::io::stderr().is_terminal().then(|| {
+            let screen = screen.clone();
+            tokio::task::spawn(async move {
+                let mut bars = HashMap::new();
+                loop {
+                    tokio::time::sleep(REFRESH).await;
+                    draw(&screen, &mut bars, &progress.snapshot());
+                }
+            })
+        });
+        Self { task, screen }
+    }
+
+    /// Prints a line above the bars.
+    pub(super) fn line(&self, line: &str) {
+        if self.task.is_some() {
+            self.screen.suspend(|| println!("{line}"));
+        } else {
+            println!("{line}");
+        }
+    }
+}
+
+impl Drop for Bars {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+            let _ = self.screen.clear();
+        }
+    }
+}
+
+fn draw(screen: &MultiProgress, bars: &mut HashMap<(QueryId, usize), ProgressBar>, now: &Snapshot) {
+    for (query, state) in &now.queries {
+        for (index, stage) in state.stages.iter().enumerate().filter(|(_, s)| s.tasks > 0) {
+            let bar = bars.entry((*query, index)).or_insert_with(|| {
+                let bar = screen.add(ProgressBar::new(u64::from(stage.tasks)));
+                let style = ProgressStyle::with_template("{prefix:<32!} {bar:30} {pos:>4}/{len} tasks {msg}");
+                bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+                bar.set_prefix(format!("{} s{index}", state.label));
+                bar
+            });
+            bar.set_position(u64::from(stage.done));
+            bar.set_message(format!("{} rows, {}", HumanCount(stage.rows), HumanBytes(stage.bytes)));
+            if stage.done == stage.tasks {
+                bar.finish_and_clear();
+            }
+        }
+    }
+    bars.retain(|(query, _), bar| {
+        let runs = now.queries.contains_key(query);
+        if !runs {
+            bar.finish_and_clear();
+        }
+        runs
+    });
+}
+
+/// One line a step, as it ends.
+pub(super) fn step_line(step: &StepSummary) -> String {
+    let seconds = step.elapsed.as_secs_f64();
+    match &step.written {
+        None => format!("✓ {} ({seconds:.2} s)", step.name),
+        Some(written) if written.skipped => format!("✓ {} → {} was there, mode is ignore", step.name, written.path),
+        Some(written) => {
+            format!("✓ {} → {} ({} rows, {seconds:.2} s)", step.name, written.path, HumanCount(written.rows))
+        }
+    }
+}
+
+/// Rows, bytes, files and seconds of each step; tasks and bytes of each executor.
+pub(super) fn summary(steps: &[StepSummary], now: &Snapshot, total: Duration) -> String {
+    let mut table = table(&["step", "rows", "bytes", "files", "seconds"]);
+    for step in steps {
+        let written = step.written.clone().unwrap_or_default();
+        let cells = match step.written {
+            Some(_) => [HumanCount(written.rows).to_string(), HumanBytes(written.bytes).to_string(), written.files.to_string()],
+            None => ["view".to_owned(), String::new(), String::new()],
+        };
+        let [rows, bytes, files] = cells;
+        table.add_row([step.name.clone(), rows, bytes, files, format!("{:.2}", step.elapsed.as_secs_f64())]);
+    }
+    let mut executors = self::table(&["executor", "tasks", "rows out", "bytes out", "fetched", "spilled", "busy seconds"]);
+    for (id, totals) in &now.executors {
+        executors.add_row([
+            id.to_string(),
+            totals.tasks.to_string(),
+            HumanCount(totals.rows).to_string(),
+            HumanBytes(totals.bytes).to_string(),
+            HumanBytes(totals.fetched_bytes).to_string(),
+            HumanBytes(totals.spilled_bytes).to_string(),
+            format!("{:.2}", totals.busy_ms as f64 / 1000.0),
+        ]);
+    }
+    let retried: u32 = steps.iter().filter_map(|s| s.written.as_ref()).map(|w| w.retried).sum();
+    let mut text = format!("{table}\n{executors}\nDone in {:.2} s", total.as_secs_f64());
+    if retried > 0 || now.executors_lost > 0 {
+        text.push_str(&format!("; {retried} tasks were run again, {} executors were lost", now.executors_lost));
+    }
+    text
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(header);
+    for index in 1..header.len() {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}

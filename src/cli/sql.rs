@@ -1,0 +1,99 @@
+//! `faisca sql`: a query, a file, or a shell.
+
+use std::path::Path;
+use std::time::Instant;
+
+use clap::Args;
+use faisca::job::{run_script, split};
+use faisca::{Error, Outcome, Result, Session};
+use rustyline::DefaultEditor;
+use rustyline::error::ReadlineError;
+
+use super::ClusterArgs;
+use super::show::{Bars, step_line};
+
+/// Flags of `faisca sql`.
+#[derive(Debug, Args)]
+pub(super) struct SqlArgs {
+    /// A script to run.
+    file: Option<String>,
+    /// A statement to run.
+    #[arg(short = 'c', long = "command", conflicts_with = "file")]
+    command: Option<String>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+pub(super) async fn sql(args: SqlArgs) -> Result<()> {
+    let session = args.cluster.session("sql", []).await?;
+    let ended = match (&args.command, &args.file) {
+        (Some(text), _) => statements(&session, text).await,
+        (None, Some(file)) => run_script(&session, file, |step| println!("{}", step_line(step))).await.map(drop),
+        (None, None) => shell(&session).await,
+    };
+    session.stop().await;
+    ended
+}
+
+async fn statements(session: &Session, text: &str) -> Result<()> {
+    for statement in split(text).map_err(Error::Plan)? {
+        let bars = Bars::start(session.progress_handle());
+        match session.statement(&statement.sql).await? {
+            Outcome::Rows(frame) => {
+                let text = table(frame).await?;
+                bars.line(&text);
+            }
+            Outcome::Done(Some(written)) => bars.line(&format!("{} rows → {}", written.rows, written.path)),
+            Outcome::Done(None) => {}
+        }
+    }
+    Ok(())
+}
+
+async fn table(frame: faisca::DataFrame) -> Result<String> {
+    let schema = frame.schema();
+    let batches = frame.collect().await?;
+    let drawn = if batches.iter().all(|b| b.num_rows() == 0) {
+        arrow::util::pretty::pretty_format_batches(&[arrow::array::RecordBatch::new_empty(schema)])
+    } else {
+        arrow::util::pretty::pretty_format_batches(&batches)
+    };
+    Ok(drawn.map_err(datafusion::error::DataFusionError::from)?.to_string())
+}
+
+async fn shell(session: &Session) -> Result<()> {
+    let unusable = |e: ReadlineError| Error::Plan(format!("no interactive shell here: {e}"));
+    let mut editor = DefaultEditor::new().map_err(unusable)?;
+    let history = std::env::var_os("HOME").map(|home| Path::new(&home).join(".faisca_history"));
+    if let Some(history) = &history {
+        let _ = editor.load_history(history);
+    }
+    println!("Faísca {}. Statements end with a semicolon; \\q ends.", env!("CARGO_PKG_VERSION"));
+    let mut pending = String::new();
+    loop {
+        let prompt = if pending.is_empty() { "faisca> " } else { "      > " };
+        match tokio::task::block_in_place(|| editor.readline(prompt)) {
+            Ok(line) if pending.is_empty() && matches!(line.trim(), "\\q" | "exit" | "quit") => break,
+            Ok(line) => {
+                pending.push_str(&line);
+                pending.push('\n');
+                if line.trim_end().ends_with(';') {
+                    let text = std::mem::take(&mut pending);
+                    let _ = editor.add_history_entry(text.trim());
+                    let started = Instant::now();
+                    match statements(session, &text).await {
+                        Ok(()) => println!("{:.2} s", started.elapsed().as_secs_f64()),
+                        Err(error) => eprintln!("error: {error}"),
+                    }
+                }
+            }
+            Err(ReadlineError::Interrupted) => pending.clear(),
+            Err(ReadlineError::Eof) => break,
+            Err(error) => return Err(unusable(error)),
+        }
+    }
+    if let Some(history) = &history {
+        let _ = editor.save_history(history);
+    }
+    Ok(())
+}
