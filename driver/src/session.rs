@@ -9,7 +9,7 @@ use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use faisca_executor::control::ExecutorConfig;
-use faisca_executor::environment::{Environment, Limits, UserFunctions, with_functions};
+use faisca_executor::environment::{Environment, Limits, UserFunctions, register_functions};
 use faisca_executor::exchange::{BlockStore, PeerClients};
 use faisca_planner::manifest::{FileFormat, Source};
 use faisca_planner::names::parse_bytes;
@@ -171,11 +171,15 @@ impl SessionBuilder {
         };
         let (config, small_bytes) = session_config(partitions, &self.settings)?;
         let cluster = Arc::new(Cluster { engine, fleet, helper, store, peers, small_bytes });
-        let builder = SessionStateBuilder::new().with_config(config).with_runtime_env(Arc::clone(environment.runtime()));
-        let builder = with_functions(builder, &self.functions)?
+        let mut state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(Arc::clone(environment.runtime()))
+            .with_default_features()
             .with_query_planner(Arc::new(DistributedPlanner { cluster: Arc::clone(&cluster) }))
-            .with_physical_optimizer_rules(physical_rules());
-        let context = SessionContext::new_with_state(builder.build());
+            .with_physical_optimizer_rules(physical_rules())
+            .build();
+        register_functions(&mut state, &self.functions)?;
+        let context = SessionContext::new_with_state(state);
         let inner = SessionInner { context, tables: Tables::default(), cluster, compute: Some(compute), engine_task };
         Ok(Session { inner: Arc::new(inner) })
     }

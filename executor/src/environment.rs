@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::common::Result;
-use datafusion::execution::TaskContext;
+use datafusion::execution::{FunctionRegistry, TaskContext};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -51,7 +51,9 @@ impl Environment {
     /// If the spill folder cannot be used.
     pub fn new(limits: &Limits, functions: &UserFunctions) -> Result<Self> {
         let runtime = runtime(limits)?;
-        Ok(Self { state: with_functions(SessionStateBuilder::new(), functions)?.with_runtime_env(runtime).build() })
+        let mut state = SessionStateBuilder::new().with_runtime_env(runtime).with_default_features().build();
+        register_functions(&mut state, functions)?;
+        Ok(Self { state })
     }
 
     /// Memory pool, spill folder and stores.
@@ -80,14 +82,31 @@ fn runtime(limits: &Limits) -> Result<Arc<RuntimeEnv>> {
     builder.build_arc()
 }
 
-/// DataFusion's functions, Spark's over them, the user's over those.
+/// Registers DataFusion's functions, Spark's over them, the user's over those.
 ///
 /// # Errors
 /// If two functions cannot live together.
-pub fn with_functions(builder: SessionStateBuilder, functions: &UserFunctions) -> Result<SessionStateBuilder> {
-    use datafusion::execution::FunctionRegistry;
-    let mut state = builder.with_default_features().build();
-    datafusion_spark::register_all(&mut state)?;
+pub fn register_functions(state: &mut SessionState, functions: &UserFunctions) -> Result<()> {
+    let scalar: Vec<_> = state.scalar_functions().values().cloned().collect();
+    let aggregate: Vec<_> = state.aggregate_functions().values().cloned().collect();
+    datafusion_spark::register_all(state)?;
+    // A replaced function must be replaced under its other names too: plans carry the first name
+    // only, so `mean` would be planned as one `avg` and executed as another. DataFusion wants the
+    // names to live forever; they are few.
+    for old in scalar.iter().filter(|f| !f.aliases().is_empty()) {
+        let new = state.udf(old.name())?;
+        if !Arc::ptr_eq(&new, old) {
+            let aliases = old.aliases().iter().map(|alias| alias.clone().leak() as &'static str);
+            state.register_udf(Arc::new(new.as_ref().clone().with_aliases(aliases)))?;
+        }
+    }
+    for old in aggregate.iter().filter(|f| !f.aliases().is_empty()) {
+        let new = state.udaf(old.name())?;
+        if !Arc::ptr_eq(&new, old) {
+            let aliases = old.aliases().iter().map(|alias| alias.clone().leak() as &'static str);
+            state.register_udaf(Arc::new(new.as_ref().clone().with_aliases(aliases)))?;
+        }
+    }
     for udf in &functions.scalar {
         state.register_udf(Arc::clone(udf))?;
     }
@@ -97,5 +116,5 @@ pub fn with_functions(builder: SessionStateBuilder, functions: &UserFunctions) -
     for udwf in &functions.window {
         state.register_udwf(Arc::clone(udwf))?;
     }
-    Ok(SessionStateBuilder::new_from_existing(state))
+    Ok(())
 }
