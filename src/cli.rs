@@ -139,7 +139,8 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Sql(args) => sql::sql(args).await,
         Command::Explain(args) => explain::explain(args).await,
         Command::Schema => {
-            println!("{}", serde_json::to_string_pretty(&faisca::planner::manifest::json_schema()).unwrap_or_default());
+            let schema = serde_json::to_string_pretty(&faisca::planner::manifest::json_schema());
+            show::print(&schema.unwrap_or_default());
             Ok(())
         }
         Command::Generate(args) => generate::generate(args),

@@ -16,7 +16,7 @@ use arrow_flight::{
 };
 use futures::{Stream, StreamExt, TryStreamExt};
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -76,13 +76,14 @@ pub fn authorize<T>(request: &Request<T>, token: &str) -> Result<(), Status> {
 /// If the socket fails.
 pub async fn serve<S: FlightService>(listener: TcpListener, service: S) -> Result<(), tonic::transport::Error> {
     let service = FlightServiceServer::new(service).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    // Set on the listener: the server's own switch does not reach connections that it did not bind.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let mut server = Server::builder()
-        .tcp_nodelay(true)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .initial_stream_window_size(4 * 1024 * 1024)
         .initial_connection_window_size(16 * 1024 * 1024);
-    server.add_service(service).serve_with_incoming(TcpListenerStream::new(listener)).await
+    server.add_service(service).serve_with_incoming(incoming).await
 }
 
 /// URL of a listener, for others to connect to.

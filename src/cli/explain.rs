@@ -5,6 +5,7 @@ use faisca::job::Job;
 use faisca::{Error, Result};
 
 use super::run::{is_script, load};
+use super::show::print;
 use super::{ClusterArgs, key_value};
 
 /// Flags of `faisca explain`.
@@ -32,7 +33,7 @@ pub(super) async fn explain(mut args: ExplainArgs) -> Result<()> {
     }
     let session = args.cluster.session("explain", []).await?;
     if let Some(query) = &args.query {
-        println!("{}", session.sql(query).await?.explain().await?);
+        print(&format!("{}", session.sql(query).await?.explain().await?));
         return Ok(());
     }
     let file = args.job.unwrap_or_default();
@@ -42,7 +43,7 @@ pub(super) async fn explain(mut args: ExplainArgs) -> Result<()> {
     let checked = load(&file, &args.set)?;
     let job = Job { file: &file, manifest: &checked.manifest, positions: &checked.positions, order: &checked.order };
     for (step, drawing) in job.explain(&session).await? {
-        println!("── step {step}\n{drawing}");
+        print(&format!("── step {step}\n{drawing}"));
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use faisca::job::{Job, StepSummary, run_script};
 use faisca::planner::manifest::{Manifest, Positions, StepOrder, check, parse, with_parameters};
 use faisca::{Error, Result, Session};
 
-use super::show::{Bars, step_line, summary};
+use super::show::{Bars, print, step_line, summary};
 use super::{ClusterArgs, key_value};
 
 /// Flags of `faisca run`.
@@ -69,6 +69,6 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
 async fn finish(session: &Session, ended: Result<Vec<StepSummary>>, started: Instant) -> Result<()> {
     let snapshot = session.progress();
     session.stop().await;
-    println!("{}", summary(&ended?, &snapshot, started.elapsed()));
+    print(&summary(&ended?, &snapshot, started.elapsed()));
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What a person sees: progress while a job runs, a summary at its end.
 
 use std::collections::HashMap;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,11 @@ use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyl
 use tokio::task::JoinHandle;
 
 const REFRESH: Duration = Duration::from_millis(100);
+
+/// Prints a line. A reader that went away, like `head`, is no reason to fail.
+pub(super) fn print(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
 
 /// Bars of running stages, on a terminal only. Ends when dropped.
 pub(super) struct Bars {
@@ -40,9 +45,9 @@ impl Bars {
     /// Prints a line above the bars.
     pub(super) fn line(&self, line: &str) {
         if self.task.is_some() {
-            self.screen.suspend(|| println!("{line}"));
+            self.screen.suspend(|| print(line));
         } else {
-            println!("{line}");
+            print(line);
         }
     }
 }

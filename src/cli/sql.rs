@@ -10,7 +10,7 @@ use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use super::ClusterArgs;
-use super::show::{Bars, step_line};
+use super::show::{Bars, print, step_line};
 
 /// Flags of `faisca sql`.
 #[derive(Debug, Args)]
@@ -28,7 +28,7 @@ pub(super) async fn sql(args: SqlArgs) -> Result<()> {
     let session = args.cluster.session("sql", []).await?;
     let ended = match (&args.command, &args.file) {
         (Some(text), _) => statements(&session, text).await,
-        (None, Some(file)) => run_script(&session, file, |step| println!("{}", step_line(step))).await.map(drop),
+        (None, Some(file)) => run_script(&session, file, |step| print(&step_line(step))).await.map(drop),
         (None, None) => shell(&session).await,
     };
     session.stop().await;
@@ -68,7 +68,7 @@ async fn shell(session: &Session) -> Result<()> {
     if let Some(history) = &history {
         let _ = editor.load_history(history);
     }
-    println!("Faísca {}. Statements end with a semicolon; \\q ends.", env!("CARGO_PKG_VERSION"));
+    print(&format!("Faísca {}. Statements end with a semicolon; \\q ends.", env!("CARGO_PKG_VERSION")));
     let mut pending = String::new();
     loop {
         let prompt = if pending.is_empty() { "faisca> " } else { "      > " };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::BatchCoalescer;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
@@ -92,7 +92,7 @@ impl ExchangeWriter {
         let bucket = self.buckets.entry(number).or_insert_with(|| Bucket::new(Arc::clone(schema), rows));
         bucket.rows += batch.num_rows() as u64;
         bucket.coalescer.push_batch(batch)?;
-        let grown = bucket.drain();
+        let grown = bucket.drain()?;
         self.reserve(grown)
     }
 
@@ -126,7 +126,7 @@ impl ExchangeWriter {
         let mut grown = 0;
         for bucket in self.buckets.values_mut() {
             bucket.coalescer.finish_buffered_batch()?;
-            grown += bucket.drain();
+            grown += bucket.drain()?;
         }
         self.reserve(grown)?;
         let spilled_bytes = self.spill.as_ref().map_or(0, SpillWriter::bytes);
@@ -161,13 +161,32 @@ impl Bucket {
     }
 
     /// Moves completed batches over; answers their bytes.
-    fn drain(&mut self) -> usize {
+    fn drain(&mut self) -> Result<usize> {
         let mut bytes = 0;
         while let Some(batch) = self.coalescer.next_completed_batch() {
+            let batch = shrink(batch)?;
             bytes += batch.get_array_memory_size();
+            self.bytes += data_bytes(&batch);
             self.full.push(batch);
         }
-        self.bytes += bytes as u64;
-        bytes
+        Ok(bytes)
     }
+}
+
+/// Gives back what the coalescer allocated for a full batch and a last, short one does not need.
+fn shrink(batch: RecordBatch) -> Result<RecordBatch> {
+    let (schema, mut columns, rows) = batch.into_parts();
+    for column in &mut columns {
+        if let Some(column) = Arc::get_mut(column) {
+            column.shrink_to_fit();
+        }
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+}
+
+/// Bytes of the values themselves, however large their buffers are.
+fn data_bytes(batch: &RecordBatch) -> u64 {
+    let column = |array: &ArrayRef| array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size());
+    batch.columns().iter().map(|array| column(array) as u64).sum()
 }

@@ -1,0 +1,128 @@
+//! SQL behaviour in `.slt` files, run twice: on DataFusion alone, and on the cluster.
+//!
+//! `FAISCA_SLT_UPDATE=1 cargo test --release slt` lets DataFusion alone write the expected rows.
+
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use datafusion::prelude::SessionContext;
+use faisca::Session;
+use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
+
+use crate::support::{LAYOUTS, Layout, oracle_over, register_folders, rows, scratch, session};
+
+const TABLES: [&str; 3] = ["t", "u", "e"];
+
+enum Engine {
+    Alone(SessionContext),
+    Cluster(Session),
+}
+
+#[async_trait]
+impl AsyncDB for Engine {
+    type Error = std::io::Error;
+    type ColumnType = DefaultColumnType;
+
+    async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, std::io::Error> {
+        let batches = match self {
+            Self::Alone(context) => match context.sql(sql).await {
+                Ok(frame) => frame.collect().await.map_err(std::io::Error::other)?,
+                Err(error) => return Err(std::io::Error::other(error)),
+            },
+            Self::Cluster(session) => {
+                let frame = session.sql(sql).await.map_err(std::io::Error::other)?;
+                frame.collect().await.map_err(std::io::Error::other)?
+            }
+        };
+        Ok(output(&batches))
+    }
+
+    async fn shutdown(&mut self) {}
+}
+
+fn output(batches: &[RecordBatch]) -> DBOutput<DefaultColumnType> {
+    let columns = batches.first().map_or(0, RecordBatch::num_columns);
+    let rows = rows(batches).into_iter().map(|row| vec![row]).collect();
+    DBOutput::Rows { types: vec![DefaultColumnType::Any; columns.min(1)], rows }
+}
+
+/// Small tables over several files, with nulls, duplicates, nested values, and one that is empty.
+async fn data(folder: &Path) {
+    let context = SessionContext::new();
+    let t = "SELECT value AS id, value % 7 AS k, CASE WHEN value % 11 = 0 THEN NULL ELSE value % 13 END AS n,
+             CASE WHEN value % 5 = 0 THEN NULL ELSE concat('s', value % 10) END AS s, value * 1.5 AS f,
+             CAST(value AS DECIMAL(12, 2)) / 4 AS d, CAST(DATE '2020-01-01' + CAST(value % 400 AS INT) AS DATE) AS day,
+             [value, value % 3] AS l, named_struct('x', value % 4, 'y', concat('y', value % 2)) AS st, value % 2 = 0 AS even";
+    let u = "SELECT value AS uid, value % 9 AS k, CASE WHEN value % 4 = 0 THEN NULL ELSE value % 17 END AS n,
+             concat('s', value % 12) AS s, value * 10 AS v";
+    for part in 0..4 {
+        for (table, columns, size) in [("t", t, 250), ("u", u, 75), ("e", u, 0)] {
+            if table == "e" && part > 0 {
+                continue;
+            }
+            let (from, to) = (part * size, (part + 1) * size);
+            let path = folder.join(table).join(format!("{part}.parquet"));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let sql = format!("COPY ({columns} FROM range({from}, {to}) AS r(value)) TO '{}' STORED AS PARQUET", path.display());
+            context.sql(&sql).await.unwrap().collect().await.unwrap();
+        }
+    }
+    // Without rows COPY writes no file.
+    if !folder.join("e/0.parquet").exists() {
+        let sql = format!("COPY ({u} FROM range(0, 1) AS r(value)) TO '{}/e/0.parquet' STORED AS PARQUET", folder.display());
+        context.sql(&sql).await.unwrap().collect().await.unwrap();
+    }
+}
+
+fn corpus() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/e2e/slt");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "slt")).collect();
+    files.sort();
+    assert!(files.len() >= 6);
+    files
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_corpus_holds_on_one_datafusion_process() {
+    let folder = scratch("slt");
+    data(folder.path()).await;
+    for file in corpus() {
+        let path = folder.path().to_path_buf();
+        let mut runner = Runner::new(move || {
+            let path = path.clone();
+            async move { Ok(Engine::Alone(oracle_over(&path, &TABLES).await)) }
+        });
+        if std::env::var_os("FAISCA_SLT_UPDATE").is_some() {
+            let normalize = sqllogictest::default_normalizer;
+            runner.update_test_file(&file, " ", sqllogictest::default_validator, normalize, sqllogictest::default_column_validator).await.unwrap();
+        } else {
+            runner.run_file_async(&file).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_corpus_holds_on_every_cluster() {
+    let folder = scratch("slt");
+    data(folder.path()).await;
+    for layout in LAYOUTS {
+        for partitions in [1, 7] {
+            run_corpus(layout, partitions, folder.path()).await;
+        }
+    }
+}
+
+async fn run_corpus(layout: Layout, partitions: usize, folder: &Path) {
+    let session = session(layout, partitions).await;
+    register_folders(&session, folder, &TABLES).await;
+    for file in corpus() {
+        let session = session.clone();
+        let mut runner = Runner::new(move || {
+            let session = session.clone();
+            async move { Ok(Engine::Cluster(session)) }
+        });
+        runner.run_file_async(&file).await.unwrap_or_else(|e| panic!("{layout:?} × {partitions}: {e}"));
+    }
+    session.stop().await;
+}

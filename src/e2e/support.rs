@@ -1,0 +1,123 @@
+//! Sessions, data and comparison for the tests.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::DataType;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::prelude::{ParquetReadOptions, SessionContext};
+use faisca::Session;
+use faisca::generate::TPCH_TABLES;
+
+/// Where tasks run in a test.
+#[derive(Debug, Clone, Copy)]
+pub enum Layout {
+    Embedded,
+    Processes(u32),
+}
+
+pub const LAYOUTS: [Layout; 3] = [Layout::Embedded, Layout::Processes(1), Layout::Processes(3)];
+
+/// A session that distributes even the smallest statement.
+pub async fn session(layout: Layout, partitions: usize) -> Session {
+    let builder = Session::builder().partitions(partitions).config("faisca.smallQueryBytes", "0");
+    let builder = match layout {
+        Layout::Embedded => builder,
+        Layout::Processes(count) => builder.executors(count).executor_cores(1).executor_binary(env!("CARGO_BIN_EXE_faisca")),
+    };
+    builder.get_or_create().await.unwrap()
+}
+
+/// The command itself.
+pub fn command() -> std::process::Command {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_faisca"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).env_remove("RUST_BACKTRACE");
+    command
+}
+
+pub fn scratch(name: &str) -> tempfile::TempDir {
+    tempfile::Builder::new().prefix(name).tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+/// TPC-H data, generated once for all runs of the tests.
+pub fn tpch_data() -> &'static Path {
+    static DATA: OnceLock<PathBuf> = OnceLock::new();
+    DATA.get_or_init(|| {
+        let scale: f64 = std::env::var("FAISCA_TEST_TPCH_SCALE").map_or(1.0, |s| s.parse().unwrap());
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tpch-{scale}"));
+        if !folder.join("done").exists() {
+            faisca::generate::tpch(&folder, scale).unwrap();
+            std::fs::write(folder.join("done"), "").unwrap();
+        }
+        folder
+    })
+}
+
+pub fn tpch_query(number: usize) -> String {
+    let path = format!("{}/examples/tpch/queries/q{number:02}.sql", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(path).unwrap()
+}
+
+/// DataFusion alone, with its defaults, over the same files.
+pub async fn oracle_over(folder: &Path, tables: &[&str]) -> SessionContext {
+    let context = SessionContext::new();
+    for table in tables {
+        let path = format!("{}/", folder.join(table).display());
+        context.register_parquet(*table, path, ParquetReadOptions::default()).await.unwrap();
+    }
+    context
+}
+
+pub async fn tpch_oracle() -> SessionContext {
+    oracle_over(tpch_data(), &TPCH_TABLES).await
+}
+
+pub async fn register_folders(session: &Session, folder: &Path, tables: &[&str]) {
+    for table in tables {
+        let sql = format!("CREATE EXTERNAL TABLE {table} STORED AS PARQUET LOCATION '{}/'", folder.join(table).display());
+        session.sql(&sql).await.unwrap();
+    }
+}
+
+/// Rows as text, floats to nine digits: sums of floats depend on the order of addition.
+pub fn rows(batches: &[RecordBatch]) -> Vec<String> {
+    let options = FormatOptions::default().with_null("∅");
+    let mut rows = vec![];
+    for batch in batches {
+        let formatters: Vec<_> = batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options).unwrap()).collect();
+        for row in 0..batch.num_rows() {
+            let cell = |(column, formatter): (usize, &ArrayFormatter)| match batch.column(column).data_type() {
+                DataType::Float64 | DataType::Float32 if batch.column(column).is_valid(row) => {
+                    let value: f64 = formatter.value(row).to_string().parse().unwrap();
+                    format!("{value:.9e}")
+                }
+                _ => formatter.value(row).to_string(),
+            };
+            rows.push(formatters.iter().enumerate().map(cell).collect::<Vec<_>>().join("|"));
+        }
+    }
+    rows
+}
+
+pub fn sorted(mut rows: Vec<String>) -> Vec<String> {
+    rows.sort();
+    rows
+}
+
+/// Names below a folder, sorted; the tests' way to see litter.
+pub fn files_below(folder: &Path) -> Vec<String> {
+    fn walk(base: &Path, folder: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.path().is_dir() {
+                walk(base, &entry.path(), found);
+            } else {
+                found.push(entry.path().strip_prefix(base).unwrap().display().to_string());
+            }
+        }
+    }
+    let mut found = vec![];
+    walk(folder, folder, &mut found);
+    found.sort();
+    found
+}

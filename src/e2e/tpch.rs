@@ -1,0 +1,76 @@
+//! The 22 queries, against DataFusion in one process.
+
+use crate::support::{LAYOUTS, Layout, register_folders, rows, session, sorted, tpch_data, tpch_oracle, tpch_query};
+use faisca::generate::TPCH_TABLES;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_queries_equal_one_datafusion_process_at_every_layout_and_partitioning() {
+    let oracle = tpch_oracle().await;
+    let mut expected = vec![];
+    for number in 1..=22 {
+        let frame = oracle.sql(&tpch_query(number)).await.unwrap();
+        expected.push(rows(&frame.collect().await.unwrap()));
+    }
+    assert!(expected.iter().all(|rows| !rows.is_empty()) || std::env::var("FAISCA_TEST_TPCH_SCALE").is_ok());
+    for layout in LAYOUTS {
+        for partitions in [1, 7, 16] {
+            let session = session(layout, partitions).await;
+            register_folders(&session, tpch_data(), &TPCH_TABLES).await;
+            for number in 1..=22 {
+                let sql = tpch_query(number);
+                let found = rows(&session.sql(&sql).await.unwrap().collect().await.unwrap());
+                let expected = expected[number - 1].clone();
+                if sql.contains("order by") {
+                    assert_eq!(found, expected, "q{number} at {layout:?} × {partitions}");
+                } else {
+                    assert_eq!(sorted(found), sorted(expected), "q{number} at {layout:?} × {partitions}");
+                }
+            }
+            session.stop().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plans_are_the_approved_ones() {
+    let session = session(Layout::Embedded, 4).await;
+    register_folders(&session, tpch_data(), &TPCH_TABLES).await;
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/tpch/plans");
+    for number in 1..=22 {
+        let plan = session.sql(&tpch_query(number)).await.unwrap().explain().await.unwrap();
+        let plan = without_files(&plan);
+        let path = folder.join(format!("q{number:02}.txt"));
+        if std::env::var_os("FAISCA_APPROVE").is_some() {
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(&path, &plan).unwrap();
+        }
+        let approved = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(plan, approved, "q{number}: run with FAISCA_APPROVE=1 to approve the new plan");
+    }
+    session.stop().await;
+}
+
+/// A plan without the names and sizes of the files that it scans.
+fn without_files(plan: &str) -> String {
+    let line = |line: &str| match (line.find("file_groups={"), line.find("]]}")) {
+        (Some(start), Some(end)) => {
+            let groups = line[start + "file_groups={".len()..].split(" group").next().unwrap_or_default();
+            format!("{}file_groups={groups}{}", &line[..start], &line[end + 3..])
+        }
+        _ => line.to_owned(),
+    };
+    plan.lines().map(line).collect::<Vec<_>>().join("\n") + "\n"
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_executor_works_and_no_large_stage_runs_in_one_task() {
+    let session = session(Layout::Processes(3), 12).await;
+    register_folders(&session, tpch_data(), &TPCH_TABLES).await;
+    session.sql(&tpch_query(1)).await.unwrap().collect().await.unwrap();
+    session.sql(&tpch_query(9)).await.unwrap().collect().await.unwrap();
+    let progress = session.progress();
+    let busy: Vec<_> = progress.executors.iter().filter(|(id, _)| id.0 > 0).map(|(_, totals)| totals.tasks).collect();
+    assert_eq!(busy.len(), 3, "{:?}", progress.executors);
+    assert!(busy.iter().all(|tasks| *tasks >= 5), "{busy:?}");
+    session.stop().await;
+}
