@@ -118,8 +118,10 @@ impl DataFrame {
     /// As [`Self::filter`].
     pub fn drop_columns(self, names: &[&str]) -> Result<Self> {
         let found = names.iter().map(|name| self.find(name).ok_or_else(|| unknown_column(name, &[self.frame.schema()])));
-        let names = found.collect::<Result<Vec<_>>>()?;
-        self.map(|f| f.drop_columns(&names.iter().map(String::as_str).collect::<Vec<_>>()))
+        let dropped = found.collect::<Result<Vec<_>>>()?;
+        let kept = self.frame.schema().iter().filter(|(_, field)| !dropped.contains(field.name()));
+        let kept: Vec<Expr> = kept.map(|(qualifier, field)| Expr::Column(Column::new(qualifier.cloned(), field.name()))).collect();
+        self.map(|f| f.select(kept))
     }
 
     /// Groups rows by equal keys, for [`GroupedData::agg`].
@@ -152,10 +154,13 @@ impl DataFrame {
             right_keys.push(right.find(name).ok_or_else(|| missing(&right, name))?);
         }
         let right_frame = right.frame.alias("__right")?;
-        let left_names: Vec<&str> = left_keys.iter().map(String::as_str).collect();
-        let right_names: Vec<&str> = right_keys.iter().map(String::as_str).collect();
+        let equal = |(left, right): (&String, &String)| {
+            let column = |table: &str, name: &String| Expr::Column(Column::new(Some(table), name));
+            column("__left", left).eq(column("__right", right))
+        };
+        let on: Vec<Expr> = left_keys.iter().zip(&right_keys).map(equal).collect();
         let one_side = matches!(how, JoinType::LeftSemi | JoinType::LeftAnti | JoinType::RightSemi | JoinType::RightAnti);
-        let joined = self.frame.alias("__left")?.join(right_frame, how, &left_names, &right_names, None)?;
+        let joined = self.frame.alias("__left")?.join_on(right_frame, how, on)?;
         if one_side {
             return Ok(Self { session: self.session, frame: joined });
         }

@@ -74,7 +74,8 @@ fn runtime(limits: &Limits) -> Result<Arc<RuntimeEnv>> {
         None => DiskManagerMode::OsTmpDirectory,
     };
     let disk = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(SPILL_BYTES_MAX);
-    let mut builder = RuntimeEnvBuilder::new().with_disk_manager_builder(disk);
+    // A listing must see what a statement before it wrote.
+    let mut builder = RuntimeEnvBuilder::new().with_disk_manager_builder(disk).with_object_list_cache_limit(0);
     if let Some(bytes) = limits.memory_bytes {
         let pool = FairSpillPool::new(usize::try_from(bytes).unwrap_or(usize::MAX));
         builder = builder.with_memory_pool(Arc::new(TrackConsumersPool::new(pool, CONSUMERS_NAMED)));

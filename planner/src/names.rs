@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Query, SelectItem, SetExpr, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{Query, SelectItem, SetExpr, TableAlias, TableFactor, Visit, Visitor};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer, TokenizerError};
@@ -37,12 +37,24 @@ pub fn aliases(sql: &str) -> HashMap<String, String> {
     struct Aliases(HashMap<String, String>);
     impl Visitor for Aliases {
         type Break = ();
+        fn post_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<()> {
+            if let TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } = table {
+                self.add_columns(alias);
+            }
+            ControlFlow::Continue(())
+        }
+
         fn post_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            query.with.iter().flat_map(|with| &with.cte_tables).for_each(|cte| self.add_columns(&cte.alias));
             self.add(&query.body);
             ControlFlow::Continue(())
         }
     }
     impl Aliases {
+        fn add_columns(&mut self, alias: &TableAlias) {
+            self.0.extend(alias.columns.iter().map(|c| (c.name.value.to_lowercase(), c.name.value.clone())));
+        }
+
         fn add(&mut self, body: &SetExpr) {
             match body {
                 SetExpr::Select(select) => {
@@ -113,6 +125,7 @@ mod tests {
         let found = aliases("SELECT a AS Media FROM (SELECT b AS MEDIA, c AS \"Outra\" FROM t)");
         assert_eq!(found["media"], "Media");
         assert_eq!(found["outra"], "Outra");
+        assert_eq!(aliases("SELECT * FROM (VALUES (1)) AS v(Chave)")["chave"], "Chave");
     }
 
     #[test]

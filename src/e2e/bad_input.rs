@@ -102,7 +102,7 @@ fn malformed_csv_names_file_and_line_and_can_be_dropped_or_kept_as_nulls() {
     let folder = with_csv(&text);
     let csv = |mode: &str| format!("format: csv, delimiter: \";\", schema: \"a BIGINT, b STRING, c DOUBLE\", onMalformedRow: {mode}");
     let failed = error(folder.path(), &job(&csv("fail"), "select * from t"));
-    contains(&failed, &["in/a.csv line 40000", "expected 3", "onMalformedRow"]);
+    contains(&failed, &["in/a.csv line 400002", "expected 3", "onMalformedRow"]);
     for (mode, rows) in [("drop", "400,001"), ("nulls", "400,004")] {
         let ran = run(folder.path(), &job(&csv(mode), "select * from t"));
         let text = String::from_utf8_lossy(&ran.stdout).into_owned();

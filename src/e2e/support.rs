@@ -75,7 +75,7 @@ pub async fn tpch_oracle() -> SessionContext {
 
 pub async fn register_folders(session: &Session, folder: &Path, tables: &[&str]) {
     for table in tables {
-        let sql = format!("CREATE EXTERNAL TABLE {table} STORED AS PARQUET LOCATION '{}/'", folder.join(table).display());
+        let sql = format!("CREATE OR REPLACE EXTERNAL TABLE {table} STORED AS PARQUET LOCATION '{}/'", folder.join(table).display());
         session.sql(&sql).await.unwrap();
     }
 }

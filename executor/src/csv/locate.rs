@@ -24,7 +24,9 @@ pub(super) async fn locate(
 ) -> DataFusionError {
     let DataFusionError::ArrowError(arrow, _) = &error else { return error };
     let text = arrow.to_string();
-    let Some((what, line, _rest)) = split_line(&text) else { return error };
+    let Some((what, line)) = split_line(&text) else { return error };
+    // Arrow counts lines from 0 where a value does not parse, and from 1 elsewhere.
+    let line = if text.contains("Error while parsing value") { line + 1 } else { line };
     let before = if start > 0 && options.compression_type().is_compressed() { 0 } else { lines_before(store, file, start).await };
     let name = &file.object_meta.location;
     let what: String = what.trim_start_matches("Csv error: ").trim_start_matches("Parser error: ").chars().take(QUOTE_CHARS_MAX).collect();
@@ -38,11 +40,11 @@ pub(super) async fn locate(
 }
 
 /// The message before `line N`, and N.
-fn split_line(text: &str) -> Option<(&str, u64, &str)> {
+fn split_line(text: &str) -> Option<(&str, u64)> {
     let at = text.rfind("line ").filter(|at| text[at + 5..].starts_with(|c: char| c.is_ascii_digit())).or_else(|| text.find("line "))?;
     let digits = &text[at + 5..];
     let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
-    Some((&text[..at], digits[..end].parse().ok()?, &digits[end..]))
+    Some((&text[..at], digits[..end].parse().ok()?))
 }
 
 /// Arrow says how many fields it expected after the line number.
