@@ -164,6 +164,8 @@ impl DataFrame {
         if one_side {
             return Ok(Self { session: self.session, frame: joined });
         }
+        let names: Vec<String> = joined.schema().fields().iter().map(|f| f.name().clone()).collect();
+        let is_alone = |name: &String| names.iter().filter(|n| *n == name).count() == 1;
         let mut columns = vec![];
         for (qualifier, field) in joined.schema().iter() {
             let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
@@ -175,7 +177,10 @@ impl DataFrame {
                     let other = Expr::Column(Column::new(Some("__right"), &right_keys[index]));
                     columns.push(datafusion::functions::expr_fn::coalesce(vec![column, other]).alias(field.name()));
                 }
-                _ => columns.push(column.alias(field.name())),
+                (false, _, Some(_)) => columns.push(column.alias(field.name())),
+                // Two columns of one name keep their side, so that both can be told apart.
+                _ if is_alone(field.name()) => columns.push(column.alias(field.name())),
+                _ => columns.push(column),
             }
         }
         Ok(Self { session: self.session, frame: joined.select(columns)? })

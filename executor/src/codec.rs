@@ -1,14 +1,27 @@
 //! The codec of whole plans: the planner's nodes and our file sources.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 
-use datafusion::common::Result;
+use datafusion::common::{Result, plan_datafusion_err};
 use datafusion::execution::TaskContext;
+use datafusion::logical_expr::ScalarUDF;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension};
 use faisca_planner::codec::ExchangeCodec;
 
 use crate::csv::codec as csv;
+
+/// DataFusion's own scalar functions by name. Spark's replace some of them in the registry, by
+/// which plans are decoded; but a DataFrame may hold the original, and must get that back.
+static ORIGINALS: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
+    let nested = datafusion::functions_nested::all_default_nested_functions();
+    let all = datafusion::functions::all_default_functions().into_iter().chain(nested);
+    all.map(|udf| (udf.name().to_owned(), udf)).collect()
+});
+
+/// Definition of a function that is DataFusion's own.
+const ORIGINAL: &[u8] = &[1];
 
 /// Encodes and decodes every node that a stage plan may hold.
 #[derive(Debug, Default)]
@@ -30,5 +43,16 @@ impl PhysicalExtensionCodec for PlanCodec {
 
     fn try_encode(&self, node: Arc<dyn ExecutionPlan>, buf: &mut Vec<u8>, converter: &dyn PhysicalProtoConverterExtension) -> Result<()> {
         if csv::encode(&node, buf, self, converter)? { Ok(()) } else { ExchangeCodec.try_encode(node, buf, converter) }
+    }
+
+    fn try_encode_udf(&self, node: &ScalarUDF, buf: &mut Vec<u8>) -> Result<()> {
+        if ORIGINALS.get(node.name()).is_some_and(|original| original.as_ref() == node) {
+            buf.extend_from_slice(ORIGINAL);
+        }
+        Ok(())
+    }
+
+    fn try_decode_udf(&self, name: &str, _buf: &[u8]) -> Result<Arc<ScalarUDF>> {
+        ORIGINALS.get(name).cloned().ok_or_else(|| plan_datafusion_err!("no function `{name}` in this build"))
     }
 }

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::environment::{Environment, Limits, UserFunctions};
 use crate::exchange::{BlockStore, PeerClients};
@@ -147,7 +147,10 @@ async fn controlled(config: ExecutorConfig, address: String, executor: Executor,
     send(&out, &FromExecutor::Register(registration)).await?;
     let mut request = tonic::Request::new(ReceiverStream::new(outgoing));
     flight::bearer(&mut request, &config.token).map_err(|s| s.message().to_owned())?;
-    let mut incoming = client.do_exchange(request).await.map_err(|s| format!("the driver refused: {}", s.message()))?.into_inner();
+    let mut incoming = match client.do_exchange(request).await {
+        Ok(accepted) => accepted.into_inner(),
+        Err(status) => return refused(&config, &status),
+    };
     let serve = executor.serve(received, reports);
     tokio::pin!(serve);
     let mut heartbeat = tokio::time::interval(HEARTBEAT);
@@ -175,10 +178,12 @@ async fn controlled(config: ExecutorConfig, address: String, executor: Executor,
 }
 
 fn refused(config: &ExecutorConfig, status: &Status) -> Result<(), String> {
-    warn!(executor = %config.executor, "driver is gone: {}", status.message());
     match status.code() {
-        tonic::Code::FailedPrecondition | tonic::Code::Unauthenticated => Err(status.message().to_owned()),
-        _ => Ok(()),
+        tonic::Code::FailedPrecondition | tonic::Code::Unauthenticated => Err(format!("the driver refused: {}", status.message())),
+        _ => {
+            info!(executor = %config.executor, "the driver is gone: {}", status.message());
+            Ok(())
+        }
     }
 }
 

@@ -83,30 +83,17 @@ fn runtime(limits: &Limits) -> Result<Arc<RuntimeEnv>> {
     builder.build_arc()
 }
 
-/// Registers DataFusion's functions, Spark's over them, the user's over those.
+/// Registers Spark's functions over DataFusion's, the user's over those.
+///
+/// DataFusion's own aggregates stay: of those that Spark's would replace, `avg` knows no decimals.
 ///
 /// # Errors
 /// If two functions cannot live together.
 pub fn register_functions(state: &mut SessionState, functions: &UserFunctions) -> Result<()> {
-    let scalar: Vec<_> = state.scalar_functions().values().cloned().collect();
-    let aggregate: Vec<_> = state.aggregate_functions().values().cloned().collect();
+    let aggregates: Vec<_> = state.aggregate_functions().values().cloned().collect();
     datafusion_spark::register_all(state)?;
-    // A replaced function must be replaced under its other names too: plans carry the first name
-    // only, so `mean` would be planned as one `avg` and executed as another. DataFusion wants the
-    // names to live forever; they are few.
-    for old in scalar.iter().filter(|f| !f.aliases().is_empty()) {
-        let new = state.udf(old.name())?;
-        if !Arc::ptr_eq(&new, old) {
-            let aliases = old.aliases().iter().map(|alias| alias.clone().leak() as &'static str);
-            state.register_udf(Arc::new(new.as_ref().clone().with_aliases(aliases)))?;
-        }
-    }
-    for old in aggregate.iter().filter(|f| !f.aliases().is_empty()) {
-        let new = state.udaf(old.name())?;
-        if !Arc::ptr_eq(&new, old) {
-            let aliases = old.aliases().iter().map(|alias| alias.clone().leak() as &'static str);
-            state.register_udaf(Arc::new(new.as_ref().clone().with_aliases(aliases)))?;
-        }
+    for udaf in aggregates {
+        state.register_udaf(udaf)?;
     }
     for udf in &functions.scalar {
         state.register_udf(Arc::clone(udf))?;

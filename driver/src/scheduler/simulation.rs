@@ -86,9 +86,11 @@ impl Sim {
         for action in self.scheduler.step(event) {
             match action {
                 Action::Launch(executor, spec) => {
-                    assert!(self.alive.contains(&executor), "{} launched on a dead executor", spec.task);
                     self.launched.push(spec.task);
-                    self.running.push((executor, spec));
+                    // The news of a death may still be on its way: such an attempt never answers.
+                    if self.alive.contains(&executor) {
+                        self.running.push((executor, spec));
+                    }
                 }
                 Action::Cancel(executor, task, attempt) => self.running.retain(|(on, s)| *on != executor || s.task != task || s.attempt != attempt),
                 Action::Committed(_, report) => self.committed.push((report.task, report.attempt)),

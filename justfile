@@ -1,0 +1,33 @@
+# Every command of the project. CI calls the same ones.
+
+default: test
+
+# All tests: unit, simulation, end to end.
+test:
+    cargo test --release --workspace
+
+# Formatting, lints, documentation, house rules.
+check: check-house check-versions
+    cargo fmt --check
+    cargo clippy --release --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
+
+# Dependencies point one way.
+check-house:
+    .ci/house
+
+# One version of each crate whose types we pass around.
+check-versions:
+    .ci/versions
+
+# The ENEM pipeline and TPC-H against DataFusion in one process.
+bench *ARGS:
+    cargo run --release -p faisca-benches -- {{ARGS}}
+
+# A million simulated schedules.
+nightly:
+    FAISCA_SIMULATIONS=1000000 cargo test --release -p faisca-driver simulat
+
+# Approve new plans of TPC-H after reading the difference.
+approve:
+    FAISCA_APPROVE=1 cargo test --release --test e2e plans_are
