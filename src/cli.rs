@@ -28,7 +28,8 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done · 2 the job is wrong: mend it · 3 resources or other machines failed: try again · 4 a defect of Faísca · 130 cancelled";
+const EXIT_CODES: &str =
+    "Exit codes: 0 done · 2 the job is wrong: mend it · 3 resources or other machines failed: try again · 4 a defect of Faísca · 130 cancelled";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -40,6 +41,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Print the JSON Schema of the manifest, for editors.
     Schema,
+    /// Print the CustomResourceDefinition, for `kubectl apply -f -`; JSON is YAML.
+    Crd,
     /// Generate data to try things on.
     Generate(generate::GenerateArgs),
 }
@@ -141,6 +144,10 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Schema => {
             let schema = serde_json::to_string_pretty(&faisca::planner::manifest::json_schema());
             show::print(&schema.unwrap_or_default());
+            Ok(())
+        }
+        Command::Crd => {
+            show::print(&serde_json::to_string_pretty(&faisca_k8s::crd::spark_application()).unwrap_or_default());
             Ok(())
         }
         Command::Generate(args) => generate::generate(args),

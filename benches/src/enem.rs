@@ -55,7 +55,10 @@ async fn datafusion(data: &Path) -> Result<Duration> {
     let context = SessionContext::new_with_config(config);
     let (manifest, _) = parse("enem.yaml", MANIFEST)?;
     let csv = |name: &str, file: &str, delimiter: char| {
-        format!("CREATE EXTERNAL TABLE {name} STORED AS CSV LOCATION '{}' OPTIONS ('delimiter' '{delimiter}', 'schema_infer_max_rec' '10000')", data.join(file).display())
+        format!(
+            "CREATE EXTERNAL TABLE {name} STORED AS CSV LOCATION '{}' OPTIONS ('delimiter' '{delimiter}', 'schema_infer_max_rec' '10000')",
+            data.join(file).display()
+        )
     };
     context.sql(&csv("enem_csv", "utf8.csv", ';')).await?.collect().await?;
     context.sql(&csv("enade_csv", "landing/enade2017/", ';')).await?.collect().await?;

@@ -66,7 +66,8 @@ impl LocalWrite {
         let made = make_folders(&parent)?;
         let lock = WriteLock::take(&parent.join(format!(".{name}.faisca-lock")), &target)?;
         remove_stale(&parent, &name);
-        let staging = tempfile::Builder::new().prefix(&format!(".{name}.faisca-")).tempdir_in(&parent).map_err(|e| cannot("write to", &parent, &e))?;
+        let staging =
+            tempfile::Builder::new().prefix(&format!(".{name}.faisca-")).tempdir_in(&parent).map_err(|e| cannot("write to", &parent, &e))?;
         Ok(Begin::Go(Box::new(Self { target, mode, staging, _lock: lock, made, committed: false })))
     }
 
@@ -185,7 +186,9 @@ impl Drop for WriteLock {
 /// For other schemes, and for folders that a write must not replace.
 pub fn absolute(path: &str) -> Result<PathBuf> {
     let path = match path.split_once("://") {
-        Some(("file", _)) => Url::parse(path).ok().and_then(|u| u.to_file_path().ok()).ok_or_else(|| Error::Write(format!("{path} is not a valid URL")))?,
+        Some(("file", _)) => {
+            Url::parse(path).ok().and_then(|u| u.to_file_path().ok()).ok_or_else(|| Error::Write(format!("{path} is not a valid URL")))?
+        }
         Some((scheme, _)) => return Err(Error::Write(format!("{path}: no store for `{scheme}://` in this build; use a local path"))),
         None => PathBuf::from(path),
     };

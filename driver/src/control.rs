@@ -74,7 +74,9 @@ impl Control {
     fn check(&self, registration: &Registration) -> Result<(), Status> {
         let Registration { executor, version, canary, .. } = registration;
         if version != VERSION {
-            return Err(Status::failed_precondition(format!("{executor} is faisca {version}, the driver is faisca {VERSION}: use one image for both")));
+            return Err(Status::failed_precondition(format!(
+                "{executor} is faisca {version}, the driver is faisca {VERSION}: use one image for both"
+            )));
         }
         if *canary != self.canary {
             return Err(Status::failed_precondition(format!("{executor} hashes differently from the driver: use one build for both")));

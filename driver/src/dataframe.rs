@@ -105,10 +105,15 @@ impl DataFrame {
     /// As [`Self::filter`].
     pub fn with_column_renamed(self, old: &str, new: &str) -> Result<Self> {
         let old = self.find(old).ok_or_else(|| unknown_column(old, &[self.frame.schema()]))?;
-        let columns: Vec<Expr> = self.frame.schema().iter().map(|(qualifier, field)| {
-            let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
-            if *field.name() == old { column.alias(new) } else { column }
-        }).collect();
+        let columns: Vec<Expr> = self
+            .frame
+            .schema()
+            .iter()
+            .map(|(qualifier, field)| {
+                let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+                if *field.name() == old { column.alias(new) } else { column }
+            })
+            .collect();
         self.map(|f| f.select(columns))
     }
 
@@ -266,7 +271,18 @@ impl DataFrame {
     /// Writes the query's result.
     #[must_use]
     pub fn write(self) -> DataFrameWriter {
-        DataFrameWriter { frame: self, write: Write { path: String::new(), format: FileFormat::Parquet, mode: SaveMode::ErrorIfExists, partition_by: vec![], compression: None, target_file_size: None } , problem: None }
+        DataFrameWriter {
+            frame: self,
+            write: Write {
+                path: String::new(),
+                format: FileFormat::Parquet,
+                mode: SaveMode::ErrorIfExists,
+                partition_by: vec![],
+                compression: None,
+                target_file_size: None,
+            },
+            problem: None,
+        }
     }
 
     /// The data's spelling of a column.

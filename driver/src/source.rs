@@ -115,7 +115,12 @@ fn compression_of(file: &ObjectMeta) -> TextCompression {
 
 fn csv_options(source: &Source, compression: TextCompression) -> Result<CsvReadOptions> {
     let byte = |character: Option<char>, what: &str| {
-        let narrow = |c: char| u8::try_from(c).ok().filter(u8::is_ascii).ok_or_else(|| Error::Plan(format!("source `{}`: {what} `{c}` is not one ASCII character", source.name)));
+        let narrow = |c: char| {
+            u8::try_from(c)
+                .ok()
+                .filter(u8::is_ascii)
+                .ok_or_else(|| Error::Plan(format!("source `{}`: {what} `{c}` is not one ASCII character", source.name)))
+        };
         character.map(narrow).transpose()
     };
     let defaults = CsvReadOptions::default();
@@ -160,9 +165,7 @@ fn without(schema: &SchemaRef, partitions: &[String]) -> SchemaRef {
 
 fn damaged(error: DataFusionError) -> DataFusionError {
     match error {
-        DataFusionError::ParquetError(inner) => {
-            DataFusionError::Plan(format!("a file is not valid Parquet, or is truncated: {inner}"))
-        }
+        DataFusionError::ParquetError(inner) => DataFusionError::Plan(format!("a file is not valid Parquet, or is truncated: {inner}")),
         other => other,
     }
 }

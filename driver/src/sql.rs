@@ -184,7 +184,11 @@ async fn copy_to(session: &Session, copy: &CopyTo, spelling: &HashMap<String, St
 }
 
 async fn insert(session: &Session, table: &str, op: InsertOp, input: LogicalPlan) -> Result<WriteSummary> {
-    let files = session.inner.tables.files(table).ok_or_else(|| Error::Plan(format!("table `{table}` has no files to write to; create it as an external table")))?;
+    let files = session
+        .inner
+        .tables
+        .files(table)
+        .ok_or_else(|| Error::Plan(format!("table `{table}` has no files to write to; create it as an external table")))?;
     // The input's columns are in the table's order; they take the table's names.
     let provider = session.inner.tables.provider(table).ok_or_else(|| unknown_table(session, table))?;
     let schema = provider.schema();
@@ -196,7 +200,14 @@ async fn insert(session: &Session, table: &str, op: InsertOp, input: LogicalPlan
         InsertOp::Append => SaveMode::Append,
         InsertOp::Overwrite | InsertOp::Replace => SaveMode::Overwrite,
     };
-    let target = Write { path: files.path.clone(), format: files.format, mode, partition_by: files.partition_by.clone(), compression: None, target_file_size: None };
+    let target = Write {
+        path: files.path.clone(),
+        format: files.format,
+        mode,
+        partition_by: files.partition_by.clone(),
+        compression: None,
+        target_file_size: None,
+    };
     let summary = write(&session.inner, frame, &target, format!("insert into {table}")).await?;
     let described = Source { header: (files.format == FileFormat::Csv).then_some(true), ..source(table, &files.path, files.format) };
     let provider = crate::source::open(session.context(), &described).await?;

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::common::Result;
-use datafusion::execution::{FunctionRegistry, TaskContext};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::{FunctionRegistry, TaskContext};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::SessionConfig;
 
@@ -83,6 +83,9 @@ fn runtime(limits: &Limits) -> Result<Arc<RuntimeEnv>> {
     builder.build_arc()
 }
 
+/// Scalar functions of which Spark's version here takes less than DataFusion's: dates, for one.
+const KEPT_SCALARS: [&str; 1] = ["date_trunc"];
+
 /// Registers Spark's functions over DataFusion's, the user's over those.
 ///
 /// DataFusion's own aggregates stay: of those that Spark's would replace, `avg` knows no decimals.
@@ -91,7 +94,11 @@ fn runtime(limits: &Limits) -> Result<Arc<RuntimeEnv>> {
 /// If two functions cannot live together.
 pub fn register_functions(state: &mut SessionState, functions: &UserFunctions) -> Result<()> {
     let aggregates: Vec<_> = state.aggregate_functions().values().cloned().collect();
+    let kept = KEPT_SCALARS.iter().map(|name| state.udf(name)).collect::<Result<Vec<_>>>()?;
     datafusion_spark::register_all(state)?;
+    for udf in kept {
+        state.register_udf(udf)?;
+    }
     for udaf in aggregates {
         state.register_udaf(udaf)?;
     }

@@ -115,9 +115,7 @@ pub fn message(error: &DataFusionError) -> String {
         DataFusionError::Plan(text) | DataFusionError::Execution(text) | DataFusionError::ResourcesExhausted(text) => text.clone(),
         DataFusionError::SchemaError(schema, _) => schema_message(schema),
         DataFusionError::ArrowError(arrow, _) => match arrow.as_ref() {
-            arrow::error::ArrowError::ExternalError(inner) => {
-                inner.downcast_ref::<DataFusionError>().map_or_else(|| inner.to_string(), message)
-            }
+            arrow::error::ArrowError::ExternalError(inner) => inner.downcast_ref::<DataFusionError>().map_or_else(|| inner.to_string(), message),
             other => other.to_string(),
         },
         DataFusionError::IoError(io) => io.to_string(),

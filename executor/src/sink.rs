@@ -51,17 +51,7 @@ impl SinkWriter {
         // Attempts never share a name: a slow loser must not overwrite the winner's file.
         let prefix = format!("part-{:05}-{}-a{}", task.task.index, spec.tag, task.attempt.0);
         let reservation = MemoryConsumer::new("sink").register(context.memory_pool());
-        Ok(Self {
-            base: url.prefix().clone(),
-            store,
-            prefix,
-            partitioner,
-            open: HashMap::new(),
-            files_started: 0,
-            done: vec![],
-            reservation,
-            spec,
-        })
+        Ok(Self { base: url.prefix().clone(), store, prefix, partitioner, open: HashMap::new(), files_started: 0, done: vec![], reservation, spec })
     }
 
     /// Writes one batch.

@@ -93,11 +93,7 @@ impl TaskRun {
         // One task stands for the table: its file tells the columns even if no row came.
         let keeps_schema = self.spec.task.index == 0;
         let files = writer.finish(keeps_schema.then_some(&schema)).await?;
-        let metrics = TaskMetrics {
-            rows: files.iter().map(|f| f.rows).sum(),
-            bytes: files.iter().map(|f| f.bytes).sum(),
-            ..TaskMetrics::default()
-        };
+        let metrics = TaskMetrics { rows: files.iter().map(|f| f.rows).sum(), bytes: files.iter().map(|f| f.bytes).sum(), ..TaskMetrics::default() };
         Ok(TaskReport { task: self.spec.task, attempt: self.spec.attempt, buckets: vec![], files, metrics })
     }
 }

@@ -39,15 +39,20 @@ pub fn spark_application() -> Value {
 
 /// What Kubernetes calls a structural schema: no references, no `additionalProperties: false`, and
 /// free-form values marked as such.
-fn structural(value: Value) -> Value {
-    match value {
+fn structural(schema: Value) -> Value {
+    match schema {
         Value::Object(fields) => {
             let mut kept: Map<String, Value> = Map::new();
             for (key, value) in fields {
-                let dropped = matches!(key.as_str(), "$schema" | "title" | "default" | "format" | "definitions" | "components")
-                    || (key == "additionalProperties" && value == Value::Bool(false));
-                if !dropped || key == "title" && value.is_object() {
-                    kept.insert(key, structural(value));
+                match (key.as_str(), value) {
+                    ("$schema" | "title" | "default" | "format", _) | ("additionalProperties", Value::Bool(false)) => {}
+                    ("properties", Value::Object(properties)) => {
+                        let properties = properties.into_iter().map(|(name, schema)| (name, structural(schema)));
+                        kept.insert(key, Value::Object(properties.collect()));
+                    }
+                    (_, value) => {
+                        kept.insert(key, structural(value));
+                    }
                 }
             }
             one_of_constants(&mut kept);
@@ -82,6 +87,8 @@ mod tests {
         for forbidden in ["$ref", "oneOf", "additionalProperties\":false"] {
             assert!(!text.contains(forbidden), "{forbidden} in {text}");
         }
-        assert!(text.contains("\"onMalformedRow\""));
+        for field in ["onMalformedRow", "format", "targetFileSize", "nodeSelector"] {
+            assert!(text.contains(&format!("\"{field}\"")), "{field}");
+        }
     }
 }

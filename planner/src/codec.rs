@@ -35,12 +35,7 @@ impl PhysicalExtensionCodec for ExchangeCodec {
         }
     }
 
-    fn try_encode(
-        &self,
-        node: Arc<dyn ExecutionPlan>,
-        buf: &mut Vec<u8>,
-        converter: &dyn PhysicalProtoConverterExtension,
-    ) -> Result<()> {
+    fn try_encode(&self, node: Arc<dyn ExecutionPlan>, buf: &mut Vec<u8>, converter: &dyn PhysicalProtoConverterExtension) -> Result<()> {
         let Some(read) = node.downcast_ref::<ExchangeReadExec>() else {
             return internal_err!("{} cannot travel to an executor", node.name());
         };

@@ -9,7 +9,7 @@
 //! # Layout
 //! - [`manifest`]: the job as users write it: types, parsing with positions, checks
 //! - [`names`]: table and column names without regard to case
-//! - [`cut`] → [`StageGraph`]: where exchanges go
+//! - [`cut`]: where exchanges go
 //! - [`exchange`]: the leaf that reads another stage
 //! - [`slices`]: how many tasks a stage runs as, from exact sizes
 //! - [`determinism`]: what a second run of a task would yield

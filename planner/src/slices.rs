@@ -17,11 +17,7 @@ pub const STAGE_INPUT_BYTES_MIN: u64 = 1024 * 1024;
 pub fn slice_by_bytes(bytes: &[u64], slots: usize) -> Vec<Vec<u32>> {
     let total: u64 = bytes.iter().sum();
     let partitions = bytes.len().max(1);
-    let wanted = if total < STAGE_INPUT_BYTES_MIN {
-        1
-    } else {
-        usize::try_from(total / TASK_INPUT_BYTES_MIN).unwrap_or(usize::MAX).max(slots)
-    };
+    let wanted = if total < STAGE_INPUT_BYTES_MIN { 1 } else { usize::try_from(total / TASK_INPUT_BYTES_MIN).unwrap_or(usize::MAX).max(slots) };
     let tasks = wanted.clamp(1, partitions);
     let target = total / tasks as u64 + 1;
     let mut slices: Vec<Vec<u32>> = vec![];

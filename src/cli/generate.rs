@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::show::print;
 use clap::{Args, Subcommand};
 use faisca::{Error, Result};
-use super::show::print;
 use indicatif::{HumanBytes, HumanCount};
 
 /// Flags of `faisca generate`.

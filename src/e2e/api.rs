@@ -23,11 +23,16 @@ async fn datafusion_frames_run_on_the_fleet_too() {
 async fn spark_verbs_resolve_columns_in_any_case_and_keep_the_datas() {
     let session = session(Layout::Embedded, 3).await;
     let titanic = session.read().option("delimiter", ";").csv("examples/titanic/titanic.csv").await.unwrap();
-    let shaped = titanic.clone()
-        .filter(col("AGE").gt(lit(60.0))).unwrap()
-        .with_column("Old", lit(true)).unwrap()
-        .with_column_renamed("fare", "Preco").unwrap()
-        .drop_columns(&["cabin", "ticket", "name"]).unwrap();
+    let shaped = titanic
+        .clone()
+        .filter(col("AGE").gt(lit(60.0)))
+        .unwrap()
+        .with_column("Old", lit(true))
+        .unwrap()
+        .with_column_renamed("fare", "Preco")
+        .unwrap()
+        .drop_columns(&["cabin", "ticket", "name"])
+        .unwrap();
     let names: Vec<_> = shaped.schema().fields().iter().map(|f| f.name().clone()).collect();
     assert_eq!(names, ["PassengerId", "Survived", "Pclass", "Sex", "Age", "SibSp", "Parch", "Preco", "Embarked", "Old"]);
     assert_eq!(shaped.clone().count().await.unwrap(), 22);

@@ -36,7 +36,9 @@ fn contains(text: &str, parts: &[&str]) {
 const CSV: &str = "a;b;c\n1;x;1.5\n2;y;2.5\n3;z;3.5\n";
 
 fn job(source: &str, sql: &str) -> String {
-    format!("  sources:\n    - {{name: t, path: \"@/in\", {source}}}\n  steps:\n    - name: out\n      sql: {sql}\n      write: {{path: \"@/out\", mode: overwrite}}\n")
+    format!(
+        "  sources:\n    - {{name: t, path: \"@/in\", {source}}}\n  steps:\n    - name: out\n      sql: {sql}\n      write: {{path: \"@/out\", mode: overwrite}}\n"
+    )
 }
 
 fn with_csv(text: &str) -> tempfile::TempDir {
@@ -50,11 +52,17 @@ fn with_csv(text: &str) -> tempfile::TempDir {
 fn manifests_with_mistakes_name_line_column_and_the_nearest_name() {
     let folder = scratch("bad");
     contains(&error(folder.path(), "  stepz: []\n"), &["job.yaml:5:3", "unknown field `stepz`", "did you mean `steps`?"]);
-    contains(&error(folder.path(), "  steps:\n    - name: a\n      sql: select 1\n      write: {path: x, mode: overwritee}\n"), &["job.yaml:8", "overwritee", "overwrite"]);
+    contains(
+        &error(folder.path(), "  steps:\n    - name: a\n      sql: select 1\n      write: {path: x, mode: overwritee}\n"),
+        &["job.yaml:8", "overwritee", "overwrite"],
+    );
     contains(&error(folder.path(), "  steps: 5\n"), &["job.yaml:5", "expected array"]);
     contains(&error(folder.path(), "  steps: [\n"), &["job.yaml:"]);
     contains(&error(folder.path(), "  sources: []\n"), &["the job does nothing", "help:"]);
-    contains(&error(folder.path(), "  parameters: {zone: x}\n  steps:\n    - {name: a, sql: \"select '${zoen}'\"}\n"), &["no parameter `zoen`", "did you mean `zone`?"]);
+    contains(
+        &error(folder.path(), "  parameters: {zone: x}\n  steps:\n    - {name: a, sql: \"select '${zoen}'\"}\n"),
+        &["no parameter `zoen`", "did you mean `zone`?"],
+    );
 }
 
 #[test]
@@ -65,12 +73,16 @@ fn step_graphs_with_mistakes_are_refused_before_anything_runs() {
         &error(folder.path(), &steps("    - {name: a, sql: select * from b}\n    - {name: b, sql: select * from a}\n")),
         &["wait for each other: a, b", "job.yaml:6"],
     );
-    contains(&error(folder.path(), &steps("    - {name: alpha, sql: select 1}\n    - {name: b, sql: select * from alfa}\n")), &["no source or step is named `alfa`", "did you mean `alpha`?"]);
+    contains(
+        &error(folder.path(), &steps("    - {name: alpha, sql: select 1}\n    - {name: b, sql: select * from alfa}\n")),
+        &["no source or step is named `alfa`", "did you mean `alpha`?"],
+    );
     contains(&error(folder.path(), &steps("    - {name: a, sql: select 1}\n    - {name: A, sql: select 2}\n")), &["the name `A` is taken"]);
     let write = |name: &str, path: &str| format!("    - name: {name}\n      sql: select 1 as x\n      write: {{path: \"@/{path}\"}}\n");
     contains(&error(folder.path(), &steps(&(write("a", "x") + &write("b", "x/")))), &["also written by step `a`"]);
     contains(&error(folder.path(), &steps(&(write("a", "x") + &write("b", "x/y")))), &["also written by step `a`"]);
-    let overlap = "  sources:\n    - {name: t, path: \"@/in/\"}\n  steps:\n    - name: a\n      sql: select * from t\n      write: {path: \"@/in/sub\"}\n";
+    let overlap =
+        "  sources:\n    - {name: t, path: \"@/in/\"}\n  steps:\n    - name: a\n      sql: select * from t\n      write: {path: \"@/in/sub\"}\n";
     contains(&error(folder.path(), overlap), &["the input", "of source `t` overlap"]);
 }
 

@@ -11,7 +11,8 @@ async fn columns_and_tables_resolve_in_any_case_and_keep_the_datas() {
     let folder = scratch("names");
     std::fs::write(folder.path().join("a.csv"), "SG_UF;NU_Idade;x\nSP;20;1\nRJ;30;2\nSP;40;3\n").unwrap();
     let session = session(Layout::Embedded, 2).await;
-    let create = format!("CREATE EXTERNAL TABLE Pessoas STORED AS CSV LOCATION '{}' OPTIONS ('delimiter' ';')", folder.path().join("a.csv").display());
+    let create =
+        format!("CREATE EXTERNAL TABLE Pessoas STORED AS CSV LOCATION '{}' OPTIONS ('delimiter' ';')", folder.path().join("a.csv").display());
     session.sql(&create).await.unwrap();
     assert_eq!(names_of(&session, "select sg_uf, NU_IDADE, \"X\" from PESSOAS").await, ["SG_UF", "NU_Idade", "x"]);
     assert_eq!(names_of(&session, "select p.* from pessoas p").await, ["SG_UF", "NU_Idade", "x"]);

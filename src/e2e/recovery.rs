@@ -23,7 +23,11 @@ async fn killed_executors_change_no_result() {
     // The only test that looks for children by parent: its own process keeps others' out.
     if std::env::var_os("FAISCA_TEST_ALONE").is_none() {
         let me = std::env::current_exe().unwrap();
-        let run = Command::new(me).args(["--exact", "recovery::killed_executors_change_no_result", "--nocapture"]).env("FAISCA_TEST_ALONE", "1").output().unwrap();
+        let run = Command::new(me)
+            .args(["--exact", "recovery::killed_executors_change_no_result", "--nocapture"])
+            .env("FAISCA_TEST_ALONE", "1")
+            .output()
+            .unwrap();
         assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
         return;
     }
@@ -53,7 +57,11 @@ async fn killed_executors_change_no_result() {
 async fn a_killed_sink_task_leaves_every_row_exactly_once() {
     if std::env::var_os("FAISCA_TEST_ALONE").is_none() {
         let me = std::env::current_exe().unwrap();
-        let run = Command::new(me).args(["--exact", "recovery::a_killed_sink_task_leaves_every_row_exactly_once", "--nocapture"]).env("FAISCA_TEST_ALONE", "1").output().unwrap();
+        let run = Command::new(me)
+            .args(["--exact", "recovery::a_killed_sink_task_leaves_every_row_exactly_once", "--nocapture"])
+            .env("FAISCA_TEST_ALONE", "1")
+            .output()
+            .unwrap();
         assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
         return;
     }
@@ -71,7 +79,9 @@ async fn a_killed_sink_task_leaves_every_row_exactly_once() {
     let oracle = tpch_oracle().await;
     oracle.register_parquet("copy", format!("{}/", out.display()), Default::default()).await.unwrap();
     let sql = |table: &str| format!("SELECT count(*), count(DISTINCT l_orderkey * 10 + l_linenumber), sum(length(l_comment)) FROM {table}");
-    let one = |context: datafusion::prelude::SessionContext, sql: String| async move { sorted(rows(&context.sql(&sql).await.unwrap().collect().await.unwrap())) };
+    let one = |context: datafusion::prelude::SessionContext, sql: String| async move {
+        sorted(rows(&context.sql(&sql).await.unwrap().collect().await.unwrap()))
+    };
     assert_eq!(one(oracle.clone(), sql("copy")).await, one(oracle, sql("lineitem")).await);
     assert!(files_below(folder.path()).iter().all(|f| f.starts_with("lines/part-")));
     session.stop().await;
@@ -89,7 +99,12 @@ fn an_interrupted_job_leaves_no_child_and_no_partial_output() {
     );
     std::fs::write(&script, sql).unwrap();
     for signal in ["-INT", "-TERM", "-KILL"] {
-        let mut job = command().args(["run", script.to_str().unwrap(), "--executors", "2"]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        let mut job = command()
+            .args(["run", script.to_str().unwrap(), "--executors", "2"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
         std::thread::sleep(Duration::from_millis(1500));
         let executors = Command::new("pgrep").args(["-P", &job.id().to_string()]).output().unwrap();
         let executors: Vec<u32> = String::from_utf8_lossy(&executors.stdout).lines().filter_map(|l| l.parse().ok()).collect();

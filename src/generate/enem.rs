@@ -132,16 +132,46 @@ impl Person {
             "TP_ESCOLA" | "TP_ST_CONCLUSAO" | "TP_LINGUA" => write!(line, "{}", random.below(3)),
             _ if column.starts_with("SG_UF") && column != "SG_UF_ESC" => write!(line, "{state}"),
             _ if column.starts_with("NO_MUNICIPIO") && column != "NO_MUNICIPIO_ESC" => write!(line, "{}", cities[self.city]),
-            _ if column.starts_with("CO_MUNICIPIO") && column != "CO_MUNICIPIO_ESC" => write!(line, "{}", 1_100_000 + self.state * 10_000 + self.city),
+            _ if column.starts_with("CO_MUNICIPIO") && column != "CO_MUNICIPIO_ESC" => {
+                write!(line, "{}", 1_100_000 + self.state * 10_000 + self.city)
+            }
             _ if column.starts_with("CO_UF") && column != "CO_UF_ESC" => write!(line, "{}", 11 + self.state),
             // Nearly all candidates left the school's columns empty.
-            _ if column.ends_with("_ESC") => if row % 4 == 0 { write!(line, "{}", if column.starts_with("SG") { state } else { "1" }) } else { Ok(()) },
-            "CO_ESCOLA" => if row % 4 == 0 { write!(line, "{}", 11_000_000 + random.below(40_000)) } else { Ok(()) },
-            _ if column.starts_with("NU_NOTA") => if self.present { write!(line, "{}.{}", 300 + random.below(550), random.below(10)) } else { Ok(()) },
-            _ if column.starts_with("TX_RESPOSTAS") || column.starts_with("TX_GABARITO") => {
-                if self.present { (0..45).try_for_each(|_| write!(line, "{}", random.pick(&['A', 'B', 'C', 'D', 'E', '.']))) } else { Ok(()) }
+            _ if column.ends_with("_ESC") => {
+                if row % 4 == 0 {
+                    write!(line, "{}", if column.starts_with("SG") { state } else { "1" })
+                } else {
+                    Ok(())
+                }
             }
-            _ if column.starts_with("CO_PROVA") => if self.present { write!(line, "{}", 500 + random.below(60)) } else { Ok(()) },
+            "CO_ESCOLA" => {
+                if row % 4 == 0 {
+                    write!(line, "{}", 11_000_000 + random.below(40_000))
+                } else {
+                    Ok(())
+                }
+            }
+            _ if column.starts_with("NU_NOTA") => {
+                if self.present {
+                    write!(line, "{}.{}", 300 + random.below(550), random.below(10))
+                } else {
+                    Ok(())
+                }
+            }
+            _ if column.starts_with("TX_RESPOSTAS") || column.starts_with("TX_GABARITO") => {
+                if self.present {
+                    (0..45).try_for_each(|_| write!(line, "{}", random.pick(&['A', 'B', 'C', 'D', 'E', '.'])))
+                } else {
+                    Ok(())
+                }
+            }
+            _ if column.starts_with("CO_PROVA") => {
+                if self.present {
+                    write!(line, "{}", 500 + random.below(60))
+                } else {
+                    Ok(())
+                }
+            }
             _ if column.starts_with("TP_PRESENCA") => write!(line, "{}", u8::from(self.present)),
             _ if column.starts_with('Q') => write!(line, "{}", random.pick(&['A', 'B', 'C', 'D', 'E'])),
             _ if column.starts_with("IN_") => write!(line, "{}", u8::from(random.chance(1))),

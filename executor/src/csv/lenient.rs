@@ -192,7 +192,8 @@ impl Records {
         }
         let mut taken = 0;
         loop {
-            let (result, read, written, ended) = self.core.read_record(&text[taken..], &mut self.output[self.written..], &mut self.ends[self.ended..]);
+            let (result, read, written, ended) =
+                self.core.read_record(&text[taken..], &mut self.output[self.written..], &mut self.ends[self.ended..]);
             taken += read;
             self.written += written;
             self.ended += ended;

@@ -59,8 +59,7 @@ pub(super) fn encode(
     });
     let classes = properties.eq_group().iter().filter(|class| class.len() > 1);
     let constants = properties.constants();
-    let (uniform, partition): (Vec<_>, Vec<_>) =
-        constants.iter().partition(|c| matches!(c.across_partitions, AcrossPartitions::Uniform(_)));
+    let (uniform, partition): (Vec<_>, Vec<_>) = constants.iter().partition(|c| matches!(c.across_partitions, AcrossPartitions::Uniform(_)));
     let node = ReadNode {
         stage: read.stage().0,
         mode: MODES.iter().position(|m| *m == read.mode()).map_or(0, |p| p as u32),
@@ -94,10 +93,7 @@ pub(super) fn decode(
             }
         }
     }
-    for (list, across) in [
-        (&node.uniform_constants, AcrossPartitions::Uniform(None)),
-        (&node.partition_constants, AcrossPartitions::Heterogeneous),
-    ] {
+    for (list, across) in [(&node.uniform_constants, AcrossPartitions::Uniform(None)), (&node.partition_constants, AcrossPartitions::Heterogeneous)] {
         let list = exprs(list.as_ref().ok_or_else(|| missing("constants"))?)?;
         properties.add_constants(list.into_iter().map(|expr| ConstExpr::new(expr, across.clone())))?;
     }

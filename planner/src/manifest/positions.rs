@@ -37,24 +37,24 @@ impl Positions {
 
     pub(super) fn collect(root: &Spanned<Node>) -> Self {
         let mut positions = Self::default();
-        positions.add(String::new(), root);
+        positions.add("", root);
         positions
     }
 
-    fn add(&mut self, path: String, node: &Spanned<Node>) {
+    fn add(&mut self, path: &str, node: &Spanned<Node>) {
         match &node.value {
             Node::Map(entries) => {
                 for (key, value) in entries {
                     let path = if path.is_empty() { key.value.clone() } else { format!("{path}.{}", key.value) };
                     self.0.insert(path.clone(), position(key));
-                    self.add(path, value);
+                    self.add(&path, value);
                 }
             }
             Node::Seq(items) => {
                 for (index, item) in items.iter().enumerate() {
                     let path = format!("{path}[{index}]");
                     self.0.insert(path.clone(), position(item));
-                    self.add(path, item);
+                    self.add(&path, item);
                 }
             }
             Node::Scalar(_) => {}

@@ -45,7 +45,9 @@ fn walk(node: &Spanned<Node>, schema: &Value, root: &Value, path: &str, found: &
         }
         Node::Scalar(kind) => {
             let expected = schema.get("type").and_then(Value::as_str);
-            if *kind != "null" && let Some(expected @ ("object" | "array")) = expected {
+            if *kind != "null"
+                && let Some(expected @ ("object" | "array")) = expected
+            {
                 let what = format!("expected {expected}, found a {kind}");
                 found.push(Problem { position: position(node), path: path.to_owned(), what, help: String::new() });
             }
