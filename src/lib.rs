@@ -22,8 +22,8 @@
 //! ```
 //!
 //! # Layout
-//! - [`prelude`]: what a job needs
-//! - [`generate`]: data to try it on
+//! - [`prelude`] — what a job needs
+//! - [`generate`] — data to try it on
 
 pub mod generate;
 pub mod prelude;

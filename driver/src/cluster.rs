@@ -28,7 +28,7 @@ use crate::fleet::{DRIVER, Fleet};
 use crate::scheduler::{Output, Placement, StageShape};
 
 /// Everything that runs a session's statements.
-pub struct Cluster {
+pub(crate) struct Cluster {
     pub(crate) engine: EngineHandle,
     pub(crate) fleet: Box<dyn Fleet>,
     /// The driver's own executor, where it is not the fleet itself.
@@ -59,11 +59,11 @@ impl Prepared {
     ///
     /// # Errors
     /// If an operator cannot travel.
-    pub(crate) fn new(graph: &StageGraph, sink: Option<SinkSpec>, options: &ConfigOptions) -> Result<Self> {
+    pub(crate) fn new(graph: &StageGraph, sink: Option<&SinkSpec>, options: &ConfigOptions) -> Result<Self> {
         let mut specs = vec![];
         for stage in &graph.stages {
             let plan = physical_plan_to_bytes_with_extension_codec(Arc::clone(&stage.plan), &PlanCodec)?;
-            let output = match (stage.output, &sink) {
+            let output = match (stage.output, sink) {
                 (StageOutput::Shuffle { .. }, _) => OutputSpec::Shuffle,
                 (StageOutput::Sink, Some(sink)) => OutputSpec::Sink(sink.clone()),
                 (StageOutput::Partitions | StageOutput::Sink, _) => OutputSpec::Partitions,

@@ -269,7 +269,6 @@ impl DataFrame {
     }
 
     /// Writes the query's result.
-    #[must_use]
     pub fn write(self) -> DataFrameWriter {
         DataFrameWriter {
             frame: self,
@@ -332,6 +331,7 @@ impl DataFrameWriter {
     }
 
     /// `compression` or `targetFileSize`.
+    #[expect(clippy::needless_pass_by_value, reason = "`option(\"header\", true)` reads better than a reference")]
     pub fn option(mut self, key: &str, value: impl ToString) -> Self {
         if let Err(error) = set_write_option(&mut self.write, key, &value.to_string()) {
             self.problem.get_or_insert(error);

@@ -6,11 +6,11 @@
 //!
 //! # Layout
 //! - [`Session`], [`DataFrame`]: what users hold; `sql`, `read`, `write`, `source`, `tables` below them
-//! - [`job`]: runs a manifest or a script
+//! - [`job`] — runs a manifest or a script
 //! - `planner`, `cluster`: DataFusion's plan → stages → running statement → result
-//! - [`scheduler`]: pure decisions; [`engine`]: the loop that owns them
-//! - [`fleet`]: embedded and process executors; [`control`]: their connections
-//! - [`commit`]: output becomes visible; [`progress`]: what is shown while it runs
+//! - [`scheduler`] — pure decisions; [`engine`]: the loop that owns them
+//! - [`fleet`] — embedded and process executors; [`control`]: their connections
+//! - [`commit`] — output becomes visible; [`progress`]: what is shown while it runs
 
 mod cluster;
 pub mod commit;

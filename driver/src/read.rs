@@ -41,6 +41,7 @@ impl DataFrameReader {
 
     /// A CSV option: `delimiter`, `header`, `quote`, `escape`, `comment`, `nullValue`, `decimal`,
     /// `encoding`, `multiLine`, `mode` (FAILFAST, DROPMALFORMED, PERMISSIVE), `inferRows`.
+    #[expect(clippy::needless_pass_by_value, reason = "`option(\"header\", true)` reads better than a reference")]
     pub fn option(mut self, key: &str, value: impl ToString) -> Self {
         if let Err(error) = set_option(&mut self.source, key, &value.to_string()) {
             self.problem.get_or_insert(error);

@@ -208,7 +208,6 @@ impl Session {
     }
 
     /// Reads files.
-    #[must_use]
     pub fn read(&self) -> DataFrameReader {
         DataFrameReader::new(self.clone())
     }

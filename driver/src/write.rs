@@ -50,7 +50,7 @@ pub(crate) async fn write(session: &Arc<SessionInner>, frame: DfDataFrame, write
         Begin::Go(local) => local,
         Begin::Skip => return Ok(WriteSummary { path: write.path.clone(), skipped: true, ..WriteSummary::default() }),
     };
-    let prepared = Prepared::new(&graph, Some(sink_spec(write, &local)?), state.config_options())?;
+    let prepared = Prepared::new(&graph, Some(&sink_spec(write, &local)?), state.config_options())?;
     let (_running, output) = session.cluster.run(&prepared, label).await?;
     let path = local.target().display().to_string();
     // Renames and links of a few files; cancelling in the middle of it must not be possible.

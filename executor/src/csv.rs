@@ -5,7 +5,7 @@
 //! decoder, the same splitting by byte ranges), and goes field by field only where it must.
 //!
 //! # Layout
-//! - [`CsvReadOptions`]: what a user can say of a file
+//! - [`CsvReadOptions`] — what a user can say of a file
 //! - `format`: schema inference, and the entry into DataFusion's listing tables
 //! - `source`, `decode`, `lenient`: bytes to batches
 //! - `codec`: the scan as bytes

@@ -5,11 +5,11 @@
 //! what it won is that it can be killed at any instant.
 //!
 //! # Layout
-//! - [`wire`]: the only serialized types, and the protocol's steps
-//! - [`control`]: those types between processes; [`executor`]: the life of an executor
+//! - [`wire`] — the only serialized types, and the protocol's steps
+//! - [`control`] — those types between processes; [`executor`]: the life of an executor
 //! - `task`: one attempt; [`exchange`]: blocks, their writer, store and reader; [`sink`]: files
-//! - [`flight`]: serves blocks; [`csv`]: the CSV source; [`codec`]: plans as bytes
-//! - [`environment`]: pool, stores, functions; [`error`]: what kind a failure is; [`canary`]
+//! - [`flight`] — serves blocks; [`csv`]: the CSV source; [`codec`]: plans as bytes
+//! - [`environment`] — pool, stores, functions; [`error`]: what kind a failure is; [`canary`]
 
 pub mod canary;
 pub mod codec;

@@ -4,6 +4,6 @@
 //! manifest's own, so that a file that runs on a laptop is valid on a cluster.
 //!
 //! # Layout
-//! - [`crd`]: the CustomResourceDefinition of `SparkApplication`
+//! - [`crd`] — the CustomResourceDefinition of `SparkApplication`
 
 pub mod crd;

@@ -7,15 +7,15 @@
 //! **Invariant.** Nothing here awaits, reads a clock or opens anything.
 //!
 //! # Layout
-//! - [`manifest`]: the job as users write it: types, parsing with positions, checks
-//! - [`names`]: table and column names without regard to case
-//! - [`cut`]: where exchanges go
-//! - [`exchange`]: the leaf that reads another stage
-//! - [`slices`]: how many tasks a stage runs as, from exact sizes
-//! - [`determinism`]: what a second run of a task would yield
-//! - [`rules`]: physical optimizer rules that make plans fit for cutting
-//! - [`codec`]: plans as bytes
-//! - [`ids`]: identities
+//! - [`manifest`] — the job as users write it: types, parsing with positions, checks
+//! - [`names`] — table and column names without regard to case
+//! - [`cut`] — where exchanges go
+//! - [`exchange`] — the leaf that reads another stage
+//! - [`slices`] — how many tasks a stage runs as, from exact sizes
+//! - [`determinism`] — what a second run of a task would yield
+//! - [`rules`] — physical optimizer rules that make plans fit for cutting
+//! - [`codec`] — plans as bytes
+//! - [`ids`] — identities
 
 pub mod codec;
 pub mod cut;

@@ -33,7 +33,7 @@ pub(super) async fn explain(mut args: ExplainArgs) -> Result<()> {
     }
     let session = args.cluster.session("explain", []).await?;
     if let Some(query) = &args.query {
-        print(&format!("{}", session.sql(query).await?.explain().await?));
+        print(&session.sql(query).await?.explain().await?.to_string());
         return Ok(());
     }
     let file = args.job.unwrap_or_default();

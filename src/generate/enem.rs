@@ -138,14 +138,14 @@ impl Person {
             _ if column.starts_with("CO_UF") && column != "CO_UF_ESC" => write!(line, "{}", 11 + self.state),
             // Nearly all candidates left the school's columns empty.
             _ if column.ends_with("_ESC") => {
-                if row % 4 == 0 {
+                if row.is_multiple_of(4) {
                     write!(line, "{}", if column.starts_with("SG") { state } else { "1" })
                 } else {
                     Ok(())
                 }
             }
             "CO_ESCOLA" => {
-                if row % 4 == 0 {
+                if row.is_multiple_of(4) {
                     write!(line, "{}", 11_000_000 + random.below(40_000))
                 } else {
                     Ok(())

@@ -211,9 +211,8 @@ fn a_lost_producer_reruns_only_tasks_whose_blocks_are_still_needed() {
     let mut sim = Sim::new(7, vec![stage(4, &[]), stage(4, &[(0, true)])], 2, 2);
     while sim.committed.len() < 4 {
         let ending = sim.running.iter().position(|(_, s)| s.task.stage == StageId(0));
-        match ending {
-            Some(index) => sim.finish(index),
-            None => (),
+        if let Some(index) = ending {
+            sim.finish(index)
         }
         while let Some(event) = sim.mail.pop() {
             sim.step(event);

@@ -69,8 +69,8 @@ pub(super) fn position<T>(spanned: &Spanned<T>) -> Position {
 /// A YAML document with positions.
 #[derive(Debug, Clone)]
 pub(super) enum Node {
-    Map(Vec<(Spanned<String>, Spanned<Node>)>),
-    Seq(Vec<Spanned<Node>>),
+    Map(Vec<(Spanned<String>, Spanned<Self>)>),
+    Seq(Vec<Spanned<Self>>),
     /// What kind of scalar it is.
     Scalar(&'static str),
 }
