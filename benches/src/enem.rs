@@ -17,12 +17,8 @@ const MANIFEST: &str = include_str!("../../examples/enem/enem.yaml");
 
 pub(crate) async fn run(folder: &Path, rows: u64, runs: u32, executors: u32) -> Result<()> {
     let data = folder.join(format!("enem-{rows}"));
-    if !data.join("utf8.csv").exists() {
-        let failed = |e: std::io::Error| Error::Write(e.to_string());
-        let files = faisca::generate::enem(&data, rows).map_err(failed)?;
-        let bytes = std::fs::read(files.enem).map_err(failed)?;
-        let text: String = bytes.iter().map(|b| char::from(*b)).collect();
-        std::fs::write(data.join("utf8.csv"), text).map_err(failed)?;
+    if !data.join("utf8").exists() {
+        prepare(&data, rows).map_err(|e| Error::Write(e.to_string()))?;
     }
     let (mut ours, mut theirs) = (Duration::MAX, Duration::MAX);
     for _ in 0..runs {
@@ -32,6 +28,26 @@ pub(crate) async fn run(folder: &Path, rows: u64, runs: u32, executors: u32) -> 
     let layout = if executors == 0 { "embedded".to_owned() } else { format!("{executors} processes") };
     report(&format!("ENEM pipeline, {rows} rows, {layout}"), &[Pair { name: "pipeline".to_owned(), ours, theirs }]);
     Ok(())
+}
+
+const SOURCES: [(&str, &str, char); 5] = [
+    ("enem_csv", "enem/MICRODADOS_ENEM.csv", ';'),
+    ("enade_csv", "enade2017/MICRODADOS_ENADE_2017.csv", ';'),
+    ("aluno_csv", "edsup2019/SUP_ALUNO_2019.csv", '|'),
+    ("docente_csv", "edsup2019/SUP_DOCENTE_2019.csv", '|'),
+    ("curso_csv", "edsup2019/SUP_CURSO_2019.csv", '|'),
+];
+
+fn prepare(data: &Path, rows: u64) -> std::io::Result<()> {
+    faisca::generate::enem(data, rows)?;
+    let partial = data.join("utf8.partial");
+    std::fs::create_dir_all(&partial)?;
+    for (name, file, _) in SOURCES {
+        let bytes = std::fs::read(data.join("landing").join(file))?;
+        let text: String = bytes.iter().map(|b| char::from(*b)).collect();
+        std::fs::write(partial.join(format!("{name}.csv")), text)?;
+    }
+    std::fs::rename(partial, data.join("utf8"))
 }
 
 async fn faisca(data: &Path, executors: u32) -> Result<Duration> {
@@ -54,22 +70,13 @@ async fn datafusion(data: &Path) -> Result<Duration> {
     let config = SessionConfig::new().set_bool("datafusion.sql_parser.enable_ident_normalization", false);
     let context = SessionContext::new_with_config(config);
     let (manifest, _) = parse("enem.yaml", MANIFEST)?;
-    let csv = |name: &str, file: &str, delimiter: char| {
-        format!(
-            "CREATE EXTERNAL TABLE {name} STORED AS CSV LOCATION '{}' OPTIONS ('delimiter' '{delimiter}', 'schema_infer_max_rec' '10000')",
-            data.join(file).display()
-        )
-    };
-    context.sql(&csv("enem_csv", "utf8.csv", ';')).await?.collect().await?;
-    context.sql(&csv("enade_csv", "landing/enade2017/", ';')).await?.collect().await?;
-    for name in ["aluno", "docente", "curso"] {
-        // Latin-1 bytes in a name would stop DataFusion: these small files are left to the UTF-8 columns.
-        context.sql(&csv(&format!("{name}_csv"), &format!("landing/edsup2019/SUP_{}_2019.csv", name.to_uppercase()), '|')).await?.collect().await?;
+    for (name, _, delimiter) in SOURCES {
+        let path = data.join(format!("utf8/{name}.csv"));
+        let options = format!("'delimiter' '{delimiter}', 'schema_infer_max_rec' '10000'");
+        let sql = format!("CREATE EXTERNAL TABLE {name} STORED AS CSV LOCATION '{}' OPTIONS ({options})", path.display());
+        context.sql(&sql).await?.collect().await?;
     }
     for step in &manifest.spec.steps {
-        if step.name.starts_with("edsup") {
-            continue;
-        }
         let path = out.join(&step.name);
         let copy = format!("COPY ({}) TO '{}/' STORED AS PARQUET OPTIONS (compression 'snappy')", step.sql, path.display());
         context.sql(&copy).await?.collect().await?;
