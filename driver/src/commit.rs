@@ -40,7 +40,7 @@ pub struct LocalWrite {
     mode: SaveMode,
     staging: TempDir,
     /// Held until the end: two jobs must not write the same folder.
-    _lock: WriteLock,
+    lock: WriteLock,
     /// Folders made for this write, outermost first.
     made: Vec<PathBuf>,
     committed: bool,
@@ -68,7 +68,7 @@ impl LocalWrite {
         remove_stale(&parent, &name);
         let staging =
             tempfile::Builder::new().prefix(&format!(".{name}.faisca-")).tempdir_in(&parent).map_err(|e| cannot("write to", &parent, &e))?;
-        Ok(Begin::Go(Box::new(Self { target, mode, staging, _lock: lock, made, committed: false })))
+        Ok(Begin::Go(Box::new(Self { target, mode, staging, lock, made, committed: false })))
     }
 
     /// URL that tasks write below.
@@ -140,7 +140,7 @@ impl Drop for LocalWrite {
         if !self.committed {
             let _ = fs::remove_dir_all(self.staging.path());
             // Only what this write made, and only while it is empty but for the lock.
-            let _ = fs::remove_file(&self._lock.path);
+            let _ = fs::remove_file(&self.lock.path);
             for folder in self.made.iter().rev() {
                 let _ = fs::remove_dir(folder);
             }

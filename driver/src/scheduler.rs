@@ -192,7 +192,7 @@ impl Scheduler {
     }
 
     fn finished(&mut self, executor: ExecutorId, report: TaskReport) {
-        let (task, attempt) = (report.task, report.attempt);
+        let task = report.task;
         let Some(query) = self.queries.get_mut(&task.query) else { return };
         let Some(others) = query.commit(executor, &report) else { return };
         free_slot(&mut self.executors, executor);
@@ -200,7 +200,6 @@ impl Scheduler {
             free_slot(&mut self.executors, twin_executor);
             self.actions.push(Action::Cancel(twin_executor, task, twin));
         }
-        debug_assert!(attempt.0 > 0);
         self.actions.push(Action::Committed(executor, report));
         self.advance(task.query);
     }

@@ -140,6 +140,8 @@ impl SessionBuilder {
         if let Some(config) = ExecutorConfig::from_env().map_err(Error::Fleet)? {
             serve_and_exit(config, &self.functions).await;
         }
+        let app = self.app_name.as_deref().unwrap_or("faisca");
+        tracing::info!(app, executors = self.executors, "session starts");
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let share = (cores / self.executors.max(1) as usize).max(1);
         let slots = self.executor_cores.unwrap_or(u32::try_from(share).unwrap_or(1));

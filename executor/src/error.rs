@@ -114,6 +114,7 @@ pub fn message(error: &DataFusionError) -> String {
         DataFusionError::External(inner) => inner.downcast_ref::<DataFusionError>().map_or_else(|| inner.to_string(), message),
         DataFusionError::Plan(text) | DataFusionError::Execution(text) | DataFusionError::ResourcesExhausted(text) => text.clone(),
         DataFusionError::SchemaError(schema, _) => schema_message(schema),
+        DataFusionError::SQL(parser, _) => parser.to_string().trim_start_matches("sql parser error: ").to_owned(),
         DataFusionError::ArrowError(arrow, _) => match arrow.as_ref() {
             arrow::error::ArrowError::ExternalError(inner) => inner.downcast_ref::<DataFusionError>().map_or_else(|| inner.to_string(), message),
             other => other.to_string(),

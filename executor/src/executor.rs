@@ -18,7 +18,7 @@ use crate::environment::Environment;
 use crate::error::classify;
 use crate::exchange::{BlockStore, ExchangeReader, PeerClients};
 use crate::task::TaskRun;
-use crate::wire::{Failure, FailureKind, FromExecutor, StageSpec, TaskReport, TaskSpec, ToExecutor};
+use crate::wire::{Failure, FailureKind, FromExecutor, StageSpec, TaskSpec, ToExecutor};
 
 /// Commands and reports under way at once, each.
 pub const QUEUE_LENGTH: usize = 4096;
@@ -121,13 +121,4 @@ async fn report_unknown_stage(spec: &TaskSpec, reports: &mpsc::Sender<FromExecut
 fn panic_text(panic: &Box<dyn std::any::Any + Send>) -> String {
     let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
     format!("a task panicked: {}", text.unwrap_or_else(|| "no message".to_owned()))
-}
-
-/// Reports whose numbers the driver trusts.
-impl TaskReport {
-    /// Rows in all buckets and files.
-    #[must_use]
-    pub fn rows(&self) -> u64 {
-        self.metrics.rows
-    }
 }

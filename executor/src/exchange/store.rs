@@ -1,8 +1,7 @@
 //! The blocks that this executor holds, by identity.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use faisca_planner::ids::{BlockId, QueryId};
 
@@ -13,7 +12,6 @@ use super::SealedBlock;
 pub struct BlockStore {
     /// Guards only the map: nothing is awaited, read or decoded under it.
     blocks: std::sync::Mutex<HashMap<BlockId, Arc<SealedBlock>>>,
-    poisoned: AtomicBool,
 }
 
 impl BlockStore {
@@ -51,10 +49,7 @@ impl BlockStore {
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut HashMap<BlockId, Arc<SealedBlock>>) -> T) -> T {
-        let mut blocks = self.blocks.lock().unwrap_or_else(|poisoned| {
-            self.poisoned.store(true, Ordering::Relaxed);
-            poisoned.into_inner()
-        });
+        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         f(&mut blocks)
     }
 }

@@ -57,7 +57,7 @@ impl ManifestError {
 /// All unknown fields at once, or the first syntax or type error.
 pub fn parse(file: &str, text: &str) -> Result<(Manifest, Positions), ManifestError> {
     let failed = |problems| ManifestError { file: file.to_owned(), problems };
-    let node: Spanned<Node> = serde_saphyr::from_str(text).map_err(|e| failed(vec![problem_of(&e, &Positions::default())]))?;
+    let node: Spanned<Node> = serde_saphyr::from_str(text).map_err(|e| failed(vec![problem_of(&e)]))?;
     let positions = Positions::collect(&node);
     let schema = serde_json::to_value(json_schema()).unwrap_or(Value::Null);
     let mut unknown = unknown_fields(&node, &schema);
@@ -65,11 +65,11 @@ pub fn parse(file: &str, text: &str) -> Result<(Manifest, Positions), ManifestEr
         unknown.sort_by_key(|p| (p.position.line, p.position.column));
         return Err(failed(unknown));
     }
-    let manifest: Manifest = serde_saphyr::from_str(text).map_err(|e| failed(vec![problem_of(&e, &positions)]))?;
+    let manifest: Manifest = serde_saphyr::from_str(text).map_err(|e| failed(vec![problem_of(&e)]))?;
     Ok((manifest, positions))
 }
 
-fn problem_of(error: &serde_saphyr::Error, _positions: &Positions) -> Problem {
+fn problem_of(error: &serde_saphyr::Error) -> Problem {
     let position = error.location().map(|l| Position { line: l.line(), column: l.column() }).unwrap_or_default();
     // The library's message repeats the place and quotes the source in further lines.
     let message = error.to_string();
