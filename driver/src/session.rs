@@ -373,6 +373,10 @@ fn session_config(partitions: usize, settings: &BTreeMap<String, String>) -> Res
     // One task must never drain another's files, and filters do not cross processes (DESIGN §5).
     options.execution.enable_file_stream_work_stealing = false;
     options.optimizer.enable_dynamic_filter_pushdown = false;
+    // The switch above does not reach these three unless it is set by name.
+    options.optimizer.enable_join_dynamic_filter_pushdown = false;
+    options.optimizer.enable_topk_dynamic_filter_pushdown = false;
+    options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
     options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     options.optimizer.enable_round_robin_repartition = false;
     let mut small_bytes = SMALL_BYTES;
