@@ -90,8 +90,11 @@ async fn statement(session: &Session, sql: &str) -> Result<Outcome> {
             Ok(Outcome::Done(None))
         }
         LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::DescribeTable(_) => {
+            // Such plans must be roots: `show` could not put its limit above them.
             let frame = context.execute_logical_plan(plan).await?;
-            Ok(Outcome::Rows(DataFrame::new(session.clone(), frame)))
+            let schema = Arc::new(frame.schema().as_arrow().clone());
+            let table = MemTable::try_new(schema, vec![frame.collect().await?])?;
+            Ok(Outcome::Rows(DataFrame::new(session.clone(), context.read_table(Arc::new(table))?)))
         }
         query => Ok(Outcome::Rows(DataFrame::new(session.clone(), restored(session, query, &spelling)?))),
     }

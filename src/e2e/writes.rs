@@ -17,6 +17,9 @@ async fn scripts_create_insert_overwrite_and_copy() {
         assert_eq!(rows(&session.sql(count).await.unwrap().collect().await.unwrap()), ["5|36"]);
         session.sql("INSERT OVERWRITE w SELECT a + 1, b FROM w").await.unwrap();
         assert_eq!(rows(&session.sql(count).await.unwrap().collect().await.unwrap()), ["5|41"]);
+        let explained = session.sql("EXPLAIN SELECT b, count(*) FROM w GROUP BY b").await.unwrap();
+        assert!(rows(&explained.clone().collect().await.unwrap()).join("\n").contains("ExchangeReadExec: s0 Shuffle"));
+        explained.show().await.unwrap();
         session.sql(&format!("COPY (SELECT * FROM w) TO '{}' STORED AS CSV", at("c"))).await.unwrap();
         let error = session.sql(&format!("COPY (SELECT * FROM w) TO '{}' STORED AS CSV", at("c"))).await.err().unwrap();
         assert!(error.to_string().contains("already exists"), "{error}");
