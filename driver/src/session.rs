@@ -282,8 +282,9 @@ impl Session {
 
     /// Stops everything and waits for the executors' end. What still runs fails.
     pub async fn stop(&self) {
-        let _ = self.inner.cluster.engine.send(Message::Shutdown).await;
-        self.inner.cluster.fleet.stop().await;
+        // The fleet is told first, so that it takes no ended child for a lost one.
+        let cluster = &self.inner.cluster;
+        let _ = futures::join!(cluster.fleet.stop(), cluster.engine.send(Message::Shutdown));
         if let Some(helper) = &self.inner.cluster.helper {
             helper.stop().await;
         }
