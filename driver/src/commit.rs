@@ -68,6 +68,8 @@ impl LocalWrite {
         remove_stale(&parent, &name);
         let staging =
             tempfile::Builder::new().prefix(&format!(".{name}.faisca-")).tempdir_in(&parent).map_err(|e| cannot("write to", &parent, &e))?;
+        // Tasks do not make it: once it is gone, no late writer brings it back.
+        fs::create_dir(staging.path().join("attempts")).map_err(|e| cannot("write to", &parent, &e))?;
         Ok(Begin::Go(Box::new(Self { target, mode, staging, lock, made, committed: false })))
     }
 
@@ -137,8 +139,11 @@ impl LocalWrite {
 
 impl Drop for LocalWrite {
     fn drop(&mut self) {
+        // Cancelled tasks may still write for a moment: under another name the folder is out of
+        // their reach, and deleting it cannot meet a new file.
+        let gone = self.staging.path().with_extension("gone");
+        let _ = fs::rename(self.staging.path(), &gone).and_then(|()| fs::remove_dir_all(&gone));
         if !self.committed {
-            let _ = fs::remove_dir_all(self.staging.path());
             // Only what this write made, and only while it is empty but for the lock.
             let _ = fs::remove_file(&self.lock.path);
             for folder in self.made.iter().rev() {
@@ -263,7 +268,6 @@ mod tests {
         let target = base.join("out");
         let Begin::Go(write) = LocalWrite::begin(target.to_str().unwrap(), mode)? else { return Ok(()) };
         let attempts = Url::parse(&write.staging_url()).unwrap().to_file_path().unwrap();
-        fs::create_dir_all(&attempts).unwrap();
         fs::write(attempts.join(name), name).unwrap();
         fs::write(attempts.join("loser"), "of another attempt").unwrap();
         write.commit(&[PendingFile { path: name.to_owned(), rows: 1, bytes: 1 }])

@@ -5,6 +5,7 @@
 
 mod encode;
 mod partition;
+mod place;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,15 +13,13 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::{Result, exec_datafusion_err};
-use datafusion::datasource::listing::ListingTableUrl;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
-use object_store::ObjectStore;
-use object_store::path::Path;
 
 use crate::wire::{PendingFile, SinkSpec, TaskSpec};
 use encode::FileEncoder;
 use partition::Partitioner;
+use place::Place;
 
 /// Files open at once in one task; with more folders than this, the fullest file is closed early.
 const OPEN_FILES_MAX: usize = 64;
@@ -28,8 +27,7 @@ const OPEN_FILES_MAX: usize = 64;
 /// Writes one attempt's rows. Dropping it leaves unfinished files, which nobody looks at.
 pub struct SinkWriter {
     spec: SinkSpec,
-    store: Arc<dyn ObjectStore>,
-    base: Path,
+    place: Place,
     prefix: String,
     partitioner: Partitioner,
     open: HashMap<String, FileEncoder>,
@@ -45,13 +43,12 @@ impl SinkWriter {
     /// # Errors
     /// If the staging folder is on no known store, or a partition column is missing.
     pub fn new(spec: SinkSpec, task: &TaskSpec, schema: &SchemaRef, context: &TaskContext) -> Result<Self> {
-        let url = ListingTableUrl::parse(&spec.staging)?;
-        let store = context.runtime_env().object_store(&url)?;
+        let place = Place::new(&spec.staging, context)?;
         let partitioner = Partitioner::new(schema, &spec.partition_by)?;
         // Attempts never share a name: a slow loser must not overwrite the winner's file.
         let prefix = format!("part-{:05}-{}-a{}", task.task.index, spec.tag, task.attempt.0);
         let reservation = MemoryConsumer::new("sink").register(context.memory_pool());
-        Ok(Self { base: url.prefix().clone(), store, prefix, partitioner, open: HashMap::new(), files_started: 0, done: vec![], reservation, spec })
+        Ok(Self { place, prefix, partitioner, open: HashMap::new(), files_started: 0, done: vec![], reservation, spec })
     }
 
     /// Writes one batch.
@@ -71,7 +68,7 @@ impl SinkWriter {
             if self.open.len() >= OPEN_FILES_MAX {
                 self.close_fullest().await?;
             }
-            let encoder = self.start(&folder, rows)?;
+            let encoder = self.start(&folder, rows).await?;
             self.open.insert(folder.clone(), encoder);
         }
         let encoder = self.open.get_mut(&folder).ok_or_else(|| exec_datafusion_err!("file of {folder} vanished"))?;
@@ -82,12 +79,11 @@ impl SinkWriter {
         Ok(())
     }
 
-    fn start(&mut self, folder: &str, rows: &RecordBatch) -> Result<FileEncoder> {
+    async fn start(&mut self, folder: &str, rows: &RecordBatch) -> Result<FileEncoder> {
         let name = format!("{}-{:03}.{}", self.prefix, self.files_started, encode::extension(self.spec.format, self.spec.compression));
         self.files_started += 1;
         let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
-        let location = Path::parse(format!("{}/{path}", self.base))?;
-        FileEncoder::new(&self.spec, Arc::clone(&self.store), location, path, rows.schema())
+        FileEncoder::new(&self.spec, &self.place, path, rows.schema()).await
     }
 
     async fn close_fullest(&mut self) -> Result<()> {
@@ -116,7 +112,7 @@ impl SinkWriter {
             && let Some(schema) = keep_schema
         {
             let empty = RecordBatch::new_empty(Arc::clone(schema));
-            let encoder = self.start("", &empty)?;
+            let encoder = self.start("", &empty).await?;
             self.open.insert(String::new(), encoder);
         }
         let folders: Vec<String> = self.open.keys().cloned().collect();

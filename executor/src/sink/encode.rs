@@ -1,40 +1,33 @@
 //! Batches to the bytes of one file.
 
-use std::sync::Arc;
-
 use arrow::array::RecordBatch;
 use arrow::csv::WriterBuilder;
 use arrow::datatypes::SchemaRef;
 use arrow::json::LineDelimitedWriter;
+use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
 use datafusion::common::{Result, not_impl_err};
-use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use faisca_planner::manifest::{Compression, FileFormat};
-use object_store::ObjectStore;
-use object_store::buffered::BufWriter;
-use object_store::path::Path;
 use parquet::arrow::AsyncArrowWriter;
 use parquet::basic::{Compression as ParquetCompression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
+use super::place::{Output, Place};
 use crate::wire::{PendingFile, SinkSpec};
 
 /// A row group is closed once it holds about this much.
 const ROW_GROUP_BYTES: usize = 128 * 1024 * 1024;
 
-type Output = Box<dyn AsyncWrite + Send + Unpin>;
-
 /// One file being written.
 pub(super) struct FileEncoder {
     path: String,
     rows: u64,
-    store: Arc<dyn ObjectStore>,
-    location: Path,
+    place: Place,
     kind: Kind,
 }
 
 enum Kind {
-    Parquet(Box<AsyncArrowWriter<BufWriter>>),
+    Parquet(Box<AsyncArrowWriter<Output>>),
     Text { out: Output, format: FileFormat, bytes: u64 },
 }
 
@@ -58,8 +51,8 @@ pub(super) fn extension(format: FileFormat, compression: Compression) -> String 
 }
 
 impl FileEncoder {
-    pub(super) fn new(spec: &SinkSpec, store: Arc<dyn ObjectStore>, location: Path, path: String, schema: SchemaRef) -> Result<Self> {
-        let out = BufWriter::new(Arc::clone(&store), location.clone());
+    pub(super) async fn new(spec: &SinkSpec, place: &Place, path: String, schema: SchemaRef) -> Result<Self> {
+        let out = place.create(&path).await?;
         let kind = match spec.format {
             FileFormat::Parquet => {
                 let properties = WriterProperties::builder()
@@ -70,14 +63,11 @@ impl FileEncoder {
                 Kind::Parquet(Box::new(AsyncArrowWriter::try_new(out, schema, Some(properties))?))
             }
             FileFormat::Csv | FileFormat::Ndjson => {
-                let out: Output = match text_codec(spec.compression)? {
-                    FileCompressionType::UNCOMPRESSED => Box::new(out),
-                    codec => codec.convert_async_writer(out)?,
-                };
+                let out = compressed(out, spec.compression)?;
                 Kind::Text { out, format: spec.format, bytes: 0 }
             }
         };
-        Ok(Self { path, rows: 0, store, location, kind })
+        Ok(Self { path, rows: 0, place: place.clone(), kind })
     }
 
     pub(super) async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -109,14 +99,13 @@ impl FileEncoder {
     }
 
     pub(super) async fn finish(self) -> Result<PendingFile> {
-        use object_store::ObjectStoreExt;
         match self.kind {
             Kind::Parquet(writer) => {
                 writer.close().await?;
             }
             Kind::Text { mut out, .. } => out.shutdown().await?,
         }
-        let bytes = self.store.head(&self.location).await?.size;
+        let bytes = self.place.size(&self.path).await?;
         Ok(PendingFile { path: self.path, rows: self.rows, bytes })
     }
 }
@@ -143,11 +132,11 @@ fn parquet_codec(compression: Compression) -> Result<ParquetCompression> {
     })
 }
 
-fn text_codec(compression: Compression) -> Result<FileCompressionType> {
+fn compressed(out: Output, compression: Compression) -> Result<Output> {
     match compression {
-        Compression::None => Ok(FileCompressionType::UNCOMPRESSED),
-        Compression::Gzip => Ok(FileCompressionType::GZIP),
-        Compression::Zstd => Ok(FileCompressionType::ZSTD),
+        Compression::None => Ok(out),
+        Compression::Gzip => Ok(Box::new(GzipEncoder::new(out))),
+        Compression::Zstd => Ok(Box::new(ZstdEncoder::new(out))),
         Compression::Snappy | Compression::Lz4 => not_impl_err!("{compression:?} for text files: use gzip, zstd or none"),
     }
 }
