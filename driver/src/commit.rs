@@ -141,7 +141,9 @@ impl Drop for LocalWrite {
     fn drop(&mut self) {
         // Cancelled tasks may still write for a moment: under another name the folder is out of
         // their reach, and deleting it cannot meet a new file.
-        let gone = self.staging.path().with_extension("gone");
+        // The suffix is appended, so that `remove_stale` knows the folder if we die while deleting it.
+        let mut gone = self.staging.path().as_os_str().to_owned();
+        gone.push(".gone");
         let _ = fs::rename(self.staging.path(), &gone).and_then(|()| fs::remove_dir_all(&gone));
         if !self.committed {
             // Only what this write made, and only while it is empty but for the lock.
