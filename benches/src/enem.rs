@@ -11,7 +11,7 @@ use faisca::job::Job;
 use faisca::planner::manifest::{check, parse, with_parameters};
 use faisca::{Error, Result, Session};
 
-use crate::compare::{Pair, report};
+use crate::compare::{Comparison, report};
 
 const MANIFEST: &str = include_str!("../../examples/enem/enem.yaml");
 
@@ -26,7 +26,7 @@ pub(crate) async fn run(folder: &Path, rows: u64, runs: u32, executors: u32) -> 
         ours = ours.min(faisca(&data, executors).await?);
     }
     let layout = if executors == 0 { "embedded".to_owned() } else { format!("{executors} processes") };
-    report(&format!("ENEM pipeline, {rows} rows, {layout}"), &[Pair { name: "pipeline".to_owned(), ours, theirs }]);
+    report(&format!("ENEM pipeline, {rows} rows, {layout}"), &[Comparison { name: "pipeline".to_owned(), ours, theirs, duckdb: None }]);
     Ok(())
 }
 

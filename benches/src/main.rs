@@ -1,9 +1,16 @@
-//! Faísca against DataFusion in one process: the same rows, the same run, turn and turn about.
+//! Faísca measured: against DataFusion in one process and DuckDB, after kills, at its start, in little
+//! memory. The same rows, the same run, turn and turn about.
 //!
-//! `cargo run --release -p faisca-benches -- enem` · `… -- tpch` · `--help`
+//! `cargo run --release -p faisca-benches -- --help`; `cargo bench -p faisca-benches` for the parts.
 
 mod compare;
+mod duckdb;
 mod enem;
+mod memory;
+mod picture;
+mod recovery;
+mod scheduler;
+mod startup;
 mod tpch;
 
 use std::path::PathBuf;
@@ -14,7 +21,7 @@ use clap::{Parser, Subcommand};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Compares Faísca with DataFusion in one process.
+/// Measures Faísca.
 #[derive(Debug, Parser)]
 struct Cli {
     /// Folder for generated data and outputs.
@@ -38,12 +45,36 @@ enum What {
         #[arg(long, default_value_t = 1_000_000)]
         rows: u64,
     },
-    /// The 22 queries of TPC-H.
-    Tpch {
+    /// The 22 queries of TPC-H against DataFusion in one process, and DuckDB where asked for.
+    Suite(tpch::SuiteArgs),
+    /// What the death of one of four executors costs, by the time of its death.
+    Recovery {
         /// Scale factor.
-        #[arg(long, default_value_t = 1.0)]
+        #[arg(long, default_value_t = 10.0)]
         scale: f64,
+        /// Queries of TPC-H.
+        #[arg(long, value_delimiter = ',', default_value = "9,18,21")]
+        queries: Vec<usize>,
+        /// When the kill falls, in percent of the undisturbed run.
+        #[arg(long, value_delimiter = ',', default_value = "25,50,75")]
+        at: Vec<u32>,
     },
+    /// From the command to its first task.
+    Startup,
+    /// The 22 queries of TPC-H in little memory: right, and how much the executors' processes held.
+    Memory {
+        /// Scale factor.
+        #[arg(long, default_value_t = 10.0)]
+        scale: f64,
+        /// Memory of each executor, in MiB.
+        #[arg(long, default_value_t = 1024)]
+        memory: u64,
+        /// Queries, if not all.
+        #[arg(long, value_delimiter = ',')]
+        queries: Vec<usize>,
+    },
+    /// The scheduler alone, with 1,000 executors and up to 1,000,000 tasks.
+    Scheduler,
 }
 
 fn main() -> ExitCode {
@@ -59,7 +90,14 @@ fn main() -> ExitCode {
         let cli = Cli::parse();
         match cli.what {
             What::Enem { rows } => enem::run(&cli.data, rows, cli.runs, cli.executors).await,
-            What::Tpch { scale } => tpch::run(&cli.data, scale, cli.runs, cli.executors).await,
+            What::Suite(args) => tpch::suite(&cli.data, args, cli.runs, cli.executors).await,
+            What::Recovery { scale, queries, at } => recovery::run(&cli.data, scale, &queries, &at, cli.runs).await,
+            What::Startup => startup::run(&cli.data, cli.runs),
+            What::Memory { scale, memory, queries } => memory::run(&cli.data, scale, memory, &queries, cli.executors.max(2)).await,
+            What::Scheduler => {
+                scheduler::run();
+                Ok(())
+            }
         }
     });
     match ran {

@@ -10,21 +10,19 @@ use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::EquivalenceProperties;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{ExecutionPlan, Partitioning};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::bytes::physical_plan_to_bytes_with_extension_codec;
 use faisca_executor::codec::PlanCodec;
-use faisca_executor::error::FetchError;
-use faisca_executor::exchange::{BlockStore, ExchangeReader, PeerClients};
-use faisca_executor::wire::{OutputSpec, SinkSpec, StageBlocks, StageSpec};
+use faisca_executor::exchange::{BlockStore, PeerClients};
+use faisca_executor::wire::{OutputSpec, SinkSpec, StageSpec};
+use faisca_planner::determinism::Determinism;
 use faisca_planner::exchange::leaves;
-use faisca_planner::ids::QueryId;
-use faisca_planner::{ExchangeReadExec, ExchangeSource, InputMode, Slicing, Stage, StageGraph, StageOutput};
-use futures::TryStreamExt;
+use faisca_planner::ids::StageId;
+use faisca_planner::{Slicing, Stage, StageGraph, StageOutput};
 
-use crate::engine::{EngineHandle, Message, Statement};
-use crate::error::TaskFailure;
-use crate::fleet::{DRIVER, Fleet};
+use crate::engine::{EngineHandle, Statement};
+use crate::fleet::Fleet;
+use crate::result::{ResultReader, RunningStatement};
 use crate::scheduler::{Output, Placement, StageShape};
 
 /// Everything that runs a session's statements.
@@ -84,6 +82,7 @@ fn shape(stage: &Stage) -> StageShape {
         may_merge: stage.reads_only_exchanges() && stage.inputs.iter().any(|i| i.mode.is_by_bucket()),
         sink: stage.output == StageOutput::Sink,
         by_partition: stage.output == StageOutput::Partitions,
+        indeterminate: stage.determinism == Determinism::Indeterminate,
     }
 }
 
@@ -101,18 +100,6 @@ fn settings(options: &ConfigOptions) -> Vec<(String, String)> {
     changed.filter_map(|entry| Some((entry.key, entry.value?))).collect()
 }
 
-/// Releases a statement's blocks, and stops what runs of it, when dropped.
-pub(crate) struct RunningStatement {
-    query: QueryId,
-    engine: EngineHandle,
-}
-
-impl Drop for RunningStatement {
-    fn drop(&mut self) {
-        self.engine.release(self.query);
-    }
-}
-
 impl Cluster {
     /// Runs a statement to its end.
     ///
@@ -122,7 +109,7 @@ impl Cluster {
         let query = self.engine.next_query();
         let spec = |(index, (plan, output)): (usize, &(Bytes, OutputSpec))| StageSpec {
             query,
-            stage: faisca_planner::ids::StageId(u32::try_from(index).unwrap_or(u32::MAX)),
+            stage: StageId(u32::try_from(index).unwrap_or(u32::MAX)),
             plan: plan.clone(),
             output: output.clone(),
             settings: prepared.settings.clone(),
@@ -137,49 +124,24 @@ impl Cluster {
             placement,
             slots_expected: host.slots_expected(),
         };
-        let mut outcomes = self.engine.submit(label, statement).await.map_err(external)?;
-        let running = RunningStatement { query, engine: self.engine.clone() };
-        match outcomes.recv().await {
-            Some(Ok(output)) => Ok((running, output)),
-            Some(Err(failure)) => Err(external(TaskFailure(failure))),
-            None => Err(external(crate::Error::Fleet("the session ended while a statement ran".to_owned()))),
-        }
+        let outcomes = self.engine.submit(label, statement).await.map_err(external)?;
+        let mut running = RunningStatement { query, engine: self.engine.clone(), outcomes };
+        let output = running.outcome().await?;
+        Ok((running, output))
     }
 
     /// Streams the blocks of a finished statement, partition after partition.
     pub(crate) fn read(
         &self,
         running: RunningStatement,
-        output: Output,
+        output: &Output,
         eq_properties: EquivalenceProperties,
         context: &Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
-        let root = faisca_planner::ids::StageId(u32::MAX);
-        let inputs = vec![StageBlocks { stage: root, blocks: output.blocks }];
-        let reader = ExchangeReader::new(inputs, DRIVER, Arc::clone(&self.store), Arc::clone(&self.peers));
-        let leaf = ExchangeReadExec::new(root, InputMode::Merge, eq_properties, Partitioning::UnknownPartitioning(1));
-        let stream = reader.open(&leaf, 0, context)?;
-        let schema = stream.schema();
-        let engine = self.engine.clone();
-        // The statement lives as long as somebody reads its blocks.
-        let held = stream.inspect_err(move |error| {
-            let _ = &running;
-            report_lost(&engine, error);
-        });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, held)))
+    ) -> SendableRecordBatchStream {
+        ResultReader::new(self, running, output, eq_properties, context).stream()
     }
 }
 
-fn report_lost(engine: &EngineHandle, error: &DataFusionError) {
-    if let DataFusionError::External(inner) = error
-        && let Some(FetchError::Lost { block } | FetchError::Peer { block, .. }) = inner.downcast_ref()
-        && let Ok(handle) = tokio::runtime::Handle::try_current()
-    {
-        let (engine, block) = (engine.clone(), *block);
-        handle.spawn(async move { engine.send(Message::OutputLost(block)).await });
-    }
-}
-
-fn external<E: std::error::Error + Send + Sync + 'static>(error: E) -> DataFusionError {
+pub(crate) fn external<E: std::error::Error + Send + Sync + 'static>(error: E) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }

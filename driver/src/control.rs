@@ -12,12 +12,12 @@ use arrow_flight::{
 use faisca_executor::canary::canary;
 use faisca_executor::control::{VERSION, frame, unframe};
 use faisca_executor::executor::QUEUE_LENGTH;
-use faisca_executor::flight::{authorize, serve, unsupported, url};
+use faisca_executor::flight::{BlockService, authorize, serve, unsupported, url};
 use faisca_executor::wire::{FromExecutor, Registration, ToExecutor};
 use faisca_planner::ids::ExecutorId;
 use futures::{Stream, StreamExt};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -28,6 +28,9 @@ use crate::error::{Error, Result};
 /// An executor that says nothing for so long is lost.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
+/// Silent executors that the fleet has not looked at yet.
+const SILENT_QUEUE: usize = 256;
+
 type BoxedStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// A running control service; stops when dropped.
@@ -35,6 +38,8 @@ type BoxedStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 pub struct ControlServer {
     /// URL that executors dial.
     pub url: String,
+    /// Executors that were given up because they said nothing: their processes may still be there.
+    pub silent: broadcast::Sender<ExecutorId>,
     task: JoinHandle<()>,
 }
 
@@ -49,17 +54,18 @@ impl ControlServer {
     ///
     /// # Errors
     /// If there is none.
-    pub async fn start(host: IpAddr, token: String, engine: EngineHandle) -> Result<Self> {
+    pub async fn start(host: IpAddr, token: String, engine: EngineHandle, blocks: BlockService) -> Result<Self> {
         let listener = TcpListener::bind(SocketAddr::new(host, 0)).await.map_err(|e| Error::Fleet(format!("no port on {host}: {e}")))?;
         let address = listener.local_addr().map_err(|e| Error::Fleet(e.to_string()))?;
         let canary = canary()?;
-        let service = Control { engine, token, canary };
+        let (silent, _) = broadcast::channel(SILENT_QUEUE);
+        let service = Control { engine, token, canary, blocks, silent: silent.clone() };
         let task = tokio::task::spawn(async move {
             if let Err(error) = serve(listener, service).await {
                 tracing::error!("control service: {error}");
             }
         });
-        Ok(Self { url: url(address), task })
+        Ok(Self { url: url(address), silent, task })
     }
 }
 
@@ -67,6 +73,9 @@ struct Control {
     engine: EngineHandle,
     token: String,
     canary: u64,
+    /// Serves the driver's own blocks, and takes those of executors that end.
+    blocks: BlockService,
+    silent: broadcast::Sender<ExecutorId>,
 }
 
 impl Control {
@@ -85,10 +94,14 @@ impl Control {
     }
 }
 
-async fn pump(engine: EngineHandle, executor: ExecutorId, mut incoming: Streaming<FlightData>) {
+async fn pump(engine: EngineHandle, silent: broadcast::Sender<ExecutorId>, executor: ExecutorId, mut incoming: Streaming<FlightData>) {
     let reason = loop {
         match tokio::time::timeout(SILENCE_MAX, incoming.next()).await {
-            Err(_) => break format!("silent for {} s", SILENCE_MAX.as_secs()),
+            Err(_) => {
+                // Nobody listens where no process is to be ended.
+                let _ = silent.send(executor);
+                break format!("silent for {} s", SILENCE_MAX.as_secs());
+            }
             Ok(None) => break "it hung up".to_owned(),
             Ok(Some(Err(status))) => break format!("connection broke: {}", status.message()),
             Ok(Some(Ok(data))) => match unframe::<FromExecutor>(&data) {
@@ -127,13 +140,13 @@ impl FlightService for Control {
         let (commands, outgoing) = mpsc::channel::<ToExecutor>(QUEUE_LENGTH);
         let connected = Message::Connected { registration, commands, is_driver: false };
         self.engine.send(connected).await.map_err(|e| Status::unavailable(e.to_string()))?;
-        tokio::task::spawn(pump(self.engine.clone(), executor, incoming));
+        tokio::task::spawn(pump(self.engine.clone(), self.silent.clone(), executor, incoming));
         let frames = ReceiverStream::new(outgoing).map(|command| frame(&command));
         Ok(Response::new(frames.boxed()))
     }
 
-    async fn do_get(&self, _: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
-        Err(unsupported())
+    async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
+        self.blocks.do_get(request).await
     }
 
     async fn handshake(&self, _: Request<Streaming<HandshakeRequest>>) -> Result<Response<Self::HandshakeStream>, Status> {
@@ -156,8 +169,8 @@ impl FlightService for Control {
         Err(unsupported())
     }
 
-    async fn do_put(&self, _: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
-        Err(unsupported())
+    async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
+        self.blocks.do_put(request).await
     }
 
     async fn do_action(&self, _: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
@@ -166,5 +179,65 @@ impl FlightService for Control {
 
     async fn list_actions(&self, _: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
         Err(unsupported())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_flight::flight_service_client::FlightServiceClient;
+    use faisca_executor::environment::{Environment, Limits, UserFunctions};
+    use faisca_executor::exchange::BlockStore;
+    use faisca_executor::flight::{bearer, connect};
+
+    use super::*;
+    use crate::scheduler::RetryLimits;
+
+    async fn register(change: impl FnOnce(&mut Registration), token: &str) -> Result<(), Status> {
+        let (engine, _loop) = EngineHandle::start(RetryLimits::default());
+        let environment = Environment::new(&Limits::default(), &UserFunctions::default()).unwrap();
+        let blocks = BlockService::new(ExecutorId(0), Arc::new(BlockStore::default()), Arc::clone(environment.runtime()), "secret".into());
+        let server = ControlServer::start([127, 0, 0, 1].into(), "secret".into(), engine.clone(), blocks).await.unwrap();
+        let mut registration = Registration {
+            executor: ExecutorId(7),
+            slots: 1,
+            address: "http://127.0.0.1:1".into(),
+            version: VERSION.into(),
+            canary: canary().unwrap(),
+            pid: 1,
+        };
+        change(&mut registration);
+        let first = frame(&FromExecutor::Register(registration)).unwrap();
+        let mut request = Request::new(futures::stream::iter([first]).chain(futures::stream::pending()));
+        bearer(&mut request, token).unwrap();
+        FlightServiceClient::new(connect(&server.url).await.unwrap()).do_exchange(request).await?;
+        engine.first_executor().await;
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn an_executor_of_the_same_build_is_welcome() {
+        register(|_| (), "secret").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_executor_of_another_version_is_refused_by_name() {
+        let status = register(|r| r.version = "0.0.1".into(), "secret").await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::FailedPrecondition);
+        assert_eq!(status.message(), format!("executor-7 is faisca 0.0.1, the driver is faisca {VERSION}: use one image for both"));
+    }
+
+    #[tokio::test]
+    async fn an_executor_that_would_spread_keys_otherwise_is_refused() {
+        let status = register(|r| r.canary ^= 1, "secret").await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::FailedPrecondition);
+        assert!(status.message().contains("hashes differently"), "{}", status.message());
+    }
+
+    #[tokio::test]
+    async fn a_stranger_is_refused() {
+        let status = register(|_| (), "guess").await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::Unauthenticated);
     }
 }

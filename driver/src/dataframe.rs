@@ -363,14 +363,15 @@ impl DataFrameWriter {
         self.save(FileFormat::Ndjson, path).await
     }
 
-    /// Writes into the folder `spark-warehouse/NAME` and registers it under that name.
+    /// Writes into the folder NAME of the warehouse and registers it under that name. The warehouse is
+    /// `spark-warehouse`, unless the setting `faisca.warehouse` or `spark.sql.warehouse.dir` says otherwise.
     ///
     /// # Errors
     /// As [`Self::parquet`].
     pub async fn save_as_table(self, name: &str) -> Result<WriteSummary> {
         let session = self.frame.session.clone();
         let format = self.write.format;
-        let path = format!("spark-warehouse/{}", name.to_lowercase());
+        let path = format!("{}/{}", session.inner.warehouse.trim_end_matches('/'), name.to_lowercase());
         let summary = self.save(format, &path).await?;
         session.register_output(name, &path, format).await?;
         Ok(summary)

@@ -6,11 +6,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use faisca_executor::wire::{Failure, FailureKind, FromExecutor, Registration, StageSpec, ToExecutor};
 use faisca_planner::ids::{BlockId, ExecutorId, QueryId, StageId};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
 
 use crate::error::{Error, Result};
@@ -19,6 +21,8 @@ use crate::scheduler::{Action, Event, Output, Placement, RetryLimits, Scheduler,
 
 /// Messages under way to the engine.
 const QUEUE_LENGTH: usize = 16 * 1024;
+/// How often slow attempts are looked for.
+const TICK: Duration = Duration::from_millis(250);
 /// Outcomes of one statement that its reader has not taken yet.
 const OUTCOMES: usize = 8;
 
@@ -40,8 +44,8 @@ pub enum Message {
     Lost(ExecutorId, String),
     /// A statement wants to run.
     Submit(Submission),
-    /// A block of a delivered result is gone.
-    OutputLost(BlockId),
+    /// A block of a delivered result is gone from an executor.
+    OutputLost(BlockId, ExecutorId),
     /// A statement's blocks may go, and what still runs of it may stop.
     Release(QueryId),
     /// No executor will ever come again.
@@ -84,6 +88,8 @@ impl EngineHandle {
             commands: HashMap::new(),
             queries: HashMap::new(),
             told: HashSet::new(),
+            draining: HashSet::new(),
+            started: Instant::now(),
             progress: Arc::clone(&progress),
             fleet_size: size,
             fleet_gone: None,
@@ -160,6 +166,9 @@ struct Engine {
     queries: HashMap<QueryId, RunningQuery>,
     /// Stages that an executor was told of.
     told: HashSet<(ExecutorId, QueryId, StageId)>,
+    /// Executors that said that they end.
+    draining: HashSet<ExecutorId>,
+    started: Instant,
     progress: Arc<Progress>,
     fleet_size: watch::Sender<usize>,
     /// Why no executor will come, if so.
@@ -168,11 +177,17 @@ struct Engine {
 
 impl Engine {
     async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
-        while let Some(message) = messages.recv().await {
-            if matches!(message, Message::Shutdown) {
-                break;
-            }
-            let Some(event) = self.event(message) else { continue };
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let event = tokio::select! {
+                message = messages.recv() => match message {
+                    None | Some(Message::Shutdown) => break,
+                    Some(message) => self.event(message),
+                },
+                _ = ticks.tick(), if !self.queries.is_empty() => Some(Event::Tick),
+            };
+            let Some(event) = event else { continue };
             let mut failed = self.step(event);
             while let Some(executor) = failed.pop() {
                 failed.extend(self.lost(executor, "it does not take commands"));
@@ -188,18 +203,34 @@ impl Engine {
     fn event(&mut self, message: Message) -> Option<Event> {
         match message {
             Message::Connected { registration, commands, is_driver } => {
-                let Registration { executor, slots, address, .. } = registration;
-                info!(%executor, slots, "ready");
+                let Registration { executor, slots, address, pid, .. } = registration;
+                info!(%executor, slots, pid, "ready");
+                self.progress.executor_up(executor, pid);
                 self.commands.insert(executor, commands);
                 Some(Event::ExecutorUp { id: executor, slots, address, is_driver })
             }
             Message::Report(executor, FromExecutor::Finished(report)) => Some(Event::Finished(executor, report)),
             Message::Report(executor, FromExecutor::Failed { task, attempt, failure }) => Some(Event::Failed(executor, task, attempt, failure)),
-            Message::Report(_, FromExecutor::Heartbeat { .. } | FromExecutor::Register(_)) => None,
+            Message::Report(executor, FromExecutor::Draining) => {
+                info!(%executor, "drains: it was told to end");
+                self.draining.insert(executor);
+                Some(Event::Draining(executor))
+            }
+            Message::Report(from, FromExecutor::HandedOver { block, to }) => Some(Event::HandedOver { block, from, to }),
+            Message::Report(executor, FromExecutor::Heartbeat { resident_peak_bytes, .. }) => {
+                self.progress.resident(executor, resident_peak_bytes);
+                None
+            }
+            Message::Report(_, FromExecutor::Register(_)) => None,
             Message::Lost(executor, reason) => {
                 self.commands.remove(&executor)?;
-                warn!(%executor, "lost: {reason}");
-                self.progress.executor_lost();
+                let drained = self.draining.remove(&executor);
+                if drained {
+                    info!(%executor, "gone: {reason}");
+                } else {
+                    warn!(%executor, "lost: {reason}");
+                }
+                self.progress.executor_gone(executor, drained);
                 self.told.retain(|(id, _, _)| *id != executor);
                 Some(Event::ExecutorDown(executor))
             }
@@ -212,7 +243,7 @@ impl Engine {
                 self.queries.insert(query, RunningQuery { specs, outcome });
                 Some(Event::Submit { query, stages: shapes, placement, slots_expected })
             }
-            Message::OutputLost(block) => Some(Event::OutputLost(block)),
+            Message::OutputLost(block, executor) => Some(Event::OutputLost(block, executor)),
             Message::FleetGone(reason) => {
                 let failure = Failure { kind: FailureKind::Resource, message: reason };
                 self.queries.keys().for_each(|query| self.outcome(*query, Err(failure.clone())));
@@ -239,7 +270,7 @@ impl Engine {
     /// Steps and acts; answers executors that do not take commands.
     fn step(&mut self, event: Event) -> Vec<ExecutorId> {
         let mut failed = vec![];
-        for action in self.scheduler.step(event) {
+        for action in self.scheduler.step(self.started.elapsed(), event) {
             match action {
                 Action::Launch(executor, spec) => {
                     debug!(task = %spec.task, attempt = spec.attempt.0, %executor, "launch");
@@ -264,6 +295,13 @@ impl Engine {
                 Action::Failed(query, failure) => self.outcome(query, Err(failure)),
                 Action::Sliced(query, stage, tasks) => self.progress.sliced(query, stage, tasks),
                 Action::Committed(executor, report) => self.progress.committed(executor, &report),
+                Action::Uncommitted(task) => self.progress.uncommitted(task),
+                Action::Excluded(executor) => warn!(%executor, "failed too often, gets no more tasks"),
+                Action::HandOver { from, to, address, blocks } => {
+                    info!(%from, %to, blocks = blocks.len(), "hands its blocks over");
+                    self.command(from, ToExecutor::HandOver { to, address, blocks }, &mut failed);
+                }
+                Action::Dismiss(executor) => self.command(executor, ToExecutor::Shutdown, &mut failed),
             }
         }
         failed

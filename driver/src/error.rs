@@ -47,7 +47,7 @@ impl Error {
             Self::Manifest(_) | Self::Plan(_) | Self::Write(_) => 2,
             Self::Run(failure) => match failure.kind {
                 FailureKind::User => 2,
-                FailureKind::Resource | FailureKind::Transient | FailureKind::BlockLost(_) | FailureKind::ExecutorLost => 3,
+                FailureKind::Resource | FailureKind::Transient | FailureKind::BlockLost(..) | FailureKind::ExecutorLost => 3,
                 FailureKind::Bug => 4,
             },
             Self::Fleet(_) => 3,

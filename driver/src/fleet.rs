@@ -9,7 +9,7 @@ mod process;
 
 use async_trait::async_trait;
 
-pub use embedded::{DRIVER, EmbeddedExecutor};
+pub use embedded::{DRIVER, EmbeddedExecutor, EmbeddedHost};
 pub use process::{ProcessFleet, ProcessFleetConfig};
 
 /// Starts and stops executors. Called by the session only.

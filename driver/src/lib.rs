@@ -23,6 +23,7 @@ pub mod job;
 mod planner;
 pub mod progress;
 mod read;
+mod result;
 pub mod scheduler;
 mod session;
 mod source;

@@ -11,7 +11,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Result, internal_err};
+use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -141,7 +141,7 @@ impl ExecutionPlan for DistributedExec {
         let eq_properties = self.properties.eq_properties.clone();
         let run = async move {
             let (running, output) = cluster.run(&prepared, "query".to_owned()).await?;
-            cluster.read(running, output, eq_properties, &context)
+            Ok::<_, DataFusionError>(cluster.read(running, &output, eq_properties, &context))
         };
         let stream = futures::stream::once(run).try_flatten();
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream)))

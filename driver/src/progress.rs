@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use faisca_executor::wire::TaskReport;
-use faisca_planner::ids::{ExecutorId, QueryId, StageId};
+use faisca_planner::ids::{ExecutorId, QueryId, StageId, TaskId};
 
 /// Shared between the engine, which writes it, and whoever shows it.
 #[derive(Debug, Default)]
@@ -22,6 +22,10 @@ pub struct Snapshot {
     pub executors: BTreeMap<ExecutorId, ExecutorTotals>,
     /// Executors that were lost.
     pub executors_lost: u32,
+    /// Executors that ended because they were told to, after handing on what they had.
+    pub executors_drained: u32,
+    /// Committed tasks whose output was lost, and made again.
+    pub tasks_redone: u32,
 }
 
 /// One statement.
@@ -49,6 +53,10 @@ pub struct StageProgress {
 /// What one executor did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ExecutorTotals {
+    /// Its operating system process.
+    pub pid: u32,
+    /// It is connected.
+    pub up: bool,
     /// Committed tasks.
     pub tasks: u32,
     /// Rows that came out of them.
@@ -57,10 +65,12 @@ pub struct ExecutorTotals {
     pub bytes: u64,
     /// Bytes fetched from other executors.
     pub fetched_bytes: u64,
-    /// Bytes that the exchange spilled.
+    /// Bytes that its tasks spilled.
     pub spilled_bytes: u64,
     /// Milliseconds of its slots.
     pub busy_ms: u64,
+    /// Most memory that its process ever held; 0 where it is not known.
+    pub resident_peak_bytes: u64,
 }
 
 impl Progress {
@@ -98,10 +108,37 @@ impl Progress {
         totals.fetched_bytes += report.metrics.fetched_bytes;
         totals.spilled_bytes += report.metrics.spilled_bytes;
         totals.busy_ms += report.metrics.elapsed_ms;
+        totals.resident_peak_bytes = totals.resident_peak_bytes.max(report.metrics.resident_peak_bytes);
     }
 
-    pub(crate) fn executor_lost(&self) {
-        self.lock().executors_lost += 1;
+    pub(crate) fn uncommitted(&self, task: TaskId) {
+        let mut all = self.lock();
+        all.tasks_redone += 1;
+        if let Some(stage) = all.queries.get_mut(&task.query).and_then(|q| q.stages.get_mut(task.stage.0 as usize)) {
+            stage.done = stage.done.saturating_sub(1);
+        }
+    }
+
+    pub(crate) fn executor_up(&self, executor: ExecutorId, pid: u32) {
+        let mut all = self.lock();
+        let totals = all.executors.entry(executor).or_default();
+        (totals.pid, totals.up) = (pid, true);
+    }
+
+    pub(crate) fn resident(&self, executor: ExecutorId, peak_bytes: u64) {
+        let mut all = self.lock();
+        let totals = all.executors.entry(executor).or_default();
+        totals.resident_peak_bytes = totals.resident_peak_bytes.max(peak_bytes);
+    }
+
+    pub(crate) fn executor_gone(&self, executor: ExecutorId, drained: bool) {
+        let mut all = self.lock();
+        all.executors.entry(executor).or_default().up = false;
+        if drained {
+            all.executors_drained += 1;
+        } else {
+            all.executors_lost += 1;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Snapshot> {

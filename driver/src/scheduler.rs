@@ -7,16 +7,22 @@
 //! **Invariants.** It changes only by [`Scheduler::step`]. A consumer is given only committed
 //! attempts. A committed attempt is replaced only if its output is lost and still needed.
 
+mod executors;
 mod query;
 #[cfg(test)]
 mod simulation;
+mod speculation;
+mod stage;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
 
 use faisca_executor::wire::{BlockLocation, Failure, FailureKind, PendingFile, TaskReport, TaskSpec};
 use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
 
-use query::{QueryState, Verdict};
+use executors::Executors;
+use query::{Loss, QueryState, Verdict};
 
 /// Limits of retrying.
 #[derive(Debug, Clone, Copy)]
@@ -37,9 +43,9 @@ impl Default for RetryLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
     /// On the driver's own slots: too small to travel.
-    Driver,
+    Driver = 0,
     /// On the fleet.
-    Fleet,
+    Fleet = 1,
 }
 
 /// What the scheduler needs to know of a stage.
@@ -57,6 +63,8 @@ pub struct StageShape {
     pub sink: bool,
     /// Its blocks are by partition rather than by bucket.
     pub by_partition: bool,
+    /// A second run of a task may yield other rows: they must not be mixed with those of the first.
+    pub indeterminate: bool,
 }
 
 /// What happened.
@@ -75,6 +83,19 @@ pub enum Event {
     },
     /// An executor and all its blocks are gone.
     ExecutorDown(ExecutorId),
+    /// An executor will be gone soon: it may finish what it runs, and its blocks can still be had.
+    Draining(ExecutorId),
+    /// A block of an executor that drains is on another one now, or could not be brought there.
+    HandedOver {
+        /// Which.
+        block: BlockId,
+        /// The old home.
+        from: ExecutorId,
+        /// The new one, if all went well.
+        to: Option<ExecutorId>,
+    },
+    /// Time passed.
+    Tick,
     /// A statement wants to run. Its last stage is the root.
     Submit {
         /// Its name.
@@ -90,8 +111,8 @@ pub enum Event {
     Finished(ExecutorId, TaskReport),
     /// An attempt ended without output.
     Failed(ExecutorId, TaskId, Attempt, Failure),
-    /// A reader outside the scheduler found a block of a finished statement gone.
-    OutputLost(BlockId),
+    /// A reader outside the scheduler found a block of a finished statement gone from an executor.
+    OutputLost(BlockId, ExecutorId),
     /// Nobody wants the statement any more; its blocks may go.
     Release(QueryId),
 }
@@ -113,35 +134,52 @@ pub enum Action {
     Sliced(QueryId, StageId, u32),
     /// A task's output is decided.
     Committed(ExecutorId, TaskReport),
+    /// A task's output no longer counts: it is made again.
+    Uncommitted(TaskId),
+    /// An executor failed too often and gets no more tasks.
+    Excluded(ExecutorId),
+    /// Bring blocks to another executor.
+    HandOver {
+        /// Who has them.
+        from: ExecutorId,
+        /// Who gets them.
+        to: ExecutorId,
+        /// URL of that one.
+        address: String,
+        /// Which.
+        blocks: Vec<BlockId>,
+    },
+    /// An executor that drained has nothing left that anybody needs: it may end.
+    Dismiss(ExecutorId),
 }
 
 /// A finished statement.
 #[derive(Debug, Clone, Default)]
 pub struct Output {
     /// Blocks of the root, in the order of its partitions.
-    pub blocks: Vec<BlockLocation>,
+    pub blocks: Arc<Vec<BlockLocation>>,
     /// Files of the root.
     pub files: Vec<PendingFile>,
-    /// Task attempts beyond the first.
+    /// Task attempts that followed a failure or a loss.
     pub retried: u32,
+    /// Task attempts beside one that was slow.
+    pub speculated: u32,
 }
 
-#[derive(Debug)]
-pub(crate) struct ExecutorState {
-    pub(crate) slots: u32,
-    pub(crate) busy: u32,
-    pub(crate) address: String,
-    pub(crate) is_driver: bool,
-}
+/// Tasks that one step passes over because the only free executors are those they failed on.
+const PASSED_OVER_MAX: usize = 64;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Scheduler {
     limits: RetryLimits,
-    executors: BTreeMap<ExecutorId, ExecutorState>,
+    now: Duration,
+    executors: Executors,
     queries: BTreeMap<QueryId, QueryState>,
-    /// Tasks whose inputs are complete, oldest statement first within a placement.
-    ready: VecDeque<TaskId>,
+    /// Tasks whose inputs are complete: for the driver's own slots, for the fleet.
+    ready: [VecDeque<TaskId>; 2],
+    /// Counts hand-overs, so that heirs take turns.
+    turn: usize,
     actions: Vec<Action>,
 }
 
@@ -152,56 +190,81 @@ impl Scheduler {
         Self { limits, ..Self::default() }
     }
 
-    /// Takes in what happened; answers what to do, in order.
-    pub fn step(&mut self, event: Event) -> Vec<Action> {
+    /// Takes in what happened, `now` after the start; answers what to do, in order.
+    pub fn step(&mut self, now: Duration, event: Event) -> Vec<Action> {
+        self.now = self.now.max(now);
         match event {
             Event::ExecutorUp { id, slots, address, is_driver } => {
-                self.executors.insert(id, ExecutorState { slots, busy: 0, address, is_driver });
+                self.executors.insert(id, slots, address, is_driver);
+                self.hand_over_all();
             }
             Event::ExecutorDown(id) => self.executor_down(id),
+            Event::Draining(id) => {
+                self.executors.drain(id);
+                self.hand_over_all();
+            }
+            Event::HandedOver { block, from, to } => self.handed_over(block, from, to),
             Event::Submit { query, stages, placement, slots_expected } => {
                 self.queries.insert(query, QueryState::new(query, stages, placement, slots_expected));
                 self.advance(query);
             }
             Event::Finished(executor, report) => self.finished(executor, report),
             Event::Failed(executor, task, attempt, failure) => self.failed(executor, task, attempt, failure),
-            Event::OutputLost(block) => self.output_lost(block),
+            Event::OutputLost(block, from) => self.result_lost(block, from),
             Event::Release(query) => self.release(query),
+            Event::Tick => self.speculate(),
         }
-        self.assign();
+        self.assign(Placement::Driver);
+        self.assign(Placement::Fleet);
+        self.actions.extend(self.executors.take_drained().into_iter().map(Action::Dismiss));
         std::mem::take(&mut self.actions)
     }
 
     /// Number of executors that are up, the driver's own slots left out.
     #[must_use]
     pub fn fleet_size(&self) -> usize {
-        self.executors.values().filter(|e| !e.is_driver).count()
+        self.executors.fleet_size()
     }
 
     fn executor_down(&mut self, id: ExecutorId) {
-        if self.executors.remove(&id).is_none() {
-            return;
+        let Some(gone) = self.executors.remove(id) else { return };
+        let mut touched = BTreeSet::new();
+        for (task, attempt) in gone.running {
+            let Some(query) = self.queries.get_mut(&task.query) else { continue };
+            query.forget_attempt(task, attempt);
+            query.requeue(task);
+            touched.insert(task.query);
         }
-        let queries: Vec<QueryId> = self.queries.keys().copied().collect();
-        for query in queries {
-            if let Some(state) = self.queries.get_mut(&query) {
-                state.executor_lost(id);
-            }
-            self.advance(query);
+        // Consumers first: a consumer that must run again needs its producers' blocks again.
+        for task in gone.held.into_iter().rev() {
+            let lost = self.queries.get(&task.query).and_then(|query| query.needed_block(task, id));
+            lost.into_iter().for_each(|block| self.block_lost(block, id));
+            touched.insert(task.query);
         }
+        touched.into_iter().for_each(|query| self.advance(query));
     }
 
     fn finished(&mut self, executor: ExecutorId, report: TaskReport) {
         let task = report.task;
         let Some(query) = self.queries.get_mut(&task.query) else { return };
-        let Some(others) = query.commit(executor, &report) else { return };
-        free_slot(&mut self.executors, executor);
-        for (twin, twin_executor) in others {
-            free_slot(&mut self.executors, twin_executor);
-            self.actions.push(Action::Cancel(twin_executor, task, twin));
+        let Some(others) = query.commit(executor, &report, self.now) else { return };
+        let files_only = query.stage(task).is_some_and(|stage| stage.shape.sink);
+        self.executors.ended(executor, task, report.attempt);
+        self.executors.succeeded(executor);
+        if !files_only {
+            self.executors.hold(executor, task);
         }
+        others.into_iter().for_each(|twin| self.cancel(task, twin.attempt, twin.executor));
         self.actions.push(Action::Committed(executor, report));
         self.advance(task.query);
+        if self.executors.get(executor).is_some_and(|e| e.draining) {
+            self.hand_over(executor);
+        }
+    }
+
+    fn cancel(&mut self, task: TaskId, attempt: Attempt, executor: ExecutorId) {
+        self.executors.ended(executor, task, attempt);
+        self.actions.push(Action::Cancel(executor, task, attempt));
     }
 
     fn failed(&mut self, executor: ExecutorId, task: TaskId, attempt: Attempt, failure: Failure) {
@@ -209,19 +272,34 @@ impl Scheduler {
         if !query.forget_attempt(task, attempt) {
             return;
         }
-        free_slot(&mut self.executors, executor);
+        self.executors.ended(executor, task, attempt);
         let verdict = match failure.kind {
             FailureKind::User => Verdict::GiveUp,
-            FailureKind::Resource | FailureKind::Transient | FailureKind::Bug => query.count_failure(task, self.limits.task_failures_max),
+            FailureKind::Resource => {
+                if let Some(tasks) = query.shrink(task) {
+                    self.actions.push(Action::Sliced(task.query, task.stage, tasks));
+                }
+                query.count_failure(task, executor, self.limits.task_failures_max)
+            }
+            FailureKind::Transient | FailureKind::Bug => {
+                let verdict = query.count_failure(task, executor, self.limits.task_failures_max);
+                if self.executors.failed(executor) {
+                    self.actions.push(Action::Excluded(executor));
+                }
+                verdict
+            }
             FailureKind::ExecutorLost => Verdict::Retry,
-            FailureKind::BlockLost(block) => {
-                query.output_lost(block);
-                query.count_lost_input(task, self.limits.lost_inputs_max)
+            FailureKind::BlockLost(block, from) => {
+                let verdict = query.count_lost_input(task, self.limits.lost_inputs_max);
+                self.output_lost(block, from);
+                verdict
             }
         };
         match verdict {
             Verdict::Retry => {
-                query.requeue(task);
+                if let Some(query) = self.queries.get_mut(&task.query) {
+                    query.requeue(task);
+                }
                 self.advance(task.query);
             }
             Verdict::GiveUp => self.give_up(task.query, failure),
@@ -237,10 +315,30 @@ impl Scheduler {
         }
     }
 
-    fn output_lost(&mut self, block: BlockId) {
+    /// A reader says that a block is gone. If its executor is gone, so are all others of the stage there.
+    fn output_lost(&mut self, block: BlockId, from: ExecutorId) {
+        let gone = self.executors.get(from).is_none();
+        let others = self.queries.get(&block.task.query).filter(|_| gone).map(|query| query.blocks_on(block.task.stage, from));
+        self.block_lost(block, from);
+        others.into_iter().flatten().for_each(|other| self.block_lost(other, from));
+    }
+
+    fn block_lost(&mut self, block: BlockId, from: ExecutorId) {
+        let Some(query) = self.queries.get_mut(&block.task.query) else { return };
+        let Loss { cancelled, dropped } = query.output_lost(block, from);
+        for (task, running) in cancelled {
+            self.cancel(task, running.attempt, running.executor);
+        }
+        for (task, executor) in dropped {
+            self.executors.let_go(executor, task);
+            self.actions.push(Action::Uncommitted(task));
+        }
+    }
+
+    fn result_lost(&mut self, block: BlockId, from: ExecutorId) {
         if let Some(query) = self.queries.get_mut(&block.task.query) {
             query.reopen();
-            query.output_lost(block);
+            self.output_lost(block, from);
             self.advance(block.task.query);
         }
     }
@@ -248,17 +346,50 @@ impl Scheduler {
     fn release(&mut self, id: QueryId) {
         self.stop_running(id);
         if self.queries.remove(&id).is_some() {
-            self.ready.retain(|task| task.query != id);
-            self.actions.push(Action::Release(id, self.executors.keys().copied().collect()));
+            self.ready.iter_mut().for_each(|ready| ready.retain(|task| task.query != id));
+            self.executors.forget_query(id);
+            self.actions.push(Action::Release(id, self.executors.ids().collect()));
         }
     }
 
     fn stop_running(&mut self, id: QueryId) {
-        let Some(query) = self.queries.get_mut(&id) else { return };
-        for (task, attempt, executor) in query.take_running() {
-            free_slot(&mut self.executors, executor);
-            self.actions.push(Action::Cancel(executor, task, attempt));
+        let running = self.queries.get_mut(&id).map(QueryState::take_running).unwrap_or_default();
+        running.into_iter().for_each(|(task, running)| self.cancel(task, running.attempt, running.executor));
+    }
+
+    /// Asks executors that drain to bring away what is still needed and not yet under way.
+    fn hand_over_all(&mut self) {
+        self.executors.draining().into_iter().for_each(|id| self.hand_over(id));
+    }
+
+    fn hand_over(&mut self, from: ExecutorId) {
+        let Some(state) = self.executors.get(from) else { return };
+        let needed = |task: &TaskId| self.queries.get(&task.query)?.needed_block(*task, from);
+        let blocks: Vec<BlockId> = state.held.iter().filter_map(needed).filter(|block| !state.leaving.contains(block)).collect();
+        if blocks.is_empty() {
+            return;
         }
+        self.turn += 1;
+        let Some(to) = self.executors.heir(from, self.turn) else { return };
+        let address = self.executors.get(to).map(|e| e.address.clone()).unwrap_or_default();
+        self.executors.leaving(from, &blocks);
+        self.actions.push(Action::HandOver { from, to, address, blocks });
+    }
+
+    fn handed_over(&mut self, block: BlockId, from: ExecutorId, to: Option<ExecutorId>) {
+        self.executors.left(from, block);
+        let Some(query) = self.queries.get_mut(&block.task.query) else { return };
+        match to.filter(|to| self.executors.get(*to).is_some()) {
+            Some(to) if query.moved(block, from, to) => {
+                self.executors.let_go(from, block.task);
+                self.executors.hold(to, block.task);
+                self.executors.await_readers(from, &query.consumers(block.task.stage), block.task.query);
+            }
+            Some(_) => {}
+            // Nobody took it: it is made again, now rather than when its executor has gone.
+            None => self.block_lost(block, from),
+        }
+        self.advance(block.task.query);
     }
 
     /// Queues what has become runnable and reports completion.
@@ -267,50 +398,54 @@ impl Scheduler {
         for (stage, tasks) in query.slice_ready_stages() {
             self.actions.push(Action::Sliced(id, stage, tasks));
         }
-        self.ready.extend(query.take_runnable());
+        self.ready[query.placement as usize].extend(query.take_runnable());
         if let Some(output) = query.take_output(&self.executors) {
             self.actions.push(Action::Completed(id, output));
         }
     }
 
     /// Gives ready tasks to free slots, the emptiest executor first.
-    fn assign(&mut self) {
-        let mut waiting = VecDeque::new();
-        while let Some(task) = self.ready.pop_front() {
+    fn assign(&mut self, placement: Placement) {
+        let mut passed_over = vec![];
+        while passed_over.len() < PASSED_OVER_MAX && self.executors.has_free(placement) {
+            let Some(task) = self.ready[placement as usize].pop_front() else { break };
             let Some(query) = self.queries.get_mut(&task.query) else { continue };
             if !query.may_start(task) {
                 continue;
             }
-            let to_driver = query.placement == Placement::Driver;
-            match emptiest(&self.executors, to_driver) {
-                Some(executor) => {
-                    let spec = query.start(task, executor, &self.executors);
-                    if let Some(state) = self.executors.get_mut(&executor) {
-                        state.busy += 1;
-                    }
-                    self.actions.push(Action::Launch(executor, spec));
-                }
-                None => {
-                    waiting.push_back(task);
-                    // No slot of either placement: nothing behind it can start either.
-                    if emptiest(&self.executors, !to_driver).is_none() {
-                        break;
-                    }
-                }
+            let avoid = query.task(task).map(|t| t.avoid.as_slice()).unwrap_or_default();
+            match self.executors.pick(placement, avoid) {
+                Some(executor) => self.launch(task, executor),
+                None => passed_over.push(task),
             }
         }
-        waiting.append(&mut self.ready);
-        self.ready = waiting;
+        passed_over.into_iter().rev().for_each(|task| self.ready[placement as usize].push_front(task));
     }
-}
 
-fn free_slot(executors: &mut BTreeMap<ExecutorId, ExecutorState>, id: ExecutorId) {
-    if let Some(executor) = executors.get_mut(&id) {
-        executor.busy = executor.busy.saturating_sub(1);
+    fn launch(&mut self, task: TaskId, executor: ExecutorId) {
+        let Some(query) = self.queries.get_mut(&task.query) else { return };
+        let spec = query.start(task, executor, &self.executors, self.now);
+        self.executors.started(executor, task, spec.attempt);
+        self.actions.push(Action::Launch(executor, spec));
     }
-}
 
-fn emptiest(executors: &BTreeMap<ExecutorId, ExecutorState>, is_driver: bool) -> Option<ExecutorId> {
-    let free = executors.iter().filter(|(_, e)| e.is_driver == is_driver && e.busy < e.slots);
-    free.max_by_key(|(id, e)| (e.slots - e.busy, std::cmp::Reverse(**id))).map(|(id, _)| *id)
+    /// Slots that would stay idle run twins of slow attempts.
+    fn speculate(&mut self) {
+        if !self.ready[Placement::Fleet as usize].is_empty() || !self.executors.has_free(Placement::Fleet) {
+            return;
+        }
+        let attempts = self.executors.ids().filter_map(|id| Some((id, &self.executors.get(id)?.running)));
+        let attempts: Vec<(ExecutorId, TaskId)> = attempts.flat_map(|(id, running)| running.iter().map(move |(task, _)| (id, *task))).collect();
+        for (executor, task) in attempts {
+            let Some(query) = self.queries.get(&task.query).filter(|q| q.is_running() && q.placement == Placement::Fleet) else { continue };
+            let slow = query
+                .stage(task)
+                .and_then(speculation::patience)
+                .zip(query.task(task))
+                .is_some_and(|(patience, state)| matches!(state.running.as_slice(), [only] if self.now.saturating_sub(only.since) > patience));
+            if slow && let Some(other) = self.executors.pick(Placement::Fleet, &[executor]).filter(|other| *other != executor) {
+                self.launch(task, other);
+            }
+        }
+    }
 }

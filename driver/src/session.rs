@@ -1,6 +1,7 @@
 //! The session: entry to everything, as in Spark.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,25 +9,31 @@ use datafusion::catalog::TableProvider;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::{SessionConfig, SessionContext};
-use faisca_executor::control::ExecutorConfig;
+use faisca_executor::control::{ExecutorConfig, ServeError};
 use faisca_executor::environment::{Environment, Limits, UserFunctions, register_functions};
 use faisca_executor::exchange::{BlockStore, PeerClients};
+use faisca_executor::flight::BlockService;
 use faisca_planner::manifest::{FileFormat, Source};
 use faisca_planner::names::parse_bytes;
 use faisca_planner::rules::physical_rules;
 use tokio::runtime::Runtime;
 
 use crate::cluster::Cluster;
+use crate::control::ControlServer;
 use crate::dataframe::DataFrame;
 use crate::engine::{EngineHandle, Message};
 use crate::error::{Error, Result};
-use crate::fleet::{EmbeddedExecutor, Fleet, ProcessFleet, ProcessFleetConfig};
+use crate::fleet::{DRIVER, EmbeddedExecutor, EmbeddedHost, Fleet, ProcessFleet, ProcessFleetConfig};
 use crate::planner::DistributedPlanner;
 use crate::progress::{Progress, Snapshot};
 use crate::read::DataFrameReader;
 use crate::scheduler::RetryLimits;
 use crate::tables::{TableFiles, Tables};
 
+/// Where executors on this machine find the driver.
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// With less memory for each slot, not even the buffers of one sort fit.
+const SLOT_MEMORY_BYTES_MIN: u64 = 32 * 1024 * 1024;
 /// Exchanges have this many partitions for each slot, so that skew and slow executors even out.
 const PARTITIONS_PER_SLOT: usize = 4;
 /// Statements that read less stay in the driver, where there is a fleet besides it.
@@ -147,7 +154,7 @@ impl SessionBuilder {
         let slots = self.executor_cores.unwrap_or(u32::try_from(share).unwrap_or(1));
         let total_slots = slots as usize * self.executors.max(1) as usize;
         let partitions = self.partitions.unwrap_or(total_slots * PARTITIONS_PER_SLOT);
-        let limits = Limits { memory_bytes: self.memory.map(|bytes| (bytes as f64 * POOL_FRACTION) as u64), spill_folder: self.spill_folder.clone() };
+        let limits = self.limits(slots)?;
         let compute = compute_runtime(cores)?;
         let (engine, engine_task) = EngineHandle::start(RetryLimits::default());
         let token = token()?;
@@ -156,11 +163,14 @@ impl SessionBuilder {
         let peers = Arc::new(PeerClients::new(token.clone()));
         let embedded_slots = if self.executors == 0 { slots } else { u32::try_from(cores).unwrap_or(1) };
         let parts = (Arc::clone(&environment), Arc::clone(&store), Arc::clone(&peers), compute.handle().clone());
-        let embedded = EmbeddedExecutor::start(&engine, embedded_slots, self.executors > 0, parts.0, parts.1, parts.2, parts.3).await?;
-        let embedded: Box<dyn Fleet> = Box::new(embedded);
-        let (fleet, helper) = if self.executors == 0 {
-            (embedded, None)
+        let mut host = EmbeddedHost { slots: embedded_slots, is_driver: self.executors > 0, address: String::new() };
+        let (fleet, helper): (Box<dyn Fleet>, Option<Box<dyn Fleet>>) = if self.executors == 0 {
+            (Box::new(EmbeddedExecutor::start(&engine, host, parts.0, parts.1, parts.2, parts.3).await?), None)
         } else {
+            let blocks = BlockService::new(DRIVER, Arc::clone(&store), Arc::clone(environment.runtime()), token.clone());
+            let control = ControlServer::start(LOCALHOST, token.clone(), engine.clone(), blocks).await?;
+            host.address.clone_from(&control.url);
+            let embedded = EmbeddedExecutor::start(&engine, host, parts.0, parts.1, parts.2, parts.3).await?;
             let config = ProcessFleetConfig {
                 executors: self.executors,
                 slots,
@@ -168,11 +178,11 @@ impl SessionBuilder {
                 binary: self.executor_binary.clone(),
                 replacements_max: self.executors * REPLACEMENTS_PER_EXECUTOR,
             };
-            let processes: Box<dyn Fleet> = Box::new(ProcessFleet::start(config, token, engine.clone()).await?);
-            (processes, Some(embedded))
+            let processes = ProcessFleet::start(config, token, engine.clone(), control)?;
+            (Box::new(processes), Some(Box::new(embedded)))
         };
-        let (config, small_bytes) = session_config(partitions, &self.settings)?;
-        let cluster = Arc::new(Cluster { engine, fleet, helper, store, peers, small_bytes });
+        let (config, own) = session_config(partitions, &self.settings)?;
+        let cluster = Arc::new(Cluster { engine, fleet, helper, store, peers, small_bytes: own.small_bytes });
         let mut state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(Arc::clone(environment.runtime()))
@@ -182,8 +192,28 @@ impl SessionBuilder {
             .build();
         register_functions(&mut state, &self.functions)?;
         let context = SessionContext::new_with_state(state);
-        let inner = SessionInner { context, tables: Tables::default(), cluster, compute: Some(compute), engine_task };
+        let inner = SessionInner { context, tables: Tables::default(), warehouse: own.warehouse, cluster, compute: Some(compute), engine_task };
         Ok(Session { inner: Arc::new(inner) })
+    }
+}
+
+impl SessionBuilder {
+    fn limits(&self, slots: u32) -> Result<Limits> {
+        let least = SLOT_MEMORY_BYTES_MIN * u64::from(slots);
+        match self.memory {
+            Some(bytes) if bytes < least => {
+                let mib = |bytes: u64| bytes >> 20;
+                let each = mib(SLOT_MEMORY_BYTES_MIN);
+                Err(Error::Plan(format!(
+                    "memory of {bytes} bytes is too little for {slots} task slots: give at least {}Mi, {each}Mi for each",
+                    mib(least)
+                )))
+            }
+            memory => {
+                let memory_bytes = memory.map(|bytes| (bytes as f64 * POOL_FRACTION) as u64);
+                Ok(Limits { memory_bytes, slots, spill_folder: self.spill_folder.clone() })
+            }
+        }
     }
 }
 
@@ -196,6 +226,8 @@ pub struct Session {
 pub(crate) struct SessionInner {
     pub(crate) context: SessionContext,
     pub(crate) tables: Tables,
+    /// Folder of the tables that have a name, but no path.
+    pub(crate) warehouse: String,
     pub(crate) cluster: Arc<Cluster>,
     /// Taken on drop: a runtime must not be dropped where blocking is forbidden.
     compute: Option<Runtime>,
@@ -335,19 +367,20 @@ pub async fn serve_if_executor(functions: &UserFunctions) -> Result<()> {
 }
 
 async fn serve_and_exit(config: ExecutorConfig, functions: &UserFunctions) -> ! {
+    let executor = config.executor;
     let ended = match compute_runtime(config.slots as usize) {
         Ok(compute) => {
             let ended = faisca_executor::control::run(config, functions, compute.handle().clone()).await;
             compute.shutdown_background();
             ended
         }
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(ServeError::Broken(error.to_string())),
     };
     match ended {
         Ok(()) => std::process::exit(0),
-        Err(reason) => {
-            tracing::error!("executor: {reason}");
-            std::process::exit(1)
+        Err(error) => {
+            tracing::error!("{executor}: {error}");
+            std::process::exit(error.exit_code())
         }
     }
 }
@@ -368,7 +401,13 @@ fn token() -> Result<String> {
     Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
 }
 
-fn session_config(partitions: usize, settings: &BTreeMap<String, String>) -> Result<(SessionConfig, u64)> {
+/// Settings that are not DataFusion's.
+struct OwnSettings {
+    small_bytes: u64,
+    warehouse: String,
+}
+
+fn session_config(partitions: usize, settings: &BTreeMap<String, String>) -> Result<(SessionConfig, OwnSettings)> {
     let mut config = SessionConfig::new().with_target_partitions(partitions).with_information_schema(true);
     let options = config.options_mut();
     // One task must never drain another's files, and filters do not cross processes (DESIGN §5).
@@ -380,13 +419,16 @@ fn session_config(partitions: usize, settings: &BTreeMap<String, String>) -> Res
     options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
     options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     options.optimizer.enable_round_robin_repartition = false;
-    let mut small_bytes = SMALL_BYTES;
+    let mut own = OwnSettings { small_bytes: SMALL_BYTES, warehouse: "spark-warehouse".to_owned() };
     for (key, value) in settings {
-        if key == "faisca.smallQueryBytes" {
-            small_bytes = if value == "0" { 0 } else { parse_bytes(value).ok_or_else(|| Error::Plan(format!("{key}: `{value}` is not a size")))? };
-        } else {
-            options.set(key, value).map_err(|e| Error::Plan(format!("setting {key}: {}", e.strip_backtrace())))?;
+        match key.as_str() {
+            "faisca.smallQueryBytes" if value == "0" => own.small_bytes = 0,
+            "faisca.smallQueryBytes" => {
+                own.small_bytes = parse_bytes(value).ok_or_else(|| Error::Plan(format!("{key}: `{value}` is not a size")))?;
+            }
+            "faisca.warehouse" | "spark.sql.warehouse.dir" => own.warehouse.clone_from(value),
+            _ => options.set(key, value).map_err(|e| Error::Plan(format!("setting {key}: {}", e.strip_backtrace())))?,
         }
     }
-    Ok((config, small_bytes))
+    Ok((config, own))
 }

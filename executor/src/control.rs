@@ -15,7 +15,9 @@ use futures::StreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tracing::info;
@@ -24,10 +26,13 @@ use crate::environment::{Environment, Limits, UserFunctions};
 use crate::exchange::{BlockStore, PeerClients};
 use crate::executor::{Executor, QUEUE_LENGTH};
 use crate::flight::{self, BlockService, MESSAGE_BYTES_MAX};
+use crate::resident::resident_peak_bytes;
 use crate::wire::{FromExecutor, Registration, ToExecutor};
 
 /// An executor says that it lives this often.
 pub const HEARTBEAT: Duration = Duration::from_secs(2);
+/// Kubernetes sends SIGKILL 30 s after SIGTERM, unless told otherwise.
+const GRACE_DEFAULT: Duration = Duration::from_secs(25);
 /// Version that driver and executors must share.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -64,6 +69,8 @@ pub struct ExecutorConfig {
     pub limits: Limits,
     /// Address that peers can reach.
     pub host: IpAddr,
+    /// Time from SIGTERM to the end, whatever is left to do then.
+    pub grace: Duration,
 }
 
 /// Names of the environment variables that make a process an executor.
@@ -82,6 +89,8 @@ pub mod env {
     pub const SPILL: &str = "FAISCA_SPILL_FOLDER";
     /// Address that peers can reach.
     pub const HOST: &str = "FAISCA_HOST";
+    /// Seconds from SIGTERM to the end.
+    pub const GRACE: &str = "FAISCA_GRACE_SECONDS";
 }
 
 impl ExecutorConfig {
@@ -99,38 +108,72 @@ impl ExecutorConfig {
             Ok(host) => host.parse().map_err(|e| format!("{}: {e}", env::HOST))?,
             Err(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         };
+        let slots = narrow(number(env::SLOTS)?, env::SLOTS)?;
         Ok(Some(Self {
             executor: ExecutorId(narrow(number(env::EXECUTOR)?, env::EXECUTOR)?),
             driver,
             token: text(env::TOKEN)?,
-            slots: narrow(number(env::SLOTS)?, env::SLOTS)?,
-            limits: Limits { memory_bytes, spill_folder: std::env::var_os(env::SPILL).map(Into::into) },
+            slots,
+            limits: Limits { memory_bytes, slots, spill_folder: std::env::var_os(env::SPILL).map(Into::into) },
             host,
+            grace: if std::env::var(env::GRACE).is_ok() { Duration::from_secs(number(env::GRACE)?) } else { GRACE_DEFAULT },
         }))
+    }
+}
+
+/// Why an executor ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Another one of the same build and limits would end the same way: it is not worth starting.
+    #[error("{0}")]
+    Unusable(String),
+    /// Something went wrong on the way.
+    #[error("{0}")]
+    Broken(String),
+}
+
+impl ServeError {
+    /// The exit code of [`Self::Unusable`]: `EX_CONFIG` of BSD's sysexits.
+    pub const UNUSABLE: i32 = 78;
+
+    /// What the process exits with.
+    #[must_use]
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::Unusable(_) => Self::UNUSABLE,
+            Self::Broken(_) => 1,
+        }
+    }
+}
+
+impl From<String> for ServeError {
+    fn from(reason: String) -> Self {
+        Self::Broken(reason)
     }
 }
 
 /// Serves as an executor until the driver says stop or is gone.
 ///
 /// # Errors
-/// If the driver cannot be reached or refuses this executor.
-pub async fn run(config: ExecutorConfig, functions: &UserFunctions, compute: tokio::runtime::Handle) -> Result<(), String> {
-    let environment = Arc::new(Environment::new(&config.limits, functions).map_err(|e| e.strip_backtrace())?);
+/// If the driver cannot be reached or refuses this executor, or if its folders cannot be used.
+pub async fn run(config: ExecutorConfig, functions: &UserFunctions, compute: tokio::runtime::Handle) -> Result<(), ServeError> {
+    let environment = Environment::new(&config.limits, functions).map_err(|e| ServeError::Unusable(e.strip_backtrace()))?;
+    let environment = Arc::new(environment);
     let store = Arc::new(BlockStore::default());
     let listener = TcpListener::bind(SocketAddr::new(config.host, 0)).await.map_err(|e| format!("no port on {}: {e}", config.host))?;
     let address = flight::url(listener.local_addr().map_err(|e| e.to_string())?);
-    let blocks = BlockService::new(Arc::clone(&store), config.token.clone());
+    let blocks = BlockService::new(config.executor, Arc::clone(&store), Arc::clone(environment.runtime()), config.token.clone());
     let serving = flight::serve(listener, blocks);
     let peers = Arc::new(PeerClients::new(config.token.clone()));
     let executor = Executor::new(config.executor, Arc::clone(&environment), store, peers, compute);
     let controlled = controlled(config, address, executor, environment);
     tokio::select! {
         ended = controlled => ended,
-        ended = serving => ended.map_err(|e| format!("Flight service: {e}")),
+        ended = serving => ended.map_err(|e| ServeError::Broken(format!("Flight service: {e}"))),
     }
 }
 
-async fn controlled(config: ExecutorConfig, address: String, executor: Executor, environment: Arc<Environment>) -> Result<(), String> {
+async fn controlled(config: ExecutorConfig, address: String, executor: Executor, environment: Arc<Environment>) -> Result<(), ServeError> {
     let channel = flight::connect(&config.driver).await.map_err(|e| format!("driver at {} does not answer: {e}", config.driver))?;
     let mut client = FlightServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let (out, outgoing) = mpsc::channel::<FlightData>(QUEUE_LENGTH);
@@ -154,13 +197,23 @@ async fn controlled(config: ExecutorConfig, address: String, executor: Executor,
     let serve = executor.serve(received, reports);
     tokio::pin!(serve);
     let mut heartbeat = tokio::time::interval(HEARTBEAT);
+    let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("SIGTERM: {e}"))?;
+    let mut ends_at: Option<Instant> = None;
     loop {
         tokio::select! {
             () = &mut serve => return Ok(()),
             Some(report) = pending.recv() => send(&out, &report).await?,
             _ = heartbeat.tick() => {
                 let memory_bytes = environment.runtime().memory_pool.reserved() as u64;
-                send(&out, &FromExecutor::Heartbeat { memory_bytes }).await?;
+                send(&out, &FromExecutor::Heartbeat { memory_bytes, resident_peak_bytes: resident_peak_bytes() }).await?;
+            }
+            _ = terminate.recv(), if ends_at.is_none() => {
+                info!("draining: told to end");
+                ends_at = Some(Instant::now() + config.grace);
+                send(&out, &FromExecutor::Draining).await?;
+            }
+            () = tokio::time::sleep_until(ends_at.unwrap_or_else(Instant::now)), if ends_at.is_some() => {
+                return Err(ServeError::Broken(format!("ended after {} s of grace, with work left", config.grace.as_secs())));
             }
             message = incoming.next() => match message {
                 Some(Ok(frame)) => {
@@ -177,9 +230,11 @@ async fn controlled(config: ExecutorConfig, address: String, executor: Executor,
     }
 }
 
-fn refused(config: &ExecutorConfig, status: &Status) -> Result<(), String> {
+fn refused(config: &ExecutorConfig, status: &Status) -> Result<(), ServeError> {
     match status.code() {
-        tonic::Code::FailedPrecondition | tonic::Code::Unauthenticated => Err(format!("the driver refused: {}", status.message())),
+        tonic::Code::FailedPrecondition | tonic::Code::Unauthenticated => {
+            Err(ServeError::Unusable(format!("the driver refused: {}", status.message())))
+        }
         _ => {
             info!(executor = %config.executor, "the driver is gone: {}", status.message());
             Ok(())

@@ -1,10 +1,10 @@
 //! What every task of an executor shares: memory pool, spill folder, object stores, functions.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use datafusion::common::Result;
+use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -34,6 +34,8 @@ pub struct UserFunctions {
 pub struct Limits {
     /// Bytes that operators and exchange may hold; all that the machine has when absent.
     pub memory_bytes: Option<u64>,
+    /// Tasks at once, which share that memory.
+    pub slots: u32,
     /// Where to spill; the system's folder for temporary files when absent.
     pub spill_folder: Option<PathBuf>,
 }
@@ -42,6 +44,7 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct Environment {
     state: SessionState,
+    task_memory_bytes: Option<u64>,
 }
 
 impl Environment {
@@ -53,7 +56,14 @@ impl Environment {
         let runtime = runtime(limits)?;
         let mut state = SessionStateBuilder::new().with_runtime_env(runtime).with_default_features().build();
         register_functions(&mut state, functions)?;
-        Ok(Self { state })
+        let task_memory_bytes = limits.memory_bytes.map(|bytes| bytes / u64::from(limits.slots.max(1)));
+        Ok(Self { state, task_memory_bytes })
+    }
+
+    /// A slot's share of the memory pool; `None` where that has no limit.
+    #[must_use]
+    pub fn task_memory_bytes(&self) -> Option<u64> {
+        self.task_memory_bytes
     }
 
     /// Memory pool, spill folder and stores.
@@ -70,7 +80,10 @@ impl Environment {
 
 fn runtime(limits: &Limits) -> Result<Arc<RuntimeEnv>> {
     let mode = match &limits.spill_folder {
-        Some(folder) => DiskManagerMode::Directories(vec![folder.clone()]),
+        Some(folder) => {
+            check_writable(folder)?;
+            DiskManagerMode::Directories(vec![folder.clone()])
+        }
         None => DiskManagerMode::OsTmpDirectory,
     };
     let disk = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(SPILL_BYTES_MAX);
@@ -81,6 +94,15 @@ fn runtime(limits: &Limits) -> Result<Arc<RuntimeEnv>> {
         builder = builder.with_memory_pool(Arc::new(TrackConsumersPool::new(pool, CONSUMERS_NAMED)));
     }
     builder.build_arc()
+}
+
+/// Finds out now rather than when memory has run out.
+fn check_writable(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder)).map_err(|e| {
+        let text = format!("spill folder {}: {e}; `--spill-folder` takes a folder that can be written", folder.display());
+        DataFusionError::IoError(std::io::Error::new(e.kind(), text))
+    })?;
+    Ok(())
 }
 
 /// Scalar functions of which Spark's version here takes less than DataFusion's: dates, for one.

@@ -1,7 +1,7 @@
 //! Failures of an executor, and what kind each is.
 
 use datafusion::common::{DataFusionError, SchemaError};
-use faisca_planner::ids::BlockId;
+use faisca_planner::ids::{BlockId, ExecutorId};
 
 use crate::wire::{Failure, FailureKind};
 
@@ -9,17 +9,21 @@ use crate::wire::{Failure, FailureKind};
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// Final for this attempt: the driver must have the block made again.
-    #[error("no tier holds block {block}")]
+    #[error("{executor} does not hold block {block}")]
     Lost {
         /// Which.
         block: BlockId,
+        /// Who should have it.
+        executor: ExecutorId,
     },
     /// Its executor does not answer. The driver hears of that executor's end by itself.
-    #[error("block {block} from {address}: {reason}")]
+    #[error("block {block} from {executor} at {address}: {reason}")]
     Peer {
         /// The first of the blocks asked for.
         block: BlockId,
         /// Who was asked.
+        executor: ExecutorId,
+        /// Where that one was reached before.
         address: String,
         /// What the connection said.
         reason: String,
@@ -64,7 +68,7 @@ fn nested(error: &DataFusionError) -> Option<FailureKind> {
     while let Some(current) = cause {
         if let Some(fetch) = current.downcast_ref::<FetchError>() {
             return Some(match fetch {
-                FetchError::Lost { block } | FetchError::Peer { block, .. } => FailureKind::BlockLost(*block),
+                FetchError::Lost { block, executor } | FetchError::Peer { block, executor, .. } => FailureKind::BlockLost(*block, *executor),
             });
         }
         if let Some(inner) = current.downcast_ref::<DataFusionError>() {

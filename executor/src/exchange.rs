@@ -12,11 +12,13 @@
 
 mod block;
 mod disk;
+mod handover;
 mod reader;
 mod store;
 mod writer;
 
-pub use block::{SealedBlock, Segment};
+pub use block::{SealedBlock, SegmentPlace};
+pub(crate) use handover::{receive as receive_hand_over, send as send_hand_over};
 pub(crate) use reader::local as local_batches;
 pub use reader::{ExchangeReader, PeerClients};
 pub use store::BlockStore;

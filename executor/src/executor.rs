@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use datafusion::common::DataFusionError;
-use faisca_planner::ids::{Attempt, ExecutorId, QueryId, StageId, TaskId};
+use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
 use futures::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -16,12 +16,15 @@ use tracing::{debug, warn};
 
 use crate::environment::Environment;
 use crate::error::classify;
-use crate::exchange::{BlockStore, ExchangeReader, PeerClients};
+use crate::exchange::{BlockStore, ExchangeReader, PeerClients, send_hand_over};
 use crate::task::TaskRun;
 use crate::wire::{Failure, FailureKind, FromExecutor, StageSpec, TaskSpec, ToExecutor};
 
 /// Commands and reports under way at once, each.
 pub const QUEUE_LENGTH: usize = 4096;
+
+/// Frames of a block under way to another executor, of some MiB each.
+const HAND_OVER_FRAMES: usize = 4;
 
 /// Runs tasks of one fleet member, embedded or in a process of its own.
 pub struct Executor {
@@ -67,7 +70,7 @@ impl Executor {
                     if let Some(running) = running.remove(&(task, attempt)) {
                         running.abort.abort();
                     }
-                    self.store.remove(faisca_planner::ids::BlockId { task, attempt });
+                    self.store.remove(BlockId { task, attempt });
                 }
                 ToExecutor::Release(query) => {
                     running.retain(|(task, _), running| {
@@ -78,6 +81,10 @@ impl Executor {
                     });
                     stages.retain(|(owner, _), _| *owner != query);
                     self.store.release(query);
+                }
+                ToExecutor::HandOver { to, address, blocks } => {
+                    let (store, peers, reports) = (Arc::clone(&self.store), Arc::clone(&self.peers), reports.clone());
+                    self.compute.spawn(hand_over(store, peers, to, address, blocks, reports));
                 }
                 ToExecutor::Shutdown => break,
             }
@@ -104,6 +111,39 @@ impl Executor {
             let _ = reports.send(report).await;
         };
         self.compute.spawn(work).abort_handle()
+    }
+}
+
+/// Brings blocks to a peer, one after another, and tells the driver of each.
+async fn hand_over(
+    store: Arc<BlockStore>,
+    peers: Arc<PeerClients>,
+    heir: ExecutorId,
+    address: String,
+    blocks: Vec<BlockId>,
+    reports: mpsc::Sender<FromExecutor>,
+) {
+    for block in blocks {
+        let to = match bring(&store, &peers, &address, block).await {
+            Ok(()) => Some(heir),
+            Err(reason) => {
+                warn!(%block, %heir, "not handed over: {reason}");
+                None
+            }
+        };
+        let _ = reports.send(FromExecutor::HandedOver { block, to }).await;
+    }
+}
+
+async fn bring(store: &BlockStore, peers: &PeerClients, address: &str, block: BlockId) -> Result<(), String> {
+    let found = store.get(block).ok_or("it is not here")?;
+    let (sender, frames) = mpsc::channel(HAND_OVER_FRAMES);
+    let sending = tokio::task::spawn_blocking(move || send_hand_over(block, &found, &sender));
+    let put = peers.put(address, frames).await;
+    match sending.await {
+        Ok(Ok(())) => put.map_err(|status| status.message().to_owned()),
+        Ok(Err(error)) => Err(error.strip_backtrace()),
+        Err(panic) => Err(panic.to_string()),
     }
 }
 

@@ -14,6 +14,8 @@ use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse, PollInfo, PutResult,
     SchemaResult, Ticket,
 };
+use datafusion::execution::runtime_env::RuntimeEnv;
+use faisca_planner::ids::ExecutorId;
 use futures::{Stream, StreamExt, TryStreamExt};
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
@@ -94,15 +96,17 @@ pub fn url(address: SocketAddr) -> String {
 
 /// Serves the blocks of one store.
 pub struct BlockService {
+    me: ExecutorId,
     store: Arc<BlockStore>,
+    runtime: Arc<RuntimeEnv>,
     token: String,
 }
 
 impl BlockService {
-    /// Requests must carry `token`.
+    /// Requests must carry `token`. Blocks that others hand over go to the spill folder of `runtime`.
     #[must_use]
-    pub fn new(store: Arc<BlockStore>, token: String) -> Self {
-        Self { store, token }
+    pub fn new(me: ExecutorId, store: Arc<BlockStore>, runtime: Arc<RuntimeEnv>, token: String) -> Self {
+        Self { me, store, runtime, token }
     }
 
     fn check(&self, request: &FetchRequest) -> Result<(), Status> {
@@ -131,7 +135,7 @@ impl FlightService for BlockService {
         let request: FetchRequest =
             postcard::from_bytes(&request.into_inner().ticket).map_err(|e| Status::invalid_argument(format!("ticket: {e}")))?;
         self.check(&request)?;
-        let batches = crate::exchange::local_batches(Arc::clone(&self.store), request);
+        let batches = crate::exchange::local_batches(Arc::clone(&self.store), self.me, request);
         let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME));
         let options = options.map_err(|e| Status::internal(e.to_string()))?;
         let encoded = FlightDataEncoderBuilder::new()
@@ -161,8 +165,11 @@ impl FlightService for BlockService {
         Err(unsupported())
     }
 
-    async fn do_put(&self, _: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
-        Err(unsupported())
+    /// Takes a block from an executor that ends; answers once it has all of it.
+    async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
+        authorize(&request, &self.token)?;
+        crate::exchange::receive_hand_over(request.into_inner(), &self.store, &self.runtime).await?;
+        Ok(Response::new(futures::stream::once(async { Ok(PutResult::default()) }).boxed()))
     }
 
     async fn do_exchange(&self, _: Request<Streaming<FlightData>>) -> Result<Response<Self::DoExchangeStream>, Status> {
@@ -181,5 +188,5 @@ impl FlightService for BlockService {
 /// For the methods of Flight that Faísca has no use for.
 #[must_use]
 pub fn unsupported() -> Status {
-    Status::unimplemented("Faísca serves only DoGet on executors and DoExchange on the driver")
+    Status::unimplemented("Faísca serves DoGet and DoPut of blocks, and DoExchange on the driver")
 }

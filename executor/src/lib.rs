@@ -7,9 +7,9 @@
 //! # Layout
 //! - [`wire`] — the only serialized types, and the protocol's steps
 //! - [`control`] — those types between processes; [`executor`]: the life of an executor
-//! - `task`: one attempt; [`exchange`]: blocks, their writer, store and reader; [`sink`]: files
+//! - `task`: one attempt; `join_by_merge`: joins that spill; [`exchange`]: blocks, their writer, store and reader; [`sink`]: files
 //! - [`flight`] — serves blocks; [`csv`]: the CSV source; [`codec`]: plans as bytes
-//! - [`environment`] — pool, stores, functions; [`error`]: what kind a failure is; [`canary`]
+//! - [`environment`] — pool, stores, functions; [`error`]: what kind a failure is; [`canary`]; `resident`
 
 pub mod canary;
 pub mod codec;
@@ -20,6 +20,8 @@ pub mod error;
 pub mod exchange;
 pub mod executor;
 pub mod flight;
+mod join_by_merge;
+mod resident;
 pub mod sink;
 mod task;
 pub mod wire;

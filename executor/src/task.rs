@@ -16,6 +16,8 @@ use futures::StreamExt;
 use crate::codec::PlanCodec;
 use crate::environment::Environment;
 use crate::exchange::{BlockStore, ExchangeReader, ExchangeWriter, Spread};
+use crate::join_by_merge::JoinsByMerge;
+use crate::resident::resident_peak_bytes;
 use crate::sink::SinkWriter;
 use crate::wire::{OutputSpec, SinkSpec, StageSpec, TaskMetrics, TaskReport, TaskSpec};
 
@@ -34,6 +36,7 @@ impl TaskRun {
         let started = Instant::now();
         let context = self.context()?;
         let plan = physical_plan_from_bytes_with_extension_codec(&self.stage.plan, &context, &PlanCodec)?;
+        let plan = self.fit_joins(plan)?;
         let mut report = match &self.stage.output {
             OutputSpec::Shuffle => {
                 let root = plan.downcast_ref::<RepartitionExec>().ok_or_else(|| internal_datafusion_err!("a shuffled stage without partitioning"))?;
@@ -43,8 +46,19 @@ impl TaskRun {
             OutputSpec::Sink(sink) => self.sink(&plan, sink.clone(), &context).await?,
         };
         report.metrics.fetched_bytes = self.reader.fetched_bytes();
+        report.metrics.spilled_bytes += spilled_bytes(&plan);
+        report.metrics.resident_peak_bytes = resident_peak_bytes();
         report.metrics.elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(report)
+    }
+
+    fn fit_joins(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+        let partition_bytes = self.reader.partition_bytes();
+        match (self.spec.frugal, self.environment.task_memory_bytes()) {
+            (true, _) => JoinsByMerge::All.apply(plan),
+            (false, Some(task_memory_bytes)) => JoinsByMerge::TooLarge { partition_bytes, task_memory_bytes }.apply(plan),
+            (false, None) => Ok(plan),
+        }
     }
 
     fn context(&self) -> Result<Arc<TaskContext>> {
@@ -96,6 +110,12 @@ impl TaskRun {
         let metrics = TaskMetrics { rows: files.iter().map(|f| f.rows).sum(), bytes: files.iter().map(|f| f.bytes).sum(), ..TaskMetrics::default() };
         Ok(TaskReport { task: self.spec.task, attempt: self.spec.attempt, buckets: vec![], files, metrics })
     }
+}
+
+/// What operators spilled.
+fn spilled_bytes(plan: &Arc<dyn ExecutionPlan>) -> u64 {
+    let own = plan.metrics().and_then(|metrics| metrics.spilled_bytes()).unwrap_or_default() as u64;
+    own + plan.children().into_iter().map(spilled_bytes).sum::<u64>()
 }
 
 /// The next batch. Gives other work a turn, since a stream that is always ready would never yield.

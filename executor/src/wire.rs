@@ -10,6 +10,7 @@
 //! ```
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
@@ -30,6 +31,16 @@ pub enum ToExecutor {
         /// Its attempt.
         attempt: Attempt,
     },
+    /// Bring blocks to another executor, since this one is about to end. Answered by a
+    /// [`FromExecutor::HandedOver`] each.
+    HandOver {
+        /// Who gets them.
+        to: ExecutorId,
+        /// URL of that one's Flight service.
+        address: String,
+        /// Which.
+        blocks: Vec<BlockId>,
+    },
     /// Step 7: forget a statement's plans and blocks. Idempotent.
     Release(QueryId),
     /// Step 8: end.
@@ -45,6 +56,17 @@ pub enum FromExecutor {
     Heartbeat {
         /// Bytes reserved in its memory pool.
         memory_bytes: u64,
+        /// Most memory that the process ever held, as the kernel counts it; 0 where it does not tell.
+        resident_peak_bytes: u64,
+    },
+    /// It was told to end (SIGTERM, a spot notice): no new tasks, please, and take the blocks.
+    Draining,
+    /// What became of a block in a [`ToExecutor::HandOver`].
+    HandedOver {
+        /// Which.
+        block: BlockId,
+        /// Who has it now; nobody if it could not be brought there.
+        to: Option<ExecutorId>,
     },
     /// Step 6: the attempt's output is sealed.
     Finished(TaskReport),
@@ -131,6 +153,8 @@ pub struct TaskSpec {
     pub partitions: Vec<u32>,
     /// Where the stages that it reads left their blocks.
     pub inputs: Vec<StageBlocks>,
+    /// It ran out of memory before: prefer operators that spill, whatever they cost.
+    pub frugal: bool,
 }
 
 /// The committed blocks of one stage.
@@ -138,8 +162,19 @@ pub struct TaskSpec {
 pub struct StageBlocks {
     /// The producer.
     pub stage: StageId,
-    /// One per task, in the order of tasks.
-    pub blocks: Vec<BlockLocation>,
+    /// At most one per task, in the order of partitions. Shared, since all tasks of a stage read the same.
+    #[serde(serialize_with = "serialize_shared", deserialize_with = "deserialize_shared")]
+    pub blocks: Arc<Vec<BlockLocation>>,
+    /// Exact bytes in memory of what the largest of the task's partitions reads.
+    pub partition_bytes_max: u64,
+}
+
+fn serialize_shared<T: Serialize, S: serde::Serializer>(shared: &Arc<Vec<T>>, serializer: S) -> Result<S::Ok, S::Error> {
+    shared.as_slice().serialize(serializer)
+}
+
+fn deserialize_shared<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Arc<Vec<T>>, D::Error> {
+    Vec::deserialize(deserializer).map(Arc::new)
 }
 
 /// Where one block lives.
@@ -201,8 +236,10 @@ pub struct TaskMetrics {
     pub bytes: u64,
     /// Bytes of blocks read from other executors.
     pub fetched_bytes: u64,
-    /// Bytes spilled to disk by the exchange.
+    /// Bytes spilled to disk, by the exchange and by operators.
     pub spilled_bytes: u64,
+    /// Most memory that the executor's process ever held; 0 where the kernel does not tell.
+    pub resident_peak_bytes: u64,
     /// Milliseconds from launch to the end.
     pub elapsed_ms: u64,
 }
@@ -225,8 +262,8 @@ pub enum FailureKind {
     Resource,
     /// Something outside hiccuped: try again.
     Transient,
-    /// An input is gone: its producer must run again first. Costs no try.
-    BlockLost(BlockId),
+    /// An input is gone from an executor: its producer must run again first. Costs no try.
+    BlockLost(BlockId, ExecutorId),
     /// The executor is gone. Costs no try.
     ExecutorLost,
     /// Ours: a panic, a broken invariant. Tried again, since the next executor may fare better.
@@ -237,6 +274,25 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
+}
+
+/// One message of a Flight `DoPut`, by which an executor that ends hands a block to another.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum HandOverFrame {
+    /// The first: which block, and its sizes.
+    Block {
+        /// Which.
+        block: BlockId,
+        /// Its non-empty buckets.
+        buckets: Vec<BucketSize>,
+    },
+    /// Any other: part of a bucket, as an Arrow IPC stream in the message's body.
+    Segment {
+        /// Of which bucket.
+        bucket: u32,
+        /// CRC-32 of the body.
+        crc: u32,
+    },
 }
 
 /// What a reader asks an executor for, as the ticket of a Flight `DoGet`.

@@ -6,7 +6,8 @@ use datafusion::common::Result;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
 
 /// What a re-run of a task yields, given the same inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,7 +20,9 @@ pub enum Determinism {
     Indeterminate,
 }
 
-/// Judges one stage body. A limit over unordered rows and any volatile function make it indeterminate.
+/// Judges one stage. A limit over unordered rows and any volatile function make it indeterminate, and
+/// so do buckets by the hash of a float in a stage that takes its rows as they come: sums differ in
+/// their last bits with the order of rows, and a hash with any bit.
 ///
 /// # Errors
 /// Only if walking the plan fails inside DataFusion.
@@ -42,7 +45,22 @@ pub fn of(plan: &Arc<dyn ExecutionPlan>) -> Result<Determinism> {
         })?;
         Ok(TreeNodeRecursion::Continue)
     })?;
+    if worst == Determinism::Unordered && spreads_by_float(plan)? {
+        worst = Determinism::Indeterminate;
+    }
     Ok(worst)
+}
+
+fn spreads_by_float(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
+    let Some(root) = plan.downcast_ref::<RepartitionExec>() else { return Ok(false) };
+    let Partitioning::Hash(keys, _) = root.partitioning() else { return Ok(false) };
+    let schema = root.input().schema();
+    for key in keys {
+        if key.data_type(&schema)?.is_floating() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn is_volatile(expr: &Arc<dyn PhysicalExpr>) -> Result<bool> {

@@ -111,8 +111,8 @@ pub(super) fn summary(steps: &[StepSummary], now: &Snapshot, total: Duration) ->
         let [rows, bytes, files] = cells;
         table.add_row([step.name.clone(), rows, bytes, files, format!("{:.2}", step.elapsed.as_secs_f64())]);
     }
-    let mut executors = self::table(&["executor", "tasks", "rows out", "bytes out", "fetched", "spilled", "busy seconds"]);
-    for (id, totals) in &now.executors {
+    let mut executors = self::table(&["executor", "tasks", "rows out", "bytes out", "fetched", "spilled", "peak memory", "busy seconds"]);
+    for (id, totals) in now.executors.iter().filter(|(_, totals)| totals.tasks > 0) {
         executors.add_row([
             id.to_string(),
             totals.tasks.to_string(),
@@ -120,15 +120,23 @@ pub(super) fn summary(steps: &[StepSummary], now: &Snapshot, total: Duration) ->
             HumanBytes(totals.bytes).to_string(),
             HumanBytes(totals.fetched_bytes).to_string(),
             HumanBytes(totals.spilled_bytes).to_string(),
+            HumanBytes(totals.resident_peak_bytes).to_string(),
             format!("{:.2}", totals.busy_ms as f64 / 1000.0),
         ]);
     }
     let retried: u32 = steps.iter().filter_map(|s| s.written.as_ref()).map(|w| w.retried).sum();
-    let mut text = format!("{table}\n{executors}\nDone in {:.2} s", total.as_secs_f64());
-    if retried > 0 || now.executors_lost > 0 {
-        text.push_str(&format!("; {retried} tasks were run again, {} executors were lost", now.executors_lost));
-    }
-    text
+    format!("{table}\n{executors}\nDone in {:.2} s{}", total.as_secs_f64(), incidents(retried, now))
+}
+
+/// What went wrong and was mended, if anything did.
+fn incidents(retried: u32, now: &Snapshot) -> String {
+    let counts = [
+        (now.executors_lost, "executors were lost"),
+        (now.executors_drained, "executors ended as told, and handed on what they had"),
+        (now.tasks_redone, "finished tasks were made again"),
+        (retried, "attempts followed a failure or a loss"),
+    ];
+    counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("; {count} {what}")).collect()
 }
 
 fn table(header: &[&str]) -> Table {

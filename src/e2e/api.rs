@@ -60,6 +60,23 @@ async fn written_tables_are_read_back_with_their_partitions() {
     session.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saved_table_is_found_by_name_and_overwritten_as_a_whole() {
+    let folder = scratch("warehouse");
+    let warehouse = folder.path().to_str().unwrap();
+    let session = Session::builder().config("spark.sql.warehouse.dir", warehouse).get_or_create().await.unwrap();
+    let titanic = session.read().option("delimiter", ";").csv("examples/titanic/titanic.csv").await.unwrap();
+    let women = titanic.clone().filter(col("sex").eq(lit("female"))).unwrap();
+    women.write().mode(SaveMode::Overwrite).save_as_table("Pessoas").await.unwrap();
+    assert_eq!(session.table("pessoas").await.unwrap().count().await.unwrap(), 314);
+    let error = titanic.clone().write().mode(SaveMode::ErrorIfExists).save_as_table("PESSOAS").await.err().unwrap().to_string();
+    assert!(error.contains("pessoas"), "{error}");
+    titanic.write().mode(SaveMode::Overwrite).save_as_table("pessoas").await.unwrap();
+    assert_eq!(rows(&session.sql("SELECT count(*) FROM PESSOAS").await.unwrap().collect().await.unwrap()), ["891"]);
+    assert!(folder.path().join("pessoas").is_dir());
+    session.stop().await;
+}
+
 #[test]
 fn a_programs_own_function_travels_to_its_executors() {
     let folder = scratch("udf");

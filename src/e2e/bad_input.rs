@@ -153,3 +153,38 @@ fn outputs_that_cannot_be_written_are_refused() {
     let spec = job("format: csv, delimiter: \";\"", "select * from t").replace("@/out", "/proc/nowhere/out");
     contains(&error(folder.path(), &spec), &["cannot", "/proc/nowhere"]);
 }
+
+/// The command as a user who may not write into `closed`: another one if we are root, who may all.
+fn denied(folder: &Path, closed: &Path) -> std::process::Command {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(closed, std::fs::Permissions::from_mode(0o555)).unwrap();
+    let binary = folder.join("faisca");
+    std::fs::copy(env!("CARGO_BIN_EXE_faisca"), &binary).unwrap();
+    let id = std::process::Command::new("id").arg("-u").output().unwrap();
+    if id.stdout.trim_ascii() == b"0" {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(binary);
+        command
+    } else {
+        std::process::Command::new(binary)
+    }
+}
+
+#[test]
+fn a_user_without_the_right_to_write_is_told_where() {
+    use std::os::unix::fs::PermissionsExt;
+    // Not below the build folder, which another user may not even enter.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let closed = folder.path().join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    std::fs::create_dir(folder.path().join("in")).unwrap();
+    std::fs::write(folder.path().join("in/a.csv"), CSV).unwrap();
+    let spec = job("format: csv, delimiter: \";\"", "select * from t").replace("@/out", "@/closed/out");
+    let path = manifest(folder.path(), &spec);
+    let run = denied(folder.path(), &closed).args(["run", &path]).current_dir(folder.path()).output().unwrap();
+    let message = String::from_utf8_lossy(&run.stderr);
+    assert_eq!(run.status.code(), Some(2), "{message}");
+    assert!(message.contains("closed/out") && message.to_lowercase().contains("permission denied"), "{message}");
+    assert_eq!(files_below(&closed), Vec::<String>::new());
+}

@@ -1,126 +1,86 @@
-//! Executors die; results do not change.
+//! Executors die, freeze, slow down and are told to end; results do not change.
+
+mod interrupted;
+mod kills;
+mod limits;
+mod moments;
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use faisca::generate::TPCH_TABLES;
+use faisca::Session;
+use faisca::planner::ids::ExecutorId;
 use faisca::prelude::*;
 
-use crate::support::{Layout, command, files_below, register_folders, rows, scratch, session, sorted, tpch_data, tpch_oracle, tpch_query};
+use crate::support::{register_folders, rows, tpch_data, tpch_oracle, tpch_query};
 
-/// Children of this process that are executors.
-fn children() -> Vec<u32> {
-    let out = Command::new("pgrep").args(["-P", &std::process::id().to_string(), "-f", "release/faisca"]).output().unwrap();
-    String::from_utf8_lossy(&out.stdout).lines().filter_map(|l| l.parse().ok()).collect()
+/// Processes that execute for this session at the moment.
+fn executors(session: &Session) -> Vec<u32> {
+    let executors = session.progress().executors;
+    executors.into_iter().filter(|(id, e)| *id != ExecutorId(0) && e.up).map(|(_, e)| e.pid).collect()
 }
 
-fn kill(pid: u32, signal: &str) {
+fn signal(pid: u32, signal: &str) {
     Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_executors_change_no_result() {
-    // The only test that looks for children by parent: its own process keeps others' out.
-    if std::env::var_os("FAISCA_TEST_ALONE").is_none() {
-        let me = std::env::current_exe().unwrap();
-        let run = Command::new(me)
-            .args(["--exact", "recovery::killed_executors_change_no_result", "--nocapture"])
-            .env("FAISCA_TEST_ALONE", "1")
-            .output()
-            .unwrap();
-        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-        return;
-    }
-    let oracle = tpch_oracle().await;
-    let session = session(Layout::Processes(3), 12).await;
-    register_folders(&session, tpch_data(), &TPCH_TABLES).await;
-    session.ready().await;
-    for (round, number) in [9, 18, 21, 5, 13].into_iter().enumerate() {
-        let sql = tpch_query(number);
-        let expected = rows(&oracle.sql(&sql).await.unwrap().collect().await.unwrap());
-        let running = session.clone();
-        let statement = sql.clone();
-        let found = tokio::task::spawn(async move { running.sql(&statement).await.unwrap().collect().await });
-        tokio::time::sleep(Duration::from_millis(100 + 150 * round as u64)).await;
-        let victims = children();
-        assert!(!victims.is_empty());
-        let dead = if round == 4 { victims.len() } else { 1 + round % 2 };
-        victims.iter().take(dead).for_each(|pid| kill(*pid, "-KILL"));
-        assert_eq!(rows(&found.await.unwrap().unwrap()), expected, "q{number} after {dead} kills");
-    }
-    assert!(session.progress().executors_lost >= 5);
-    session.stop().await;
-    assert_eq!(children(), Vec::<u32>::new());
+fn is_alive(pid: u32) -> bool {
+    std::path::Path::new(&format!("/proc/{pid}")).exists()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_sink_task_leaves_every_row_exactly_once() {
-    if std::env::var_os("FAISCA_TEST_ALONE").is_none() {
-        let me = std::env::current_exe().unwrap();
-        let run = Command::new(me)
-            .args(["--exact", "recovery::a_killed_sink_task_leaves_every_row_exactly_once", "--nocapture"])
-            .env("FAISCA_TEST_ALONE", "1")
-            .output()
-            .unwrap();
-        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-        return;
+/// Waits for something to become true, looking often.
+async fn until(what: &str, limit: Duration, mut is_true: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_true() {
+        assert!(started.elapsed() < limit, "{what}: not within {limit:?}");
+        tokio::time::sleep(Duration::from_micros(500)).await;
     }
-    let folder = scratch("sink");
-    let out = folder.path().join("lines");
-    let session = session(Layout::Processes(2), 16).await;
-    register_folders(&session, tpch_data(), &["lineitem"]).await;
-    session.ready().await;
-    let frame = session.sql("SELECT l_orderkey, l_linenumber, l_comment FROM lineitem").await.unwrap();
-    let path = out.to_str().unwrap().to_owned();
-    let writing = tokio::task::spawn(async move { frame.write().mode(SaveMode::Overwrite).parquet(&path).await });
-    tokio::time::sleep(Duration::from_millis(600)).await;
-    children().first().into_iter().for_each(|pid| kill(*pid, "-KILL"));
-    writing.await.unwrap().unwrap();
+}
+
+async fn all_up(session: &Session, count: usize) {
+    until("executors", Duration::from_secs(20), || executors(session).len() == count).await;
+}
+
+/// Stops a session and sees to it that nothing of it is left.
+async fn stop(session: Session) {
+    let pids = executors(&session);
+    session.stop().await;
+    until("end of executors", Duration::from_secs(5), || !pids.iter().any(|pid| is_alive(*pid))).await;
+}
+
+async fn expected(number: usize) -> Vec<String> {
     let oracle = tpch_oracle().await;
-    oracle.register_parquet("copy", format!("{}/", out.display()), Default::default()).await.unwrap();
+    rows(&oracle.sql(&tpch_query(number)).await.unwrap().collect().await.unwrap())
+}
+
+/// Starts a query of TPC-H beside the test.
+fn start(session: &Session, number: usize) -> tokio::task::JoinHandle<Vec<String>> {
+    let (session, sql) = (session.clone(), tpch_query(number));
+    tokio::task::spawn(async move { rows(&session.sql(&sql).await.unwrap().collect().await.unwrap()) })
+}
+
+async fn tpch(session: &Session) {
+    register_folders(session, tpch_data(), &faisca::generate::TPCH_TABLES).await;
+}
+
+/// A write of all of lineitem's keys and comments.
+fn start_write(session: &Session, path: &std::path::Path) -> tokio::task::JoinHandle<()> {
+    let (session, path) = (session.clone(), path.to_str().unwrap().to_owned());
+    tokio::task::spawn(async move {
+        let frame = session.sql("SELECT l_orderkey, l_linenumber, l_comment FROM lineitem").await.unwrap();
+        frame.write().mode(SaveMode::Overwrite).parquet(&path).await.unwrap();
+    })
+}
+
+/// The folder holds every row of lineitem once, and nothing that is not a finished file.
+async fn assert_whole(folder: &std::path::Path) {
+    let oracle = tpch_oracle().await;
+    oracle.register_parquet("copy", format!("{}/", folder.display()), Default::default()).await.unwrap();
     let sql = |table: &str| format!("SELECT count(*), count(DISTINCT l_orderkey * 10 + l_linenumber), sum(length(l_comment)) FROM {table}");
-    let one = |context: datafusion::prelude::SessionContext, sql: String| async move {
-        sorted(rows(&context.sql(&sql).await.unwrap().collect().await.unwrap()))
-    };
-    assert_eq!(one(oracle.clone(), sql("copy")).await, one(oracle, sql("lineitem")).await);
-    assert!(files_below(folder.path()).iter().all(|f| f.starts_with("lines/part-")));
-    session.stop().await;
-}
-
-#[test]
-fn an_interrupted_job_leaves_no_child_and_no_partial_output() {
-    let folder = scratch("cancel");
-    let out = folder.path().join("out");
-    let script = folder.path().join("job.sql");
-    let sql = format!(
-        "CREATE EXTERNAL TABLE lineitem STORED AS PARQUET LOCATION '{}/'; COPY (SELECT a.* FROM lineitem a JOIN lineitem b ON a.l_orderkey = b.l_orderkey) TO '{}' STORED AS PARQUET;",
-        tpch_data().join("lineitem").display(),
-        out.display()
-    );
-    std::fs::write(&script, sql).unwrap();
-    for signal in ["-INT", "-TERM", "-KILL"] {
-        let mut job = command()
-            .args(["run", script.to_str().unwrap(), "--executors", "2"])
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(Duration::from_millis(1500));
-        let executors = Command::new("pgrep").args(["-P", &job.id().to_string()]).output().unwrap();
-        let executors: Vec<u32> = String::from_utf8_lossy(&executors.stdout).lines().filter_map(|l| l.parse().ok()).collect();
-        assert_eq!(executors.len(), 2, "{signal}");
-        kill(job.id(), signal);
-        let status = job.wait().unwrap();
-        if signal != "-KILL" {
-            assert_eq!(status.code(), Some(130), "{signal}");
-        }
-        std::thread::sleep(Duration::from_secs(3));
-        for pid in executors {
-            assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "{signal}: executor {pid} is still there");
-        }
-        assert!(!out.exists());
-        if signal != "-KILL" {
-            assert_eq!(files_below(folder.path()), ["job.sql"], "{signal}");
-        }
-    }
+    let found = rows(&oracle.sql(&sql("copy")).await.unwrap().collect().await.unwrap());
+    assert_eq!(found, rows(&oracle.sql(&sql("lineitem")).await.unwrap().collect().await.unwrap()));
+    let parent = folder.parent().unwrap();
+    let name = folder.file_name().unwrap().to_str().unwrap();
+    let litter: Vec<_> = crate::support::files_below(parent).into_iter().filter(|f| !f.starts_with(&format!("{name}/part-"))).collect();
+    assert_eq!(litter, Vec::<String>::new());
 }

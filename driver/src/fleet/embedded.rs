@@ -25,15 +25,25 @@ pub struct EmbeddedExecutor {
     tasks: [JoinHandle<()>; 2],
 }
 
+/// What an embedded executor is to the cluster.
+#[derive(Debug, Clone)]
+pub struct EmbeddedHost {
+    /// Tasks at once.
+    pub slots: u32,
+    /// Kept for small statements, beside another fleet.
+    pub is_driver: bool,
+    /// URL at which others reach its blocks; empty where there are no others.
+    pub address: String,
+}
+
 impl EmbeddedExecutor {
-    /// `is_driver` keeps it for small statements, beside another fleet.
+    /// Starts serving.
     ///
     /// # Errors
     /// If the engine has ended.
     pub async fn start(
         engine: &EngineHandle,
-        slots: u32,
-        is_driver: bool,
+        host: EmbeddedHost,
         environment: Arc<Environment>,
         store: Arc<BlockStore>,
         peers: Arc<PeerClients>,
@@ -43,8 +53,8 @@ impl EmbeddedExecutor {
         let (reports, mut pending) = mpsc::channel::<FromExecutor>(QUEUE_LENGTH);
         let registration = Registration {
             executor: DRIVER,
-            slots,
-            address: String::new(),
+            slots: host.slots,
+            address: host.address,
             version: faisca_executor::control::VERSION.to_owned(),
             canary: 0,
             pid: std::process::id(),
@@ -58,8 +68,8 @@ impl EmbeddedExecutor {
                 }
             }
         });
-        engine.send(Message::Connected { registration, commands, is_driver }).await?;
-        Ok(Self { slots, tasks: [serving, forwarding] })
+        engine.send(Message::Connected { registration, commands, is_driver: host.is_driver }).await?;
+        Ok(Self { slots: host.slots, tasks: [serving, forwarding] })
     }
 }
 

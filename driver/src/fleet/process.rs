@@ -3,7 +3,6 @@
 //! A child that ends is replaced, a bounded number of times. Children end by themselves when the
 //! driver's connection breaks, so that even a SIGKILL of the driver leaves none behind.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -11,10 +10,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use faisca_executor::control::env;
+use faisca_executor::control::{ServeError, env};
 use faisca_executor::environment::Limits;
+use faisca_planner::ids::ExecutorId;
 use tokio::process::{Child, Command};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
@@ -67,9 +67,8 @@ impl ProcessFleet {
     /// Starts all children at once; they register as they come up.
     ///
     /// # Errors
-    /// If there is no port to listen on, or the binary cannot be started.
-    pub async fn start(config: ProcessFleetConfig, token: String, engine: EngineHandle) -> Result<Self> {
-        let control = ControlServer::start(IpAddr::V4(Ipv4Addr::LOCALHOST), token.clone(), engine.clone()).await?;
+    /// If the binary cannot be started.
+    pub fn start(config: ProcessFleetConfig, token: String, engine: EngineHandle, control: ControlServer) -> Result<Self> {
         let binary = match &config.binary {
             Some(binary) => binary.clone(),
             None => std::env::current_exe().map_err(|e| Error::Fleet(format!("own binary: {e}")))?,
@@ -90,14 +89,15 @@ impl ProcessFleet {
         let mut keepers = vec![];
         for _ in 0..executors {
             let child = keeper.spawn()?;
-            keepers.push(tokio::task::spawn(Arc::clone(&keeper).keep(child, stopped.clone())));
+            let silent = control.silent.subscribe();
+            keepers.push(tokio::task::spawn(Arc::clone(&keeper).keep(child, stopped.clone(), silent)));
         }
         Ok(Self { slots_expected, stop, keepers: tokio::sync::Mutex::new(keepers), _control: control })
     }
 }
 
 impl Keeper {
-    fn spawn(&self) -> Result<Child> {
+    fn spawn(&self) -> Result<(ExecutorId, Child)> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mut command = Command::new(&self.binary);
         command
@@ -116,11 +116,12 @@ impl Keeper {
         }
         // Ctrl-C on a terminal reaches the whole process group: the driver decides what follows.
         command.process_group(0);
-        command.spawn().map_err(|e| Error::Fleet(format!("executor {}: {e}", self.binary.display())))
+        let child = command.spawn().map_err(|e| Error::Fleet(format!("executor {}: {e}", self.binary.display())))?;
+        Ok((ExecutorId(id), child))
     }
 
-    async fn keep(self: Arc<Self>, child: Child, stopped: watch::Receiver<bool>) {
-        let Err(reason) = self.replace_until_stopped(child, stopped).await else { return };
+    async fn keep(self: Arc<Self>, child: (ExecutorId, Child), stopped: watch::Receiver<bool>, silent: broadcast::Receiver<ExecutorId>) {
+        let Err(reason) = self.replace_until_stopped(child, stopped, silent).await else { return };
         error!("{reason}");
         if self.alive.fetch_sub(1, Ordering::Relaxed) == 1 {
             let _ = self.engine.send(Message::FleetGone(format!("every executor is gone: {reason}"))).await;
@@ -128,28 +129,51 @@ impl Keeper {
     }
 
     /// Waits for the child's end and replaces it, until told to stop. An error when it gives up.
-    async fn replace_until_stopped(&self, mut child: Child, mut stopped: watch::Receiver<bool>) -> Result<(), String> {
+    async fn replace_until_stopped(
+        &self,
+        (mut id, mut child): (ExecutorId, Child),
+        mut stopped: watch::Receiver<bool>,
+        mut silent: broadcast::Receiver<ExecutorId>,
+    ) -> Result<(), String> {
         loop {
             let started = tokio::time::Instant::now();
-            tokio::select! {
+            let ended = tokio::select! {
                 () = told_to_stop(&mut stopped) => {
                     if tokio::time::timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
                         let _ = child.kill().await;
                     }
                     return Ok(());
                 }
-                status = child.wait() => {
-                    let status = status.map_or_else(|e| e.to_string(), |s| s.to_string());
-                    if self.replacements.fetch_add(1, Ordering::Relaxed) >= self.config.replacements_max {
-                        return Err(format!("an executor ended ({status}), after {} replacements", self.config.replacements_max));
-                    }
-                    warn!("an executor ended ({status}); starting another");
-                    if started.elapsed() < UP_MIN {
-                        tokio::time::sleep(UP_MIN).await;
-                    }
+                () = is_silent(&mut silent, id) => {
+                    let _ = child.kill().await;
+                    "it was silent".to_owned()
                 }
+                status = child.wait() => {
+                    if status.as_ref().is_ok_and(|status| status.code() == Some(ServeError::UNUSABLE)) {
+                        return Err(format!("{id} could not serve; its own message tells why"));
+                    }
+                    status.map_or_else(|e| e.to_string(), |s| s.to_string())
+                }
+            };
+            if self.replacements.fetch_add(1, Ordering::Relaxed) >= self.config.replacements_max {
+                return Err(format!("{id} ended ({ended}), after {} replacements", self.config.replacements_max));
             }
-            child = self.spawn().map_err(|e| e.to_string())?;
+            warn!("{id} ended ({ended}); starting another");
+            if started.elapsed() < UP_MIN {
+                tokio::time::sleep(UP_MIN).await;
+            }
+            (id, child) = self.spawn().map_err(|e| e.to_string())?;
+        }
+    }
+}
+
+/// Waits until the driver gives that executor up for its silence.
+async fn is_silent(silent: &mut broadcast::Receiver<ExecutorId>, id: ExecutorId) {
+    loop {
+        match silent.recv().await {
+            Ok(silent) if silent == id => return,
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
         }
     }
 }

@@ -1,12 +1,15 @@
 //! One statement's tasks and what is known of each.
 
-use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
 
-use faisca_executor::wire::{BlockLocation, PendingFile, StageBlocks, TaskReport, TaskSpec};
+use faisca_executor::wire::{BlockLocation, StageBlocks, TaskReport, TaskSpec};
 use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
 use faisca_planner::slices::{slice_by_bytes, slice_singly};
 
-use super::{ExecutorState, Output, Placement, StageShape};
+use super::executors::Executors;
+use super::stage::{Committed, Running, StageState, TaskState};
+use super::{Output, Placement, StageShape};
 
 /// What follows a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,9 +23,10 @@ pub(super) struct QueryState {
     id: QueryId,
     pub(super) placement: Placement,
     slots_expected: u32,
-    stages: Vec<StageState>,
+    pub(super) stages: Vec<StageState>,
     phase: Phase,
     retried: u32,
+    speculated: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,49 +37,35 @@ enum Phase {
     Ended,
 }
 
-#[derive(Debug)]
-struct StageState {
-    shape: StageShape,
-    /// Empty until all inputs are complete for the first time; fixed from then on.
-    tasks: Vec<TaskState>,
-    committed: usize,
-    /// Tasks to queue once the inputs are complete.
-    parked: Vec<u32>,
-}
-
-impl StageState {
-    fn is_complete(&self) -> bool {
-        !self.tasks.is_empty() && self.committed == self.tasks.len()
-    }
-}
-
+/// What a lost block entails.
 #[derive(Debug, Default)]
-struct TaskState {
-    partitions: Vec<u32>,
-    attempts: u32,
-    failures: u32,
-    lost_inputs: u32,
-    running: Vec<(Attempt, ExecutorId)>,
-    committed: Option<Committed>,
-}
-
-#[derive(Debug)]
-struct Committed {
-    attempt: Attempt,
-    executor: ExecutorId,
-    /// Bytes of each non-empty bucket.
-    buckets: HashMap<u32, u64>,
-    files: Vec<PendingFile>,
+pub(super) struct Loss {
+    /// Attempts that read, or may have read, what cannot be made the same again.
+    pub(super) cancelled: Vec<(TaskId, Running)>,
+    /// Results that no longer count, and where they lay.
+    pub(super) dropped: Vec<(TaskId, ExecutorId)>,
 }
 
 impl QueryState {
     pub(super) fn new(id: QueryId, shapes: Vec<StageShape>, placement: Placement, slots_expected: u32) -> Self {
-        let stage = |shape| StageState { shape, tasks: vec![], committed: 0, parked: vec![] };
-        Self { id, placement, slots_expected, stages: shapes.into_iter().map(stage).collect(), phase: Phase::Running, retried: 0 }
+        let stages = shapes.into_iter().map(StageState::new).collect();
+        Self { id, placement, slots_expected, stages, phase: Phase::Running, retried: 0, speculated: 0 }
     }
 
-    fn task(&self, id: TaskId) -> Option<&TaskState> {
-        self.stages.get(id.stage.0 as usize)?.tasks.get(id.index as usize)
+    fn id(&self, stage: usize, index: u32) -> TaskId {
+        TaskId { query: self.id, stage: StageId(count(stage)), index }
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.phase == Phase::Running
+    }
+
+    pub(super) fn stage(&self, id: TaskId) -> Option<&StageState> {
+        self.stages.get(id.stage.0 as usize)
+    }
+
+    pub(super) fn task(&self, id: TaskId) -> Option<&TaskState> {
+        self.stage(id)?.tasks.get(id.index as usize)
     }
 
     fn task_mut(&mut self, id: TaskId) -> Option<&mut TaskState> {
@@ -93,7 +83,13 @@ impl QueryState {
             if self.phase == Phase::Running && self.stages[index].tasks.is_empty() && self.inputs_complete(index) {
                 let slices = self.slices(index);
                 let stage = &mut self.stages[index];
-                stage.tasks = slices.into_iter().map(|partitions| TaskState { partitions, ..TaskState::default() }).collect();
+                let task = |slice: Vec<u32>| TaskState {
+                    first: slice.first().copied().unwrap_or_default(),
+                    partitions: count(slice.len()),
+                    queued: true,
+                    ..TaskState::default()
+                };
+                stage.tasks = slices.into_iter().map(task).collect();
                 stage.parked = (0..count(stage.tasks.len())).collect();
                 sliced.push((StageId(count(index)), count(stage.tasks.len())));
             }
@@ -111,89 +107,117 @@ impl QueryState {
             return slice_singly(partitions);
         }
         let mut bytes = vec![0u64; partitions];
-        for (input, by_bucket) in &shape.inputs {
-            let tasks = &self.stages[input.0 as usize].tasks;
-            for (bucket, size) in tasks.iter().filter_map(|t| t.committed.as_ref()).flat_map(|c| &c.buckets) {
-                if *by_bucket && let Some(sum) = bytes.get_mut(*bucket as usize) {
-                    *sum += size;
-                }
-            }
+        for (input, _) in shape.inputs.iter().filter(|(_, by_bucket)| *by_bucket) {
+            bytes.iter_mut().zip(&self.stages[input.0 as usize].bucket_bytes).for_each(|(sum, size)| *sum += size);
         }
         slice_by_bytes(&bytes, self.slots_expected as usize)
     }
 
-    /// Tasks whose inputs are complete and that nobody runs yet. Each is answered once.
+    /// Tasks whose inputs are complete and that nobody runs yet, each once: first those of old
+    /// stages that are wanted again, since others wait for them.
     pub(super) fn take_runnable(&mut self) -> Vec<TaskId> {
-        if self.phase != Phase::Running {
-            return vec![];
-        }
         let mut runnable = vec![];
         for index in 0..self.stages.len() {
-            if !self.stages[index].parked.is_empty() && self.inputs_complete(index) {
+            if self.phase == Phase::Running && !self.stages[index].parked.is_empty() && self.inputs_complete(index) {
                 let parked = std::mem::take(&mut self.stages[index].parked);
-                runnable.extend(parked.into_iter().map(|task| TaskId { query: self.id, stage: StageId(count(index)), index: task }));
+                runnable.extend(parked.into_iter().map(|task| self.id(index, task)));
             }
         }
         runnable
     }
 
-    /// Whether a queued task is still to be started; parks it if an input got lost meanwhile.
+    /// Whether a task from the queue is still to be started; parks it if an input got lost meanwhile.
     pub(super) fn may_start(&mut self, id: TaskId) -> bool {
-        let wanted = self.phase == Phase::Running && self.task(id).is_some_and(|t| t.committed.is_none() && t.running.is_empty());
-        if wanted && !self.inputs_complete(id.stage.0 as usize) {
+        let inputs_complete = self.inputs_complete(id.stage.0 as usize);
+        let running = self.phase == Phase::Running;
+        let Some(task) = self.task_mut(id) else { return false };
+        let wanted = running && task.committed.is_none() && task.running.is_empty();
+        task.queued = wanted && inputs_complete;
+        if wanted && !inputs_complete {
             self.requeue(id);
             return false;
         }
         wanted
     }
 
-    pub(super) fn start(&mut self, id: TaskId, executor: ExecutorId, executors: &BTreeMap<ExecutorId, ExecutorState>) -> TaskSpec {
-        let inputs = self.inputs(id.stage, executors);
-        let (attempt, partitions) = match self.task_mut(id) {
-            Some(task) => {
-                task.attempts += 1;
-                task.running.push((Attempt(task.attempts), executor));
-                (Attempt(task.attempts), task.partitions.clone())
-            }
-            None => (Attempt(0), vec![]),
-        };
-        if attempt.0 > 1 {
-            self.retried += 1;
+    pub(super) fn start(&mut self, id: TaskId, executor: ExecutorId, executors: &Executors, now: Duration) -> TaskSpec {
+        let range = self.task(id).map(TaskState::range).unwrap_or_default();
+        let inputs = self.inputs(id.stage, &range, executors);
+        let (mut attempt, mut frugal, mut twin) = (Attempt(0), false, false);
+        if let Some(task) = self.task_mut(id) {
+            task.attempts += 1;
+            (attempt, frugal, twin) = (Attempt(task.attempts), task.frugal, !task.running.is_empty());
+            task.running.push(Running { attempt, executor, since: now });
+            task.queued = false;
         }
-        TaskSpec { task: id, attempt, partitions, inputs }
+        match (twin, attempt.0 > 1) {
+            (true, _) => self.speculated += 1,
+            (false, true) => self.retried += 1,
+            (false, false) => {}
+        }
+        TaskSpec { task: id, attempt, partitions: range.collect(), inputs, frugal }
     }
 
-    fn inputs(&self, stage: StageId, executors: &BTreeMap<ExecutorId, ExecutorState>) -> Vec<StageBlocks> {
-        let inputs = self.stages[stage.0 as usize].shape.inputs.iter();
-        inputs.map(|(input, _)| StageBlocks { stage: *input, blocks: self.blocks(*input, executors) }).collect()
+    fn inputs(&mut self, stage: StageId, range: &std::ops::Range<u32>, executors: &Executors) -> Vec<StageBlocks> {
+        let inputs = self.stages[stage.0 as usize].shape.inputs.clone();
+        let mut all = vec![];
+        for (input, by_bucket) in inputs {
+            let blocks = self.blocks(input, executors);
+            let sizes = &self.stages[input.0 as usize].bucket_bytes;
+            let partition_bytes_max =
+                if by_bucket { range.clone().filter_map(|p| sizes.get(p as usize)).max().copied().unwrap_or_default() } else { sizes.iter().sum() };
+            all.push(StageBlocks { stage: input, blocks, partition_bytes_max });
+        }
+        all
     }
 
-    fn blocks(&self, stage: StageId, executors: &BTreeMap<ExecutorId, ExecutorState>) -> Vec<BlockLocation> {
-        let state = &self.stages[stage.0 as usize];
-        let tasks = state.tasks.iter().enumerate().filter_map(|(index, task)| Some((index, task, task.committed.as_ref()?)));
-        tasks
-            .filter(|(_, _, committed)| !committed.buckets.is_empty())
-            .map(|(index, task, committed)| BlockLocation {
-                block: BlockId { task: TaskId { query: self.id, stage, index: count(index) }, attempt: committed.attempt },
+    /// Where a stage's output lies: in the order of partitions, where blocks are by partition.
+    fn blocks(&mut self, stage: StageId, executors: &Executors) -> Arc<Vec<BlockLocation>> {
+        let query = self.id;
+        let state = &mut self.stages[stage.0 as usize];
+        if let Some(known) = &state.blocks {
+            return Arc::clone(known);
+        }
+        let by_partition = state.shape.by_partition;
+        let mut found = vec![];
+        for (index, task) in state.tasks.iter().enumerate() {
+            let Some(committed) = task.committed.as_ref().filter(|c| !c.empty) else { continue };
+            let location = BlockLocation {
+                block: BlockId { task: TaskId { query, stage, index: count(index) }, attempt: committed.attempt },
                 executor: committed.executor,
-                address: executors.get(&committed.executor).map(|e| e.address.clone()).unwrap_or_default(),
-                partitions: if state.shape.by_partition { task.partitions.clone() } else { vec![] },
-            })
-            .collect()
+                address: executors.get(committed.executor).map(|e| e.address.clone()).unwrap_or_default(),
+                partitions: if by_partition { task.range().collect() } else { vec![] },
+            };
+            found.push((task.first, location));
+        }
+        // A task that was split has its second half behind all others.
+        found.sort_by_key(|(first, _)| *first);
+        let blocks = Arc::new(found.into_iter().map(|(_, location)| location).collect());
+        state.blocks = Some(Arc::clone(&blocks));
+        blocks
     }
 
     /// Makes an attempt the task's result. `None` if it is not running (late, duplicate, cancelled);
     /// otherwise its twins, which have lost.
-    pub(super) fn commit(&mut self, executor: ExecutorId, report: &TaskReport) -> Option<Vec<(Attempt, ExecutorId)>> {
-        let task = self.task_mut(report.task)?;
-        if task.committed.is_some() || !task.running.contains(&(report.attempt, executor)) {
-            return None;
+    pub(super) fn commit(&mut self, executor: ExecutorId, report: &TaskReport, now: Duration) -> Option<Vec<Running>> {
+        let stage = self.stages.get_mut(report.task.stage.0 as usize)?;
+        let task = stage.tasks.get_mut(report.task.index as usize)?;
+        let won = task.running.iter().position(|r| r.attempt == report.attempt && r.executor == executor)?;
+        let won = task.running.swap_remove(won);
+        let others = std::mem::take(&mut task.running);
+        task.committed = Some(Committed { attempt: report.attempt, executor, empty: report.buckets.is_empty(), files: report.files.clone() });
+        if !std::mem::replace(&mut task.measured, true) {
+            for bucket in &report.buckets {
+                let index = bucket.bucket as usize;
+                if stage.bucket_bytes.len() <= index {
+                    stage.bucket_bytes.resize(index + 1, 0);
+                }
+                stage.bucket_bytes[index] += bucket.bytes;
+            }
         }
-        let mut others = std::mem::take(&mut task.running);
-        others.retain(|(attempt, _)| *attempt != report.attempt);
-        let buckets = report.buckets.iter().map(|b| (b.bucket, b.bytes)).collect();
-        task.committed = Some(Committed { attempt: report.attempt, executor, buckets, files: report.files.clone() });
-        self.stages[report.task.stage.0 as usize].committed += 1;
+        stage.durations.add(now.saturating_sub(won.since));
+        stage.committed += 1;
+        stage.blocks = None;
         Some(others)
     }
 
@@ -201,13 +225,17 @@ impl QueryState {
     pub(super) fn forget_attempt(&mut self, id: TaskId, attempt: Attempt) -> bool {
         let Some(task) = self.task_mut(id) else { return false };
         let before = task.running.len();
-        task.running.retain(|(running, _)| *running != attempt);
+        task.running.retain(|running| running.attempt != attempt);
         task.running.len() < before
     }
 
-    pub(super) fn count_failure(&mut self, id: TaskId, max: u32) -> Verdict {
+    /// One more failure of the task's own, on this executor.
+    pub(super) fn count_failure(&mut self, id: TaskId, executor: ExecutorId, max: u32) -> Verdict {
         let Some(task) = self.task_mut(id) else { return Verdict::GiveUp };
         task.failures += 1;
+        if !task.avoid.contains(&executor) {
+            task.avoid.push(executor);
+        }
         if task.failures >= max { Verdict::GiveUp } else { Verdict::Retry }
     }
 
@@ -217,67 +245,111 @@ impl QueryState {
         if task.lost_inputs >= max { Verdict::GiveUp } else { Verdict::Retry }
     }
 
+    /// It ran out of memory: from now on it saves, and does half as much at a time where it can.
+    /// Answers the number of tasks that the stage has now, if it was split.
+    pub(super) fn shrink(&mut self, id: TaskId) -> Option<u32> {
+        let stage = self.stages.get_mut(id.stage.0 as usize)?;
+        let splittable = !stage.shape.whole;
+        let task = stage.tasks.get_mut(id.index as usize)?;
+        task.frugal = true;
+        if task.partitions < 2 || !splittable || !task.running.is_empty() {
+            return None;
+        }
+        let kept = task.partitions / 2;
+        let rest = TaskState { first: task.first + kept, partitions: task.partitions - kept, frugal: true, ..TaskState::default() };
+        task.partitions = kept;
+        stage.tasks.push(rest);
+        let last = count(stage.tasks.len() - 1);
+        stage.park(last);
+        Some(last + 1)
+    }
+
     /// Wants the task run again, as soon as its inputs are complete.
     pub(super) fn requeue(&mut self, id: TaskId) {
-        let stage = &mut self.stages[id.stage.0 as usize];
-        if !stage.parked.contains(&id.index) {
-            stage.parked.push(id.index);
+        if let Some(stage) = self.stages.get_mut(id.stage.0 as usize) {
+            stage.park(id.index);
         }
     }
 
-    /// An executor is gone: its attempts run elsewhere, its blocks are made again if still needed.
-    pub(super) fn executor_lost(&mut self, executor: ExecutorId) {
-        let mut lost = vec![];
-        for (stage_index, stage) in self.stages.iter_mut().enumerate() {
-            let id = |index: usize| TaskId { query: self.id, stage: StageId(count(stage_index)), index: count(index) };
-            for (index, task) in stage.tasks.iter_mut().enumerate() {
-                let before = task.running.len();
-                task.running.retain(|(_, on)| *on != executor);
-                if task.running.len() < before && task.running.is_empty() && task.committed.is_none() && !stage.parked.contains(&count(index)) {
-                    stage.parked.push(count(index));
-                }
-                if let Some(committed) = &task.committed
-                    && committed.executor == executor
-                    && !stage.shape.sink
-                {
-                    lost.push(BlockId { task: id(index), attempt: committed.attempt });
-                }
+    /// The committed block of a task, if it lies on that executor and somebody still needs it.
+    pub(super) fn needed_block(&self, id: TaskId, executor: ExecutorId) -> Option<BlockId> {
+        let committed = self.task(id)?.committed.as_ref().filter(|c| c.executor == executor)?;
+        let needed = self.phase != Phase::Ended && !committed.empty && self.is_needed(id.stage);
+        needed.then_some(BlockId { task: id, attempt: committed.attempt })
+    }
+
+    /// The committed blocks of a stage that lie on that executor.
+    pub(super) fn blocks_on(&self, stage: StageId, executor: ExecutorId) -> Vec<BlockId> {
+        let tasks = 0..self.stages.get(stage.0 as usize).map_or(0, |s| count(s.tasks.len()));
+        tasks.filter_map(|index| self.needed_block(TaskId { query: self.id, stage, index }, executor)).collect()
+    }
+
+    /// A block has a new home. Answers whether it is the one that counts.
+    pub(super) fn moved(&mut self, block: BlockId, from: ExecutorId, to: ExecutorId) -> bool {
+        let Some(stage) = self.stages.get_mut(block.task.stage.0 as usize) else { return false };
+        let committed = stage.tasks.get_mut(block.task.index as usize).and_then(|t| t.committed.as_mut());
+        let Some(committed) = committed.filter(|c| c.attempt == block.attempt && c.executor == from) else { return false };
+        committed.executor = to;
+        stage.blocks = None;
+        true
+    }
+
+    /// A block is gone from an executor. Its task runs again if any consumer, or the reader of the
+    /// result, needs it. If the second output may differ from the first, whatever was made from the
+    /// first is made again as well.
+    pub(super) fn output_lost(&mut self, block: BlockId, from: ExecutorId) -> Loss {
+        let mut loss = Loss::default();
+        let index = block.task.stage.0 as usize;
+        let counts = self.task(block.task).and_then(|t| t.committed.as_ref()).is_some_and(|c| c.attempt == block.attempt && c.executor == from);
+        if self.phase != Phase::Running || !counts || !self.is_needed(block.task.stage) {
+            return loss;
+        }
+        if let Some(committed) = self.stages[index].uncommit(block.task.index) {
+            loss.dropped.push((block.task, committed.executor));
+        }
+        self.stages[index].park(block.task.index);
+        if self.stages[index].shape.indeterminate {
+            self.roll_back_consumers(index, &mut loss);
+        }
+        loss
+    }
+
+    fn roll_back_consumers(&mut self, producer: usize, loss: &mut Loss) {
+        for consumer in self.consumers(StageId(count(producer))) {
+            let consumer = consumer.0 as usize;
+            for index in 0..count(self.stages[consumer].tasks.len()) {
+                let id = self.id(consumer, index);
+                let stage = &mut self.stages[consumer];
+                let running = std::mem::take(&mut stage.tasks[index as usize].running);
+                loss.cancelled.extend(running.into_iter().map(|running| (id, running)));
+                loss.dropped.extend(stage.uncommit(index).map(|committed| (id, committed.executor)));
+                stage.park(index);
             }
-        }
-        // Consumers first: a consumer that must run again needs its producers' blocks again.
-        for block in lost.into_iter().rev() {
-            self.output_lost(block);
+            self.roll_back_consumers(consumer, loss);
         }
     }
 
-    /// A block is gone. Its task runs again if any consumer, or the reader of the result, needs it.
-    pub(super) fn output_lost(&mut self, block: BlockId) {
-        if self.phase != Phase::Running || !self.is_needed(block.task.stage) {
-            return;
-        }
-        let Some(task) = self.task_mut(block.task) else { return };
-        // An attempt that is no longer the committed one was replaced already.
-        if task.committed.as_ref().is_some_and(|c| c.attempt == block.attempt) {
-            task.committed = None;
-            self.stages[block.task.stage.0 as usize].committed -= 1;
-            self.requeue(block.task);
-        }
+    /// The stages that read a stage.
+    pub(super) fn consumers(&self, stage: StageId) -> Vec<StageId> {
+        let reads = |index: &usize| self.stages[*index].shape.inputs.iter().any(|(input, _)| *input == stage);
+        (0..self.stages.len()).filter(reads).map(|index| StageId(count(index))).collect()
     }
 
     fn is_needed(&self, stage: StageId) -> bool {
-        let mut consumers = self.stages.iter().filter(|s| s.shape.inputs.iter().any(|(input, _)| *input == stage)).peekable();
-        consumers.peek().is_none() || consumers.any(|consumer| !consumer.is_complete())
+        let consumers = self.consumers(stage);
+        consumers.is_empty() || consumers.into_iter().any(|consumer| !self.stages[consumer.0 as usize].is_complete())
     }
 
-    pub(super) fn take_running(&mut self) -> Vec<(TaskId, Attempt, ExecutorId)> {
-        let mut running = vec![];
-        for (stage, state) in self.stages.iter_mut().enumerate() {
-            for (index, task) in state.tasks.iter_mut().enumerate() {
-                let id = TaskId { query: self.id, stage: StageId(count(stage)), index: count(index) };
-                running.extend(task.running.drain(..).map(|(attempt, executor)| (id, attempt, executor)));
+    pub(super) fn take_running(&mut self) -> Vec<(TaskId, Running)> {
+        let mut all = vec![];
+        for index in 0..self.stages.len() {
+            let query = self.id;
+            for (task, state) in self.stages[index].tasks.iter_mut().enumerate() {
+                let id = TaskId { query, stage: StageId(count(index)), index: count(task) };
+                all.extend(state.running.drain(..).map(|running| (id, running)));
             }
         }
-        running
+        all
     }
 
     /// Ends the statement; answers whether it had not ended before.
@@ -293,16 +365,15 @@ impl QueryState {
     }
 
     /// The result, once, when the root is complete.
-    pub(super) fn take_output(&mut self, executors: &BTreeMap<ExecutorId, ExecutorState>) -> Option<Output> {
+    pub(super) fn take_output(&mut self, executors: &Executors) -> Option<Output> {
         let root = self.stages.last()?;
         if self.phase != Phase::Running || !root.is_complete() {
             return None;
         }
         self.phase = Phase::Delivered;
-        let root_id = StageId(count(self.stages.len() - 1));
-        let root = self.stages.last()?;
         let files = root.tasks.iter().filter_map(|t| t.committed.as_ref()).flat_map(|c| c.files.clone()).collect();
-        Some(Output { blocks: self.blocks(root_id, executors), files, retried: self.retried })
+        let blocks = self.blocks(StageId(count(self.stages.len() - 1)), executors);
+        Some(Output { blocks, files, retried: self.retried, speculated: self.speculated })
     }
 }
 

@@ -3,6 +3,7 @@
 //! `FAISCA_SIMULATIONS=1000000 cargo test --release -p faisca-driver simulat` is the nightly mode.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use faisca_executor::wire::{BucketSize, Failure, FailureKind, PendingFile, TaskMetrics, TaskReport, TaskSpec};
 use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
@@ -35,10 +36,19 @@ struct Sim {
     scheduler: Scheduler,
     random: Random,
     shapes: Vec<StageShape>,
+    now: Duration,
+    /// Nothing goes wrong but what the test itself does.
+    calm: bool,
     alive: BTreeSet<ExecutorId>,
+    /// Those that were told to end.
+    draining: BTreeSet<ExecutorId>,
+    /// Those whose attempts take very long.
+    slow: BTreeSet<ExecutorId>,
     next_executor: u32,
-    blocks: BTreeMap<BlockId, ExecutorId>,
+    blocks: BTreeSet<(BlockId, ExecutorId)>,
     running: Vec<(ExecutorId, TaskSpec)>,
+    /// What each sealed attempt read.
+    read: BTreeMap<BlockId, Vec<BlockId>>,
     /// Messages on their way to the scheduler.
     mail: Vec<Event>,
     launched: Vec<TaskId>,
@@ -50,7 +60,7 @@ struct Sim {
 fn stage(partitions: u32, inputs: &[(u32, bool)]) -> StageShape {
     let inputs: Vec<_> = inputs.iter().map(|(stage, by_bucket)| (StageId(*stage), *by_bucket)).collect();
     let may_merge = inputs.iter().any(|(_, by_bucket)| *by_bucket);
-    StageShape { partitions, inputs, whole: false, may_merge, sink: false, by_partition: false }
+    StageShape { partitions, inputs, whole: false, may_merge, sink: false, by_partition: false, indeterminate: false }
 }
 
 impl Sim {
@@ -59,10 +69,15 @@ impl Sim {
             scheduler: Scheduler::new(RetryLimits::default()),
             random: Random(seed),
             shapes: shapes.clone(),
+            now: Duration::ZERO,
+            calm: false,
             alive: BTreeSet::new(),
+            draining: BTreeSet::new(),
+            slow: BTreeSet::new(),
             next_executor: 1,
-            blocks: BTreeMap::new(),
+            blocks: BTreeSet::new(),
             running: vec![],
+            read: BTreeMap::new(),
             mail: vec![],
             launched: vec![],
             committed: vec![],
@@ -83,7 +98,7 @@ impl Sim {
     }
 
     fn step(&mut self, event: Event) {
-        for action in self.scheduler.step(event) {
+        for action in self.scheduler.step(self.now, event) {
             match action {
                 Action::Launch(executor, spec) => {
                     self.launched.push(spec.task);
@@ -96,14 +111,33 @@ impl Sim {
                 Action::Committed(_, report) => self.committed.push((report.task, report.attempt)),
                 Action::Completed(_, output) => self.output = Some(output),
                 Action::Failed(_, failure) => self.failed = Some(failure),
-                Action::Sliced(..) | Action::Release(..) => {}
+                Action::HandOver { from, to, blocks, .. } => blocks.into_iter().for_each(|block| self.hand_over(block, from, to)),
+                Action::Dismiss(executor) => self.kill(executor),
+                Action::Sliced(..) | Action::Release(..) | Action::Uncommitted(_) | Action::Excluded(_) => {}
             }
+        }
+    }
+
+    fn hand_over(&mut self, block: BlockId, from: ExecutorId, to: ExecutorId) {
+        // An executor that died meanwhile answers nothing: the news of its death is on its way.
+        if self.alive.contains(&from) {
+            let arrives = self.alive.contains(&to) && self.blocks.contains(&(block, from)) && (self.calm || !self.random.chance(10));
+            if arrives {
+                self.blocks.insert((block, to));
+            }
+            self.mail.push(Event::HandedOver { block, from, to: arrives.then_some(to) });
+        }
+    }
+
+    fn drain(&mut self, executor: ExecutorId) {
+        if self.draining.insert(executor) {
+            self.mail.push(Event::Draining(executor));
         }
     }
 
     fn kill(&mut self, executor: ExecutorId) {
         self.alive.remove(&executor);
-        self.blocks.retain(|_, on| *on != executor);
+        self.blocks.retain(|(_, on)| *on != executor);
         self.running.retain(|(on, _)| *on != executor);
         self.mail.push(Event::ExecutorDown(executor));
     }
@@ -111,14 +145,15 @@ impl Sim {
     /// Ends a running attempt: it reads its inputs, which may be gone, and reports.
     fn finish(&mut self, index: usize) {
         let (executor, spec) = self.running.swap_remove(index);
-        let lost = spec.inputs.iter().flat_map(|i| &i.blocks).find(|b| self.blocks.get(&b.block) != Some(&b.executor));
-        if let Some(lost) = lost {
-            let failure = Failure { kind: FailureKind::BlockLost(lost.block), message: String::new() };
+        let inputs = || spec.inputs.iter().flat_map(|i| i.blocks.iter());
+        if let Some(lost) = inputs().find(|b| !self.blocks.contains(&(b.block, b.executor))) {
+            let failure = Failure { kind: FailureKind::BlockLost(lost.block, lost.executor), message: String::new() };
             self.mail.push(Event::Failed(executor, spec.task, spec.attempt, failure));
             return;
         }
-        if self.random.chance(3) {
-            let failure = Failure { kind: FailureKind::Transient, message: "hiccup".into() };
+        if !self.calm && self.random.chance(3) {
+            let kind = if self.random.chance(50) { FailureKind::Transient } else { FailureKind::Resource };
+            let failure = Failure { kind, message: "hiccup".into() };
             // One failure of its own in thirty-three runs: four in a row do not happen to one task.
             if spec.attempt.0 < 3 {
                 self.mail.push(Event::Failed(executor, spec.task, spec.attempt, failure));
@@ -126,8 +161,10 @@ impl Sim {
             }
         }
         let sink = self.shapes[spec.task.stage.0 as usize].sink;
+        let made = BlockId { task: spec.task, attempt: spec.attempt };
+        self.read.insert(made, inputs().map(|b| b.block).collect());
         if !sink {
-            self.blocks.insert(BlockId { task: spec.task, attempt: spec.attempt }, executor);
+            self.blocks.insert((made, executor));
         }
         let event = Event::Finished(executor, report(&spec, sink));
         if self.random.chance(5) {
@@ -136,8 +173,21 @@ impl Sim {
         self.mail.push(event);
     }
 
-    /// One thing happens: an attempt ends, a message arrives (not the oldest first), a death, a birth.
+    /// One thing happens: an attempt ends, a message arrives (not the oldest first), a death, a birth,
+    /// a notice to end, an executor turns slow, time passes.
     fn tick(&mut self, kill_percent: usize) {
+        self.now += Duration::from_millis(100);
+        if self.random.chance(10) {
+            self.step(Event::Tick);
+        }
+        if let Some(chosen) = self.alive.iter().nth(self.random.below(12)).copied().filter(|_| !self.calm) {
+            match self.random.below(100) {
+                0 if kill_percent > 0 => self.drain(chosen),
+                1 => drop(self.slow.insert(chosen)),
+                2 => drop(self.slow.remove(&chosen)),
+                _ => {}
+            }
+        }
         if self.random.chance(kill_percent) && !self.alive.is_empty() {
             let victim = *self.alive.iter().nth(self.random.below(self.alive.len())).unwrap();
             self.kill(victim);
@@ -147,7 +197,9 @@ impl Sim {
         }
         if !self.running.is_empty() && self.random.chance(60) {
             let index = self.random.below(self.running.len());
-            self.finish(index);
+            if !self.slow.contains(&self.running[index].0) || self.random.chance(2) {
+                self.finish(index);
+            }
         } else if !self.mail.is_empty() {
             let index = self.random.below(self.mail.len());
             let event = self.mail.swap_remove(index);
@@ -183,32 +235,57 @@ fn task(stage: u32, index: u32) -> TaskId {
     TaskId { query: QUERY, stage: StageId(stage), index }
 }
 
-/// Scan, shuffle, shuffle with a broadcast beside it, sink.
-fn four_stages() -> Vec<StageShape> {
+/// Scan, shuffle, shuffle with a broadcast beside it, sink. The scan may be of random rows.
+fn four_stages(indeterminate: bool) -> Vec<StageShape> {
     let mut sink = stage(4, &[(1, true), (2, false)]);
     sink.sink = true;
-    vec![stage(5, &[]), stage(4, &[(0, true)]), stage(2, &[]), sink]
+    let mut scan = stage(5, &[]);
+    scan.indeterminate = indeterminate;
+    vec![scan, stage(4, &[(0, true)]), stage(2, &[]), sink]
+}
+
+/// Everything that the final files were made from, through all stages.
+fn origins(sim: &Sim, output: &Output) -> BTreeSet<BlockId> {
+    let file = |f: &PendingFile| {
+        let (index, attempt) = f.path.split_once('-').unwrap();
+        BlockId { task: task(3, index.parse().unwrap()), attempt: Attempt(attempt.parse().unwrap()) }
+    };
+    let mut open: Vec<BlockId> = output.files.iter().map(file).collect();
+    let mut seen = BTreeSet::new();
+    while let Some(block) = open.pop() {
+        if seen.insert(block) {
+            open.extend(&sim.read[&block]);
+        }
+    }
+    seen
+}
+
+fn check_schedule(seed: u64) {
+    let mut sim = Sim::new(seed, four_stages(seed.is_multiple_of(2)), 3, 2);
+    let output = sim.run(usize::try_from(seed % 12).unwrap()).clone();
+    let tasks: BTreeSet<_> = output.files.iter().map(|f| f.path.split('-').next().unwrap().to_owned()).collect();
+    let last = sim.committed.iter().filter(|(t, _)| t.stage == StageId(3)).map(|(t, _)| t.index).max().unwrap();
+    assert_eq!((output.files.len(), tasks.len()), (last as usize + 1, last as usize + 1), "seed {seed}: {output:?}");
+    let origins = origins(&sim, &output);
+    for made in &origins {
+        assert!(sim.committed.contains(&(made.task, made.attempt)), "seed {seed}: {made} was read, but never committed");
+    }
+    if seed.is_multiple_of(2) {
+        let scans: Vec<TaskId> = origins.iter().map(|b| b.task).filter(|t| t.stage == StageId(0)).collect();
+        assert_eq!(scans.len(), scans.iter().collect::<BTreeSet<_>>().len(), "seed {seed}: attempts of random rows are mixed");
+    }
 }
 
 #[test]
 fn simulated_schedules_end_in_the_right_committed_set() {
     let schedules: u64 = std::env::var("FAISCA_SIMULATIONS").map_or(100_000, |n| n.parse().unwrap());
-    for seed in 0..schedules {
-        let mut sim = Sim::new(seed, four_stages(), 3, 2);
-        let files = sim.run(usize::try_from(seed % 12).unwrap()).files.clone();
-        let tasks: BTreeSet<_> = files.iter().map(|f| f.path.split('-').next().unwrap().to_owned()).collect();
-        assert_eq!((files.len(), tasks.len()), (4, 4), "seed {seed}: {files:?}");
-        for file in &files {
-            let (index, attempt) = file.path.split_once('-').unwrap();
-            let commits: Vec<_> = sim.committed.iter().filter(|(t, _)| *t == task(3, index.parse().unwrap())).collect();
-            assert_eq!(commits, [&(task(3, index.parse().unwrap()), Attempt(attempt.parse().unwrap()))], "seed {seed}");
-        }
-    }
+    (0..schedules).for_each(check_schedule);
 }
 
 #[test]
 fn a_lost_producer_reruns_only_tasks_whose_blocks_are_still_needed() {
     let mut sim = Sim::new(7, vec![stage(4, &[]), stage(4, &[(0, true)])], 2, 2);
+    sim.calm = true;
     while sim.committed.len() < 4 {
         let ending = sim.running.iter().position(|(_, s)| s.task.stage == StageId(0));
         if let Some(index) = ending {
@@ -218,7 +295,7 @@ fn a_lost_producer_reruns_only_tasks_whose_blocks_are_still_needed() {
             sim.step(event);
         }
     }
-    let on_victim: Vec<TaskId> = sim.blocks.iter().filter(|(_, on)| **on == ExecutorId(1)).map(|(b, _)| b.task).collect();
+    let on_victim: Vec<TaskId> = sim.blocks.iter().filter(|(_, on)| *on == ExecutorId(1)).map(|(b, _)| b.task).collect();
     let running_there: Vec<TaskId> = sim.running.iter().filter(|(on, _)| *on == ExecutorId(1)).map(|(_, s)| s.task).collect();
     sim.kill(ExecutorId(1));
     sim.run(0);
@@ -241,8 +318,8 @@ fn outputs_that_nobody_needs_any_more_are_not_made_again() {
         }
     }
     // Only stage 0's blocks are lost: stage 1 is complete, so nothing of stage 0 is needed.
-    let lost: Vec<BlockId> = sim.blocks.keys().filter(|b| b.task.stage == StageId(0)).copied().collect();
-    lost.into_iter().for_each(|block| sim.step(Event::OutputLost(block)));
+    let lost: Vec<_> = sim.blocks.iter().filter(|(b, _)| b.task.stage == StageId(0)).copied().collect();
+    lost.into_iter().for_each(|(block, on)| sim.step(Event::OutputLost(block, on)));
     sim.run(0);
     assert!(sim.reran().iter().all(|t| t.stage == StageId(2)), "{:?}", sim.reran());
 }
@@ -293,11 +370,89 @@ fn late_and_duplicate_reports_change_nothing() {
 #[test]
 fn small_statements_wait_for_the_drivers_slots_and_large_ones_for_the_fleet() {
     let mut scheduler = Scheduler::new(RetryLimits::default());
-    scheduler.step(Event::ExecutorUp { id: ExecutorId(0), slots: 1, address: String::new(), is_driver: true });
+    scheduler.step(Duration::ZERO, Event::ExecutorUp { id: ExecutorId(0), slots: 1, address: String::new(), is_driver: true });
     let submit = |query, placement| Event::Submit { query: QueryId(query), stages: vec![stage(1, &[])], placement, slots_expected: 1 };
-    assert!(scheduler.step(submit(1, Placement::Fleet)).iter().all(|a| !matches!(a, Action::Launch(..))));
-    let launched = scheduler.step(submit(2, Placement::Driver));
+    assert!(scheduler.step(Duration::ZERO, submit(1, Placement::Fleet)).iter().all(|a| !matches!(a, Action::Launch(..))));
+    let launched = scheduler.step(Duration::ZERO, submit(2, Placement::Driver));
     assert!(launched.iter().any(|a| matches!(a, Action::Launch(ExecutorId(0), _))), "{launched:?}");
-    let launched = scheduler.step(Event::ExecutorUp { id: ExecutorId(1), slots: 1, address: String::new(), is_driver: false });
+    let launched = scheduler.step(Duration::ZERO, Event::ExecutorUp { id: ExecutorId(1), slots: 1, address: String::new(), is_driver: false });
     assert!(launched.iter().any(|a| matches!(a, Action::Launch(ExecutorId(1), spec) if spec.task.query == QueryId(1))), "{launched:?}");
+}
+
+#[test]
+fn a_straggler_gets_a_twin_and_the_first_commit_wins() {
+    let mut sim = Sim::new(6, vec![stage(4, &[])], 2, 2);
+    sim.calm = true;
+    let (slow, straggler) = sim.running.remove(0);
+    sim.now = Duration::from_millis(200);
+    (0..3).for_each(|_| sim.finish(0));
+    while let Some(event) = sim.mail.pop() {
+        sim.step(event);
+    }
+    assert_eq!(sim.committed.len(), 3);
+    sim.step(Event::Tick);
+    assert!(sim.running.is_empty(), "a twin before its time");
+    sim.now = Duration::from_secs(5);
+    sim.step(Event::Tick);
+    let (other, twin) = sim.running.pop().expect("no twin");
+    assert!(twin.task == straggler.task && other != slow);
+    sim.step(Event::Finished(other, report(&twin, false)));
+    sim.step(Event::Finished(slow, report(&straggler, false)));
+    let output = sim.output.unwrap();
+    assert_eq!((sim.committed.len(), output.speculated, output.retried), (4, 1, 0));
+    assert_eq!(sim.committed.last(), Some(&(twin.task, twin.attempt)));
+}
+
+#[test]
+fn an_executor_that_drains_loses_no_finished_work() {
+    let mut sim = Sim::new(8, vec![stage(4, &[]), stage(4, &[(0, true)])], 2, 2);
+    sim.calm = true;
+    (0..2).for_each(|_| sim.finish(0));
+    while let Some(event) = sim.mail.pop() {
+        sim.step(event);
+    }
+    let leaving = sim.blocks.iter().map(|(_, on)| *on).next().unwrap();
+    sim.drain(leaving);
+    sim.run(0);
+    assert_eq!(sim.reran(), vec![], "work was done twice");
+    assert!(!sim.alive.contains(&leaving), "it was never let go");
+}
+
+#[test]
+fn an_executor_that_fails_three_times_in_a_row_gets_no_more_tasks() {
+    let mut sim = Sim::new(9, vec![stage(12, &[])], 2, 1);
+    let bad = ExecutorId(1);
+    for _ in 0..20 {
+        let Some(index) = sim.running.iter().position(|(on, _)| *on == bad) else { break };
+        let (executor, spec) = sim.running.remove(index);
+        let failure = Failure { kind: FailureKind::Transient, message: "bad disk".into() };
+        sim.step(Event::Failed(executor, spec.task, spec.attempt, failure));
+    }
+    assert!(sim.failed.is_none());
+    assert_eq!(sim.launched.len(), 1 + 3, "it failed three times and must have been left alone");
+    sim.random = Random(2);
+    sim.run(0);
+}
+
+#[test]
+fn a_task_that_runs_out_of_memory_is_split_and_saves() {
+    let mut shape = stage(4, &[(0, true)]);
+    shape.may_merge = true;
+    let mut sim = Sim::new(10, vec![stage(1, &[]), shape], 1, 1);
+    let (executor, spec) = sim.running.pop().unwrap();
+    let small = BucketSize { bucket: 0, rows: 1, bytes: 10 };
+    sim.step(Event::Finished(executor, TaskReport { buckets: vec![small], ..report(&spec, false) }));
+    let (executor, spec) = sim.running.pop().unwrap();
+    assert_eq!((spec.partitions.as_slice(), spec.frugal), ([0, 1, 2, 3].as_slice(), false));
+    let failure = Failure { kind: FailureKind::Resource, message: "no memory".into() };
+    sim.step(Event::Failed(executor, spec.task, spec.attempt, failure));
+    let mut halves = vec![];
+    while let Some((executor, spec)) = sim.running.pop() {
+        assert!(spec.frugal);
+        halves.push(spec.partitions.clone());
+        sim.step(Event::Finished(executor, report(&spec, false)));
+    }
+    halves.sort();
+    assert_eq!(halves, [vec![0, 1], vec![2, 3]]);
+    assert!(sim.output.is_some());
 }

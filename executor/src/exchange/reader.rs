@@ -17,14 +17,16 @@ use datafusion::common::{DataFusionError, Result, internal_datafusion_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use faisca_planner::ids::{BlockId, ExecutorId};
+use faisca_planner::ids::{BlockId, ExecutorId, StageId};
 use faisca_planner::{ExchangeReadExec, ExchangeSource, InputMode};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 use tonic::transport::Channel;
 
-use super::BlockStore;
+use super::{BlockStore, SealedBlock};
 use crate::error::FetchError;
 use crate::flight::{MESSAGE_BYTES_MAX, bearer, connect};
 use crate::wire::{BlockLocation, FetchRequest, StageBlocks};
@@ -47,7 +49,7 @@ impl PeerClients {
         Self { token, channels: std::sync::Mutex::default() }
     }
 
-    async fn fetch(&self, address: &str, request: &FetchRequest) -> Result<tonic::Streaming<FlightData>, tonic::Status> {
+    async fn client(&self, address: &str) -> Result<FlightServiceClient<Channel>, tonic::Status> {
         let cached = self.lock().get(address).cloned();
         let channel = match cached {
             Some(channel) => channel,
@@ -57,11 +59,25 @@ impl PeerClients {
                 channel
             }
         };
+        Ok(FlightServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX))
+    }
+
+    async fn fetch(&self, address: &str, request: &FetchRequest) -> Result<tonic::Streaming<FlightData>, tonic::Status> {
         let ticket = postcard::to_stdvec(request).map_err(|e| tonic::Status::internal(e.to_string()))?;
         let mut request = tonic::Request::new(Ticket { ticket: ticket.into() });
         bearer(&mut request, &self.token)?;
-        let mut client = FlightServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        Ok(client.do_get(request).await?.into_inner())
+        Ok(self.client(address).await?.do_get(request).await?.into_inner())
+    }
+
+    /// Sends a block, frame by frame, and waits until the other side has all of it.
+    pub(crate) async fn put(&self, address: &str, frames: mpsc::Receiver<FlightData>) -> Result<(), tonic::Status> {
+        let mut request = tonic::Request::new(ReceiverStream::new(frames));
+        bearer(&mut request, &self.token)?;
+        let mut stored = self.client(address).await?.do_put(request).await?.into_inner();
+        match stored.message().await? {
+            Some(_) => Ok(()),
+            None => Err(tonic::Status::aborted("the peer did not confirm the block")),
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Channel>> {
@@ -71,7 +87,8 @@ impl PeerClients {
 
 /// Opens the inputs of one attempt.
 pub struct ExchangeReader {
-    inputs: HashMap<faisca_planner::ids::StageId, Vec<BlockLocation>>,
+    inputs: HashMap<StageId, Arc<Vec<BlockLocation>>>,
+    partition_bytes: HashMap<StageId, u64>,
     me: ExecutorId,
     store: Arc<BlockStore>,
     peers: Arc<PeerClients>,
@@ -89,8 +106,15 @@ impl ExchangeReader {
     /// For one attempt's inputs, as seen from executor `me`.
     #[must_use]
     pub fn new(inputs: Vec<StageBlocks>, me: ExecutorId, store: Arc<BlockStore>, peers: Arc<PeerClients>) -> Self {
+        let partition_bytes = inputs.iter().map(|stage| (stage.stage, stage.partition_bytes_max)).collect();
         let inputs = inputs.into_iter().map(|stage| (stage.stage, stage.blocks)).collect();
-        Self { inputs, me, store, peers, fetched_bytes: Arc::default() }
+        Self { inputs, partition_bytes, me, store, peers, fetched_bytes: Arc::default() }
+    }
+
+    /// Exact bytes of the largest partition that the attempt reads of each stage.
+    #[must_use]
+    pub fn partition_bytes(&self) -> &HashMap<StageId, u64> {
+        &self.partition_bytes
     }
 
     /// Bytes that came from other executors so far.
@@ -101,7 +125,7 @@ impl ExchangeReader {
 
     fn stream(&self, group: Group, schema: SchemaRef) -> BoxStream<'static, Result<RecordBatch>> {
         if group.executor == self.me {
-            return local(Arc::clone(&self.store), group.request);
+            return local(Arc::clone(&self.store), self.me, group.request);
         }
         let peers = Arc::clone(&self.peers);
         let fetched = Arc::clone(&self.fetched_bytes);
@@ -166,27 +190,21 @@ impl Group {
     }
 }
 
-/// Batches of blocks in this process: handed on as they are.
-pub(crate) fn local(store: Arc<BlockStore>, request: FetchRequest) -> BoxStream<'static, Result<RecordBatch>> {
+/// Batches of blocks in this process: handed on as they are, those on disk a segment at a time.
+pub(crate) fn local(store: Arc<BlockStore>, me: ExecutorId, request: FetchRequest) -> BoxStream<'static, Result<RecordBatch>> {
     let bucket = request.bucket;
-    let per_block = request.blocks.into_iter().map(move |id| block_batches(&store, id, bucket));
-    futures::stream::iter(per_block).map(|found| futures::stream::iter(flatten(found))).flatten().boxed()
+    let per_block = request.blocks.into_iter().map(move |id| match store.get(id) {
+        Some(block) => futures::stream::iter(block_batches(block, bucket)).boxed(),
+        None => futures::stream::iter([Err(DataFusionError::External(Box::new(FetchError::Lost { block: id, executor: me })))]).boxed(),
+    });
+    futures::stream::iter(per_block).flatten().boxed()
 }
 
-fn block_batches(store: &BlockStore, id: BlockId, bucket: Option<u32>) -> Result<Vec<RecordBatch>> {
-    let block = store.get(id).ok_or_else(|| DataFusionError::External(Box::new(FetchError::Lost { block: id })))?;
-    let mut batches = vec![];
-    for segment in block.segments(bucket) {
-        batches.extend(segment.batches(block.file())?);
-    }
-    Ok(batches)
-}
-
-fn flatten(found: Result<Vec<RecordBatch>>) -> Vec<Result<RecordBatch>> {
-    match found {
+fn block_batches(block: Arc<SealedBlock>, bucket: Option<u32>) -> impl Iterator<Item = Result<RecordBatch>> {
+    block.segments(bucket).into_iter().flat_map(move |place| match block.batches(place) {
         Ok(batches) => batches.into_iter().map(Ok).collect(),
         Err(error) => vec![Err(error)],
-    }
+    })
 }
 
 async fn remote(
@@ -196,26 +214,27 @@ async fn remote(
     fetched: Arc<AtomicU64>,
 ) -> Result<impl futures::Stream<Item = Result<RecordBatch>>> {
     let first = *group.request.blocks.first().ok_or_else(|| internal_datafusion_err!("an empty fetch"))?;
-    let address = group.address.clone();
-    let stream = peers.fetch(&group.address, &group.request).await.map_err(|status| peer_error(first, &address, &status))?;
+    let (address, executor) = (group.address.clone(), group.executor);
+    let failed = move |status: &tonic::Status| peer_error(first, executor, &address, status);
+    let stream = peers.fetch(&group.address, &group.request).await.map_err(|status| failed(&status))?;
     let counted = stream.map_err(FlightError::from).inspect_ok(move |data| {
         fetched.fetch_add(data.data_body.len() as u64, Ordering::Relaxed);
     });
     let batches = FlightRecordBatchStream::new_from_flight_data(counted);
     Ok(batches.map(move |item| {
         let batch = item.map_err(|error| match &error {
-            FlightError::Tonic(status) => peer_error(first, &address, status),
-            other => peer_error(first, &address, &tonic::Status::internal(other.to_string())),
+            FlightError::Tonic(status) => failed(status),
+            other => failed(&tonic::Status::internal(other.to_string())),
         })?;
         Ok(batch.with_schema(Arc::clone(&schema))?)
     }))
 }
 
 /// `NOT_FOUND` carries the lost block in its details.
-fn peer_error(first: BlockId, address: &str, status: &tonic::Status) -> DataFusionError {
+fn peer_error(first: BlockId, executor: ExecutorId, address: &str, status: &tonic::Status) -> DataFusionError {
     let error = match status.code() {
-        Code::NotFound => FetchError::Lost { block: postcard::from_bytes(status.details()).unwrap_or(first) },
-        _ => FetchError::Peer { block: first, address: address.to_owned(), reason: status.message().to_owned() },
+        Code::NotFound => FetchError::Lost { block: postcard::from_bytes(status.details()).unwrap_or(first), executor },
+        _ => FetchError::Peer { block: first, executor, address: address.to_owned(), reason: status.message().to_owned() },
     };
     DataFusionError::External(Box::new(error))
 }

@@ -13,8 +13,8 @@ use datafusion::physical_plan::Partitioning;
 use datafusion::physical_plan::metrics::Time;
 use datafusion::physical_plan::repartition::BatchPartitioner;
 
-use super::block::{SealedBlock, Segment};
-use super::disk::SpillWriter;
+use super::block::{SealedBlock, Segment, chunks};
+use super::disk::{SpillWriter, encode};
 use crate::wire::BucketSize;
 
 /// How rows find their bucket.
@@ -45,7 +45,6 @@ pub struct ExchangeWriter {
     buckets: BTreeMap<u32, Bucket>,
     /// Covers `Bucket::full` and what the coalescers hold.
     reservation: MemoryReservation,
-    /// Bytes already added to the reservation since the last spill.
     runtime: Arc<RuntimeEnv>,
     spill: Option<SpillWriter>,
 }
@@ -106,12 +105,12 @@ impl ExchangeWriter {
     fn spill_all(&mut self) -> Result<()> {
         let spill = match &mut self.spill {
             Some(spill) => spill,
-            none => none.insert(SpillWriter::new(&self.runtime, Arc::clone(&self.schema))?),
+            none => none.insert(SpillWriter::new(&self.runtime)?),
         };
         for bucket in self.buckets.values_mut() {
             let full = std::mem::take(&mut bucket.full);
-            if !full.is_empty() {
-                bucket.segments.push(Segment::Disk(spill.append(&full)?));
+            for chunk in chunks(&full) {
+                bucket.segments.push(Segment::Disk(spill.append(&encode(&self.schema, chunk)?)?));
             }
         }
         self.reservation.free();
@@ -140,7 +139,7 @@ impl ExchangeWriter {
             sealed.insert(number, bucket.segments);
         }
         let file = self.spill.map(SpillWriter::finish).transpose()?.map(Arc::new);
-        let block = SealedBlock { buckets: sealed, sizes, file, _reservation: self.reservation };
+        let block = SealedBlock { buckets: sealed, sizes, file, _reservation: Some(self.reservation) };
         Ok(Sealed { block, spilled_bytes })
     }
 }

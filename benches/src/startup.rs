@@ -1,0 +1,55 @@
+//! From the command to its first task, as the command's own log tells.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use faisca::{Error, Result};
+
+use crate::compare::aligned;
+use crate::tpch;
+
+pub(crate) fn run(folder: &Path, runs: u32) -> Result<()> {
+    let data = tpch::data(folder, 1.0)?;
+    let binary = std::env::current_exe().map(|own| own.with_file_name("faisca")).unwrap_or_default();
+    if !binary.exists() {
+        return Err(Error::Plan(format!("{} is not there: `cargo build --release --workspace` makes it", binary.display())));
+    }
+    let mut table = aligned(&["", "to the first task", "to the end", "limit for the first task"]);
+    for (executors, limit) in [("0", 100), ("3", 300)] {
+        let (mut first, mut whole) = (Duration::MAX, Duration::MAX);
+        for _ in 0..runs.max(5) {
+            let (to_first, to_end) = once(&binary, &data, executors)?;
+            (first, whole) = (first.min(to_first), whole.min(to_end));
+        }
+        let layout = if executors == "0" { "embedded".to_owned() } else { format!("{executors} processes") };
+        table.add_row([layout, format!("{} ms", first.as_millis()), format!("{} ms", whole.as_millis()), format!("{limit} ms")]);
+    }
+    println!("faisca sql -c 'SELECT n_name, count(*) FROM nation …', best of {}\n{table}", runs.max(5));
+    Ok(())
+}
+
+fn once(binary: &Path, data: &Path, executors: &str) -> Result<(Duration, Duration)> {
+    let failed = |e: std::io::Error| Error::Fleet(format!("{}: {e}", binary.display()));
+    let nation = data.join("nation");
+    let sql = format!(
+        "CREATE EXTERNAL TABLE nation STORED AS PARQUET LOCATION '{}/'; SELECT n_regionkey, count(*) FROM nation GROUP BY 1",
+        nation.display()
+    );
+    let started = Instant::now();
+    let mut command = Command::new(binary);
+    command.args(["--log", "faisca_driver=debug", "sql", "--executors", executors, "--conf", "faisca.smallQueryBytes=0", "-c", &sql]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+    let mut first = None;
+    for line in child.stderr.take().into_iter().flat_map(|log| BufReader::new(log).lines()) {
+        if first.is_none() && line.map_err(failed)?.contains("launch") {
+            first = Some(started.elapsed());
+        }
+    }
+    let status = child.wait().map_err(failed)?;
+    match first {
+        Some(first) if status.success() => Ok((first, started.elapsed())),
+        _ => Err(Error::Fleet(format!("{} launched no task, or failed: {status}", binary.display()))),
+    }
+}

@@ -1,0 +1,140 @@
+//! One stage's tasks, in little space: a statement may have a million of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use faisca_executor::wire::{BlockLocation, PendingFile};
+use faisca_planner::ids::{Attempt, ExecutorId};
+
+use super::StageShape;
+
+#[derive(Debug)]
+pub(super) struct StageState {
+    pub(super) shape: StageShape,
+    /// Empty until all inputs are complete for the first time. Grows only when a task is split.
+    pub(super) tasks: Vec<TaskState>,
+    pub(super) committed: usize,
+    /// Tasks to queue once the inputs are complete.
+    pub(super) parked: Vec<u32>,
+    /// Exact bytes of each bucket, summed over the tasks that committed once.
+    pub(super) bucket_bytes: Vec<u64>,
+    /// Where the output lies; made when a consumer starts, forgotten when that changes.
+    pub(super) blocks: Option<Arc<Vec<BlockLocation>>>,
+    pub(super) durations: Durations,
+}
+
+impl StageState {
+    pub(super) fn new(shape: StageShape) -> Self {
+        Self { shape, tasks: vec![], committed: 0, parked: vec![], bucket_bytes: vec![], blocks: None, durations: Durations::default() }
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        !self.tasks.is_empty() && self.committed == self.tasks.len()
+    }
+
+    /// Wants a task run (again) as soon as the inputs are complete, unless somebody is at it.
+    pub(super) fn park(&mut self, index: u32) {
+        if let Some(task) = self.tasks.get_mut(index as usize)
+            && !task.queued
+            && task.running.is_empty()
+            && task.committed.is_none()
+        {
+            task.queued = true;
+            self.parked.push(index);
+        }
+    }
+
+    /// Takes a task's result back; answers where it lay.
+    pub(super) fn uncommit(&mut self, index: u32) -> Option<Committed> {
+        let committed = self.tasks.get_mut(index as usize)?.committed.take()?;
+        self.committed -= 1;
+        self.blocks = None;
+        Some(committed)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct TaskState {
+    /// Adjacent partitions, from this one.
+    pub(super) first: u32,
+    pub(super) partitions: u32,
+    pub(super) attempts: u32,
+    pub(super) failures: u32,
+    pub(super) lost_inputs: u32,
+    pub(super) running: Vec<Running>,
+    pub(super) committed: Option<Committed>,
+    /// Where it failed.
+    pub(super) avoid: Vec<ExecutorId>,
+    /// It is parked or ready.
+    pub(super) queued: bool,
+    /// Its buckets are in the stage's sums.
+    pub(super) measured: bool,
+    /// It ran out of memory before.
+    pub(super) frugal: bool,
+}
+
+impl TaskState {
+    pub(super) fn range(&self) -> std::ops::Range<u32> {
+        self.first..self.first + self.partitions
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Running {
+    pub(super) attempt: Attempt,
+    pub(super) executor: ExecutorId,
+    pub(super) since: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Committed {
+    pub(super) attempt: Attempt,
+    pub(super) executor: ExecutorId,
+    /// No bucket has a row.
+    pub(super) empty: bool,
+    pub(super) files: Vec<PendingFile>,
+}
+
+/// How long committed attempts took: counts by powers of the fourth root of two, of milliseconds.
+#[derive(Debug, Default)]
+pub(super) struct Durations {
+    counts: BTreeMap<u32, u32>,
+    total: u32,
+}
+
+const STEPS_PER_OCTAVE: f64 = 4.0;
+
+impl Durations {
+    pub(super) fn add(&mut self, duration: Duration) {
+        let step = ((duration.as_secs_f64() * 1e3).max(1.0).log2() * STEPS_PER_OCTAVE).ceil();
+        *self.counts.entry(step as u32).or_default() += 1;
+        self.total += 1;
+    }
+
+    /// Within a fifth above the true median; zero if nothing was added.
+    pub(super) fn median(&self) -> Duration {
+        let mut seen = 0;
+        for (step, count) in &self.counts {
+            seen += count;
+            if seen * 2 >= self.total {
+                return Duration::from_secs_f64((f64::from(*step) / STEPS_PER_OCTAVE).exp2() / 1e3);
+            }
+        }
+        Duration::ZERO
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_at_most_a_fifth_too_long() {
+        let mut durations = Durations::default();
+        assert_eq!(durations.median(), Duration::ZERO);
+        (1..=999).for_each(|ms| durations.add(Duration::from_millis(ms)));
+        let median = durations.median().as_secs_f64();
+        assert!((0.5..0.6).contains(&median), "{median}");
+    }
+}

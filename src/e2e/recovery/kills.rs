@@ -1,0 +1,93 @@
+//! Random kills over TPC-H and the pipeline: 12 of them in every run of the tests, 200 at night
+//! (`FAISCA_KILLS=200`, see `just nightly`).
+
+use std::time::Duration;
+
+use super::{all_up, executors, expected, signal, start, stop, tpch, until};
+use crate::support::{Layout, command, files_below, oracle_over, rows, scratch, session, sorted};
+
+/// SplitMix64: the same seed kills at the same times.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+}
+
+const ROUNDS_PER_FLEET: u32 = 6;
+
+fn kills() -> u32 {
+    std::env::var("FAISCA_KILLS").map_or(12, |n| n.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_kills_over_tpch_change_no_result() {
+    let mut random = Random(20_261_123);
+    let mut killed = 0;
+    while killed < kills() {
+        // A fleet replaces a bounded number of executors: a fresh one for every few rounds.
+        let session = session(Layout::Processes(3), 12).await;
+        tpch(&session).await;
+        for _ in 0..ROUNDS_PER_FLEET {
+            let number = 1 + usize::try_from(random.below(22)).unwrap();
+            all_up(&session, 3).await;
+            let running = start(&session, number);
+            tokio::time::sleep(Duration::from_millis(random.below(700))).await;
+            for pid in executors(&session).iter().take(1 + usize::try_from(random.below(3)).unwrap()) {
+                signal(*pid, "-KILL");
+                killed += 1;
+            }
+            assert_eq!(running.await.unwrap(), expected(number).await, "q{number} after {killed} kills");
+            until("the news", Duration::from_secs(5), || session.progress().executors_lost > 0).await;
+        }
+        stop(session).await;
+    }
+}
+
+/// Executors of a command, as the kernel knows them.
+fn children(parent: u32) -> Vec<u32> {
+    let out = std::process::Command::new("pgrep").args(["-P", &parent.to_string()]).output().unwrap();
+    String::from_utf8_lossy(&out.stdout).lines().filter_map(|l| l.parse().ok()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_kills_over_the_pipeline_change_no_table() {
+    let mut random = Random(7);
+    let folder = scratch("kills");
+    faisca::generate::enem(folder.path(), 60_000).unwrap();
+    let run = || {
+        let mut job = command();
+        let set = format!("data={}", folder.path().display());
+        job.args(["run", "examples/enem/enem.yaml", "--executors", "3", "--set", &set]);
+        job.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+    };
+    assert!(run().wait().unwrap().success());
+    let tables = ["consumer/enem_uf", "consumer/enem_anon", "processing/enem", "processing/edsup2019/aluno"];
+    let contents = || async {
+        let mut all = vec![];
+        for table in tables {
+            let context = oracle_over(folder.path(), &[table]).await;
+            let sql = format!("SELECT * FROM \"{table}\"");
+            all.push(sorted(rows(&context.sql(&sql).await.unwrap().collect().await.unwrap())));
+        }
+        all
+    };
+    let (expected, files) = (contents().await, files_below(folder.path()).len());
+    let mut killed = 0;
+    while killed < kills() / 4 {
+        let mut job = run();
+        tokio::time::sleep(Duration::from_millis(100 + random.below(900))).await;
+        for pid in children(job.id()).iter().take(1 + usize::try_from(random.below(3)).unwrap()) {
+            signal(*pid, "-KILL");
+            killed += 1;
+        }
+        assert!(job.wait().unwrap().success(), "after {killed} kills");
+        assert!(contents().await == expected, "a table differs after {killed} kills");
+        assert_eq!(files_below(folder.path()).len(), files, "litter after {killed} kills");
+    }
+}
