@@ -155,14 +155,14 @@ impl SessionBuilder {
         let total_slots = slots as usize * self.executors.max(1) as usize;
         let partitions = self.partitions.unwrap_or(total_slots * PARTITIONS_PER_SLOT);
         let limits = self.limits(slots)?;
-        let compute = compute_runtime(cores)?;
+        let compute = Compute(Some(compute_runtime(cores)?));
         let (engine, engine_task) = EngineHandle::start(RetryLimits::default());
         let token = token()?;
         let environment = Arc::new(Environment::new(&limits, &self.functions)?);
         let store = Arc::new(BlockStore::default());
         let peers = Arc::new(PeerClients::new(token.clone()));
         let embedded_slots = if self.executors == 0 { slots } else { u32::try_from(cores).unwrap_or(1) };
-        let parts = (Arc::clone(&environment), Arc::clone(&store), Arc::clone(&peers), compute.handle().clone());
+        let parts = (Arc::clone(&environment), Arc::clone(&store), Arc::clone(&peers), compute.handle()?);
         let mut host = EmbeddedHost { slots: embedded_slots, is_driver: self.executors > 0, address: String::new() };
         let (fleet, helper): (Box<dyn Fleet>, Option<Box<dyn Fleet>>) = if self.executors == 0 {
             (Box::new(EmbeddedExecutor::start(&engine, host, parts.0, parts.1, parts.2, parts.3).await?), None)
@@ -192,7 +192,7 @@ impl SessionBuilder {
             .build();
         register_functions(&mut state, &self.functions)?;
         let context = SessionContext::new_with_state(state);
-        let inner = SessionInner { context, tables: Tables::default(), warehouse: own.warehouse, cluster, compute: Some(compute), engine_task };
+        let inner = SessionInner { context, tables: Tables::default(), warehouse: own.warehouse, cluster, _compute: compute, engine_task };
         Ok(Session { inner: Arc::new(inner) })
     }
 }
@@ -229,8 +229,7 @@ pub(crate) struct SessionInner {
     /// Folder of the tables that have a name, but no path.
     pub(crate) warehouse: String,
     pub(crate) cluster: Arc<Cluster>,
-    /// Taken on drop: a runtime must not be dropped where blocking is forbidden.
-    compute: Option<Runtime>,
+    _compute: Compute,
     engine_task: tokio::task::JoinHandle<()>,
 }
 
@@ -326,8 +325,22 @@ impl Session {
 impl Drop for SessionInner {
     fn drop(&mut self) {
         self.engine_task.abort();
-        if let Some(compute) = self.compute.take() {
-            compute.shutdown_background();
+    }
+}
+
+/// The threads of tasks. Ends without waiting: a plain runtime must not be dropped in async code.
+struct Compute(Option<Runtime>);
+
+impl Compute {
+    fn handle(&self) -> Result<tokio::runtime::Handle> {
+        self.0.as_ref().map(|runtime| runtime.handle().clone()).ok_or_else(|| Error::Fleet("the session has ended".to_owned()))
+    }
+}
+
+impl Drop for Compute {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
         }
     }
 }

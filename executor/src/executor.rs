@@ -12,7 +12,7 @@ use futures::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::environment::Environment;
 use crate::error::classify;
@@ -149,7 +149,11 @@ async fn bring(store: &BlockStore, peers: &PeerClients, address: &str, block: Bl
 
 fn failed(task: TaskId, attempt: Attempt, error: &DataFusionError) -> FromExecutor {
     let failure = classify(error);
-    warn!(%task, attempt = attempt.0, kind = ?failure.kind, "failed: {failure}");
+    match failure.kind {
+        // Expected wherever an executor dies, of which the driver tells.
+        FailureKind::BlockLost(..) => info!(%task, attempt = attempt.0, "failed: {failure}"),
+        kind => warn!(%task, attempt = attempt.0, ?kind, "failed: {failure}"),
+    }
     FromExecutor::Failed { task, attempt, failure }
 }
 

@@ -68,15 +68,14 @@ fn a_full_disk_while_spilling_is_told_by_name_and_leaves_the_old_output() {
     let spill = folder.path().join("spill");
     std::fs::create_dir(&spill).unwrap();
     let out = folder.path().join("out");
-    let write = |rows: &str| {
-        format!("COPY (SELECT a.* FROM lineitem a JOIN lineitem b ON a.l_orderkey = b.l_orderkey {rows}) TO '{}' STORED AS PARQUET", out.display())
-    };
-    let (code, message) = sql(&[], &write("WHERE a.l_orderkey < 100"));
+    let (code, message) = sql(&[], &format!("COPY (SELECT * FROM lineitem WHERE l_orderkey < 100) TO '{}' STORED AS PARQUET", out.display()));
     assert_eq!(code, Some(0), "{message}");
     let before = crate::support::files_below(&out);
     let script = folder.path().join("job.sql");
     let table = format!("CREATE EXTERNAL TABLE lineitem STORED AS PARQUET LOCATION '{}/';", tpch_data().join("lineitem").display());
-    std::fs::write(&script, format!("{table} {}", write(""))).unwrap();
+    let write = "INSERT OVERWRITE target SELECT a.* FROM lineitem a JOIN lineitem b ON a.l_orderkey = b.l_orderkey";
+    let target = format!("CREATE EXTERNAL TABLE target STORED AS PARQUET LOCATION '{}/';", out.display());
+    std::fs::write(&script, format!("{table} {target} {write};")).unwrap();
     let line = format!(
         "mount -t tmpfs -o size=4m tmpfs {spill} && exec {} run {} --spill-folder {spill} --memory 160Mi --executors 2 --executor-cores 1",
         env!("CARGO_BIN_EXE_faisca"),
