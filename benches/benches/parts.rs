@@ -17,7 +17,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion_proto::bytes::{physical_plan_from_bytes_with_extension_codec, physical_plan_to_bytes_with_extension_codec};
 use faisca::executor::codec::PlanCodec;
-use faisca::executor::exchange::{BlockStore, ExchangeReader, ExchangeWriter, PeerClients, SealedBlock, Spread};
+use faisca::executor::exchange::{BlockMemory, BlockStore, ExchangeReader, ExchangeWriter, PeerClients, SealedBlock, Spread};
 use faisca::executor::flight::{BlockService, serve, url};
 use faisca::executor::wire::{BlockLocation, StageBlocks, TaskMetrics, TaskReport};
 use faisca::planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
@@ -52,7 +52,7 @@ fn by_key(schema: &SchemaRef) -> Partitioning {
 
 fn write(batches: &[RecordBatch]) -> SealedBlock {
     let schema = batches[0].schema();
-    let mut writer = ExchangeWriter::new(Arc::clone(&schema), 8192, Arc::new(RuntimeEnv::default()));
+    let mut writer = ExchangeWriter::new(Arc::clone(&schema), 8192, Arc::new(RuntimeEnv::default()), Arc::new(BlockMemory::new(None)));
     let mut spread = Spread::new(Some(&by_key(&schema)), 0, 1).unwrap();
     batches.iter().for_each(|batch| writer.write(&mut spread, 0, batch.clone()).unwrap());
     writer.seal().unwrap().block

@@ -13,6 +13,8 @@ use datafusion::execution::{FunctionRegistry, TaskContext};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::SessionConfig;
 
+use crate::exchange::BlockMemory;
+
 /// Consumers named in an out-of-memory message.
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(5).unwrap();
 /// Most that one executor may spill.
@@ -45,6 +47,7 @@ pub struct Limits {
 pub struct Environment {
     state: SessionState,
     task_memory_bytes: Option<u64>,
+    block_memory: Arc<BlockMemory>,
 }
 
 impl Environment {
@@ -57,7 +60,14 @@ impl Environment {
         let mut state = SessionStateBuilder::new().with_runtime_env(runtime).with_default_features().build();
         register_functions(&mut state, functions)?;
         let task_memory_bytes = limits.memory_bytes.map(|bytes| bytes / u64::from(limits.slots.max(1)));
-        Ok(Self { state, task_memory_bytes })
+        let block_memory = Arc::new(BlockMemory::new(limits.memory_bytes));
+        Ok(Self { state, task_memory_bytes, block_memory })
+    }
+
+    /// What sealed blocks may hold.
+    #[must_use]
+    pub fn block_memory(&self) -> &Arc<BlockMemory> {
+        &self.block_memory
     }
 
     /// A slot's share of the memory pool; `None` where that has no limit.

@@ -21,5 +21,5 @@ pub use block::{SealedBlock, SegmentPlace};
 pub(crate) use handover::{receive as receive_hand_over, send as send_hand_over};
 pub(crate) use reader::local as local_batches;
 pub use reader::{ExchangeReader, PeerClients};
-pub use store::BlockStore;
+pub use store::{BlockMemory, BlockStore};
 pub use writer::{ExchangeWriter, Spread};

@@ -73,7 +73,7 @@ impl TaskRun {
     async fn exchange(&self, body: &Arc<dyn ExecutionPlan>, spread_by: Option<&Partitioning>, context: &Arc<TaskContext>) -> Result<TaskReport> {
         let batch_rows = context.session_config().batch_size();
         let partitions = body.output_partitioning().partition_count();
-        let mut writer = ExchangeWriter::new(body.schema(), batch_rows, context.runtime_env());
+        let mut writer = ExchangeWriter::new(body.schema(), batch_rows, context.runtime_env(), Arc::clone(self.environment.block_memory()));
         for partition in &self.spec.partitions {
             let index = *partition as usize;
             let mut spread = Spread::new(spread_by, index, partitions)?;

@@ -8,6 +8,7 @@ use datafusion::common::Result;
 use datafusion::execution::memory_pool::MemoryReservation;
 
 use super::disk::{DiskSegment, SpillFile, encode};
+use super::store::BlockShare;
 use crate::wire::BucketSize;
 
 /// A segment on disk or on the wire is about this large: what a reader decodes at once.
@@ -29,7 +30,7 @@ pub struct SealedBlock {
     pub(super) sizes: Vec<BucketSize>,
     pub(super) file: Option<Arc<SpillFile>>,
     /// Holds the memory segments' bytes for as long as the block lives; none where all is on disk.
-    pub(super) _reservation: Option<MemoryReservation>,
+    pub(super) _memory: Option<(MemoryReservation, BlockShare)>,
 }
 
 impl SealedBlock {

@@ -66,7 +66,7 @@ pub(crate) async fn receive(
     }
     check_whole(block, &sizes, &buckets)?;
     let file = spill.finish().map_err(|e| internal(&e))?;
-    store.put(block, SealedBlock { buckets, sizes, file: Some(Arc::new(file)), _reservation: None });
+    store.put(block, SealedBlock { buckets, sizes, file: Some(Arc::new(file)), _memory: None });
     Ok(())
 }
 

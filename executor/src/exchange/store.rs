@@ -1,11 +1,51 @@
 //! The blocks that this executor holds, by identity.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use faisca_planner::ids::{BlockId, QueryId};
 
 use super::SealedBlock;
+
+/// Part of a memory pool that sealed blocks may keep; the rest is for operators at work.
+const BLOCK_SHARE: f64 = 0.4;
+
+/// What sealed blocks may hold in memory. Once that is taken, further blocks go to disk when sealed.
+#[derive(Debug)]
+pub struct BlockMemory {
+    bytes_max: usize,
+    bytes: AtomicUsize,
+}
+
+impl BlockMemory {
+    /// For a pool of that size; `None` is without limit.
+    #[must_use]
+    pub fn new(pool_bytes: Option<u64>) -> Self {
+        let bytes_max = pool_bytes.map_or(usize::MAX, |bytes| (bytes as f64 * BLOCK_SHARE) as usize);
+        Self { bytes_max, bytes: AtomicUsize::new(0) }
+    }
+
+    /// Takes so many bytes until the share is dropped; `None` if they are not there.
+    pub(super) fn take(self: &Arc<Self>, bytes: usize) -> Option<BlockShare> {
+        let add = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= self.bytes_max);
+        let taken = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        taken.is_ok().then(|| BlockShare { memory: Arc::clone(self), bytes })
+    }
+}
+
+/// Gives its bytes back when dropped.
+#[derive(Debug)]
+pub(super) struct BlockShare {
+    memory: Arc<BlockMemory>,
+    bytes: usize,
+}
+
+impl Drop for BlockShare {
+    fn drop(&mut self) {
+        self.memory.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
 
 /// Sealed blocks of running statements. Cheap to share.
 #[derive(Debug, Default)]

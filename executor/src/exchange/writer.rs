@@ -15,6 +15,7 @@ use datafusion::physical_plan::repartition::BatchPartitioner;
 
 use super::block::{SealedBlock, Segment, chunks};
 use super::disk::{SpillWriter, encode};
+use super::store::{BlockMemory, BlockShare};
 use crate::wire::BucketSize;
 
 /// How rows find their bucket.
@@ -46,6 +47,7 @@ pub struct ExchangeWriter {
     /// Covers `Bucket::full` and what the coalescers hold.
     reservation: MemoryReservation,
     runtime: Arc<RuntimeEnv>,
+    blocks: Arc<BlockMemory>,
     spill: Option<SpillWriter>,
 }
 
@@ -58,11 +60,12 @@ struct Bucket {
 }
 
 impl ExchangeWriter {
-    /// `batch_rows` is the number of rows that small batches are gathered to.
+    /// `batch_rows` is the number of rows that small batches are gathered to; `blocks` is what sealed
+    /// blocks share.
     #[must_use]
-    pub fn new(schema: SchemaRef, batch_rows: usize, runtime: Arc<RuntimeEnv>) -> Self {
+    pub fn new(schema: SchemaRef, batch_rows: usize, runtime: Arc<RuntimeEnv>, blocks: Arc<BlockMemory>) -> Self {
         let reservation = MemoryConsumer::new("exchange").with_can_spill(true).register(&runtime.memory_pool);
-        Self { schema, batch_rows, buckets: BTreeMap::new(), reservation, runtime, spill: None }
+        Self { schema, batch_rows, buckets: BTreeMap::new(), reservation, runtime, blocks, spill: None }
     }
 
     /// Takes a batch of `partition`.
@@ -117,6 +120,21 @@ impl ExchangeWriter {
         Ok(())
     }
 
+    /// Moves what the sealed block holds from this writer, which could spill, to the block, which
+    /// cannot. A pool divides itself among those that can, so blocks must not be of them.
+    fn keep_in_memory(&mut self) -> Result<Option<(MemoryReservation, BlockShare)>> {
+        let bytes = self.reservation.size();
+        if let Some(share) = self.blocks.take(bytes) {
+            self.reservation.free();
+            let kept = MemoryConsumer::new("block").register(&self.runtime.memory_pool);
+            if kept.try_grow(bytes).is_ok() {
+                return Ok(Some((kept, share)));
+            }
+        }
+        self.spill_all()?;
+        Ok(None)
+    }
+
     /// Closes the block.
     ///
     /// # Errors
@@ -128,6 +146,7 @@ impl ExchangeWriter {
             grown += bucket.drain()?;
         }
         self.reserve(grown)?;
+        let memory = self.keep_in_memory()?;
         let spilled_bytes = self.spill.as_ref().map_or(0, SpillWriter::bytes);
         let mut sealed = BTreeMap::new();
         let mut sizes = Vec::with_capacity(self.buckets.len());
@@ -139,7 +158,7 @@ impl ExchangeWriter {
             sealed.insert(number, bucket.segments);
         }
         let file = self.spill.map(SpillWriter::finish).transpose()?.map(Arc::new);
-        let block = SealedBlock { buckets: sealed, sizes, file, _reservation: Some(self.reservation) };
+        let block = SealedBlock { buckets: sealed, sizes, file, _memory: memory };
         Ok(Sealed { block, spilled_bytes })
     }
 }
