@@ -20,13 +20,13 @@ check-house:
 check-versions:
     .ci/versions
 
-# The ENEM pipeline and TPC-H against DataFusion in one process.
+# Measurements: `just bench suite --scale 10`, `just bench --help`.
 bench *ARGS:
     cargo run --release -p faisca-benches -- {{ARGS}}
 
-# A million simulated schedules.
+# A million simulated schedules, 200 real kills.
 nightly:
-    FAISCA_SIMULATIONS=1000000 cargo test --release -p faisca-driver simulat
+    FAISCA_SIMULATIONS=1000000 FAISCA_KILLS=200 cargo test --release --workspace -- simulat random_kills
 
 # Approve new plans of TPC-H after reading the difference.
 approve:

@@ -1,6 +1,6 @@
 //! The executor's Flight service: serves blocks to peers and to the driver.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use faisca_planner::ids::ExecutorId;
 use futures::{Stream, StreamExt, TryStreamExt};
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Channel, Endpoint, Server};
+use tonic::transport::{Channel, Endpoint, Server, Uri};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::exchange::BlockStore;
@@ -94,6 +94,13 @@ pub fn url(address: SocketAddr) -> String {
     format!("http://{address}")
 }
 
+/// Whether a URL leads to this machine, by a loopback address.
+#[must_use]
+pub fn is_loopback(url: &str) -> bool {
+    let host = url.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
+    host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
 /// Serves the blocks of one store.
 pub struct BlockService {
     me: ExecutorId,
@@ -135,8 +142,9 @@ impl FlightService for BlockService {
         let request: FetchRequest =
             postcard::from_bytes(&request.into_inner().ticket).map_err(|e| Status::invalid_argument(format!("ticket: {e}")))?;
         self.check(&request)?;
+        let compressed = request.compressed;
         let batches = crate::exchange::local_batches(Arc::clone(&self.store), self.me, request);
-        let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME));
+        let options = IpcWriteOptions::default().try_with_compression(compressed.then_some(CompressionType::LZ4_FRAME));
         let options = options.map_err(|e| Status::internal(e.to_string()))?;
         let encoded = FlightDataEncoderBuilder::new()
             .with_options(options)

@@ -302,4 +302,6 @@ pub struct FetchRequest {
     pub blocks: Vec<BlockId>,
     /// One bucket of each, or all of them in ascending order.
     pub bucket: Option<u32>,
+    /// Whether the way is long enough for compression to pay.
+    pub compressed: bool,
 }

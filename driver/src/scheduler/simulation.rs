@@ -1,6 +1,6 @@
 //! Seeded schedules: executors, delays, kills, duplicates and reorders, all simulated.
 //!
-//! `FAISCA_SIMULATIONS=1000000 cargo test --release -p faisca-driver simulat` is the nightly mode.
+//! `just nightly` is the nightly mode.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

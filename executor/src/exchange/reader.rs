@@ -28,7 +28,7 @@ use tonic::transport::Channel;
 
 use super::{BlockStore, SealedBlock};
 use crate::error::FetchError;
-use crate::flight::{MESSAGE_BYTES_MAX, bearer, connect};
+use crate::flight::{MESSAGE_BYTES_MAX, bearer, connect, is_loopback};
 use crate::wire::{BlockLocation, FetchRequest, StageBlocks};
 
 /// Requests that an ordered read keeps open ahead of the one being read.
@@ -185,7 +185,7 @@ fn group_by_executor(blocks: &[BlockLocation], bucket: Option<u32>) -> Vec<Group
 
 impl Group {
     fn of(location: &BlockLocation, bucket: Option<u32>) -> Self {
-        let request = FetchRequest { blocks: vec![location.block], bucket };
+        let request = FetchRequest { blocks: vec![location.block], bucket, compressed: !is_loopback(&location.address) };
         Self { executor: location.executor, address: location.address.clone(), request }
     }
 }
