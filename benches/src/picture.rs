@@ -34,15 +34,17 @@ fn plot(file: &Path, title: &str, all: &[Comparison]) -> std::result::Result<(),
     let bar = |index: usize, from: f64, to: f64, height: f64, color: &RGBColor| {
         Rectangle::new([(index as f64 + from, 0.0), (index as f64 + to, height)], color.filled())
     };
-    let ours = all.iter().enumerate().map(|(index, c)| bar(index, 0.14, 0.5, c.ratio(), &OURS));
+    let with_duckdb = all.iter().any(|c| c.duckdb.is_some());
+    let ours_end = if with_duckdb { 0.5 } else { 0.86 };
+    let ours = all.iter().enumerate().map(|(index, c)| bar(index, 0.14, ours_end, c.ratio(), &OURS));
     chart.draw_series(ours)?.label("Faísca").legend(|(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], OURS.filled()));
-    if all.iter().any(|c| c.duckdb.is_some()) {
+    if with_duckdb {
         let theirs = all.iter().enumerate().filter_map(|(index, c)| Some(bar(index, 0.5, 0.86, duckdb(c)?, &DUCKDB)));
         chart.draw_series(theirs)?.label("DuckDB").legend(|(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], DUCKDB.filled()));
     }
     let one = [(0.0, 1.0), (all.len() as f64, 1.0)];
     chart.draw_series([PathElement::new(one.to_vec(), BLACK)])?.label("DataFusion").legend(|(x, y)| PathElement::new([(x, y), (x + 12, y)], BLACK));
-    chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK.mix(0.3)).draw()?;
+    chart.configure_series_labels().position(SeriesLabelPosition::UpperRight).background_style(WHITE.mix(0.8)).border_style(BLACK.mix(0.3)).draw()?;
     area.present()?;
     Ok(())
 }

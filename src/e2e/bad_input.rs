@@ -185,6 +185,6 @@ fn a_user_without_the_right_to_write_is_told_where() {
     let run = denied(folder.path(), &closed).args(["run", &path]).current_dir(folder.path()).output().unwrap();
     let message = String::from_utf8_lossy(&run.stderr);
     assert_eq!(run.status.code(), Some(2), "{message}");
-    assert!(message.contains("closed/out") && message.to_lowercase().contains("permission denied"), "{message}");
+    assert!(message.contains("job.yaml:10") && message.contains("/closed") && message.to_lowercase().contains("permission denied"), "{message}");
     assert_eq!(files_below(&closed), Vec::<String>::new());
 }
