@@ -383,7 +383,7 @@ impl Scheduler {
             Some(to) if query.moved(block, from, to) => {
                 self.executors.let_go(from, block.task);
                 self.executors.hold(to, block.task);
-                self.executors.await_readers(from, &query.consumers(block.task.stage), block.task.query);
+                self.executors.keep_for_readers(from, &query.consumers(block.task.stage), block.task.query);
             }
             Some(_) => {}
             // Nobody took it: it is made again, now rather than when its executor has gone.

@@ -199,7 +199,7 @@ impl Executors {
     }
 
     /// Keeps a draining executor until these attempts, which may still read from it, have ended.
-    pub(super) fn await_readers(&mut self, id: ExecutorId, stages: &[StageId], query: QueryId) {
+    pub(super) fn keep_for_readers(&mut self, id: ExecutorId, stages: &[StageId], query: QueryId) {
         let reads = |(task, _): &&(TaskId, Attempt)| task.query == query && stages.contains(&task.stage);
         let readers: Vec<_> = self.all.values().flat_map(|e| e.running.iter().filter(reads)).copied().collect();
         if let Some(state) = self.all.get_mut(&id) {
