@@ -5,9 +5,10 @@
 //! death; what it won is that every failure of anything else can be simulated.
 //!
 //! # Layout
-//! - [`Session`], [`DataFrame`]: what users hold; `sql`, `read`, `write`, `source`, `tables` below them
+//! - [`Session`], [`DataFrame`]: what users hold; `settings`, `sql`, `read`, `write`, `source`,
+//!   `tables` below them
 //! - [`job`] — runs a manifest or a script
-//! - `planner`, `cluster`: DataFusion's plan → stages → running statement → result
+//! - `planner`, `cluster`, `result`: DataFusion's plan → stages → running statement → rows
 //! - [`scheduler`] — pure decisions; [`engine`]: the loop that owns them
 //! - [`fleet`] — embedded and process executors; [`control`]: their connections
 //! - [`commit`] — output becomes visible; [`progress`]: what is shown while it runs
@@ -26,6 +27,7 @@ mod read;
 mod result;
 pub mod scheduler;
 mod session;
+mod settings;
 mod source;
 mod sql;
 mod tables;

@@ -7,6 +7,7 @@
 //! **Invariants.** It changes only by [`Scheduler::step`]. A consumer is given only committed
 //! attempts. A committed attempt is replaced only if its output is lost and still needed.
 
+mod event;
 mod executors;
 mod query;
 #[cfg(test)]
@@ -15,12 +16,12 @@ mod speculation;
 mod stage;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
-use faisca_executor::wire::{BlockLocation, Failure, FailureKind, PendingFile, TaskReport, TaskSpec};
-use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
+use faisca_executor::wire::{Failure, FailureKind, TaskReport};
+use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, TaskId};
 
+pub use event::{Action, Event, Output, Placement, StageShape};
 use executors::Executors;
 use query::{Loss, QueryState, Verdict};
 
@@ -37,133 +38,6 @@ impl Default for RetryLimits {
     fn default() -> Self {
         Self { task_failures_max: 4, lost_inputs_max: 100 }
     }
-}
-
-/// Where a statement may run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Placement {
-    /// On the driver's own slots: too small to travel.
-    Driver = 0,
-    /// On the fleet.
-    Fleet = 1,
-}
-
-/// What the scheduler needs to know of a stage.
-#[derive(Debug, Clone)]
-pub struct StageShape {
-    /// Partitions of its body.
-    pub partitions: u32,
-    /// Producers, and whether a partition reads only the bucket of its own number.
-    pub inputs: Vec<(StageId, bool)>,
-    /// One task must run all partitions.
-    pub whole: bool,
-    /// Adjacent partitions may share a task, once the sizes of their inputs are known.
-    pub may_merge: bool,
-    /// Its tasks write files, which outlive their executor.
-    pub sink: bool,
-    /// Its blocks are by partition rather than by bucket.
-    pub by_partition: bool,
-    /// A second run of a task may yield other rows: they must not be mixed with those of the first.
-    pub indeterminate: bool,
-}
-
-/// What happened.
-#[derive(Debug, Clone)]
-pub enum Event {
-    /// An executor is ready.
-    ExecutorUp {
-        /// Its name.
-        id: ExecutorId,
-        /// Tasks it runs at once.
-        slots: u32,
-        /// URL of its blocks.
-        address: String,
-        /// It is the driver itself.
-        is_driver: bool,
-    },
-    /// An executor and all its blocks are gone.
-    ExecutorDown(ExecutorId),
-    /// An executor will be gone soon: it may finish what it runs, and its blocks can still be had.
-    Draining(ExecutorId),
-    /// A block of an executor that drains is on another one now, or could not be brought there.
-    HandedOver {
-        /// Which.
-        block: BlockId,
-        /// The old home.
-        from: ExecutorId,
-        /// The new one, if all went well.
-        to: Option<ExecutorId>,
-    },
-    /// Time passed.
-    Tick,
-    /// A statement wants to run. Its last stage is the root.
-    Submit {
-        /// Its name.
-        query: QueryId,
-        /// Producers before consumers.
-        stages: Vec<StageShape>,
-        /// Where.
-        placement: Placement,
-        /// Slots to plan for, even if not all executors are up yet.
-        slots_expected: u32,
-    },
-    /// An attempt sealed its output.
-    Finished(ExecutorId, TaskReport),
-    /// An attempt ended without output.
-    Failed(ExecutorId, TaskId, Attempt, Failure),
-    /// A reader outside the scheduler found a block of a finished statement gone from an executor.
-    OutputLost(BlockId, ExecutorId),
-    /// Nobody wants the statement any more; its blocks may go.
-    Release(QueryId),
-}
-
-/// What to do.
-#[derive(Debug, Clone)]
-pub enum Action {
-    /// Start an attempt.
-    Launch(ExecutorId, TaskSpec),
-    /// Stop an attempt.
-    Cancel(ExecutorId, TaskId, Attempt),
-    /// Every task of the root is committed.
-    Completed(QueryId, Output),
-    /// The statement cannot be finished.
-    Failed(QueryId, Failure),
-    /// Forget the statement on these executors.
-    Release(QueryId, Vec<ExecutorId>),
-    /// A stage was cut into so many tasks.
-    Sliced(QueryId, StageId, u32),
-    /// A task's output is decided.
-    Committed(ExecutorId, TaskReport),
-    /// A task's output no longer counts: it is made again.
-    Uncommitted(TaskId),
-    /// An executor failed too often and gets no more tasks.
-    Excluded(ExecutorId),
-    /// Bring blocks to another executor.
-    HandOver {
-        /// Who has them.
-        from: ExecutorId,
-        /// Who gets them.
-        to: ExecutorId,
-        /// URL of that one.
-        address: String,
-        /// Which.
-        blocks: Vec<BlockId>,
-    },
-    /// An executor that drained has nothing left that anybody needs: it may end.
-    Dismiss(ExecutorId),
-}
-
-/// A finished statement.
-#[derive(Debug, Clone, Default)]
-pub struct Output {
-    /// Blocks of the root, in the order of its partitions.
-    pub blocks: Arc<Vec<BlockLocation>>,
-    /// Files of the root.
-    pub files: Vec<PendingFile>,
-    /// Task attempts that followed a failure or a loss.
-    pub retried: u32,
-    /// Task attempts beside one that was slow.
-    pub speculated: u32,
 }
 
 /// Tasks that one step passes over because the only free executors are those they failed on.

@@ -8,13 +8,12 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::SessionContext;
 use faisca_executor::control::{ExecutorConfig, ServeError};
 use faisca_executor::environment::{Environment, Limits, UserFunctions, register_functions};
 use faisca_executor::exchange::{BlockStore, PeerClients};
 use faisca_executor::flight::BlockService;
 use faisca_planner::manifest::{FileFormat, Source};
-use faisca_planner::names::parse_bytes;
 use faisca_planner::rules::physical_rules;
 use tokio::runtime::Runtime;
 
@@ -28,6 +27,7 @@ use crate::planner::DistributedPlanner;
 use crate::progress::{Progress, Snapshot};
 use crate::read::DataFrameReader;
 use crate::scheduler::RetryLimits;
+use crate::settings::session_config;
 use crate::tables::{TableFiles, Tables};
 
 /// Where executors on this machine find the driver.
@@ -36,8 +36,6 @@ const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const SLOT_MEMORY_BYTES_MIN: u64 = 32 * 1024 * 1024;
 /// Exchanges have this many partitions for each slot, so that skew and slow executors even out.
 const PARTITIONS_PER_SLOT: usize = 4;
-/// Statements that read less stay in the driver, where there is a fleet besides it.
-const SMALL_BYTES: u64 = 1024 * 1024;
 /// Part of an executor's memory that operators and exchange share; the rest is for what no pool sees.
 const POOL_FRACTION: f64 = 0.7;
 /// Children started instead of ended ones, for each executor asked for.
@@ -412,36 +410,4 @@ fn token() -> Result<String> {
     let read = std::fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes));
     read.map_err(|e| Error::Fleet(format!("no randomness for the job's token: {e}")))?;
     Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
-}
-
-/// Settings that are not DataFusion's.
-struct OwnSettings {
-    small_bytes: u64,
-    warehouse: String,
-}
-
-fn session_config(partitions: usize, settings: &BTreeMap<String, String>) -> Result<(SessionConfig, OwnSettings)> {
-    let mut config = SessionConfig::new().with_target_partitions(partitions).with_information_schema(true);
-    let options = config.options_mut();
-    // One task must never drain another's files, and filters do not cross processes (DESIGN §5).
-    options.execution.enable_file_stream_work_stealing = false;
-    options.optimizer.enable_dynamic_filter_pushdown = false;
-    // The switch above does not reach these three unless it is set by name.
-    options.optimizer.enable_join_dynamic_filter_pushdown = false;
-    options.optimizer.enable_topk_dynamic_filter_pushdown = false;
-    options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
-    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
-    options.optimizer.enable_round_robin_repartition = false;
-    let mut own = OwnSettings { small_bytes: SMALL_BYTES, warehouse: "spark-warehouse".to_owned() };
-    for (key, value) in settings {
-        match key.as_str() {
-            "faisca.smallQueryBytes" if value == "0" => own.small_bytes = 0,
-            "faisca.smallQueryBytes" => {
-                own.small_bytes = parse_bytes(value).ok_or_else(|| Error::Plan(format!("{key}: `{value}` is not a size")))?;
-            }
-            "faisca.warehouse" | "spark.sql.warehouse.dir" => own.warehouse.clone_from(value),
-            _ => options.set(key, value).map_err(|e| Error::Plan(format!("setting {key}: {}", e.strip_backtrace())))?,
-        }
-    }
-    Ok((config, own))
 }
