@@ -12,7 +12,7 @@ use faisca::Session;
 use faisca::planner::ids::ExecutorId;
 use faisca::prelude::*;
 
-use crate::support::{register_folders, rows, tpch_data, tpch_oracle, tpch_query};
+use crate::support::{Layout, register_folders, rows, session, tpch_data, tpch_oracle, tpch_query};
 
 /// Processes that execute for this session at the moment.
 fn executors(session: &Session) -> Vec<u32> {
@@ -35,6 +35,20 @@ async fn until(what: &str, limit: Duration, mut is_true: impl FnMut() -> bool) {
         assert!(started.elapsed() < limit, "{what}: not within {limit:?}");
         tokio::time::sleep(Duration::from_micros(500)).await;
     }
+}
+
+/// Executors of a command, as the kernel knows them.
+fn children(parent: u32) -> Vec<u32> {
+    let out = Command::new("pgrep").args(["-P", &parent.to_string()]).output().unwrap();
+    String::from_utf8_lossy(&out.stdout).lines().filter_map(|l| l.parse().ok()).collect()
+}
+
+/// A session with the tables of TPC-H, whose executors are up: four partitions for each.
+async fn fleet(executors: u32) -> Session {
+    let session = session(Layout::Processes(executors), 4 * executors as usize).await;
+    tpch(&session).await;
+    all_up(&session, executors as usize).await;
+    session
 }
 
 async fn all_up(session: &Session, count: usize) {

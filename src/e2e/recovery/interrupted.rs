@@ -1,9 +1,8 @@
 //! A job that is cancelled leaves nothing behind.
 
-use std::process::Command;
 use std::time::Duration;
 
-use super::signal as send;
+use super::{children, is_alive, signal as send};
 use crate::support::{command, files_below, scratch, tpch_data};
 
 #[test]
@@ -25,8 +24,7 @@ fn an_interrupted_job_leaves_no_child_and_no_partial_output() {
             .spawn()
             .unwrap();
         std::thread::sleep(Duration::from_millis(1500));
-        let executors = Command::new("pgrep").args(["-P", &job.id().to_string()]).output().unwrap();
-        let executors: Vec<u32> = String::from_utf8_lossy(&executors.stdout).lines().filter_map(|l| l.parse().ok()).collect();
+        let executors = children(job.id());
         assert_eq!(executors.len(), 2, "{signal}");
         send(job.id(), signal);
         let status = job.wait().unwrap();
@@ -35,7 +33,7 @@ fn an_interrupted_job_leaves_no_child_and_no_partial_output() {
         }
         std::thread::sleep(Duration::from_secs(3));
         for pid in executors {
-            assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "{signal}: executor {pid} is still there");
+            assert!(!is_alive(pid), "{signal}: executor {pid} is still there");
         }
         assert!(!out.exists());
         if signal != "-KILL" {

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::{all_up, executors, expected, signal, start, stop, tpch, until};
-use crate::support::{Layout, command, files_below, oracle_over, rows, scratch, session, sorted};
+use super::{all_up, children, executors, expected, fleet, signal, start, stop, until};
+use crate::support::{command, files_below, oracle_over, rows, scratch, sorted};
 
 /// SplitMix64: the same seed kills at the same times.
 struct Random(u64);
@@ -31,8 +31,7 @@ async fn random_kills_over_tpch_change_no_result() {
     let mut killed = 0;
     while killed < kills() {
         // A fleet replaces a bounded number of executors: a fresh one for every few rounds.
-        let session = session(Layout::Processes(3), 12).await;
-        tpch(&session).await;
+        let session = fleet(3).await;
         for _ in 0..ROUNDS_PER_FLEET {
             let number = 1 + usize::try_from(random.below(22)).unwrap();
             all_up(&session, 3).await;
@@ -47,12 +46,6 @@ async fn random_kills_over_tpch_change_no_result() {
         }
         stop(session).await;
     }
-}
-
-/// Executors of a command, as the kernel knows them.
-fn children(parent: u32) -> Vec<u32> {
-    let out = std::process::Command::new("pgrep").args(["-P", &parent.to_string()]).output().unwrap();
-    String::from_utf8_lossy(&out.stdout).lines().filter_map(|l| l.parse().ok()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

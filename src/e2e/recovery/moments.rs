@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use faisca::Session;
 use futures::StreamExt;
 
-use super::{all_up, assert_whole, executors, expected, is_alive, signal, start, start_write, stop, tpch, until};
-use crate::support::{Layout, rows, scratch, session};
+use super::{all_up, assert_whole, executors, expected, fleet, is_alive, signal, start, start_write, stop, until};
+use crate::support::{rows, scratch};
 
 const EXECUTORS: usize = 3;
 
@@ -39,8 +39,7 @@ fn has_come(moment: Moment, session: &Session) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn executors_killed_at_any_moment_change_no_result() {
     let expected = expected(9).await;
-    let session = session(Layout::Processes(3), 12).await;
-    tpch(&session).await;
+    let session = fleet(3).await;
     for moment in [Moment::Running, Moment::Committed, Moment::Fetching] {
         for dead in 1..=EXECUTORS {
             all_up(&session, EXECUTORS).await;
@@ -62,8 +61,7 @@ async fn executors_killed_at_any_moment_change_no_result() {
 async fn executors_killed_in_the_sink_or_at_commit_leave_every_row_exactly_once() {
     let folder = scratch("sink");
     let out = folder.path().join("lines");
-    let session = session(Layout::Processes(3), 12).await;
-    tpch(&session).await;
+    let session = fleet(3).await;
     for (done_before, dead) in [(0, 1), (3, 2), (5, 3), (12, 3)] {
         all_up(&session, EXECUTORS).await;
         let writing = start_write(&session, &out);
@@ -80,9 +78,7 @@ async fn executors_killed_in_the_sink_or_at_commit_leave_every_row_exactly_once(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_result_that_is_being_read_survives_its_executors() {
-    let session = session(Layout::Processes(3), 12).await;
-    tpch(&session).await;
-    all_up(&session, EXECUTORS).await;
+    let session = fleet(3).await;
     let frame = session.sql("SELECT o_orderkey, o_comment FROM orders WHERE o_orderkey % 4 = 0").await.unwrap();
     let mut stream = frame.into_inner().execute_stream().await.unwrap();
     let mut found = vec![stream.next().await.unwrap().unwrap()];
@@ -101,9 +97,7 @@ async fn a_result_that_is_being_read_survives_its_executors() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_executor_is_given_up_in_time_and_ended() {
     let expected = expected(9).await;
-    let session = session(Layout::Processes(2), 8).await;
-    tpch(&session).await;
-    all_up(&session, 2).await;
+    let session = fleet(2).await;
     let frozen = executors(&session)[0];
     let running = start(&session, 9);
     until("a task", Duration::from_secs(20), || has_come(Moment::Running, &session) || running.is_finished()).await;
@@ -119,8 +113,7 @@ async fn a_frozen_executor_is_given_up_in_time_and_ended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_executor_that_is_told_to_end_hands_on_what_it_has() {
     let expected = expected(9).await;
-    let session = session(Layout::Processes(3), 12).await;
-    tpch(&session).await;
+    let session = fleet(3).await;
     for moment in [Moment::Running, Moment::Committed, Moment::Fetching] {
         all_up(&session, EXECUTORS).await;
         let before = session.progress();
@@ -140,9 +133,7 @@ async fn an_executor_that_is_told_to_end_hands_on_what_it_has() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_executor_hands_its_blocks_to_the_driver() {
     let expected = expected(3).await;
-    let session = session(Layout::Processes(1), 4).await;
-    tpch(&session).await;
-    all_up(&session, 1).await;
+    let session = fleet(1).await;
     let running = start(&session, 3);
     until("a finished stage", Duration::from_secs(20), || has_come(Moment::Committed, &session) || running.is_finished()).await;
     executors(&session).iter().for_each(|pid| signal(*pid, "-TERM"));
