@@ -28,8 +28,8 @@ use crate::error::{Error, Result};
 /// An executor that says nothing for so long is lost.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// Silent executors that the fleet has not looked at yet.
-const SILENT_QUEUE: usize = 256;
+/// Executors given up that the fleet has not looked at yet.
+const GIVEN_UP_QUEUE: usize = 256;
 
 type BoxedStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -38,8 +38,8 @@ type BoxedStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 pub struct ControlServer {
     /// URL that executors dial.
     pub url: String,
-    /// Executors that were given up because they said nothing: their processes may still be there.
-    pub silent: broadcast::Sender<ExecutorId>,
+    /// Executors that were given up though their connection was not closed: their processes may still be there.
+    pub given_up: broadcast::Sender<ExecutorId>,
     task: JoinHandle<()>,
 }
 
@@ -58,14 +58,14 @@ impl ControlServer {
         let listener = TcpListener::bind(SocketAddr::new(host, 0)).await.map_err(|e| Error::Fleet(format!("no port on {host}: {e}")))?;
         let address = listener.local_addr().map_err(|e| Error::Fleet(e.to_string()))?;
         let canary = canary()?;
-        let (silent, _) = broadcast::channel(SILENT_QUEUE);
-        let service = Control { engine, token, canary, blocks, silent: silent.clone() };
+        let (given_up, _) = broadcast::channel(GIVEN_UP_QUEUE);
+        let service = Control { engine, token, canary, blocks, given_up: given_up.clone() };
         let task = tokio::task::spawn(async move {
             if let Err(error) = serve(listener, service).await {
                 tracing::error!("control service: {error}");
             }
         });
-        Ok(Self { url: url(address), silent, task })
+        Ok(Self { url: url(address), given_up, task })
     }
 }
 
@@ -75,7 +75,7 @@ struct Control {
     canary: u64,
     /// Serves the driver's own blocks, and takes those of executors that end.
     blocks: BlockService,
-    silent: broadcast::Sender<ExecutorId>,
+    given_up: broadcast::Sender<ExecutorId>,
 }
 
 impl Control {
@@ -94,26 +94,29 @@ impl Control {
     }
 }
 
-async fn pump(engine: EngineHandle, silent: broadcast::Sender<ExecutorId>, executor: ExecutorId, mut incoming: Streaming<FlightData>) {
+/// Passes an executor's reports on until it hangs up or is given up.
+async fn pump(engine: EngineHandle, given_up: broadcast::Sender<ExecutorId>, executor: ExecutorId, mut incoming: Streaming<FlightData>) {
     let reason = loop {
         match tokio::time::timeout(SILENCE_MAX, incoming.next()).await {
-            Err(_) => {
-                // Nobody listens where no process is to be ended.
-                let _ = silent.send(executor);
-                break format!("silent for {} s", SILENCE_MAX.as_secs());
-            }
-            Ok(None) => break "it hung up".to_owned(),
-            Ok(Some(Err(status))) => break format!("connection broke: {}", status.message()),
+            Err(_) => break Some(format!("silent for {} s", SILENCE_MAX.as_secs())),
+            Ok(None) => break None,
+            // Also HTTP/2 keepalive that nobody answered, which a frozen process may show before its silence does.
+            Ok(Some(Err(status))) => break Some(format!("connection broke: {}", status.message())),
             Ok(Some(Ok(data))) => match unframe::<FromExecutor>(&data) {
                 Ok(report) => {
                     if engine.send(Message::Report(executor, report)).await.is_err() {
                         return;
                     }
                 }
-                Err(status) => break status.message().to_owned(),
+                Err(status) => break Some(status.message().to_owned()),
             },
         }
     };
+    if reason.is_some() {
+        // Nobody listens where no process is to be ended.
+        let _ = given_up.send(executor);
+    }
+    let reason = reason.unwrap_or_else(|| "it hung up".to_owned());
     let _ = engine.send(Message::Lost(executor, reason)).await;
 }
 
@@ -140,7 +143,7 @@ impl FlightService for Control {
         let (commands, outgoing) = mpsc::channel::<ToExecutor>(QUEUE_LENGTH);
         let connected = Message::Connected { registration, commands, is_driver: false };
         self.engine.send(connected).await.map_err(|e| Status::unavailable(e.to_string()))?;
-        tokio::task::spawn(pump(self.engine.clone(), self.silent.clone(), executor, incoming));
+        tokio::task::spawn(pump(self.engine.clone(), self.given_up.clone(), executor, incoming));
         let frames = ReceiverStream::new(outgoing).map(|command| frame(&command));
         Ok(Response::new(frames.boxed()))
     }

@@ -89,8 +89,8 @@ impl ProcessFleet {
         let mut keepers = vec![];
         for _ in 0..executors {
             let child = keeper.spawn()?;
-            let silent = control.silent.subscribe();
-            keepers.push(tokio::task::spawn(Arc::clone(&keeper).keep(child, stopped.clone(), silent)));
+            let given_up = control.given_up.subscribe();
+            keepers.push(tokio::task::spawn(Arc::clone(&keeper).keep(child, stopped.clone(), given_up)));
         }
         Ok(Self { slots_expected, stop, keepers: tokio::sync::Mutex::new(keepers), _control: control })
     }
@@ -120,8 +120,8 @@ impl Keeper {
         Ok((ExecutorId(id), child))
     }
 
-    async fn keep(self: Arc<Self>, child: (ExecutorId, Child), stopped: watch::Receiver<bool>, silent: broadcast::Receiver<ExecutorId>) {
-        let Err(reason) = self.replace_until_stopped(child, stopped, silent).await else { return };
+    async fn keep(self: Arc<Self>, child: (ExecutorId, Child), stopped: watch::Receiver<bool>, given_up: broadcast::Receiver<ExecutorId>) {
+        let Err(reason) = self.replace_until_stopped(child, stopped, given_up).await else { return };
         error!("{reason}");
         if self.alive.fetch_sub(1, Ordering::Relaxed) == 1 {
             let _ = self.engine.send(Message::FleetGone(format!("every executor is gone: {reason}"))).await;
@@ -133,28 +133,27 @@ impl Keeper {
         &self,
         (mut id, mut child): (ExecutorId, Child),
         mut stopped: watch::Receiver<bool>,
-        mut silent: broadcast::Receiver<ExecutorId>,
+        mut given_up: broadcast::Receiver<ExecutorId>,
     ) -> Result<(), String> {
         loop {
             let started = tokio::time::Instant::now();
-            let ended = tokio::select! {
+            let status = tokio::select! {
                 () = told_to_stop(&mut stopped) => {
                     if tokio::time::timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
                         let _ = child.kill().await;
                     }
                     return Ok(());
                 }
-                () = is_silent(&mut silent, id) => {
-                    let _ = child.kill().await;
-                    "it was silent".to_owned()
+                () = is_given_up(&mut given_up, id) => {
+                    let _ = child.start_kill();
+                    child.wait().await
                 }
-                status = child.wait() => {
-                    if status.as_ref().is_ok_and(|status| status.code() == Some(ServeError::UNUSABLE)) {
-                        return Err(format!("{id} could not serve; its own message tells why"));
-                    }
-                    status.map_or_else(|e| e.to_string(), |s| s.to_string())
-                }
+                status = child.wait() => status,
             };
+            if status.as_ref().is_ok_and(|status| status.code() == Some(ServeError::UNUSABLE)) {
+                return Err(format!("{id} could not serve; its own message tells why"));
+            }
+            let ended = status.map_or_else(|e| e.to_string(), |s| s.to_string());
             if self.replacements.fetch_add(1, Ordering::Relaxed) >= self.config.replacements_max {
                 return Err(format!("{id} ended ({ended}), after {} replacements", self.config.replacements_max));
             }
@@ -167,11 +166,11 @@ impl Keeper {
     }
 }
 
-/// Waits until the driver gives that executor up for its silence.
-async fn is_silent(silent: &mut broadcast::Receiver<ExecutorId>, id: ExecutorId) {
+/// Waits until the driver gives that executor up.
+async fn is_given_up(given_up: &mut broadcast::Receiver<ExecutorId>, id: ExecutorId) {
     loop {
-        match silent.recv().await {
-            Ok(silent) if silent == id => return,
+        match given_up.recv().await {
+            Ok(given_up) if given_up == id => return,
             Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
         }
