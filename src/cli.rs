@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use faisca::planner::manifest::Stores;
 use faisca::planner::names::parse_bytes;
 use faisca::{Error, Result, Session};
 
@@ -71,8 +72,8 @@ struct ClusterArgs {
 }
 
 impl ClusterArgs {
-    async fn session(&self, name: &str, conf: impl IntoIterator<Item = (String, String)>) -> Result<Session> {
-        let mut builder = Session::builder().app_name(name).executors(self.executors);
+    async fn session(&self, name: &str, conf: impl IntoIterator<Item = (String, String)>, stores: Stores) -> Result<Session> {
+        let mut builder = Session::builder().app_name(name).executors(self.executors).stores(stores);
         if let Some(cores) = self.executor_cores {
             builder = builder.executor_cores(cores);
         }
@@ -122,6 +123,7 @@ pub(crate) fn main() -> ExitCode {
             () = terminated() => Err(Error::Cancelled),
         }
     });
+    runtime.block_on(faisca::end_abandoned_writes());
     // Tasks may still be unwinding; nothing that they could add is wanted.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     ended.map_or_else(|e| failed(&e), |()| ExitCode::SUCCESS)

@@ -1,334 +1,105 @@
-//! Local output commit: a job's files become visible once and whole, or not at all.
+//! Output commit: a job's files become visible once and whole, or not at all.
 //!
-//! Tasks write below a hidden staging folder beside the output. At the end the driver assembles
-//! the next version of the whole folder there, from one attempt of each task, and swaps it with
-//! the present one in a single `renameat2(RENAME_EXCHANGE)`. Append links the old files into the
-//! next version first, so it is as atomic as overwrite.
-//!
-//! ```text
-//! out/            .out.faisca-x/attempts/   ─ winners ─►  .out.faisca-x/next/  ◄─ exchange ─►  out/
-//! ```
-//!
-//! **Invariant.** Until the exchange a reader sees the old version, after it the new one.
+//! Where files are written decides how: a [folder of this machine](local) is exchanged in one
+//! rename, [objects](object) are uploaded and completed once a record of it exists.
 
-use std::fs::{self, File, TryLockError};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+mod local;
+mod object;
+mod record;
 
+use std::sync::Arc;
+
+use faisca_executor::stores::Stores;
 use faisca_executor::wire::PendingFile;
-use faisca_planner::manifest::SaveMode;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-use tempfile::TempDir;
-use tracing::debug;
-use url::Url;
+use faisca_planner::manifest::Write;
 
-use crate::error::{Error, Result};
+use crate::catalog::{Catalogs, Registration};
+use crate::error::Result;
+use local::LocalWrite;
+use object::{Folder, ObjectWrite};
 
-/// What a write should do, after a look at what is there.
-#[derive(Debug)]
-pub enum Begin {
-    /// Write.
-    Go(Box<LocalWrite>),
-    /// `ignore`, and something is there.
-    Skip,
+pub(crate) use record::partition_folder;
+
+/// A write under way. Dropped or aborted, it leaves the output as it was.
+pub(crate) enum OutputWrite {
+    Local { write: LocalWrite, catalogs: Arc<Catalogs>, registration: Option<Registration> },
+    Object(Box<ObjectWrite>),
 }
 
-/// A write under way. Dropping it uncommitted leaves the output as it was, and no litter.
-#[derive(Debug)]
-pub struct LocalWrite {
-    target: PathBuf,
-    mode: SaveMode,
-    staging: TempDir,
-    /// Held until the end: two jobs must not write the same folder.
-    lock: WriteLock,
-    /// Folders made for this write, outermost first.
-    made: Vec<PathBuf>,
-    committed: bool,
-}
-
-impl LocalWrite {
-    /// Looks at the target, locks it and makes the staging folder.
+impl OutputWrite {
+    /// Looks at what is there; `None` if the mode says that there is nothing to do.
     ///
     /// # Errors
     /// If the mode forbids to write, another job writes there, or permissions do not allow it.
-    pub fn begin(path: &str, mode: SaveMode) -> Result<Begin> {
-        let target = absolute(path)?;
-        let name = folder_name(&target)?;
-        let parent = target.parent().ok_or_else(|| Error::Write(format!("{path} is not a folder that can be written")))?.to_path_buf();
-        match (exists_with_content(&target)?, mode) {
-            (true, SaveMode::ErrorIfExists) => {
-                let help = "set write.mode to overwrite, append or ignore";
-                return Err(Error::Write(format!("{} already exists; {help}", target.display())));
-            }
-            (true, SaveMode::Ignore) => return Ok(Begin::Skip),
-            (_, SaveMode::Overwrite | SaveMode::Append) | (false, _) => {}
+    pub(crate) async fn begin(write: &Write, tag: String, stores: &Stores, catalogs: &Arc<Catalogs>) -> Result<Option<Self>> {
+        if is_local(&write.path) {
+            let begun = LocalWrite::begin(write)?;
+            return Ok(begun.map(|write| Self::Local { write, catalogs: Arc::clone(catalogs), registration: None }));
         }
-        let made = make_folders(&parent)?;
-        let lock = WriteLock::take(&parent.join(format!(".{name}.faisca-lock")), &target)?;
-        remove_stale(&parent, &name);
-        let staging =
-            tempfile::Builder::new().prefix(&format!(".{name}.faisca-")).tempdir_in(&parent).map_err(|e| cannot("write to", &parent, &e))?;
-        // Tasks do not make it: once it is gone, no late writer brings it back.
-        fs::create_dir(staging.path().join("attempts")).map_err(|e| cannot("write to", &parent, &e))?;
-        Ok(Begin::Go(Box::new(Self { target, mode, staging, lock, made, committed: false })))
+        let folder = Folder::new(&write.path, stores, Arc::clone(catalogs))?;
+        Ok(ObjectWrite::begin(folder, write, tag).await?.map(|write| Self::Object(Box::new(write))))
     }
 
     /// URL that tasks write below.
-    #[must_use]
-    pub fn staging_url(&self) -> String {
-        let attempts = self.staging.path().join("attempts");
-        Url::from_directory_path(&attempts).map_or_else(|()| attempts.display().to_string(), |url| url.to_string())
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Self::Local { write, .. } => write.staging_url(),
+            Self::Object(write) => write.url().to_owned(),
+        }
     }
 
     /// A short text that no other write shares, for file names.
-    #[must_use]
-    pub fn tag(&self) -> String {
-        let name = self.staging.path().file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        name.rsplit('-').next().unwrap_or_default().to_lowercase()
+    pub(crate) fn tag(&self) -> String {
+        match self {
+            Self::Local { write, .. } => write.tag(),
+            Self::Object(write) => write.tag().to_owned(),
+        }
     }
 
-    /// Where the output is.
-    #[must_use]
-    pub fn target(&self) -> &Path {
-        &self.target
+    /// Where the output is, for people and catalogs; a slash at its end.
+    pub(crate) fn location(&self) -> String {
+        match self {
+            Self::Local { write, .. } => format!("{}/", write.target().display()),
+            Self::Object(write) => write.location().to_owned(),
+        }
     }
 
-    /// Makes `files`, and nothing else, visible.
+    /// Makes a table of it when it is committed.
+    pub(crate) fn register(&mut self, table: Registration) {
+        match self {
+            Self::Local { registration, .. } => *registration = Some(table),
+            Self::Object(write) => write.register(table),
+        }
+    }
+
+    /// Makes `files`, and nothing else, visible; then registers the table.
     ///
     /// # Errors
-    /// If the file system fails; the output then is as it was.
-    pub fn commit(mut self, files: &[PendingFile]) -> Result<()> {
-        let next = self.staging.path().join("next");
-        let attempts = self.staging.path().join("attempts");
-        fs::create_dir(&next).map_err(|e| cannot("create", &next, &e))?;
-        if self.mode == SaveMode::Append && self.target.is_dir() {
-            link_tree(&self.target, &next)?;
-        }
-        for file in files {
-            let to = next.join(&file.path);
-            if let Some(folder) = to.parent() {
-                fs::create_dir_all(folder).map_err(|e| cannot("create", folder, &e))?;
+    /// Of the store, another writer, or the catalog.
+    pub(crate) async fn commit(&mut self, files: &[PendingFile]) -> Result<()> {
+        match self {
+            Self::Local { write, catalogs, registration } => {
+                // Renames and links of a few files; cancelling in the middle of it must not be possible.
+                write.commit(files)?;
+                match registration {
+                    Some(registration) => catalogs.register(registration).await,
+                    None => Ok(()),
+                }
             }
-            fs::rename(attempts.join(&file.path), &to).map_err(|e| cannot("move", &to, &e))?;
+            Self::Object(write) => write.commit(files).await,
         }
-        self.swap(&next)?;
-        self.committed = true;
-        debug!(target = %self.target.display(), files = files.len(), "committed");
-        Ok(())
     }
 
-    fn swap(&self, next: &Path) -> Result<()> {
-        if !self.target.exists() {
-            return fs::rename(next, &self.target).map_err(|e| cannot("create", &self.target, &e));
-        }
-        match renameat_with(CWD, next, CWD, &self.target, RenameFlags::EXCHANGE) {
-            Ok(()) => Ok(()),
-            // A file system without exchange: the gap between the two renames is as short as can be.
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
-                let old = self.staging.path().join("old");
-                fs::rename(&self.target, &old).map_err(|e| cannot("replace", &self.target, &e))?;
-                fs::rename(next, &self.target).or_else(|error| {
-                    fs::rename(&old, &self.target).map_err(|e| cannot("restore", &self.target, &e))?;
-                    Err(cannot("replace", &self.target, &error))
-                })
-            }
-            Err(errno) => Err(cannot("replace", &self.target, &errno.into())),
+    /// Gives up what tasks wrote. After a commit's record exists that is only what it did not take.
+    pub(crate) async fn abort(self) {
+        match self {
+            Self::Local { write, .. } => drop(write),
+            Self::Object(write) => write.abort().await,
         }
     }
 }
 
-impl Drop for LocalWrite {
-    fn drop(&mut self) {
-        // Cancelled tasks may still write for a moment: under another name the folder is out of
-        // their reach, and deleting it cannot meet a new file.
-        // The suffix is appended, so that `remove_stale` knows the folder if we die while deleting it.
-        let mut gone = self.staging.path().as_os_str().to_owned();
-        gone.push(".gone");
-        let _ = fs::rename(self.staging.path(), &gone).and_then(|()| fs::remove_dir_all(&gone));
-        if !self.committed {
-            // Only what this write made, and only while it is empty but for the lock.
-            let _ = fs::remove_file(&self.lock.path);
-            for folder in self.made.iter().rev() {
-                let _ = fs::remove_dir(folder);
-            }
-        }
-    }
-}
-
-#[derive(Debug)]
-struct WriteLock {
-    path: PathBuf,
-    _file: File,
-}
-
-impl WriteLock {
-    fn take(path: &Path, target: &Path) -> Result<Self> {
-        const TRIES: usize = 8;
-        for _ in 0..TRIES {
-            let file = File::create(path).map_err(|e| cannot("write to", path.parent().unwrap_or(path), &e))?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(Error::Write(format!("another job is writing {}", target.display()))),
-                Err(TryLockError::Error(error)) => return Err(cannot("lock", path, &error)),
-            }
-            // Its last owner may have deleted the file that we locked.
-            let ours = file.metadata().map(|m| m.ino()).ok();
-            if ours.is_some() && ours == fs::metadata(path).map(|m| m.ino()).ok() {
-                return Ok(Self { path: path.to_path_buf(), _file: file });
-            }
-        }
-        Err(Error::Write(format!("another job is writing {}", target.display())))
-    }
-}
-
-impl Drop for WriteLock {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-/// The folder that a path or `file://` URL names.
-///
-/// # Errors
-/// For other schemes, and for folders that a write must not replace.
-pub fn absolute(path: &str) -> Result<PathBuf> {
-    let path = match path.split_once("://") {
-        Some(("file", _)) => {
-            Url::parse(path).ok().and_then(|u| u.to_file_path().ok()).ok_or_else(|| Error::Write(format!("{path} is not a valid URL")))?
-        }
-        Some((scheme, _)) => return Err(Error::Write(format!("{path}: no store for `{scheme}://` in this build; use a local path"))),
-        None => PathBuf::from(path),
-    };
-    let path = std::path::absolute(&path).map_err(|e| cannot("use", &path, &e))?;
-    let path: PathBuf = path.components().collect();
-    let path = fs::canonicalize(&path).unwrap_or(path);
-    let here = std::env::current_dir().unwrap_or_default();
-    if here.starts_with(&path) {
-        return Err(Error::Write(format!("{} holds the working folder; write to a folder of its own", path.display())));
-    }
-    Ok(path)
-}
-
-fn folder_name(target: &Path) -> Result<String> {
-    let name = target.file_name().and_then(|n| n.to_str());
-    name.map(str::to_owned).ok_or_else(|| Error::Write(format!("{} is not a folder that can be written", target.display())))
-}
-
-fn exists_with_content(target: &Path) -> Result<bool> {
-    match fs::read_dir(target) {
-        Ok(mut entries) => Ok(entries.next().is_some()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
-            Err(Error::Write(format!("{} is a file; an output is a folder", target.display())))
-        }
-        Err(error) => Err(cannot("read", target, &error)),
-    }
-}
-
-fn make_folders(parent: &Path) -> Result<Vec<PathBuf>> {
-    let mut missing: Vec<PathBuf> = parent.ancestors().take_while(|a| !a.exists()).map(Path::to_path_buf).collect();
-    missing.reverse();
-    fs::create_dir_all(parent).map_err(|e| cannot("create", parent, &e))?;
-    Ok(missing)
-}
-
-/// Staging folders of jobs that were killed: the lock says that their owner is gone.
-fn remove_stale(parent: &Path, name: &str) {
-    let prefix = format!(".{name}.faisca-");
-    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let stale = entry.file_name().to_str().is_some_and(|n| n.starts_with(&prefix)) && entry.path().is_dir();
-        if stale {
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
-}
-
-fn link_tree(from: &Path, to: &Path) -> Result<()> {
-    for entry in fs::read_dir(from).map_err(|e| cannot("read", from, &e))? {
-        let entry = entry.map_err(|e| cannot("read", from, &e))?;
-        let (source, copy) = (entry.path(), to.join(entry.file_name()));
-        if source.is_dir() {
-            fs::create_dir_all(&copy).map_err(|e| cannot("create", &copy, &e))?;
-            link_tree(&source, &copy)?;
-        } else {
-            let linked = fs::hard_link(&source, &copy).or_else(|_| fs::copy(&source, &copy).map(|_| ()));
-            linked.map_err(|e| cannot("link", &copy, &e))?;
-        }
-    }
-    Ok(())
-}
-
-fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Error {
-    Error::Write(format!("cannot {what} {}: {error}", path.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn write(base: &Path, mode: SaveMode, name: &str) -> Result<()> {
-        let target = base.join("out");
-        let Begin::Go(write) = LocalWrite::begin(target.to_str().unwrap(), mode)? else { return Ok(()) };
-        let attempts = Url::parse(&write.staging_url()).unwrap().to_file_path().unwrap();
-        fs::write(attempts.join(name), name).unwrap();
-        fs::write(attempts.join("loser"), "of another attempt").unwrap();
-        write.commit(&[PendingFile { path: name.to_owned(), rows: 1, bytes: 1 }])
-    }
-
-    fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn each_mode_leaves_what_it_says_and_no_litter() {
-        let base = tempfile::tempdir().unwrap();
-        write(base.path(), SaveMode::ErrorIfExists, "a").unwrap();
-        assert_eq!(names(&base.path().join("out")), ["a"]);
-        write(base.path(), SaveMode::Append, "b").unwrap();
-        assert_eq!(names(&base.path().join("out")), ["a", "b"]);
-        write(base.path(), SaveMode::Overwrite, "c").unwrap();
-        assert_eq!(names(&base.path().join("out")), ["c"]);
-        write(base.path(), SaveMode::Ignore, "d").unwrap();
-        assert_eq!(names(&base.path().join("out")), ["c"]);
-        let error = write(base.path(), SaveMode::ErrorIfExists, "e").unwrap_err();
-        assert!(error.to_string().contains("already exists"), "{error}");
-        assert_eq!(names(base.path()), ["out"]);
-    }
-
-    #[test]
-    fn a_dropped_write_leaves_the_old_output_and_no_new_folders() {
-        let base = tempfile::tempdir().unwrap();
-        write(base.path(), SaveMode::Overwrite, "a").unwrap();
-        for target in ["out", "new/deep/out"] {
-            let target = base.path().join(target);
-            let Begin::Go(write) = LocalWrite::begin(target.to_str().unwrap(), SaveMode::Overwrite).unwrap() else { panic!() };
-            drop(write);
-        }
-        assert_eq!(names(base.path()), ["out"]);
-        assert_eq!(names(&base.path().join("out")), ["a"]);
-    }
-
-    #[test]
-    fn two_writers_of_one_folder_do_not_meet_and_the_dead_ones_litter_goes() {
-        let base = tempfile::tempdir().unwrap();
-        let target = base.path().join("out");
-        let stale = base.path().join(".out.faisca-dead");
-        fs::create_dir(&stale).unwrap();
-        let Begin::Go(first) = LocalWrite::begin(target.to_str().unwrap(), SaveMode::Append).unwrap() else { panic!() };
-        assert!(!stale.exists());
-        let error = LocalWrite::begin(target.to_str().unwrap(), SaveMode::Append).unwrap_err();
-        assert!(error.to_string().contains("another job"), "{error}");
-        drop(first);
-        write(base.path(), SaveMode::Append, "a").unwrap();
-    }
-
-    #[test]
-    fn the_working_folder_and_foreign_schemes_are_refused() {
-        assert!(LocalWrite::begin("..", SaveMode::Overwrite).is_err());
-        assert!(LocalWrite::begin("/", SaveMode::Overwrite).is_err());
-        let error = LocalWrite::begin("s3://bucket/x", SaveMode::Overwrite).unwrap_err();
-        assert!(error.to_string().contains("s3://"), "{error}");
-    }
+/// Whether a path or URL is of this machine.
+pub(crate) fn is_local(path: &str) -> bool {
+    path.split_once("://").is_none_or(|(scheme, _)| scheme == "file")
 }

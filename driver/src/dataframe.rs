@@ -270,18 +270,7 @@ impl DataFrame {
 
     /// Writes the query's result.
     pub fn write(self) -> DataFrameWriter {
-        DataFrameWriter {
-            frame: self,
-            write: Write {
-                path: String::new(),
-                format: FileFormat::Parquet,
-                mode: SaveMode::ErrorIfExists,
-                partition_by: vec![],
-                compression: None,
-                target_file_size: None,
-            },
-            problem: None,
-        }
+        DataFrameWriter { frame: self, write: Write::to(""), problem: None }
     }
 
     /// The data's spelling of a column.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use faisca_planner::manifest::{Manifest, Positions, Step, StepOrder};
+use faisca_planner::manifest::{CatalogKind, Manifest, Positions, Step, StepOrder, Write};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
@@ -126,12 +126,26 @@ impl Job<'_> {
                     e.at(place(field))
                 })?;
                 if self.order.reads.iter().any(|reads| reads.contains(&index)) {
-                    session.register_output(&step.name, &target.path, target.format).await.map_err(|e| e.at(place("write")))?;
+                    register_output(session, &step.name, target).await.map_err(|e| e.at(place("write")))?;
                 }
                 Some(summary)
             }
         };
         Ok(StepSummary { name: step.name.clone(), written, elapsed: started.elapsed() })
+    }
+}
+
+/// Makes a step's output known to the steps that read it.
+async fn register_output(session: &Session, name: &str, target: &Write) -> Result<()> {
+    match &target.catalog {
+        // The folder may hold more than the table.
+        Some(catalog) => {
+            let kind = if catalog.kind == CatalogKind::Glue { "glue" } else { "local" };
+            let table = catalog.table.as_deref().unwrap_or(name);
+            let frame = session.sql(&format!("SELECT * FROM {kind}.{}.{table}", catalog.database)).await?;
+            frame.create_or_replace_temp_view(name)
+        }
+        None => session.register_output(name, &target.path, target.format).await,
     }
 }
 

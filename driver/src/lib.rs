@@ -11,16 +11,19 @@
 //! - `planner`, `cluster`, `result`: DataFusion's plan → stages → running statement → rows
 //! - [`scheduler`] — pure decisions; [`engine`]: the loop that owns them
 //! - [`fleet`] — embedded and process executors; [`control`]: their connections
-//! - [`commit`] — output becomes visible; [`progress`]: what is shown while it runs
+//! - `commit`, `layout`: output becomes visible; [`catalog`], `partitioned`: tables by name; [`progress`]: what is shown while it runs
 
+pub mod catalog;
 mod cluster;
-pub mod commit;
+mod commit;
 pub mod control;
 mod dataframe;
 pub mod engine;
 mod error;
 pub mod fleet;
 pub mod job;
+mod layout;
+mod partitioned;
 mod planner;
 pub mod progress;
 mod read;
@@ -38,4 +41,4 @@ pub use error::{Error, Result};
 pub use read::DataFrameReader;
 pub use session::{Session, SessionBuilder, serve_if_executor};
 pub use sql::Outcome;
-pub use write::WriteSummary;
+pub use write::{WriteSummary, end_abandoned_writes};

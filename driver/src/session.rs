@@ -13,10 +13,12 @@ use faisca_executor::control::{ExecutorConfig, ServeError};
 use faisca_executor::environment::{Environment, Limits, UserFunctions, register_functions};
 use faisca_executor::exchange::{BlockStore, PeerClients};
 use faisca_executor::flight::BlockService;
-use faisca_planner::manifest::{FileFormat, Source};
+use faisca_executor::stores::Stores as ObjectStores;
+use faisca_planner::manifest::{FileFormat, Source, Stores};
 use faisca_planner::rules::physical_rules;
 use tokio::runtime::Runtime;
 
+use crate::catalog::{Catalogs, register_catalogs};
 use crate::cluster::Cluster;
 use crate::control::ControlServer;
 use crate::dataframe::DataFrame;
@@ -34,6 +36,8 @@ use crate::tables::{TableFiles, Tables};
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// With less memory for each slot, not even the buffers of one sort fit.
 const SLOT_MEMORY_BYTES_MIN: u64 = 32 * 1024 * 1024;
+/// Bytes of a job's token.
+const TOKEN_BYTES: usize = 16;
 /// Exchanges have this many partitions for each slot, so that skew and slow executors even out.
 const PARTITIONS_PER_SLOT: usize = 4;
 /// Part of an executor's memory that operators and exchange share; the rest is for what no pool sees.
@@ -50,6 +54,7 @@ pub struct SessionBuilder {
     memory: Option<u64>,
     partitions: Option<usize>,
     spill_folder: Option<PathBuf>,
+    stores: Stores,
     executor_binary: Option<PathBuf>,
     settings: BTreeMap<String, String>,
     functions: UserFunctions,
@@ -95,6 +100,13 @@ impl SessionBuilder {
     #[must_use]
     pub fn spill_folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.spill_folder = Some(folder.into());
+        self
+    }
+
+    /// How buckets are reached, by `s3://bucket` or `s3://`. What is absent comes from the environment.
+    #[must_use]
+    pub fn stores(mut self, stores: Stores) -> Self {
+        self.stores = stores;
         self
     }
 
@@ -155,8 +167,10 @@ impl SessionBuilder {
         let limits = self.limits(slots)?;
         let compute = Compute(Some(compute_runtime(cores)?));
         let (engine, engine_task) = EngineHandle::start(RetryLimits::default());
-        let token = token()?;
+        // Processes of other users on this machine must not reach the executors.
+        let token = random_hex(TOKEN_BYTES)?;
         let environment = Arc::new(Environment::new(&limits, &self.functions)?);
+        let object_stores = Arc::clone(environment.stores());
         let store = Arc::new(BlockStore::default());
         let peers = Arc::new(PeerClients::new(token.clone()));
         let embedded_slots = if self.executors == 0 { slots } else { u32::try_from(cores).unwrap_or(1) };
@@ -190,7 +204,9 @@ impl SessionBuilder {
             .build();
         register_functions(&mut state, &self.functions)?;
         let context = SessionContext::new_with_state(state);
-        let inner = SessionInner { context, tables: Tables::default(), warehouse: own.warehouse, cluster, _compute: compute, engine_task };
+        let (tables, catalogs) = (Arc::new(Tables::default()), Arc::new(Catalogs::new(&own.warehouse, own.glue)));
+        register_catalogs(&context, &catalogs, &tables);
+        let inner = SessionInner { context, tables, catalogs, warehouse: own.warehouse, cluster, object_stores, _compute: compute, engine_task };
         Ok(Session { inner: Arc::new(inner) })
     }
 }
@@ -209,7 +225,7 @@ impl SessionBuilder {
             }
             memory => {
                 let memory_bytes = memory.map(|bytes| (bytes as f64 * POOL_FRACTION) as u64);
-                Ok(Limits { memory_bytes, slots, spill_folder: self.spill_folder.clone() })
+                Ok(Limits { memory_bytes, slots, spill_folder: self.spill_folder.clone(), stores: self.stores.clone() })
             }
         }
     }
@@ -223,10 +239,12 @@ pub struct Session {
 
 pub(crate) struct SessionInner {
     pub(crate) context: SessionContext,
-    pub(crate) tables: Tables,
+    pub(crate) tables: Arc<Tables>,
     /// Folder of the tables that have a name, but no path.
     pub(crate) warehouse: String,
+    pub(crate) catalogs: Arc<Catalogs>,
     pub(crate) cluster: Arc<Cluster>,
+    pub(crate) object_stores: Arc<ObjectStores>,
     _compute: Compute,
     engine_task: tokio::task::JoinHandle<()>,
 }
@@ -286,6 +304,18 @@ impl Session {
         self.register_source(&Source { header, ..source(name, path, format) }).await
     }
 
+    /// The catalogs that writes register tables in.
+    #[must_use]
+    pub fn catalogs(&self) -> &Arc<Catalogs> {
+        &self.inner.catalogs
+    }
+
+    /// Object stores by URL.
+    #[must_use]
+    pub fn object_stores(&self) -> &Arc<ObjectStores> {
+        &self.inner.object_stores
+    }
+
     /// DataFusion's own context, for whatever is not offered here; it runs on the same executors.
     #[must_use]
     pub fn context(&self) -> &SessionContext {
@@ -317,6 +347,7 @@ impl Session {
         if let Some(helper) = &self.inner.cluster.helper {
             helper.stop().await;
         }
+        crate::write::end_abandoned_writes().await;
     }
 }
 
@@ -403,11 +434,11 @@ fn compute_runtime(threads: usize) -> Result<Runtime> {
     builder.build().map_err(|e| Error::Fleet(format!("threads for tasks: {e}")))
 }
 
-/// 128 random bits: processes of other users on this machine must not reach the executors.
-fn token() -> Result<String> {
+/// Random bits, as hexadecimal digits.
+pub(crate) fn random_hex(bytes: usize) -> Result<String> {
     use std::io::Read;
-    let mut bytes = [0u8; 16];
+    let mut bytes = vec![0u8; bytes];
     let read = std::fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes));
-    read.map_err(|e| Error::Fleet(format!("no randomness for the job's token: {e}")))?;
+    read.map_err(|e| Error::Fleet(format!("no randomness: {e}")))?;
     Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
 }

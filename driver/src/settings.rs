@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use datafusion::prelude::SessionConfig;
 use faisca_planner::names::parse_bytes;
 
+use crate::catalog::GlueSettings;
 use crate::error::{Error, Result};
 
 /// Statements that read less stay in the driver, where there is a fleet besides it.
@@ -16,6 +17,8 @@ pub(crate) struct OwnSettings {
     pub(crate) small_bytes: u64,
     /// Folder of the tables that have a name, but no path.
     pub(crate) warehouse: String,
+    /// Where Glue is.
+    pub(crate) glue: GlueSettings,
 }
 
 /// DataFusion's settings, and ours.
@@ -34,7 +37,7 @@ pub(crate) fn session_config(partitions: usize, settings: &BTreeMap<String, Stri
     options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
     options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     options.optimizer.enable_round_robin_repartition = false;
-    let mut own = OwnSettings { small_bytes: SMALL_BYTES, warehouse: "spark-warehouse".to_owned() };
+    let mut own = OwnSettings { small_bytes: SMALL_BYTES, warehouse: "spark-warehouse".to_owned(), glue: GlueSettings::default() };
     for (key, value) in settings {
         match key.as_str() {
             "faisca.smallQueryBytes" if value == "0" => own.small_bytes = 0,
@@ -42,6 +45,10 @@ pub(crate) fn session_config(partitions: usize, settings: &BTreeMap<String, Stri
                 own.small_bytes = parse_bytes(value).ok_or_else(|| Error::Plan(format!("{key}: `{value}` is not a size")))?;
             }
             "faisca.warehouse" | "spark.sql.warehouse.dir" => own.warehouse.clone_from(value),
+            "faisca.glue.endpoint" => own.glue.endpoint = Some(value.clone()),
+            "faisca.glue.region" => own.glue.region = Some(value.clone()),
+            "faisca.glue.profile" => own.glue.profile = Some(value.clone()),
+            "faisca.glue.catalogId" | "spark.hadoop.hive.metastore.glue.catalogid" => own.glue.catalog_id = Some(value.clone()),
             _ => options.set(key, value).map_err(|e| Error::Plan(format!("setting {key}: {}", e.strip_backtrace())))?,
         }
     }

@@ -14,6 +14,7 @@ use datafusion::prelude::SessionContext;
 use faisca_executor::csv::{CsvFileFormat, CsvReadOptions};
 use faisca_planner::manifest::{Decimal, FileFormat, Source, TextCompression};
 use futures::TryStreamExt;
+use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 
 use crate::error::{Error, Result};
@@ -27,7 +28,7 @@ const JSON_INFER_ROWS: usize = 10_000;
 /// If nothing is at its path, its files are damaged, or their schema cannot be told.
 pub(crate) async fn open(context: &SessionContext, source: &Source) -> Result<Arc<dyn TableProvider>> {
     let named = |e: DataFusionError| Error::from(e).at(format!("source `{}` ({})", source.name, source.path));
-    let url = ListingTableUrl::parse(source.path.replace("s3a://", "s3://")).map_err(named)?;
+    let url = ListingTableUrl::parse(source.path.replacen("s3a://", "s3://", 1)).map_err(named)?;
     let store = context.runtime_env().object_store(&url).map_err(named)?;
     let files = list(&store, &url).await.map_err(named)?;
     let Some(first) = files.first() else {
@@ -56,10 +57,6 @@ pub(crate) async fn open(context: &SessionContext, source: &Source) -> Result<Ar
 /// Data files below a path: hidden ones, markers and empty ones left out, as in Spark.
 async fn list(store: &Arc<dyn ObjectStore>, url: &ListingTableUrl) -> Result<Vec<ObjectMeta>, DataFusionError> {
     let prefix = url.prefix().clone();
-    let hidden = |meta: &ObjectMeta| {
-        let below = meta.location.prefix_match(&prefix).map(|parts| parts.collect::<Vec<_>>()).unwrap_or_default();
-        below.iter().any(|part| part.as_ref().starts_with(['.', '_']) && !part.as_ref().contains('='))
-    };
     if !url.is_collection() && url.get_glob().is_none() {
         use object_store::ObjectStoreExt;
         return match store.head(&prefix).await {
@@ -69,9 +66,25 @@ async fn list(store: &Arc<dyn ObjectStore>, url: &ListingTableUrl) -> Result<Vec
         };
     }
     let all: Vec<ObjectMeta> = store.list(Some(&prefix)).try_collect().await?;
-    let mut files: Vec<_> = all.into_iter().filter(|m| m.size > 0 && !hidden(m) && url.contains(&m.location, false)).collect();
+    let mut files: Vec<_> = all.into_iter().filter(|m| m.size > 0 && is_visible(&prefix, &m.location) && url.contains(&m.location, false)).collect();
     files.sort_by(|a, b| a.location.cmp(&b.location));
     Ok(files)
+}
+
+/// Whether a key below a prefix is a file that readers see: hidden names are not, as in Spark.
+pub(crate) fn is_visible(prefix: &Path, key: &Path) -> bool {
+    let hidden = |name: &str| name.starts_with(['.', '_']) && !name.contains('=');
+    key.prefix_match(prefix).is_some_and(|mut below| !below.any(|part| hidden(part.as_ref())))
+}
+
+/// Whether there is not one data file at a source's path.
+///
+/// # Errors
+/// If the store cannot be asked.
+pub(crate) async fn is_empty(context: &SessionContext, source: &Source) -> Result<bool> {
+    let url = ListingTableUrl::parse(source.path.replacen("s3a://", "s3://", 1))?;
+    let store = context.runtime_env().object_store(&url)?;
+    Ok(list(&store, &url).await?.is_empty())
 }
 
 /// The ending that all files share, or none.

@@ -140,10 +140,11 @@ async fn create_external_table(session: &Session, create: &CreateExternalTable) 
         let columns = fields.iter().filter(|f| !create.table_partition_cols.contains(f.name()));
         described.schema = Some(columns.map(|f| format!("\"{}\" {}", f.name(), sql_type(f.data_type()))).collect::<Vec<_>>().join(", "));
     }
+    let to_be_written = !fields.is_empty() && crate::source::is_empty(session.context(), &described).await.unwrap_or(false);
     match crate::source::open(session.context(), &described).await {
         Ok(provider) => session.inner.tables.register(session.context(), name, provider, Some(files)),
         // A table to be written: its folder comes with the first INSERT.
-        Err(_) if !fields.is_empty() && !std::path::Path::new(path).exists() => {
+        Err(_) if to_be_written => {
             let table = MemTable::try_new(Arc::new(create.schema.as_arrow().clone()), vec![vec![]])?;
             session.inner.tables.register(session.context(), name, Arc::new(table), Some(files))
         }
@@ -172,14 +173,8 @@ fn sql_type(data_type: &arrow::datatypes::DataType) -> String {
 
 async fn copy_to(session: &Session, copy: &CopyTo, spelling: &HashMap<String, String>) -> Result<WriteSummary> {
     let frame = restored(session, copy.input.as_ref().clone(), spelling)?;
-    let mut target = Write {
-        path: copy.output_url.clone(),
-        format: format_of(&copy.file_type.get_ext())?,
-        mode: SaveMode::ErrorIfExists,
-        partition_by: copy.partition_by.clone(),
-        compression: None,
-        target_file_size: None,
-    };
+    let format = format_of(&copy.file_type.get_ext())?;
+    let mut target = Write { format, partition_by: copy.partition_by.clone(), ..Write::to(&copy.output_url) };
     for (key, value) in &copy.options {
         crate::dataframe::set_write_option(&mut target, key.trim_start_matches("format."), value)?;
     }
@@ -203,14 +198,7 @@ async fn insert(session: &Session, table: &str, op: InsertOp, input: LogicalPlan
         InsertOp::Append => SaveMode::Append,
         InsertOp::Overwrite | InsertOp::Replace => SaveMode::Overwrite,
     };
-    let target = Write {
-        path: files.path.clone(),
-        format: files.format,
-        mode,
-        partition_by: files.partition_by.clone(),
-        compression: None,
-        target_file_size: None,
-    };
+    let target = Write { format: files.format, mode, partition_by: files.partition_by.clone(), ..Write::to(&files.path) };
     let summary = write(&session.inner, frame, &target, format!("insert into {table}")).await?;
     let described = Source { header: (files.format == FileFormat::Csv).then_some(true), ..source(table, &files.path, files.format) };
     let provider = crate::source::open(session.context(), &described).await?;

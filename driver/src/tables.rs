@@ -52,14 +52,20 @@ impl Tables {
             return Err(Error::Plan(what));
         }
         let lower = name.to_lowercase();
-        let sql_view = lower_view(&lower, &provider, &schema)?;
         let reference = TableReference::bare(lower.as_str());
+        let sql_view = lower_view(&reference, &provider)?;
         let _ = context.deregister_table(reference.clone())?;
         context.register_table(reference, sql_view)?;
         let spelling: HashMap<String, String> = names.iter().map(|n| (n.to_lowercase(), (*n).to_owned())).collect();
         self.spelling.write().unwrap_or_else(PoisonError::into_inner).extend(spelling.clone());
         self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(lower, Entry { provider, spelling, files });
         Ok(())
+    }
+
+    /// Remembers how the columns of a table are spelled that is not registered here.
+    pub(crate) fn learn(&self, schema: &SchemaRef) {
+        let spelling = schema.fields().iter().map(|f| (f.name().to_lowercase(), f.name().clone()));
+        self.spelling.write().unwrap_or_else(PoisonError::into_inner).extend(spelling);
     }
 
     fn entry(&self, name: &str) -> Option<Entry> {
@@ -110,11 +116,12 @@ impl Tables {
 }
 
 /// The table as SQL sees it; itself where nothing is to be lowered.
-fn lower_view(name: &str, provider: &Arc<dyn TableProvider>, schema: &SchemaRef) -> Result<Arc<dyn TableProvider>> {
+pub(crate) fn lower_view(name: &TableReference, provider: &Arc<dyn TableProvider>) -> Result<Arc<dyn TableProvider>> {
+    let schema = provider.schema();
     if schema.fields().iter().all(|f| f.name().to_lowercase() == *f.name()) {
         return Ok(Arc::clone(provider));
     }
-    let exprs = schema.fields().iter().map(|f| Expr::Column(Column::new(Some(name), f.name())).alias(f.name().to_lowercase()));
-    let plan = LogicalPlanBuilder::scan(TableReference::bare(name), provider_as_source(Arc::clone(provider)), None)?.project(exprs)?.build()?;
+    let exprs = schema.fields().iter().map(|f| Expr::Column(Column::new(Some(name.clone()), f.name())).alias(f.name().to_lowercase()));
+    let plan = LogicalPlanBuilder::scan(name.clone(), provider_as_source(Arc::clone(provider)), None)?.project(exprs)?.build()?;
     Ok(Arc::new(ViewTable::new(plan, None)))
 }

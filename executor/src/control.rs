@@ -87,6 +87,8 @@ pub mod env {
     pub const MEMORY: &str = "FAISCA_MEMORY_BYTES";
     /// Folder to spill to.
     pub const SPILL: &str = "FAISCA_SPILL_FOLDER";
+    /// How buckets are reached: the manifest's `stores`, as JSON.
+    pub const STORES: &str = "FAISCA_STORES";
     /// Address that peers can reach.
     pub const HOST: &str = "FAISCA_HOST";
     /// Seconds from SIGTERM to the end.
@@ -109,12 +111,16 @@ impl ExecutorConfig {
             Err(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         };
         let slots = narrow(number(env::SLOTS)?, env::SLOTS)?;
+        let stores = match std::env::var(env::STORES) {
+            Ok(json) => serde_json::from_str(&json).map_err(|e| format!("{}: {e}", env::STORES))?,
+            Err(_) => Default::default(),
+        };
         Ok(Some(Self {
             executor: ExecutorId(narrow(number(env::EXECUTOR)?, env::EXECUTOR)?),
             driver,
             token: text(env::TOKEN)?,
             slots,
-            limits: Limits { memory_bytes, slots, spill_folder: std::env::var_os(env::SPILL).map(Into::into) },
+            limits: Limits { memory_bytes, slots, spill_folder: std::env::var_os(env::SPILL).map(Into::into), stores },
             host,
             grace: if std::env::var(env::GRACE).is_ok() { Duration::from_secs(number(env::GRACE)?) } else { GRACE_DEFAULT },
         }))

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{FunctionRegistry, TaskContext};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::SessionConfig;
+use faisca_planner::manifest::Stores as StoreTable;
 
 use crate::exchange::BlockMemory;
+use crate::stores::Stores;
 
 /// Consumers named in an out-of-memory message.
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(5).unwrap();
@@ -40,6 +43,8 @@ pub struct Limits {
     pub slots: u32,
     /// Where to spill; the system's folder for temporary files when absent.
     pub spill_folder: Option<PathBuf>,
+    /// How buckets are reached.
+    pub stores: StoreTable,
 }
 
 /// Shared by all tasks of an executor; immutable.
@@ -48,6 +53,7 @@ pub struct Environment {
     state: SessionState,
     task_memory_bytes: Option<u64>,
     block_memory: Arc<BlockMemory>,
+    stores: Arc<Stores>,
 }
 
 impl Environment {
@@ -56,12 +62,19 @@ impl Environment {
     /// # Errors
     /// If the spill folder cannot be used.
     pub fn new(limits: &Limits, functions: &UserFunctions) -> Result<Self> {
-        let runtime = runtime(limits)?;
+        let stores = Arc::new(Stores::new(limits.stores.clone()));
+        let runtime = runtime(limits, &stores)?;
         let mut state = SessionStateBuilder::new().with_runtime_env(runtime).with_default_features().build();
         register_functions(&mut state, functions)?;
         let task_memory_bytes = limits.memory_bytes.map(|bytes| bytes / u64::from(limits.slots.max(1)));
         let block_memory = Arc::new(BlockMemory::new(limits.memory_bytes));
-        Ok(Self { state, task_memory_bytes, block_memory })
+        Ok(Self { state, task_memory_bytes, block_memory, stores })
+    }
+
+    /// Object stores by URL.
+    #[must_use]
+    pub fn stores(&self) -> &Arc<Stores> {
+        &self.stores
     }
 
     /// What sealed blocks may hold.
@@ -88,7 +101,7 @@ impl Environment {
     }
 }
 
-fn runtime(limits: &Limits) -> Result<Arc<RuntimeEnv>> {
+fn runtime(limits: &Limits, stores: &Arc<Stores>) -> Result<Arc<RuntimeEnv>> {
     let mode = match &limits.spill_folder {
         Some(folder) => {
             check_writable(folder)?;
@@ -98,7 +111,8 @@ fn runtime(limits: &Limits) -> Result<Arc<RuntimeEnv>> {
     };
     let disk = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(SPILL_BYTES_MAX);
     // A listing must see what a statement before it wrote.
-    let mut builder = RuntimeEnvBuilder::new().with_disk_manager_builder(disk).with_object_list_cache_limit(0);
+    let registry: Arc<dyn ObjectStoreRegistry> = Arc::clone(stores) as _;
+    let mut builder = RuntimeEnvBuilder::new().with_disk_manager_builder(disk).with_object_list_cache_limit(0).with_object_store_registry(registry);
     if let Some(bytes) = limits.memory_bytes {
         let pool = FairSpillPool::new(usize::try_from(bytes).unwrap_or(usize::MAX));
         builder = builder.with_memory_pool(Arc::new(TrackConsumersPool::new(pool, CONSUMERS_NAMED)));

@@ -100,10 +100,59 @@ fn store_kind(error: &object_store::Error) -> FailureKind {
     match error {
         object_store::Error::Generic { source, .. } => match source.downcast_ref::<std::io::Error>() {
             Some(io) => io_kind(io),
+            None if advice(&error.to_string()).is_some() => FailureKind::User,
             None => FailureKind::Transient,
         },
         object_store::Error::JoinError { .. } => FailureKind::Bug,
         _ => FailureKind::User,
+    }
+}
+
+/// What S3's error codes ask a user to do.
+const ADVICE: [(&str, &str); 12] = [
+    ("NoSuchBucket", "there is no such bucket: check its name, and the endpoint if one is set"),
+    ("NoSuchKey", "the object is gone: somebody removed it after it was listed; run the job again"),
+    ("AccessDenied", "the credentials may not do that: check the role's policy, the bucket's policy and its KMS key"),
+    ("InvalidAccessKeyId", "the access key is unknown to the store"),
+    ("SignatureDoesNotMatch", "the secret access key is wrong"),
+    ("ExpiredToken", "the session's credentials have expired: get new ones"),
+    ("TokenRefreshRequired", "the session's credentials have expired: get new ones"),
+    ("InvalidToken", "the session token is not valid: get new credentials"),
+    ("RequestTimeTooSkewed", "this machine's clock differs from the store's: set it by NTP"),
+    ("PermanentRedirect", "the bucket is in another region: set stores.\"s3://BUCKET\".region"),
+    ("AuthorizationHeaderMalformed", "the bucket is in another region: set stores.\"s3://BUCKET\".region"),
+    ("InvalidBucketName", "that is not a valid name of a bucket"),
+];
+
+fn advice(text: &str) -> Option<(&'static str, &'static str)> {
+    ADVICE.into_iter().find(|(code, _)| text.contains(&format!("<Code>{code}</Code>")))
+}
+
+/// A store's error for people: without XML, with what to do about it.
+#[must_use]
+pub fn store_message(error: &object_store::Error) -> String {
+    let text = error.to_string();
+    if let Some((code, help)) = advice(&text) {
+        return match path_of(error) {
+            Some(path) => format!("{path}: {code}: {help}"),
+            None => format!("{code}: {help}"),
+        };
+    }
+    match error {
+        object_store::Error::NotFound { path, .. } => format!("{path}: not found; if it was there a moment ago, somebody removed it"),
+        object_store::Error::PermissionDenied { path, .. } => format!("{path}: permission denied: check the role's policy and the bucket's policy"),
+        object_store::Error::Unauthenticated { source, .. } => source.to_string(),
+        // A server's page of XML or HTML helps nobody.
+        _ => text.split('<').next().unwrap_or_default().trim_end_matches([':', ' ']).to_owned(),
+    }
+}
+
+fn path_of(error: &object_store::Error) -> Option<&str> {
+    match error {
+        object_store::Error::NotFound { path, .. }
+        | object_store::Error::PermissionDenied { path, .. }
+        | object_store::Error::Unauthenticated { path, .. } => Some(path),
+        _ => None,
     }
 }
 
@@ -124,7 +173,7 @@ pub fn message(error: &DataFusionError) -> String {
             other => other.to_string(),
         },
         DataFusionError::IoError(io) => io.to_string(),
-        DataFusionError::ObjectStore(store) => store.to_string(),
+        DataFusionError::ObjectStore(store) => store_message(store),
         other => other.strip_backtrace(),
     };
     let text = text.split("\n\nbacktrace:").next().unwrap_or_default();

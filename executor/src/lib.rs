@@ -9,7 +9,8 @@
 //! - [`control`] — those types between processes; [`executor`]: the life of an executor
 //! - `task`: one attempt; `join_by_merge`: joins that spill; [`exchange`]: blocks, their writer, store and reader; [`sink`]: files
 //! - [`flight`] — serves blocks; [`csv`]: the CSV source; [`codec`]: plans as bytes
-//! - [`environment`] — pool, stores, functions; [`error`]: what kind a failure is; [`canary`]; `resident`
+//! - [`stores`] — object stores by URL, their credentials, uploads and request counts
+//! - [`environment`] — pool, functions; [`error`]: what kind a failure is; [`canary`]; `resident`
 
 pub mod canary;
 pub mod codec;
@@ -23,5 +24,6 @@ pub mod flight;
 mod join_by_merge;
 mod resident;
 pub mod sink;
+pub mod stores;
 mod task;
 pub mod wire;

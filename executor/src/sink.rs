@@ -1,11 +1,12 @@
-//! The sink: a task writes its own files, into a staging folder that no reader looks into.
+//! The sink: a task writes its own files, where no reader sees them.
 //!
-//! The driver makes them visible, all at once, for one attempt of each task. What other attempts
-//! wrote is thrown away with the staging folder.
+//! On this machine that is a staging folder; on object stores, uploads that are not completed. The
+//! driver makes one attempt of each task visible, and throws away what other attempts wrote.
 
 mod encode;
 mod partition;
 mod place;
+mod upload;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use datafusion::common::{Result, exec_datafusion_err};
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 
+use crate::stores::Stores;
 use crate::wire::{PendingFile, SinkSpec, TaskSpec};
 use encode::FileEncoder;
 use partition::Partitioner;
@@ -41,9 +43,9 @@ impl SinkWriter {
     /// For rows of `schema`.
     ///
     /// # Errors
-    /// If the staging folder is on no known store, or a partition column is missing.
-    pub fn new(spec: SinkSpec, task: &TaskSpec, schema: &SchemaRef, context: &TaskContext) -> Result<Self> {
-        let place = Place::new(&spec.staging, context)?;
+    /// If the folder is on no store that can be written, or a partition column is missing.
+    pub fn new(spec: SinkSpec, task: &TaskSpec, schema: &SchemaRef, context: &TaskContext, stores: &Stores) -> Result<Self> {
+        let place = Place::new(&spec.folder, stores)?;
         let partitioner = Partitioner::new(schema, &spec.partition_by)?;
         // Attempts never share a name: a slow loser must not overwrite the winner's file.
         let prefix = format!("part-{:05}-{}-a{}", task.task.index, spec.tag, task.attempt.0);
@@ -82,7 +84,9 @@ impl SinkWriter {
     async fn start(&mut self, folder: &str, rows: &RecordBatch) -> Result<FileEncoder> {
         let name = format!("{}-{:03}.{}", self.prefix, self.files_started, encode::extension(self.spec.format, self.spec.compression));
         self.files_started += 1;
-        let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+        let subfolder = self.spec.subfolders.get(folder).unwrap_or(&self.spec.subfolder);
+        let parts = [folder, subfolder.as_str(), name.as_str()];
+        let path = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
         FileEncoder::new(&self.spec, &self.place, path, rows.schema()).await
     }
 

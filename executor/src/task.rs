@@ -97,7 +97,7 @@ impl TaskRun {
 
     async fn sink(&self, body: &Arc<dyn ExecutionPlan>, sink: SinkSpec, context: &Arc<TaskContext>) -> Result<TaskReport> {
         let schema = body.schema();
-        let mut writer = SinkWriter::new(sink, &self.spec, &schema, context)?;
+        let mut writer = SinkWriter::new(sink, &self.spec, &schema, context, self.environment.stores())?;
         for partition in &self.spec.partitions {
             let mut stream = body.execute(*partition as usize, Arc::clone(context))?;
             while let Some(batch) = next(&mut stream).await? {

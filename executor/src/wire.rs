@@ -9,6 +9,7 @@
 //! 3 executor → Heartbeat, ever 6 executor → Finished|Failed 8 driver → Shutdown
 //! ```
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -128,8 +129,12 @@ pub enum OutputSpec {
 /// How tasks write files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkSpec {
-    /// URL of a folder that no reader looks into; the driver makes its files visible.
-    pub staging: String,
+    /// URL of the folder: a local one that no reader looks into, or on an object store where the files will be.
+    pub folder: String,
+    /// Between the `key=value` folders and the files; may be empty.
+    pub subfolder: String,
+    /// The same for some of those folders, by their paths.
+    pub subfolders: BTreeMap<String, String>,
     /// Format.
     pub format: FileFormat,
     /// Compression.
@@ -216,7 +221,7 @@ pub struct BucketSize {
     pub bytes: u64,
 }
 
-/// A file in the staging folder.
+/// A file that nobody sees yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingFile {
     /// Path below the output, `key=value` folders included.
@@ -225,6 +230,17 @@ pub struct PendingFile {
     pub rows: u64,
     /// Bytes of it.
     pub bytes: u64,
+    /// On an object store: what makes it visible.
+    pub upload: Option<PendingUpload>,
+}
+
+/// A multipart upload whose parts are all there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingUpload {
+    /// The store's name for it.
+    pub id: String,
+    /// What the store called each part.
+    pub parts: Vec<String>,
 }
 
 /// Figures of one attempt.

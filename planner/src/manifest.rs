@@ -3,6 +3,7 @@
 //! A mistake in it must cost seconds, not a cluster: every error names file, line and column, what
 //! was expected, and the nearest valid name.
 
+mod catalog;
 mod check;
 mod cluster;
 mod job;
@@ -10,16 +11,19 @@ mod parameters;
 mod parse;
 mod positions;
 mod shape;
+mod stores;
 
+pub use catalog::{CatalogKind, CatalogTable, OnSchemaChange};
 pub use check::{StepOrder, check};
 pub use cluster::{AirflowSpec, DriverSpec, DynamicAllocation, ExecutorScale, ExecutorSpec, PodSpecParts, RestartPolicy, RestartPolicyType};
 pub use job::{
-    ApiVersion, Compression, Decimal, FileFormat, JobSpec, Kind, Manifest, Metadata, OnMalformedRow, SaveMode, Source, Step, TextCompression,
-    TextEncoding, Write,
+    ApiVersion, Compression, Decimal, FileFormat, JobSpec, Kind, Manifest, Metadata, OnMalformedRow, PartitionOverwrite, SaveMode, Source, Step,
+    TextCompression, TextEncoding, Write,
 };
 pub use parameters::with_parameters;
 pub use parse::{ManifestError, parse};
 pub use positions::{Position, Positions};
+pub use stores::{SecretRef, StoreCredentials, StoreSettings, Stores, settings_for};
 
 /// The JSON Schema of the manifest, for editors and for `faisca schema`.
 #[must_use]

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use faisca::job::Job;
+use faisca::planner::manifest::Stores;
 use faisca::{Error, Result};
 
 use super::run::{is_script, load};
@@ -31,8 +32,8 @@ pub(super) async fn explain(mut args: ExplainArgs) -> Result<()> {
         args.cluster.partitions = args.cluster.partitions.or(Some(slots as usize * 4));
         args.cluster.executors = 0;
     }
-    let session = args.cluster.session("explain", []).await?;
     if let Some(query) = &args.query {
+        let session = args.cluster.session("explain", [], Stores::new()).await?;
         print(&session.sql(query).await?.explain().await?.to_string());
         return Ok(());
     }
@@ -41,6 +42,8 @@ pub(super) async fn explain(mut args: ExplainArgs) -> Result<()> {
         return Err(Error::Plan(format!("{file}: write EXPLAIN before a statement of the script")));
     }
     let checked = load(&file, &args.set)?;
+    let stores = checked.manifest.spec.stores.clone();
+    let session = args.cluster.session("explain", [], stores).await?;
     let job = Job { file: &file, manifest: &checked.manifest, positions: &checked.positions, order: &checked.order };
     for (step, drawing) in job.explain(&session).await? {
         print(&format!("── step {step}\n{drawing}"));

@@ -47,7 +47,7 @@ pub(super) fn is_script(file: &str) -> bool {
 pub(super) async fn run(args: RunArgs) -> Result<()> {
     let started = Instant::now();
     if is_script(&args.job) {
-        let session = args.cluster.session(&args.job, []).await?;
+        let session = args.cluster.session(&args.job, [], Default::default()).await?;
         let bars = Bars::start(session.progress_handle());
         let ended = run_script(&session, &args.job, |step| bars.line(&step_line(step))).await;
         drop(bars);
@@ -58,7 +58,8 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         return Err(Error::Plan(format!("{}: `command` runs in an image on a cluster; run the program itself here", args.job)));
     }
     let conf = checked.manifest.spec.conf.clone();
-    let session = args.cluster.session(&checked.manifest.metadata.name, conf).await?;
+    let stores = checked.manifest.spec.stores.clone();
+    let session = args.cluster.session(&checked.manifest.metadata.name, conf, stores).await?;
     let bars = Bars::start(session.progress_handle());
     let job = Job { file: &args.job, manifest: &checked.manifest, positions: &checked.positions, order: &checked.order };
     let ended = job.run(&session, |step| bars.line(&step_line(step))).await;

@@ -25,7 +25,7 @@ pub(super) struct SqlArgs {
 }
 
 pub(super) async fn sql(args: SqlArgs) -> Result<()> {
-    let session = args.cluster.session("sql", []).await?;
+    let session = args.cluster.session("sql", [], Default::default()).await?;
     let ended = match (&args.command, &args.file) {
         (Some(text), _) => statements(&session, text).await,
         (None, Some(file)) => run_script(&session, file, |step| print(&step_line(step))).await.map(drop),

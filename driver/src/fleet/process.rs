@@ -114,6 +114,10 @@ impl Keeper {
         if let Some(folder) = &self.config.limits.spill_folder {
             command.env(env::SPILL, folder);
         }
+        if !self.config.limits.stores.is_empty() {
+            let json = serde_json::to_string(&self.config.limits.stores).map_err(|e| Error::Fleet(format!("stores: {e}")))?;
+            command.env(env::STORES, json);
+        }
         // Ctrl-C on a terminal reaches the whole process group: the driver decides what follows.
         command.process_group(0);
         let child = command.spawn().map_err(|e| Error::Fleet(format!("executor {}: {e}", self.binary.display())))?;

@@ -1,18 +1,21 @@
 //! Batches to the bytes of one file.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 use arrow::csv::WriterBuilder;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use arrow::json::LineDelimitedWriter;
 use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
 use datafusion::common::{Result, not_impl_err};
 use faisca_planner::manifest::{Compression, FileFormat};
-use parquet::arrow::AsyncArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::{AsyncArrowWriter, add_encoded_arrow_schema_to_metadata};
 use parquet::basic::{Compression as ParquetCompression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use tokio::io::AsyncWriteExt;
 
-use super::place::{Output, Place};
+use super::place::{Finished, Output, Place};
 use crate::wire::{PendingFile, SinkSpec};
 
 /// A row group is closed once it holds about this much.
@@ -22,7 +25,7 @@ const ROW_GROUP_BYTES: usize = 128 * 1024 * 1024;
 pub(super) struct FileEncoder {
     path: String,
     rows: u64,
-    place: Place,
+    finished: Finished,
     kind: Kind,
 }
 
@@ -52,22 +55,24 @@ pub(super) fn extension(format: FileFormat, compression: Compression) -> String 
 
 impl FileEncoder {
     pub(super) async fn new(spec: &SinkSpec, place: &Place, path: String, schema: SchemaRef) -> Result<Self> {
-        let out = place.create(&path).await?;
+        let (out, finished) = place.create(&path).await?;
         let kind = match spec.format {
             FileFormat::Parquet => {
-                let properties = WriterProperties::builder()
+                let mut properties = WriterProperties::builder()
                     .set_compression(parquet_codec(spec.compression)?)
                     .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
                     .set_created_by(concat!("faisca ", env!("CARGO_PKG_VERSION")).to_owned())
                     .build();
-                Kind::Parquet(Box::new(AsyncArrowWriter::try_new(out, schema, Some(properties))?))
+                add_encoded_arrow_schema_to_metadata(&without_views(&schema), &mut properties);
+                let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+                Kind::Parquet(Box::new(AsyncArrowWriter::try_new_with_options(out, schema, options)?))
             }
             FileFormat::Csv | FileFormat::Ndjson => {
                 let out = compressed(out, spec.compression)?;
                 Kind::Text { out, format: spec.format, bytes: 0 }
             }
         };
-        Ok(Self { path, rows: 0, place: place.clone(), kind })
+        Ok(Self { path, rows: 0, finished, kind })
     }
 
     pub(super) async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -105,9 +110,20 @@ impl FileEncoder {
             }
             Kind::Text { mut out, .. } => out.shutdown().await?,
         }
-        let bytes = self.place.size(&self.path).await?;
-        Ok(PendingFile { path: self.path, rows: self.rows, bytes })
+        let (bytes, upload) = self.finished.into_parts().await?;
+        Ok(PendingFile { path: self.path, rows: self.rows, bytes, upload })
     }
+}
+
+/// The schema that a file says it has: plans differ in where they hold text as views, and files of
+/// one table must not.
+fn without_views(schema: &SchemaRef) -> Schema {
+    let field = |field: &FieldRef| match field.data_type() {
+        DataType::Utf8View => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
+        DataType::BinaryView => Arc::new(field.as_ref().clone().with_data_type(DataType::Binary)),
+        _ => Arc::clone(field),
+    };
+    Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>())
 }
 
 fn text(format: FileFormat, batch: &RecordBatch, first: bool) -> Result<Vec<u8>> {

@@ -1,18 +1,20 @@
 //! Where a task's files go: below a folder of an object store, or of this machine.
 //!
-//! A local folder is written by its own path, and never made anew: a cancelled task may write a
-//! moment longer than its job lives, and must not bring back a staging folder that is gone.
+//! Objects are uploaded to where they will be, and left uncompleted. A local folder is written by
+//! its own path, and never made anew: a cancelled task may write a moment longer than its job
+//! lives, and must not bring back a staging folder that is gone.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::common::{Result, exec_datafusion_err};
 use datafusion::datasource::listing::ListingTableUrl;
-use datafusion::execution::TaskContext;
-use object_store::buffered::BufWriter;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::io::AsyncWrite;
+
+use super::upload::{UploadResult, UploadWriter};
+use crate::stores::{Stores, Uploads};
+use crate::wire::PendingUpload;
 
 /// Bytes gathered before a local file is written to.
 const BUFFER_BYTES: usize = 1024 * 1024;
@@ -20,25 +22,33 @@ const BUFFER_BYTES: usize = 1024 * 1024;
 /// A file being written.
 pub(super) type Output = Box<dyn AsyncWrite + Send + Unpin>;
 
-/// A staging folder.
+/// What tells of a file once its [`Output`] was shut down.
+pub(super) enum Finished {
+    Local(PathBuf),
+    Upload(UploadResult),
+}
+
+/// The folder that a task writes below.
 #[derive(Clone)]
 pub(super) enum Place {
     Local(PathBuf),
-    Store { store: Arc<dyn ObjectStore>, base: Path },
+    Store { uploads: Arc<dyn Uploads>, base: Path },
 }
 
 impl Place {
-    pub(super) fn new(staging: &str, context: &TaskContext) -> Result<Self> {
-        let url = ListingTableUrl::parse(staging)?;
+    pub(super) fn new(folder: &str, stores: &Stores) -> Result<Self> {
+        let url = ListingTableUrl::parse(folder)?;
         if url.scheme() == "file" {
-            let folder = url.get_url().to_file_path().map_err(|()| exec_datafusion_err!("{staging} is no local folder"))?;
+            let folder = url.get_url().to_file_path().map_err(|()| exec_datafusion_err!("{folder} is no local folder"))?;
             return Ok(Self::Local(folder));
         }
-        Ok(Self::Store { store: context.runtime_env().object_store(&url)?, base: url.prefix().clone() })
+        let uploads = stores.get(url.get_url())?.uploads;
+        let uploads = uploads.ok_or_else(|| exec_datafusion_err!("{folder}: `{}://` can be read, but not written", url.scheme()))?;
+        Ok(Self::Store { uploads, base: url.prefix().clone() })
     }
 
     /// Opens a new file at `path` below the folder.
-    pub(super) async fn create(&self, path: &str) -> Result<Output> {
+    pub(super) async fn create(&self, path: &str) -> Result<(Output, Finished)> {
         match self {
             Self::Local(folder) => {
                 let mut at = folder.clone();
@@ -51,21 +61,33 @@ impl Place {
                         _ => {}
                     }
                 }
-                let file = tokio::fs::File::create(at.join(name)).await?;
-                Ok(Box::new(tokio::io::BufWriter::with_capacity(BUFFER_BYTES, file)))
+                at.push(name);
+                let file = tokio::fs::File::create(&at).await?;
+                Ok((Box::new(tokio::io::BufWriter::with_capacity(BUFFER_BYTES, file)), Finished::Local(at)))
             }
-            Self::Store { store, base } => {
-                let location = Path::parse(format!("{base}/{path}"))?;
-                Ok(Box::new(BufWriter::new(Arc::clone(store), location)))
+            Self::Store { uploads, base } => {
+                let (writer, result) = UploadWriter::begin(Arc::clone(uploads), child(base, path)?).await?;
+                Ok((Box::new(writer), Finished::Upload(result)))
             }
         }
     }
+}
 
-    /// Bytes of a finished file.
-    pub(super) async fn size(&self, path: &str) -> Result<u64> {
+impl Finished {
+    /// The file's bytes, and its upload if somebody must complete it.
+    pub(super) async fn into_parts(self) -> Result<(u64, Option<PendingUpload>)> {
         match self {
-            Self::Local(folder) => Ok(tokio::fs::metadata(folder.join(path)).await?.len()),
-            Self::Store { store, base } => Ok(store.head(&Path::parse(format!("{base}/{path}"))?).await?.size),
+            Self::Local(path) => Ok((tokio::fs::metadata(path).await?.len(), None)),
+            Self::Upload(result) => {
+                let (upload, bytes) = result.sealed()?;
+                Ok((bytes, Some(upload)))
+            }
         }
     }
+}
+
+/// A key below a prefix, which is empty for a bucket's root.
+fn child(base: &Path, path: &str) -> Result<Path> {
+    let key = if base.as_ref().is_empty() { path.to_owned() } else { format!("{base}/{path}") };
+    Ok(Path::parse(key)?)
 }

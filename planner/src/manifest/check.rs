@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::parse::{ManifestError, Problem};
-use super::{JobSpec, Manifest, Positions, nearest};
+use super::{CatalogKind, JobSpec, Manifest, PartitionOverwrite, Positions, SaveMode, Step, nearest};
 
 /// For each step, the indices of the steps it reads. Step *i* may start when all of `reads[i]` ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub fn check(file: &str, manifest: &Manifest, positions: &Positions) -> Result<S
     checker.cycle(&order);
     checker.paths();
     checker.sizes();
+    checker.stores();
+    checker.catalogs();
     let mut problems = checker.problems;
     problems.sort_by_key(|p| (p.position.line, p.position.column));
     if problems.is_empty() { Ok(order) } else { Err(ManifestError { file: file.to_owned(), problems }) }
@@ -82,6 +84,8 @@ impl Checker<'_> {
 
     fn order(&mut self) -> StepOrder {
         let steps: BTreeMap<String, usize> = self.spec.steps.iter().enumerate().map(|(i, s)| (s.name.to_lowercase(), i)).collect();
+        let registered: BTreeMap<String, usize> =
+            self.spec.steps.iter().enumerate().filter_map(|(i, s)| registered_name(s).map(|name| (name, i))).collect();
         let sources: BTreeSet<String> = self.spec.sources.iter().map(|s| s.name.to_lowercase()).collect();
         let mut reads = vec![];
         for (index, step) in self.spec.steps.iter().enumerate() {
@@ -94,6 +98,9 @@ impl Checker<'_> {
                         match steps.get(&name) {
                             Some(producer) => {
                                 read.insert(*producer);
+                            }
+                            None if registered.contains_key(&name) => {
+                                read.extend(registered.get(&name).filter(|writer| **writer != index));
                             }
                             None if sources.contains(&name) || name.contains('.') => {}
                             None => {
@@ -151,6 +158,32 @@ impl Checker<'_> {
         }
     }
 
+    fn stores(&mut self) {
+        for url in self.spec.stores.keys() {
+            let bucket = url.strip_prefix("s3://").filter(|bucket| !bucket.contains('/'));
+            if bucket.is_none() {
+                let what = format!("`{url}` is neither `s3://` nor `s3://BUCKET`");
+                self.report("spec.stores", what, "settings are those of a bucket, or of all that have none of their own");
+            }
+        }
+    }
+
+    fn catalogs(&mut self) {
+        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+        for (index, step) in self.spec.steps.iter().enumerate() {
+            let Some(write) = &step.write else { continue };
+            if write.partition_overwrite == PartitionOverwrite::Dynamic && (write.mode != SaveMode::Overwrite || write.partition_by.is_empty()) {
+                let path = format!("spec.steps[{index}].write.partitionOverwrite");
+                self.report(&path, "`dynamic` needs partitions to overwrite".to_owned(), "set mode to overwrite and partitionBy, or leave it out");
+            }
+            let Some(name) = registered_name(step) else { continue };
+            if let Some(other) = seen.insert(name.clone(), index) {
+                let what = format!("the table {name} is also written by step `{}`", self.spec.steps[other].name);
+                self.report(&format!("spec.steps[{index}].write.catalog"), what, "give each step a table of its own");
+            }
+        }
+    }
+
     fn sizes(&mut self) {
         for (index, step) in self.spec.steps.iter().enumerate() {
             if let Some(size) = step.write.as_ref().and_then(|w| w.target_file_size.as_deref())
@@ -160,6 +193,14 @@ impl Checker<'_> {
             }
         }
     }
+}
+
+/// The three-part name of the table that a step registers.
+fn registered_name(step: &Step) -> Option<String> {
+    let catalog = step.write.as_ref()?.catalog.as_ref()?;
+    let kind = if catalog.kind == CatalogKind::Glue { "glue" } else { "local" };
+    let table = catalog.table.as_deref().unwrap_or(&step.name);
+    Some(format!("{kind}.{}.{table}", catalog.database).to_lowercase())
 }
 
 /// Tables that a query reads, in lower case, each once, less its own CTEs.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::catalog::CatalogTable;
 use super::cluster::{AirflowSpec, DriverSpec, DynamicAllocation, ExecutorSpec, RestartPolicy};
+use super::stores::Stores;
 
 /// A job, as a Kubernetes resource. The same file runs on a laptop.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -78,6 +80,9 @@ pub struct JobSpec {
     /// Session settings: DataFusion's `datafusion.*` and `faisca.*`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub conf: BTreeMap<String, String>,
+    /// How buckets are reached: `s3://bucket` for one, `s3://` for all.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stores: Stores,
     /// Container image of driver and executors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -275,6 +280,44 @@ pub struct Write {
     /// A file is closed once it is about this large, as a Kubernetes quantity. Default 256Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_file_size: Option<String>,
+    /// With `overwrite` and `partitionBy`: which of the old partitions go.
+    #[serde(default)]
+    pub partition_overwrite: PartitionOverwrite,
+    /// Leave an empty file `_SUCCESS` at the end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub success_file: bool,
+    /// Register the output as a table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalog: Option<CatalogTable>,
+}
+
+impl Write {
+    /// A write of Parquet into a folder that must not exist.
+    #[must_use]
+    pub fn to(path: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            format: FileFormat::default(),
+            mode: SaveMode::default(),
+            partition_by: vec![],
+            compression: None,
+            target_file_size: None,
+            partition_overwrite: PartitionOverwrite::default(),
+            success_file: false,
+            catalog: None,
+        }
+    }
+}
+
+/// What overwriting a partitioned output replaces, as Spark's `partitionOverwriteMode`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PartitionOverwrite {
+    /// All of it.
+    #[default]
+    Static,
+    /// The partitions that the result has rows for.
+    Dynamic,
 }
 
 /// What a write does to what its path holds, as in Spark.

@@ -51,6 +51,9 @@ fn texts(spec: &mut JobSpec) -> Vec<(String, &mut String)> {
         all.push((format!("spec.steps[{index}].sql"), &mut step.sql));
         if let Some(write) = &mut step.write {
             all.push((format!("spec.steps[{index}].write.path"), &mut write.path));
+            if let Some(catalog) = &mut write.catalog {
+                all.push((format!("spec.steps[{index}].write.catalog.database"), &mut catalog.database));
+            }
         }
     }
     if let Some(script) = &mut spec.main_application_file {

@@ -1,0 +1,294 @@
+//! AWS Glue, as Athena reads it.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use aws_sdk_glue::Client;
+use aws_sdk_glue::config::retry::RetryConfig;
+use aws_sdk_glue::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_glue::types::{
+    BatchUpdatePartitionRequestEntry, Column, DatabaseInput, PartitionInput, PartitionValueList, SerDeInfo, StorageDescriptor, Table, TableInput,
+};
+use faisca_planner::manifest::FileFormat;
+
+use super::{Catalog, Changed, TableColumn, TableDefinition, TablePartition, TableVersion};
+use crate::error::{Error, Result};
+
+/// Partitions in one request to create or update.
+const PUT_BATCH: usize = 100;
+/// Partitions in one request to delete.
+const DELETE_BATCH: usize = 25;
+/// Partitions in one answer.
+const PAGE: i32 = 1000;
+/// Tries of each request: Glue throttles.
+const TRIES: u32 = 8;
+
+const PARQUET_INPUT: &str = "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat";
+const PARQUET_OUTPUT: &str = "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat";
+const PARQUET_SERDE: &str = "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe";
+
+/// Where Glue is, as far as AWS' usual places do not tell.
+#[derive(Debug, Clone, Default)]
+pub struct GlueSettings {
+    /// URL of a server that speaks Glue.
+    pub endpoint: Option<String>,
+    /// Region.
+    pub region: Option<String>,
+    /// Id of the catalog, which is an account's; by default that of the credentials.
+    pub catalog_id: Option<String>,
+    /// Profile of the AWS configuration files.
+    pub profile: Option<String>,
+}
+
+/// One account's catalog.
+#[derive(Debug)]
+pub(super) struct GlueCatalog {
+    client: Client,
+    id: Option<String>,
+}
+
+impl GlueCatalog {
+    pub(super) async fn open(settings: &GlueSettings) -> Self {
+        let shared = faisca_executor::stores::sdk_config(settings.profile.as_deref()).await;
+        let mut config = aws_sdk_glue::config::Builder::from(&shared).retry_config(RetryConfig::standard().with_max_attempts(TRIES));
+        if let Some(endpoint) = &settings.endpoint {
+            config = config.endpoint_url(endpoint);
+        }
+        if let Some(region) = settings.region.clone() {
+            config = config.region(aws_sdk_glue::config::Region::new(region));
+        }
+        Self { client: Client::from_conf(config.build()), id: settings.catalog_id.clone() }
+    }
+}
+
+/// An error for people: what was asked, and which permission may be missing.
+fn failed<E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static>(action: &str, of: &str, error: &SdkError<E>) -> Error {
+    let Some(service) = error.as_service_error() else {
+        return Error::Write(format!("catalog: glue:{action} of {of}: {}", DisplayErrorContext(error)));
+    };
+    let code = service.code().unwrap_or("unknown error");
+    let said = service.message().unwrap_or_default();
+    let help = match code {
+        "AccessDeniedException" => format!("; the driver's role needs glue:{action}"),
+        "ExpiredTokenException" | "ExpiredToken" => "; the session's credentials have expired: get new ones".to_owned(),
+        _ => String::new(),
+    };
+    Error::Write(format!("catalog: glue:{action} of {of}: {code}: {said}{help}"))
+}
+
+fn is<E: ProvideErrorMetadata>(error: &SdkError<E>, code: &str) -> bool {
+    error.as_service_error().and_then(ProvideErrorMetadata::code) == Some(code)
+}
+
+fn column(column: &TableColumn) -> Result<Column> {
+    let built = Column::builder().name(&column.name).r#type(&column.hive_type).set_comment(column.comment.clone()).build();
+    built.map_err(|e| Error::Write(format!("catalog: {e}")))
+}
+
+fn storage(table: &TableDefinition, location: &str) -> Result<StorageDescriptor> {
+    let serde = SerDeInfo::builder().serialization_library(PARQUET_SERDE).parameters("serialization.format", "1").build();
+    Ok(StorageDescriptor::builder()
+        .set_columns(Some(table.columns.iter().map(column).collect::<Result<_>>()?))
+        .location(location)
+        .input_format(PARQUET_INPUT)
+        .output_format(PARQUET_OUTPUT)
+        .serde_info(serde)
+        .compressed(false)
+        .number_of_buckets(-1)
+        .stored_as_sub_directories(false)
+        .build())
+}
+
+fn table_input(table: &TableDefinition) -> Result<TableInput> {
+    let input = TableInput::builder()
+        .name(&table.name)
+        .table_type("EXTERNAL_TABLE")
+        .set_description(table.comment.clone())
+        .set_parameters(Some(table.parameters.clone().into_iter().collect()))
+        .set_partition_keys(Some(table.partition_keys.iter().map(column).collect::<Result<_>>()?))
+        .storage_descriptor(storage(table, &table.location)?)
+        .build();
+    input.map_err(|e| Error::Write(format!("catalog: {e}")))
+}
+
+fn partition_input(table: &TableDefinition, partition: &TablePartition) -> Result<PartitionInput> {
+    Ok(PartitionInput::builder()
+        .set_values(Some(partition.values.clone()))
+        .parameters("classification", "parquet")
+        .storage_descriptor(storage(table, &partition.location)?)
+        .build())
+}
+
+/// A table of Glue as ours; its format is told from its SerDe and classification.
+fn definition(table: &Table) -> TableDefinition {
+    let ours = |columns: &[Column]| {
+        let column = |c: &Column| TableColumn {
+            name: c.name().to_lowercase(),
+            hive_type: c.r#type().unwrap_or("string").to_owned(),
+            comment: c.comment().filter(|text| !text.is_empty()).map(str::to_owned),
+        };
+        columns.iter().map(column).collect()
+    };
+    let parameters: BTreeMap<String, String> = table.parameters().map(|p| p.clone().into_iter().collect()).unwrap_or_default();
+    let storage = table.storage_descriptor();
+    let serde = storage.and_then(StorageDescriptor::serde_info).and_then(SerDeInfo::serialization_library).unwrap_or_default();
+    let classification = parameters.get("classification").map(String::as_str).unwrap_or_default();
+    let format = match (serde.to_lowercase(), classification) {
+        (_, "json") => FileFormat::Ndjson,
+        (_, "csv") => FileFormat::Csv,
+        (serde, _) if serde.contains("json") => FileFormat::Ndjson,
+        (serde, _) if serde.contains("csv") || serde.contains("lazysimple") => FileFormat::Csv,
+        _ => FileFormat::Parquet,
+    };
+    TableDefinition {
+        name: table.name().to_lowercase(),
+        columns: storage.map(|s| ours(s.columns())).unwrap_or_default(),
+        partition_keys: ours(table.partition_keys()),
+        location: storage.and_then(StorageDescriptor::location).unwrap_or_default().to_owned(),
+        format,
+        comment: table.description().filter(|text| !text.is_empty()).map(str::to_owned),
+        parameters,
+    }
+}
+
+#[async_trait]
+impl Catalog for GlueCatalog {
+    async fn database_exists(&self, database: &str) -> Result<bool> {
+        match self.client.get_database().set_catalog_id(self.id.clone()).name(database).send().await {
+            Ok(_) => Ok(true),
+            Err(error) if is(&error, "EntityNotFoundException") => Ok(false),
+            Err(error) => Err(failed("GetDatabase", database, &error)),
+        }
+    }
+
+    async fn create_database(&self, database: &str) -> Result<()> {
+        let input = DatabaseInput::builder().name(database).build().map_err(|e| Error::Write(format!("catalog: {e}")))?;
+        match self.client.create_database().set_catalog_id(self.id.clone()).database_input(input).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if is(&error, "AlreadyExistsException") => Ok(()),
+            Err(error) => Err(failed("CreateDatabase", database, &error)),
+        }
+    }
+
+    async fn tables(&self, database: &str) -> Result<Vec<String>> {
+        let mut pages = self.client.get_tables().set_catalog_id(self.id.clone()).database_name(database).into_paginator().send();
+        let mut names = vec![];
+        while let Some(page) = pages.next().await {
+            match page {
+                Ok(page) => names.extend(page.table_list().iter().map(|table| table.name().to_lowercase())),
+                Err(error) if is(&error, "EntityNotFoundException") => return Ok(vec![]),
+                Err(error) => return Err(failed("GetTables", database, &error)),
+            }
+        }
+        Ok(names)
+    }
+
+    async fn table(&self, database: &str, table: &str) -> Result<Option<(TableDefinition, TableVersion)>> {
+        match self.client.get_table().set_catalog_id(self.id.clone()).database_name(database).name(table).send().await {
+            Ok(answer) => Ok(answer.table().map(|table| (definition(table), TableVersion(table.version_id().unwrap_or_default().to_owned())))),
+            Err(error) if is(&error, "EntityNotFoundException") => Ok(None),
+            Err(error) => Err(failed("GetTable", &format!("{database}.{table}"), &error)),
+        }
+    }
+
+    async fn create_table(&self, database: &str, table: &TableDefinition) -> Result<Changed> {
+        let request = self.client.create_table().set_catalog_id(self.id.clone()).database_name(database).table_input(table_input(table)?);
+        match request.send().await {
+            Ok(_) => Ok(Changed::Yes),
+            Err(error) if is(&error, "AlreadyExistsException") => Ok(Changed::Conflict),
+            Err(error) => Err(failed("CreateTable", &format!("{database}.{}", table.name), &error)),
+        }
+    }
+
+    async fn update_table(&self, database: &str, table: &TableDefinition, version: &TableVersion, skip_archive: bool) -> Result<Changed> {
+        let version = Some(version.0.clone()).filter(|version| !version.is_empty());
+        let request = self.client.update_table().set_catalog_id(self.id.clone()).database_name(database).table_input(table_input(table)?);
+        match request.set_version_id(version).skip_archive(skip_archive).send().await {
+            Ok(_) => Ok(Changed::Yes),
+            Err(error) if is(&error, "ConcurrentModificationException") => Ok(Changed::Conflict),
+            Err(error) => Err(failed("UpdateTable", &format!("{database}.{}", table.name), &error)),
+        }
+    }
+
+    async fn partitions(&self, database: &str, table: &str) -> Result<Vec<TablePartition>> {
+        let request = self.client.get_partitions().set_catalog_id(self.id.clone()).database_name(database).table_name(table);
+        let mut pages = request.exclude_column_schema(true).max_results(PAGE).into_paginator().send();
+        let mut found = vec![];
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| failed("GetPartitions", &format!("{database}.{table}"), &e))?;
+            for partition in page.partitions() {
+                let location = partition.storage_descriptor().and_then(StorageDescriptor::location).unwrap_or_default().to_owned();
+                found.push(TablePartition { values: partition.values().to_vec(), location });
+            }
+        }
+        Ok(found)
+    }
+
+    async fn put_partitions(&self, database: &str, table: &TableDefinition, partitions: &[TablePartition]) -> Result<()> {
+        for batch in partitions.chunks(PUT_BATCH) {
+            self.put_batch(database, table, batch).await?;
+        }
+        Ok(())
+    }
+
+    async fn delete_partitions(&self, database: &str, table: &str, values: &[Vec<String>]) -> Result<()> {
+        for batch in values.chunks(DELETE_BATCH) {
+            let list = |values: &Vec<String>| PartitionValueList::builder().set_values(Some(values.clone())).build();
+            let list: Vec<_> = batch.iter().map(list).collect::<Result<_, _>>().map_err(|e| Error::Write(format!("catalog: {e}")))?;
+            let request = self.client.batch_delete_partition().set_catalog_id(self.id.clone()).database_name(database).table_name(table);
+            let of = format!("{database}.{table}");
+            let answer = request.set_partitions_to_delete(Some(list)).send().await.map_err(|e| failed("BatchDeletePartition", &of, &e))?;
+            let missing = |e: &&aws_sdk_glue::types::PartitionError| code(e) == "EntityNotFoundException";
+            if let Some(error) = answer.errors().iter().find(|e| !missing(e)) {
+                return Err(partition_failed("BatchDeletePartition", &of, error));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl GlueCatalog {
+    /// Creates the partitions that are new, updates those that are there.
+    async fn put_batch(&self, database: &str, table: &TableDefinition, batch: &[TablePartition]) -> Result<()> {
+        let of = format!("{database}.{}", table.name);
+        let inputs: Vec<PartitionInput> = batch.iter().map(|p| partition_input(table, p)).collect::<Result<_>>()?;
+        let request = self.client.batch_create_partition().set_catalog_id(self.id.clone()).database_name(database).table_name(&table.name);
+        let answer = request.set_partition_input_list(Some(inputs.clone())).send().await.map_err(|e| failed("BatchCreatePartition", &of, &e))?;
+        let mut there = vec![];
+        for error in answer.errors() {
+            if code(error) != "AlreadyExistsException" {
+                return Err(partition_failed("BatchCreatePartition", &of, error));
+            }
+            there.push(error.partition_values().to_vec());
+        }
+        if there.is_empty() {
+            return Ok(());
+        }
+        let entry = |input: &PartitionInput| {
+            let values = Some(input.values().to_vec());
+            BatchUpdatePartitionRequestEntry::builder().set_partition_value_list(values).partition_input(input.clone()).build()
+        };
+        let entries = inputs.iter().filter(|input| there.iter().any(|values| values == input.values())).map(entry);
+        let entries: Vec<_> = entries.collect::<Result<_, _>>().map_err(|e| Error::Write(format!("catalog: {e}")))?;
+        let request = self.client.batch_update_partition().set_catalog_id(self.id.clone()).database_name(database).table_name(&table.name);
+        let answer = request.set_entries(Some(entries)).send().await.map_err(|e| failed("BatchUpdatePartition", &of, &e))?;
+        match answer.errors().first() {
+            None => Ok(()),
+            Some(error) => {
+                let detail = error.error_detail();
+                let code = detail.and_then(|d| d.error_code()).unwrap_or("unknown error");
+                let said = detail.and_then(|d| d.error_message()).unwrap_or_default();
+                Err(Error::Write(format!("catalog: glue:BatchUpdatePartition of {of} [{}]: {code}: {said}", error.partition_value_list().join(", "))))
+            }
+        }
+    }
+}
+
+fn code(error: &aws_sdk_glue::types::PartitionError) -> &str {
+    error.error_detail().and_then(|detail| detail.error_code()).unwrap_or("unknown error")
+}
+
+fn partition_failed(action: &str, of: &str, error: &aws_sdk_glue::types::PartitionError) -> Error {
+    let said = error.error_detail().and_then(|detail| detail.error_message()).unwrap_or_default();
+    Error::Write(format!("catalog: glue:{action} of {of} [{}]: {}: {said}", error.partition_values().join(", "), code(error)))
+}

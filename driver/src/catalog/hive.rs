@@ -1,0 +1,190 @@
+//! Arrow's types as Hive's, which is what Glue stores and Athena reads, and back.
+
+use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
+
+/// Most digits of a decimal.
+const PRECISION_MAX: u8 = 38;
+
+/// The Hive type of a column.
+///
+/// # Errors
+/// For types that Athena cannot read, with what to do instead.
+pub fn hive_type(data_type: &DataType) -> Result<String, String> {
+    Ok(match data_type {
+        DataType::Boolean => "boolean".to_owned(),
+        DataType::Int8 => "tinyint".to_owned(),
+        DataType::Int16 | DataType::UInt8 => "smallint".to_owned(),
+        DataType::Int32 | DataType::UInt16 => "int".to_owned(),
+        DataType::Int64 | DataType::UInt32 => "bigint".to_owned(),
+        DataType::Float32 => "float".to_owned(),
+        DataType::Float64 => "double".to_owned(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "string".to_owned(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => "binary".to_owned(),
+        DataType::Date32 => "date".to_owned(),
+        DataType::Timestamp(_, _) => "timestamp".to_owned(),
+        DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) if *s >= 0 && *p <= PRECISION_MAX => {
+            format!("decimal({p},{s})")
+        }
+        DataType::Dictionary(_, values) => hive_type(values)?,
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) | DataType::ListView(item) => {
+            format!("array<{}>", hive_type(item.data_type())?)
+        }
+        DataType::Struct(fields) => {
+            let fields = fields.iter().map(|f| Ok(format!("{}:{}", f.name().to_lowercase(), hive_type(f.data_type())?)));
+            format!("struct<{}>", fields.collect::<Result<Vec<_>, String>>()?.join(","))
+        }
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(pair) if pair.len() == 2 => {
+                format!("map<{},{}>", hive_type(pair[0].data_type())?, hive_type(pair[1].data_type())?)
+            }
+            other => return Err(format!("a map of {other}: it has no Hive type")),
+        },
+        DataType::UInt64 => return Err("unsigned 64-bit numbers have no Hive type: cast it to BIGINT or DECIMAL(20, 0)".to_owned()),
+        DataType::Null => return Err("all of its values are null, so it has no type: cast it, say to STRING".to_owned()),
+        other => return Err(format!("{other} has no Hive type: cast it, say to STRING or TIMESTAMP")),
+    })
+}
+
+/// The type that files hold for Athena to read, where it differs: unsigned numbers become the next
+/// larger signed ones, timestamps microseconds.
+#[must_use]
+pub fn storage_type(data_type: &DataType) -> Option<DataType> {
+    match data_type {
+        DataType::UInt8 => Some(DataType::Int16),
+        DataType::UInt16 => Some(DataType::Int32),
+        DataType::UInt32 => Some(DataType::Int64),
+        DataType::Timestamp(unit, zone) if *unit != TimeUnit::Microsecond => Some(DataType::Timestamp(TimeUnit::Microsecond, zone.clone())),
+        _ => None,
+    }
+}
+
+/// The Arrow type of a Hive type.
+///
+/// # Errors
+/// For text that is none.
+pub fn arrow_type(hive: &str) -> Result<DataType, String> {
+    let mut parser = Parser { rest: hive.trim() };
+    let parsed = parser.parse().ok_or_else(|| format!("`{hive}` is not a Hive type that is known here"))?;
+    if parser.rest.is_empty() { Ok(parsed) } else { Err(format!("`{hive}` is not a Hive type that is known here")) }
+}
+
+struct Parser<'a> {
+    rest: &'a str,
+}
+
+impl Parser<'_> {
+    fn eat(&mut self, token: char) -> Option<()> {
+        self.rest = self.rest.strip_prefix(token)?;
+        Some(())
+    }
+
+    fn word(&mut self) -> String {
+        let end = self.rest.find(['<', '>', '(', ')', ',', ':']).unwrap_or(self.rest.len());
+        let (word, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        word.trim().to_lowercase()
+    }
+
+    fn parse(&mut self) -> Option<DataType> {
+        let item = |data_type| std::sync::Arc::new(Field::new("item", data_type, true));
+        Some(match self.word().as_str() {
+            "boolean" => DataType::Boolean,
+            "tinyint" => DataType::Int8,
+            "smallint" => DataType::Int16,
+            "int" | "integer" => DataType::Int32,
+            "bigint" => DataType::Int64,
+            "float" | "real" => DataType::Float32,
+            "double" => DataType::Float64,
+            "string" => DataType::Utf8,
+            "varchar" | "char" => {
+                self.eat('(')?;
+                self.word();
+                self.eat(')')?;
+                DataType::Utf8
+            }
+            "binary" => DataType::Binary,
+            "date" => DataType::Date32,
+            "timestamp" => DataType::Timestamp(TimeUnit::Microsecond, None),
+            "decimal" => {
+                self.eat('(')?;
+                let precision = self.word().parse().ok()?;
+                let scale = if self.eat(',').is_some() { self.word().parse().ok()? } else { 0 };
+                self.eat(')')?;
+                DataType::Decimal128(precision, scale)
+            }
+            "array" => {
+                self.eat('<')?;
+                let of = self.parse()?;
+                self.eat('>')?;
+                DataType::List(item(of))
+            }
+            "map" => {
+                self.eat('<')?;
+                let key = self.parse()?;
+                self.eat(',')?;
+                let value = self.parse()?;
+                self.eat('>')?;
+                let entries = Fields::from(vec![Field::new("key", key, false), Field::new("value", value, true)]);
+                DataType::Map(std::sync::Arc::new(Field::new("key_value", DataType::Struct(entries), false)), false)
+            }
+            "struct" => {
+                self.eat('<')?;
+                let mut fields = vec![];
+                loop {
+                    let name = self.word();
+                    self.eat(':')?;
+                    fields.push(Field::new(name, self.parse()?, true));
+                    if self.eat(',').is_none() {
+                        break;
+                    }
+                }
+                self.eat('>')?;
+                DataType::Struct(Fields::from(fields))
+            }
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_survive_the_way_there_and_back() {
+        let types = [
+            "boolean",
+            "tinyint",
+            "smallint",
+            "int",
+            "bigint",
+            "float",
+            "double",
+            "string",
+            "binary",
+            "date",
+            "timestamp",
+            "decimal(15,2)",
+            "array<int>",
+            "map<string,array<double>>",
+            "struct<a:int,b:struct<c:array<map<string,date>>>>",
+        ];
+        for hive in types {
+            assert_eq!(hive_type(&arrow_type(hive).unwrap()).unwrap(), hive);
+        }
+        assert_eq!(arrow_type("varchar(20)").unwrap(), DataType::Utf8);
+    }
+
+    #[test]
+    fn what_athena_cannot_read_is_refused_with_advice() {
+        for (data_type, advice) in
+            [(DataType::UInt64, "DECIMAL(20, 0)"), (DataType::Null, "cast it"), (DataType::Time64(TimeUnit::Nanosecond), "cast it")]
+        {
+            let error = hive_type(&data_type).unwrap_err();
+            assert!(error.contains(advice), "{error}");
+        }
+        assert!(hive_type(&DataType::List(std::sync::Arc::new(Field::new("item", DataType::UInt64, true)))).is_err());
+        assert!(arrow_type("struct<a>").is_err());
+        assert!(arrow_type("int>").is_err());
+    }
+}

@@ -1,0 +1,142 @@
+//! The catalog of a machine without one: a file for each table, below the warehouse folder.
+//!
+//! ```text
+//! spark-warehouse/.catalog/enem/uf_idade.json    {version, table, partitions}
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::{Catalog, Changed, TableDefinition, TablePartition, TableVersion};
+use crate::error::{Error, Result};
+
+/// Folder of the catalog below the warehouse.
+const FOLDER: &str = ".catalog";
+
+/// Tables as files.
+#[derive(Debug)]
+pub(super) struct LocalCatalog {
+    folder: PathBuf,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Stored {
+    version: u64,
+    table: TableDefinition,
+    partitions: Vec<TablePartition>,
+}
+
+impl LocalCatalog {
+    pub(super) fn new(warehouse: &Path) -> Self {
+        Self { folder: warehouse.join(FOLDER) }
+    }
+
+    fn file(&self, database: &str, table: &str) -> PathBuf {
+        self.folder.join(database).join(format!("{table}.json"))
+    }
+
+    fn read(&self, database: &str, table: &str) -> Result<Option<Stored>> {
+        let path = self.file(database, table);
+        match fs::read(&path) {
+            Ok(json) => serde_json::from_slice(&json).map(Some).map_err(|e| Error::Write(format!("catalog: {}: {e}", path.display()))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(cannot("read", &path, &error)),
+        }
+    }
+
+    /// Changes a table while nobody else does: the database's folder holds the lock.
+    fn change(&self, database: &str, table: &str, change: impl FnOnce(Option<Stored>) -> Option<Stored>) -> Result<Changed> {
+        let folder = self.folder.join(database);
+        let lock = File::create(folder.join(".lock")).map_err(|e| match e.kind() {
+            ErrorKind::NotFound => Error::Write(format!("catalog: there is no database `{database}` in {}", self.folder.display())),
+            _ => cannot("lock", &folder, &e),
+        })?;
+        lock.lock().map_err(|e| cannot("lock", &folder, &e))?;
+        let Some(next) = change(self.read(database, table)?) else { return Ok(Changed::Conflict) };
+        let json = serde_json::to_vec_pretty(&next).map_err(|e| Error::Write(e.to_string()))?;
+        let path = self.file(database, table);
+        let mut file = tempfile::NamedTempFile::new_in(&folder).map_err(|e| cannot("write to", &folder, &e))?;
+        file.write_all(&json).map_err(|e| cannot("write to", &folder, &e))?;
+        file.persist(&path).map_err(|e| cannot("write", &path, &e.error))?;
+        Ok(Changed::Yes)
+    }
+}
+
+#[async_trait]
+impl Catalog for LocalCatalog {
+    async fn database_exists(&self, database: &str) -> Result<bool> {
+        Ok(self.folder.join(database).is_dir())
+    }
+
+    async fn create_database(&self, database: &str) -> Result<()> {
+        let folder = self.folder.join(database);
+        fs::create_dir_all(&folder).map_err(|e| cannot("create", &folder, &e))
+    }
+
+    async fn tables(&self, database: &str) -> Result<Vec<String>> {
+        let folder = self.folder.join(database);
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
+            Err(error) => return Err(cannot("read", &folder, &error)),
+        };
+        let names = entries.flatten().filter_map(|e| e.file_name().to_str()?.strip_suffix(".json").map(str::to_owned));
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        Ok(names)
+    }
+
+    async fn table(&self, database: &str, table: &str) -> Result<Option<(TableDefinition, TableVersion)>> {
+        Ok(self.read(database, table)?.map(|stored| (stored.table, TableVersion(stored.version.to_string()))))
+    }
+
+    async fn create_table(&self, database: &str, table: &TableDefinition) -> Result<Changed> {
+        self.change(database, &table.name, |present| match present {
+            None => Some(Stored { version: 0, table: table.clone(), partitions: vec![] }),
+            Some(_) => None,
+        })
+    }
+
+    async fn update_table(&self, database: &str, table: &TableDefinition, version: &TableVersion, _: bool) -> Result<Changed> {
+        self.change(database, &table.name, |present| {
+            let present = present.filter(|p| p.version.to_string() == version.0)?;
+            Some(Stored { version: present.version + 1, table: table.clone(), partitions: present.partitions })
+        })
+    }
+
+    async fn partitions(&self, database: &str, table: &str) -> Result<Vec<TablePartition>> {
+        Ok(self.read(database, table)?.map(|stored| stored.partitions).unwrap_or_default())
+    }
+
+    async fn put_partitions(&self, database: &str, table: &TableDefinition, partitions: &[TablePartition]) -> Result<()> {
+        self.change_partitions(database, &table.name, |all| all.extend(partitions.iter().map(|p| (p.values.clone(), p.clone()))))
+    }
+
+    async fn delete_partitions(&self, database: &str, table: &str, values: &[Vec<String>]) -> Result<()> {
+        self.change_partitions(database, table, |all| values.iter().for_each(|values| drop(all.remove(values))))
+    }
+}
+
+impl LocalCatalog {
+    fn change_partitions(&self, database: &str, table: &str, change: impl FnOnce(&mut BTreeMap<Vec<String>, TablePartition>)) -> Result<()> {
+        let changed = self.change(database, table, |present| {
+            let present = present?;
+            let mut all = present.partitions.into_iter().map(|p| (p.values.clone(), p)).collect();
+            change(&mut all);
+            Some(Stored { version: present.version + 1, table: present.table, partitions: all.into_values().collect() })
+        })?;
+        match changed {
+            Changed::Yes => Ok(()),
+            Changed::Conflict => Err(Error::Write(format!("catalog: there is no table {database}.{table}"))),
+        }
+    }
+}
+
+fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Error {
+    Error::Write(format!("catalog: cannot {what} {}: {error}", path.display()))
+}

@@ -1,0 +1,354 @@
+//! Exactly-once output on object stores, by deferred multipart uploads.
+//!
+//! Tasks upload parts to where their files will be and complete nothing, so nothing is visible.
+//! The driver picks one attempt of each task, creates the [record](super::record) if no other
+//! writer was faster, completes the uploads, registers the table, removes what is replaced.
+//! Killed between any two of these, it left a record that the next write, or `faisca clean`,
+//! brings to its end; killed before the record, uploads that nobody sees, and `clean` aborts.
+//!
+//! **Limits.** Readers of a bare path may see new files beside old ones while an overwrite is in
+//! its last step, never neither of them. Readers by a catalog see either.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use datafusion::datasource::listing::ListingTableUrl;
+use faisca_executor::stores::{Stores, Uploads};
+use faisca_executor::wire::PendingFile;
+use faisca_planner::manifest::{PartitionOverwrite, SaveMode, Write};
+use futures::{StreamExt, TryStreamExt};
+use object_store::multipart::PartId;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use tracing::{debug, warn};
+
+use super::record::{CommitRecord, State, is_data, key, replaced, version};
+use crate::catalog::{Catalogs, Registration};
+use crate::error::{Error, Result};
+
+/// Uploads completed at once.
+const COMPLETIONS_MAX: usize = 16;
+/// Appends that give way to faster writers try again so often.
+const APPEND_TRIES: u32 = 20;
+/// Records of older versions are kept so long: no job that still runs has read an older one.
+const RECORDS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A folder of an object store.
+#[derive(Clone)]
+pub(crate) struct Folder {
+    pub(super) objects: Arc<dyn ObjectStore>,
+    uploads: Arc<dyn Uploads>,
+    pub(super) target: Path,
+    /// As its user knows it, and catalogs do: nothing is escaped, a slash at its end.
+    pub(super) url: String,
+    /// The same as a URL.
+    escaped: String,
+    catalogs: Arc<Catalogs>,
+}
+
+/// A write under way.
+pub(crate) struct ObjectWrite {
+    folder: Folder,
+    mode: SaveMode,
+    dynamic: bool,
+    success_file: bool,
+    keep_old: Duration,
+    tag: String,
+    /// The newest version when this write began.
+    base: u64,
+    /// Records that no writer needs any more.
+    old_records: Vec<String>,
+    registration: Option<Registration>,
+    /// The record may exist: from here on there is no way back.
+    recorded: bool,
+}
+
+/// What a folder held at one moment.
+struct Listing {
+    data: Vec<ObjectMeta>,
+    records: Vec<(u64, ObjectMeta)>,
+}
+
+impl Folder {
+    pub(crate) fn new(path: &str, stores: &Stores, catalogs: Arc<Catalogs>) -> Result<Self> {
+        let path = path.replacen("s3a://", "s3://", 1);
+        let url = ListingTableUrl::parse(format!("{}/", path.trim_end_matches('/')))?;
+        let store = stores.get(url.get_url())?;
+        let uploads = store.uploads.ok_or_else(|| Error::Write(format!("{path}: `{}://` can be read, but not written", url.scheme())))?;
+        let target = url.prefix().clone();
+        if target.as_ref().is_empty() {
+            return Err(Error::Write(format!("{path} is a whole bucket; write to a folder in it")));
+        }
+        let bucket = url.get_url().host_str().unwrap_or_default();
+        let raw = format!("{}://{bucket}/{target}/", url.scheme());
+        Ok(Self { objects: store.objects, uploads, target, url: raw, escaped: url.to_string(), catalogs })
+    }
+
+    async fn list(&self) -> Result<Listing> {
+        let all: Vec<ObjectMeta> = self.objects.list(Some(&self.target)).try_collect().await.map_err(|e| self.failed("list", &e))?;
+        let mut listing = Listing { data: vec![], records: vec![] };
+        for meta in all {
+            match version(&self.target, &meta.location) {
+                Some(version) => listing.records.push((version, meta)),
+                None if is_data(&self.target, &meta.location) => listing.data.push(meta),
+                None => {}
+            }
+        }
+        listing.records.sort_by_key(|(version, _)| *version);
+        Ok(listing)
+    }
+
+    async fn read(&self, version: u64) -> Result<CommitRecord> {
+        let at = key(&self.target, version);
+        let json = async { self.objects.get(&at).await?.bytes().await }.await.map_err(|e| self.failed("read the commit record of", &e))?;
+        CommitRecord::parse(&json).map_err(|e| Error::Write(format!("{}: the commit record {at} cannot be read: {e}", self.url)))
+    }
+
+    async fn put(&self, version: u64, record: &CommitRecord, mode: PutMode) -> object_store::Result<()> {
+        let json = serde_json::to_vec(record).map_err(|e| object_store::Error::Generic { store: "commit record", source: e.into() })?;
+        self.objects.put_opts(&key(&self.target, version), json.into(), PutOptions::from(mode)).await.map(drop)
+    }
+
+    /// Brings the newest record to its end, and removes old files whose time has come.
+    pub(super) async fn recover(&self, records: &[(u64, ObjectMeta)]) -> Result<u64> {
+        let Some((newest, _)) = records.last() else { return Ok(0) };
+        let mut record = self.read(*newest).await?;
+        if record.state != State::Done {
+            warn!("{}: finishing the commit of a job that was interrupted", self.url);
+            if let Err(error) = self.finish(*newest, record.clone()).await {
+                if !self.has_lost_files(&record).await? {
+                    return Err(error);
+                }
+                self.undo(*newest, &record).await?;
+                return Ok(newest - 1);
+            }
+        } else if !record.remove.is_empty() && record.remove_at <= now() {
+            self.remove(&record.remove).await?;
+            record.remove.clear();
+            self.put(*newest, &record, PutMode::Overwrite).await.map_err(|e| self.failed("write to", &e))?;
+        }
+        Ok(*newest)
+    }
+
+    /// All that follows a record. May be taken again, and by two at once.
+    async fn finish(&self, version: u64, mut record: CommitRecord) -> Result<()> {
+        if record.state == State::Completing {
+            let completions = record.files.iter().map(|file| self.complete(file));
+            futures::stream::iter(completions).buffer_unordered(COMPLETIONS_MAX).try_collect::<()>().await?;
+            if let Some(registration) = &record.registration {
+                self.catalogs.register(registration).await?;
+            }
+            record.state = State::Removing;
+            if !record.remove.is_empty() {
+                self.put(version, &record, PutMode::Overwrite).await.map_err(|e| self.failed("write to", &e))?;
+            }
+        }
+        if record.remove_at <= now() {
+            self.remove(&record.remove).await?;
+            record.remove.clear();
+        }
+        if record.success_file {
+            let marker = self.target.clone().join("_SUCCESS");
+            self.objects.put(&marker, PutPayload::new()).await.map_err(|e| self.failed("write to", &e))?;
+        }
+        let winners: BTreeSet<String> = record.files.iter().filter_map(|f| f.upload.as_ref().map(|u| u.id.clone())).collect();
+        self.sweep(&record.tag, &winners).await;
+        self.put(version, &record.ended(), PutMode::Overwrite).await.map_err(|e| self.failed("write to", &e))
+    }
+
+    /// Whether a file can be completed no more: somebody aborted its upload.
+    async fn has_lost_files(&self, record: &CommitRecord) -> Result<bool> {
+        if record.state != State::Completing {
+            return Ok(false);
+        }
+        let open = self.uploads.unfinished(&self.target).await.map_err(|e| self.failed("list open uploads of", &e))?;
+        for file in record.files.iter().filter(|f| f.upload.as_ref().is_some_and(|upload| !open.iter().any(|o| o.id == upload.id))) {
+            if let Err(object_store::Error::NotFound { .. }) = self.objects.head(&self.path(&file.path)?).await {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Takes a commit back that can never be finished.
+    async fn undo(&self, version: u64, record: &CommitRecord) -> Result<()> {
+        warn!("{}: its uploads were aborted by somebody: undoing that commit", self.url);
+        let files: Vec<String> = record.files.iter().map(|f| self.path(&f.path).map(|p| p.to_string())).collect::<Result<_>>()?;
+        self.remove(&files).await?;
+        self.sweep(&record.tag, &BTreeSet::new()).await;
+        self.remove(&[key(&self.target, version).to_string()]).await
+    }
+
+    async fn complete(&self, file: &PendingFile) -> Result<()> {
+        let Some(upload) = &file.upload else { return Ok(()) };
+        let at = self.path(&file.path)?;
+        let parts = upload.parts.iter().map(|id| PartId { content_id: id.clone() }).collect();
+        match self.uploads.complete_multipart(&at, &upload.id, parts).await {
+            Ok(_) => Ok(()),
+            // Another may have completed it, or we ourselves before an answer was lost.
+            Err(error) => match self.objects.head(&at).await {
+                Ok(meta) if meta.size == file.bytes => Ok(()),
+                _ => Err(self.failed("complete a file of", &error)),
+            },
+        }
+    }
+
+    fn path(&self, below: &str) -> Result<Path> {
+        Path::parse(format!("{}/{below}", self.target)).map_err(|e| Error::Write(e.to_string()))
+    }
+
+    async fn remove(&self, keys: &[String]) -> Result<()> {
+        let paths: Vec<Path> = keys.iter().map(|key| Path::parse(key).map_err(|e| Error::Write(e.to_string()))).collect::<Result<_>>()?;
+        let mut removed = self.objects.delete_stream(futures::stream::iter(paths).map(Ok).boxed());
+        while let Some(outcome) = removed.next().await {
+            match outcome {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(self.failed("remove replaced files of", &error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Aborts the uploads of a write but for some: those of attempts that lost, or were killed.
+    async fn sweep(&self, tag: &str, but: &BTreeSet<String>) {
+        let open = match self.uploads.unfinished(&self.target).await {
+            Ok(open) => open,
+            Err(error) => return warn!("{}: uploads that were given up cannot be listed, `faisca clean` finds them later: {error}", self.url),
+        };
+        for upload in open.into_iter().filter(|u| u.path.as_ref().contains(tag) && !but.contains(&u.id)) {
+            if let Err(error) = self.uploads.abort_multipart(&upload.path, &upload.id).await {
+                debug!("{}: {error}", upload.path);
+            }
+        }
+    }
+
+    fn failed(&self, what: &str, error: &object_store::Error) -> Error {
+        Error::Write(format!("cannot {what} {}: {}", self.url, faisca_executor::error::store_message(error)))
+    }
+}
+
+impl ObjectWrite {
+    /// Looks at the folder; `None` if there is nothing to do.
+    ///
+    /// # Errors
+    /// If the mode forbids to write, or the store does.
+    pub(crate) async fn begin(folder: Folder, write: &Write, tag: String) -> Result<Option<Self>> {
+        let listing = folder.list().await?;
+        let base = folder.recover(&listing.records).await?;
+        let old_records = listing.records.iter().filter(|(version, meta)| *version < base && is_old(meta)).map(|(_, meta)| meta.location.to_string());
+        let old_records = old_records.collect();
+        let exists = !listing.data.is_empty();
+        match write.mode {
+            SaveMode::ErrorIfExists if exists => {
+                return Err(Error::Write(format!("{} already exists; set write.mode to overwrite, append or ignore", folder.url)));
+            }
+            SaveMode::Ignore if exists => return Ok(None),
+            SaveMode::ErrorIfExists | SaveMode::Ignore | SaveMode::Overwrite | SaveMode::Append => {}
+        }
+        let keep_old = write.catalog.as_ref().map_or(0, |catalog| catalog.keep_old_seconds);
+        Ok(Some(Self {
+            folder,
+            mode: write.mode,
+            dynamic: write.partition_overwrite == PartitionOverwrite::Dynamic,
+            success_file: write.success_file,
+            keep_old: Duration::from_secs(keep_old),
+            tag,
+            base,
+            old_records,
+            registration: None,
+            recorded: false,
+        }))
+    }
+
+    /// URL that tasks write below, with a slash at its end.
+    pub(crate) fn url(&self) -> &str {
+        &self.folder.escaped
+    }
+
+    /// The folder as catalogs know it, with a slash at its end.
+    pub(crate) fn location(&self) -> &str {
+        &self.folder.url
+    }
+
+    /// Part of the name of every file.
+    pub(crate) fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    /// Registers a table between the completion and the removal of what is replaced.
+    pub(crate) fn register(&mut self, registration: Registration) {
+        self.registration = Some(registration);
+    }
+
+    /// Makes `files`, and nothing else of this write, visible.
+    ///
+    /// # Errors
+    /// If another writer was faster, or the store fails. Before the record the folder is as it
+    /// was; after it, the next write or `faisca clean` goes on.
+    pub(crate) async fn commit(&mut self, files: &[PendingFile]) -> Result<()> {
+        for _ in 0..APPEND_TRIES {
+            let record = self.record(files).await?;
+            let version = self.base + 1;
+            match self.folder.put(version, &record, PutMode::Create).await {
+                Ok(()) => {
+                    self.recorded = true;
+                    self.folder.finish(version, record).await?;
+                    if let Err(error) = self.folder.remove(&self.old_records).await {
+                        debug!("{error}");
+                    }
+                    return Ok(());
+                }
+                Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                    // A lost answer to our own request looks the same as another's success.
+                    let there = self.folder.read(version).await?;
+                    if there.tag == self.tag {
+                        self.recorded = true;
+                        return self.folder.finish(version, there).await;
+                    }
+                    if self.mode != SaveMode::Append {
+                        let what = format!("another job wrote {} while this one ran; its output is kept, run this one again", self.folder.url);
+                        return Err(Error::Write(what));
+                    }
+                    let listing = self.folder.list().await?;
+                    self.base = self.folder.recover(&listing.records).await?;
+                }
+                // It may be there all the same, so the uploads stay: the next write finds out.
+                Err(error) => {
+                    self.recorded = true;
+                    return Err(self.folder.failed("write the commit record of", &error));
+                }
+            }
+        }
+        let what = format!("{}: other jobs were faster {APPEND_TRIES} times in a row; run this one again", self.folder.url);
+        Err(Error::Write(what))
+    }
+
+    async fn record(&self, files: &[PendingFile]) -> Result<CommitRecord> {
+        let mut record = CommitRecord::new(self.tag.clone(), files.to_vec());
+        if self.mode == SaveMode::Overwrite {
+            let keys: Vec<Path> = self.folder.list().await?.data.into_iter().map(|meta| meta.location).collect();
+            record.remove = replaced(&self.folder.target, &keys, &self.tag, files, self.dynamic);
+        }
+        record.remove_at = if self.keep_old.is_zero() { 0 } else { now() + self.keep_old.as_secs() };
+        record.registration = self.registration.clone();
+        record.success_file = self.success_file;
+        Ok(record)
+    }
+
+    /// Gives up what was uploaded, unless the record may name it already. The folder is as it was.
+    pub(crate) async fn abort(&self) {
+        if self.recorded {
+            return;
+        }
+        self.folder.sweep(&self.tag, &BTreeSet::new()).await;
+    }
+}
+
+fn is_old(record: &ObjectMeta) -> bool {
+    SystemTime::now().duration_since(record.last_modified.into()).is_ok_and(|age| age > RECORDS_KEPT)
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,154 @@
+//! Object stores by URL: local files, S3, and whatever else `object_store` speaks.
+//!
+//! A store is made when its URL is first seen, in every process for itself: nothing secret
+//! travels between driver and executors, only where each of them is to look for it.
+
+mod credentials;
+mod requests;
+mod s3;
+mod uploads;
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use datafusion::common::{DataFusionError, Result, exec_datafusion_err};
+use datafusion::execution::object_store::ObjectStoreRegistry;
+use faisca_planner::manifest::{Stores as StoreTable, settings_for};
+use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
+use url::Url;
+
+pub use credentials::sdk_config;
+pub use requests::{RequestCounts, RequestSnapshot};
+pub use uploads::{StaleUpload, Uploads};
+
+use s3::S3Bucket;
+
+/// One bucket, or this machine's files.
+#[derive(Clone)]
+pub struct Store {
+    /// Reads, lists, deletes.
+    pub objects: Arc<dyn ObjectStore>,
+    /// Writes whose completion is another's decision; `None` for stores that cannot.
+    pub uploads: Option<Arc<dyn Uploads>>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.objects)
+    }
+}
+
+/// All stores of a process.
+#[derive(Debug, Default)]
+pub struct Stores {
+    settings: StoreTable,
+    known: RwLock<HashMap<String, Store>>,
+    requests: Arc<RequestCounts>,
+}
+
+impl Stores {
+    /// With settings for some buckets.
+    #[must_use]
+    pub fn new(settings: StoreTable) -> Self {
+        Self { settings, ..Self::default() }
+    }
+
+    /// Settings by URL.
+    #[must_use]
+    pub fn settings(&self) -> &StoreTable {
+        &self.settings
+    }
+
+    /// Requests sent so far.
+    #[must_use]
+    pub fn requests(&self) -> RequestSnapshot {
+        self.requests.snapshot()
+    }
+
+    /// The store of a URL.
+    ///
+    /// # Errors
+    /// For a scheme that no store speaks, and settings that are incomplete.
+    pub fn get(&self, url: &Url) -> Result<Store> {
+        let key = key(url);
+        if let Some(store) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(store.clone());
+        }
+        let store = self.open(url)?;
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(known.entry(key).or_insert(store).clone())
+    }
+
+    fn open(&self, url: &Url) -> Result<Store> {
+        let bucket = url.host_str().unwrap_or_default();
+        match url.scheme() {
+            "file" => Ok(Store { objects: Arc::new(LocalFileSystem::new()), uploads: None }),
+            "s3" | "s3a" => {
+                let settings = settings_for(&self.settings, "s3", bucket);
+                let store = Arc::new(S3Bucket::new(bucket, settings, Arc::clone(&self.requests)));
+                Ok(Store { objects: store.limited(), uploads: Some(store) })
+            }
+            "gs" => {
+                let gcs = object_store::gcp::GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).build().map_err(store_error)?;
+                let gcs = Arc::new(gcs);
+                Ok(Store { objects: Arc::clone(&gcs) as _, uploads: Some(Arc::new(uploads::Plain(gcs))) })
+            }
+            "az" | "abfs" | "abfss" | "adl" | "azure" => {
+                let azure = object_store::azure::MicrosoftAzureBuilder::from_env().with_url(url.as_str()).build().map_err(store_error)?;
+                let azure = Arc::new(azure);
+                Ok(Store { objects: Arc::clone(&azure) as _, uploads: Some(Arc::new(uploads::Plain(azure))) })
+            }
+            "http" | "https" => {
+                let host = url.origin().ascii_serialization();
+                let options = object_store::ClientOptions::new().with_allow_http(true);
+                let http = object_store::http::HttpBuilder::new().with_url(host).with_client_options(options).build().map_err(store_error)?;
+                Ok(Store { objects: Arc::new(http), uploads: None })
+            }
+            other => {
+                Err(exec_datafusion_err!("{url}: no store for `{other}://`; known are s3, s3a, gs, az, abfs, abfss, http, https and local paths"))
+            }
+        }
+    }
+}
+
+fn store_error(error: object_store::Error) -> DataFusionError {
+    DataFusionError::ObjectStore(Box::new(error))
+}
+
+/// Scheme and host: what one store serves.
+fn key(url: &Url) -> String {
+    let scheme = if url.scheme() == "s3a" { "s3" } else { url.scheme() };
+    format!("{scheme}://{}", &url[url::Position::BeforeHost..url::Position::AfterPort])
+}
+
+impl ObjectStoreRegistry for Stores {
+    fn register_store(&self, url: &Url, store: Arc<dyn ObjectStore>) -> Option<Arc<dyn ObjectStore>> {
+        let entry = Store { objects: store, uploads: None };
+        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(key(url), entry).map(|old| old.objects)
+    }
+
+    fn deregister_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        let removed = self.known.write().unwrap_or_else(PoisonError::into_inner).remove(&key(url));
+        removed.map(|store| store.objects).ok_or_else(|| exec_datafusion_err!("no store is registered for {url}"))
+    }
+
+    fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        self.get(url).map(|store| store.objects)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_store_serves_a_bucket_under_both_of_its_schemes() {
+        let stores = Stores::default();
+        let get = |url: &str| stores.get(&Url::parse(url).unwrap());
+        assert!(Arc::ptr_eq(&get("s3://lake/a").unwrap().objects, &get("s3a://lake/b").unwrap().objects));
+        assert!(!Arc::ptr_eq(&get("s3://lake/a").unwrap().objects, &get("s3://other/a").unwrap().objects));
+        let error = get("ftp://host/a").unwrap_err().to_string();
+        assert!(error.contains("no store for `ftp://`"), "{error}");
+    }
+}

@@ -1,0 +1,100 @@
+//! AWS' usual credential chain: environment, profile, SSO, web identity (IRSA), pod identity, instance.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use aws_config::BehaviorVersion;
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use faisca_planner::manifest::{SecretRef, StoreCredentials};
+use object_store::aws::AwsCredential;
+use object_store::{CredentialProvider, StaticCredentialProvider};
+use tokio::sync::Mutex;
+
+/// Credentials are asked for anew so long before they expire: requests under way must not outlive them.
+const RENEW_BEFORE: Duration = Duration::from_secs(5 * 60);
+
+/// What AWS' tools would use on this machine: credentials, region, endpoint.
+///
+/// Region and credentials come from the environment and the profile files first. The instance's
+/// own service is asked for credentials only when nothing else has any.
+pub async fn sdk_config(profile: Option<&str>) -> aws_config::SdkConfig {
+    let client = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let mut of_profile = ProfileFileRegionProvider::builder();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(client);
+    if let Some(profile) = profile {
+        of_profile = of_profile.profile_name(profile);
+        loader = loader.profile_name(profile);
+    }
+    let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new()).or_else(of_profile.build());
+    loader.region(region).load().await
+}
+
+/// The chain, as `object_store` asks for it.
+#[derive(Debug)]
+pub(super) struct Chain {
+    provider: SharedCredentialsProvider,
+    held: Mutex<Option<(Arc<AwsCredential>, Option<SystemTime>)>>,
+}
+
+impl Chain {
+    pub(super) fn new(provider: SharedCredentialsProvider) -> Self {
+        Self { provider, held: Mutex::default() }
+    }
+}
+
+#[async_trait]
+impl CredentialProvider for Chain {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        let mut held = self.held.lock().await;
+        if let Some((credential, expiry)) = held.as_ref()
+            && expiry.is_none_or(|at| SystemTime::now() + RENEW_BEFORE < at)
+        {
+            return Ok(Arc::clone(credential));
+        }
+        let found = self.provider.provide_credentials().await.map_err(|e| no_credentials(&e))?;
+        let credential = Arc::new(AwsCredential {
+            key_id: found.access_key_id().to_owned(),
+            secret_key: found.secret_access_key().to_owned(),
+            token: found.session_token().map(str::to_owned),
+        });
+        *held = Some((Arc::clone(&credential), found.expiry()));
+        Ok(credential)
+    }
+}
+
+fn no_credentials(error: &aws_credential_types::provider::error::CredentialsError) -> object_store::Error {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(current) = cause {
+        text = format!("{text}: {current}");
+        cause = current.source();
+    }
+    let help = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give the pod's service account a role";
+    let source = format!("no AWS credentials were found ({text}); {help}");
+    object_store::Error::Unauthenticated { path: "credentials".to_owned(), source: source.into() }
+}
+
+/// A key that the manifest refers to.
+pub(super) fn referred(credentials: &StoreCredentials) -> object_store::Result<Arc<dyn CredentialProvider<Credential = AwsCredential>>> {
+    let token = credentials.session_token.as_ref().map(secret).transpose()?;
+    let credential = AwsCredential { key_id: secret(&credentials.access_key_id)?, secret_key: secret(&credentials.secret_access_key)?, token };
+    Ok(Arc::new(StaticCredentialProvider::new(credential)))
+}
+
+fn secret(reference: &SecretRef) -> object_store::Result<String> {
+    let missing = |what: String| object_store::Error::Unauthenticated { path: "credentials".to_owned(), source: what.into() };
+    match reference {
+        SecretRef::Env(name) => std::env::var(name).map_err(|_| missing(format!("the variable {name}, which `stores` refers to, is not set"))),
+        SecretRef::File(path) => {
+            let text = std::fs::read_to_string(path).map_err(|e| missing(format!("the file {path}, which `stores` refers to: {e}")))?;
+            Ok(text.trim().to_owned())
+        }
+    }
+}
