@@ -1,5 +1,6 @@
 //! Commands, their flags and their exit codes.
 
+mod clean;
 mod explain;
 mod generate;
 mod logging;
@@ -40,6 +41,8 @@ enum Command {
     Sql(sql::SqlArgs),
     /// Draw the stages that a job or query would run as.
     Explain(explain::ExplainArgs),
+    /// List, or remove, what crashed jobs left in a folder of an object store.
+    Clean(clean::CleanArgs),
     /// Print the JSON Schema of the manifest, for editors.
     Schema,
     /// Print the CustomResourceDefinition, for `kubectl apply -f -`; JSON is YAML.
@@ -143,6 +146,7 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Run(args) => run::run(args).await,
         Command::Sql(args) => sql::sql(args).await,
         Command::Explain(args) => explain::explain(args).await,
+        Command::Clean(args) => clean::clean(args).await,
         Command::Schema => {
             let schema = serde_json::to_string_pretty(&faisca::planner::manifest::json_schema());
             show::print(&schema.unwrap_or_default());

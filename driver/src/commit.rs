@@ -3,6 +3,7 @@
 //! Where files are written decides how: a [folder of this machine](local) is exchanged in one
 //! rename, [objects](object) are uploaded and completed once a record of it exists.
 
+mod clean;
 mod local;
 mod object;
 mod record;
@@ -18,11 +19,12 @@ use crate::error::Result;
 use local::LocalWrite;
 use object::{Folder, ObjectWrite};
 
+pub use clean::{Leftover, clean};
 pub(crate) use record::partition_folder;
 
 /// A write under way. Dropped or aborted, it leaves the output as it was.
 pub(crate) enum OutputWrite {
-    Local { write: LocalWrite, catalogs: Arc<Catalogs>, registration: Option<Registration> },
+    Local { write: Box<LocalWrite>, catalogs: Arc<Catalogs>, registration: Option<Box<Registration>> },
     Object(Box<ObjectWrite>),
 }
 
@@ -34,7 +36,7 @@ impl OutputWrite {
     pub(crate) async fn begin(write: &Write, tag: String, stores: &Stores, catalogs: &Arc<Catalogs>) -> Result<Option<Self>> {
         if is_local(&write.path) {
             let begun = LocalWrite::begin(write)?;
-            return Ok(begun.map(|write| Self::Local { write, catalogs: Arc::clone(catalogs), registration: None }));
+            return Ok(begun.map(|write| Self::Local { write: Box::new(write), catalogs: Arc::clone(catalogs), registration: None }));
         }
         let folder = Folder::new(&write.path, stores, Arc::clone(catalogs))?;
         Ok(ObjectWrite::begin(folder, write, tag).await?.map(|write| Self::Object(Box::new(write))))
@@ -44,7 +46,7 @@ impl OutputWrite {
     pub(crate) fn url(&self) -> String {
         match self {
             Self::Local { write, .. } => write.staging_url(),
-            Self::Object(write) => write.url().to_owned(),
+            Self::Object(write) => write.escaped_url().to_owned(),
         }
     }
 
@@ -67,7 +69,7 @@ impl OutputWrite {
     /// Makes a table of it when it is committed.
     pub(crate) fn register(&mut self, table: Registration) {
         match self {
-            Self::Local { registration, .. } => *registration = Some(table),
+            Self::Local { registration, .. } => *registration = Some(Box::new(table)),
             Self::Object(write) => write.register(table),
         }
     }

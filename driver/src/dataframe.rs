@@ -11,7 +11,7 @@ use datafusion::dataframe::DataFrame as DfDataFrame;
 use datafusion::logical_expr::{Expr, SortExpr};
 use datafusion::prelude::ident;
 use faisca_planner::StageOutput;
-use faisca_planner::manifest::{Compression, FileFormat, SaveMode, Write, nearest};
+use faisca_planner::manifest::{CatalogTable, Compression, FileFormat, PartitionOverwrite, SaveMode, Write, nearest};
 
 use crate::error::{Error, Result};
 use crate::session::Session;
@@ -319,7 +319,13 @@ impl DataFrameWriter {
         self
     }
 
-    /// `compression` or `targetFileSize`.
+    /// Registers the output as a table.
+    pub fn catalog(mut self, table: CatalogTable) -> Self {
+        self.write.catalog = Some(table);
+        self
+    }
+
+    /// `compression`, `targetFileSize`, `mode` or `partitionOverwriteMode`.
     #[expect(clippy::needless_pass_by_value, reason = "`option(\"header\", true)` reads better than a reference")]
     pub fn option(mut self, key: &str, value: impl ToString) -> Self {
         if let Err(error) = set_write_option(&mut self.write, key, &value.to_string()) {
@@ -403,10 +409,17 @@ pub(crate) fn set_write_option(write: &mut Write, key: &str, value: &str) -> Res
                 _ => return Err(Error::Plan(format!("mode: `{value}` is not one of overwrite, append, ignore, errorifexists"))),
             }
         }
+        "partitionoverwritemode" => {
+            write.partition_overwrite = match value.to_lowercase().as_str() {
+                "static" => PartitionOverwrite::Static,
+                "dynamic" => PartitionOverwrite::Dynamic,
+                _ => return Err(Error::Plan(format!("partitionOverwriteMode: `{value}` is not one of static, dynamic"))),
+            }
+        }
         // CSV files always have a header.
         "has_header" | "header" if value.eq_ignore_ascii_case("true") => {}
         _ => {
-            let known = ["compression", "targetFileSize", "mode"];
+            let known = ["compression", "targetFileSize", "mode", "partitionOverwriteMode"];
             let help = nearest(key, known).map_or_else(|| format!("known: {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
             return Err(Error::Plan(format!("unknown write option `{key}` with value `{value}`; {help}")));
         }

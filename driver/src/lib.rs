@@ -36,6 +36,7 @@ mod sql;
 mod tables;
 mod write;
 
+pub use commit::{Leftover, clean};
 pub use dataframe::{DataFrame, DataFrameWriter, GroupedData};
 pub use error::{Error, Result};
 pub use read::DataFrameReader;

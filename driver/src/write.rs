@@ -12,6 +12,7 @@ use faisca_planner::manifest::{CatalogKind, Compression, FileFormat, SaveMode, W
 use faisca_planner::names::parse_bytes;
 use faisca_planner::{StageGraph, StageOutput};
 
+use futures::FutureExt;
 use tokio::task::JoinSet;
 
 use crate::catalog::{PlannedTable, storage_type};
@@ -60,7 +61,7 @@ pub(crate) async fn write(session: &Arc<SessionInner>, frame: DfDataFrame, write
     let started = Instant::now();
     check_columns(&frame, write)?;
     let planned = match &write.catalog {
-        Some(asked) => Some(PlannedTable::plan(&session.catalogs, asked, &label, frame.schema().as_arrow(), write).await?),
+        Some(asked) => Some(PlannedTable::plan(&session.catalogs, asked, &label, frame.schema().as_arrow(), write).boxed().await?),
         None => None,
     };
     let skipped = || WriteSummary { path: write.path.clone(), skipped: true, ..WriteSummary::default() };
@@ -78,9 +79,9 @@ pub(crate) async fn write(session: &Arc<SessionInner>, frame: DfDataFrame, write
     let plan = state.optimize(&plan)?;
     let graph = crate::planner::stages(&plan, StageOutput::Sink, &state).await?;
     let tag = crate::session::random_hex(TAG_BYTES)?;
-    let Some(output) = OutputWrite::begin(write, tag, &session.object_stores, &session.catalogs).await? else { return Ok(skipped()) };
+    let Some(output) = OutputWrite::begin(write, tag, &session.object_stores, &session.catalogs).boxed().await? else { return Ok(skipped()) };
     let mut open = OpenWrite { session: Arc::clone(session), output: Some(output) };
-    let summary = run(&mut open, &graph, &state, write, planned, label).await?;
+    let summary = run(&mut open, &graph, &state, write, planned, label).boxed().await?;
     Ok(WriteSummary { elapsed: started.elapsed(), ..summary })
 }
 
@@ -109,7 +110,7 @@ async fn run(
     if let Some(planned) = planned {
         output.register(layout.registration(write, &location, planned.registration, &done.files));
     }
-    output.commit(&done.files).await?;
+    output.commit(&done.files).boxed().await?;
     open.output = None;
     Ok(WriteSummary {
         path: location.trim_end_matches('/').to_owned(),

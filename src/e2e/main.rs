@@ -4,9 +4,11 @@
 
 mod api;
 mod bad_input;
+mod lake;
 mod names;
 mod pipeline;
 mod recovery;
+mod s3_server;
 mod slt;
 mod support;
 mod tpch;

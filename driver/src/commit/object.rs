@@ -14,10 +14,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use datafusion::datasource::listing::ListingTableUrl;
-use faisca_executor::stores::{Stores, Uploads};
+use faisca_executor::stores::{StaleUpload, Stores, Uploads};
 use faisca_executor::wire::PendingFile;
 use faisca_planner::manifest::{PartitionOverwrite, SaveMode, Write};
-use futures::{StreamExt, TryStreamExt};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::multipart::PartId;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
@@ -131,10 +132,32 @@ impl Folder {
         Ok(*newest)
     }
 
+    /// The same, after a look at what is there.
+    pub(super) async fn recover_now(&self) -> Result<()> {
+        let listing = self.list().await?;
+        self.recover(&listing.records).await.map(drop)
+    }
+
+    /// Open uploads that the newest record will complete.
+    pub(super) async fn named_uploads(&self) -> Result<BTreeSet<String>> {
+        let listing = self.list().await?;
+        let Some((newest, _)) = listing.records.last() else { return Ok(BTreeSet::new()) };
+        let record = self.read(*newest).await?;
+        Ok(record.files.into_iter().filter_map(|file| file.upload.map(|upload| upload.id)).collect())
+    }
+
+    pub(super) async fn unfinished(&self) -> Result<Vec<StaleUpload>> {
+        self.uploads.unfinished(&self.target).await.map_err(|e| self.failed("list open uploads of", &e))
+    }
+
+    pub(super) async fn abort_upload(&self, upload: &StaleUpload) -> Result<()> {
+        self.uploads.abort_multipart(&upload.path, &upload.id).await.map_err(|e| self.failed("abort an upload of", &e))
+    }
+
     /// All that follows a record. May be taken again, and by two at once.
     async fn finish(&self, version: u64, mut record: CommitRecord) -> Result<()> {
         if record.state == State::Completing {
-            let completions = record.files.iter().map(|file| self.complete(file));
+            let completions: Vec<BoxFuture<'_, Result<()>>> = record.files.iter().map(|file| self.complete(file).boxed()).collect();
             futures::stream::iter(completions).buffer_unordered(COMPLETIONS_MAX).try_collect::<()>().await?;
             if let Some(registration) = &record.registration {
                 self.catalogs.register(registration).await?;
@@ -162,7 +185,7 @@ impl Folder {
         if record.state != State::Completing {
             return Ok(false);
         }
-        let open = self.uploads.unfinished(&self.target).await.map_err(|e| self.failed("list open uploads of", &e))?;
+        let open = self.unfinished().await?;
         for file in record.files.iter().filter(|f| f.upload.as_ref().is_some_and(|upload| !open.iter().any(|o| o.id == upload.id))) {
             if let Err(object_store::Error::NotFound { .. }) = self.objects.head(&self.path(&file.path)?).await {
                 return Ok(true);
@@ -262,7 +285,7 @@ impl ObjectWrite {
     }
 
     /// URL that tasks write below, with a slash at its end.
-    pub(crate) fn url(&self) -> &str {
+    pub(crate) fn escaped_url(&self) -> &str {
         &self.folder.escaped
     }
 

@@ -227,7 +227,7 @@ impl Sim {
 fn report(spec: &TaskSpec, sink: bool) -> TaskReport {
     let buckets = if sink { vec![] } else { (0..4).map(|bucket| BucketSize { bucket, rows: 1, bytes: 40 << 20 }).collect() };
     let path = format!("{}-{}", spec.task.index, spec.attempt.0);
-    let files = if sink { vec![PendingFile { path, rows: 1, bytes: 1 }] } else { vec![] };
+    let files = if sink { vec![PendingFile { path, rows: 1, bytes: 1, upload: None }] } else { vec![] };
     TaskReport { task: spec.task, attempt: spec.attempt, buckets, files, metrics: TaskMetrics::default() }
 }
 

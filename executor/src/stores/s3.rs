@@ -257,7 +257,7 @@ impl S3Bucket {
                 Ok((status, body)) if status.is_success() => return quick_xml::de::from_reader(body.as_ref()).map_err(other),
                 Ok((status, body)) => {
                     let error = other(format!("listing open uploads: {status}: {}", String::from_utf8_lossy(&body)));
-                    if !status.is_server_error() || attempt >= LIST_TRIES {
+                    if !status.is_server_error() || status == http::StatusCode::NOT_IMPLEMENTED || attempt >= LIST_TRIES {
                         return Err(error);
                     }
                     error

@@ -1,0 +1,45 @@
+//! `faisca clean PATH`.
+
+use std::time::Duration;
+
+use clap::Args;
+use faisca::{Result, Session};
+
+use super::key_value;
+use super::show::print;
+
+/// Flags of `faisca clean`.
+#[derive(Debug, Args)]
+pub(super) struct CleanArgs {
+    /// Folder on an object store that jobs write to, say s3://lake/gold/sales/.
+    path: String,
+    /// Abort what is listed, and finish an interrupted commit.
+    #[arg(long)]
+    apply: bool,
+    /// Hours since an upload was begun: younger ones may be of a job that still runs.
+    #[arg(long, value_name = "HOURS", default_value_t = 24.0)]
+    older_than: f64,
+    /// A session setting, say faisca.glue.region=sa-east-1; may be repeated.
+    #[arg(long = "conf", value_name = "KEY=VALUE", value_parser = key_value)]
+    conf: Vec<(String, String)>,
+}
+
+pub(super) async fn clean(args: CleanArgs) -> Result<()> {
+    const SECONDS: f64 = 3600.0;
+    let builder = args.conf.into_iter().fold(Session::builder().app_name("clean"), |builder, (key, value)| builder.config(key, value));
+    let session = builder.get_or_create().await?;
+    let older_than = Duration::from_secs_f64((args.older_than * SECONDS).max(0.0));
+    let found = faisca::clean(&args.path, older_than, args.apply, session.object_stores(), session.catalogs()).await?;
+    session.stop().await;
+    for leftover in &found {
+        let age = leftover.age.map_or_else(|| "of unknown age".to_owned(), |age| format!("{:.1} h old", age.as_secs_f64() / SECONDS));
+        print(&format!("{}  upload, {age}", leftover.path));
+    }
+    let what = match (found.len(), args.apply) {
+        (0, _) => "nothing was left behind".to_owned(),
+        (n, true) => format!("{n} uploads aborted"),
+        (n, false) => format!("{n} uploads can be aborted: add --apply"),
+    };
+    print(&what);
+    Ok(())
+}
