@@ -214,14 +214,15 @@ fn tables(sql: &str) -> Result<BTreeSet<String>, String> {
         names.insert(name.to_string().replace(['"', '`'], "").to_lowercase());
         ControlFlow::<()>::Continue(())
     });
-    for cte in ctes(sql) {
-        names.remove(&cte);
+    for other in ctes_and_functions(sql) {
+        names.remove(&other);
     }
     Ok(names)
 }
 
-fn ctes(sql: &str) -> Vec<String> {
-    use datafusion::sql::sqlparser::ast::{Query, Visit, Visitor};
+/// Names in FROM that are no tables: of common table expressions, and of functions like `generate_series`.
+fn ctes_and_functions(sql: &str) -> Vec<String> {
+    use datafusion::sql::sqlparser::ast::{Query, TableFactor, Visit, Visitor};
     #[derive(Default)]
     struct Names(Vec<String>);
     impl Visitor for Names {
@@ -229,6 +230,12 @@ fn ctes(sql: &str) -> Vec<String> {
         fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
             let tables = query.with.iter().flat_map(|with| &with.cte_tables);
             self.0.extend(tables.map(|cte| cte.alias.name.value.to_lowercase()));
+            ControlFlow::Continue(())
+        }
+        fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+            if let TableFactor::Table { name, args: Some(_), .. } = factor {
+                self.0.push(name.to_string().to_lowercase());
+            }
             ControlFlow::Continue(())
         }
     }
