@@ -24,6 +24,10 @@ check-versions:
 bench *ARGS:
     cargo run --release -p faisca-benches -- {{ARGS}}
 
+# The pipeline on a real S3 server and a real Glue server, compared with local files by PyArrow. Needs Go and Python.
+lake:
+    examples/enem/lake.sh
+
 # A million simulated schedules, 200 real kills.
 nightly:
     FAISCA_SIMULATIONS=1000000 FAISCA_KILLS=200 cargo test --release --workspace -- simulat random_kills

@@ -1,0 +1,35 @@
+"""Reads every table that Glue knows by PyArrow, and compares it with the folder of a local run."""
+
+import os
+import sys
+
+import boto3
+import pyarrow.dataset as ds
+import pyarrow.fs as fs
+
+TABLES = 10
+
+
+def rows(table):
+    """Rows as text in any order; floats to six digits, since their sums depend on the order."""
+    text = lambda value: f"{value:.6e}" if isinstance(value, float) else str(value)
+    return sorted(tuple(map(text, row.values())) for row in table.to_pylist())
+
+
+def main(local):
+    glue = boto3.client("glue")
+    store = fs.S3FileSystem(endpoint_override=os.environ["AWS_ENDPOINT_URL_S3"])
+    found = glue.get_tables(DatabaseName="enem")["TableList"]
+    assert len(found) == TABLES, [table["Name"] for table in found]
+    for table in found:
+        location = table["StorageDescriptor"]["Location"].removeprefix("s3://").rstrip("/")
+        lake = ds.dataset(location, filesystem=store).to_table()
+        folder = os.path.dirname(location).removeprefix("enem/")
+        expected = ds.dataset(os.path.join(local, folder)).to_table()
+        columns = [column["Name"] for column in table["StorageDescriptor"]["Columns"]]
+        assert columns == [name.lower() for name in lake.schema.names], table["Name"]
+        assert rows(lake) == rows(expected), f"{table['Name']} differs from {folder}"
+        print(f"{table['Name']}: {lake.num_rows} rows, equal")
+
+
+main(sys.argv[1])
