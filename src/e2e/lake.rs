@@ -17,7 +17,7 @@ fn stores(server: &S3Server) -> Stores {
     let folder = server.root.path();
     let secret = |name: &str, value: &str| {
         std::fs::write(folder.join(name), value).unwrap();
-        SecretRef::File(folder.join(name).display().to_string())
+        SecretRef { file: Some(folder.join(name).display().to_string()), env: None }
     };
     let credentials = StoreCredentials { access_key_id: secret("id", "test"), secret_access_key: secret("key", "secret"), session_token: None };
     let settings = StoreSettings {
@@ -200,7 +200,7 @@ async fn mistakes_are_told_by_name() {
     assert!(error.contains("the secret access key is wrong") && !error.contains("wrong\n"), "{error}");
     session.stop().await;
     for settings in wrong.values_mut() {
-        settings.credentials.as_mut().unwrap().session_token = Some(SecretRef::Env("FAISCA_NO_SUCH_TOKEN".to_owned()));
+        settings.credentials.as_mut().unwrap().session_token = Some(SecretRef { env: Some("FAISCA_NO_SUCH_TOKEN".to_owned()), file: None });
     }
     let session = Session::builder().stores(wrong).get_or_create().await.unwrap();
     let error = session.read().parquet("s3://lake/t/").await.err().unwrap().to_string();

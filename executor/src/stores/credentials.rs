@@ -90,11 +90,12 @@ pub(super) fn referred(credentials: &StoreCredentials) -> object_store::Result<A
 
 fn secret(reference: &SecretRef) -> object_store::Result<String> {
     let missing = |what: String| object_store::Error::Unauthenticated { path: "credentials".to_owned(), source: what.into() };
-    match reference {
-        SecretRef::Env(name) => std::env::var(name).map_err(|_| missing(format!("the variable {name}, which `stores` refers to, is not set"))),
-        SecretRef::File(path) => {
+    match (&reference.env, &reference.file) {
+        (Some(name), None) => std::env::var(name).map_err(|_| missing(format!("the variable {name}, which `stores` refers to, is not set"))),
+        (None, Some(path)) => {
             let text = std::fs::read_to_string(path).map_err(|e| missing(format!("the file {path}, which `stores` refers to: {e}")))?;
             Ok(text.trim().to_owned())
         }
+        _ => Err(missing("a secret in `stores` needs one of `env` and `file`".to_owned())),
     }
 }

@@ -54,14 +54,16 @@ pub struct StoreCredentials {
     pub session_token: Option<SecretRef>,
 }
 
-/// Where a secret is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Where a secret is kept: one of the two. Not an enum, since a resource definition knows no `oneOf` of fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub enum SecretRef {
+pub struct SecretRef {
     /// Name of a variable of the environment.
-    Env(String),
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<String>,
     /// A file, say of a mounted Kubernetes secret.
-    File(String),
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
 }
 
 /// Settings for a bucket: those of its own URL, else those of its scheme.
