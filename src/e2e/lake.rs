@@ -79,7 +79,7 @@ async fn a_store_that_refuses_and_hangs_up_changes_nothing() {
     server.on_request(move |_, _| {
         // Every seventh request fails, in turn in each way.
         count += 1;
-        if count % 7 != 0 {
+        if !count.is_multiple_of(7) {
             return Act::Pass;
         }
         injected.fetch_add(1, Ordering::Relaxed);
@@ -177,8 +177,53 @@ async fn of_two_jobs_that_overwrite_at_once_one_wins_and_appends_both_do() {
     let failures: Vec<String> = [outcomes.0, outcomes.1].into_iter().filter_map(|o| o.err().map(|e| e.to_string())).collect();
     assert!(failures.len() <= 1, "{failures:?}");
     assert!(failures.iter().all(|e| e.contains("another job wrote")), "{failures:?}");
-    session.stop().await;
     assert_eq!(server.visible("t").len(), 1);
+    session.stop().await;
+    assert_eq!(server.open_uploads(), Vec::<String>::new());
+}
+
+/// One job of two that write the same table: asleep from its first completion on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_slept_through_the_next_write_turns_nothing_back() {
+    let (server, warehouse) = (S3Server::start().await, scratch("lake"));
+    let job = warehouse.path().join("job.yaml");
+    std::fs::write(&job, JOB.replace("PARTS", "static")).unwrap();
+    let run = |n: u32| {
+        let mut command = command();
+        let conf = format!("faisca.warehouse={}", warehouse.path().display());
+        command.args(["run", job.to_str().unwrap(), "--set", &format!("n={n}"), "--conf", &conf]).envs(server.environment());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let pid = Arc::new(AtomicUsize::new(0));
+    let of_hook = Arc::clone(&pid);
+    server.on_request(move |method, uri| {
+        if method == "POST" && uri.contains("uploadId=") {
+            let pid = of_hook.swap(0, Ordering::SeqCst);
+            if pid > 0 {
+                assert!(std::process::Command::new("kill").args(["-STOP", &pid.to_string()]).status().unwrap().success());
+            }
+        }
+        Act::Pass
+    });
+    let sleeper = run(7).spawn().unwrap();
+    let id = sleeper.id();
+    pid.store(id as usize, Ordering::SeqCst);
+    while pid.load(Ordering::SeqCst) > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    server.pass_all();
+    let next = run(5).output().unwrap();
+    assert!(next.status.success(), "{}", String::from_utf8_lossy(&next.stderr));
+    assert!(std::process::Command::new("kill").args(["-CONT", &id.to_string()]).status().unwrap().success());
+    // Its first step is done, and replaced; its second comes after the other job's, and is whole.
+    let ended = tokio::task::spawn_blocking(move || sleeper.wait_with_output().unwrap()).await.unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let session = session(&server, warehouse.path()).await;
+    assert_eq!(query(&session, "SELECT count(*), sum(id) FROM local.d.numbers").await, ["5|15"]);
+    assert_eq!(query(&session, "SELECT count(*), sum(id) FROM local.d.by_k").await, ["5|15"]);
+    session.stop().await;
+    assert_eq!(server.visible("numbers").len(), 1);
     assert_eq!(server.open_uploads(), Vec::<String>::new());
 }
 

@@ -1,6 +1,7 @@
 //! An S3 server for the tests: s3s over a folder, with faults on demand.
 //!
-//! The protocol is the library's, not ours. What it lacks, a list of open uploads, is kept here.
+//! The protocol is the library's, not ours. What it lacks, a list of open uploads and writes that
+//! happen at one instant (as S3's do, so that create-if-absent has one winner), is added here.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -44,7 +45,7 @@ impl S3Server {
         let root = crate::support::scratch("s3");
         std::fs::create_dir(root.path().join("lake")).unwrap();
         let uploads = Arc::new(Mutex::new(vec![]));
-        let store = Listed { files: FileSystem::new(root.path()).unwrap(), uploads: Arc::clone(&uploads) };
+        let store = Listed { files: FileSystem::new(root.path()).unwrap(), change: Default::default(), uploads: Arc::clone(&uploads) };
         let mut builder = S3ServiceBuilder::new(store);
         builder.set_auth(SimpleAuth::from_single("test", "secret"));
         let service = builder.build();
@@ -125,6 +126,8 @@ async fn answer(
 /// A file system that remembers its open uploads.
 struct Listed {
     files: FileSystem,
+    /// Held while an object appears or goes.
+    change: tokio::sync::Mutex<()>,
     uploads: Arc<Mutex<Vec<(String, String)>>>,
 }
 
@@ -151,12 +154,18 @@ macro_rules! delegate {
 
             async fn complete_multipart_upload(&self, request: S3Request<CompleteMultipartUploadInput>) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
                 let id = request.input.upload_id.clone();
+                let _one_at_a_time = self.change.lock().await;
                 if !self.uploads.lock().unwrap().iter().any(|(_, open)| *open == id) {
                     return Err(s3_error!(NoSuchUpload));
                 }
                 let answer = self.files.complete_multipart_upload(request).await?;
                 self.ended(&id);
                 Ok(answer)
+            }
+
+            async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+                let _one_at_a_time = self.change.lock().await;
+                self.files.put_object(request).await
             }
 
             async fn abort_multipart_upload(&self, request: S3Request<AbortMultipartUploadInput>) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
@@ -185,6 +194,5 @@ delegate! {
     head_bucket: HeadBucketInput => HeadBucketOutput,
     head_object: HeadObjectInput => HeadObjectOutput,
     list_objects_v2: ListObjectsV2Input => ListObjectsV2Output,
-    put_object: PutObjectInput => PutObjectOutput,
     upload_part: UploadPartInput => UploadPartOutput,
 }

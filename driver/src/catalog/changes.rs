@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::{Catalog, Catalogs, Changed, OnSchemaChange, TableColumn, TableDefinition, TablePartition, checked_name, hive_type};
 use crate::error::{Error, Result};
 
+/// Parameter of a table: the commit record of its newest overwrite.
+const COMMIT: &str = "faisca.commit";
 /// A change of a table is tried so often against faster writers.
 const UPDATE_TRIES: usize = 10;
 
@@ -22,6 +24,19 @@ pub(crate) struct Registration {
     pub(crate) on_schema_change: OnSchemaChange,
     pub(crate) table: TableDefinition,
     pub(crate) partitions: Option<PartitionChange>,
+    /// URL of the commit record that this belongs to; empty on this machine's disk.
+    #[serde(default)]
+    pub(crate) commit: String,
+}
+
+impl Registration {
+    /// The same, as part of a commit that does or does not replace what is there.
+    pub(crate) fn of_commit(mut self, commit: String, replaces: bool) -> Self {
+        if replaces {
+            self.table.parameters.insert(COMMIT.to_owned(), commit.clone());
+        }
+        Self { commit, ..self }
+    }
 }
 
 /// Partitions of a registration.
@@ -90,6 +105,7 @@ impl PlannedTable {
             on_schema_change: asked.on_schema_change,
             table,
             partitions: None,
+            commit: String::new(),
         };
         Ok(Self { registration, present, partitions })
     }
@@ -206,6 +222,14 @@ fn merged(present: &TableDefinition, registration: &Registration) -> TableDefini
     next
 }
 
+/// Whether a table was overwritten by a later commit than this: a writer that was asleep while
+/// another finished its work must not turn the table back.
+fn is_overtaken(present: &TableDefinition, registration: &Registration) -> bool {
+    let folder = |commit: &str| commit.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+    let newest = present.parameters.get(COMMIT).map_or("", String::as_str);
+    folder(newest) == folder(&registration.commit) && *newest > *registration.commit
+}
+
 impl Catalogs {
     /// Creates or updates a table and its partitions. May be taken again.
     ///
@@ -217,7 +241,7 @@ impl Catalogs {
         if registration.create_database && !catalog.database_exists(database).await? {
             catalog.create_database(database).await?;
         }
-        let definition = put_table(catalog.as_ref(), registration).await?;
+        let Some(definition) = put_table(catalog.as_ref(), registration).await? else { return Ok(()) };
         let Some(change) = &registration.partitions else { return Ok(()) };
         catalog.put_partitions(database, &definition, &change.put).await?;
         if change.only {
@@ -229,22 +253,24 @@ impl Catalogs {
     }
 }
 
-async fn put_table(catalog: &dyn Catalog, registration: &Registration) -> Result<TableDefinition> {
+/// The table's definition from now on; `None` if a later commit has overwritten it.
+async fn put_table(catalog: &dyn Catalog, registration: &Registration) -> Result<Option<TableDefinition>> {
     let database = registration.database.as_str();
     for _ in 0..UPDATE_TRIES {
         let (definition, changed) = match catalog.table(database, &registration.table.name).await? {
             None => (registration.table.clone(), catalog.create_table(database, &registration.table).await?),
+            Some((present, _)) if is_overtaken(&present, registration) => return Ok(None),
             Some((present, version)) => {
                 let next = merged(&present, registration);
                 if next == present {
-                    return Ok(next);
+                    return Ok(Some(next));
                 }
                 let changed = catalog.update_table(database, &next, &version, registration.skip_archive).await?;
                 (next, changed)
             }
         };
         if changed == Changed::Yes {
-            return Ok(definition);
+            return Ok(Some(definition));
         }
     }
     let name = &registration.table.name;
@@ -301,6 +327,7 @@ mod tests {
             on_schema_change: OnSchemaChange::AddColumns,
             table: table(&[("c", "date"), ("a", "int")]),
             partitions: None,
+            commit: String::new(),
         };
         let next = merged(&present, &registration);
         let names: Vec<_> = next.columns.iter().map(|c| c.name.as_str()).collect();
@@ -308,5 +335,30 @@ mod tests {
         assert_eq!(next.comment.as_deref(), Some("theirs"));
         assert_eq!(next.columns[0].comment.as_deref(), Some("an a"));
         assert!(next.parameters.contains_key("owner.team"));
+    }
+
+    #[test]
+    fn a_writer_that_was_overtaken_leaves_the_table() {
+        let registration = |commit: &str, replaces| {
+            let registration = Registration {
+                kind: CatalogKind::Local,
+                database: "d".to_owned(),
+                create_database: false,
+                skip_archive: false,
+                on_schema_change: OnSchemaChange::Fail,
+                table: table(&[("a", "int")]),
+                partitions: None,
+                commit: String::new(),
+            };
+            registration.of_commit(commit.to_owned(), replaces)
+        };
+        let present = registration("s3://b/t/_faisca/commit-0000000010.json", true).table;
+        let overtaken = |commit: &str, replaces| is_overtaken(&present, &registration(commit, replaces));
+        assert!(overtaken("s3://b/t/_faisca/commit-0000000009.json", true));
+        assert!(overtaken("s3://b/t/_faisca/commit-0000000009.json", false));
+        assert!(!overtaken("s3://b/t/_faisca/commit-0000000010.json", true));
+        assert!(!overtaken("s3://b/t/_faisca/commit-0000000011.json", false));
+        assert!(!overtaken("s3://b/a/_faisca/commit-0000000001.json", true), "a table that moves to another folder");
+        assert!(!is_overtaken(&table(&[]), &registration("s3://b/t/_faisca/commit-0000000001.json", true)));
     }
 }

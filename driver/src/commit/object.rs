@@ -24,7 +24,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use tracing::{debug, warn};
 
-use super::record::{CommitRecord, State, is_data, key, replaced, version};
+use super::record::{CommitRecord, State, is_data, key, name, replaced, version};
 use crate::catalog::{Catalogs, Registration};
 use crate::error::{Error, Result};
 
@@ -158,7 +158,10 @@ impl Folder {
     async fn finish(&self, version: u64, mut record: CommitRecord) -> Result<()> {
         if record.state == State::Completing {
             let completions: Vec<BoxFuture<'_, Result<()>>> = record.files.iter().map(|file| self.complete(file).boxed()).collect();
-            futures::stream::iter(completions).buffer_unordered(COMPLETIONS_MAX).try_collect::<()>().await?;
+            if let Err(error) = futures::stream::iter(completions).buffer_unordered(COMPLETIONS_MAX).try_collect::<()>().await {
+                // A later writer may have finished this commit for us, and replaced its files since.
+                return if self.read(version).await?.state == State::Done { Ok(()) } else { Err(error) };
+            }
             if let Some(registration) = &record.registration {
                 self.catalogs.register(registration).await?;
             }
@@ -335,6 +338,7 @@ impl ObjectWrite {
                     }
                     let listing = self.folder.list().await?;
                     self.base = self.folder.recover(&listing.records).await?;
+                    self.check_place(version).await?;
                 }
                 // It may be there all the same, so the uploads stay: the next write finds out.
                 Err(error) => {
@@ -347,14 +351,33 @@ impl ObjectWrite {
         Err(Error::Write(what))
     }
 
+    /// Whether the files of an append still lie where its table looks for them.
+    ///
+    /// # Errors
+    /// If a commit since `version` moved the table.
+    async fn check_place(&self, version: u64) -> Result<()> {
+        if self.registration.is_none() {
+            return Ok(());
+        }
+        for version in version..=self.base {
+            if self.folder.read(version).await?.replaces {
+                let what = format!("another job overwrote {} while this one appended; its output is kept, run this one again", self.folder.url);
+                return Err(Error::Write(what));
+            }
+        }
+        Ok(())
+    }
+
     async fn record(&self, files: &[PendingFile]) -> Result<CommitRecord> {
         let mut record = CommitRecord::new(self.tag.clone(), files.to_vec());
-        if self.mode == SaveMode::Overwrite {
+        record.replaces = self.mode == SaveMode::Overwrite;
+        if record.replaces {
             let keys: Vec<Path> = self.folder.list().await?.data.into_iter().map(|meta| meta.location).collect();
             record.remove = replaced(&self.folder.target, &keys, &self.tag, files, self.dynamic);
         }
         record.remove_at = if self.keep_old.is_zero() { 0 } else { now() + self.keep_old.as_secs() };
-        record.registration = self.registration.clone();
+        let commit = format!("{}{}", self.folder.url, name(self.base + 1));
+        record.registration = self.registration.clone().map(|registration| registration.of_commit(commit, record.replaces));
         record.success_file = self.success_file;
         Ok(record)
     }

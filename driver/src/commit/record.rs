@@ -39,6 +39,8 @@ pub(super) struct CommitRecord {
     pub(super) tag: String,
     /// Its files, by their paths below the output.
     pub(super) files: Vec<PendingFile>,
+    /// Whether it takes the place of what was there.
+    pub(super) replaces: bool,
     /// Keys of the objects that it replaces.
     pub(super) remove: Vec<String>,
     /// They are removed at this time, in seconds since 1970.
@@ -51,8 +53,8 @@ pub(super) struct CommitRecord {
 
 impl CommitRecord {
     pub(super) fn new(tag: String, files: Vec<PendingFile>) -> Self {
-        let registration = None;
-        Self { format: FORMAT, state: State::Completing, tag, files, remove: vec![], remove_at: 0, registration, success_file: false }
+        let (state, replaces, registration) = (State::Completing, false, None);
+        Self { format: FORMAT, state, tag, files, replaces, remove: vec![], remove_at: 0, registration, success_file: false }
     }
 
     /// What readers and later writers need of a commit that is over.
@@ -74,9 +76,14 @@ impl CommitRecord {
     }
 }
 
+/// The place of a record below its output. Later ones sort after earlier ones.
+pub(super) fn name(version: u64) -> String {
+    format!("{FOLDER}/commit-{version:010}.json")
+}
+
 /// The key of a record.
 pub(super) fn key(target: &Path, version: u64) -> Path {
-    target.clone().join(FOLDER).join(format!("commit-{version:010}.json"))
+    name(version).split('/').fold(target.clone(), Path::join)
 }
 
 /// The version that a key below a target names, if it is a record's.
