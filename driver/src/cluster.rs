@@ -13,8 +13,8 @@ use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::bytes::physical_plan_to_bytes_with_extension_codec;
 use faisca_executor::codec::PlanCodec;
-use faisca_executor::exchange::{BlockStore, PeerClients};
-use faisca_executor::wire::{OutputSpec, SinkSpec, StageSpec};
+use faisca_executor::exchange::{BlockStore, DurableTier, PeerClients};
+use faisca_executor::wire::{Durability, OutputSpec, SinkSpec, StageSpec};
 use faisca_planner::determinism::Determinism;
 use faisca_planner::exchange::leaves;
 use faisca_planner::ids::StageId;
@@ -33,6 +33,8 @@ pub(crate) struct Cluster {
     pub(crate) helper: Option<Box<dyn Fleet>>,
     pub(crate) store: Arc<BlockStore>,
     pub(crate) peers: Arc<PeerClients>,
+    /// Where blocks outlive their executors, and when they get there.
+    pub(crate) durable: Option<(Arc<DurableTier>, Durability)>,
     /// Statements that read less than this run on the driver's own slots.
     pub(crate) small_bytes: u64,
 }
@@ -86,6 +88,18 @@ fn shape(stage: &Stage) -> StageShape {
     }
 }
 
+/// When the blocks of a stage get their durable copies.
+fn durability(asked: Durability, shapes: &[StageShape], index: usize) -> Durability {
+    let is_root = index + 1 == shapes.len();
+    match asked {
+        // The result is read at once, by one reader.
+        _ if is_root => Durability::Never,
+        // What is made again would differ, and all that was made from it would be in vain.
+        Durability::Async if shapes[index].indeterminate => Durability::Sync,
+        asked => asked,
+    }
+}
+
 /// Bytes of the files that a scan opens.
 fn file_bytes(leaf: &Arc<dyn ExecutionPlan>) -> u64 {
     let config = leaf.downcast_ref::<DataSourceExec>().and_then(|scan| (scan.data_source().as_ref() as &dyn Any).downcast_ref::<FileScanConfig>());
@@ -107,14 +121,16 @@ impl Cluster {
     /// A task's failure, as [`TaskFailure`].
     pub(crate) async fn run(&self, prepared: &Prepared, label: String) -> Result<(RunningStatement, Output)> {
         let query = self.engine.next_query();
+        let small = prepared.scan_bytes < self.small_bytes && self.helper.is_some();
+        let asked = self.durable.as_ref().filter(|_| !small).map_or(Durability::Never, |(_, asked)| *asked);
         let spec = |(index, (plan, output)): (usize, &(Bytes, OutputSpec))| StageSpec {
             query,
             stage: StageId(u32::try_from(index).unwrap_or(u32::MAX)),
             plan: plan.clone(),
             output: output.clone(),
+            durability: durability(asked, &prepared.shapes, index),
             settings: prepared.settings.clone(),
         };
-        let small = prepared.scan_bytes < self.small_bytes && self.helper.is_some();
         let placement = if small { Placement::Driver } else { Placement::Fleet };
         let host = if small { self.helper.as_ref().unwrap_or(&self.fleet) } else { &self.fleet };
         let statement = Statement {

@@ -198,7 +198,7 @@ mod tests {
     use crate::scheduler::RetryLimits;
 
     async fn register(change: impl FnOnce(&mut Registration), token: &str) -> Result<(), Status> {
-        let (engine, _loop) = EngineHandle::start(RetryLimits::default());
+        let (engine, _loop) = EngineHandle::start(RetryLimits::default(), None);
         let environment = Environment::new(&Limits::default(), &UserFunctions::default()).unwrap();
         let blocks = BlockService::new(ExecutorId(0), Arc::new(BlockStore::default()), Arc::clone(environment.runtime()), "secret".into());
         let server = ControlServer::start([127, 0, 0, 1].into(), "secret".into(), engine.clone(), blocks).await.unwrap();

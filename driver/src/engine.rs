@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use faisca_executor::exchange::DurableTier;
 use faisca_executor::wire::{Failure, FailureKind, FromExecutor, Registration, StageSpec, ToExecutor};
 use faisca_planner::ids::{BlockId, ExecutorId, QueryId, StageId};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
 
@@ -23,6 +24,8 @@ use crate::scheduler::{Action, Event, Output, Placement, RetryLimits, Scheduler,
 const QUEUE_LENGTH: usize = 16 * 1024;
 /// How often slow attempts are looked for.
 const TICK: Duration = Duration::from_millis(250);
+/// The end of a session waits so long for the removal of what lost executors left.
+const SWEEPS_MAX: Duration = Duration::from_secs(10);
 /// Outcomes of one statement that its reader has not taken yet.
 const OUTCOMES: usize = 8;
 
@@ -79,16 +82,18 @@ pub struct EngineHandle {
 impl EngineHandle {
     /// Starts the loop.
     #[must_use]
-    pub fn start(limits: RetryLimits) -> (Self, JoinHandle<()>) {
+    pub fn start(limits: RetryLimits, durable: Option<Arc<DurableTier>>) -> (Self, JoinHandle<()>) {
         let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
         let (size, fleet_size) = watch::channel(0);
         let progress = Arc::new(Progress::default());
         let engine = Engine {
-            scheduler: Scheduler::new(limits),
+            scheduler: Scheduler::new(limits).with_store(durable.is_some()),
             commands: HashMap::new(),
             queries: HashMap::new(),
             told: HashSet::new(),
             draining: HashSet::new(),
+            durable,
+            sweeps: JoinSet::new(),
             started: Instant::now(),
             progress: Arc::clone(&progress),
             fleet_size: size,
@@ -133,6 +138,11 @@ impl EngineHandle {
         }
     }
 
+    /// Waits until the engine has ended.
+    pub async fn ended(&self) {
+        self.sender.closed().await;
+    }
+
     /// Waits until the fleet has at least one executor.
     pub async fn first_executor(&self) {
         // An ended engine answers by closing the channel, which `submit` will report.
@@ -168,6 +178,9 @@ struct Engine {
     told: HashSet<(ExecutorId, QueryId, StageId)>,
     /// Executors that said that they end.
     draining: HashSet<ExecutorId>,
+    durable: Option<Arc<DurableTier>>,
+    /// Removals under way of what lost executors left in the object store.
+    sweeps: JoinSet<()>,
     started: Instant,
     progress: Arc<Progress>,
     fleet_size: watch::Sender<usize>,
@@ -198,6 +211,7 @@ impl Engine {
         for commands in self.commands.values() {
             let _ = commands.try_send(ToExecutor::Shutdown);
         }
+        let _ = tokio::time::timeout(SWEEPS_MAX, self.sweeps.join_all()).await;
     }
 
     fn event(&mut self, message: Message) -> Option<Event> {
@@ -217,6 +231,7 @@ impl Engine {
                 Some(Event::Draining(executor))
             }
             Message::Report(from, FromExecutor::HandedOver { block, to }) => Some(Event::HandedOver { block, from, to }),
+            Message::Report(executor, FromExecutor::Durable(block)) => Some(Event::Durable(block, executor)),
             Message::Report(executor, FromExecutor::Heartbeat { resident_peak_bytes, .. }) => {
                 self.progress.resident(executor, resident_peak_bytes);
                 None
@@ -289,6 +304,11 @@ impl Engine {
                 Action::Release(query, executors) => {
                     for executor in executors {
                         self.command(executor, ToExecutor::Release(query), &mut failed);
+                    }
+                }
+                Action::Sweep(blocks) => {
+                    if let Some(tier) = self.durable.clone() {
+                        self.sweeps.spawn(async move { tier.remove(blocks).await });
                     }
                 }
                 Action::Completed(query, output) => self.outcome(query, Ok(output)),

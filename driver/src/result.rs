@@ -17,7 +17,7 @@ use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::Partitioning;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use faisca_executor::error::FetchError;
-use faisca_executor::exchange::{BlockStore, ExchangeReader, PeerClients};
+use faisca_executor::exchange::{BlockStore, DurableTier, ExchangeReader, PeerClients};
 use faisca_executor::wire::{BlockLocation, Failure, StageBlocks};
 use faisca_planner::ids::{QueryId, StageId, TaskId};
 use faisca_planner::{ExchangeReadExec, ExchangeSource, InputMode};
@@ -63,6 +63,7 @@ pub(crate) struct ResultReader {
     running: RunningStatement,
     store: Arc<BlockStore>,
     peers: Arc<PeerClients>,
+    durable: Option<Arc<DurableTier>>,
     leaf: ExchangeReadExec,
     context: Arc<TaskContext>,
     held_back: MemoryReservation,
@@ -87,6 +88,7 @@ impl ResultReader {
             running,
             store: Arc::clone(&cluster.store),
             peers: Arc::clone(&cluster.peers),
+            durable: cluster.durable.as_ref().map(|(tier, _)| Arc::clone(tier)),
             leaf: ExchangeReadExec::new(ROOT, InputMode::Merge, eq_properties, Partitioning::UnknownPartitioning(1)),
             context: Arc::clone(context),
             held_back: MemoryConsumer::new("result").register(context.memory_pool()),
@@ -136,6 +138,7 @@ impl ResultReader {
     async fn hold_back(&mut self, location: &BlockLocation) -> Result<Option<SendableRecordBatchStream>> {
         let inputs = vec![StageBlocks { stage: ROOT, blocks: Arc::new(vec![location.clone()]), partition_bytes_max: 0 }];
         let reader = ExchangeReader::new(inputs, DRIVER, Arc::clone(&self.store), Arc::clone(&self.peers));
+        let reader = reader.with_durable(self.durable.clone());
         let mut stream = reader.open(&self.leaf, 0, &self.context)?;
         while let Some(batch) = stream.next().await {
             let batch = batch.inspect_err(|_| {

@@ -54,6 +54,8 @@ pub struct Scheduler {
     ready: [VecDeque<TaskId>; 2],
     /// Counts hand-overs, so that heirs take turns.
     turn: usize,
+    /// Executors can bring blocks to an object store.
+    has_store: bool,
     actions: Vec<Action>,
 }
 
@@ -62,6 +64,13 @@ impl Scheduler {
     #[must_use]
     pub fn new(limits: RetryLimits) -> Self {
         Self { limits, ..Self::default() }
+    }
+
+    /// With an object store, to which executors that end bring their blocks.
+    #[must_use]
+    pub fn with_store(mut self, has_store: bool) -> Self {
+        self.has_store = has_store;
+        self
     }
 
     /// Takes in what happened, `now` after the start; answers what to do, in order.
@@ -83,6 +92,11 @@ impl Scheduler {
                 self.advance(query);
             }
             Event::Finished(executor, report) => self.finished(executor, report),
+            Event::Durable(block, executor) => {
+                if let Some(query) = self.queries.get_mut(&block.task.query) {
+                    query.durable(block, executor);
+                }
+            }
             Event::Failed(executor, task, attempt, failure) => self.failed(executor, task, attempt, failure),
             Event::OutputLost(block, from) => self.result_lost(block, from),
             Event::Release(query) => self.release(query),
@@ -102,6 +116,7 @@ impl Scheduler {
 
     fn executor_down(&mut self, id: ExecutorId) {
         let Some(gone) = self.executors.remove(id) else { return };
+        self.queries.values_mut().for_each(|query| query.lost_executor = true);
         let mut touched = BTreeSet::new();
         for (task, attempt) in gone.running {
             let Some(query) = self.queries.get_mut(&task.query) else { continue };
@@ -199,6 +214,10 @@ impl Scheduler {
 
     fn block_lost(&mut self, block: BlockId, from: ExecutorId) {
         let Some(query) = self.queries.get_mut(&block.task.query) else { return };
+        if query.outlives(block, from) && query.moved(block, from, ExecutorId::STORE) {
+            self.executors.let_go(from, block.task);
+            return;
+        }
         let Loss { cancelled, dropped } = query.output_lost(block, from);
         for (task, running) in cancelled {
             self.cancel(task, running.attempt, running.executor);
@@ -219,10 +238,13 @@ impl Scheduler {
 
     fn release(&mut self, id: QueryId) {
         self.stop_running(id);
-        if self.queries.remove(&id).is_some() {
+        if let Some(query) = self.queries.remove(&id) {
             self.ready.iter_mut().for_each(|ready| ready.retain(|task| task.query != id));
             self.executors.forget_query(id);
             self.actions.push(Action::Release(id, self.executors.ids().collect()));
+            if self.has_store && query.lost_executor {
+                self.actions.push(Action::Sweep(query.attempts()));
+            }
         }
     }
 
@@ -240,11 +262,15 @@ impl Scheduler {
         let Some(state) = self.executors.get(from) else { return };
         let needed = |task: &TaskId| self.queries.get(&task.query)?.needed_block(*task, from);
         let blocks: Vec<BlockId> = state.held.iter().filter_map(needed).filter(|block| !state.leaving.contains(block)).collect();
+        let outlives = |block: &BlockId| self.queries.get(&block.task.query).is_some_and(|query| query.outlives(*block, from));
+        let (kept, blocks): (Vec<BlockId>, Vec<BlockId>) = blocks.into_iter().partition(outlives);
+        kept.into_iter().for_each(|block| self.handed_over(block, from, Some(ExecutorId::STORE)));
         if blocks.is_empty() {
             return;
         }
         self.turn += 1;
-        let Some(to) = self.executors.heir(from, self.turn) else { return };
+        let heir = if self.has_store { Some(ExecutorId::STORE) } else { self.executors.heir(from, self.turn) };
+        let Some(to) = heir else { return };
         let address = self.executors.get(to).map(|e| e.address.clone()).unwrap_or_default();
         self.executors.leaving(from, &blocks);
         self.actions.push(Action::HandOver { from, to, address, blocks });
@@ -253,7 +279,7 @@ impl Scheduler {
     fn handed_over(&mut self, block: BlockId, from: ExecutorId, to: Option<ExecutorId>) {
         self.executors.left(from, block);
         let Some(query) = self.queries.get_mut(&block.task.query) else { return };
-        match to.filter(|to| self.executors.get(*to).is_some()) {
+        match to.filter(|to| *to == ExecutorId::STORE || self.executors.get(*to).is_some()) {
             Some(to) if query.moved(block, from, to) => {
                 self.executors.let_go(from, block.task);
                 self.executors.hold(to, block.task);

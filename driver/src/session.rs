@@ -11,9 +11,10 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::SessionContext;
 use faisca_executor::control::{ExecutorConfig, ServeError};
 use faisca_executor::environment::{Environment, Limits, UserFunctions, register_functions};
-use faisca_executor::exchange::{BlockStore, PeerClients};
+use faisca_executor::exchange::{BlockStore, DurableExchange, PeerClients};
 use faisca_executor::flight::BlockService;
 use faisca_executor::stores::Stores as ObjectStores;
+use faisca_executor::wire::Durability;
 use faisca_planner::manifest::{FileFormat, Source, Stores};
 use faisca_planner::rules::physical_rules;
 use tokio::runtime::Runtime;
@@ -38,6 +39,8 @@ const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const SLOT_MEMORY_BYTES_MIN: u64 = 32 * 1024 * 1024;
 /// Bytes of a job's token.
 const TOKEN_BYTES: usize = 16;
+/// Random bytes in the names of durable blocks.
+const RUN_BYTES: usize = 6;
 /// Exchanges have this many partitions for each slot, so that skew and slow executors even out.
 const PARTITIONS_PER_SLOT: usize = 4;
 /// Part of an executor's memory that operators and exchange share; the rest is for what no pool sees.
@@ -164,12 +167,16 @@ impl SessionBuilder {
         let slots = self.executor_cores.unwrap_or(u32::try_from(share).unwrap_or(1));
         let total_slots = slots as usize * self.executors.max(1) as usize;
         let partitions = self.partitions.unwrap_or(total_slots * PARTITIONS_PER_SLOT);
-        let limits = self.limits(slots)?;
+        let (config, own) = session_config(partitions, &self.settings)?;
+        // A driver's own blocks end with it: nothing to gain from another copy.
+        let durable = own.exchange_store.filter(|_| self.executors > 0 && own.durability != Durability::Never);
+        let durable = durable.map(|folder| Ok::<_, Error>(DurableExchange { folder, run: random_hex(RUN_BYTES)? })).transpose()?;
+        let limits = self.limits(slots, durable)?;
         let compute = Compute(Some(compute_runtime(cores)?));
-        let (engine, engine_task) = EngineHandle::start(RetryLimits::default());
+        let environment = Arc::new(Environment::new(&limits, &self.functions)?);
+        let (engine, engine_task) = EngineHandle::start(RetryLimits::default(), environment.durable().cloned());
         // Processes of other users on this machine must not reach the executors.
         let token = random_hex(TOKEN_BYTES)?;
-        let environment = Arc::new(Environment::new(&limits, &self.functions)?);
         let object_stores = Arc::clone(environment.stores());
         let store = Arc::new(BlockStore::default());
         let peers = Arc::new(PeerClients::new(token.clone()));
@@ -193,8 +200,8 @@ impl SessionBuilder {
             let processes = ProcessFleet::start(config, token, engine.clone(), control)?;
             (Box::new(processes), Some(Box::new(embedded)))
         };
-        let (config, own) = session_config(partitions, &self.settings)?;
-        let cluster = Arc::new(Cluster { engine, fleet, helper, store, peers, small_bytes: own.small_bytes });
+        let durable = environment.durable().cloned().map(|tier| (tier, own.durability));
+        let cluster = Arc::new(Cluster { engine, fleet, helper, store, peers, durable, small_bytes: own.small_bytes });
         let mut state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(Arc::clone(environment.runtime()))
@@ -212,7 +219,7 @@ impl SessionBuilder {
 }
 
 impl SessionBuilder {
-    fn limits(&self, slots: u32) -> Result<Limits> {
+    fn limits(&self, slots: u32, durable: Option<DurableExchange>) -> Result<Limits> {
         let least = SLOT_MEMORY_BYTES_MIN * u64::from(slots);
         match self.memory {
             Some(bytes) if bytes < least => {
@@ -225,7 +232,7 @@ impl SessionBuilder {
             }
             memory => {
                 let memory_bytes = memory.map(|bytes| (bytes as f64 * POOL_FRACTION) as u64);
-                Ok(Limits { memory_bytes, slots, spill_folder: self.spill_folder.clone(), stores: self.stores.clone() })
+                Ok(Limits { memory_bytes, slots, spill_folder: self.spill_folder.clone(), stores: self.stores.clone(), durable })
             }
         }
     }
@@ -347,6 +354,7 @@ impl Session {
         if let Some(helper) = &self.inner.cluster.helper {
             helper.stop().await;
         }
+        cluster.engine.ended().await;
         crate::write::end_abandoned_writes().await;
     }
 }

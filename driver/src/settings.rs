@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use datafusion::prelude::SessionConfig;
+use faisca_executor::wire::Durability;
 use faisca_planner::names::parse_bytes;
 
 use crate::catalog::GlueSettings;
@@ -17,6 +18,10 @@ pub(crate) struct OwnSettings {
     pub(crate) small_bytes: u64,
     /// Folder of the tables that have a name, but no path.
     pub(crate) warehouse: String,
+    /// URL of a folder in an object store, where blocks outlive their executors.
+    pub(crate) exchange_store: Option<String>,
+    /// When they get there.
+    pub(crate) durability: Durability,
     /// Where Glue is.
     pub(crate) glue: GlueSettings,
 }
@@ -37,7 +42,13 @@ pub(crate) fn session_config(partitions: usize, settings: &BTreeMap<String, Stri
     options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
     options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     options.optimizer.enable_round_robin_repartition = false;
-    let mut own = OwnSettings { small_bytes: SMALL_BYTES, warehouse: "spark-warehouse".to_owned(), glue: GlueSettings::default() };
+    let mut own = OwnSettings {
+        small_bytes: SMALL_BYTES,
+        warehouse: "spark-warehouse".to_owned(),
+        exchange_store: None,
+        durability: Durability::Async,
+        glue: GlueSettings::default(),
+    };
     for (key, value) in settings {
         match key.as_str() {
             "faisca.smallQueryBytes" if value == "0" => own.small_bytes = 0,
@@ -45,6 +56,8 @@ pub(crate) fn session_config(partitions: usize, settings: &BTreeMap<String, Stri
                 own.small_bytes = parse_bytes(value).ok_or_else(|| Error::Plan(format!("{key}: `{value}` is not a size")))?;
             }
             "faisca.warehouse" | "spark.sql.warehouse.dir" => own.warehouse.clone_from(value),
+            "faisca.exchange.store" => own.exchange_store = Some(value.clone()),
+            "faisca.exchange.durability" => own.durability = durability(key, value)?,
             "faisca.glue.endpoint" => own.glue.endpoint = Some(value.clone()),
             "faisca.glue.region" => own.glue.region = Some(value.clone()),
             "faisca.glue.profile" => own.glue.profile = Some(value.clone()),
@@ -53,4 +66,14 @@ pub(crate) fn session_config(partitions: usize, settings: &BTreeMap<String, Stri
         }
     }
     Ok((config, own))
+}
+
+fn durability(key: &str, value: &str) -> Result<Durability> {
+    match value {
+        "never" => Ok(Durability::Never),
+        "onDrain" => Ok(Durability::OnDrain),
+        "async" => Ok(Durability::Async),
+        "sync" => Ok(Durability::Sync),
+        other => Err(Error::Plan(format!("{key}: `{other}` is none of never, onDrain, async, sync"))),
+    }
 }

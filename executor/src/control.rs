@@ -89,6 +89,8 @@ pub mod env {
     pub const SPILL: &str = "FAISCA_SPILL_FOLDER";
     /// How buckets are reached: the manifest's `stores`, as JSON.
     pub const STORES: &str = "FAISCA_STORES";
+    /// Where blocks outlive their executors, as JSON.
+    pub const DURABLE: &str = "FAISCA_DURABLE_EXCHANGE";
     /// Address that peers can reach.
     pub const HOST: &str = "FAISCA_HOST";
     /// Seconds from SIGTERM to the end.
@@ -115,12 +117,16 @@ impl ExecutorConfig {
             Ok(json) => serde_json::from_str(&json).map_err(|e| format!("{}: {e}", env::STORES))?,
             Err(_) => Default::default(),
         };
+        let durable = match std::env::var(env::DURABLE) {
+            Ok(json) => Some(serde_json::from_str(&json).map_err(|e| format!("{}: {e}", env::DURABLE))?),
+            Err(_) => None,
+        };
         Ok(Some(Self {
             executor: ExecutorId(narrow(number(env::EXECUTOR)?, env::EXECUTOR)?),
             driver,
             token: text(env::TOKEN)?,
             slots,
-            limits: Limits { memory_bytes, slots, spill_folder: std::env::var_os(env::SPILL).map(Into::into), stores },
+            limits: Limits { memory_bytes, slots, spill_folder: std::env::var_os(env::SPILL).map(Into::into), stores, durable },
             host,
             grace: if std::env::var(env::GRACE).is_ok() { Duration::from_secs(number(env::GRACE)?) } else { GRACE_DEFAULT },
         }))
@@ -205,7 +211,7 @@ async fn controlled(config: ExecutorConfig, address: String, executor: Executor,
     let mut heartbeat = tokio::time::interval(HEARTBEAT);
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("SIGTERM: {e}"))?;
     let mut ends_at: Option<Instant> = None;
-    loop {
+    let ended = loop {
         tokio::select! {
             () = &mut serve => return Ok(()),
             Some(report) = pending.recv() => send(&out, &report).await?,
@@ -226,14 +232,18 @@ async fn controlled(config: ExecutorConfig, address: String, executor: Executor,
                     let command = unframe(&frame).map_err(|s| s.message().to_owned())?;
                     commands.send(command).await.map_err(|_| "the executor stopped".to_owned())?;
                 }
-                Some(Err(status)) => return refused(&config, &status),
+                Some(Err(status)) => break refused(&config, &status),
                 None => {
                     info!("the driver hung up");
-                    return Ok(());
+                    break Ok(());
                 }
             },
         }
-    }
+    };
+    // Without commands it stops what runs, and ends what it began to remove.
+    drop(commands);
+    serve.await;
+    ended
 }
 
 fn refused(config: &ExecutorConfig, status: &Status) -> Result<(), ServeError> {

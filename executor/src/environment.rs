@@ -15,7 +15,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::SessionConfig;
 use faisca_planner::manifest::Stores as StoreTable;
 
-use crate::exchange::BlockMemory;
+use crate::exchange::{BlockMemory, DurableExchange, DurableTier};
 use crate::stores::Stores;
 
 /// Consumers named in an out-of-memory message.
@@ -45,6 +45,8 @@ pub struct Limits {
     pub spill_folder: Option<PathBuf>,
     /// How buckets are reached.
     pub stores: StoreTable,
+    /// Where blocks outlive their executors, if anywhere.
+    pub durable: Option<DurableExchange>,
 }
 
 /// Shared by all tasks of an executor; immutable.
@@ -54,6 +56,7 @@ pub struct Environment {
     task_memory_bytes: Option<u64>,
     block_memory: Arc<BlockMemory>,
     stores: Arc<Stores>,
+    durable: Option<Arc<DurableTier>>,
 }
 
 impl Environment {
@@ -64,17 +67,24 @@ impl Environment {
     pub fn new(limits: &Limits, functions: &UserFunctions) -> Result<Self> {
         let stores = Arc::new(Stores::new(limits.stores.clone()));
         let runtime = runtime(limits, &stores)?;
+        let durable = limits.durable.as_ref().map(|durable| DurableTier::open(durable, &stores, &runtime)).transpose()?.map(Arc::new);
         let mut state = SessionStateBuilder::new().with_runtime_env(runtime).with_default_features().build();
         register_functions(&mut state, functions)?;
         let task_memory_bytes = limits.memory_bytes.map(|bytes| bytes / u64::from(limits.slots.max(1)));
         let block_memory = Arc::new(BlockMemory::new(limits.memory_bytes));
-        Ok(Self { state, task_memory_bytes, block_memory, stores })
+        Ok(Self { state, task_memory_bytes, block_memory, stores, durable })
     }
 
     /// Object stores by URL.
     #[must_use]
     pub fn stores(&self) -> &Arc<Stores> {
         &self.stores
+    }
+
+    /// Where blocks outlive their executors, if anywhere.
+    #[must_use]
+    pub fn durable(&self) -> Option<&Arc<DurableTier>> {
+        self.durable.as_ref()
     }
 
     /// What sealed blocks may hold.

@@ -5,24 +5,27 @@
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::common::DataFusionError;
 use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
 use futures::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, info, warn};
 
 use crate::environment::Environment;
 use crate::error::classify;
-use crate::exchange::{BlockStore, ExchangeReader, PeerClients, send_hand_over};
+use crate::exchange::{BlockStore, DurableTier, ExchangeReader, PeerClients, send_hand_over};
 use crate::task::TaskRun;
-use crate::wire::{Failure, FailureKind, FromExecutor, StageSpec, TaskSpec, ToExecutor};
+use crate::wire::{Durability, Failure, FailureKind, FromExecutor, StageSpec, TaskSpec, ToExecutor};
 
 /// Commands and reports under way at once, each.
 pub const QUEUE_LENGTH: usize = 4096;
 
+/// An executor that ends waits so long for the removal of its durable blocks.
+const REMOVALS_MAX: Duration = Duration::from_secs(4);
 /// Frames of a block under way to another executor, of some MiB each.
 const HAND_OVER_FRAMES: usize = 4;
 
@@ -51,8 +54,10 @@ impl Executor {
     pub async fn serve(self, mut commands: mpsc::Receiver<ToExecutor>, reports: mpsc::Sender<FromExecutor>) {
         let mut stages: HashMap<(QueryId, StageId), Arc<StageSpec>> = HashMap::new();
         let mut running: HashMap<(TaskId, Attempt), Running> = HashMap::new();
+        let mut removals = JoinSet::new();
         while let Some(command) = commands.recv().await {
             running.retain(|_, task| !task.abort.is_finished());
+            while removals.try_join_next().is_some() {}
             match command {
                 ToExecutor::Stage(stage) => {
                     stages.insert((stage.query, stage.stage), Arc::new(stage));
@@ -70,7 +75,11 @@ impl Executor {
                     if let Some(running) = running.remove(&(task, attempt)) {
                         running.abort.abort();
                     }
-                    self.store.remove(BlockId { task, attempt });
+                    let block = BlockId { task, attempt };
+                    self.store.remove(block);
+                    if let Some(tier) = self.environment.durable().cloned() {
+                        removals.spawn(async move { tier.forget(block).await });
+                    }
                 }
                 ToExecutor::Release(query) => {
                     running.retain(|(task, _), running| {
@@ -81,10 +90,13 @@ impl Executor {
                     });
                     stages.retain(|(owner, _), _| *owner != query);
                     self.store.release(query);
+                    if let Some(tier) = self.environment.durable().cloned() {
+                        removals.spawn(async move { tier.release(query).await });
+                    }
                 }
                 ToExecutor::HandOver { to, address, blocks } => {
-                    let (store, peers, reports) = (Arc::clone(&self.store), Arc::clone(&self.peers), reports.clone());
-                    self.compute.spawn(hand_over(store, peers, to, address, blocks, reports));
+                    let way = Way { store: Arc::clone(&self.store), peers: Arc::clone(&self.peers), durable: self.environment.durable().cloned() };
+                    self.compute.spawn(hand_over(way, to, address, blocks, reports.clone()));
                 }
                 ToExecutor::Shutdown => break,
             }
@@ -92,12 +104,17 @@ impl Executor {
         for running in running.values() {
             running.abort.abort();
         }
+        // What was begun is brought to its end; the bucket's lifecycle rule is the net below it.
+        let _ = tokio::time::timeout(REMOVALS_MAX, removals.join_all()).await;
     }
 
     fn launch(&self, stage: Arc<StageSpec>, mut spec: TaskSpec, reports: mpsc::Sender<FromExecutor>) -> AbortHandle {
         let inputs = std::mem::take(&mut spec.inputs);
-        let reader = Arc::new(ExchangeReader::new(inputs, self.id, Arc::clone(&self.store), Arc::clone(&self.peers)));
+        let reader = ExchangeReader::new(inputs, self.id, Arc::clone(&self.store), Arc::clone(&self.peers));
+        let reader = Arc::new(reader.with_durable(self.environment.durable().cloned()));
         let (task, attempt) = (spec.task, spec.attempt);
+        let later = self.environment.durable().filter(|_| stage.durability == Durability::Async).cloned();
+        let later = later.map(|tier| (tier, Arc::clone(&self.store)));
         let run = TaskRun { stage, spec, reader, environment: Arc::clone(&self.environment), store: Arc::clone(&self.store) };
         let work = async move {
             debug!(%task, attempt = attempt.0, "started");
@@ -107,24 +124,44 @@ impl Executor {
                 Ok(Err(error)) => failed(task, attempt, &error),
                 Err(panic) => FromExecutor::Failed { task, attempt, failure: Failure { kind: FailureKind::Bug, message: panic_text(&panic) } },
             };
+            let finished = matches!(report, FromExecutor::Finished(_));
             // A closed channel means that the driver is gone, and nobody is left to tell.
             let _ = reports.send(report).await;
+            if let (true, Some((tier, store))) = (finished, later) {
+                keep(&tier, &store, BlockId { task, attempt }, &reports).await;
+            }
         };
         self.compute.spawn(work).abort_handle()
     }
 }
 
-/// Brings blocks to a peer, one after another, and tells the driver of each.
-async fn hand_over(
+/// Gives a block of a finished attempt its durable copy, and tells the driver.
+async fn keep(tier: &DurableTier, store: &BlockStore, id: BlockId, reports: &mpsc::Sender<FromExecutor>) {
+    let Some(block) = store.get(id).filter(|block| !block.sizes().is_empty()) else { return };
+    match tier.write(id, block).await {
+        Ok(()) => drop(reports.send(FromExecutor::Durable(id)).await),
+        Err(error) => warn!(block = %id, "has no durable copy: {}", error.strip_backtrace()),
+    }
+}
+
+/// How blocks leave an executor.
+struct Way {
     store: Arc<BlockStore>,
     peers: Arc<PeerClients>,
-    heir: ExecutorId,
-    address: String,
-    blocks: Vec<BlockId>,
-    reports: mpsc::Sender<FromExecutor>,
-) {
+    durable: Option<Arc<DurableTier>>,
+}
+
+/// Brings blocks to a peer or to the object store, one after another, and tells the driver of each.
+async fn hand_over(way: Way, heir: ExecutorId, address: String, blocks: Vec<BlockId>, reports: mpsc::Sender<FromExecutor>) {
     for block in blocks {
-        let to = match bring(&store, &peers, &address, block).await {
+        let brought = match &way.durable {
+            Some(tier) if heir == ExecutorId::STORE => match way.store.get(block) {
+                Some(found) => tier.write(block, found).await.map_err(|e| e.strip_backtrace()),
+                None => Err("it is not here".to_owned()),
+            },
+            _ => bring(&way.store, &way.peers, &address, block).await,
+        };
+        let to = match brought {
             Ok(()) => Some(heir),
             Err(reason) => {
                 warn!(%block, %heir, "not handed over: {reason}");

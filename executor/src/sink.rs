@@ -6,7 +6,6 @@
 mod encode;
 mod partition;
 mod place;
-mod upload;
 
 use std::collections::HashMap;
 use std::sync::Arc;

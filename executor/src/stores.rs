@@ -6,6 +6,7 @@
 mod credentials;
 mod requests;
 mod s3;
+mod upload_writer;
 mod uploads;
 
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ use url::Url;
 
 pub use credentials::sdk_config;
 pub use requests::{RequestCounts, RequestSnapshot};
+pub(crate) use upload_writer::{UploadResult, UploadWriter};
 pub use uploads::{StaleUpload, Uploads};
 
 use s3::S3Bucket;

@@ -12,6 +12,7 @@ use datafusion_proto::bytes::physical_plan_from_bytes_with_extension_codec;
 use faisca_planner::ExchangeHandle;
 use faisca_planner::ids::BlockId;
 use futures::StreamExt;
+use tracing::warn;
 
 use crate::codec::PlanCodec;
 use crate::environment::Environment;
@@ -19,7 +20,7 @@ use crate::exchange::{BlockStore, ExchangeReader, ExchangeWriter, Spread};
 use crate::join_by_merge::JoinsByMerge;
 use crate::resident::resident_peak_bytes;
 use crate::sink::SinkWriter;
-use crate::wire::{OutputSpec, SinkSpec, StageSpec, TaskMetrics, TaskReport, TaskSpec};
+use crate::wire::{Durability, OutputSpec, SinkSpec, StageSpec, TaskMetrics, TaskReport, TaskSpec};
 
 /// One attempt, with all it needs.
 pub(crate) struct TaskRun {
@@ -92,7 +93,21 @@ impl TaskRun {
         };
         let id = BlockId { task: self.spec.task, attempt: self.spec.attempt };
         self.store.put(id, sealed.block);
-        Ok(TaskReport { task: id.task, attempt: id.attempt, buckets, files: vec![], metrics })
+        let durable = self.stage.durability == Durability::Sync && self.keep(id).await;
+        Ok(TaskReport { task: id.task, attempt: id.attempt, buckets, durable, files: vec![], metrics })
+    }
+
+    /// Gives a block its copy in the object store; answers whether it has one.
+    async fn keep(&self, id: BlockId) -> bool {
+        let (Some(tier), Some(block)) = (self.environment.durable(), self.store.get(id)) else { return false };
+        match tier.write(id, block).await {
+            Ok(()) => true,
+            Err(error) => {
+                // The block itself is there, so the statement can go on without.
+                warn!(block = %id, "has no durable copy: {}", error.strip_backtrace());
+                false
+            }
+        }
     }
 
     async fn sink(&self, body: &Arc<dyn ExecutionPlan>, sink: SinkSpec, context: &Arc<TaskContext>) -> Result<TaskReport> {
@@ -108,7 +123,7 @@ impl TaskRun {
         let keeps_schema = self.spec.task.index == 0;
         let files = writer.finish(keeps_schema.then_some(&schema)).await?;
         let metrics = TaskMetrics { rows: files.iter().map(|f| f.rows).sum(), bytes: files.iter().map(|f| f.bytes).sum(), ..TaskMetrics::default() };
-        Ok(TaskReport { task: self.spec.task, attempt: self.spec.attempt, buckets: vec![], files, metrics })
+        Ok(TaskReport { task: self.spec.task, attempt: self.spec.attempt, buckets: vec![], durable: false, files, metrics })
     }
 }
 

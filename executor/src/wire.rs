@@ -32,8 +32,8 @@ pub enum ToExecutor {
         /// Its attempt.
         attempt: Attempt,
     },
-    /// Bring blocks to another executor, since this one is about to end. Answered by a
-    /// [`FromExecutor::HandedOver`] each.
+    /// Bring blocks to another executor, or to the object store, since this one is about to end.
+    /// Answered by a [`FromExecutor::HandedOver`] each.
     HandOver {
         /// Who gets them.
         to: ExecutorId,
@@ -69,6 +69,8 @@ pub enum FromExecutor {
         /// Who has it now; nobody if it could not be brought there.
         to: Option<ExecutorId>,
     },
+    /// A block of an attempt that finished before has its copy in the object store now.
+    Durable(BlockId),
     /// Step 6: the attempt's output is sealed.
     Finished(TaskReport),
     /// Step 6: the attempt has no output.
@@ -111,8 +113,25 @@ pub struct StageSpec {
     pub plan: Bytes,
     /// Where rows go.
     pub output: OutputSpec,
+    /// Whether its blocks outlive their executors.
+    pub durability: Durability,
     /// DataFusion settings that differ from the defaults.
     pub settings: Vec<(String, String)>,
+}
+
+/// When a block gets its copy in the object store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Durability {
+    /// Never.
+    #[default]
+    Never,
+    /// When its executor is told to end.
+    OnDrain,
+    /// Soon after its task has ended.
+    Async,
+    /// Before its task ends.
+    Sync,
 }
 
 /// Where a stage's rows go.
@@ -204,6 +223,8 @@ pub struct TaskReport {
     pub attempt: Attempt,
     /// Non-empty buckets.
     pub buckets: Vec<BucketSize>,
+    /// The block has its copy in the object store already.
+    pub durable: bool,
     /// Files that wait to be made visible.
     pub files: Vec<PendingFile>,
     /// Figures for the report.

@@ -31,6 +31,11 @@ pub struct Attempt(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ExecutorId(pub u32);
 
+impl ExecutorId {
+    /// Not an executor, but where blocks lie that outlive theirs.
+    pub const STORE: Self = Self(u32::MAX);
+}
+
 /// The output of one attempt of one task: a sealed set of buckets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BlockId {
@@ -62,6 +67,7 @@ impl fmt::Display for ExecutorId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             0 => f.write_str("driver"),
+            u32::MAX => f.write_str("the object store"),
             n => write!(f, "executor-{n}"),
         }
     }

@@ -118,6 +118,9 @@ impl Keeper {
             let json = serde_json::to_string(&self.config.limits.stores).map_err(|e| Error::Fleet(format!("stores: {e}")))?;
             command.env(env::STORES, json);
         }
+        if let Some(durable) = &self.config.limits.durable {
+            command.env(env::DURABLE, serde_json::to_string(durable).map_err(|e| Error::Fleet(format!("durable exchange: {e}")))?);
+        }
         // Ctrl-C on a terminal reaches the whole process group: the driver decides what follows.
         command.process_group(0);
         let child = command.spawn().map_err(|e| Error::Fleet(format!("executor {}: {e}", self.binary.display())))?;

@@ -60,6 +60,8 @@ pub enum Event {
         /// The new one, if all went well.
         to: Option<ExecutorId>,
     },
+    /// A block has a copy in the object store now.
+    Durable(BlockId, ExecutorId),
     /// Time passed.
     Tick,
     /// A statement wants to run. Its last stage is the root.
@@ -96,6 +98,8 @@ pub enum Action {
     Failed(QueryId, Failure),
     /// Forget the statement on these executors.
     Release(QueryId, Vec<ExecutorId>),
+    /// Remove what executors that are gone may have left of a statement in the object store.
+    Sweep(Vec<BlockId>),
     /// A stage was cut into so many tasks.
     Sliced(QueryId, StageId, u32),
     /// A task's output is decided.
@@ -104,7 +108,7 @@ pub enum Action {
     Uncommitted(TaskId),
     /// An executor failed too often and gets no more tasks.
     Excluded(ExecutorId),
-    /// Bring blocks to another executor.
+    /// Bring blocks to another executor, or to the object store.
     HandOver {
         /// Who has them.
         from: ExecutorId,

@@ -27,6 +27,8 @@ pub(super) struct QueryState {
     phase: Phase,
     retried: u32,
     speculated: u32,
+    /// An executor is gone that may have left something of this statement in the object store.
+    pub(super) lost_executor: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +51,7 @@ pub(super) struct Loss {
 impl QueryState {
     pub(super) fn new(id: QueryId, shapes: Vec<StageShape>, placement: Placement, slots_expected: u32) -> Self {
         let stages = shapes.into_iter().map(StageState::new).collect();
-        Self { id, placement, slots_expected, stages, phase: Phase::Running, retried: 0, speculated: 0 }
+        Self { id, placement, slots_expected, stages, phase: Phase::Running, retried: 0, speculated: 0, lost_executor: false }
     }
 
     fn id(&self, stage: usize, index: u32) -> TaskId {
@@ -205,7 +207,7 @@ impl QueryState {
         let won = task.running.iter().position(|r| r.attempt == report.attempt && r.executor == executor)?;
         let won = task.running.swap_remove(won);
         let others = std::mem::take(&mut task.running);
-        task.committed = Some(Committed { attempt: report.attempt, executor, empty: report.buckets.is_empty(), files: report.files.clone() });
+        task.committed = Some(Committed { attempt: report.attempt, executor, empty: report.buckets.is_empty(), durable: report.durable, files: report.files.clone() });
         if !std::mem::replace(&mut task.measured, true) {
             for bucket in &report.buckets {
                 let index = bucket.bucket as usize;
@@ -282,6 +284,34 @@ impl QueryState {
     pub(super) fn blocks_on(&self, stage: StageId, executor: ExecutorId) -> Vec<BlockId> {
         let tasks = 0..self.stages.get(stage.0 as usize).map_or(0, |s| count(s.tasks.len()));
         tasks.filter_map(|index| self.needed_block(TaskId { query: self.id, stage, index }, executor)).collect()
+    }
+
+    /// A block has its durable copy.
+    pub(super) fn durable(&mut self, block: BlockId, executor: ExecutorId) {
+        let committed = self.task_mut(block.task).and_then(|task| task.committed.as_mut());
+        if let Some(committed) = committed.filter(|c| c.attempt == block.attempt && c.executor == executor) {
+            committed.durable = true;
+        }
+    }
+
+    /// Whether a block of that executor, or its lost copy's, can be had from the object store.
+    pub(super) fn outlives(&self, block: BlockId, executor: ExecutorId) -> bool {
+        let committed = self.task(block.task).and_then(|task| task.committed.as_ref());
+        let durable = |c: &&Committed| c.durable && c.attempt == block.attempt && c.executor == executor;
+        executor != ExecutorId::STORE && committed.filter(durable).is_some()
+    }
+
+    /// Every attempt that may have left something in the object store.
+    pub(super) fn attempts(&self) -> Vec<BlockId> {
+        let of_task = |stage: StageId, index: usize, task: &TaskState| {
+            let task_id = TaskId { query: self.id, stage, index: count(index) };
+            (1..=task.attempts).map(move |attempt| BlockId { task: task_id, attempt: Attempt(attempt) })
+        };
+        let of_stage = |(stage, state): (usize, &StageState)| -> Vec<BlockId> {
+            let stage = StageId(count(stage));
+            state.tasks.iter().enumerate().flat_map(|(index, task)| of_task(stage, index, task)).collect()
+        };
+        self.stages.iter().enumerate().filter(|(_, s)| !s.shape.sink).flat_map(of_stage).collect()
     }
 
     /// A block has a new home. Answers whether it is the one that counts.

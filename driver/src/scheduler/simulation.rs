@@ -1,4 +1,4 @@
-//! Seeded schedules: executors, delays, kills, duplicates and reorders, all simulated.
+//! Seeded schedules: executors, delays, kills, duplicates, reorders and an object store, all simulated.
 //!
 //! `just nightly` is the nightly mode.
 
@@ -37,6 +37,8 @@ struct Sim {
     random: Random,
     shapes: Vec<StageShape>,
     now: Duration,
+    /// Blocks get copies in an object store.
+    has_store: bool,
     /// Nothing goes wrong but what the test itself does.
     calm: bool,
     alive: BTreeSet<ExecutorId>,
@@ -65,8 +67,13 @@ fn stage(partitions: u32, inputs: &[(u32, bool)]) -> StageShape {
 
 impl Sim {
     fn new(seed: u64, shapes: Vec<StageShape>, executors: u32, slots: u32) -> Self {
+        Self::with_store(seed, shapes, executors, slots, false)
+    }
+
+    fn with_store(seed: u64, shapes: Vec<StageShape>, executors: u32, slots: u32, has_store: bool) -> Self {
         let mut sim = Self {
-            scheduler: Scheduler::new(RetryLimits::default()),
+            scheduler: Scheduler::new(RetryLimits::default()).with_store(has_store),
+            has_store,
             random: Random(seed),
             shapes: shapes.clone(),
             now: Duration::ZERO,
@@ -113,7 +120,7 @@ impl Sim {
                 Action::Failed(_, failure) => self.failed = Some(failure),
                 Action::HandOver { from, to, blocks, .. } => blocks.into_iter().for_each(|block| self.hand_over(block, from, to)),
                 Action::Dismiss(executor) => self.kill(executor),
-                Action::Sliced(..) | Action::Release(..) | Action::Uncommitted(_) | Action::Excluded(_) => {}
+                Action::Sliced(..) | Action::Release(..) | Action::Uncommitted(_) | Action::Excluded(_) | Action::Sweep(_) => {}
             }
         }
     }
@@ -121,7 +128,7 @@ impl Sim {
     fn hand_over(&mut self, block: BlockId, from: ExecutorId, to: ExecutorId) {
         // An executor that died meanwhile answers nothing: the news of its death is on its way.
         if self.alive.contains(&from) {
-            let arrives = self.alive.contains(&to) && self.blocks.contains(&(block, from)) && (self.calm || !self.random.chance(10));
+            let arrives = (self.alive.contains(&to) || to == ExecutorId::STORE) && self.blocks.contains(&(block, from)) && (self.calm || !self.random.chance(10));
             if arrives {
                 self.blocks.insert((block, to));
             }
@@ -163,10 +170,18 @@ impl Sim {
         let sink = self.shapes[spec.task.stage.0 as usize].sink;
         let made = BlockId { task: spec.task, attempt: spec.attempt };
         self.read.insert(made, inputs().map(|b| b.block).collect());
+        let mut report = report(&spec, sink);
         if !sink {
             self.blocks.insert((made, executor));
         }
-        let event = Event::Finished(executor, report(&spec, sink));
+        if !sink && self.has_store && (self.calm || !self.random.chance(20)) {
+            self.blocks.insert((made, ExecutorId::STORE));
+            report.durable = self.calm || self.random.chance(30);
+            if !report.durable {
+                self.mail.push(Event::Durable(made, executor));
+            }
+        }
+        let event = Event::Finished(executor, report);
         if self.random.chance(5) {
             self.mail.push(event.clone());
         }
@@ -228,7 +243,7 @@ fn report(spec: &TaskSpec, sink: bool) -> TaskReport {
     let buckets = if sink { vec![] } else { (0..4).map(|bucket| BucketSize { bucket, rows: 1, bytes: 40 << 20 }).collect() };
     let path = format!("{}-{}", spec.task.index, spec.attempt.0);
     let files = if sink { vec![PendingFile { path, rows: 1, bytes: 1, upload: None }] } else { vec![] };
-    TaskReport { task: spec.task, attempt: spec.attempt, buckets, files, metrics: TaskMetrics::default() }
+    TaskReport { task: spec.task, attempt: spec.attempt, buckets, durable: false, files, metrics: TaskMetrics::default() }
 }
 
 fn task(stage: u32, index: u32) -> TaskId {
@@ -261,7 +276,7 @@ fn origins(sim: &Sim, output: &Output) -> BTreeSet<BlockId> {
 }
 
 fn check_schedule(seed: u64) {
-    let mut sim = Sim::new(seed, four_stages(seed.is_multiple_of(2)), 3, 2);
+    let mut sim = Sim::with_store(seed, four_stages(seed.is_multiple_of(2)), 3, 2, seed.is_multiple_of(3));
     let output = sim.run(usize::try_from(seed % 12).unwrap()).clone();
     let tasks: BTreeSet<_> = output.files.iter().map(|f| f.path.split('-').next().unwrap().to_owned()).collect();
     let last = sim.committed.iter().filter(|(t, _)| t.stage == StageId(3)).map(|(t, _)| t.index).max().unwrap();
@@ -416,6 +431,30 @@ fn an_executor_that_drains_loses_no_finished_work() {
     sim.run(0);
     assert_eq!(sim.reran(), vec![], "work was done twice");
     assert!(!sim.alive.contains(&leaving), "it was never let go");
+}
+
+#[test]
+fn with_durable_copies_nothing_finished_is_made_again_when_all_executors_die_between_two_stages() {
+    let mut sim = Sim::with_store(11, vec![stage(4, &[]), stage(4, &[(0, true)]), stage(2, &[(1, true)])], 2, 2, true);
+    sim.calm = true;
+    while sim.committed.iter().filter(|(t, _)| t.stage == StageId(0)).count() < 4 {
+        if let Some(index) = sim.running.iter().position(|(_, s)| s.task.stage == StageId(0)) {
+            sim.finish(index);
+        }
+        while let Some(event) = sim.mail.pop() {
+            sim.step(event);
+        }
+    }
+    let running: Vec<TaskId> = sim.running.iter().map(|(_, s)| s.task).collect();
+    sim.alive.clone().into_iter().for_each(|executor| sim.kill(executor));
+    sim.join(2);
+    sim.run(0);
+    let mut reran = sim.reran();
+    reran.retain(|task| !running.contains(task));
+    assert_eq!(reran, vec![], "finished work was done again");
+    let swept = sim.scheduler.step(sim.now, Event::Release(QUERY));
+    let swept = swept.iter().find_map(|action| if let Action::Sweep(blocks) = action { Some(blocks) } else { None });
+    assert!(sim.read.keys().all(|block| swept.is_some_and(|swept| swept.contains(block))), "an object is left");
 }
 
 #[test]

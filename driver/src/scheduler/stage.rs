@@ -93,6 +93,8 @@ pub(super) struct Committed {
     pub(super) executor: ExecutorId,
     /// No bucket has a row.
     pub(super) empty: bool,
+    /// The block has a copy in the object store.
+    pub(super) durable: bool,
     pub(super) files: Vec<PendingFile>,
 }
 

@@ -65,7 +65,7 @@ pub(super) fn encode(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<
     Ok(writer.into_inner()?)
 }
 
-fn decode(bytes: &[u8]) -> Result<Vec<RecordBatch>> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Vec<RecordBatch>> {
     let reader = StreamReader::try_new(bytes, None)?;
     Ok(reader.collect::<Result<Vec<_>, _>>()?)
 }

@@ -1,4 +1,4 @@
-//! The reading side: same process first, then the peer that made the block.
+//! The reading side: same process first, then the peer that made the block, then its durable copy.
 //!
 //! Blocks of one executor are asked for together, in one `DoGet`. Each stream to a peer holds a
 //! bounded number of batches, so a reader's memory does not grow with its number of producers.
@@ -26,7 +26,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 use tonic::transport::Channel;
 
-use super::{BlockStore, SealedBlock};
+use super::{BlockStore, DurableTier, SealedBlock};
 use crate::error::FetchError;
 use crate::flight::{MESSAGE_BYTES_MAX, bearer, connect, is_loopback};
 use crate::wire::{BlockLocation, FetchRequest, StageBlocks};
@@ -92,6 +92,7 @@ pub struct ExchangeReader {
     me: ExecutorId,
     store: Arc<BlockStore>,
     peers: Arc<PeerClients>,
+    durable: Option<Arc<DurableTier>>,
     fetched_bytes: Arc<AtomicU64>,
 }
 
@@ -108,7 +109,13 @@ impl ExchangeReader {
     pub fn new(inputs: Vec<StageBlocks>, me: ExecutorId, store: Arc<BlockStore>, peers: Arc<PeerClients>) -> Self {
         let partition_bytes = inputs.iter().map(|stage| (stage.stage, stage.partition_bytes_max)).collect();
         let inputs = inputs.into_iter().map(|stage| (stage.stage, stage.blocks)).collect();
-        Self { inputs, partition_bytes, me, store, peers, fetched_bytes: Arc::default() }
+        Self { inputs, partition_bytes, me, store, peers, durable: None, fetched_bytes: Arc::default() }
+    }
+
+    /// Looks there for blocks whose executors are gone.
+    #[must_use]
+    pub fn with_durable(self, durable: Option<Arc<DurableTier>>) -> Self {
+        Self { durable, ..self }
     }
 
     /// Exact bytes of the largest partition that the attempt reads of each stage.
@@ -127,9 +134,22 @@ impl ExchangeReader {
         if group.executor == self.me {
             return local(Arc::clone(&self.store), self.me, group.request);
         }
-        let peers = Arc::clone(&self.peers);
-        let fetched = Arc::clone(&self.fetched_bytes);
-        futures::stream::once(remote(peers, group, schema, fetched)).try_flatten().boxed()
+        let durable = self.durable.clone();
+        let (peers, fetched) = (Arc::clone(&self.peers), Arc::clone(&self.fetched_bytes));
+        let opened = async move {
+            match (durable, group.executor) {
+                (Some(tier), ExecutorId::STORE) => Ok(tier.read(group.request, schema)),
+                (durable, _) => {
+                    let request = group.request.clone();
+                    match (remote(peers, group, Arc::clone(&schema), fetched).await, durable) {
+                        (Ok(stream), _) => Ok(stream),
+                        (Err(_), Some(tier)) if tier.has(request.blocks.clone()).await => Ok(tier.read(request, schema)),
+                        (Err(error), _) => Err(error),
+                    }
+                }
+            }
+        };
+        futures::stream::once(opened).try_flatten().boxed()
     }
 }
 
@@ -212,7 +232,7 @@ async fn remote(
     group: Group,
     schema: SchemaRef,
     fetched: Arc<AtomicU64>,
-) -> Result<impl futures::Stream<Item = Result<RecordBatch>>> {
+) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     let first = *group.request.blocks.first().ok_or_else(|| internal_datafusion_err!("an empty fetch"))?;
     let (address, executor) = (group.address.clone(), group.executor);
     let failed = move |status: &tonic::Status| peer_error(first, executor, &address, status);
@@ -221,13 +241,14 @@ async fn remote(
         fetched.fetch_add(data.data_body.len() as u64, Ordering::Relaxed);
     });
     let batches = FlightRecordBatchStream::new_from_flight_data(counted);
-    Ok(batches.map(move |item| {
+    let batches = batches.map(move |item| {
         let batch = item.map_err(|error| match &error {
             FlightError::Tonic(status) => failed(status),
             other => failed(&tonic::Status::internal(other.to_string())),
         })?;
         Ok(batch.with_schema(Arc::clone(&schema))?)
-    }))
+    });
+    Ok(batches.boxed())
 }
 
 /// `NOT_FOUND` carries the lost block in its details.

@@ -12,8 +12,7 @@ use datafusion::datasource::listing::ListingTableUrl;
 use object_store::path::Path;
 use tokio::io::AsyncWrite;
 
-use super::upload::{UploadResult, UploadWriter};
-use crate::stores::{Stores, Uploads};
+use crate::stores::{Stores, UploadResult, UploadWriter, Uploads};
 use crate::wire::PendingUpload;
 
 /// Bytes gathered before a local file is written to.

@@ -1,4 +1,4 @@
-//! A file that travels in parts and stays invisible: its completion is the driver's to order.
+//! A file that travels in parts and stays invisible: its completion is somebody's to order.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,7 +14,7 @@ use object_store::path::Path;
 use object_store::{MultipartId, PutPayload};
 use tokio::io::AsyncWrite;
 
-use crate::stores::Uploads;
+use super::uploads::Uploads;
 use crate::wire::PendingUpload;
 
 /// Bytes of a part. S3 takes 10,000 parts of 5 MiB at least.
@@ -25,7 +25,7 @@ const PARTS_MAX: usize = 3;
 type Part = BoxFuture<'static, object_store::Result<PartId>>;
 
 /// Writes one object.
-pub(super) struct UploadWriter {
+pub(crate) struct UploadWriter {
     uploads: Arc<dyn Uploads>,
     path: Path,
     id: MultipartId,
@@ -38,7 +38,7 @@ pub(super) struct UploadWriter {
 
 /// What became of an [`UploadWriter`], for whoever has given it away.
 #[derive(Clone, Default)]
-pub(super) struct UploadResult(Arc<Mutex<Progress>>);
+pub(crate) struct UploadResult(Arc<Mutex<Progress>>);
 
 #[derive(Default)]
 struct Progress {
@@ -50,7 +50,7 @@ struct Progress {
 
 impl UploadResult {
     /// The upload, to be completed by the driver, and the object's bytes.
-    pub(super) fn sealed(&self) -> Result<(PendingUpload, u64)> {
+    pub(crate) fn sealed(&self) -> Result<(PendingUpload, u64)> {
         let progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !progress.sealed {
             return Err(exec_datafusion_err!("an upload was not brought to its end"));
@@ -61,7 +61,7 @@ impl UploadResult {
 
 impl UploadWriter {
     /// Begins an upload.
-    pub(super) async fn begin(uploads: Arc<dyn Uploads>, path: Path) -> object_store::Result<(Self, UploadResult)> {
+    pub(crate) async fn begin(uploads: Arc<dyn Uploads>, path: Path) -> object_store::Result<(Self, UploadResult)> {
         let id = uploads.create_multipart(&path).await?;
         let result = UploadResult::default();
         result.0.lock().unwrap_or_else(PoisonError::into_inner).id.clone_from(&id);

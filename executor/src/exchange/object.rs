@@ -1,0 +1,141 @@
+//! A block as one object: its segments in ascending order of buckets, then an index, then its size.
+//!
+//! ```text
+//! | segment | segment | … | index: bucket, bytes, crc of each (postcard) | bytes of index (u32) | FBLK |
+//! ```
+//!
+//! A segment is an Arrow IPC stream with LZ4, as on disk. A reader needs the end of the object once,
+//! and of the rest only the adjacent ranges of its bucket.
+
+use std::ops::Range;
+
+use arrow::array::RecordBatch;
+use datafusion::common::{Result, exec_datafusion_err};
+use serde::{Deserialize, Serialize};
+
+use super::disk::decode;
+
+const MAGIC: &[u8; 4] = b"FBLK";
+/// Size of the index and magic, at the very end.
+const TRAILER_BYTES: usize = 8;
+
+/// One segment of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ObjectSegment {
+    bucket: u32,
+    bytes: u64,
+    crc: u32,
+}
+
+/// Where each segment of an object lies.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ObjectIndex(Vec<ObjectSegment>);
+
+/// What the end of an object tells.
+pub(super) enum Tail {
+    Index(ObjectIndex),
+    /// The index is longer: so many bytes from the end.
+    Longer(u64),
+}
+
+impl ObjectIndex {
+    /// Notes the next segment.
+    pub(super) fn push(&mut self, bucket: u32, encoded: &[u8]) {
+        self.0.push(ObjectSegment { bucket, bytes: encoded.len() as u64, crc: crc32fast::hash(encoded) });
+    }
+
+    /// The end of the object.
+    pub(super) fn encode(&self) -> Result<Vec<u8>> {
+        let mut end = postcard::to_stdvec(self).map_err(|e| exec_datafusion_err!("encoding: {e}"))?;
+        let bytes = u32::try_from(end.len()).map_err(|_| exec_datafusion_err!("a block of too many segments"))?;
+        end.extend(bytes.to_le_bytes());
+        end.extend(MAGIC);
+        Ok(end)
+    }
+
+    /// Reads the last bytes of an object.
+    pub(super) fn decode(tail: &[u8]) -> Result<Tail> {
+        let damaged = || exec_datafusion_err!("a block in the object store is damaged");
+        let (rest, trailer) = tail.split_at_checked(tail.len().wrapping_sub(TRAILER_BYTES)).ok_or_else(damaged)?;
+        let (size, magic) = trailer.split_first_chunk::<4>().ok_or_else(damaged)?;
+        if magic != MAGIC {
+            return Err(damaged());
+        }
+        let size = u32::from_le_bytes(*size) as usize;
+        match rest.len().checked_sub(size) {
+            Some(start) => Ok(Tail::Index(postcard::from_bytes(&rest[start..]).map_err(|_| damaged())?)),
+            None => Ok(Tail::Longer((size + TRAILER_BYTES) as u64)),
+        }
+    }
+
+    /// Segments of one bucket, or of all, in requests of about `request_bytes` of adjacent ones.
+    pub(super) fn requests(&self, bucket: Option<u32>, request_bytes: u64) -> Vec<(Range<u64>, Vec<ObjectSegment>)> {
+        let mut requests: Vec<(Range<u64>, Vec<ObjectSegment>)> = vec![];
+        let mut offset = 0;
+        for segment in &self.0 {
+            let range = offset..offset + segment.bytes;
+            offset = range.end;
+            if bucket.is_some_and(|bucket| bucket != segment.bucket) {
+                continue;
+            }
+            match requests.last_mut() {
+                Some((open, segments)) if open.end == range.start && range.end - open.start <= request_bytes => {
+                    open.end = range.end;
+                    segments.push(*segment);
+                }
+                _ => requests.push((range, vec![*segment])),
+            }
+        }
+        requests
+    }
+}
+
+/// The rows of adjacent segments.
+///
+/// # Errors
+/// If bytes are missing, or differ from what was written.
+pub(super) fn batches(mut bytes: &[u8], segments: &[ObjectSegment]) -> Result<Vec<RecordBatch>> {
+    let mut all = vec![];
+    for segment in segments {
+        let length = usize::try_from(segment.bytes).unwrap_or(usize::MAX);
+        let (own, rest) = bytes.split_at_checked(length).ok_or_else(|| exec_datafusion_err!("a block in the object store is cut short"))?;
+        if crc32fast::hash(own) != segment.crc {
+            return Err(exec_datafusion_err!("the checksum of a block in the object store differs"));
+        }
+        all.extend(decode(own)?);
+        bytes = rest;
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_is_read_in_few_requests_and_no_other_is() {
+        let mut index = ObjectIndex::default();
+        for (bucket, bytes) in [(0, 10), (1, 20), (1, 30), (1, 40), (3, 5)] {
+            index.push(bucket, &vec![0; bytes]);
+        }
+        let ranges = |bucket, bytes| index.requests(bucket, bytes).into_iter().map(|(range, s)| (range, s.len())).collect::<Vec<_>>();
+        assert_eq!(ranges(Some(1), 100), [(10..100, 3)]);
+        assert_eq!(ranges(Some(1), 50), [(10..60, 2), (60..100, 1)]);
+        assert_eq!(ranges(Some(2), 50), []);
+        assert_eq!(ranges(None, 1000), [(0..105, 5)]);
+    }
+
+    #[test]
+    fn an_index_is_read_from_the_end_and_says_how_long_it_is() {
+        let mut index = ObjectIndex::default();
+        (0..100).for_each(|bucket| index.push(bucket, b"rows"));
+        let mut object = vec![7; 400];
+        object.extend(index.encode().unwrap());
+        assert!(matches!(ObjectIndex::decode(&object).unwrap(), Tail::Index(read) if read == index));
+        let Tail::Longer(bytes) = ObjectIndex::decode(&object[object.len() - 20..]).unwrap() else { panic!("an index from 20 bytes") };
+        let tail = &object[object.len() - usize::try_from(bytes).unwrap()..];
+        assert!(matches!(ObjectIndex::decode(tail).unwrap(), Tail::Index(read) if read == index));
+        assert!(ObjectIndex::decode(b"short").is_err());
+        assert!(ObjectIndex::decode(&[0; 64]).is_err());
+    }
+}
