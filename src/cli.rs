@@ -4,6 +4,7 @@ mod clean;
 mod explain;
 mod generate;
 mod logging;
+mod plan;
 mod run;
 mod show;
 mod sql;
@@ -41,6 +42,8 @@ enum Command {
     Sql(sql::SqlArgs),
     /// Draw the stages that a job or query would run as.
     Explain(explain::ExplainArgs),
+    /// Look at what a job would do: files, stages, permissions, tables. Changes nothing; fails on a problem.
+    Plan(plan::PlanArgs),
     /// List, or remove, what crashed jobs left in a folder of an object store.
     Clean(clean::CleanArgs),
     /// Print the JSON Schema of the manifest, for editors.
@@ -146,6 +149,7 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Run(args) => run::run(args).await,
         Command::Sql(args) => sql::sql(args).await,
         Command::Explain(args) => explain::explain(args).await,
+        Command::Plan(args) => plan::plan(args).await,
         Command::Clean(args) => clean::clean(args).await,
         Command::Schema => {
             let schema = serde_json::to_string_pretty(&faisca::planner::manifest::json_schema());

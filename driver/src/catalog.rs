@@ -10,16 +10,18 @@ mod hive;
 mod local;
 mod provider;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
+use datafusion::catalog::TableProvider;
 use faisca_planner::manifest::{CatalogKind, FileFormat, OnSchemaChange};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
+pub use changes::TableOutlook;
 pub(crate) use changes::{PartitionChange, PlannedTable, Registration};
 pub use glue::GlueSettings;
 pub use hive::{arrow_type, hive_type, storage_type};
@@ -112,11 +114,27 @@ pub struct Catalogs {
     warehouse: PathBuf,
     glue_settings: GlueSettings,
     glue: OnceCell<Arc<dyn Catalog>>,
+    /// Tables that a job that is only looked at would make.
+    expected: RwLock<HashMap<ExpectedName, Arc<dyn TableProvider>>>,
 }
+
+/// Catalog, database and table.
+type ExpectedName = (CatalogKind, String, String);
 
 impl Catalogs {
     pub(crate) fn new(warehouse: &str, glue_settings: GlueSettings) -> Self {
-        Self { warehouse: PathBuf::from(warehouse), glue_settings, glue: OnceCell::new() }
+        Self { warehouse: PathBuf::from(warehouse), glue_settings, glue: OnceCell::new(), expected: RwLock::default() }
+    }
+
+    /// Answers that name with a table that is not there yet.
+    pub(crate) fn expect(&self, kind: CatalogKind, database: &str, table: &str, provider: Arc<dyn TableProvider>) {
+        let name = (kind, database.to_lowercase(), table.to_lowercase());
+        self.expected.write().unwrap_or_else(PoisonError::into_inner).insert(name, provider);
+    }
+
+    fn expected(&self, kind: CatalogKind, database: &str, table: &str) -> Option<Arc<dyn TableProvider>> {
+        let name = (kind, database.to_owned(), table.to_owned());
+        self.expected.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned()
     }
 
     /// One of them.

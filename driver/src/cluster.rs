@@ -71,7 +71,7 @@ impl Prepared {
             specs.push((plan, output));
         }
         let shapes = graph.stages.iter().map(shape).collect();
-        let scan_bytes = graph.stages.iter().flat_map(|s| leaves(&s.plan)).map(|leaf| file_bytes(&leaf)).sum();
+        let scan_bytes = graph.stages.iter().flat_map(|s| leaves(&s.plan)).flat_map(|leaf| files_of_scan(&leaf)).map(|(_, bytes)| bytes).sum();
         Ok(Self { shapes, specs, settings: settings(options), scan_bytes })
     }
 }
@@ -100,10 +100,11 @@ fn durability(asked: Durability, shapes: &[StageShape], index: usize) -> Durabil
     }
 }
 
-/// Bytes of the files that a scan opens.
-fn file_bytes(leaf: &Arc<dyn ExecutionPlan>) -> u64 {
+/// Files that a scan opens, and the bytes that it reads of each; a file may come in several parts.
+pub(crate) fn files_of_scan(leaf: &Arc<dyn ExecutionPlan>) -> Vec<(String, u64)> {
     let config = leaf.downcast_ref::<DataSourceExec>().and_then(|scan| (scan.data_source().as_ref() as &dyn Any).downcast_ref::<FileScanConfig>());
-    config.map_or(0, |config| config.file_groups.iter().flat_map(|group| group.files()).map(|file| file.effective_size()).sum())
+    let files = config.into_iter().flat_map(|config| config.file_groups.iter().flat_map(|group| group.files()));
+    files.map(|file| (file.object_meta.location.to_string(), file.effective_size())).collect()
 }
 
 /// Settings that differ from DataFusion's defaults.

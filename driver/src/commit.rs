@@ -42,6 +42,17 @@ impl OutputWrite {
         Ok(ObjectWrite::begin(folder, write, tag).await?.map(|write| Self::Object(Box::new(write))))
     }
 
+    /// Asks the store for all that a write will ask it for, and leaves it as it was.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub(crate) async fn probe(write: &Write, stores: &Stores, catalogs: &Arc<Catalogs>) -> Result<()> {
+        if is_local(&write.path) {
+            return LocalWrite::begin(write).map(drop);
+        }
+        Folder::new(&write.path, stores, Arc::clone(catalogs))?.probe(write.mode).await
+    }
+
     /// URL that tasks write below.
     pub(crate) fn url(&self) -> String {
         match self {

@@ -232,11 +232,7 @@ impl Engine {
             }
             Message::Report(from, FromExecutor::HandedOver { block, to }) => Some(Event::HandedOver { block, from, to }),
             Message::Report(executor, FromExecutor::Durable(block)) => Some(Event::Durable(block, executor)),
-            Message::Report(executor, FromExecutor::Heartbeat { resident_peak_bytes, .. }) => {
-                self.progress.resident(executor, resident_peak_bytes);
-                None
-            }
-            Message::Report(_, FromExecutor::Register(_)) => None,
+            Message::Report(_, FromExecutor::Heartbeat | FromExecutor::Register(_)) => None,
             Message::Lost(executor, reason) => {
                 self.commands.remove(&executor)?;
                 let drained = self.draining.remove(&executor);

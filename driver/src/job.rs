@@ -95,6 +95,10 @@ impl Job<'_> {
                 let place = || self.place(&format!("spec.steps[{index}].sql"));
                 let frame = session.sql(&step.sql).await.map_err(|e| e.at(place()))?;
                 drawn.push((step.name.clone(), frame.clone().explain().await.map_err(|e| e.at(place()))?));
+                if let Some(catalog) = step.write.as_ref().and_then(|write| write.catalog.as_ref()) {
+                    let table = catalog.table.as_deref().unwrap_or(&step.name);
+                    session.catalogs().expect(catalog.kind, &catalog.database, table, frame.clone().into_inner().into_view());
+                }
                 frame.create_or_replace_temp_view(&step.name)?;
                 ended.insert(index);
             }
@@ -105,7 +109,7 @@ impl Job<'_> {
         Ok(drawn)
     }
 
-    fn place(&self, path: &str) -> String {
+    pub(crate) fn place(&self, path: &str) -> String {
         let position = self.positions.of(path);
         format!("{}:{}:{}", self.file, position.line, position.column)
     }

@@ -7,7 +7,7 @@
 //! # Layout
 //! - [`Session`], [`DataFrame`]: what users hold; `settings`, `sql`, `read`, `write`, `source`,
 //!   `tables` below them
-//! - [`job`] — runs a manifest or a script
+//! - [`job`] — runs a manifest or a script; [`preflight`]: looks at one before
 //! - `planner`, `cluster`, `result`: DataFusion's plan → stages → running statement → rows
 //! - [`scheduler`] — pure decisions; [`engine`]: the loop that owns them
 //! - [`fleet`] — embedded and process executors; [`control`]: their connections
@@ -25,6 +25,7 @@ pub mod job;
 mod layout;
 mod partitioned;
 mod planner;
+pub mod preflight;
 pub mod progress;
 mod read;
 mod result;

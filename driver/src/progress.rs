@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use faisca_executor::stores::RequestSnapshot;
 use faisca_executor::wire::TaskReport;
 use faisca_planner::ids::{ExecutorId, QueryId, StageId, TaskId};
 
@@ -71,6 +72,8 @@ pub struct ExecutorTotals {
     pub busy_ms: u64,
     /// Most memory that its process ever held; 0 where it is not known.
     pub resident_peak_bytes: u64,
+    /// Requests that its process sent to object stores, as far as finished tasks told.
+    pub requests: RequestSnapshot,
 }
 
 impl Progress {
@@ -109,6 +112,9 @@ impl Progress {
         totals.spilled_bytes += report.metrics.spilled_bytes;
         totals.busy_ms += report.metrics.elapsed_ms;
         totals.resident_peak_bytes = totals.resident_peak_bytes.max(report.metrics.resident_peak_bytes);
+        if report.metrics.requests.total() > totals.requests.total() {
+            totals.requests = report.metrics.requests;
+        }
     }
 
     pub(crate) fn uncommitted(&self, task: TaskId) {
@@ -123,12 +129,6 @@ impl Progress {
         let mut all = self.lock();
         let totals = all.executors.entry(executor).or_default();
         (totals.pid, totals.up) = (pid, true);
-    }
-
-    pub(crate) fn resident(&self, executor: ExecutorId, peak_bytes: u64) {
-        let mut all = self.lock();
-        let totals = all.executors.entry(executor).or_default();
-        totals.resident_peak_bytes = totals.resident_peak_bytes.max(peak_bytes);
     }
 
     pub(crate) fn executor_gone(&self, executor: ExecutorId, drained: bool) {

@@ -18,6 +18,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 
 use crate::error::{Error, Result};
+use crate::preflight::Files;
 
 /// Rows that a JSON schema is inferred from when nothing else is said.
 const JSON_INFER_ROWS: usize = 10_000;
@@ -77,14 +78,15 @@ pub(crate) fn is_visible(prefix: &Path, key: &Path) -> bool {
     key.prefix_match(prefix).is_some_and(|mut below| !below.any(|part| hidden(part.as_ref())))
 }
 
-/// Whether there is not one data file at a source's path.
+/// The data files at a source's path.
 ///
 /// # Errors
 /// If the store cannot be asked.
-pub(crate) async fn is_empty(context: &SessionContext, source: &Source) -> Result<bool> {
+pub(crate) async fn files(context: &SessionContext, source: &Source) -> Result<Files> {
     let url = ListingTableUrl::parse(source.path.replacen("s3a://", "s3://", 1))?;
     let store = context.runtime_env().object_store(&url)?;
-    Ok(list(&store, &url).await?.is_empty())
+    let files = list(&store, &url).await?;
+    Ok(Files { count: files.len(), bytes: files.iter().map(|meta| meta.size).sum() })
 }
 
 /// The ending that all files share, or none.

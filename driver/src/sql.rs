@@ -140,7 +140,7 @@ async fn create_external_table(session: &Session, create: &CreateExternalTable) 
         let columns = fields.iter().filter(|f| !create.table_partition_cols.contains(f.name()));
         described.schema = Some(columns.map(|f| format!("\"{}\" {}", f.name(), sql_type(f.data_type()))).collect::<Vec<_>>().join(", "));
     }
-    let to_be_written = !fields.is_empty() && crate::source::is_empty(session.context(), &described).await.unwrap_or(false);
+    let to_be_written = !fields.is_empty() && crate::source::files(session.context(), &described).await.is_ok_and(|files| files.count == 0);
     match crate::source::open(session.context(), &described).await {
         Ok(provider) => session.inner.tables.register(session.context(), name, provider, Some(files)),
         // A table to be written: its folder comes with the first INSERT.

@@ -26,7 +26,6 @@ use crate::environment::{Environment, Limits, UserFunctions};
 use crate::exchange::{BlockStore, PeerClients};
 use crate::executor::{Executor, QUEUE_LENGTH};
 use crate::flight::{self, BlockService, MESSAGE_BYTES_MAX};
-use crate::resident::resident_peak_bytes;
 use crate::wire::{FromExecutor, Registration, ToExecutor};
 
 /// An executor says that it lives this often.
@@ -177,15 +176,15 @@ pub async fn run(config: ExecutorConfig, functions: &UserFunctions, compute: tok
     let blocks = BlockService::new(config.executor, Arc::clone(&store), Arc::clone(environment.runtime()), config.token.clone());
     let serving = flight::serve(listener, blocks);
     let peers = Arc::new(PeerClients::new(config.token.clone()));
-    let executor = Executor::new(config.executor, Arc::clone(&environment), store, peers, compute);
-    let controlled = controlled(config, address, executor, environment);
+    let executor = Executor::new(config.executor, environment, store, peers, compute);
+    let controlled = controlled(config, address, executor);
     tokio::select! {
         ended = controlled => ended,
         ended = serving => ended.map_err(|e| ServeError::Broken(format!("Flight service: {e}"))),
     }
 }
 
-async fn controlled(config: ExecutorConfig, address: String, executor: Executor, environment: Arc<Environment>) -> Result<(), ServeError> {
+async fn controlled(config: ExecutorConfig, address: String, executor: Executor) -> Result<(), ServeError> {
     let channel = flight::connect(&config.driver).await.map_err(|e| format!("driver at {} does not answer: {e}", config.driver))?;
     let mut client = FlightServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let (out, outgoing) = mpsc::channel::<FlightData>(QUEUE_LENGTH);
@@ -215,10 +214,7 @@ async fn controlled(config: ExecutorConfig, address: String, executor: Executor,
         tokio::select! {
             () = &mut serve => return Ok(()),
             Some(report) = pending.recv() => send(&out, &report).await?,
-            _ = heartbeat.tick() => {
-                let memory_bytes = environment.runtime().memory_pool.reserved() as u64;
-                send(&out, &FromExecutor::Heartbeat { memory_bytes, resident_peak_bytes: resident_peak_bytes() }).await?;
-            }
+            _ = heartbeat.tick() => send(&out, &FromExecutor::Heartbeat).await?,
             _ = terminate.recv(), if ends_at.is_none() => {
                 info!("draining: told to end");
                 ends_at = Some(Instant::now() + config.grace);

@@ -4,6 +4,7 @@
 //! travels between driver and executors, only where each of them is to look for it.
 
 mod credentials;
+mod list;
 mod requests;
 mod s3;
 mod upload_writer;

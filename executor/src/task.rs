@@ -49,6 +49,7 @@ impl TaskRun {
         report.metrics.fetched_bytes = self.reader.fetched_bytes();
         report.metrics.spilled_bytes += spilled_bytes(&plan);
         report.metrics.resident_peak_bytes = resident_peak_bytes();
+        report.metrics.requests = self.environment.stores().requests();
         report.metrics.elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(report)
     }

@@ -18,6 +18,8 @@ use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId
 use faisca_planner::manifest::{Compression, FileFormat};
 use serde::{Deserialize, Serialize};
 
+use crate::stores::RequestSnapshot;
+
 /// Driver to executor.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum ToExecutor {
@@ -54,12 +56,7 @@ pub enum FromExecutor {
     /// Step 1.
     Register(Registration),
     /// Step 3.
-    Heartbeat {
-        /// Bytes reserved in its memory pool.
-        memory_bytes: u64,
-        /// Most memory that the process ever held, as the kernel counts it; 0 where it does not tell.
-        resident_peak_bytes: u64,
-    },
+    Heartbeat,
     /// It was told to end (SIGTERM, a spot notice): no new tasks, please, and take the blocks.
     Draining,
     /// What became of a block in a [`ToExecutor::HandOver`].
@@ -277,6 +274,8 @@ pub struct TaskMetrics {
     pub spilled_bytes: u64,
     /// Most memory that the executor's process ever held; 0 where the kernel does not tell.
     pub resident_peak_bytes: u64,
+    /// Requests that the process ever sent to object stores.
+    pub requests: RequestSnapshot,
     /// Milliseconds from launch to the end.
     pub elapsed_ms: u64,
 }

@@ -70,6 +70,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
 async fn finish(session: &Session, ended: Result<Vec<StepSummary>>, started: Instant) -> Result<()> {
     let snapshot = session.progress();
     session.stop().await;
-    print(&summary(&ended?, &snapshot, started.elapsed()));
+    let requests = session.object_stores().requests();
+    print(&summary(&ended?, &snapshot, &requests, started.elapsed()));
     Ok(())
 }

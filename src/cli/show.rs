@@ -8,6 +8,7 @@ use std::time::Duration;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table};
 use faisca::job::StepSummary;
+use faisca::executor::stores::RequestSnapshot;
 use faisca::planner::ids::QueryId;
 use faisca::progress::{Progress, Snapshot};
 use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
@@ -100,7 +101,7 @@ pub(super) fn step_line(step: &StepSummary) -> String {
 }
 
 /// Rows, bytes, files and seconds of each step; tasks and bytes of each executor.
-pub(super) fn summary(steps: &[StepSummary], now: &Snapshot, total: Duration) -> String {
+pub(super) fn summary(steps: &[StepSummary], now: &Snapshot, own: &RequestSnapshot, total: Duration) -> String {
     let mut table = table(&["step", "rows", "bytes", "files", "seconds"]);
     for step in steps {
         let written = step.written.clone().unwrap_or_default();
@@ -125,7 +126,22 @@ pub(super) fn summary(steps: &[StepSummary], now: &Snapshot, total: Duration) ->
         ]);
     }
     let retried: u32 = steps.iter().filter_map(|s| s.written.as_ref()).map(|w| w.retried).sum();
-    format!("{table}\n{executors}\nDone in {:.2} s{}", total.as_secs_f64(), incidents(retried, now))
+    let requests = requests(now, own);
+    format!("{table}\n{executors}\nDone in {:.2} s{}{requests}", total.as_secs_f64(), incidents(retried, now))
+}
+
+/// What the driver and the executors asked of object stores, if anything.
+fn requests(now: &Snapshot, own: &RequestSnapshot) -> String {
+    // The driver's own tasks count with the driver.
+    let others = now.executors.iter().filter(|(id, _)| id.0 > 0).map(|(_, totals)| totals.requests);
+    let sum = others.fold(*own, RequestSnapshot::plus);
+    match (sum.total(), sum.retried()) {
+        (0, _) => String::new(),
+        (total, again) => {
+            let of = format!("{} reads, {} writes, {} deletes", HumanCount(sum.reads), HumanCount(sum.writes), HumanCount(sum.deletes));
+            format!("\nObject stores: {} requests ({of}), {again} of them sent again", HumanCount(total))
+        }
+    }
 }
 
 /// What went wrong and was mended, if anything did.

@@ -57,7 +57,25 @@ pub(crate) struct PlannedTable {
     pub(crate) partitions: Vec<TablePartition>,
 }
 
+/// What a write makes of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TableOutlook {
+    /// It comes into being, with so many columns.
+    New(usize),
+    /// Its columns stay.
+    Kept,
+    /// Its columns change so.
+    Changed(String),
+}
+
 impl PlannedTable {
+    /// What becomes of the table's columns.
+    pub(crate) fn outlook(&self) -> TableOutlook {
+        let Some(present) = &self.present else { return TableOutlook::New(self.registration.table.columns.len()) };
+        let difference = Difference::between(&present.columns, &merged(present, &self.registration).columns);
+        if difference.is_empty() { TableOutlook::Kept } else { TableOutlook::Changed(difference.to_string()) }
+    }
+
     /// Checks names and types, and looks at the catalog.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use super::{Catalogs, TableColumn, TableDefinition, arrow_type};
 use crate::cluster::external;
 use crate::error::{Error, Result};
 use crate::partitioned::PartitionedTable;
+use crate::preflight::Files;
 use crate::session::source;
 use crate::tables::{Tables, lower_view};
 
@@ -79,6 +80,11 @@ impl SchemaProvider for Database {
 impl Database {
     async fn open(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let shared = &self.shared;
+        if let Some(expected) = shared.catalogs.expected(shared.kind, &self.name, name) {
+            shared.tables.learn(&expected.schema());
+            let reference = TableReference::full(shared.name, self.name.as_str(), name);
+            return Ok(Some(lower_view(&reference, &expected)?));
+        }
         let catalog = shared.catalogs.get(shared.kind).await;
         let Some((definition, _)) = catalog.table(&self.name, name).await? else {
             let names = catalog.tables(&self.name).await?;
@@ -108,8 +114,8 @@ impl Database {
         match crate::source::open(&self.shared.context, &described).await {
             Ok(provider) => Ok(provider),
             // A table without files still has columns.
-            Err(error) => match crate::source::is_empty(&self.shared.context, &described).await {
-                Ok(true) => {
+            Err(error) => match crate::source::files(&self.shared.context, &described).await {
+                Ok(Files { count: 0, .. }) => {
                     let schema: SchemaRef = Arc::new(schema(&definition.columns)?);
                     Ok(Arc::new(datafusion::datasource::MemTable::try_new(schema, vec![vec![]])?))
                 }

@@ -24,12 +24,14 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use tracing::{debug, warn};
 
-use super::record::{CommitRecord, State, is_data, key, name, replaced, version};
+use super::record::{CommitRecord, FOLDER, State, is_data, key, name, replaced, version};
 use crate::catalog::{Catalogs, Registration};
 use crate::error::{Error, Result};
 
 /// Uploads completed at once.
 const COMPLETIONS_MAX: usize = 16;
+/// Random bytes in the name of a probe.
+const PROBE_BYTES: usize = 6;
 /// Appends that give way to faster writers try again so often.
 const APPEND_TRIES: u32 = 20;
 /// Records of older versions are kept so long: no job that still runs has read an older one.
@@ -98,6 +100,32 @@ impl Folder {
         }
         listing.records.sort_by_key(|(version, _)| *version);
         Ok(listing)
+    }
+
+    /// Lists, writes, reads, deletes, begins an upload and aborts it.
+    pub(super) async fn probe(&self, mode: SaveMode) -> Result<()> {
+        let listing = self.list().await?;
+        self.check_mode(mode, &listing)?;
+        let probe = self.target.clone().join(FOLDER).join(format!("probe-{}", crate::session::random_hex(PROBE_BYTES)?));
+        self.objects.put(&probe, PutPayload::from_static(b"faisca plan")).await.map_err(|e| self.failed("write to", &e))?;
+        let read = self.objects.get(&probe).await.map_err(|e| self.failed("read from", &e));
+        self.objects.delete(&probe).await.map_err(|e| self.failed("delete from", &e))?;
+        read?;
+        let id = self.uploads.create_multipart(&probe).await.map_err(|e| self.failed("begin an upload in", &e))?;
+        self.uploads.abort_multipart(&probe, &id).await.map_err(|e| self.failed("abort an upload in", &e))?;
+        self.unfinished().await.map(drop)
+    }
+
+    /// Whether a write has anything to do.
+    fn check_mode(&self, mode: SaveMode, listing: &Listing) -> Result<bool> {
+        let exists = !listing.data.is_empty();
+        match mode {
+            SaveMode::ErrorIfExists if exists => {
+                Err(Error::Write(format!("{} already exists; set write.mode to overwrite, append or ignore", self.url)))
+            }
+            SaveMode::Ignore if exists => Ok(false),
+            SaveMode::ErrorIfExists | SaveMode::Ignore | SaveMode::Overwrite | SaveMode::Append => Ok(true),
+        }
     }
 
     async fn read(&self, version: u64) -> Result<CommitRecord> {
@@ -264,13 +292,8 @@ impl ObjectWrite {
         let base = folder.recover(&listing.records).await?;
         let old_records = listing.records.iter().filter(|(version, meta)| *version < base && is_old(meta)).map(|(_, meta)| meta.location.to_string());
         let old_records = old_records.collect();
-        let exists = !listing.data.is_empty();
-        match write.mode {
-            SaveMode::ErrorIfExists if exists => {
-                return Err(Error::Write(format!("{} already exists; set write.mode to overwrite, append or ignore", folder.url)));
-            }
-            SaveMode::Ignore if exists => return Ok(None),
-            SaveMode::ErrorIfExists | SaveMode::Ignore | SaveMode::Overwrite | SaveMode::Append => {}
+        if !folder.check_mode(write.mode, &listing)? {
+            return Ok(None);
         }
         let keep_old = write.catalog.as_ref().map_or(0, |catalog| catalog.keep_old_seconds);
         Ok(Some(Self {

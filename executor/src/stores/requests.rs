@@ -40,6 +40,18 @@ impl RequestSnapshot {
         self.reads + self.writes + self.deletes
     }
 
+    /// Those of two processes.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            reads: self.reads + other.reads,
+            writes: self.writes + other.writes,
+            deletes: self.deletes + other.deletes,
+            refused: self.refused + other.refused,
+            broken: self.broken + other.broken,
+        }
+    }
+
     /// Requests that were sent again.
     #[must_use]
     pub fn retried(&self) -> u64 {

@@ -24,6 +24,7 @@ use serde::Deserialize;
 use tokio::sync::OnceCell;
 use url::Url;
 
+use super::list::list_in_ranges;
 use super::credentials::{Chain, referred, sdk_config};
 use super::requests::{CountingConnector, RequestCounts};
 use super::uploads::{StaleUpload, Uploads};
@@ -52,7 +53,7 @@ struct Shared {
 }
 
 struct Open {
-    s3: AmazonS3,
+    s3: Arc<AmazonS3>,
     client: HttpClient,
     region: String,
     /// The bucket's own URL, with a slash at its end.
@@ -115,7 +116,7 @@ impl Shared {
             builder = builder.with_credentials(Arc::new(Chain::new(provider)));
         }
         let client = CountingConnector(Arc::clone(&self.requests)).connect(&options)?;
-        Ok(Open { s3: builder.build()?, client, region, url })
+        Ok(Open { s3: Arc::new(builder.build()?), client, region, url })
     }
 }
 
@@ -167,7 +168,9 @@ impl ObjectStore for S3Bucket {
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let (shared, prefix) = (Arc::clone(&self.shared), prefix.cloned());
-        futures::stream::once(async move { shared.open().await.map(|open| open.s3.list(prefix.as_ref())) }).try_flatten().boxed()
+        let below = prefix.map_or_else(String::new, |prefix| format!("{prefix}/"));
+        let listed = async move { shared.open().await.map(|open| list_in_ranges(Arc::clone(&open.s3), below)) };
+        futures::stream::once(listed).try_flatten().boxed()
     }
 
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {

@@ -1,0 +1,99 @@
+//! `faisca plan JOB`.
+
+use clap::Args;
+use comfy_table::Table;
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use faisca::catalog::TableOutlook;
+use faisca::job::Job;
+use faisca::planner::manifest::SaveMode;
+use faisca::preflight::{Files, JobPlan, OutputPlan};
+use faisca::{Error, Result};
+use indicatif::HumanBytes;
+
+use super::run::{is_script, load};
+use super::show::print;
+use super::{ClusterArgs, key_value};
+
+/// Flags of `faisca plan`.
+#[derive(Debug, Args)]
+pub(super) struct PlanArgs {
+    /// A manifest (.yaml).
+    job: String,
+    /// Value of a parameter of the manifest; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    set: Vec<(String, String)>,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+pub(super) async fn plan(mut args: PlanArgs) -> Result<()> {
+    if is_script(&args.job) {
+        return Err(Error::Plan(format!("{}: write EXPLAIN before a statement of the script", args.job)));
+    }
+    let checked = load(&args.job, &args.set)?;
+    // Nothing runs: no process is worth starting.
+    args.cluster.executors = 0;
+    let spec = &checked.manifest.spec;
+    let session = args.cluster.session("plan", spec.conf.clone(), spec.stores.clone()).await?;
+    let job = Job { file: &args.job, manifest: &checked.manifest, positions: &checked.positions, order: &checked.order };
+    let plan = job.plan(&session).await;
+    session.stop().await;
+    print(&drawn(&plan));
+    let mut problems = plan.problems.into_iter();
+    let Some(first) = problems.next() else { return Ok(()) };
+    let rest: Vec<Error> = problems.collect();
+    // The last one is told by its exit code.
+    std::iter::once(&first).chain(&rest).take(rest.len()).for_each(|problem| eprintln!("error: {problem}"));
+    Err(rest.into_iter().next_back().unwrap_or(first))
+}
+
+fn drawn(plan: &JobPlan) -> String {
+    let mut sources = table(&["source", "reads"]);
+    for (name, files) in &plan.sources {
+        sources.add_row([name.clone(), amount(*files)]);
+    }
+    let mut steps = table(&["step", "stages", "reads", "writes", "table"]);
+    for step in &plan.steps {
+        let mut reads: Vec<String> = step.reads.iter().map(|name| format!("step {name}")).collect();
+        if step.scans.count > 0 {
+            reads.push(amount(step.scans));
+        }
+        let (writes, table) = match &step.output {
+            None => ("a view".to_owned(), String::new()),
+            Some(output) => (written(output), registered(output)),
+        };
+        steps.add_row([step.name.clone(), step.stages.to_string(), reads.join("\n"), writes, table]);
+    }
+    format!("{sources}\n{steps}")
+}
+
+fn written(output: &OutputPlan) -> String {
+    let there = if output.present.count == 0 { "nothing there yet".to_owned() } else { amount(output.present) };
+    let what = match (output.mode, output.present.count) {
+        (_, 0) | (SaveMode::ErrorIfExists, _) => there,
+        (SaveMode::Overwrite, _) => format!("replaces {there}"),
+        (SaveMode::Append, _) => format!("beside {there}"),
+        (SaveMode::Ignore, _) => format!("skipped: {there}"),
+    };
+    format!("{}\n{what}", output.path)
+}
+
+fn registered(output: &OutputPlan) -> String {
+    match &output.table {
+        None => String::new(),
+        Some((name, TableOutlook::New(columns))) => format!("{name}\nnew, {columns} columns"),
+        Some((name, TableOutlook::Kept)) => format!("{name}\ncolumns as they are"),
+        Some((name, TableOutlook::Changed(difference))) => format!("{name}\n{difference}"),
+    }
+}
+
+fn amount(files: Files) -> String {
+    let noun = if files.count == 1 { "file" } else { "files" };
+    format!("{} {noun}, {}", files.count, HumanBytes(files.bytes))
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(header);
+    table
+}
