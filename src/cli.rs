@@ -1,6 +1,7 @@
 //! Commands, their flags and their exit codes.
 
 mod clean;
+mod crawl;
 mod explain;
 mod generate;
 mod logging;
@@ -44,6 +45,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Look at what a job would do: files, stages, permissions, tables. Changes nothing; fails on a problem.
     Plan(plan::PlanArgs),
+    /// Find the tables in folders that others wrote, compare them with a catalog, and register them.
+    Crawl(crawl::CrawlArgs),
     /// List, or remove, what crashed jobs left in a folder of an object store.
     Clean(clean::CleanArgs),
     /// Print the JSON Schema of the manifest, for editors.
@@ -150,6 +153,7 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Sql(args) => sql::sql(args).await,
         Command::Explain(args) => explain::explain(args).await,
         Command::Plan(args) => plan::plan(args).await,
+        Command::Crawl(args) => crawl::crawl(args).await,
         Command::Clean(args) => clean::clean(args).await,
         Command::Schema => {
             let schema = serde_json::to_string_pretty(&faisca::planner::manifest::json_schema());

@@ -29,6 +29,8 @@ pub mod generate;
 pub mod prelude;
 
 pub use faisca_driver::{DataFrame, DataFrameReader, DataFrameWriter, Error, GroupedData, Outcome, Result, Session, SessionBuilder, WriteSummary};
-pub use faisca_driver::{Leftover, catalog, clean, end_abandoned_writes, engine, fleet, job, preflight, progress, scheduler, serve_if_executor};
+pub use faisca_driver::{
+    Leftover, catalog, clean, crawl, end_abandoned_writes, engine, fleet, job, preflight, progress, scheduler, serve_if_executor,
+};
 pub use faisca_executor as executor;
 pub use faisca_planner as planner;

@@ -6,6 +6,7 @@
 mod compare;
 mod duckdb;
 mod enem;
+mod lake;
 mod memory;
 mod picture;
 mod recovery;
@@ -47,6 +48,8 @@ enum What {
     },
     /// The 22 queries of TPC-H against DataFusion in one process, and DuckDB where asked for.
     Suite(tpch::SuiteArgs),
+    /// Reading from and writing to an object store, and the price of a durable exchange: see `benches/lake.sh`.
+    Lake(lake::LakeArgs),
     /// What the death of one of four executors costs, by the time of its death.
     Recovery {
         /// Scale factor.
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
         match cli.what {
             What::Enem { rows } => enem::run(&cli.data, rows, cli.runs, cli.executors).await,
             What::Suite(args) => tpch::suite(&cli.data, args, cli.runs, cli.executors).await,
+            What::Lake(args) => lake::run(&cli.data, args, cli.runs, cli.executors).await,
             What::Recovery { scale, queries, at } => recovery::run(&cli.data, scale, &queries, &at, cli.runs).await,
             What::Startup => startup::run(&cli.data, cli.runs),
             What::Memory { scale, memory, queries } => memory::run(&cli.data, scale, memory, &queries, cli.executors.max(2)).await,

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
 pub use changes::TableOutlook;
-pub(crate) use changes::{PartitionChange, PlannedTable, Registration};
+pub(crate) use changes::{PartitionChange, PlannedTable, Registration, compatible, outlook};
 pub use glue::GlueSettings;
 pub use hive::{arrow_type, hive_type, storage_type};
 pub(crate) use provider::register_catalogs;
@@ -61,6 +61,9 @@ pub struct TableDefinition {
     pub comment: Option<String>,
     /// Whatever else is said about it.
     pub parameters: BTreeMap<String, String>,
+    /// How its files are written, in the words of Hive's SerDes: `field.delim`, `serialization.encoding`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub serde: BTreeMap<String, String>,
 }
 
 /// One partition of a table.
@@ -130,6 +133,12 @@ impl Catalogs {
     pub(crate) fn expect(&self, kind: CatalogKind, database: &str, table: &str, provider: Arc<dyn TableProvider>) {
         let name = (kind, database.to_lowercase(), table.to_lowercase());
         self.expected.write().unwrap_or_else(PoisonError::into_inner).insert(name, provider);
+    }
+
+    /// Whether that database would be there by then.
+    pub(crate) fn expects_database(&self, kind: CatalogKind, database: &str) -> bool {
+        let expected = self.expected.read().unwrap_or_else(PoisonError::into_inner);
+        expected.keys().any(|(of, name, _)| *of == kind && name == database)
     }
 
     fn expected(&self, kind: CatalogKind, database: &str, table: &str) -> Option<Arc<dyn TableProvider>> {

@@ -416,10 +416,13 @@ pub(crate) fn set_write_option(write: &mut Write, key: &str, value: &str) -> Res
                 _ => return Err(Error::Plan(format!("partitionOverwriteMode: `{value}` is not one of static, dynamic"))),
             }
         }
+        "successfile" | "mapreduce.fileoutputcommitter.marksuccessfuljobs" => {
+            write.success_file = value.parse().map_err(|_| Error::Plan(format!("{key}: `{value}` is not true or false")))?;
+        }
         // CSV files always have a header.
         "has_header" | "header" if value.eq_ignore_ascii_case("true") => {}
         _ => {
-            let known = ["compression", "targetFileSize", "mode", "partitionOverwriteMode"];
+            let known = ["compression", "targetFileSize", "mode", "partitionOverwriteMode", "successFile"];
             let help = nearest(key, known).map_or_else(|| format!("known: {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
             return Err(Error::Plan(format!("unknown write option `{key}` with value `{value}`; {help}")));
         }

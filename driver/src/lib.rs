@@ -8,6 +8,7 @@
 //! - [`Session`], [`DataFrame`]: what users hold; `settings`, `sql`, `read`, `write`, `source`,
 //!   `tables` below them
 //! - [`job`] — runs a manifest or a script; [`preflight`]: looks at one before
+//! - [`crawl`] — tables for folders that others wrote
 //! - `planner`, `cluster`, `result`: DataFusion's plan → stages → running statement → rows
 //! - [`scheduler`] — pure decisions; [`engine`]: the loop that owns them
 //! - [`fleet`] — embedded and process executors; [`control`]: their connections
@@ -17,6 +18,7 @@ pub mod catalog;
 mod cluster;
 mod commit;
 pub mod control;
+pub mod crawl;
 mod dataframe;
 pub mod engine;
 mod error;

@@ -18,7 +18,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::prelude::SessionContext;
-use faisca_planner::manifest::FileFormat;
+use faisca_planner::manifest::{FileFormat, Source};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
@@ -38,6 +38,7 @@ pub(crate) struct PartitionedTable {
     keys: SchemaRef,
     schema: SchemaRef,
     partitions: Vec<(Vec<ScalarValue>, Folder)>,
+    format: Arc<dyn DfFileFormat>,
 }
 
 #[derive(Debug, Clone)]
@@ -65,17 +66,14 @@ impl PartitionedTable {
     /// Columns in the files come first, keys last. The files' own spelling of names is kept.
     ///
     /// # Errors
-    /// For a format that is not Parquet, values that are not of their key's type, and folders on unknown stores.
+    /// For values that are not of their key's type, and folders on unknown stores.
     pub(crate) async fn open(
         context: &SessionContext,
         files: &Schema,
         keys: &Schema,
         partitions: &[TablePartition],
-        format: FileFormat,
+        described: &Source,
     ) -> Result<Self> {
-        if format != FileFormat::Parquet {
-            return Err(Error::Plan("partitioned tables of a catalog can be read if they are of Parquet".to_owned()));
-        }
         let mut parsed = vec![];
         for partition in partitions {
             let values = partition.values.iter().zip(keys.fields());
@@ -85,12 +83,12 @@ impl PartitionedTable {
             });
             parsed.push((values.collect::<DfResult<Vec<_>>>()?, Folder::parse(&partition.location)?));
         }
-        let files = match parsed.first() {
-            Some((_, folder)) => spelled(context, folder, files).await?,
-            None => Arc::new(files.clone()),
+        let (files, format) = match parsed.first() {
+            Some((_, folder)) => spelled(context, folder, files, described).await?,
+            None => (Arc::new(files.clone()), Arc::new(ParquetFormat::default()) as _),
         };
         let fields: Vec<_> = files.fields().iter().chain(keys.fields()).cloned().collect();
-        Ok(Self { files, keys: Arc::new(keys.clone()), schema: Arc::new(Schema::new(fields)), partitions: parsed })
+        Ok(Self { files, keys: Arc::new(keys.clone()), schema: Arc::new(Schema::new(fields)), partitions: parsed, format })
     }
 
     fn key_names(&self) -> Vec<&str> {
@@ -129,19 +127,23 @@ async fn partition_files(store: Arc<dyn ObjectStore>, prefix: Path, values: Vec<
     Ok(files.collect())
 }
 
-/// The catalog's columns with the names that the files spell in their own case.
-async fn spelled(context: &SessionContext, folder: &Folder, columns: &Schema) -> Result<SchemaRef> {
+/// The catalog's columns with the names that the files spell in their own case, and how to read them.
+async fn spelled(context: &SessionContext, folder: &Folder, columns: &Schema, described: &Source) -> Result<(SchemaRef, Arc<dyn DfFileFormat>)> {
     let store = context.runtime_env().object_store(&folder.store)?;
     let Some(first) = list(&store, &folder.prefix).await.map_err(|e| Error::Plan(faisca_executor::error::store_message(&e)))?.into_iter().next()
     else {
-        return Ok(Arc::new(columns.clone()));
+        return Ok((Arc::new(columns.clone()), Arc::new(ParquetFormat::default())));
     };
-    let own = ParquetFormat::default().infer_schema(&context.state(), &store, &[first]).await?;
-    let field = |column: &Arc<Field>| {
-        let found = own.fields().iter().find(|f| f.name().eq_ignore_ascii_case(column.name()));
-        found.map_or_else(|| Arc::clone(column), |found| Arc::new(found.as_ref().clone().with_nullable(true)))
+    let format = crate::source::file_format(described, &first.location)?;
+    let own = format.infer_schema(&context.state(), &store, &[first]).await?;
+    // Text has no types of its own.
+    let is_typed = described.format == FileFormat::Parquet;
+    let field = |column: &Arc<Field>| match own.fields().iter().find(|f| f.name().eq_ignore_ascii_case(column.name())) {
+        Some(found) if is_typed => Arc::new(found.as_ref().clone().with_nullable(true)),
+        Some(found) => Arc::new(column.as_ref().clone().with_name(found.name())),
+        None => Arc::clone(column),
     };
-    Ok(Arc::new(Schema::new(columns.fields().iter().map(field).collect::<Vec<_>>())))
+    Ok((Arc::new(Schema::new(columns.fields().iter().map(field).collect::<Vec<_>>())), format))
 }
 
 #[async_trait]
@@ -185,15 +187,14 @@ impl TableProvider for PartitionedTable {
         let bytes = files.iter().map(PartitionedFile::effective_size).sum::<u64>();
         let mut statistics = Statistics::new_unknown(&self.schema);
         statistics.total_byte_size = datafusion::common::stats::Precision::Inexact(usize::try_from(bytes).unwrap_or(usize::MAX));
-        let format = ParquetFormat::default();
         let table = TableSchema::builder(Arc::clone(&self.files)).with_table_partition_cols(self.keys.fields().clone()).build();
-        let config = FileScanConfigBuilder::new(url.clone(), format.file_source(table))
+        let config = FileScanConfigBuilder::new(url.clone(), self.format.file_source(table))
             .with_file_groups(FileGroup::new(files).split_files(state.config().target_partitions()))
             .with_statistics(statistics)
             .with_projection_indices(projection.cloned())?
             .with_limit(limit)
             .build();
-        format.create_physical_plan(state, config).await
+        self.format.create_physical_plan(state, config).await
     }
 }
 

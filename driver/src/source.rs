@@ -31,13 +31,13 @@ pub(crate) async fn open(context: &SessionContext, source: &Source) -> Result<Ar
     let named = |e: DataFusionError| Error::from(e).at(format!("source `{}` ({})", source.name, source.path));
     let url = ListingTableUrl::parse(source.path.replacen("s3a://", "s3://", 1)).map_err(named)?;
     let store = context.runtime_env().object_store(&url).map_err(named)?;
-    let files = list(&store, &url).await.map_err(named)?;
+    let (url, files) = locate(&store, url).await.map_err(named)?;
     let Some(first) = files.first() else {
         let what = if url.is_collection() { "there are no data files in this folder" } else { "there is no such file" };
         return Err(Error::Plan(format!("source `{}`: {what}: {}", source.name, source.path)));
     };
     let ending = common_ending(&files);
-    let format = file_format(source, first)?;
+    let format = file_format(source, &first.location)?;
     let state = context.state();
     let mut options = ListingOptions::new(Arc::clone(&format)).with_file_extension(ending);
     let partitions = options.infer_partitions(&state, &url).await.map_err(named)?;
@@ -53,6 +53,17 @@ pub(crate) async fn open(context: &SessionContext, source: &Source) -> Result<Ar
     let table = ListingTable::try_new(config).map_err(named)?;
     let cache = context.runtime_env().cache_manager.get_file_statistic_cache();
     Ok(Arc::new(table.with_cache(cache)))
+}
+
+/// The files at a URL. On an object store nothing tells a folder from a file but what is found there.
+async fn locate(store: &Arc<dyn ObjectStore>, url: ListingTableUrl) -> Result<(ListingTableUrl, Vec<ObjectMeta>), DataFusionError> {
+    let found = list(store, &url).await?;
+    if !found.is_empty() || url.is_collection() || url.get_glob().is_some() || url.scheme() == "file" {
+        return Ok((url, found));
+    }
+    let folder = ListingTableUrl::parse(format!("{url}/"))?;
+    let found = list(store, &folder).await?;
+    Ok(if found.is_empty() { (url, found) } else { (folder, found) })
 }
 
 /// Data files below a path: hidden ones, markers and empty ones left out, as in Spark.
@@ -85,7 +96,7 @@ pub(crate) fn is_visible(prefix: &Path, key: &Path) -> bool {
 pub(crate) async fn files(context: &SessionContext, source: &Source) -> Result<Files> {
     let url = ListingTableUrl::parse(source.path.replacen("s3a://", "s3://", 1))?;
     let store = context.runtime_env().object_store(&url)?;
-    let files = list(&store, &url).await?;
+    let (_, files) = locate(&store, url).await?;
     Ok(Files { count: files.len(), bytes: files.iter().map(|meta| meta.size).sum() })
 }
 
@@ -99,7 +110,7 @@ fn common_ending(files: &[ObjectMeta]) -> String {
     if files.iter().all(|f| ending(f) == first) { first } else { String::new() }
 }
 
-fn file_format(source: &Source, first: &ObjectMeta) -> Result<Arc<dyn DfFileFormat>> {
+pub(crate) fn file_format(source: &Source, first: &Path) -> Result<Arc<dyn DfFileFormat>> {
     let compression = source.compression.unwrap_or_else(|| compression_of(first));
     Ok(match source.format {
         FileFormat::Parquet => Arc::new(ParquetFormat::default()),
@@ -118,8 +129,8 @@ fn file_format(source: &Source, first: &ObjectMeta) -> Result<Arc<dyn DfFileForm
     })
 }
 
-fn compression_of(file: &ObjectMeta) -> TextCompression {
-    match file.location.extension() {
+pub(crate) fn compression_of(file: &Path) -> TextCompression {
+    match file.extension() {
         Some("gz" | "gzip") => TextCompression::Gzip,
         Some("bz2") => TextCompression::Bzip2,
         Some("xz") => TextCompression::Xz,

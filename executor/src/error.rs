@@ -109,7 +109,8 @@ fn store_kind(error: &object_store::Error) -> FailureKind {
 }
 
 /// What S3's error codes ask a user to do.
-const ADVICE: [(&str, &str); 12] = [
+const ADVICE: [(&str, &str); 13] = [
+    ("KMS.", "the KMS key of the bucket, or of `kmsKeyId`, cannot be used: check that it is enabled, and the role's kms: permissions"),
     ("NoSuchBucket", "there is no such bucket: check its name, and the endpoint if one is set"),
     ("NoSuchKey", "the object is gone: somebody removed it after it was listed; run the job again"),
     ("AccessDenied", "the credentials may not do that: check the role's policy, the bucket's policy and its KMS key"),
@@ -124,8 +125,10 @@ const ADVICE: [(&str, &str); 12] = [
     ("InvalidBucketName", "that is not a valid name of a bucket"),
 ];
 
-fn advice(text: &str) -> Option<(&'static str, &'static str)> {
-    ADVICE.into_iter().find(|(code, _)| text.contains(&format!("<Code>{code}</Code>")))
+fn advice(text: &str) -> Option<(&str, &'static str)> {
+    let code = text.split_once("<Code>")?.1.split_once("</Code>")?.0;
+    let known = ADVICE.into_iter().find(|(known, _)| code == *known || (known.ends_with('.') && code.starts_with(known)));
+    known.map(|(_, help)| (code, help))
 }
 
 /// A store's error for people: without XML, with what to do about it.
@@ -147,6 +150,18 @@ pub fn store_message(error: &object_store::Error) -> String {
     }
 }
 
+/// A store's error below others.
+fn store_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a object_store::Error> {
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        if let Some(store) = current.downcast_ref::<object_store::Error>() {
+            return Some(store);
+        }
+        cause = current.source();
+    }
+    None
+}
+
 fn path_of(error: &object_store::Error) -> Option<&str> {
     match error {
         object_store::Error::NotFound { path, .. }
@@ -164,7 +179,11 @@ pub fn message(error: &DataFusionError) -> String {
         DataFusionError::Diagnostic(_, inner) => message(inner),
         DataFusionError::Shared(inner) => message(inner),
         DataFusionError::Collection(all) => all.iter().map(message).collect::<Vec<_>>().join("\n"),
-        DataFusionError::External(inner) => inner.downcast_ref::<DataFusionError>().map_or_else(|| inner.to_string(), message),
+        DataFusionError::External(inner) => match inner.downcast_ref::<DataFusionError>() {
+            Some(known) => message(known),
+            None => store_cause(inner.as_ref()).map_or_else(|| inner.to_string(), store_message),
+        },
+        DataFusionError::ParquetError(inner) => store_cause(inner).map_or_else(|| error.strip_backtrace(), store_message),
         DataFusionError::Plan(text) | DataFusionError::Execution(text) | DataFusionError::ResourcesExhausted(text) => text.clone(),
         DataFusionError::SchemaError(schema, _) => schema_message(schema),
         DataFusionError::SQL(parser, _) => parser.to_string().trim_start_matches("sql parser error: ").to_owned(),

@@ -14,9 +14,13 @@ pub(super) enum Format {
     Json,
 }
 
+/// AWS' library warns of every place without credentials; the error at the end of its search tells enough.
+const QUIET: &str = "aws_config=error";
+
 /// Starts logging; later calls do nothing.
 pub(super) fn start(filter: &str, format: Format) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter = if filter.contains("aws_config") { filter.to_owned() } else { format!("{filter},{QUIET}") };
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new(format!("warn,{QUIET}")));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let _ = match format {
         Format::Text => builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table};
-use faisca::job::StepSummary;
 use faisca::executor::stores::RequestSnapshot;
+use faisca::job::StepSummary;
 use faisca::planner::ids::QueryId;
 use faisca::progress::{Progress, Snapshot};
 use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};

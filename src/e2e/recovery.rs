@@ -15,12 +15,12 @@ use faisca::prelude::*;
 use crate::support::{Layout, register_folders, rows, session, tpch_data, tpch_oracle, tpch_query};
 
 /// Processes that execute for this session at the moment.
-fn executors(session: &Session) -> Vec<u32> {
+pub fn executors(session: &Session) -> Vec<u32> {
     let executors = session.progress().executors;
     executors.into_iter().filter(|(id, e)| *id != ExecutorId(0) && e.up).map(|(_, e)| e.pid).collect()
 }
 
-fn signal(pid: u32, signal: &str) {
+pub fn signal(pid: u32, signal: &str) {
     Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
 }
 
@@ -29,7 +29,7 @@ fn is_alive(pid: u32) -> bool {
 }
 
 /// Waits for something to become true, looking often.
-async fn until(what: &str, limit: Duration, mut is_true: impl FnMut() -> bool) {
+pub async fn until(what: &str, limit: Duration, mut is_true: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_true() {
         assert!(started.elapsed() < limit, "{what}: not within {limit:?}");
@@ -51,24 +51,24 @@ async fn fleet(executors: u32) -> Session {
     session
 }
 
-async fn all_up(session: &Session, count: usize) {
+pub async fn all_up(session: &Session, count: usize) {
     until("executors", Duration::from_secs(20), || executors(session).len() == count).await;
 }
 
 /// Stops a session and sees to it that nothing of it is left.
-async fn stop(session: Session) {
+pub async fn stop(session: Session) {
     let pids = executors(&session);
     session.stop().await;
     until("end of executors", Duration::from_secs(5), || !pids.iter().any(|pid| is_alive(*pid))).await;
 }
 
-async fn expected(number: usize) -> Vec<String> {
+pub async fn expected(number: usize) -> Vec<String> {
     let oracle = tpch_oracle().await;
     rows(&oracle.sql(&tpch_query(number)).await.unwrap().collect().await.unwrap())
 }
 
 /// Starts a query of TPC-H beside the test.
-fn start(session: &Session, number: usize) -> tokio::task::JoinHandle<Vec<String>> {
+pub fn start(session: &Session, number: usize) -> tokio::task::JoinHandle<Vec<String>> {
     let (session, sql) = (session.clone(), tpch_query(number));
     tokio::task::spawn(async move { rows(&session.sql(&sql).await.unwrap().collect().await.unwrap()) })
 }
@@ -97,4 +97,30 @@ async fn assert_whole(folder: &std::path::Path) {
     let name = folder.file_name().unwrap().to_str().unwrap();
     let litter: Vec<_> = crate::support::files_below(parent).into_iter().filter(|f| !f.starts_with(&format!("{name}/part-"))).collect();
     assert_eq!(litter, Vec::<String>::new());
+}
+
+/// When the blow falls.
+#[derive(Debug, Clone, Copy)]
+pub enum Moment {
+    /// A first stage has finished some of its tasks.
+    Running,
+    /// A first stage is complete, its output committed.
+    Committed,
+    /// The last stage runs: it fetches what the others made.
+    Fetching,
+}
+
+/// Tasks and finished tasks of the stages of whatever statement runs.
+fn stages(session: &Session) -> Vec<(u32, u32)> {
+    let queries = session.progress().queries;
+    queries.values().flat_map(|q| q.stages.iter().map(|s| (s.tasks, s.done))).collect()
+}
+
+pub fn has_come(moment: Moment, session: &Session) -> bool {
+    let stages = stages(session);
+    match moment {
+        Moment::Running => stages.iter().any(|(tasks, done)| *done > 0 && done < tasks),
+        Moment::Committed => stages.iter().any(|(tasks, done)| *tasks > 1 && done == tasks),
+        Moment::Fetching => stages.last().is_some_and(|(tasks, _)| *tasks > 0),
+    }
 }

@@ -1,11 +1,15 @@
 //! An S3 server for the tests: s3s over a folder, with faults on demand.
 //!
-//! The protocol is the library's, not ours. What it lacks, a list of open uploads and writes that
-//! happen at one instant (as S3's do, so that create-if-absent has one winner), is added here.
+//! The protocol is the library's, not ours. What it lacks is added here: a list of open uploads,
+//! writes that happen at one instant (so that create-if-absent has one winner), folders that are no
+//! objects, ends of short objects.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -19,13 +23,20 @@ use s3s_fs::FileSystem;
 pub enum Act {
     /// Answer it.
     Pass,
-    /// 503, as S3 says "slow down".
-    Refuse,
+    /// Refuse it with this status and code: 503 `SlowDown`, say.
+    Refuse(u16, &'static str),
+    /// Answer it, but not soon.
+    Delay,
+    /// Answer it, but hang up in the middle of the body.
+    CutShort,
     /// Hang up without an answer.
     Break,
     /// Do it, but hang up without an answer.
     DoAndBreak,
 }
+
+/// How long a delayed answer takes.
+const DELAY: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// Decides by method and path with query.
 type Hook = Box<dyn FnMut(&str, &str) -> Act + Send>;
@@ -45,7 +56,12 @@ impl S3Server {
         let root = crate::support::scratch("s3");
         std::fs::create_dir(root.path().join("lake")).unwrap();
         let uploads = Arc::new(Mutex::new(vec![]));
-        let store = Listed { files: FileSystem::new(root.path()).unwrap(), change: Default::default(), uploads: Arc::clone(&uploads) };
+        let store = Listed {
+            files: FileSystem::new(root.path()).unwrap(),
+            root: root.path().to_owned(),
+            change: Default::default(),
+            uploads: Arc::clone(&uploads),
+        };
         let mut builder = S3ServiceBuilder::new(store);
         builder.set_auth(SimpleAuth::from_single("test", "secret"));
         let service = builder.build();
@@ -109,16 +125,25 @@ async fn answer(
     let act = hook.lock().unwrap().as_mut().map_or(Act::Pass, |hook| hook(request.method().as_str(), &uri));
     match act {
         Act::Break => return Err("hung up".into()),
-        Act::Refuse => {
-            let mut refused = Answer::new(s3s::Body::from("<Error><Code>SlowDown</Code></Error>".to_owned()));
-            *refused.status_mut() = hyper::StatusCode::SERVICE_UNAVAILABLE;
+        Act::Refuse(status, code) => {
+            let mut refused = Answer::new(s3s::Body::from(format!("<Error><Code>{code}</Code><Message>as told</Message></Error>")));
+            *refused.status_mut() = hyper::StatusCode::from_u16(status)?;
             return Ok(refused);
         }
-        Act::Pass | Act::DoAndBreak => {}
+        Act::Delay => tokio::time::sleep(DELAY).await,
+        Act::Pass | Act::DoAndBreak | Act::CutShort => {}
     }
-    let answered = service.call(request.map(s3s::Body::from)).await;
+    // In a task of its own: what a client began is done, whether or not it waits for the answer.
+    let answered = tokio::task::spawn(async move { service.call(request.map(s3s::Body::from)).await }).await?;
     match act {
         Act::DoAndBreak => Err("hung up".into()),
+        Act::CutShort => {
+            let (mut head, body) = answered.map_err(|e| format!("{e:?}"))?.into_parts();
+            let whole = body.collect().await.map_err(|e| format!("{e:?}"))?.to_bytes();
+            head.headers.insert("content-length", whole.len().into());
+            let half = [Ok(Frame::data(whole.slice(..whole.len() / 2))), Err(std::io::Error::other("cut short"))];
+            Ok(Answer::from_parts(head, s3s::Body::http_body_unsync(StreamBody::new(futures::stream::iter(half)))))
+        }
         _ => answered.map_err(|e| format!("{e:?}").into()),
     }
 }
@@ -126,6 +151,7 @@ async fn answer(
 /// A file system that remembers its open uploads.
 struct Listed {
     files: FileSystem,
+    root: std::path::PathBuf,
     /// Held while an object appears or goes.
     change: tokio::sync::Mutex<()>,
     uploads: Arc<Mutex<Vec<(String, String)>>>,
@@ -135,6 +161,43 @@ impl Listed {
     fn ended(&self, id: &str) {
         self.uploads.lock().unwrap().retain(|(_, open)| open != id);
     }
+}
+
+/// A page of keys. The library's own way takes seconds where there are thousands of folders.
+fn page(bucket: &Path, input: &ListObjectsV2Input) -> ListObjectsV2Output {
+    let prefix = input.prefix.clone().unwrap_or_default();
+    let after = input.continuation_token.clone().or_else(|| input.start_after.clone()).unwrap_or_default();
+    let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let below = crate::support::files_below(&bucket.join(folder)).into_iter();
+    let mut keys: Vec<String> = below.map(|name| if folder.is_empty() { name } else { format!("{folder}/{name}") }).collect();
+    keys.retain(|key| key.starts_with(&prefix));
+    keys.sort();
+    let (mut contents, mut folders, mut last) = (vec![], vec![], String::new());
+    for key in keys {
+        let cut = key[prefix.len()..].split_once('/').filter(|_| input.delimiter.is_some());
+        let name = cut.map_or_else(|| key.clone(), |(folder, _)| format!("{prefix}{folder}/"));
+        if name <= after || name == last {
+            continue;
+        }
+        if contents.len() + folders.len() == 1000 {
+            let token = Some(last);
+            return ListObjectsV2Output {
+                contents: Some(contents),
+                common_prefixes: Some(folders),
+                is_truncated: Some(true),
+                next_continuation_token: token,
+                ..Default::default()
+            };
+        }
+        if name.ends_with('/') {
+            folders.push(CommonPrefix { prefix: Some(name.clone()) });
+        } else if let Ok(meta) = std::fs::metadata(bucket.join(&key)) {
+            let modified = meta.modified().map(Timestamp::from).ok();
+            contents.push(Object { key: Some(key), size: i64::try_from(meta.len()).ok(), last_modified: modified, ..Default::default() });
+        }
+        last = name;
+    }
+    ListObjectsV2Output { contents: Some(contents), common_prefixes: Some(folders), is_truncated: Some(false), ..Default::default() }
 }
 
 macro_rules! delegate {
@@ -161,6 +224,35 @@ macro_rules! delegate {
                 let answer = self.files.complete_multipart_upload(request).await?;
                 self.ended(&id);
                 Ok(answer)
+            }
+
+            async fn list_objects_v2(&self, request: S3Request<ListObjectsV2Input>) -> S3Result<S3Response<ListObjectsV2Output>> {
+                let bucket = self.root.join(&request.input.bucket);
+                if !bucket.is_dir() {
+                    return Err(s3_error!(NoSuchBucket));
+                }
+                let page = tokio::task::spawn_blocking(move || page(&bucket, &request.input)).await;
+                Ok(S3Response::new(page.map_err(|_| s3_error!(InternalError))?))
+            }
+
+            async fn get_object(&self, mut request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+                // The end of an object that is shorter than that is all of it.
+                if let Some(Range::Suffix { length }) = request.input.range {
+                    let path = self.root.join(&request.input.bucket).join(&request.input.key);
+                    if let Ok(file) = std::fs::metadata(path).as_ref().map(std::fs::Metadata::len)
+                        && file < length
+                    {
+                        request.input.range = Some(Range::Int { first: 0, last: file.checked_sub(1) });
+                    }
+                }
+                self.files.get_object(request).await
+            }
+
+            async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
+                if self.root.join(&request.input.bucket).join(&request.input.key).is_dir() {
+                    return Err(s3_error!(NoSuchKey));
+                }
+                self.files.head_object(request).await
             }
 
             async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
@@ -190,9 +282,6 @@ delegate! {
     copy_object: CopyObjectInput => CopyObjectOutput,
     delete_object: DeleteObjectInput => DeleteObjectOutput,
     delete_objects: DeleteObjectsInput => DeleteObjectsOutput,
-    get_object: GetObjectInput => GetObjectOutput,
     head_bucket: HeadBucketInput => HeadBucketOutput,
-    head_object: HeadObjectInput => HeadObjectOutput,
-    list_objects_v2: ListObjectsV2Input => ListObjectsV2Output,
     upload_part: UploadPartInput => UploadPartOutput,
 }

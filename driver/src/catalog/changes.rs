@@ -68,12 +68,17 @@ pub enum TableOutlook {
     Changed(String),
 }
 
+/// What a registration makes of the columns of a table that may be there.
+pub(crate) fn outlook(present: Option<&TableDefinition>, registration: &Registration) -> TableOutlook {
+    let Some(present) = present else { return TableOutlook::New(registration.table.columns.len()) };
+    let difference = Difference::between(&present.columns, &merged(present, registration).columns);
+    if difference.is_empty() { TableOutlook::Kept } else { TableOutlook::Changed(difference.to_string()) }
+}
+
 impl PlannedTable {
     /// What becomes of the table's columns.
     pub(crate) fn outlook(&self) -> TableOutlook {
-        let Some(present) = &self.present else { return TableOutlook::New(self.registration.table.columns.len()) };
-        let difference = Difference::between(&present.columns, &merged(present, &self.registration).columns);
-        if difference.is_empty() { TableOutlook::Kept } else { TableOutlook::Changed(difference.to_string()) }
+        outlook(self.present.as_ref(), &self.registration)
     }
 
     /// Checks names and types, and looks at the catalog.
@@ -100,9 +105,10 @@ impl PlannedTable {
             format: write.format,
             comment: asked.comment.clone(),
             parameters,
+            serde: BTreeMap::new(),
         };
         let catalog = catalogs.get(asked.kind).await;
-        if !catalog.database_exists(&database).await? && !asked.create_database {
+        if !asked.create_database && !catalogs.expects_database(asked.kind, &database) && !catalog.database_exists(&database).await? {
             let help = "create it, or set catalog.createDatabase to true";
             return Err(Error::Write(format!("catalog: there is no database `{database}`; {help}")));
         }
@@ -150,7 +156,7 @@ fn columns(asked: &CatalogTable, schema: &Schema, write: &Write) -> Result<(Vec<
 }
 
 /// Whether a table may become another.
-fn compatible(database: &str, present: &TableDefinition, next: &TableDefinition, rule: OnSchemaChange, keeps_files: bool) -> Result<()> {
+pub(crate) fn compatible(database: &str, present: &TableDefinition, next: &TableDefinition, rule: OnSchemaChange, keeps_files: bool) -> Result<()> {
     let name = format!("{database}.{}", present.name);
     let names = |keys: &[TableColumn]| keys.iter().map(|key| key.name.clone()).collect::<Vec<_>>();
     if names(&present.partition_keys) != names(&next.partition_keys) {
@@ -309,6 +315,7 @@ mod tests {
             format: FileFormat::Parquet,
             comment: None,
             parameters: BTreeMap::new(),
+            serde: BTreeMap::new(),
         }
     }
 

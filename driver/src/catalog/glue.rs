@@ -1,6 +1,6 @@
 //! AWS Glue, as Athena reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use aws_sdk_glue::Client;
@@ -10,6 +10,7 @@ use aws_sdk_glue::types::{
     BatchUpdatePartitionRequestEntry, Column, DatabaseInput, PartitionInput, PartitionValueList, SerDeInfo, StorageDescriptor, Table, TableInput,
 };
 use faisca_planner::manifest::FileFormat;
+use futures::{FutureExt, StreamExt, TryStreamExt};
 
 use super::{Catalog, Changed, TableColumn, TableDefinition, TablePartition, TableVersion};
 use crate::error::{Error, Result};
@@ -18,14 +19,26 @@ use crate::error::{Error, Result};
 const PUT_BATCH: usize = 100;
 /// Partitions in one request to delete.
 const DELETE_BATCH: usize = 25;
+/// Batches under way at once.
+const BATCHES_MAX: usize = 4;
 /// Partitions in one answer.
 const PAGE: i32 = 1000;
 /// Tries of each request: Glue throttles.
 const TRIES: u32 = 8;
 
-const PARQUET_INPUT: &str = "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat";
-const PARQUET_OUTPUT: &str = "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat";
-const PARQUET_SERDE: &str = "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe";
+/// Input format, output format and SerDe of Hive.
+struct HiveClasses(&'static str, &'static str, &'static str);
+
+const PARQUET: HiveClasses = HiveClasses(
+    "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
+    "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",
+    "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe",
+);
+const CSV: HiveClasses = HiveClasses(TEXT_INPUT, TEXT_OUTPUT, "org.apache.hadoop.hive.serde2.lazy.LazySimpleSerDe");
+const QUOTED_CSV: HiveClasses = HiveClasses(TEXT_INPUT, TEXT_OUTPUT, "org.apache.hadoop.hive.serde2.OpenCSVSerde");
+const JSON: HiveClasses = HiveClasses(TEXT_INPUT, TEXT_OUTPUT, "org.openx.data.jsonserde.JsonSerDe");
+const TEXT_INPUT: &str = "org.apache.hadoop.mapred.TextInputFormat";
+const TEXT_OUTPUT: &str = "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat";
 
 /// Where Glue is, as far as AWS' usual places do not tell.
 #[derive(Debug, Clone, Default)]
@@ -86,12 +99,22 @@ fn column(column: &TableColumn) -> Result<Column> {
 }
 
 fn storage(table: &TableDefinition, location: &str) -> Result<StorageDescriptor> {
-    let serde = SerDeInfo::builder().serialization_library(PARQUET_SERDE).parameters("serialization.format", "1").build();
+    let HiveClasses(input, output, library) = match table.format {
+        FileFormat::Parquet => PARQUET,
+        FileFormat::Csv if table.serde.contains_key("separatorChar") => QUOTED_CSV,
+        FileFormat::Csv => CSV,
+        FileFormat::Ndjson => JSON,
+    };
+    let mut parameters: HashMap<String, String> = table.serde.clone().into_iter().collect();
+    if parameters.is_empty() {
+        parameters.insert("serialization.format".to_owned(), "1".to_owned());
+    }
+    let serde = SerDeInfo::builder().serialization_library(library).set_parameters(Some(parameters)).build();
     Ok(StorageDescriptor::builder()
         .set_columns(Some(table.columns.iter().map(column).collect::<Result<_>>()?))
         .location(location)
-        .input_format(PARQUET_INPUT)
-        .output_format(PARQUET_OUTPUT)
+        .input_format(input)
+        .output_format(output)
         .serde_info(serde)
         .compressed(false)
         .number_of_buckets(-1)
@@ -114,7 +137,7 @@ fn table_input(table: &TableDefinition) -> Result<TableInput> {
 fn partition_input(table: &TableDefinition, partition: &TablePartition) -> Result<PartitionInput> {
     Ok(PartitionInput::builder()
         .set_values(Some(partition.values.clone()))
-        .parameters("classification", "parquet")
+        .set_parameters(table.parameters.get("classification").map(|of| HashMap::from([("classification".to_owned(), of.clone())])))
         .storage_descriptor(storage(table, &partition.location)?)
         .build())
 }
@@ -131,6 +154,8 @@ fn definition(table: &Table) -> TableDefinition {
     };
     let parameters: BTreeMap<String, String> = table.parameters().map(|p| p.clone().into_iter().collect()).unwrap_or_default();
     let storage = table.storage_descriptor();
+    let serde_parameters = storage.and_then(StorageDescriptor::serde_info).and_then(SerDeInfo::parameters);
+    let serde_parameters = serde_parameters.map(|p| p.clone().into_iter().collect()).unwrap_or_default();
     let serde = storage.and_then(StorageDescriptor::serde_info).and_then(SerDeInfo::serialization_library).unwrap_or_default();
     let classification = parameters.get("classification").map(String::as_str).unwrap_or_default();
     let format = match (serde.to_lowercase(), classification) {
@@ -148,6 +173,7 @@ fn definition(table: &Table) -> TableDefinition {
         format,
         comment: table.description().filter(|text| !text.is_empty()).map(str::to_owned),
         parameters,
+        serde: if format == FileFormat::Csv { serde_parameters } else { BTreeMap::new() },
     }
 }
 
@@ -225,10 +251,8 @@ impl Catalog for GlueCatalog {
     }
 
     async fn put_partitions(&self, database: &str, table: &TableDefinition, partitions: &[TablePartition]) -> Result<()> {
-        for batch in partitions.chunks(PUT_BATCH) {
-            self.put_batch(database, table, batch).await?;
-        }
-        Ok(())
+        let batches: Vec<_> = partitions.chunks(PUT_BATCH).map(|batch| self.put_batch(database, table, batch).boxed()).collect();
+        futures::stream::iter(batches).buffer_unordered(BATCHES_MAX).try_collect::<()>().await
     }
 
     async fn delete_partitions(&self, database: &str, table: &str, values: &[Vec<String>]) -> Result<()> {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, TableReference};
 use datafusion::prelude::SessionContext;
-use faisca_planner::manifest::CatalogKind;
+use faisca_planner::manifest::{CatalogKind, FileFormat, Source, TextEncoding};
 
 use super::{Catalogs, TableColumn, TableDefinition, arrow_type};
 use crate::cluster::external;
@@ -102,7 +102,7 @@ impl Database {
             let partitions = catalog.partitions(&self.name, name).await?;
             let files = schema(&definition.columns).map_err(|e| e.at(place()))?;
             let keys = schema(&definition.partition_keys).map_err(|e| e.at(place()))?;
-            Arc::new(PartitionedTable::open(&shared.context, &files, &keys, &partitions, definition.format).await.map_err(|e| e.at(place()))?)
+            Arc::new(PartitionedTable::open(&shared.context, &files, &keys, &partitions, &described(&definition)).await.map_err(|e| e.at(place()))?)
         };
         shared.tables.learn(&provider.schema());
         let reference = TableReference::full(shared.name, self.name.as_str(), name);
@@ -110,7 +110,7 @@ impl Database {
     }
 
     async fn unpartitioned(&self, definition: &TableDefinition) -> Result<Arc<dyn TableProvider>> {
-        let described = source(&definition.name, &definition.location, definition.format);
+        let described = described(definition);
         match crate::source::open(&self.shared.context, &described).await {
             Ok(provider) => Ok(provider),
             // A table without files still has columns.
@@ -123,6 +123,25 @@ impl Database {
             },
         }
     }
+}
+
+/// How the files of a table are to be read, from what Hive's SerDes are told.
+fn described(definition: &TableDefinition) -> Source {
+    let mut described = source(&definition.name, &definition.location, definition.format);
+    let said = |key: &str| definition.serde.get(key).or_else(|| definition.parameters.get(key)).filter(|value| !value.is_empty());
+    if definition.format == FileFormat::Csv {
+        let delimiter = said("separatorChar").or_else(|| said("field.delim")).or_else(|| said("delimiter"));
+        described.delimiter = delimiter.and_then(|text| text.chars().next());
+        described.quote = said("quoteChar").and_then(|text| text.chars().next());
+        described.header = Some(said("skip.header.line.count").is_some_and(|count| count != "0"));
+        let encoding = said("serialization.encoding").map(|name| name.to_lowercase());
+        described.encoding = match encoding.as_deref() {
+            Some("iso-8859-1" | "latin1") => TextEncoding::Iso8859_1,
+            Some("windows-1252" | "cp1252") => TextEncoding::Windows1252,
+            _ => TextEncoding::Utf8,
+        };
+    }
+    described
 }
 
 fn schema(columns: &[TableColumn]) -> Result<Schema> {

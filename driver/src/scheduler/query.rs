@@ -207,7 +207,13 @@ impl QueryState {
         let won = task.running.iter().position(|r| r.attempt == report.attempt && r.executor == executor)?;
         let won = task.running.swap_remove(won);
         let others = std::mem::take(&mut task.running);
-        task.committed = Some(Committed { attempt: report.attempt, executor, empty: report.buckets.is_empty(), durable: report.durable, files: report.files.clone() });
+        task.committed = Some(Committed {
+            attempt: report.attempt,
+            executor,
+            empty: report.buckets.is_empty(),
+            durable: report.durable,
+            files: report.files.clone(),
+        });
         if !std::mem::replace(&mut task.measured, true) {
             for bucket in &report.buckets {
                 let index = bucket.bucket as usize;

@@ -128,7 +128,9 @@ impl Sim {
     fn hand_over(&mut self, block: BlockId, from: ExecutorId, to: ExecutorId) {
         // An executor that died meanwhile answers nothing: the news of its death is on its way.
         if self.alive.contains(&from) {
-            let arrives = (self.alive.contains(&to) || to == ExecutorId::STORE) && self.blocks.contains(&(block, from)) && (self.calm || !self.random.chance(10));
+            let arrives = (self.alive.contains(&to) || to == ExecutorId::STORE)
+                && self.blocks.contains(&(block, from))
+                && (self.calm || !self.random.chance(10));
             if arrives {
                 self.blocks.insert((block, to));
             }

@@ -13,11 +13,15 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_datasource::TableSchema;
 use datafusion_datasource::file_scan_config::FileScanConfigBuilder;
+use futures::{FutureExt, StreamExt};
 use object_store::{ObjectMeta, ObjectStore};
 
 use super::infer::infer;
 use super::options::CsvReadOptions;
 use super::source::CsvFileSource;
+
+/// Files whose beginnings are read at once.
+const INFERRED_AT_ONCE: usize = 16;
 
 /// A CSV format with Faísca's options.
 #[derive(Debug, Clone)]
@@ -51,10 +55,10 @@ impl FileFormat for CsvFileFormat {
     async fn infer_schema(&self, _state: &dyn Session, store: &Arc<dyn ObjectStore>, objects: &[ObjectMeta]) -> Result<SchemaRef> {
         let mut schema: Option<Schema> = None;
         let mut rows_left = if self.options.infer_rows == 0 { usize::MAX } else { self.options.infer_rows };
-        for object in objects {
-            let (found, rows) = infer(&self.options, store, object, rows_left)
-                .await
-                .map_err(|e| DataFusionError::Context(object.location.to_string(), Box::new(e)))?;
+        let inferred: Vec<_> = objects.iter().map(|object| infer(&self.options, store, object, rows_left).boxed()).collect();
+        let mut inferred = futures::stream::iter(inferred).buffered(INFERRED_AT_ONCE).zip(futures::stream::iter(objects));
+        while let Some((outcome, object)) = inferred.next().await {
+            let (found, rows) = outcome.map_err(|e| DataFusionError::Context(object.location.to_string(), Box::new(e)))?;
             schema = Some(match schema {
                 None => found,
                 Some(first) => super::infer::merge(&first, &found, object)?,

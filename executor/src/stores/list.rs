@@ -126,7 +126,13 @@ mod tests {
                 last = name;
                 match folder {
                     Some(folder) => common_prefixes.push(Path::from(folder)),
-                    None => objects.push(ObjectMeta { location: Path::from(key.as_str()), last_modified: Default::default(), size: 1, e_tag: None, version: None }),
+                    None => objects.push(ObjectMeta {
+                        location: Path::from(key.as_str()),
+                        last_modified: Default::default(),
+                        size: 1,
+                        e_tag: None,
+                        version: None,
+                    }),
                 }
             }
             Ok(PaginatedListResult { result: ListResult { objects, common_prefixes }, page_token: None })
@@ -135,7 +141,8 @@ mod tests {
 
     async fn check(keys: impl Iterator<Item = String>) -> usize {
         let store = Arc::new(Keys(keys.collect(), AtomicUsize::new(0)));
-        let found: Vec<String> = list_in_ranges(Arc::clone(&store), "t/".to_owned()).map_ok(|meta| meta.location.to_string()).try_collect().await.unwrap();
+        let found: Vec<String> =
+            list_in_ranges(Arc::clone(&store), "t/".to_owned()).map_ok(|meta| meta.location.to_string()).try_collect().await.unwrap();
         let expected: Vec<&String> = store.0.iter().filter(|key| key.starts_with("t/")).collect();
         let set: BTreeSet<&String> = found.iter().collect();
         assert_eq!(set.len(), found.len(), "a key is told twice");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use aws_config::SdkConfig;
 use bytes::Bytes;
 use faisca_planner::manifest::StoreSettings;
 use futures::stream::BoxStream;
@@ -24,8 +25,8 @@ use serde::Deserialize;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::list::list_in_ranges;
 use super::credentials::{Chain, referred, sdk_config};
+use super::list::list_in_ranges;
 use super::requests::{CountingConnector, RequestCounts};
 use super::uploads::{StaleUpload, Uploads};
 
@@ -79,7 +80,9 @@ impl Shared {
 
     async fn make(&self) -> Result<Open> {
         let settings = &self.settings;
-        let config = sdk_config(settings.profile.as_deref()).await;
+        // Looking for what is said already would ask the network.
+        let is_complete = settings.region.is_some() && (settings.anonymous || settings.credentials.is_some());
+        let config = if is_complete { SdkConfig::builder().build() } else { sdk_config(settings.profile.as_deref()).await };
         let variable = || ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].iter().find_map(|name| std::env::var(name).ok());
         let endpoint = settings.endpoint.clone().or_else(variable).or_else(|| config.endpoint_url().map(str::to_owned));
         let options = ClientOptions::new().with_allow_http(true).with_timeout(REQUEST_TIMEOUT);

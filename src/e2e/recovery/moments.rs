@@ -2,39 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use faisca::Session;
 use futures::StreamExt;
 
-use super::{all_up, assert_whole, executors, expected, fleet, is_alive, signal, start, start_write, stop, until};
+use super::{Moment, all_up, assert_whole, executors, expected, fleet, has_come, is_alive, signal, stages, start, start_write, stop, until};
 use crate::support::{rows, scratch};
 
 const EXECUTORS: usize = 3;
-
-/// When the blow falls.
-#[derive(Debug, Clone, Copy)]
-enum Moment {
-    /// A first stage has finished some of its tasks.
-    Running,
-    /// A first stage is complete, its output committed.
-    Committed,
-    /// The last stage runs: it fetches what the others made.
-    Fetching,
-}
-
-/// Tasks and finished tasks of the stages of whatever statement runs.
-fn stages(session: &Session) -> Vec<(u32, u32)> {
-    let queries = session.progress().queries;
-    queries.values().flat_map(|q| q.stages.iter().map(|s| (s.tasks, s.done))).collect()
-}
-
-fn has_come(moment: Moment, session: &Session) -> bool {
-    let stages = stages(session);
-    match moment {
-        Moment::Running => stages.iter().any(|(tasks, done)| *done > 0 && done < tasks),
-        Moment::Committed => stages.iter().any(|(tasks, done)| *tasks > 1 && done == tasks),
-        Moment::Fetching => stages.last().is_some_and(|(tasks, _)| *tasks > 0),
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn executors_killed_at_any_moment_change_no_result() {

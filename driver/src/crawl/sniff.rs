@@ -1,0 +1,65 @@
+//! How a CSV file is written, told from its beginning.
+
+use faisca_planner::manifest::TextEncoding;
+
+/// What separates columns, most usual first.
+const DELIMITERS: [char; 4] = [',', ';', '\t', '|'];
+
+/// Told from a file's first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TextLook {
+    pub(super) delimiter: char,
+    pub(super) encoding: TextEncoding,
+    /// Some value is in quotes.
+    pub(super) quoted: bool,
+}
+
+/// The delimiter that its first lines share, and whether they are UTF-8.
+pub(super) fn look(sample: &[u8]) -> TextLook {
+    let valid = match std::str::from_utf8(sample) {
+        Ok(_) => true,
+        // A character that the sample cuts in two is no sign of another encoding.
+        Err(error) => error.error_len().is_none(),
+    };
+    let encoding = if valid { TextEncoding::Utf8 } else { TextEncoding::Iso8859_1 };
+    let text: String = sample.iter().map(|byte| char::from(*byte)).collect();
+    let mut lines: Vec<&str> = text.lines().take(20).collect();
+    // The last one may be cut.
+    if lines.len() > 1 {
+        lines.pop();
+    }
+    let least = |delimiter: char| lines.iter().map(|line| outside_quotes(line, delimiter)).min().unwrap_or_default();
+    let delimiter = DELIMITERS.into_iter().max_by_key(|delimiter| (least(*delimiter), std::cmp::Reverse(*delimiter == '|'))).unwrap_or(',');
+    let delimiter = if least(delimiter) == 0 { ',' } else { delimiter };
+    TextLook { delimiter, encoding, quoted: text.contains('"') }
+}
+
+fn outside_quotes(line: &str, delimiter: char) -> usize {
+    let mut quoted = false;
+    let mut count = 0;
+    for c in line.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            c if c == delimiter && !quoted => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delimiter_encoding_and_quotes_are_seen() {
+        let told = look(b"NU;NOME;NOTA\n1;S\xe3o Paulo;3,5\n2;Rio;4,5\n");
+        assert_eq!(told, TextLook { delimiter: ';', encoding: TextEncoding::Iso8859_1, quoted: false });
+        let told = look("a,b\n\"x;y;z\",2\n\"ü\",3\n".as_bytes());
+        assert_eq!(told, TextLook { delimiter: ',', encoding: TextEncoding::Utf8, quoted: true });
+        assert_eq!(look(b"a|b|c\n1|2|3\n").delimiter, '|');
+        assert_eq!(look(b"a\tb\n1\t2\n").delimiter, '\t');
+        assert_eq!(look(b"one\ntwo\n").delimiter, ',');
+        assert_eq!(look(&"a,é\n".as_bytes()[..3]).encoding, TextEncoding::Utf8);
+    }
+}

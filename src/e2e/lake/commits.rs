@@ -1,0 +1,137 @@
+//! Drivers and executors that die or sleep while they write, and jobs that write the same table.
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use faisca::prelude::*;
+
+use super::{JOB, put, query, session};
+use crate::s3_server::{Act, S3Server};
+use crate::support::{command, scratch};
+
+/// A moment of the commit: which request, and whether the driver dies before or after it is done.
+const STEPS: [(&str, &str, &str); 5] = [
+    ("a part", "PUT", "partNumber="),
+    ("the record", "PUT", "_faisca/commit-"),
+    ("a completion", "POST", "uploadId="),
+    ("the removal", "POST", "delete"),
+    ("the end", "PUT", "_faisca/commit-"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_killed_at_any_step_of_the_commit_leaves_every_row_once() {
+    let (server, warehouse) = (S3Server::start().await, scratch("lake"));
+    let session = session(&server, warehouse.path()).await;
+    let script = warehouse.path().join("job.sql");
+    std::fs::write(
+        &script,
+        "COPY (SELECT value AS a FROM generate_series(1, 1000)) TO 's3://lake/t/' STORED AS PARQUET OPTIONS ('mode' 'overwrite');",
+    )
+    .unwrap();
+    let run = || {
+        let mut command = command();
+        command.args(["run", script.to_str().unwrap()]).envs(server.environment()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+    };
+    assert!(run().output().unwrap().status.success());
+    session.sql("CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION 's3://lake/t/'").await.unwrap();
+    for (step, method, part) in STEPS {
+        for done in [false, true] {
+            let pid = Arc::new(AtomicUsize::new(0));
+            let killed = Arc::new(AtomicBool::new(false));
+            let (of_hook, has_killed) = (Arc::clone(&pid), Arc::clone(&killed));
+            // The record is created, marked, and closed: the end is its third writing.
+            let mut to_skip = if step == "the end" { 2 } else { 0 };
+            server.on_request(move |m, uri| {
+                if m != method || !uri.contains(part) || has_killed.load(Ordering::SeqCst) {
+                    return Act::Pass;
+                }
+                if to_skip > 0 {
+                    to_skip -= 1;
+                    return Act::Pass;
+                }
+                has_killed.store(true, Ordering::SeqCst);
+                let pid = of_hook.load(Ordering::SeqCst).to_string();
+                assert!(std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+                if done { Act::DoAndBreak } else { Act::Break }
+            });
+            let child = run().spawn().unwrap();
+            pid.store(child.id() as usize, Ordering::SeqCst);
+            let ended = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+            assert!(killed.load(Ordering::SeqCst), "{step}: never came: {}", String::from_utf8_lossy(&ended.stderr));
+            server.pass_all();
+            let again = run().output().unwrap();
+            assert!(again.status.success(), "{step}, done {done}: {}", String::from_utf8_lossy(&again.stderr));
+            assert_eq!(query(&session, "SELECT count(*), count(DISTINCT a) FROM t").await, ["1000|1000"], "{step}, done {done}");
+            let cleaned = command().args(["clean", "s3://lake/t", "--older-than", "0", "--apply"]).envs(server.environment()).output().unwrap();
+            assert!(cleaned.status.success(), "{}", String::from_utf8_lossy(&cleaned.stderr));
+            assert_eq!(server.open_uploads(), Vec::<String>::new(), "{step}, done {done}");
+        }
+    }
+    session.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_jobs_that_overwrite_at_once_one_wins_and_appends_both_do() {
+    let (server, warehouse) = (S3Server::start().await, scratch("lake"));
+    let session = session(&server, warehouse.path()).await;
+    let write =
+        |mode| futures::future::join(put(&session, "SELECT 1 AS a", mode, "s3://lake/t"), put(&session, "SELECT 2 AS a", mode, "s3://lake/t"));
+    let (first, second) = write(SaveMode::Append).await;
+    first.and(second).unwrap();
+    assert_eq!(server.visible("t").len(), 2);
+    // Both begin before either commits, since the listing that each begins with waits for the other.
+    let outcomes = write(SaveMode::Overwrite).await;
+    let failures: Vec<String> = [outcomes.0, outcomes.1].into_iter().filter_map(|o| o.err().map(|e| e.to_string())).collect();
+    assert!(failures.len() <= 1, "{failures:?}");
+    assert!(failures.iter().all(|e| e.contains("another job wrote")), "{failures:?}");
+    assert_eq!(server.visible("t").len(), 1);
+    session.stop().await;
+    assert_eq!(server.open_uploads(), Vec::<String>::new());
+}
+
+/// One job of two that write the same table: asleep from its first completion on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_slept_through_the_next_write_turns_nothing_back() {
+    let (server, warehouse) = (S3Server::start().await, scratch("lake"));
+    let job = warehouse.path().join("job.yaml");
+    std::fs::write(&job, JOB.replace("PARTS", "static")).unwrap();
+    let run = |n: u32| {
+        let mut command = command();
+        let conf = format!("faisca.warehouse={}", warehouse.path().display());
+        command.args(["run", job.to_str().unwrap(), "--set", &format!("n={n}"), "--conf", &conf]).envs(server.environment());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let pid = Arc::new(AtomicUsize::new(0));
+    let of_hook = Arc::clone(&pid);
+    server.on_request(move |method, uri| {
+        if method == "POST" && uri.contains("uploadId=") {
+            let pid = of_hook.swap(0, Ordering::SeqCst);
+            if pid > 0 {
+                assert!(std::process::Command::new("kill").args(["-STOP", &pid.to_string()]).status().unwrap().success());
+            }
+        }
+        Act::Pass
+    });
+    let sleeper = run(7).spawn().unwrap();
+    let id = sleeper.id();
+    pid.store(id as usize, Ordering::SeqCst);
+    while pid.load(Ordering::SeqCst) > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    server.pass_all();
+    let next = run(5).output().unwrap();
+    assert!(next.status.success(), "{}", String::from_utf8_lossy(&next.stderr));
+    assert!(std::process::Command::new("kill").args(["-CONT", &id.to_string()]).status().unwrap().success());
+    // Its first step is done, and replaced; its second comes after the other job's, and is whole.
+    let ended = tokio::task::spawn_blocking(move || sleeper.wait_with_output().unwrap()).await.unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let session = session(&server, warehouse.path()).await;
+    assert_eq!(query(&session, "SELECT count(*), sum(id) FROM local.d.numbers").await, ["5|15"]);
+    assert_eq!(query(&session, "SELECT count(*), sum(id) FROM local.d.by_k").await, ["5|15"]);
+    session.stop().await;
+    assert_eq!(server.visible("numbers").len(), 1);
+    assert_eq!(server.open_uploads(), Vec::<String>::new());
+}
