@@ -125,8 +125,15 @@ fn half_way(tasks: u32) -> (Scheduler, Event) {
     let submit = Event::Submit { query: QueryId(1), stages: vec![stage], placement: Placement::Fleet, slots_expected: 4000 };
     let launched = scheduler.step(Duration::ZERO, submit);
     let Some(Action::Launch(executor, spec)) = launched.into_iter().find(|a| matches!(a, Action::Launch(..))) else { unreachable!() };
-    let report =
-        TaskReport { task: spec.task, attempt: spec.attempt, buckets: vec![], durable: false, files: vec![], metrics: TaskMetrics::default() };
+    let report = TaskReport {
+        task: spec.task,
+        attempt: spec.attempt,
+        buckets: vec![],
+        durable: false,
+        files: vec![],
+        statistics: None,
+        metrics: TaskMetrics::default(),
+    };
     (scheduler, Event::Finished(executor, report))
 }
 

@@ -28,7 +28,7 @@ fn stages(tasks: u32) -> Vec<StageShape> {
 
 fn report(spec: &TaskSpec) -> TaskReport {
     let buckets = (0..BUCKETS).map(|bucket| BucketSize { bucket, rows: 1, bytes: 1 << 20 }).collect();
-    TaskReport { task: spec.task, attempt: spec.attempt, buckets, durable: false, files: vec![], metrics: TaskMetrics::default() }
+    TaskReport { task: spec.task, attempt: spec.attempt, buckets, durable: false, files: vec![], statistics: None, metrics: TaskMetrics::default() }
 }
 
 /// Events, seconds in `step`, and the bytes that the process grew by.

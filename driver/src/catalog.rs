@@ -6,6 +6,7 @@
 
 mod changes;
 mod glue;
+mod glue_statistics;
 mod hive;
 mod local;
 mod provider;
@@ -75,6 +76,47 @@ pub struct TablePartition {
     pub location: String,
 }
 
+/// What a column of a table holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ColumnStatistics {
+    /// Name, in lower case.
+    pub column: String,
+    /// Hive type.
+    pub hive_type: String,
+    /// Values that are null.
+    pub nulls: u64,
+    /// Different values, about.
+    pub distinct: u64,
+    /// What a kind of column tells besides.
+    pub values: ColumnValues,
+}
+
+/// What a kind of column tells besides.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ColumnValues {
+    /// Whole numbers: least and greatest.
+    Long(Option<(i64, i64)>),
+    /// Numbers: least and greatest.
+    Double(Option<(f64, f64)>),
+    /// Days since 1970: first and last.
+    Date(Option<(i32, i32)>),
+    /// Text: bytes of the longest, and on average.
+    Text {
+        /// Bytes of the longest.
+        longest: u64,
+        /// Bytes on average.
+        average: f64,
+    },
+    /// True and false ones.
+    Boolean {
+        /// True ones.
+        trues: u64,
+        /// False ones.
+        falses: u64,
+    },
+}
+
 /// The state of a table's definition that an update is based on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableVersion(pub String);
@@ -103,6 +145,8 @@ pub trait Catalog: Debug + Send + Sync {
     async fn create_table(&self, database: &str, table: &TableDefinition) -> Result<Changed>;
     /// Replaces a table's definition, if it is still that version.
     async fn update_table(&self, database: &str, table: &TableDefinition, version: &TableVersion, skip_archive: bool) -> Result<Changed>;
+    /// Describes columns of a table, in place of what was said about them.
+    async fn put_statistics(&self, database: &str, table: &str, statistics: &[ColumnStatistics]) -> Result<()>;
     /// All partitions of a table.
     async fn partitions(&self, database: &str, table: &str) -> Result<Vec<TablePartition>>;
     /// Creates or replaces partitions.

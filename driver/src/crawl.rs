@@ -156,6 +156,7 @@ async fn look_at(
         partitions: (!table.partition_keys.is_empty())
             .then(|| PartitionChange { put: if gone > 0 { partitions } else { put.clone() }, only: gone > 0 }),
         table,
+        statistics: vec![],
         commit: String::new(),
     };
     let outlook = crate::catalog::outlook(present.as_ref(), &registration);

@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::Column;
 use datafusion::dataframe::DataFrame as DfDataFrame;
 use datafusion::execution::context::SessionState;
@@ -104,10 +105,14 @@ async fn run(
         Some(planned) if on_store => Layout::plan(write, &location, planned, &output.tag())?,
         _ => Layout::default(),
     };
-    let sink = sink_spec(write, output, &layout)?;
+    let describes = planned.is_some() && describes_columns(write);
+    let sink = SinkSpec { statistics: describes, ..sink_spec(write, output, &layout)? };
     let prepared = Prepared::new(graph, Some(&sink), state.config_options())?;
     let (_running, done) = open.session.cluster.run(&prepared, label).await?;
-    if let Some(planned) = planned {
+    if let Some(mut planned) = planned {
+        if describes {
+            planned.registration.describe(&columns_of(graph), &done.statistics)?;
+        }
         output.register(layout.registration(write, &location, planned.registration, &done.files));
     }
     output.commit(&done.files).boxed().await?;
@@ -121,6 +126,17 @@ async fn run(
         elapsed: Duration::ZERO,
         skipped: false,
     })
+}
+
+/// Whether the figures of this write are those of the whole table.
+fn describes_columns(write: &Write) -> bool {
+    let asked = write.catalog.as_ref().is_some_and(|catalog| catalog.column_statistics);
+    asked && write.mode == SaveMode::Overwrite && write.partition_by.is_empty()
+}
+
+/// Columns of the root's rows, as the sink sees them.
+fn columns_of(graph: &StageGraph) -> SchemaRef {
+    graph.stages.last().map_or_else(|| Arc::new(Schema::empty()), |root| root.plan.schema())
 }
 
 /// Gives its output up when it is dropped: by a failure, or since the job was cancelled.
@@ -175,6 +191,7 @@ fn sink_spec(write: &Write, output: &OutputWrite, layout: &Layout) -> Result<Sin
         partition_by: write.partition_by.clone(),
         target_file_bytes,
         tag: output.tag(),
+        statistics: false,
     })
 }
 

@@ -1,9 +1,11 @@
-"""Reads every table that Glue knows by PyArrow, and compares it with the folder of a local run."""
+"""Reads every table that Glue knows by PyArrow and by awswrangler, and compares it with the folder of a local run."""
 
 import os
 import sys
 
+import awswrangler as wr
 import boto3
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.fs as fs
 
@@ -18,6 +20,8 @@ def rows(table):
 
 def main(local):
     glue = boto3.client("glue")
+    wr.config.s3_endpoint_url = os.environ["AWS_ENDPOINT_URL_S3"]
+    wr.config.glue_endpoint_url = os.environ["AWS_ENDPOINT_URL_GLUE"]
     store = fs.S3FileSystem(endpoint_override=os.environ["AWS_ENDPOINT_URL_S3"])
     found = glue.get_tables(DatabaseName="enem")["TableList"]
     assert len(found) == TABLES, [table["Name"] for table in found]
@@ -29,6 +33,9 @@ def main(local):
         columns = [column["Name"] for column in table["StorageDescriptor"]["Columns"]]
         assert columns == [name.lower() for name in lake.schema.names], table["Name"]
         assert rows(lake) == rows(expected), f"{table['Name']} differs from {folder}"
+        wrangled = wr.s3.read_parquet_table(database="enem", table=table["Name"])
+        wrangled = pa.Table.from_pandas(wrangled, preserve_index=False)
+        assert rows(wrangled.rename_columns(lake.schema.names).cast(lake.schema)) == rows(expected), f"{table['Name']} differs by awswrangler"
         print(f"{table['Name']}: {lake.num_rows} rows, equal")
 
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # The pipeline from s3://enem/landing to tables of Glue, on servers that are not ours: versitygw for S3, moto for Glue.
-# PyArrow then reads each table from where Glue says it is, and compares it with a run on local files.
+# PyArrow and awswrangler then read each table from where Glue says it is; both are compared with a run on local files.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 tools=${FAISCA_TOOLS:-$HOME/.cache/faisca/tools}
 target=${CARGO_TARGET_DIR:-target}
 [ -x "$tools/bin/versitygw" ] || GOBIN="$tools/bin" go install github.com/versity/versitygw/cmd/versitygw@latest
-[ -x "$tools/lake/bin/moto_server" ] || { python3 -m venv "$tools/lake" && "$tools/lake/bin/pip" install --quiet 'moto[server,glue]' pyarrow; }
+python3 -m venv "$tools/lake" && "$tools/lake/bin/pip" install --quiet 'moto[server,glue]' pyarrow awswrangler
 cargo build --release --workspace
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$work"' EXIT

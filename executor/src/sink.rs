@@ -6,12 +6,14 @@
 mod encode;
 mod partition;
 mod place;
+mod statistics;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
 use datafusion::common::{Result, exec_datafusion_err};
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -21,6 +23,7 @@ use crate::wire::{PendingFile, SinkSpec, TaskSpec};
 use encode::FileEncoder;
 use partition::Partitioner;
 use place::Place;
+pub use statistics::{ColumnSummary, Sketches, Values};
 
 /// Files open at once in one task; with more folders than this, the fullest file is closed early.
 const OPEN_FILES_MAX: usize = 64;
@@ -34,6 +37,8 @@ pub struct SinkWriter {
     open: HashMap<String, FileEncoder>,
     files_started: u32,
     done: Vec<PendingFile>,
+    /// Where the table's columns are to be described.
+    sketches: Option<Sketches>,
     /// Covers what the encoders hold.
     reservation: MemoryReservation,
 }
@@ -49,7 +54,8 @@ impl SinkWriter {
         // Attempts never share a name: a slow loser must not overwrite the winner's file.
         let prefix = format!("part-{:05}-{}-a{}", task.task.index, spec.tag, task.attempt.0);
         let reservation = MemoryConsumer::new("sink").register(context.memory_pool());
-        Ok(Self { place, prefix, partitioner, open: HashMap::new(), files_started: 0, done: vec![], reservation, spec })
+        let sketches = if spec.statistics { Some(Sketches::new(schema)?) } else { None };
+        Ok(Self { place, prefix, partitioner, open: HashMap::new(), files_started: 0, done: vec![], sketches, reservation, spec })
     }
 
     /// Writes one batch.
@@ -57,6 +63,9 @@ impl SinkWriter {
     /// # Errors
     /// If the store fails, or memory runs out.
     pub async fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        if let Some(sketches) = &mut self.sketches {
+            sketches.update(&batch)?;
+        }
         for (folder, rows) in self.partitioner.split(&batch)? {
             self.write_to(folder, &rows).await?;
         }
@@ -109,7 +118,7 @@ impl SinkWriter {
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn finish(mut self, keep_schema: Option<&SchemaRef>) -> Result<Vec<PendingFile>> {
+    pub async fn finish(mut self, keep_schema: Option<&SchemaRef>) -> Result<(Vec<PendingFile>, Option<Bytes>)> {
         if self.files_started == 0
             && self.spec.partition_by.is_empty()
             && let Some(schema) = keep_schema
@@ -123,6 +132,7 @@ impl SinkWriter {
             self.close(&folder).await?;
         }
         self.done.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(self.done)
+        let statistics = self.sketches.as_mut().map(Sketches::encode).transpose()?;
+        Ok((self.done, statistics))
     }
 }

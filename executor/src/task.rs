@@ -95,7 +95,7 @@ impl TaskRun {
         let id = BlockId { task: self.spec.task, attempt: self.spec.attempt };
         self.store.put(id, sealed.block);
         let durable = self.stage.durability == Durability::Sync && self.keep(id).await;
-        Ok(TaskReport { task: id.task, attempt: id.attempt, buckets, durable, files: vec![], metrics })
+        Ok(TaskReport { task: id.task, attempt: id.attempt, buckets, durable, files: vec![], statistics: None, metrics })
     }
 
     /// Gives a block its copy in the object store; answers whether it has one.
@@ -122,9 +122,9 @@ impl TaskRun {
         }
         // One task stands for the table: its file tells the columns even if no row came.
         let keeps_schema = self.spec.task.index == 0;
-        let files = writer.finish(keeps_schema.then_some(&schema)).await?;
+        let (files, statistics) = writer.finish(keeps_schema.then_some(&schema)).await?;
         let metrics = TaskMetrics { rows: files.iter().map(|f| f.rows).sum(), bytes: files.iter().map(|f| f.bytes).sum(), ..TaskMetrics::default() };
-        Ok(TaskReport { task: self.spec.task, attempt: self.spec.attempt, buckets: vec![], durable: false, files, metrics })
+        Ok(TaskReport { task: self.spec.task, attempt: self.spec.attempt, buckets: vec![], durable: false, files, statistics, metrics })
     }
 }
 

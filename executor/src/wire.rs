@@ -161,6 +161,8 @@ pub struct SinkSpec {
     pub target_file_bytes: u64,
     /// Part of every file name, so that appends never meet.
     pub tag: String,
+    /// Describe the columns, for a catalog.
+    pub statistics: bool,
 }
 
 /// One attempt of one task.
@@ -224,6 +226,8 @@ pub struct TaskReport {
     pub durable: bool,
     /// Files that wait to be made visible.
     pub files: Vec<PendingFile>,
+    /// What the columns of those files hold, where it was asked for.
+    pub statistics: Option<Bytes>,
     /// Figures for the report.
     pub metrics: TaskMetrics,
 }

@@ -19,6 +19,7 @@ struct Stored {
     input: Value,
     version: u64,
     partitions: BTreeMap<Vec<String>, Value>,
+    statistics: Vec<Value>,
 }
 
 #[derive(Default)]
@@ -45,6 +46,7 @@ impl GlueServer {
         tokio::task::spawn(async move {
             loop {
                 let Ok((stream, _)) = listener.accept().await else { continue };
+                stream.set_nodelay(true).unwrap();
                 let state = Arc::clone(&state);
                 let answer = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
                     let state = Arc::clone(&state);
@@ -69,6 +71,11 @@ impl GlueServer {
     /// Calls so far, by action; counts from zero again.
     pub fn take_calls(&self) -> BTreeMap<String, usize> {
         std::mem::take(&mut self.state.lock().unwrap().calls)
+    }
+
+    /// What is told of a table's columns.
+    pub fn statistics(&self, database: &str, table: &str) -> Vec<Value> {
+        self.state.lock().unwrap().databases[database][table].statistics.clone()
     }
 
     /// What is stored of a table.
@@ -141,6 +148,11 @@ impl State {
                 stored.input = request["TableInput"].clone();
                 stored.version += 1;
                 Ok(json!({}))
+            }
+            "UpdateColumnStatisticsForTable" => {
+                let list = batch(request, "ColumnStatisticsList", 25)?.clone();
+                self.stored(request, "TableName")?.statistics = list;
+                Ok(json!({"Errors": []}))
             }
             _ => self.act_on_partitions(action, request),
         }

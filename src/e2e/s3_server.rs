@@ -72,6 +72,7 @@ impl S3Server {
         tokio::task::spawn(async move {
             loop {
                 let Ok((stream, _)) = listener.accept().await else { continue };
+                stream.set_nodelay(true).unwrap();
                 let (service, hook, requests) = (service.clone(), Arc::clone(&hook), Arc::clone(&requests));
                 let answer = service_fn(move |request| answer(service.clone(), Arc::clone(&hook), Arc::clone(&requests), request));
                 tokio::task::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));

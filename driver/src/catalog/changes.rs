@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Schema, SchemaRef};
+use bytes::Bytes;
+use faisca_executor::sink::{Sketches, Values};
 use faisca_planner::manifest::{CatalogKind, CatalogTable, FileFormat, SaveMode, Write};
 use serde::{Deserialize, Serialize};
 
-use super::{Catalog, Catalogs, Changed, OnSchemaChange, TableColumn, TableDefinition, TablePartition, checked_name, hive_type};
+use super::{
+    Catalog, Catalogs, Changed, ColumnStatistics, ColumnValues, OnSchemaChange, TableColumn, TableDefinition, TablePartition, checked_name, hive_type,
+};
 use crate::error::{Error, Result};
 
 /// Parameter of a table: the commit record of its newest overwrite.
@@ -15,7 +19,7 @@ const COMMIT: &str = "faisca.commit";
 const UPDATE_TRIES: usize = 10;
 
 /// A table to register, as it stands in a commit record: whoever finds it can carry it out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Registration {
     pub(crate) kind: CatalogKind,
     pub(crate) database: String,
@@ -24,12 +28,38 @@ pub(crate) struct Registration {
     pub(crate) on_schema_change: OnSchemaChange,
     pub(crate) table: TableDefinition,
     pub(crate) partitions: Option<PartitionChange>,
+    /// What its columns hold, where it was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) statistics: Vec<ColumnStatistics>,
     /// URL of the commit record that this belongs to; empty on this machine's disk.
     #[serde(default)]
     pub(crate) commit: String,
 }
 
 impl Registration {
+    /// Adds what the columns hold, as each task saw it.
+    ///
+    /// # Errors
+    /// If the tasks' sketches are damaged.
+    pub(crate) fn describe(&mut self, schema: &SchemaRef, tasks: &[Bytes]) -> Result<()> {
+        let mut sketches = Sketches::new(schema)?;
+        tasks.iter().try_for_each(|task| sketches.merge(task))?;
+        for summary in sketches.summaries()? {
+            let column = summary.name.to_lowercase();
+            let Some(known) = self.table.columns.iter().find(|known| known.name == column) else { continue };
+            let values = match summary.values {
+                Values::Long(bounds) => ColumnValues::Long(bounds),
+                Values::Double(bounds) => ColumnValues::Double(bounds),
+                Values::Date(bounds) => ColumnValues::Date(bounds),
+                Values::Text { longest, bytes, count } => ColumnValues::Text { longest, average: bytes as f64 / count.max(1) as f64 },
+                Values::Boolean { trues, falses } => ColumnValues::Boolean { trues, falses },
+            };
+            let (nulls, distinct) = (summary.nulls, summary.distinct);
+            self.statistics.push(ColumnStatistics { hive_type: known.hive_type.clone(), column, nulls, distinct, values });
+        }
+        Ok(())
+    }
+
     /// The same, as part of a commit that does or does not replace what is there.
     pub(crate) fn of_commit(mut self, commit: String, replaces: bool) -> Self {
         if replaces {
@@ -129,6 +159,7 @@ impl PlannedTable {
             on_schema_change: asked.on_schema_change,
             table,
             partitions: None,
+            statistics: vec![],
             commit: String::new(),
         };
         Ok(Self { registration, present, partitions })
@@ -266,6 +297,12 @@ impl Catalogs {
             catalog.create_database(database).await?;
         }
         let Some(definition) = put_table(catalog.as_ref(), registration).await? else { return Ok(()) };
+        if !registration.statistics.is_empty()
+            && let Err(error) = catalog.put_statistics(database, name, &registration.statistics).await
+        {
+            // They speed queries up, and no row depends on them.
+            tracing::warn!("{error}");
+        }
         let Some(change) = &registration.partitions else { return Ok(()) };
         catalog.put_partitions(database, &definition, &change.put).await?;
         if change.only {
@@ -352,6 +389,7 @@ mod tests {
             on_schema_change: OnSchemaChange::AddColumns,
             table: table(&[("c", "date"), ("a", "int")]),
             partitions: None,
+            statistics: vec![],
             commit: String::new(),
         };
         let next = merged(&present, &registration);
@@ -373,6 +411,7 @@ mod tests {
                 on_schema_change: OnSchemaChange::Fail,
                 table: table(&[("a", "int")]),
                 partitions: None,
+                statistics: vec![],
                 commit: String::new(),
             };
             registration.of_commit(commit.to_owned(), replaces)

@@ -12,13 +12,16 @@ use aws_sdk_glue::types::{
 use faisca_planner::manifest::FileFormat;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 
-use super::{Catalog, Changed, TableColumn, TableDefinition, TablePartition, TableVersion};
+use super::glue_statistics::column_statistics;
+use super::{Catalog, Changed, ColumnStatistics, TableColumn, TableDefinition, TablePartition, TableVersion};
 use crate::error::{Error, Result};
 
 /// Partitions in one request to create or update.
 const PUT_BATCH: usize = 100;
 /// Partitions in one request to delete.
 const DELETE_BATCH: usize = 25;
+/// Columns in one request to describe them.
+const STATISTICS_BATCH: usize = 25;
 /// Batches under way at once.
 const BATCHES_MAX: usize = 4;
 /// Partitions in one answer.
@@ -234,6 +237,21 @@ impl Catalog for GlueCatalog {
             Err(error) if is(&error, "ConcurrentModificationException") => Ok(Changed::Conflict),
             Err(error) => Err(failed("UpdateTable", &format!("{database}.{}", table.name), &error)),
         }
+    }
+
+    async fn put_statistics(&self, database: &str, table: &str, statistics: &[ColumnStatistics]) -> Result<()> {
+        let of = format!("{database}.{table}");
+        for batch in statistics.chunks(STATISTICS_BATCH) {
+            let list: Vec<_> = batch.iter().map(column_statistics).collect::<Result<_>>()?;
+            let request = self.client.update_column_statistics_for_table().set_catalog_id(self.id.clone()).database_name(database).table_name(table);
+            let answer = request.set_column_statistics_list(Some(list)).send().await;
+            let answer = answer.map_err(|e| failed("UpdateColumnStatisticsForTable", &of, &e))?;
+            if let Some(error) = answer.errors().first() {
+                let said = error.error().and_then(|e| e.error_message()).unwrap_or_default();
+                return Err(Error::Write(format!("catalog: glue:UpdateColumnStatisticsForTable of {of}: {said}")));
+            }
+        }
+        Ok(())
     }
 
     async fn partitions(&self, database: &str, table: &str) -> Result<Vec<TablePartition>> {

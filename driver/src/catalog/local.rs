@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::{Catalog, Changed, TableDefinition, TablePartition, TableVersion};
+use super::{Catalog, Changed, ColumnStatistics, TableDefinition, TablePartition, TableVersion};
 use crate::error::{Error, Result};
 
 /// Folder of the catalog below the warehouse.
@@ -29,6 +29,8 @@ struct Stored {
     version: u64,
     table: TableDefinition,
     partitions: Vec<TablePartition>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    statistics: Vec<ColumnStatistics>,
 }
 
 impl LocalCatalog {
@@ -97,7 +99,7 @@ impl Catalog for LocalCatalog {
 
     async fn create_table(&self, database: &str, table: &TableDefinition) -> Result<Changed> {
         self.change(database, &table.name, |present| match present {
-            None => Some(Stored { version: 0, table: table.clone(), partitions: vec![] }),
+            None => Some(Stored { version: 0, table: table.clone(), partitions: vec![], statistics: vec![] }),
             Some(_) => None,
         })
     }
@@ -105,8 +107,16 @@ impl Catalog for LocalCatalog {
     async fn update_table(&self, database: &str, table: &TableDefinition, version: &TableVersion, _: bool) -> Result<Changed> {
         self.change(database, &table.name, |present| {
             let present = present.filter(|p| p.version.to_string() == version.0)?;
-            Some(Stored { version: present.version + 1, table: table.clone(), partitions: present.partitions })
+            Some(Stored { version: present.version + 1, table: table.clone(), ..present })
         })
+    }
+
+    async fn put_statistics(&self, database: &str, table: &str, statistics: &[ColumnStatistics]) -> Result<()> {
+        let changed = self.change(database, table, |present| {
+            let present = present?;
+            Some(Stored { version: present.version + 1, statistics: statistics.to_vec(), ..present })
+        })?;
+        found(database, table, changed)
     }
 
     async fn partitions(&self, database: &str, table: &str) -> Result<Vec<TablePartition>> {
@@ -125,15 +135,19 @@ impl Catalog for LocalCatalog {
 impl LocalCatalog {
     fn change_partitions(&self, database: &str, table: &str, change: impl FnOnce(&mut BTreeMap<Vec<String>, TablePartition>)) -> Result<()> {
         let changed = self.change(database, table, |present| {
-            let present = present?;
-            let mut all = present.partitions.into_iter().map(|p| (p.values.clone(), p)).collect();
+            let mut present = present?;
+            let mut all = std::mem::take(&mut present.partitions).into_iter().map(|p| (p.values.clone(), p)).collect();
             change(&mut all);
-            Some(Stored { version: present.version + 1, table: present.table, partitions: all.into_values().collect() })
+            Some(Stored { version: present.version + 1, partitions: all.into_values().collect(), ..present })
         })?;
-        match changed {
-            Changed::Yes => Ok(()),
-            Changed::Conflict => Err(Error::Write(format!("catalog: there is no table {database}.{table}"))),
-        }
+        found(database, table, changed)
+    }
+}
+
+fn found(database: &str, table: &str, changed: Changed) -> Result<()> {
+    match changed {
+        Changed::Yes => Ok(()),
+        Changed::Conflict => Err(Error::Write(format!("catalog: there is no table {database}.{table}"))),
     }
 }
 

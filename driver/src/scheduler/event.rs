@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use faisca_executor::wire::{BlockLocation, Failure, PendingFile, TaskReport, TaskSpec};
 use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
 
@@ -130,6 +131,8 @@ pub struct Output {
     pub blocks: Arc<Vec<BlockLocation>>,
     /// Files of the root.
     pub files: Vec<PendingFile>,
+    /// What the columns of those files hold, from each task, where it was asked for.
+    pub statistics: Vec<Bytes>,
     /// Task attempts that followed a failure or a loss.
     pub retried: u32,
     /// Task attempts beside one that was slow.

@@ -213,6 +213,7 @@ impl QueryState {
             empty: report.buckets.is_empty(),
             durable: report.durable,
             files: report.files.clone(),
+            statistics: report.statistics.clone(),
         });
         if !std::mem::replace(&mut task.measured, true) {
             for bucket in &report.buckets {
@@ -408,8 +409,9 @@ impl QueryState {
         }
         self.phase = Phase::Delivered;
         let files = root.tasks.iter().filter_map(|t| t.committed.as_ref()).flat_map(|c| c.files.clone()).collect();
+        let statistics = root.tasks.iter().filter_map(|t| t.committed.as_ref()?.statistics.clone()).collect();
         let blocks = self.blocks(StageId(count(self.stages.len() - 1)), executors);
-        Some(Output { blocks, files, retried: self.retried, speculated: self.speculated })
+        Some(Output { blocks, files, statistics, retried: self.retried, speculated: self.speculated })
     }
 }
 

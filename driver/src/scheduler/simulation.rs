@@ -245,7 +245,7 @@ fn report(spec: &TaskSpec, sink: bool) -> TaskReport {
     let buckets = if sink { vec![] } else { (0..4).map(|bucket| BucketSize { bucket, rows: 1, bytes: 40 << 20 }).collect() };
     let path = format!("{}-{}", spec.task.index, spec.attempt.0);
     let files = if sink { vec![PendingFile { path, rows: 1, bytes: 1, upload: None }] } else { vec![] };
-    TaskReport { task: spec.task, attempt: spec.attempt, buckets, durable: false, files, metrics: TaskMetrics::default() }
+    TaskReport { task: spec.task, attempt: spec.attempt, buckets, durable: false, files, statistics: None, metrics: TaskMetrics::default() }
 }
 
 fn task(stage: u32, index: u32) -> TaskId {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use faisca_executor::wire::{BlockLocation, PendingFile};
 use faisca_planner::ids::{Attempt, ExecutorId};
 
@@ -96,6 +97,7 @@ pub(super) struct Committed {
     /// The block has a copy in the object store.
     pub(super) durable: bool,
     pub(super) files: Vec<PendingFile>,
+    pub(super) statistics: Option<Bytes>,
 }
 
 /// How long committed attempts took: counts by powers of the fourth root of two, of milliseconds.

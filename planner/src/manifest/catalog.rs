@@ -39,6 +39,10 @@ pub struct CatalogTable {
     /// Glue: keep no older version of the table's definition.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub skip_archive: bool,
+    /// Describe the columns: nulls, distinct values, least and greatest, lengths. Of a table that is
+    /// overwritten and not partitioned. Costs time while it is written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub column_statistics: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]

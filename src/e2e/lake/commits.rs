@@ -4,11 +4,13 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use faisca::Session;
 use faisca::prelude::*;
 
-use super::{JOB, put, query, session};
+use super::{JOB, put, query, session, stores};
+use crate::recovery::{all_up, executors, signal, stop};
 use crate::s3_server::{Act, S3Server};
-use crate::support::{command, scratch};
+use crate::support::{command, register_folders, scratch, tpch_data};
 
 /// A moment of the commit: which request, and whether the driver dies before or after it is done.
 const STEPS: [(&str, &str, &str); 5] = [
@@ -134,4 +136,42 @@ async fn a_driver_that_slept_through_the_next_write_turns_nothing_back() {
     session.stop().await;
     assert_eq!(server.visible("numbers").len(), 1);
     assert_eq!(server.open_uploads(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn executors_killed_while_they_upload_or_at_commit_leave_every_row_once() {
+    let server = S3Server::start().await;
+    let builder = Session::builder().stores(stores(&server)).partitions(12).config("faisca.smallQueryBytes", "0");
+    let builder = builder.executors(3).executor_cores(1).executor_binary(env!("CARGO_BIN_EXE_faisca"));
+    let session = builder.get_or_create().await.unwrap();
+    register_folders(&session, tpch_data(), &["lineitem"]).await;
+    let sum = "SELECT count(*), count(DISTINCT l_orderkey * 10 + l_linenumber), sum(length(l_comment)) FROM";
+    let expected = query(&session, &format!("{sum} lineitem")).await;
+    // While parts go up, once some tasks are done, and while the driver completes the uploads.
+    for (step, method, part, skip, dead) in
+        [("a part", "PUT", "partNumber=", 2, 1), ("later parts", "PUT", "partNumber=", 9, 2), ("a completion", "POST", "uploadId=", 3, 3)]
+    {
+        all_up(&session, 3).await;
+        let pids: Vec<u32> = executors(&session).into_iter().take(dead).collect();
+        let (killed, mut to_skip) = (Arc::new(AtomicBool::new(false)), skip);
+        let has_killed = Arc::clone(&killed);
+        server.on_request(move |m, uri| {
+            if m == method && uri.contains(part) && !has_killed.load(Ordering::SeqCst) {
+                if to_skip == 0 {
+                    has_killed.store(true, Ordering::SeqCst);
+                    pids.iter().for_each(|pid| signal(*pid, "-KILL"));
+                } else {
+                    to_skip -= 1;
+                }
+            }
+            Act::Pass
+        });
+        put(&session, "SELECT l_orderkey, l_linenumber, l_comment FROM lineitem", SaveMode::Overwrite, "s3://lake/lines").await.unwrap();
+        assert!(killed.load(Ordering::SeqCst), "{step}: never came");
+        server.pass_all();
+        session.sql("CREATE OR REPLACE EXTERNAL TABLE lines STORED AS PARQUET LOCATION 's3://lake/lines/'").await.unwrap();
+        assert_eq!(query(&session, &format!("{sum} lines")).await, expected, "{step}");
+        assert_eq!(server.open_uploads(), Vec::<String>::new(), "{step}");
+    }
+    stop(session).await;
 }

@@ -105,6 +105,13 @@ async fn glue_holds_what_catalogs_must() {
     assert_eq!(stored["Parameters"]["classification"], "parquet");
     assert!(stored["StorageDescriptor"]["Location"].as_str().unwrap().ends_with('/'));
     assert_eq!(lake.glue.table("d", "by_k")["PartitionKeys"][0]["Name"], "k");
+    assert_eq!(lake.glue.statistics("d", "numbers"), Vec::<serde_json::Value>::new());
+    lake.done("glue", 100, &[("createDatabase: true", "createDatabase: true, columnStatistics: true, onSchemaChange: replace")]).await;
+    let told = lake.glue.statistics("d", "numbers");
+    let id = &told[0]["StatisticsData"]["LongColumnStatisticsData"];
+    assert_eq!((told[0]["ColumnName"].as_str(), told[0]["ColumnType"].as_str()), (Some("id"), Some("bigint")));
+    assert_eq!((&id["MinimumValue"], &id["MaximumValue"], &id["NumberOfNulls"]), (&1.into(), &100.into(), &0.into()));
+    assert!((95..=105).contains(&id["NumberOfDistinctValues"].as_i64().unwrap()), "{id}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
