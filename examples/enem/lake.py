@@ -18,13 +18,14 @@ def rows(table):
     return sorted(tuple(map(text, row.values())) for row in table.to_pylist())
 
 
-def main(local):
+def main(local, tables):
     glue = boto3.client("glue")
     wr.config.s3_endpoint_url = os.environ["AWS_ENDPOINT_URL_S3"]
     wr.config.glue_endpoint_url = os.environ["AWS_ENDPOINT_URL_GLUE"]
     store = fs.S3FileSystem(endpoint_override=os.environ["AWS_ENDPOINT_URL_S3"])
     found = glue.get_tables(DatabaseName="enem")["TableList"]
     assert len(found) == TABLES, [table["Name"] for table in found]
+    listed = open(tables, "w")
     for table in found:
         location = table["StorageDescriptor"]["Location"].removeprefix("s3://").rstrip("/")
         lake = ds.dataset(location, filesystem=store).to_table()
@@ -37,6 +38,8 @@ def main(local):
         wrangled = pa.Table.from_pandas(wrangled, preserve_index=False)
         assert rows(wrangled.rename_columns(lake.schema.names).cast(lake.schema)) == rows(expected), f"{table['Name']} differs by awswrangler"
         print(f"{table['Name']}: {lake.num_rows} rows, equal")
+        print(table["Name"], location, folder, sep="\t", file=listed)
+    listed.close()
 
 
-main(sys.argv[1])
+main(*sys.argv[1:])

@@ -24,5 +24,9 @@ sed -E 's#data: examples/enem/data#data: s3://enem#; s#(write: \{.*mode: overwri
 # Twice: the second run overwrites, and switches every table.
 for executors in 0 2; do
   "$target/release/faisca" run "$work/lake.yaml" --executors "$executors"
-  "$tools/lake/bin/python" examples/enem/lake.py "$work/local"
+  "$tools/lake/bin/python" examples/enem/lake.py "$work/local" "$work/tables"
 done
+# A gigabyte of downloads, so only if asked for: a Python with pyspark 4, and the jars of hadoop-aws, comma-separated.
+if [ -n "${FAISCA_SPARK_PYTHON:-}" ]; then
+  "$FAISCA_SPARK_PYTHON" examples/enem/lake_spark.py "$work/local" "$work/tables" "$FAISCA_SPARK_JARS"
+fi

@@ -136,7 +136,7 @@ impl Executor {
 }
 
 /// Gives a block of a finished attempt its durable copy, and tells the driver.
-async fn keep(tier: &DurableTier, store: &BlockStore, id: BlockId, reports: &mpsc::Sender<FromExecutor>) {
+async fn keep(tier: &Arc<DurableTier>, store: &BlockStore, id: BlockId, reports: &mpsc::Sender<FromExecutor>) {
     let Some(block) = store.get(id).filter(|block| !block.sizes().is_empty()) else { return };
     match tier.write(id, block).await {
         Ok(()) => drop(reports.send(FromExecutor::Durable(id)).await),

@@ -4,7 +4,7 @@
 //! reader that finds no executor with a block knows where else to look. Objects go when their
 //! statement ends: by the executor that wrote them, or by the driver for executors that are gone.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
@@ -56,11 +56,19 @@ pub struct DurableTier {
     prefix: Path,
     run: String,
     runtime: Arc<RuntimeEnv>,
-    uploads: Semaphore,
-    /// What was written, or begun.
-    written: Mutex<BTreeSet<BlockId>>,
+    uploads: Arc<Semaphore>,
+    written: Mutex<Written>,
     /// Indexes of blocks that were read.
     indexes: Mutex<HashMap<BlockId, Arc<ObjectIndex>>>,
+}
+
+/// What this process wrote, or began to write.
+#[derive(Default)]
+struct Written {
+    /// Each is locked until its upload has come to an end.
+    blocks: BTreeMap<BlockId, Arc<tokio::sync::Mutex<()>>>,
+    /// Statements that have ended: nothing more is begun for them.
+    released: BTreeSet<QueryId>,
 }
 
 impl std::fmt::Debug for DurableTier {
@@ -87,7 +95,7 @@ impl DurableTier {
             prefix,
             run: settings.run.clone(),
             runtime: Arc::clone(runtime),
-            uploads: Semaphore::new(UPLOADS_MAX),
+            uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
             written: Mutex::default(),
             indexes: Mutex::default(),
         })
@@ -101,18 +109,40 @@ impl DurableTier {
         [hash, self.run.clone(), name].into_iter().fold(self.prefix.clone(), Path::join)
     }
 
-    /// Writes a block. Dropping the future gives it up; [`Self::release`] removes what is left of it.
+    /// Writes a block. An upload that nobody waits for any more still comes to its end, since a
+    /// request that was sent cannot be taken back: only so does [`Self::release`] know what to remove.
     ///
     /// # Errors
     /// Of the store, or if memory is short.
-    pub(crate) async fn write(&self, id: BlockId, block: Arc<SealedBlock>) -> Result<()> {
-        let _turn = self.uploads.acquire().await.map_err(|e| DataFusionError::External(Box::new(e)))?;
+    pub(crate) async fn write(self: &Arc<Self>, id: BlockId, block: Arc<SealedBlock>) -> Result<()> {
+        let turn = Arc::clone(&self.uploads).acquire_owned().await.map_err(|e| DataFusionError::External(Box::new(e)))?;
+        let ended = Arc::new(tokio::sync::Mutex::new(()));
+        let under_way = Arc::clone(&ended).lock_owned().await;
+        {
+            let mut written = lock(&self.written);
+            if written.released.contains(&id.task.query) {
+                return Err(over(id));
+            }
+            written.blocks.insert(id, ended);
+        }
+        let tier = Arc::clone(self);
+        let upload = tokio::task::spawn(async move {
+            let uploaded = tier.upload(id, block).await;
+            drop((under_way, turn));
+            uploaded
+        });
+        upload.await.map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))?
+    }
+
+    async fn upload(&self, id: BlockId, block: Arc<SealedBlock>) -> Result<()> {
         let reservation = MemoryConsumer::new("durable exchange").register(&self.runtime.memory_pool);
         reservation.try_grow(UPLOAD_BYTES)?;
-        lock(&self.written).insert(id);
         let key = self.key(id);
         let (mut index, mut head, mut upload) = (ObjectIndex::default(), Vec::new(), None);
         for place in block.segments(None) {
+            if !lock(&self.written).blocks.contains_key(&id) {
+                return Err(over(id));
+            }
             let block = Arc::clone(&block);
             let encoded = tokio::task::spawn_blocking(move || block.encoded(place)).await;
             for segment in encoded.map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))?? {
@@ -209,7 +239,9 @@ impl DurableTier {
 
     /// Removes one attempt's object, if this process wrote it.
     pub(crate) async fn forget(&self, id: BlockId) {
-        if lock(&self.written).remove(&id) {
+        let ended = lock(&self.written).blocks.remove(&id);
+        if let Some(ended) = ended {
+            drop(ended.lock().await);
             self.remove(vec![id]).await;
         }
     }
@@ -217,15 +249,16 @@ impl DurableTier {
     /// Removes what this process wrote for a statement, and forgets what it knows of it.
     pub(crate) async fn release(&self, query: QueryId) {
         lock(&self.indexes).retain(|id, _| id.task.query != query);
-        let mut own = vec![];
-        lock(&self.written).retain(|id| {
-            let stays = id.task.query != query;
-            if !stays {
-                own.push(*id);
-            }
-            stays
-        });
-        self.remove(own).await;
+        let own: Vec<_> = {
+            let mut written = lock(&self.written);
+            written.released.insert(query);
+            let own: Vec<BlockId> = written.blocks.keys().filter(|id| id.task.query == query).copied().collect();
+            own.into_iter().filter_map(|id| written.blocks.remove(&id).map(|ended| (id, ended))).collect()
+        };
+        for (_, ended) in &own {
+            drop(ended.lock().await);
+        }
+        self.remove(own.into_iter().map(|(id, _)| id).collect()).await;
     }
 
     /// Removes objects, whoever wrote them; those that are not there are fine. What cannot be
@@ -240,6 +273,10 @@ impl DurableTier {
             }
         }
     }
+}
+
+fn over(id: BlockId) -> DataFusionError {
+    exec_datafusion_err!("nobody wants block {id} any more")
 }
 
 type Upload = (UploadWriter, crate::stores::UploadResult);
