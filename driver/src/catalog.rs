@@ -10,6 +10,7 @@ mod glue_statistics;
 mod hive;
 mod local;
 mod provider;
+mod registration;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
@@ -23,10 +24,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
 pub use changes::TableOutlook;
-pub(crate) use changes::{PartitionChange, PlannedTable, Registration, compatible, outlook};
+pub(crate) use changes::{PlannedTable, compatible, outlook};
+pub use faisca_executor::sink::Values as ColumnValues;
 pub use glue::GlueSettings;
 pub use hive::{arrow_type, hive_type, storage_type};
 pub(crate) use provider::register_catalogs;
+pub(crate) use registration::{PartitionChange, Registration};
 
 use crate::error::{Error, Result};
 use glue::GlueCatalog;
@@ -89,32 +92,6 @@ pub struct ColumnStatistics {
     pub distinct: u64,
     /// What a kind of column tells besides.
     pub values: ColumnValues,
-}
-
-/// What a kind of column tells besides.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum ColumnValues {
-    /// Whole numbers: least and greatest.
-    Long(Option<(i64, i64)>),
-    /// Numbers: least and greatest.
-    Double(Option<(f64, f64)>),
-    /// Days since 1970: first and last.
-    Date(Option<(i32, i32)>),
-    /// Text: bytes of the longest, and on average.
-    Text {
-        /// Bytes of the longest.
-        longest: u64,
-        /// Bytes on average.
-        average: f64,
-    },
-    /// True and false ones.
-    Boolean {
-        /// True ones.
-        trues: u64,
-        /// False ones.
-        falses: u64,
-    },
 }
 
 /// The state of a table's definition that an update is based on.

@@ -4,6 +4,7 @@
 //! rename, [objects](object) are uploaded and completed once a record of it exists.
 
 mod clean;
+mod folder;
 mod local;
 mod object;
 mod record;
@@ -16,8 +17,9 @@ use faisca_planner::manifest::Write;
 
 use crate::catalog::{Catalogs, Registration};
 use crate::error::Result;
+use folder::Folder;
 use local::LocalWrite;
-use object::{Folder, ObjectWrite};
+use object::ObjectWrite;
 
 pub use clean::{Leftover, clean};
 pub(crate) use record::partition_folder;

@@ -37,7 +37,7 @@ def main(local, tables):
         wrangled = wr.s3.read_parquet_table(database="enem", table=table["Name"])
         wrangled = pa.Table.from_pandas(wrangled, preserve_index=False)
         assert rows(wrangled.rename_columns(lake.schema.names).cast(lake.schema)) == rows(expected), f"{table['Name']} differs by awswrangler"
-        print(f"{table['Name']}: {lake.num_rows} rows, equal")
+        print(f"{table['Name']}: {lake.num_rows} rows, equal by PyArrow and awswrangler")
         print(table["Name"], location, folder, sep="\t", file=listed)
     listed.close()
 

@@ -10,7 +10,7 @@ python3 -m venv "$tools/lake" && "$tools/lake/bin/pip" install --quiet 'moto[ser
 cargo build --release --workspace
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$work"' EXIT
-export AWS_ACCESS_KEY_ID=lake AWS_SECRET_ACCESS_KEY=lake-secret AWS_REGION=us-east-1
+export AWS_ACCESS_KEY_ID=lake AWS_SECRET_ACCESS_KEY=lake-secret AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
 export AWS_ENDPOINT_URL_S3=http://127.0.0.1:17070 AWS_ENDPOINT_URL_GLUE=http://127.0.0.1:15055
 mkdir -p "$work/s3/enem" "$work/local"
 cp -r examples/enem/data/landing "$work/s3/enem/"

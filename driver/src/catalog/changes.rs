@@ -2,81 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use arrow::datatypes::{Schema, SchemaRef};
-use bytes::Bytes;
-use faisca_executor::sink::{Sketches, Values};
-use faisca_planner::manifest::{CatalogKind, CatalogTable, FileFormat, SaveMode, Write};
-use serde::{Deserialize, Serialize};
+use arrow::datatypes::Schema;
+use faisca_planner::manifest::{CatalogTable, FileFormat, SaveMode, Write};
 
-use super::{
-    Catalog, Catalogs, Changed, ColumnStatistics, ColumnValues, OnSchemaChange, TableColumn, TableDefinition, TablePartition, checked_name, hive_type,
-};
+use super::registration::{Registration, merged};
+use super::{Catalogs, OnSchemaChange, TableColumn, TableDefinition, TablePartition, checked_name, hive_type};
 use crate::error::{Error, Result};
-
-/// Parameter of a table: the commit record of its newest overwrite.
-const COMMIT: &str = "faisca.commit";
-/// A change of a table is tried so often against faster writers.
-const UPDATE_TRIES: usize = 10;
-
-/// A table to register, as it stands in a commit record: whoever finds it can carry it out.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Registration {
-    pub(crate) kind: CatalogKind,
-    pub(crate) database: String,
-    pub(crate) create_database: bool,
-    pub(crate) skip_archive: bool,
-    pub(crate) on_schema_change: OnSchemaChange,
-    pub(crate) table: TableDefinition,
-    pub(crate) partitions: Option<PartitionChange>,
-    /// What its columns hold, where it was asked for.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) statistics: Vec<ColumnStatistics>,
-    /// URL of the commit record that this belongs to; empty on this machine's disk.
-    #[serde(default)]
-    pub(crate) commit: String,
-}
-
-impl Registration {
-    /// Adds what the columns hold, as each task saw it.
-    ///
-    /// # Errors
-    /// If the tasks' sketches are damaged.
-    pub(crate) fn describe(&mut self, schema: &SchemaRef, tasks: &[Bytes]) -> Result<()> {
-        let mut sketches = Sketches::new(schema)?;
-        tasks.iter().try_for_each(|task| sketches.merge(task))?;
-        for summary in sketches.summaries()? {
-            let column = summary.name.to_lowercase();
-            let Some(known) = self.table.columns.iter().find(|known| known.name == column) else { continue };
-            let values = match summary.values {
-                Values::Long(bounds) => ColumnValues::Long(bounds),
-                Values::Double(bounds) => ColumnValues::Double(bounds),
-                Values::Date(bounds) => ColumnValues::Date(bounds),
-                Values::Text { longest, bytes, count } => ColumnValues::Text { longest, average: bytes as f64 / count.max(1) as f64 },
-                Values::Boolean { trues, falses } => ColumnValues::Boolean { trues, falses },
-            };
-            let (nulls, distinct) = (summary.nulls, summary.distinct);
-            self.statistics.push(ColumnStatistics { hive_type: known.hive_type.clone(), column, nulls, distinct, values });
-        }
-        Ok(())
-    }
-
-    /// The same, as part of a commit that does or does not replace what is there.
-    pub(crate) fn of_commit(mut self, commit: String, replaces: bool) -> Self {
-        if replaces {
-            self.table.parameters.insert(COMMIT.to_owned(), commit.clone());
-        }
-        Self { commit, ..self }
-    }
-}
-
-/// Partitions of a registration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct PartitionChange {
-    /// Those that are there now.
-    pub(crate) put: Vec<TablePartition>,
-    /// Every other one goes.
-    pub(crate) only: bool,
-}
 
 /// A table that a write will register, checked against what is there.
 pub(crate) struct PlannedTable {
@@ -251,93 +182,6 @@ impl std::fmt::Display for Difference {
     }
 }
 
-/// The definition after a write: what others said about the table stays.
-fn merged(present: &TableDefinition, registration: &Registration) -> TableDefinition {
-    let mut next = registration.table.clone();
-    let mut parameters = present.parameters.clone();
-    parameters.extend(next.parameters);
-    next.parameters = parameters;
-    next.comment = next.comment.or_else(|| present.comment.clone());
-    for column in &mut next.columns {
-        if column.comment.is_none() {
-            column.comment = present.columns.iter().find(|c| c.name == column.name).and_then(|c| c.comment.clone());
-        }
-    }
-    if registration.on_schema_change == OnSchemaChange::AddColumns {
-        // Old columns stay, in their order: files without them read as null.
-        let (mut columns, new) = (present.columns.clone(), next.columns);
-        for column in new {
-            match columns.iter_mut().find(|c| c.name == column.name) {
-                Some(old) => *old = column,
-                None => columns.push(column),
-            }
-        }
-        next.columns = columns;
-    }
-    next
-}
-
-/// Whether a table was overwritten by a later commit than this: a writer that was asleep while
-/// another finished its work must not turn the table back.
-fn is_overtaken(present: &TableDefinition, registration: &Registration) -> bool {
-    let folder = |commit: &str| commit.rsplit_once('/').map(|(folder, _)| folder.to_owned());
-    let newest = present.parameters.get(COMMIT).map_or("", String::as_str);
-    folder(newest) == folder(&registration.commit) && *newest > *registration.commit
-}
-
-impl Catalogs {
-    /// Creates or updates a table and its partitions. May be taken again.
-    ///
-    /// # Errors
-    /// Of the catalog.
-    pub(crate) async fn register(&self, registration: &Registration) -> Result<()> {
-        let catalog = self.get(registration.kind).await;
-        let (database, name) = (registration.database.as_str(), registration.table.name.as_str());
-        if registration.create_database && !catalog.database_exists(database).await? {
-            catalog.create_database(database).await?;
-        }
-        let Some(definition) = put_table(catalog.as_ref(), registration).await? else { return Ok(()) };
-        if !registration.statistics.is_empty()
-            && let Err(error) = catalog.put_statistics(database, name, &registration.statistics).await
-        {
-            // They speed queries up, and no row depends on them.
-            tracing::warn!("{error}");
-        }
-        let Some(change) = &registration.partitions else { return Ok(()) };
-        catalog.put_partitions(database, &definition, &change.put).await?;
-        if change.only {
-            let present = catalog.partitions(database, name).await?;
-            let gone = present.into_iter().map(|p| p.values).filter(|values| !change.put.iter().any(|p| p.values == *values));
-            catalog.delete_partitions(database, name, &gone.collect::<Vec<_>>()).await?;
-        }
-        Ok(())
-    }
-}
-
-/// The table's definition from now on; `None` if a later commit has overwritten it.
-async fn put_table(catalog: &dyn Catalog, registration: &Registration) -> Result<Option<TableDefinition>> {
-    let database = registration.database.as_str();
-    for _ in 0..UPDATE_TRIES {
-        let (definition, changed) = match catalog.table(database, &registration.table.name).await? {
-            None => (registration.table.clone(), catalog.create_table(database, &registration.table).await?),
-            Some((present, _)) if is_overtaken(&present, registration) => return Ok(None),
-            Some((present, version)) => {
-                let next = merged(&present, registration);
-                if next == present {
-                    return Ok(Some(next));
-                }
-                let changed = catalog.update_table(database, &next, &version, registration.skip_archive).await?;
-                (next, changed)
-            }
-        };
-        if changed == Changed::Yes {
-            return Ok(Some(definition));
-        }
-    }
-    let name = &registration.table.name;
-    Err(Error::Write(format!("catalog: {database}.{name} is being changed by others all the time; run the job again to finish")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -373,56 +217,5 @@ mod tests {
         let error = compatible("d", &present, &table(&[("a", "bigint"), ("c", "int")]), OnSchemaChange::Fail, false).unwrap_err().to_string();
         assert!(error.contains("new: c int; missing: b string; of another type: a bigint instead of int"), "{error}");
         assert!(compatible("d", &present, &table(&[("a", "bigint")]), OnSchemaChange::Replace, true).is_err());
-    }
-
-    #[test]
-    fn what_others_said_about_a_table_stays() {
-        let mut present = table(&[("a", "int"), ("b", "string")]);
-        present.comment = Some("theirs".to_owned());
-        present.columns[0].comment = Some("an a".to_owned());
-        present.parameters.insert("owner.team".to_owned(), "x".to_owned());
-        let registration = Registration {
-            kind: CatalogKind::Local,
-            database: "d".to_owned(),
-            create_database: false,
-            skip_archive: false,
-            on_schema_change: OnSchemaChange::AddColumns,
-            table: table(&[("c", "date"), ("a", "int")]),
-            partitions: None,
-            statistics: vec![],
-            commit: String::new(),
-        };
-        let next = merged(&present, &registration);
-        let names: Vec<_> = next.columns.iter().map(|c| c.name.as_str()).collect();
-        assert_eq!(names, ["a", "b", "c"]);
-        assert_eq!(next.comment.as_deref(), Some("theirs"));
-        assert_eq!(next.columns[0].comment.as_deref(), Some("an a"));
-        assert!(next.parameters.contains_key("owner.team"));
-    }
-
-    #[test]
-    fn a_writer_that_was_overtaken_leaves_the_table() {
-        let registration = |commit: &str, replaces| {
-            let registration = Registration {
-                kind: CatalogKind::Local,
-                database: "d".to_owned(),
-                create_database: false,
-                skip_archive: false,
-                on_schema_change: OnSchemaChange::Fail,
-                table: table(&[("a", "int")]),
-                partitions: None,
-                statistics: vec![],
-                commit: String::new(),
-            };
-            registration.of_commit(commit.to_owned(), replaces)
-        };
-        let present = registration("s3://b/t/_faisca/commit-0000000010.json", true).table;
-        let overtaken = |commit: &str, replaces| is_overtaken(&present, &registration(commit, replaces));
-        assert!(overtaken("s3://b/t/_faisca/commit-0000000009.json", true));
-        assert!(overtaken("s3://b/t/_faisca/commit-0000000009.json", false));
-        assert!(!overtaken("s3://b/t/_faisca/commit-0000000010.json", true));
-        assert!(!overtaken("s3://b/t/_faisca/commit-0000000011.json", false));
-        assert!(!overtaken("s3://b/a/_faisca/commit-0000000001.json", true), "a table that moves to another folder");
-        assert!(!is_overtaken(&table(&[]), &registration("s3://b/t/_faisca/commit-0000000001.json", true)));
     }
 }

@@ -41,8 +41,9 @@ pub(super) fn column_statistics(of: &ColumnStatistics) -> Result<GlueStatistics>
             let date = date.number_of_nulls(nulls).number_of_distinct_values(distinct);
             data.r#type(ColumnStatisticsType::Date).date_column_statistics_data(date.build())
         }
-        ColumnValues::Text { longest, average } => {
-            let text = StringColumnStatisticsData::builder().maximum_length(narrow(*longest)).average_length(*average);
+        ColumnValues::Text { longest, bytes, count } => {
+            let average = *bytes as f64 / (*count).max(1) as f64;
+            let text = StringColumnStatisticsData::builder().maximum_length(narrow(*longest)).average_length(average);
             let text = text.number_of_nulls(nulls).number_of_distinct_values(distinct);
             data.r#type(ColumnStatisticsType::String).string_column_statistics_data(text.build())
         }

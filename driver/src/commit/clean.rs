@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use faisca_executor::stores::Stores;
 
-use super::object::Folder;
+use super::folder::Folder;
 use crate::catalog::Catalogs;
 use crate::error::Result;
 

@@ -18,6 +18,7 @@ use datafusion::functions_aggregate::min_max::{max_udaf, min_udaf};
 use datafusion::logical_expr::{Accumulator, AggregateUDF};
 use datafusion::physical_expr::aggregate::AggregateExprBuilder;
 use datafusion::physical_expr::expressions::Column;
+use serde::{Deserialize, Serialize};
 
 /// Statistics of one column.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +34,8 @@ pub struct ColumnSummary {
 }
 
 /// What a kind of column tells besides.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Values {
     /// Whole numbers: least and greatest.
     Long(Option<(i64, i64)>),
