@@ -47,7 +47,7 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Find the tables in folders that others wrote, compare them with a catalog, and register them.
     Crawl(crawl::CrawlArgs),
-    /// List, or remove, what crashed jobs left in a folder of an object store.
+    /// List, or mend, what crashed jobs left in a folder of an object store.
     Clean(clean::CleanArgs),
     /// Print the JSON Schema of the manifest, for editors.
     Schema,

@@ -30,7 +30,7 @@ pub mod prelude;
 
 pub use faisca_driver::{DataFrame, DataFrameReader, DataFrameWriter, Error, GroupedData, Outcome, Result, Session, SessionBuilder, WriteSummary};
 pub use faisca_driver::{
-    Leftover, catalog, clean, crawl, end_abandoned_writes, engine, fleet, job, preflight, progress, scheduler, serve_if_executor,
+    Leftover, LeftoverKind, catalog, clean, crawl, end_abandoned_writes, engine, fleet, job, preflight, progress, scheduler, serve_if_executor,
 };
 pub use faisca_executor as executor;
 pub use faisca_planner as planner;

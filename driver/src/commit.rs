@@ -21,7 +21,7 @@ use folder::Folder;
 use local::LocalWrite;
 use object::ObjectWrite;
 
-pub use clean::{Leftover, clean};
+pub use clean::{Leftover, LeftoverKind, clean};
 pub(crate) use record::partition_folder;
 
 /// A write under way. Dropped or aborted, it leaves the output as it was.

@@ -39,7 +39,7 @@ mod sql;
 mod tables;
 mod write;
 
-pub use commit::{Leftover, clean};
+pub use commit::{Leftover, LeftoverKind, clean};
 pub use dataframe::{DataFrame, DataFrameWriter, GroupedData};
 pub use error::{Error, Result};
 pub use read::DataFrameReader;

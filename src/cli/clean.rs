@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use faisca::{Result, Session};
+use faisca::{LeftoverKind, Result, Session};
 
 use super::key_value;
 use super::show::print;
@@ -33,12 +33,19 @@ pub(super) async fn clean(args: CleanArgs) -> Result<()> {
     session.stop().await;
     for leftover in &found {
         let age = leftover.age.map_or_else(|| "of unknown age".to_owned(), |age| format!("{:.1} h old", age.as_secs_f64() / SECONDS));
-        print(&format!("{}  upload, {age}", leftover.path));
+        let what = match leftover.kind {
+            LeftoverKind::UnfinishedCommit => "unfinished commit",
+            LeftoverKind::Upload => "upload that nobody completes",
+            LeftoverKind::OldRecord => "old record",
+        };
+        print(&format!("{}  {what}, {age}", leftover.path));
     }
+    let count = |kind: LeftoverKind| found.iter().filter(|leftover| leftover.kind == kind).count();
+    let (commits, uploads, records) = (count(LeftoverKind::UnfinishedCommit), count(LeftoverKind::Upload), count(LeftoverKind::OldRecord));
     let what = match (found.len(), args.apply) {
         (0, _) => "nothing was left behind".to_owned(),
-        (n, true) => format!("{n} uploads aborted"),
-        (n, false) => format!("{n} uploads can be aborted: add --apply"),
+        (_, true) => format!("commits finished: {commits}; uploads aborted: {uploads}; records removed: {records}"),
+        (_, false) => format!("commits to finish: {commits}; uploads to abort: {uploads}; records to remove: {records}; add --apply"),
     };
     print(&what);
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use datafusion::datasource::listing::ListingTableUrl;
 use faisca_executor::stores::{StaleUpload, Stores, Uploads};
@@ -21,6 +21,8 @@ use crate::error::{Error, Result};
 
 /// Uploads completed at once.
 const COMPLETIONS_MAX: usize = 16;
+/// Records of older versions are kept so long: no job that still runs has read an older one.
+const RECORDS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Random bytes in the name of a probe.
 const PROBE_BYTES: usize = 6;
 
@@ -41,6 +43,15 @@ pub(crate) struct Folder {
 pub(super) struct Listing {
     pub(super) data: Vec<ObjectMeta>,
     pub(super) records: Vec<(u64, ObjectMeta)>,
+}
+
+impl Listing {
+    /// Records before `base` that no job needs any more.
+    pub(super) fn old_records(&self, base: u64) -> Vec<String> {
+        let is_old = |meta: &ObjectMeta| SystemTime::now().duration_since(meta.last_modified.into()).is_ok_and(|age| age > RECORDS_KEPT);
+        let old = self.records.iter().filter(|(version, meta)| *version < base && is_old(meta));
+        old.map(|(_, meta)| meta.location.to_string()).collect()
+    }
 }
 
 impl Folder {
@@ -128,20 +139,6 @@ impl Folder {
             self.put(*newest, &record, PutMode::Overwrite).await.map_err(|e| self.failed("write to", &e))?;
         }
         Ok(*newest)
-    }
-
-    /// The same, after a look at what is there.
-    pub(super) async fn recover_now(&self) -> Result<()> {
-        let listing = self.list().await?;
-        self.recover(&listing.records).await.map(drop)
-    }
-
-    /// Open uploads that the newest record will complete.
-    pub(super) async fn named_uploads(&self) -> Result<BTreeSet<String>> {
-        let listing = self.list().await?;
-        let Some((newest, _)) = listing.records.last() else { return Ok(BTreeSet::new()) };
-        let record = self.read(*newest).await?;
-        Ok(record.files.into_iter().filter_map(|file| file.upload.map(|upload| upload.id)).collect())
     }
 
     pub(super) async fn unfinished(&self) -> Result<Vec<StaleUpload>> {

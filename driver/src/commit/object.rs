@@ -10,12 +10,12 @@
 //! its last step, never neither of them. Readers by a catalog see either.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use faisca_executor::wire::PendingFile;
 use faisca_planner::manifest::{PartitionOverwrite, SaveMode, Write};
+use object_store::PutMode;
 use object_store::path::Path;
-use object_store::{ObjectMeta, PutMode};
 use tracing::debug;
 
 use super::folder::{Folder, now};
@@ -25,8 +25,6 @@ use crate::error::{Error, Result};
 
 /// Appends that give way to faster writers try again so often.
 const APPEND_TRIES: u32 = 20;
-/// Records of older versions are kept so long: no job that still runs has read an older one.
-const RECORDS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A write under way.
 pub(crate) struct ObjectWrite {
@@ -53,8 +51,7 @@ impl ObjectWrite {
     pub(crate) async fn begin(folder: Folder, write: &Write, tag: String) -> Result<Option<Self>> {
         let listing = folder.list().await?;
         let base = folder.recover(&listing.records).await?;
-        let old_records = listing.records.iter().filter(|(version, meta)| *version < base && is_old(meta)).map(|(_, meta)| meta.location.to_string());
-        let old_records = old_records.collect();
+        let old_records = listing.old_records(base);
         if !folder.check_mode(write.mode, &listing)? {
             return Ok(None);
         }
@@ -175,8 +172,4 @@ impl ObjectWrite {
         }
         self.folder.sweep(&self.tag, &BTreeSet::new()).await;
     }
-}
-
-fn is_old(record: &ObjectMeta) -> bool {
-    SystemTime::now().duration_since(record.last_modified.into()).is_ok_and(|age| age > RECORDS_KEPT)
 }

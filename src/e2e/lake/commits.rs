@@ -63,6 +63,11 @@ async fn a_driver_killed_at_any_step_of_the_commit_leaves_every_row_once() {
             let ended = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
             assert!(killed.load(Ordering::SeqCst), "{step}: never came: {}", String::from_utf8_lossy(&ended.stderr));
             server.pass_all();
+            // The record is the only trace that tells a commit from uploads of a job that may still run.
+            let listed = command().args(["clean", "s3://lake/t"]).envs(server.environment()).output().unwrap();
+            let told = String::from_utf8_lossy(&listed.stdout).into_owned();
+            let recorded = step == "a completion" || step == "the removal" || (step == "the record" && done) || (step == "the end" && !done);
+            assert_eq!(told.contains("unfinished commit"), recorded, "{step}, done {done}: {told}");
             let again = run().output().unwrap();
             assert!(again.status.success(), "{step}, done {done}: {}", String::from_utf8_lossy(&again.stderr));
             assert_eq!(query(&session, "SELECT count(*), count(DISTINCT a) FROM t").await, ["1000|1000"], "{step}, done {done}");
