@@ -191,3 +191,23 @@ pub(crate) fn checked_name(what: &str, name: &str) -> Result<String> {
     }
     Ok(lower)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A table `t` of columns by name and Hive type.
+    pub(super) fn table(columns: &[(&str, &str)]) -> TableDefinition {
+        let column = |(name, hive): &(&str, &str)| TableColumn { name: (*name).to_owned(), hive_type: (*hive).to_owned(), comment: None };
+        TableDefinition {
+            name: "t".to_owned(),
+            columns: columns.iter().map(column).collect(),
+            partition_keys: vec![],
+            location: String::new(),
+            format: FileFormat::Parquet,
+            comment: None,
+            parameters: BTreeMap::new(),
+            serde: BTreeMap::new(),
+        }
+    }
+}

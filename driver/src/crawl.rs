@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema};
 use datafusion::datasource::listing::ListingTableUrl;
+use faisca_executor::stores::known_scheme;
 use faisca_planner::manifest::{CatalogKind, FileFormat, OnSchemaChange, TextCompression, TextEncoding};
 use futures::TryStreamExt;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
-use percent_encoding::percent_decode_str;
 
 use crate::catalog::{Catalog, PartitionChange, Registration, TableColumn, TableDefinition, TableOutlook, TablePartition, checked_name, hive_type};
 use crate::error::{Error, Result};
@@ -83,7 +83,7 @@ pub struct CrawlPlan {
 /// If the folder cannot be listed, or the catalog cannot be asked.
 pub async fn crawl(session: &Session, asked: &Crawl) -> Result<CrawlPlan> {
     let database = checked_name("database name", &asked.database)?;
-    let url = ListingTableUrl::parse(format!("{}/", asked.path.trim_end_matches('/').replacen("s3a://", "s3://", 1)))?;
+    let url = ListingTableUrl::parse(format!("{}/", known_scheme(asked.path.trim_end_matches('/'))))?;
     let store = session.context().runtime_env().object_store(&url)?;
     let listed = store.list(Some(url.prefix())).try_collect::<Vec<ObjectMeta>>().await;
     let objects = listed.map_err(|e| Error::Plan(format!("{}: {}", asked.path, faisca_executor::error::store_message(&e))))?;
@@ -251,6 +251,5 @@ fn definition(
 }
 
 fn partition(location: &str, below: &str) -> TablePartition {
-    let value = |part: &str| percent_decode_str(part.split_once('=').map_or("", |(_, value)| value)).decode_utf8_lossy().into_owned();
-    TablePartition { values: below.split('/').map(value).collect(), location: format!("{location}{below}/") }
+    TablePartition { values: crate::layout::values(below), location: format!("{location}{below}/") }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use faisca_planner::manifest::{CatalogKind, Manifest, Positions, Step, StepOrder, Write};
+use faisca_planner::manifest::{Manifest, Positions, Step, StepOrder, Write};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
@@ -96,7 +96,7 @@ impl Job<'_> {
                 let frame = session.sql(&step.sql).await.map_err(|e| e.at(place()))?;
                 drawn.push((step.name.clone(), frame.clone().explain().await.map_err(|e| e.at(place()))?));
                 if let Some(catalog) = step.write.as_ref().and_then(|write| write.catalog.as_ref()) {
-                    let table = catalog.table.as_deref().unwrap_or(&step.name);
+                    let table = catalog.table_of(&step.name);
                     session.catalogs().expect(catalog.kind, &catalog.database, table, frame.clone().into_inner().into_view());
                 }
                 frame.create_or_replace_temp_view(&step.name)?;
@@ -144,9 +144,7 @@ async fn register_output(session: &Session, name: &str, target: &Write) -> Resul
     match &target.catalog {
         // The folder may hold more than the table.
         Some(catalog) => {
-            let kind = if catalog.kind == CatalogKind::Glue { "glue" } else { "local" };
-            let table = catalog.table.as_deref().unwrap_or(name);
-            let frame = session.sql(&format!("SELECT * FROM {kind}.{}.{table}", catalog.database)).await?;
+            let frame = session.sql(&format!("SELECT * FROM {}", catalog.full_name(name))).await?;
             frame.create_or_replace_temp_view(name)
         }
         None => session.register_output(name, &target.path, target.format).await,

@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use faisca_executor::stores::known_scheme;
 use faisca_executor::wire::PendingFile;
 use faisca_planner::manifest::{PartitionOverwrite, SaveMode, Write};
 use percent_encoding::percent_decode_str;
@@ -91,13 +92,13 @@ impl Layout {
 }
 
 /// The values in `a=1/b=x%2Fy`.
-fn values(folder: &str) -> Vec<String> {
+pub(crate) fn values(folder: &str) -> Vec<String> {
     let value = |part: &str| percent_decode_str(part.split_once('=').map_or("", |(_, value)| value)).decode_utf8_lossy().into_owned();
     folder.split('/').map(value).collect()
 }
 
 fn slashed(place: &str) -> String {
-    format!("{}/", place.trim_end_matches('/').replacen("s3a://", "s3://", 1))
+    format!("{}/", known_scheme(place.trim_end_matches('/')))
 }
 
 #[cfg(test)]

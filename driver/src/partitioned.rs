@@ -18,6 +18,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::prelude::SessionContext;
+use faisca_executor::stores::known_scheme;
 use faisca_planner::manifest::{FileFormat, Source};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
@@ -54,7 +55,7 @@ impl Folder {
         if let Some(path) = location.strip_prefix('/').or_else(|| location.strip_prefix("file:///")) {
             return Ok(Self { store: ObjectStoreUrl::local_filesystem(), prefix: Path::parse(path).map_err(|_| invalid())? });
         }
-        let location = location.replacen("s3a://", "s3://", 1);
+        let location = known_scheme(location);
         let (scheme, rest) = location.split_once("://").ok_or_else(invalid)?;
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
         let store = ObjectStoreUrl::parse(format!("{scheme}://{bucket}"))?;

@@ -14,7 +14,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::EmptyRecordBatchStream;
 use datafusion::physical_plan::streaming::PartitionStream;
 use faisca_planner::exchange::leaves;
-use faisca_planner::manifest::{CatalogKind, SaveMode, Step, Write};
+use faisca_planner::manifest::{SaveMode, Step, Write};
 use faisca_planner::{StageGraph, StageOutput};
 
 use crate::catalog::{PlannedTable, TableOutlook};
@@ -131,7 +131,7 @@ impl Job<'_> {
                 let upcoming = StreamingTable::try_new(schema, vec![partition]).map_err(|e| Error::from(e).at(place("sql")))?;
                 let upcoming: Arc<dyn TableProvider> = Arc::new(upcoming);
                 if let Some(catalog) = &write.catalog {
-                    let table = catalog.table.as_deref().unwrap_or(&step.name);
+                    let table = catalog.table_of(&step.name);
                     session.catalogs().expect(catalog.kind, &catalog.database, table, Arc::clone(&upcoming));
                 }
                 session.register_table(&step.name, upcoming).map_err(|e| e.at(place("sql")))?;
@@ -180,8 +180,7 @@ async fn look_at_output(session: &Session, step: &str, write: &Write, schema: &S
     let present = crate::source::files(session.context(), &folder).await.unwrap_or_default();
     let mut table = None;
     if let Some(asked) = &write.catalog {
-        let kind = if asked.kind == CatalogKind::Glue { "glue" } else { "local" };
-        let name = format!("{kind}.{}.{}", asked.database, asked.table.as_deref().unwrap_or(step));
+        let name = asked.full_name(step);
         match PlannedTable::plan(&inner.catalogs, asked, step, schema, write).await {
             Ok(planned) => table = Some((name, planned.outlook())),
             Err(error) => problems.push(error),

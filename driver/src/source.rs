@@ -12,6 +12,7 @@ use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::prelude::SessionContext;
 use faisca_executor::csv::{CsvFileFormat, CsvReadOptions};
+use faisca_executor::stores::known_scheme;
 use faisca_planner::manifest::{Decimal, FileFormat, Source, TextCompression};
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -29,7 +30,7 @@ const JSON_INFER_ROWS: usize = 10_000;
 /// If nothing is at its path, its files are damaged, or their schema cannot be told.
 pub(crate) async fn open(context: &SessionContext, source: &Source) -> Result<Arc<dyn TableProvider>> {
     let named = |e: DataFusionError| Error::from(e).at(format!("source `{}` ({})", source.name, source.path));
-    let url = ListingTableUrl::parse(source.path.replacen("s3a://", "s3://", 1)).map_err(named)?;
+    let url = ListingTableUrl::parse(known_scheme(&source.path)).map_err(named)?;
     let store = context.runtime_env().object_store(&url).map_err(named)?;
     let (url, files) = locate(&store, url).await.map_err(named)?;
     let Some(first) = files.first() else {
@@ -94,7 +95,7 @@ pub(crate) fn is_visible(prefix: &Path, key: &Path) -> bool {
 /// # Errors
 /// If the store cannot be asked.
 pub(crate) async fn files(context: &SessionContext, source: &Source) -> Result<Files> {
-    let url = ListingTableUrl::parse(source.path.replacen("s3a://", "s3://", 1))?;
+    let url = ListingTableUrl::parse(known_scheme(&source.path))?;
     let store = context.runtime_env().object_store(&url)?;
     let (_, files) = locate(&store, url).await?;
     Ok(Files { count: files.len(), bytes: files.iter().map(|meta| meta.size).sum() })

@@ -127,20 +127,14 @@ impl Executor {
             let finished = matches!(report, FromExecutor::Finished(_));
             // A closed channel means that the driver is gone, and nobody is left to tell.
             let _ = reports.send(report).await;
-            if let (true, Some((tier, store))) = (finished, later) {
-                keep(&tier, &store, BlockId { task, attempt }, &reports).await;
+            let block = BlockId { task, attempt };
+            if let (true, Some((tier, store))) = (finished, later)
+                && tier.keep(&store, block).await
+            {
+                let _ = reports.send(FromExecutor::Durable(block)).await;
             }
         };
         self.compute.spawn(work).abort_handle()
-    }
-}
-
-/// Gives a block of a finished attempt its durable copy, and tells the driver.
-async fn keep(tier: &Arc<DurableTier>, store: &BlockStore, id: BlockId, reports: &mpsc::Sender<FromExecutor>) {
-    let Some(block) = store.get(id).filter(|block| !block.sizes().is_empty()) else { return };
-    match tier.write(id, block).await {
-        Ok(()) => drop(reports.send(FromExecutor::Durable(id)).await),
-        Err(error) => warn!(block = %id, "has no durable copy: {}", error.strip_backtrace()),
     }
 }
 

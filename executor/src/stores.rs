@@ -115,6 +115,12 @@ impl Stores {
     }
 }
 
+/// A path with the scheme by which a store is known: Hadoop's `s3a://` is S3.
+#[must_use]
+pub fn known_scheme(path: &str) -> String {
+    path.strip_prefix("s3a://").map_or_else(|| path.to_owned(), |rest| format!("s3://{rest}"))
+}
+
 fn store_error(error: object_store::Error) -> DataFusionError {
     DataFusionError::ObjectStore(Box::new(error))
 }

@@ -12,7 +12,6 @@ use datafusion_proto::bytes::physical_plan_from_bytes_with_extension_codec;
 use faisca_planner::ExchangeHandle;
 use faisca_planner::ids::BlockId;
 use futures::StreamExt;
-use tracing::warn;
 
 use crate::codec::PlanCodec;
 use crate::environment::Environment;
@@ -94,21 +93,11 @@ impl TaskRun {
         };
         let id = BlockId { task: self.spec.task, attempt: self.spec.attempt };
         self.store.put(id, sealed.block);
-        let durable = self.stage.durability == Durability::Sync && self.keep(id).await;
+        let durable = match self.environment.durable().filter(|_| self.stage.durability == Durability::Sync) {
+            Some(tier) => tier.keep(&self.store, id).await,
+            None => false,
+        };
         Ok(TaskReport { task: id.task, attempt: id.attempt, buckets, durable, files: vec![], statistics: None, metrics })
-    }
-
-    /// Gives a block its copy in the object store; answers whether it has one.
-    async fn keep(&self, id: BlockId) -> bool {
-        let (Some(tier), Some(block)) = (self.environment.durable(), self.store.get(id)) else { return false };
-        match tier.write(id, block).await {
-            Ok(()) => true,
-            Err(error) => {
-                // The block itself is there, so the statement can go on without.
-                warn!(block = %id, "has no durable copy: {}", error.strip_backtrace());
-                false
-            }
-        }
     }
 
     async fn sink(&self, body: &Arc<dyn ExecutionPlan>, sink: SinkSpec, context: &Arc<TaskContext>) -> Result<TaskReport> {

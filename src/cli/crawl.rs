@@ -51,7 +51,7 @@ enum Rule {
     Fail,
     /// New columns are added; those that are gone stay.
     AddColumns,
-    /// The table gets the columns that were found.
+    /// The table gets the columns that were found; a column of another type is refused.
     Replace,
 }
 

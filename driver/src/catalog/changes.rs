@@ -49,7 +49,7 @@ impl PlannedTable {
     /// what is there.
     pub(crate) async fn plan(catalogs: &Catalogs, asked: &CatalogTable, step: &str, schema: &Schema, write: &Write) -> Result<Self> {
         let database = checked_name("database name", &asked.database)?;
-        let name = checked_name("table name", asked.table.as_deref().unwrap_or(step))?;
+        let name = checked_name("table name", asked.table_of(step))?;
         if write.format != FileFormat::Parquet {
             return Err(Error::Write("catalog: tables are of Parquet; set write.format to parquet".to_owned()));
         }
@@ -184,21 +184,8 @@ impl std::fmt::Display for Difference {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::table;
     use super::*;
-
-    fn table(columns: &[(&str, &str)]) -> TableDefinition {
-        let column = |(name, hive): &(&str, &str)| TableColumn { name: (*name).to_owned(), hive_type: (*hive).to_owned(), comment: None };
-        TableDefinition {
-            name: "t".to_owned(),
-            columns: columns.iter().map(column).collect(),
-            partition_keys: vec![],
-            location: String::new(),
-            format: FileFormat::Parquet,
-            comment: None,
-            parameters: BTreeMap::new(),
-            serde: BTreeMap::new(),
-        }
-    }
 
     #[test]
     fn a_difference_is_refused_or_taken_as_the_rule_says() {

@@ -21,7 +21,8 @@ use crate::tables::{Tables, lower_view};
 
 /// Makes the catalogs known to a session.
 pub(crate) fn register_catalogs(context: &SessionContext, catalogs: &Arc<Catalogs>, tables: &Arc<Tables>) {
-    for (name, kind) in [("glue", CatalogKind::Glue), ("local", CatalogKind::Local)] {
+    for kind in [CatalogKind::Glue, CatalogKind::Local] {
+        let name = kind.name();
         let shared = Shared { kind, name, catalogs: Arc::clone(catalogs), context: context.clone(), tables: Arc::clone(tables) };
         context.register_catalog(name, Arc::new(Provider(Arc::new(shared))));
     }

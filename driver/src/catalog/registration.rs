@@ -156,24 +156,20 @@ async fn put_table(catalog: &dyn Catalog, registration: &Registration) -> Result
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use faisca_planner::manifest::FileFormat;
-
-    use super::super::TableColumn;
+    use super::super::tests::table;
     use super::*;
 
-    fn table(columns: &[(&str, &str)]) -> TableDefinition {
-        let column = |(name, hive): &(&str, &str)| TableColumn { name: (*name).to_owned(), hive_type: (*hive).to_owned(), comment: None };
-        TableDefinition {
-            name: "t".to_owned(),
-            columns: columns.iter().map(column).collect(),
-            partition_keys: vec![],
-            location: String::new(),
-            format: FileFormat::Parquet,
-            comment: None,
-            parameters: BTreeMap::new(),
-            serde: BTreeMap::new(),
+    fn registration(table: TableDefinition, on_schema_change: OnSchemaChange) -> Registration {
+        Registration {
+            kind: CatalogKind::Local,
+            database: "d".to_owned(),
+            create_database: false,
+            skip_archive: false,
+            on_schema_change,
+            table,
+            partitions: None,
+            statistics: vec![],
+            commit: String::new(),
         }
     }
 
@@ -183,17 +179,7 @@ mod tests {
         present.comment = Some("theirs".to_owned());
         present.columns[0].comment = Some("an a".to_owned());
         present.parameters.insert("owner.team".to_owned(), "x".to_owned());
-        let registration = Registration {
-            kind: CatalogKind::Local,
-            database: "d".to_owned(),
-            create_database: false,
-            skip_archive: false,
-            on_schema_change: OnSchemaChange::AddColumns,
-            table: table(&[("c", "date"), ("a", "int")]),
-            partitions: None,
-            statistics: vec![],
-            commit: String::new(),
-        };
+        let registration = registration(table(&[("c", "date"), ("a", "int")]), OnSchemaChange::AddColumns);
         let next = merged(&present, &registration);
         let names: Vec<_> = next.columns.iter().map(|c| c.name.as_str()).collect();
         assert_eq!(names, ["a", "b", "c"]);
@@ -204,27 +190,14 @@ mod tests {
 
     #[test]
     fn a_writer_that_was_overtaken_leaves_the_table() {
-        let registration = |commit: &str, replaces| {
-            let registration = Registration {
-                kind: CatalogKind::Local,
-                database: "d".to_owned(),
-                create_database: false,
-                skip_archive: false,
-                on_schema_change: OnSchemaChange::Fail,
-                table: table(&[("a", "int")]),
-                partitions: None,
-                statistics: vec![],
-                commit: String::new(),
-            };
-            registration.of_commit(commit.to_owned(), replaces)
-        };
-        let present = registration("s3://b/t/_faisca/commit-0000000010.json", true).table;
-        let overtaken = |commit: &str, replaces| is_overtaken(&present, &registration(commit, replaces));
+        let of = |commit: &str, replaces| registration(table(&[("a", "int")]), OnSchemaChange::Fail).of_commit(commit.to_owned(), replaces);
+        let present = of("s3://b/t/_faisca/commit-0000000010.json", true).table;
+        let overtaken = |commit: &str, replaces| is_overtaken(&present, &of(commit, replaces));
         assert!(overtaken("s3://b/t/_faisca/commit-0000000009.json", true));
         assert!(overtaken("s3://b/t/_faisca/commit-0000000009.json", false));
         assert!(!overtaken("s3://b/t/_faisca/commit-0000000010.json", true));
         assert!(!overtaken("s3://b/t/_faisca/commit-0000000011.json", false));
         assert!(!overtaken("s3://b/a/_faisca/commit-0000000001.json", true), "a table that moves to another folder");
-        assert!(!is_overtaken(&table(&[]), &registration("s3://b/t/_faisca/commit-0000000001.json", true)));
+        assert!(!is_overtaken(&table(&[]), &of("s3://b/t/_faisca/commit-0000000001.json", true)));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use datafusion::datasource::listing::ListingTableUrl;
-use faisca_executor::stores::{StaleUpload, Stores, Uploads};
+use faisca_executor::stores::{StaleUpload, Stores, Uploads, known_scheme};
 use faisca_executor::wire::PendingFile;
 use faisca_planner::manifest::SaveMode;
 use futures::future::BoxFuture;
@@ -56,7 +56,7 @@ impl Listing {
 
 impl Folder {
     pub(crate) fn new(path: &str, stores: &Stores, catalogs: Arc<Catalogs>) -> Result<Self> {
-        let path = path.replacen("s3a://", "s3://", 1);
+        let path = known_scheme(path);
         let url = ListingTableUrl::parse(format!("{}/", path.trim_end_matches('/')))?;
         let store = stores.get(url.get_url())?;
         let uploads = store.uploads.ok_or_else(|| Error::Write(format!("{path}: `{}://` can be read, but not written", url.scheme())))?;

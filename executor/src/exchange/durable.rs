@@ -22,8 +22,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
 use url::Url;
 
-use super::SealedBlock;
 use super::object::{ObjectIndex, Tail, batches};
+use super::{BlockStore, SealedBlock};
 use crate::error::FetchError;
 use crate::stores::{Store, Stores, UploadWriter};
 use crate::wire::FetchRequest;
@@ -107,6 +107,14 @@ impl DurableTier {
         let name = format!("{}-{}-{}-{}.block", task.query, task.stage, task.index, attempt.0);
         let hash = format!("{:02x}", crc32fast::hash(name.as_bytes()) & 0xff);
         [hash, self.run.clone(), name].into_iter().fold(self.prefix.clone(), Path::join)
+    }
+
+    /// Gives a block its copy; answers whether it has one. The block itself stays, so that a
+    /// statement can go on without. One without rows needs none.
+    pub(crate) async fn keep(self: &Arc<Self>, store: &BlockStore, id: BlockId) -> bool {
+        let Some(block) = store.get(id).filter(|block| !block.sizes().is_empty()) else { return false };
+        let written = self.write(id, block).await;
+        written.inspect_err(|error| tracing::warn!(block = %id, "has no durable copy: {}", error.strip_backtrace())).is_ok()
     }
 
     /// Writes a block. An upload that nobody waits for any more still comes to its end, since a

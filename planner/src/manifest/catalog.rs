@@ -50,6 +50,20 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+impl CatalogTable {
+    /// Name of the table that a step of that name writes.
+    #[must_use]
+    pub fn table_of<'a>(&'a self, step: &'a str) -> &'a str {
+        self.table.as_deref().unwrap_or(step)
+    }
+
+    /// The same as statements name it: catalog, database, table.
+    #[must_use]
+    pub fn full_name(&self, step: &str) -> String {
+        format!("{}.{}.{}", self.kind.name(), self.database, self.table_of(step))
+    }
+}
+
 /// Kinds of catalog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -58,6 +72,17 @@ pub enum CatalogKind {
     Glue,
     /// Files below the warehouse folder.
     Local,
+}
+
+impl CatalogKind {
+    /// As statements name it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Glue => "glue",
+            Self::Local => "local",
+        }
+    }
 }
 
 /// What a write does to a table whose columns differ from the result's.

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::parse::{ManifestError, Problem};
-use super::{CatalogKind, JobSpec, Manifest, PartitionOverwrite, Positions, SaveMode, Step, nearest};
+use super::{JobSpec, Manifest, PartitionOverwrite, Positions, SaveMode, Step, nearest};
 
 /// For each step, the indices of the steps it reads. Step *i* may start when all of `reads[i]` ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -198,9 +198,7 @@ impl Checker<'_> {
 /// The three-part name of the table that a step registers.
 fn registered_name(step: &Step) -> Option<String> {
     let catalog = step.write.as_ref()?.catalog.as_ref()?;
-    let kind = if catalog.kind == CatalogKind::Glue { "glue" } else { "local" };
-    let table = catalog.table.as_deref().unwrap_or(&step.name);
-    Some(format!("{kind}.{}.{table}", catalog.database).to_lowercase())
+    Some(catalog.full_name(&step.name).to_lowercase())
 }
 
 /// Tables that a query reads, in lower case, each once, less its own CTEs.
