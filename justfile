@@ -28,10 +28,22 @@ bench *ARGS:
 lake:
     examples/enem/lake.sh
 
+# The same pipeline on servers of Google's and Azure's protocols. Needs Go, Node and Python.
+clouds:
+    examples/enem/clouds.sh
+
+# The operator and its jobs on a real Kubernetes, its own or that of KUBECONFIG. Needs root, Debian, Go and Python.
+cluster *ARGS:
+    k8s/e2e/run.sh {{ARGS}}
+
+# The container image as an OCI archive, without a Docker engine.
+image OUT="out/faisca.tar":
+    k8s/image/build.sh {{OUT}}
+
 # A million simulated schedules, 200 real kills.
 nightly:
     FAISCA_SIMULATIONS=1000000 FAISCA_KILLS=200 cargo test --release --workspace -- simulat random_kills
 
-# Approve new plans of TPC-H after reading the difference.
+# Approve new plans of TPC-H, and the chart's resource definitions, after reading the difference.
 approve:
-    FAISCA_APPROVE=1 cargo test --release --test e2e plans_are
+    FAISCA_APPROVE=1 cargo test --release --workspace -- plans_are the_chart_has

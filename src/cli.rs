@@ -1,10 +1,14 @@
 //! Commands, their flags and their exit codes.
 
+mod applications;
 mod clean;
+mod convert;
 mod crawl;
+mod driver;
 mod explain;
 mod generate;
 mod logging;
+mod operator;
 mod plan;
 mod run;
 mod show;
@@ -49,9 +53,26 @@ enum Command {
     Crawl(crawl::CrawlArgs),
     /// List, or mend, what crashed jobs left in a folder of an object store.
     Clean(clean::CleanArgs),
+    /// Submit a job to a cluster.
+    Submit(applications::SubmitArgs),
+    /// Tell how an application on a cluster is doing.
+    Status(applications::NameArgs),
+    /// Print the log of an application's driver.
+    Logs(applications::LogsArgs),
+    /// Stop an application, and remove it.
+    Kill(applications::NameArgs),
+    /// List the applications of a namespace.
+    List(applications::ListArgs),
+    /// Turn a SparkApplication of Spark Operator into a manifest, and tell what does not map.
+    Convert(convert::ConvertArgs),
+    /// Make drivers from the applications of a cluster. Runs until it is told to end.
+    Operator(operator::OperatorArgs),
+    /// Run the job of a driver's pod.
+    #[command(hide = true)]
+    Driver,
     /// Print the JSON Schema of the manifest, for editors.
     Schema,
-    /// Print the CustomResourceDefinition, for `kubectl apply -f -`; JSON is YAML.
+    /// Print the CustomResourceDefinitions, for `kubectl apply -f -`; JSON is YAML.
     Crd,
     /// Generate data to try things on.
     Generate(generate::GenerateArgs),
@@ -125,6 +146,8 @@ pub(crate) fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     logging::start(&cli.log, cli.log_format);
+    // Services end when they are told to; jobs are cut short.
+    let is_service = matches!(cli.command, Command::Operator(_));
     let ended = runtime.block_on(async {
         tokio::select! {
             ended = dispatch(cli.command) => ended,
@@ -135,7 +158,10 @@ pub(crate) fn main() -> ExitCode {
     runtime.block_on(faisca::end_abandoned_writes());
     // Tasks may still be unwinding; nothing that they could add is wanted.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    ended.map_or_else(|e| failed(&e), |()| ExitCode::SUCCESS)
+    match ended {
+        Err(Error::Cancelled) if is_service => ExitCode::SUCCESS,
+        ended => ended.map_or_else(|e| failed(&e), |()| ExitCode::SUCCESS),
+    }
 }
 
 async fn terminated() {
@@ -155,13 +181,21 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Plan(args) => plan::plan(args).await,
         Command::Crawl(args) => crawl::crawl(args).await,
         Command::Clean(args) => clean::clean(args).await,
+        Command::Submit(args) => applications::submit(args).await,
+        Command::Status(args) => applications::status(args).await,
+        Command::Logs(args) => applications::logs(args).await,
+        Command::Kill(args) => applications::kill(args).await,
+        Command::List(args) => applications::list(args).await,
+        Command::Convert(args) => convert::convert(&args),
+        Command::Operator(args) => operator::operator(args).await,
+        Command::Driver => driver::driver().await,
         Command::Schema => {
             let schema = serde_json::to_string_pretty(&faisca::planner::manifest::json_schema());
             show::print(&schema.unwrap_or_default());
             Ok(())
         }
         Command::Crd => {
-            show::print(&serde_json::to_string_pretty(&faisca_k8s::crd::spark_application()).unwrap_or_default());
+            show::print(&serde_json::to_string_pretty(&faisca_k8s::crd::definitions()).unwrap_or_default());
             Ok(())
         }
         Command::Generate(args) => generate::generate(args),
@@ -170,5 +204,6 @@ async fn dispatch(command: Command) -> Result<()> {
 
 fn failed(error: &Error) -> ExitCode {
     eprintln!("error: {error}");
+    faisca_k8s::driver::last_words(&error.to_string());
     ExitCode::from(error.exit_code())
 }

@@ -9,6 +9,7 @@ mod glue;
 mod glue_statistics;
 mod hive;
 mod local;
+mod projection;
 mod provider;
 mod registration;
 

@@ -77,6 +77,7 @@ pub struct EngineHandle {
     /// What runs and what ran.
     pub progress: Arc<Progress>,
     fleet_size: watch::Receiver<usize>,
+    slots_wanted: watch::Receiver<usize>,
 }
 
 impl EngineHandle {
@@ -84,7 +85,7 @@ impl EngineHandle {
     #[must_use]
     pub fn start(limits: RetryLimits, durable: Option<Arc<DurableTier>>) -> (Self, JoinHandle<()>) {
         let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
-        let (size, fleet_size) = watch::channel(0);
+        let ((size, fleet_size), (wanted, slots_wanted)) = (watch::channel(0), watch::channel(0));
         let progress = Arc::new(Progress::default());
         let engine = Engine {
             scheduler: Scheduler::new(limits).with_store(durable.is_some()),
@@ -97,10 +98,11 @@ impl EngineHandle {
             started: Instant::now(),
             progress: Arc::clone(&progress),
             fleet_size: size,
+            slots_wanted: wanted,
             fleet_gone: None,
         };
         let task = tokio::task::spawn(engine.run(receiver));
-        (Self { sender, next_query: Arc::new(AtomicU32::new(1)), progress, fleet_size }, task)
+        (Self { sender, next_query: Arc::new(AtomicU32::new(1)), progress, fleet_size, slots_wanted }, task)
     }
 
     /// Tells the engine something.
@@ -141,6 +143,12 @@ impl EngineHandle {
     /// Waits until the engine has ended.
     pub async fn ended(&self) {
         self.sender.closed().await;
+    }
+
+    /// Slots that the fleet's tasks would take if there were enough; for fleets that follow the work.
+    #[must_use]
+    pub fn slots_wanted(&self) -> watch::Receiver<usize> {
+        self.slots_wanted.clone()
     }
 
     /// Waits until the fleet has at least one executor.
@@ -184,6 +192,7 @@ struct Engine {
     started: Instant,
     progress: Arc<Progress>,
     fleet_size: watch::Sender<usize>,
+    slots_wanted: watch::Sender<usize>,
     /// Why no executor will come, if so.
     fleet_gone: Option<Failure>,
 }
@@ -207,6 +216,8 @@ impl Engine {
             }
             let size = self.scheduler.fleet_size();
             self.fleet_size.send_if_modified(|known| std::mem::replace(known, size) != size);
+            let wanted = self.scheduler.slots_wanted();
+            self.slots_wanted.send_if_modified(|known| std::mem::replace(known, wanted) != wanted);
         }
         for commands in self.commands.values() {
             let _ = commands.try_send(ToExecutor::Shutdown);

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use datafusion::common::DataFusionError;
 use faisca_planner::manifest::{Manifest, Positions, Step, StepOrder, Write};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use object_store::ObjectStoreExt;
 
 use crate::error::{Error, Result};
 use crate::session::Session;
@@ -111,6 +113,10 @@ impl Job<'_> {
 
     pub(crate) fn place(&self, path: &str) -> String {
         let position = self.positions.of(path);
+        if position.line == 0 {
+            // On a cluster nobody has seen the text.
+            return format!("{}: {path}", self.file);
+        }
         format!("{}:{}:{}", self.file, position.line, position.column)
     }
 
@@ -156,7 +162,7 @@ async fn register_output(session: &Session, name: &str, target: &Write) -> Resul
 /// # Errors
 /// Of the first statement that fails, with its line.
 pub async fn run_script(session: &Session, path: &str, mut done: impl FnMut(&StepSummary)) -> Result<Vec<StepSummary>> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::Plan(format!("{path}: {e}")))?;
+    let text = read_script(session, path).await?;
     let mut summaries = vec![];
     for statement in split(&text).map_err(|e| Error::Plan(format!("{path}: {e}")))? {
         let started = Instant::now();
@@ -174,6 +180,21 @@ pub async fn run_script(session: &Session, path: &str, mut done: impl FnMut(&Ste
         summaries.push(summary);
     }
     Ok(summaries)
+}
+
+/// A script of this machine, or of an object store.
+async fn read_script(session: &Session, path: &str) -> Result<String> {
+    let failed = |error: &dyn std::fmt::Display| Error::Plan(format!("{path}: {error}"));
+    let bytes = match url::Url::parse(path) {
+        Ok(url) if path.contains("://") => {
+            let store = session.object_stores().get(&url)?;
+            let at = object_store::path::Path::from_url_path(url.path()).map_err(|e| failed(&e))?;
+            let found = store.objects.get(&at).await.map_err(|e| Error::from(DataFusionError::ObjectStore(Box::new(e))).at(path))?;
+            found.bytes().await.map_err(|e| Error::from(DataFusionError::ObjectStore(Box::new(e))).at(path))?.to_vec()
+        }
+        _ => std::fs::read(path).map_err(|e| failed(&e))?,
+    };
+    String::from_utf8(bytes).map_err(|_| failed(&"not UTF-8 text"))
 }
 
 /// One statement of a script.

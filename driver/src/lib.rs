@@ -43,6 +43,6 @@ pub use commit::{Leftover, LeftoverKind, clean};
 pub use dataframe::{DataFrame, DataFrameWriter, GroupedData};
 pub use error::{Error, Result};
 pub use read::DataFrameReader;
-pub use session::{Session, SessionBuilder, serve_if_executor};
+pub use session::{Session, SessionBuilder, random_hex, serve_if_executor};
 pub use sql::Outcome;
 pub use write::{WriteSummary, end_abandoned_writes};

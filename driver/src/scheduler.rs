@@ -114,6 +114,12 @@ impl Scheduler {
         self.executors.fleet_size()
     }
 
+    /// Slots that the fleet's tasks would take if there were enough: those that run, and those that wait.
+    #[must_use]
+    pub fn slots_wanted(&self) -> usize {
+        self.ready[Placement::Fleet as usize].len() + self.executors.busy(Placement::Fleet)
+    }
+
     fn executor_down(&mut self, id: ExecutorId) {
         let Some(gone) = self.executors.remove(id) else { return };
         self.queries.values_mut().for_each(|query| query.lost_executor = true);

@@ -1,7 +1,6 @@
 //! The session: entry to everything, as in Spark.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -25,7 +24,7 @@ use crate::control::ControlServer;
 use crate::dataframe::DataFrame;
 use crate::engine::{EngineHandle, Message};
 use crate::error::{Error, Result};
-use crate::fleet::{DRIVER, EmbeddedExecutor, EmbeddedHost, Fleet, ProcessFleet, ProcessFleetConfig};
+use crate::fleet::{DRIVER, EmbeddedExecutor, EmbeddedHost, Fleet, FleetRequest, Launcher, ProcessLauncher};
 use crate::planner::DistributedPlanner;
 use crate::progress::{Progress, Snapshot};
 use crate::read::DataFrameReader;
@@ -33,8 +32,6 @@ use crate::scheduler::RetryLimits;
 use crate::settings::session_config;
 use crate::tables::{TableFiles, Tables};
 
-/// Where executors on this machine find the driver.
-const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// With less memory for each slot, not even the buffers of one sort fit.
 const SLOT_MEMORY_BYTES_MIN: u64 = 32 * 1024 * 1024;
 /// Bytes of a job's token.
@@ -59,6 +56,7 @@ pub struct SessionBuilder {
     spill_folder: Option<PathBuf>,
     stores: Stores,
     executor_binary: Option<PathBuf>,
+    launcher: Option<Arc<dyn Launcher>>,
     settings: BTreeMap<String, String>,
     functions: UserFunctions,
 }
@@ -120,6 +118,13 @@ impl SessionBuilder {
         self
     }
 
+    /// How executors are started. Default: as processes of this machine.
+    #[must_use]
+    pub fn launcher(mut self, launcher: Arc<dyn Launcher>) -> Self {
+        self.launcher = Some(launcher);
+        self
+    }
+
     /// A setting: `faisca.smallQueryBytes` or any of DataFusion's `datafusion.*`.
     #[must_use]
     pub fn config(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
@@ -176,7 +181,8 @@ impl SessionBuilder {
         let environment = Arc::new(Environment::new(&limits, &self.functions)?);
         let (engine, engine_task) = EngineHandle::start(RetryLimits::default(), environment.durable().cloned());
         // Processes of other users on this machine must not reach the executors.
-        let token = random_hex(TOKEN_BYTES)?;
+        let launcher = self.launcher.clone().unwrap_or_else(|| Arc::new(ProcessLauncher { binary: self.executor_binary.clone() }));
+        let token = launcher.token().map_or_else(|| random_hex(TOKEN_BYTES), Ok)?;
         let object_stores = Arc::clone(environment.stores());
         let store = Arc::new(BlockStore::default());
         let peers = Arc::new(PeerClients::new(token.clone()));
@@ -187,18 +193,19 @@ impl SessionBuilder {
             (Box::new(EmbeddedExecutor::start(&engine, host, parts.0, parts.1, parts.2, parts.3).await?), None)
         } else {
             let blocks = BlockService::new(DRIVER, Arc::clone(&store), Arc::clone(environment.runtime()), token.clone());
-            let control = ControlServer::start(LOCALHOST, token.clone(), engine.clone(), blocks).await?;
+            let control = ControlServer::start(launcher.host(), token.clone(), engine.clone(), blocks).await?;
             host.address.clone_from(&control.url);
             let embedded = EmbeddedExecutor::start(&engine, host, parts.0, parts.1, parts.2, parts.3).await?;
-            let config = ProcessFleetConfig {
+            let request = FleetRequest {
                 executors: self.executors,
                 slots,
                 limits,
-                binary: self.executor_binary.clone(),
+                token,
                 replacements_max: self.executors * REPLACEMENTS_PER_EXECUTOR,
+                engine: engine.clone(),
+                control,
             };
-            let processes = ProcessFleet::start(config, token, engine.clone(), control)?;
-            (Box::new(processes), Some(Box::new(embedded)))
+            (launcher.launch(request).await?, Some(Box::new(embedded)))
         };
         let durable = environment.durable().cloned().map(|tier| (tier, own.durability));
         let cluster = Arc::new(Cluster { engine, fleet, helper, store, peers, durable, small_bytes: own.small_bytes });
@@ -442,8 +449,11 @@ fn compute_runtime(threads: usize) -> Result<Runtime> {
     builder.build().map_err(|e| Error::Fleet(format!("threads for tasks: {e}")))
 }
 
-/// Random bits, as hexadecimal digits.
-pub(crate) fn random_hex(bytes: usize) -> Result<String> {
+/// So many random bytes, as hexadecimal digits.
+///
+/// # Errors
+/// If the system has none.
+pub fn random_hex(bytes: usize) -> Result<String> {
     use std::io::Read;
     let mut bytes = vec![0u8; bytes];
     let read = std::fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes));

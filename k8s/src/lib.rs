@@ -1,9 +1,29 @@
-//! The only crate that may know Kubernetes.
+//! The only crate that knows Kubernetes.
 //!
-//! So far it holds what a cluster needs before there is one: the resource type. Its spec is the
-//! manifest's own, so that a file that runs on a laptop is valid on a cluster.
+//! A job is a resource whose spec is the manifest's own: a file that runs on a laptop is valid on a
+//! cluster. The operator makes a driver's pod of it; the driver makes executors' pods; each tells
+//! what it knows, and everything belongs to the resource.
 //!
 //! # Layout
-//! - [`crd`] — the CustomResourceDefinition of `SparkApplication`
+//! - [`resource`], [`crd`] — the resources, their definitions
+//! - [`application`] — a resource, read and checked
+//! - [`pods`] — the pods of an application, made from its spec
+//! - [`operator`] — makes drivers, tells what becomes of them, runs schedules
+//! - [`driver`], [`fleet`] — the driver in its pod, executors as pods
+//! - [`client`] — submit, look, follow, stop
+//! - [`convert`] — from Spark Operator's resource to ours
+//! - [`loss`] — why a pod ended
 
+pub mod application;
+pub mod client;
+pub mod convert;
 pub mod crd;
+pub mod driver;
+pub mod fleet;
+pub mod loss;
+pub mod operator;
+pub mod pods;
+pub mod resource;
+mod stuck;
+
+pub use kube;

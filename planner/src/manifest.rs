@@ -21,7 +21,7 @@ pub use job::{
     TextCompression, TextEncoding, Write,
 };
 pub use parameters::with_parameters;
-pub use parse::{ManifestError, parse};
+pub use parse::{ManifestError, Problem, parse};
 pub use positions::{Position, Positions};
 pub use stores::{SecretRef, StoreCredentials, StoreSettings, Stores, settings_for};
 

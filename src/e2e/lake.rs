@@ -1,10 +1,12 @@
 //! A data lake: object storage that fails, processes that die, tables by name.
 
 mod commits;
+mod credentials;
 mod durable;
 mod faults;
 mod mistakes;
 mod modes;
+mod others;
 mod tables;
 
 use std::path::Path;

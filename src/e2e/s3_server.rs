@@ -38,6 +38,10 @@ pub enum Act {
 /// How long a delayed answer takes.
 const DELAY: std::time::Duration = std::time::Duration::from_millis(50);
 
+/// Headers that [`S3Server::said`] remembers.
+const REMEMBERED: [&str; 4] =
+    ["x-amz-request-payer", "x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id", "x-amz-security-token"];
+
 /// Decides by method and path with query.
 type Hook = Box<dyn FnMut(&str, &str) -> Act + Send>;
 
@@ -47,6 +51,7 @@ pub struct S3Server {
     pub root: tempfile::TempDir,
     hook: Arc<Mutex<Option<Hook>>>,
     pub requests: Arc<AtomicUsize>,
+    said: Arc<Mutex<Vec<String>>>,
     uploads: Arc<Mutex<Vec<(String, String)>>>,
 }
 
@@ -67,14 +72,17 @@ impl S3Server {
         let service = builder.build();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (hook, requests) = (Arc::new(Mutex::new(None)), Arc::new(AtomicUsize::new(0)));
-        let server = Self { url, root, hook: Arc::clone(&hook), requests: Arc::clone(&requests), uploads };
+        let (hook, requests, said) = (Arc::new(Mutex::new(None)), Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(vec![])));
+        let server = Self { url, root, hook: Arc::clone(&hook), requests: Arc::clone(&requests), said: Arc::clone(&said), uploads };
         tokio::task::spawn(async move {
             loop {
                 let Ok((stream, _)) = listener.accept().await else { continue };
                 stream.set_nodelay(true).unwrap();
-                let (service, hook, requests) = (service.clone(), Arc::clone(&hook), Arc::clone(&requests));
-                let answer = service_fn(move |request| answer(service.clone(), Arc::clone(&hook), Arc::clone(&requests), request));
+                let (service, hook, requests, said) = (service.clone(), Arc::clone(&hook), Arc::clone(&requests), Arc::clone(&said));
+                let answer = service_fn(move |request| {
+                    said.lock().unwrap().extend(remembered(&request));
+                    answer(service.clone(), Arc::clone(&hook), Arc::clone(&requests), request)
+                });
                 tokio::task::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
             }
         });
@@ -84,6 +92,11 @@ impl S3Server {
     /// Sets what happens to requests from now on.
     pub fn on_request(&self, hook: impl FnMut(&str, &str) -> Act + Send + 'static) {
         *self.hook.lock().unwrap() = Some(Box::new(hook));
+    }
+
+    /// What requests said since this was asked last, as `METHOD header: value`, for headers that cost or protect something.
+    pub fn said(&self) -> Vec<String> {
+        std::mem::take(&mut self.said.lock().unwrap())
     }
 
     pub fn pass_all(&self) {
@@ -111,6 +124,11 @@ impl S3Server {
             ("AWS_REGION", "us-east-1".to_owned()),
         ]
     }
+}
+
+fn remembered(request: &hyper::Request<hyper::body::Incoming>) -> Vec<String> {
+    let value = |name| request.headers().get(name).map(|value| format!("{} {name}: {}", request.method(), value.to_str().unwrap()));
+    REMEMBERED.into_iter().filter_map(value).collect()
 }
 
 type Answer = hyper::Response<s3s::Body>;

@@ -6,7 +6,7 @@ use arrow::datatypes::Schema;
 use faisca_planner::manifest::{CatalogTable, FileFormat, SaveMode, Write};
 
 use super::registration::{Registration, merged};
-use super::{Catalogs, OnSchemaChange, TableColumn, TableDefinition, TablePartition, checked_name, hive_type};
+use super::{Catalogs, OnSchemaChange, TableColumn, TableDefinition, TablePartition, checked_name, hive_type, projection};
 use crate::error::{Error, Result};
 
 /// A table that a write will register, checked against what is there.
@@ -54,6 +54,7 @@ impl PlannedTable {
             return Err(Error::Write("catalog: tables are of Parquet; set write.format to parquet".to_owned()));
         }
         let (columns, partition_keys) = columns(asked, schema, write)?;
+        projection::check(&asked.parameters, &partition_keys).map_err(|e| Error::Write(format!("catalog.parameters: {e}")))?;
         let mut parameters = asked.parameters.clone();
         parameters.insert("classification".to_owned(), "parquet".to_owned());
         parameters.insert("typeOfData".to_owned(), "file".to_owned());

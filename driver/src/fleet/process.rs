@@ -3,6 +3,7 @@
 //! A child that ends is replaced, a bounded number of times. Children end by themselves when the
 //! driver's connection breaks, so that even a SIGKILL of the driver leaves none behind.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -11,14 +12,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use faisca_executor::control::{ServeError, env};
-use faisca_executor::environment::Limits;
 use faisca_planner::ids::ExecutorId;
 use tokio::process::{Child, Command};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
-use super::Fleet;
+use super::{Fleet, FleetRequest, Launcher};
 use crate::control::ControlServer;
 use crate::engine::{EngineHandle, Message};
 use crate::error::{Error, Result};
@@ -28,19 +28,30 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// A child that ends sooner than this did not come up at all.
 const UP_MIN: Duration = Duration::from_secs(1);
 
-/// How many executors, and of which kind.
-#[derive(Debug, Clone)]
-pub struct ProcessFleetConfig {
-    /// Children.
-    pub executors: u32,
-    /// Slots of each.
-    pub slots: u32,
-    /// Limits of each.
-    pub limits: Limits,
+/// Starts executors as child processes.
+#[derive(Debug, Default)]
+pub struct ProcessLauncher {
     /// The binary; this process's own when absent.
     pub binary: Option<PathBuf>,
-    /// Children started instead of ended ones, in all.
-    pub replacements_max: u32,
+}
+
+#[async_trait]
+impl Launcher for ProcessLauncher {
+    fn host(&self) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::LOCALHOST)
+    }
+
+    fn token(&self) -> Option<String> {
+        None
+    }
+
+    async fn launch(&self, request: FleetRequest) -> Result<Box<dyn Fleet>> {
+        let binary = match &self.binary {
+            Some(binary) => binary.clone(),
+            None => std::env::current_exe().map_err(|e| Error::Fleet(format!("own binary: {e}")))?,
+        };
+        Ok(Box::new(ProcessFleet::start(binary, request)?))
+    }
 }
 
 /// Children of this process.
@@ -52,12 +63,11 @@ pub struct ProcessFleet {
 }
 
 struct Keeper {
-    config: ProcessFleetConfig,
     binary: PathBuf,
-    url: String,
-    token: String,
+    variables: Vec<(&'static str, String)>,
     next_id: AtomicU32,
     replacements: AtomicU32,
+    replacements_max: u32,
     /// Keepers that still have a child, or will.
     alive: AtomicU32,
     engine: EngineHandle,
@@ -68,20 +78,15 @@ impl ProcessFleet {
     ///
     /// # Errors
     /// If the binary cannot be started.
-    pub fn start(config: ProcessFleetConfig, token: String, engine: EngineHandle, control: ControlServer) -> Result<Self> {
-        let binary = match &config.binary {
-            Some(binary) => binary.clone(),
-            None => std::env::current_exe().map_err(|e| Error::Fleet(format!("own binary: {e}")))?,
-        };
-        let slots_expected = config.executors * config.slots;
-        let executors = config.executors;
+    fn start(binary: PathBuf, request: FleetRequest) -> Result<Self> {
+        let variables = request.variables()?;
+        let FleetRequest { executors, slots, replacements_max, engine, control, .. } = request;
         let keeper = Arc::new(Keeper {
-            config,
             binary,
-            url: control.url.clone(),
-            token,
+            variables,
             next_id: AtomicU32::new(1),
             replacements: AtomicU32::new(0),
+            replacements_max,
             alive: AtomicU32::new(executors),
             engine,
         });
@@ -92,7 +97,7 @@ impl ProcessFleet {
             let given_up = control.given_up.subscribe();
             keepers.push(tokio::task::spawn(Arc::clone(&keeper).keep(child, stopped.clone(), given_up)));
         }
-        Ok(Self { slots_expected, stop, keepers: tokio::sync::Mutex::new(keepers), _control: control })
+        Ok(Self { slots_expected: executors * slots, stop, keepers: tokio::sync::Mutex::new(keepers), _control: control })
     }
 }
 
@@ -100,27 +105,8 @@ impl Keeper {
     fn spawn(&self) -> Result<(ExecutorId, Child)> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mut command = Command::new(&self.binary);
-        command
-            .env(env::DRIVER, &self.url)
-            .env(env::EXECUTOR, id.to_string())
-            .env(env::TOKEN, &self.token)
-            .env(env::SLOTS, self.config.slots.to_string())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .kill_on_drop(true);
-        if let Some(bytes) = self.config.limits.memory_bytes {
-            command.env(env::MEMORY, bytes.to_string());
-        }
-        if let Some(folder) = &self.config.limits.spill_folder {
-            command.env(env::SPILL, folder);
-        }
-        if !self.config.limits.stores.is_empty() {
-            let json = serde_json::to_string(&self.config.limits.stores).map_err(|e| Error::Fleet(format!("stores: {e}")))?;
-            command.env(env::STORES, json);
-        }
-        if let Some(durable) = &self.config.limits.durable {
-            command.env(env::DURABLE, serde_json::to_string(durable).map_err(|e| Error::Fleet(format!("durable exchange: {e}")))?);
-        }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value))).env(env::EXECUTOR, id.to_string());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
         // Ctrl-C on a terminal reaches the whole process group: the driver decides what follows.
         command.process_group(0);
         let child = command.spawn().map_err(|e| Error::Fleet(format!("executor {}: {e}", self.binary.display())))?;
@@ -161,8 +147,8 @@ impl Keeper {
                 return Err(format!("{id} could not serve; its own message tells why"));
             }
             let ended = status.map_or_else(|e| e.to_string(), |s| s.to_string());
-            if self.replacements.fetch_add(1, Ordering::Relaxed) >= self.config.replacements_max {
-                return Err(format!("{id} ended ({ended}), after {} replacements", self.config.replacements_max));
+            if self.replacements.fetch_add(1, Ordering::Relaxed) >= self.replacements_max {
+                return Err(format!("{id} ended ({ended}), after {} replacements", self.replacements_max));
             }
             warn!("{id} ended ({ended}); starting another");
             if started.elapsed() < UP_MIN {

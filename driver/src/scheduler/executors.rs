@@ -41,6 +41,8 @@ pub(super) struct Executors {
     free: [BTreeSet<(u32, Reverse<ExecutorId>)>; 2],
     /// Executors of the fleet that take tasks.
     usable: usize,
+    /// Slots that are taken: the driver's own, the fleet's.
+    busy: [usize; 2],
     draining: usize,
 }
 
@@ -79,6 +81,7 @@ impl Executors {
         self.drain(id);
         let removed = self.all.remove(&id)?;
         self.draining -= 1;
+        self.busy[side(removed.is_driver)] -= removed.busy as usize;
         Some(removed)
     }
 
@@ -94,12 +97,19 @@ impl Executors {
         self.all.values().filter(|e| !e.is_driver).count()
     }
 
+    /// Slots that are taken.
+    pub(super) fn busy(&self, placement: Placement) -> usize {
+        self.busy[placement as usize]
+    }
+
     /// Changes an executor and its place among the free ones.
     fn update<T>(&mut self, id: ExecutorId, change: impl FnOnce(&mut ExecutorState) -> T) -> Option<T> {
         let state = self.all.get_mut(&id)?;
         let (free, took_tasks) = (state.slots.saturating_sub(state.busy), state.takes_tasks());
+        self.busy[side(state.is_driver)] -= state.busy as usize;
         self.free[side(state.is_driver)].remove(&(free, Reverse(id)));
         let result = change(state);
+        self.busy[side(state.is_driver)] += state.busy as usize;
         let free = state.slots.saturating_sub(state.busy);
         if state.takes_tasks() && free > 0 {
             self.free[side(state.is_driver)].insert((free, Reverse(id)));

@@ -112,6 +112,17 @@ async fn glue_holds_what_catalogs_must() {
     assert_eq!((told[0]["ColumnName"].as_str(), told[0]["ColumnType"].as_str()), (Some("id"), Some("bigint")));
     assert_eq!((&id["MinimumValue"], &id["MaximumValue"], &id["NumberOfNulls"]), (&1.into(), &100.into(), &0.into()));
     assert!((95..=105).contains(&id["NumberOfDistinctValues"].as_i64().unwrap()), "{id}");
+    let projected =
+        "catalog: {type: glue, database: d, parameters: {projection.enabled: 'true', projection.k.type: integer, projection.k.range: '0,2'}}";
+    let by_k = "catalog: {type: glue, database: d}";
+    lake.done("glue", 3, &[(by_k, projected)]).await;
+    let stored = &lake.glue.table("d", "by_k")["Parameters"];
+    assert_eq!(
+        (&stored["projection.enabled"], &stored["projection.k.type"], &stored["projection.k.range"]),
+        (&"true".into(), &"integer".into(), &"0,2".into())
+    );
+    let (success, error) = lake.job("glue", 3, &[(by_k, &projected.replace("range", "format"))]).await;
+    assert!(!success && error.contains("step `by_k`") && error.contains("`projection.k.range` is missing; the type integer needs it"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

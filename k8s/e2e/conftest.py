@@ -1,0 +1,174 @@
+"""A cluster with the chart installed, and jobs on it, seen as a user sees them: through the API server."""
+
+import json
+import os
+import re
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from kubernetes import client, config
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMESPACE = "jobs"
+GROUP = ("faisca.dev", "v1alpha1", NAMESPACE, "sparkapplications")
+
+
+def run(*command, check=True, **more):
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, **more)
+    assert not check or done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
+    return done
+
+
+def until(what, seconds, look):
+    """Waits until `look` answers something; answers that."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"{what}: not in {seconds} s")
+
+
+class Cluster:
+    def __init__(self):
+        config.load_kube_config(os.environ["KUBECONFIG"])
+        self.core = client.CoreV1Api()
+        self.apps = client.AppsV1Api()
+        self.policy = client.PolicyV1Api()
+        self.objects = client.CustomObjectsApi()
+        self.bucket = Path(os.environ["FAISCA_E2E_BUCKET"])
+
+    def get(self, name):
+        return self.objects.get_namespaced_custom_object(*GROUP, name)
+
+    def status(self, name):
+        return self.get(name).get("status", {})
+
+    def state(self, name):
+        return self.status(name).get("applicationState", {}).get("state", "")
+
+    def wait(self, name, *states, seconds=120):
+        """Waits for one of these states; fails on an end that is none of them."""
+
+        def look():
+            state = self.state(name)
+            if state in states:
+                return self.status(name)
+            assert state not in ("COMPLETED", "FAILED"), f"{name}: {self.status(name)}\n{self.log(name)}"
+            return None
+
+        return until(f"{name} in {states}", seconds, look)
+
+    def log(self, name):
+        try:
+            return self.core.read_namespaced_pod_log(f"{name}-driver", NAMESPACE, container="spark-kubernetes-driver")
+        except client.ApiException as error:
+            return f"no log: {error.reason}"
+
+    def pods(self, name, role=None):
+        selector = f"faisca.dev/app-name={name}" + (f",spark-role={role}" if role else "")
+        return self.core.list_namespaced_pod(NAMESPACE, label_selector=selector).items
+
+    def running_executors(self, name):
+        pods = self.pods(name, "executor")
+        return [pod for pod in pods if pod.status.phase == "Running" and not pod.metadata.deletion_timestamp]
+
+    def events(self, name):
+        all_of_it = self.core.list_namespaced_event(NAMESPACE, field_selector=f"involvedObject.name={name}").items
+        return [event.reason for event in all_of_it]
+
+    def create(self, name, spec):
+        body = {"apiVersion": "faisca.dev/v1alpha1", "kind": "SparkApplication", "metadata": {"name": name}, "spec": spec}
+        return self.objects.create_namespaced_custom_object(*GROUP, body)
+
+    def delete(self, name):
+        self.objects.delete_namespaced_custom_object(*GROUP, name)
+
+    def gone(self, name, role=None, seconds=60):
+        """Waits until no pod of it is left."""
+        until(f"no {role or 'pod'} of {name}", seconds, lambda: not self.pods(name, role))
+
+    @contextmanager
+    def application(self, name, spec):
+        self.create(name, spec)
+        try:
+            yield
+        finally:
+            try:
+                self.delete(name)
+            except client.ApiException as error:
+                assert error.status == 404
+            self.gone(name)
+
+    def rows(self, folder):
+        """Rows of a written folder, read by a client that is not ours."""
+        import pyarrow.dataset as dataset
+
+        return dataset.dataset(self.bucket / folder, format="parquet").to_table().num_rows
+
+
+def lake_env():
+    """How pods reach the lake: by reference to a secret."""
+    return [{"secretRef": {"name": "lake"}}]
+
+
+def job(steps, executors=1, **more):
+    spec = {
+        "steps": steps,
+        "driver": {"cores": 0.2, "memory": "512Mi", "envFrom": lake_env()},
+        "executor": {"instances": executors, "cores": 0.2, "memory": "512Mi", "envFrom": lake_env()},
+        "conf": {"faisca.smallQueryBytes": "0"},
+    }
+    for role in ("driver", "executor"):
+        spec[role].update(more.pop(role, {}))
+    spec.update(more)
+    return spec
+
+
+def slow_steps(name, rows=60_000_000):
+    """A job that takes a while, whose result tells whether every row came once."""
+    numbers = f"SELECT value AS a, value % 97 AS k FROM generate_series(1, {rows})"
+    counted = f"SELECT k, count(*) AS n, sum(a) AS s, sum(sha256(cast(a AS string)) = sha256('0')) AS x FROM ({numbers}) GROUP BY k"
+    return [{"name": "slow", "sql": counted, "write": {"path": f"s3://lake/{name}", "mode": "overwrite"}}]
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    found = Cluster()
+    namespaces = [{"name": NAMESPACE, "create": True}]
+    values = ["--set-json", f"jobNamespaces={json.dumps(namespaces)}", "--set", "image.pullPolicy=Never", "--set", "operator.startTimeout=8"]
+    run("helm", "upgrade", "--install", "faisca", ROOT / "k8s/charts/faisca", "--namespace", "faisca", "--create-namespace", *values, "--wait", "--timeout", "90s")
+    variables = {
+        "AWS_ACCESS_KEY_ID": "lake",
+        "AWS_SECRET_ACCESS_KEY": "lake-secret",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL_S3": os.environ["FAISCA_E2E_S3"],
+        "AWS_ENDPOINT_URL_GLUE": os.environ["FAISCA_E2E_GLUE"],
+    }
+    secret = client.V1Secret(metadata=client.V1ObjectMeta(name="lake"), string_data=variables)
+    try:
+        found.core.create_namespaced_secret(NAMESPACE, secret)
+    except client.ApiException as error:
+        assert error.status == 409
+    return found
+
+
+@pytest.fixture(scope="session")
+def enem(tmp_path_factory):
+    """The pipeline's manifest, on the lake: one file for a laptop, made into one for the cluster."""
+    text = (ROOT / "examples/enem/enem.yaml").read_text()
+    text = text.replace("data: examples/enem/data", "data: s3://lake")
+    text = re.sub(r"(write: \{.*mode: overwrite)\}", r"\1, catalog: {type: glue, database: enem, createDatabase: true}}", text)
+    pods = "\n".join(
+        [
+            "  driver: {cores: 0.2, memory: 512Mi, envFrom: [{secretRef: {name: lake}}]}",
+            "  executor: {instances: 2, cores: 0.2, memory: 512Mi, envFrom: [{secretRef: {name: lake}}]}",
+        ]
+    )
+    path = tmp_path_factory.mktemp("enem") / "enem.yaml"
+    path.write_text(text.rstrip() + "\n" + pods + "\n")
+    return path

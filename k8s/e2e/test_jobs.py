@@ -1,0 +1,97 @@
+"""Jobs as users run them: by kubectl, by the command, by a schedule."""
+
+import json
+
+from conftest import NAMESPACE, job, run, until
+
+TABLES = ["processing/enem", "consumer/enem_uf", "consumer/enem_anon", "processing/edsup2019/aluno"]
+
+
+def written(cluster):
+    return {table: cluster.rows(table) for table in TABLES}
+
+
+def test_the_pipeline_by_kubectl(cluster, enem):
+    run("kubectl", "apply", "-n", NAMESPACE, "-f", enem)
+    status = cluster.wait("enem", "COMPLETED")
+    assert status["progress"]["percent"] == "100%"
+    assert len(status["result"]["tables"]) == 10 and status["result"]["rows"] > 0, status
+    assert status["executionAttempts"] == 1
+    events = cluster.events("enem")
+    for reason in ("SparkApplicationSubmitted", "SparkDriverRunning", "SparkApplicationCompleted"):
+        assert reason in events, events
+    log = run("kubectl", "logs", "-n", NAMESPACE, "enem-driver").stdout
+    assert "consumer/enem_uf" in log and "executor-2" in log, log
+    driver = cluster.core.read_namespaced_pod("enem-driver", NAMESPACE)
+    assert driver.status.phase == "Succeeded"
+    cluster.gone("enem", "executor")
+    assert all(written(cluster).values())
+    shown = run("kubectl", "get", "sparkapplication", "enem", "-n", NAMESPACE).stdout
+    assert "COMPLETED" in shown and "100%" in shown, shown
+    run("kubectl", "delete", "-n", NAMESPACE, "-f", enem)
+    cluster.gone("enem")
+
+
+def test_the_pipeline_by_the_command(cluster, enem):
+    before = written(cluster)
+    done = run("faisca", "submit", enem, "-n", NAMESPACE, "--name", "enem-2", "--follow")
+    assert "jobs/enem-2 is submitted" in done.stdout and "consumer/enem_uf" in done.stdout, done.stdout
+    assert written(cluster) == before
+    told = run("faisca", "status", "enem-2", "-n", NAMESPACE).stdout
+    assert "completed 100%" in told and "enem_uf → s3://lake/consumer/enem_uf" in told, told
+    assert "consumer/enem_uf" in run("faisca", "logs", "enem-2", "-n", NAMESPACE).stdout
+    assert "enem-2" in run("faisca", "list", "-n", NAMESPACE).stdout
+    again = run("faisca", "submit", enem, "-n", NAMESPACE, "--name", "enem-2", check=False)
+    assert again.returncode == 3 and "is there already" in again.stderr, again.stderr
+    near = run("faisca", "status", "enem-3", "-n", NAMESPACE, check=False)
+    assert near.returncode == 3 and "did you mean `enem-2`?" in near.stderr, near.stderr
+    run("faisca", "kill", "enem-2", "-n", NAMESPACE)
+    cluster.gone("enem-2")
+
+
+def test_a_job_without_executors_runs_in_its_driver(cluster):
+    steps = [{"name": "one", "sql": "SELECT 1 AS a", "write": {"path": "s3://lake/one", "mode": "overwrite"}}]
+    with cluster.application("small", job(steps, executors=0, timeToLiveSeconds=2)):
+        cluster.wait("small", "COMPLETED")
+        assert cluster.rows("one") == 1
+        until("the resource is gone by itself", 20, lambda: cluster.objects.list_namespaced_custom_object(
+            "faisca.dev", "v1alpha1", NAMESPACE, "sparkapplications", field_selector="metadata.name=small")["items"] == [])
+
+
+def test_a_schedule_starts_runs_and_forgets_old_ones(cluster):
+    steps = [{"name": "one", "sql": "SELECT 1 AS a", "write": {"path": "s3://lake/scheduled", "mode": "overwrite"}}]
+    body = {
+        "apiVersion": "faisca.dev/v1alpha1",
+        "kind": "ScheduledSparkApplication",
+        "metadata": {"name": "often"},
+        # Six fields begin with seconds: a test cannot wait for minutes.
+        "spec": {"schedule": "*/5 * * * * *", "timeZone": "America/Sao_Paulo", "concurrencyPolicy": "Forbid",
+                 "successfulRunHistoryLimit": 1, "template": job(steps, executors=0)},
+    }
+    schedules = ("faisca.dev", "v1alpha1", NAMESPACE, "scheduledsparkapplications")
+    cluster.objects.create_namespaced_custom_object(*schedules, body)
+    try:
+        def look():
+            status = cluster.objects.get_namespaced_custom_object(*schedules, "often").get("status", {})
+            return status if status.get("pastSuccessfulRunNames") else None
+
+        status = until("a run is completed", 60, look)
+        assert status["scheduleState"] == "Scheduled" and status["nextRun"], status
+    finally:
+        cluster.objects.delete_namespaced_custom_object(*schedules, "often")
+    until("its runs go with it", 60, lambda: not [p for p in cluster.core.list_namespaced_pod(NAMESPACE).items if p.metadata.name.startswith("often-")])
+
+
+def test_the_operator_tells_its_metrics(cluster):
+    pod = cluster.core.list_namespaced_pod("faisca", label_selector="app.kubernetes.io/component=operator").items[0]
+    path = f"/api/v1/namespaces/faisca/pods/{pod.metadata.name}:8080/proxy/metrics"
+    metrics = run("kubectl", "get", "--raw", path).stdout
+    assert "faisca_operator_driver_pods_total" in metrics and 'state="completed"' in metrics, metrics
+
+
+def test_pods_pass_the_restricted_level_with_no_setting(cluster):
+    labels = cluster.core.read_namespace(NAMESPACE).metadata.labels
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    rules = run("kubectl", "auth", "can-i", "--list", "-n", NAMESPACE, "--as", f"system:serviceaccount:{NAMESPACE}:faisca").stdout
+    granted = [line for line in rules.splitlines() if line.startswith(("pods", "secrets", "sparkapplications", "*"))]
+    assert len(granted) == 1 and granted[0].startswith("pods "), rules

@@ -1,0 +1,172 @@
+//! `faisca submit`, `status`, `logs`, `kill`, `list`: applications on a cluster, from a laptop.
+
+use clap::Args;
+use faisca::{Error, Result};
+use faisca_k8s::client::{Applications, ClientError};
+use faisca_k8s::kube::ResourceExt;
+use faisca_k8s::resource::{ApplicationState, ApplicationStatus, SparkApplication};
+use indicatif::{HumanBytes, HumanCount};
+
+use super::key_value;
+use super::run::load;
+use super::show::{print, table};
+
+/// Flags of `faisca submit`.
+#[derive(Debug, Args)]
+pub(super) struct SubmitArgs {
+    /// A manifest.
+    job: String,
+    /// Namespace [default: the manifest's, or that of the kubeconfig].
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// Name of this run [default: the manifest's].
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Value of a parameter of the manifest; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    set: Vec<(String, String)>,
+    /// Wait for the end; fail if the job fails.
+    #[arg(long)]
+    wait: bool,
+    /// Wait, and print the driver's log meanwhile.
+    #[arg(long)]
+    follow: bool,
+}
+
+/// Flags of commands on one application.
+#[derive(Debug, Args)]
+pub(super) struct NameArgs {
+    /// Name of the application.
+    name: String,
+    /// Namespace [default: that of the kubeconfig].
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
+}
+
+/// Flags of `faisca logs`.
+#[derive(Debug, Args)]
+pub(super) struct LogsArgs {
+    #[command(flatten)]
+    application: NameArgs,
+    /// Until the driver ends.
+    #[arg(short, long)]
+    follow: bool,
+}
+
+/// Flags of `faisca list`.
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// Namespace [default: that of the kubeconfig].
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
+}
+
+fn failed(error: ClientError) -> Error {
+    Error::Fleet(error.0)
+}
+
+async fn connect(namespace: Option<&String>) -> Result<Applications> {
+    Applications::connect(namespace.map(String::as_str)).await.map_err(failed)
+}
+
+pub(super) async fn submit(args: SubmitArgs) -> Result<()> {
+    // Mistakes are told here, with line and column, before the cluster hears of the job.
+    let mut manifest = load(&args.job, &args.set)?.manifest;
+    manifest.metadata.name = args.name.unwrap_or(manifest.metadata.name);
+    let applications = connect(args.namespace.as_ref().or(manifest.metadata.namespace.as_ref())).await?;
+    let created = applications.submit(&manifest).await.map_err(failed)?;
+    let name = created.name_any();
+    print(&format!("{}/{name} is submitted", applications.namespace));
+    if args.follow {
+        applications.logs(&name, true, print).await.map_err(failed)?;
+    }
+    if !args.wait && !args.follow {
+        return Ok(());
+    }
+    let mut last = String::new();
+    let told = |status: &ApplicationStatus| {
+        let line = line(status);
+        if line != last && !args.follow {
+            print(&line);
+        }
+        last = line;
+    };
+    let status = applications.wait(&name, told).await.map_err(failed)?;
+    match status.application_state.state {
+        ApplicationState::Completed => Ok(()),
+        _ => Err(Error::Fleet(format!("{name} failed: {}", status.application_state.error_message.unwrap_or_default()))),
+    }
+}
+
+/// State and progress in one line.
+fn line(status: &ApplicationStatus) -> String {
+    let progress = status.progress.clone().unwrap_or_default();
+    let mut line = state(status);
+    if let Some(percent) = progress.percent {
+        line.push_str(&format!(" {percent}, {}/{} tasks", progress.tasks_done, progress.tasks_total));
+    }
+    if let Some(step) = progress.step {
+        line.push_str(&format!(", {step}"));
+    }
+    if let Some(message) = &status.application_state.error_message {
+        line.push_str(&format!(": {message}"));
+    }
+    line
+}
+
+fn state(status: &ApplicationStatus) -> String {
+    let state = format!("{:?}", status.application_state.state);
+    state.to_lowercase()
+}
+
+pub(super) async fn status(args: NameArgs) -> Result<()> {
+    let applications = connect(args.namespace.as_ref()).await?;
+    let found = applications.get(&args.name).await.map_err(failed)?;
+    let status = found.status.unwrap_or_default();
+    print(&format!("{}/{}: {}", applications.namespace, args.name, line(&status)));
+    if let Some(pod) = status.driver_info.as_ref().and_then(|driver| driver.pod_name.as_ref()) {
+        print(&format!("driver: {pod}, attempt {}", status.execution_attempts));
+    }
+    for (pod, state) in &status.executor_state {
+        print(&format!("executor: {pod} {}", state.to_lowercase()));
+    }
+    if let Some(result) = &status.result {
+        print(&format!("wrote {} rows, {}", HumanCount(result.rows), HumanBytes(result.bytes)));
+        for (step, path) in &result.tables {
+            print(&format!("  {step} → {path}"));
+        }
+    }
+    if let Some(cost) = &status.cost {
+        print(&format!("held {} core seconds, {} GiB seconds", HumanCount(cost.vcpu_seconds), HumanCount(cost.gib_seconds)));
+    }
+    Ok(())
+}
+
+pub(super) async fn logs(args: LogsArgs) -> Result<()> {
+    let applications = connect(args.application.namespace.as_ref()).await?;
+    applications.logs(&args.application.name, args.follow, print).await.map_err(failed)
+}
+
+pub(super) async fn kill(args: NameArgs) -> Result<()> {
+    let applications = connect(args.namespace.as_ref()).await?;
+    applications.kill(&args.name).await.map_err(failed)?;
+    print(&format!("{}/{} is stopped, and removed", applications.namespace, args.name));
+    Ok(())
+}
+
+pub(super) async fn list(args: ListArgs) -> Result<()> {
+    let applications = connect(args.namespace.as_ref()).await?;
+    let mut rows = table(&["name", "state", "progress", "attempts", "created"]);
+    for application in applications.list().await.map_err(failed)? {
+        rows.add_row(row(&application));
+    }
+    print(&rows.to_string());
+    Ok(())
+}
+
+fn row(application: &SparkApplication) -> [String; 5] {
+    let status = application.status.clone().unwrap_or_default();
+    let created = application.creation_timestamp().map_or_else(String::new, |time| time.0.to_string());
+    let percent = status.progress.clone().and_then(|progress| progress.percent).unwrap_or_default();
+    [application.name_any(), state(&status), percent, status.execution_attempts.to_string(), created]
+}

@@ -1,0 +1,48 @@
+//! `faisca operator`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+use faisca::{Error, Result};
+use faisca_k8s::kube::Client;
+use faisca_k8s::operator::{OperatorConfig, Patience, run};
+
+/// Flags of `faisca operator`.
+#[derive(Debug, Args)]
+pub(super) struct OperatorArgs {
+    /// The only namespace to look at [default: all].
+    #[arg(long, env = "FAISCA_NAMESPACE", value_name = "NAME")]
+    namespace: Option<String>,
+    /// Image of applications that name none.
+    #[arg(long, env = "FAISCA_IMAGE", value_name = "IMAGE")]
+    image: Option<String>,
+    /// Service account of applications that name none.
+    #[arg(long, env = "FAISCA_SERVICE_ACCOUNT", value_name = "NAME")]
+    service_account: Option<String>,
+    /// Address of /metrics, /healthz and /readyz.
+    #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Namespace of the lease by which one of several operators is elected [default: no election].
+    #[arg(long, env = "FAISCA_LEASE_NAMESPACE", value_name = "NAME")]
+    lease_namespace: Option<String>,
+    /// Seconds that a driver may wait for its image before its application fails.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    start_timeout: u64,
+    /// Seconds that a driver may wait for a node before its application fails.
+    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
+    schedule_timeout: u64,
+}
+
+pub(super) async fn operator(args: OperatorArgs) -> Result<()> {
+    let client = Client::try_default().await.map_err(|error| Error::Fleet(format!("Kubernetes' API: {error}")))?;
+    let config = OperatorConfig {
+        namespace: args.namespace.filter(|name| !name.is_empty()),
+        image: args.image,
+        service_account: args.service_account,
+        listen: args.listen,
+        lease_namespace: args.lease_namespace.filter(|name| !name.is_empty()),
+        patience: Patience { start: Duration::from_secs(args.start_timeout), schedule: Duration::from_secs(args.schedule_timeout) },
+    };
+    run(client, config).await.map_err(|error| Error::Fleet(error.to_string()))
+}
