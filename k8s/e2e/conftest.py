@@ -140,7 +140,7 @@ def slow_steps(name, rows=60_000_000):
 def cluster():
     found = Cluster()
     namespaces = [{"name": NAMESPACE, "create": True}]
-    values = ["--set-json", f"jobNamespaces={json.dumps(namespaces)}", "--set", "image.pullPolicy=Never", "--set", "operator.startTimeout=8"]
+    values = ["--set-json", f"jobNamespaces={json.dumps(namespaces)}", "--set", f"image.repository={os.environ.get('FAISCA_E2E_IMAGE', 'local.test/faisca')}", "--set", "image.pullPolicy=IfNotPresent", "--set", "operator.startTimeout=8"]
     run("helm", "upgrade", "--install", "faisca", ROOT / "k8s/charts/faisca", "--namespace", "faisca", "--create-namespace", *values, "--wait", "--timeout", "90s")
     variables = {
         "AWS_ACCESS_KEY_ID": "lake",

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# run.sh [pytest arguments]: the operator, its chart and its jobs on a real Kubernetes.
-# Uses the cluster of KUBECONFIG, which must have the image and S3 at $FAISCA_E2E_S3; without one it starts its own, as root.
+# run.sh [tests and flags of pytest]: the operator, its chart and its jobs on a real Kubernetes.
+# Uses the cluster of KUBECONFIG, which must have the image of $FAISCA_E2E_IMAGE (repository) and the lake of $FAISCA_E2E_S3; without one it starts its own, as root.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 tools=${FAISCA_TOOLS:-$HOME/.cache/faisca/tools}
@@ -16,14 +16,15 @@ trap stop EXIT
 
 [ -x "$tools/bin/versitygw" ] || GOBIN="$tools/bin" go install github.com/versity/versitygw/cmd/versitygw@latest
 [ -x "$tools/bin/helm" ] || CGO_ENABLED=0 GOBIN="$tools/bin" go install helm.sh/helm/v3/cmd/helm@latest
-[ -x "$tools/e2e/bin/pytest" ] || { python3 -m venv "$tools/e2e" && "$tools/e2e/bin/pip" install --quiet pytest kubernetes pyarrow boto3 'moto[server,glue]'; }
+[ -x "$tools/lake/bin/python" ] || python3 -m venv "$tools/lake"
+"$tools/lake/bin/pip" install --quiet 'moto[server,glue]' pyarrow pytest 'kubernetes<36'
 
 if [ -z "${KUBECONFIG:-}" ]; then
   own=1
   # What an earlier run that was killed left behind.
   k8s/e2e/cluster/down.sh --purge
   mkdir -p "$FAISCA_CLUSTER/images"
-  k8s/image/build.sh "$FAISCA_CLUSTER/images/faisca.tar"
+  k8s/image/build.sh "$FAISCA_CLUSTER/images/faisca.tar" local.test/faisca:0.1.0
   k8s/e2e/cluster/up.sh all
   export KUBECONFIG=$FAISCA_CLUSTER/run/admin.kubeconfig
   # Servers of the lake live beside the node: pods reach them, the machine's network does not.
@@ -32,8 +33,9 @@ if [ -z "${KUBECONFIG:-}" ]; then
   mkdir -p "$work/s3/lake"
   cp -r examples/enem/data/landing "$work/s3/lake/"
   inside "$tools/bin/versitygw" --port $address:17070 --access lake --secret lake-secret posix "$work/s3" >"$work/s3.log" 2>&1 &
-  inside "$tools/e2e/bin/moto_server" -H $address -p 15055 >"$work/glue.log" 2>&1 &
+  inside "$tools/lake/bin/moto_server" -H $address -p 15055 >"$work/glue.log" 2>&1 &
   export FAISCA_E2E_S3=http://$address:17070 FAISCA_E2E_GLUE=http://$address:15055 FAISCA_E2E_BUCKET=$work/s3/lake
 fi
 export PATH="$FAISCA_CLUSTER/bin:$tools/bin:$FAISCA_TARGET/release:$PATH"
-"$tools/e2e/bin/pytest" -p no:cacheprovider -x -v --durations=10 k8s/e2e "$@"
+[ $# -gt 0 ] || set -- k8s/e2e
+"$tools/lake/bin/pytest" -p no:cacheprovider -v --durations=10 "$@"

@@ -78,6 +78,10 @@ fn structural(schema: Value) -> Value {
                 }
             }
             one_of_constants(&mut kept);
+            if !kept.contains_key("type") {
+                // Parts of pods that are passed on as they are.
+                kept.insert("x-kubernetes-preserve-unknown-fields".to_owned(), json!(true));
+            }
             Value::Object(kept)
         }
         Value::Array(items) => Value::Array(items.into_iter().map(structural).collect()),
