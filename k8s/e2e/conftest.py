@@ -129,11 +129,17 @@ def job(steps, executors=1, **more):
     return spec
 
 
-def slow_steps(name, rows=60_000_000):
-    """A job that takes a while, whose result tells whether every row came once."""
-    numbers = f"SELECT value AS a, value % 97 AS k FROM generate_series(1, {rows})"
-    counted = f"SELECT k, count(*) AS n, sum(a) AS s, sum(sha256(cast(a AS string)) = sha256('0')) AS x FROM ({numbers}) GROUP BY k"
-    return [{"name": "slow", "sql": counted, "write": {"path": f"s3://lake/{name}", "mode": "overwrite"}}]
+ROWS = 24_000_000
+KEYS = 97
+
+
+def slow_steps(name):
+    """A job of twelve tasks that takes a while, whose result tells whether every row came once."""
+    part = ROWS // 12
+    ranges = [f"SELECT value AS a FROM generate_series({i * part + 1}, {(i + 1) * part})" for i in range(12)]
+    digest = "sha512(sha512(sha512(cast(a AS string))))"
+    sql = f"SELECT a % {KEYS} AS k, count(*) AS n, sum(a) AS s, max({digest}) AS d FROM ({' UNION ALL '.join(ranges)}) GROUP BY a % {KEYS}"
+    return [{"name": "slow", "sql": sql, "write": {"path": f"s3://lake/{name}", "mode": "overwrite"}}]
 
 
 @pytest.fixture(scope="session")

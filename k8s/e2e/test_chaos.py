@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import NAMESPACE, job, run, slow_steps, until
+from conftest import KEYS, NAMESPACE, ROWS, job, run, slow_steps, until
 from kubernetes import client
 
 
@@ -19,12 +19,12 @@ def running(cluster, name, executors):
 
 
 def whole(cluster, folder):
-    """Every row once: 97 keys, 60 million numbers."""
+    """Every row once."""
     import pyarrow.dataset as dataset
 
     table = dataset.dataset(cluster.bucket / folder, format="parquet").to_table().to_pydict()
-    assert sorted(table["k"]) == list(range(97))
-    assert sum(table["n"]) == 60_000_000 and sum(table["s"]) == 60_000_000 * 60_000_001 // 2
+    assert sorted(table["k"]) == list(range(KEYS))
+    assert sum(table["n"]) == ROWS and sum(table["s"]) == ROWS * (ROWS + 1) // 2
 
 
 def kill_now(cluster, pod):
