@@ -1,4 +1,4 @@
-"""Brings the landing folder to Azure's server; compares every table on a cloud's server with a folder of this machine."""
+"""Brings the landing folder to a cloud's server; compares every table on a cloud's server with a folder of this machine."""
 
 import os
 import sys
@@ -16,8 +16,10 @@ KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr
 
 
 def store(scheme):
+    if scheme == "file":
+        return fs.LocalFileSystem()
     if scheme == "gs":
-        return fs.GcsFileSystem(anonymous=True, scheme="http", endpoint_override="127.0.0.1:14443")
+        return fs.GcsFileSystem(anonymous=True, scheme="http", endpoint_override="127.0.0.1:14443", project_id="faisca")
     return fs.AzureFileSystem("devstoreaccount1", account_key=KEY, blob_storage_authority="127.0.0.1:10000",
                               dfs_storage_authority="127.0.0.1:10000", blob_storage_scheme="http", dfs_storage_scheme="http")
 
@@ -28,15 +30,16 @@ def rows(table):
     return sorted(tuple(map(text, row.values())) for row in table.to_pylist())
 
 
-def upload(local):
-    azure = store("az")
-    azure.create_dir("enem")
+def upload(local, lake):
+    scheme, bucket = lake.split("://")
+    target = store(scheme)
+    target.create_dir(bucket)
     landing = os.path.join(local, "landing")
     for folder, _, names in os.walk(landing):
         for name in names:
             path = os.path.join(folder, name)
-            with open(path, "rb") as source, azure.open_output_stream("enem/" + os.path.relpath(path, local)) as target:
-                target.write(source.read())
+            with open(path, "rb") as source, target.open_output_stream(f"{bucket}/{os.path.relpath(path, local)}") as written:
+                written.write(source.read())
 
 
 def compare(local, lake):

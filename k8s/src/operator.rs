@@ -1,7 +1,7 @@
 //! The operator: makes driver pods from applications, and tells what becomes of them.
 //!
 //! One process, no webhook, nothing started per submission. It watches applications and their pods,
-//! decides without IO ([`decide`]), and acts; all that it knows it can read again after a restart.
+//! decides without IO (`decide`), and acts; all that it knows it can read again after a restart.
 
 mod cost;
 mod decide;

@@ -1,4 +1,4 @@
-//! Stores that are not S3. `just clouds` runs the pipeline on servers of Google's and Azure's protocols.
+//! Stores that are not S3. `just clouds` runs the pipeline on servers of Azure's and Google's protocols.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
 use super::query;
-use crate::support::scratch;
+use crate::s3_server::S3Server;
+use crate::support::{command, scratch};
 
 type Answer = hyper::Response<Full<bytes::Bytes>>;
 
@@ -71,4 +72,28 @@ async fn files_of_a_web_server_are_read_and_never_written() {
     let error = super::put(&session, "SELECT 1 AS a", SaveMode::Overwrite, &format!("{url}/out")).await.unwrap_err().to_string();
     assert!(error.contains("`http://` can be read, but not written"), "{error}");
     session.stop().await;
+}
+
+/// Google's XML interface to multipart uploads is S3's, which its usual emulator lacks.
+#[tokio::test(flavor = "multi_thread")]
+async fn googles_store_takes_uploads_that_the_driver_completes() {
+    let (server, folder) = (S3Server::start_open().await, scratch("gcs"));
+    let account = folder.path().join("account.json");
+    let text = serde_json::json!({"gcs_base_url": server.url, "disable_oauth": true, "client_email": "", "private_key": "", "private_key_id": ""});
+    std::fs::write(&account, text.to_string()).unwrap();
+    let faisca = async |statement: &str| {
+        let mut command = command();
+        command.args(["sql", "--conf", "faisca.smallQueryBytes=0", "-c", statement]).env("GOOGLE_SERVICE_ACCOUNT", &account);
+        let told = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let text = format!("{}{}", String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
+        assert!(told.status.success(), "{text}");
+        text
+    };
+    for rows in [5000, 3000] {
+        let numbers = format!("SELECT value AS a FROM generate_series(1, {rows})");
+        faisca(&format!("COPY ({numbers}) TO 'gs://lake/t/' STORED AS PARQUET OPTIONS ('mode' 'overwrite')")).await;
+        let told = faisca("CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION 'gs://lake/t/'; SELECT count(DISTINCT a), count(*) FROM t").await;
+        assert_eq!(told.matches(&rows.to_string()).count(), 2, "{told}");
+        assert_eq!((server.visible("t").len(), server.open_uploads().len()), (1, 0));
+    }
 }
