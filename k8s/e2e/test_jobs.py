@@ -2,7 +2,7 @@
 
 import json
 
-from conftest import NAMESPACE, job, run, until
+from conftest import KEYS, NAMESPACE, job, run, slow_steps, until
 
 TABLES = ["processing/enem", "consumer/enem_uf", "consumer/enem_anon", "processing/edsup2019/aluno"]
 
@@ -56,6 +56,17 @@ def test_a_job_without_executors_runs_in_its_driver(cluster):
         assert cluster.rows("one") == 1
         until("the resource is gone by itself", 20, lambda: cluster.objects.list_namespaced_custom_object(
             "faisca.dev", "v1alpha1", NAMESPACE, "sparkapplications", field_selector="metadata.name=small")["items"] == [])
+
+
+def test_executors_come_with_the_work(cluster):
+    spec = job(slow_steps("scaled"), executors=0, executor={"scale": {"min": 0, "max": 2}})
+    del spec["executor"]["instances"]
+    with cluster.application("scaled", spec):
+        until("both come", 60, lambda: len(cluster.pods("scaled", "executor")) == 2)
+        cluster.wait("scaled", "COMPLETED", seconds=240)
+        assert "0 to 2 executors" in cluster.log("scaled"), cluster.log("scaled")
+        cluster.gone("scaled", "executor")
+        assert cluster.rows("scaled") == KEYS
 
 
 def test_a_schedule_starts_runs_and_forgets_old_ones(cluster):
