@@ -28,7 +28,8 @@ if [ -z "${KUBECONFIG:-}" ]; then
   k8s/e2e/cluster/up.sh all
   export KUBECONFIG=$FAISCA_CLUSTER/run/admin.kubeconfig
   # Servers of the lake live beside the node: pods reach them, the machine's network does not.
-  inside() { nsenter --net=/run/netns/k8s "$@"; }
+  # In place of the background shell, so that the end of this script ends it.
+  inside() { exec nsenter --net=/run/netns/k8s "$@"; }
   address=10.89.0.1
   mkdir -p "$work/s3/lake"
   cp -r examples/enem/data/landing "$work/s3/lake/"
