@@ -14,6 +14,7 @@ mod view;
 mod tests;
 
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,13 +28,15 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use tracing::{info, warn};
 
 use crate::application::Application;
 use crate::pods::{APP_LABEL, driver_name, driver_pod, executor_selector, token_secret};
 use crate::resource::{ApplicationState, ApplicationStatus, SparkApplication};
-pub use decide::Patience;
+pub use crate::stuck::Patience;
 use decide::{Action, Note, Situation, decide};
 use metrics::Metrics;
 use view::{PodIndex, driver_view};
@@ -132,7 +135,6 @@ pub async fn run(client: Client, config: OperatorConfig) -> Result<(), OperatorE
     let applications = Controller::new(api::<SparkApplication>(&client, &config), watcher::Config::default())
         .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
         .reconcile_on(touched(Arc::clone(&context)))
-        .shutdown_on_signal()
         .run(reconcile, |_, error, context| retry(error, &context), Arc::clone(&context))
         .for_each(|_| std::future::ready(()));
     let schedules = schedule::run(Arc::clone(&context));
@@ -328,16 +330,12 @@ impl Context {
     ) -> Result<(), OperatorError> {
         if before != after {
             let applications = Api::<SparkApplication>::namespaced(self.client.clone(), &resource.namespace().unwrap_or_default());
-            // Fields that are gone must go: a merge would keep them.
-            let patch = json!([{"op": "add", "path": "/status", "value": after}]);
-            let patch: kube::core::params::Patch<SparkApplication> =
-                Patch::Json(serde_json::from_value(patch).map_err(|e| OperatorError::Local(e.to_string()))?);
-            match applications.patch_status(&resource.name_any(), &PatchParams::default(), &patch).await {
-                Ok(stored) => {
+            match put_status(&applications, &resource.name_any(), after).await? {
+                Some(stored) => {
                     let uid = resource.uid().unwrap_or_default();
                     self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, (version(&stored), after.clone()));
                 }
-                Err(error) => return gone(Err(error)),
+                None => return Ok(()),
             }
             if before.application_state.state != after.application_state.state {
                 self.metrics.entered(after.application_state.state);
@@ -369,6 +367,20 @@ fn version(resource: &SparkApplication) -> u64 {
 
 fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409 && status.reason == "AlreadyExists")
+}
+
+/// Puts a status in the place of the one before; `None` if its resource is gone.
+async fn put_status<K>(resources: &Api<K>, name: &str, status: &impl Serialize) -> Result<Option<K>, OperatorError>
+where
+    K: Clone + DeserializeOwned + Serialize + Debug,
+{
+    // Fields that are gone must go: a merge would keep them.
+    let patch = json!([{"op": "add", "path": "/status", "value": status}]);
+    let patch: Patch<K> = Patch::Json(serde_json::from_value(patch).map_err(|error| OperatorError::Local(error.to_string()))?);
+    match resources.patch_status(name, &PatchParams::default(), &patch).await {
+        Ok(stored) => Ok(Some(stored)),
+        Err(error) => gone(Err(error)).map(|()| None),
+    }
 }
 
 /// What is gone already need not be deleted.

@@ -1,6 +1,23 @@
 //! Pods that do not start: for want of an image, a secret, a node.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+
+/// How long drivers and executors wait for what others must bring, before a job is given up.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For an image, or whatever else keeps a container from starting.
+    pub start: Duration,
+    /// For a node.
+    pub schedule: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { start: Duration::from_secs(60), schedule: Duration::from_secs(300) }
+    }
+}
 
 /// What a pod waits for, with the cluster's own words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +28,17 @@ pub(crate) enum Stuck {
     Start(String),
     /// A node.
     Node(String),
+}
+
+impl Stuck {
+    /// How long that is waited for.
+    pub(crate) fn limit(&self, patience: Patience) -> Duration {
+        match self {
+            Self::Invalid(_) => Duration::ZERO,
+            Self::Start(_) => patience.start,
+            Self::Node(_) => patience.schedule,
+        }
+    }
 }
 
 impl std::fmt::Display for Stuck {

@@ -22,13 +22,9 @@ use super::scale::{Change, change};
 use crate::application::ExecutorCount;
 use crate::loss::{Loss, loss};
 use crate::pods::{ExecutorPods, executor_selector};
-use crate::stuck::{Stuck, stuck};
+use crate::stuck::{Patience, Stuck, stuck};
 
-/// Without any executor, a job waits so long for an image.
-const START_PATIENCE: Duration = Duration::from_secs(60);
-/// Without any executor, a job waits so long for a node.
-const NODE_PATIENCE: Duration = Duration::from_secs(300);
-/// How often that is looked at.
+/// How often executors that do not start are looked at.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// What a pod is to its fleet.
@@ -240,15 +236,9 @@ impl Keeper {
             Standing::Coming(Some(stuck)) => Some(stuck.clone()),
             _ => None,
         });
-        let patience = match &held_up {
-            Some(Stuck::Invalid(_)) => Duration::ZERO,
-            Some(Stuck::Start(_)) => START_PATIENCE,
-            Some(Stuck::Node(_)) => NODE_PATIENCE,
-            None => return,
-        };
-        if waited >= patience && !std::mem::replace(&mut self.gone, true) {
-            let why = held_up.map_or_else(String::new, |stuck| stuck.to_string());
-            let text = format!("no executor started in {} s: {why}", waited.as_secs());
+        let Some(stuck) = held_up else { return };
+        if waited >= stuck.limit(Patience::default()) && !std::mem::replace(&mut self.gone, true) {
+            let text = format!("no executor started in {} s: {stuck}", waited.as_secs());
             let _ = self.engine.send(Message::FleetGone(text)).await;
         }
     }

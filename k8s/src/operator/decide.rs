@@ -12,28 +12,13 @@ use crate::application::{Application, InvalidSpec};
 use crate::loss::Loss;
 use crate::pods::driver_name;
 use crate::resource::{ApplicationState, ApplicationStatus, DriverInfo};
-use crate::stuck::Stuck;
+use crate::stuck::Patience;
 
 /// Between two tries of a failed driver, unless the manifest says otherwise; doubled each time.
 const RETRY_INTERVAL_SECONDS: u64 = 5;
 const RETRY_INTERVAL_MAX: Duration = Duration::from_secs(300);
 /// The exit code of a job that is wrong: another try would end the same way.
 const EXIT_CODE_WRONG: i32 = 2;
-
-/// How long the operator waits for others before it gives a job up.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// For an image, or whatever else keeps a container from starting.
-    pub start: Duration,
-    /// For a node.
-    pub schedule: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self { start: Duration::from_secs(60), schedule: Duration::from_secs(300) }
-    }
-}
 
 /// What is done to the cluster. In this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +90,7 @@ impl Decider<'_> {
     /// Clean-up, and the end of the resource itself.
     fn ended(&mut self) {
         let Situation { status, pods, application, now, .. } = self.situation;
-        if pods.executors.values().any(|state| *state != "TERMINATING") {
+        if pods.has_executors() {
             self.decision.actions.push(Action::DeleteExecutors);
         }
         let ttl = application.as_ref().ok().and_then(|application| application.spec().time_to_live_seconds);
@@ -130,7 +115,7 @@ impl Decider<'_> {
         if driver.is_some_and(|driver| !driver.deleting) {
             self.decision.actions.push(Action::DeleteDriver);
         }
-        if self.situation.pods.executors.values().any(|state| *state != "TERMINATING") {
+        if self.situation.pods.has_executors() {
             self.decision.actions.push(Action::DeleteExecutors);
         }
     }
@@ -223,11 +208,7 @@ impl Decider<'_> {
     fn pending(&mut self, driver: &DriverView) {
         let Situation { patience, now, .. } = self.situation;
         let age = driver.created.map_or(Duration::ZERO, |created| since(created, *now));
-        let limit = match &driver.stuck {
-            Some(Stuck::Invalid(_)) => Duration::ZERO,
-            Some(Stuck::Start(_)) | None => patience.start,
-            Some(Stuck::Node(_)) => patience.schedule,
-        };
+        let limit = driver.stuck.as_ref().map_or(patience.start, |stuck| stuck.limit(*patience));
         match &driver.stuck {
             Some(why) if age >= limit => {
                 self.decision.actions.extend([Action::DeleteDriver, Action::DeleteExecutors]);

@@ -10,13 +10,12 @@ use croner::Cron;
 use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 use kube::runtime::controller::{Action as Next, Controller};
 use kube::runtime::watcher;
 use kube::{Api, Resource, ResourceExt};
-use serde_json::json;
 
-use super::{Context, OperatorError, api, gone, is_conflict, retry};
+use super::{Context, OperatorError, api, gone, is_conflict, put_status, retry};
 use crate::resource::{ApplicationState, ConcurrencyPolicy, ScheduledApplicationSpec, ScheduledSparkApplication, ScheduledStatus, SparkApplication};
 
 /// Label of runs: the schedule that they belong to.
@@ -50,7 +49,6 @@ pub(super) async fn run(context: Arc<Context>) {
     let runs = api::<SparkApplication>(&context.client, &context.config);
     Controller::new(schedules, watcher::Config::default())
         .owns(runs, watcher::Config::default().labels(SCHEDULE_LABEL))
-        .shutdown_on_signal()
         .run(reconcile, |_, error, context| retry(error, &context), context)
         .for_each(|_| std::future::ready(()))
         .await;
@@ -87,9 +85,7 @@ async fn reconcile(schedule: Arc<ScheduledSparkApplication>, context: Arc<Contex
     }
     if plan.status != status {
         let schedules = Api::<ScheduledSparkApplication>::namespaced(context.client.clone(), &namespace);
-        let patch = json!([{"op": "add", "path": "/status", "value": plan.status}]);
-        let patch: Patch<ScheduledSparkApplication> = Patch::Json(serde_json::from_value(patch).map_err(|e| OperatorError::Local(e.to_string()))?);
-        gone(schedules.patch_status(&schedule.name_any(), &PatchParams::default(), &patch).await.map(drop))?;
+        put_status(&schedules, &schedule.name_any(), &plan.status).await?;
     }
     Ok(plan.again.map_or_else(Next::await_change, Next::requeue))
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::decide::{Action, Decision, Patience, Situation, decide};
+use super::decide::{Action, Decision, Situation, decide};
 use super::view::{DriverView, Phase, PodsView};
 use crate::application::Application;
 use crate::application::tests::resource;
 use crate::loss::Loss;
 use crate::resource::{ApplicationProgress, ApplicationState, ApplicationStatus};
-use crate::stuck::Stuck;
+use crate::stuck::{Patience, Stuck};
 
 /// One application, and the world around it.
 struct Story {

@@ -51,6 +51,16 @@ pub(super) struct PodsView {
     pub(super) executors: BTreeMap<String, &'static str>,
 }
 
+/// State of an executor whose pod was told to end.
+const TERMINATING: &str = "TERMINATING";
+
+impl PodsView {
+    /// Executors that nobody told to end.
+    pub(super) fn has_executors(&self) -> bool {
+        self.executors.values().any(|state| *state != TERMINATING)
+    }
+}
+
 /// The pods of all applications, by the application's unique identity.
 #[derive(Debug, Default)]
 pub(super) struct PodIndex(
@@ -129,7 +139,7 @@ pub(super) fn driver_view(pod: &Pod) -> DriverView {
 
 fn executor_state(pod: &Pod) -> &'static str {
     match phase(pod) {
-        _ if pod.metadata.deletion_timestamp.is_some() => "TERMINATING",
+        _ if pod.metadata.deletion_timestamp.is_some() => TERMINATING,
         Phase::Pending => "PENDING",
         Phase::Running => "RUNNING",
         Phase::Succeeded => "COMPLETED",
