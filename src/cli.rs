@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use faisca::planner::manifest::Stores;
 use faisca::planner::names::parse_bytes;
-use faisca::{Error, Result, Session};
+use faisca::{Error, NewSession, Result, Session};
 
 /// Dataframes and SQL on ephemeral executors.
 #[derive(Debug, Parser)]
@@ -146,30 +146,26 @@ pub(crate) fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     logging::start(&cli.log, cli.log_format);
-    // Services end when they are told to; jobs are cut short.
-    let is_service = matches!(cli.command, Command::Operator(_));
+    // Jobs are cut short; a service ends by itself when it is told to.
+    let is_job = !matches!(cli.command, Command::Operator(_));
     let ended = runtime.block_on(async {
         tokio::select! {
             ended = dispatch(cli.command) => ended,
-            _ = tokio::signal::ctrl_c() => Err(Error::Cancelled),
-            () = terminated() => Err(Error::Cancelled),
+            () = told_to_end(), if is_job => Err(Error::Cancelled),
         }
     });
     runtime.block_on(faisca::end_abandoned_writes());
     // Tasks may still be unwinding; nothing that they could add is wanted.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    match ended {
-        Err(Error::Cancelled) if is_service => ExitCode::SUCCESS,
-        ended => ended.map_or_else(|e| failed(&e), |()| ExitCode::SUCCESS),
-    }
+    ended.map_or_else(|e| failed(&e), |()| ExitCode::SUCCESS)
 }
 
-async fn terminated() {
-    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(mut signal) => {
-            signal.recv().await;
-        }
-        Err(_) => std::future::pending().await,
+/// SIGINT or SIGTERM.
+async fn told_to_end() {
+    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
     }
 }
 
@@ -187,7 +183,7 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Kill(args) => applications::kill(args).await,
         Command::List(args) => applications::list(args).await,
         Command::Convert(args) => convert::convert(&args),
-        Command::Operator(args) => operator::operator(args).await,
+        Command::Operator(args) => operator::operator(args, told_to_end()).await,
         Command::Driver => driver::driver().await,
         Command::Schema => {
             let schema = serde_json::to_string_pretty(&faisca::planner::manifest::json_schema());

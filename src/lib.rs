@@ -27,10 +27,13 @@
 
 pub mod generate;
 pub mod prelude;
+mod start;
 
 pub use faisca_driver::{DataFrame, DataFrameReader, DataFrameWriter, Error, GroupedData, Outcome, Result, Session, SessionBuilder, WriteSummary};
 pub use faisca_driver::{
-    Leftover, LeftoverKind, catalog, clean, crawl, end_abandoned_writes, engine, fleet, job, preflight, progress, scheduler, serve_if_executor,
+    Leftover, LeftoverKind, catalog, clean, crawl, end_abandoned_writes, engine, fleet, job, platform, preflight, progress, scheduler,
+    serve_if_executor,
 };
 pub use faisca_executor as executor;
 pub use faisca_planner as planner;
+pub use start::NewSession;

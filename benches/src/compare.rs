@@ -10,57 +10,66 @@ pub(crate) struct Comparison {
     pub(crate) ours: Duration,
     /// DataFusion in one process.
     pub(crate) theirs: Duration,
-    /// DuckDB, if it was asked for.
-    pub(crate) duckdb: Option<Duration>,
+    /// Of each peer that was asked for, in their order; none where it had no answer.
+    pub(crate) peers: Vec<Option<Duration>>,
 }
 
 impl Comparison {
+    /// Nothing measured yet.
+    pub(crate) fn new(name: String, peers: usize) -> Self {
+        Self { name, ours: Duration::MAX, theirs: Duration::MAX, peers: vec![None; peers] }
+    }
+
     /// Ours by DataFusion's.
     pub(crate) fn ratio(&self) -> f64 {
         by(self.ours, self.theirs)
     }
 
-    /// Ours by DuckDB's.
-    pub(crate) fn duckdb_ratio(&self) -> Option<f64> {
-        self.duckdb.map(|duckdb| by(self.ours, duckdb))
+    /// Ours by that of a peer.
+    fn peer_ratio(&self, peer: usize) -> Option<f64> {
+        Some(by(self.ours, (*self.peers.get(peer)?)?))
     }
 }
 
-fn by(ours: Duration, theirs: Duration) -> f64 {
+pub(crate) fn by(ours: Duration, theirs: Duration) -> f64 {
     ours.as_secs_f64() / theirs.as_secs_f64().max(f64::EPSILON)
 }
 
-/// Prints all of them, the total, and the geometric means of ratios.
-pub(crate) fn report(title: &str, all: &[Comparison]) {
-    let with_duckdb = all.iter().all(|c| c.duckdb.is_some());
-    let mut header = vec!["", "Faísca s", "DataFusion s", "ratio"];
-    if with_duckdb {
-        header.extend(["DuckDB s", "ratio"]);
-    }
-    let total = Comparison {
-        name: "total".to_owned(),
-        ours: all.iter().map(|c| c.ours).sum(),
-        theirs: all.iter().map(|c| c.theirs).sum(),
-        duckdb: all.iter().map(|c| c.duckdb).sum(),
-    };
+/// Prints all of them, the total, and the geometric means of ratios. A peer's total and its ratio are of the queries
+/// that it answered.
+pub(crate) fn report(title: &str, peers: &[String], all: &[Comparison]) {
+    let mut header = vec![String::new(), "Faísca s".to_owned(), "DataFusion s".to_owned(), "ratio".to_owned()];
+    header.extend(peers.iter().flat_map(|peer| [format!("{peer} s"), "ratio".to_owned()]));
     let mut table = aligned(&header);
-    for row in all.iter().chain([&total]) {
+    for row in all {
         let mut cells = vec![row.name.clone(), seconds(row.ours), seconds(row.theirs), format!("{:.2}", row.ratio())];
-        if let Some((duckdb, ratio)) = row.duckdb.zip(row.duckdb_ratio()) {
-            cells.extend([seconds(duckdb), format!("{ratio:.2}")]);
+        for peer in 0..peers.len() {
+            let time = row.peers.get(peer).copied().flatten();
+            cells.push(time.map_or("failed".to_owned(), seconds));
+            cells.push(row.peer_ratio(peer).map_or(String::new(), |ratio| format!("{ratio:.2}")));
         }
         table.add_row(cells);
     }
+    let (ours, theirs) = (all.iter().map(|c| c.ours).sum(), all.iter().map(|c| c.theirs).sum());
+    let mut total = vec!["total".to_owned(), seconds(ours), seconds(theirs), format!("{:.2}", by(ours, theirs))];
+    for peer in 0..peers.len() {
+        let answered = all.iter().filter_map(|c| Some((c.ours, (*c.peers.get(peer)?)?)));
+        let (ours, time) = answered.fold((Duration::ZERO, Duration::ZERO), |sum, (ours, time)| (sum.0 + ours, sum.1 + time));
+        total.extend([seconds(time), format!("{:.2}", by(ours, time))]);
+    }
+    table.add_row(total);
     println!("{title}\n{table}\ngeometric mean of ratios: DataFusion {:.2}", mean(all.iter().map(Comparison::ratio)));
-    if with_duckdb {
-        println!("geometric mean of ratios: DuckDB {:.2}", mean(all.iter().filter_map(Comparison::duckdb_ratio)));
+    for (peer, name) in peers.iter().enumerate() {
+        let answered = all.iter().filter(|c| c.peer_ratio(peer).is_some()).count();
+        let ratio = mean(all.iter().filter_map(|c| c.peer_ratio(peer)));
+        println!("geometric mean of ratios: {name} {ratio:.2}, of {answered} queries");
     }
 }
 
 /// A table whose columns but the first are numbers.
-pub(crate) fn aligned(header: &[&str]) -> Table {
+pub(crate) fn aligned<T: ToString>(header: &[T]) -> Table {
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    table.load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY).set_header(header.iter().map(T::to_string));
     for index in 1..header.len() {
         if let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(CellAlignment::Right);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use faisca::job::Job;
 use faisca::planner::manifest::{check, parse, with_parameters};
-use faisca::{Error, Result, Session};
+use faisca::{Error, NewSession, Result, Session};
 
 use crate::compare::{Comparison, report};
 
@@ -26,7 +26,7 @@ pub(crate) async fn run(folder: &Path, rows: u64, runs: u32, executors: u32) -> 
         ours = ours.min(faisca(&data, executors).await?);
     }
     let layout = if executors == 0 { "embedded".to_owned() } else { format!("{executors} processes") };
-    report(&format!("ENEM pipeline, {rows} rows, {layout}"), &[Comparison { name: "pipeline".to_owned(), ours, theirs, duckdb: None }]);
+    report(&format!("ENEM pipeline, {rows} rows, {layout}"), &[], &[Comparison { name: "pipeline".to_owned(), ours, theirs, peers: vec![] }]);
     Ok(())
 }
 

@@ -76,7 +76,7 @@ async fn read(args: &LakeArgs, queries: &[usize], runs: u32, executors: u32) -> 
     let mut all = vec![];
     for number in queries {
         let sql = query(*number)?;
-        let mut best = Comparison { name: format!("q{number}"), ours: Duration::MAX, theirs: Duration::MAX, duckdb: None };
+        let mut best = Comparison::new(format!("q{number}"), 0);
         for _ in 0..runs {
             let started = Instant::now();
             theirs.sql(&sql).await?.collect().await?;
@@ -88,7 +88,7 @@ async fn read(args: &LakeArgs, queries: &[usize], runs: u32, executors: u32) -> 
         all.push(best);
     }
     ours.stop().await;
-    report(&format!("TPC-H scale factor {} from {}, {executors} executors", args.scale, args.bucket), &all);
+    report(&format!("TPC-H scale factor {} from {}, {executors} executors", args.scale, args.bucket), &[], &all);
     println!("{:?}", ours.object_stores().requests());
     Ok(())
 }
@@ -97,7 +97,7 @@ async fn write(args: &LakeArgs, local: &Path, runs: u32, executors: u32) -> Resu
     let theirs = alone(local).await?;
     with_bucket(&theirs, &args.bucket)?;
     let ours = session(Session::builder().executors(executors), local).await?;
-    let mut best = Comparison { name: "lineitem".to_owned(), ours: Duration::MAX, theirs: Duration::MAX, duckdb: None };
+    let mut best = Comparison::new("lineitem".to_owned(), 0);
     for run in 0..runs {
         let started = Instant::now();
         let frame = theirs.table("lineitem").await?;
@@ -108,7 +108,7 @@ async fn write(args: &LakeArgs, local: &Path, runs: u32, executors: u32) -> Resu
         best.ours = best.ours.min(started.elapsed());
     }
     ours.stop().await;
-    report(&format!("TPC-H scale factor {}, lineitem written to {}, {executors} executors", args.scale, args.bucket), &[best]);
+    report(&format!("TPC-H scale factor {}, lineitem written to {}, {executors} executors", args.scale, args.bucket), &[], &[best]);
     Ok(())
 }
 

@@ -1,13 +1,13 @@
-//! Faísca measured: against DataFusion in one process and DuckDB, after kills, at its start, in little
+//! Faísca measured: against DataFusion in one process and its peers, after kills, at its start, in little
 //! memory. The same rows, the same run, turn and turn about.
 //!
 //! `cargo run --release -p faisca-benches -- --help`; `cargo bench -p faisca-benches` for the parts.
 
 mod compare;
-mod duckdb;
 mod enem;
 mod lake;
 mod memory;
+mod peer;
 mod picture;
 mod recovery;
 mod scheduler;
@@ -46,7 +46,7 @@ enum What {
         #[arg(long, default_value_t = 1_000_000)]
         rows: u64,
     },
-    /// The 22 queries of TPC-H against DataFusion in one process, and DuckDB where asked for.
+    /// The 22 queries of TPC-H against DataFusion in one process, and the peers asked for.
     Suite(tpch::SuiteArgs),
     /// Reading from and writing to an object store, and the price of a durable exchange: see `benches/lake.sh`.
     Lake(lake::LakeArgs),

@@ -6,7 +6,7 @@ use std::time::Instant;
 use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use faisca::planner::ids::ExecutorId;
-use faisca::{Error, Result, Session};
+use faisca::{Error, NewSession, Result, Session};
 
 use crate::compare::{aligned, seconds};
 use crate::tpch;

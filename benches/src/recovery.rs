@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use faisca::planner::ids::ExecutorId;
-use faisca::{Error, Result, Session};
+use faisca::{Error, NewSession, Result, Session};
 
 use crate::compare::{aligned, seconds};
 use crate::tpch;

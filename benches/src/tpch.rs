@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use datafusion::prelude::{ParquetReadOptions, SessionContext};
 use faisca::generate::TPCH_TABLES;
-use faisca::{Error, Result, Session, SessionBuilder};
+use faisca::{Error, NewSession, Result, Session, SessionBuilder};
 
 use crate::compare::{Comparison, report};
-use crate::duckdb::DuckDb;
+use crate::peer::{Answer, Peer, PeerCommand};
 use crate::picture;
 
 /// Flags of `suite`.
@@ -21,9 +21,9 @@ pub(crate) struct SuiteArgs {
     /// Queries, if not all 22.
     #[arg(long, value_delimiter = ',')]
     queries: Vec<usize>,
-    /// Measures DuckDB too, by this Python, which must have the package `duckdb`.
-    #[arg(long, value_name = "PYTHON")]
-    duckdb: Option<PathBuf>,
+    /// Measures this too, by a process told queries: see `benches/peers/README.md`. Repeatable.
+    #[arg(long = "peer", value_name = "NAME=COMMAND")]
+    peers: Vec<PeerCommand>,
     /// Draws the ratios into this SVG file.
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
@@ -69,22 +69,23 @@ pub(crate) async fn suite(folder: &Path, args: SuiteArgs, runs: u32, executors: 
     let data = data(folder, args.scale)?;
     let alone = alone(&data).await?;
     let session = session(Session::builder().executors(executors), &data).await?;
-    let mut duckdb = args.duckdb.as_deref().map(|python| DuckDb::start(python, &data, &TPCH_TABLES)).transpose()?;
+    let mut peers = args.peers.iter().map(|command| Peer::start(command, &data, &TPCH_TABLES)).collect::<Result<Vec<_>>>()?;
     let queries = if args.queries.is_empty() { (1..=22).collect() } else { args.queries };
     let mut all = vec![];
     for number in queries {
         let sql = query(number)?;
-        let mut best =
-            Comparison { name: format!("q{number}"), ours: Duration::MAX, theirs: Duration::MAX, duckdb: duckdb.as_ref().map(|_| Duration::MAX) };
+        let mut best = Comparison::new(format!("q{number}"), peers.len());
         for _ in 0..runs {
             let started = Instant::now();
             alone.sql(&sql).await?.collect().await?;
             best.theirs = best.theirs.min(started.elapsed());
             let started = Instant::now();
-            session.sql(&sql).await?.collect().await?;
+            let rows = session.sql(&sql).await?.collect().await?.iter().map(|batch| batch.num_rows()).sum();
             best.ours = best.ours.min(started.elapsed());
-            if let (Some(duckdb), Some(fastest)) = (&mut duckdb, &mut best.duckdb) {
-                *fastest = (*fastest).min(duckdb.run(&sql)?);
+            for (peer, fastest) in peers.iter_mut().zip(&mut best.peers) {
+                if let Some(time) = answered(peer, number, &sql, rows)? {
+                    *fastest = Some(fastest.map_or(time, |fastest| fastest.min(time)));
+                }
             }
         }
         all.push(best);
@@ -92,9 +93,25 @@ pub(crate) async fn suite(folder: &Path, args: SuiteArgs, runs: u32, executors: 
     session.stop().await;
     let layout = if executors == 0 { "embedded".to_owned() } else { format!("{executors} processes") };
     let title = format!("TPC-H scale factor {}, {layout}", args.scale);
-    report(&title, &all);
+    let names: Vec<String> = peers.iter().map(|peer| peer.name.clone()).collect();
+    report(&title, &names, &all);
     match args.picture {
-        Some(file) => picture::draw(&file, &title, &all),
+        Some(file) => picture::draw(&file, &title, &names, &all),
         None => Ok(()),
+    }
+}
+
+/// The peer's time, if it answered, and as many rows as we did.
+fn answered(peer: &mut Peer, number: usize, sql: &str, expected: usize) -> Result<Option<Duration>> {
+    match peer.run(sql)? {
+        Answer::Rows { time, rows } if rows == expected => Ok(Some(time)),
+        Answer::Rows { rows, .. } => {
+            eprintln!("{}, q{number}: {rows} rows instead of {expected}; not counted", peer.name);
+            Ok(None)
+        }
+        Answer::Refused(reason) => {
+            eprintln!("{}, q{number}: {reason}", peer.name);
+            Ok(None)
+        }
     }
 }

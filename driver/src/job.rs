@@ -53,6 +53,7 @@ impl Job<'_> {
         let mut running = FuturesUnordered::new();
         let mut summaries = vec![];
         while ended.len() < spec.steps.len() {
+            session.inner.cluster.engine.progress.steps(ended.len(), spec.steps.len());
             for (index, step) in spec.steps.iter().enumerate() {
                 if !started.contains(&index) && self.order.reads[index].is_subset(&ended) {
                     started.insert(index);
@@ -65,6 +66,7 @@ impl Job<'_> {
             summaries.push(summary);
             ended.insert(index);
         }
+        session.inner.cluster.engine.progress.steps(ended.len(), spec.steps.len());
         Ok(summaries)
     }
 

@@ -27,6 +27,7 @@ pub mod job;
 mod layout;
 mod partitioned;
 mod planner;
+pub mod platform;
 pub mod preflight;
 pub mod progress;
 mod read;

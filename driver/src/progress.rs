@@ -7,6 +7,8 @@ use faisca_executor::stores::RequestSnapshot;
 use faisca_executor::wire::TaskReport;
 use faisca_planner::ids::{ExecutorId, QueryId, StageId, TaskId};
 
+use crate::write::WriteSummary;
+
 /// Shared between the engine, which writes it, and whoever shows it.
 #[derive(Debug, Default)]
 pub struct Progress(
@@ -27,6 +29,10 @@ pub struct Snapshot {
     pub executors_drained: u32,
     /// Committed tasks whose output was lost, and made again.
     pub tasks_redone: u32,
+    /// Steps of the manifest that are done, and all of them; none in a program.
+    pub steps: Option<(usize, usize)>,
+    /// What was written, by what the user calls it.
+    pub written: BTreeMap<String, WriteSummary>,
 }
 
 /// One statement.
@@ -81,6 +87,19 @@ impl Progress {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.lock().clone()
+    }
+
+    pub(crate) fn steps(&self, done: usize, all: usize) {
+        self.lock().steps = Some((done, all));
+    }
+
+    pub(crate) fn wrote(&self, label: &str, summary: &WriteSummary) {
+        let mut all = self.lock();
+        let total = all.written.entry(label.to_owned()).or_default();
+        total.path.clone_from(&summary.path);
+        total.rows += summary.rows;
+        total.bytes += summary.bytes;
+        total.files += summary.files;
     }
 
     pub(crate) fn start(&self, query: QueryId, label: String, stages: usize) {

@@ -26,6 +26,7 @@ use crate::engine::{EngineHandle, Message};
 use crate::error::{Error, Result};
 use crate::fleet::{DRIVER, EmbeddedExecutor, EmbeddedHost, Fleet, FleetRequest, Launcher, ProcessLauncher};
 use crate::planner::DistributedPlanner;
+use crate::platform::{FindPlatform, Platform};
 use crate::progress::{Progress, Snapshot};
 use crate::read::DataFrameReader;
 use crate::scheduler::RetryLimits;
@@ -57,6 +58,7 @@ pub struct SessionBuilder {
     stores: Stores,
     executor_binary: Option<PathBuf>,
     launcher: Option<Arc<dyn Launcher>>,
+    platform: Option<FindPlatform>,
     settings: BTreeMap<String, String>,
     functions: UserFunctions,
 }
@@ -125,6 +127,20 @@ impl SessionBuilder {
         self
     }
 
+    /// How the session learns that it is in a place that decides of its executors. Default: it is not.
+    #[must_use]
+    pub fn platform(mut self, find: FindPlatform) -> Self {
+        self.platform = Some(find);
+        self
+    }
+
+    /// A setting that holds unless the program chose it.
+    #[must_use]
+    pub fn default_config(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.settings.entry(key.into()).or_insert_with(|| value.into());
+        self
+    }
+
     /// A setting: `faisca.smallQueryBytes` or any of DataFusion's `datafusion.*`.
     #[must_use]
     pub fn config(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
@@ -165,6 +181,17 @@ impl SessionBuilder {
         if let Some(config) = ExecutorConfig::from_env().map_err(Error::Fleet)? {
             serve_and_exit(config, &self.functions).await;
         }
+        let platform = match self.platform {
+            Some(find) => find().await?,
+            None => None,
+        };
+        match platform {
+            Some(platform) => platform.settle(self)?.start(Some(platform)).await,
+            None => self.start(None).await,
+        }
+    }
+
+    async fn start(self, platform: Option<Arc<dyn Platform>>) -> Result<Session> {
         let app = self.app_name.as_deref().unwrap_or("faisca");
         tracing::info!(app, executors = self.executors, "session starts");
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -220,7 +247,9 @@ impl SessionBuilder {
         let context = SessionContext::new_with_state(state);
         let (tables, catalogs) = (Arc::new(Tables::default()), Arc::new(Catalogs::new(&own.warehouse, own.glue)));
         register_catalogs(&context, &catalogs, &tables);
-        let inner = SessionInner { context, tables, catalogs, warehouse: own.warehouse, cluster, object_stores, _compute: compute, engine_task };
+        let told = platform.map(|platform| Told::start(platform, Arc::clone(&cluster.engine.progress)));
+        let inner =
+            SessionInner { context, tables, catalogs, warehouse: own.warehouse, cluster, object_stores, told, _compute: compute, engine_task };
         Ok(Session { inner: Arc::new(inner) })
     }
 }
@@ -259,17 +288,12 @@ pub(crate) struct SessionInner {
     pub(crate) catalogs: Arc<Catalogs>,
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) object_stores: Arc<ObjectStores>,
+    told: Option<Told>,
     _compute: Compute,
     engine_task: tokio::task::JoinHandle<()>,
 }
 
 impl Session {
-    /// Starts to build one.
-    #[must_use]
-    pub fn builder() -> SessionBuilder {
-        SessionBuilder::default()
-    }
-
     /// Reads files.
     pub fn read(&self) -> DataFrameReader {
         DataFrameReader::new(self.clone())
@@ -363,12 +387,35 @@ impl Session {
         }
         cluster.engine.ended().await;
         crate::write::end_abandoned_writes().await;
+        if let Some(told) = &self.inner.told {
+            told.following.abort();
+            told.platform.ended(&self.progress()).await;
+        }
     }
 }
 
 impl Drop for SessionInner {
     fn drop(&mut self) {
         self.engine_task.abort();
+    }
+}
+
+/// Whoever started this driver, and the task that tells it of progress.
+struct Told {
+    platform: Arc<dyn Platform>,
+    following: tokio::task::JoinHandle<()>,
+}
+
+impl Told {
+    fn start(platform: Arc<dyn Platform>, progress: Arc<Progress>) -> Self {
+        let teller = Arc::clone(&platform);
+        Self { platform, following: tokio::spawn(async move { teller.follow(progress).await }) }
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.following.abort();
     }
 }
 

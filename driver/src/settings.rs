@@ -58,6 +58,8 @@ pub(crate) fn session_config(partitions: usize, settings: &BTreeMap<String, Stri
             "faisca.warehouse" | "spark.sql.warehouse.dir" => own.warehouse.clone_from(value),
             "faisca.exchange.store" => own.exchange_store = Some(value.clone()),
             "faisca.exchange.durability" => own.durability = durability(key, value)?,
+            // A cluster's matter; on this machine logs go to standard error.
+            "faisca.history.path" => {}
             "faisca.glue.endpoint" => own.glue.endpoint = Some(value.clone()),
             "faisca.glue.region" => own.glue.region = Some(value.clone()),
             "faisca.glue.profile" => own.glue.profile = Some(value.clone()),

@@ -59,10 +59,16 @@ pub struct WriteSummary {
 /// # Errors
 /// Of planning, of any task, of the commit or the catalog. Up to the commit the folder is as it was.
 pub(crate) async fn write(session: &Arc<SessionInner>, frame: DfDataFrame, write: &Write, label: String) -> Result<WriteSummary> {
+    let summary = written(session, frame, write, &label).await?;
+    session.cluster.engine.progress.wrote(&label, &summary);
+    Ok(summary)
+}
+
+async fn written(session: &Arc<SessionInner>, frame: DfDataFrame, write: &Write, label: &str) -> Result<WriteSummary> {
     let started = Instant::now();
     check_columns(&frame, write)?;
     let planned = match &write.catalog {
-        Some(asked) => Some(PlannedTable::plan(&session.catalogs, asked, &label, frame.schema().as_arrow(), write).boxed().await?),
+        Some(asked) => Some(PlannedTable::plan(&session.catalogs, asked, label, frame.schema().as_arrow(), write).boxed().await?),
         None => None,
     };
     let skipped = || WriteSummary { path: write.path.clone(), skipped: true, ..WriteSummary::default() };
@@ -82,7 +88,7 @@ pub(crate) async fn write(session: &Arc<SessionInner>, frame: DfDataFrame, write
     let tag = crate::session::random_hex(TAG_BYTES)?;
     let Some(output) = OutputWrite::begin(write, tag, &session.object_stores, &session.catalogs).boxed().await? else { return Ok(skipped()) };
     let mut open = OpenWrite { session: Arc::clone(session), output: Some(output) };
-    let summary = run(&mut open, &graph, &state, write, planned, label).boxed().await?;
+    let summary = run(&mut open, &graph, &state, write, planned, label.to_owned()).boxed().await?;
     Ok(WriteSummary { elapsed: started.elapsed(), ..summary })
 }
 

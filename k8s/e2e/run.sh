@@ -17,7 +17,22 @@ trap stop EXIT
 [ -x "$tools/bin/versitygw" ] || GOBIN="$tools/bin" go install github.com/versity/versitygw/cmd/versitygw@latest
 [ -x "$tools/bin/helm" ] || CGO_ENABLED=0 GOBIN="$tools/bin" go install helm.sh/helm/v3/cmd/helm@latest
 [ -x "$tools/lake/bin/python" ] || python3 -m venv "$tools/lake"
-"$tools/lake/bin/pip" install --quiet 'moto[server,glue]' pyarrow pytest 'kubernetes<36'
+"$tools/lake/bin/pip" install --quiet 'moto[server,glue]' pyarrow pytest 'kubernetes<36' uv
+
+# Airflow of three ages, each with the dependencies of its day.
+airflow() { # provider's version, Airflow's, day, more requirements
+  local venv=$tools/airflow-$1
+  [ ! -e "$venv/installed" ] || return 0
+  "$tools/lake/bin/uv" venv --quiet --clear --python '>=3.9,<3.12' "$venv"
+  "$tools/lake/bin/uv" pip install --quiet --python "$venv/bin/python" --exclude-newer "$3" \
+    "apache-airflow==$2" "apache-airflow-providers-cncf-kubernetes==$1" "${@:4}"
+  touch "$venv/installed"
+}
+airflow 4.4.0 2.6.3 2023-07-20
+airflow 7.14.0 2.8.1 2024-02-05 'flask-session<0.6'
+airflow 10.25.0 3.3.2 2026-11-20
+"$tools/lake/bin/uv" pip install --quiet --python "$tools/airflow-10.25.0/bin/python" --no-deps --reinstall k8s/airflow
+export FAISCA_TOOLS=$tools
 
 if [ -z "${KUBECONFIG:-}" ]; then
   own=1
@@ -25,6 +40,9 @@ if [ -z "${KUBECONFIG:-}" ]; then
   k8s/e2e/cluster/down.sh --purge
   mkdir -p "$FAISCA_CLUSTER/images"
   k8s/image/build.sh "$FAISCA_CLUSTER/images/faisca.tar" local.test/faisca:0.1.0
+  # A program of a user's own.
+  cargo build --release --example enem
+  k8s/image/pack.sh "$FAISCA_TARGET/release/examples/enem" "$FAISCA_CLUSTER/images/enem.tar" local.test/enem:1
   k8s/e2e/cluster/up.sh all
   export KUBECONFIG=$FAISCA_CLUSTER/run/admin.kubeconfig
   # Servers of the lake live beside the node: pods reach them, the machine's network does not.

@@ -53,6 +53,68 @@ def test_executors_that_go_are_replaced_and_no_row_is_lost(cluster, end):
         whole(cluster, name)
 
 
+@pytest.fixture
+def cordoned(cluster):
+    nodes = [node.metadata.name for node in cluster.core.list_node().items]
+
+    def cordon(on=True):
+        for node in nodes:
+            cluster.core.patch_node(node, {"spec": {"unschedulable": on}})
+
+    yield cordon
+    cordon(False)
+
+
+def test_a_cordoned_node_takes_no_others_and_the_job_goes_on(cluster, cordoned):
+    name = "cordoned"
+    with cluster.application(name, job(slow_steps(name), executors=2)):
+        running(cluster, name, 2)
+        cordoned()
+        evict(cluster, cluster.running_executors(name)[0])
+        until("another one waits for a node", 60, lambda: any(p.metadata.labels["spark-exec-id"] == "3" for p in cluster.pods(name, "executor")))
+        cluster.wait(name, "COMPLETED", seconds=240)
+        cluster.gone(name, "executor")
+        whole(cluster, name)
+
+
+def test_a_pod_of_higher_priority_takes_an_executors_place(cluster):
+    name = "preempted"
+    scheduling = client.SchedulingV1Api()
+    for priority, value in (("higher", 1000), ("highest", 2000)):
+        scheduling.create_priority_class(client.V1PriorityClass(metadata=client.V1ObjectMeta(name=priority), value=value))
+    pushy = client.V1Pod(
+        metadata=client.V1ObjectMeta(name="pushy"),
+        spec=client.V1PodSpec(
+            priority_class_name="higher",
+            termination_grace_period_seconds=0,
+            containers=[client.V1Container(name="pushy", image="local.test/busybox:1", command=["sleep", "1000"])],
+        ),
+    )
+    spec = job(slow_steps(name), executors=1, driver={"template": {"spec": {"priorityClassName": "highest"}}})
+    try:
+        with cluster.application(name, spec):
+            running(cluster, name, 1)
+            # All that is free, and a little more.
+            node = cluster.core.list_node().items[0]
+            used = [p for p in cluster.core.list_pod_for_all_namespaces().items if p.status.phase in ("Running", "Pending")]
+            asked = sum(milli((c.resources.requests or {}).get("cpu", "0")) for p in used for c in p.spec.containers)
+            free = milli(node.status.allocatable["cpu"]) - asked
+            pushy.spec.containers[0].resources = client.V1ResourceRequirements(requests={"cpu": f"{free + 50}m"})
+            cluster.core.create_namespaced_pod("faisca", pushy)
+            until("the loss is told", 60, lambda: "preempted by a pod of higher priority" in cluster.log(name))
+            cluster.core.delete_namespaced_pod("pushy", "faisca", grace_period_seconds=0)
+            cluster.wait(name, "COMPLETED", seconds=240)
+            cluster.gone(name, "executor")
+            whole(cluster, name)
+    finally:
+        for priority in ("higher", "highest"):
+            scheduling.delete_priority_class(priority)
+
+
+def milli(quantity):
+    return int(quantity[:-1]) if quantity.endswith("m") else int(float(quantity) * 1000)
+
+
 def test_a_driver_that_is_deleted_fails_or_comes_again(cluster):
     once = "driver-once"
     with cluster.application(once, job(slow_steps(once), executors=1)):
@@ -73,11 +135,24 @@ def test_a_driver_that_is_deleted_fails_or_comes_again(cluster):
         whole(cluster, again)
 
 
+def operators(cluster):
+    return cluster.core.list_namespaced_pod("faisca", label_selector="app.kubernetes.io/component=operator").items
+
+
+def test_an_operator_that_is_told_to_end_hands_its_lease_on(cluster):
+    holder = lambda: client.CoordinationV1Api().read_namespaced_lease("faisca-operator", "faisca").spec.holder_identity
+    before = until("somebody leads", 30, holder)
+    for pod in operators(cluster):
+        cluster.core.delete_namespaced_pod(pod.metadata.name, "faisca")
+    # A lease that nobody gives back is free after 15 s.
+    until("another one leads", 10, lambda: holder() not in ("", before))
+
+
 def test_the_operator_dies_and_goes_on(cluster):
     name = "operator-dies"
     with cluster.application(name, job(slow_steps(name), executors=1)):
         running(cluster, name, 1)
-        for pod in cluster.core.list_namespaced_pod("faisca", label_selector="app.kubernetes.io/component=operator").items:
+        for pod in operators(cluster):
             cluster.core.delete_namespaced_pod(pod.metadata.name, "faisca", grace_period_seconds=0)
         status = cluster.wait(name, "COMPLETED", seconds=240)
         assert status["executionAttempts"] == 1, status

@@ -3,8 +3,8 @@
 set -euo pipefail
 binary=$1 root=$2
 mkdir -p "$root"/{usr/bin,etc/ssl/certs,tmp,dev}
-cp "$binary" "$root/usr/bin/faisca"
-strip --strip-debug "$root/usr/bin/faisca"
+cp "$binary" "$root/usr/bin/"
+strip --strip-debug "$root/usr/bin/$(basename "$binary")"
 # The loader and the libraries keep their places, links followed.
 ldd "$binary" | grep -o '/[^ ]*' | while read -r library; do
   mkdir -p "$root$(dirname "$library")"

@@ -21,13 +21,16 @@ use kube::{Api, Client};
 use tokio::task::JoinHandle;
 
 use crate::application::{Application, executors};
+use crate::history::History;
 use crate::operator::explained;
-use crate::pods::{ExecutorPods, executor_selector};
+use crate::pods::{EXECUTOR_CONTAINER, ExecutorPods, executor_selector};
 
 /// Pods asked for side by side.
 const REQUESTS_AT_ONCE: usize = 32;
 /// The end of a job waits so long for the API server to take the deletion of its executors.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// The end of a job waits so long for its executors' logs to be kept.
+const HISTORY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Seconds that executors get to end once their job has: they hold nothing that anybody needs.
 const STOP_GRACE_SECONDS: u32 = 5;
 
@@ -39,6 +42,7 @@ pub struct PodLauncher {
     attempt: u32,
     address: IpAddr,
     token: String,
+    history: Option<History>,
 }
 
 impl std::fmt::Debug for PodLauncher {
@@ -50,8 +54,8 @@ impl std::fmt::Debug for PodLauncher {
 impl PodLauncher {
     /// For the driver of an application, in a pod with this address.
     #[must_use]
-    pub fn new(client: Client, application: Application, attempt: u32, address: IpAddr, token: String) -> Self {
-        Self { client, application, attempt, address, token }
+    pub(crate) fn new(client: Client, application: Application, attempt: u32, address: IpAddr, token: String, history: Option<History>) -> Self {
+        Self { client, application, attempt, address, token, history }
     }
 }
 
@@ -77,9 +81,10 @@ impl Launcher for PodLauncher {
         let count = executors(self.application.spec()).map_err(|error| Error::Plan(error.to_string()))?;
         futures::stream::iter(1..=count.initial).map(create).buffer_unordered(REQUESTS_AT_ONCE).try_collect::<()>().await?;
         let FleetRequest { executors, slots, replacements_max, engine, control, .. } = request;
-        let keeper = keeper::Keeper::new(api.clone(), Arc::clone(&pods), engine, count, slots, replacements_max);
+        let keeper = keeper::Keeper::new(api.clone(), Arc::clone(&pods), engine, count, (slots, replacements_max), self.history.clone());
         let keeping = tokio::task::spawn(keeper.keep(control.given_up.subscribe()));
-        Ok(Box::new(PodFleet { slots_expected: executors * slots, api, pods, keeping, _control: control }))
+        let history = self.history.clone();
+        Ok(Box::new(PodFleet { slots_expected: executors * slots, api, pods, keeping, history, _control: control }))
     }
 }
 
@@ -98,10 +103,27 @@ struct PodFleet {
     api: Api<Pod>,
     pods: Arc<ExecutorPods>,
     keeping: JoinHandle<()>,
+    history: Option<History>,
     _control: ControlServer,
 }
 
 impl PodFleet {
+    /// Logs of executors that are there; others were kept when they ended.
+    async fn keep_logs(&self) {
+        let Some(history) = &self.history else { return };
+        let selected = ListParams::default().labels(&executor_selector(&self.pods.application.owner.uid, Some(self.pods.attempt)));
+        let kept = async {
+            let present = self.api.list_metadata(&selected).await?.items;
+            history.keep_all(present.into_iter().filter_map(|pod| pod.metadata.name), EXECUTOR_CONTAINER).await;
+            Ok::<_, kube::Error>(())
+        };
+        match tokio::time::timeout(HISTORY_TIMEOUT, kept).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("executors' logs are not kept: {}", explained(&error)),
+            Err(_) => tracing::warn!("some executors' logs are not kept: {} s were not enough", HISTORY_TIMEOUT.as_secs()),
+        }
+    }
+
     fn delete_all(&self) -> impl Future<Output = ()> + Send + 'static {
         let (api, selector) = (self.api.clone(), executor_selector(&self.pods.application.owner.uid, Some(self.pods.attempt)));
         async move {
@@ -124,7 +146,10 @@ impl Fleet for PodFleet {
     }
 
     async fn stop(&self) {
-        self.keeping.abort();
+        if !self.keeping.is_finished() {
+            self.keeping.abort();
+            self.keep_logs().await;
+        }
         self.delete_all().await;
     }
 }

@@ -10,6 +10,7 @@
 //! - [`pods`] — the pods of an application, made from its spec
 //! - [`operator`] — makes drivers, tells what becomes of them, runs schedules
 //! - [`driver`], [`fleet`] — the driver in its pod, executors as pods
+//! - `history` — logs that outlive their pods
 //! - [`client`] — submit, look, follow, stop
 //! - [`convert`] — from Spark Operator's resource to ours
 //! - [`loss`] — why a pod ended
@@ -20,6 +21,7 @@ pub mod convert;
 pub mod crd;
 pub mod driver;
 pub mod fleet;
+mod history;
 pub mod loss;
 pub mod operator;
 pub mod pods;

@@ -16,6 +16,7 @@ mod tests;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -114,15 +115,19 @@ struct Context {
     written: Mutex<HashMap<String, (u64, ApplicationStatus)>>,
 }
 
-/// Runs until it is told to end, or another operator takes over.
+/// Runs until `end`, or another operator takes over.
 ///
 /// # Errors
 /// If the API server cannot be reached, or the definitions are not installed.
-pub async fn run(client: Client, config: OperatorConfig) -> Result<(), OperatorError> {
+pub async fn run(client: Client, config: OperatorConfig, end: impl Future<Output = ()>) -> Result<(), OperatorError> {
     let metrics = Metrics::default();
     let serving = metrics::serve(config.listen, metrics.clone()).await?;
-    let leading = match &config.lease_namespace {
-        Some(namespace) => Some(leader::lead(client.clone(), namespace).await?),
+    let mut end = pin!(end);
+    let mut leading = match &config.lease_namespace {
+        Some(namespace) => tokio::select! {
+            led = leader::lead(client.clone(), namespace) => Some(led?),
+            () = &mut end => return Ok(()),
+        },
         None => None,
     };
     api::<SparkApplication>(&client, &config).list(&ListParams::default().limit(1)).await?;
@@ -139,17 +144,22 @@ pub async fn run(client: Client, config: OperatorConfig) -> Result<(), OperatorE
         .for_each(|_| std::future::ready(()));
     let schedules = schedule::run(Arc::clone(&context));
     let lost = async {
-        match leading {
-            Some(lost) => lost.await.map_err(|_| OperatorError::LeaseLost).and(Err(OperatorError::LeaseLost)),
+        match &mut leading {
+            Some(leading) => drop((&mut leading.renewing).await),
             None => std::future::pending().await,
         }
     };
-    tokio::select! {
+    let ended = tokio::select! {
         () = applications => Ok(()),
         () = schedules => Ok(()),
-        ended = lost => ended,
+        () = end => Ok(()),
+        () = lost => Err(OperatorError::LeaseLost),
         ended = serving => Err(OperatorError::Local(format!("metrics and health: {ended:?}"))),
+    };
+    if let Some(leading) = leading {
+        leading.release().await;
     }
+    ended
 }
 
 fn api<K>(client: &Client, config: &OperatorConfig) -> Api<K>

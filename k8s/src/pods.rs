@@ -6,6 +6,7 @@ mod driver;
 mod executor;
 mod quantity;
 mod template;
+mod xcom;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,8 @@ pub use executor::{ExecutorPods, executor_selector};
 
 use crate::application::{Application, InvalidSpec};
 use template::merge;
+pub(crate) use xcom::FILE as XCOM_FILE;
+use xcom::xcom;
 
 /// Names that driver and operator share: variables of the driver's pod.
 pub mod env {
@@ -174,7 +177,9 @@ fn pod(application: &Application, parts: &Parts<'_>) -> Result<Pod, InvalidSpec>
     set("terminationGracePeriodSeconds", json!(parts.pod.termination_grace_period_seconds.unwrap_or(GRACE_SECONDS)));
     set("securityContext", pod_security());
     let scratch = json!({"name": SCRATCH_VOLUME, "emptyDir": {}});
-    set("volumes", spec.volumes.iter().cloned().chain([scratch]).collect());
+    let xcom = if parts.role == Role::Driver { xcom(spec.airflow.as_ref()) } else { None };
+    let volume = xcom.as_ref().map(|xcom| xcom.volume.clone());
+    set("volumes", spec.volumes.iter().cloned().chain([scratch]).chain(volume).collect());
     // A sidecar that is an init container that restarts ends with the pod instead of keeping it alive.
     let sidecars = parts.pod.sidecars.iter().cloned().map(|mut sidecar| {
         if let Value::Object(fields) = &mut sidecar {
@@ -183,13 +188,14 @@ fn pod(application: &Application, parts: &Parts<'_>) -> Result<Pod, InvalidSpec>
         sidecar
     });
     set("initContainers", parts.pod.init_containers.iter().cloned().chain(sidecars).collect());
-    set("containers", json!([container(application, parts)?]));
+    let main = container(application, parts, xcom.as_ref().map(|xcom| xcom.mount.clone()))?;
+    set("containers", [main].into_iter().chain(xcom.map(|xcom| xcom.container)).collect());
     let overlay = json!({"metadata": metadata, "spec": pod_spec});
     let merged = merge(parts.pod.template.clone().unwrap_or_else(|| json!({})), overlay);
     serde_json::from_value(merged).map_err(|error| InvalidSpec(format!("{path}: not a valid pod: {error}")))
 }
 
-fn container(application: &Application, parts: &Parts<'_>) -> Result<Value, InvalidSpec> {
+fn container(application: &Application, parts: &Parts<'_>, mount: Option<Value>) -> Result<Value, InvalidSpec> {
     let spec = application.spec();
     let path = format!("spec.{}", parts.role.label());
     let image = spec.image.as_ref().ok_or_else(|| InvalidSpec("spec.image: no image is given, and the operator has no default".to_owned()))?;
@@ -212,7 +218,7 @@ fn container(application: &Application, parts: &Parts<'_>) -> Result<Value, Inva
         set("envFrom", parts.pod.env_from.clone());
         let mounted = |path: &str| parts.pod.volume_mounts.iter().any(|mount| mount.get("mountPath").and_then(Value::as_str) == Some(path));
         let scratch = (!mounted(SCRATCH)).then(|| json!({"name": SCRATCH_VOLUME, "mountPath": SCRATCH}));
-        set("volumeMounts", parts.pod.volume_mounts.iter().cloned().chain(scratch).collect());
+        set("volumeMounts", parts.pod.volume_mounts.iter().cloned().chain(scratch).chain(mount).collect());
         if let Some(policy) = &spec.image_pull_policy {
             fields.insert("imagePullPolicy".to_owned(), json!(policy));
         }

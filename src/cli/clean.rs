@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use faisca::{LeftoverKind, Result, Session};
+use faisca::{LeftoverKind, NewSession, Result, Session};
 
 use super::key_value;
 use super::show::print;

@@ -6,7 +6,7 @@ use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use faisca::catalog::TableOutlook;
 use faisca::crawl::{Crawl, CrawlPlan, CrawledTable, apply, crawl as look};
 use faisca::planner::manifest::{CatalogKind, OnSchemaChange};
-use faisca::{Error, Result, Session};
+use faisca::{Error, NewSession, Result, Session};
 use indicatif::HumanBytes;
 
 use super::key_value;

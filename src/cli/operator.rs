@@ -34,7 +34,7 @@ pub(super) struct OperatorArgs {
     schedule_timeout: u64,
 }
 
-pub(super) async fn operator(args: OperatorArgs) -> Result<()> {
+pub(super) async fn operator(args: OperatorArgs, end: impl Future<Output = ()>) -> Result<()> {
     let client = Client::try_default().await.map_err(|error| Error::Fleet(format!("Kubernetes' API: {error}")))?;
     let config = OperatorConfig {
         namespace: args.namespace.filter(|name| !name.is_empty()),
@@ -44,5 +44,5 @@ pub(super) async fn operator(args: OperatorArgs) -> Result<()> {
         lease_namespace: args.lease_namespace.filter(|name| !name.is_empty()),
         patience: Patience { start: Duration::from_secs(args.start_timeout), schedule: Duration::from_secs(args.schedule_timeout) },
     };
-    run(client, config).await.map_err(|error| Error::Fleet(error.to_string()))
+    run(client, config, end).await.map_err(|error| Error::Fleet(error.to_string()))
 }

@@ -7,8 +7,8 @@ use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::prelude::{ParquetReadOptions, SessionContext};
-use faisca::Session;
 use faisca::generate::TPCH_TABLES;
+use faisca::{NewSession, Session};
 
 /// Where tasks run in a test.
 #[derive(Debug, Clone, Copy)]

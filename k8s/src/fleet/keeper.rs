@@ -20,8 +20,9 @@ use tracing::{error, info, warn};
 use super::create;
 use super::scale::{Change, change};
 use crate::application::ExecutorCount;
+use crate::history::History;
 use crate::loss::{Loss, loss};
-use crate::pods::{ExecutorPods, executor_selector};
+use crate::pods::{EXECUTOR_CONTAINER, ExecutorPods, executor_selector};
 use crate::stuck::{Patience, Stuck, stuck};
 
 /// How often executors that do not start are looked at.
@@ -79,6 +80,7 @@ pub(super) struct Keeper {
     /// How many there may be, and task slots of each.
     count: ExecutorCount,
     slots: u32,
+    history: Option<History>,
     /// More than needed since then.
     idle_since: Option<Instant>,
     began: Instant,
@@ -93,13 +95,27 @@ impl Keeper {
         pods: Arc<ExecutorPods>,
         engine: EngineHandle,
         count: ExecutorCount,
-        slots: u32,
-        replacements_left: u32,
+        (slots, replacements_left): (u32, u32),
+        history: Option<History>,
     ) -> Self {
         let coming = |id| (id, Kept { standing: Standing::Coming(None), replaced: false });
         let all = (1..=count.initial).map(coming).collect();
         let next = count.initial + 1;
-        Self { api, pods, engine, all, next, replacements_left, count, slots, idle_since: None, began: Instant::now(), was_up: false, gone: false }
+        Self {
+            api,
+            pods,
+            engine,
+            all,
+            next,
+            replacements_left,
+            count,
+            slots,
+            history,
+            idle_since: None,
+            began: Instant::now(),
+            was_up: false,
+            gone: false,
+        }
     }
 
     pub(super) async fn keep(mut self, mut given_up: broadcast::Receiver<ExecutorId>) {
@@ -141,6 +157,10 @@ impl Keeper {
             return;
         }
         kept.standing = now.clone();
+        if let (Some(history), Standing::Leaving | Standing::Ended { .. }) = (&self.history, &now) {
+            let (history, name) = (history.clone(), self.pods.name(id));
+            tokio::spawn(async move { history.keep(&name, EXECUTOR_CONTAINER).await });
+        }
         match now {
             Standing::Coming(_) => {}
             Standing::Up => self.was_up = true,

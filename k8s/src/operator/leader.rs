@@ -29,11 +29,33 @@ struct Elector {
     seen: Option<(Option<MicroTime>, Instant)>,
 }
 
-/// Waits until this process leads. What is returned ends when it does not any more.
+/// The lease is ours.
+pub(super) struct Leadership {
+    leases: Api<Lease>,
+    identity: String,
+    /// Ends when it is ours no more.
+    pub(super) renewing: JoinHandle<()>,
+}
+
+impl Leadership {
+    /// Gives the lease back, so that the next one need not wait for its end.
+    pub(super) async fn release(self) {
+        self.renewing.abort();
+        let Ok(Some(mut lease)) = self.leases.get_opt(NAME).await else { return };
+        let ours = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_ref() == Some(&self.identity));
+        let Some(spec) = ours else { return };
+        spec.holder_identity = Some(String::new());
+        if let Err(error) = self.leases.replace(NAME, &PostParams::default(), &lease).await {
+            warn!("the lease is not given back: {error}");
+        }
+    }
+}
+
+/// Waits until this process leads.
 ///
 /// # Errors
 /// If leases cannot be read.
-pub(super) async fn lead(client: Client, namespace: &str) -> Result<JoinHandle<()>, OperatorError> {
+pub(super) async fn lead(client: Client, namespace: &str) -> Result<Leadership, OperatorError> {
     let host = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).unwrap_or_else(|_| NAME.to_owned());
     let random = faisca_driver::random_hex(4).map_err(|error| OperatorError::Local(error.to_string()))?;
     let mut elector = Elector { leases: Api::namespaced(client, namespace), identity: format!("{host}-{random}"), seen: None };
@@ -41,7 +63,8 @@ pub(super) async fn lead(client: Client, namespace: &str) -> Result<JoinHandle<(
         tokio::time::sleep(RETRY).await;
     }
     info!(identity = elector.identity, "leading");
-    Ok(tokio::task::spawn(async move {
+    let (leases, identity) = (elector.leases.clone(), elector.identity.clone());
+    let renewing = tokio::task::spawn(async move {
         let mut renewed = Instant::now();
         while renewed.elapsed() < RENEW_DEADLINE {
             tokio::time::sleep(RETRY).await;
@@ -51,7 +74,8 @@ pub(super) async fn lead(client: Client, namespace: &str) -> Result<JoinHandle<(
                 Err(error) => warn!("renewing the lease: {error}"),
             }
         }
-    }))
+    });
+    Ok(Leadership { leases, identity, renewing })
 }
 
 impl Elector {

@@ -125,7 +125,12 @@ pub(super) fn driver_view(pod: &Pod) -> DriverView {
     let ended = state.and_then(|state| state.terminated.as_ref());
     DriverView {
         attempt: pod.labels().get(ATTEMPT_LABEL).and_then(|text| text.parse().ok()).unwrap_or_default(),
-        phase: phase(pod),
+        // Containers beside the driver's may keep the pod up, for Airflow or against anybody's wish.
+        phase: match ended.map(|ended| ended.exit_code) {
+            Some(0) => Phase::Succeeded,
+            Some(_) => Phase::Failed,
+            None => phase(pod),
+        },
         created: pod.creation_timestamp().map(|time| time.0),
         deleting: pod.metadata.deletion_timestamp.is_some(),
         stuck: stuck(pod),

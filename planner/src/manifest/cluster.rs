@@ -150,10 +150,13 @@ pub struct DynamicAllocation {
 }
 
 /// What Airflow needs of the driver pod.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AirflowSpec {
-    /// Offer the job's result as an XCom.
+    /// Offer the job's result as an XCom: for operators with `do_xcom_push=True`. The pod stays up until it is fetched.
     #[serde(default)]
     pub xcom: bool,
+    /// Image of the container that offers it, which must have a shell. Default `alpine:3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
 }

@@ -1,0 +1,73 @@
+//! Logs of pods, kept where the end of a pod does not reach.
+//!
+//! The driver fetches an executor's log from the API server when its pod ends or is about to, and its own at the end
+//! of the session. A pod that was deleted without grace takes its log with it.
+
+use std::sync::Arc;
+
+use faisca_driver::{Error, Result};
+use faisca_executor::stores::Stores;
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::LogParams;
+use kube::{Api, Client};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use tracing::warn;
+use url::Url;
+
+use crate::application::Application;
+use crate::operator::explained;
+
+/// The setting that names the folder.
+pub(crate) const SETTING: &str = "faisca.history.path";
+/// Logs fetched side by side.
+const AT_ONCE: usize = 16;
+/// Of a longer log the beginning is kept: the API server has no other way.
+const LOG_BYTES_MAX: i64 = 64 << 20;
+
+/// Where the logs of one attempt go: `<folder>/<namespace>/<application>/<identity>/<attempt>/<pod>.log`.
+#[derive(Clone)]
+pub(crate) struct History {
+    pods: Api<Pod>,
+    objects: Arc<dyn ObjectStore>,
+    folder: Path,
+}
+
+impl History {
+    /// `None` where nobody asked for it.
+    ///
+    /// # Errors
+    /// If the folder is none of an object store.
+    pub(crate) fn of(application: &Application, attempt: u32, client: &Client) -> Result<Option<Self>> {
+        let Some(folder) = application.spec().conf.get(SETTING) else { return Ok(None) };
+        let wrong =
+            |why: &dyn std::fmt::Display| Error::Plan(format!("spec.conf.{SETTING}: {folder}: {why}; give a folder as in s3://bucket/history"));
+        let url = Url::parse(folder).map_err(|e| wrong(&e))?;
+        let store = Stores::new(application.spec().stores.clone()).get(&url).map_err(|e| wrong(&e))?;
+        let base = Path::from_url_path(url.path()).map_err(|e| wrong(&e))?;
+        let parts = [&application.namespace, &application.name, &application.owner.uid, &attempt.to_string()];
+        let folder = parts.into_iter().fold(base, |path, part| path.join(part.as_str()));
+        Ok(Some(Self { pods: Api::namespaced(client.clone(), &application.namespace), objects: store.objects, folder }))
+    }
+
+    /// Keeps the log of a pod's container. A job never fails for want of its log.
+    pub(crate) async fn keep(&self, pod: &str, container: &str) {
+        let params = LogParams { container: Some(container.to_owned()), limit_bytes: Some(LOG_BYTES_MAX), timestamps: true, ..LogParams::default() };
+        let log = match self.pods.logs(pod, &params).await {
+            Ok(log) => log,
+            // Gone with its pod; what was kept before stays.
+            Err(kube::Error::Api(status)) if status.code == 404 => return,
+            Err(error) => return warn!("the log of {pod} is not kept: {}", explained(&error)),
+        };
+        let file = self.folder.clone().join(format!("{pod}.log"));
+        if let Err(error) = self.objects.put(&file, PutPayload::from(log)).await {
+            warn!("the log of {pod} is not kept: {error}");
+        }
+    }
+
+    /// Keeps the logs of many.
+    pub(crate) async fn keep_all(&self, pods: impl IntoIterator<Item = String>, container: &str) {
+        futures::stream::iter(pods).for_each_concurrent(AT_ONCE, async |pod| self.keep(&pod, container).await).await;
+    }
+}
