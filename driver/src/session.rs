@@ -15,7 +15,7 @@ use faisca_executor::flight::BlockService;
 use faisca_executor::stores::Stores as ObjectStores;
 use faisca_executor::wire::Durability;
 use faisca_planner::manifest::{FileFormat, Source, Stores};
-use faisca_planner::rules::physical_rules;
+use faisca_planner::rules::{logical_rules, physical_rules};
 use tokio::runtime::Runtime;
 
 use crate::catalog::{Catalogs, register_catalogs};
@@ -241,6 +241,7 @@ impl SessionBuilder {
             .with_runtime_env(Arc::clone(environment.runtime()))
             .with_default_features()
             .with_query_planner(Arc::new(DistributedPlanner { cluster: Arc::clone(&cluster) }))
+            .with_optimizer_rules(logical_rules())
             .with_physical_optimizer_rules(physical_rules())
             .build();
         register_functions(&mut state, &self.functions)?;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use datafusion::prelude::SessionConfig;
 use faisca_executor::wire::Durability;
 use faisca_planner::names::parse_bytes;
+use faisca_planner::rules::Switches;
 
 use crate::catalog::GlueSettings;
 use crate::error::{Error, Result};
@@ -31,7 +32,7 @@ pub(crate) struct OwnSettings {
 /// # Errors
 /// For an unknown name or a value that is none.
 pub(crate) fn session_config(partitions: usize, settings: &BTreeMap<String, String>) -> Result<(SessionConfig, OwnSettings)> {
-    let mut config = SessionConfig::new().with_target_partitions(partitions).with_information_schema(true);
+    let mut config = SessionConfig::new().with_target_partitions(partitions).with_information_schema(true).with_option_extension(Switches::default());
     let options = config.options_mut();
     // One task must never drain another's files, and filters do not cross processes.
     options.execution.enable_file_stream_work_stealing = false;

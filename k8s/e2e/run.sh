@@ -17,7 +17,7 @@ trap stop EXIT
 [ -x "$tools/bin/versitygw" ] || GOBIN="$tools/bin" go install github.com/versity/versitygw/cmd/versitygw@latest
 [ -x "$tools/bin/helm" ] || CGO_ENABLED=0 GOBIN="$tools/bin" go install helm.sh/helm/v3/cmd/helm@latest
 [ -x "$tools/lake/bin/python" ] || python3 -m venv "$tools/lake"
-"$tools/lake/bin/pip" install --quiet 'moto[server,glue]' pyarrow pytest 'kubernetes<36' uv
+"$tools/lake/bin/pip" install --quiet 'moto[server,glue]' lupa pyarrow pytest pyyaml 'kubernetes<36' uv
 
 # Airflow of three ages, each with the dependencies of its day.
 airflow() { # provider's version, Airflow's, day, more requirements

@@ -53,7 +53,8 @@ def test_the_pipeline_by_the_command(cluster, enem):
 def test_a_job_without_executors_runs_in_its_driver(cluster):
     steps = [{"name": "one", "sql": "SELECT 1 AS a", "write": {"path": "s3://lake/one", "mode": "overwrite"}}]
     with cluster.application("small", job(steps, executors=0, timeToLiveSeconds=2)):
-        cluster.wait("small", "COMPLETED")
+        run("kubectl", "wait", "-n", NAMESPACE, "sparkapplication/small", "--for=condition=Completed", "--timeout=60s")
+        assert cluster.state("small") == "COMPLETED"
         assert cluster.rows("one") == 1
         until("the resource is gone by itself", 20, lambda: cluster.objects.list_namespaced_custom_object(
             "faisca.dev", "v1alpha1", NAMESPACE, "sparkapplications", field_selector="metadata.name=small")["items"] == [])

@@ -1,13 +1,14 @@
 //! Logs of pods, kept where the end of a pod does not reach.
 //!
-//! The driver fetches an executor's log from the API server when its pod ends or is about to, and its own at the end
-//! of the session. A pod that was deleted without grace takes its log with it.
+//! The driver reads along with every executor's log through the API server, so that none is lost with its pod, and
+//! fetches the logs of those that are left, and its own, at the end of the session.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use faisca_driver::{Error, Result};
 use faisca_executor::stores::Stores;
-use futures::StreamExt;
+use futures::{AsyncReadExt, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::LogParams;
 use kube::{Api, Client};
@@ -51,17 +52,32 @@ impl History {
         Ok(Some(Self { pods: Api::namespaced(client.clone(), &application.namespace), objects: store.objects, folder }))
     }
 
-    /// Keeps the log of a pod's container. A job never fails for want of its log.
+    /// Keeps the log of a pod's container as it is now. A job never fails for want of its log.
     pub(crate) async fn keep(&self, pod: &str, container: &str) {
-        let params = LogParams { container: Some(container.to_owned()), limit_bytes: Some(LOG_BYTES_MAX), timestamps: true, ..LogParams::default() };
-        let log = match self.pods.logs(pod, &params).await {
-            Ok(log) => log,
-            // Gone with its pod; what was kept before stays.
-            Err(kube::Error::Api(status)) if status.code == 404 => return,
-            Err(error) => return warn!("the log of {pod} is not kept: {}", explained(&error)),
+        match self.pods.logs(pod, &params(container)).await {
+            Ok(log) => self.put(pod, log.into()).await,
+            Err(error) => warn!("the log of {pod} is not kept: {}", explained(&error)),
+        }
+    }
+
+    /// Reads along until the container's end, however it ends, and keeps what it wrote.
+    pub(crate) async fn follow(&self, pod: &str, container: &str) {
+        let mut log = vec![];
+        let read = async {
+            let stream = self.pods.log_stream(pod, &LogParams { follow: true, ..params(container) }).await?;
+            // What came before a broken connection is worth keeping.
+            let _ = pin!(stream).read_to_end(&mut log).await;
+            Ok::<_, kube::Error>(())
         };
+        match read.await {
+            Ok(()) => self.put(pod, log.into()).await,
+            Err(error) => warn!("the log of {pod} is not kept: {}", explained(&error)),
+        }
+    }
+
+    async fn put(&self, pod: &str, log: PutPayload) {
         let file = self.folder.clone().join(format!("{pod}.log"));
-        if let Err(error) = self.objects.put(&file, PutPayload::from(log)).await {
+        if let Err(error) = self.objects.put(&file, log).await {
             warn!("the log of {pod} is not kept: {error}");
         }
     }
@@ -70,4 +86,8 @@ impl History {
     pub(crate) async fn keep_all(&self, pods: impl IntoIterator<Item = String>, container: &str) {
         futures::stream::iter(pods).for_each_concurrent(AT_ONCE, async |pod| self.keep(&pod, container).await).await;
     }
+}
+
+fn params(container: &str) -> LogParams {
+    LogParams { container: Some(container.to_owned()), limit_bytes: Some(LOG_BYTES_MAX), timestamps: true, ..LogParams::default() }
 }

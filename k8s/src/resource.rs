@@ -166,6 +166,25 @@ pub struct ApplicationCost {
     pub gib_seconds: u64,
 }
 
+/// Whether something holds of an application: for `kubectl wait --for=condition=Completed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApplicationCondition {
+    /// `Running`, `Completed` or `Failed`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True` or `False`.
+    pub status: String,
+    /// The state, as one word.
+    pub reason: String,
+    /// Why, as a sentence.
+    #[serde(default)]
+    pub message: String,
+    /// When `status` changed.
+    #[schemars(with = "String")]
+    pub last_transition_time: Time,
+}
+
 /// What the operator tells of an application.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -202,6 +221,9 @@ pub struct ApplicationStatus {
     /// What it held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<ApplicationCost>,
+    /// Whether it runs, is completed, failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<ApplicationCondition>,
 }
 
 /// What happens if a run is due while another still runs.

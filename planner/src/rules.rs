@@ -1,13 +1,29 @@
-//! Physical optimizer rules that make a plan fit for cutting. One rule per file.
+//! Rules that make plans better, and fit for cutting. One rule per file, each better-plan rule with its switch.
 
+mod conjunct_order;
+mod semi_join_first;
 mod spread_collected_joins;
+mod switches;
 
 use std::sync::Arc;
 
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
+use conjunct_order::ConjunctOrder;
+use semi_join_first::SemiJoinFirst;
 use spread_collected_joins::SpreadCollectedJoins;
+pub use switches::Switches;
+
+/// DataFusion's logical rules, and ours at their end: by then subqueries are joins and filters are where they belong.
+#[must_use]
+pub fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules = Optimizer::new().rules;
+    rules.push(Arc::new(SemiJoinFirst));
+    rules.push(Arc::new(ConjunctOrder));
+    rules
+}
 
 /// DataFusion's physical rules with ours at their places.
 #[must_use]

@@ -156,10 +156,12 @@ impl Keeper {
         if kept.standing == now || matches!(kept.standing, Standing::Ended { .. }) {
             return;
         }
-        kept.standing = now.clone();
-        if let (Some(history), Standing::Leaving | Standing::Ended { .. }) = (&self.history, &now) {
-            let (history, name) = (history.clone(), self.pods.name(id));
-            tokio::spawn(async move { history.keep(&name, EXECUTOR_CONTAINER).await });
+        let before = std::mem::replace(&mut kept.standing, now.clone());
+        if let (Some(history), Standing::Coming(_)) = (self.history.clone(), before) {
+            let name = self.pods.name(id);
+            if !matches!(now, Standing::Coming(_)) {
+                tokio::spawn(async move { history.follow(&name, EXECUTOR_CONTAINER).await });
+            }
         }
         match now {
             Standing::Coming(_) => {}

@@ -11,7 +11,7 @@ use super::view::{DriverView, Phase, PodsView};
 use crate::application::{Application, InvalidSpec};
 use crate::loss::Loss;
 use crate::pods::driver_name;
-use crate::resource::{ApplicationState, ApplicationStatus, DriverInfo};
+use crate::resource::{ApplicationCondition, ApplicationState, ApplicationStatus, DriverInfo};
 use crate::stuck::Patience;
 
 /// Between two tries of a failed driver, unless the manifest says otherwise; doubled each time.
@@ -271,12 +271,32 @@ impl Decider<'_> {
         let status = &mut self.decision.status.application_state;
         status.state = state;
         status.error_message = warning.then(|| text.clone());
+        let conditions = conditions(&self.decision.status.conditions, state, &text, self.situation.now);
+        self.decision.status.conditions = conditions;
         self.decision.notes.push(Note { reason, text, warning });
     }
 
     fn state(&self) -> ApplicationState {
         self.decision.status.application_state.state
     }
+}
+
+/// One condition for each state that people wait for.
+fn conditions(before: &[ApplicationCondition], state: ApplicationState, message: &str, now: Timestamp) -> Vec<ApplicationCondition> {
+    let reason = format!("{state:?}");
+    let all = [("Running", ApplicationState::Running), ("Completed", ApplicationState::Completed), ("Failed", ApplicationState::Failed)];
+    let condition = |(kind, holds_in): (&str, ApplicationState)| {
+        let status = if state == holds_in { "True" } else { "False" };
+        let unchanged = before.iter().find(|old| old.kind == kind && old.status == status);
+        ApplicationCondition {
+            kind: kind.to_owned(),
+            status: status.to_owned(),
+            reason: reason.clone(),
+            message: message.to_owned(),
+            last_transition_time: unchanged.map_or_else(|| Time(now), |old| old.last_transition_time.clone()),
+        }
+    };
+    all.map(condition).into()
 }
 
 fn since(then: Timestamp, now: Timestamp) -> Duration {

@@ -104,6 +104,8 @@ fn an_application_runs_and_completes() {
     story.later(30);
     let done = story.ends(Phase::Succeeded, 0, "");
     assert_eq!((story.state(), reasons(&done)), (ApplicationState::Completed, vec!["SparkApplicationCompleted"]));
+    let holds: Vec<_> = story.status.conditions.iter().filter(|c| c.status == "True").map(|c| c.kind.as_str()).collect();
+    assert_eq!(holds, ["Completed"]);
     assert_eq!(done.actions, [Action::DeleteExecutors]);
     assert_eq!(story.status.cost.clone().unwrap().vcpu_seconds, 30);
     // Its pod goes, and it stays what it is; then it goes itself.

@@ -123,10 +123,11 @@ pub(super) fn driver_view(pod: &Pod) -> DriverView {
     let main = containers.iter().find(|container| container.name == DRIVER_CONTAINER);
     let state = main.and_then(|container| container.state.as_ref());
     let ended = state.and_then(|state| state.terminated.as_ref());
+    let others_run = containers.iter().any(|c| c.name != DRIVER_CONTAINER && c.state.as_ref().is_some_and(|state| state.running.is_some()));
     DriverView {
         attempt: pod.labels().get(ATTEMPT_LABEL).and_then(|text| text.parse().ok()).unwrap_or_default(),
         // Containers beside the driver's may keep the pod up, for Airflow or against anybody's wish.
-        phase: match ended.map(|ended| ended.exit_code) {
+        phase: match ended.filter(|_| others_run).map(|ended| ended.exit_code) {
             Some(0) => Phase::Succeeded,
             Some(_) => Phase::Failed,
             None => phase(pod),

@@ -84,6 +84,28 @@ async fn a_frozen_executor_is_given_up_in_time_and_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_straggler_gets_a_twin_and_the_first_of_the_two_counts() {
+    let folder = scratch("twins");
+    let out = folder.path().join("lines");
+    let session = fleet(3).await;
+    let writing = start_write(&session, &out);
+    until("a task", Duration::from_secs(20), || has_come(Moment::Running, &session) || writing.is_finished()).await;
+    assert!(!writing.is_finished(), "too quick to be slowed down");
+    let slow = executors(&session)[0];
+    signal(slow, "-STOP");
+    let since = Instant::now();
+    writing.await.unwrap();
+    // Its heartbeats would be missed after 10 s only: until then it is slow, and not lost.
+    assert!(since.elapsed() < Duration::from_secs(9), "{:?}", since.elapsed());
+    assert_eq!(session.progress().executors_lost, 0);
+    signal(slow, "-CONT");
+    until("it is back", Duration::from_secs(5), || executors(&session).len() == EXECUTORS).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_whole(&out).await;
+    stop(session).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_executor_that_is_told_to_end_hands_on_what_it_has() {
     let expected = expected(9).await;
     let session = fleet(3).await;

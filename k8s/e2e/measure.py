@@ -1,0 +1,213 @@
+"""Measurements on a real API server: `k8s/e2e/run.sh -s k8s/e2e/measure.py`. Prints figures; fails where a limit is passed.
+
+Many submissions run on a node that is none: kwok answers in its kubelet's place, so that the operator's work is
+measured and not that of 2,000 processes.
+"""
+
+import os
+import re
+import statistics
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from conftest import GROUP, NAMESPACE, job, run, until
+from kubernetes import client, watch
+
+FAKE = {"nodeSelector": {"type": "kwok"}, "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}]}
+# A pod of the fake node runs at once, and a driver is done a second later.
+STAGES = """
+kind: Stage
+apiVersion: kwok.x-k8s.io/v1alpha1
+metadata: {name: pod-runs}
+spec:
+  resourceRef: {apiGroup: v1, kind: Pod}
+  selector: {matchExpressions: [{key: .metadata.deletionTimestamp, operator: DoesNotExist}, {key: .status.podIP, operator: DoesNotExist}]}
+  next:
+    statusTemplate: |
+      phase: Running
+      podIP: 10.0.0.1
+      startTime: {{ Now }}
+      containerStatuses:
+      - {name: {{ (index .spec.containers 0).name }}, image: i, imageID: i, ready: true, restartCount: 0, state: {running: {startedAt: {{ Now }}}}}
+---
+kind: Stage
+apiVersion: kwok.x-k8s.io/v1alpha1
+metadata: {name: driver-completes}
+spec:
+  resourceRef: {apiGroup: v1, kind: Pod}
+  selector:
+    matchLabels: {spark-role: driver}
+    matchExpressions: [{key: .metadata.deletionTimestamp, operator: DoesNotExist}, {key: .status.phase, operator: In, values: [Running]}]
+  delay: {durationMilliseconds: 1000}
+  next:
+    statusTemplate: |
+      phase: Succeeded
+      containerStatuses:
+      - {name: {{ (index .spec.containers 0).name }}, image: i, imageID: i, ready: false, restartCount: 0, state: {terminated: {exitCode: 0, reason: Completed, startedAt: {{ Now }}, finishedAt: {{ Now }}}}}
+---
+kind: Stage
+apiVersion: kwok.x-k8s.io/v1alpha1
+metadata: {name: pod-goes}
+spec:
+  resourceRef: {apiGroup: v1, kind: Pod}
+  selector: {matchExpressions: [{key: .metadata.deletionTimestamp, operator: Exists}]}
+  next: {finalizers: {empty: true}, delete: true}
+"""
+
+
+@contextmanager
+def watched(list_function, *arguments, **selectors):
+    """(arrival, kind, object) of every change, by this process's clock."""
+    seen, stop = [], threading.Event()
+
+    def look():
+        while not stop.is_set():
+            try:
+                for event in watch.Watch().stream(list_function, *arguments, **selectors, timeout_seconds=5):
+                    seen.append((time.time(), event["type"], event["object"]))
+                    if stop.is_set():
+                        return
+            except Exception:
+                time.sleep(0.1)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    time.sleep(0.5)
+    try:
+        yield seen
+    finally:
+        stop.set()
+
+
+def lines(cluster, name):
+    """(time, text) of the driver's log, by the node's clock, which is ours."""
+    log = cluster.core.read_namespaced_pod_log(f"{name}-driver", NAMESPACE, container="spark-kubernetes-driver", timestamps=True)
+    parted = (line.split(" ", 1) for line in log.splitlines())
+    return [(datetime.fromisoformat(re.sub(r"(\.\d{6})\d*Z", r"\1+00:00", stamp)).timestamp(), text) for stamp, text in parted]
+
+
+@pytest.mark.parametrize("executors", [0, 1])
+def test_from_the_resource_to_the_first_task(cluster, executors):
+    steps = [{"name": "one", "sql": "SELECT 1 AS a", "write": {"path": "s3://lake/latency", "mode": "overwrite"}}]
+    rows = []
+    for attempt in range(5):
+        name = f"latency-{executors}-{attempt}"
+        with watched(cluster.core.list_namespaced_pod, NAMESPACE, label_selector=f"faisca.dev/app-name={name}") as seen:
+            began = time.time()
+            with cluster.application(name, job(steps, executors=executors)):
+                cluster.wait(name, "COMPLETED")
+                first = {}
+                for at, _, pod in seen:
+                    first.setdefault(pod.metadata.name, at)
+                    if pod.status.phase == "Running":
+                        first.setdefault(pod.metadata.name + " runs", at)
+                told = lines(cluster, name)
+                driver, executor = f"{name}-driver", f"{name}-1-exec-1"
+                task = next(at for at, text in told if "one" in text)
+                row = {
+                    "operator": first[driver] - began,
+                    "scheduler and kubelet: driver": told[0][0] - first[driver],
+                    "driver, to its executors' pods": first[executor] - told[0][0] if executors else 0,
+                    "scheduler and kubelet: executor": first[f"{executor} runs"] - first[executor] if executors else 0,
+                    "first step, S3 and all": task - (first[f"{executor} runs"] if executors else told[0][0]),
+                    "all": task - began,
+                }
+                rows.append(row)
+    print(f"\nfrom the resource to the end of the first step, {executors} executors, median of {len(rows)}")
+    for key in rows[0]:
+        print(f"  {key:34} {statistics.median(row[key] for row in rows):6.2f} s")
+    ours = statistics.median(row["operator"] + row["driver, to its executors' pods"] + row["first step, S3 and all"] for row in rows)
+    print(f"  {'ours':34} {ours:6.2f} s")
+    assert ours <= 1.0
+
+
+@pytest.fixture(scope="module")
+def kwok(cluster, tmp_path_factory):
+    """A node without a kubelet."""
+    folder = tmp_path_factory.mktemp("kwok")
+    (folder / "stages.yaml").write_text(STAGES)
+    tools = Path(os.environ["FAISCA_TOOLS"]) / "bin"
+    if not (tools / "kwok").exists():
+        subprocess.run(["go", "install", "sigs.k8s.io/kwok/cmd/kwok@v0.8.0"], env={**os.environ, "GOBIN": str(tools)}, check=True)
+    process = subprocess.Popen(
+        [tools / "kwok", "--kubeconfig", os.environ["KUBECONFIG"], "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake", "--config", folder / "stages.yaml"],
+        stdout=(folder / "log").open("w"), stderr=subprocess.STDOUT,
+    )
+    node = {
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": "fake", "annotations": {"kwok.x-k8s.io/node": "fake"}, "labels": {"type": "kwok", "kubernetes.io/hostname": "fake"}},
+        "spec": {"taints": [{"key": "kwok.x-k8s.io/node", "value": "fake", "effect": "NoSchedule"}]},
+        "status": {"allocatable": {"cpu": "100000", "memory": "100000Gi", "pods": "100000"}, "capacity": {"cpu": "100000", "memory": "100000Gi", "pods": "100000"}},
+    }
+    cluster.core.create_node(node)
+    cluster.core.patch_node_status("fake", {"status": {**node["status"], "conditions": [{"type": "Ready", "status": "True", "reason": "fake"}]}})
+    yield process
+    cluster.core.delete_node("fake")
+    process.terminate()
+    process.wait()
+
+
+def operator_process():
+    found = run("pgrep", "-f", "^/usr/bin/faisca operator").stdout.split()
+    return int(found[0])
+
+
+def cpu_seconds(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_two_thousand_submissions_a_minute(cluster, kwok):
+    count, seconds = int(os.environ.get("FAISCA_SUBMISSIONS", "2000")), 60
+    spec = {"mainApplicationFile": "s3://lake/none.sql", "driver": {"cores": 1, "memory": "1Gi", **FAKE}}
+    body = lambda n: {"apiVersion": "faisca.dev/v1alpha1", "kind": "SparkApplication", "metadata": {"name": f"many-{n}"}, "spec": spec}
+    pid = operator_process()
+    before = cpu_seconds(pid)
+    pods, applications = {}, {}
+    with (
+        watched(cluster.core.list_namespaced_pod, NAMESPACE, label_selector="spark-role=driver") as pod_events,
+        watched(cluster.objects.list_namespaced_custom_object, *GROUP) as application_events,
+    ):
+        began = time.time()
+        for n in range(count):
+            cluster.objects.create_namespaced_custom_object(*GROUP, body(n))
+            time.sleep(max(0.0, began + n * seconds / count - time.time()))
+        submitted = time.time() - began
+
+        def completed():
+            for at, _, application in list(application_events):
+                name, state = application["metadata"]["name"], application.get("status", {}).get("applicationState", {}).get("state")
+                if state:
+                    applications.setdefault((name, state), at)
+            return sum(1 for name, state in applications if name.startswith("many-") and state == "COMPLETED") >= count
+
+        until("all are completed", 240, completed)
+        took = time.time() - began
+    cpu = cpu_seconds(pid) - before
+    memory = int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()).group(1)) / 1024
+    for at, _, pod in pod_events:
+        pods.setdefault((pod.metadata.name.removesuffix("-driver"), pod.status.phase), at)
+    pairs = [("Running", "RUNNING"), ("Succeeded", "COMPLETED")]
+    lags = sorted(applications[(name, state)] - at for (name, phase), at in pods.items() for p, state in pairs if p == phase and (name, state) in applications)
+    print(f"\n{count} submissions in {submitted:.0f} s, all completed after {took:.0f} s")
+    print(f"  operator: {cpu:.1f} s of CPU, {cpu / took:.2f} cores, {memory:.0f} MiB at most")
+    print(f"  status lag, of {len(lags)} changes: median {statistics.median(lags):.2f} s, p99 {lags[int(len(lags) * 0.99)]:.2f} s")
+    run("kubectl", "delete", "sparkapplications", "--all", "-n", NAMESPACE, "--wait=false", "--timeout=120s")
+    until("all are gone", 300, lambda: not cluster.core.list_namespaced_pod(NAMESPACE, limit=1).items)
+    assert cpu / took <= 1.0 and memory <= 200 and lags[int(len(lags) * 0.99)] <= 2.0
+
+
+def test_a_hundred_executors(cluster, kwok):
+    name, count = "hundred", 100
+    spec = job([{"name": "one", "sql": "SELECT 1 AS a", "write": {"path": "s3://lake/hundred", "mode": "overwrite"}}], executors=count, executor=FAKE)
+    with watched(cluster.core.list_namespaced_pod, NAMESPACE, label_selector=f"faisca.dev/app-name={name},spark-role=executor") as seen:
+        with cluster.application(name, spec):
+            asked = until("all are asked for", 60, lambda: len({pod.metadata.name for _, _, pod in list(seen)}) == count and lines(cluster, name))
+            last = max(min(at for at, _, pod in seen if pod.metadata.name == pod_name) for pod_name in {pod.metadata.name for _, _, pod in seen})
+            print(f"\n{count} executors asked for {last - asked[0][0]:.2f} s after the driver's first line")
+            assert last - asked[0][0] <= 2.0

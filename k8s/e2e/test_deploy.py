@@ -1,0 +1,97 @@
+"""Ways to deploy: a chart repository, Prometheus' operator, Argo CD, Kustomize. Their definitions are the real ones."""
+
+import json
+import subprocess
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, run
+from lupa import LuaRuntime
+
+PROMETHEUS = ("github.com/prometheus-operator/prometheus-operator", "v0.85.0", "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml")
+ARGO = ("github.com/argoproj/argo-cd/v3", "v3.6.1", "manifests/crds")
+
+
+def module(path, version):
+    """Folder of a Go module: definitions come from where their authors publish code."""
+    return Path(json.loads(run("go", "mod", "download", "-json", f"{path}@{version}", cwd="/").stdout)["Dir"])
+
+
+def accepted(text):
+    done = subprocess.run(["kubectl", "apply", "--server-side", "--dry-run=server", "-f", "-"], input=text, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def definitions(cluster):
+    path, version, file = PROMETHEUS
+    crds = [module(path, version) / file]
+    path, version, folder = ARGO
+    crds += [module(path, version) / folder / f"{kind}-crd.yaml" for kind in ("application", "applicationset")]
+    for crd in crds:
+        run("kubectl", "apply", "--server-side", "-f", crd)
+    run("kubectl", "create", "namespace", "argocd", check=False)
+    run("kubectl", "wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+
+
+def test_the_chart_repository_serves_the_chart(tmp_path):
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        run(ROOT / "k8s/charts/package.sh", tmp_path, url)
+        rendered = run("helm", "template", "faisca", "faisca", "--repo", url).stdout
+        server.shutdown()
+    kinds = {document["kind"] for document in yaml.safe_load_all(rendered) if document}
+    assert {"Deployment", "ServiceAccount", "CustomResourceDefinition", "ClusterRole"} <= kinds, kinds
+
+
+def test_a_wrong_value_is_told_by_its_name():
+    done = run("helm", "template", "faisca", ROOT / "k8s/charts/faisca", "--set", "operator.replicas=many", check=False)
+    assert done.returncode != 0 and "replicas" in done.stderr, done.stderr
+
+
+def test_prometheus_takes_the_service_monitor(cluster, definitions):
+    rendered = run("helm", "template", "faisca", ROOT / "k8s/charts/faisca", "--namespace", "faisca", "--set", "serviceMonitor.enabled=true").stdout
+    monitors = [document for document in yaml.safe_load_all(rendered) if document and document["kind"] == "ServiceMonitor"]
+    assert len(monitors) == 1
+    assert "servicemonitor" in accepted(yaml.safe_dump({**monitors[0], "metadata": {**monitors[0]["metadata"], "namespace": "faisca"}}))
+
+
+@pytest.mark.parametrize("file", ["application.yaml", "jobs.yaml"])
+def test_argo_takes_its_applications(cluster, definitions, file):
+    assert "argoproj.io" in accepted((ROOT / "k8s/argocd" / file).read_text())
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "expected"),
+    [
+        ("SparkApplication", None, "Progressing"),
+        ("SparkApplication", {"applicationState": {"state": "RUNNING"}}, "Progressing"),
+        ("SparkApplication", {"applicationState": {"state": "COMPLETED"}}, "Healthy"),
+        ("SparkApplication", {"applicationState": {"state": "FAILED", "errorMessage": "no bucket"}}, "Degraded"),
+        ("SparkApplication", {"applicationState": {"state": "SUSPENDED"}}, "Suspended"),
+        ("ScheduledSparkApplication", {"scheduleState": "Scheduled", "nextRun": "soon"}, "Healthy"),
+        ("ScheduledSparkApplication", {"scheduleState": "FailedValidation", "reason": "cron"}, "Degraded"),
+    ],
+)
+def test_argo_knows_our_health(kind, status, expected):
+    data = yaml.safe_load((ROOT / "k8s/argocd/health.yaml").read_text())["data"]
+    lua = LuaRuntime()
+    judge = lua.eval(f"function(obj) {data[f'resource.customizations.health.faisca.dev_{kind}']} end")
+    health = judge(lua.table_from({"status": status} if status else {}, recursive=True))
+    assert health["status"] == expected
+
+
+def test_kustomize_renders_what_the_cluster_takes(cluster):
+    assert "deployment.apps/faisca-operator" in accepted(run("kubectl", "kustomize", "--enable-helm", ROOT / "k8s/kustomize").stdout)
+
+
+@pytest.mark.parametrize("stage", ["staging", "production"])
+def test_a_repository_of_jobs_renders_what_the_cluster_takes(cluster, stage):
+    assert "scheduledsparkapplication" in accepted(run("kubectl", "kustomize", ROOT / "examples/gitops/jobs" / stage).stdout)

@@ -1,0 +1,116 @@
+//! Moves a semi-join below inner joins, to the relation that owns its keys.
+//!
+//! `WHERE o_orderkey IN (SELECT … HAVING …)` is planned above all joins of its query: everything is joined, then nearly
+//! everything is thrown away. An inner join with `B` neither adds rows of `A` that the semi-join would not see nor
+//! changes its keys, so `(A ⋈ B) ⋉ S` is `(A ⋉ S) ⋈ B` where the keys are `A`'s.
+//!
+//! Only where `S` is filtered: an unfiltered right side seldom removes much, and then the joins do it cheaper.
+
+use std::sync::Arc;
+
+use datafusion::common::Column;
+use datafusion::common::Result;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Expr, Filter, Join, JoinType, LogicalPlan, Projection};
+use datafusion::optimizer::optimizer::ApplyOrder;
+use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
+
+use super::switches::switches;
+
+#[derive(Debug)]
+pub(super) struct SemiJoinFirst;
+
+impl OptimizerRule for SemiJoinFirst {
+    fn name(&self) -> &'static str {
+        "semi_join_first"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::TopDown)
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        if !switches(&config.options()).semi_join_first {
+            return Ok(Transformed::no(plan));
+        }
+        match &plan {
+            LogicalPlan::Join(semi) if semi.join_type == JoinType::LeftSemi && semi.filter.is_none() && is_filtered(&semi.right)? => {
+                let keys: Option<Vec<Column>> = semi.on.iter().map(|(left, _)| left.try_as_col().cloned()).collect();
+                let lower = keys.map_or(Ok(None), |keys| below(&semi.left, &keys, semi))?;
+                Ok(lower.map_or(Transformed::no(plan), Transformed::yes))
+            }
+            _ => Ok(Transformed::no(plan)),
+        }
+    }
+}
+
+/// Whether a plan leaves rows out by what they hold.
+fn is_filtered(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply(|node| {
+        found |= match node {
+            LogicalPlan::Filter(_) => true,
+            LogicalPlan::TableScan(scan) => !scan.filters.is_empty(),
+            _ => false,
+        };
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}
+
+/// `plan` with the semi-join somewhere in it; `None` if it can be nowhere but on top.
+fn below(plan: &LogicalPlan, keys: &[Column], semi: &Join) -> Result<Option<LogicalPlan>> {
+    match plan {
+        LogicalPlan::Join(join) if join.join_type == JoinType::Inner => {
+            let owned_by = |side: &LogicalPlan| keys.iter().all(|key| side.schema().has_column(key));
+            let (left, right) = if owned_by(&join.left) {
+                (at(&join.left, keys, semi)?, join.right.as_ref().clone())
+            } else if owned_by(&join.right) {
+                (join.left.as_ref().clone(), at(&join.right, keys, semi)?)
+            } else {
+                return Ok(None);
+            };
+            Ok(Some(LogicalPlan::Join(Join { left: Arc::new(left), right: Arc::new(right), ..join.clone() })))
+        }
+        LogicalPlan::Filter(filter) => {
+            let Some(input) = below(&filter.input, keys, semi)? else { return Ok(None) };
+            Filter::try_new(filter.predicate.clone(), Arc::new(input)).map(|filter| Some(LogicalPlan::Filter(filter)))
+        }
+        LogicalPlan::Projection(projection) => {
+            let Some(keys) = keys.iter().map(|key| source(projection, key)).collect::<Option<Vec<_>>>() else { return Ok(None) };
+            let Some(input) = below(&projection.input, &keys, semi)? else { return Ok(None) };
+            let projected = Projection::try_new_with_schema(projection.expr.clone(), Arc::new(input), Arc::clone(&projection.schema))?;
+            Ok(Some(LogicalPlan::Projection(projected)))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The semi-join in `plan`, or on it.
+fn at(plan: &LogicalPlan, keys: &[Column], semi: &Join) -> Result<LogicalPlan> {
+    if let Some(lower) = below(plan, keys, semi)? {
+        return Ok(lower);
+    }
+    let on = keys.iter().zip(&semi.on).map(|(key, (_, right))| (Expr::Column(key.clone()), right.clone())).collect();
+    let join = Join::try_new(
+        Arc::new(plan.clone()),
+        Arc::clone(&semi.right),
+        on,
+        None,
+        JoinType::LeftSemi,
+        semi.join_constraint,
+        semi.null_equality,
+        semi.null_aware,
+    )?;
+    Ok(LogicalPlan::Join(join))
+}
+
+/// The column that a projection passes on as `key`.
+fn source(projection: &Projection, key: &Column) -> Option<Column> {
+    let index = projection.schema.maybe_index_of_column(key)?;
+    match projection.expr.get(index)? {
+        Expr::Column(column) => Some(column.clone()),
+        Expr::Alias(alias) => alias.expr.try_as_col().cloned(),
+        _ => None,
+    }
+}
