@@ -90,7 +90,7 @@ struct ClusterArgs {
     /// Memory of each executor, say 2g or 512Mi [default: no limit].
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     memory: Option<u64>,
-    /// Partitions of scans and exchanges [default: 4 for each slot].
+    /// Partitions of scans and exchanges [default: 2 for each slot, 4 with a memory limit].
     #[arg(long, value_name = "N")]
     partitions: Option<usize>,
     /// Folder to spill to [default: the system's for temporary files].

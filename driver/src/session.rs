@@ -30,7 +30,7 @@ use crate::platform::{FindPlatform, Platform};
 use crate::progress::{Progress, Snapshot};
 use crate::read::DataFrameReader;
 use crate::scheduler::RetryLimits;
-use crate::settings::session_config;
+use crate::settings::{Resources, session_config};
 use crate::tables::{TableFiles, Tables};
 
 /// With less memory for each slot, not even the buffers of one sort fit.
@@ -39,8 +39,11 @@ const SLOT_MEMORY_BYTES_MIN: u64 = 32 * 1024 * 1024;
 const TOKEN_BYTES: usize = 16;
 /// Random bytes in the names of durable blocks.
 const RUN_BYTES: usize = 6;
-/// Exchanges have this many partitions for each slot, so that skew and slow executors even out.
-const PARTITIONS_PER_SLOT: usize = 4;
+/// Exchanges have this many partitions for each slot, so that skew and slow executors even out. More make joins slower: their
+/// keys are less dense, and each task builds its own table of what is broadcast.
+const PARTITIONS_PER_SLOT: usize = 2;
+/// With a memory limit, what a task holds must be smaller.
+const PARTITIONS_PER_LIMITED_SLOT: usize = 4;
 /// Part of an executor's memory that operators and exchange share; the rest is for what no pool sees.
 const POOL_FRACTION: f64 = 0.7;
 /// Children started instead of ended ones, for each executor asked for.
@@ -92,7 +95,7 @@ impl SessionBuilder {
         self
     }
 
-    /// Partitions of exchanges and scans. Default: 4 for each slot.
+    /// Partitions of exchanges and scans. Default: 2 for each slot, 4 with a memory limit.
     #[must_use]
     pub fn partitions(mut self, partitions: usize) -> Self {
         self.partitions = Some(partitions.max(1));
@@ -198,8 +201,13 @@ impl SessionBuilder {
         let share = (cores / self.executors.max(1) as usize).max(1);
         let slots = self.executor_cores.unwrap_or(u32::try_from(share).unwrap_or(1));
         let total_slots = slots as usize * self.executors.max(1) as usize;
-        let partitions = self.partitions.unwrap_or(total_slots * PARTITIONS_PER_SLOT);
-        let (config, own) = session_config(partitions, &self.settings)?;
+        let per_slot = if self.memory.is_some() { PARTITIONS_PER_LIMITED_SLOT } else { PARTITIONS_PER_SLOT };
+        let resources = Resources {
+            partitions: self.partitions.unwrap_or(total_slots * per_slot),
+            executors: self.executors,
+            slot_memory_bytes: self.memory.map(|bytes| (bytes as f64 * POOL_FRACTION) as u64 / u64::from(slots)),
+        };
+        let (config, own) = session_config(resources, &self.settings)?;
         // A driver's own blocks end with it: nothing to gain from another copy.
         let durable = own.exchange_store.filter(|_| self.executors > 0 && own.durability != Durability::Never);
         let durable = durable.map(|folder| Ok::<_, Error>(DurableExchange { folder, run: random_hex(RUN_BYTES)? })).transpose()?;

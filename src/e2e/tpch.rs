@@ -32,6 +32,34 @@ async fn all_queries_equal_one_datafusion_process_at_every_layout_and_partitioni
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rules_change_plans_and_no_result() {
+    const RULES: [&str; 2] = ["semi_join_first", "conjunct_order"];
+    let oracle = tpch_oracle().await;
+    for layout in [Layout::Embedded, Layout::Processes(3)] {
+        let session = session(layout, 7).await;
+        register_folders(&session, tpch_data(), &TPCH_TABLES).await;
+        let mut plans = vec![];
+        // None of them, then each alone.
+        for alone in [None, Some(RULES[0]), Some(RULES[1])] {
+            for rule in RULES {
+                session.sql(&format!("SET faisca.{rule} = {}", alone == Some(rule))).await.unwrap();
+            }
+            for number in [2, 12, 18, 19, 20, 21] {
+                let sql = tpch_query(number);
+                let found = rows(&session.sql(&sql).await.unwrap().collect().await.unwrap());
+                let expected = rows(&oracle.sql(&sql).await.unwrap().collect().await.unwrap());
+                assert_eq!(sorted(found), sorted(expected), "q{number} at {layout:?} with {alone:?} alone");
+            }
+            let explained = async |number| session.sql(&tpch_query(number)).await.unwrap().explain().await.unwrap();
+            plans.push((explained(18).await, explained(12).await));
+        }
+        assert!(plans[0].0 != plans[1].0 && plans[0].0 == plans[2].0, "q18 changes by the first alone");
+        assert!(plans[0].1 == plans[1].1 && plans[0].1 != plans[2].1, "q12 changes by the second alone");
+        session.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn plans_are_the_approved_ones() {
     let session = session(Layout::Embedded, 4).await;
     register_folders(&session, tpch_data(), &TPCH_TABLES).await;

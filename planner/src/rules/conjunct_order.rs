@@ -65,3 +65,29 @@ fn is_cheap(condition: &Expr, input: &LogicalPlan) -> bool {
 fn is_fixed(of: &DataType) -> bool {
     of.is_primitive() || *of == DataType::Boolean
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{Field, Schema};
+    use datafusion::logical_expr::{col, lit, table_scan};
+    use datafusion::optimizer::{Optimizer, OptimizerContext};
+
+    use super::*;
+
+    #[test]
+    fn numbers_go_before_text_and_what_may_fail_stays_behind_its_guard() {
+        let fields = [("t", DataType::Utf8View), ("n", DataType::Int64), ("d", DataType::Date32)];
+        let schema = Schema::new(fields.map(|(name, of)| Field::new(name, of, true)).to_vec());
+        let predicate = col("t")
+            .eq(lit("x"))
+            .and(col("n").not_eq(lit(0i64)))
+            .and((lit(1i64) / col("n")).gt(lit(0i64)))
+            .and(col("d").lt(col("d")))
+            .and(col("n").between(lit(1i64), lit(9i64)));
+        let plan = table_scan(Some("a"), &schema, None).unwrap().filter(predicate).unwrap().build().unwrap();
+        let found = Optimizer::with_rules(vec![Arc::new(ConjunctOrder)]).optimize(plan, &OptimizerContext::new(), |_, _| {}).unwrap();
+        let expected =
+            "Filter: a.n != Int64(0) AND a.d < a.d AND a.n BETWEEN Int64(1) AND Int64(9) AND a.t = Utf8(\"x\") AND Int64(1) / a.n > Int64(0)";
+        assert_eq!(found.to_string().lines().next().unwrap(), expected);
+    }
+}

@@ -114,3 +114,50 @@ fn source(projection: &Projection, key: &Column) -> Option<Column> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::logical_expr::{LogicalPlanBuilder, col, lit, table_scan};
+    use datafusion::optimizer::{Optimizer, OptimizerContext};
+
+    use super::*;
+
+    fn table(name: &str) -> LogicalPlanBuilder {
+        let fields = ["k", "n"].map(|column| Field::new(column, DataType::Int64, true));
+        table_scan(Some(name), &Schema::new(fields.to_vec()), None).unwrap()
+    }
+
+    /// `a` and `b` joined, and a semi-join with `s` on these columns of theirs.
+    fn plan(filtered: bool, left: &[&str], right: &[&str]) -> String {
+        let mut s = table("s");
+        if filtered {
+            s = s.filter(col("s.n").gt(lit(1i64))).unwrap();
+        }
+        let joined = table("a").join(table("b").build().unwrap(), JoinType::Inner, (vec!["a.k"], vec!["b.k"]), None).unwrap();
+        let semi = joined.project([col("a.n"), col("a.k").alias("key"), col("b.n")]).unwrap();
+        let semi = semi.join(s.build().unwrap(), JoinType::LeftSemi, (left.to_vec(), right.to_vec()), None).unwrap();
+        let optimizer = Optimizer::with_rules(vec![Arc::new(SemiJoinFirst)]);
+        let found = optimizer.optimize(semi.build().unwrap(), &OptimizerContext::new(), |_, _| {}).unwrap();
+        found.to_string()
+    }
+
+    #[test]
+    fn it_goes_to_the_relation_that_owns_its_keys() {
+        let expected = "Projection: a.n, a.k AS key, b.n\
+            \n  Inner Join: a.k = b.k\
+            \n    LeftSemi Join: a.k = s.k\
+            \n      TableScan: a\
+            \n      Filter: s.n > Int64(1)\
+            \n        TableScan: s\
+            \n    TableScan: b";
+        assert_eq!(plan(true, &["key"], &["s.k"]), expected);
+        assert!(plan(true, &["b.n"], &["s.k"]).contains("\n    LeftSemi Join: b.n = s.k\n      TableScan: b"));
+    }
+
+    #[test]
+    fn it_stays_where_its_keys_are_of_two_relations_or_it_leaves_nothing_out() {
+        assert!(plan(true, &["a.n", "b.n"], &["s.k", "s.n"]).starts_with("LeftSemi Join: a.n = s.k, b.n = s.n\n"));
+        assert!(plan(false, &["key"], &["s.k"]).starts_with("LeftSemi Join: key = s.k\n"));
+    }
+}
