@@ -78,17 +78,19 @@ def test_the_dag_of_operators_and_sensors(cluster, airflow):
     for output in outputs:
         shutil.rmtree(cluster.bucket / output, ignore_errors=True)
     told = airflow.test(ROOT / "examples/enem/dag.py")
-    assert "Spark application ended successfully" in told, told[-6000:]
-    assert "consumer/enem_uf" in told, "the driver's log is shown"
-    for output in outputs:
-        assert cluster.rows(output) > 0, output
     everywhere = cluster.objects.list_namespaced_custom_object("faisca.dev", "v1alpha1", NAMESPACE, "sparkapplications")["items"]
     ours = [a["metadata"]["name"] for a in everywhere if "enem" in a["metadata"]["name"]]
-    assert len(ours) == 6 and {cluster.state(name) for name in ours} == {"COMPLETED"}, ours
+    states = [cluster.state(name) for name in ours]
     for name in ours:
         cluster.delete(name)
     for name in ours:
         cluster.gone(name)
+    assert states == ["COMPLETED"] * 6, dict(zip(ours, states))
+    assert "Spark application ended successfully" in told, told[-6000:]
+    # 7.14 looks for the log of a container `base`, whatever it is told.
+    assert "consumer/enem_uf" in told or airflow.version == "7.14.0", "the driver's log is shown"
+    for output in outputs:
+        assert cluster.rows(output) > 0, output
 
 
 @pytest.mark.parametrize("airflow", PROVIDERS[1:], indirect=True)
