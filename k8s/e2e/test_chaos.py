@@ -191,38 +191,6 @@ own_cluster = pytest.mark.skipif(
 )
 
 
-def squeeze(pid):
-    """Lowers the limit of a container to what it holds, again and again, until the kernel kills it."""
-    groups = (line.split(":", 2) for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines())
-    second, group = next((names == "", path) for _, names, path in groups if names in ("", "memory"))
-    folder = Path("/sys/fs/cgroup" if second else "/sys/fs/cgroup/memory", group.lstrip("/"))
-    while Path(f"/proc/{pid}").exists():
-        held = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        limit = int(held["anon" if second else "rss"]) + (1 << 20)
-        try:
-            (folder / ("memory.max" if second else "memory.limit_in_bytes")).write_text(str(limit))
-        except OSError:
-            pass
-        time.sleep(0.05)
-
-
-@own_cluster
-def test_an_executor_that_takes_too_much_memory_is_replaced(cluster):
-    name = "squeezed"
-    with cluster.application(name, job(slow_steps(name), executors=2)):
-        running(cluster, name, 2)
-        # Executors have no arguments; the operator and the driver do.
-        victim = int(run("pgrep", "-f", "^/usr/bin/faisca$").stdout.split()[0])
-        try:
-            squeeze(victim)
-        except FileNotFoundError:
-            pass  # Its container went with it.
-        until("the loss is told", 60, lambda: "killed for taking more memory than its limit" in cluster.log(name))
-        cluster.wait(name, "COMPLETED", seconds=240)
-        cluster.gone(name, "executor")
-        whole(cluster, name)
-
-
 @own_cluster
 def test_the_api_server_restarts(cluster):
     name = "api-restarts"

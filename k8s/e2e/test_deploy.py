@@ -3,22 +3,24 @@
 import json
 import subprocess
 import threading
+import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, run
+from conftest import ROOT, run, until
 from lupa import LuaRuntime
 
 PROMETHEUS = ("github.com/prometheus-operator/prometheus-operator", "v0.85.0", "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml")
 ARGO = ("github.com/argoproj/argo-cd/v3", "v3.6.1", "manifests/crds")
 
 
-def module(path, version):
-    """Folder of a Go module: definitions come from where their authors publish code."""
-    return Path(json.loads(run("go", "mod", "download", "-json", f"{path}@{version}", cwd="/").stdout)["Dir"])
+def published(path, version, file):
+    """A file of a Go module: definitions come from where their authors publish code, whatever Go that code needs."""
+    told = run("go", "mod", "download", "-json", f"{path}@{version}", check=False, cwd="/").stdout
+    with zipfile.ZipFile(json.loads(told)["Zip"]) as module:
+        return module.read(f"{path}@{version}/{file}").decode()
 
 
 def accepted(text):
@@ -29,14 +31,13 @@ def accepted(text):
 
 @pytest.fixture(scope="module")
 def definitions(cluster):
-    path, version, file = PROMETHEUS
-    crds = [module(path, version) / file]
     path, version, folder = ARGO
-    crds += [module(path, version) / folder / f"{kind}-crd.yaml" for kind in ("application", "applicationset")]
+    crds = [published(*PROMETHEUS), *(published(path, version, f"{folder}/{kind}-crd.yaml") for kind in ("application", "applicationset"))]
     for crd in crds:
-        run("kubectl", "apply", "--server-side", "-f", crd)
+        run("kubectl", "apply", "--server-side", "-f", "-", input=crd)
     run("kubectl", "create", "namespace", "argocd", check=False)
-    run("kubectl", "wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+    established = ("kubectl", "wait", "--for=condition=Established", "--timeout=10s", "crd", "--all")
+    until("the definitions are established", 60, lambda: run(*established, check=False).returncode == 0)
 
 
 def test_the_chart_repository_serves_the_chart(tmp_path):
@@ -45,7 +46,7 @@ def test_the_chart_repository_serves_the_chart(tmp_path):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}"
         run(ROOT / "k8s/charts/package.sh", tmp_path, url)
-        rendered = run("helm", "template", "faisca", "faisca", "--repo", url).stdout
+        rendered = run("helm", "template", "faisca", "faisca", "--repo", url, "--kube-version", "1.36.0").stdout
         server.shutdown()
     kinds = {document["kind"] for document in yaml.safe_load_all(rendered) if document}
     assert {"Deployment", "ServiceAccount", "CustomResourceDefinition", "ClusterRole"} <= kinds, kinds
@@ -57,7 +58,7 @@ def test_a_wrong_value_is_told_by_its_name():
 
 
 def test_prometheus_takes_the_service_monitor(cluster, definitions):
-    rendered = run("helm", "template", "faisca", ROOT / "k8s/charts/faisca", "--namespace", "faisca", "--set", "serviceMonitor.enabled=true").stdout
+    rendered = run("helm", "template", "faisca", ROOT / "k8s/charts/faisca", "--namespace", "faisca", "--kube-version", "1.36.0", "--set", "serviceMonitor.enabled=true").stdout
     monitors = [document for document in yaml.safe_load_all(rendered) if document and document["kind"] == "ServiceMonitor"]
     assert len(monitors) == 1
     assert "servicemonitor" in accepted(yaml.safe_dump({**monitors[0], "metadata": {**monitors[0]["metadata"], "namespace": "faisca"}}))
@@ -89,7 +90,7 @@ def test_argo_knows_our_health(kind, status, expected):
 
 
 def test_kustomize_renders_what_the_cluster_takes(cluster):
-    assert "deployment.apps/faisca-operator" in accepted(run("kubectl", "kustomize", "--enable-helm", ROOT / "k8s/kustomize").stdout)
+    assert "deployment.apps/faisca-operator" in accepted(run("kubectl", "kustomize", "--enable-helm", "--load-restrictor=LoadRestrictionsNone", ROOT / "k8s/kustomize").stdout)
 
 
 @pytest.mark.parametrize("stage", ["staging", "production"])
