@@ -1,7 +1,7 @@
 //! Logs of pods, kept where the end of a pod does not reach.
 //!
-//! The driver reads along with every executor's log through the API server, so that none is lost with its pod, and
-//! fetches the logs of those that are left, and its own, at the end of the session.
+//! At the end of the session the driver fetches the logs of its executors, and its own, from the API server. Before that
+//! it reads along, for executors that end earlier; a pod that is deleted may take its log with it all the same.
 
 use std::pin::pin;
 use std::sync::Arc;
