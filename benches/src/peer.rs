@@ -20,7 +20,7 @@ impl FromStr for PeerCommand {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let (name, command) = text.split_once('=').ok_or("expected NAME=COMMAND, as in DuckDB=\"python3 benches/peers/duckdb.py\"")?;
+        let (name, command) = text.split_once('=').ok_or("expected NAME=COMMAND, as in DuckDB=\"python3 benches/peers/duckdb_peer.py\"")?;
         let words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
         if name.is_empty() || words.is_empty() {
             return Err("neither the name nor the command may be empty".to_owned());

@@ -1,11 +1,11 @@
-"""Spark as a peer, in local mode: `spark.py FOLDER TABLE…`, told a query a line as JSON, answers `seconds rows` a line."""
+"""Spark as a peer, in local mode: `spark_peer.py FOLDER TABLE…`."""
 
-import json
 import os
 import sys
-import time
 
 from pyspark.sql import SparkSession
+
+from answering import answer
 
 folder, tables = sys.argv[1], sys.argv[2:]
 cores = len(os.sched_getaffinity(0))
@@ -22,10 +22,4 @@ for key, value in settings.items():
 spark = builder.getOrCreate()
 for table in tables:
     spark.read.parquet(f"{folder}/{table}/").createOrReplaceTempView(table)
-for line in sys.stdin:
-    started = time.perf_counter()
-    try:
-        rows = len(spark.sql(json.loads(line)).collect())
-        print(time.perf_counter() - started, rows, flush=True)
-    except Exception as error:  # The suite tells it beside the query.
-        print("error", str(error).replace("\n", " ")[:300], flush=True)
+answer(lambda sql: len(spark.sql(sql).collect()))

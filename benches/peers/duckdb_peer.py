@@ -1,0 +1,15 @@
+"""DuckDB as a peer: `duckdb_peer.py FOLDER TABLE…`."""
+
+import os
+import sys
+
+import duckdb
+
+from answering import answer
+
+folder, tables = sys.argv[1], sys.argv[2:]
+database = duckdb.connect()
+database.execute(f"SET threads = {len(os.sched_getaffinity(0))}")
+for table in tables:
+    database.read_parquet(f"{folder}/{table}/*.parquet").create_view(table)
+answer(lambda sql: len(database.execute(sql).fetchall()))
