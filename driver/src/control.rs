@@ -28,6 +28,9 @@ use crate::error::{Error, Result};
 /// An executor that says nothing for so long is lost.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
+/// What an executor that hung up may take to end before it is ended.
+const HUNG_UP_GRACE: Duration = Duration::from_secs(5);
+
 /// Executors given up that the fleet has not looked at yet.
 const GIVEN_UP_QUEUE: usize = 256;
 
@@ -38,7 +41,7 @@ type BoxedStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 pub struct ControlServer {
     /// URL that executors dial.
     pub url: String,
-    /// Executors that were given up though their connection was not closed: their processes may still be there.
+    /// Executors that were given up: their processes may still be there.
     pub given_up: broadcast::Sender<ExecutorId>,
     task: JoinHandle<()>,
 }
@@ -112,12 +115,15 @@ async fn pump(engine: EngineHandle, given_up: broadcast::Sender<ExecutorId>, exe
             },
         }
     };
-    if reason.is_some() {
-        // Nobody listens where no process is to be ended.
-        let _ = given_up.send(executor);
-    }
+    let hung_up = reason.is_none();
     let reason = reason.unwrap_or_else(|| "it hung up".to_owned());
     let _ = engine.send(Message::Lost(executor, reason)).await;
+    if hung_up {
+        // Most likely it ends by itself. But tonic also says so of a connection that keepalive has cut.
+        tokio::time::sleep(HUNG_UP_GRACE).await;
+    }
+    // Nobody listens where no process is to be ended.
+    let _ = given_up.send(executor);
 }
 
 #[tonic::async_trait]

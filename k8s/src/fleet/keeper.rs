@@ -235,8 +235,11 @@ impl Keeper {
         }
     }
 
-    /// An executor that the driver gave up may still hold memory and cores.
+    /// An executor that the driver gave up may still hold memory and cores, unless it has ended by itself.
     async fn end(&self, executor: ExecutorId) {
+        if matches!(self.all.get(&executor.0), None | Some(Kept { standing: Standing::Ended { .. }, .. })) {
+            return;
+        }
         self.delete(executor.0, &DeleteParams::default().grace_period(0)).await;
     }
 
