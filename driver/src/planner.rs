@@ -21,7 +21,11 @@ use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, Repla
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use datafusion_proto::bytes::physical_plan_to_bytes_with_extension_codec;
+use faisca_executor::codec::PlanCodec;
 use faisca_planner::cut::cut;
+use faisca_planner::rules::switches;
+use faisca_planner::share::share;
 use faisca_planner::{StageGraph, StageOutput};
 use futures::TryStreamExt;
 use tracing::debug;
@@ -47,7 +51,7 @@ impl QueryPlanner for DistributedPlanner {
         if !distributable {
             return Ok(plan);
         }
-        let graph = cut(Arc::clone(&plan), StageOutput::Partitions)?;
+        let graph = stages_of(Arc::clone(&plan), StageOutput::Partitions, session)?;
         match Prepared::new(&graph, None, session.config_options()) {
             Ok(prepared) => Ok(Arc::new(DistributedExec::new(Arc::clone(&self.cluster), prepared, &graph, &plan))),
             Err(reason) => {
@@ -65,7 +69,15 @@ impl QueryPlanner for DistributedPlanner {
 /// If it cannot be planned.
 pub(crate) async fn stages(plan: &LogicalPlan, output: StageOutput, session: &dyn Session) -> Result<StageGraph> {
     let physical = DefaultPhysicalPlanner::default().create_physical_plan(plan, session).await?;
-    cut(physical, output)
+    stages_of(physical, output, session)
+}
+
+fn stages_of(plan: Arc<dyn ExecutionPlan>, output: StageOutput, session: &dyn Session) -> Result<StageGraph> {
+    let graph = cut(plan, output)?;
+    if !switches(session.config_options()).share_stages {
+        return Ok(graph);
+    }
+    share(graph, |plan| physical_plan_to_bytes_with_extension_codec(Arc::clone(plan), &PlanCodec).ok().map(Into::into))
 }
 
 async fn explain_stages(explain: &Explain, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {

@@ -76,13 +76,16 @@ def test_a_program_on_the_job_api_finds_its_executors(cluster):
 def test_logs_outlive_their_pods(cluster):
     name = "history"
     spec = job(slow_steps(name), executors=2)
-    spec["conf"]["faisca.history.path"] = "s3://lake/history"
+    spec["conf"]["faisca.history.path"] = "s3://lake/logs"
     with cluster.application(name, spec):
         uid = cluster.get(name)["metadata"]["uid"]
+        until("both run", 60, lambda: len(cluster.running_executors(name)) == 2 and "executors" in cluster.log(name))
+        cluster.core.delete_namespaced_pod(f"{name}-1-exec-1", NAMESPACE, grace_period_seconds=0)
         cluster.wait(name, "COMPLETED", seconds=240)
-        folder = cluster.bucket / "history" / NAMESPACE / name / uid / "1"
+        folder = cluster.bucket / "logs" / NAMESPACE / name / uid / "1"
         logs = {log.name: log.read_text() for log in folder.iterdir()}
-        assert set(logs) == {f"{name}-driver.log", *(f"{name}-1-exec-{n}.log" for n in (1, 2))}, cluster.log(name)
+        assert set(logs) == {f"{name}-driver.log", *(f"{name}-1-exec-{n}.log" for n in (1, 2, 3))}, cluster.log(name)
+        assert all(logs.values()), logs
         assert "s3://lake/history" in logs[f"{name}-driver.log"], logs
 
 

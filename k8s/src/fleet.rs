@@ -108,13 +108,14 @@ struct PodFleet {
 }
 
 impl PodFleet {
-    /// Logs of executors that are there; others were kept when they ended.
+    /// Logs of executors that are there; others are kept when they end.
     async fn keep_logs(&self) {
         let Some(history) = &self.history else { return };
         let selected = ListParams::default().labels(&executor_selector(&self.pods.application.owner.uid, Some(self.pods.attempt)));
         let kept = async {
             let present = self.api.list_metadata(&selected).await?.items;
             history.keep_all(present.into_iter().filter_map(|pod| pod.metadata.name), EXECUTOR_CONTAINER).await;
+            history.followed().await;
             Ok::<_, kube::Error>(())
         };
         match tokio::time::timeout(HISTORY_TIMEOUT, kept).await {

@@ -29,6 +29,7 @@ use crate::determinism;
 use crate::exchange::{ExchangeReadExec, InputMode};
 use crate::graph::{Slicing, Stage, StageGraph, StageInput, StageOutput};
 use crate::ids::StageId;
+use crate::materialize::MaterializeExec;
 
 /// Cuts `plan`; the root stage gets `output`, which is `Partitions` for a result and `Sink` for a write.
 ///
@@ -67,8 +68,14 @@ impl Cutter {
             && partition_count(merge.input()) > 1
         {
             let input = self.rewrite(Arc::clone(merge.input()))?;
-            let read = self.forward(input)?;
+            let partitioning = Partitioning::UnknownPartitioning(partition_count(&input));
+            let read = self.forward(input, partitioning)?;
             return replace_children(plan, vec![read]);
+        }
+        if let Some(materialize) = plan.downcast_ref::<MaterializeExec>() {
+            let partitioning = plan.output_partitioning().clone();
+            let input = self.rewrite(Arc::clone(materialize.input()))?;
+            return self.forward(input, partitioning);
         }
         // Its body is executed again and again over in-process state.
         if plan.is::<RecursiveQueryExec>() {
@@ -113,9 +120,8 @@ impl Cutter {
         }
     }
 
-    fn forward(&mut self, input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    fn forward(&mut self, input: Arc<dyn ExecutionPlan>, partitioning: Partitioning) -> Result<Arc<dyn ExecutionPlan>> {
         let eq_properties = input.equivalence_properties().clone();
-        let partitioning = Partitioning::UnknownPartitioning(partition_count(&input));
         let id = self.push(input, StageOutput::Partitions)?;
         Ok(Arc::new(ExchangeReadExec::new(id, InputMode::Forward, eq_properties, partitioning)))
     }

@@ -71,6 +71,12 @@ impl ExchangeReadExec {
         Self { stage, mode, properties: Arc::new(properties) }
     }
 
+    /// The same, of another producer's equal output.
+    #[must_use]
+    pub(crate) fn with_stage(&self, stage: StageId) -> Self {
+        Self { stage, ..self.clone() }
+    }
+
     /// The producer.
     #[must_use]
     pub fn stage(&self) -> StageId {

@@ -10,8 +10,11 @@
 //! - [`manifest`] — the job as users write it: types, parsing with positions, checks
 //! - [`names`] — table and column names without regard to case
 //! - [`cut`] — where exchanges go
+//! - [`share`] — one stage of equal ones
 //! - [`exchange`] — the leaf that reads another stage
+//! - `materialize` — the mark where a stage ends that is read twice
 //! - [`slices`] — how many tasks a stage runs as, from exact sizes
+//! - `estimate` — how many rows an operator will yield
 //! - [`determinism`] — what a second run of a task would yield
 //! - [`rules`] — physical optimizer rules that make plans fit for cutting
 //! - [`codec`] — plans as bytes
@@ -21,12 +24,15 @@ pub mod codec;
 pub mod cut;
 pub mod determinism;
 mod draw;
+mod estimate;
 pub mod exchange;
 mod graph;
 pub mod ids;
 pub mod manifest;
+mod materialize;
 pub mod names;
 pub mod rules;
+pub mod share;
 pub mod slices;
 
 pub use exchange::{ExchangeHandle, ExchangeReadExec, ExchangeSource, InputMode};

@@ -33,28 +33,43 @@ async fn all_queries_equal_one_datafusion_process_at_every_layout_and_partitioni
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_change_plans_and_no_result() {
-    const RULES: [&str; 2] = ["semi_join_first", "conjunct_order"];
+    const RULES: [(&str, &[usize]); 7] = [
+        ("semi_join_first", &[18]),
+        ("join_order", &[5, 7, 9]),
+        ("reduce_first", &[17, 20]),
+        ("build_side", &[17, 20]),
+        ("keys_before_shuffle", &[21]),
+        ("share_stages", &[15]),
+        ("conjunct_order", &[12]),
+    ];
     let oracle = tpch_oracle().await;
+    let mut expected = vec![];
+    for number in 1..=22 {
+        expected.push(sorted(rows(&oracle.sql(&tpch_query(number)).await.unwrap().collect().await.unwrap())));
+    }
     for layout in [Layout::Embedded, Layout::Processes(3)] {
         let session = session(layout, 7).await;
         register_folders(&session, tpch_data(), &TPCH_TABLES).await;
-        let mut plans = vec![];
+        let explained = async |number| session.sql(&tpch_query(number)).await.unwrap().explain().await.unwrap();
+        let mut without = vec![];
         // None of them, then each alone.
-        for alone in [None, Some(RULES[0]), Some(RULES[1])] {
-            for rule in RULES {
-                session.sql(&format!("SET faisca.{rule} = {}", alone == Some(rule))).await.unwrap();
+        for alone in std::iter::once(None).chain(RULES.map(Some)) {
+            for (rule, _) in RULES {
+                session.sql(&format!("SET faisca.{rule} = {}", alone.is_some_and(|(alone, _)| alone == rule))).await.unwrap();
             }
-            for number in [2, 12, 18, 19, 20, 21] {
-                let sql = tpch_query(number);
-                let found = rows(&session.sql(&sql).await.unwrap().collect().await.unwrap());
-                let expected = rows(&oracle.sql(&sql).await.unwrap().collect().await.unwrap());
-                assert_eq!(sorted(found), sorted(expected), "q{number} at {layout:?} with {alone:?} alone");
+            let mut plans = vec![];
+            for number in 1..=22 {
+                let found = rows(&session.sql(&tpch_query(number)).await.unwrap().collect().await.unwrap());
+                assert_eq!(sorted(found), expected[number - 1], "q{number} at {layout:?} with {alone:?} alone");
+                plans.push(explained(number).await);
             }
-            let explained = async |number| session.sql(&tpch_query(number)).await.unwrap().explain().await.unwrap();
-            plans.push((explained(18).await, explained(12).await));
+            if let Some((rule, changes)) = alone {
+                let changed: Vec<_> = (1..=22).filter(|number| plans[number - 1] != without[number - 1]).collect();
+                assert!(changes.iter().all(|number| changed.contains(number)), "{rule} changes {changed:?}");
+            } else {
+                without = plans;
+            }
         }
-        assert!(plans[0].0 != plans[1].0 && plans[0].0 == plans[2].0, "q18 changes by the first alone");
-        assert!(plans[0].1 == plans[1].1 && plans[0].1 != plans[2].1, "q12 changes by the second alone");
         session.stop().await;
     }
 }

@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::DeleteParams;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, oneshot};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -68,6 +68,14 @@ struct Kept {
     standing: Standing,
     /// Another one was asked for in its place.
     replaced: bool,
+    /// Tells who reads its log along that it has ended.
+    log: Option<oneshot::Sender<()>>,
+}
+
+impl Kept {
+    fn coming() -> Self {
+        Self { standing: Standing::Coming(None), replaced: false, log: None }
+    }
 }
 
 pub(super) struct Keeper {
@@ -98,8 +106,7 @@ impl Keeper {
         (slots, replacements_left): (u32, u32),
         history: Option<History>,
     ) -> Self {
-        let coming = |id| (id, Kept { standing: Standing::Coming(None), replaced: false });
-        let all = (1..=count.initial).map(coming).collect();
+        let all = (1..=count.initial).map(|id| (id, Kept::coming())).collect();
         let next = count.initial + 1;
         Self {
             api,
@@ -156,12 +163,9 @@ impl Keeper {
         if kept.standing == now || matches!(kept.standing, Standing::Ended { .. }) {
             return;
         }
-        let before = std::mem::replace(&mut kept.standing, now.clone());
-        if let (Some(history), Standing::Coming(_)) = (self.history.clone(), before) {
-            let name = self.pods.name(id);
-            if !matches!(now, Standing::Coming(_)) {
-                tokio::spawn(async move { history.follow(&name, EXECUTOR_CONTAINER).await });
-            }
+        kept.standing = now.clone();
+        if let (Some(history), None, false) = (&self.history, &kept.log, matches!(now, Standing::Coming(_))) {
+            kept.log = Some(history.follow(self.pods.name(id), EXECUTOR_CONTAINER));
         }
         match now {
             Standing::Coming(_) => {}
@@ -171,6 +175,10 @@ impl Keeper {
                 self.replace(id).await;
             }
             Standing::Ended { reason, unusable } => {
+                if let Some(log) = kept.log.take() {
+                    // Nobody reads along any more.
+                    let _ = log.send(());
+                }
                 let _ = self.engine.send(Message::Lost(ExecutorId(id), reason.clone())).await;
                 if unusable {
                     error!("executor-{id} could not serve: {reason}; its log tells why");
@@ -197,7 +205,7 @@ impl Keeper {
         let next = self.next;
         self.next += 1;
         match create(&self.api, &self.pods, next).await {
-            Ok(()) => drop(self.all.insert(next, Kept { standing: Standing::Coming(None), replaced: false })),
+            Ok(()) => drop(self.all.insert(next, Kept::coming())),
             Err(error) => warn!("executor-{next}: {error}"),
         }
     }

@@ -214,7 +214,9 @@ impl Decider<'_> {
                 self.decision.actions.extend([Action::DeleteDriver, Action::DeleteExecutors]);
                 self.fail(format!("the driver did not start in {} s: {why}", age.as_secs()), "SparkApplicationFailed");
             }
-            _ => self.decision.again = Some(limit.saturating_sub(age).max(Duration::from_secs(1))),
+            Some(_) => self.decision.again = Some(limit.saturating_sub(age).max(Duration::from_secs(1))),
+            // The watch tells when that changes.
+            None => self.decision.again = Some(limit),
         }
     }
 

@@ -8,6 +8,16 @@ extensions_options! {
     pub struct Switches {
         /// Semi-joins with a filtered right side go below inner joins, to the relation that owns their keys.
         pub semi_join_first: bool, default = true
+        /// Inner joins are made in the order that is cheapest by the rows that are expected.
+        pub join_order: bool, default = true
+        /// Joins build the side, and move rows in the way, that is cheapest by the rows that are expected.
+        pub build_side: bool, default = true
+        /// Equal stages are made once, for all of their readers.
+        pub share_stages: bool, default = true
+        /// Rows whose groups nobody will ask for are kept from aggregates.
+        pub reduce_first: bool, default = true
+        /// Rows that a join will not match are left out before they are moved to it, by the keys of its small side.
+        pub keys_before_shuffle: bool, default = true
         /// Of conditions joined by AND, cheap ones on numbers and dates are tested first.
         pub conjunct_order: bool, default = true
     }
@@ -18,6 +28,7 @@ impl ConfigExtension for Switches {
 }
 
 /// The switches of a session; all on where it has none.
-pub(super) fn switches(options: &ConfigOptions) -> Switches {
+#[must_use]
+pub fn switches(options: &ConfigOptions) -> Switches {
     options.extensions.get::<Switches>().cloned().unwrap_or_default()
 }

@@ -1,0 +1,139 @@
+//! Chooses which side of a hash join is built, and whether it is broadcast or both sides are shuffled.
+//!
+//! DataFusion does so by counts that it cannot always tell, and only where both sides tell them. Here the price of each way
+//! is estimated: rows that are moved, put into a table, and looked up. A build side of which rows are emitted can only be
+//! shuffled, since no task of a broadcast sees all of its matches.
+
+use std::sync::Arc;
+
+use datafusion::common::config::{ConfigOptions, OptimizerOptions};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{JoinType, Result};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
+
+use super::switches::switches;
+use crate::cut::build_side_may_be_broadcast;
+use crate::estimate::estimate;
+
+/// To put a row into a hash table costs so much more than to look one up.
+const BUILD: f64 = 3.0;
+/// To move a row to another task costs so much more than to look one up.
+const SHUFFLE: f64 = 2.0;
+/// A change must gain this much: estimates are no better.
+const GAIN: f64 = 0.9;
+
+#[derive(Debug)]
+pub(super) struct BuildSide;
+
+impl PhysicalOptimizerRule for BuildSide {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        if !switches(config).build_side {
+            return Ok(plan);
+        }
+        plan.transform_up(|node| match node.downcast_ref::<HashJoinExec>() {
+            Some(join) if !join.null_aware => choose(join, &config.optimizer).map(|better| better.map_or(Transformed::no(node), Transformed::yes)),
+            _ => Ok(Transformed::no(node)),
+        })
+        .data()
+    }
+
+    fn name(&self) -> &'static str {
+        "build_side"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// Rows and bytes of one side.
+#[derive(Debug, Clone, Copy)]
+struct Side {
+    rows: f64,
+    bytes: f64,
+}
+
+/// How a join is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Way {
+    /// The right side becomes the left one, which is built.
+    swapped: bool,
+    mode: PartitionMode,
+}
+
+fn side(plan: &Arc<dyn ExecutionPlan>) -> Side {
+    let rows = estimate(plan).rows;
+    // Text is a view of 16 bytes and what it shows.
+    let width: usize = plan.schema().fields().iter().map(|field| field.data_type().primitive_width().unwrap_or(32)).sum();
+    Side { rows, bytes: rows * width as f64 }
+}
+
+fn choose(join: &HashJoinExec, limits: &OptimizerOptions) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let now = Way { swapped: false, mode: *join.partition_mode() };
+    let way = best(now, *join.join_type(), side(join.left()), side(join.right()), limits);
+    if way == now {
+        return Ok(None);
+    }
+    if way.swapped {
+        return join.swap_inputs(way.mode).map(Some);
+    }
+    let join = join.builder().with_partition_mode(way.mode).recompute_properties().build()?;
+    Ok(Some(Arc::new(join)))
+}
+
+/// The cheapest way, or `now` if that costs little more.
+fn best(now: Way, join_type: JoinType, left: Side, right: Side, limits: &OptimizerOptions) -> Way {
+    let ways = [false, true].into_iter().flat_map(|swapped| {
+        let modes = [PartitionMode::CollectLeft, PartitionMode::Partitioned];
+        modes.into_iter().map(move |mode| Way { swapped, mode })
+    });
+    let price = |way: Way| {
+        let (build, probe) = if way.swapped { (right, left) } else { (left, right) };
+        let of = if way.swapped { join_type.swap() } else { join_type };
+        let table = build.rows * BUILD + probe.rows;
+        match way.mode {
+            PartitionMode::CollectLeft => {
+                let fits = build.rows <= limits.hash_join_single_partition_threshold_rows as f64
+                    && build.bytes <= limits.hash_join_single_partition_threshold as f64;
+                (build_side_may_be_broadcast(of) && fits).then_some(table)
+            }
+            _ => Some(table + (build.rows + probe.rows) * SHUFFLE),
+        }
+    };
+    let possible = ways.filter(|way| !way.swapped || join_type.supports_swap()).filter_map(|way| Some((way, price(way)?)));
+    let found = possible.min_by(|(_, a), (_, b)| a.total_cmp(b));
+    match (found, price(now)) {
+        (Some((_, least)), Some(price)) if least >= price * GAIN => now,
+        (Some((way, _)), _) => way,
+        (None, _) => now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn way(join_type: JoinType, left: f64, right: f64) -> (bool, PartitionMode) {
+        let side = |rows: f64| Side { rows, bytes: rows * 8.0 };
+        let mut limits = OptimizerOptions::default();
+        (limits.hash_join_single_partition_threshold_rows, limits.hash_join_single_partition_threshold) = (1000, 1_000_000);
+        let now = Way { swapped: false, mode: PartitionMode::Partitioned };
+        let found = best(now, join_type, side(left), side(right), &limits);
+        (found.swapped, found.mode)
+    }
+
+    #[test]
+    fn the_small_side_is_built_and_broadcast_where_no_row_of_it_is_emitted() {
+        use PartitionMode::{CollectLeft, Partitioned};
+        assert_eq!(way(JoinType::Inner, 10.0, 1e6), (false, CollectLeft));
+        assert_eq!(way(JoinType::Inner, 1e6, 10.0), (true, CollectLeft));
+        // A left join emits rows of its left side: it may only be looked up.
+        assert_eq!(way(JoinType::Left, 10.0, 1e6), (false, Partitioned));
+        assert_eq!(way(JoinType::Left, 1e6, 10.0), (true, CollectLeft));
+        assert_eq!(way(JoinType::LeftAnti, 1e6, 2e6), (false, Partitioned));
+        assert_eq!(way(JoinType::LeftAnti, 2e6, 1e6), (true, Partitioned));
+        assert_eq!(way(JoinType::Full, 1e6, 10.0), (true, Partitioned));
+    }
+}

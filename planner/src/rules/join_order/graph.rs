@@ -1,0 +1,222 @@
+//! A tree of inner joins taken apart: relations, what is equal between them, and other conditions.
+//!
+//! Columns of all relations are numbered through; expressions here refer to those numbers.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{JoinSide, JoinType, NullEquality, Result, internal_datafusion_err};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::utils::collect_columns;
+use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::joins::HashJoinExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+
+use crate::estimate::{Estimate, Values, estimate, selectivity};
+
+/// A set of relations.
+pub(super) type Set = u64;
+/// Relations that a set has room for.
+const RELATIONS_MAX: usize = 64;
+
+type Expr = Arc<dyn PhysicalExpr>;
+
+#[derive(Debug, Default)]
+pub(super) struct Graph {
+    pub(super) relations: Vec<Arc<dyn ExecutionPlan>>,
+    /// Number of each relation's first column, and of the one after the last.
+    starts: Vec<usize>,
+    /// Expressions that are equal to each other, each of one relation.
+    classes: Vec<Vec<(usize, Expr)>>,
+    /// Conditions of several relations that are no equalities between two.
+    pub(super) conditions: Vec<Expr>,
+    /// The columns of the whole.
+    pub(super) output: Vec<usize>,
+    /// The joins as they are written.
+    pub(super) written: Vec<(Set, Set)>,
+}
+
+/// Takes a tree of inner joins of at least three relations apart; `None` for any other plan.
+pub(super) fn take_apart(plan: &Arc<dyn ExecutionPlan>) -> Option<Graph> {
+    if !is_joined(plan) {
+        return None;
+    }
+    let mut graph = Graph { starts: vec![0], ..Graph::default() };
+    (graph.output, _) = graph.add(plan)?;
+    let enough = (3..=RELATIONS_MAX).contains(&graph.relations.len());
+    (enough && graph.each_class_has_one_of_a_relation()).then_some(graph)
+}
+
+/// Whether a plan is an inner join that may be taken apart, perhaps under columns and conditions.
+fn is_joined(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+        let plain = *join.join_type() == JoinType::Inner && join.null_equality() == NullEquality::NullEqualsNothing && !join.null_aware;
+        return plain && join.fetch().is_none() && !join.on().is_empty();
+    }
+    if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
+        return projection.expr().iter().all(|projected| projected.expr.is::<Column>()) && is_joined(projection.input());
+    }
+    plan.downcast_ref::<FilterExec>().is_some_and(|filter| filter.fetch().is_none() && is_joined(filter.input()))
+}
+
+impl Graph {
+    /// Adds all of a plan; its columns and relations.
+    fn add(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Option<(Vec<usize>, Set)> {
+        if !is_joined(plan) {
+            return self.add_relation(plan);
+        }
+        if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
+            let (columns, set) = self.add(projection.input())?;
+            let kept = projection.expr().iter().map(|projected| columns.get(projected.expr.downcast_ref::<Column>()?.index()).copied());
+            return Some((kept.collect::<Option<_>>()?, set));
+        }
+        if let Some(filter) = plan.downcast_ref::<FilterExec>() {
+            let (columns, set) = self.add(filter.input())?;
+            self.add_conditions(filter.predicate(), |index| columns.get(index).copied())?;
+            return Some((kept(columns, filter.projection().as_deref()), set));
+        }
+        let join = plan.downcast_ref::<HashJoinExec>()?;
+        let (left, left_set) = self.add(join.left())?;
+        let (right, right_set) = self.add(join.right())?;
+        for (l, r) in join.on() {
+            let l = self.global(l, |index| left.get(index).copied())?;
+            let r = self.global(r, |index| right.get(index).copied())?;
+            self.add_equality(l, r)?;
+        }
+        if let Some(filter) = join.filter() {
+            let of = |index: usize| {
+                let at = filter.column_indices().get(index)?;
+                let side = if at.side == JoinSide::Left { &left } else { &right };
+                side.get(at.index).copied()
+            };
+            self.add_conditions(filter.expression(), of)?;
+        }
+        self.written.push((left_set, right_set));
+        Some((kept(left.into_iter().chain(right).collect(), join.projection.as_deref()), left_set | right_set))
+    }
+
+    fn add_relation(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Option<(Vec<usize>, Set)> {
+        let start = *self.starts.last()?;
+        let end = start + plan.schema().fields().len();
+        let number = self.relations.len();
+        self.relations.push(Arc::clone(plan));
+        self.starts.push(end);
+        (number < RELATIONS_MAX).then(|| ((start..end).collect(), 1 << number))
+    }
+
+    fn add_conditions(&mut self, all: &Expr, of: impl Fn(usize) -> Option<usize>) -> Option<()> {
+        for condition in split_conjunction(all) {
+            let condition = self.global(condition, &of)?;
+            // One of a single relation would have been pushed to it: it stays away for a reason.
+            if condition.is_volatile_node() || self.relations_of(&condition).count_ones() < 2 {
+                return None;
+            }
+            self.conditions.push(condition);
+        }
+        Some(())
+    }
+
+    fn add_equality(&mut self, left: Expr, right: Expr) -> Option<()> {
+        let relation = |expr: &Expr| {
+            let set = self.relations_of(expr);
+            (set.count_ones() == 1 && !expr.is_volatile_node()).then_some(set.trailing_zeros() as usize)
+        };
+        let pair = [(relation(&left)?, left), (relation(&right)?, right)];
+        let (mut joined, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.classes).into_iter().partition(|class| pair.iter().any(|member| class.contains(member)));
+        let mut class: Vec<_> = joined.drain(..).flatten().collect();
+        for member in pair {
+            if !class.contains(&member) {
+                class.push(member);
+            }
+        }
+        self.classes = others;
+        self.classes.push(class);
+        Some(())
+    }
+
+    /// Two equal columns of one relation are a condition on it, which no join would test.
+    fn each_class_has_one_of_a_relation(&self) -> bool {
+        self.classes.iter().all(|class| class.iter().enumerate().all(|(index, member)| class[..index].iter().all(|other| other.0 != member.0)))
+    }
+
+    fn global(&self, expr: &Expr, of: impl Fn(usize) -> Option<usize>) -> Option<Expr> {
+        moved(expr, of, &self.schema()).ok()
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(self.relations.iter().flat_map(|relation| relation.schema().fields().to_vec()).collect::<Vec<_>>()))
+    }
+
+    pub(super) fn columns_of_relation(&self, relation: usize) -> Range<usize> {
+        self.starts[relation]..self.starts[relation + 1]
+    }
+
+    pub(super) fn relations_of(&self, expr: &Expr) -> Set {
+        let relation = |column: usize| self.starts.partition_point(|start| *start <= column) - 1;
+        columns_of(expr).into_iter().fold(0, |set, column| set | 1 << relation(column))
+    }
+
+    /// The equalities by which two sets of relations are joined.
+    pub(super) fn keys(&self, left: Set, right: Set) -> Vec<(Expr, Expr)> {
+        let of = |class: &[(usize, Expr)], set: Set| class.iter().find(|(relation, _)| set & 1 << relation != 0).map(|(_, expr)| Arc::clone(expr));
+        self.classes.iter().filter_map(|class| Some((of(class, left)?, of(class, right)?))).collect()
+    }
+
+    /// What the search goes by.
+    pub(super) fn sizes(&self) -> Sizes {
+        let each: Vec<Estimate> = self.relations.iter().map(estimate).collect();
+        let all = Estimate { rows: 0.0, base_rows: 0.0, columns: each.iter().flat_map(|of| of.columns.clone()).collect() };
+        let column = |expr: &Expr| expr.downcast_ref::<Column>().and_then(|column| all.columns.get(column.index()).cloned());
+        let class = |class: &Vec<(usize, Expr)>| class.iter().map(|(relation, expr)| (*relation, column(expr).unwrap_or_default())).collect();
+        Sizes {
+            rows: each.iter().map(|of| of.rows).collect(),
+            base_rows: each.iter().map(|of| of.base_rows).collect(),
+            classes: self.classes.iter().map(class).collect(),
+            conditions: self.conditions.iter().map(|condition| (self.relations_of(condition), selectivity(condition, &all))).collect(),
+        }
+    }
+}
+
+/// Rows and values of a graph's relations.
+#[derive(Debug)]
+pub(super) struct Sizes {
+    /// Of each relation, and what they were before any condition.
+    pub(super) rows: Vec<f64>,
+    pub(super) base_rows: Vec<f64>,
+    /// Of each class: its members' relations, and what is known of their values.
+    pub(super) classes: Vec<Vec<(usize, Values)>>,
+    /// Relations that each condition needs, and the part of rows for which it holds.
+    pub(super) conditions: Vec<(Set, f64)>,
+}
+
+fn kept(columns: Vec<usize>, projection: Option<&[usize]>) -> Vec<usize> {
+    match projection {
+        Some(kept) => kept.iter().filter_map(|index| columns.get(*index).copied()).collect(),
+        None => columns,
+    }
+}
+
+/// The expression over other columns: `of` tells the place of each in `schema`.
+///
+/// # Errors
+/// If a column has no place.
+pub(super) fn moved(expr: &Expr, of: impl Fn(usize) -> Option<usize>, schema: &SchemaRef) -> Result<Expr> {
+    Arc::clone(expr)
+        .transform_up(|node| {
+            let Some(column) = node.downcast_ref::<Column>() else { return Ok(Transformed::no(node)) };
+            let index = of(column.index()).filter(|index| *index < schema.fields().len());
+            let index = index.ok_or_else(|| internal_datafusion_err!("{column} is of no relation of its join"))?;
+            Ok(Transformed::yes(Arc::new(Column::new(schema.field(index).name(), index)) as Expr))
+        })
+        .data()
+}
+
+/// The numbers of an expression's columns.
+pub(super) fn columns_of(expr: &Expr) -> Vec<usize> {
+    collect_columns(expr).iter().map(Column::index).collect()
+}
