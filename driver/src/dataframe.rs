@@ -10,7 +10,6 @@ use datafusion::common::{Column, DFSchema, JoinType};
 use datafusion::dataframe::DataFrame as DfDataFrame;
 use datafusion::logical_expr::{Expr, SortExpr};
 use datafusion::prelude::ident;
-use faisca_planner::StageOutput;
 use faisca_planner::manifest::{CatalogTable, Compression, FileFormat, PartitionOverwrite, SaveMode, Write, nearest};
 
 use crate::error::{Error, Result};
@@ -258,14 +257,13 @@ impl DataFrame {
         Ok(self.frame.show_limit(SHOWN_ROWS).await?)
     }
 
-    /// The stages that the query would run as.
+    /// The stages that the query would run as, and the rules that shaped them.
     ///
     /// # Errors
     /// If it cannot be planned.
     pub async fn explain(self) -> Result<String> {
         let (state, plan) = self.frame.into_parts();
-        let plan = state.optimize(&plan)?;
-        Ok(crate::planner::stages(&plan, StageOutput::Partitions, &state).await?.to_string())
+        Ok(crate::explain::explain(&plan, &state).await?)
     }
 
     /// Writes the query's result.

@@ -22,6 +22,7 @@ pub mod crawl;
 mod dataframe;
 pub mod engine;
 mod error;
+mod explain;
 pub mod fleet;
 pub mod job;
 mod layout;

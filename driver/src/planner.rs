@@ -6,16 +6,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, StringArray};
-use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result, internal_err};
-use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Explain, LogicalPlan};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -41,11 +38,6 @@ pub(crate) struct DistributedPlanner {
 #[async_trait]
 impl QueryPlanner for DistributedPlanner {
     async fn create_physical_plan(&self, logical_plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
-        if let LogicalPlan::Explain(explain) = logical_plan
-            && !matches!(explain.plan.as_ref(), LogicalPlan::Copy(_) | LogicalPlan::Dml(_) | LogicalPlan::Ddl(_))
-        {
-            return explain_stages(explain, session).await;
-        }
         let plan = DefaultPhysicalPlanner::default().create_physical_plan(logical_plan, session).await?;
         let distributable = !matches!(logical_plan, LogicalPlan::Copy(_) | LogicalPlan::Dml(_) | LogicalPlan::Explain(_) | LogicalPlan::Analyze(_));
         if !distributable {
@@ -78,15 +70,6 @@ fn stages_of(plan: Arc<dyn ExecutionPlan>, output: StageOutput, session: &dyn Se
         return Ok(graph);
     }
     share(graph, |plan| physical_plan_to_bytes_with_extension_codec(Arc::clone(plan), &PlanCodec).ok().map(Into::into))
-}
-
-async fn explain_stages(explain: &Explain, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
-    let graph = stages(&explain.plan, StageOutput::Partitions, session).await?;
-    let kinds = StringArray::from(vec!["logical_plan", "stages"]);
-    let texts = StringArray::from(vec![explain.plan.display_indent().to_string(), graph.to_string()]);
-    let schema: SchemaRef = Arc::new(explain.schema.as_arrow().clone());
-    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(kinds), Arc::new(texts)])?;
-    Ok(MemorySourceConfig::try_new_exec(&[vec![batch]], schema, None)?)
 }
 
 /// A plan that runs on the cluster when executed.

@@ -55,6 +55,8 @@ pub struct StageProgress {
     pub rows: u64,
     /// Bytes that came out.
     pub bytes: u64,
+    /// Milliseconds of slots.
+    pub busy_ms: u64,
 }
 
 /// What one executor did.
@@ -122,6 +124,7 @@ impl Progress {
             stage.done = (stage.done + 1).min(stage.tasks);
             stage.rows += report.metrics.rows;
             stage.bytes += report.metrics.bytes;
+            stage.busy_ms += report.metrics.elapsed_ms;
         }
         let totals = all.executors.entry(executor).or_default();
         totals.tasks += 1;

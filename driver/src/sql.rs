@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::common::TableReference;
+use arrow::array::{RecordBatch, StringArray};
+use arrow::datatypes::Schema;
+use datafusion::common::{DataFusionError, TableReference};
 use datafusion::dataframe::DataFrame as DfDataFrame;
 use datafusion::datasource::MemTable;
 use datafusion::logical_expr::dml::{CopyTo, InsertOp};
@@ -89,6 +91,16 @@ async fn statement(session: &Session, sql: &str) -> Result<Outcome> {
             context.execute_logical_plan(plan).await?;
             Ok(Outcome::Done(None))
         }
+        LogicalPlan::Explain(explain) if is_query(&explain.plan) => {
+            let state = context.state();
+            let stages = crate::explain::explain(&explain.plan, &state).await?;
+            let logical = state.optimize(&explain.plan)?.display_indent().to_string();
+            told(session, explain.schema.as_arrow(), &[("logical_plan", logical), ("stages", stages)])
+        }
+        LogicalPlan::Analyze(analyze) if is_query(&analyze.input) => {
+            let stages = crate::explain::analyze(&analyze.input, &context.state(), &session.inner.cluster).await?;
+            told(session, analyze.schema.as_arrow(), &[("stages", stages)])
+        }
         LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::DescribeTable(_) => {
             // Such plans must be roots: `show` could not put its limit above them.
             let frame = context.execute_logical_plan(plan).await?;
@@ -98,6 +110,18 @@ async fn statement(session: &Session, sql: &str) -> Result<Outcome> {
         }
         query => Ok(Outcome::Rows(DataFrame::new(session.clone(), restored(session, query, &spelling)?))),
     }
+}
+
+fn is_query(plan: &LogicalPlan) -> bool {
+    !matches!(plan, LogicalPlan::Copy(_) | LogicalPlan::Dml(_) | LogicalPlan::Ddl(_) | LogicalPlan::Statement(_))
+}
+
+/// Plans as rows: what each is, and its text.
+fn told(session: &Session, schema: &Schema, plans: &[(&str, String)]) -> Result<Outcome> {
+    let kinds: StringArray = plans.iter().map(|(kind, _)| Some(*kind)).collect();
+    let texts: StringArray = plans.iter().map(|(_, text)| Some(text.as_str())).collect();
+    let batch = RecordBatch::try_new(Arc::new(schema.clone()), vec![Arc::new(kinds), Arc::new(texts)]).map_err(DataFusionError::from)?;
+    Ok(Outcome::Rows(DataFrame::new(session.clone(), session.context().read_batch(batch)?)))
 }
 
 /// A query's result with its columns in the data's spelling.

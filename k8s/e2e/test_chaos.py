@@ -107,6 +107,8 @@ def test_a_pod_of_higher_priority_takes_an_executors_place(cluster):
             cluster.gone(name, "executor")
             whole(cluster, name)
     finally:
+        if "pushy" in [pod.metadata.name for pod in cluster.core.list_namespaced_pod("faisca").items]:
+            cluster.core.delete_namespaced_pod("pushy", "faisca", grace_period_seconds=0)
         for priority in ("higher", "highest"):
             scheduling.delete_priority_class(priority)
 

@@ -26,6 +26,7 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
 
 use crate::determinism;
+use crate::estimate::estimate;
 use crate::exchange::{ExchangeReadExec, InputMode};
 use crate::graph::{Slicing, Stage, StageGraph, StageInput, StageOutput};
 use crate::ids::StageId;
@@ -37,8 +38,9 @@ use crate::materialize::MaterializeExec;
 /// If DataFusion refuses to rebuild an operator over its new input.
 pub fn cut(plan: Arc<dyn ExecutionPlan>, output: StageOutput) -> Result<StageGraph> {
     let mut cutter = Cutter { stages: vec![] };
+    let expected = rows(&plan);
     let body = cutter.rewrite(plan)?;
-    cutter.push(body, output)?;
+    cutter.push(body, output, expected)?;
     Ok(StageGraph { stages: cutter.stages })
 }
 
@@ -67,15 +69,16 @@ impl Cutter {
         if let Some(merge) = plan.downcast_ref::<SortPreservingMergeExec>()
             && partition_count(merge.input()) > 1
         {
+            let expected = rows(merge.input());
             let input = self.rewrite(Arc::clone(merge.input()))?;
             let partitioning = Partitioning::UnknownPartitioning(partition_count(&input));
-            let read = self.forward(input, partitioning)?;
+            let read = self.forward(input, partitioning, expected)?;
             return replace_children(plan, vec![read]);
         }
         if let Some(materialize) = plan.downcast_ref::<MaterializeExec>() {
-            let partitioning = plan.output_partitioning().clone();
+            let (partitioning, expected) = (plan.output_partitioning().clone(), rows(&plan));
             let input = self.rewrite(Arc::clone(materialize.input()))?;
-            return self.forward(input, partitioning);
+            return self.forward(input, partitioning, expected);
         }
         // Its body is executed again and again over in-process state.
         if plan.is::<RecursiveQueryExec>() {
@@ -98,7 +101,7 @@ impl Cutter {
         // Tasks of several partitions feed a bucket, so an order survives only by sorting again.
         eq_properties.clear_orderings();
         let buckets = partitioning.partition_count();
-        let id = self.push(Arc::new(unordered), StageOutput::Shuffle { buckets })?;
+        let id = self.push(Arc::new(unordered), StageOutput::Shuffle { buckets }, rows(plan))?;
         let read: Arc<dyn ExecutionPlan> = Arc::new(ExchangeReadExec::new(id, InputMode::Shuffle, eq_properties, partitioning));
         match plan.output_ordering() {
             Some(ordering) => Ok(Arc::new(SortExec::new(ordering.clone(), read).with_preserve_partitioning(true))),
@@ -111,7 +114,7 @@ impl Cutter {
         if partition_count(node.input()) == 1 {
             return replace_children(Arc::clone(plan), vec![input]);
         }
-        let id = self.push(input, StageOutput::Partitions)?;
+        let id = self.push(input, StageOutput::Partitions, rows(node.input()))?;
         let eq_properties = plan.equivalence_properties().clone();
         let read = Arc::new(ExchangeReadExec::new(id, InputMode::Merge, eq_properties, Partitioning::UnknownPartitioning(1)));
         match node.fetch() {
@@ -120,9 +123,9 @@ impl Cutter {
         }
     }
 
-    fn forward(&mut self, input: Arc<dyn ExecutionPlan>, partitioning: Partitioning) -> Result<Arc<dyn ExecutionPlan>> {
+    fn forward(&mut self, input: Arc<dyn ExecutionPlan>, partitioning: Partitioning, expected: u64) -> Result<Arc<dyn ExecutionPlan>> {
         let eq_properties = input.equivalence_properties().clone();
-        let id = self.push(input, StageOutput::Partitions)?;
+        let id = self.push(input, StageOutput::Partitions, expected)?;
         Ok(Arc::new(ExchangeReadExec::new(id, InputMode::Forward, eq_properties, partitioning)))
     }
 
@@ -131,12 +134,12 @@ impl Cutter {
         let collected = build.downcast_ref::<CoalescePartitionsExec>().filter(|c| c.fetch().is_none());
         let inner = collected.map_or(build, CoalescePartitionsExec::input);
         let input = self.rewrite(Arc::clone(inner))?;
-        let id = self.push(input, StageOutput::Partitions)?;
+        let id = self.push(input, StageOutput::Partitions, rows(inner))?;
         let one = Partitioning::UnknownPartitioning(1);
         Ok(Arc::new(ExchangeReadExec::new(id, InputMode::Broadcast, eq_properties, one)))
     }
 
-    fn push(&mut self, plan: Arc<dyn ExecutionPlan>, output: StageOutput) -> Result<StageId> {
+    fn push(&mut self, plan: Arc<dyn ExecutionPlan>, output: StageOutput, rows_expected: u64) -> Result<StageId> {
         let id = StageId(u32::try_from(self.stages.len()).unwrap_or(u32::MAX));
         let inputs = crate::exchange::leaves(&plan)
             .iter()
@@ -145,7 +148,7 @@ impl Cutter {
             .collect();
         let slicing = slicing(&plan);
         let determinism = determinism::of(&plan)?;
-        self.stages.push(Stage { id, plan, output, inputs, slicing, determinism });
+        self.stages.push(Stage { id, plan, output, inputs, slicing, determinism, rows_expected });
         Ok(id)
     }
 }
@@ -172,6 +175,11 @@ fn slicing(plan: &Arc<dyn ExecutionPlan>) -> Slicing {
     }
     let children = plan.children().into_iter().map(slicing);
     children.fold(Slicing::Free, |found, child| if found == Slicing::Free { child } else { found })
+}
+
+/// Rows that are expected of a plan that is not cut yet.
+fn rows(plan: &Arc<dyn ExecutionPlan>) -> u64 {
+    estimate(plan).rows as u64
 }
 
 fn partition_count(plan: &Arc<dyn ExecutionPlan>) -> usize {

@@ -6,37 +6,50 @@ use datafusion::physical_plan::displayable;
 
 use crate::graph::{Slicing, Stage, StageGraph, StageOutput};
 
-/// Root first, each stage with its edges, its slicing and its operators.
-impl Display for StageGraph {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, stage) in self.stages.iter().rev().enumerate() {
-            if index > 0 {
-                writeln!(f)?;
-            }
-            write!(f, "{stage}")?;
-        }
-        Ok(())
+impl StageGraph {
+    /// Root first, each stage with its edges, its slicing, what is noted of it, and its operators.
+    pub fn drawn(&self, note: impl Fn(&Stage) -> Option<String>) -> String {
+        self.stages.iter().rev().map(|stage| stage.drawn(note(stage).as_deref())).collect::<Vec<_>>().join("\n")
     }
 }
 
-impl Display for Stage {
+impl Display for StageGraph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Stage {}: {} partitions", self.id, self.partitions())?;
-        match self.output {
-            StageOutput::Shuffle { buckets } => write!(f, " → {buckets} buckets")?,
-            StageOutput::Partitions => write!(f, " → as they are")?,
-            StageOutput::Sink => write!(f, " → files")?,
-        }
-        for input in &self.inputs {
-            write!(f, ", reads {} {:?}", input.stage, input.mode)?;
-        }
+        f.write_str(&self.drawn(|_| None))
+    }
+}
+
+impl Stage {
+    fn drawn(&self, note: Option<&str>) -> String {
+        let mut title = vec![format!("Stage {}: {} partitions → {}", self.id, self.partitions(), self.output)];
+        title.push(format!("about {} rows", about(self.rows_expected)));
+        title.extend(self.inputs.iter().map(|input| format!("reads {} {:?}", input.stage, input.mode)));
         if let Slicing::Whole { reason } = self.slicing {
-            write!(f, ", one task: {reason}")?;
+            title.push(format!("one task: {reason}"));
         }
-        writeln!(f, ", {:?}", self.determinism)?;
-        for line in displayable(self.plan.as_ref()).indent(false).to_string().lines() {
-            writeln!(f, "  {line}")?;
+        title.push(format!("{:?}", self.determinism));
+        let title = title.join(", ");
+        let plan = displayable(self.plan.as_ref()).indent(false).to_string();
+        let lines = note.into_iter().chain(plan.lines()).map(|line| format!("  {line}\n"));
+        format!("{title}\n{}", lines.collect::<String>())
+    }
+}
+
+impl Display for StageOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shuffle { buckets } => write!(f, "{buckets} buckets"),
+            Self::Partitions => f.write_str("as they are"),
+            Self::Sink => f.write_str("files"),
         }
-        Ok(())
+    }
+}
+
+/// A count in two digits: it is an estimate.
+fn about(rows: u64) -> String {
+    let units = [(1_000_000_000, " G"), (1_000_000, " M"), (1_000, " k")];
+    match units.into_iter().find(|(unit, _)| rows >= *unit) {
+        Some((unit, name)) => format!("{:.1}{name}", rows as f64 / unit as f64),
+        None => rows.to_string(),
     }
 }

@@ -39,6 +39,8 @@ pub struct Stage {
     pub slicing: Slicing,
     /// What a second run of a task would yield.
     pub determinism: Determinism,
+    /// Rows that are expected of all of its tasks together.
+    pub rows_expected: u64,
 }
 
 impl Stage {

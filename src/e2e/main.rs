@@ -4,6 +4,7 @@
 
 mod api;
 mod bad_input;
+mod generated;
 mod glue_server;
 mod lake;
 mod names;

@@ -117,3 +117,24 @@ async fn every_executor_works_and_no_large_stage_runs_in_one_task() {
     assert!(busy.iter().all(|tasks| *tasks >= 5), "{busy:?}");
     session.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_names_rules_and_analyze_tells_what_came_of_the_estimates() {
+    let session = session(Layout::Embedded, 4).await;
+    register_folders(&session, tpch_data(), &TPCH_TABLES).await;
+    let stages = async |sql: &str| {
+        let told = session.sql(sql).await.unwrap().collect().await.unwrap();
+        rows(&told).pop().unwrap()
+    };
+    let explained = stages(&format!("EXPLAIN {}", tpch_query(18))).await;
+    let rules = explained.lines().find(|line| line.starts_with("Rules that shaped it: ")).unwrap();
+    assert!(rules.contains("semi_join_first") && !rules.contains("share_stages"), "{rules}");
+    session.sql("SET faisca.semi_join_first = false").await.unwrap();
+    assert!(!stages(&format!("EXPLAIN {}", tpch_query(18))).await.contains("semi_join_first"));
+    // Two stages: four flags and states, of each of four partitions, and then once.
+    let analyzed = stages(&format!("EXPLAIN ANALYZE {}", tpch_query(1))).await;
+    let ran: Vec<_> = analyzed.lines().filter(|line| line.contains("Ran: ")).collect();
+    assert!(ran.iter().any(|line| line.contains("Ran: 16 rows")) && ran.iter().any(|line| line.contains("Ran: 4 rows")), "{analyzed}");
+    assert!(ran.iter().all(|line| line.contains("× the estimate")), "{analyzed}");
+    session.stop().await;
+}

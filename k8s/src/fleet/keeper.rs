@@ -135,7 +135,9 @@ impl Keeper {
                 event = events.next() => match event {
                     Some(Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod))) => self.changed(&pod, standing(&pod)).await,
                     Some(Ok(watcher::Event::Delete(pod))) => {
-                        let ended = Standing::Ended { reason: "its pod was deleted".to_owned(), unusable: false };
+                        let why = loss(&pod).filter(|loss| *loss != Loss::Failed);
+                        let reason = why.map_or_else(|| "its pod was deleted".to_owned(), |loss| loss.to_string());
+                        let ended = Standing::Ended { reason, unusable: false };
                         self.changed(&pod, ended).await;
                     }
                     Some(Ok(watcher::Event::Init | watcher::Event::InitDone)) => {}

@@ -21,8 +21,6 @@ use super::switches::switches;
 use crate::estimate::estimate;
 use crate::materialize::MaterializeExec;
 
-/// Fewer rows are moved as they are.
-const ROWS_MIN: f64 = 1_000_000.0;
 /// Of the large side no more than this part may be left.
 const LEFT_MAX: f64 = 0.5;
 /// The large side is so many times the small one.
@@ -67,8 +65,9 @@ fn reduced(join: &HashJoinExec, limits: &OptimizerOptions) -> Result<Option<Arc<
         join.on().iter().map(|(l, r)| if small_is_left { column(l).zip(column(r)) } else { column(r).zip(column(l)) }).collect();
     let Some(keys) = keys else { return Ok(None) };
     let (small_rows, large_rows) = (estimate(small).rows, estimate(large).rows);
-    let few = small_rows <= limits.hash_join_single_partition_threshold_rows as f64 && large_rows >= small_rows * TIMES_MIN;
-    if !few || large_rows < ROWS_MIN {
+    // What could be broadcast itself may as well be moved.
+    let few = limits.hash_join_single_partition_threshold_rows as f64;
+    if small_rows > few || large_rows < few || large_rows < small_rows * TIMES_MIN {
         return Ok(None);
     }
     let kept: Arc<dyn ExecutionPlan> = Arc::new(MaterializeExec::new(Arc::clone(small)));

@@ -87,8 +87,7 @@ fn reduced(plan: &Arc<dyn ExecutionPlan>, key: usize, other: Key, limits: &Optim
         let groups = aggregate.group_expr();
         let Some(input_key) = groups.expr().get(key).filter(|_| groups.is_single()).and_then(|(expr, _)| column(expr)) else { return Ok(None) };
         let input = aggregate.input();
-        let lower =
-            if input.is::<AggregateExec>() { reduced(input, input_key, other, limits)? } else { semi_joined(input, input_key, other, limits)? };
+        let lower = if input.is::<AggregateExec>() { reduced(input, input_key, other, limits)? } else { at_owner(input, input_key, other, limits)? };
         return lower.map(|lower| replaced(plan, vec![lower])).transpose();
     }
     match plan.children()[..] {
@@ -97,6 +96,31 @@ fn reduced(plan: &Arc<dyn ExecutionPlan>, key: usize, other: Key, limits: &Optim
             reduced(child, lower_key, other, limits)?.map(|lower| replaced(plan, vec![lower])).transpose()
         }
         _ => Ok(None),
+    }
+}
+
+/// `plan` with the semi-join on the relation of it that owns the key: what is joined with that is less, then.
+fn at_owner(plan: &Arc<dyn ExecutionPlan>, key: usize, other: Key, limits: &OptimizerOptions) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let children = plan.children();
+    if let Some((place, lower_key)) = owner(plan, key) {
+        let Some(lower) = at_owner(children[place], lower_key, other, limits)? else { return Ok(None) };
+        let mut children: Vec<_> = children.into_iter().cloned().collect();
+        children[place] = lower;
+        return replaced(plan, children).map(Some);
+    }
+    semi_joined(plan, key, other, limits)
+}
+
+/// The child that owns a column, and its place there, where no row of the plan comes without one of that child.
+fn owner(plan: &Arc<dyn ExecutionPlan>, key: usize) -> Option<(usize, usize)> {
+    let Some(join) = plan.downcast_ref::<HashJoinExec>() else { return below(plan, key).map(|key| (0, key)) };
+    let key = join.projection.as_ref().map_or(Some(key), |kept| kept.get(key).copied())?;
+    let split = join.left().schema().fields().len();
+    match join.join_type() {
+        JoinType::Inner if key >= split => Some((1, key - split)),
+        JoinType::Inner | JoinType::LeftSemi | JoinType::LeftAnti => Some((0, key)),
+        JoinType::RightSemi | JoinType::RightAnti => Some((1, key)),
+        _ => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! A switch for each rule: `SET faisca.semi_join_first = false`.
 
-use datafusion::common::config::{ConfigExtension, ConfigOptions};
+use datafusion::common::config::{ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::common::extensions_options;
 
 extensions_options! {
@@ -25,6 +25,15 @@ extensions_options! {
 
 impl ConfigExtension for Switches {
     const PREFIX: &'static str = "faisca";
+}
+
+impl Switches {
+    /// Names of all of them, without the prefix.
+    #[must_use]
+    pub fn names() -> Vec<String> {
+        let entries = Self::default().entries();
+        entries.into_iter().filter_map(|entry| Some(entry.key.rsplit('.').next()?.to_owned())).collect()
+    }
 }
 
 /// The switches of a session; all on where it has none.
