@@ -9,6 +9,7 @@ mod lake;
 mod memory;
 mod peer;
 mod picture;
+mod plans;
 mod recovery;
 mod scheduler;
 mod startup;
@@ -48,6 +49,8 @@ enum What {
     },
     /// The 22 queries of TPC-H against DataFusion in one process, and the peers asked for.
     Suite(tpch::SuiteArgs),
+    /// Planning time, the rules' worth, FROM lists in other orders, skew.
+    Plans(plans::PlansArgs),
     /// Reading from and writing to an object store, and the price of a durable exchange: see `benches/lake.sh`.
     Lake(lake::LakeArgs),
     /// What the death of one of four executors costs, by the time of its death.
@@ -94,6 +97,7 @@ fn main() -> ExitCode {
         match cli.what {
             What::Enem { rows } => enem::run(&cli.data, rows, cli.runs, cli.executors).await,
             What::Suite(args) => tpch::suite(&cli.data, args, cli.runs, cli.executors).await,
+            What::Plans(args) => plans::run(&cli.data, args, cli.runs, cli.executors).await,
             What::Lake(args) => lake::run(&cli.data, args, cli.runs, cli.executors).await,
             What::Recovery { scale, queries, at } => recovery::run(&cli.data, scale, &queries, &at, cli.runs).await,
             What::Startup => startup::run(&cli.data, cli.runs),

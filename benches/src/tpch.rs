@@ -21,6 +21,9 @@ pub(crate) struct SuiteArgs {
     /// Queries, if not all 22.
     #[arg(long, value_delimiter = ',')]
     queries: Vec<usize>,
+    /// Keys are text of 36 characters, as UUIDs are, instead of numbers.
+    #[arg(long)]
+    uuid_keys: bool,
     /// Measures this too, by a process told queries: see `benches/peers/README.md`. Repeatable.
     #[arg(long = "peer", value_name = "NAME=COMMAND")]
     peers: Vec<PeerCommand>,
@@ -38,6 +41,26 @@ pub(crate) fn data(folder: &Path, scale: f64) -> Result<PathBuf> {
         std::fs::write(data.join("done"), "").map_err(write)?;
     }
     Ok(data)
+}
+
+/// The same tables with keys that are text: no range to know them by, and no array to find them in.
+async fn with_uuid_keys(data: &Path) -> Result<PathBuf> {
+    let uuid = data.with_file_name(format!("{}-uuid", data.file_name().unwrap_or_default().display()));
+    let context = alone(data).await?;
+    for table in TPCH_TABLES {
+        let folder = uuid.join(table);
+        if folder.exists() {
+            continue;
+        }
+        let schema = context.table(table).await?.schema().clone();
+        let columns = schema.fields().iter().map(|field| match field.name() {
+            key if key.ends_with("key") => format!("concat('{}-0000-4000-8000-', lpad(to_hex(CAST({key} AS BIGINT)), 12, '0')) AS {key}", "6f9619ff"),
+            other => other.clone(),
+        });
+        let columns = columns.collect::<Vec<_>>().join(", ");
+        context.sql(&format!("COPY (SELECT {columns} FROM {table}) TO '{}/' STORED AS PARQUET", folder.display())).await?.collect().await?;
+    }
+    Ok(uuid)
 }
 
 /// The text of a query.
@@ -66,7 +89,10 @@ pub(crate) async fn session(builder: SessionBuilder, data: &Path) -> Result<Sess
 }
 
 pub(crate) async fn suite(folder: &Path, args: SuiteArgs, runs: u32, executors: u32) -> Result<()> {
-    let data = data(folder, args.scale)?;
+    let mut data = data(folder, args.scale)?;
+    if args.uuid_keys {
+        data = with_uuid_keys(&data).await?;
+    }
     let alone = alone(&data).await?;
     let session = session(Session::builder().executors(executors), &data).await?;
     let mut peers = args.peers.iter().map(|command| Peer::start(command, &data, &TPCH_TABLES)).collect::<Result<Vec<_>>>()?;
@@ -92,7 +118,8 @@ pub(crate) async fn suite(folder: &Path, args: SuiteArgs, runs: u32, executors: 
     }
     session.stop().await;
     let layout = if executors == 0 { "embedded".to_owned() } else { format!("{executors} processes") };
-    let title = format!("TPC-H scale factor {}, {layout}", args.scale);
+    let keys = if args.uuid_keys { ", keys of text" } else { "" };
+    let title = format!("TPC-H scale factor {}{keys}, {layout}", args.scale);
     let names: Vec<String> = peers.iter().map(|peer| peer.name.clone()).collect();
     report(&title, &names, &all);
     match args.picture {

@@ -188,6 +188,19 @@ def test_out_of_memory_is_told_as_such(cluster):
         assert "memory" in status["applicationState"]["errorMessage"], status
 
 
+def test_an_executor_that_takes_too_much_is_replaced_and_told(cluster):
+    name = "executor-oom"
+    # More in one value than the pod may have, and nothing that a memory pool could see coming.
+    sql = "SELECT max(length(repeat('x', CAST(a AS INT) + 700000000))) AS n FROM generate_series(1, 2) AS t(a)"
+    steps = [{"name": "hungry", "sql": sql, "write": {"path": f"s3://lake/{name}", "mode": "overwrite"}}]
+    with cluster.application(name, job(steps, executors=1)):
+        status = until("it failed", 180, lambda: cluster.state(name) == "FAILED" and cluster.status(name))
+        log = cluster.log(name)
+        assert "killed for taking more memory than its limit" in log and "executor-2" in log, log
+        assert "memory" in status["applicationState"]["errorMessage"], status
+        cluster.gone(name, "executor")
+
+
 own_cluster = pytest.mark.skipif(
     "FAISCA_CLUSTER" not in os.environ or not Path(os.environ["FAISCA_CLUSTER"], "run/pids/apiserver").exists(), reason="not our own cluster"
 )

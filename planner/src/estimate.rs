@@ -14,6 +14,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::joins::JoinOnRef;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::union::UnionExec;
@@ -158,12 +159,7 @@ fn groups(aggregate: &AggregateExec) -> Estimate {
     Estimate { rows, base_rows: groups.max(1.0), columns }
 }
 
-fn joined(
-    left: &Arc<dyn ExecutionPlan>,
-    right: &Arc<dyn ExecutionPlan>,
-    on: &[(Arc<dyn PhysicalExpr>, Arc<dyn PhysicalExpr>)],
-    join_type: JoinType,
-) -> Estimate {
+fn joined(left: &Arc<dyn ExecutionPlan>, right: &Arc<dyn ExecutionPlan>, on: JoinOnRef, join_type: JoinType) -> Estimate {
     let (left, right) = (estimate(left), estimate(right));
     let keys = (left.select(on.iter().map(|(key, _)| column(key))), right.select(on.iter().map(|(_, key)| column(key))));
     let matches = left.rows * right.rows / key_values((&keys.0, left.base_rows), (&keys.1, right.base_rows));
@@ -225,4 +221,37 @@ pub(crate) fn key_values((left, left_rows): (&[Values], f64), (right, right_rows
 
 fn column(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
     expr.downcast_ref::<Column>().map(Column::index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(distinct: f64, range: f64) -> Vec<Values> {
+        vec![Values { distinct: Some(distinct), range: Some((1.0, range)), aggregated: false }]
+    }
+
+    #[test]
+    fn a_foreign_key_finds_its_row() {
+        // Keys of orders fill a quarter of their range; there are four lines of each.
+        let values = key_values((&key(15e6, 60e6), 15e6), (&key(60e6, 60e6), 60e6));
+        assert_eq!(15e6 * 60e6 / values, 60e6);
+        // By two columns, of which the smaller side has each pair once.
+        let two = |rows: f64| ([key(2e5, 2e5), key(1e5, 1e5)].concat(), rows);
+        let ((left, left_rows), (right, right_rows)) = (two(8e6), two(60e6));
+        assert_eq!(8e6 * 60e6 / key_values((&left, left_rows), (&right, right_rows)), 60e6);
+    }
+
+    #[test]
+    fn a_choice_of_keys_is_no_owner_of_them() {
+        // A thousand chosen users of a million, and ten lines of each user.
+        let values = key_values((&key(1e3, 1e6), 1e3), (&key(1e6, 1e6), 1e7));
+        assert_eq!(1e3 * 1e7 / values, 1e4);
+    }
+
+    #[test]
+    fn of_text_the_smaller_table_owns_the_key() {
+        let unknown = vec![Values::default()];
+        assert_eq!(key_values((&unknown, 25.0), (&unknown, 1e5)), 25.0);
+    }
 }

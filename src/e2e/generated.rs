@@ -213,7 +213,7 @@ async fn queries_that_nobody_wrote_are_right() {
             let turn = usize::try_from(number).unwrap();
             let of = if turn.is_multiple_of(2) { 0 } else { turn / 2 % sessions.len() };
             for (name, session) in if one.is_some() { &sessions[..] } else { &sessions[of..=of] } {
-                let found = async { session.sql(&sql).await?.collect().await.map_err(faisca::Error::from) }.await;
+                let found = async { session.sql(&sql).await?.collect().await }.await;
                 let found = found.unwrap_or_else(|error| panic!("query {number} with {name}: {error}\n{sql}"));
                 assert!(sorted(rows(&found)) == expected, "query {number} with {name} is wrong\n{sql}");
             }

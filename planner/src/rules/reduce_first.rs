@@ -64,18 +64,18 @@ fn reduced_join(join: &HashJoinExec, limits: &OptimizerOptions) -> Result<Option
     for (left_key, right_key) in join.on() {
         let (Some(l), Some(r)) = (column(left_key), column(right_key)) else { continue };
         if right && let Some(reduced) = reduced(join.right(), r, (join.left(), l), limits)? {
-            return rebuilt(join, [Arc::clone(join.left()), reduced]);
+            return rebuilt(join, vec![Arc::clone(join.left()), reduced]);
         }
         if left && let Some(reduced) = reduced(join.left(), l, (join.right(), r), limits)? {
-            return rebuilt(join, [reduced, Arc::clone(join.right())]);
+            return rebuilt(join, vec![reduced, Arc::clone(join.right())]);
         }
     }
     Ok(None)
 }
 
-fn rebuilt(join: &HashJoinExec, children: [Arc<dyn ExecutionPlan>; 2]) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+fn rebuilt(join: &HashJoinExec, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let join: Arc<dyn ExecutionPlan> = Arc::new(join.builder().build()?);
-    replaced(&join, children.to_vec()).map(Some)
+    replaced(&join, children).map(Some)
 }
 
 /// A plan, and a column of it.

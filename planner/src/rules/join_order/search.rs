@@ -15,7 +15,7 @@ const BUILD: f64 = 3.0;
 pub(super) struct Tree {
     pub(super) relations: Set,
     /// The smaller side is the left one, which is built. None for a single relation.
-    pub(super) sides: Option<Box<(Tree, Tree)>>,
+    pub(super) sides: Option<Box<(Self, Self)>>,
     rows: f64,
     pub(super) cost: f64,
 }
@@ -126,4 +126,62 @@ fn greedy(sizes: &Sizes) -> Option<Tree> {
         trees.push(tree);
     }
     trees.pop()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::estimate::Values;
+
+    /// Relations of so many rows, filtered ones with rows before the filter; and keys that pairs of them share, with their values.
+    fn sizes(rows: &[(f64, f64)], keys: &[(&[usize], f64)]) -> Sizes {
+        let values = |distinct: f64| Values { distinct: Some(distinct), range: Some((1.0, distinct)), aggregated: false };
+        Sizes {
+            rows: rows.iter().map(|(now, _)| *now).collect(),
+            base_rows: rows.iter().map(|(_, base)| *base).collect(),
+            classes: keys.iter().map(|(members, distinct)| members.iter().map(|member| (*member, values(*distinct))).collect()).collect(),
+            conditions: vec![],
+        }
+    }
+
+    fn drawn(tree: &Tree) -> String {
+        match tree.sides.as_deref() {
+            Some((left, right)) => format!("({} {})", drawn(left), drawn(right)),
+            None => tree.relations.trailing_zeros().to_string(),
+        }
+    }
+
+    #[test]
+    fn the_filtered_dimension_is_joined_first_wherever_it_is_written() {
+        // 0: facts, 1: a large dimension, 2: a small one of which little is left.
+        let found = cheapest(&sizes(&[(1e6, 1e6), (1e5, 1e5), (10.0, 1e3)], &[(&[0, 1], 1e5), (&[0, 2], 1e3)])).unwrap();
+        assert_eq!(drawn(&found), "((2 0) 1)");
+        // The same, numbered otherwise.
+        let found = cheapest(&sizes(&[(10.0, 1e3), (1e5, 1e5), (1e6, 1e6)], &[(&[2, 1], 1e5), (&[2, 0], 1e3)])).unwrap();
+        assert_eq!(drawn(&found), "((0 2) 1)");
+    }
+
+    #[test]
+    fn what_is_equal_to_the_same_is_joined_though_nobody_wrote_it() {
+        // a.k = b.k AND b.k = c.k: a and c are small, b is large.
+        let found = cheapest(&sizes(&[(10.0, 1e4), (1e6, 1e6), (10.0, 1e4)], &[(&[0, 1, 2], 1e4)])).unwrap();
+        assert_eq!(drawn(&found), "((0 2) 1)");
+    }
+
+    #[test]
+    fn there_is_no_cross_product_and_many_relations_are_ordered_too() {
+        assert!(cheapest(&sizes(&[(10.0, 10.0); 3], &[(&[0, 1], 10.0)])).is_none());
+        let links: Vec<[usize; 2]> = (1..20).map(|n| [n - 1, n]).collect();
+        let keys: Vec<(&[usize], f64)> = links.iter().map(|link| (&link[..], 100.0)).collect();
+        let found = cheapest(&sizes(&[(100.0, 100.0); 20], &keys)).unwrap();
+        assert_eq!(found.relations.count_ones(), 20);
+    }
+
+    #[test]
+    fn the_written_order_costs_what_its_joins_cost() {
+        let sizes = sizes(&[(1e6, 1e6), (1e5, 1e5), (10.0, 1e3)], &[(&[0, 1], 1e5), (&[0, 2], 1e3)]);
+        let best = cheapest(&sizes).unwrap();
+        assert_eq!(cost_as_written(&sizes, &[(0b100, 0b001), (0b101, 0b010)]), Some(best.cost));
+        assert!(cost_as_written(&sizes, &[(0b001, 0b010), (0b011, 0b100)]).unwrap() > best.cost * 2.0);
+    }
 }
