@@ -16,7 +16,6 @@ use std::sync::Arc;
 
 use datafusion::common::{JoinType, Result};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
-use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode};
 use datafusion::physical_plan::limit::GlobalLimitExec;
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
@@ -31,6 +30,7 @@ use crate::exchange::{ExchangeReadExec, InputMode};
 use crate::graph::{Slicing, Stage, StageGraph, StageInput, StageOutput};
 use crate::ids::StageId;
 use crate::materialize::MaterializeExec;
+use crate::physical::replace_children;
 
 /// Cuts `plan`; the root stage gets `output`, which is `Partitions` for a result and `Sink` for a write.
 ///
@@ -184,8 +184,4 @@ fn rows(plan: &Arc<dyn ExecutionPlan>) -> u64 {
 
 fn partition_count(plan: &Arc<dyn ExecutionPlan>) -> usize {
     plan.output_partitioning().partition_count()
-}
-
-fn replace_children(plan: Arc<dyn ExecutionPlan>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-    plan.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
 }

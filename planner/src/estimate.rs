@@ -10,8 +10,6 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, JoinSide, JoinType, ScalarValue};
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::JoinOnRef;
@@ -20,7 +18,11 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs, StatisticsContext};
 
+use crate::physical::column_index;
 pub(crate) use selectivity::selectivity;
+
+/// To put a row into a hash table costs so much more than to look one up.
+pub(crate) const BUILD_COST: f64 = 3.0;
 
 /// Rows of a leaf that tells nothing.
 const UNKNOWN_ROWS: f64 = 1_000_000.0;
@@ -101,7 +103,7 @@ pub(crate) fn estimate(plan: &Arc<dyn ExecutionPlan>) -> Estimate {
     }
     if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
         let input = estimate(projection.input());
-        let columns = input.select(projection.expr().iter().map(|projected| column(&projected.expr)));
+        let columns = input.select(projection.expr().iter().map(|projected| column_index(&projected.expr)));
         return Estimate { columns, ..input };
     }
     if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
@@ -152,7 +154,7 @@ fn leaf(plan: &Arc<dyn ExecutionPlan>) -> Estimate {
 
 fn groups(aggregate: &AggregateExec) -> Estimate {
     let input = estimate(aggregate.input());
-    let mut columns = input.select(aggregate.group_expr().expr().iter().map(|(key, _)| column(key)));
+    let mut columns = input.select(aggregate.group_expr().expr().iter().map(|(key, _)| column_index(key)));
     let groups = distinct(&columns, input.base_rows).unwrap_or(input.rows * GROUPS);
     let rows = if columns.is_empty() { 1.0 } else { groups.min(input.rows).max(1.0) };
     columns.resize(aggregate.schema().fields().len(), Values { aggregated: true, ..Values::default() });
@@ -161,7 +163,7 @@ fn groups(aggregate: &AggregateExec) -> Estimate {
 
 fn joined(left: &Arc<dyn ExecutionPlan>, right: &Arc<dyn ExecutionPlan>, on: JoinOnRef, join_type: JoinType) -> Estimate {
     let (left, right) = (estimate(left), estimate(right));
-    let keys = (left.select(on.iter().map(|(key, _)| column(key))), right.select(on.iter().map(|(_, key)| column(key))));
+    let keys = (left.select(on.iter().map(|(key, _)| column_index(key))), right.select(on.iter().map(|(_, key)| column_index(key))));
     let matches = left.rows * right.rows / key_values((&keys.0, left.base_rows), (&keys.1, right.base_rows));
     let found = |outer: &Estimate, other: &Estimate| (matches / outer.rows).min(1.0).min(other.rows.max(1.0)) * outer.rows;
     let rows = match join_type {
@@ -217,10 +219,6 @@ pub(crate) fn key_values((left, left_rows): (&[Values], f64), (right, right_rows
     let range = if let [key] = owner { key.range } else { None };
     let dense = range.is_none_or(|(low, high)| fewer >= (high - low + 1.0) * DENSE);
     if dense { fewer } else { more }
-}
-
-fn column(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
-    expr.downcast_ref::<Column>().map(Column::index)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@
 //! - [`slices`] — how many tasks a stage runs as, from exact sizes
 //! - `estimate` — how many rows an operator will yield
 //! - [`determinism`] — what a second run of a task would yield
+//! - `physical` — small steps over physical plans
 //! - [`rules`] — physical optimizer rules that make plans fit for cutting
 //! - [`codec`] — plans as bytes
 //! - [`ids`] — identities
@@ -31,6 +32,7 @@ pub mod ids;
 pub mod manifest;
 mod materialize;
 pub mod names;
+mod physical;
 pub mod rules;
 pub mod share;
 pub mod slices;

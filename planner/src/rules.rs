@@ -5,6 +5,7 @@ mod conjunct_order;
 mod join_order;
 mod keys_before_shuffle;
 mod reduce_first;
+mod rule;
 mod semi_join_first;
 mod spread_collected_joins;
 mod switches;
@@ -15,13 +16,14 @@ use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
-use build_side::BuildSide;
+use build_side::BUILD_SIDE;
 use conjunct_order::ConjunctOrder;
-use join_order::JoinOrder;
-use keys_before_shuffle::KeysBeforeShuffle;
-use reduce_first::ReduceFirst;
+use join_order::JOIN_ORDER;
+use keys_before_shuffle::KEYS_BEFORE_SHUFFLE;
+use reduce_first::REDUCE_FIRST;
+use rule::Rule;
 use semi_join_first::SemiJoinFirst;
-use spread_collected_joins::SpreadCollectedJoins;
+use spread_collected_joins::SPREAD_COLLECTED_JOINS;
 pub use switches::{Switches, switches};
 
 /// DataFusion's logical rules, and ours at their end: by then subqueries are joins and filters are where they belong.
@@ -38,10 +40,9 @@ pub fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = PhysicalOptimizer::new().rules;
     let selection = rules.iter().position(|rule| rule.name() == "join_selection").unwrap_or(0);
+    let ours = |rule: Rule| -> Arc<dyn PhysicalOptimizerRule + Send + Sync> { Arc::new(rule) };
     // Join modes must be final before `EnsureRequirements` adds the repartitions that they need.
-    let ours: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 3] = [Arc::new(BuildSide), Arc::new(SpreadCollectedJoins), Arc::new(KeysBeforeShuffle)];
-    rules.splice(selection + 1..selection + 1, ours);
-    let before: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 2] = [Arc::new(JoinOrder), Arc::new(ReduceFirst)];
-    rules.splice(selection..selection, before);
+    rules.splice(selection + 1..selection + 1, [BUILD_SIDE, SPREAD_COLLECTED_JOINS, KEYS_BEFORE_SHUFFLE].map(ours));
+    rules.splice(selection..selection, [JOIN_ORDER, REDUCE_FIRST].map(ours));
     rules
 }

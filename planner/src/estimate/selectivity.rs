@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::logical_expr::Operator;
-use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, LikeExpr, Literal, NotExpr};
+use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, InListExpr, IsNotNullExpr, IsNullExpr, LikeExpr, Literal, NotExpr};
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 
 use super::{Estimate, Values, number};
+use crate::physical::column_index;
 
 /// Of a condition of which nothing is known.
 pub(super) const UNKNOWN: f64 = 0.33;
@@ -106,7 +107,7 @@ fn equality((left, right): &(Values, Values)) -> f64 {
 fn column(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
     match expr.downcast_ref::<CastExpr>() {
         Some(cast) => column(cast.expr()),
-        None => expr.downcast_ref::<Column>().map(Column::index),
+        None => column_index(expr),
     }
 }
 

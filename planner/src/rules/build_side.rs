@@ -6,47 +6,23 @@
 
 use std::sync::Arc;
 
-use datafusion::common::config::{ConfigOptions, OptimizerOptions};
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::config::OptimizerOptions;
 use datafusion::common::{JoinType, Result};
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 
-use super::switches::switches;
+use super::rule::Rule;
 use crate::cut::build_side_may_be_broadcast;
-use crate::estimate::estimate;
+use crate::estimate::{BUILD_COST, estimate};
+use crate::physical::replace_hash_joins;
 
-/// To put a row into a hash table costs so much more than to look one up.
-const BUILD: f64 = 3.0;
 /// To move a row to another task costs so much more than to look one up.
 const SHUFFLE: f64 = 2.0;
 /// A change must gain this much: estimates are no better.
 const GAIN: f64 = 0.9;
 
-#[derive(Debug)]
-pub(super) struct BuildSide;
-
-impl PhysicalOptimizerRule for BuildSide {
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        if !switches(config).build_side {
-            return Ok(plan);
-        }
-        plan.transform_up(|node| match node.downcast_ref::<HashJoinExec>() {
-            Some(join) if !join.null_aware => choose(join, &config.optimizer).map(|better| better.map_or(Transformed::no(node), Transformed::yes)),
-            _ => Ok(Transformed::no(node)),
-        })
-        .data()
-    }
-
-    fn name(&self) -> &'static str {
-        "build_side"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-}
+pub(super) const BUILD_SIDE: Rule =
+    Rule { name: "build_side", is_on: |switches| switches.build_side, rewrite: |plan, limits| replace_hash_joins(plan, |join| choose(join, limits)) };
 
 /// Rows and bytes of one side.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +48,9 @@ fn side(plan: &Arc<dyn ExecutionPlan>) -> Side {
 
 fn choose(join: &HashJoinExec, limits: &OptimizerOptions) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let now = Way { swapped: false, mode: *join.partition_mode() };
+    if join.null_aware {
+        return Ok(None);
+    }
     let way = best(now, *join.join_type(), side(join.left()), side(join.right()), limits);
     if way == now {
         return Ok(None);
@@ -92,7 +71,7 @@ fn best(now: Way, join_type: JoinType, left: Side, right: Side, limits: &Optimiz
     let price = |way: Way| {
         let (build, probe) = if way.swapped { (right, left) } else { (left, right) };
         let of = if way.swapped { join_type.swap() } else { join_type };
-        let table = build.rows * BUILD + probe.rows;
+        let table = build.rows * BUILD_COST + probe.rows;
         match way.mode {
             PartitionMode::CollectLeft => {
                 let fits = build.rows <= limits.hash_join_single_partition_threshold_rows as f64

@@ -12,42 +12,24 @@ mod search;
 
 use std::sync::Arc;
 
-use datafusion::common::config::ConfigOptions;
 use datafusion::common::{JoinSide, JoinType};
 use datafusion::common::{NullEquality, Result};
 use datafusion::logical_expr::Operator;
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::{BinaryExpr, Column};
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_expr::expressions::BinaryExpr;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::joins::utils::{ColumnIndex, JoinFilter};
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 
-use super::switches::switches;
+use super::rule::Rule;
+use crate::physical::{column_at, replace_children};
 use graph::{Graph, columns_of, moved, take_apart};
 use search::{Tree, cheapest, cost_as_written};
 
 /// Another order must cost so much less than the written one.
 const GAIN: f64 = 0.9;
 
-#[derive(Debug)]
-pub(super) struct JoinOrder;
-
-impl PhysicalOptimizerRule for JoinOrder {
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        if switches(config).join_order { reorder(plan) } else { Ok(plan) }
-    }
-
-    fn name(&self) -> &'static str {
-        "join_order"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-}
+pub(super) const JOIN_ORDER: Rule = Rule { name: "join_order", is_on: |switches| switches.join_order, rewrite: |plan, _| reorder(plan) };
 
 /// `plan` with each tree of inner joins in it in its best order.
 fn reorder(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -63,7 +45,7 @@ fn reorder(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     if children.is_empty() {
         return Ok(plan);
     }
-    plan.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    replace_children(plan, children)
 }
 
 fn better(graph: &Graph) -> Option<Tree> {
@@ -125,13 +107,12 @@ fn place(columns: &[usize], global: usize) -> Option<usize> {
 
 /// These columns of the graph, under these names.
 fn project<'a>(plan: Arc<dyn ExecutionPlan>, columns: &[usize], wanted: impl Iterator<Item = (usize, &'a str)>) -> Result<Arc<dyn ExecutionPlan>> {
-    let schema = plan.schema();
     let exprs = wanted.filter_map(|(global, name)| {
         let index = place(columns, global)?;
-        let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(schema.field(index).name(), index));
-        Some(ProjectionExpr { expr: column, alias: name.to_owned() })
+        Some(ProjectionExpr { expr: column_at(&plan, index), alias: name.to_owned() })
     });
-    Ok(Arc::new(ProjectionExec::try_new(exprs.collect::<Vec<_>>(), plan)?))
+    let exprs: Vec<_> = exprs.collect();
+    Ok(Arc::new(ProjectionExec::try_new(exprs, plan)?))
 }
 
 type Side<'a> = (&'a Tree, &'a Arc<dyn ExecutionPlan>, &'a [usize]);

@@ -6,49 +6,27 @@
 
 use std::sync::Arc;
 
-use datafusion::common::config::{ConfigOptions, OptimizerOptions};
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::config::OptimizerOptions;
 use datafusion::common::{JoinType, NullEquality, Result};
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions, reset_plan_states};
+use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
-use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 
-use super::switches::switches;
+use super::rule::Rule;
 use crate::estimate::estimate;
 use crate::materialize::MaterializeExec;
+use crate::physical::{column_index, replace_children, replace_hash_joins, semi_join};
 
 /// Of the large side no more than this part may be left.
 const LEFT_MAX: f64 = 0.5;
 /// The large side is so many times the small one.
 const TIMES_MIN: f64 = 5.0;
 
-#[derive(Debug)]
-pub(super) struct KeysBeforeShuffle;
-
-impl PhysicalOptimizerRule for KeysBeforeShuffle {
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        if !switches(config).keys_before_shuffle {
-            return Ok(plan);
-        }
-        plan.transform_up(|node| match node.downcast_ref::<HashJoinExec>() {
-            Some(join) => reduced(join, &config.optimizer).map(|better| better.map_or(Transformed::no(Arc::clone(&node)), Transformed::yes)),
-            None => Ok(Transformed::no(node)),
-        })
-        .data()
-    }
-
-    fn name(&self) -> &'static str {
-        "keys_before_shuffle"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-}
+pub(super) const KEYS_BEFORE_SHUFFLE: Rule = Rule {
+    name: "keys_before_shuffle",
+    is_on: |switches| switches.keys_before_shuffle,
+    rewrite: |plan, limits| replace_hash_joins(plan, |join| reduced(join, limits)),
+};
 
 /// The join with its large side reduced to the keys of its small side; `None` where that gains nothing.
 fn reduced(join: &HashJoinExec, limits: &OptimizerOptions) -> Result<Option<Arc<dyn ExecutionPlan>>> {
@@ -61,8 +39,11 @@ fn reduced(join: &HashJoinExec, limits: &OptimizerOptions) -> Result<Option<Arc<
         return Ok(None);
     }
     let (small, large) = if small_is_left { (join.left(), join.right()) } else { (join.right(), join.left()) };
-    let keys: Option<Vec<(usize, usize)>> =
-        join.on().iter().map(|(l, r)| if small_is_left { column(l).zip(column(r)) } else { column(r).zip(column(l)) }).collect();
+    let keys: Option<Vec<(usize, usize)>> = join
+        .on()
+        .iter()
+        .map(|(l, r)| if small_is_left { column_index(l).zip(column_index(r)) } else { column_index(r).zip(column_index(l)) })
+        .collect();
     let Some(keys) = keys else { return Ok(None) };
     let (small_rows, large_rows) = (estimate(small).rows, estimate(large).rows);
     // What could be broadcast itself may as well be moved.
@@ -77,21 +58,5 @@ fn reduced(join: &HashJoinExec, limits: &OptimizerOptions) -> Result<Option<Arc<
         return Ok(None);
     }
     let children = if small_is_left { vec![kept, semi] } else { vec![semi, kept] };
-    let join: Arc<dyn ExecutionPlan> = Arc::new(join.builder().build()?);
-    join.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute)).map(Some)
-}
-
-/// The large side's rows whose keys the small side has.
-fn semi_join(small: &Arc<dyn ExecutionPlan>, large: &Arc<dyn ExecutionPlan>, keys: &[(usize, usize)]) -> Result<Arc<dyn ExecutionPlan>> {
-    let of =
-        |plan: &Arc<dyn ExecutionPlan>, index: usize| -> Arc<dyn PhysicalExpr> { Arc::new(Column::new(plan.schema().field(index).name(), index)) };
-    let only = keys.iter().map(|(key, _)| ProjectionExpr { expr: of(small, *key), alias: small.schema().field(*key).name().clone() });
-    let only: Arc<dyn ExecutionPlan> = Arc::new(ProjectionExec::try_new(only.collect::<Vec<_>>(), Arc::clone(small))?);
-    let on = keys.iter().enumerate().map(|(index, (_, key))| (of(&only, index), of(large, *key))).collect();
-    let (mode, nulls) = (PartitionMode::CollectLeft, NullEquality::NullEqualsNothing);
-    Ok(Arc::new(HashJoinExec::try_new(only, Arc::clone(large), on, None, &JoinType::RightSemi, None, mode, nulls, false)?))
-}
-
-fn column(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
-    expr.downcast_ref::<Column>().map(Column::index)
+    replace_children(Arc::new(join.builder().build()?), children).map(Some)
 }

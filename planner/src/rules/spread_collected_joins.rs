@@ -7,42 +7,21 @@
 use std::sync::Arc;
 
 use datafusion::common::Result;
-use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 
+use super::rule::Rule;
 use crate::cut::build_side_may_be_broadcast;
+use crate::physical::replace_hash_joins;
 
-#[derive(Debug)]
-pub(super) struct SpreadCollectedJoins;
+pub(super) const SPREAD_COLLECTED_JOINS: Rule =
+    Rule { name: "spread_collected_joins", is_on: |_| true, rewrite: |plan, _| replace_hash_joins(plan, spread) };
 
-impl PhysicalOptimizerRule for SpreadCollectedJoins {
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
-            let spread = node.downcast_ref::<HashJoinExec>().filter(|join| {
-                *join.partition_mode() == PartitionMode::CollectLeft
-                    && !join.null_aware
-                    && !join.on().is_empty()
-                    && !build_side_may_be_broadcast(*join.join_type())
-            });
-            match spread {
-                Some(join) => {
-                    let join = join.builder().with_partition_mode(PartitionMode::Partitioned).recompute_properties().build()?;
-                    Ok(Transformed::yes(Arc::new(join) as Arc<dyn ExecutionPlan>))
-                }
-                None => Ok(Transformed::no(node)),
-            }
-        })
-        .data()
+fn spread(join: &HashJoinExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let collects = *join.partition_mode() == PartitionMode::CollectLeft && !join.on().is_empty();
+    if !collects || join.null_aware || build_side_may_be_broadcast(*join.join_type()) {
+        return Ok(None);
     }
-
-    fn name(&self) -> &'static str {
-        "spread_collected_joins"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
+    let join = join.builder().with_partition_mode(PartitionMode::Partitioned).recompute_properties().build()?;
+    Ok(Some(Arc::new(join)))
 }

@@ -17,6 +17,7 @@ use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 
 use crate::estimate::{Estimate, Values, estimate, selectivity};
+use crate::physical::column_index;
 
 /// A set of relations.
 pub(super) type Set = u64;
@@ -71,7 +72,7 @@ impl Graph {
         }
         if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
             let (columns, set) = self.add(projection.input())?;
-            let kept = projection.expr().iter().map(|projected| columns.get(projected.expr.downcast_ref::<Column>()?.index()).copied());
+            let kept = projection.expr().iter().map(|projected| columns.get(column_index(&projected.expr)?).copied());
             return Some((kept.collect::<Option<_>>()?, set));
         }
         if let Some(filter) = plan.downcast_ref::<FilterExec>() {
@@ -171,7 +172,7 @@ impl Graph {
     pub(super) fn sizes(&self) -> Sizes {
         let each: Vec<Estimate> = self.relations.iter().map(estimate).collect();
         let all = Estimate { rows: 0.0, base_rows: 0.0, columns: each.iter().flat_map(|of| of.columns.clone()).collect() };
-        let column = |expr: &Expr| expr.downcast_ref::<Column>().and_then(|column| all.columns.get(column.index()).cloned());
+        let column = |expr: &Expr| column_index(expr).and_then(|index| all.columns.get(index).cloned());
         let class = |class: &Vec<(usize, Expr)>| class.iter().map(|(relation, expr)| (*relation, column(expr).unwrap_or_default())).collect();
         Sizes {
             rows: each.iter().map(|of| of.rows).collect(),

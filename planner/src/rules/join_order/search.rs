@@ -3,12 +3,10 @@
 use std::collections::HashMap;
 
 use super::graph::{Set, Sizes};
-use crate::estimate::key_values;
+use crate::estimate::{BUILD_COST, key_values};
 
 /// So many relations are searched in full: 3^10 pairs of sets take some milliseconds.
 const EXACT_MAX: usize = 10;
-/// To put a row into a hash table costs so much more than to look one up.
-const BUILD: f64 = 3.0;
 
 /// Joins of a set of relations.
 #[derive(Debug, Clone)]
@@ -50,7 +48,7 @@ fn join(sizes: &Sizes, a: &Tree, b: &Tree) -> Option<(f64, f64)> {
         }
     }
     let rows = rows.max(1.0);
-    Some((rows, a.cost + b.cost + a.rows.min(b.rows) * BUILD + a.rows.max(b.rows) + rows))
+    Some((rows, a.cost + b.cost + a.rows.min(b.rows) * BUILD_COST + a.rows.max(b.rows) + rows))
 }
 
 fn pushed<T>(mut all: Vec<T>, one: T) -> Vec<T> {
