@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use faisca::executor::control::env;
 use faisca::planner::manifest::Stores;
 use faisca::planner::names::parse_bytes;
 use faisca::{Error, NewSession, Result, Session};
@@ -139,8 +140,10 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => return failed(&Error::Fleet(format!("threads: {error}"))),
     };
     // A process of the fleet has no arguments: its environment says what it is.
-    if std::env::var_os(faisca::executor::control::env::DRIVER).is_some() {
-        logging::start(&std::env::var("FAISCA_LOG").unwrap_or_else(|_| "warn".to_owned()), logging::Format::Text);
+    if std::env::var_os(env::DRIVER).is_some() {
+        // A pod has a log of its own, which should tell that it came and went; other processes share the driver's terminal.
+        let level = if std::env::var_os(env::HOST).is_some() { "info" } else { "warn" };
+        logging::start(&std::env::var("FAISCA_LOG").unwrap_or_else(|_| level.to_owned()), logging::Format::Text);
         let served = runtime.block_on(faisca::serve_if_executor(&faisca::executor::environment::UserFunctions::default()));
         return served.map_or_else(|e| failed(&e), |()| ExitCode::SUCCESS);
     }

@@ -120,8 +120,7 @@ fn half_way(tasks: u32) -> (Scheduler, Event) {
     let mut scheduler = Scheduler::new(RetryLimits::default());
     let up = |id| Event::ExecutorUp { id: ExecutorId(id), slots: 4, address: String::new(), is_driver: false };
     (1..=1000).for_each(|id| drop(scheduler.step(Duration::ZERO, up(id))));
-    let stage =
-        StageShape { partitions: tasks, inputs: vec![], whole: false, may_merge: false, sink: false, by_partition: false, indeterminate: false };
+    let stage = StageShape { partitions: tasks, ..StageShape::default() };
     let submit = Event::Submit { query: QueryId(1), stages: vec![stage], placement: Placement::Fleet, slots_expected: 4000 };
     let launched = scheduler.step(Duration::ZERO, submit);
     let Some(Action::Launch(executor, spec)) = launched.into_iter().find(|a| matches!(a, Action::Launch(..))) else { unreachable!() };

@@ -14,15 +14,7 @@ const BUCKETS: u32 = 64;
 
 /// A scan of that many tasks, and an aggregation of 64 buckets behind it.
 fn stages(tasks: u32) -> Vec<StageShape> {
-    let stage = |partitions, inputs: Vec<(StageId, bool)>| StageShape {
-        partitions,
-        may_merge: !inputs.is_empty(),
-        inputs,
-        whole: false,
-        sink: false,
-        by_partition: false,
-        indeterminate: false,
-    };
+    let stage = |partitions, inputs: Vec<(StageId, bool)>| StageShape { partitions, may_merge: !inputs.is_empty(), inputs, ..StageShape::default() };
     vec![stage(tasks, vec![]), stage(BUCKETS, vec![(StageId(0), true)])]
 }
 

@@ -82,6 +82,7 @@ fn shape(stage: &Stage) -> StageShape {
         inputs: stage.inputs.iter().map(|input| (input.stage, input.mode.is_by_bucket())).collect(),
         whole: matches!(stage.slicing, Slicing::Whole { .. }),
         may_merge: stage.reads_only_exchanges() && stage.inputs.iter().any(|i| i.mode.is_by_bucket()),
+        divisible: stage.divisible.clone(),
         sink: stage.output == StageOutput::Sink,
         by_partition: stage.output == StageOutput::Partitions,
         indeterminate: stage.determinism == Determinism::Indeterminate,

@@ -1,5 +1,7 @@
 //! Shows how a query would run, and how it ran.
 
+use std::cmp::Ordering;
+
 use datafusion::common::Result;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -55,7 +57,11 @@ pub(crate) async fn analyze(plan: &LogicalPlan, state: &SessionState, cluster: &
 
 fn told(stage: &Stage, ran: &StageProgress) -> String {
     let times = ran.rows as f64 / stage.rows_expected.max(1) as f64;
-    let tasks = if ran.tasks as usize == stage.partitions() { String::new() } else { format!(" for {} partitions", stage.partitions()) };
+    let tasks = match (ran.tasks as usize).cmp(&stage.partitions()) {
+        Ordering::Less => format!(" for {} partitions, small ones together", stage.partitions()),
+        Ordering::Equal => String::new(),
+        Ordering::Greater => format!(" for {} partitions, skewed ones divided", stage.partitions()),
+    };
     let (mib, seconds) = (ran.bytes as f64 / f64::from(1 << 20), ran.busy_ms as f64 / 1000.0);
     format!("Ran: {} rows, {times:.2} × the estimate; {mib:.1} MiB; {} tasks{tasks}, {seconds:.2} s of slots", ran.rows, ran.tasks)
 }

@@ -205,6 +205,8 @@ async fn controlled(config: ExecutorConfig, address: String, executor: Executor)
         Ok(accepted) => accepted.into_inner(),
         Err(status) => return refused(&config, &status),
     };
+    let memory = config.limits.memory_bytes.map_or_else(String::new, |bytes| format!(", {} MiB", bytes >> 20));
+    info!("{} of {}: {} slots{memory}", config.executor, config.driver, config.slots);
     let serve = executor.serve(received, reports);
     tokio::pin!(serve);
     let mut heartbeat = tokio::time::interval(HEARTBEAT);

@@ -25,6 +25,7 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
 
 use crate::determinism;
+use crate::divide::divisible;
 use crate::estimate::estimate;
 use crate::exchange::{ExchangeReadExec, InputMode};
 use crate::graph::{Slicing, Stage, StageGraph, StageInput, StageOutput};
@@ -148,7 +149,9 @@ impl Cutter {
             .collect();
         let slicing = slicing(&plan);
         let determinism = determinism::of(&plan)?;
-        self.stages.push(Stage { id, plan, output, inputs, slicing, determinism, rows_expected });
+        let mut stage = Stage { id, plan, output, inputs, slicing, divisible: vec![], determinism, rows_expected };
+        stage.divisible = divisible(stage.body(), output);
+        self.stages.push(stage);
         Ok(id)
     }
 }

@@ -37,6 +37,8 @@ pub struct Stage {
     pub inputs: Vec<StageInput>,
     /// Whether its partitions may run in different tasks.
     pub slicing: Slicing,
+    /// Inputs of which several tasks of one partition may each read a part, one input at a time.
+    pub divisible: Vec<StageId>,
     /// What a second run of a task would yield.
     pub determinism: Determinism,
     /// Rows that are expected of all of its tasks together.

@@ -15,6 +15,7 @@
 //! - `materialize` — the mark where a stage ends that is read twice
 //! - [`slices`] — how many tasks a stage runs as, from exact sizes
 //! - `estimate` — how many rows an operator will yield
+//! - `divide` — inputs of which several tasks of a partition may each read a part
 //! - [`determinism`] — what a second run of a task would yield
 //! - `physical` — small steps over physical plans
 //! - [`rules`] — physical optimizer rules that make plans fit for cutting
@@ -24,6 +25,7 @@
 pub mod codec;
 pub mod cut;
 pub mod determinism;
+mod divide;
 mod draw;
 mod estimate;
 pub mod exchange;

@@ -43,7 +43,8 @@ fn renumbered(stage: Stage, place: usize, now: &[StageId]) -> Result<Stage> {
     });
     let inputs = stage.inputs.into_iter().map(|input| StageInput { stage: of(input.stage), ..input }).collect();
     let id = StageId(u32::try_from(place).unwrap_or(u32::MAX));
-    Ok(Stage { id, plan: plan.data()?, inputs, ..stage })
+    let divisible = stage.divisible.into_iter().map(of).collect();
+    Ok(Stage { id, plan: plan.data()?, inputs, divisible, ..stage })
 }
 
 /// What is quickly compared. What may come out otherwise the next time is made for each reader.

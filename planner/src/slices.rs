@@ -1,13 +1,45 @@
 //! Decides how many tasks a stage runs as, once the exact sizes of its inputs are known.
 //!
 //! Exchanges are over-partitioned, so that skew and slow executors even out. Where the buckets turn
-//! out small, adjacent ones share a task: fewer, fuller tasks and fewer, larger files.
+//! out small, adjacent ones share a task: fewer, fuller tasks and fewer, larger files. Where one key
+//! fills a bucket, several tasks share that.
+
+use crate::ids::StageId;
 
 /// A task should read at least this much, unless that would leave slots idle.
 pub const TASK_INPUT_BYTES_MIN: u64 = 16 * 1024 * 1024;
 
 /// Below this, a stage is not worth more than one task.
 pub const STAGE_INPUT_BYTES_MIN: u64 = 1024 * 1024;
+
+/// A partition is skewed that is so many times what a task should read.
+const SKEWED: u64 = 3;
+
+/// What one of several tasks of a partition reads of an input: the output of every `of`-th producer, from this one on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// The input that is divided.
+    pub input: StageId,
+    /// From 0.
+    pub number: u32,
+    /// Tasks that the partition is divided among.
+    pub of: u32,
+}
+
+/// Tasks to divide a partition among, each of which reads a part of one input and all of the others.
+///
+/// `divided` bytes are of that input, `others` of the others; all partitions together read `total`. An input comes in at
+/// most as many parts as it has `producers`, and no part is smaller than what is read with it.
+#[must_use]
+pub fn parts(divided: u64, others: u64, total: u64, slots: usize, producers: usize) -> u32 {
+    let even = total / (2 * slots as u64).max(1);
+    let target = even.max(TASK_INPUT_BYTES_MIN);
+    if divided <= target * SKEWED {
+        return 1;
+    }
+    let most = (divided / others.max(1)).min(producers as u64).max(1);
+    u32::try_from(divided.div_ceil(target).min(most)).unwrap_or(u32::MAX)
+}
 
 /// Slices `0..bytes.len()` partitions into runs of adjacent ones, in order, each at least one long.
 ///
@@ -64,6 +96,18 @@ mod tests {
     #[test]
     fn a_large_stage_runs_bucket_by_bucket() {
         assert_eq!(slice_by_bytes(&[64 * MIB; 8], 2).len(), 8);
+    }
+
+    #[test]
+    fn a_skewed_partition_is_divided_as_far_as_that_gains() {
+        // Even, or small: as it is.
+        assert_eq!(parts(100 * MIB, 10 * MIB, 400 * MIB, 4, 16), 1);
+        assert_eq!(parts(40 * MIB, 0, 41 * MIB, 4, 16), 1);
+        // Nine tenths of the rows, over four slots: each task should read an eighth.
+        assert_eq!(parts(900 * MIB, 0, 1000 * MIB, 4, 16), 8);
+        // No more parts than producers, and no part smaller than what it is joined with.
+        assert_eq!(parts(900 * MIB, 0, 1000 * MIB, 4, 3), 3);
+        assert_eq!(parts(900 * MIB, 400 * MIB, 1000 * MIB, 4, 16), 2);
     }
 
     #[test]

@@ -79,9 +79,8 @@ impl Fleet for EmbeddedExecutor {
         self.slots
     }
 
-    async fn stop(&self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
-    }
+    /// The engine's last command ends it: were it gone before that, it would be taken for lost.
+    async fn stop(&self) {}
 }
 
 impl Drop for EmbeddedExecutor {

@@ -16,7 +16,7 @@ pub enum Placement {
 }
 
 /// What the scheduler needs to know of a stage.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct StageShape {
     /// Partitions of its body.
     pub partitions: u32,
@@ -26,6 +26,8 @@ pub struct StageShape {
     pub whole: bool,
     /// Adjacent partitions may share a task, once the sizes of their inputs are known.
     pub may_merge: bool,
+    /// Inputs of which several tasks of one partition may each read a part, one input at a time.
+    pub divisible: Vec<StageId>,
     /// Its tasks write files, which outlive their executor.
     pub sink: bool,
     /// Its blocks are by partition rather than by bucket.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use faisca_executor::wire::{BlockLocation, StageBlocks, TaskReport, TaskSpec};
 use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
-use faisca_planner::slices::{slice_by_bytes, slice_singly};
+use faisca_planner::slices::{Part, parts, slice_by_bytes, slice_singly};
 
 use super::executors::Executors;
 use super::stage::{Committed, Running, StageState, TaskState};
@@ -85,9 +85,10 @@ impl QueryState {
             if self.phase == Phase::Running && self.stages[index].tasks.is_empty() && self.inputs_complete(index) {
                 let slices = self.slices(index);
                 let stage = &mut self.stages[index];
-                let task = |slice: Vec<u32>| TaskState {
+                let task = |(slice, part): (Vec<u32>, Option<Part>)| TaskState {
                     first: slice.first().copied().unwrap_or_default(),
                     partitions: count(slice.len()),
+                    part,
                     queued: true,
                     ..TaskState::default()
                 };
@@ -99,20 +100,32 @@ impl QueryState {
         sliced
     }
 
-    fn slices(&self, index: usize) -> Vec<Vec<u32>> {
+    /// Adjacent partitions, or a part of one, for each task.
+    fn slices(&self, index: usize) -> Vec<(Vec<u32>, Option<Part>)> {
         let shape = &self.stages[index].shape;
         let partitions = shape.partitions as usize;
         if shape.whole {
-            return vec![(0..shape.partitions).collect()];
-        }
-        if !shape.may_merge || partitions <= 1 {
-            return slice_singly(partitions);
+            return vec![((0..shape.partitions).collect(), None)];
         }
         let mut bytes = vec![0u64; partitions];
         for (input, _) in shape.inputs.iter().filter(|(_, by_bucket)| *by_bucket) {
             bytes.iter_mut().zip(&self.stages[input.0 as usize].bucket_bytes).for_each(|(sum, size)| *sum += size);
         }
-        slice_by_bytes(&bytes, self.slots_expected as usize)
+        let merges = shape.may_merge && partitions > 1;
+        let slices = if merges { slice_by_bytes(&bytes, self.slots_expected as usize) } else { slice_singly(partitions) };
+        slices.into_iter().flat_map(|slice| self.divided(shape, &bytes, slice)).collect()
+    }
+
+    /// The slice, or parts of it if it is a skewed partition that can be divided.
+    fn divided(&self, shape: &StageShape, bytes: &[u64], slice: Vec<u32>) -> Vec<(Vec<u32>, Option<Part>)> {
+        let of_bucket = |input: &StageId| self.stages[input.0 as usize].bucket_bytes.get(slice[0] as usize).copied().unwrap_or_default();
+        let input = shape.divisible.iter().copied().filter(|_| slice.len() == 1).max_by_key(of_bucket);
+        let Some(input) = input else { return vec![(slice, None)] };
+        let (divided, producers) = (of_bucket(&input), self.stages[input.0 as usize].tasks.len());
+        let others = bytes[slice[0] as usize] - divided;
+        let of = parts(divided, others, bytes.iter().sum(), self.slots_expected as usize, producers);
+        let part = |number| (of > 1).then_some(Part { input, number, of });
+        (0..of).map(|number| (slice.clone(), part(number))).collect()
     }
 
     /// Tasks whose inputs are complete and that nobody runs yet, each once: first those of old
@@ -144,7 +157,8 @@ impl QueryState {
 
     pub(super) fn start(&mut self, id: TaskId, executor: ExecutorId, executors: &Executors, now: Duration) -> TaskSpec {
         let range = self.task(id).map(TaskState::range).unwrap_or_default();
-        let inputs = self.inputs(id.stage, &range, executors);
+        let part = self.task(id).and_then(|task| task.part);
+        let inputs = self.inputs(id.stage, &range, part, executors);
         let (mut attempt, mut frugal, mut twin) = (Attempt(0), false, false);
         if let Some(task) = self.task_mut(id) {
             task.attempts += 1;
@@ -160,14 +174,19 @@ impl QueryState {
         TaskSpec { task: id, attempt, partitions: range.collect(), inputs, frugal }
     }
 
-    fn inputs(&mut self, stage: StageId, range: &std::ops::Range<u32>, executors: &Executors) -> Vec<StageBlocks> {
+    fn inputs(&mut self, stage: StageId, range: &std::ops::Range<u32>, part: Option<Part>, executors: &Executors) -> Vec<StageBlocks> {
         let inputs = self.stages[stage.0 as usize].shape.inputs.clone();
         let mut all = vec![];
         for (input, by_bucket) in inputs {
-            let blocks = self.blocks(input, executors);
+            let mut blocks = self.blocks(input, executors);
             let sizes = &self.stages[input.0 as usize].bucket_bytes;
-            let partition_bytes_max =
+            let mut partition_bytes_max =
                 if by_bucket { range.clone().filter_map(|p| sizes.get(p as usize)).max().copied().unwrap_or_default() } else { sizes.iter().sum() };
+            if let Some(part) = part.filter(|part| part.input == input) {
+                let own = |location: &&BlockLocation| location.block.task.index % part.of == part.number;
+                blocks = Arc::new(blocks.iter().filter(own).cloned().collect());
+                partition_bytes_max /= u64::from(part.of);
+            }
             all.push(StageBlocks { stage: input, blocks, partition_bytes_max });
         }
         all

@@ -62,7 +62,7 @@ struct Sim {
 fn stage(partitions: u32, inputs: &[(u32, bool)]) -> StageShape {
     let inputs: Vec<_> = inputs.iter().map(|(stage, by_bucket)| (StageId(*stage), *by_bucket)).collect();
     let may_merge = inputs.iter().any(|(_, by_bucket)| *by_bucket);
-    StageShape { partitions, inputs, whole: false, may_merge, sink: false, by_partition: false, indeterminate: false }
+    StageShape { partitions, inputs, may_merge, ..StageShape::default() }
 }
 
 impl Sim {
@@ -242,7 +242,8 @@ impl Sim {
 }
 
 fn report(spec: &TaskSpec, sink: bool) -> TaskReport {
-    let buckets = if sink { vec![] } else { (0..4).map(|bucket| BucketSize { bucket, rows: 1, bytes: 40 << 20 }).collect() };
+    let skewed = |bucket| if bucket == 0 { 400 << 20 } else { 40 << 20 };
+    let buckets = if sink { vec![] } else { (0..4).map(|bucket| BucketSize { bucket, rows: 1, bytes: skewed(bucket) }).collect() };
     let path = format!("{}-{}", spec.task.index, spec.attempt.0);
     let files = if sink { vec![PendingFile { path, rows: 1, bytes: 1, upload: None }] } else { vec![] };
     TaskReport { task: spec.task, attempt: spec.attempt, buckets, durable: false, files, statistics: None, metrics: TaskMetrics::default() }
@@ -252,13 +253,15 @@ fn task(stage: u32, index: u32) -> TaskId {
     TaskId { query: QUERY, stage: StageId(stage), index }
 }
 
-/// Scan, shuffle, shuffle with a broadcast beside it, sink. The scan may be of random rows.
+/// Scan, shuffle that may be divided, shuffle with a broadcast beside it, sink. The scan may be of random rows.
 fn four_stages(indeterminate: bool) -> Vec<StageShape> {
     let mut sink = stage(4, &[(1, true), (2, false)]);
     sink.sink = true;
     let mut scan = stage(5, &[]);
     scan.indeterminate = indeterminate;
-    vec![scan, stage(4, &[(0, true)]), stage(2, &[]), sink]
+    let mut middle = stage(4, &[(0, true)]);
+    middle.divisible = vec![StageId(0)];
+    vec![scan, middle, stage(2, &[]), sink]
 }
 
 /// Everything that the final files were made from, through all stages.
@@ -297,6 +300,18 @@ fn check_schedule(seed: u64) {
 fn simulated_schedules_end_in_the_right_committed_set() {
     let schedules: u64 = std::env::var("FAISCA_SIMULATIONS").map_or(100_000, |n| n.parse().unwrap());
     (0..schedules).for_each(check_schedule);
+}
+
+#[test]
+fn a_skewed_bucket_is_divided_by_producers_and_read_once() {
+    let mut sim = Sim::new(8, four_stages(false), 3, 2);
+    let output = sim.run(0).clone();
+    let middle: BTreeSet<BlockId> = origins(&sim, &output).into_iter().filter(|block| block.task.stage == StageId(1)).collect();
+    // Three buckets whole, and one in five parts, as many as there are scans.
+    assert_eq!(middle.len(), 3 + 5, "{middle:?}");
+    let mut parts: Vec<u32> = middle.iter().map(|block| &sim.read[block]).filter(|read| read.len() == 1).map(|read| read[0].task.index).collect();
+    parts.sort_unstable();
+    assert_eq!(parts, [0, 1, 2, 3, 4]);
 }
 
 #[test]

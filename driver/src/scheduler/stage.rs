@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use faisca_executor::wire::{BlockLocation, PendingFile};
 use faisca_planner::ids::{Attempt, ExecutorId};
+use faisca_planner::slices::Part;
 
 use super::StageShape;
 
@@ -60,6 +61,8 @@ pub(super) struct TaskState {
     /// Adjacent partitions, from this one.
     pub(super) first: u32,
     pub(super) partitions: u32,
+    /// What it reads of a divided input, if it has its partition not to itself.
+    pub(super) part: Option<Part>,
     pub(super) attempts: u32,
     pub(super) failures: u32,
     pub(super) lost_inputs: u32,
