@@ -148,6 +148,7 @@ async fn shuffled(session: &Session, runs: u32) -> Result<Table> {
         for _ in 0..runs {
             for (seed, best) in (0..SEEDS).zip(&mut times) {
                 *best = (*best).min(timed(session, &reordered(&sql, &mut Rng::with_seed(seed))).await?);
+                eprintln!("q{number}, order {seed}: {:.2} s", best.as_secs_f64());
             }
         }
         let (fastest, slowest) = times.iter().fold((Duration::MAX, Duration::ZERO), |(low, high), time| (low.min(*time), high.max(*time)));

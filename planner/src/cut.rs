@@ -30,6 +30,7 @@ use crate::estimate::estimate;
 use crate::exchange::{ExchangeReadExec, InputMode};
 use crate::graph::{Slicing, Stage, StageGraph, StageInput, StageOutput};
 use crate::ids::StageId;
+use crate::key_filter::KeyFilterExec;
 use crate::materialize::MaterializeExec;
 use crate::physical::replace_children;
 
@@ -156,10 +157,10 @@ impl Cutter {
     }
 }
 
-/// Whether the left child is a build side that the operator collects from one partition.
+/// Whether the left child is a build side, or a set of keys, that the operator collects from one partition.
 fn collects_left(plan: &Arc<dyn ExecutionPlan>) -> bool {
     let hash_collect = plan.downcast_ref::<HashJoinExec>().is_some_and(|join| *join.partition_mode() == PartitionMode::CollectLeft);
-    hash_collect || plan.is::<NestedLoopJoinExec>() || plan.is::<CrossJoinExec>()
+    hash_collect || plan.is::<KeyFilterExec>() || plan.is::<NestedLoopJoinExec>() || plan.is::<CrossJoinExec>()
 }
 
 fn slicing(plan: &Arc<dyn ExecutionPlan>) -> Slicing {

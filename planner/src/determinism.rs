@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
 
 /// What a re-run of a task yields, given the same inputs.
@@ -49,6 +53,22 @@ pub fn of(plan: &Arc<dyn ExecutionPlan>) -> Result<Determinism> {
         worst = Determinism::Indeterminate;
     }
     Ok(worst)
+}
+
+/// Whether a part of a plan that is made twice, apart from each other, holds the same rows both times: besides what makes a
+/// stage indeterminate, nothing in it may go by the order of rows, and no sums of floats, which differ in their last bits.
+pub(crate) fn is_repeatable(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let goes_by_order = |node: &Arc<dyn ExecutionPlan>| {
+        let windows = node.is::<WindowAggExec>() || node.is::<BoundedWindowAggExec>();
+        windows || node.downcast_ref::<AggregateExec>().is_some_and(|aggregate| aggregate.aggr_expr().iter().any(|of| !is_exact(of)))
+    };
+    of(plan).is_ok_and(|found| found != Determinism::Indeterminate) && plan.exists(|node| Ok(goes_by_order(node))).is_ok_and(|found| !found)
+}
+
+/// Whether an aggregate comes out the same whatever the order of its rows.
+fn is_exact(aggregate: &AggregateFunctionExpr) -> bool {
+    matches!(aggregate.fun().name(), "count" | "sum" | "min" | "max") && !aggregate.field().data_type().is_floating()
+        || aggregate.fun().name() == "avg" && matches!(aggregate.field().data_type(), DataType::Decimal128(..))
 }
 
 fn spreads_by_float(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {

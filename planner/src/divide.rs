@@ -17,6 +17,7 @@ use crate::cut::build_side_may_be_broadcast;
 use crate::exchange::{ExchangeReadExec, InputMode, leaves};
 use crate::graph::StageOutput;
 use crate::ids::StageId;
+use crate::key_filter::KeyFilterExec;
 
 /// The inputs of a stage with this body of which tasks may each read a part, one input at a time.
 pub(crate) fn divisible(body: &Arc<dyn ExecutionPlan>, output: StageOutput) -> Vec<StageId> {
@@ -45,6 +46,8 @@ fn find(plan: &Arc<dyn ExecutionPlan>, found: &mut Vec<StageId>) {
         if *join.partition_mode() == PartitionMode::Partitioned && probe_side_may_be_repeated(*join.join_type()) {
             find(join.left(), found);
         }
+    } else if let Some(filter) = plan.downcast_ref::<KeyFilterExec>() {
+        find(filter.input(), found);
     } else if let [child] = plan.children()[..]
         && each_row_by_itself(plan)
     {

@@ -16,8 +16,9 @@ use datafusion::physical_plan::joins::JoinOnRef;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::union::UnionExec;
-use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs, StatisticsContext};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, StatisticsArgs, StatisticsContext};
 
+use crate::key_filter::{KeyFilterExec, KeySetExec};
 use crate::physical::column_index;
 pub(crate) use selectivity::selectivity;
 
@@ -115,6 +116,13 @@ pub(crate) fn estimate(plan: &Arc<dyn ExecutionPlan>) -> Estimate {
         let part = join.filter().map_or(1.0, |_| selectivity::UNKNOWN);
         let found = if matches!(join.join_type(), JoinType::Inner) { found.after(part) } else { found };
         return Estimate { columns: columns.unwrap_or_else(|| found.columns.clone()), ..found };
+    }
+    if let Some(filter) = plan.downcast_ref::<KeyFilterExec>() {
+        return estimate(filter.input()).after(filter.part());
+    }
+    if plan.is::<KeySetExec>() {
+        let sets = plan.output_partitioning().partition_count() as f64;
+        return Estimate { rows: sets, base_rows: sets, columns: vec![Values::default()] };
     }
     others(plan)
 }

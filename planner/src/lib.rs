@@ -12,6 +12,7 @@
 //! - [`cut`] — where exchanges go
 //! - [`share`] — one stage of equal ones
 //! - [`exchange`] — the leaf that reads another stage
+//! - `key_filter` — rows filtered by the keys of a finished stage
 //! - `materialize` — the mark where a stage ends that is read twice
 //! - [`slices`] — how many tasks a stage runs as, from exact sizes
 //! - `estimate` — how many rows an operator will yield
@@ -31,6 +32,7 @@ mod estimate;
 pub mod exchange;
 mod graph;
 pub mod ids;
+mod key_filter;
 pub mod manifest;
 mod materialize;
 pub mod names;

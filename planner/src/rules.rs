@@ -3,6 +3,7 @@
 mod build_side;
 mod conjunct_order;
 mod join_order;
+mod key_filter;
 mod keys_before_shuffle;
 mod reduce_first;
 mod rule;
@@ -19,6 +20,7 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use build_side::BUILD_SIDE;
 use conjunct_order::ConjunctOrder;
 use join_order::JOIN_ORDER;
+use key_filter::KEY_FILTER;
 use keys_before_shuffle::KEYS_BEFORE_SHUFFLE;
 use reduce_first::REDUCE_FIRST;
 use rule::Rule;
@@ -44,5 +46,7 @@ pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     // Join modes must be final before `EnsureRequirements` adds the repartitions that they need.
     rules.splice(selection + 1..selection + 1, [BUILD_SIDE, SPREAD_COLLECTED_JOINS, KEYS_BEFORE_SHUFFLE].map(ours));
     rules.splice(selection..selection, [JOIN_ORDER, REDUCE_FIRST].map(ours));
+    let check = rules.iter().position(|rule| rule.name() == "SanityCheckPlan").unwrap_or(rules.len());
+    rules.insert(check, ours(KEY_FILTER));
     rules
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use datafusion::prelude::SessionContext;
 use faisca::Session;
+use faisca::planner::rules::Switches;
 use fastrand::Rng;
 
 use crate::support::{Layout, oracle_over, register_folders, rows, scratch, session, sorted};
@@ -16,7 +17,6 @@ const QUERIES: u64 = 10_000;
 /// Side by side, as many as there are cores to expect.
 const AT_ONCE: usize = 2;
 const TABLES: [&str; 4] = ["a", "b", "c", "d"];
-const RULES: [&str; 7] = ["semi_join_first", "join_order", "reduce_first", "build_side", "keys_before_shuffle", "share_stages", "conjunct_order"];
 
 /// Tables of one shape and different sizes: `k` and `n` with duplicates and nulls, `s` text, `v` a value.
 async fn data(folder: &Path) {
@@ -154,8 +154,8 @@ async fn sessions(folder: &Path) -> Vec<(String, Session)> {
     let mut add = async |name: String, layout, on: &dyn Fn(&str) -> bool| {
         let session = session(layout, 3).await;
         register_folders(&session, folder, &TABLES).await;
-        for rule in RULES {
-            session.sql(&format!("SET faisca.{rule} = {}", on(rule))).await.unwrap();
+        for rule in Switches::names() {
+            session.sql(&format!("SET faisca.{rule} = {}", on(&rule))).await.unwrap();
         }
         // Tables are small: what is small among them is smaller.
         session.sql("SET datafusion.optimizer.hash_join_single_partition_threshold_rows = 12").await.unwrap();
@@ -164,7 +164,7 @@ async fn sessions(folder: &Path) -> Vec<(String, Session)> {
     };
     add("every rule".to_owned(), Layout::Embedded, &|_| true).await;
     add("no rule".to_owned(), Layout::Embedded, &|_| false).await;
-    for alone in RULES {
+    for alone in Switches::names() {
         add(format!("{alone} alone"), Layout::Embedded, &|rule| rule == alone).await;
     }
     for processes in [1, 3] {
@@ -176,20 +176,20 @@ async fn sessions(folder: &Path) -> Vec<(String, Session)> {
 /// A rule that changes none of these plans would be right for nothing.
 async fn assert_every_rule_has_work(sessions: &[(String, Session)]) {
     const LOOKED_AT: u64 = 400;
-    let mut idle = RULES.to_vec();
+    let mut idle = Switches::names();
     for number in 0..LOOKED_AT {
         let explained = async |session: &Session| match session.sql(&query(number)).await {
             Ok(frame) => frame.explain().await.ok(),
             Err(_) => None,
         };
         let without = explained(&sessions[1].1).await;
-        for (place, rule) in RULES.iter().enumerate() {
+        for (place, rule) in Switches::names().iter().enumerate() {
             if idle.contains(rule) && explained(&sessions[2 + place].1).await != without {
                 idle.retain(|other| other != rule);
             }
         }
     }
-    assert_eq!(idle, Vec::<&str>::new(), "rules that change none of {LOOKED_AT} plans");
+    assert_eq!(idle, Vec::<String>::new(), "rules that change none of {LOOKED_AT} plans");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! The 22 queries, against DataFusion in one process.
 
-use crate::support::{LAYOUTS, Layout, register_folders, rows, session, sorted, tpch_data, tpch_oracle, tpch_query};
+use crate::support::{LAYOUTS, Layout, oracle_over, register_folders, rows, scratch, session, sorted, tpch_data, tpch_oracle, tpch_query};
 use faisca::generate::TPCH_TABLES;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,12 +33,13 @@ async fn all_queries_equal_one_datafusion_process_at_every_layout_and_partitioni
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_change_plans_and_no_result() {
-    const RULES: [(&str, &[usize]); 7] = [
+    const RULES: [(&str, &[usize]); 8] = [
         ("semi_join_first", &[18]),
         ("join_order", &[5, 7, 9]),
         ("reduce_first", &[17, 20]),
         ("build_side", &[17, 20]),
         ("keys_before_shuffle", &[21]),
+        ("key_filter", &[21]),
         ("share_stages", &[15]),
         ("conjunct_order", &[12]),
     ];
@@ -70,6 +71,68 @@ async fn rules_change_plans_and_no_result() {
                 without = plans;
             }
         }
+        session.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn joins_that_all_shuffle_are_right_and_filter_by_keys() {
+    let oracle = tpch_oracle().await;
+    for layout in [Layout::Embedded, Layout::Processes(3)] {
+        let session = session(layout, 7).await;
+        register_folders(&session, tpch_data(), &TPCH_TABLES).await;
+        session.sql("SET datafusion.optimizer.hash_join_single_partition_threshold_rows = 100").await.unwrap();
+        let mut filtered = vec![];
+        for number in 1..=22 {
+            let frame = session.sql(&tpch_query(number)).await.unwrap();
+            if frame.clone().explain().await.unwrap().contains("KeyFilterExec") {
+                filtered.push(number);
+            }
+            let expected = rows(&oracle.sql(&tpch_query(number)).await.unwrap().collect().await.unwrap());
+            assert_eq!(sorted(rows(&frame.collect().await.unwrap())), sorted(expected), "q{number} at {layout:?}");
+        }
+        assert!(filtered.len() >= 8, "{filtered:?}");
+        session.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn skewed_joins_are_right_and_divided() {
+    let folder = scratch("skew");
+    let makes = datafusion::prelude::SessionContext::new();
+    for (table, key, rows) in [("f", "CASE WHEN value % 10 > 0 THEN 7 ELSE value % 3000 END", 6_000_000), ("o", "value", 2000)] {
+        let sql = format!(
+            "COPY (SELECT CASE WHEN value % 1000 = 3 THEN NULL ELSE {key} END AS k, value AS v FROM range({rows}) AS r(value))
+             TO '{}/{table}/0.parquet' STORED AS PARQUET",
+            folder.path().display()
+        );
+        makes.sql(&sql).await.unwrap().collect().await.unwrap();
+    }
+    let oracle = oracle_over(folder.path(), &["f", "o"]).await;
+    for layout in [Layout::Embedded, Layout::Processes(3)] {
+        let session = session(layout, 4).await;
+        register_folders(&session, folder.path(), &["f", "o"]).await;
+        // No broadcast, no choice of sides: the skewed table is built in one half of them, and looked up in the other.
+        session.sql("SET datafusion.optimizer.hash_join_single_partition_threshold_rows = 1").await.unwrap();
+        session.sql("SET datafusion.optimizer.hash_join_single_partition_threshold = 1").await.unwrap();
+        session.sql("SET faisca.build_side = false").await.unwrap();
+        let mut divided = vec![];
+        for join in ["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "LEFT SEMI JOIN", "LEFT ANTI JOIN", "RIGHT SEMI JOIN", "RIGHT ANTI JOIN"] {
+            for (left, right) in [("f", "o"), ("o", "f")] {
+                let of = if join.starts_with("RIGHT ") && !join.ends_with("T JOIN") { right } else { left };
+                let sql =
+                    format!("SELECT {of}.k % 100, count(*), sum({of}.v) FROM {left} {join} {right} ON {left}.k = {right}.k GROUP BY {of}.k % 100");
+                let expected = sorted(rows(&oracle.sql(&sql).await.unwrap().collect().await.unwrap()));
+                let found = sorted(rows(&session.sql(&sql).await.unwrap().collect().await.unwrap()));
+                assert_eq!(found, expected, "{layout:?}: {sql}");
+                let told = rows(&session.sql(&format!("EXPLAIN ANALYZE {sql}")).await.unwrap().collect().await.unwrap()).pop().unwrap();
+                if told.contains("skewed ones divided") {
+                    divided.push(format!("{left} {join} {right}"));
+                }
+            }
+        }
+        assert!(divided.len() >= 6, "{divided:?}");
+        assert!(divided.iter().all(|join| !join.contains("FULL")), "{divided:?}");
         session.stop().await;
     }
 }

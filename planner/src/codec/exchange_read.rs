@@ -14,6 +14,7 @@ use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalPlanDecode
 use datafusion_proto::protobuf::{self, PhysicalExprNode, PhysicalSortExprNodeCollection};
 use prost::Message;
 
+use super::external;
 use crate::exchange::{ExchangeReadExec, InputMode};
 use crate::ids::StageId;
 
@@ -106,8 +107,4 @@ pub(super) fn decode(
 
 fn missing(field: &str) -> DataFusionError {
     internal_datafusion_err!("encoded ExchangeReadExec without {field}")
-}
-
-fn external<E: std::error::Error + Send + Sync + 'static>(error: E) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
 }

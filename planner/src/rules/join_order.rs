@@ -23,7 +23,7 @@ use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 
 use super::rule::Rule;
 use crate::physical::{column_at, replace_children};
-use graph::{Graph, columns_of, moved, take_apart};
+use graph::{Graph, Products, columns_of, moved, take_apart};
 use search::{Tree, cheapest, cost_as_written};
 
 /// Another order must cost so much less than the written one.
@@ -33,11 +33,12 @@ pub(super) const JOIN_ORDER: Rule = Rule { name: "join_order", is_on: |switches|
 
 /// `plan` with each tree of inner joins in it in its best order.
 fn reorder(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    if let Some(mut graph) = take_apart(&plan) {
-        for relation in &mut graph.relations {
-            *relation = reorder(Arc::clone(relation))?;
-        }
+    for products in [Products::Apart, Products::Whole] {
+        let Some(mut graph) = take_apart(&plan, products) else { continue };
         if let Some(better) = better(&graph) {
+            for relation in &mut graph.relations {
+                *relation = reorder(Arc::clone(relation))?;
+            }
             return build(&graph, &better, &plan);
         }
     }
@@ -50,9 +51,9 @@ fn reorder(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
 
 fn better(graph: &Graph) -> Option<Tree> {
     let sizes = graph.sizes();
-    let written = cost_as_written(&sizes, &graph.written)?;
     let found = cheapest(&sizes)?;
-    (found.cost < written * GAIN).then_some(found)
+    // What multiplies as it is written costs more than any order that does not.
+    cost_as_written(&sizes, &graph.written).is_none_or(|written| found.cost < written * GAIN).then_some(found)
 }
 
 /// The joins of a tree, and on top of them the columns of the plan that they replace.

@@ -13,6 +13,7 @@ use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 
 use super::rule::Rule;
+use crate::determinism::is_repeatable;
 use crate::estimate::estimate;
 use crate::materialize::MaterializeExec;
 use crate::physical::{column_index, replace_children, replace_hash_joins, semi_join};
@@ -48,7 +49,7 @@ fn reduced(join: &HashJoinExec, limits: &OptimizerOptions) -> Result<Option<Arc<
     let (small_rows, large_rows) = (estimate(small).rows, estimate(large).rows);
     // What could be broadcast itself may as well be moved.
     let few = limits.hash_join_single_partition_threshold_rows as f64;
-    if small_rows > few || large_rows < few || large_rows < small_rows * TIMES_MIN {
+    if !is_repeatable(small) || small_rows > few || large_rows < few || large_rows < small_rows * TIMES_MIN {
         return Ok(None);
     }
     let kept: Arc<dyn ExecutionPlan> = Arc::new(MaterializeExec::new(Arc::clone(small)));

@@ -15,6 +15,7 @@ use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 
 use super::rule::Rule;
+use crate::determinism::is_repeatable;
 use crate::estimate::estimate;
 use crate::exchange::leaves;
 use crate::physical::{column_index, replace_children, replace_hash_joins, semi_join};
@@ -93,7 +94,7 @@ fn owner(plan: &Arc<dyn ExecutionPlan>, key: usize) -> Option<(usize, usize)> {
 }
 
 /// The side that a join has a column from, left or right, and its place there; `None` if rows come without that side.
-fn joined_from(join: &HashJoinExec, key: usize) -> Option<(usize, usize)> {
+pub(super) fn joined_from(join: &HashJoinExec, key: usize) -> Option<(usize, usize)> {
     let key = join.projection.as_ref().map_or(Some(key), |kept| kept.get(key).copied())?;
     let split = join.left().schema().fields().len();
     match join.join_type() {
@@ -112,7 +113,7 @@ fn semi_joined(input: &Arc<dyn ExecutionPlan>, key: usize, other: Key, limits: &
     let mut best: Option<(f64, Arc<dyn ExecutionPlan>)> = None;
     for (source, column) in sources {
         let read: f64 = leaves(&source).iter().map(|leaf| estimate(leaf).rows).sum();
-        if estimate(&source).rows > limits.hash_join_single_partition_threshold_rows as f64 || read > rows {
+        if !is_repeatable(&source) || estimate(&source).rows > limits.hash_join_single_partition_threshold_rows as f64 || read > rows {
             continue;
         }
         let semi = semi_join(&source, input, &[(column, key)])?;
@@ -143,7 +144,7 @@ fn key_sources((plan, key): Key, found: &mut Vec<(Arc<dyn ExecutionPlan>, usize)
 }
 
 /// The column of its only child that a plan passes on as `key`, with no row or value of it more.
-fn below(plan: &Arc<dyn ExecutionPlan>, key: usize) -> Option<usize> {
+pub(super) fn below(plan: &Arc<dyn ExecutionPlan>, key: usize) -> Option<usize> {
     if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
         return column_index(&projection.expr().get(key)?.expr);
     }

@@ -18,6 +18,8 @@ extensions_options! {
         pub reduce_first: bool, default = true
         /// Rows that a join will not match are left out before they are moved to it, by the keys of its small side.
         pub keys_before_shuffle: bool, default = true
+        /// The large side of a partitioned join is filtered, where it is scanned, by the keys of the small one.
+        pub key_filter: bool, default = true
         /// Of conditions joined by AND, cheap ones on numbers and dates are tested first.
         pub conjunct_order: bool, default = true
     }

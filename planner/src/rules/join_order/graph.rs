@@ -13,7 +13,7 @@ use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::FilterExec;
-use datafusion::physical_plan::joins::HashJoinExec;
+use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec};
 use datafusion::physical_plan::projection::ProjectionExec;
 
 use crate::estimate::{Estimate, Values, estimate, selectivity};
@@ -28,6 +28,7 @@ type Expr = Arc<dyn PhysicalExpr>;
 
 #[derive(Debug, Default)]
 pub(super) struct Graph {
+    products: Products,
     pub(super) relations: Vec<Arc<dyn ExecutionPlan>>,
     /// Number of each relation's first column, and of the one after the last.
     starts: Vec<usize>,
@@ -41,33 +42,46 @@ pub(super) struct Graph {
     pub(super) written: Vec<(Set, Set)>,
 }
 
+/// Whether cross products are taken apart too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Products {
+    /// Each is a relation.
+    #[default]
+    Whole,
+    /// They are as they were written, and conditions elsewhere may join what they multiply.
+    Apart,
+}
+
 /// Takes a tree of inner joins of at least three relations apart; `None` for any other plan.
-pub(super) fn take_apart(plan: &Arc<dyn ExecutionPlan>) -> Option<Graph> {
-    if !is_joined(plan) {
+pub(super) fn take_apart(plan: &Arc<dyn ExecutionPlan>, products: Products) -> Option<Graph> {
+    if !is_joined(plan, products) {
         return None;
     }
-    let mut graph = Graph { starts: vec![0], ..Graph::default() };
+    let mut graph = Graph { products, starts: vec![0], ..Graph::default() };
     (graph.output, _) = graph.add(plan)?;
     let enough = (3..=RELATIONS_MAX).contains(&graph.relations.len());
     (enough && graph.each_class_has_one_of_a_relation()).then_some(graph)
 }
 
 /// Whether a plan is an inner join that may be taken apart, perhaps under columns and conditions.
-fn is_joined(plan: &Arc<dyn ExecutionPlan>) -> bool {
+fn is_joined(plan: &Arc<dyn ExecutionPlan>, products: Products) -> bool {
     if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
         let plain = *join.join_type() == JoinType::Inner && join.null_equality() == NullEquality::NullEqualsNothing && !join.null_aware;
         return plain && join.fetch().is_none() && !join.on().is_empty();
     }
     if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
-        return projection.expr().iter().all(|projected| projected.expr.is::<Column>()) && is_joined(projection.input());
+        return projection.expr().iter().all(|projected| projected.expr.is::<Column>()) && is_joined(projection.input(), products);
     }
-    plan.downcast_ref::<FilterExec>().is_some_and(|filter| filter.fetch().is_none() && is_joined(filter.input()))
+    if plan.is::<CrossJoinExec>() {
+        return products == Products::Apart;
+    }
+    plan.downcast_ref::<FilterExec>().is_some_and(|filter| filter.fetch().is_none() && is_joined(filter.input(), products))
 }
 
 impl Graph {
     /// Adds all of a plan; its columns and relations.
     fn add(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Option<(Vec<usize>, Set)> {
-        if !is_joined(plan) {
+        if !is_joined(plan, self.products) {
             return self.add_relation(plan);
         }
         if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
@@ -79,6 +93,12 @@ impl Graph {
             let (columns, set) = self.add(filter.input())?;
             self.add_conditions(filter.predicate(), |index| columns.get(index).copied())?;
             return Some((kept(columns, filter.projection().as_deref()), set));
+        }
+        if let Some(product) = plan.downcast_ref::<CrossJoinExec>() {
+            let (left, left_set) = self.add(product.left())?;
+            let (right, right_set) = self.add(product.right())?;
+            self.written.push((left_set, right_set));
+            return Some((left.into_iter().chain(right).collect(), left_set | right_set));
         }
         let join = plan.downcast_ref::<HashJoinExec>()?;
         let (left, left_set) = self.add(join.left())?;

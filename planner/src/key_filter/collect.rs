@@ -1,0 +1,113 @@
+//! Makes sets of keys: one of each partition's rows, then one of those.
+
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{AsArray, BinaryArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result, internal_err};
+use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties};
+use futures::{TryFutureExt, TryStreamExt, stream};
+
+use super::set::{KeySet, Shape};
+
+static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| Arc::new(Schema::new(vec![Field::new("keys", DataType::Binary, false)])));
+
+/// One row for each partition, a set as bytes.
+#[derive(Debug, Clone)]
+pub(crate) struct KeySetExec {
+    input: Arc<dyn ExecutionPlan>,
+    /// The column whose values are collected; without one the input's rows are sets, which are added up.
+    key: Option<usize>,
+    shape: Shape,
+    properties: Arc<PlanProperties>,
+}
+
+impl KeySetExec {
+    pub(crate) fn new(input: Arc<dyn ExecutionPlan>, key: Option<usize>, shape: Shape) -> Self {
+        let partitioning = Partitioning::UnknownPartitioning(input.output_partitioning().partition_count());
+        let eq_properties = EquivalenceProperties::new(Arc::clone(&SCHEMA));
+        let properties = PlanProperties::new(eq_properties, partitioning, EmissionType::Final, Boundedness::Bounded);
+        Self { input, key, shape, properties: Arc::new(properties) }
+    }
+
+    pub(crate) fn key(&self) -> Option<usize> {
+        self.key
+    }
+
+    pub(crate) fn shape(&self) -> Shape {
+        self.shape
+    }
+}
+
+impl DisplayAs for KeySetExec {
+    fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        let schema = self.input.schema();
+        match self.key {
+            Some(key) => write!(f, "KeySetExec: {}@{key}, {:?}", schema.field(key).name(), self.shape),
+            None => write!(f, "KeySetExec: sum"),
+        }
+    }
+}
+
+impl ExecutionPlan for KeySetExec {
+    fn name(&self) -> &'static str {
+        "KeySetExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(&self, _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        match (children.pop(), children.is_empty()) {
+            (Some(input), true) => Ok(Arc::new(Self::new(input, self.key, self.shape))),
+            _ => internal_err!("KeySetExec has one child"),
+        }
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let (key, shape) = (self.key, self.shape);
+        let reservation = MemoryConsumer::new("KeySetExec").register(context.memory_pool());
+        reservation.try_grow(usize::try_from(shape.bytes()).unwrap_or(usize::MAX))?;
+        let input = self.input.execute(partition, context)?;
+        let set = input.try_fold(KeySet::new(shape), move |mut set, batch| {
+            let added = match key {
+                Some(key) => set.add(batch.column(key)),
+                None => {
+                    batch.column(0).as_binary::<i32>().iter().flatten().for_each(|bytes| set.add_encoded(shape, bytes));
+                    Ok(())
+                }
+            };
+            futures::future::ready(added.map(|()| set))
+        });
+        let row = set.and_then(move |set| {
+            drop(reservation);
+            let bytes = BinaryArray::from_iter_values([set.encoded()]);
+            futures::future::ready(RecordBatch::try_new(Arc::clone(&SCHEMA), vec![Arc::new(bytes)]).map_err(Into::into))
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&SCHEMA), stream::once(row))))
+    }
+}

@@ -1,0 +1,133 @@
+//! Filters the large side of a partitioned join by the keys of its small side, where it is scanned ([`KeyFilterExec`]).
+//!
+//! Broadcast joins need none: they drop rows where they are scanned anyway. It comes last, when it is known where rows are
+//! shuffled: the small side's stage has two readers then, the join and the sets of its keys.
+
+use std::sync::Arc;
+
+use datafusion::common::config::OptimizerOptions;
+use datafusion::common::{JoinType, NullEquality, Result};
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+
+use super::reduce_first::{below, joined_from};
+use super::rule::Rule;
+use crate::determinism::is_repeatable;
+use crate::estimate::{Values, estimate};
+use crate::key_filter::{BLOOM_BITS_PER_KEY, KeyFilterExec, KeySetExec, Shape, has_places};
+use crate::materialize::MaterializeExec;
+use crate::physical::{column_index, replace_children, replace_hash_joins, semi_join};
+
+/// Of the large side no more than this part may be left.
+const LEFT_MAX: f64 = 0.6;
+/// The large side is so many times the small one.
+const TIMES_MIN: f64 = 2.0;
+/// A set is sent to every task that scans.
+const SET_BYTES_MAX: u64 = 16 << 20;
+
+pub(super) const KEY_FILTER: Rule = Rule {
+    name: "key_filter",
+    is_on: |switches| switches.key_filter,
+    rewrite: |plan, limits| replace_hash_joins(plan, |join| filtered(join, limits)),
+};
+
+/// The join with its large side filtered; `None` where that gains nothing.
+fn filtered(join: &HashJoinExec, limits: &OptimizerOptions) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let plain = *join.partition_mode() == PartitionMode::Partitioned && !join.null_aware && join.null_equality() == NullEquality::NullEqualsNothing;
+    if !plain {
+        return Ok(None);
+    }
+    let sides = [join.left(), join.right()];
+    let rows = sides.map(|side| estimate(side).rows);
+    let large = usize::from(rows[1] >= rows[0]);
+    let few = limits.hash_join_single_partition_threshold_rows as f64;
+    let is_moved = sides[large].is::<RepartitionExec>();
+    if !drops_unmatched(*join.join_type(), large) || !is_moved || rows[large] < few || rows[large] < rows[1 - large] * TIMES_MIN {
+        return Ok(None);
+    }
+    // Its stage would not be shared, and made again it might hold other rows.
+    if !is_repeatable(sides[1 - large]) {
+        return Ok(None);
+    }
+    let keys =
+        join.on().iter().filter_map(|(l, r)| if large == 1 { column_index(l).zip(column_index(r)) } else { column_index(r).zip(column_index(l)) });
+    let mut best: Option<(f64, (usize, usize))> = None;
+    for (small_key, large_key) in keys {
+        let semi = semi_join(sides[1 - large], sides[large], &[(small_key, large_key)])?;
+        let part = estimate(&semi).rows / rows[large];
+        if part <= LEFT_MAX && best.is_none_or(|(least, _)| part < least) {
+            best = Some((part, (small_key, large_key)));
+        }
+    }
+    let Some((part, (small_key, large_key))) = best else { return Ok(None) };
+    let Some(shape) = shape(sides[1 - large], small_key) else { return Ok(None) };
+    let kept = read_twice(sides[1 - large]);
+    let again = reset_plan_states(Arc::clone(&kept))?;
+    let each: Arc<dyn ExecutionPlan> = Arc::new(KeySetExec::new(again, Some(small_key), shape));
+    let together: Arc<dyn ExecutionPlan> = Arc::new(CoalescePartitionsExec::new(each));
+    let set: Arc<dyn ExecutionPlan> = Arc::new(KeySetExec::new(together, None, shape));
+    let filter = |plan: &Arc<dyn ExecutionPlan>, key: usize| -> Arc<dyn ExecutionPlan> {
+        Arc::new(KeyFilterExec::new(Arc::clone(&set), Arc::clone(plan), key, shape, part))
+    };
+    let inner = sides[large].children()[0];
+    let lower = at_owner(inner, large_key, &filter)?;
+    let moved = replace_children(Arc::clone(sides[large]), vec![lower])?;
+    let children = if large == 1 { vec![kept, moved] } else { vec![moved, kept] };
+    replace_children(Arc::new(join.builder().build()?), children).map(Some)
+}
+
+/// Whether rows of a side, 0 the left one, only come out with a match.
+fn drops_unmatched(join_type: JoinType, side: usize) -> bool {
+    use JoinType::{Inner, Left, LeftAnti, LeftMark, LeftSemi, Right, RightAnti, RightMark, RightSemi};
+    match side {
+        0 => matches!(join_type, Inner | Right | RightSemi | RightAnti | RightMark | LeftSemi),
+        _ => matches!(join_type, Inner | Left | LeftSemi | LeftAnti | LeftMark | RightSemi),
+    }
+}
+
+/// The plan as a stage of its own, which a shuffle makes of it anyway.
+fn read_twice(plan: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+    if plan.is::<RepartitionExec>() || plan.is::<MaterializeExec>() { Arc::clone(plan) } else { Arc::new(MaterializeExec::new(Arc::clone(plan))) }
+}
+
+/// The set for a key; `None` if it would be too large.
+fn shape(plan: &Arc<dyn ExecutionPlan>, key: usize) -> Option<Shape> {
+    let estimate = estimate(plan);
+    let known: Option<&Values> = estimate.columns.get(key);
+    let range = known.and_then(|values| values.range).filter(|_| has_places(plan.schema().field(key).data_type()));
+    let shapes = [
+        range.map(|(low, high)| Shape::Range { low: low as i64, values: (high - low) as u64 + 1 }),
+        Some(Shape::Bloom { bits: (estimate.rows * BLOOM_BITS_PER_KEY) as u64 }),
+    ];
+    shapes.into_iter().flatten().find(|shape| shape.bytes() <= SET_BYTES_MAX)
+}
+
+/// `plan` with the filter on the relation of it that owns the key, above that one's own conditions.
+fn at_owner(
+    plan: &Arc<dyn ExecutionPlan>,
+    key: usize,
+    filter: &dyn Fn(&Arc<dyn ExecutionPlan>, usize) -> Arc<dyn ExecutionPlan>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let lower = match plan.downcast_ref::<HashJoinExec>() {
+        Some(join) => joined_from(join, key),
+        None if (plan.is::<ProjectionExec>() || plan.is::<FilterExec>()) && has_join(plan) => below(plan, key).map(|key| (0, key)),
+        None => None,
+    };
+    let Some((place, lower_key)) = lower else { return Ok(filter(plan, key)) };
+    let mut children: Vec<_> = plan.children().into_iter().cloned().collect();
+    // Beyond an exchange the rows are moved again, and by then they are few.
+    if children[place].output_partitioning().partition_count() != plan.output_partitioning().partition_count() {
+        return Ok(filter(plan, key));
+    }
+    children[place] = at_owner(&children[place], lower_key, filter)?;
+    replace_children(Arc::clone(plan), children)
+}
+
+fn has_join(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.is::<HashJoinExec>() || matches!(plan.children()[..], [child] if has_join(child))
+}
