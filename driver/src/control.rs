@@ -28,8 +28,8 @@ use crate::error::{Error, Result};
 /// An executor that says nothing for so long is lost.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// What an executor that hung up may take to end before it is ended.
-const HUNG_UP_GRACE: Duration = Duration::from_secs(5);
+/// What an executor whose connection ended may take to end before it is ended. Its platform may also tell why it did.
+const END_GRACE: Duration = Duration::from_secs(5);
 
 /// Executors given up that the fleet has not looked at yet.
 const GIVEN_UP_QUEUE: usize = 256;
@@ -99,29 +99,24 @@ impl Control {
 
 /// Passes an executor's reports on until it hangs up or is given up.
 async fn pump(engine: EngineHandle, given_up: broadcast::Sender<ExecutorId>, executor: ExecutorId, mut incoming: Streaming<FlightData>) {
-    let reason = loop {
+    let (reason, grace) = loop {
         match tokio::time::timeout(SILENCE_MAX, incoming.next()).await {
-            Err(_) => break Some(format!("silent for {} s", SILENCE_MAX.as_secs())),
-            Ok(None) => break None,
-            // Also HTTP/2 keepalive that nobody answered, which a frozen process may show before its silence does.
-            Ok(Some(Err(status))) => break Some(format!("connection broke: {}", status.message())),
+            Err(_) => break (format!("silent for {} s", SILENCE_MAX.as_secs()), Duration::ZERO),
+            // Most likely it ends by itself, or has. But HTTP/2 keepalive that nobody answered ends a connection in these ways too.
+            Ok(None) => break ("it hung up".to_owned(), END_GRACE),
+            Ok(Some(Err(status))) => break (format!("connection broke: {}", status.message()), END_GRACE),
             Ok(Some(Ok(data))) => match unframe::<FromExecutor>(&data) {
                 Ok(report) => {
                     if engine.send(Message::Report(executor, report)).await.is_err() {
                         return;
                     }
                 }
-                Err(status) => break Some(status.message().to_owned()),
+                Err(status) => break (status.message().to_owned(), Duration::ZERO),
             },
         }
     };
-    let hung_up = reason.is_none();
-    let reason = reason.unwrap_or_else(|| "it hung up".to_owned());
     let _ = engine.send(Message::Lost(executor, reason)).await;
-    if hung_up {
-        // Most likely it ends by itself. But tonic also says so of a connection that keepalive has cut.
-        tokio::time::sleep(HUNG_UP_GRACE).await;
-    }
+    tokio::time::sleep(grace).await;
     // Nobody listens where no process is to be ended.
     let _ = given_up.send(executor);
 }

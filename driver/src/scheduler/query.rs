@@ -85,14 +85,15 @@ impl QueryState {
             if self.phase == Phase::Running && self.stages[index].tasks.is_empty() && self.inputs_complete(index) {
                 let slices = self.slices(index);
                 let stage = &mut self.stages[index];
-                let task = |(slice, part): (Vec<u32>, Option<Part>)| TaskState {
+                let task = |(origin, (slice, part)): (usize, (Vec<u32>, Option<Part>))| TaskState {
+                    origin: count(origin),
                     first: slice.first().copied().unwrap_or_default(),
                     partitions: count(slice.len()),
                     part,
                     queued: true,
                     ..TaskState::default()
                 };
-                stage.tasks = slices.into_iter().map(task).collect();
+                stage.tasks = slices.into_iter().enumerate().map(task).collect();
                 stage.parked = (0..count(stage.tasks.len())).collect();
                 sliced.push((StageId(count(index)), count(stage.tasks.len())));
             }
@@ -183,7 +184,8 @@ impl QueryState {
             let mut partition_bytes_max =
                 if by_bucket { range.clone().filter_map(|p| sizes.get(p as usize)).max().copied().unwrap_or_default() } else { sizes.iter().sum() };
             if let Some(part) = part.filter(|part| part.input == input) {
-                let own = |location: &&BlockLocation| location.block.task.index % part.of == part.number;
+                let tasks = &self.stages[input.0 as usize].tasks;
+                let own = |location: &&BlockLocation| tasks[location.block.task.index as usize].origin % part.of == part.number;
                 blocks = Arc::new(blocks.iter().filter(own).cloned().collect());
                 partition_bytes_max /= u64::from(part.of);
             }
@@ -284,7 +286,8 @@ impl QueryState {
             return None;
         }
         let kept = task.partitions / 2;
-        let rest = TaskState { first: task.first + kept, partitions: task.partitions - kept, frugal: true, ..TaskState::default() };
+        let rest =
+            TaskState { first: task.first + kept, partitions: task.partitions - kept, origin: task.origin, frugal: true, ..TaskState::default() };
         task.partitions = kept;
         stage.tasks.push(rest);
         let last = count(stage.tasks.len() - 1);

@@ -61,6 +61,8 @@ pub(super) struct TaskState {
     /// Adjacent partitions, from this one.
     pub(super) first: u32,
     pub(super) partitions: u32,
+    /// The task that it was split from, or itself: readers of a part of the stage read the same rows whatever was split since.
+    pub(super) origin: u32,
     /// What it reads of a divided input, if it has its partition not to itself.
     pub(super) part: Option<Part>,
     pub(super) attempts: u32,

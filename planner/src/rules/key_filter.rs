@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use datafusion::common::config::OptimizerOptions;
 use datafusion::common::{JoinType, NullEquality, Result};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
 use super::reduce_first::{below, joined_from};
 use super::rule::Rule;
@@ -115,15 +115,14 @@ fn at_owner(
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let lower = match plan.downcast_ref::<HashJoinExec>() {
         Some(join) => joined_from(join, key),
+        None if plan.is::<RepartitionExec>() || plan.downcast_ref::<CoalescePartitionsExec>().is_some_and(|all| all.fetch().is_none()) => {
+            Some((0, key))
+        }
         None if (plan.is::<ProjectionExec>() || plan.is::<FilterExec>()) && has_join(plan) => below(plan, key).map(|key| (0, key)),
         None => None,
     };
     let Some((place, lower_key)) = lower else { return Ok(filter(plan, key)) };
     let mut children: Vec<_> = plan.children().into_iter().cloned().collect();
-    // Beyond an exchange the rows are moved again, and by then they are few.
-    if children[place].output_partitioning().partition_count() != plan.output_partitioning().partition_count() {
-        return Ok(filter(plan, key));
-    }
     children[place] = at_owner(&children[place], lower_key, filter)?;
     replace_children(Arc::clone(plan), children)
 }
