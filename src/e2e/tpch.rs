@@ -1,7 +1,21 @@
 //! The 22 queries, against DataFusion in one process.
 
 use crate::support::{LAYOUTS, Layout, oracle_over, register_folders, rows, scratch, session, sorted, tpch_data, tpch_oracle, tpch_query};
+use faisca::Session;
 use faisca::generate::TPCH_TABLES;
+use faisca::planner::rules::Switches;
+
+/// Each rule, and queries whose plan it changes where it is the only one.
+const RULES: [(&str, &[usize]); 8] = [
+    ("semi_join_first", &[18]),
+    ("join_order", &[5, 7, 9]),
+    ("reduce_first", &[17, 20]),
+    ("build_side", &[17, 20]),
+    ("keys_before_shuffle", &[21]),
+    ("key_filter", &[21]),
+    ("share_stages", &[15]),
+    ("conjunct_order", &[12]),
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_queries_equal_one_datafusion_process_at_every_layout_and_partitioning() {
@@ -33,16 +47,6 @@ async fn all_queries_equal_one_datafusion_process_at_every_layout_and_partitioni
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_change_plans_and_no_result() {
-    const RULES: [(&str, &[usize]); 8] = [
-        ("semi_join_first", &[18]),
-        ("join_order", &[5, 7, 9]),
-        ("reduce_first", &[17, 20]),
-        ("build_side", &[17, 20]),
-        ("keys_before_shuffle", &[21]),
-        ("key_filter", &[21]),
-        ("share_stages", &[15]),
-        ("conjunct_order", &[12]),
-    ];
     let oracle = tpch_oracle().await;
     let mut expected = vec![];
     for number in 1..=22 {
@@ -55,9 +59,7 @@ async fn rules_change_plans_and_no_result() {
         let mut without = vec![];
         // None of them, then each alone.
         for alone in std::iter::once(None).chain(RULES.map(Some)) {
-            for (rule, _) in RULES {
-                session.sql(&format!("SET faisca.{rule} = {}", alone.is_some_and(|(alone, _)| alone == rule))).await.unwrap();
-            }
+            only(&session, alone.map_or("", |(alone, _)| alone)).await;
             let mut plans = vec![];
             for number in 1..=22 {
                 let found = rows(&session.sql(&tpch_query(number)).await.unwrap().collect().await.unwrap());
@@ -141,19 +143,32 @@ async fn skewed_joins_are_right_and_divided() {
 async fn plans_are_the_approved_ones() {
     let session = session(Layout::Embedded, 4).await;
     register_folders(&session, tpch_data(), &TPCH_TABLES).await;
+    let mut asked: Vec<(usize, String, &str)> = (1..=22).map(|number| (number, format!("q{number:02}.txt"), "")).collect();
+    asked.extend(RULES.map(|(rule, changes)| (changes[0], format!("rules/{rule}.txt"), rule)));
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/tpch/plans");
-    for number in 1..=22 {
+    for (number, file, alone) in asked {
+        if !alone.is_empty() {
+            only(&session, alone).await;
+        }
         let plan = session.sql(&tpch_query(number)).await.unwrap().explain().await.unwrap();
         let plan = without_files(&plan);
-        let path = folder.join(format!("q{number:02}.txt"));
+        let path = folder.join(&file);
         if std::env::var_os("FAISCA_APPROVE").is_some() {
-            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(&path, &plan).unwrap();
         }
         let approved = std::fs::read_to_string(&path).unwrap_or_default();
-        assert_eq!(plan, approved, "q{number}: run with FAISCA_APPROVE=1 to approve the new plan");
+        assert_eq!(plan, approved, "{file}: run with FAISCA_APPROVE=1 to approve the new plan");
     }
     session.stop().await;
+}
+
+/// Turns this rule on, and all others off.
+async fn only(session: &Session, alone: &str) {
+    assert_eq!(RULES.len(), Switches::names().len());
+    for (rule, _) in RULES {
+        session.sql(&format!("SET faisca.{rule} = {}", rule == alone)).await.unwrap();
+    }
 }
 
 /// A plan without the names and sizes of the files that it scans.
