@@ -30,6 +30,9 @@ pub(crate) struct PlansArgs {
     /// What is measured, if not all.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "planning,rules,shuffled,skew")]
     parts: Vec<Part>,
+    /// Queries, if not all 22.
+    #[arg(long, value_delimiter = ',')]
+    queries: Vec<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -47,11 +50,12 @@ enum Part {
 pub(crate) async fn run(folder: &Path, args: PlansArgs, runs: u32, executors: u32) -> Result<()> {
     let data = tpch::data(folder, args.scale)?;
     let session = tpch::session(Session::builder().executors(executors), &data).await?;
+    let queries = if args.queries.is_empty() { (1..=22).collect() } else { args.queries };
     for part in args.parts {
         let (title, table) = match part {
-            Part::Planning => ("Planning", planning(&session, runs).await?),
-            Part::Rules => ("All rules against none", rules(&session, runs).await?),
-            Part::Shuffled => ("FROM lists in ten orders", shuffled(&session, runs).await?),
+            Part::Planning => ("Planning", planning(&session, &queries, runs).await?),
+            Part::Rules => ("All rules against none", rules(&session, &queries, runs).await?),
+            Part::Shuffled => ("FROM lists in ten orders", shuffled(&session, &queries, runs).await?),
             Part::Skew => ("One key with 90 % of the rows", skew(&session, folder, runs).await?),
         };
         println!("{title}, scale factor {}\n{table}", args.scale);
@@ -60,13 +64,13 @@ pub(crate) async fn run(folder: &Path, args: PlansArgs, runs: u32, executors: u3
     Ok(())
 }
 
-async fn planning(session: &Session, runs: u32) -> Result<Table> {
+async fn planning(session: &Session, queries: &[usize], runs: u32) -> Result<Table> {
     let mut table = aligned(&["", "ms"]);
     let chain: Vec<String> = (1..RELATIONS).map(|n| format!("n{}.n_nationkey = n{n}.n_nationkey", n - 1)).collect();
     let from: Vec<String> = (0..RELATIONS).map(|n| format!("nation n{n}")).collect();
     let large = format!("SELECT count(*) FROM {} WHERE {}", from.join(", "), chain.join(" AND "));
     let mut all = vec![(format!("join of {RELATIONS} tables"), large)];
-    for number in 1..=22 {
+    for number in queries.iter().copied() {
         all.push((format!("q{number}"), tpch::query(number)?));
     }
     for (name, sql) in all {
@@ -94,14 +98,14 @@ async fn switch(session: &Session, on: bool) -> Result<()> {
     Ok(())
 }
 
-async fn rules(session: &Session, runs: u32) -> Result<Table> {
+async fn rules(session: &Session, queries: &[usize], runs: u32) -> Result<Table> {
     let mut table = aligned(&["", "with s", "without s", "ratio"]);
     let mut row = |name: String, with: Duration, without: Duration| {
         let seconds = |time: Duration| format!("{:.2}", time.as_secs_f64());
         table.add_row([name, seconds(with), seconds(without), format!("{:.2}", by(with, without))]);
     };
     let mut total = (Duration::ZERO, Duration::ZERO);
-    for number in 1..=22 {
+    for number in queries.iter().copied() {
         let sql = tpch::query(number)?;
         let mut best = (Duration::MAX, Duration::MAX);
         for _ in 0..runs {
@@ -137,9 +141,9 @@ fn reordered(sql: &str, rng: &mut Rng) -> String {
     out + rest
 }
 
-async fn shuffled(session: &Session, runs: u32) -> Result<Table> {
+async fn shuffled(session: &Session, queries: &[usize], runs: u32) -> Result<Table> {
     let mut table = aligned(&["", "fastest s", "slowest s", "ratio"]);
-    for number in 1..=22 {
+    for number in queries.iter().copied() {
         let sql = tpch::query(number)?;
         if reordered(&sql, &mut Rng::with_seed(0)) == reordered(&sql, &mut Rng::with_seed(1)) {
             continue;

@@ -28,10 +28,15 @@ airflow() { # provider's version, Airflow's, day, more requirements
     "apache-airflow==$2" "apache-airflow-providers-cncf-kubernetes==$1" "${@:4}"
   touch "$venv/installed"
 }
-airflow 4.4.0 2.6.3 2023-07-20
-airflow 7.14.0 2.8.1 2024-02-05 'flask-session<0.6'
-airflow 10.25.0 3.3.2 2026-11-20
-"$tools/lake/bin/uv" pip install --quiet --python "$tools/airflow-10.25.0/bin/python" --no-deps --reinstall k8s/airflow
+[ $# -gt 0 ] || set -- k8s/e2e
+case " $* " in
+*" k8s/e2e "* | *test_airflow*)
+  airflow 4.4.0 2.6.3 2023-07-20
+  airflow 7.14.0 2.8.1 2024-02-05 'flask-session<0.6'
+  airflow 10.25.0 3.3.2 2026-11-20
+  "$tools/lake/bin/uv" pip install --quiet --python "$tools/airflow-10.25.0/bin/python" --no-deps --reinstall k8s/airflow
+  ;;
+esac
 export FAISCA_TOOLS=$tools
 
 if [ -z "${KUBECONFIG:-}" ]; then
@@ -56,5 +61,4 @@ if [ -z "${KUBECONFIG:-}" ]; then
   export FAISCA_E2E_S3=http://$address:17070 FAISCA_E2E_GLUE=http://$address:15055 FAISCA_E2E_BUCKET=$work/s3/lake
 fi
 export PATH="$FAISCA_CLUSTER/bin:$tools/bin:$FAISCA_TARGET/release:$PATH"
-[ $# -gt 0 ] || set -- k8s/e2e
 "$tools/lake/bin/pytest" -p no:cacheprovider -v --durations=10 "$@"

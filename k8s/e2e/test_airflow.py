@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import NAMESPACE, ROOT
+from conftest import NAMESPACE, ROOT, job, slow_steps, until
 
 TOOLS = Path(os.environ["FAISCA_TOOLS"])
 PROVIDERS = ["4.4.0", "7.14.0", "10.25.0"]
@@ -112,3 +112,30 @@ def test_our_operator_defers_pushes_and_emits(cluster, airflow):
     assert "pushed 3 rows of s3://lake/deferred" in told, told[-6000:]
     assert "100%" in told, told[-6000:]
     assert cluster.rows("deferred") == 3
+    assert "s3://lake/deferred" in airflow.run("assets", "list", "--output", "json"), told[-6000:]
+
+
+KILL = """
+import asyncio, sys
+from faisca_airflow.operator import FaiscaOperator
+from faisca_airflow.trigger import FaiscaTrigger
+
+who, name, namespace = sys.argv[1:]
+if who == "operator":
+    operator = FaiscaOperator(task_id="t", namespace=namespace, application={"spec": {}}, deferrable=False)
+    operator.name = name
+    operator.on_kill()
+else:
+    asyncio.run(FaiscaTrigger(name, namespace, "kubernetes_default", 1.0).on_kill())
+"""
+
+
+@pytest.mark.parametrize("airflow", [NEWEST], indirect=True)
+def test_a_task_that_is_cancelled_takes_its_pods_along(cluster, airflow):
+    for who in ("operator", "trigger"):
+        name = f"cancelled-{who}"
+        with cluster.application(name, job(slow_steps(name), executors=1)):
+            until("it runs", 60, lambda: cluster.running_executors(name))
+            subprocess.run([airflow.bin / "python", "-c", KILL, who, name, NAMESPACE], env=airflow.env, check=True, timeout=120)
+            cluster.gone(name)
+            assert not (cluster.bucket / name).exists(), "a cancelled job leaves no output"
