@@ -63,14 +63,15 @@ fn below(plan: &LogicalPlan, keys: &[Column], semi: &Join) -> Result<Option<Logi
     match plan {
         LogicalPlan::Join(join) if join.join_type == JoinType::Inner => {
             let owned_by = |side: &LogicalPlan| keys.iter().all(|key| side.schema().has_column(key));
-            let (left, right) = if owned_by(&join.left) {
-                (at(&join.left, keys, semi)?, join.right.as_ref().clone())
-            } else if owned_by(&join.right) {
-                (join.left.as_ref().clone(), at(&join.right, keys, semi)?)
-            } else {
-                return Ok(None);
+            let (mut left, mut right) = (Arc::clone(&join.left), Arc::clone(&join.right));
+            let owner = match (owned_by(&left), owned_by(&right)) {
+                (true, _) => &mut left,
+                (_, true) => &mut right,
+                _ => return Ok(None),
             };
-            Ok(Some(LogicalPlan::Join(Join { left: Arc::new(left), right: Arc::new(right), ..join.clone() })))
+            let Some(lower) = at(owner, keys, semi)? else { return Ok(None) };
+            *owner = Arc::new(lower);
+            Ok(Some(LogicalPlan::Join(Join { left, right, ..join.clone() })))
         }
         LogicalPlan::Filter(filter) => {
             let Some(input) = below(&filter.input, keys, semi)? else { return Ok(None) };
@@ -86,10 +87,13 @@ fn below(plan: &LogicalPlan, keys: &[Column], semi: &Join) -> Result<Option<Logi
     }
 }
 
-/// The semi-join in `plan`, or on it.
-fn at(plan: &LogicalPlan, keys: &[Column], semi: &Join) -> Result<LogicalPlan> {
+/// The semi-join in `plan`, or on it if that is a relation: amid joins it would keep them from being ordered.
+fn at(plan: &LogicalPlan, keys: &[Column], semi: &Join) -> Result<Option<LogicalPlan>> {
     if let Some(lower) = below(plan, keys, semi)? {
-        return Ok(lower);
+        return Ok(Some(lower));
+    }
+    if is_joined(plan) {
+        return Ok(None);
     }
     let on = keys.iter().zip(&semi.on).map(|(key, (_, right))| (Expr::Column(key.clone()), right.clone())).collect();
     let join = Join::try_new(
@@ -102,7 +106,17 @@ fn at(plan: &LogicalPlan, keys: &[Column], semi: &Join) -> Result<LogicalPlan> {
         semi.null_equality,
         semi.null_aware,
     )?;
-    Ok(LogicalPlan::Join(join))
+    Ok(Some(LogicalPlan::Join(join)))
+}
+
+/// Whether a plan is an inner join, perhaps under columns and conditions.
+fn is_joined(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Join(join) => join.join_type == JoinType::Inner,
+        LogicalPlan::Filter(filter) => is_joined(&filter.input),
+        LogicalPlan::Projection(projection) => is_joined(&projection.input),
+        _ => false,
+    }
 }
 
 /// The column that a projection passes on as `key`.

@@ -193,7 +193,12 @@ impl Graph {
         let each: Vec<Estimate> = self.relations.iter().map(estimate).collect();
         let all = Estimate { rows: 0.0, base_rows: 0.0, columns: each.iter().flat_map(|of| of.columns.clone()).collect() };
         let column = |expr: &Expr| column_index(expr).and_then(|index| all.columns.get(index).cloned());
-        let class = |class: &Vec<(usize, Expr)>| class.iter().map(|(relation, expr)| (*relation, column(expr).unwrap_or_default())).collect();
+        // Of values that nobody has counted there are no more than the smallest relation has that is joined by them.
+        let class = |class: &Vec<(usize, Expr)>| {
+            let most = class.iter().map(|(relation, _)| each[*relation].base_rows).reduce(f64::min);
+            let counted = |values: Values| Values { distinct: values.distinct.or(most), ..values };
+            class.iter().map(|(relation, expr)| (*relation, counted(column(expr).unwrap_or_default()))).collect()
+        };
         Sizes {
             rows: each.iter().map(|of| of.rows).collect(),
             base_rows: each.iter().map(|of| of.base_rows).collect(),
