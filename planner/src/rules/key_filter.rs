@@ -23,6 +23,8 @@ use crate::key_filter::{BLOOM_BITS_PER_KEY, KeyFilterExec, KeySetExec, Shape, ha
 use crate::materialize::MaterializeExec;
 use crate::physical::{column_index, replace_children, replace_hash_joins, semi_join};
 
+type Plan = Arc<dyn ExecutionPlan>;
+
 /// Of the large side no more than this part may be left.
 const LEFT_MAX: f64 = 0.6;
 /// The large side is so many times the small one.
@@ -108,11 +110,7 @@ fn shape(plan: &Arc<dyn ExecutionPlan>, key: usize) -> Option<Shape> {
 }
 
 /// `plan` with the filter on the relation of it that owns the key, above that one's own conditions.
-fn at_owner(
-    plan: &Arc<dyn ExecutionPlan>,
-    key: usize,
-    filter: &dyn Fn(&Arc<dyn ExecutionPlan>, usize) -> Arc<dyn ExecutionPlan>,
-) -> Result<Arc<dyn ExecutionPlan>> {
+fn at_owner(plan: &Plan, key: usize, filter: &impl Fn(&Plan, usize) -> Plan) -> Result<Plan> {
     let lower = match plan.downcast_ref::<HashJoinExec>() {
         Some(join) => joined_from(join, key),
         None if plan.is::<RepartitionExec>() || plan.downcast_ref::<CoalescePartitionsExec>().is_some_and(|all| all.fetch().is_none()) => {
