@@ -22,7 +22,7 @@ use std::sync::Arc;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::BatchCoalescer;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{DataFusionError, Result, internal_err};
+use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
@@ -31,6 +31,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, PlanProperties};
 use futures::{StreamExt, TryStreamExt, stream};
 
+use crate::physical;
 pub(crate) use collect::KeySetExec;
 use set::KeySet;
 pub(crate) use set::{Shape, has_places};
@@ -113,10 +114,8 @@ impl ExecutionPlan for KeyFilterExec {
     }
 
     fn replace_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>, _options: ReplaceChildrenOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        match <[_; 2]>::try_from(children) {
-            Ok([keys, input]) => Ok(Arc::new(Self { keys, input, ..*self })),
-            Err(_) => internal_err!("KeyFilterExec has two children"),
-        }
+        let [keys, input] = physical::children(self.name(), children)?;
+        Ok(Arc::new(Self { keys, input, ..*self }))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::common::{JoinType, NullEquality, Result};
+use datafusion::common::{JoinType, NullEquality, Result, internal_datafusion_err};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::ExecutionPlan;
@@ -25,6 +25,28 @@ pub(crate) fn replace_hash_joins(
         Ok(found.map_or(Transformed::no(node), Transformed::yes))
     })
     .data()
+}
+
+/// These children, as many as there must be.
+///
+/// # Errors
+/// If there are more or fewer, which would be a bug.
+pub(crate) fn children<const N: usize>(of: &str, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<[Arc<dyn ExecutionPlan>; N]> {
+    children.try_into().map_err(|_| internal_datafusion_err!("{of} without its {N} inputs"))
+}
+
+/// Whether a join goes by its keys alone: nulls match nothing, and none of them empties the result.
+pub(crate) fn has_plain_keys(join: &HashJoinExec) -> bool {
+    !join.null_aware && join.null_equality() == NullEquality::NullEqualsNothing
+}
+
+/// Whether rows of a side, 0 the left one, only come out with a match.
+pub(crate) fn drops_unmatched(join_type: JoinType, side: usize) -> bool {
+    use JoinType::{Inner, Left, LeftAnti, LeftMark, LeftSemi, Right, RightAnti, RightMark, RightSemi};
+    match side {
+        0 => matches!(join_type, Inner | Right | RightSemi | RightAnti | RightMark | LeftSemi),
+        _ => matches!(join_type, Inner | Left | LeftSemi | LeftAnti | LeftMark | RightSemi),
+    }
 }
 
 /// The place of a column; `None` of any other expression.

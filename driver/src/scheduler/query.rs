@@ -114,17 +114,18 @@ impl QueryState {
         }
         let merges = shape.may_merge && partitions > 1;
         let slices = if merges { slice_by_bytes(&bytes, self.slots_expected as usize) } else { slice_singly(partitions) };
-        slices.into_iter().flat_map(|slice| self.divided(shape, &bytes, slice)).collect()
+        let total = bytes.iter().sum();
+        slices.into_iter().flat_map(|slice| self.divided(shape, (&bytes, total), slice)).collect()
     }
 
     /// The slice, or parts of it if it is a skewed partition that can be divided.
-    fn divided(&self, shape: &StageShape, bytes: &[u64], slice: Vec<u32>) -> Vec<(Vec<u32>, Option<Part>)> {
+    fn divided(&self, shape: &StageShape, (bytes, total): (&[u64], u64), slice: Vec<u32>) -> Vec<(Vec<u32>, Option<Part>)> {
         let of_bucket = |input: &StageId| self.stages[input.0 as usize].bucket_bytes.get(slice[0] as usize).copied().unwrap_or_default();
         let input = shape.divisible.iter().copied().filter(|_| slice.len() == 1).max_by_key(of_bucket);
         let Some(input) = input else { return vec![(slice, None)] };
         let (divided, producers) = (of_bucket(&input), self.stages[input.0 as usize].tasks.len());
         let others = bytes[slice[0] as usize] - divided;
-        let of = parts(divided, others, bytes.iter().sum(), self.slots_expected as usize, producers);
+        let of = parts(divided, others, total, self.slots_expected as usize, producers);
         let part = |number| (of > 1).then_some(Part { input, number, of });
         (0..of).map(|number| (slice.clone(), part(number))).collect()
     }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use datafusion::common::{Result, internal_datafusion_err};
+use datafusion::common::Result;
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::external;
 use crate::key_filter::{KeyFilterExec, KeySetExec, Shape};
+use crate::physical::children;
 
 pub(super) fn encode_filter(filter: &KeyFilterExec, buf: &mut Vec<u8>) -> Result<()> {
     serde_json::to_writer(buf, &(filter.key(), filter.shape(), filter.part())).map_err(external)
@@ -14,8 +15,8 @@ pub(super) fn encode_filter(filter: &KeyFilterExec, buf: &mut Vec<u8>) -> Result
 
 pub(super) fn decode_filter(buf: &[u8], inputs: &[Arc<dyn ExecutionPlan>]) -> Result<Arc<dyn ExecutionPlan>> {
     let (key, shape, part): (usize, Shape, f64) = serde_json::from_slice(buf).map_err(external)?;
-    let [keys, input] = inputs else { return Err(internal_datafusion_err!("encoded KeyFilterExec without its two inputs")) };
-    Ok(Arc::new(KeyFilterExec::new(Arc::clone(keys), Arc::clone(input), key, shape, part)))
+    let [keys, input] = children("KeyFilterExec", inputs.to_vec())?;
+    Ok(Arc::new(KeyFilterExec::new(keys, input, key, shape, part)))
 }
 
 pub(super) fn encode_set(set: &KeySetExec, buf: &mut Vec<u8>) -> Result<()> {
@@ -24,6 +25,6 @@ pub(super) fn encode_set(set: &KeySetExec, buf: &mut Vec<u8>) -> Result<()> {
 
 pub(super) fn decode_set(buf: &[u8], inputs: &[Arc<dyn ExecutionPlan>]) -> Result<Arc<dyn ExecutionPlan>> {
     let (key, shape): (Option<usize>, Shape) = serde_json::from_slice(buf).map_err(external)?;
-    let [input] = inputs else { return Err(internal_datafusion_err!("encoded KeySetExec without its input")) };
-    Ok(Arc::new(KeySetExec::new(Arc::clone(input), key, shape)))
+    let [input] = children("KeySetExec", inputs.to_vec())?;
+    Ok(Arc::new(KeySetExec::new(input, key, shape)))
 }

@@ -33,8 +33,10 @@ pub(super) const JOIN_ORDER: Rule = Rule { name: "join_order", is_on: |switches|
 
 /// `plan` with each tree of inner joins in it in its best order.
 fn reorder(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    for products in [Products::Apart, Products::Whole] {
-        let Some(mut graph) = take_apart(&plan, products) else { continue };
+    let mut graphs: Vec<Graph> = [Products::Apart, Products::Whole].into_iter().filter_map(|products| take_apart(&plan, products)).collect();
+    // Without cross products both are one.
+    graphs.dedup_by_key(|graph| graph.relations.len());
+    for mut graph in graphs {
         if let Some(better) = better(&graph) {
             for relation in &mut graph.relations {
                 *relation = reorder(Arc::clone(relation))?;

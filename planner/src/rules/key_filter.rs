@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
+use datafusion::common::Result;
 use datafusion::common::config::OptimizerOptions;
-use datafusion::common::{JoinType, NullEquality, Result};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
@@ -16,14 +16,12 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 
 use super::reduce_first::{below, joined_from};
-use super::rule::Rule;
+use super::rule::{Plan, Rule};
 use crate::determinism::is_repeatable;
 use crate::estimate::{Values, estimate};
 use crate::key_filter::{BLOOM_BITS_PER_KEY, KeyFilterExec, KeySetExec, Shape, has_places};
 use crate::materialize::MaterializeExec;
-use crate::physical::{column_index, replace_children, replace_hash_joins, semi_join};
-
-type Plan = Arc<dyn ExecutionPlan>;
+use crate::physical::{column_index, drops_unmatched, has_plain_keys, replace_children, replace_hash_joins, semi_join};
 
 /// Of the large side no more than this part may be left.
 const LEFT_MAX: f64 = 0.6;
@@ -40,8 +38,7 @@ pub(super) const KEY_FILTER: Rule = Rule {
 
 /// The join with its large side filtered; `None` where that gains nothing.
 fn filtered(join: &HashJoinExec, limits: &OptimizerOptions) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-    let plain = *join.partition_mode() == PartitionMode::Partitioned && !join.null_aware && join.null_equality() == NullEquality::NullEqualsNothing;
-    if !plain {
+    if *join.partition_mode() != PartitionMode::Partitioned || !has_plain_keys(join) {
         return Ok(None);
     }
     let sides = [join.left(), join.right()];
@@ -81,15 +78,6 @@ fn filtered(join: &HashJoinExec, limits: &OptimizerOptions) -> Result<Option<Arc
     let moved = replace_children(Arc::clone(sides[large]), vec![lower])?;
     let children = if large == 1 { vec![kept, moved] } else { vec![moved, kept] };
     replace_children(Arc::new(join.builder().build()?), children).map(Some)
-}
-
-/// Whether rows of a side, 0 the left one, only come out with a match.
-fn drops_unmatched(join_type: JoinType, side: usize) -> bool {
-    use JoinType::{Inner, Left, LeftAnti, LeftMark, LeftSemi, Right, RightAnti, RightMark, RightSemi};
-    match side {
-        0 => matches!(join_type, Inner | Right | RightSemi | RightAnti | RightMark | LeftSemi),
-        _ => matches!(join_type, Inner | Left | LeftSemi | LeftAnti | LeftMark | RightSemi),
-    }
 }
 
 /// The plan as a stage of its own, which a shuffle makes of it anyway.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use datafusion::common::config::OptimizerOptions;
-use datafusion::common::{JoinType, NullEquality, Result};
+use datafusion::common::{JoinType, Result};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
@@ -16,7 +16,7 @@ use super::rule::Rule;
 use crate::determinism::is_repeatable;
 use crate::estimate::estimate;
 use crate::materialize::MaterializeExec;
-use crate::physical::{column_index, replace_children, replace_hash_joins, semi_join};
+use crate::physical::{column_index, has_plain_keys, replace_children, replace_hash_joins, semi_join};
 
 /// Of the large side no more than this part may be left.
 const LEFT_MAX: f64 = 0.5;
@@ -36,7 +36,7 @@ fn reduced(join: &HashJoinExec, limits: &OptimizerOptions) -> Result<Option<Arc<
         JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark | JoinType::Right => false,
         JoinType::Inner | JoinType::Full => return Ok(None),
     };
-    if *join.partition_mode() != PartitionMode::Partitioned || join.null_aware || join.null_equality() != NullEquality::NullEqualsNothing {
+    if *join.partition_mode() != PartitionMode::Partitioned || !has_plain_keys(join) {
         return Ok(None);
     }
     let (small, large) = if small_is_left { (join.left(), join.right()) } else { (join.right(), join.left()) };

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use datafusion::common::config::OptimizerOptions;
-use datafusion::common::{JoinType, NullEquality, Result};
+use datafusion::common::{JoinType, Result};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::filter::FilterExec;
@@ -18,7 +18,7 @@ use super::rule::Rule;
 use crate::determinism::is_repeatable;
 use crate::estimate::estimate;
 use crate::exchange::leaves;
-use crate::physical::{column_index, replace_children, replace_hash_joins, semi_join};
+use crate::physical::{column_index, drops_unmatched, has_plain_keys, replace_children, replace_hash_joins, semi_join};
 
 /// Of the aggregate's input no more than this part may be left.
 const LEFT_MAX: f64 = 0.5;
@@ -33,13 +33,11 @@ pub(super) const REDUCE_FIRST: Rule = Rule {
 
 /// The join with an aggregate of it reduced; `None` where there is none, or nothing to gain.
 fn reduced_join(join: &HashJoinExec, limits: &OptimizerOptions) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-    use JoinType::{Inner, Left, LeftAnti, LeftMark, LeftSemi, Right, RightAnti, RightMark, RightSemi};
-    if join.null_aware || join.null_equality() != NullEquality::NullEqualsNothing {
+    if !has_plain_keys(join) {
         return Ok(None);
     }
     // Groups that find no partner must not show.
-    let right = matches!(join.join_type(), Inner | Left | LeftSemi | LeftAnti | LeftMark | RightSemi);
-    let left = matches!(join.join_type(), Inner | Right | RightSemi | RightAnti | RightMark | LeftSemi);
+    let [left, right] = [0, 1].map(|side| drops_unmatched(*join.join_type(), side));
     for (left_key, right_key) in join.on() {
         let (Some(l), Some(r)) = (column_index(left_key), column_index(right_key)) else { continue };
         if right && let Some(reduced) = reduced(join.right(), r, (join.left(), l), limits)? {

@@ -9,7 +9,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::switches::{Switches, switches};
 
-type Plan = Arc<dyn ExecutionPlan>;
+pub(super) type Plan = Arc<dyn ExecutionPlan>;
 
 #[derive(Debug)]
 pub(super) struct Rule {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::common::{JoinSide, JoinType, NullEquality, Result, internal_datafusion_err};
+use datafusion::common::{JoinSide, JoinType, Result, internal_datafusion_err};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
@@ -17,7 +17,7 @@ use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec};
 use datafusion::physical_plan::projection::ProjectionExec;
 
 use crate::estimate::{Estimate, Values, estimate, selectivity};
-use crate::physical::column_index;
+use crate::physical::{column_index, has_plain_keys};
 
 /// A set of relations.
 pub(super) type Set = u64;
@@ -66,8 +66,7 @@ pub(super) fn take_apart(plan: &Arc<dyn ExecutionPlan>, products: Products) -> O
 /// Whether a plan is an inner join that may be taken apart, perhaps under columns and conditions.
 fn is_joined(plan: &Arc<dyn ExecutionPlan>, products: Products) -> bool {
     if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
-        let plain = *join.join_type() == JoinType::Inner && join.null_equality() == NullEquality::NullEqualsNothing && !join.null_aware;
-        return plain && join.fetch().is_none() && !join.on().is_empty();
+        return *join.join_type() == JoinType::Inner && has_plain_keys(join) && join.fetch().is_none() && !join.on().is_empty();
     }
     if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
         return projection.expr().iter().all(|projected| projected.expr.is::<Column>()) && is_joined(projection.input(), products);
