@@ -14,12 +14,12 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::bytes::physical_plan_to_bytes_with_extension_codec;
 use faisca_executor::codec::PlanCodec;
 use faisca_executor::exchange::{BlockStore, DurableTier, PeerClients};
-use faisca_executor::wire::{Durability, OutputSpec, SinkSpec, StageSpec};
-use faisca_planner::determinism::Determinism;
+use faisca_executor::wire::{Durability, OutputSpec, SinkSpec};
 use faisca_planner::exchange::leaves;
-use faisca_planner::ids::StageId;
+use faisca_planner::revise::{has_choices, unsurprising};
 use faisca_planner::{Slicing, Stage, StageGraph, StageOutput};
 
+use crate::adaptive::RunningPlan;
 use crate::engine::{EngineHandle, Statement};
 use crate::fleet::Fleet;
 use crate::result::{ResultReader, RunningStatement};
@@ -48,9 +48,12 @@ impl std::fmt::Debug for Cluster {
 /// A statement ready to run, any number of times.
 #[derive(Debug, Clone)]
 pub(crate) struct Prepared {
-    shapes: Vec<StageShape>,
-    specs: Vec<(Bytes, OutputSpec)>,
-    settings: Vec<(String, String)>,
+    pub(crate) graph: Arc<StageGraph>,
+    /// Of each stage.
+    pub(crate) specs: Vec<(Bytes, OutputSpec)>,
+    pub(crate) sink: Option<SinkSpec>,
+    pub(crate) options: Arc<ConfigOptions>,
+    pub(crate) settings: Vec<(String, String)>,
     scan_bytes: u64,
 }
 
@@ -59,24 +62,29 @@ impl Prepared {
     ///
     /// # Errors
     /// If an operator cannot travel.
-    pub(crate) fn new(graph: &StageGraph, sink: Option<&SinkSpec>, options: &ConfigOptions) -> Result<Self> {
-        let mut specs = vec![];
-        for stage in &graph.stages {
-            let plan = physical_plan_to_bytes_with_extension_codec(Arc::clone(&stage.plan), &PlanCodec)?;
-            let output = match (stage.output, sink) {
-                (StageOutput::Shuffle { .. }, _) => OutputSpec::Shuffle,
-                (StageOutput::Sink, Some(sink)) => OutputSpec::Sink(sink.clone()),
-                (StageOutput::Partitions | StageOutput::Sink, _) => OutputSpec::Partitions,
-            };
-            specs.push((plan, output));
-        }
-        let shapes = graph.stages.iter().map(shape).collect();
+    pub(crate) fn new(graph: Arc<StageGraph>, sink: Option<SinkSpec>, options: &ConfigOptions) -> Result<Self> {
+        let specs = graph.stages.iter().map(|stage| encoded_stage(stage, sink.as_ref())).collect::<Result<_>>()?;
         let scan_bytes = graph.stages.iter().flat_map(|s| leaves(&s.plan)).flat_map(|leaf| files_of_scan(&leaf)).map(|(_, bytes)| bytes).sum();
-        Ok(Self { shapes, specs, settings: settings(options), scan_bytes })
+        Ok(Self { graph, specs, sink, options: Arc::new(options.clone()), settings: settings(options), scan_bytes })
     }
 }
 
-fn shape(stage: &Stage) -> StageShape {
+/// A stage's plan as executors take it, and how its rows leave.
+///
+/// # Errors
+/// If an operator cannot travel.
+pub(crate) fn encoded_stage(stage: &Stage, sink: Option<&SinkSpec>) -> Result<(Bytes, OutputSpec)> {
+    let plan = physical_plan_to_bytes_with_extension_codec(Arc::clone(&stage.plan), &PlanCodec)?;
+    let output = match (stage.output, sink) {
+        (StageOutput::Shuffle { .. }, _) => OutputSpec::Shuffle,
+        (StageOutput::Sink, Some(sink)) => OutputSpec::Sink(sink.clone()),
+        (StageOutput::Partitions | StageOutput::Sink, _) => OutputSpec::Partitions,
+    };
+    Ok((plan, output))
+}
+
+/// A stage as the scheduler sees it.
+pub(crate) fn shape(stage: &Stage, options: &ConfigOptions) -> StageShape {
     StageShape {
         partitions: u32::try_from(stage.partitions()).unwrap_or(u32::MAX),
         inputs: stage.inputs.iter().map(|input| (input.stage, input.mode.is_by_bucket())).collect(),
@@ -85,19 +93,9 @@ fn shape(stage: &Stage) -> StageShape {
         divisible: stage.divisible.clone(),
         sink: stage.output == StageOutput::Sink,
         by_partition: stage.output == StageOutput::Partitions,
-        indeterminate: stage.determinism == Determinism::Indeterminate,
-    }
-}
-
-/// When the blocks of a stage get their durable copies.
-fn durability(asked: Durability, shapes: &[StageShape], index: usize) -> Durability {
-    let is_root = index + 1 == shapes.len();
-    match asked {
-        // The result is read at once, by one reader.
-        _ if is_root => Durability::Never,
-        // What is made again would differ, and all that was made from it would be in vain.
-        Durability::Async if shapes[index].indeterminate => Durability::Sync,
-        asked => asked,
+        indeterminate: stage.is_indeterminate(),
+        unsurprising: unsurprising(stage, options),
+        has_choices: has_choices(stage),
     }
 }
 
@@ -125,25 +123,12 @@ impl Cluster {
         let query = self.engine.next_query();
         let small = prepared.scan_bytes < self.small_bytes && self.helper.is_some();
         let asked = self.durable.as_ref().filter(|_| !small).map_or(Durability::Never, |(_, asked)| *asked);
-        let spec = |(index, (plan, output)): (usize, &(Bytes, OutputSpec))| StageSpec {
-            query,
-            stage: StageId(u32::try_from(index).unwrap_or(u32::MAX)),
-            plan: plan.clone(),
-            output: output.clone(),
-            durability: durability(asked, &prepared.shapes, index),
-            settings: prepared.settings.clone(),
-        };
         let placement = if small { Placement::Driver } else { Placement::Fleet };
         let host = if small { self.helper.as_ref().unwrap_or(&self.fleet) } else { &self.fleet };
-        let statement = Statement {
-            query,
-            shapes: prepared.shapes.clone(),
-            specs: prepared.specs.iter().enumerate().map(spec).collect(),
-            placement,
-            slots_expected: host.slots_expected(),
-        };
+        let plan = Arc::new(RunningPlan::new(query, prepared.clone(), placement, asked));
+        let statement = Statement { query, plan: Arc::clone(&plan), placement, slots_expected: host.slots_expected() };
         let outcomes = self.engine.submit(label, statement).await.map_err(external)?;
-        let mut running = RunningStatement { query, engine: self.engine.clone(), outcomes };
+        let mut running = RunningStatement { query, plan, engine: self.engine.clone(), outcomes };
         let output = running.outcome().await?;
         Ok((running, output))
     }

@@ -10,15 +10,17 @@ use std::time::Duration;
 
 use faisca_executor::exchange::DurableTier;
 use faisca_executor::wire::{Failure, FailureKind, FromExecutor, Registration, StageSpec, ToExecutor};
+use faisca_planner::revise::Fact;
 use faisca_planner::ids::{BlockId, ExecutorId, QueryId, StageId};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
 
+use crate::adaptive::{RunningPlan, Stages};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
-use crate::scheduler::{Action, Event, Output, Placement, RetryLimits, Scheduler, StageShape};
+use crate::scheduler::{Action, Event, Output, Placement, RetryLimits, Scheduler};
 
 /// Messages under way to the engine.
 const QUEUE_LENGTH: usize = 16 * 1024;
@@ -47,6 +49,8 @@ pub enum Message {
     Lost(ExecutorId, String),
     /// A statement wants to run.
     Submit(Submission),
+    /// What waited of a statement was planned again: new stages, or none.
+    Revised(QueryId, Stages),
     /// A block of a delivered result is gone from an executor.
     OutputLost(BlockId, ExecutorId),
     /// A statement's blocks may go, and what still runs of it may stop.
@@ -60,12 +64,8 @@ pub enum Message {
 /// A statement, cut and encoded.
 #[derive(Debug)]
 pub struct Submission {
-    query: QueryId,
     label: String,
-    shapes: Vec<StageShape>,
-    specs: Vec<StageSpec>,
-    placement: Placement,
-    slots_expected: u32,
+    statement: Statement,
     outcome: mpsc::Sender<Result<Output, Failure>>,
 }
 
@@ -88,6 +88,7 @@ impl EngineHandle {
         let ((size, fleet_size), (wanted, slots_wanted)) = (watch::channel(0), watch::channel(0));
         let progress = Arc::new(Progress::default());
         let engine = Engine {
+            own: sender.downgrade(),
             scheduler: Scheduler::new(limits).with_store(durable.is_some()),
             commands: HashMap::new(),
             queries: HashMap::new(),
@@ -125,8 +126,7 @@ impl EngineHandle {
     /// If the engine has ended.
     pub async fn submit(&self, label: String, statement: Statement) -> Result<mpsc::Receiver<Result<Output, Failure>>> {
         let (outcome, receiver) = mpsc::channel(OUTCOMES);
-        let Statement { query, shapes, specs, placement, slots_expected } = statement;
-        self.send(Message::Submit(Submission { query, label, shapes, specs, placement, slots_expected, outcome })).await?;
+        self.send(Message::Submit(Submission { label, statement, outcome })).await?;
         Ok(receiver)
     }
 
@@ -163,10 +163,8 @@ impl EngineHandle {
 pub struct Statement {
     /// Its name.
     pub query: QueryId,
-    /// For the scheduler.
-    pub shapes: Vec<StageShape>,
-    /// For executors.
-    pub specs: Vec<StageSpec>,
+    /// Its stages.
+    pub plan: Arc<RunningPlan>,
     /// Where it runs.
     pub placement: Placement,
     /// Slots to plan for.
@@ -174,12 +172,15 @@ pub struct Statement {
 }
 
 struct RunningQuery {
+    plan: Arc<RunningPlan>,
     specs: Vec<StageSpec>,
     outcome: mpsc::Sender<Result<Output, Failure>>,
 }
 
 struct Engine {
     scheduler: Scheduler,
+    /// Its own queue; weak, since it ends when nobody else can send.
+    own: mpsc::WeakSender<Message>,
     commands: HashMap<ExecutorId, mpsc::Sender<ToExecutor>>,
     queries: HashMap<QueryId, RunningQuery>,
     /// Stages that an executor was told of.
@@ -257,13 +258,22 @@ impl Engine {
                 Some(Event::ExecutorDown(executor))
             }
             Message::Submit(submission) => {
-                let Submission { query, label, shapes, specs, placement, slots_expected, outcome } = submission;
+                let Submission { label, statement: Statement { query, plan, placement, slots_expected }, outcome } = submission;
+                let (shapes, specs) = plan.stages();
                 if let (Placement::Fleet, Some(failure)) = (placement, &self.fleet_gone) {
                     let _ = outcome.try_send(Err(failure.clone()));
                 }
                 self.progress.start(query, label, shapes.len());
-                self.queries.insert(query, RunningQuery { specs, outcome });
+                self.queries.insert(query, RunningQuery { plan, specs, outcome });
                 Some(Event::Submit { query, stages: shapes, placement, slots_expected })
+            }
+            Message::Revised(query, (stages, specs)) => {
+                let running = self.queries.get_mut(&query)?;
+                if !specs.is_empty() {
+                    self.progress.revised(query, &running.plan.now().0, specs.len());
+                }
+                running.specs.extend(specs);
+                Some(Event::Revised { query, stages })
             }
             Message::OutputLost(block, executor) => Some(Event::OutputLost(block, executor)),
             Message::FleetGone(reason) => {
@@ -320,6 +330,7 @@ impl Engine {
                 }
                 Action::Completed(query, output) => self.outcome(query, Ok(output)),
                 Action::Failed(query, failure) => self.outcome(query, Err(failure)),
+                Action::Revise(query, facts) => self.revise(query, facts),
                 Action::Sliced(query, stage, tasks) => self.progress.sliced(query, stage, tasks),
                 Action::Committed(executor, report) => self.progress.committed(executor, &report),
                 Action::Uncommitted(task) => self.progress.uncommitted(task),
@@ -332,6 +343,20 @@ impl Engine {
             }
         }
         failed
+    }
+
+    /// Plans again what waits of a statement, beside the loop: that takes longer than to schedule.
+    fn revise(&self, query: QueryId, facts: Vec<Fact>) {
+        let (Some(running), Some(sender)) = (self.queries.get(&query), self.own.upgrade()) else { return };
+        let plan = Arc::clone(&running.plan);
+        tokio::task::spawn_blocking(move || {
+            let stages = plan.revise(&facts).unwrap_or_else(|error| {
+                warn!(%query, "goes on as planned, since planning again failed: {error}");
+                Stages::default()
+            });
+            // An engine that has ended needs no answer.
+            let _ = sender.blocking_send(Message::Revised(query, stages));
+        });
     }
 
     fn outcome(&self, query: QueryId, outcome: Result<Output, Failure>) {

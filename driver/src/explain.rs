@@ -1,6 +1,7 @@
 //! Shows how a query would run, and how it ran.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::execution::SessionState;
@@ -45,14 +46,16 @@ async fn planned(plan: &LogicalPlan, state: &SessionState) -> Result<StageGraph>
 /// # Errors
 /// If it cannot be planned, and those of any task.
 pub(crate) async fn analyze(plan: &LogicalPlan, state: &SessionState, cluster: &Cluster) -> Result<String> {
-    let graph = planned(plan, state).await?;
-    let prepared = Prepared::new(&graph, None, state.config_options())?;
+    let graph = Arc::new(planned(plan, state).await?);
+    let prepared = Prepared::new(graph, None, state.config_options())?;
     let (running, output) = cluster.run(&prepared, "explain analyze".to_owned()).await?;
     let stages = cluster.engine.progress.snapshot().queries.remove(&running.query).map(|query| query.stages).unwrap_or_default();
+    let (graph, changes) = running.plan.now();
     let drawing = graph.drawn(|stage| stages.get(stage.id.0 as usize).map(|ran| told(stage, ran)));
     let again = [(output.retried, "followed a failure or a loss"), (output.speculated, "stood beside a slow one")];
     let again = again.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("\n{count} task attempts {why}\n"));
-    Ok(drawing + &again.collect::<String>())
+    let changes: String = changes.iter().map(|change| format!("\nPlanned again while it ran: {change}\n")).collect();
+    Ok(drawing + &changes + &again.collect::<String>())
 }
 
 fn told(stage: &Stage, ran: &StageProgress) -> String {

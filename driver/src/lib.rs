@@ -14,6 +14,7 @@
 //! - [`fleet`] — embedded and process executors; [`control`]: their connections
 //! - `commit`, `layout`: output becomes visible; [`catalog`], `partitioned`: tables by name; [`progress`]: what is shown while it runs
 
+mod adaptive;
 pub mod catalog;
 mod cluster;
 mod commit;

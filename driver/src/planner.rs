@@ -18,8 +18,6 @@ use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, Repla
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
-use datafusion_proto::bytes::physical_plan_to_bytes_with_extension_codec;
-use faisca_executor::codec::PlanCodec;
 use faisca_planner::cut::cut;
 use faisca_planner::rules::switches;
 use faisca_planner::share::share;
@@ -27,6 +25,7 @@ use faisca_planner::{StageGraph, StageOutput};
 use futures::TryStreamExt;
 use tracing::debug;
 
+use crate::adaptive::bytes;
 use crate::cluster::{Cluster, Prepared};
 
 /// Plans statements for a cluster.
@@ -43,9 +42,9 @@ impl QueryPlanner for DistributedPlanner {
         if !distributable {
             return Ok(plan);
         }
-        let graph = stages_of(Arc::clone(&plan), StageOutput::Partitions, session)?;
-        match Prepared::new(&graph, None, session.config_options()) {
-            Ok(prepared) => Ok(Arc::new(DistributedExec::new(Arc::clone(&self.cluster), prepared, &graph, &plan))),
+        let graph = Arc::new(stages_of(Arc::clone(&plan), StageOutput::Partitions, session)?);
+        match Prepared::new(graph, None, session.config_options()) {
+            Ok(prepared) => Ok(Arc::new(DistributedExec::new(Arc::clone(&self.cluster), prepared, &plan))),
             Err(reason) => {
                 // Tables of the catalog itself, streams and the like: nothing to gain from executors.
                 debug!("runs in the driver: {reason}");
@@ -69,7 +68,7 @@ fn stages_of(plan: Arc<dyn ExecutionPlan>, output: StageOutput, session: &dyn Se
     if !switches(session.config_options()).share_stages {
         return Ok(graph);
     }
-    share(graph, |plan| physical_plan_to_bytes_with_extension_codec(Arc::clone(plan), &PlanCodec).ok().map(Into::into))
+    share(graph, bytes)
 }
 
 /// A plan that runs on the cluster when executed.
@@ -77,12 +76,11 @@ fn stages_of(plan: Arc<dyn ExecutionPlan>, output: StageOutput, session: &dyn Se
 struct DistributedExec {
     cluster: Arc<Cluster>,
     prepared: Prepared,
-    drawing: String,
     properties: Arc<PlanProperties>,
 }
 
 impl DistributedExec {
-    fn new(cluster: Arc<Cluster>, prepared: Prepared, graph: &StageGraph, plan: &Arc<dyn ExecutionPlan>) -> Self {
+    fn new(cluster: Arc<Cluster>, prepared: Prepared, plan: &Arc<dyn ExecutionPlan>) -> Self {
         let mut eq_properties = EquivalenceProperties::new(plan.schema());
         // Only an order over all rows survives reading partition after partition.
         if plan.output_partitioning().partition_count() == 1 {
@@ -90,7 +88,7 @@ impl DistributedExec {
         }
         let one = Partitioning::UnknownPartitioning(1);
         let properties = PlanProperties::new(eq_properties, one, EmissionType::Final, Boundedness::Bounded);
-        Self { cluster, prepared, drawing: graph.to_string(), properties: Arc::new(properties) }
+        Self { cluster, prepared, properties: Arc::new(properties) }
     }
 }
 
@@ -98,7 +96,7 @@ impl DisplayAs for DistributedExec {
     fn fmt_as(&self, t: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
         match t {
             DisplayFormatType::Default | DisplayFormatType::TreeRender => write!(f, "DistributedExec"),
-            DisplayFormatType::Verbose => write!(f, "DistributedExec\n{}", self.drawing),
+            DisplayFormatType::Verbose => write!(f, "DistributedExec\n{}", self.prepared.graph),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use faisca_executor::stores::RequestSnapshot;
 use faisca_executor::wire::TaskReport;
+use faisca_planner::StageGraph;
 use faisca_planner::ids::{ExecutorId, QueryId, StageId, TaskId};
 
 use crate::write::WriteSummary;
@@ -106,6 +107,15 @@ impl Progress {
 
     pub(crate) fn start(&self, query: QueryId, label: String, stages: usize) {
         self.lock().queries.insert(query, QueryProgress { label, stages: vec![StageProgress::default(); stages] });
+    }
+
+    /// So many new stages take the place of those that `graph` has dropped, whose tasks count no more.
+    pub(crate) fn revised(&self, query: QueryId, graph: &StageGraph, new: usize) {
+        if let Some(query) = self.lock().queries.get_mut(&query) {
+            query.stages.extend(vec![StageProgress::default(); new]);
+            let dropped = query.stages.iter_mut().zip(&graph.stages).filter(|(_, stage)| stage.dropped);
+            dropped.for_each(|(progress, _)| *progress = StageProgress::default());
+        }
     }
 
     pub(crate) fn end(&self, query: QueryId) {

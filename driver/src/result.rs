@@ -25,6 +25,7 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 use tracing::info;
 
+use crate::adaptive::RunningPlan;
 use crate::cluster::{Cluster, external};
 use crate::engine::{EngineHandle, Message};
 use crate::error::TaskFailure;
@@ -37,6 +38,7 @@ const HELD_BACK_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Releases a statement's blocks, and stops what runs of it, when dropped.
 pub(crate) struct RunningStatement {
     pub(crate) query: QueryId,
+    pub(crate) plan: Arc<RunningPlan>,
     pub(crate) engine: EngineHandle,
     pub(crate) outcomes: mpsc::Receiver<Result<Output, Failure>>,
 }

@@ -91,6 +91,7 @@ impl Scheduler {
                 self.queries.insert(query, QueryState::new(query, stages, placement, slots_expected));
                 self.advance(query);
             }
+            Event::Revised { query, stages } => self.revised(query, stages),
             Event::Finished(executor, report) => self.finished(executor, report),
             Event::Durable(block, executor) => {
                 if let Some(query) = self.queries.get_mut(&block.task.query) {
@@ -155,6 +156,12 @@ impl Scheduler {
         if self.executors.get(executor).is_some_and(|e| e.draining) {
             self.hand_over(executor);
         }
+    }
+
+    fn revised(&mut self, id: QueryId, stages: Vec<StageShape>) {
+        let in_vain = self.queries.get_mut(&id).map(|query| query.revised(stages)).unwrap_or_default();
+        in_vain.into_iter().for_each(|(task, running)| self.cancel(task, running.attempt, running.executor));
+        self.advance(id);
     }
 
     fn cancel(&mut self, task: TaskId, attempt: Attempt, executor: ExecutorId) {
@@ -301,6 +308,7 @@ impl Scheduler {
     /// Queues what has become runnable and reports completion.
     fn advance(&mut self, id: QueryId) {
         let Some(query) = self.queries.get_mut(&id) else { return };
+        self.actions.extend(query.take_question().map(|facts| Action::Revise(id, facts)));
         for (stage, tasks) in query.slice_ready_stages() {
             self.actions.push(Action::Sliced(id, stage, tasks));
         }

@@ -84,7 +84,7 @@ async fn written(session: &Arc<SessionInner>, frame: DfDataFrame, write: &Write,
     let frame = if planned.is_some() { storable(frame)? } else { frame };
     let (state, plan) = frame.into_parts();
     let plan = state.optimize(&plan)?;
-    let graph = crate::planner::stages(&plan, StageOutput::Sink, &state).await?;
+    let graph = Arc::new(crate::planner::stages(&plan, StageOutput::Sink, &state).await?);
     let tag = crate::session::random_hex(TAG_BYTES)?;
     let Some(output) = OutputWrite::begin(write, tag, &session.object_stores, &session.catalogs).boxed().await? else { return Ok(skipped()) };
     let mut open = OpenWrite { session: Arc::clone(session), output: Some(output) };
@@ -94,7 +94,7 @@ async fn written(session: &Arc<SessionInner>, frame: DfDataFrame, write: &Write,
 
 async fn run(
     open: &mut OpenWrite,
-    graph: &StageGraph,
+    graph: &Arc<StageGraph>,
     state: &SessionState,
     write: &Write,
     planned: Option<PlannedTable>,
@@ -113,7 +113,7 @@ async fn run(
     };
     let describes = planned.is_some() && describes_columns(write);
     let sink = SinkSpec { statistics: describes, ..sink_spec(write, output, &layout)? };
-    let prepared = Prepared::new(graph, Some(&sink), state.config_options())?;
+    let prepared = Prepared::new(Arc::clone(graph), Some(sink), state.config_options())?;
     let (_running, done) = open.session.cluster.run(&prepared, label).await?;
     if let Some(mut planned) = planned {
         if describes {

@@ -39,11 +39,16 @@ use crate::physical::replace_children;
 /// # Errors
 /// If DataFusion refuses to rebuild an operator over its new input.
 pub fn cut(plan: Arc<dyn ExecutionPlan>, output: StageOutput) -> Result<StageGraph> {
-    let mut cutter = Cutter { stages: vec![] };
+    Ok(StageGraph { stages: cut_after(0, plan, output)? })
+}
+
+/// The stages of a plan that may read some of `others` stages, after which these are numbered.
+pub(crate) fn cut_after(others: usize, plan: Arc<dyn ExecutionPlan>, output: StageOutput) -> Result<Vec<Stage>> {
+    let mut cutter = Cutter { others, stages: vec![] };
     let expected = rows(&plan);
     let body = cutter.rewrite(plan)?;
     cutter.push(body, output, expected)?;
-    Ok(StageGraph { stages: cutter.stages })
+    Ok(cutter.stages)
 }
 
 /// Whether a build side that every task collects for itself gives right results: no row of the
@@ -57,6 +62,8 @@ pub fn build_side_may_be_broadcast(join_type: JoinType) -> bool {
 }
 
 struct Cutter {
+    /// Stages that there were before.
+    others: usize,
     stages: Vec<Stage>,
 }
 
@@ -116,7 +123,7 @@ impl Cutter {
         if partition_count(node.input()) == 1 {
             return replace_children(Arc::clone(plan), vec![input]);
         }
-        let id = self.push(input, StageOutput::Partitions, rows(node.input()))?;
+        let id = self.made(input, rows(node.input()))?;
         let eq_properties = plan.equivalence_properties().clone();
         let read = Arc::new(ExchangeReadExec::new(id, InputMode::Merge, eq_properties, Partitioning::UnknownPartitioning(1)));
         match node.fetch() {
@@ -126,6 +133,9 @@ impl Cutter {
     }
 
     fn forward(&mut self, input: Arc<dyn ExecutionPlan>, partitioning: Partitioning, expected: u64) -> Result<Arc<dyn ExecutionPlan>> {
+        if input.is::<ExchangeReadExec>() {
+            return Ok(input);
+        }
         let eq_properties = input.equivalence_properties().clone();
         let id = self.push(input, StageOutput::Partitions, expected)?;
         Ok(Arc::new(ExchangeReadExec::new(id, InputMode::Forward, eq_properties, partitioning)))
@@ -136,13 +146,21 @@ impl Cutter {
         let collected = build.downcast_ref::<CoalescePartitionsExec>().filter(|c| c.fetch().is_none());
         let inner = collected.map_or(build, CoalescePartitionsExec::input);
         let input = self.rewrite(Arc::clone(inner))?;
-        let id = self.push(input, StageOutput::Partitions, rows(inner))?;
+        let id = self.made(input, rows(inner))?;
         let one = Partitioning::UnknownPartitioning(1);
         Ok(Arc::new(ExchangeReadExec::new(id, InputMode::Broadcast, eq_properties, one)))
     }
 
+    /// The stage that makes these rows: one that is read as it is need not be copied.
+    fn made(&mut self, input: Arc<dyn ExecutionPlan>, rows_expected: u64) -> Result<StageId> {
+        match input.downcast_ref::<ExchangeReadExec>() {
+            Some(read) => Ok(read.stage()),
+            None => self.push(input, StageOutput::Partitions, rows_expected),
+        }
+    }
+
     fn push(&mut self, plan: Arc<dyn ExecutionPlan>, output: StageOutput, rows_expected: u64) -> Result<StageId> {
-        let id = StageId(u32::try_from(self.stages.len()).unwrap_or(u32::MAX));
+        let id = StageId(u32::try_from(self.others + self.stages.len()).unwrap_or(u32::MAX));
         let inputs = crate::exchange::leaves(&plan)
             .iter()
             .filter_map(|leaf| leaf.downcast_ref::<ExchangeReadExec>())
@@ -150,7 +168,7 @@ impl Cutter {
             .collect();
         let slicing = slicing(&plan);
         let determinism = determinism::of(&plan)?;
-        let mut stage = Stage { id, plan, output, inputs, slicing, divisible: vec![], determinism, rows_expected };
+        let mut stage = Stage { id, plan, output, inputs, slicing, divisible: vec![], determinism, rows_expected, dropped: false };
         stage.divisible = divisible(stage.body(), output);
         self.stages.push(stage);
         Ok(id)

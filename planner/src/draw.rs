@@ -9,7 +9,7 @@ use crate::graph::{Slicing, Stage, StageGraph, StageOutput};
 impl StageGraph {
     /// Root first, each stage with its edges, its slicing, what is noted of it, and its operators.
     pub fn drawn(&self, note: impl Fn(&Stage) -> Option<String>) -> String {
-        self.stages.iter().rev().map(|stage| stage.drawn(note(stage).as_deref())).collect::<Vec<_>>().join("\n")
+        self.live().rev().map(|stage| stage.drawn(note(stage).as_deref())).collect::<Vec<_>>().join("\n")
     }
 }
 

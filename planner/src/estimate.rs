@@ -18,6 +18,7 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, StatisticsArgs, StatisticsContext};
 
+use crate::exchange::ExchangeReadExec;
 use crate::key_filter::{KeyFilterExec, KeySetExec};
 use crate::physical::column_index;
 pub(crate) use selectivity::selectivity;
@@ -119,6 +120,9 @@ pub(crate) fn estimate(plan: &Arc<dyn ExecutionPlan>) -> Estimate {
     }
     if let Some(filter) = plan.downcast_ref::<KeyFilterExec>() {
         return estimate(filter.input()).after(filter.part());
+    }
+    if let Some(known) = plan.downcast_ref::<ExchangeReadExec>().and_then(ExchangeReadExec::known) {
+        return known.as_ref().clone();
     }
     if plan.is::<KeySetExec>() {
         let sets = plan.output_partitioning().partition_count() as f64;

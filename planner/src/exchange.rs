@@ -15,6 +15,7 @@ use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, Repla
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use serde::{Deserialize, Serialize};
 
+use crate::estimate::Estimate;
 use crate::ids::StageId;
 
 /// Which buckets of the producer one partition of the consumer reads.
@@ -60,6 +61,7 @@ pub struct ExchangeReadExec {
     stage: StageId,
     mode: InputMode,
     properties: Arc<PlanProperties>,
+    known: Option<Arc<Estimate>>,
 }
 
 impl ExchangeReadExec {
@@ -68,13 +70,24 @@ impl ExchangeReadExec {
     pub fn new(stage: StageId, mode: InputMode, eq_properties: EquivalenceProperties, partitioning: Partitioning) -> Self {
         let properties = PlanProperties::new(eq_properties, partitioning, EmissionType::Incremental, Boundedness::Bounded)
             .with_scheduling_type(SchedulingType::Cooperative);
-        Self { stage, mode, properties: Arc::new(properties) }
+        Self { stage, mode, properties: Arc::new(properties), known: None }
     }
 
     /// The same, of another producer's equal output.
     #[must_use]
     pub(crate) fn with_stage(&self, stage: StageId) -> Self {
         Self { stage, ..self.clone() }
+    }
+
+    /// The same, for planning on: what the producer yields, as far as that is known.
+    #[must_use]
+    pub(crate) fn knowing(self, known: Arc<Estimate>) -> Self {
+        Self { known: Some(known), ..self }
+    }
+
+    /// What the producer yields, if that is of interest.
+    pub(crate) fn known(&self) -> Option<&Arc<Estimate>> {
+        self.known.as_ref()
     }
 
     /// The producer.

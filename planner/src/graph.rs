@@ -16,6 +16,11 @@ pub struct StageGraph {
 }
 
 impl StageGraph {
+    /// The stages that run.
+    pub fn live(&self) -> impl DoubleEndedIterator<Item = &Stage> {
+        self.stages.iter().filter(|stage| !stage.dropped)
+    }
+
     /// The stage whose output is the statement's result.
     #[must_use]
     pub fn root(&self) -> Option<&Stage> {
@@ -24,7 +29,7 @@ impl StageGraph {
 }
 
 /// One stage: a plan whose leaves are scans and [`crate::ExchangeReadExec`]s.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Stage {
     /// Its place in the graph.
     pub id: StageId,
@@ -43,6 +48,8 @@ pub struct Stage {
     pub determinism: Determinism,
     /// Rows that are expected of all of its tasks together.
     pub rows_expected: u64,
+    /// It was planned otherwise before any task of it ran: nothing reads it, and it never runs.
+    pub dropped: bool,
 }
 
 impl Stage {
@@ -59,6 +66,12 @@ impl Stage {
     #[must_use]
     pub fn partitions(&self) -> usize {
         self.body().output_partitioning().partition_count()
+    }
+
+    /// Whether a second run of a task may yield other rows.
+    #[must_use]
+    pub fn is_indeterminate(&self) -> bool {
+        self.determinism == Determinism::Indeterminate
     }
 
     /// Whether every leaf reads an exchange, so that adjacent partitions may be run as one task.

@@ -20,6 +20,7 @@
 //! - [`determinism`] — what a second run of a task would yield
 //! - `physical` — small steps over physical plans
 //! - [`rules`] — physical optimizer rules that make plans fit for cutting
+//! - [`revise`] — what is left of a statement, planned again from what its finished stages yielded
 //! - [`codec`] — plans as bytes
 //! - [`ids`] — identities
 
@@ -37,6 +38,7 @@ pub mod manifest;
 mod materialize;
 pub mod names;
 mod physical;
+pub mod revise;
 pub mod rules;
 pub mod share;
 pub mod slices;

@@ -5,6 +5,7 @@ mod conjunct_order;
 mod join_order;
 mod key_filter;
 mod keys_before_shuffle;
+mod prune_empty;
 mod reduce_first;
 mod rule;
 mod semi_join_first;
@@ -15,13 +16,19 @@ use std::sync::Arc;
 
 use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::ensure_requirements::EnsureRequirements;
+use datafusion::physical_optimizer::join_selection::JoinSelection;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use datafusion::physical_optimizer::output_requirements::OutputRequirements;
+use datafusion::physical_optimizer::projection_pushdown::ProjectionPushdown;
+use datafusion::physical_optimizer::sanity_checker::SanityCheckPlan;
 
 use build_side::BUILD_SIDE;
 use conjunct_order::ConjunctOrder;
-use join_order::JOIN_ORDER;
-use key_filter::KEY_FILTER;
+use join_order::{JOIN_ORDER, JOIN_ORDER_OF_REST};
+use key_filter::{KEY_FILTER, KEY_FILTER_OF_REST};
 use keys_before_shuffle::KEYS_BEFORE_SHUFFLE;
+use prune_empty::PRUNE_EMPTY;
 use reduce_first::REDUCE_FIRST;
 use rule::Rule;
 use semi_join_first::SemiJoinFirst;
@@ -37,12 +44,32 @@ pub fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     rules
 }
 
+/// A physical rule as DataFusion takes it.
+pub type PhysicalRule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
+
+/// Physical rules that go by sizes, for a plan whose exchanges below joins are taken out.
+pub(crate) fn rules_of_rest() -> Vec<PhysicalRule> {
+    vec![
+        Arc::new(OutputRequirements::new_add_mode()),
+        Arc::new(PRUNE_EMPTY),
+        Arc::new(JOIN_ORDER_OF_REST),
+        Arc::new(JoinSelection::new()),
+        Arc::new(BUILD_SIDE),
+        Arc::new(SPREAD_COLLECTED_JOINS),
+        Arc::new(EnsureRequirements::new()),
+        Arc::new(ProjectionPushdown::new()),
+        Arc::new(OutputRequirements::new_remove_mode()),
+        Arc::new(KEY_FILTER_OF_REST),
+        Arc::new(SanityCheckPlan::new()),
+    ]
+}
+
 /// DataFusion's physical rules with ours at their places.
 #[must_use]
-pub fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+pub fn physical_rules() -> Vec<PhysicalRule> {
     let mut rules = PhysicalOptimizer::new().rules;
     let selection = rules.iter().position(|rule| rule.name() == "join_selection").unwrap_or(0);
-    let ours = |rule: Rule| -> Arc<dyn PhysicalOptimizerRule + Send + Sync> { Arc::new(rule) };
+    let ours = |rule: Rule| -> PhysicalRule { Arc::new(rule) };
     // Join modes must be final before `EnsureRequirements` adds the repartitions that they need.
     rules.splice(selection + 1..selection + 1, [BUILD_SIDE, SPREAD_COLLECTED_JOINS, KEYS_BEFORE_SHUFFLE].map(ours));
     rules.splice(selection..selection, [JOIN_ORDER, REDUCE_FIRST].map(ours));

@@ -79,8 +79,9 @@ fn draw(screen: &MultiProgress, bars: &mut HashMap<(QueryId, usize), ProgressBar
             }
         }
     }
-    bars.retain(|(query, _), bar| {
-        let runs = now.queries.contains_key(query);
+    bars.retain(|(query, stage), bar| {
+        // A stage that was planned otherwise has no tasks any more.
+        let runs = now.queries.get(query).and_then(|query| query.stages.get(*stage)).is_some_and(|stage| stage.tasks > 0);
         if !runs {
             bar.finish_and_clear();
         }

@@ -1,10 +1,12 @@
 //! What the scheduler is told, and what it answers.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use faisca_executor::wire::{BlockLocation, Failure, PendingFile, TaskReport, TaskSpec};
 use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
+use faisca_planner::revise::Fact;
 
 /// Where a statement may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,10 @@ pub struct StageShape {
     pub by_partition: bool,
     /// A second run of a task may yield other rows: they must not be mixed with those of the first.
     pub indeterminate: bool,
+    /// Rows that are no reason to plan again what is left of the statement; `None` if nothing is.
+    pub unsurprising: Option<RangeInclusive<u64>>,
+    /// It may look otherwise once more is known.
+    pub has_choices: bool,
 }
 
 /// What happened.
@@ -78,6 +84,13 @@ pub enum Event {
         /// Slots to plan for, even if not all executors are up yet.
         slots_expected: u32,
     },
+    /// What is left of a statement was planned again, as it was asked.
+    Revised {
+        /// Which.
+        query: QueryId,
+        /// New stages, in the place of those that wait; none if they stay.
+        stages: Vec<StageShape>,
+    },
     /// An attempt sealed its output.
     Finished(ExecutorId, TaskReport),
     /// An attempt ended without output.
@@ -105,6 +118,8 @@ pub enum Action {
     Sweep(Vec<BlockId>),
     /// A stage was cut into so many tasks.
     Sliced(QueryId, StageId, u32),
+    /// Plan again what waits: a finished stage was not what was expected. Until the answer, nothing of it begins.
+    Revise(QueryId, Vec<Fact>),
     /// A task's output is decided.
     Committed(ExecutorId, TaskReport),
     /// A task's output no longer counts: it is made again.

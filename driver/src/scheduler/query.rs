@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use faisca_executor::wire::{BlockLocation, StageBlocks, TaskReport, TaskSpec};
 use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
+use faisca_planner::revise::Fact;
 use faisca_planner::slices::{Part, parts, slice_by_bytes, slice_singly};
 
 use super::executors::Executors;
@@ -29,6 +30,10 @@ pub(super) struct QueryState {
     speculated: u32,
     /// An executor is gone that may have left something of this statement in the object store.
     pub(super) lost_executor: bool,
+    /// A finished stage was not what was expected, and nobody was asked yet what follows.
+    is_surprised: bool,
+    /// What waits is being planned again.
+    is_revised: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +56,8 @@ pub(super) struct Loss {
 impl QueryState {
     pub(super) fn new(id: QueryId, shapes: Vec<StageShape>, placement: Placement, slots_expected: u32) -> Self {
         let stages = shapes.into_iter().map(StageState::new).collect();
-        Self { id, placement, slots_expected, stages, phase: Phase::Running, retried: 0, speculated: 0, lost_executor: false }
+        let phase = Phase::Running;
+        Self { id, placement, slots_expected, stages, phase, retried: 0, speculated: 0, lost_executor: false, is_surprised: false, is_revised: false }
     }
 
     fn id(&self, stage: usize, index: u32) -> TaskId {
@@ -82,7 +88,8 @@ impl QueryState {
     pub(super) fn slice_ready_stages(&mut self) -> Vec<(StageId, u32)> {
         let mut sliced = vec![];
         for index in 0..self.stages.len() {
-            if self.phase == Phase::Running && self.stages[index].tasks.is_empty() && self.inputs_complete(index) {
+            let may_begin = self.phase == Phase::Running && !self.is_revised && !self.stages[index].dropped;
+            if may_begin && self.stages[index].tasks.is_empty() && self.inputs_complete(index) {
                 let slices = self.slices(index);
                 let stage = &mut self.stages[index];
                 let task = |(origin, (slice, part)): (usize, (Vec<u32>, Option<Part>))| TaskState {
@@ -135,7 +142,7 @@ impl QueryState {
     pub(super) fn take_runnable(&mut self) -> Vec<TaskId> {
         let mut runnable = vec![];
         for index in 0..self.stages.len() {
-            if self.phase == Phase::Running && !self.stages[index].parked.is_empty() && self.inputs_complete(index) {
+            if self.phase == Phase::Running && !self.stages[index].parked.is_empty() && self.may_run(index) {
                 let parked = std::mem::take(&mut self.stages[index].parked);
                 runnable.extend(parked.into_iter().map(|task| self.id(index, task)));
             }
@@ -143,14 +150,19 @@ impl QueryState {
         runnable
     }
 
+    /// Whether tasks of a stage may run: its inputs are there, and it is not being planned again.
+    fn may_run(&self, stage: usize) -> bool {
+        (self.stages[stage].has_started || !self.is_revised) && self.inputs_complete(stage)
+    }
+
     /// Whether a task from the queue is still to be started; parks it if an input got lost meanwhile.
     pub(super) fn may_start(&mut self, id: TaskId) -> bool {
-        let inputs_complete = self.inputs_complete(id.stage.0 as usize);
+        let may_run = self.may_run(id.stage.0 as usize);
         let running = self.phase == Phase::Running;
         let Some(task) = self.task_mut(id) else { return false };
         let wanted = running && task.committed.is_none() && task.running.is_empty();
-        task.queued = wanted && inputs_complete;
-        if wanted && !inputs_complete {
+        task.queued = wanted && may_run;
+        if wanted && !may_run {
             self.requeue(id);
             return false;
         }
@@ -161,6 +173,7 @@ impl QueryState {
         let range = self.task(id).map(TaskState::range).unwrap_or_default();
         let part = self.task(id).and_then(|task| task.part);
         let inputs = self.inputs(id.stage, &range, part, executors);
+        self.stages[id.stage.0 as usize].has_started = true;
         let (mut attempt, mut frugal, mut twin) = (Attempt(0), false, false);
         if let Some(task) = self.task_mut(id) {
             task.attempts += 1;
@@ -239,6 +252,7 @@ impl QueryState {
         });
         if !std::mem::replace(&mut task.measured, true) {
             for bucket in &report.buckets {
+                stage.rows += bucket.rows;
                 let index = bucket.bucket as usize;
                 if stage.bucket_bytes.len() <= index {
                     stage.bucket_bytes.resize(index + 1, 0);
@@ -249,7 +263,42 @@ impl QueryState {
         stage.durations.add(now.saturating_sub(won.since));
         stage.committed += 1;
         stage.blocks = None;
+        self.is_surprised |= stage.surprises();
         Some(others)
+    }
+
+    /// What has become of each stage, if what waits should be planned again.
+    pub(super) fn take_question(&mut self) -> Option<Vec<Fact>> {
+        if self.is_revised || !std::mem::take(&mut self.is_surprised) || self.phase != Phase::Running {
+            return None;
+        }
+        let waits = |stage: &StageState| !stage.has_started && !stage.dropped;
+        let root_waits = self.stages.last().is_some_and(waits);
+        self.is_revised = root_waits && self.stages.iter().any(|stage| waits(stage) && stage.shape.has_choices);
+        let fact = |stage: &StageState| match stage {
+            stage if !stage.has_started || stage.dropped => Fact::Waiting,
+            stage if stage.is_judged => Fact::Finished { rows: stage.rows },
+            _ => Fact::Started,
+        };
+        self.is_revised.then(|| self.stages.iter().map(fact).collect())
+    }
+
+    /// The answer: `new` stages take the place of those that wait. Answers the attempts whose rows nobody reads any more.
+    pub(super) fn revised(&mut self, new: Vec<StageShape>) -> Vec<(TaskId, Running)> {
+        if !std::mem::take(&mut self.is_revised) || new.is_empty() {
+            return vec![];
+        }
+        let before = self.stages.len();
+        self.stages.iter_mut().filter(|stage| !stage.has_started).for_each(|stage| drop(stage.drop_tasks()));
+        self.stages.extend(new.into_iter().map(StageState::new));
+        let mut in_vain = vec![];
+        for index in (0..before).rev() {
+            if !self.stages[index].is_complete() && self.consumers(StageId(count(index))).is_empty() {
+                let running = self.stages[index].drop_tasks();
+                in_vain.extend(running.into_iter().map(|(task, running)| (self.id(index, task), running)));
+            }
+        }
+        in_vain
     }
 
     /// Takes an attempt off the books; answers whether it was on them.
@@ -396,8 +445,8 @@ impl QueryState {
     }
 
     fn is_needed(&self, stage: StageId) -> bool {
-        let consumers = self.consumers(stage);
-        consumers.is_empty() || consumers.into_iter().any(|consumer| !self.stages[consumer.0 as usize].is_complete())
+        let is_root = stage.0 as usize + 1 == self.stages.len();
+        is_root || self.consumers(stage).into_iter().any(|consumer| !self.stages[consumer.0 as usize].is_complete())
     }
 
     pub(super) fn take_running(&mut self) -> Vec<(TaskId, Running)> {

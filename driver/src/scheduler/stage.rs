@@ -24,15 +24,49 @@ pub(super) struct StageState {
     /// Where the output lies; made when a consumer starts, forgotten when that changes.
     pub(super) blocks: Option<Arc<Vec<BlockLocation>>>,
     pub(super) durations: Durations,
+    /// Rows of all tasks that committed once.
+    pub(super) rows: u64,
+    /// A task of it was launched: from now on it stays what it is.
+    pub(super) has_started: bool,
+    /// It was complete, and its rows were looked at.
+    pub(super) is_judged: bool,
+    /// It was planned otherwise: it has no tasks, reads nothing and is read by nobody.
+    pub(super) dropped: bool,
 }
 
 impl StageState {
     pub(super) fn new(shape: StageShape) -> Self {
-        Self { shape, tasks: vec![], committed: 0, parked: vec![], bucket_bytes: vec![], blocks: None, durations: Durations::default() }
+        Self {
+            shape,
+            tasks: vec![],
+            committed: 0,
+            parked: vec![],
+            bucket_bytes: vec![],
+            blocks: None,
+            durations: Durations::default(),
+            rows: 0,
+            has_started: false,
+            is_judged: false,
+            dropped: false,
+        }
     }
 
     pub(super) fn is_complete(&self) -> bool {
         !self.tasks.is_empty() && self.committed == self.tasks.len()
+    }
+
+    /// Takes it off the books; answers the attempts that run.
+    pub(super) fn drop_tasks(&mut self) -> Vec<(u32, Running)> {
+        let tasks = std::mem::take(&mut self.tasks);
+        let shape = StageShape { inputs: vec![], ..std::mem::take(&mut self.shape) };
+        *self = Self { dropped: true, ..Self::new(shape) };
+        (0..).zip(tasks).flat_map(|(index, task)| task.running.into_iter().map(move |running| (index, running))).collect()
+    }
+
+    /// Whether it is complete for the first time, with rows that nobody expected.
+    pub(super) fn surprises(&mut self) -> bool {
+        let is_news = self.is_complete() && !std::mem::replace(&mut self.is_judged, true);
+        is_news && self.shape.unsurprising.as_ref().is_some_and(|expected| !expected.contains(&self.rows))
     }
 
     /// Wants a task run (again) as soon as the inputs are complete, unless somebody is at it.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use datafusion::common::config::OptimizerOptions;
 use datafusion::common::{JoinType, Result};
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::{Distribution, ExecutionPlan, ExecutionPlanProperties};
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 
 use super::rule::Rule;
@@ -24,11 +25,14 @@ const GAIN: f64 = 0.9;
 pub(super) const BUILD_SIDE: Rule =
     Rule { name: "build_side", is_on: |switches| switches.build_side, rewrite: |plan, limits| replace_hash_joins(plan, |join| choose(join, limits)) };
 
-/// Rows and bytes of one side.
+/// What is expected of one side.
 #[derive(Debug, Clone, Copy)]
 struct Side {
     rows: f64,
     bytes: f64,
+    partitions: f64,
+    /// Its rows are where a partitioned join wants them.
+    is_spread: bool,
 }
 
 /// How a join is made.
@@ -39,11 +43,13 @@ struct Way {
     mode: PartitionMode,
 }
 
-fn side(plan: &Arc<dyn ExecutionPlan>) -> Side {
+fn side(plan: &Arc<dyn ExecutionPlan>, keys: Vec<Arc<dyn PhysicalExpr>>) -> Side {
     let rows = estimate(plan).rows;
     // Text is a view of 16 bytes and what it shows.
     let width: usize = plan.schema().fields().iter().map(|field| field.data_type().primitive_width().unwrap_or(32)).sum();
-    Side { rows, bytes: rows * width as f64 }
+    let (partitioning, wanted) = (plan.output_partitioning(), Distribution::KeyPartitioned(keys));
+    let is_spread = partitioning.partition_count() > 1 && partitioning.satisfaction(&wanted, plan.equivalence_properties(), false).is_satisfied();
+    Side { rows, bytes: rows * width as f64, partitions: partitioning.partition_count() as f64, is_spread }
 }
 
 fn choose(join: &HashJoinExec, limits: &OptimizerOptions) -> Result<Option<Arc<dyn ExecutionPlan>>> {
@@ -51,7 +57,8 @@ fn choose(join: &HashJoinExec, limits: &OptimizerOptions) -> Result<Option<Arc<d
     if join.null_aware {
         return Ok(None);
     }
-    let way = best(now, *join.join_type(), side(join.left()), side(join.right()), limits);
+    let (left_keys, right_keys) = join.on().iter().cloned().unzip();
+    let way = best(now, *join.join_type(), side(join.left(), left_keys), side(join.right(), right_keys), limits);
     if way == now {
         return Ok(None);
     }
@@ -71,14 +78,18 @@ fn best(now: Way, join_type: JoinType, left: Side, right: Side, limits: &Optimiz
     let price = |way: Way| {
         let (build, probe) = if way.swapped { (right, left) } else { (left, right) };
         let of = if way.swapped { join_type.swap() } else { join_type };
-        let table = build.rows * BUILD_COST + probe.rows;
+        let (table, looked_up) = (build.rows * BUILD_COST, probe.rows);
         match way.mode {
             PartitionMode::CollectLeft => {
                 let fits = build.rows <= limits.hash_join_single_partition_threshold_rows as f64
                     && build.bytes <= limits.hash_join_single_partition_threshold as f64;
-                (build_side_may_be_broadcast(of) && fits).then_some(table)
+                // Each task makes the table for itself.
+                (build_side_may_be_broadcast(of) && fits).then_some(table * probe.partitions + looked_up)
             }
-            _ => Some(table + (build.rows + probe.rows) * SHUFFLE),
+            _ => {
+                let moved: f64 = [build, probe].iter().filter(|side| !side.is_spread).map(|side| side.rows).sum();
+                Some(table + looked_up + moved * SHUFFLE)
+            }
         }
     };
     let possible = ways.filter(|way| !way.swapped || join_type.supports_swap()).filter_map(|way| Some((way, price(way)?)));
@@ -95,7 +106,7 @@ mod tests {
     use super::*;
 
     fn way(join_type: JoinType, left: f64, right: f64) -> (bool, PartitionMode) {
-        let side = |rows: f64| Side { rows, bytes: rows * 8.0 };
+        let side = |rows: f64| Side { rows, bytes: rows * 8.0, partitions: 4.0, is_spread: false };
         let mut limits = OptimizerOptions::default();
         (limits.hash_join_single_partition_threshold_rows, limits.hash_join_single_partition_threshold) = (1000, 1_000_000);
         let now = Way { swapped: false, mode: PartitionMode::Partitioned };
@@ -114,5 +125,8 @@ mod tests {
         assert_eq!(way(JoinType::LeftAnti, 1e6, 2e6), (false, Partitioned));
         assert_eq!(way(JoinType::LeftAnti, 2e6, 1e6), (true, Partitioned));
         assert_eq!(way(JoinType::Full, 1e6, 10.0), (true, Partitioned));
+        // Four tasks would make four tables.
+        assert_eq!(way(JoinType::Inner, 1e3, 6e3), (false, CollectLeft));
+        assert_eq!(way(JoinType::Inner, 1e3, 3e3), (false, Partitioned));
     }
 }

@@ -29,33 +29,39 @@ use search::{Tree, cheapest, cost_as_written};
 /// Another order must cost so much less than the written one: no more than rounding, or it would matter how a query is written.
 const GAIN: f64 = 0.99;
 
-pub(super) const JOIN_ORDER: Rule = Rule { name: "join_order", is_on: |switches| switches.join_order, rewrite: |plan, _| reorder(plan) };
+/// Of a statement that runs already: its rows may have been moved for the order that it has.
+const GAIN_ONCE_RUNNING: f64 = 0.8;
+
+pub(super) const JOIN_ORDER: Rule = Rule { name: "join_order", is_on: |switches| switches.join_order, rewrite: |plan, _| reorder(plan, GAIN) };
+
+/// The same for what is left of a statement that runs.
+pub(super) const JOIN_ORDER_OF_REST: Rule = Rule { rewrite: |plan, _| reorder(plan, GAIN_ONCE_RUNNING), ..JOIN_ORDER };
 
 /// `plan` with each tree of inner joins in it in its best order.
-fn reorder(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+fn reorder(plan: Arc<dyn ExecutionPlan>, gain: f64) -> Result<Arc<dyn ExecutionPlan>> {
     let mut graphs: Vec<Graph> = [Products::Apart, Products::Whole].into_iter().filter_map(|products| take_apart(&plan, products)).collect();
     // Without cross products both are one.
     graphs.dedup_by_key(|graph| graph.relations.len());
     for mut graph in graphs {
-        if let Some(better) = better(&graph) {
+        if let Some(better) = better(&graph, gain) {
             for relation in &mut graph.relations {
-                *relation = reorder(Arc::clone(relation))?;
+                *relation = reorder(Arc::clone(relation), gain)?;
             }
             return build(&graph, &better, &plan);
         }
     }
-    let children = plan.children().into_iter().map(|child| reorder(Arc::clone(child))).collect::<Result<Vec<_>>>()?;
+    let children = plan.children().into_iter().map(|child| reorder(Arc::clone(child), gain)).collect::<Result<Vec<_>>>()?;
     if children.is_empty() {
         return Ok(plan);
     }
     replace_children(plan, children)
 }
 
-fn better(graph: &Graph) -> Option<Tree> {
+fn better(graph: &Graph, gain: f64) -> Option<Tree> {
     let sizes = graph.sizes();
     let found = cheapest(&sizes)?;
     // What multiplies as it is written costs more than any order that does not.
-    cost_as_written(&sizes, &graph.written).is_none_or(|written| found.cost < written * GAIN).then_some(found)
+    cost_as_written(&sizes, &graph.written).is_none_or(|written| found.cost < written * gain).then_some(found)
 }
 
 /// The joins of a tree, and on top of them the columns of the plan that they replace.

@@ -36,6 +36,16 @@ pub(super) const KEY_FILTER: Rule = Rule {
     rewrite: |plan, limits| replace_hash_joins(plan, |join| filtered(join, limits)),
 };
 
+/// The same for what is left of a statement that runs: filters whose keys are there already stay, and are enough.
+pub(super) const KEY_FILTER_OF_REST: Rule = Rule {
+    rewrite: |plan, limits| replace_hash_joins(plan, |join| if is_filtered(join.left()) || is_filtered(join.right()) { Ok(None) } else { filtered(join, limits) }),
+    ..KEY_FILTER
+};
+
+fn is_filtered(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.is::<KeyFilterExec>() || plan.children().into_iter().any(is_filtered)
+}
+
 /// The join with its large side filtered; `None` where that gains nothing.
 fn filtered(join: &HashJoinExec, limits: &OptimizerOptions) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     if *join.partition_mode() != PartitionMode::Partitioned || !has_plain_keys(join) {

@@ -20,6 +20,8 @@ extensions_options! {
         pub keys_before_shuffle: bool, default = true
         /// The large side of a partitioned join is filtered, where it is scanned, by the keys of the small one.
         pub key_filter: bool, default = true
+        /// What is left of a statement is planned again when a finished stage was not what was expected.
+        pub adaptive: bool, default = true
         /// Of conditions joined by AND, cheap ones on numbers and dates are tested first.
         pub conjunct_order: bool, default = true
     }
