@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use datafusion::common::{JoinType, Result};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode};
 use datafusion::physical_plan::limit::GlobalLimitExec;
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
@@ -145,6 +146,9 @@ impl Cutter {
         let eq_properties = build.equivalence_properties().clone();
         let collected = build.downcast_ref::<CoalescePartitionsExec>().filter(|c| c.fetch().is_none());
         let inner = collected.map_or(build, CoalescePartitionsExec::input);
+        if inner.is::<EmptyExec>() {
+            return Ok(Arc::clone(build));
+        }
         let input = self.rewrite(Arc::clone(inner))?;
         let id = self.made(input, rows(inner))?;
         let one = Partitioning::UnknownPartitioning(1);

@@ -22,6 +22,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::displayable;
+use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
@@ -72,7 +73,8 @@ pub struct Revised {
 /// No rows at all are always a surprise: whatever is joined with them need not be read.
 #[must_use]
 pub fn unsurprising(stage: &Stage, options: &ConfigOptions) -> Option<RangeInclusive<u64>> {
-    if !switches(options).adaptive || stage.output == StageOutput::Sink {
+    let is_known = stage.output == StageOutput::Sink || stage.body().is::<EmptyExec>();
+    if !switches(options).adaptive || is_known {
         return None;
     }
     let few = options.optimizer.hash_join_single_partition_threshold_rows as u64 / FEW;
@@ -229,10 +231,10 @@ fn gathered(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(open).data()
 }
 
-/// What rules decide, in the order of the plan: joins, filters by keys, and what is known to be empty.
+/// What rules decide, in the order of the plan: joins and filters by keys.
 fn decisions(plan: &Arc<dyn ExecutionPlan>) -> Vec<String> {
     let mut found = vec![];
-    if matches!(plan.name(), "HashJoinExec" | "NestedLoopJoinExec" | "CrossJoinExec" | "KeyFilterExec" | "EmptyExec") {
+    if matches!(plan.name(), "HashJoinExec" | "NestedLoopJoinExec" | "CrossJoinExec" | "KeyFilterExec") {
         let line = displayable(plan.as_ref()).one_line().to_string();
         // Which columns go on is no decision of its own, nor is what a filter is expected to let pass.
         let line = line.split(", projection=").next().unwrap_or_default().split(", about ").next().unwrap_or_default();

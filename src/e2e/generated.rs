@@ -5,6 +5,7 @@
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use datafusion::prelude::SessionContext;
 use faisca::Session;
@@ -14,6 +15,8 @@ use fastrand::Rng;
 use crate::support::{Layout, oracle_over, register_folders, rows, scratch, session, sorted};
 
 const QUERIES: u64 = 10_000;
+/// No query takes a tenth of this.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Side by side, as many as there are cores to expect.
 const AT_ONCE: usize = 2;
 const TABLES: [&str; 4] = ["a", "b", "c", "d"];
@@ -188,8 +191,17 @@ async fn assert_every_rule_has_work(sessions: &[(String, Session)]) {
                 idle.retain(|other| other != rule);
             }
         }
+        // What is changed while a query runs, no plan shows before.
+        if idle.iter().any(|rule| rule == "adaptive") && analyzed(&sessions[0].1, &query(number)).await.contains("Planned again") {
+            idle.retain(|rule| rule != "adaptive");
+        }
     }
     assert_eq!(idle, Vec::<String>::new(), "rules that change none of {LOOKED_AT} plans");
+}
+
+async fn analyzed(session: &Session, query: &str) -> String {
+    let Ok(frame) = session.sql(&format!("EXPLAIN ANALYZE {query}")).await else { return String::new() };
+    frame.collect().await.map_or_else(|_| String::new(), |found| rows(&found).join("\n"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,7 +225,8 @@ async fn queries_that_nobody_wrote_are_right() {
             let turn = usize::try_from(number).unwrap();
             let of = if turn.is_multiple_of(2) { 0 } else { turn / 2 % sessions.len() };
             for (name, session) in if one.is_some() { &sessions[..] } else { &sessions[of..=of] } {
-                let found = async { session.sql(&sql).await?.collect().await }.await;
+                let found = tokio::time::timeout(PATIENCE, async { session.sql(&sql).await?.collect().await }).await;
+                let found = found.unwrap_or_else(|_| panic!("query {number} with {name} does not end\n{sql}"));
                 let found = found.unwrap_or_else(|error| panic!("query {number} with {name}: {error}\n{sql}"));
                 assert!(sorted(rows(&found)) == expected, "query {number} with {name} is wrong\n{sql}");
             }

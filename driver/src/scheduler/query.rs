@@ -12,6 +12,9 @@ use super::executors::Executors;
 use super::stage::{Committed, Running, StageState, TaskState};
 use super::{Output, Placement, StageShape};
 
+/// A statement is planned again at most so often.
+const REVISIONS_MAX: usize = 10;
+
 /// What follows a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -34,6 +37,8 @@ pub(super) struct QueryState {
     is_surprised: bool,
     /// What waits is being planned again.
     is_revised: bool,
+    /// Times that it was.
+    revisions: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +62,19 @@ impl QueryState {
     pub(super) fn new(id: QueryId, shapes: Vec<StageShape>, placement: Placement, slots_expected: u32) -> Self {
         let stages = shapes.into_iter().map(StageState::new).collect();
         let phase = Phase::Running;
-        Self { id, placement, slots_expected, stages, phase, retried: 0, speculated: 0, lost_executor: false, is_surprised: false, is_revised: false }
+        Self {
+            id,
+            placement,
+            slots_expected,
+            stages,
+            phase,
+            retried: 0,
+            speculated: 0,
+            lost_executor: false,
+            is_surprised: false,
+            is_revised: false,
+            revisions: 0,
+        }
     }
 
     fn id(&self, stage: usize, index: u32) -> TaskId {
@@ -273,6 +290,10 @@ impl QueryState {
             return None;
         }
         let waits = |stage: &StageState| !stage.has_started && !stage.dropped;
+        // Each is worth less than the one before.
+        if self.revisions == REVISIONS_MAX {
+            return None;
+        }
         let root_waits = self.stages.last().is_some_and(waits);
         self.is_revised = root_waits && self.stages.iter().any(|stage| waits(stage) && stage.shape.has_choices);
         let fact = |stage: &StageState| match stage {
@@ -280,6 +301,7 @@ impl QueryState {
             stage if stage.is_judged => Fact::Finished { rows: stage.rows },
             _ => Fact::Started,
         };
+        self.revisions += usize::from(self.is_revised);
         self.is_revised.then(|| self.stages.iter().map(fact).collect())
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use faisca_executor::wire::{BucketSize, Failure, FailureKind, PendingFile, TaskMetrics, TaskReport, TaskSpec};
 use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
+use faisca_planner::revise::Fact;
 
 use super::{Action, Event, Output, Placement, RetryLimits, Scheduler, StageShape};
 
@@ -57,6 +58,15 @@ struct Sim {
     committed: Vec<(TaskId, Attempt)>,
     output: Option<Output>,
     failed: Option<Failure>,
+    /// Times that it was planned again.
+    revised: usize,
+}
+
+impl StageShape {
+    /// Its place is empty: it was planned otherwise.
+    fn is_dropped(&self) -> bool {
+        self.partitions == 0
+    }
 }
 
 fn stage(partitions: u32, inputs: &[(u32, bool)]) -> StageShape {
@@ -90,6 +100,7 @@ impl Sim {
             committed: vec![],
             output: None,
             failed: None,
+            revised: 0,
         };
         (0..executors).for_each(|_| sim.join(slots));
         let submit = Event::Submit { query: QUERY, stages: shapes, placement: Placement::Fleet, slots_expected: executors * slots };
@@ -120,9 +131,36 @@ impl Sim {
                 Action::Failed(_, failure) => self.failed = Some(failure),
                 Action::HandOver { from, to, blocks, .. } => blocks.into_iter().for_each(|block| self.hand_over(block, from, to)),
                 Action::Dismiss(executor) => self.kill(executor),
+                Action::Revise(_, facts) => self.revise(&facts),
                 Action::Sliced(..) | Action::Release(..) | Action::Uncommitted(_) | Action::Excluded(_) | Action::Sweep(_) => {}
             }
         }
+    }
+
+    /// What waits stays, or is planned the same under new numbers, without what a finished stage made needless.
+    fn revise(&mut self, facts: &[Fact]) {
+        let mut stages = vec![];
+        if self.random.chance(80) {
+            let mut now: Vec<StageId> = (0..).map(StageId).take(facts.len()).collect();
+            for (index, _) in facts.iter().enumerate().filter(|(_, fact)| **fact == Fact::Waiting) {
+                let mut shape = self.shapes[index].clone();
+                if shape.is_dropped() {
+                    continue;
+                }
+                now[index] = StageId(u32::try_from(self.shapes.len() + stages.len()).unwrap());
+                shape.inputs.iter_mut().for_each(|(input, _)| *input = now[input.0 as usize]);
+                shape.divisible.iter_mut().for_each(|input| *input = now[input.0 as usize]);
+                // Whoever it was broadcast to does without it.
+                if self.random.chance(30) && shape.inputs.len() > 1 {
+                    shape.inputs.pop();
+                }
+                self.shapes[index] = StageShape::default();
+                stages.push(shape);
+            }
+            self.revised += 1;
+        }
+        self.shapes.extend(stages.iter().cloned());
+        self.mail.push(Event::Revised { query: QUERY, stages });
     }
 
     fn hand_over(&mut self, block: BlockId, from: ExecutorId, to: ExecutorId) {
@@ -244,7 +282,7 @@ impl Sim {
 fn report(spec: &TaskSpec, sink: bool) -> TaskReport {
     let skewed = |bucket| if bucket == 0 { 400 << 20 } else { 40 << 20 };
     let buckets = if sink { vec![] } else { (0..4).map(|bucket| BucketSize { bucket, rows: 1, bytes: skewed(bucket) }).collect() };
-    let path = format!("{}-{}", spec.task.index, spec.attempt.0);
+    let path = format!("{}-{}-{}", spec.task.stage.0, spec.task.index, spec.attempt.0);
     let files = if sink { vec![PendingFile { path, rows: 1, bytes: 1, upload: None }] } else { vec![] };
     TaskReport { task: spec.task, attempt: spec.attempt, buckets, durable: false, files, statistics: None, metrics: TaskMetrics::default() }
 }
@@ -267,8 +305,8 @@ fn four_stages(indeterminate: bool) -> Vec<StageShape> {
 /// Everything that the final files were made from, through all stages.
 fn origins(sim: &Sim, output: &Output) -> BTreeSet<BlockId> {
     let file = |f: &PendingFile| {
-        let (index, attempt) = f.path.split_once('-').unwrap();
-        BlockId { task: task(3, index.parse().unwrap()), attempt: Attempt(attempt.parse().unwrap()) }
+        let numbers: Vec<u32> = f.path.split('-').map(|number| number.parse().unwrap()).collect();
+        BlockId { task: task(numbers[0], numbers[1]), attempt: Attempt(numbers[2]) }
     };
     let mut open: Vec<BlockId> = output.files.iter().map(file).collect();
     let mut seen = BTreeSet::new();
@@ -280,26 +318,35 @@ fn origins(sim: &Sim, output: &Output) -> BTreeSet<BlockId> {
     seen
 }
 
-fn check_schedule(seed: u64) {
-    let mut sim = Sim::with_store(seed, four_stages(seed.is_multiple_of(2)), 3, 2, seed.is_multiple_of(3));
+/// Answers how often it was planned again.
+fn check_schedule(seed: u64) -> usize {
+    let mut stages = four_stages(seed.is_multiple_of(2));
+    if seed.is_multiple_of(5) {
+        (stages[0].unsurprising, stages[2].unsurprising) = (Some(1_000..=2_000), Some(1_000..=2_000));
+        (stages[1].has_choices, stages[3].has_choices) = (true, true);
+    }
+    let mut sim = Sim::with_store(seed, stages, 3, 2, seed.is_multiple_of(3));
     let output = sim.run(usize::try_from(seed % 12).unwrap()).clone();
-    let tasks: BTreeSet<_> = output.files.iter().map(|f| f.path.split('-').next().unwrap().to_owned()).collect();
-    let last = sim.committed.iter().filter(|(t, _)| t.stage == StageId(3)).map(|(t, _)| t.index).max().unwrap();
+    let tasks: BTreeSet<_> = output.files.iter().map(|f| f.path.split('-').nth(1).unwrap().to_owned()).collect();
+    let root = StageId(u32::try_from(sim.shapes.len() - 1).unwrap());
+    let last = sim.committed.iter().filter(|(t, _)| t.stage == root).map(|(t, _)| t.index).max().unwrap();
     assert_eq!((output.files.len(), tasks.len()), (last as usize + 1, last as usize + 1), "seed {seed}: {output:?}");
     let origins = origins(&sim, &output);
     for made in &origins {
         assert!(sim.committed.contains(&(made.task, made.attempt)), "seed {seed}: {made} was read, but never committed");
     }
     if seed.is_multiple_of(2) {
-        let scans: Vec<TaskId> = origins.iter().map(|b| b.task).filter(|t| t.stage == StageId(0)).collect();
+        let scans: Vec<TaskId> = origins.iter().map(|b| b.task).filter(|t| sim.shapes[t.stage.0 as usize].indeterminate).collect();
         assert_eq!(scans.len(), scans.iter().collect::<BTreeSet<_>>().len(), "seed {seed}: attempts of random rows are mixed");
     }
+    sim.revised
 }
 
 #[test]
 fn simulated_schedules_end_in_the_right_committed_set() {
     let schedules: u64 = std::env::var("FAISCA_SIMULATIONS").map_or(100_000, |n| n.parse().unwrap());
-    (0..schedules).for_each(check_schedule);
+    let revised: usize = (0..schedules).map(check_schedule).sum();
+    assert!(revised as u64 > schedules / 10, "planned again in {revised} of {schedules} schedules");
 }
 
 #[test]
@@ -511,4 +558,29 @@ fn a_task_that_runs_out_of_memory_is_split_and_saves() {
     halves.sort();
     assert_eq!(halves, [vec![0, 1], vec![2, 3]]);
     assert!(sim.output.is_some());
+}
+
+#[test]
+fn what_waits_is_planned_again_once_and_what_nobody_reads_any_more_is_stopped() {
+    let scan = |unsurprising| StageShape { unsurprising, ..stage(2, &[]) };
+    let join = StageShape { has_choices: true, ..stage(4, &[(0, true), (1, true)]) };
+    let mut sim = Sim::new(12, vec![scan(Some(100..=200)), scan(None), join], 1, 4);
+    let of = |sim: &Sim, stage| sim.running.iter().position(|(_, spec)| spec.task.stage == StageId(stage));
+    for _ in 0..2 {
+        let (executor, spec) = sim.running.remove(of(&sim, 0).unwrap());
+        let answers = sim.scheduler.step(sim.now, Event::Finished(executor, report(&spec, false)));
+        if let Some(Action::Revise(_, facts)) = answers.iter().find(|action| matches!(action, Action::Revise(..))) {
+            assert_eq!(facts[..], [Fact::Finished { rows: 8 }, Fact::Started, Fact::Waiting]);
+        } else {
+            assert!(of(&sim, 0).is_some(), "nobody asked");
+        }
+    }
+    // Nothing of what waits begins before the answer; the answer needs only the first scan.
+    let (executor, spec) = sim.running.remove(of(&sim, 1).unwrap());
+    assert!(!sim.scheduler.step(sim.now, Event::Finished(executor, report(&spec, false))).iter().any(|a| matches!(a, Action::Launch(..))));
+    let answer = sim.scheduler.step(sim.now, Event::Revised { query: QUERY, stages: vec![stage(4, &[(0, true)])] });
+    assert!(answer.iter().any(|action| matches!(action, Action::Cancel(_, task, _) if task.stage == StageId(1))), "{answer:?}");
+    assert!(answer.iter().any(|action| matches!(action, Action::Launch(_, spec) if spec.task.stage == StageId(3))), "{answer:?}");
+    let late = sim.scheduler.step(sim.now, Event::Revised { query: QUERY, stages: vec![stage(1, &[])] });
+    assert!(late.is_empty(), "{late:?}");
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use datafusion::common::config::OptimizerOptions;
 use datafusion::common::{JoinType, Result};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::{Distribution, ExecutionPlan, ExecutionPlanProperties};
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
+use datafusion::physical_plan::{Distribution, ExecutionPlan, ExecutionPlanProperties};
 
 use super::rule::Rule;
 use crate::cut::build_side_may_be_broadcast;

@@ -38,7 +38,9 @@ pub(super) const KEY_FILTER: Rule = Rule {
 
 /// The same for what is left of a statement that runs: filters whose keys are there already stay, and are enough.
 pub(super) const KEY_FILTER_OF_REST: Rule = Rule {
-    rewrite: |plan, limits| replace_hash_joins(plan, |join| if is_filtered(join.left()) || is_filtered(join.right()) { Ok(None) } else { filtered(join, limits) }),
+    rewrite: |plan, limits| {
+        replace_hash_joins(plan, |join| if is_filtered(join.left()) || is_filtered(join.right()) { Ok(None) } else { filtered(join, limits) })
+    },
     ..KEY_FILTER
 };
 
