@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "tests fail by panicking, and nobody links them")]
 
+mod adaptive;
 mod api;
 mod bad_input;
 mod generated;

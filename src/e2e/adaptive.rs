@@ -1,0 +1,103 @@
+//! Statements that are planned again while they run: estimates are wrong on purpose.
+
+use std::time::Duration;
+
+use faisca::Session;
+use faisca::generate::TPCH_TABLES;
+
+use crate::recovery::{all_up, executors, signal, stop, until};
+use crate::support::{Layout, register_folders, rows, session, sorted, tpch_data, tpch_oracle};
+
+/// A filter that passes a two-thousandth of what is expected: the other side is shuffled in vain.
+const FEW: &str = "SELECT l_shipmode, count(*), sum(o_totalprice), sum(length(regexp_replace(l_comment, '[aeiou]+', '', 'g')))
+    FROM lineitem JOIN orders ON l_orderkey = o_orderkey WHERE o_custkey % 5000 = 7 GROUP BY l_shipmode";
+/// A side with no rows at all, under joins that have none then.
+const NONE: [&str; 3] = [
+    "SELECT c_mktsegment, count(*) FROM lineitem, orders, customer
+     WHERE l_orderkey = o_orderkey AND c_custkey = o_custkey AND c_nationkey % 5000 = -7 GROUP BY c_mktsegment",
+    "SELECT count(*), max(o_orderkey) FROM orders WHERE o_custkey IN (SELECT c_custkey FROM customer WHERE c_nationkey % 5000 = -7)",
+    "SELECT o_orderpriority, count(*) FROM orders WHERE EXISTS (SELECT 1 FROM lineitem WHERE l_orderkey = o_orderkey AND l_suppkey % 5000 = -7)
+     GROUP BY o_orderpriority",
+];
+/// The same under joins that have all rows of the other side then.
+const ALL: [&str; 2] = [
+    "SELECT count(*), count(c_custkey) FROM orders LEFT JOIN (SELECT * FROM customer WHERE c_nationkey % 5000 = -7) ON o_custkey = c_custkey",
+    "SELECT count(*) FROM orders WHERE NOT EXISTS (SELECT 1 FROM customer WHERE o_custkey = c_custkey AND c_nationkey % 5000 = -7)",
+];
+
+async fn over_tpch(layout: Layout) -> Session {
+    let session = session(layout, 4).await;
+    register_folders(&session, tpch_data(), &TPCH_TABLES).await;
+    session.sql("SET datafusion.optimizer.hash_join_single_partition_threshold_rows = 20000").await.unwrap();
+    session
+}
+
+async fn found(session: &Session, sql: &str) -> Vec<String> {
+    sorted(rows(&session.sql(sql).await.unwrap().collect().await.unwrap()))
+}
+
+async fn expected(sql: &str) -> Vec<String> {
+    sorted(rows(&tpch_oracle().await.sql(sql).await.unwrap().collect().await.unwrap()))
+}
+
+async fn analyzed(session: &Session, sql: &str) -> String {
+    rows(&session.sql(&format!("EXPLAIN ANALYZE {sql}")).await.unwrap().collect().await.unwrap()).join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_side_that_turns_out_small_is_broadcast_to_where_the_other_is_scanned() {
+    for layout in [Layout::Embedded, Layout::Processes(3)] {
+        let session = over_tpch(layout).await;
+        let planned = session.sql(FEW).await.unwrap().explain().await.unwrap();
+        assert!(planned.contains("mode=Partitioned") && !planned.contains("mode=CollectLeft"), "{planned}");
+        let ran = analyzed(&session, FEW).await;
+        assert!(ran.contains("mode=CollectLeft") && !ran.contains("mode=Partitioned"), "{layout:?}: {ran}");
+        assert!(ran.contains("Planned again while it ran: s0 yielded 316 rows instead of 150000: build_side made"), "{layout:?}: {ran}");
+        assert_eq!(found(&session, FEW).await, expected(FEW).await, "{layout:?}");
+        session.sql("SET faisca.adaptive = false").await.unwrap();
+        assert!(!analyzed(&session, FEW).await.contains("Planned again"), "{layout:?}");
+        assert_eq!(found(&session, FEW).await, expected(FEW).await, "{layout:?}");
+        session.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_be_joined_with_no_rows_is_not_read() {
+    for layout in [Layout::Embedded, Layout::Processes(3)] {
+        let session = over_tpch(layout).await;
+        for sql in NONE {
+            let ran = analyzed(&session, sql).await;
+            assert!(ran.contains("prune_empty made"), "{layout:?}: {sql}\n{ran}");
+            assert_eq!(found(&session, sql).await, expected(sql).await, "{layout:?}: {sql}");
+        }
+        for sql in ALL {
+            assert_eq!(found(&session, sql).await, expected(sql).await, "{layout:?}: {sql}");
+        }
+        let ran = analyzed(&session, NONE[0]).await;
+        assert!(!ran.contains("l_orderkey"), "{layout:?}: lineitem is scanned\n{ran}");
+        session.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn executors_killed_after_it_was_planned_again_change_no_result() {
+    let expected = expected(FEW).await;
+    let session = over_tpch(Layout::Processes(3)).await;
+    let stages = |session: &Session| session.progress().queries.values().map(|query| query.stages.len()).max().unwrap_or(0);
+    for dead in 1..=3 {
+        all_up(&session, 3).await;
+        let before = session.progress();
+        let running = tokio::task::spawn({
+            let session = session.clone();
+            async move { found(&session, FEW).await }
+        });
+        until("the start", Duration::from_secs(20), || stages(&session) > 0).await;
+        let planned = stages(&session);
+        until("planning again", Duration::from_secs(20), || stages(&session) > planned || running.is_finished()).await;
+        assert!(!running.is_finished(), "it was over before it was planned again");
+        executors(&session).iter().take(dead).for_each(|pid| signal(*pid, "-KILL"));
+        assert_eq!(running.await.unwrap(), expected, "{dead} killed");
+        assert!(session.progress().tasks_redone > before.tasks_redone, "{dead} killed, and nothing was made again");
+    }
+    stop(session).await;
+}
