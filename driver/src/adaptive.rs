@@ -68,7 +68,7 @@ impl RunningPlan {
         let new = &revised.graph.stages[revised.first_new.0 as usize..];
         let mut specs = vec![];
         for stage in new {
-            let (plan, output) = encoded_stage(stage, self.prepared.sink.as_ref())?;
+            let (plan, output) = encoded_stage(stage, &self.prepared.sinks)?;
             let durability = self.durability_of(&revised.graph, stage);
             specs.push(StageSpec { query: self.query, stage: stage.id, plan, output, durability, settings: self.prepared.settings.clone() });
         }
@@ -97,7 +97,7 @@ impl RunningPlan {
 
     /// When the blocks of a stage get their durable copies.
     fn durability_of(&self, graph: &StageGraph, stage: &Stage) -> Durability {
-        let is_root = graph.root().is_some_and(|root| root.id == stage.id);
+        let is_root = graph.roots().any(|root| root.id == stage.id);
         match self.durability {
             // The result is read at once, by one reader.
             _ if is_root => Durability::Never,

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use datafusion::common::{DataFusionError, Result};
+use datafusion::common::{DataFusionError, Result, internal_datafusion_err};
 use datafusion::config::ConfigOptions;
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
@@ -51,21 +51,22 @@ pub(crate) struct Prepared {
     pub(crate) graph: Arc<StageGraph>,
     /// Of each stage.
     pub(crate) specs: Vec<(Bytes, OutputSpec)>,
-    pub(crate) sink: Option<SinkSpec>,
+    /// Of each write.
+    pub(crate) sinks: Vec<SinkSpec>,
     pub(crate) options: Arc<ConfigOptions>,
     pub(crate) settings: Vec<(String, String)>,
     scan_bytes: u64,
 }
 
 impl Prepared {
-    /// Encodes a graph. `sink` is what a root with files writes by.
+    /// Encodes a graph. `sinks` are what roots with files write by.
     ///
     /// # Errors
     /// If an operator cannot travel.
-    pub(crate) fn new(graph: Arc<StageGraph>, sink: Option<SinkSpec>, options: &ConfigOptions) -> Result<Self> {
-        let specs = graph.stages.iter().map(|stage| encoded_stage(stage, sink.as_ref())).collect::<Result<_>>()?;
+    pub(crate) fn new(graph: Arc<StageGraph>, sinks: Vec<SinkSpec>, options: &ConfigOptions) -> Result<Self> {
+        let specs = graph.stages.iter().map(|stage| encoded_stage(stage, &sinks)).collect::<Result<_>>()?;
         let scan_bytes = graph.stages.iter().flat_map(|s| leaves(&s.plan)).flat_map(|leaf| files_of_scan(&leaf)).map(|(_, bytes)| bytes).sum();
-        Ok(Self { graph, specs, sink, options: Arc::new(options.clone()), settings: settings(options), scan_bytes })
+        Ok(Self { graph, specs, sinks, options: Arc::new(options.clone()), settings: settings(options), scan_bytes })
     }
 }
 
@@ -73,12 +74,15 @@ impl Prepared {
 ///
 /// # Errors
 /// If an operator cannot travel.
-pub(crate) fn encoded_stage(stage: &Stage, sink: Option<&SinkSpec>) -> Result<(Bytes, OutputSpec)> {
+pub(crate) fn encoded_stage(stage: &Stage, sinks: &[SinkSpec]) -> Result<(Bytes, OutputSpec)> {
     let plan = physical_plan_to_bytes_with_extension_codec(Arc::clone(&stage.plan), &PlanCodec)?;
-    let output = match (stage.output, sink) {
-        (StageOutput::Shuffle { .. }, _) => OutputSpec::Shuffle,
-        (StageOutput::Sink, Some(sink)) => OutputSpec::Sink(sink.clone()),
-        (StageOutput::Partitions | StageOutput::Sink, _) => OutputSpec::Partitions,
+    let output = match stage.output {
+        StageOutput::Shuffle { .. } => OutputSpec::Shuffle,
+        StageOutput::Partitions => OutputSpec::Partitions,
+        StageOutput::Sink { write } => {
+            let sink = sinks.get(write as usize).cloned();
+            OutputSpec::Sink(sink.ok_or_else(|| internal_datafusion_err!("{} writes nowhere", stage.id))?)
+        }
     };
     Ok((plan, output))
 }
@@ -91,7 +95,10 @@ pub(crate) fn shape(stage: &Stage, options: &ConfigOptions) -> StageShape {
         whole: matches!(stage.slicing, Slicing::Whole { .. }),
         may_merge: stage.reads_only_exchanges() && stage.inputs.iter().any(|i| i.mode.is_by_bucket()),
         divisible: stage.divisible.clone(),
-        sink: stage.output == StageOutput::Sink,
+        sink: match stage.output {
+            StageOutput::Sink { write } => Some(write),
+            StageOutput::Shuffle { .. } | StageOutput::Partitions => None,
+        },
         by_partition: stage.output == StageOutput::Partitions,
         indeterminate: stage.is_indeterminate(),
         unsurprising: unsurprising(stage, options),

@@ -3,6 +3,8 @@
 //! Everything that DataFusion's DataFrame can do is one [`DataFrame::into_inner`] away, and runs on
 //! the same executors.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
@@ -14,6 +16,7 @@ use faisca_planner::manifest::{CatalogTable, Compression, FileFormat, PartitionO
 
 use crate::error::{Error, Result};
 use crate::session::Session;
+use crate::shared::SharedView;
 use crate::write::{WriteSummary, write};
 
 /// Rows that [`DataFrame::show`] prints.
@@ -231,6 +234,15 @@ impl DataFrame {
     pub fn create_or_replace_temp_view(self, name: &str) -> Result<()> {
         let Self { session, frame } = self;
         session.register_table(name, frame.into_view())
+    }
+
+    /// The same for so many readers, which share its rows if they are dear to make.
+    pub(crate) fn register_view(self, name: &str, readers: usize) -> Result<()> {
+        let shared = SharedView::new(self.frame.logical_plan().clone()).filter(|_| readers > 1);
+        match shared {
+            Some(view) => self.session.register_table(name, Arc::new(view)),
+            None => self.create_or_replace_temp_view(name),
+        }
     }
 
     /// Runs the query.

@@ -7,7 +7,7 @@ use datafusion::common::Result;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use faisca_planner::rules::Switches;
-use faisca_planner::{Stage, StageGraph, StageOutput};
+use faisca_planner::{Stage, StageGraph};
 
 use crate::cluster::{Cluster, Prepared};
 use crate::progress::StageProgress;
@@ -38,7 +38,7 @@ fn without_counters(drawing: &str) -> String {
 }
 
 async fn planned(plan: &LogicalPlan, state: &SessionState) -> Result<StageGraph> {
-    crate::planner::stages(&state.optimize(plan)?, StageOutput::Partitions, state).await
+    crate::planner::stages(&state.optimize(plan)?, state).await
 }
 
 /// Runs a query, throws its rows away, and tells of each stage what was expected and what came.
@@ -47,7 +47,7 @@ async fn planned(plan: &LogicalPlan, state: &SessionState) -> Result<StageGraph>
 /// If it cannot be planned, and those of any task.
 pub(crate) async fn analyze(plan: &LogicalPlan, state: &SessionState, cluster: &Cluster) -> Result<String> {
     let graph = Arc::new(planned(plan, state).await?);
-    let prepared = Prepared::new(graph, None, state.config_options())?;
+    let prepared = Prepared::new(graph, vec![], state.config_options())?;
     let (running, output) = cluster.run(&prepared, "explain analyze".to_owned()).await?;
     let stages = cluster.engine.progress.snapshot().queries.remove(&running.query).map(|query| query.stages).unwrap_or_default();
     let (graph, changes) = running.plan.now();

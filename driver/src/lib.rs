@@ -37,6 +37,7 @@ mod result;
 pub mod scheduler;
 mod session;
 mod settings;
+mod shared;
 mod source;
 mod sql;
 mod tables;

@@ -18,7 +18,7 @@ use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, Repla
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
-use faisca_planner::cut::cut;
+use faisca_planner::cut::{cut, cut_writes};
 use faisca_planner::rules::switches;
 use faisca_planner::share::share;
 use faisca_planner::{StageGraph, StageOutput};
@@ -42,8 +42,8 @@ impl QueryPlanner for DistributedPlanner {
         if !distributable {
             return Ok(plan);
         }
-        let graph = Arc::new(stages_of(Arc::clone(&plan), StageOutput::Partitions, session)?);
-        match Prepared::new(graph, None, session.config_options()) {
+        let graph = Arc::new(stages_of(Arc::clone(&plan), session)?);
+        match Prepared::new(graph, vec![], session.config_options()) {
             Ok(prepared) => Ok(Arc::new(DistributedExec::new(Arc::clone(&self.cluster), prepared, &plan))),
             Err(reason) => {
                 // Tables of the catalog itself, streams and the like: nothing to gain from executors.
@@ -58,13 +58,28 @@ impl QueryPlanner for DistributedPlanner {
 ///
 /// # Errors
 /// If it cannot be planned.
-pub(crate) async fn stages(plan: &LogicalPlan, output: StageOutput, session: &dyn Session) -> Result<StageGraph> {
+pub(crate) async fn stages(plan: &LogicalPlan, session: &dyn Session) -> Result<StageGraph> {
     let physical = DefaultPhysicalPlanner::default().create_physical_plan(plan, session).await?;
-    stages_of(physical, output, session)
+    stages_of(physical, session)
 }
 
-fn stages_of(plan: Arc<dyn ExecutionPlan>, output: StageOutput, session: &dyn Session) -> Result<StageGraph> {
-    let graph = cut(plan, output)?;
+/// The stages of statements that write, which run together.
+///
+/// # Errors
+/// If one cannot be planned.
+pub(crate) async fn stages_of_writes(plans: &[LogicalPlan], session: &dyn Session) -> Result<StageGraph> {
+    let mut physical = vec![];
+    for plan in plans {
+        physical.push(DefaultPhysicalPlanner::default().create_physical_plan(plan, session).await?);
+    }
+    without_equals(cut_writes(physical)?, session)
+}
+
+fn stages_of(plan: Arc<dyn ExecutionPlan>, session: &dyn Session) -> Result<StageGraph> {
+    without_equals(cut(plan, StageOutput::Partitions)?, session)
+}
+
+fn without_equals(graph: StageGraph, session: &dyn Session) -> Result<StageGraph> {
     if !switches(session.config_options()).share_stages {
         return Ok(graph);
     }

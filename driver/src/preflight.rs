@@ -13,15 +13,16 @@ use datafusion::catalog::streaming::StreamingTable;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::EmptyRecordBatchStream;
 use datafusion::physical_plan::streaming::PartitionStream;
+use faisca_planner::StageGraph;
 use faisca_planner::exchange::leaves;
 use faisca_planner::manifest::{SaveMode, Step, Write};
-use faisca_planner::{StageGraph, StageOutput};
 
 use crate::catalog::{PlannedTable, TableOutlook};
 use crate::cluster::files_of_scan;
 use crate::commit::OutputWrite;
 use crate::error::{Error, Result};
 use crate::job::Job;
+use crate::planner::{stages, stages_of_writes};
 use crate::session::Session;
 
 /// Files and their bytes.
@@ -112,11 +113,10 @@ impl Job<'_> {
         let place = |field: &str| format!("{}: step `{}`", self.place(&format!("spec.steps[{index}].{field}")), step.name);
         let frame = session.sql(&step.sql).await.map_err(|e| e.at(place("sql")))?;
         let schema = frame.schema();
-        let output = if step.write.is_some() { StageOutput::Sink } else { StageOutput::Partitions };
         let (state, logical) = frame.clone().into_inner().into_parts();
         let planned = async {
             let logical = state.optimize(&logical)?;
-            crate::planner::stages(&logical, output, &state).await
+            if step.write.is_some() { stages_of_writes(&[logical], &state).await } else { stages(&logical, &state).await }
         };
         let graph = planned.await.map_err(|e| Error::from(e).at(place("sql")))?;
         let written = match &step.write {

@@ -21,7 +21,7 @@ use std::time::Duration;
 use faisca_executor::wire::{Failure, FailureKind, TaskReport};
 use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, TaskId};
 
-pub use event::{Action, Event, Output, Placement, StageShape};
+pub use event::{Action, Event, Output, Placement, StageShape, Written};
 use executors::Executors;
 use query::{Loss, QueryState, Verdict};
 
@@ -144,7 +144,7 @@ impl Scheduler {
         let task = report.task;
         let Some(query) = self.queries.get_mut(&task.query) else { return };
         let Some(others) = query.commit(executor, &report, self.now) else { return };
-        let files_only = query.stage(task).is_some_and(|stage| stage.shape.sink);
+        let files_only = query.stage(task).is_some_and(|stage| stage.shape.sink.is_some());
         self.executors.ended(executor, task, report.attempt);
         self.executors.succeeded(executor);
         if !files_only {

@@ -3,16 +3,14 @@
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use datafusion::common::Column;
 use datafusion::dataframe::DataFrame as DfDataFrame;
 use datafusion::execution::context::SessionState;
-use datafusion::logical_expr::{Expr, cast};
+use datafusion::logical_expr::{Expr, LogicalPlan, cast};
 use faisca_executor::wire::SinkSpec;
 use faisca_planner::manifest::{CatalogKind, Compression, FileFormat, SaveMode, Write};
 use faisca_planner::names::parse_bytes;
-use faisca_planner::{StageGraph, StageOutput};
-
 use futures::FutureExt;
 use tokio::task::JoinSet;
 
@@ -21,6 +19,7 @@ use crate::cluster::Prepared;
 use crate::commit::OutputWrite;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
+use crate::scheduler::Written;
 use crate::session::SessionInner;
 
 /// A file is closed once it is about this large, unless the write says otherwise.
@@ -54,84 +53,119 @@ pub struct WriteSummary {
     pub skipped: bool,
 }
 
+/// A write whose query is planned, up to its stages.
+pub(crate) struct PlannedWrite<'a> {
+    write: &'a Write,
+    label: String,
+    table: Option<PlannedTable>,
+    state: SessionState,
+    /// Optimised.
+    pub(crate) plan: LogicalPlan,
+    started: Instant,
+}
+
+/// What went wrong with writes that ran together.
+#[derive(Debug)]
+pub(crate) struct WriteError {
+    /// The one whose own it is.
+    pub(crate) of: Option<usize>,
+    pub(crate) error: Error,
+}
+
 /// Runs `frame` into the folder that `write` names, and registers it as a table if asked to.
 ///
 /// # Errors
 /// Of planning, of any task, of the commit or the catalog. Up to the commit the folder is as it was.
 pub(crate) async fn write(session: &Arc<SessionInner>, frame: DfDataFrame, write: &Write, label: String) -> Result<WriteSummary> {
-    let summary = written(session, frame, write, &label).await?;
-    session.cluster.engine.progress.wrote(&label, &summary);
-    Ok(summary)
+    let Some(planned) = PlannedWrite::plan(session, frame, write, label).await? else { return Ok(skipped(write)) };
+    let summaries = write_together(session, vec![planned]).await.map_err(|failed| failed.error)?;
+    Ok(summaries.into_iter().next().unwrap_or_else(|| skipped(write)))
 }
 
-async fn written(session: &Arc<SessionInner>, frame: DfDataFrame, write: &Write, label: &str) -> Result<WriteSummary> {
-    let started = Instant::now();
-    check_columns(&frame, write)?;
-    let planned = match &write.catalog {
-        Some(asked) => Some(PlannedTable::plan(&session.catalogs, asked, label, frame.schema().as_arrow(), write).boxed().await?),
-        None => None,
-    };
-    let skipped = || WriteSummary { path: write.path.clone(), skipped: true, ..WriteSummary::default() };
-    if planned.as_ref().is_some_and(|planned| planned.present.is_some()) {
-        match write.mode {
-            SaveMode::ErrorIfExists => {
-                return Err(Error::Write("catalog: the table exists; set write.mode to overwrite, append or ignore".to_owned()));
+/// Of a write that found something there, and leaves it.
+pub(crate) fn skipped(write: &Write) -> WriteSummary {
+    WriteSummary { path: write.path.clone(), skipped: true, ..WriteSummary::default() }
+}
+
+impl<'a> PlannedWrite<'a> {
+    /// `None` if the mode says that there is nothing to do.
+    ///
+    /// # Errors
+    /// If it cannot be planned, or the catalog does not allow it.
+    pub(crate) async fn plan(session: &Arc<SessionInner>, frame: DfDataFrame, write: &'a Write, label: String) -> Result<Option<Self>> {
+        let started = Instant::now();
+        check_columns(&frame, write)?;
+        let table = match &write.catalog {
+            Some(asked) => Some(PlannedTable::plan(&session.catalogs, asked, &label, frame.schema().as_arrow(), write).boxed().await?),
+            None => None,
+        };
+        if table.as_ref().is_some_and(|table| table.present.is_some()) {
+            match write.mode {
+                SaveMode::ErrorIfExists => {
+                    return Err(Error::Write("catalog: the table exists; set write.mode to overwrite, append or ignore".to_owned()));
+                }
+                SaveMode::Ignore => return Ok(None),
+                SaveMode::Overwrite | SaveMode::Append => {}
             }
-            SaveMode::Ignore => return Ok(skipped()),
-            SaveMode::Overwrite | SaveMode::Append => {}
         }
+        let frame = if table.is_some() { storable(frame)? } else { frame };
+        let (state, plan) = frame.into_parts();
+        let plan = state.optimize(&plan)?;
+        Ok(Some(Self { write, label, table, state, plan, started }))
     }
-    let frame = if planned.is_some() { storable(frame)? } else { frame };
-    let (state, plan) = frame.into_parts();
-    let plan = state.optimize(&plan)?;
-    let graph = Arc::new(crate::planner::stages(&plan, StageOutput::Sink, &state).await?);
-    let tag = crate::session::random_hex(TAG_BYTES)?;
-    let Some(output) = OutputWrite::begin(write, tag, &session.object_stores, &session.catalogs).boxed().await? else { return Ok(skipped()) };
-    let mut open = OpenWrite { session: Arc::clone(session), output: Some(output) };
-    let summary = run(&mut open, &graph, &state, write, planned, label.to_owned()).boxed().await?;
-    Ok(WriteSummary { elapsed: started.elapsed(), ..summary })
+
+    /// Begins the output; `None` if the mode says that there is nothing to do.
+    async fn open(self, session: &Arc<SessionInner>) -> Result<Option<OpenWrite<'a>>> {
+        let tag = crate::session::random_hex(TAG_BYTES)?;
+        let Some(output) = OutputWrite::begin(self.write, tag, &session.object_stores, &session.catalogs).boxed().await? else { return Ok(None) };
+        let on_store = matches!(output, OutputWrite::Object(_));
+        let location = output.location();
+        let layout = match &self.table {
+            Some(planned) if planned.registration.kind == CatalogKind::Glue && !on_store => {
+                let what = format!("{} is a folder of this machine; write to an object store, or set catalog.type to local", self.write.path);
+                return Err(Error::Write(format!("catalog {}: {what}", planned.registration.database)));
+            }
+            Some(planned) if on_store => Layout::plan(self.write, &location, planned, &output.tag())?,
+            _ => Layout::default(),
+        };
+        Ok(Some(OpenWrite { planned: self, layout, output: Some(output) }))
+    }
+
+    fn describes_columns(&self) -> bool {
+        self.table.is_some() && describes_columns(self.write)
+    }
 }
 
-async fn run(
-    open: &mut OpenWrite,
-    graph: &Arc<StageGraph>,
-    state: &SessionState,
-    write: &Write,
-    planned: Option<PlannedTable>,
-    label: String,
-) -> Result<WriteSummary> {
-    let Some(output) = &mut open.output else { return Err(Error::Cancelled) };
-    let location = output.location();
-    let on_store = matches!(output, OutputWrite::Object(_));
-    let layout = match &planned {
-        Some(planned) if planned.registration.kind == CatalogKind::Glue && !on_store => {
-            let what = format!("{} is a folder of this machine; write to an object store, or set catalog.type to local", write.path);
-            return Err(Error::Write(format!("catalog {}: {what}", planned.registration.database)));
-        }
-        Some(planned) if on_store => Layout::plan(write, &location, planned, &output.tag())?,
-        _ => Layout::default(),
-    };
-    let describes = planned.is_some() && describes_columns(write);
-    let sink = SinkSpec { statistics: describes, ..sink_spec(write, output, &layout)? };
-    let prepared = Prepared::new(Arc::clone(graph), Some(sink), state.config_options())?;
-    let (_running, done) = open.session.cluster.run(&prepared, label).await?;
-    if let Some(mut planned) = planned {
-        if describes {
-            planned.registration.describe(&columns_of(graph), &done.statistics)?;
-        }
-        output.register(layout.registration(write, &location, planned.registration, &done.files));
+/// Runs writes as one statement, then makes the output of each visible.
+///
+/// # Errors
+/// Of planning, of any task, of a commit or the catalog. Up to its commit an output is as it was.
+pub(crate) async fn write_together(
+    session: &Arc<SessionInner>,
+    planned: Vec<PlannedWrite<'_>>,
+) -> std::result::Result<Vec<WriteSummary>, WriteError> {
+    let common = |error: Error| WriteError { of: None, error };
+    let mut summaries: Vec<WriteSummary> = planned.iter().map(|planned| skipped(planned.write)).collect();
+    let mut open = vec![];
+    for (number, planned) in planned.into_iter().enumerate() {
+        let opened = planned.open(session).boxed().await.map_err(|error| WriteError { of: Some(number), error })?;
+        open.extend(opened.map(|write| (number, write)));
     }
-    output.commit(&done.files).boxed().await?;
-    open.output = None;
-    Ok(WriteSummary {
-        path: location.trim_end_matches('/').to_owned(),
-        rows: done.files.iter().map(|f| f.rows).sum(),
-        bytes: done.files.iter().map(|f| f.bytes).sum(),
-        files: done.files.len(),
-        retried: done.retried,
-        elapsed: Duration::ZERO,
-        skipped: false,
-    })
+    let Some((_, first)) = open.first() else { return Ok(summaries) };
+    let (state, label) = (first.planned.state.clone(), open.iter().map(|(_, write)| write.planned.label.as_str()).collect::<Vec<_>>().join(" + "));
+    let plans: Vec<LogicalPlan> = open.iter().map(|(_, write)| write.planned.plan.clone()).collect();
+    let graph = Arc::new(crate::planner::stages_of_writes(&plans, &state).boxed().await.map_err(|e| common(e.into()))?);
+    let sinks = open.iter().map(|(_, write)| write.sink()).collect::<Result<_>>().map_err(common)?;
+    let prepared = Prepared::new(Arc::clone(&graph), sinks, state.config_options()).map_err(|e| common(e.into()))?;
+    let (_running, done) = session.cluster.run(&prepared, label).boxed().await.map_err(|e| common(e.into()))?;
+    let schemas: Vec<SchemaRef> = graph.roots().map(|root| root.plan.schema()).collect();
+    for (((number, mut write), written), schema) in open.into_iter().zip(&done.writes).zip(&schemas) {
+        let committed = write.commit(written, schema).boxed().await;
+        let summary = committed.map_err(|error| WriteError { of: Some(number), error })?;
+        summaries[number] = WriteSummary { retried: done.retried, ..summary };
+        session.cluster.engine.progress.wrote(&write.planned.label, &summaries[number]);
+    }
+    Ok(summaries)
 }
 
 /// Whether the figures of this write are those of the whole table.
@@ -140,18 +174,46 @@ fn describes_columns(write: &Write) -> bool {
     asked && write.mode == SaveMode::Overwrite && write.partition_by.is_empty()
 }
 
-/// Columns of the root's rows, as the sink sees them.
-fn columns_of(graph: &StageGraph) -> SchemaRef {
-    graph.stages.last().map_or_else(|| Arc::new(Schema::empty()), |root| root.plan.schema())
-}
-
 /// Gives its output up when it is dropped: by a failure, or since the job was cancelled.
-struct OpenWrite {
-    session: Arc<SessionInner>,
+struct OpenWrite<'a> {
+    planned: PlannedWrite<'a>,
+    layout: Layout,
+    /// Until it is committed.
     output: Option<OutputWrite>,
 }
 
-impl Drop for OpenWrite {
+impl OpenWrite<'_> {
+    fn sink(&self) -> Result<SinkSpec> {
+        let output = self.output.as_ref().ok_or(Error::Cancelled)?;
+        Ok(SinkSpec { statistics: self.planned.describes_columns(), ..sink_spec(self.planned.write, output, &self.layout)? })
+    }
+
+    /// `schema` is that of the rows as the sink saw them.
+    async fn commit(&mut self, written: &Written, schema: &SchemaRef) -> Result<WriteSummary> {
+        let output = self.output.as_mut().ok_or(Error::Cancelled)?;
+        let location = output.location();
+        let describes = self.planned.describes_columns();
+        if let Some(mut table) = self.planned.table.take() {
+            if describes {
+                table.registration.describe(schema, &written.statistics)?;
+            }
+            output.register(self.layout.registration(self.planned.write, &location, table.registration, &written.files));
+        }
+        output.commit(&written.files).boxed().await?;
+        self.output = None;
+        Ok(WriteSummary {
+            path: location.trim_end_matches('/').to_owned(),
+            rows: written.files.iter().map(|f| f.rows).sum(),
+            bytes: written.files.iter().map(|f| f.bytes).sum(),
+            files: written.files.len(),
+            retried: 0,
+            elapsed: self.planned.started.elapsed(),
+            skipped: false,
+        })
+    }
+}
+
+impl Drop for OpenWrite<'_> {
     fn drop(&mut self) {
         let Some(output) = self.output.take() else { return };
         if matches!(output, OutputWrite::Object(_)) && tokio::runtime::Handle::try_current().is_ok() {

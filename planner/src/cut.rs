@@ -43,6 +43,18 @@ pub fn cut(plan: Arc<dyn ExecutionPlan>, output: StageOutput) -> Result<StageGra
     Ok(StageGraph { stages: cut_after(0, plan, output)? })
 }
 
+/// Cuts plans whose rows are written, each to files of its own, and that run together.
+///
+/// # Errors
+/// As [`cut`].
+pub fn cut_writes(plans: Vec<Arc<dyn ExecutionPlan>>) -> Result<StageGraph> {
+    let mut stages = vec![];
+    for (write, plan) in (0..).zip(plans) {
+        stages.extend(cut_after(stages.len(), plan, StageOutput::Sink { write })?);
+    }
+    Ok(StageGraph { stages })
+}
+
 /// The stages of a plan that may read some of `others` stages, after which these are numbered.
 pub(crate) fn cut_after(others: usize, plan: Arc<dyn ExecutionPlan>, output: StageOutput) -> Result<Vec<Stage>> {
     let mut cutter = Cutter { others, stages: vec![] };

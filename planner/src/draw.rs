@@ -40,7 +40,8 @@ impl Display for StageOutput {
         match self {
             Self::Shuffle { buckets } => write!(f, "{buckets} buckets"),
             Self::Partitions => f.write_str("as they are"),
-            Self::Sink => f.write_str("files"),
+            Self::Sink { write: 0 } => f.write_str("files"),
+            Self::Sink { write } => write!(f, "files of write {}", write + 1),
         }
     }
 }

@@ -8,7 +8,8 @@ use crate::determinism::Determinism;
 use crate::exchange::InputMode;
 use crate::ids::StageId;
 
-/// The stages of one statement. Producers come before their consumers; the last stage is the root.
+/// The stages of one statement, or of several that run together. Producers come before their consumers. The last stage is a
+/// root; where there are several, each is a sink.
 #[derive(Debug)]
 pub struct StageGraph {
     /// Index = [`StageId`].
@@ -21,10 +22,10 @@ impl StageGraph {
         self.stages.iter().filter(|stage| !stage.dropped)
     }
 
-    /// The stage whose output is the statement's result.
-    #[must_use]
-    pub fn root(&self) -> Option<&Stage> {
-        self.stages.last()
+    /// The stages whose output is the statement's result: one, or a sink for each write.
+    pub fn roots(&self) -> impl Iterator<Item = &Stage> {
+        let last = self.stages.last().map(|stage| stage.id);
+        self.live().filter(move |stage| Some(stage.id) == last || matches!(stage.output, StageOutput::Sink { .. }))
     }
 }
 
@@ -92,7 +93,10 @@ pub enum StageOutput {
     /// Bucket *p* is partition *p*.
     Partitions,
     /// Rows are written to files by the tasks themselves.
-    Sink,
+    Sink {
+        /// Which of the statement's writes.
+        write: u32,
+    },
 }
 
 /// An edge of the graph.

@@ -35,7 +35,7 @@ mod graph;
 pub mod ids;
 mod key_filter;
 pub mod manifest;
-mod materialize;
+pub mod materialize;
 pub mod names;
 mod physical;
 pub mod revise;

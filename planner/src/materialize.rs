@@ -17,12 +17,14 @@ use crate::physical;
 
 /// The end of a stage that is read more than once.
 #[derive(Debug, Clone)]
-pub(crate) struct MaterializeExec {
+pub struct MaterializeExec {
     input: Arc<dyn ExecutionPlan>,
 }
 
 impl MaterializeExec {
-    pub(crate) fn new(input: Arc<dyn ExecutionPlan>) -> Self {
+    /// Keeps the rows of `input`.
+    #[must_use]
+    pub fn new(input: Arc<dyn ExecutionPlan>) -> Self {
         Self { input }
     }
 

@@ -73,7 +73,7 @@ pub struct Revised {
 /// No rows at all are always a surprise: whatever is joined with them need not be read.
 #[must_use]
 pub fn unsurprising(stage: &Stage, options: &ConfigOptions) -> Option<RangeInclusive<u64>> {
-    let is_known = stage.output == StageOutput::Sink || stage.body().is::<EmptyExec>();
+    let is_known = matches!(stage.output, StageOutput::Sink { .. }) || stage.body().is::<EmptyExec>();
     if !switches(options).adaptive || is_known {
         return None;
     }
@@ -101,27 +101,34 @@ pub fn revise(
     options: &ConfigOptions,
     encoded: impl Fn(&Arc<dyn ExecutionPlan>) -> Option<Vec<u8>>,
 ) -> Result<Option<Revised>> {
-    let Some(root) = graph.root().filter(|root| fact(facts, root.id) == Fact::Waiting) else { return Ok(None) };
     let rest = Rest::new(graph, facts)?;
-    let before = rest.put_together(Arc::clone(&root.plan))?;
-    let mut plan = gathered(Arc::clone(&before))?;
-    let mut rules = vec![];
-    for rule in rules_of_rest() {
-        let was = decisions(&plan);
-        plan = rule.optimize(plan, options)?;
-        if decisions(&plan) != was {
-            rules.push(rule.name().to_owned());
-        }
+    let first_new = graph.stages.len();
+    let (mut new, mut rules, mut is_other) = (vec![], vec![], false);
+    for root in graph.roots().filter(|root| fact(facts, root.id) == Fact::Waiting) {
+        let before = rest.put_together(Arc::clone(&root.plan))?;
+        let plan = planned_again(gathered(Arc::clone(&before))?, options, &mut rules)?;
+        is_other |= decisions(&plan) != decisions(&before);
+        new.extend(cut_after(first_new + new.len(), plan, root.output)?);
     }
-    if decisions(&plan) == decisions(&before) {
+    if !is_other {
         return Ok(None);
     }
-    let first_new = graph.stages.len();
-    let new = cut_after(first_new, plan, root.output)?;
     let new = if switches(options).share_stages { share_after(first_new, new, encoded)? } else { new };
     let kept = graph.stages.iter().map(|stage| Stage { dropped: fact(facts, stage.id) == Fact::Waiting, ..stage.clone() });
     let stages = kept.chain(new).collect();
     Ok(Some(Revised { graph: StageGraph { stages }, first_new: StageId(u32::try_from(first_new).unwrap_or(u32::MAX)), rules }))
+}
+
+/// A plan by the rules that go by sizes; those that changed something are added to `changed`.
+fn planned_again(mut plan: Arc<dyn ExecutionPlan>, options: &ConfigOptions, changed: &mut Vec<String>) -> Result<Arc<dyn ExecutionPlan>> {
+    for rule in rules_of_rest() {
+        let before = decisions(&plan);
+        plan = rule.optimize(plan, options)?;
+        if decisions(&plan) != before && !changed.iter().any(|name| name == rule.name()) {
+            changed.push(rule.name().to_owned());
+        }
+    }
+    Ok(plan)
 }
 
 fn fact(facts: &[Fact], stage: StageId) -> Fact {
@@ -208,7 +215,7 @@ fn partitions_of(stage: &Stage) -> ExchangeReadExec {
             eq_properties.clear_orderings();
             InputMode::Shuffle
         }
-        StageOutput::Partitions | StageOutput::Sink => InputMode::Forward,
+        StageOutput::Partitions | StageOutput::Sink { .. } => InputMode::Forward,
     };
     ExchangeReadExec::new(stage.id, mode, eq_properties, stage.plan.output_partitioning().clone())
 }

@@ -24,7 +24,7 @@ use datafusion::physical_optimizer::projection_pushdown::ProjectionPushdown;
 use datafusion::physical_optimizer::sanity_checker::SanityCheckPlan;
 
 use build_side::BUILD_SIDE;
-use conjunct_order::ConjunctOrder;
+use conjunct_order::{CONJUNCT_SHAPE, ConjunctOrder};
 use join_order::{JOIN_ORDER, JOIN_ORDER_OF_REST};
 use key_filter::{KEY_FILTER, KEY_FILTER_OF_REST};
 use keys_before_shuffle::KEYS_BEFORE_SHUFFLE;
@@ -74,6 +74,6 @@ pub fn physical_rules() -> Vec<PhysicalRule> {
     rules.splice(selection + 1..selection + 1, [BUILD_SIDE, SPREAD_COLLECTED_JOINS, KEYS_BEFORE_SHUFFLE].map(ours));
     rules.splice(selection..selection, [JOIN_ORDER, REDUCE_FIRST].map(ours));
     let check = rules.iter().position(|rule| rule.name() == "SanityCheckPlan").unwrap_or(rules.len());
-    rules.insert(check, ours(KEY_FILTER));
+    rules.splice(check..check, [KEY_FILTER, CONJUNCT_SHAPE].map(ours));
     rules
 }

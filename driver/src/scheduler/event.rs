@@ -30,8 +30,8 @@ pub struct StageShape {
     pub may_merge: bool,
     /// Inputs of which several tasks of one partition may each read a part, one input at a time.
     pub divisible: Vec<StageId>,
-    /// Its tasks write files, which outlive their executor.
-    pub sink: bool,
+    /// The statement's write whose files its tasks make; they outlive their executor.
+    pub sink: Option<u32>,
     /// Its blocks are by partition rather than by bucket.
     pub by_partition: bool,
     /// A second run of a task may yield other rows: they must not be mixed with those of the first.
@@ -73,7 +73,7 @@ pub enum Event {
     Durable(BlockId, ExecutorId),
     /// Time passed.
     Tick,
-    /// A statement wants to run. Its last stage is the root.
+    /// A statement wants to run. Its last stage is a root, and so is every sink.
     Submit {
         /// Its name.
         query: QueryId,
@@ -108,7 +108,7 @@ pub enum Action {
     Launch(ExecutorId, TaskSpec),
     /// Stop an attempt.
     Cancel(ExecutorId, TaskId, Attempt),
-    /// Every task of the root is committed.
+    /// Every task of the roots is committed.
     Completed(QueryId, Output),
     /// The statement cannot be finished.
     Failed(QueryId, Failure),
@@ -144,14 +144,21 @@ pub enum Action {
 /// A finished statement.
 #[derive(Debug, Clone, Default)]
 pub struct Output {
-    /// Blocks of the root, in the order of its partitions.
+    /// Blocks of the last stage, in the order of its partitions.
     pub blocks: Arc<Vec<BlockLocation>>,
-    /// Files of the root.
-    pub files: Vec<PendingFile>,
-    /// What the columns of those files hold, from each task, where it was asked for.
-    pub statistics: Vec<Bytes>,
+    /// What each of the statement's writes made.
+    pub writes: Vec<Written>,
     /// Task attempts that followed a failure or a loss.
     pub retried: u32,
     /// Task attempts beside one that was slow.
     pub speculated: u32,
+}
+
+/// What one sink wrote.
+#[derive(Debug, Clone, Default)]
+pub struct Written {
+    /// Files, none of them visible yet.
+    pub files: Vec<PendingFile>,
+    /// What the columns of those files hold, from each task, where it was asked for.
+    pub statistics: Vec<Bytes>,
 }

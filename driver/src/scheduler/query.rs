@@ -294,8 +294,7 @@ impl QueryState {
         if self.revisions == REVISIONS_MAX {
             return None;
         }
-        let root_waits = self.stages.last().is_some_and(waits);
-        self.is_revised = root_waits && self.stages.iter().any(|stage| waits(stage) && stage.shape.has_choices);
+        self.is_revised = self.stages.iter().any(|stage| waits(stage) && stage.shape.has_choices);
         let fact = |stage: &StageState| match stage {
             stage if !stage.has_started || stage.dropped => Fact::Waiting,
             stage if stage.is_judged => Fact::Finished { rows: stage.rows },
@@ -315,7 +314,8 @@ impl QueryState {
         self.stages.extend(new.into_iter().map(StageState::new));
         let mut in_vain = vec![];
         for index in (0..before).rev() {
-            if !self.stages[index].is_complete() && self.consumers(StageId(count(index))).is_empty() {
+            let is_read = self.stages[index].shape.sink.is_some() || !self.consumers(StageId(count(index))).is_empty();
+            if !is_read && !self.stages[index].is_complete() {
                 let running = self.stages[index].drop_tasks();
                 in_vain.extend(running.into_iter().map(|(task, running)| (self.id(index, task), running)));
             }
@@ -412,7 +412,7 @@ impl QueryState {
             let stage = StageId(count(stage));
             state.tasks.iter().enumerate().flat_map(|(index, task)| of_task(stage, index, task)).collect()
         };
-        self.stages.iter().enumerate().filter(|(_, s)| !s.shape.sink).flat_map(of_stage).collect()
+        self.stages.iter().enumerate().filter(|(_, s)| s.shape.sink.is_none()).flat_map(of_stage).collect()
     }
 
     /// A block has a new home. Answers whether it is the one that counts.
@@ -467,8 +467,8 @@ impl QueryState {
     }
 
     fn is_needed(&self, stage: StageId) -> bool {
-        let is_root = stage.0 as usize + 1 == self.stages.len();
-        is_root || self.consumers(stage).into_iter().any(|consumer| !self.stages[consumer.0 as usize].is_complete())
+        let is_last = stage.0 as usize + 1 == self.stages.len();
+        is_last || self.consumers(stage).into_iter().any(|consumer| !self.stages[consumer.0 as usize].is_complete())
     }
 
     pub(super) fn take_running(&mut self) -> Vec<(TaskId, Running)> {
@@ -495,17 +495,18 @@ impl QueryState {
         }
     }
 
-    /// The result, once, when the root is complete.
+    /// The result, once, when the roots are complete.
     pub(super) fn take_output(&mut self, executors: &Executors) -> Option<Output> {
-        let root = self.stages.last()?;
-        if self.phase != Phase::Running || !root.is_complete() {
+        let mut sinks: Vec<&StageState> = self.stages.iter().filter(|stage| !stage.dropped && stage.shape.sink.is_some()).collect();
+        let is_complete = self.stages.last()?.is_complete() && sinks.iter().all(|sink| sink.is_complete());
+        if self.phase != Phase::Running || !is_complete {
             return None;
         }
         self.phase = Phase::Delivered;
-        let files = root.tasks.iter().filter_map(|t| t.committed.as_ref()).flat_map(|c| c.files.clone()).collect();
-        let statistics = root.tasks.iter().filter_map(|t| t.committed.as_ref()?.statistics.clone()).collect();
+        sinks.sort_by_key(|sink| sink.shape.sink);
+        let writes = sinks.into_iter().map(StageState::written).collect();
         let blocks = self.blocks(StageId(count(self.stages.len() - 1)), executors);
-        Some(Output { blocks, files, statistics, retried: self.retried, speculated: self.speculated })
+        Some(Output { blocks, writes, retried: self.retried, speculated: self.speculated })
     }
 }
 

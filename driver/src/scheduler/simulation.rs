@@ -207,7 +207,7 @@ impl Sim {
                 return;
             }
         }
-        let sink = self.shapes[spec.task.stage.0 as usize].sink;
+        let sink = self.shapes[spec.task.stage.0 as usize].sink.is_some();
         let made = BlockId { task: spec.task, attempt: spec.attempt };
         self.read.insert(made, inputs().map(|b| b.block).collect());
         let mut report = report(&spec, sink);
@@ -294,7 +294,7 @@ fn task(stage: u32, index: u32) -> TaskId {
 /// Scan, shuffle that may be divided, shuffle with a broadcast beside it, sink. The scan may be of random rows.
 fn four_stages(indeterminate: bool) -> Vec<StageShape> {
     let mut sink = stage(4, &[(1, true), (2, false)]);
-    sink.sink = true;
+    sink.sink = Some(0);
     let mut scan = stage(5, &[]);
     scan.indeterminate = indeterminate;
     let mut middle = stage(4, &[(0, true)]);
@@ -308,7 +308,7 @@ fn origins(sim: &Sim, output: &Output) -> BTreeSet<BlockId> {
         let numbers: Vec<u32> = f.path.split('-').map(|number| number.parse().unwrap()).collect();
         BlockId { task: task(numbers[0], numbers[1]), attempt: Attempt(numbers[2]) }
     };
-    let mut open: Vec<BlockId> = output.files.iter().map(file).collect();
+    let mut open: Vec<BlockId> = output.writes.iter().flat_map(|write| &write.files).map(file).collect();
     let mut seen = BTreeSet::new();
     while let Some(block) = open.pop() {
         if seen.insert(block) {
@@ -325,12 +325,20 @@ fn check_schedule(seed: u64) -> usize {
         (stages[0].unsurprising, stages[2].unsurprising) = (Some(1_000..=2_000), Some(1_000..=2_000));
         (stages[1].has_choices, stages[3].has_choices) = (true, true);
     }
+    if seed.is_multiple_of(7) {
+        // Another write reads what the first one reads.
+        stages.push(StageShape { sink: Some(1), ..stage(3, &[(1, true)]) });
+    }
+    let writes = stages.iter().filter(|stage| stage.sink.is_some()).count();
     let mut sim = Sim::with_store(seed, stages, 3, 2, seed.is_multiple_of(3));
     let output = sim.run(usize::try_from(seed % 12).unwrap()).clone();
-    let tasks: BTreeSet<_> = output.files.iter().map(|f| f.path.split('-').nth(1).unwrap().to_owned()).collect();
-    let root = StageId(u32::try_from(sim.shapes.len() - 1).unwrap());
-    let last = sim.committed.iter().filter(|(t, _)| t.stage == root).map(|(t, _)| t.index).max().unwrap();
-    assert_eq!((output.files.len(), tasks.len()), (last as usize + 1, last as usize + 1), "seed {seed}: {output:?}");
+    assert_eq!(output.writes.len(), writes, "seed {seed}: {output:?}");
+    for (write, written) in (0..).zip(&output.writes) {
+        let tasks: BTreeSet<_> = written.files.iter().map(|f| f.path.split('-').nth(1).unwrap().to_owned()).collect();
+        let is_root = |t: &TaskId| sim.shapes[t.stage.0 as usize].sink == Some(write);
+        let last = sim.committed.iter().filter(|(t, _)| is_root(t)).map(|(t, _)| t.index).max().unwrap();
+        assert_eq!((written.files.len(), tasks.len()), (last as usize + 1, last as usize + 1), "seed {seed}: {output:?}");
+    }
     let origins = origins(&sim, &output);
     for made in &origins {
         assert!(sim.committed.contains(&(made.task, made.attempt)), "seed {seed}: {made} was read, but never committed");

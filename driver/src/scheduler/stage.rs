@@ -9,7 +9,7 @@ use faisca_executor::wire::{BlockLocation, PendingFile};
 use faisca_planner::ids::{Attempt, ExecutorId};
 use faisca_planner::slices::Part;
 
-use super::StageShape;
+use super::{StageShape, Written};
 
 #[derive(Debug)]
 pub(super) struct StageState {
@@ -53,6 +53,13 @@ impl StageState {
 
     pub(super) fn is_complete(&self) -> bool {
         !self.tasks.is_empty() && self.committed == self.tasks.len()
+    }
+
+    /// What its tasks wrote.
+    pub(super) fn written(&self) -> Written {
+        let committed = || self.tasks.iter().filter_map(|task| task.committed.as_ref());
+        let statistics = committed().filter_map(|task| task.statistics.clone()).collect();
+        Written { files: committed().flat_map(|task| task.files.clone()).collect(), statistics }
     }
 
     /// Takes it off the books; answers the attempts that run.

@@ -4,17 +4,25 @@
 //! others where it throws away many. SQL's order is the writer's; comparing numbers and dates costs a fraction of
 //! comparing text. Only conditions that cannot fail move to the front, so that none is tested on rows that another was
 //! to keep from it.
+//!
+//! DataFusion picks the rows that are left, tests them alone and puts the outcome back in its place wherever all conditions up
+//! to there pass less than a fifth of the rows. For a comparison of numbers that costs more than comparing all of them, so
+//! the cheap ones are nested to the right, where each is looked at alone: `(a AND (b AND c)) AND text`.
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Schema};
 use datafusion::common::Result;
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{Expr, ExprSchemable, Filter, LogicalPlan, Operator};
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
+use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
+use datafusion::physical_expr::{PhysicalExpr, split_conjunction as split_physical};
+use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
 
+use super::rule::{Plan, Rule};
 use super::switches::switches;
 
 #[derive(Debug)]
@@ -45,6 +53,37 @@ impl OptimizerRule for ConjunctOrder {
     }
 }
 
+/// The shape of filters, once they are where they stay.
+pub(super) const CONJUNCT_SHAPE: Rule = Rule { name: "conjunct_shape", is_on: |switches| switches.conjunct_order, rewrite: |plan, _| shaped(plan) };
+
+fn shaped(plan: Plan) -> Result<Plan> {
+    let shape = |node: Plan| {
+        let Some(filter) = node.downcast_ref::<FilterExec>() else { return Ok(Transformed::no(node)) };
+        let schema = filter.input().schema();
+        let all: Vec<Arc<dyn PhysicalExpr>> = split_physical(filter.predicate()).into_iter().cloned().collect();
+        let cheap = all.iter().take_while(|condition| is_quick(condition, &schema)).count();
+        // Two of them have one shape only.
+        let Some((last, first)) = all[..cheap].split_last().filter(|_| cheap > 2) else { return Ok(Transformed::no(node)) };
+        let and = |left, right| Arc::new(BinaryExpr::new(left, Operator::And, right)) as Arc<dyn PhysicalExpr>;
+        let nested = first.iter().rev().fold(Arc::clone(last), |rest, condition| and(Arc::clone(condition), rest));
+        let predicate = all[cheap..].iter().fold(nested, |before, condition| and(before, Arc::clone(condition)));
+        Ok(Transformed::yes(Arc::new(FilterExecBuilder::from(filter).with_predicate(predicate).build()?) as Plan))
+    };
+    plan.transform_up(shape).data()
+}
+
+/// [`is_cheap`] of a condition that is planned.
+fn is_quick(condition: &Arc<dyn PhysicalExpr>, schema: &Schema) -> bool {
+    let is_plain =
+        |expr: &Arc<dyn PhysicalExpr>| (expr.is::<Column>() || expr.is::<Literal>()) && expr.data_type(schema).is_ok_and(|of| is_fixed(&of));
+    condition.downcast_ref::<BinaryExpr>().is_some_and(|binary| is_comparison(*binary.op()) && is_plain(binary.left()) && is_plain(binary.right()))
+}
+
+fn is_comparison(operator: Operator) -> bool {
+    use Operator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+    matches!(operator, Eq | NotEq | Lt | LtEq | Gt | GtEq)
+}
+
 /// A comparison of columns and constants of fixed width: it is quick, and cannot fail.
 fn is_cheap(condition: &Expr, input: &LogicalPlan) -> bool {
     let fixed = |expr: &Expr| match expr {
@@ -53,10 +92,7 @@ fn is_cheap(condition: &Expr, input: &LogicalPlan) -> bool {
         _ => false,
     };
     match condition {
-        Expr::BinaryExpr(binary) => {
-            use Operator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
-            matches!(binary.op, Eq | NotEq | Lt | LtEq | Gt | GtEq) && fixed(&binary.left) && fixed(&binary.right)
-        }
+        Expr::BinaryExpr(binary) => is_comparison(binary.op) && fixed(&binary.left) && fixed(&binary.right),
         Expr::Between(between) => fixed(&between.expr) && fixed(&between.low) && fixed(&between.high),
         _ => false,
     }

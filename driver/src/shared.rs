@@ -1,0 +1,268 @@
+//! Rows that several steps of a job read, or one step in several places: made once, and kept for all of them.
+//!
+//! Two kinds of tables are worth it. Text is parsed as a whole, whatever its readers want of it. A view with joins or
+//! aggregates does its work again for each reader. Their scans are found in optimised plans; all scans of one table get a
+//! [`SharedRows`] in its place, which reads the columns that any of them wants, and the rows that pass the filters of any.
+//! The steps are then cut into one graph of stages, where [`faisca_planner::share`] makes one of the equal stages.
+//!
+//! ```text
+//!   step a: means of x by k, from c.csv           s2 means, write 1    s3 counts, write 2
+//!   step b: counts of y by k, from c.csv   ──►             s0, columns k, x, y of c.csv
+//! ```
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DataFusionError, Result, internal_datafusion_err};
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::ListingTable;
+use datafusion::datasource::{TableType, provider_as_source, source_as_provider};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::utils::{conjunction, disjunction};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableScan};
+use datafusion::physical_expr::expressions::Column as PhysicalColumn;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use faisca_planner::materialize::MaterializeExec;
+use tokio::sync::OnceCell;
+
+/// A view that several steps read, whose rows are worth keeping. Unlike a plain one it is still there in optimised plans.
+#[derive(Debug)]
+pub(crate) struct SharedView {
+    plan: LogicalPlan,
+}
+
+impl SharedView {
+    /// `None` if the plan does nothing that is worth keeping.
+    pub(crate) fn new(plan: LogicalPlan) -> Option<Self> {
+        is_costly(&plan).then_some(Self { plan })
+    }
+}
+
+/// Whether a plan reads text, or joins, aggregates or sorts.
+fn is_costly(plan: &LogicalPlan) -> bool {
+    let costs = |node: &LogicalPlan| match node {
+        LogicalPlan::Aggregate(_) | LogicalPlan::Join(_) | LogicalPlan::Window(_) | LogicalPlan::Distinct(_) | LogicalPlan::Sort(_) => Ok(true),
+        LogicalPlan::TableScan(scan) => Ok(is_text(scan)),
+        _ => Ok::<bool, DataFusionError>(false),
+    };
+    plan.exists(costs).unwrap_or(false)
+}
+
+fn is_text(scan: &TableScan) -> bool {
+    let Ok(provider) = source_as_provider(&scan.source) else { return false };
+    if let Some(view) = provider.get_logical_plan() {
+        return is_costly(&view);
+    }
+    provider.downcast_ref::<ListingTable>().is_some_and(|files| !files.options().format.is::<ParquetFormat>())
+}
+
+#[async_trait]
+impl TableProvider for SharedView {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(self.plan.schema().inner())
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(filters.iter().map(|_| TableProviderFilterPushDown::Inexact).collect())
+    }
+
+    /// For its only reader: its rows are not kept.
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let columns: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema().fields().len()).collect());
+        physical(&narrowed(self.plan.clone(), &columns, conjunction(filters.to_vec()))?, state).await
+    }
+}
+
+/// What all readers of a table want of it, made once.
+struct SharedRows {
+    /// Of the whole table.
+    schema: SchemaRef,
+    /// Those that are made.
+    columns: Vec<usize>,
+    plan: LogicalPlan,
+    /// The same for each reader, so that they are known to be the same.
+    planned: OnceCell<Arc<dyn ExecutionPlan>>,
+}
+
+impl fmt::Debug for SharedRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedRows").field("columns", &self.columns).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl TableProvider for SharedRows {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Temporary
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let planned = self.planned.get_or_try_init(|| physical(&self.plan, state)).await?;
+        let rows: Arc<dyn ExecutionPlan> = Arc::new(MaterializeExec::new(Arc::clone(planned)));
+        let wanted = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+        if wanted == self.columns {
+            return Ok(rows);
+        }
+        let column = |index: &usize| {
+            let place = self.columns.iter().position(|column| column == index);
+            let place = place.ok_or_else(|| internal_datafusion_err!("column {index} of a shared table is not made"))?;
+            let name = self.schema.field(*index).name();
+            Ok((Arc::new(PhysicalColumn::new(name, place)) as _, name.clone()))
+        };
+        let columns = wanted.iter().map(column).collect::<Result<Vec<_>>>()?;
+        Ok(Arc::new(ProjectionExec::try_new(columns, rows)?))
+    }
+}
+
+async fn physical(plan: &LogicalPlan, state: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
+    let state = state.as_any().downcast_ref::<SessionState>().ok_or_else(|| internal_datafusion_err!("not a session of DataFusion"))?;
+    DefaultPhysicalPlanner::default().create_physical_plan(&state.optimize(plan)?, state).await
+}
+
+/// Some columns of the rows that pass a filter.
+fn narrowed(plan: LogicalPlan, columns: &[usize], filter: Option<Expr>) -> Result<LogicalPlan> {
+    let all: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
+    let mut narrowed = LogicalPlanBuilder::from(plan);
+    if let Some(filter) = filter {
+        narrowed = narrowed.filter(unqualified(filter)?)?;
+    }
+    narrowed.project(columns.iter().filter_map(|index| all.get(*index).cloned()))?.build()
+}
+
+/// Columns by their names alone: a table is called otherwise by each that reads it.
+fn unqualified(filter: Expr) -> Result<Expr> {
+    let bare = |expr| match expr {
+        Expr::Column(column) => Ok(Transformed::yes(Expr::Column(Column::new_unqualified(column.name)))),
+        other => Ok(Transformed::no(other)),
+    };
+    filter.transform(bare).data()
+}
+
+/// Plans that run together, since they read the same rows.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    /// Which of the plans.
+    pub(crate) members: Vec<usize>,
+    /// The tables of which they share rows.
+    pub(crate) tables: BTreeSet<String>,
+}
+
+/// All scans of one table.
+struct Readers {
+    provider: Arc<dyn TableProvider>,
+    scans: Vec<(usize, TableScan)>,
+}
+
+/// Optimised plans, with what several scans read made once, and which of them are to run together for it.
+///
+/// # Errors
+/// If DataFusion refuses to rebuild a plan.
+pub(crate) fn share_scans(plans: Vec<LogicalPlan>) -> Result<(Vec<LogicalPlan>, Vec<Group>)> {
+    let mut shared: Vec<(Readers, Arc<dyn TableProvider>)> = vec![];
+    for readers in all_readers(&plans)?.into_iter().filter(|readers| readers.scans.len() > 1) {
+        let rows = Arc::new(rows_for(&readers.scans)?);
+        shared.push((readers, rows));
+    }
+    let mut groups: Vec<Group> = (0..plans.len()).map(|plan| Group { members: vec![plan], tables: BTreeSet::new() }).collect();
+    for (readers, _) in &shared {
+        let is_reader = |group: &Group| readers.scans.iter().any(|(plan, _)| group.members.contains(plan));
+        let (joined, others): (Vec<_>, Vec<_>) = groups.into_iter().partition(is_reader);
+        groups = others;
+        let name = readers.scans.first().map(|(_, scan)| scan.table_name.table().to_owned());
+        let tables = joined.iter().flat_map(|group| group.tables.clone()).chain(name).collect();
+        let mut members: Vec<usize> = joined.into_iter().flat_map(|group| group.members).collect();
+        members.sort_unstable();
+        groups.push(Group { members, tables });
+    }
+    groups.sort_by_key(|group| group.members.first().copied());
+    let plans = plans.into_iter().map(|plan| replaced(plan, &shared)).collect::<Result<_>>()?;
+    Ok((plans, groups))
+}
+
+fn all_readers(plans: &[LogicalPlan]) -> Result<Vec<Readers>> {
+    let mut all: Vec<Readers> = vec![];
+    for (number, plan) in plans.iter().enumerate() {
+        plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node
+                && let Some(provider) = shareable(scan)?
+            {
+                let scan = (number, scan.clone());
+                match all.iter_mut().find(|readers| Arc::ptr_eq(&readers.provider, &provider)) {
+                    Some(readers) => readers.scans.push(scan),
+                    None => all.push(Readers { provider, scans: vec![scan] }),
+                }
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+    }
+    Ok(all)
+}
+
+/// The table that a scan reads, if others may read the same rows: all that it filters is filtered again above it, or may be.
+fn shareable(scan: &TableScan) -> Result<Option<Arc<dyn TableProvider>>> {
+    let Ok(provider) = source_as_provider(&scan.source) else { return Ok(None) };
+    let is_worth_it = provider.is::<SharedView>() || provider.get_logical_plan().is_none() && is_text(scan);
+    let filters: Vec<&Expr> = scan.filters.iter().collect();
+    let is_filtered_above = !provider.supports_filters_pushdown(&filters)?.contains(&TableProviderFilterPushDown::Exact);
+    Ok((is_worth_it && is_filtered_above && scan.fetch.is_none()).then_some(provider))
+}
+
+/// What these scans of one table read.
+fn rows_for(scans: &[(usize, TableScan)]) -> Result<SharedRows> {
+    let (_, first) = &scans[0];
+    let schema = first.source.schema();
+    let all = || (0..schema.fields().len()).collect::<Vec<_>>();
+    let columns: BTreeSet<usize> = scans.iter().flat_map(|(_, scan)| scan.projection.clone().unwrap_or_else(all)).collect();
+    let columns: Vec<usize> = columns.into_iter().collect();
+    let filters: Option<Vec<Expr>> = scans.iter().map(|(_, scan)| conjunction(scan.filters.clone()).and_then(|f| unqualified(f).ok())).collect();
+    let provider = source_as_provider(&first.source)?;
+    let whole = match provider.downcast_ref::<SharedView>() {
+        Some(view) => view.plan.clone(),
+        None => LogicalPlanBuilder::scan(first.table_name.clone(), Arc::clone(&first.source), None)?.build()?,
+    };
+    let plan = narrowed(whole, &columns, filters.and_then(disjunction))?;
+    Ok(SharedRows { schema, columns, plan, planned: OnceCell::new() })
+}
+
+fn replaced(plan: LogicalPlan, shared: &[(Readers, Arc<dyn TableProvider>)]) -> Result<LogicalPlan> {
+    let replace = |node| {
+        let LogicalPlan::TableScan(scan) = node else { return Ok(Transformed::no(node)) };
+        let provider = shareable(&scan)?;
+        let of = |(readers, _): &&(Readers, _)| provider.as_ref().is_some_and(|provider| Arc::ptr_eq(&readers.provider, provider));
+        Ok(match shared.iter().find(of) {
+            Some((_, rows)) => {
+                let source = provider_as_source(Arc::clone(rows));
+                Transformed::yes(LogicalPlan::TableScan(TableScan { source, filters: vec![], ..scan }))
+            }
+            None => Transformed::no(LogicalPlan::TableScan(scan)),
+        })
+    };
+    plan.transform_down_with_subqueries(replace).data()
+}
