@@ -26,6 +26,7 @@
 //! - [`generate`] — data to try it on
 
 pub mod generate;
+mod memory;
 pub mod prelude;
 mod start;
 
@@ -36,4 +37,5 @@ pub use faisca_driver::{
 };
 pub use faisca_executor as executor;
 pub use faisca_planner as planner;
+pub use memory::keep_freed_memory;
 pub use start::NewSession;

@@ -84,6 +84,8 @@ enum What {
 }
 
 fn main() -> ExitCode {
+    // DataFusion beside it, in this process, has the same.
+    faisca::keep_freed_memory();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

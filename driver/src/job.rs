@@ -267,7 +267,7 @@ struct StepGroup<'a> {
 /// Which plans run together, unless that is turned off.
 fn groups(plans: Vec<LogicalPlan>, state: &SessionState) -> Result<(Vec<LogicalPlan>, Vec<Group>)> {
     if switches(state.config_options()).share_stages {
-        return Ok(share_scans(plans)?);
+        return Ok(share_scans(plans, state)?);
     }
     let alone = (0..plans.len()).map(|plan| Group { members: vec![plan], tables: BTreeSet::new() }).collect();
     Ok((plans, alone))

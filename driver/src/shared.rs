@@ -22,7 +22,7 @@ use datafusion::common::{Column, DataFusionError, Result, internal_datafusion_er
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::ListingTable;
 use datafusion::datasource::{TableType, provider_as_source, source_as_provider};
-use datafusion::execution::SessionState;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::utils::{conjunction, disjunction};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableScan};
 use datafusion::physical_expr::expressions::Column as PhysicalColumn;
@@ -42,6 +42,15 @@ impl SharedView {
     /// `None` if the plan does nothing that is worth keeping.
     pub(crate) fn new(plan: LogicalPlan) -> Option<Self> {
         is_costly(&plan).then_some(Self { plan })
+    }
+
+    /// Whether a table is read for it, by itself or by a view that it reads.
+    fn reads(&self, table: &Arc<dyn TableProvider>) -> bool {
+        let mut found = false;
+        let searched = each_shareable(&self.plan, |provider, _| {
+            found |= Arc::ptr_eq(&provider, table) || provider.downcast_ref::<Self>().is_some_and(|view| view.reads(table));
+        });
+        searched.is_ok() && found
     }
 }
 
@@ -86,7 +95,8 @@ impl TableProvider for SharedView {
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let columns: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema().fields().len()).collect());
-        physical(&narrowed(self.plan.clone(), &columns, conjunction(filters.to_vec()))?, state).await
+        let plan = narrowed(self.plan.clone(), &columns, conjunction(filters.to_vec()))?;
+        physical(&session_state(state)?.optimize(&plan)?, state).await
     }
 }
 
@@ -96,7 +106,10 @@ struct SharedRows {
     schema: SchemaRef,
     /// Those that are made.
     columns: Vec<usize>,
+    /// Optimised.
     plan: LogicalPlan,
+    /// More than one reads them.
+    is_kept: bool,
     /// The same for each reader, so that they are known to be the same.
     planned: OnceCell<Arc<dyn ExecutionPlan>>,
 }
@@ -125,7 +138,7 @@ impl TableProvider for SharedRows {
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let planned = self.planned.get_or_try_init(|| physical(&self.plan, state)).await?;
-        let rows: Arc<dyn ExecutionPlan> = Arc::new(MaterializeExec::new(Arc::clone(planned)));
+        let rows: Arc<dyn ExecutionPlan> = if self.is_kept { Arc::new(MaterializeExec::new(Arc::clone(planned))) } else { Arc::clone(planned) };
         let wanted = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         if wanted == self.columns {
             return Ok(rows);
@@ -141,9 +154,14 @@ impl TableProvider for SharedRows {
     }
 }
 
+/// The plan of an optimised one. Rules for physical plans come to it with what reads it.
 async fn physical(plan: &LogicalPlan, state: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
-    let state = state.as_any().downcast_ref::<SessionState>().ok_or_else(|| internal_datafusion_err!("not a session of DataFusion"))?;
-    DefaultPhysicalPlanner::default().create_physical_plan(&state.optimize(plan)?, state).await
+    let without_rules = SessionStateBuilder::new_from_existing(session_state(state)?.clone()).with_physical_optimizer_rules(vec![]).build();
+    DefaultPhysicalPlanner::default().create_physical_plan(plan, &without_rules).await
+}
+
+fn session_state(state: &dyn Session) -> Result<&SessionState> {
+    state.as_any().downcast_ref::<SessionState>().ok_or_else(|| internal_datafusion_err!("not a session of DataFusion"))
 }
 
 /// Some columns of the rows that pass a filter.
@@ -174,55 +192,99 @@ pub(crate) struct Group {
     pub(crate) tables: BTreeSet<String>,
 }
 
-/// All scans of one table.
+/// All scans of one table, by the plans that they are in.
 struct Readers {
     provider: Arc<dyn TableProvider>,
     scans: Vec<(usize, TableScan)>,
+}
+
+/// A table whose rows are made once.
+struct Made {
+    provider: Arc<dyn TableProvider>,
+    name: String,
+    rows: SharedRows,
+    is_kept: bool,
+    /// The steps that read it, or a view that reads it.
+    steps: BTreeSet<usize>,
 }
 
 /// Optimised plans, with what several scans read made once, and which of them are to run together for it.
 ///
 /// # Errors
 /// If DataFusion refuses to rebuild a plan.
-pub(crate) fn share_scans(plans: Vec<LogicalPlan>) -> Result<(Vec<LogicalPlan>, Vec<Group>)> {
-    let mut shared: Vec<(Readers, Arc<dyn TableProvider>)> = vec![];
-    for readers in all_readers(&plans)?.into_iter().filter(|readers| readers.scans.len() > 1) {
-        let rows = Arc::new(rows_for(&readers.scans)?);
-        shared.push((readers, rows));
+pub(crate) fn share_scans(mut plans: Vec<LogicalPlan>, state: &SessionState) -> Result<(Vec<LogicalPlan>, Vec<Group>)> {
+    let steps = plans.len();
+    let mut made: Vec<Made> = vec![];
+    // The plan of a view is one more that reads.
+    while let Some(readers) = next_to_make(&plans, &made)? {
+        let name = readers.scans[0].1.table_name.table().to_owned();
+        let rows = rows_for(&readers.scans, state)?;
+        let reads = |(plan, _): &(usize, TableScan)| plan.checked_sub(steps).map_or_else(|| BTreeSet::from([*plan]), |view| made[view].steps.clone());
+        let of = readers.scans.iter().flat_map(reads).collect();
+        plans.push(rows.plan.clone());
+        made.push(Made { provider: readers.provider, name, rows, is_kept: readers.scans.len() > 1, steps: of });
     }
-    let mut groups: Vec<Group> = (0..plans.len()).map(|plan| Group { members: vec![plan], tables: BTreeSet::new() }).collect();
-    for (readers, _) in &shared {
-        let is_reader = |group: &Group| readers.scans.iter().any(|(plan, _)| group.members.contains(plan));
-        let (joined, others): (Vec<_>, Vec<_>) = groups.into_iter().partition(is_reader);
+    let groups = groups(steps, &made);
+    let mut shared: Vec<(Arc<dyn TableProvider>, Arc<dyn TableProvider>)> = vec![];
+    // What was found last is read by those before, and reads none of them.
+    for Made { provider, rows, is_kept, .. } in made.into_iter().rev() {
+        let rows = SharedRows { plan: replaced(rows.plan, &shared)?, is_kept, ..rows };
+        shared.push((provider, Arc::new(rows)));
+    }
+    plans.truncate(steps);
+    let plans = plans.into_iter().map(|plan| replaced(plan, &shared)).collect::<Result<_>>()?;
+    Ok((plans, groups))
+}
+
+/// A view that no other one reads that is yet to be made, or else a text that is read more than once.
+fn next_to_make(plans: &[LogicalPlan], made: &[Made]) -> Result<Option<Readers>> {
+    let mut all = all_readers(plans)?;
+    all.retain(|readers| !made.iter().any(|made| Arc::ptr_eq(&made.provider, &readers.provider)));
+    let is_read_by_others =
+        |one: &Readers| all.iter().any(|other| other.provider.downcast_ref::<SharedView>().is_some_and(|view| view.reads(&one.provider)));
+    let next = all.iter().position(|readers| (readers.provider.is::<SharedView>() || readers.scans.len() > 1) && !is_read_by_others(readers));
+    Ok(next.map(|next| all.swap_remove(next)))
+}
+
+/// Steps that read the same rows, directly or through others.
+fn groups(steps: usize, made: &[Made]) -> Vec<Group> {
+    let mut groups: Vec<Group> = (0..steps).map(|step| Group { members: vec![step], tables: BTreeSet::new() }).collect();
+    for table in made.iter().filter(|table| table.is_kept) {
+        let (joined, others): (Vec<_>, Vec<_>) = groups.into_iter().partition(|group| group.members.iter().any(|step| table.steps.contains(step)));
         groups = others;
-        let name = readers.scans.first().map(|(_, scan)| scan.table_name.table().to_owned());
-        let tables = joined.iter().flat_map(|group| group.tables.clone()).chain(name).collect();
+        let tables = joined.iter().flat_map(|group| group.tables.clone()).chain([table.name.clone()]).collect();
         let mut members: Vec<usize> = joined.into_iter().flat_map(|group| group.members).collect();
         members.sort_unstable();
         groups.push(Group { members, tables });
     }
     groups.sort_by_key(|group| group.members.first().copied());
-    let plans = plans.into_iter().map(|plan| replaced(plan, &shared)).collect::<Result<_>>()?;
-    Ok((plans, groups))
+    groups
 }
 
 fn all_readers(plans: &[LogicalPlan]) -> Result<Vec<Readers>> {
     let mut all: Vec<Readers> = vec![];
     for (number, plan) in plans.iter().enumerate() {
-        plan.apply_with_subqueries(|node| {
-            if let LogicalPlan::TableScan(scan) = node
-                && let Some(provider) = shareable(scan)?
-            {
-                let scan = (number, scan.clone());
-                match all.iter_mut().find(|readers| Arc::ptr_eq(&readers.provider, &provider)) {
-                    Some(readers) => readers.scans.push(scan),
-                    None => all.push(Readers { provider, scans: vec![scan] }),
-                }
+        each_shareable(plan, |provider, scan| {
+            let scan = (number, scan.clone());
+            match all.iter_mut().find(|readers| Arc::ptr_eq(&readers.provider, &provider)) {
+                Some(readers) => readers.scans.push(scan),
+                None => all.push(Readers { provider, scans: vec![scan] }),
             }
-            Ok(TreeNodeRecursion::Continue)
         })?;
     }
     Ok(all)
+}
+
+fn each_shareable(plan: &LogicalPlan, mut found: impl FnMut(Arc<dyn TableProvider>, &TableScan)) -> Result<()> {
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(provider) = shareable(scan)?
+        {
+            found(provider, scan);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })
+    .map(drop)
 }
 
 /// The table that a scan reads, if others may read the same rows: all that it filters is filtered again above it, or may be.
@@ -235,7 +297,7 @@ fn shareable(scan: &TableScan) -> Result<Option<Arc<dyn TableProvider>>> {
 }
 
 /// What these scans of one table read.
-fn rows_for(scans: &[(usize, TableScan)]) -> Result<SharedRows> {
+fn rows_for(scans: &[(usize, TableScan)], state: &SessionState) -> Result<SharedRows> {
     let (_, first) = &scans[0];
     let schema = first.source.schema();
     let all = || (0..schema.fields().len()).collect::<Vec<_>>();
@@ -247,15 +309,16 @@ fn rows_for(scans: &[(usize, TableScan)]) -> Result<SharedRows> {
         Some(view) => view.plan.clone(),
         None => LogicalPlanBuilder::scan(first.table_name.clone(), Arc::clone(&first.source), None)?.build()?,
     };
-    let plan = narrowed(whole, &columns, filters.and_then(disjunction))?;
-    Ok(SharedRows { schema, columns, plan, planned: OnceCell::new() })
+    let plan = state.optimize(&narrowed(whole, &columns, filters.and_then(disjunction))?)?;
+    Ok(SharedRows { schema, columns, plan, is_kept: false, planned: OnceCell::new() })
 }
 
-fn replaced(plan: LogicalPlan, shared: &[(Readers, Arc<dyn TableProvider>)]) -> Result<LogicalPlan> {
+/// A plan that reads the second of each pair in the place of the first.
+fn replaced(plan: LogicalPlan, shared: &[(Arc<dyn TableProvider>, Arc<dyn TableProvider>)]) -> Result<LogicalPlan> {
     let replace = |node| {
         let LogicalPlan::TableScan(scan) = node else { return Ok(Transformed::no(node)) };
         let provider = shareable(&scan)?;
-        let of = |(readers, _): &&(Readers, _)| provider.as_ref().is_some_and(|provider| Arc::ptr_eq(&readers.provider, provider));
+        let of = |(table, _): &&(Arc<dyn TableProvider>, _)| provider.as_ref().is_some_and(|provider| Arc::ptr_eq(table, provider));
         Ok(match shared.iter().find(of) {
             Some((_, rows)) => {
                 let source = provider_as_source(Arc::clone(rows));

@@ -53,6 +53,10 @@ pub(crate) struct Values {
     pub(crate) range: Option<(f64, f64)>,
     /// They are what an aggregate makes of its groups.
     pub(crate) aggregated: bool,
+    /// Different values that are left after joins, at most.
+    pub(crate) left: Option<f64>,
+    /// The part of rows that passed a filter by the keys that this column is yet to be joined with.
+    pub(crate) passed: Option<f64>,
 }
 
 impl Values {
@@ -61,7 +65,7 @@ impl Values {
         let range = bound(&told.min_value).zip(bound(&told.max_value));
         let span = range.filter(|_| !of.is_floating()).map(|(low, high)| high - low + 1.0);
         let counted = told.distinct_count.get_value().map(|count| *count as f64);
-        Self { distinct: counted.or(span).map(|distinct| distinct.clamp(1.0, rows.max(1.0))), range, aggregated: false }
+        Self { distinct: counted.or(span).map(|distinct| distinct.clamp(1.0, rows.max(1.0))), range, ..Self::default() }
     }
 }
 
@@ -119,7 +123,9 @@ pub(crate) fn estimate(plan: &Arc<dyn ExecutionPlan>) -> Estimate {
         return Estimate { columns: columns.unwrap_or_else(|| found.columns.clone()), ..found };
     }
     if let Some(filter) = plan.downcast_ref::<KeyFilterExec>() {
-        return estimate(filter.input()).after(filter.part());
+        let mut found = estimate(filter.input()).after(filter.part());
+        found.columns.iter_mut().skip(filter.key()).take(1).for_each(|key| key.passed = Some(filter.part()));
+        return found;
     }
     if let Some(known) = plan.downcast_ref::<ExchangeReadExec>().and_then(ExchangeReadExec::known) {
         return known.as_ref().clone();
@@ -174,22 +180,35 @@ fn groups(aggregate: &AggregateExec) -> Estimate {
 }
 
 fn joined(left: &Arc<dyn ExecutionPlan>, right: &Arc<dyn ExecutionPlan>, on: JoinOnRef, join_type: JoinType) -> Estimate {
-    let (left, right) = (estimate(left), estimate(right));
+    let (mut left, mut right) = (estimate(left), estimate(right));
     let keys = (left.select(on.iter().map(|(key, _)| column_index(key))), right.select(on.iter().map(|(_, key)| column_index(key))));
-    let matches = left.rows * right.rows / key_values((&keys.0, left.base_rows), (&keys.1, right.base_rows));
-    let found = |outer: &Estimate, other: &Estimate| (matches / outer.rows).min(1.0).min(other.rows.max(1.0)) * outer.rows;
+    // What a filter by the other side's keys dropped would have found no match.
+    let passed: f64 = keys.0.iter().chain(&keys.1).filter_map(|key| key.passed).product();
+    let values = key_values((&keys.0, left.base_rows), (&keys.1, right.base_rows)) * passed;
+    let matches = left.rows * right.rows / values;
+    let present = (values_left(&keys.0, left.rows), values_left(&keys.1, right.rows));
+    let found = |outer: &Estimate, present: f64| (present / values).min(1.0) * outer.rows;
     let rows = match join_type {
         JoinType::Inner => matches,
         JoinType::Left => matches.max(left.rows),
         JoinType::Right => matches.max(right.rows),
         JoinType::Full => matches.max(left.rows).max(right.rows),
-        JoinType::LeftSemi => found(&left, &right),
-        JoinType::RightSemi => found(&right, &left),
-        JoinType::LeftAnti => (left.rows - found(&left, &right)).max(left.rows * GROUPS),
-        JoinType::RightAnti => (right.rows - found(&right, &left)).max(right.rows * GROUPS),
+        JoinType::LeftSemi => found(&left, present.1),
+        JoinType::RightSemi => found(&right, present.0),
+        JoinType::LeftAnti => (left.rows - found(&left, present.1)).max(left.rows * GROUPS),
+        JoinType::RightAnti => (right.rows - found(&right, present.0)).max(right.rows * GROUPS),
         JoinType::LeftMark => left.rows,
         JoinType::RightMark => right.rows,
     };
+    let is_both = matches!(join_type, JoinType::Inner | JoinType::LeftSemi | JoinType::RightSemi);
+    let both = Some(present.0.min(present.1)).filter(|_| is_both && on.len() == 1);
+    for (l, r) in on {
+        let keys = [(&mut left, column_index(l)), (&mut right, column_index(r))];
+        for key in keys.into_iter().filter_map(|(side, index)| side.columns.get_mut(index?)) {
+            key.passed = None;
+            key.left = both.or(key.left);
+        }
+    }
     let sides = match join_type {
         JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => Some(JoinSide::Left),
         JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => Some(JoinSide::Right),
@@ -209,6 +228,12 @@ fn joined(left: &Arc<dyn ExecutionPlan>, right: &Arc<dyn ExecutionPlan>, on: Joi
         None => left.base_rows.max(right.base_rows),
     };
     Estimate { rows: rows.max(1.0), base_rows: base_rows.max(1.0), columns }
+}
+
+/// Different values that the key of these many rows has, at most.
+fn values_left(keys: &[Values], rows: f64) -> f64 {
+    let [key] = keys else { return rows };
+    key.left.or(key.distinct).map_or(rows, |values| values.min(rows))
 }
 
 /// Different values of several columns together, at most as many as rows; `None` if one of them is unknown.
@@ -238,7 +263,7 @@ mod tests {
     use super::*;
 
     fn key(distinct: f64, range: f64) -> Vec<Values> {
-        vec![Values { distinct: Some(distinct), range: Some((1.0, range)), aggregated: false }]
+        vec![Values { distinct: Some(distinct), range: Some((1.0, range)), ..Values::default() }]
     }
 
     #[test]

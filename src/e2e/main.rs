@@ -12,6 +12,7 @@ mod names;
 mod pipeline;
 mod recovery;
 mod s3_server;
+mod sharing;
 mod slt;
 mod support;
 mod tpch;

@@ -10,7 +10,7 @@ const RULES: [(&str, &[usize]); 9] = [
     ("semi_join_first", &[18]),
     ("join_order", &[5, 7, 9]),
     ("reduce_first", &[17, 20]),
-    ("build_side", &[17, 20]),
+    ("build_side", &[20, 21]),
     ("keys_before_shuffle", &[21]),
     ("key_filter", &[21]),
     ("share_stages", &[15]),

@@ -1,19 +1,20 @@
-//! Filters the large side of a partitioned join by the keys of its small side, where it is scanned ([`KeyFilterExec`]).
+//! Filters the large side of a join by the keys of its small side, where it is scanned ([`KeyFilterExec`]).
 //!
-//! Broadcast joins need none: they drop rows where they are scanned anyway. It comes last, when it is known where rows are
-//! shuffled: the small side's stage has two readers then, the join and the sets of its keys.
+//! A partitioned join spares moving the rows that find no match. A broadcast one drops them where they are scanned anyway,
+//! but a bit is looked up faster than a hash table that no cache holds, so few enough must be left. It comes last, when it
+//! is known where rows are shuffled: the small side's stage has two readers then, the join and the sets of its keys.
 
 use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::common::config::OptimizerOptions;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
 use super::reduce_first::{below, joined_from};
 use super::rule::{Plan, Rule};
@@ -23,8 +24,12 @@ use crate::key_filter::{BLOOM_BITS_PER_KEY, KeyFilterExec, KeySetExec, Shape, ha
 use crate::materialize::MaterializeExec;
 use crate::physical::{column_index, drops_unmatched, has_plain_keys, replace_children, replace_hash_joins, semi_join};
 
-/// Of the large side no more than this part may be left.
+/// Of a large side that is shuffled no more than this part may be left.
 const LEFT_MAX: f64 = 0.6;
+/// The same of one that is not. Denser keys are looked up in an array anyway, which costs no more than a bit.
+const LEFT_MAX_UNMOVED: f64 = 0.15;
+/// A hash table of fewer rows stays in a core's cache, where it is as quick as bits are.
+const CACHED_ROWS: f64 = 32_768.0;
 /// The large side is so many times the small one.
 const TIMES_MIN: f64 = 2.0;
 /// A set is sent to every task that scans.
@@ -50,51 +55,64 @@ fn is_filtered(plan: &Arc<dyn ExecutionPlan>) -> bool {
 
 /// The join with its large side filtered; `None` where that gains nothing.
 fn filtered(join: &HashJoinExec, limits: &OptimizerOptions) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-    if *join.partition_mode() != PartitionMode::Partitioned || !has_plain_keys(join) {
-        return Ok(None);
-    }
+    let Some(large) = large_side(join, limits) else { return Ok(None) };
     let sides = [join.left(), join.right()];
-    let rows = sides.map(|side| estimate(side).rows);
-    let large = usize::from(rows[1] >= rows[0]);
-    let few = limits.hash_join_single_partition_threshold_rows as f64;
-    let is_moved = sides[large].is::<RepartitionExec>();
-    if !drops_unmatched(*join.join_type(), large) || !is_moved || rows[large] < few || rows[large] < rows[1 - large] * TIMES_MIN {
-        return Ok(None);
-    }
+    let (small_side, large_side) = (sides[1 - large], sides[large]);
+    let is_moved = large_side.is::<RepartitionExec>();
     // Its stage would not be shared, and made again it might hold other rows.
-    if !is_repeatable(sides[1 - large]) {
+    if !is_repeatable(small_side) {
         return Ok(None);
     }
     let keys =
         join.on().iter().filter_map(|(l, r)| if large == 1 { column_index(l).zip(column_index(r)) } else { column_index(r).zip(column_index(l)) });
+    let rows = estimate(large_side).rows;
     let mut best: Option<(f64, (usize, usize))> = None;
     for (small_key, large_key) in keys {
-        let semi = semi_join(sides[1 - large], sides[large], &[(small_key, large_key)])?;
-        let part = estimate(&semi).rows / rows[large];
-        if part <= LEFT_MAX && best.is_none_or(|(least, _)| part < least) {
+        let semi = semi_join(small_side, large_side, &[(small_key, large_key)])?;
+        let part = estimate(&semi).rows / rows;
+        if part <= if is_moved { LEFT_MAX } else { LEFT_MAX_UNMOVED } && best.is_none_or(|(least, _)| part < least) {
             best = Some((part, (small_key, large_key)));
         }
     }
     let Some((part, (small_key, large_key))) = best else { return Ok(None) };
-    let Some(shape) = shape(sides[1 - large], small_key) else { return Ok(None) };
-    let kept = read_twice(sides[1 - large]);
-    let again = reset_plan_states(Arc::clone(&kept))?;
+    let Some(shape) = shape(small_side, small_key).filter(|shape| is_moved || matches!(shape, Shape::Range { .. })) else { return Ok(None) };
+    let (kept, made) = read_twice(small_side)?;
+    let again = reset_plan_states(made)?;
     let each: Arc<dyn ExecutionPlan> = Arc::new(KeySetExec::new(again, Some(small_key), shape));
     let together: Arc<dyn ExecutionPlan> = Arc::new(CoalescePartitionsExec::new(each));
     let set: Arc<dyn ExecutionPlan> = Arc::new(KeySetExec::new(together, None, shape));
     let filter = |plan: &Arc<dyn ExecutionPlan>, key: usize| -> Arc<dyn ExecutionPlan> {
         Arc::new(KeyFilterExec::new(Arc::clone(&set), Arc::clone(plan), key, shape, part))
     };
-    let inner = sides[large].children()[0];
-    let lower = at_owner(inner, large_key, &filter)?;
-    let moved = replace_children(Arc::clone(sides[large]), vec![lower])?;
-    let children = if large == 1 { vec![kept, moved] } else { vec![moved, kept] };
+    let lower = at_owner(large_side, large_key, &filter)?;
+    let children = if large == 1 { vec![kept, lower] } else { vec![lower, kept] };
     replace_children(Arc::new(join.builder().build()?), children).map(Some)
 }
 
-/// The plan as a stage of its own, which a shuffle makes of it anyway.
-fn read_twice(plan: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
-    if plan.is::<RepartitionExec>() || plan.is::<MaterializeExec>() { Arc::clone(plan) } else { Arc::new(MaterializeExec::new(Arc::clone(plan))) }
+/// The side that is worth filtering, 0 the left one.
+fn large_side(join: &HashJoinExec, limits: &OptimizerOptions) -> Option<usize> {
+    let sides = [join.left(), join.right()];
+    let rows = sides.map(|side| estimate(side).rows);
+    let large = usize::from(rows[1] >= rows[0]);
+    let is_fit = match join.partition_mode() {
+        PartitionMode::Partitioned => sides[large].is::<RepartitionExec>(),
+        PartitionMode::CollectLeft => large == 1 && rows[0] > CACHED_ROWS && sides[1].output_partitioning().partition_count() > 1,
+        PartitionMode::Auto => false,
+    };
+    let few = limits.hash_join_single_partition_threshold_rows as f64;
+    let is_worth_it = rows[large] >= few && rows[large] >= rows[1 - large] * TIMES_MIN;
+    (is_fit && is_worth_it && has_plain_keys(join) && drops_unmatched(*join.join_type(), large)).then_some(large)
+}
+
+/// The plan with its rows made in a stage of their own, which a shuffle makes of it anyway; and those rows.
+fn read_twice(plan: &Arc<dyn ExecutionPlan>) -> Result<(Arc<dyn ExecutionPlan>, Arc<dyn ExecutionPlan>)> {
+    if let Some(collected) = plan.downcast_ref::<CoalescePartitionsExec>().filter(|all| all.fetch().is_none()) {
+        let (_, made) = read_twice(collected.input())?;
+        return Ok((replace_children(Arc::clone(plan), vec![Arc::clone(&made)])?, made));
+    }
+    let is_made = plan.is::<RepartitionExec>() || plan.is::<MaterializeExec>();
+    let made = if is_made { Arc::clone(plan) } else { Arc::new(MaterializeExec::new(Arc::clone(plan))) };
+    Ok((Arc::clone(&made), made))
 }
 
 /// The set for a key; `None` if it would be too large.

@@ -133,7 +133,7 @@ mod tests {
 
     /// Relations of so many rows, filtered ones with rows before the filter; and keys that pairs of them share, with their values.
     fn sizes(rows: &[(f64, f64)], keys: &[(&[usize], f64)]) -> Sizes {
-        let values = |distinct: f64| Values { distinct: Some(distinct), range: Some((1.0, distinct)), aggregated: false };
+        let values = |distinct: f64| Values { distinct: Some(distinct), range: Some((1.0, distinct)), ..Values::default() };
         Sizes {
             rows: rows.iter().map(|(now, _)| *now).collect(),
             base_rows: rows.iter().map(|(_, base)| *base).collect(),
