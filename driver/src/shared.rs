@@ -208,6 +208,9 @@ struct Made {
     steps: BTreeSet<usize>,
 }
 
+/// A table, and what is read in its place.
+type Replacement = (Arc<dyn TableProvider>, Arc<dyn TableProvider>);
+
 /// Optimised plans, with what several scans read made once, and which of them are to run together for it.
 ///
 /// # Errors
@@ -225,7 +228,7 @@ pub(crate) fn share_scans(mut plans: Vec<LogicalPlan>, state: &SessionState) -> 
         made.push(Made { provider: readers.provider, name, rows, is_kept: readers.scans.len() > 1, steps: of });
     }
     let groups = groups(steps, &made);
-    let mut shared: Vec<(Arc<dyn TableProvider>, Arc<dyn TableProvider>)> = vec![];
+    let mut shared: Vec<Replacement> = vec![];
     // What was found last is read by those before, and reads none of them.
     for Made { provider, rows, is_kept, .. } in made.into_iter().rev() {
         let rows = SharedRows { plan: replaced(rows.plan, &shared)?, is_kept, ..rows };
@@ -314,11 +317,11 @@ fn rows_for(scans: &[(usize, TableScan)], state: &SessionState) -> Result<Shared
 }
 
 /// A plan that reads the second of each pair in the place of the first.
-fn replaced(plan: LogicalPlan, shared: &[(Arc<dyn TableProvider>, Arc<dyn TableProvider>)]) -> Result<LogicalPlan> {
+fn replaced(plan: LogicalPlan, shared: &[Replacement]) -> Result<LogicalPlan> {
     let replace = |node| {
         let LogicalPlan::TableScan(scan) = node else { return Ok(Transformed::no(node)) };
         let provider = shareable(&scan)?;
-        let of = |(table, _): &&(Arc<dyn TableProvider>, _)| provider.as_ref().is_some_and(|provider| Arc::ptr_eq(table, provider));
+        let of = |(table, _): &&Replacement| provider.as_ref().is_some_and(|provider| Arc::ptr_eq(table, provider));
         Ok(match shared.iter().find(of) {
             Some((_, rows)) => {
                 let source = provider_as_source(Arc::clone(rows));

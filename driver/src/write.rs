@@ -77,8 +77,8 @@ pub(crate) struct WriteError {
 /// # Errors
 /// Of planning, of any task, of the commit or the catalog. Up to the commit the folder is as it was.
 pub(crate) async fn write(session: &Arc<SessionInner>, frame: DfDataFrame, write: &Write, label: String) -> Result<WriteSummary> {
-    let Some(planned) = PlannedWrite::plan(session, frame, write, label).await? else { return Ok(skipped(write)) };
-    let summaries = write_together(session, vec![planned]).await.map_err(|failed| failed.error)?;
+    let Some(planned) = PlannedWrite::plan(session, frame, write, label).boxed().await? else { return Ok(skipped(write)) };
+    let summaries = write_together(session, vec![planned]).boxed().await.map_err(|failed| failed.error)?;
     Ok(summaries.into_iter().next().unwrap_or_else(|| skipped(write)))
 }
 

@@ -12,7 +12,7 @@ use faisca::Session;
 use faisca::planner::rules::Switches;
 use fastrand::Rng;
 
-use crate::support::{Layout, oracle_over, register_folders, rows, scratch, session, sorted};
+use crate::support::{LAYOUTS, oracle_over, register_folders, rows, scratch, session, sorted};
 
 const QUERIES: u64 = 10_000;
 /// No query takes a tenth of this.
@@ -151,7 +151,7 @@ fn query(number: u64) -> String {
     shared + &all
 }
 
-/// What each session is like: all rules, none, each alone, and all of them on processes.
+/// What each session is like: all rules, none, and each alone; first embedded, then on processes.
 async fn sessions(folder: &Path) -> Vec<(String, Session)> {
     let mut all = vec![];
     let mut add = async |name: String, layout, on: &dyn Fn(&str) -> bool| {
@@ -165,13 +165,12 @@ async fn sessions(folder: &Path) -> Vec<(String, Session)> {
         session.sql("SET datafusion.optimizer.hash_join_single_partition_threshold = 1000").await.unwrap();
         all.push((name, session));
     };
-    add("every rule".to_owned(), Layout::Embedded, &|_| true).await;
-    add("no rule".to_owned(), Layout::Embedded, &|_| false).await;
-    for alone in Switches::names() {
-        add(format!("{alone} alone"), Layout::Embedded, &|rule| rule == alone).await;
-    }
-    for processes in [1, 3] {
-        add(format!("every rule on {processes} processes"), Layout::Processes(processes), &|_| true).await;
+    for layout in LAYOUTS {
+        add(format!("{layout:?}, every rule"), layout, &|_| true).await;
+        add(format!("{layout:?}, no rule"), layout, &|_| false).await;
+        for alone in Switches::names() {
+            add(format!("{layout:?}, {alone} alone"), layout, &|rule| rule == alone).await;
+        }
     }
     all
 }

@@ -8,9 +8,10 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datafusion::prelude::SessionContext;
 use faisca::Session;
+use faisca::planner::rules::Switches;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
 
-use crate::support::{LAYOUTS, Layout, oracle_over, register_folders, rows, scratch, session};
+use crate::support::{LAYOUTS, oracle_over, register_folders, rows, scratch, session};
 
 const TABLES: [&str; 3] = ["t", "u", "e"];
 
@@ -109,21 +110,38 @@ async fn the_corpus_holds_on_every_cluster() {
     data(folder.path()).await;
     for layout in LAYOUTS {
         for partitions in [1, 7] {
-            run_corpus(layout, partitions, folder.path()).await;
+            let session = session(layout, partitions).await;
+            register_folders(&session, folder.path(), &TABLES).await;
+            run_corpus(&session, &format!("{layout:?} × {partitions}")).await;
+            session.stop().await;
         }
     }
 }
 
-async fn run_corpus(layout: Layout, partitions: usize, folder: &Path) {
-    let session = session(layout, partitions).await;
-    register_folders(&session, folder, &TABLES).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn the_corpus_holds_without_rules_and_with_each_alone() {
+    let folder = scratch("slt");
+    data(folder.path()).await;
+    for layout in LAYOUTS {
+        let session = session(layout, 4).await;
+        register_folders(&session, folder.path(), &TABLES).await;
+        for alone in std::iter::once("none".to_owned()).chain(Switches::names()) {
+            for rule in Switches::names() {
+                session.sql(&format!("SET faisca.{rule} = {}", rule == alone)).await.unwrap();
+            }
+            run_corpus(&session, &format!("{layout:?} with {alone} alone")).await;
+        }
+        session.stop().await;
+    }
+}
+
+async fn run_corpus(session: &Session, with: &str) {
     for file in corpus() {
         let session = session.clone();
         let mut runner = Runner::new(move || {
             let session = session.clone();
             async move { Ok(Engine::Cluster(session)) }
         });
-        runner.run_file_async(&file).await.unwrap_or_else(|e| panic!("{layout:?} × {partitions}: {e}"));
+        runner.run_file_async(&file).await.unwrap_or_else(|e| panic!("{with}: {e}"));
     }
-    session.stop().await;
 }

@@ -53,7 +53,7 @@ async fn rules_change_plans_and_no_result() {
     for number in 1..=22 {
         expected.push(sorted(rows(&oracle.sql(&tpch_query(number)).await.unwrap().collect().await.unwrap())));
     }
-    for layout in [Layout::Embedded, Layout::Processes(3)] {
+    for layout in LAYOUTS {
         let session = session(layout, 7).await;
         register_folders(&session, tpch_data(), &TPCH_TABLES).await;
         let explained = async |number| session.sql(&tpch_query(number)).await.unwrap().explain().await.unwrap();

@@ -22,8 +22,11 @@ const SHUFFLE: f64 = 2.0;
 /// A change must gain this much: estimates are no better.
 const GAIN: f64 = 0.9;
 
-pub(super) const BUILD_SIDE: Rule =
-    Rule { name: "build_side", is_on: |switches| switches.build_side, rewrite: |plan, limits| replace_hash_joins(plan, |join| choose(join, limits)) };
+pub(super) const BUILD_SIDE: Rule = Rule {
+    name: "build_side",
+    is_on: |switches| switches.build_side,
+    rewrite: |plan, config| replace_hash_joins(plan, |join| choose(join, &config.optimizer)),
+};
 
 /// What is expected of one side.
 #[derive(Debug, Clone, Copy)]

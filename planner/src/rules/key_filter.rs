@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use datafusion::common::Result;
-use datafusion::common::config::OptimizerOptions;
+use datafusion::common::config::ConfigOptions;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::filter::FilterExec;
@@ -26,7 +26,7 @@ use crate::physical::{column_index, drops_unmatched, has_plain_keys, replace_chi
 
 /// Of a large side that is shuffled no more than this part may be left.
 const LEFT_MAX: f64 = 0.6;
-/// The same of one that is not. Denser keys are looked up in an array anyway, which costs no more than a bit.
+/// The same of one that is not.
 const LEFT_MAX_UNMOVED: f64 = 0.15;
 /// A hash table of fewer rows stays in a core's cache, where it is as quick as bits are.
 const CACHED_ROWS: f64 = 32_768.0;
@@ -38,13 +38,13 @@ const SET_BYTES_MAX: u64 = 16 << 20;
 pub(super) const KEY_FILTER: Rule = Rule {
     name: "key_filter",
     is_on: |switches| switches.key_filter,
-    rewrite: |plan, limits| replace_hash_joins(plan, |join| filtered(join, limits)),
+    rewrite: |plan, config| replace_hash_joins(plan, |join| filtered(join, config)),
 };
 
 /// The same for what is left of a statement that runs: filters whose keys are there already stay, and are enough.
 pub(super) const KEY_FILTER_OF_REST: Rule = Rule {
-    rewrite: |plan, limits| {
-        replace_hash_joins(plan, |join| if is_filtered(join.left()) || is_filtered(join.right()) { Ok(None) } else { filtered(join, limits) })
+    rewrite: |plan, config| {
+        replace_hash_joins(plan, |join| if is_filtered(join.left()) || is_filtered(join.right()) { Ok(None) } else { filtered(join, config) })
     },
     ..KEY_FILTER
 };
@@ -54,8 +54,8 @@ fn is_filtered(plan: &Arc<dyn ExecutionPlan>) -> bool {
 }
 
 /// The join with its large side filtered; `None` where that gains nothing.
-fn filtered(join: &HashJoinExec, limits: &OptimizerOptions) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-    let Some(large) = large_side(join, limits) else { return Ok(None) };
+fn filtered(join: &HashJoinExec, config: &ConfigOptions) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let Some(large) = large_side(join, config) else { return Ok(None) };
     let sides = [join.left(), join.right()];
     let (small_side, large_side) = (sides[1 - large], sides[large]);
     let is_moved = large_side.is::<RepartitionExec>();
@@ -75,7 +75,7 @@ fn filtered(join: &HashJoinExec, limits: &OptimizerOptions) -> Result<Option<Arc
         }
     }
     let Some((part, (small_key, large_key))) = best else { return Ok(None) };
-    let Some(shape) = shape(small_side, small_key).filter(|shape| is_moved || matches!(shape, Shape::Range { .. })) else { return Ok(None) };
+    let Some(shape) = shape(small_side, small_key).filter(|shape| is_moved || beats_join(*shape, join, config)) else { return Ok(None) };
     let (kept, made) = read_twice(small_side)?;
     let again = reset_plan_states(made)?;
     let each: Arc<dyn ExecutionPlan> = Arc::new(KeySetExec::new(again, Some(small_key), shape));
@@ -90,7 +90,7 @@ fn filtered(join: &HashJoinExec, limits: &OptimizerOptions) -> Result<Option<Arc
 }
 
 /// The side that is worth filtering, 0 the left one.
-fn large_side(join: &HashJoinExec, limits: &OptimizerOptions) -> Option<usize> {
+fn large_side(join: &HashJoinExec, config: &ConfigOptions) -> Option<usize> {
     let sides = [join.left(), join.right()];
     let rows = sides.map(|side| estimate(side).rows);
     let large = usize::from(rows[1] >= rows[0]);
@@ -99,9 +99,16 @@ fn large_side(join: &HashJoinExec, limits: &OptimizerOptions) -> Option<usize> {
         PartitionMode::CollectLeft => large == 1 && rows[0] > CACHED_ROWS && sides[1].output_partitioning().partition_count() > 1,
         PartitionMode::Auto => false,
     };
-    let few = limits.hash_join_single_partition_threshold_rows as f64;
+    let few = config.optimizer.hash_join_single_partition_threshold_rows as f64;
     let is_worth_it = rows[large] >= few && rows[large] >= rows[1 - large] * TIMES_MIN;
     (is_fit && is_worth_it && has_plain_keys(join) && drops_unmatched(*join.join_type(), large)).then_some(large)
+}
+
+/// Whether bits are looked up faster than the build side of a broadcast join, which is an array where its only key is dense.
+fn beats_join(shape: Shape, join: &HashJoinExec, config: &ConfigOptions) -> bool {
+    let Shape::Range { values, .. } = shape else { return false };
+    let density = estimate(join.left()).rows / values as f64;
+    join.on().len() > 1 || density < config.execution.perfect_hash_join_min_key_density
 }
 
 /// The plan with its rows made in a stage of their own, which a shuffle makes of it anyway; and those rows.

@@ -26,7 +26,7 @@ const TIMES_MIN: f64 = 5.0;
 pub(super) const KEYS_BEFORE_SHUFFLE: Rule = Rule {
     name: "keys_before_shuffle",
     is_on: |switches| switches.keys_before_shuffle,
-    rewrite: |plan, limits| replace_hash_joins(plan, |join| reduced(join, limits)),
+    rewrite: |plan, config| replace_hash_joins(plan, |join| reduced(join, &config.optimizer)),
 };
 
 /// The join with its large side reduced to the keys of its small side; `None` where that gains nothing.

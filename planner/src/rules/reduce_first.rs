@@ -28,7 +28,7 @@ const AGGREGATE: f64 = 4.0;
 pub(super) const REDUCE_FIRST: Rule = Rule {
     name: "reduce_first",
     is_on: |switches| switches.reduce_first,
-    rewrite: |plan, limits| replace_hash_joins(plan, |join| reduced_join(join, limits)),
+    rewrite: |plan, config| replace_hash_joins(plan, |join| reduced_join(join, &config.optimizer)),
 };
 
 /// The join with an aggregate of it reduced; `None` where there is none, or nothing to gain.

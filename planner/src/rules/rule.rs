@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::common::Result;
-use datafusion::common::config::{ConfigOptions, OptimizerOptions};
+use datafusion::common::config::ConfigOptions;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 
@@ -15,12 +15,12 @@ pub(super) type Plan = Arc<dyn ExecutionPlan>;
 pub(super) struct Rule {
     pub(super) name: &'static str,
     pub(super) is_on: fn(&Switches) -> bool,
-    pub(super) rewrite: fn(Plan, &OptimizerOptions) -> Result<Plan>,
+    pub(super) rewrite: fn(Plan, &ConfigOptions) -> Result<Plan>,
 }
 
 impl PhysicalOptimizerRule for Rule {
     fn optimize(&self, plan: Plan, config: &ConfigOptions) -> Result<Plan> {
-        if (self.is_on)(&switches(config)) { (self.rewrite)(plan, &config.optimizer) } else { Ok(plan) }
+        if (self.is_on)(&switches(config)) { (self.rewrite)(plan, config) } else { Ok(plan) }
     }
 
     fn name(&self) -> &str {
