@@ -9,10 +9,10 @@ use std::process::Command;
 
 /// The allocator's own variable: milliseconds that freed memory is kept. Whoever sets it is obeyed.
 const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
-/// Longer than a pause between two queries.
-const PURGE_DELAY_MS: &str = "60000";
+/// Longer than any pause in a job.
+const PURGE_DELAY_MS: &str = "600000";
 
-/// Starts this program anew, as the same process, with an allocator that keeps freed memory for a minute. For the first
+/// Starts this program anew, as the same process, with an allocator that keeps freed memory for ten minutes. For the first
 /// line of the `main` of a program whose allocator is mimalloc; executors that it starts inherit it.
 pub fn keep_freed_memory() {
     if std::env::var_os(PURGE_DELAY).is_some() {
