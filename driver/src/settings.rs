@@ -24,7 +24,7 @@ const SLOTS_MEMORY_BY_BROADCAST: u64 = 16;
 /// A row of a build side and its place in the hash table.
 const BROADCAST_ROW_BYTES: u64 = 100;
 /// With keys as dense as this, joins find rows by an array of all keys instead of a hash table, if no memory limit forbids it.
-const ARRAY_JOIN_DENSITY: f64 = 0.02;
+const ARRAY_JOIN_DENSITY: f64 = 0.05;
 
 /// What executors a session plans for.
 #[derive(Debug, Clone, Copy)]
