@@ -7,7 +7,7 @@ use datafusion::common::Result;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use faisca_planner::rules::Switches;
-use faisca_planner::{Stage, StageGraph};
+use faisca_planner::{Stage, StageGraph, about};
 
 use crate::cluster::{Cluster, Prepared};
 use crate::progress::StageProgress;
@@ -17,19 +17,25 @@ use crate::progress::StageProgress;
 /// # Errors
 /// If it cannot be planned.
 pub(crate) async fn explain(plan: &LogicalPlan, state: &SessionState) -> Result<String> {
-    let drawing = planned(plan, state).await?.to_string();
+    let graph = planned(plan, state).await?;
+    let drawing = graph.to_string();
     let mut fired = vec![];
     for rule in Switches::names() {
         let mut without = state.clone();
         without.config_mut().options_mut().set(&format!("faisca.{rule}"), "false")?;
-        if without_counters(&planned(plan, &without).await?.to_string()) != without_counters(&drawing) {
-            fired.push(rule);
+        let other = planned(plan, &without).await?;
+        if without_counters(&other.to_string()) != without_counters(&drawing) {
+            fired.push((rule, other.rows_yielded()));
         }
     }
-    Ok(match &fired[..] {
-        [] => drawing,
-        fired => format!("{drawing}\nRules that shaped it: {} (SET faisca.{} = false turns one off)\n", fired.join(", "), fired[0]),
-    })
+    let Some((first, _)) = fired.first() else { return Ok(drawing) };
+    let names: Vec<&str> = fired.iter().map(|(rule, _)| rule.as_str()).collect();
+    let worth = fired.iter().map(|(rule, rows)| format!(", {} without {rule}", about(*rows))).collect::<String>();
+    Ok(format!(
+        "{drawing}\nRules that shaped it: {} (SET faisca.{first} = false turns one off)\nRows that all operators together are expected to yield: {}{worth}\n",
+        names.join(", "),
+        about(graph.rows_yielded()),
+    ))
 }
 
 /// DataFusion numbers common expressions through all plans of a session.

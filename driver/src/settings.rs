@@ -23,7 +23,8 @@ const BROADCAST_EXECUTORS: u64 = 2;
 const SLOTS_MEMORY_BY_BROADCAST: u64 = 16;
 /// A row of a build side and its place in the hash table.
 const BROADCAST_ROW_BYTES: u64 = 100;
-/// With keys as dense as this, joins find rows by an array of all keys instead of a hash table, if no memory limit forbids it.
+/// With keys as dense as this, joins find rows by an array of all keys instead of a hash table. Executors with little memory
+/// ask for more, task by task.
 const ARRAY_JOIN_DENSITY: f64 = 0.05;
 
 /// What executors a session plans for.
@@ -83,9 +84,7 @@ pub(crate) fn session_config(resources: Resources, settings: &BTreeMap<String, S
     let (bytes, rows) = resources.broadcast_max();
     options.optimizer.hash_join_single_partition_threshold = bytes;
     options.optimizer.hash_join_single_partition_threshold_rows = rows;
-    if resources.slot_memory_bytes.is_none() {
-        options.execution.perfect_hash_join_min_key_density = ARRAY_JOIN_DENSITY;
-    }
+    options.execution.perfect_hash_join_min_key_density = ARRAY_JOIN_DENSITY;
     let mut own = OwnSettings {
         small_bytes: SMALL_BYTES,
         warehouse: "spark-warehouse".to_owned(),

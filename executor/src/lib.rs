@@ -7,11 +7,12 @@
 //! # Layout
 //! - [`wire`] — the only serialized types, and the protocol's steps
 //! - [`control`] — those types between processes; [`executor`]: the life of an executor
-//! - `task`: one attempt; `join_by_merge`: joins that spill; [`exchange`]: blocks, their writer, store and reader; [`sink`]: files
+//! - `task`: one attempt; `join_by_merge`: joins that spill; `array_join`: joins that find rows by an array; [`exchange`]: blocks, their writer, store and reader; [`sink`]: files
 //! - [`flight`] — serves blocks; [`csv`]: the CSV source; [`codec`]: plans as bytes
 //! - [`stores`] — object stores by URL, their credentials, uploads and request counts
 //! - [`environment`] — pool, functions; [`error`]: what kind a failure is; [`canary`]; `resident`
 
+mod array_join;
 pub mod canary;
 pub mod codec;
 pub mod control;

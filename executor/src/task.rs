@@ -13,6 +13,7 @@ use faisca_planner::ExchangeHandle;
 use faisca_planner::ids::BlockId;
 use futures::StreamExt;
 
+use crate::array_join::key_density_min;
 use crate::codec::PlanCodec;
 use crate::environment::Environment;
 use crate::exchange::{BlockStore, ExchangeReader, ExchangeWriter, Spread};
@@ -34,9 +35,11 @@ impl TaskRun {
     /// Runs to the end. Dropping the future stops the work and leaves nothing in the store.
     pub(crate) async fn run(self) -> Result<TaskReport> {
         let started = Instant::now();
-        let context = self.context()?;
-        let plan = physical_plan_from_bytes_with_extension_codec(&self.stage.plan, &context, &PlanCodec)?;
+        let config = self.config()?;
+        let decoding = self.environment.task_context(self.spec.task.to_string(), config.clone());
+        let plan = physical_plan_from_bytes_with_extension_codec(&self.stage.plan, &decoding, &PlanCodec)?;
         let plan = self.fit_joins(plan)?;
+        let context = self.context(config, &plan);
         let mut report = match &self.stage.output {
             OutputSpec::Shuffle => {
                 let root = plan.downcast_ref::<RepartitionExec>().ok_or_else(|| internal_datafusion_err!("a shuffled stage without partitioning"))?;
@@ -62,13 +65,21 @@ impl TaskRun {
         }
     }
 
-    fn context(&self) -> Result<Arc<TaskContext>> {
+    fn config(&self) -> Result<SessionConfig> {
         let mut config = SessionConfig::new();
         for (key, value) in &self.stage.settings {
             config.options_mut().set(key, value)?;
         }
-        let config = config.with_extension(Arc::new(ExchangeHandle(Arc::clone(&self.reader) as _)));
-        Ok(self.environment.task_context(self.spec.task.to_string(), config))
+        Ok(config.with_extension(Arc::new(ExchangeHandle(Arc::clone(&self.reader) as _))))
+    }
+
+    /// What the plan runs with.
+    fn context(&self, mut config: SessionConfig, plan: &Arc<dyn ExecutionPlan>) -> Arc<TaskContext> {
+        if let Some(task_memory_bytes) = self.environment.task_memory_bytes() {
+            let asked = &mut config.options_mut().execution.perfect_hash_join_min_key_density;
+            *asked = key_density_min(plan, self.reader.partition_bytes(), task_memory_bytes, *asked);
+        }
+        self.environment.task_context(self.spec.task.to_string(), config)
     }
 
     async fn exchange(&self, body: &Arc<dyn ExecutionPlan>, spread_by: Option<&Partitioning>, context: &Arc<TaskContext>) -> Result<TaskReport> {

@@ -27,7 +27,7 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitio
 
 use crate::determinism;
 use crate::divide::divisible;
-use crate::estimate::estimate;
+use crate::estimate::{Estimate, estimate};
 use crate::exchange::{ExchangeReadExec, InputMode};
 use crate::graph::{Slicing, Stage, StageGraph, StageInput, StageOutput};
 use crate::ids::StageId;
@@ -58,9 +58,9 @@ pub fn cut_writes(plans: Vec<Arc<dyn ExecutionPlan>>) -> Result<StageGraph> {
 /// The stages of a plan that may read some of `others` stages, after which these are numbered.
 pub(crate) fn cut_after(others: usize, plan: Arc<dyn ExecutionPlan>, output: StageOutput) -> Result<Vec<Stage>> {
     let mut cutter = Cutter { others, stages: vec![] };
-    let expected = rows(&plan);
+    let expected = expected(&plan);
     let body = cutter.rewrite(plan)?;
-    cutter.push(body, output, expected)?;
+    cutter.push(body, output, &expected)?;
     Ok(cutter.stages)
 }
 
@@ -91,14 +91,14 @@ impl Cutter {
         if let Some(merge) = plan.downcast_ref::<SortPreservingMergeExec>()
             && partition_count(merge.input()) > 1
         {
-            let expected = rows(merge.input());
+            let expected = expected(merge.input());
             let input = self.rewrite(Arc::clone(merge.input()))?;
             let partitioning = Partitioning::UnknownPartitioning(partition_count(&input));
             let read = self.forward(input, partitioning, expected)?;
             return replace_children(plan, vec![read]);
         }
         if let Some(materialize) = plan.downcast_ref::<MaterializeExec>() {
-            let (partitioning, expected) = (plan.output_partitioning().clone(), rows(&plan));
+            let (partitioning, expected) = (plan.output_partitioning().clone(), expected(&plan));
             let input = self.rewrite(Arc::clone(materialize.input()))?;
             return self.forward(input, partitioning, expected);
         }
@@ -123,8 +123,9 @@ impl Cutter {
         // Tasks of several partitions feed a bucket, so an order survives only by sorting again.
         eq_properties.clear_orderings();
         let buckets = partitioning.partition_count();
-        let id = self.push(Arc::new(unordered), StageOutput::Shuffle { buckets }, rows(plan))?;
-        let read: Arc<dyn ExecutionPlan> = Arc::new(ExchangeReadExec::new(id, InputMode::Shuffle, eq_properties, partitioning));
+        let expected = expected(plan);
+        let id = self.push(Arc::new(unordered), StageOutput::Shuffle { buckets }, &expected)?;
+        let read: Arc<dyn ExecutionPlan> = Arc::new(ExchangeReadExec::new(id, InputMode::Shuffle, eq_properties, partitioning).knowing(expected));
         match plan.output_ordering() {
             Some(ordering) => Ok(Arc::new(SortExec::new(ordering.clone(), read).with_preserve_partitioning(true))),
             None => Ok(read),
@@ -136,22 +137,24 @@ impl Cutter {
         if partition_count(node.input()) == 1 {
             return replace_children(Arc::clone(plan), vec![input]);
         }
-        let id = self.made(input, rows(node.input()))?;
+        let expected = expected(node.input());
+        let id = self.made(input, &expected)?;
         let eq_properties = plan.equivalence_properties().clone();
-        let read = Arc::new(ExchangeReadExec::new(id, InputMode::Merge, eq_properties, Partitioning::UnknownPartitioning(1)));
+        let one = Partitioning::UnknownPartitioning(1);
+        let read = Arc::new(ExchangeReadExec::new(id, InputMode::Merge, eq_properties, one).knowing(expected));
         match node.fetch() {
             Some(fetch) => Ok(Arc::new(GlobalLimitExec::new(read, 0, Some(fetch)))),
             None => Ok(read),
         }
     }
 
-    fn forward(&mut self, input: Arc<dyn ExecutionPlan>, partitioning: Partitioning, expected: u64) -> Result<Arc<dyn ExecutionPlan>> {
+    fn forward(&mut self, input: Arc<dyn ExecutionPlan>, partitioning: Partitioning, expected: Arc<Estimate>) -> Result<Arc<dyn ExecutionPlan>> {
         if input.is::<ExchangeReadExec>() {
             return Ok(input);
         }
         let eq_properties = input.equivalence_properties().clone();
-        let id = self.push(input, StageOutput::Partitions, expected)?;
-        Ok(Arc::new(ExchangeReadExec::new(id, InputMode::Forward, eq_properties, partitioning)))
+        let id = self.push(input, StageOutput::Partitions, &expected)?;
+        Ok(Arc::new(ExchangeReadExec::new(id, InputMode::Forward, eq_properties, partitioning).knowing(expected)))
     }
 
     fn broadcast(&mut self, build: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -161,21 +164,21 @@ impl Cutter {
         if inner.is::<EmptyExec>() {
             return Ok(Arc::clone(build));
         }
-        let input = self.rewrite(Arc::clone(inner))?;
-        let id = self.made(input, rows(inner))?;
+        let (input, expected) = (self.rewrite(Arc::clone(inner))?, expected(inner));
+        let id = self.made(input, &expected)?;
         let one = Partitioning::UnknownPartitioning(1);
-        Ok(Arc::new(ExchangeReadExec::new(id, InputMode::Broadcast, eq_properties, one)))
+        Ok(Arc::new(ExchangeReadExec::new(id, InputMode::Broadcast, eq_properties, one).knowing(expected)))
     }
 
     /// The stage that makes these rows: one that is read as it is need not be copied.
-    fn made(&mut self, input: Arc<dyn ExecutionPlan>, rows_expected: u64) -> Result<StageId> {
+    fn made(&mut self, input: Arc<dyn ExecutionPlan>, expected: &Estimate) -> Result<StageId> {
         match input.downcast_ref::<ExchangeReadExec>() {
             Some(read) => Ok(read.stage()),
-            None => self.push(input, StageOutput::Partitions, rows_expected),
+            None => self.push(input, StageOutput::Partitions, expected),
         }
     }
 
-    fn push(&mut self, plan: Arc<dyn ExecutionPlan>, output: StageOutput, rows_expected: u64) -> Result<StageId> {
+    fn push(&mut self, plan: Arc<dyn ExecutionPlan>, output: StageOutput, expected: &Estimate) -> Result<StageId> {
         let id = StageId(u32::try_from(self.others + self.stages.len()).unwrap_or(u32::MAX));
         let inputs = crate::exchange::leaves(&plan)
             .iter()
@@ -183,7 +186,7 @@ impl Cutter {
             .map(|read| StageInput { stage: read.stage(), mode: read.mode() })
             .collect();
         let slicing = slicing(&plan);
-        let determinism = determinism::of(&plan)?;
+        let (determinism, rows_expected) = (determinism::of(&plan)?, expected.rows as u64);
         let mut stage = Stage { id, plan, output, inputs, slicing, divisible: vec![], determinism, rows_expected, dropped: false };
         stage.divisible = divisible(stage.body(), output);
         self.stages.push(stage);
@@ -215,9 +218,9 @@ fn slicing(plan: &Arc<dyn ExecutionPlan>) -> Slicing {
     children.fold(Slicing::Free, |found, child| if found == Slicing::Free { child } else { found })
 }
 
-/// Rows that are expected of a plan that is not cut yet.
-fn rows(plan: &Arc<dyn ExecutionPlan>) -> u64 {
-    estimate(plan).rows as u64
+/// What is expected of a plan that is not cut yet.
+fn expected(plan: &Arc<dyn ExecutionPlan>) -> Arc<Estimate> {
+    Arc::new(estimate(plan))
 }
 
 fn partition_count(plan: &Arc<dyn ExecutionPlan>) -> usize {

@@ -47,7 +47,8 @@ impl Display for StageOutput {
 }
 
 /// A count in two digits: it is an estimate.
-fn about(rows: u64) -> String {
+#[must_use]
+pub fn about(rows: u64) -> String {
     let units = [(1_000_000_000, " G"), (1_000_000, " M"), (1_000, " k")];
     match units.into_iter().find(|(unit, _)| rows >= *unit) {
         Some((unit, name)) => format!("{:.1}{name}", rows as f64 / unit as f64),

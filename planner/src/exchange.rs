@@ -79,13 +79,13 @@ impl ExchangeReadExec {
         Self { stage, ..self.clone() }
     }
 
-    /// The same, for planning on: what the producer yields, as far as that is known.
+    /// The same, for planning on: what the producer yields, as far as that is known, or else expected.
     #[must_use]
     pub(crate) fn knowing(self, known: Arc<Estimate>) -> Self {
         Self { known: Some(known), ..self }
     }
 
-    /// What the producer yields, if that is of interest.
+    /// What the producer yields. It does not travel: executors read what there is.
     pub(crate) fn known(&self) -> Option<&Arc<Estimate>> {
         self.known.as_ref()
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
 use crate::determinism::Determinism;
-use crate::exchange::InputMode;
+use crate::estimate::estimate;
+use crate::exchange::{ExchangeReadExec, InputMode};
 use crate::ids::StageId;
 
 /// The stages of one statement, or of several that run together. Producers come before their consumers. The last stage is a
@@ -26,6 +27,16 @@ impl StageGraph {
     pub fn roots(&self) -> impl Iterator<Item = &Stage> {
         let last = self.stages.last().map(|stage| stage.id);
         self.live().filter(move |stage| Some(stage.id) == last || matches!(stage.output, StageOutput::Sink { .. }))
+    }
+
+    /// Rows that all operators together are expected to yield. Reading a stage's output adds none.
+    #[must_use]
+    pub fn rows_yielded(&self) -> u64 {
+        fn yielded(plan: &Arc<dyn ExecutionPlan>) -> f64 {
+            let own = if plan.is::<ExchangeReadExec>() { 0.0 } else { estimate(plan).rows };
+            own + plan.children().into_iter().map(yielded).sum::<f64>()
+        }
+        self.live().map(|stage| yielded(&stage.plan)).sum::<f64>() as u64
     }
 }
 
@@ -78,7 +89,7 @@ impl Stage {
     /// Whether every leaf reads an exchange, so that adjacent partitions may be run as one task.
     #[must_use]
     pub fn reads_only_exchanges(&self) -> bool {
-        !self.inputs.is_empty() && crate::exchange::leaves(self.body()).iter().all(|leaf| leaf.is::<crate::ExchangeReadExec>())
+        !self.inputs.is_empty() && crate::exchange::leaves(self.body()).iter().all(|leaf| leaf.is::<ExchangeReadExec>())
     }
 }
 

@@ -43,5 +43,6 @@ pub mod rules;
 pub mod share;
 pub mod slices;
 
+pub use draw::about;
 pub use exchange::{ExchangeHandle, ExchangeReadExec, ExchangeSource, InputMode};
 pub use graph::{Slicing, Stage, StageGraph, StageInput, StageOutput};
