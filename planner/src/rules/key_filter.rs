@@ -32,6 +32,9 @@ const LEFT_MAX_UNMOVED: f64 = 0.15;
 const CACHED_ROWS: f64 = 32_768.0;
 /// The large side is so many times the small one.
 const TIMES_MIN: f64 = 2.0;
+/// A large side that is moved has at least this part of the rows that may be broadcast: to move fewer takes no longer than
+/// the two stages that make a set.
+const MOVED_MIN: f64 = 0.1;
 /// A set is sent to every task that scans.
 const SET_BYTES_MAX: u64 = 16 << 20;
 
@@ -99,7 +102,8 @@ fn large_side(join: &HashJoinExec, config: &ConfigOptions) -> Option<usize> {
         PartitionMode::CollectLeft => large == 1 && rows[0] > CACHED_ROWS && sides[1].output_partitioning().partition_count() > 1,
         PartitionMode::Auto => false,
     };
-    let few = config.optimizer.hash_join_single_partition_threshold_rows as f64;
+    let broadcast_max = config.optimizer.hash_join_single_partition_threshold_rows as f64;
+    let few = if *join.partition_mode() == PartitionMode::Partitioned { broadcast_max * MOVED_MIN } else { broadcast_max };
     let is_worth_it = rows[large] >= few && rows[large] >= rows[1 - large] * TIMES_MIN;
     (is_fit && is_worth_it && has_plain_keys(join) && drops_unmatched(*join.join_type(), large)).then_some(large)
 }
