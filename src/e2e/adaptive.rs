@@ -1,11 +1,14 @@
 //! Statements that are planned again while they run: estimates are wrong on purpose.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use faisca::Session;
 use faisca::generate::TPCH_TABLES;
+use faisca::planner::ids::ExecutorId;
+use faisca::progress::ExecutorTotals;
 
-use crate::recovery::{all_up, executors, signal, stop, until};
+use crate::recovery::{all_up, signal, stop, until};
 use crate::support::{Layout, register_folders, rows, session, sorted, tpch_data, tpch_oracle};
 
 /// A filter that passes a two-thousandth of what is expected: the other side is shuffled in vain.
@@ -94,7 +97,11 @@ async fn executors_killed_after_it_was_planned_again_change_no_result() {
         });
         until("planning again", Duration::from_secs(20), || stages(&session) > planned || running.is_finished()).await;
         assert!(!running.is_finished(), "it was over before it was planned again");
-        executors(&session).iter().take(dead).for_each(|pid| signal(*pid, "-KILL"));
+        // Those first whose output is read by what has just been planned.
+        let committed = |(id, now): &(ExecutorId, ExecutorTotals)| now.tasks - before.executors.get(id).map_or(0, |then| then.tasks);
+        let mut victims: Vec<_> = session.progress().executors.into_iter().filter(|(id, now)| *id != ExecutorId(0) && now.up).collect();
+        victims.sort_by_key(|victim| Reverse(committed(victim)));
+        victims.iter().take(dead).for_each(|(_, victim)| signal(victim.pid, "-KILL"));
         assert_eq!(running.await.unwrap(), expected, "{dead} killed");
         assert!(session.progress().tasks_redone > before.tasks_redone, "{dead} killed, and nothing was made again");
     }
