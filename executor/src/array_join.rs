@@ -1,0 +1,85 @@
+//! How dense keys must be for a join to find its rows by an array instead of a hash table.
+//!
+//! DataFusion's array has a place for each value between the smallest and the largest key, so thin keys of a large build
+//! side take memory that nobody asked for. At a task's start the exact bytes of its build sides are known: where memory is
+//! limited, keys must be so dense that the largest array takes no more than its share of the task's memory.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::joins::HashJoinExec;
+use faisca_planner::ExchangeReadExec;
+use faisca_planner::exchange::leaves;
+use faisca_planner::ids::StageId;
+
+/// Bytes of a place in the array.
+const PLACE_BYTES: u64 = 4;
+/// Part of a task's memory that an array may take.
+const ARRAY_SHARE: u64 = 8;
+/// Of a column whose values have no fixed width: a view.
+const VIEW_BYTES: usize = 16;
+
+/// Rows by values between the smallest and the largest key, at least: what was `asked` for, or more if memory wants it.
+///
+/// `partition_bytes` are of the largest partition that the task reads of each stage.
+pub(crate) fn key_density_min(plan: &Arc<dyn ExecutionPlan>, partition_bytes: &HashMap<StageId, u64>, task_memory_bytes: u64, asked: f64) -> f64 {
+    let array_bytes_max = (task_memory_bytes / ARRAY_SHARE).max(1);
+    let needed = (build_rows_max(plan, partition_bytes) * PLACE_BYTES) as f64 / array_bytes_max as f64;
+    asked.max(needed)
+}
+
+/// Rows of the largest build side, at most.
+fn build_rows_max(plan: &Arc<dyn ExecutionPlan>, partition_bytes: &HashMap<StageId, u64>) -> u64 {
+    let own = plan.downcast_ref::<HashJoinExec>().map_or(0, |join| build_rows(join.left(), partition_bytes));
+    plan.children().into_iter().map(|child| build_rows_max(child, partition_bytes)).fold(own, u64::max)
+}
+
+fn build_rows(build: &Arc<dyn ExecutionPlan>, partition_bytes: &HashMap<StageId, u64>) -> u64 {
+    let rows = |leaf: &Arc<dyn ExecutionPlan>| {
+        let bytes = partition_bytes.get(&leaf.downcast_ref::<ExchangeReadExec>()?.stage())?;
+        let width: usize = leaf.schema().fields().iter().map(|field| field.data_type().primitive_width().unwrap_or(VIEW_BYTES)).sum();
+        Some(bytes / width.max(1) as u64)
+    };
+    leaves(build).iter().filter_map(rows).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::common::{JoinType, NullEquality};
+    use datafusion::physical_expr::EquivalenceProperties;
+    use datafusion::physical_expr::expressions::Column;
+    use datafusion::physical_plan::Partitioning;
+    use datafusion::physical_plan::joins::PartitionMode;
+    use faisca_planner::InputMode;
+
+    use super::*;
+
+    /// A join of stage 0, which is built, with stage 1; rows of 8 bytes.
+    fn join() -> Arc<dyn ExecutionPlan> {
+        let schema = Arc::new(Schema::new(vec![Field::new("k", DataType::Int64, false)]));
+        let read = |stage| -> Arc<dyn ExecutionPlan> {
+            let properties = EquivalenceProperties::new(Arc::clone(&schema));
+            Arc::new(ExchangeReadExec::new(StageId(stage), InputMode::Broadcast, properties, Partitioning::UnknownPartitioning(1)))
+        };
+        let key = || Arc::new(Column::new("k", 0)) as _;
+        let (mode, nulls) = (PartitionMode::CollectLeft, NullEquality::NullEqualsNothing);
+        Arc::new(HashJoinExec::try_new(read(0), read(1), vec![(key(), key())], None, &JoinType::Inner, None, mode, nulls, false).unwrap())
+    }
+
+    #[test]
+    fn keys_must_be_denser_where_their_array_would_outgrow_its_share_of_memory() {
+        const MIB: u64 = 1 << 20;
+        let density = |build_bytes, task_memory_bytes| {
+            let bytes = HashMap::from([(StageId(0), build_bytes), (StageId(1), 4096 * MIB)]);
+            key_density_min(&join(), &bytes, task_memory_bytes, 0.05)
+        };
+        // 131,072 rows: at a density of 0.05 an array of 10 MiB, for which 128 MiB are there.
+        assert_eq!(density(MIB, 1024 * MIB), 0.05);
+        // 13 million rows: of 50 MiB for the rows' own places, 64 MiB may be used.
+        assert_eq!(density(100 * MIB, 512 * MIB), 0.78125);
+        // No array at all.
+        assert!(density(1024 * MIB, 512 * MIB) > 1.0);
+    }
+}
