@@ -208,6 +208,8 @@ async fn explain_names_rules_and_analyze_tells_what_came_of_the_estimates() {
     let explained = stages(&format!("EXPLAIN {}", tpch_query(18))).await;
     let rules = explained.lines().find(|line| line.starts_with("Rules that shaped it: ")).unwrap();
     assert!(rules.contains("semi_join_first") && !rules.contains("reduce_first"), "{rules}");
+    let spared = explained.lines().find(|line| line.starts_with("Rows that all operators")).unwrap();
+    assert!(spared.contains("without semi_join_first"), "{spared}");
     session.sql("SET faisca.semi_join_first = false").await.unwrap();
     assert!(!stages(&format!("EXPLAIN {}", tpch_query(18))).await.contains("semi_join_first"));
     // Two stages: four flags and states, of each of four partitions, and then once.
