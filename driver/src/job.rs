@@ -1,5 +1,5 @@
 //! Runs a manifest: steps as soon as what they read is there, independent ones side by side, and those that read the same
-//! text or view as one statement ([`crate::shared`]).
+//! text or view as one statement (`shared.rs`).
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
