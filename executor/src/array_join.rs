@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::HashJoinExec;
-use faisca_planner::ExchangeReadExec;
-use faisca_planner::exchange::leaves;
 use faisca_planner::ids::StageId;
+
+use crate::join_by_merge::build_inputs;
 
 /// Bytes of a place in the array.
 const PLACE_BYTES: u64 = 4;
@@ -31,17 +31,16 @@ pub(crate) fn key_density_min(plan: &Arc<dyn ExecutionPlan>, partition_bytes: &H
 
 /// Rows of the largest build side, at most.
 fn build_rows_max(plan: &Arc<dyn ExecutionPlan>, partition_bytes: &HashMap<StageId, u64>) -> u64 {
-    let own = plan.downcast_ref::<HashJoinExec>().map_or(0, |join| build_rows(join.left(), partition_bytes));
+    let own = plan.downcast_ref::<HashJoinExec>().map_or(0, |join| build_rows(join, partition_bytes));
     plan.children().into_iter().map(|child| build_rows_max(child, partition_bytes)).fold(own, u64::max)
 }
 
-fn build_rows(build: &Arc<dyn ExecutionPlan>, partition_bytes: &HashMap<StageId, u64>) -> u64 {
-    let rows = |leaf: &Arc<dyn ExecutionPlan>| {
-        let bytes = partition_bytes.get(&leaf.downcast_ref::<ExchangeReadExec>()?.stage())?;
-        let width: usize = leaf.schema().fields().iter().map(|field| field.data_type().primitive_width().unwrap_or(VIEW_BYTES)).sum();
-        Some(bytes / width.max(1) as u64)
+fn build_rows(join: &HashJoinExec, partition_bytes: &HashMap<StageId, u64>) -> u64 {
+    let rows = |(input, bytes): &(Arc<dyn ExecutionPlan>, u64)| {
+        let width: usize = input.schema().fields().iter().map(|field| field.data_type().primitive_width().unwrap_or(VIEW_BYTES)).sum();
+        bytes / width.max(1) as u64
     };
-    leaves(build).iter().filter_map(rows).sum()
+    build_inputs(join, partition_bytes).iter().map(rows).sum()
 }
 
 #[cfg(test)]
@@ -52,7 +51,7 @@ mod tests {
     use datafusion::physical_expr::expressions::Column;
     use datafusion::physical_plan::Partitioning;
     use datafusion::physical_plan::joins::PartitionMode;
-    use faisca_planner::InputMode;
+    use faisca_planner::{ExchangeReadExec, InputMode};
 
     use super::*;
 

@@ -57,14 +57,20 @@ impl JoinsByMerge<'_> {
         match self {
             Self::All => true,
             Self::TooLarge { partition_bytes, task_memory_bytes } => {
-                let read = |leaf: &Arc<dyn ExecutionPlan>| {
-                    leaf.downcast_ref::<ExchangeReadExec>().and_then(|read| partition_bytes.get(&read.stage())).copied()
-                };
-                let build: u64 = leaves(join.left()).iter().filter_map(read).sum();
+                let build: u64 = build_inputs(join, partition_bytes).iter().map(|(_, bytes)| bytes).sum();
                 build > task_memory_bytes / BUILD_SHARE
             }
         }
     }
+}
+
+/// What the build side of a join reads of other stages, each with the exact bytes of its largest partition.
+pub(crate) fn build_inputs(join: &HashJoinExec, partition_bytes: &HashMap<StageId, u64>) -> Vec<(Arc<dyn ExecutionPlan>, u64)> {
+    let read = |leaf: Arc<dyn ExecutionPlan>| {
+        let bytes = *partition_bytes.get(&leaf.downcast_ref::<ExchangeReadExec>()?.stage())?;
+        Some((leaf, bytes))
+    };
+    leaves(join.left()).into_iter().filter_map(read).collect()
 }
 
 /// A hash join keeps the order of its probe side, which an operator above may count on.
