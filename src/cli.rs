@@ -28,7 +28,13 @@ use faisca::{Error, NewSession, Result, Session};
 #[command(name = "faisca", version, after_help = EXIT_CODES)]
 struct Cli {
     /// What is logged: error, warn, info, debug, trace, or a filter like `faisca_driver=debug`.
-    #[arg(long, global = true, env = "FAISCA_LOG", default_value = "warn", value_name = "FILTER")]
+    #[arg(
+        long,
+        global = true,
+        env = "FAISCA_LOG",
+        default_value = "warn",
+        value_name = "FILTER"
+    )]
     log: String,
     /// How it is logged.
     #[arg(long, global = true, value_enum, default_value_t = logging::Format::Text)]
@@ -37,8 +43,7 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 done · 2 the job is wrong: mend it · 3 resources or other machines failed: try again · 4 a defect of Faísca · 130 cancelled";
+const EXIT_CODES: &str = "Exit codes: 0 done · 2 the job is wrong: mend it · 3 resources or other machines failed: try again · 4 a defect of Faísca · 130 cancelled";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -103,8 +108,16 @@ struct ClusterArgs {
 }
 
 impl ClusterArgs {
-    async fn session(&self, name: &str, conf: impl IntoIterator<Item = (String, String)>, stores: Stores) -> Result<Session> {
-        let mut builder = Session::builder().app_name(name).executors(self.executors).stores(stores);
+    async fn session(
+        &self,
+        name: &str,
+        conf: impl IntoIterator<Item = (String, String)>,
+        stores: Stores,
+    ) -> Result<Session> {
+        let mut builder = Session::builder()
+            .app_name(name)
+            .executors(self.executors)
+            .stores(stores);
         if let Some(cores) = self.executor_cores {
             builder = builder.executor_cores(cores);
         }
@@ -135,16 +148,29 @@ fn key_value(text: &str) -> std::result::Result<(String, String), String> {
 
 /// Parses arguments, runs the command, tells the exit code.
 pub(crate) fn main() -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().thread_stack_size(8 * 1024 * 1024).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .thread_stack_size(8 * 1024 * 1024)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return failed(&Error::Fleet(format!("threads: {error}"))),
     };
     // A process of the fleet has no arguments: its environment says what it is.
     if std::env::var_os(env::DRIVER).is_some() {
         // A pod has a log of its own, which should tell that it came and went; other processes share the driver's terminal.
-        let level = if std::env::var_os(env::HOST).is_some() { "info" } else { "warn" };
-        logging::start(&std::env::var("FAISCA_LOG").unwrap_or_else(|_| level.to_owned()), logging::Format::Text);
-        let served = runtime.block_on(faisca::serve_if_executor(&faisca::executor::environment::UserFunctions::default()));
+        let level = if std::env::var_os(env::HOST).is_some() {
+            "info"
+        } else {
+            "warn"
+        };
+        logging::start(
+            &std::env::var("FAISCA_LOG").unwrap_or_else(|_| level.to_owned()),
+            logging::Format::Text,
+        );
+        let served = runtime.block_on(faisca::serve_if_executor(
+            &faisca::executor::environment::UserFunctions::default(),
+        ));
         return served.map_or_else(|e| failed(&e), |()| ExitCode::SUCCESS);
     }
     let cli = Cli::parse();
@@ -165,7 +191,11 @@ pub(crate) fn main() -> ExitCode {
 
 /// SIGINT or SIGTERM.
 async fn told_to_end() {
-    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return std::future::pending().await };
+    let Ok(mut terminate) =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+    else {
+        return std::future::pending().await;
+    };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
@@ -194,7 +224,9 @@ async fn dispatch(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Crd => {
-            show::print(&serde_json::to_string_pretty(&faisca_k8s::crd::definitions()).unwrap_or_default());
+            show::print(
+                &serde_json::to_string_pretty(&faisca_k8s::crd::definitions()).unwrap_or_default(),
+            );
             Ok(())
         }
         Command::Generate(args) => generate::generate(args),

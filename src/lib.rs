@@ -30,10 +30,13 @@ mod memory;
 pub mod prelude;
 mod start;
 
-pub use faisca_driver::{DataFrame, DataFrameReader, DataFrameWriter, Error, GroupedData, Outcome, Result, Session, SessionBuilder, WriteSummary};
 pub use faisca_driver::{
-    Leftover, LeftoverKind, catalog, clean, crawl, end_abandoned_writes, engine, fleet, job, platform, preflight, progress, scheduler,
-    serve_if_executor,
+    DataFrame, DataFrameReader, DataFrameWriter, Error, GroupedData, Outcome, Result, Session,
+    SessionBuilder, WriteSummary,
+};
+pub use faisca_driver::{
+    Leftover, LeftoverKind, catalog, clean, crawl, end_abandoned_writes, engine, fleet, job,
+    platform, preflight, progress, scheduler, serve_if_executor,
 };
 pub use faisca_executor as executor;
 pub use faisca_planner as planner;

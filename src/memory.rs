@@ -18,12 +18,17 @@ pub fn keep_freed_memory() {
     if std::env::var_os(PURGE_DELAY).is_some() {
         return;
     }
-    let Ok(program) = std::env::current_exe() else { return };
+    let Ok(program) = std::env::current_exe() else {
+        return;
+    };
     let mut arguments = std::env::args_os();
     let mut again = Command::new(program);
     if let Some(name) = arguments.next() {
         again.arg0(name);
     }
     // It comes back only if it failed, and what was asked for can be done without.
-    let _failed = again.args(arguments).env(PURGE_DELAY, PURGE_DELAY_MS).exec();
+    let _failed = again
+        .args(arguments)
+        .env(PURGE_DELAY, PURGE_DELAY_MS)
+        .exec();
 }

@@ -15,9 +15,13 @@ use datafusion::physical_expr::expressions::col;
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::repartition::RepartitionExec;
-use datafusion_proto::bytes::{physical_plan_from_bytes_with_extension_codec, physical_plan_to_bytes_with_extension_codec};
+use datafusion_proto::bytes::{
+    physical_plan_from_bytes_with_extension_codec, physical_plan_to_bytes_with_extension_codec,
+};
 use faisca::executor::codec::PlanCodec;
-use faisca::executor::exchange::{BlockMemory, BlockStore, ExchangeReader, ExchangeWriter, PeerClients, SealedBlock, Spread};
+use faisca::executor::exchange::{
+    BlockMemory, BlockStore, ExchangeReader, ExchangeWriter, PeerClients, SealedBlock, Spread,
+};
 use faisca::executor::flight::{BlockService, serve, url};
 use faisca::executor::wire::{BlockLocation, StageBlocks, TaskMetrics, TaskReport};
 use faisca::planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
@@ -29,12 +33,23 @@ const ROWS: i64 = 8192;
 const BATCHES: i64 = 64;
 const BUCKETS: usize = 16;
 const STAGE: StageId = StageId(0);
-const BLOCK: BlockId = BlockId { task: TaskId { query: QueryId(1), stage: STAGE, index: 0 }, attempt: Attempt(1) };
+const BLOCK: BlockId = BlockId {
+    task: TaskId {
+        query: QueryId(1),
+        stage: STAGE,
+        index: 0,
+    },
+    attempt: Attempt(1),
+};
 
 fn batch(start: i64) -> RecordBatch {
-    let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(start * ROWS..(start + 1) * ROWS));
+    let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(
+        start * ROWS..(start + 1) * ROWS,
+    ));
     let values: ArrayRef = Arc::new(Int64Array::from_iter_values((0..ROWS).map(|i| i % 97)));
-    let names: ArrayRef = Arc::new(StringArray::from_iter_values((0..ROWS).map(|i| format!("customer {}", i % 1000))));
+    let names: ArrayRef = Arc::new(StringArray::from_iter_values(
+        (0..ROWS).map(|i| format!("customer {}", i % 1000)),
+    ));
     RecordBatch::try_from_iter([("key", keys), ("value", values), ("name", names)]).unwrap()
 }
 
@@ -43,7 +58,10 @@ fn input() -> Vec<RecordBatch> {
 }
 
 fn bytes(batches: &[RecordBatch]) -> u64 {
-    batches.iter().map(|b| b.get_array_memory_size() as u64).sum()
+    batches
+        .iter()
+        .map(|b| b.get_array_memory_size() as u64)
+        .sum()
 }
 
 fn by_key(schema: &SchemaRef) -> Partitioning {
@@ -52,24 +70,56 @@ fn by_key(schema: &SchemaRef) -> Partitioning {
 
 fn write(batches: &[RecordBatch]) -> SealedBlock {
     let schema = batches[0].schema();
-    let mut writer = ExchangeWriter::new(Arc::clone(&schema), 8192, Arc::new(RuntimeEnv::default()), Arc::new(BlockMemory::new(None)));
+    let mut writer = ExchangeWriter::new(
+        Arc::clone(&schema),
+        8192,
+        Arc::new(RuntimeEnv::default()),
+        Arc::new(BlockMemory::new(None)),
+    );
     let mut spread = Spread::new(Some(&by_key(&schema)), 0, 1).unwrap();
-    batches.iter().for_each(|batch| writer.write(&mut spread, 0, batch.clone()).unwrap());
+    batches
+        .iter()
+        .for_each(|batch| writer.write(&mut spread, 0, batch.clone()).unwrap());
     writer.seal().unwrap().block
 }
 
 fn leaf(schema: &SchemaRef) -> ExchangeReadExec {
-    ExchangeReadExec::new(STAGE, InputMode::Shuffle, EquivalenceProperties::new(Arc::clone(schema)), by_key(schema))
+    ExchangeReadExec::new(
+        STAGE,
+        InputMode::Shuffle,
+        EquivalenceProperties::new(Arc::clone(schema)),
+        by_key(schema),
+    )
 }
 
 /// Reads all buckets, as executor `me`.
-async fn fetch(me: u32, address: &str, store: &Arc<BlockStore>, peers: &Arc<PeerClients>, leaf: &ExchangeReadExec) -> usize {
-    let location = BlockLocation { block: BLOCK, executor: ExecutorId(1), address: address.to_owned(), partitions: vec![] };
-    let inputs = vec![StageBlocks { stage: STAGE, blocks: Arc::new(vec![location]), partition_bytes_max: 0 }];
+async fn fetch(
+    me: u32,
+    address: &str,
+    store: &Arc<BlockStore>,
+    peers: &Arc<PeerClients>,
+    leaf: &ExchangeReadExec,
+) -> usize {
+    let location = BlockLocation {
+        block: BLOCK,
+        executor: ExecutorId(1),
+        address: address.to_owned(),
+        partitions: vec![],
+    };
+    let inputs = vec![StageBlocks {
+        stage: STAGE,
+        blocks: Arc::new(vec![location]),
+        partition_bytes_max: 0,
+    }];
     let reader = ExchangeReader::new(inputs, ExecutorId(me), Arc::clone(store), Arc::clone(peers));
     let mut rows = 0;
     for bucket in 0..BUCKETS {
-        let batches: Vec<RecordBatch> = reader.open(leaf, bucket, &Arc::new(TaskContext::default())).unwrap().try_collect().await.unwrap();
+        let batches: Vec<RecordBatch> = reader
+            .open(leaf, bucket, &Arc::new(TaskContext::default()))
+            .unwrap()
+            .try_collect()
+            .await
+            .unwrap();
         rows += batches.iter().map(RecordBatch::num_rows).sum::<usize>();
     }
     rows
@@ -79,26 +129,46 @@ fn exchange(c: &mut Criterion) {
     let batches = input();
     let schema = batches[0].schema();
     let mut group = c.benchmark_group("exchange");
-    group.throughput(Throughput::Bytes(bytes(&batches))).sample_size(20);
+    group
+        .throughput(Throughput::Bytes(bytes(&batches)))
+        .sample_size(20);
     group.bench_function("write", |b| b.iter(|| black_box(write(&batches))));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let store = Arc::new(BlockStore::default());
     store.put(BLOCK, write(&batches));
     let peers = Arc::new(PeerClients::new("token".to_owned()));
     let address = runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = url(listener.local_addr().unwrap());
-        let blocks = BlockService::new(ExecutorId(1), Arc::clone(&store), Arc::new(RuntimeEnv::default()), "token".to_owned());
+        let blocks = BlockService::new(
+            ExecutorId(1),
+            Arc::clone(&store),
+            Arc::new(RuntimeEnv::default()),
+            "token".to_owned(),
+        );
         tokio::task::spawn(serve(listener, blocks));
         address
     });
     let leaf = leaf(&schema);
     let rows = usize::try_from(ROWS * BATCHES).unwrap();
     group.bench_function("fetch from the same process", |b| {
-        b.iter(|| assert_eq!(runtime.block_on(fetch(1, &address, &store, &peers, &leaf)), rows));
+        b.iter(|| {
+            assert_eq!(
+                runtime.block_on(fetch(1, &address, &store, &peers, &leaf)),
+                rows
+            )
+        });
     });
     group.bench_function("fetch over Flight", |b| {
-        b.iter(|| assert_eq!(runtime.block_on(fetch(2, &address, &store, &peers, &leaf)), rows));
+        b.iter(|| {
+            assert_eq!(
+                runtime.block_on(fetch(2, &address, &store, &peers, &leaf)),
+                rows
+            )
+        });
     });
     group.finish();
 }
@@ -106,24 +176,55 @@ fn exchange(c: &mut Criterion) {
 fn codec(c: &mut Criterion) {
     let schema = batch(0).schema();
     let read: Arc<dyn ExecutionPlan> = Arc::new(leaf(&schema));
-    let plan: Arc<dyn ExecutionPlan> = Arc::new(RepartitionExec::try_new(read, by_key(&schema)).unwrap());
-    let encoded = physical_plan_to_bytes_with_extension_codec(Arc::clone(&plan), &PlanCodec).unwrap();
+    let plan: Arc<dyn ExecutionPlan> =
+        Arc::new(RepartitionExec::try_new(read, by_key(&schema)).unwrap());
+    let encoded =
+        physical_plan_to_bytes_with_extension_codec(Arc::clone(&plan), &PlanCodec).unwrap();
     let context = TaskContext::default();
-    c.bench_function("codec/encode", |b| b.iter(|| black_box(physical_plan_to_bytes_with_extension_codec(Arc::clone(&plan), &PlanCodec).unwrap())));
+    c.bench_function("codec/encode", |b| {
+        b.iter(|| {
+            black_box(
+                physical_plan_to_bytes_with_extension_codec(Arc::clone(&plan), &PlanCodec).unwrap(),
+            )
+        })
+    });
     c.bench_function("codec/decode", |b| {
-        b.iter(|| black_box(physical_plan_from_bytes_with_extension_codec(&encoded, &context, &PlanCodec).unwrap()))
+        b.iter(|| {
+            black_box(
+                physical_plan_from_bytes_with_extension_codec(&encoded, &context, &PlanCodec)
+                    .unwrap(),
+            )
+        })
     });
 }
 
 /// A scheduler half-way through a stage of so many tasks, and a report for it.
 fn half_way(tasks: u32) -> (Scheduler, Event) {
     let mut scheduler = Scheduler::new(RetryLimits::default());
-    let up = |id| Event::ExecutorUp { id: ExecutorId(id), slots: 4, address: String::new(), is_driver: false };
+    let up = |id| Event::ExecutorUp {
+        id: ExecutorId(id),
+        slots: 4,
+        address: String::new(),
+        is_driver: false,
+    };
     (1..=1000).for_each(|id| drop(scheduler.step(Duration::ZERO, up(id))));
-    let stage = StageShape { partitions: tasks, ..StageShape::default() };
-    let submit = Event::Submit { query: QueryId(1), stages: vec![stage], placement: Placement::Fleet, slots_expected: 4000 };
+    let stage = StageShape {
+        partitions: tasks,
+        ..StageShape::default()
+    };
+    let submit = Event::Submit {
+        query: QueryId(1),
+        stages: vec![stage],
+        placement: Placement::Fleet,
+        slots_expected: 4000,
+    };
     let launched = scheduler.step(Duration::ZERO, submit);
-    let Some(Action::Launch(executor, spec)) = launched.into_iter().find(|a| matches!(a, Action::Launch(..))) else { unreachable!() };
+    let Some(Action::Launch(executor, spec)) = launched
+        .into_iter()
+        .find(|a| matches!(a, Action::Launch(..)))
+    else {
+        unreachable!()
+    };
     let report = TaskReport {
         task: spec.task,
         attempt: spec.attempt,
@@ -138,11 +239,20 @@ fn half_way(tasks: u32) -> (Scheduler, Event) {
 
 fn step(c: &mut Criterion) {
     let mut group = c.benchmark_group("step");
-    group.sample_size(10).measurement_time(Duration::from_secs(2));
+    group
+        .sample_size(10)
+        .measurement_time(Duration::from_secs(2));
     for tasks in [10_000, 1_000_000] {
-        group.bench_function(format!("one report of {tasks} tasks on 1000 executors"), |b| {
-            b.iter_batched_ref(|| half_way(tasks), |(scheduler, event)| scheduler.step(Duration::ZERO, event.clone()), BatchSize::PerIteration);
-        });
+        group.bench_function(
+            format!("one report of {tasks} tasks on 1000 executors"),
+            |b| {
+                b.iter_batched_ref(
+                    || half_way(tasks),
+                    |(scheduler, event)| scheduler.step(Duration::ZERO, event.clone()),
+                    BatchSize::PerIteration,
+                );
+            },
+        );
     }
     group.finish();
 }

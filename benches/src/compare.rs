@@ -17,7 +17,12 @@ pub(crate) struct Comparison {
 impl Comparison {
     /// Nothing measured yet.
     pub(crate) fn new(name: String, peers: usize) -> Self {
-        Self { name, ours: Duration::MAX, theirs: Duration::MAX, peers: vec![None; peers] }
+        Self {
+            name,
+            ours: Duration::MAX,
+            theirs: Duration::MAX,
+            peers: vec![None; peers],
+        }
     }
 
     /// Ours by DataFusion's.
@@ -38,27 +43,59 @@ pub(crate) fn by(ours: Duration, theirs: Duration) -> f64 {
 /// Prints all of them, the total, and the geometric means of ratios. A peer's total and its ratio are of the queries
 /// that it answered.
 pub(crate) fn report(title: &str, peers: &[String], all: &[Comparison]) {
-    let mut header = vec![String::new(), "Faísca s".to_owned(), "DataFusion s".to_owned(), "ratio".to_owned()];
-    header.extend(peers.iter().flat_map(|peer| [format!("{peer} s"), "ratio".to_owned()]));
+    let mut header = vec![
+        String::new(),
+        "Faísca s".to_owned(),
+        "DataFusion s".to_owned(),
+        "ratio".to_owned(),
+    ];
+    header.extend(
+        peers
+            .iter()
+            .flat_map(|peer| [format!("{peer} s"), "ratio".to_owned()]),
+    );
     let mut table = aligned(&header);
     for row in all {
-        let mut cells = vec![row.name.clone(), seconds(row.ours), seconds(row.theirs), format!("{:.2}", row.ratio())];
+        let mut cells = vec![
+            row.name.clone(),
+            seconds(row.ours),
+            seconds(row.theirs),
+            format!("{:.2}", row.ratio()),
+        ];
         for peer in 0..peers.len() {
             let time = row.peers.get(peer).copied().flatten();
             cells.push(time.map_or("failed".to_owned(), seconds));
-            cells.push(row.peer_ratio(peer).map_or(String::new(), |ratio| format!("{ratio:.2}")));
+            cells.push(
+                row.peer_ratio(peer)
+                    .map_or(String::new(), |ratio| format!("{ratio:.2}")),
+            );
         }
         table.add_row(cells);
     }
-    let (ours, theirs) = (all.iter().map(|c| c.ours).sum(), all.iter().map(|c| c.theirs).sum());
-    let mut total = vec!["total".to_owned(), seconds(ours), seconds(theirs), format!("{:.2}", by(ours, theirs))];
+    let (ours, theirs) = (
+        all.iter().map(|c| c.ours).sum(),
+        all.iter().map(|c| c.theirs).sum(),
+    );
+    let mut total = vec![
+        "total".to_owned(),
+        seconds(ours),
+        seconds(theirs),
+        format!("{:.2}", by(ours, theirs)),
+    ];
     for peer in 0..peers.len() {
-        let answered = all.iter().filter_map(|c| Some((c.ours, (*c.peers.get(peer)?)?)));
-        let (ours, time) = answered.fold((Duration::ZERO, Duration::ZERO), |sum, (ours, time)| (sum.0 + ours, sum.1 + time));
+        let answered = all
+            .iter()
+            .filter_map(|c| Some((c.ours, (*c.peers.get(peer)?)?)));
+        let (ours, time) = answered.fold((Duration::ZERO, Duration::ZERO), |sum, (ours, time)| {
+            (sum.0 + ours, sum.1 + time)
+        });
         total.extend([seconds(time), format!("{:.2}", by(ours, time))]);
     }
     table.add_row(total);
-    println!("{title}\n{table}\ngeometric mean of ratios: DataFusion {:.2}", mean(all.iter().map(Comparison::ratio)));
+    println!(
+        "{title}\n{table}\ngeometric mean of ratios: DataFusion {:.2}",
+        mean(all.iter().map(Comparison::ratio))
+    );
     for (peer, name) in peers.iter().enumerate() {
         let answered = all.iter().filter(|c| c.peer_ratio(peer).is_some()).count();
         let ratio = mean(all.iter().filter_map(|c| c.peer_ratio(peer)));
@@ -69,7 +106,9 @@ pub(crate) fn report(title: &str, peers: &[String], all: &[Comparison]) {
 /// A table whose columns but the first are numbers.
 pub(crate) fn aligned<T: ToString>(header: &[T]) -> Table {
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY).set_header(header.iter().map(T::to_string));
+    table
+        .load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY)
+        .set_header(header.iter().map(T::to_string));
     for index in 1..header.len() {
         if let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -80,7 +119,9 @@ pub(crate) fn aligned<T: ToString>(header: &[T]) -> Table {
 
 /// Geometric.
 pub(crate) fn mean(ratios: impl Iterator<Item = f64>) -> f64 {
-    let (sum, count) = ratios.fold((0.0, 0u32), |(sum, count), ratio| (sum + ratio.ln(), count + 1));
+    let (sum, count) = ratios.fold((0.0, 0u32), |(sum, count), ratio| {
+        (sum + ratio.ln(), count + 1)
+    });
     (sum / f64::from(count.max(1))).exp()
 }
 

@@ -25,8 +25,21 @@ pub(crate) async fn run(folder: &Path, rows: u64, runs: u32, executors: u32) -> 
         theirs = theirs.min(datafusion(&data).await?);
         ours = ours.min(faisca(&data, executors).await?);
     }
-    let layout = if executors == 0 { "embedded".to_owned() } else { format!("{executors} processes") };
-    report(&format!("ENEM pipeline, {rows} rows, {layout}"), &[], &[Comparison { name: "pipeline".to_owned(), ours, theirs, peers: vec![] }]);
+    let layout = if executors == 0 {
+        "embedded".to_owned()
+    } else {
+        format!("{executors} processes")
+    };
+    report(
+        &format!("ENEM pipeline, {rows} rows, {layout}"),
+        &[],
+        &[Comparison {
+            name: "pipeline".to_owned(),
+            ours,
+            theirs,
+            peers: vec![],
+        }],
+    );
     Ok(())
 }
 
@@ -56,8 +69,19 @@ async fn faisca(data: &Path, executors: u32) -> Result<Duration> {
     let set = BTreeMap::from([("data".to_owned(), data.display().to_string())]);
     let manifest = with_parameters("enem.yaml", manifest, &positions, &set)?;
     let order = check("enem.yaml", &manifest, &positions)?;
-    let session = Session::builder().app_name("enem").executors(executors).get_or_create().await?;
-    Job { file: "enem.yaml", manifest: &manifest, positions: &positions, order: &order }.run(&session, |_| {}).await?;
+    let session = Session::builder()
+        .app_name("enem")
+        .executors(executors)
+        .get_or_create()
+        .await?;
+    Job {
+        file: "enem.yaml",
+        manifest: &manifest,
+        positions: &positions,
+        order: &order,
+    }
+    .run(&session, |_| {})
+    .await?;
     session.stop().await;
     Ok(started.elapsed())
 }
@@ -67,20 +91,32 @@ async fn datafusion(data: &Path) -> Result<Duration> {
     let out = data.join("datafusion");
     let _ = std::fs::remove_dir_all(&out);
     let started = Instant::now();
-    let config = SessionConfig::new().set_bool("datafusion.sql_parser.enable_ident_normalization", false);
+    let config =
+        SessionConfig::new().set_bool("datafusion.sql_parser.enable_ident_normalization", false);
     let context = SessionContext::new_with_config(config);
     let (manifest, _) = parse("enem.yaml", MANIFEST)?;
     for (name, _, delimiter) in SOURCES {
         let path = data.join(format!("utf8/{name}.csv"));
         let options = format!("'delimiter' '{delimiter}', 'schema_infer_max_rec' '10000'");
-        let sql = format!("CREATE EXTERNAL TABLE {name} STORED AS CSV LOCATION '{}' OPTIONS ({options})", path.display());
+        let sql = format!(
+            "CREATE EXTERNAL TABLE {name} STORED AS CSV LOCATION '{}' OPTIONS ({options})",
+            path.display()
+        );
         context.sql(&sql).await?.collect().await?;
     }
     for step in &manifest.spec.steps {
         let path = out.join(&step.name);
-        let copy = format!("COPY ({}) TO '{}/' STORED AS PARQUET OPTIONS (compression 'snappy')", step.sql, path.display());
+        let copy = format!(
+            "COPY ({}) TO '{}/' STORED AS PARQUET OPTIONS (compression 'snappy')",
+            step.sql,
+            path.display()
+        );
         context.sql(&copy).await?.collect().await?;
-        let table = format!("CREATE EXTERNAL TABLE {} STORED AS PARQUET LOCATION '{}/'", step.name, path.display());
+        let table = format!(
+            "CREATE EXTERNAL TABLE {} STORED AS PARQUET LOCATION '{}/'",
+            step.name,
+            path.display()
+        );
         context.sql(&table).await?.collect().await?;
     }
     Ok(started.elapsed())

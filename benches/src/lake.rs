@@ -44,7 +44,11 @@ enum Part {
 }
 
 pub(crate) async fn run(folder: &Path, args: LakeArgs, runs: u32, executors: u32) -> Result<()> {
-    let queries = if args.queries.is_empty() { (1..=22).collect() } else { args.queries.clone() };
+    let queries = if args.queries.is_empty() {
+        (1..=22).collect()
+    } else {
+        args.queries.clone()
+    };
     let local = data(folder, args.scale)?;
     for part in &args.parts {
         match part {
@@ -58,7 +62,11 @@ pub(crate) async fn run(folder: &Path, args: LakeArgs, runs: u32, executors: u32
 
 fn with_bucket(context: &SessionContext, bucket: &str) -> Result<()> {
     let url = Url::parse(bucket).map_err(|e| Error::Plan(format!("{bucket}: {e}")))?;
-    let store = AmazonS3Builder::from_env().with_url(bucket).with_allow_http(true).build().map_err(|e| Error::Plan(e.to_string()))?;
+    let store = AmazonS3Builder::from_env()
+        .with_url(bucket)
+        .with_allow_http(true)
+        .build()
+        .map_err(|e| Error::Plan(e.to_string()))?;
     context.register_object_store(&url, Arc::new(store));
     Ok(())
 }
@@ -66,11 +74,19 @@ fn with_bucket(context: &SessionContext, bucket: &str) -> Result<()> {
 async fn read(args: &LakeArgs, queries: &[usize], runs: u32, executors: u32) -> Result<()> {
     let theirs = SessionContext::new();
     with_bucket(&theirs, &args.bucket)?;
-    let ours = Session::builder().executors(executors).get_or_create().await?;
+    let ours = Session::builder()
+        .executors(executors)
+        .get_or_create()
+        .await?;
     for table in TPCH_TABLES {
         let path = format!("{}/tpch/{table}/", args.bucket);
-        theirs.register_parquet(table, &path, ParquetReadOptions::default()).await?;
-        ours.sql(&format!("CREATE EXTERNAL TABLE {table} STORED AS PARQUET LOCATION '{path}'")).await?;
+        theirs
+            .register_parquet(table, &path, ParquetReadOptions::default())
+            .await?;
+        ours.sql(&format!(
+            "CREATE EXTERNAL TABLE {table} STORED AS PARQUET LOCATION '{path}'"
+        ))
+        .await?;
     }
     ours.ready().await;
     let mut all = vec![];
@@ -88,7 +104,14 @@ async fn read(args: &LakeArgs, queries: &[usize], runs: u32, executors: u32) -> 
         all.push(best);
     }
     ours.stop().await;
-    report(&format!("TPC-H scale factor {} from {}, {executors} executors", args.scale, args.bucket), &[], &all);
+    report(
+        &format!(
+            "TPC-H scale factor {} from {}, {executors} executors",
+            args.scale, args.bucket
+        ),
+        &[],
+        &all,
+    );
     println!("{:?}", ours.object_stores().requests());
     Ok(())
 }
@@ -101,24 +124,51 @@ async fn write(args: &LakeArgs, local: &Path, runs: u32, executors: u32) -> Resu
     for run in 0..runs {
         let started = Instant::now();
         let frame = theirs.table("lineitem").await?;
-        frame.write_parquet(&format!("{}/out/theirs-{run}/", args.bucket), DataFrameWriteOptions::new(), None).await?;
+        frame
+            .write_parquet(
+                &format!("{}/out/theirs-{run}/", args.bucket),
+                DataFrameWriteOptions::new(),
+                None,
+            )
+            .await?;
         best.theirs = best.theirs.min(started.elapsed());
         let started = Instant::now();
-        ours.table("lineitem").await?.write().mode(SaveMode::Overwrite).parquet(&format!("{}/out/ours", args.bucket)).await?;
+        ours.table("lineitem")
+            .await?
+            .write()
+            .mode(SaveMode::Overwrite)
+            .parquet(&format!("{}/out/ours", args.bucket))
+            .await?;
         best.ours = best.ours.min(started.elapsed());
     }
     ours.stop().await;
-    report(&format!("TPC-H scale factor {}, lineitem written to {}, {executors} executors", args.scale, args.bucket), &[], &[best]);
+    report(
+        &format!(
+            "TPC-H scale factor {}, lineitem written to {}, {executors} executors",
+            args.scale, args.bucket
+        ),
+        &[],
+        &[best],
+    );
     Ok(())
 }
 
 /// Whether, and when, blocks are copied; the first is what the others are compared with.
 const DURABILITIES: [&str; 3] = ["never", "async", "sync"];
 
-async fn exchange(args: &LakeArgs, local: &Path, queries: &[usize], runs: u32, executors: u32) -> Result<()> {
+async fn exchange(
+    args: &LakeArgs,
+    local: &Path,
+    queries: &[usize],
+    runs: u32,
+    executors: u32,
+) -> Result<()> {
     let mut sessions = vec![];
     for durability in DURABILITIES {
-        let builder = Session::builder().executors(executors).executor_cores(1).config("faisca.exchange.durability", durability);
+        let builder = Session::builder()
+            .executors(executors)
+            .executor_cores(1)
+            .config("faisca.exchange.durability", durability);
         let builder = builder.config("faisca.exchange.store", format!("{}/exchange", args.bucket));
         sessions.push(session(builder, local).await?);
     }
@@ -139,9 +189,15 @@ async fn exchange(args: &LakeArgs, local: &Path, queries: &[usize], runs: u32, e
     }
     let total = |index: usize| all.iter().map(|best| best[index]).sum();
     table.add_row(row("total".to_owned(), [total(0), total(1), total(2)]));
-    println!("TPC-H scale factor {}, {executors} processes, blocks copied to {}\n{table}", args.scale, args.bucket);
+    println!(
+        "TPC-H scale factor {}, {executors} processes, blocks copied to {}\n{table}",
+        args.scale, args.bucket
+    );
     for (index, name) in DURABILITIES.iter().enumerate().skip(1) {
-        println!("geometric mean of ratios: {name} {:.2}", mean(all.iter().map(|best| ratio(best[index], best[0]))));
+        println!(
+            "geometric mean of ratios: {name} {:.2}",
+            mean(all.iter().map(|best| ratio(best[index], best[0])))
+        );
     }
     for session in sessions {
         session.stop().await;
@@ -155,5 +211,12 @@ fn ratio(this: Duration, by: Duration) -> f64 {
 
 fn row(name: String, [never, later, at_once]: [Duration; 3]) -> Vec<String> {
     let by = |this: Duration| format!("{:.2}", ratio(this, never));
-    vec![name, seconds(never), seconds(later), by(later), seconds(at_once), by(at_once)]
+    vec![
+        name,
+        seconds(never),
+        seconds(later),
+        by(later),
+        seconds(at_once),
+        by(at_once),
+    ]
 }

@@ -86,7 +86,10 @@ enum What {
 fn main() -> ExitCode {
     // DataFusion beside it, in this process, has the same.
     faisca::keep_freed_memory();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("threads: {error}");
@@ -101,9 +104,15 @@ fn main() -> ExitCode {
             What::Suite(args) => tpch::suite(&cli.data, args, cli.runs, cli.executors).await,
             What::Plans(args) => plans::run(&cli.data, args, cli.runs, cli.executors).await,
             What::Lake(args) => lake::run(&cli.data, args, cli.runs, cli.executors).await,
-            What::Recovery { scale, queries, at } => recovery::run(&cli.data, scale, &queries, &at, cli.runs).await,
+            What::Recovery { scale, queries, at } => {
+                recovery::run(&cli.data, scale, &queries, &at, cli.runs).await
+            }
             What::Startup => startup::run(&cli.data, cli.runs),
-            What::Memory { scale, memory, queries } => memory::run(&cli.data, scale, memory, &queries, cli.executors.max(2)).await,
+            What::Memory {
+                scale,
+                memory,
+                queries,
+            } => memory::run(&cli.data, scale, memory, &queries, cli.executors.max(2)).await,
             What::Scheduler => {
                 scheduler::run();
                 Ok(())

@@ -13,21 +13,40 @@ use crate::tpch;
 
 const MIB: u64 = 1 << 20;
 
-pub(crate) async fn run(folder: &Path, scale: f64, memory_mib: u64, queries: &[usize], executors: u32) -> Result<()> {
+pub(crate) async fn run(
+    folder: &Path,
+    scale: f64,
+    memory_mib: u64,
+    queries: &[usize],
+    executors: u32,
+) -> Result<()> {
     let data = tpch::data(folder, scale)?;
     let alone = tpch::alone(&data).await?;
-    let queries = if queries.is_empty() { (1..=22).collect() } else { queries.to_vec() };
+    let queries = if queries.is_empty() {
+        (1..=22).collect()
+    } else {
+        queries.to_vec()
+    };
     let mut table = aligned(&["", "seconds", "spilled MiB", "most resident MiB", "result"]);
     let mut wrong = vec![];
     for number in queries {
         // A fleet for each query, so that each has a peak of its own.
-        let builder = Session::builder().executors(executors).executor_cores(1).memory_bytes(memory_mib * MIB);
+        let builder = Session::builder()
+            .executors(executors)
+            .executor_cores(1)
+            .memory_bytes(memory_mib * MIB);
         let session = tpch::session(builder, &data).await?;
         let sql = tpch::query(number)?;
         let started = Instant::now();
         let found = session.sql(&sql).await?.collect().await;
         let elapsed = started.elapsed();
-        let totals: Vec<_> = session.progress().executors.into_iter().filter(|(id, _)| *id != ExecutorId(0)).map(|(_, e)| e).collect();
+        let totals: Vec<_> = session
+            .progress()
+            .executors
+            .into_iter()
+            .filter(|(id, _)| *id != ExecutorId(0))
+            .map(|(_, e)| e)
+            .collect();
         session.stop().await;
         let expected = rows(&alone.sql(&sql).await?.collect().await?)?;
         let verdict = match found {
@@ -39,12 +58,32 @@ pub(crate) async fn run(folder: &Path, scale: f64, memory_mib: u64, queries: &[u
             wrong.push(number);
         }
         let spilled = totals.iter().map(|e| e.spilled_bytes).sum::<u64>() / MIB;
-        let peak = totals.iter().map(|e| e.resident_peak_bytes).max().unwrap_or_default() / MIB;
-        println!("q{number}: {} s, {verdict}, {spilled} MiB spilled, {peak} MiB resident", seconds(elapsed));
-        table.add_row([format!("q{number}"), seconds(elapsed), spilled.to_string(), peak.to_string(), verdict]);
+        let peak = totals
+            .iter()
+            .map(|e| e.resident_peak_bytes)
+            .max()
+            .unwrap_or_default()
+            / MIB;
+        println!(
+            "q{number}: {} s, {verdict}, {spilled} MiB spilled, {peak} MiB resident",
+            seconds(elapsed)
+        );
+        table.add_row([
+            format!("q{number}"),
+            seconds(elapsed),
+            spilled.to_string(),
+            peak.to_string(),
+            verdict,
+        ]);
     }
-    println!("TPC-H scale factor {scale}, {executors} processes of 1 slot and {memory_mib} MiB\n{table}");
-    if wrong.is_empty() { Ok(()) } else { Err(Error::Plan(format!("not right: {wrong:?}"))) }
+    println!(
+        "TPC-H scale factor {scale}, {executors} processes of 1 slot and {memory_mib} MiB\n{table}"
+    );
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Plan(format!("not right: {wrong:?}")))
+    }
 }
 
 /// Rows as text, floats to nine digits: sums depend on the order of addition.
@@ -52,17 +91,30 @@ fn rows(batches: &[RecordBatch]) -> Result<Vec<String>> {
     let options = FormatOptions::default().with_null("∅");
     let mut rows = vec![];
     for batch in batches {
-        let formatters = batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options)).collect::<std::result::Result<Vec<_>, _>>();
+        let formatters = batch
+            .columns()
+            .iter()
+            .map(|c| ArrayFormatter::try_new(c, &options))
+            .collect::<std::result::Result<Vec<_>, _>>();
         let formatters = formatters.map_err(|e| Error::Plan(e.to_string()))?;
         for row in 0..batch.num_rows() {
             let cell = |(index, formatter): (usize, &ArrayFormatter)| {
                 let text = formatter.value(row).to_string();
                 match batch.column(index).data_type().is_floating() {
-                    true => text.parse::<f64>().map_or(text, |value| format!("{value:.9e}")),
+                    true => text
+                        .parse::<f64>()
+                        .map_or(text, |value| format!("{value:.9e}")),
                     false => text,
                 }
             };
-            rows.push(formatters.iter().enumerate().map(cell).collect::<Vec<_>>().join("|"));
+            rows.push(
+                formatters
+                    .iter()
+                    .enumerate()
+                    .map(cell)
+                    .collect::<Vec<_>>()
+                    .join("|"),
+            );
         }
     }
     Ok(rows)

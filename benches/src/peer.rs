@@ -20,12 +20,17 @@ impl FromStr for PeerCommand {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let (name, command) = text.split_once('=').ok_or("expected NAME=COMMAND, as in DuckDB=\"python3 benches/peers/duckdb_peer.py\"")?;
+        let (name, command) = text.split_once('=').ok_or(
+            "expected NAME=COMMAND, as in DuckDB=\"python3 benches/peers/duckdb_peer.py\"",
+        )?;
         let words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
         if name.is_empty() || words.is_empty() {
             return Err("neither the name nor the command may be empty".to_owned());
         }
-        Ok(Self { name: name.to_owned(), words })
+        Ok(Self {
+            name: name.to_owned(),
+            words,
+        })
     }
 }
 
@@ -45,15 +50,32 @@ pub(crate) struct Peer {
 impl Peer {
     /// Starts the command with the folder and the names of its tables.
     pub(crate) fn start(command: &PeerCommand, data: &Path, tables: &[&str]) -> Result<Self> {
-        let failed = |reason: String| Error::Fleet(format!("{} by {:?}: {reason}", command.name, command.words.join(" ")));
-        let (program, arguments) = command.words.split_first().ok_or_else(|| failed("no command".to_owned()))?;
+        let failed = |reason: String| {
+            Error::Fleet(format!(
+                "{} by {:?}: {reason}",
+                command.name,
+                command.words.join(" ")
+            ))
+        };
+        let (program, arguments) = command
+            .words
+            .split_first()
+            .ok_or_else(|| failed("no command".to_owned()))?;
         let mut start = Command::new(program);
-        start.args(arguments).arg(data).args(tables).stdin(Stdio::piped()).stdout(Stdio::piped());
+        start
+            .args(arguments)
+            .arg(data)
+            .args(tables)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut child = start.spawn().map_err(|e| failed(e.to_string()))?;
         match (child.stdin.take(), child.stdout.take()) {
-            (Some(queries), Some(answers)) => {
-                Ok(Self { name: command.name.clone(), child, queries: Some(queries), answers: BufReader::new(answers) })
-            }
+            (Some(queries), Some(answers)) => Ok(Self {
+                name: command.name.clone(),
+                child,
+                queries: Some(queries),
+                answers: BufReader::new(answers),
+            }),
             _ => Err(failed("no pipes".to_owned())),
         }
     }
@@ -62,16 +84,28 @@ impl Peer {
         let name = self.name.clone();
         let failed = |reason: String| Error::Fleet(format!("{name}: {reason}"));
         let line = serde_json::to_string(sql).map_err(|e| failed(e.to_string()))?;
-        let queries = self.queries.as_mut().ok_or_else(|| failed("it is closed".to_owned()))?;
+        let queries = self
+            .queries
+            .as_mut()
+            .ok_or_else(|| failed("it is closed".to_owned()))?;
         writeln!(queries, "{line}").map_err(|e| failed(e.to_string()))?;
         let mut answer = String::new();
-        self.answers.read_line(&mut answer).map_err(|e| failed(e.to_string()))?;
+        self.answers
+            .read_line(&mut answer)
+            .map_err(|e| failed(e.to_string()))?;
         if let Some(reason) = answer.strip_prefix("error ") {
             return Ok(Answer::Refused(reason.trim().to_owned()));
         }
-        let parsed = answer.trim().split_once(' ').and_then(|(time, rows)| Some((time.parse().ok()?, rows.parse().ok()?)));
-        let (seconds, rows) = parsed.ok_or_else(|| failed("it ended; its message is above".to_owned()))?;
-        Ok(Answer::Rows { time: Duration::from_secs_f64(seconds), rows })
+        let parsed = answer
+            .trim()
+            .split_once(' ')
+            .and_then(|(time, rows)| Some((time.parse().ok()?, rows.parse().ok()?)));
+        let (seconds, rows) =
+            parsed.ok_or_else(|| failed("it ended; its message is above".to_owned()))?;
+        Ok(Answer::Rows {
+            time: Duration::from_secs_f64(seconds),
+            rows,
+        })
     }
 }
 

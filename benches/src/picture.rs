@@ -13,7 +13,12 @@ const HEIGHT: u32 = 360;
 const HEADROOM: f64 = 1.3;
 const OURS: RGBColor = RGBColor(214, 93, 14);
 /// Of the peers, in their order.
-const PEERS: [RGBColor; 4] = [RGBColor(120, 120, 120), RGBColor(60, 110, 160), RGBColor(90, 150, 90), RGBColor(150, 90, 150)];
+const PEERS: [RGBColor; 4] = [
+    RGBColor(120, 120, 120),
+    RGBColor(60, 110, 160),
+    RGBColor(90, 150, 90),
+    RGBColor(150, 90, 150),
+];
 /// Room of one query's bars, of 1.
 const GROUP: f64 = 0.72;
 
@@ -22,36 +27,77 @@ pub(crate) fn draw(file: &Path, title: &str, peers: &[String], all: &[Comparison
     plot(file, title, peers, all).map_err(|e| Error::Write(format!("{}: {e}", file.display())))
 }
 
-fn plot(file: &Path, title: &str, peers: &[String], all: &[Comparison]) -> std::result::Result<(), Box<dyn std::error::Error>> {
+fn plot(
+    file: &Path,
+    title: &str,
+    peers: &[String],
+    all: &[Comparison],
+) -> std::result::Result<(), Box<dyn std::error::Error>> {
     let area = SVGBackend::new(file, (WIDTH, HEIGHT)).into_drawing_area();
     area.fill(&WHITE)?;
     let peer = |c: &Comparison, peer: usize| Some(by((*c.peers.get(peer)?)?, c.theirs));
-    let heights = |c: &Comparison| (0..peers.len()).filter_map(|index| peer(c, index)).fold(c.ratio(), f64::max);
+    let heights = |c: &Comparison| {
+        (0..peers.len())
+            .filter_map(|index| peer(c, index))
+            .fold(c.ratio(), f64::max)
+    };
     let highest = all.iter().map(heights).fold(1.2, f64::max) * HEADROOM;
-    let caption = format!("{title}: time by DataFusion's in one process (geometric mean {:.2})", mean(all.iter().map(Comparison::ratio)));
+    let caption = format!(
+        "{title}: time by DataFusion's in one process (geometric mean {:.2})",
+        mean(all.iter().map(Comparison::ratio))
+    );
     let mut chart = ChartBuilder::on(&area)
         .caption(caption, ("sans-serif", 18))
         .margin(12)
         .x_label_area_size(28)
         .y_label_area_size(40)
         .build_cartesian_2d(0.0..all.len() as f64, 0.0..highest)?;
-    let name = |x: &f64| all.get(*x as usize).filter(|_| (x.fract() - 0.5).abs() < 0.01).map_or(String::new(), |c| c.name.clone());
-    chart.configure_mesh().disable_x_mesh().x_labels(all.len() * 2 + 1).x_label_formatter(&name).y_desc("ratio").draw()?;
+    let name = |x: &f64| {
+        all.get(*x as usize)
+            .filter(|_| (x.fract() - 0.5).abs() < 0.01)
+            .map_or(String::new(), |c| c.name.clone())
+    };
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .x_labels(all.len() * 2 + 1)
+        .x_label_formatter(&name)
+        .y_desc("ratio")
+        .draw()?;
     let width = GROUP / (1 + peers.len()) as f64;
     let bar = |query: usize, place: usize, height: f64, color: RGBColor| {
         let left = query as f64 + (1.0 - GROUP) / 2.0 + place as f64 * width;
         Rectangle::new([(left, 0.0), (left + width, height)], color.filled())
     };
-    let swatch = |color: RGBColor| move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], color.filled());
-    let ours = all.iter().enumerate().map(|(query, c)| bar(query, 0, c.ratio(), OURS));
-    chart.draw_series(ours)?.label("Faísca").legend(swatch(OURS));
+    let swatch = |color: RGBColor| {
+        move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], color.filled())
+    };
+    let ours = all
+        .iter()
+        .enumerate()
+        .map(|(query, c)| bar(query, 0, c.ratio(), OURS));
+    chart
+        .draw_series(ours)?
+        .label("Faísca")
+        .legend(swatch(OURS));
     for ((index, name), color) in peers.iter().enumerate().zip(PEERS.into_iter().cycle()) {
-        let theirs = all.iter().enumerate().filter_map(|(query, c)| Some(bar(query, 1 + index, peer(c, index)?, color)));
+        let theirs = all
+            .iter()
+            .enumerate()
+            .filter_map(|(query, c)| Some(bar(query, 1 + index, peer(c, index)?, color)));
         chart.draw_series(theirs)?.label(name).legend(swatch(color));
     }
     let one = [(0.0, 1.0), (all.len() as f64, 1.0)];
-    chart.draw_series([PathElement::new(one.to_vec(), BLACK)])?.label("DataFusion").legend(|(x, y)| PathElement::new([(x, y), (x + 12, y)], BLACK));
-    chart.configure_series_labels().position(SeriesLabelPosition::UpperRight).background_style(WHITE.mix(0.8)).border_style(BLACK.mix(0.3)).draw()?;
+    chart
+        .draw_series([PathElement::new(one.to_vec(), BLACK)])?
+        .label("DataFusion")
+        .legend(|(x, y)| PathElement::new([(x, y), (x + 12, y)], BLACK));
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK.mix(0.3))
+        .draw()?;
     area.present()?;
     Ok(())
 }

@@ -11,9 +11,23 @@ use crate::tpch;
 
 const EXECUTORS: u32 = 4;
 
-pub(crate) async fn run(folder: &Path, scale: f64, queries: &[usize], at: &[u32], runs: u32) -> Result<()> {
+pub(crate) async fn run(
+    folder: &Path,
+    scale: f64,
+    queries: &[usize],
+    at: &[u32],
+    runs: u32,
+) -> Result<()> {
     let data = tpch::data(folder, scale)?;
-    let mut table = aligned(&["", "killed at", "seconds", "undisturbed", "added", "1.5/4 of the run", "tasks made again"]);
+    let mut table = aligned(&[
+        "",
+        "killed at",
+        "seconds",
+        "undisturbed",
+        "added",
+        "1.5/4 of the run",
+        "tasks made again",
+    ]);
     for number in queries {
         let sql = tpch::query(*number)?;
         let mut undisturbed = Duration::MAX;
@@ -23,32 +37,51 @@ pub(crate) async fn run(folder: &Path, scale: f64, queries: &[usize], at: &[u32]
         for percent in at {
             let (mut fastest, mut redone) = (Duration::MAX, 0);
             for _ in 0..runs {
-                let (elapsed, again) = once(&data, &sql, Some(undisturbed * *percent / 100)).await?;
+                let (elapsed, again) =
+                    once(&data, &sql, Some(undisturbed * *percent / 100)).await?;
                 if elapsed < fastest {
                     (fastest, redone) = (elapsed, again);
                 }
             }
-            let added = fastest.saturating_sub(undisturbed).as_secs_f64() / undisturbed.as_secs_f64();
+            let added =
+                fastest.saturating_sub(undisturbed).as_secs_f64() / undisturbed.as_secs_f64();
             let row = [
                 format!("q{number}"),
                 format!("{percent} %"),
                 seconds(fastest),
                 seconds(undisturbed),
                 format!("{:.0} %", added * 100.0),
-                if added < 1.5 / 4.0 { "less".to_owned() } else { "MORE".to_owned() },
+                if added < 1.5 / 4.0 {
+                    "less".to_owned()
+                } else {
+                    "MORE".to_owned()
+                },
                 redone.to_string(),
             ];
             table.add_row(row);
         }
     }
-    println!("TPC-H scale factor {scale}, {EXECUTORS} executors of 1 slot, one of them killed\n{table}");
+    println!(
+        "TPC-H scale factor {scale}, {EXECUTORS} executors of 1 slot, one of them killed\n{table}"
+    );
     Ok(())
 }
 
 /// Seconds of one run in a fresh fleet, and the finished tasks that were made again.
 async fn once(data: &Path, sql: &str, kill_after: Option<Duration>) -> Result<(Duration, u32)> {
-    let session = tpch::session(Session::builder().executors(EXECUTORS).executor_cores(1), data).await?;
-    while session.progress().executors.iter().filter(|(id, e)| **id != ExecutorId(0) && e.up).count() < EXECUTORS as usize {
+    let session = tpch::session(
+        Session::builder().executors(EXECUTORS).executor_cores(1),
+        data,
+    )
+    .await?;
+    while session
+        .progress()
+        .executors
+        .iter()
+        .filter(|(id, e)| **id != ExecutorId(0) && e.up)
+        .count()
+        < EXECUTORS as usize
+    {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let started = Instant::now();
@@ -56,9 +89,20 @@ async fn once(data: &Path, sql: &str, kill_after: Option<Duration>) -> Result<(D
     let run = tokio::task::spawn(async move { frame.collect().await });
     if let Some(after) = kill_after {
         tokio::time::sleep(after.saturating_sub(started.elapsed())).await;
-        let victim = session.progress().executors.iter().find(|(id, e)| **id != ExecutorId(0) && e.up).map(|(_, e)| e.pid);
-        let killed = victim.map(|pid| std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status());
-        killed.transpose().map_err(|e| Error::Fleet(format!("kill: {e}")))?;
+        let victim = session
+            .progress()
+            .executors
+            .iter()
+            .find(|(id, e)| **id != ExecutorId(0) && e.up)
+            .map(|(_, e)| e.pid);
+        let killed = victim.map(|pid| {
+            std::process::Command::new("kill")
+                .args(["-KILL", &pid.to_string()])
+                .status()
+        });
+        killed
+            .transpose()
+            .map_err(|e| Error::Fleet(format!("kill: {e}")))?;
     }
     run.await.map_err(|e| Error::Fleet(e.to_string()))??;
     let elapsed = started.elapsed();

@@ -14,22 +14,54 @@ const BUCKETS: u32 = 64;
 
 /// A scan of that many tasks, and an aggregation of 64 buckets behind it.
 fn stages(tasks: u32) -> Vec<StageShape> {
-    let stage = |partitions, inputs: Vec<(StageId, bool)>| StageShape { partitions, may_merge: !inputs.is_empty(), inputs, ..StageShape::default() };
-    vec![stage(tasks, vec![]), stage(BUCKETS, vec![(StageId(0), true)])]
+    let stage = |partitions, inputs: Vec<(StageId, bool)>| StageShape {
+        partitions,
+        may_merge: !inputs.is_empty(),
+        inputs,
+        ..StageShape::default()
+    };
+    vec![
+        stage(tasks, vec![]),
+        stage(BUCKETS, vec![(StageId(0), true)]),
+    ]
 }
 
 fn report(spec: &TaskSpec) -> TaskReport {
-    let buckets = (0..BUCKETS).map(|bucket| BucketSize { bucket, rows: 1, bytes: 1 << 20 }).collect();
-    TaskReport { task: spec.task, attempt: spec.attempt, buckets, durable: false, files: vec![], statistics: None, metrics: TaskMetrics::default() }
+    let buckets = (0..BUCKETS)
+        .map(|bucket| BucketSize {
+            bucket,
+            rows: 1,
+            bytes: 1 << 20,
+        })
+        .collect();
+    TaskReport {
+        task: spec.task,
+        attempt: spec.attempt,
+        buckets,
+        durable: false,
+        files: vec![],
+        statistics: None,
+        metrics: TaskMetrics::default(),
+    }
 }
 
 /// Events, seconds in `step`, and the bytes that the process grew by.
 pub(crate) fn play(tasks: u32) -> (u64, Duration, u64) {
     let mut scheduler = Scheduler::new(RetryLimits::default());
-    let up = |id| Event::ExecutorUp { id: ExecutorId(id), slots: SLOTS, address: format!("http://10.0.0.{id}:1"), is_driver: false };
+    let up = |id| Event::ExecutorUp {
+        id: ExecutorId(id),
+        slots: SLOTS,
+        address: format!("http://10.0.0.{id}:1"),
+        is_driver: false,
+    };
     (1..=EXECUTORS).for_each(|id| drop(scheduler.step(Duration::ZERO, up(id))));
     let before = resident_bytes();
-    let submit = Event::Submit { query: QueryId(1), stages: stages(tasks), placement: Placement::Fleet, slots_expected: EXECUTORS * SLOTS };
+    let submit = Event::Submit {
+        query: QueryId(1),
+        stages: stages(tasks),
+        placement: Placement::Fleet,
+        slots_expected: EXECUTORS * SLOTS,
+    };
     let mut running = std::collections::VecDeque::new();
     let (mut events, mut spent) = (0u64, Duration::ZERO);
     let mut next = Some(submit);
@@ -43,19 +75,36 @@ pub(crate) fn play(tasks: u32) -> (u64, Duration, u64) {
                 running.push_back((executor, spec));
             }
         }
-        next = running.pop_front().map(|(executor, spec): (ExecutorId, TaskSpec)| Event::Finished(executor, report(&spec)));
+        next = running
+            .pop_front()
+            .map(|(executor, spec): (ExecutorId, TaskSpec)| {
+                Event::Finished(executor, report(&spec))
+            });
     }
     (events, spent, resident_bytes().saturating_sub(before))
 }
 
 fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().next().and_then(|n| n.parse::<u64>().ok()).unwrap_or_default() * 1024
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap_or_default();
+    line.split_whitespace()
+        .next()
+        .and_then(|n| n.parse::<u64>().ok())
+        .unwrap_or_default()
+        * 1024
 }
 
 pub(crate) fn run() {
-    let mut table = aligned(&["tasks", "events", "events a second", "µs an event", "bytes a task"]);
+    let mut table = aligned(&[
+        "tasks",
+        "events",
+        "events a second",
+        "µs an event",
+        "bytes a task",
+    ]);
     for tasks in [10_000, 100_000, 1_000_000] {
         let (events, spent, grown) = play(tasks);
         let rate = events as f64 / spent.as_secs_f64();

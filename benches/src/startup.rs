@@ -12,21 +12,43 @@ use crate::tpch;
 
 pub(crate) fn run(folder: &Path, runs: u32) -> Result<()> {
     let data = tpch::data(folder, 1.0)?;
-    let binary = std::env::current_exe().map(|own| own.with_file_name("faisca")).unwrap_or_default();
+    let binary = std::env::current_exe()
+        .map(|own| own.with_file_name("faisca"))
+        .unwrap_or_default();
     if !binary.exists() {
-        return Err(Error::Plan(format!("{} is not there: `cargo build --release --workspace` makes it", binary.display())));
+        return Err(Error::Plan(format!(
+            "{} is not there: `cargo build --release --workspace` makes it",
+            binary.display()
+        )));
     }
-    let mut table = aligned(&["", "to the first task", "to the end", "limit for the first task"]);
+    let mut table = aligned(&[
+        "",
+        "to the first task",
+        "to the end",
+        "limit for the first task",
+    ]);
     for (executors, limit) in [("0", 100), ("3", 300)] {
         let (mut first, mut whole) = (Duration::MAX, Duration::MAX);
         for _ in 0..runs.max(5) {
             let (to_first, to_end) = once(&binary, &data, executors)?;
             (first, whole) = (first.min(to_first), whole.min(to_end));
         }
-        let layout = if executors == "0" { "embedded".to_owned() } else { format!("{executors} processes") };
-        table.add_row([layout, format!("{} ms", first.as_millis()), format!("{} ms", whole.as_millis()), format!("{limit} ms")]);
+        let layout = if executors == "0" {
+            "embedded".to_owned()
+        } else {
+            format!("{executors} processes")
+        };
+        table.add_row([
+            layout,
+            format!("{} ms", first.as_millis()),
+            format!("{} ms", whole.as_millis()),
+            format!("{limit} ms"),
+        ]);
     }
-    println!("faisca sql -c 'SELECT n_name, count(*) FROM nation …', best of {}\n{table}", runs.max(5));
+    println!(
+        "faisca sql -c 'SELECT n_name, count(*) FROM nation …', best of {}\n{table}",
+        runs.max(5)
+    );
     Ok(())
 }
 
@@ -39,10 +61,29 @@ fn once(binary: &Path, data: &Path, executors: &str) -> Result<(Duration, Durati
     );
     let started = Instant::now();
     let mut command = Command::new(binary);
-    command.args(["--log", "faisca_driver=debug", "sql", "--executors", executors, "--conf", "faisca.smallQueryBytes=0", "-c", &sql]);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+    command.args([
+        "--log",
+        "faisca_driver=debug",
+        "sql",
+        "--executors",
+        executors,
+        "--conf",
+        "faisca.smallQueryBytes=0",
+        "-c",
+        &sql,
+    ]);
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
     let mut first = None;
-    for line in child.stderr.take().into_iter().flat_map(|log| BufReader::new(log).lines()) {
+    for line in child
+        .stderr
+        .take()
+        .into_iter()
+        .flat_map(|log| BufReader::new(log).lines())
+    {
         if first.is_none() && line.map_err(failed)?.contains("launch") {
             first = Some(started.elapsed());
         }
@@ -50,6 +91,9 @@ fn once(binary: &Path, data: &Path, executors: &str) -> Result<(Duration, Durati
     let status = child.wait().map_err(failed)?;
     match first {
         Some(first) if status.success() => Ok((first, started.elapsed())),
-        _ => Err(Error::Fleet(format!("{} launched no task, or failed: {status}", binary.display()))),
+        _ => Err(Error::Fleet(format!(
+            "{} launched no task, or failed: {status}",
+            binary.display()
+        ))),
     }
 }

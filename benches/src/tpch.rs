@@ -45,7 +45,10 @@ pub(crate) fn data(folder: &Path, scale: f64) -> Result<PathBuf> {
 
 /// The same tables with keys that are text: no range to know them by, and no array to find them in.
 async fn with_uuid_keys(data: &Path) -> Result<PathBuf> {
-    let uuid = data.with_file_name(format!("{}-uuid", data.file_name().unwrap_or_default().display()));
+    let uuid = data.with_file_name(format!(
+        "{}-uuid",
+        data.file_name().unwrap_or_default().display()
+    ));
     let context = alone(data).await?;
     for table in TPCH_TABLES {
         let folder = uuid.join(table);
@@ -58,7 +61,14 @@ async fn with_uuid_keys(data: &Path) -> Result<PathBuf> {
             other => other.clone(),
         });
         let columns = columns.collect::<Vec<_>>().join(", ");
-        context.sql(&format!("COPY (SELECT {columns} FROM {table}) TO '{}/' STORED AS PARQUET", folder.display())).await?.collect().await?;
+        context
+            .sql(&format!(
+                "COPY (SELECT {columns} FROM {table}) TO '{}/' STORED AS PARQUET",
+                folder.display()
+            ))
+            .await?
+            .collect()
+            .await?;
     }
     Ok(uuid)
 }
@@ -66,14 +76,21 @@ async fn with_uuid_keys(data: &Path) -> Result<PathBuf> {
 /// The text of a query.
 pub(crate) fn query(number: usize) -> Result<String> {
     let path = format!("examples/tpch/queries/q{number:02}.sql");
-    std::fs::read_to_string(&path).map_err(|e| Error::Plan(format!("{path}: {e}; run from the root of the repository")))
+    std::fs::read_to_string(&path)
+        .map_err(|e| Error::Plan(format!("{path}: {e}; run from the root of the repository")))
 }
 
 /// DataFusion in one process, with its defaults.
 pub(crate) async fn alone(data: &Path) -> Result<SessionContext> {
     let context = SessionContext::new();
     for table in TPCH_TABLES {
-        context.register_parquet(table, format!("{}/", data.join(table).display()), ParquetReadOptions::default()).await?;
+        context
+            .register_parquet(
+                table,
+                format!("{}/", data.join(table).display()),
+                ParquetReadOptions::default(),
+            )
+            .await?;
     }
     Ok(context)
 }
@@ -82,7 +99,12 @@ pub(crate) async fn alone(data: &Path) -> Result<SessionContext> {
 pub(crate) async fn session(builder: SessionBuilder, data: &Path) -> Result<Session> {
     let session = builder.app_name("tpch").get_or_create().await?;
     for table in TPCH_TABLES {
-        session.sql(&format!("CREATE EXTERNAL TABLE {table} STORED AS PARQUET LOCATION '{}/'", data.join(table).display())).await?;
+        session
+            .sql(&format!(
+                "CREATE EXTERNAL TABLE {table} STORED AS PARQUET LOCATION '{}/'",
+                data.join(table).display()
+            ))
+            .await?;
     }
     session.ready().await;
     Ok(session)
@@ -95,8 +117,16 @@ pub(crate) async fn suite(folder: &Path, args: SuiteArgs, runs: u32, executors: 
     }
     let alone = alone(&data).await?;
     let session = session(Session::builder().executors(executors), &data).await?;
-    let mut peers = args.peers.iter().map(|command| Peer::start(command, &data, &TPCH_TABLES)).collect::<Result<Vec<_>>>()?;
-    let queries = if args.queries.is_empty() { (1..=22).collect() } else { args.queries };
+    let mut peers = args
+        .peers
+        .iter()
+        .map(|command| Peer::start(command, &data, &TPCH_TABLES))
+        .collect::<Result<Vec<_>>>()?;
+    let queries = if args.queries.is_empty() {
+        (1..=22).collect()
+    } else {
+        args.queries
+    };
     let mut all = vec![];
     for number in queries {
         let sql = query(number)?;
@@ -106,7 +136,14 @@ pub(crate) async fn suite(folder: &Path, args: SuiteArgs, runs: u32, executors: 
             alone.sql(&sql).await?.collect().await?;
             best.theirs = best.theirs.min(started.elapsed());
             let started = Instant::now();
-            let rows = session.sql(&sql).await?.collect().await?.iter().map(|batch| batch.num_rows()).sum();
+            let rows = session
+                .sql(&sql)
+                .await?
+                .collect()
+                .await?
+                .iter()
+                .map(|batch| batch.num_rows())
+                .sum();
             best.ours = best.ours.min(started.elapsed());
             for (peer, fastest) in peers.iter_mut().zip(&mut best.peers) {
                 if let Some(time) = answered(peer, number, &sql, rows)? {
@@ -117,7 +154,11 @@ pub(crate) async fn suite(folder: &Path, args: SuiteArgs, runs: u32, executors: 
         all.push(best);
     }
     session.stop().await;
-    let layout = if executors == 0 { "embedded".to_owned() } else { format!("{executors} processes") };
+    let layout = if executors == 0 {
+        "embedded".to_owned()
+    } else {
+        format!("{executors} processes")
+    };
     let keys = if args.uuid_keys { ", keys of text" } else { "" };
     let title = format!("TPC-H scale factor {}{keys}, {layout}", args.scale);
     let names: Vec<String> = peers.iter().map(|peer| peer.name.clone()).collect();
@@ -129,11 +170,19 @@ pub(crate) async fn suite(folder: &Path, args: SuiteArgs, runs: u32, executors: 
 }
 
 /// The peer's time, if it answered, and as many rows as we did.
-fn answered(peer: &mut Peer, number: usize, sql: &str, expected: usize) -> Result<Option<Duration>> {
+fn answered(
+    peer: &mut Peer,
+    number: usize,
+    sql: &str,
+    expected: usize,
+) -> Result<Option<Duration>> {
     match peer.run(sql)? {
         Answer::Rows { time, rows } if rows == expected => Ok(Some(time)),
         Answer::Rows { rows, .. } => {
-            eprintln!("{}, q{number}: {rows} rows instead of {expected}; not counted", peer.name);
+            eprintln!(
+                "{}, q{number}: {rows} rows instead of {expected}; not counted",
+                peer.name
+            );
             Ok(None)
         }
         Answer::Refused(reason) => {

@@ -38,23 +38,39 @@ struct Now {
 pub(crate) type Stages = (Vec<StageShape>, Vec<StageSpec>);
 
 impl RunningPlan {
-    pub(crate) fn new(query: QueryId, prepared: Prepared, placement: Placement, durability: Durability) -> Self {
-        let now = Now { graph: Arc::clone(&prepared.graph), changes: vec![] };
-        Self { query, prepared, placement, durability, now: Mutex::new(now) }
+    pub(crate) fn new(
+        query: QueryId,
+        prepared: Prepared,
+        placement: Placement,
+        durability: Durability,
+    ) -> Self {
+        let now = Now {
+            graph: Arc::clone(&prepared.graph),
+            changes: vec![],
+        };
+        Self {
+            query,
+            prepared,
+            placement,
+            durability,
+            now: Mutex::new(now),
+        }
     }
 
     /// The stages as they were planned first.
     pub(crate) fn stages(&self) -> Stages {
         let shapes = self.shapes(&self.prepared.graph.stages);
         let plans = self.prepared.specs.iter().cloned();
-        let specs = plans.zip(&self.prepared.graph.stages).map(|((plan, output), stage)| StageSpec {
-            query: self.query,
-            stage: stage.id,
-            plan,
-            output,
-            durability: self.durability_of(&self.prepared.graph, stage),
-            settings: self.prepared.settings.clone(),
-        });
+        let specs = plans
+            .zip(&self.prepared.graph.stages)
+            .map(|((plan, output), stage)| StageSpec {
+                query: self.query,
+                stage: stage.id,
+                plan,
+                output,
+                durability: self.durability_of(&self.prepared.graph, stage),
+                settings: self.prepared.settings.clone(),
+            });
         (shapes, specs.collect())
     }
 
@@ -64,13 +80,22 @@ impl RunningPlan {
     /// If DataFusion refuses to plan what it planned before.
     pub(crate) fn revise(&self, facts: &[Fact]) -> Result<Stages> {
         let mut now = self.lock();
-        let Some(revised) = revise(&now.graph, facts, &self.prepared.options, bytes)? else { return Ok((vec![], vec![])) };
+        let Some(revised) = revise(&now.graph, facts, &self.prepared.options, bytes)? else {
+            return Ok((vec![], vec![]));
+        };
         let new = &revised.graph.stages[revised.first_new.0 as usize..];
         let mut specs = vec![];
         for stage in new {
             let (plan, output) = encoded_stage(stage, &self.prepared.sinks)?;
             let durability = self.durability_of(&revised.graph, stage);
-            specs.push(StageSpec { query: self.query, stage: stage.id, plan, output, durability, settings: self.prepared.settings.clone() });
+            specs.push(StageSpec {
+                query: self.query,
+                stage: stage.id,
+                plan,
+                output,
+                durability,
+                settings: self.prepared.settings.clone(),
+            });
         }
         let shapes = self.shapes(new);
         let change = told(&now.graph, facts, &revised);
@@ -90,7 +115,10 @@ impl RunningPlan {
         let shape = |stage| match self.placement {
             Placement::Fleet => shape(stage, &self.prepared.options),
             // It is over before a better plan is found.
-            Placement::Driver => StageShape { unsurprising: None, ..shape(stage, &self.prepared.options) },
+            Placement::Driver => StageShape {
+                unsurprising: None,
+                ..shape(stage, &self.prepared.options)
+            },
         };
         stages.iter().map(shape).collect()
     }
@@ -114,23 +142,53 @@ impl RunningPlan {
 
 /// A plan as bytes, if it can travel.
 pub(crate) fn bytes(plan: &Arc<dyn ExecutionPlan>) -> Option<Vec<u8>> {
-    physical_plan_to_bytes_with_extension_codec(Arc::clone(plan), &PlanCodec).ok().map(Into::into)
+    physical_plan_to_bytes_with_extension_codec(Arc::clone(plan), &PlanCodec)
+        .ok()
+        .map(Into::into)
 }
 
 /// What was not as expected, and what followed.
 fn told(before: &StageGraph, facts: &[Fact], revised: &Revised) -> String {
     let surprise = |(stage, fact): (&Stage, &Fact)| match fact {
-        Fact::Finished { rows } if rows.max(&stage.rows_expected) > &(2 * rows.min(&stage.rows_expected)) => {
-            Some(format!("{} yielded {rows} rows instead of {}", stage.id, stage.rows_expected))
+        Fact::Finished { rows }
+            if rows.max(&stage.rows_expected) > &(2 * rows.min(&stage.rows_expected)) =>
+        {
+            Some(format!(
+                "{} yielded {rows} rows instead of {}",
+                stage.id, stage.rows_expected
+            ))
         }
         _ => None,
     };
-    let surprises: Vec<String> = before.stages.iter().zip(facts).filter_map(surprise).collect();
+    let surprises: Vec<String> = before
+        .stages
+        .iter()
+        .zip(facts)
+        .filter_map(surprise)
+        .collect();
     let ids = |dropped: bool, from: u32| {
         let of = |stage: &&Stage| stage.dropped == dropped && stage.id >= StageId(from);
-        let was = |stage: &&Stage| before.stages.get(stage.id.0 as usize).is_none_or(|stage| !stage.dropped);
-        revised.graph.stages.iter().filter(of).filter(was).map(|stage| stage.id.to_string()).collect::<Vec<_>>().join(", ")
+        let was = |stage: &&Stage| {
+            before
+                .stages
+                .get(stage.id.0 as usize)
+                .is_none_or(|stage| !stage.dropped)
+        };
+        revised
+            .graph
+            .stages
+            .iter()
+            .filter(of)
+            .filter(was)
+            .map(|stage| stage.id.to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     let rules = revised.rules.join(", ");
-    format!("{}: {rules} made {} of {}", surprises.join(", "), ids(false, revised.first_new.0), ids(true, 0))
+    format!(
+        "{}: {rules} made {} of {}",
+        surprises.join(", "),
+        ids(false, revised.first_new.0),
+        ids(true, 0)
+    )
 }

@@ -118,19 +118,44 @@ pub trait Catalog: Debug + Send + Sync {
     /// Names of a database's tables.
     async fn tables(&self, database: &str) -> Result<Vec<String>>;
     /// A table, if there is one.
-    async fn table(&self, database: &str, table: &str) -> Result<Option<(TableDefinition, TableVersion)>>;
+    async fn table(
+        &self,
+        database: &str,
+        table: &str,
+    ) -> Result<Option<(TableDefinition, TableVersion)>>;
     /// Creates a table.
     async fn create_table(&self, database: &str, table: &TableDefinition) -> Result<Changed>;
     /// Replaces a table's definition, if it is still that version.
-    async fn update_table(&self, database: &str, table: &TableDefinition, version: &TableVersion, skip_archive: bool) -> Result<Changed>;
+    async fn update_table(
+        &self,
+        database: &str,
+        table: &TableDefinition,
+        version: &TableVersion,
+        skip_archive: bool,
+    ) -> Result<Changed>;
     /// Describes columns of a table, in place of what was said about them.
-    async fn put_statistics(&self, database: &str, table: &str, statistics: &[ColumnStatistics]) -> Result<()>;
+    async fn put_statistics(
+        &self,
+        database: &str,
+        table: &str,
+        statistics: &[ColumnStatistics],
+    ) -> Result<()>;
     /// All partitions of a table.
     async fn partitions(&self, database: &str, table: &str) -> Result<Vec<TablePartition>>;
     /// Creates or replaces partitions.
-    async fn put_partitions(&self, database: &str, table: &TableDefinition, partitions: &[TablePartition]) -> Result<()>;
+    async fn put_partitions(
+        &self,
+        database: &str,
+        table: &TableDefinition,
+        partitions: &[TablePartition],
+    ) -> Result<()>;
     /// Forgets partitions; those that are not there are fine.
-    async fn delete_partitions(&self, database: &str, table: &str, values: &[Vec<String>]) -> Result<()>;
+    async fn delete_partitions(
+        &self,
+        database: &str,
+        table: &str,
+        values: &[Vec<String>],
+    ) -> Result<()>;
 }
 
 /// The catalogs of a session, opened when they are first used.
@@ -148,24 +173,49 @@ type ExpectedName = (CatalogKind, String, String);
 
 impl Catalogs {
     pub(crate) fn new(warehouse: &str, glue_settings: GlueSettings) -> Self {
-        Self { warehouse: PathBuf::from(warehouse), glue_settings, glue: OnceCell::new(), expected: RwLock::default() }
+        Self {
+            warehouse: PathBuf::from(warehouse),
+            glue_settings,
+            glue: OnceCell::new(),
+            expected: RwLock::default(),
+        }
     }
 
     /// Answers that name with a table that is not there yet.
-    pub(crate) fn expect(&self, kind: CatalogKind, database: &str, table: &str, provider: Arc<dyn TableProvider>) {
+    pub(crate) fn expect(
+        &self,
+        kind: CatalogKind,
+        database: &str,
+        table: &str,
+        provider: Arc<dyn TableProvider>,
+    ) {
         let name = (kind, database.to_lowercase(), table.to_lowercase());
-        self.expected.write().unwrap_or_else(PoisonError::into_inner).insert(name, provider);
+        self.expected
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name, provider);
     }
 
     /// Whether that database would be there by then.
     pub(crate) fn expects_database(&self, kind: CatalogKind, database: &str) -> bool {
         let expected = self.expected.read().unwrap_or_else(PoisonError::into_inner);
-        expected.keys().any(|(of, name, _)| *of == kind && name == database)
+        expected
+            .keys()
+            .any(|(of, name, _)| *of == kind && name == database)
     }
 
-    fn expected(&self, kind: CatalogKind, database: &str, table: &str) -> Option<Arc<dyn TableProvider>> {
+    fn expected(
+        &self,
+        kind: CatalogKind,
+        database: &str,
+        table: &str,
+    ) -> Option<Arc<dyn TableProvider>> {
         let name = (kind, database.to_owned(), table.to_owned());
-        self.expected.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned()
+        self.expected
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&name)
+            .cloned()
     }
 
     /// One of them.
@@ -173,7 +223,9 @@ impl Catalogs {
         match kind {
             CatalogKind::Local => Arc::new(LocalCatalog::new(&self.warehouse)),
             CatalogKind::Glue => {
-                let open = || async { Arc::new(GlueCatalog::open(&self.glue_settings).await) as Arc<dyn Catalog> };
+                let open = || async {
+                    Arc::new(GlueCatalog::open(&self.glue_settings).await) as Arc<dyn Catalog>
+                };
                 Arc::clone(self.glue.get_or_init(open).await)
             }
         }
@@ -188,7 +240,9 @@ pub(crate) fn checked_name(what: &str, name: &str) -> Result<String> {
     let lower = name.to_lowercase();
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if lower.is_empty() || !lower.chars().all(fits) {
-        return Err(Error::Write(format!("catalog: `{name}` is not a {what} that Athena can read: letters, digits and _")));
+        return Err(Error::Write(format!(
+            "catalog: `{name}` is not a {what} that Athena can read: letters, digits and _"
+        )));
     }
     Ok(lower)
 }
@@ -199,7 +253,11 @@ mod tests {
 
     /// A table `t` of columns by name and Hive type.
     pub(super) fn table(columns: &[(&str, &str)]) -> TableDefinition {
-        let column = |(name, hive): &(&str, &str)| TableColumn { name: (*name).to_owned(), hive_type: (*hive).to_owned(), comment: None };
+        let column = |(name, hive): &(&str, &str)| TableColumn {
+            name: (*name).to_owned(),
+            hive_type: (*hive).to_owned(),
+            comment: None,
+        };
         TableDefinition {
             name: "t".to_owned(),
             columns: columns.iter().map(column).collect(),

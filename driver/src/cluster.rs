@@ -41,7 +41,9 @@ pub(crate) struct Cluster {
 
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cluster").field("slots", &self.fleet.slots_expected()).finish_non_exhaustive()
+        f.debug_struct("Cluster")
+            .field("slots", &self.fleet.slots_expected())
+            .finish_non_exhaustive()
     }
 }
 
@@ -63,10 +65,31 @@ impl Prepared {
     ///
     /// # Errors
     /// If an operator cannot travel.
-    pub(crate) fn new(graph: Arc<StageGraph>, sinks: Vec<SinkSpec>, options: &ConfigOptions) -> Result<Self> {
-        let specs = graph.stages.iter().map(|stage| encoded_stage(stage, &sinks)).collect::<Result<_>>()?;
-        let scan_bytes = graph.stages.iter().flat_map(|s| leaves(&s.plan)).flat_map(|leaf| files_of_scan(&leaf)).map(|(_, bytes)| bytes).sum();
-        Ok(Self { graph, specs, sinks, options: Arc::new(options.clone()), settings: settings(options), scan_bytes })
+    pub(crate) fn new(
+        graph: Arc<StageGraph>,
+        sinks: Vec<SinkSpec>,
+        options: &ConfigOptions,
+    ) -> Result<Self> {
+        let specs = graph
+            .stages
+            .iter()
+            .map(|stage| encoded_stage(stage, &sinks))
+            .collect::<Result<_>>()?;
+        let scan_bytes = graph
+            .stages
+            .iter()
+            .flat_map(|s| leaves(&s.plan))
+            .flat_map(|leaf| files_of_scan(&leaf))
+            .map(|(_, bytes)| bytes)
+            .sum();
+        Ok(Self {
+            graph,
+            specs,
+            sinks,
+            options: Arc::new(options.clone()),
+            settings: settings(options),
+            scan_bytes,
+        })
     }
 }
 
@@ -81,7 +104,9 @@ pub(crate) fn encoded_stage(stage: &Stage, sinks: &[SinkSpec]) -> Result<(Bytes,
         StageOutput::Partitions => OutputSpec::Partitions,
         StageOutput::Sink { write } => {
             let sink = sinks.get(write as usize).cloned();
-            OutputSpec::Sink(sink.ok_or_else(|| internal_datafusion_err!("{} writes nowhere", stage.id))?)
+            OutputSpec::Sink(
+                sink.ok_or_else(|| internal_datafusion_err!("{} writes nowhere", stage.id))?,
+            )
         }
     };
     Ok((plan, output))
@@ -91,9 +116,14 @@ pub(crate) fn encoded_stage(stage: &Stage, sinks: &[SinkSpec]) -> Result<(Bytes,
 pub(crate) fn shape(stage: &Stage, options: &ConfigOptions) -> StageShape {
     StageShape {
         partitions: u32::try_from(stage.partitions()).unwrap_or(u32::MAX),
-        inputs: stage.inputs.iter().map(|input| (input.stage, input.mode.is_by_bucket())).collect(),
+        inputs: stage
+            .inputs
+            .iter()
+            .map(|input| (input.stage, input.mode.is_by_bucket()))
+            .collect(),
         whole: matches!(stage.slicing, Slicing::Whole { .. }),
-        may_merge: stage.reads_only_exchanges() && stage.inputs.iter().any(|i| i.mode.is_by_bucket()),
+        may_merge: stage.reads_only_exchanges()
+            && stage.inputs.iter().any(|i| i.mode.is_by_bucket()),
         divisible: stage.divisible.clone(),
         sink: match stage.output {
             StageOutput::Sink { write } => Some(write),
@@ -108,17 +138,32 @@ pub(crate) fn shape(stage: &Stage, options: &ConfigOptions) -> StageShape {
 
 /// Files that a scan opens, and the bytes that it reads of each; a file may come in several parts.
 pub(crate) fn files_of_scan(leaf: &Arc<dyn ExecutionPlan>) -> Vec<(String, u64)> {
-    let config = leaf.downcast_ref::<DataSourceExec>().and_then(|scan| (scan.data_source().as_ref() as &dyn Any).downcast_ref::<FileScanConfig>());
-    let files = config.into_iter().flat_map(|config| config.file_groups.iter().flat_map(|group| group.files()));
-    files.map(|file| (file.object_meta.location.to_string(), file.effective_size())).collect()
+    let config = leaf.downcast_ref::<DataSourceExec>().and_then(|scan| {
+        (scan.data_source().as_ref() as &dyn Any).downcast_ref::<FileScanConfig>()
+    });
+    let files = config
+        .into_iter()
+        .flat_map(|config| config.file_groups.iter().flat_map(|group| group.files()));
+    files
+        .map(|file| (file.object_meta.location.to_string(), file.effective_size()))
+        .collect()
 }
 
 /// Settings that differ from DataFusion's defaults.
 fn settings(options: &ConfigOptions) -> Vec<(String, String)> {
-    let defaults: std::collections::HashMap<String, Option<String>> =
-        ConfigOptions::new().entries().into_iter().map(|entry| (entry.key, entry.value)).collect();
-    let changed = options.entries().into_iter().filter(|entry| defaults.get(&entry.key).is_some_and(|default| *default != entry.value));
-    changed.filter_map(|entry| Some((entry.key, entry.value?))).collect()
+    let defaults: std::collections::HashMap<String, Option<String>> = ConfigOptions::new()
+        .entries()
+        .into_iter()
+        .map(|entry| (entry.key, entry.value))
+        .collect();
+    let changed = options.entries().into_iter().filter(|entry| {
+        defaults
+            .get(&entry.key)
+            .is_some_and(|default| *default != entry.value)
+    });
+    changed
+        .filter_map(|entry| Some((entry.key, entry.value?)))
+        .collect()
 }
 
 impl Cluster {
@@ -126,16 +171,46 @@ impl Cluster {
     ///
     /// # Errors
     /// A task's failure, as [`TaskFailure`].
-    pub(crate) async fn run(&self, prepared: &Prepared, label: String) -> Result<(RunningStatement, Output)> {
+    pub(crate) async fn run(
+        &self,
+        prepared: &Prepared,
+        label: String,
+    ) -> Result<(RunningStatement, Output)> {
         let query = self.engine.next_query();
         let small = prepared.scan_bytes < self.small_bytes && self.helper.is_some();
-        let asked = self.durable.as_ref().filter(|_| !small).map_or(Durability::Never, |(_, asked)| *asked);
-        let placement = if small { Placement::Driver } else { Placement::Fleet };
-        let host = if small { self.helper.as_ref().unwrap_or(&self.fleet) } else { &self.fleet };
+        let asked = self
+            .durable
+            .as_ref()
+            .filter(|_| !small)
+            .map_or(Durability::Never, |(_, asked)| *asked);
+        let placement = if small {
+            Placement::Driver
+        } else {
+            Placement::Fleet
+        };
+        let host = if small {
+            self.helper.as_ref().unwrap_or(&self.fleet)
+        } else {
+            &self.fleet
+        };
         let plan = Arc::new(RunningPlan::new(query, prepared.clone(), placement, asked));
-        let statement = Statement { query, plan: Arc::clone(&plan), placement, slots_expected: host.slots_expected() };
-        let outcomes = self.engine.submit(label, statement).await.map_err(external)?;
-        let mut running = RunningStatement { query, plan, engine: self.engine.clone(), outcomes };
+        let statement = Statement {
+            query,
+            plan: Arc::clone(&plan),
+            placement,
+            slots_expected: host.slots_expected(),
+        };
+        let outcomes = self
+            .engine
+            .submit(label, statement)
+            .await
+            .map_err(external)?;
+        let mut running = RunningStatement {
+            query,
+            plan,
+            engine: self.engine.clone(),
+            outcomes,
+        };
         let output = running.outcome().await?;
         Ok((running, output))
     }

@@ -26,7 +26,11 @@ pub(crate) use record::partition_folder;
 
 /// A write under way. Dropped or aborted, it leaves the output as it was.
 pub(crate) enum OutputWrite {
-    Local { write: Box<LocalWrite>, catalogs: Arc<Catalogs>, registration: Option<Box<Registration>> },
+    Local {
+        write: Box<LocalWrite>,
+        catalogs: Arc<Catalogs>,
+        registration: Option<Box<Registration>>,
+    },
     Object(Box<ObjectWrite>),
 }
 
@@ -35,24 +39,41 @@ impl OutputWrite {
     ///
     /// # Errors
     /// If the mode forbids to write, another job writes there, or permissions do not allow it.
-    pub(crate) async fn begin(write: &Write, tag: String, stores: &Stores, catalogs: &Arc<Catalogs>) -> Result<Option<Self>> {
+    pub(crate) async fn begin(
+        write: &Write,
+        tag: String,
+        stores: &Stores,
+        catalogs: &Arc<Catalogs>,
+    ) -> Result<Option<Self>> {
         if is_local(&write.path) {
             let begun = LocalWrite::begin(write)?;
-            return Ok(begun.map(|write| Self::Local { write: Box::new(write), catalogs: Arc::clone(catalogs), registration: None }));
+            return Ok(begun.map(|write| Self::Local {
+                write: Box::new(write),
+                catalogs: Arc::clone(catalogs),
+                registration: None,
+            }));
         }
         let folder = Folder::new(&write.path, stores, Arc::clone(catalogs))?;
-        Ok(ObjectWrite::begin(folder, write, tag).await?.map(|write| Self::Object(Box::new(write))))
+        Ok(ObjectWrite::begin(folder, write, tag)
+            .await?
+            .map(|write| Self::Object(Box::new(write))))
     }
 
     /// Asks the store for all that a write will ask it for, and leaves it as it was.
     ///
     /// # Errors
     /// As [`Self::begin`].
-    pub(crate) async fn probe(write: &Write, stores: &Stores, catalogs: &Arc<Catalogs>) -> Result<()> {
+    pub(crate) async fn probe(
+        write: &Write,
+        stores: &Stores,
+        catalogs: &Arc<Catalogs>,
+    ) -> Result<()> {
         if is_local(&write.path) {
             return LocalWrite::begin(write).map(drop);
         }
-        Folder::new(&write.path, stores, Arc::clone(catalogs))?.probe(write.mode).await
+        Folder::new(&write.path, stores, Arc::clone(catalogs))?
+            .probe(write.mode)
+            .await
     }
 
     /// URL that tasks write below.
@@ -93,7 +114,11 @@ impl OutputWrite {
     /// Of the store, another writer, or the catalog.
     pub(crate) async fn commit(&mut self, files: &[PendingFile]) -> Result<()> {
         match self {
-            Self::Local { write, catalogs, registration } => {
+            Self::Local {
+                write,
+                catalogs,
+                registration,
+            } => {
                 // Renames and links of a few files; cancelling in the middle of it must not be possible.
                 write.commit(files)?;
                 match registration {
@@ -116,5 +141,6 @@ impl OutputWrite {
 
 /// Whether a path or URL is of this machine.
 pub(crate) fn is_local(path: &str) -> bool {
-    path.split_once("://").is_none_or(|(scheme, _)| scheme == "file")
+    path.split_once("://")
+        .is_none_or(|(scheme, _)| scheme == "file")
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::{
-    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse, PollInfo, PutResult,
-    SchemaResult, Ticket,
+    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo,
+    HandshakeRequest, HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
 };
 use faisca_executor::canary::canary;
 use faisca_executor::control::{VERSION, frame, unframe};
@@ -57,18 +57,37 @@ impl ControlServer {
     ///
     /// # Errors
     /// If there is none.
-    pub async fn start(host: IpAddr, token: String, engine: EngineHandle, blocks: BlockService) -> Result<Self> {
-        let listener = TcpListener::bind(SocketAddr::new(host, 0)).await.map_err(|e| Error::Fleet(format!("no port on {host}: {e}")))?;
-        let address = listener.local_addr().map_err(|e| Error::Fleet(e.to_string()))?;
+    pub async fn start(
+        host: IpAddr,
+        token: String,
+        engine: EngineHandle,
+        blocks: BlockService,
+    ) -> Result<Self> {
+        let listener = TcpListener::bind(SocketAddr::new(host, 0))
+            .await
+            .map_err(|e| Error::Fleet(format!("no port on {host}: {e}")))?;
+        let address = listener
+            .local_addr()
+            .map_err(|e| Error::Fleet(e.to_string()))?;
         let canary = canary()?;
         let (given_up, _) = broadcast::channel(GIVEN_UP_QUEUE);
-        let service = Control { engine, token, canary, blocks, given_up: given_up.clone() };
+        let service = Control {
+            engine,
+            token,
+            canary,
+            blocks,
+            given_up: given_up.clone(),
+        };
         let task = tokio::task::spawn(async move {
             if let Err(error) = serve(listener, service).await {
                 tracing::error!("control service: {error}");
             }
         });
-        Ok(Self { url: url(address), given_up, task })
+        Ok(Self {
+            url: url(address),
+            given_up,
+            task,
+        })
     }
 }
 
@@ -84,30 +103,53 @@ struct Control {
 impl Control {
     /// Step 2 of the protocol: refuses builds that would disagree with this one.
     fn check(&self, registration: &Registration) -> Result<(), Status> {
-        let Registration { executor, version, canary, .. } = registration;
+        let Registration {
+            executor,
+            version,
+            canary,
+            ..
+        } = registration;
         if version != VERSION {
             return Err(Status::failed_precondition(format!(
                 "{executor} is faisca {version}, the driver is faisca {VERSION}: use one image for both"
             )));
         }
         if *canary != self.canary {
-            return Err(Status::failed_precondition(format!("{executor} hashes differently from the driver: use one build for both")));
+            return Err(Status::failed_precondition(format!(
+                "{executor} hashes differently from the driver: use one build for both"
+            )));
         }
         Ok(())
     }
 }
 
 /// Passes an executor's reports on until it hangs up or is given up.
-async fn pump(engine: EngineHandle, given_up: broadcast::Sender<ExecutorId>, executor: ExecutorId, mut incoming: Streaming<FlightData>) {
+async fn pump(
+    engine: EngineHandle,
+    given_up: broadcast::Sender<ExecutorId>,
+    executor: ExecutorId,
+    mut incoming: Streaming<FlightData>,
+) {
     let (reason, grace) = loop {
         match tokio::time::timeout(SILENCE_MAX, incoming.next()).await {
-            Err(_) => break (format!("silent for {} s", SILENCE_MAX.as_secs()), Duration::ZERO),
+            Err(_) => {
+                break (
+                    format!("silent for {} s", SILENCE_MAX.as_secs()),
+                    Duration::ZERO,
+                );
+            }
             // Most likely it ends by itself, or has. But HTTP/2 keepalive that nobody answered ends a connection in these ways too.
             Ok(None) => break ("it hung up".to_owned(), END_GRACE),
-            Ok(Some(Err(status))) => break (format!("connection broke: {}", status.message()), END_GRACE),
+            Ok(Some(Err(status))) => {
+                break (format!("connection broke: {}", status.message()), END_GRACE);
+            }
             Ok(Some(Ok(data))) => match unframe::<FromExecutor>(&data) {
                 Ok(report) => {
-                    if engine.send(Message::Report(executor, report)).await.is_err() {
+                    if engine
+                        .send(Message::Report(executor, report))
+                        .await
+                        .is_err()
+                    {
                         return;
                     }
                 }
@@ -131,57 +173,103 @@ impl FlightService for Control {
     type DoActionStream = BoxedStream<arrow_flight::Result>;
     type ListActionsStream = BoxedStream<ActionType>;
 
-    async fn do_exchange(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoExchangeStream>, Status> {
+    async fn do_exchange(
+        &self,
+        request: Request<Streaming<FlightData>>,
+    ) -> Result<Response<Self::DoExchangeStream>, Status> {
         authorize(&request, &self.token)?;
         let mut incoming = request.into_inner();
-        let first = tokio::time::timeout(SILENCE_MAX, incoming.next()).await.map_err(|_| Status::deadline_exceeded("no registration"))?;
+        let first = tokio::time::timeout(SILENCE_MAX, incoming.next())
+            .await
+            .map_err(|_| Status::deadline_exceeded("no registration"))?;
         let first = first.ok_or_else(|| Status::invalid_argument("no registration"))??;
         let FromExecutor::Register(registration) = unframe(&first)? else {
-            return Err(Status::invalid_argument("the first message must be a registration"));
+            return Err(Status::invalid_argument(
+                "the first message must be a registration",
+            ));
         };
         self.check(&registration)?;
         let executor = registration.executor;
         let (commands, outgoing) = mpsc::channel::<ToExecutor>(QUEUE_LENGTH);
-        let connected = Message::Connected { registration, commands, is_driver: false };
-        self.engine.send(connected).await.map_err(|e| Status::unavailable(e.to_string()))?;
-        tokio::task::spawn(pump(self.engine.clone(), self.given_up.clone(), executor, incoming));
+        let connected = Message::Connected {
+            registration,
+            commands,
+            is_driver: false,
+        };
+        self.engine
+            .send(connected)
+            .await
+            .map_err(|e| Status::unavailable(e.to_string()))?;
+        tokio::task::spawn(pump(
+            self.engine.clone(),
+            self.given_up.clone(),
+            executor,
+            incoming,
+        ));
         let frames = ReceiverStream::new(outgoing).map(|command| frame(&command));
         Ok(Response::new(frames.boxed()))
     }
 
-    async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
+    async fn do_get(
+        &self,
+        request: Request<Ticket>,
+    ) -> Result<Response<Self::DoGetStream>, Status> {
         self.blocks.do_get(request).await
     }
 
-    async fn handshake(&self, _: Request<Streaming<HandshakeRequest>>) -> Result<Response<Self::HandshakeStream>, Status> {
+    async fn handshake(
+        &self,
+        _: Request<Streaming<HandshakeRequest>>,
+    ) -> Result<Response<Self::HandshakeStream>, Status> {
         Err(unsupported())
     }
 
-    async fn list_flights(&self, _: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
+    async fn list_flights(
+        &self,
+        _: Request<Criteria>,
+    ) -> Result<Response<Self::ListFlightsStream>, Status> {
         Err(unsupported())
     }
 
-    async fn get_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
+    async fn get_flight_info(
+        &self,
+        _: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
         Err(unsupported())
     }
 
-    async fn poll_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
+    async fn poll_flight_info(
+        &self,
+        _: Request<FlightDescriptor>,
+    ) -> Result<Response<PollInfo>, Status> {
         Err(unsupported())
     }
 
-    async fn get_schema(&self, _: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
+    async fn get_schema(
+        &self,
+        _: Request<FlightDescriptor>,
+    ) -> Result<Response<SchemaResult>, Status> {
         Err(unsupported())
     }
 
-    async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
+    async fn do_put(
+        &self,
+        request: Request<Streaming<FlightData>>,
+    ) -> Result<Response<Self::DoPutStream>, Status> {
         self.blocks.do_put(request).await
     }
 
-    async fn do_action(&self, _: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
+    async fn do_action(
+        &self,
+        _: Request<Action>,
+    ) -> Result<Response<Self::DoActionStream>, Status> {
         Err(unsupported())
     }
 
-    async fn list_actions(&self, _: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
+    async fn list_actions(
+        &self,
+        _: Request<Empty>,
+    ) -> Result<Response<Self::ListActionsStream>, Status> {
         Err(unsupported())
     }
 }
@@ -201,8 +289,20 @@ mod tests {
     async fn register(change: impl FnOnce(&mut Registration), token: &str) -> Result<(), Status> {
         let (engine, _loop) = EngineHandle::start(RetryLimits::default(), None);
         let environment = Environment::new(&Limits::default(), &UserFunctions::default()).unwrap();
-        let blocks = BlockService::new(ExecutorId(0), Arc::new(BlockStore::default()), Arc::clone(environment.runtime()), "secret".into());
-        let server = ControlServer::start([127, 0, 0, 1].into(), "secret".into(), engine.clone(), blocks).await.unwrap();
+        let blocks = BlockService::new(
+            ExecutorId(0),
+            Arc::new(BlockStore::default()),
+            Arc::clone(environment.runtime()),
+            "secret".into(),
+        );
+        let server = ControlServer::start(
+            [127, 0, 0, 1].into(),
+            "secret".into(),
+            engine.clone(),
+            blocks,
+        )
+        .await
+        .unwrap();
         let mut registration = Registration {
             executor: ExecutorId(7),
             slots: 1,
@@ -213,9 +313,12 @@ mod tests {
         };
         change(&mut registration);
         let first = frame(&FromExecutor::Register(registration)).unwrap();
-        let mut request = Request::new(futures::stream::iter([first]).chain(futures::stream::pending()));
+        let mut request =
+            Request::new(futures::stream::iter([first]).chain(futures::stream::pending()));
         bearer(&mut request, token).unwrap();
-        FlightServiceClient::new(connect(&server.url).await.unwrap()).do_exchange(request).await?;
+        FlightServiceClient::new(connect(&server.url).await.unwrap())
+            .do_exchange(request)
+            .await?;
         engine.first_executor().await;
         Ok(())
     }
@@ -227,16 +330,27 @@ mod tests {
 
     #[tokio::test]
     async fn an_executor_of_another_version_is_refused_by_name() {
-        let status = register(|r| r.version = "0.0.1".into(), "secret").await.unwrap_err();
+        let status = register(|r| r.version = "0.0.1".into(), "secret")
+            .await
+            .unwrap_err();
         assert_eq!(status.code(), tonic::Code::FailedPrecondition);
-        assert_eq!(status.message(), format!("executor-7 is faisca 0.0.1, the driver is faisca {VERSION}: use one image for both"));
+        assert_eq!(
+            status.message(),
+            format!(
+                "executor-7 is faisca 0.0.1, the driver is faisca {VERSION}: use one image for both"
+            )
+        );
     }
 
     #[tokio::test]
     async fn an_executor_that_would_spread_keys_otherwise_is_refused() {
         let status = register(|r| r.canary ^= 1, "secret").await.unwrap_err();
         assert_eq!(status.code(), tonic::Code::FailedPrecondition);
-        assert!(status.message().contains("hashes differently"), "{}", status.message());
+        assert!(
+            status.message().contains("hashes differently"),
+            "{}",
+            status.message()
+        );
     }
 
     #[tokio::test]

@@ -9,11 +9,16 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Schema};
 use datafusion::datasource::listing::ListingTableUrl;
 use faisca_executor::stores::known_scheme;
-use faisca_planner::manifest::{CatalogKind, FileFormat, OnSchemaChange, TextCompression, TextEncoding};
+use faisca_planner::manifest::{
+    CatalogKind, FileFormat, OnSchemaChange, TextCompression, TextEncoding,
+};
 use futures::TryStreamExt;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
-use crate::catalog::{Catalog, PartitionChange, Registration, TableColumn, TableDefinition, TableOutlook, TablePartition, checked_name, hive_type};
+use crate::catalog::{
+    Catalog, PartitionChange, Registration, TableColumn, TableDefinition, TableOutlook,
+    TablePartition, checked_name, hive_type,
+};
 use crate::error::{Error, Result};
 use crate::preflight::Files;
 use crate::session::{Session, source};
@@ -83,13 +88,28 @@ pub struct CrawlPlan {
 /// If the folder cannot be listed, or the catalog cannot be asked.
 pub async fn crawl(session: &Session, asked: &Crawl) -> Result<CrawlPlan> {
     let database = checked_name("database name", &asked.database)?;
-    let url = ListingTableUrl::parse(format!("{}/", known_scheme(asked.path.trim_end_matches('/'))))?;
+    let url = ListingTableUrl::parse(format!(
+        "{}/",
+        known_scheme(asked.path.trim_end_matches('/'))
+    ))?;
     let store = session.context().runtime_env().object_store(&url)?;
-    let listed = store.list(Some(url.prefix())).try_collect::<Vec<ObjectMeta>>().await;
-    let objects = listed.map_err(|e| Error::Plan(format!("{}: {}", asked.path, faisca_executor::error::store_message(&e))))?;
+    let listed = store
+        .list(Some(url.prefix()))
+        .try_collect::<Vec<ObjectMeta>>()
+        .await;
+    let objects = listed.map_err(|e| {
+        Error::Plan(format!(
+            "{}: {}",
+            asked.path,
+            faisca_executor::error::store_message(&e)
+        ))
+    })?;
     let (found, skipped) = folders::tables(url.prefix(), &objects);
     let catalog = session.catalogs().get(asked.kind).await;
-    let mut plan = CrawlPlan { skipped, ..CrawlPlan::default() };
+    let mut plan = CrawlPlan {
+        skipped,
+        ..CrawlPlan::default()
+    };
     for folder in found {
         let name = format!("{}{}", asked.table_prefix, folder.name);
         match look_at(session, asked, &database, &catalog, &store, &url, folder).await {
@@ -106,7 +126,11 @@ pub async fn crawl(session: &Session, asked: &Crawl) -> Result<CrawlPlan> {
 /// Of the catalog; tables before that one are done.
 pub async fn apply(session: &Session, plan: &CrawlPlan) -> Result<()> {
     for table in plan.tables.iter().filter(|table| table.changes) {
-        session.catalogs().register(&table.registration).await.map_err(|e| e.at(format!("table `{}`", table.name)))?;
+        session
+            .catalogs()
+            .register(&table.registration)
+            .await
+            .map_err(|e| e.at(format!("table `{}`", table.name)))?;
     }
     Ok(())
 }
@@ -132,12 +156,23 @@ async fn look_at(
         described.encoding = look.encoding;
         serde = text_serde(look);
     }
-    let Some(first) = folder.objects.first() else { return Err(Error::Plan("no files".to_owned())) };
+    let Some(first) = folder.objects.first() else {
+        return Err(Error::Plan("no files".to_owned()));
+    };
     let format = crate::source::file_format(&described, &first.location)?;
-    let schema = format.infer_schema(&session.context().state(), store, &folder.objects).await?;
+    let schema = format
+        .infer_schema(&session.context().state(), store, &folder.objects)
+        .await?;
     let table = definition(asked, &folder, &location, &schema, serde, quoted)?;
-    let present = catalog.table(database, &table.name).await?.map(|(present, _)| present);
-    let partitions: Vec<TablePartition> = folder.partitions.iter().map(|below| partition(&location, below)).collect();
+    let present = catalog
+        .table(database, &table.name)
+        .await?
+        .map(|(present, _)| present);
+    let partitions: Vec<TablePartition> = folder
+        .partitions
+        .iter()
+        .map(|below| partition(&location, below))
+        .collect();
     let mut known = vec![];
     if let Some(present) = &present {
         crate::catalog::compatible(database, present, &table, asked.on_schema_change, true)?;
@@ -145,22 +180,33 @@ async fn look_at(
             known = catalog.partitions(database, &table.name).await?;
         }
     }
-    let put: Vec<TablePartition> = partitions.iter().filter(|partition| !known.contains(partition)).cloned().collect();
-    let gone = known.iter().filter(|old| !partitions.iter().any(|new| new.values == old.values)).count();
+    let put: Vec<TablePartition> = partitions
+        .iter()
+        .filter(|partition| !known.contains(partition))
+        .cloned()
+        .collect();
+    let gone = known
+        .iter()
+        .filter(|old| !partitions.iter().any(|new| new.values == old.values))
+        .count();
     let registration = Registration {
         kind: asked.kind,
         database: database.to_owned(),
         create_database: true,
         skip_archive: false,
         on_schema_change: asked.on_schema_change,
-        partitions: (!table.partition_keys.is_empty())
-            .then(|| PartitionChange { put: if gone > 0 { partitions } else { put.clone() }, only: gone > 0 }),
+        partitions: (!table.partition_keys.is_empty()).then(|| PartitionChange {
+            put: if gone > 0 { partitions } else { put.clone() },
+            only: gone > 0,
+        }),
         table,
         statistics: vec![],
         commit: String::new(),
     };
     let outlook = crate::catalog::outlook(present.as_ref(), &registration);
-    let moved = present.as_ref().is_some_and(|present| present.location.trim_end_matches('/') != location.trim_end_matches('/'));
+    let moved = present.as_ref().is_some_and(|present| {
+        present.location.trim_end_matches('/') != location.trim_end_matches('/')
+    });
     Ok(CrawledTable {
         name: registration.table.name.clone(),
         changes: outlook != TableOutlook::Kept || !put.is_empty() || gone > 0 || moved,
@@ -177,27 +223,48 @@ async fn look_at(
 fn place(url: &ListingTableUrl, folder: &str) -> String {
     match url.scheme() {
         "file" => format!("/{folder}/"),
-        scheme => format!("{scheme}://{}/{folder}/", url.get_url().host_str().unwrap_or_default()),
+        scheme => format!(
+            "{scheme}://{}/{folder}/",
+            url.get_url().host_str().unwrap_or_default()
+        ),
     }
 }
 
 /// The beginning of a file that is not compressed.
 async fn sample(store: &Arc<dyn ObjectStore>, folder: &TableFolder) -> Result<Vec<u8>> {
-    let plain = |meta: &&ObjectMeta| crate::source::compression_of(&meta.location) == TextCompression::None;
+    let plain =
+        |meta: &&ObjectMeta| crate::source::compression_of(&meta.location) == TextCompression::None;
     let Some(first) = folder.objects.iter().find(plain) else {
-        let what = "all files are compressed: their delimiter cannot be told; use CREATE EXTERNAL TABLE";
+        let what =
+            "all files are compressed: their delimiter cannot be told; use CREATE EXTERNAL TABLE";
         return Err(Error::Plan(what.to_owned()));
     };
-    let read = store.get_range(&first.location, 0..first.size.min(SAMPLE_BYTES)).await;
-    Ok(read.map_err(|e| Error::Plan(format!("{}: {}", first.location, faisca_executor::error::store_message(&e))))?.to_vec())
+    let read = store
+        .get_range(&first.location, 0..first.size.min(SAMPLE_BYTES))
+        .await;
+    Ok(read
+        .map_err(|e| {
+            Error::Plan(format!(
+                "{}: {}",
+                first.location,
+                faisca_executor::error::store_message(&e)
+            ))
+        })?
+        .to_vec())
 }
 
 /// Parameters of Hive's text SerDes.
 fn text_serde(look: sniff::TextLook) -> BTreeMap<String, String> {
     let delimiter = look.delimiter.to_string();
     let mut serde = match look.quoted {
-        true => BTreeMap::from([("separatorChar".to_owned(), delimiter), ("quoteChar".to_owned(), "\"".to_owned())]),
-        false => BTreeMap::from([("field.delim".to_owned(), delimiter.clone()), ("serialization.format".to_owned(), delimiter)]),
+        true => BTreeMap::from([
+            ("separatorChar".to_owned(), delimiter),
+            ("quoteChar".to_owned(), "\"".to_owned()),
+        ]),
+        false => BTreeMap::from([
+            ("field.delim".to_owned(), delimiter.clone()),
+            ("serialization.format".to_owned(), delimiter),
+        ]),
     };
     if look.encoding == TextEncoding::Iso8859_1 {
         serde.insert("serialization.encoding".to_owned(), "ISO-8859-1".to_owned());
@@ -214,17 +281,30 @@ fn definition(
     quoted: bool,
 ) -> Result<TableDefinition> {
     let mut columns = vec![];
-    for field in schema.fields().iter().filter(|f| !folder.keys.contains(&f.name().to_lowercase())) {
+    for field in schema
+        .fields()
+        .iter()
+        .filter(|f| !folder.keys.contains(&f.name().to_lowercase()))
+    {
         // A column without one value, and what the quoting SerDe does not parse, are text.
         let data_type = match field.data_type() {
             DataType::Null => &DataType::Utf8,
             DataType::Date32 | DataType::Timestamp(_, _) if quoted => &DataType::Utf8,
             other => other,
         };
-        let hive_type = hive_type(data_type).map_err(|e| Error::Plan(format!("column `{}`: {e}", field.name())))?;
-        columns.push(TableColumn { name: field.name().to_lowercase(), hive_type, comment: None });
+        let hive_type = hive_type(data_type)
+            .map_err(|e| Error::Plan(format!("column `{}`: {e}", field.name())))?;
+        columns.push(TableColumn {
+            name: field.name().to_lowercase(),
+            hive_type,
+            comment: None,
+        });
     }
-    let key = |name: &String| TableColumn { name: name.clone(), hive_type: "string".to_owned(), comment: None };
+    let key = |name: &String| TableColumn {
+        name: name.clone(),
+        hive_type: "string".to_owned(),
+        comment: None,
+    };
     let classification = match folder.format {
         FileFormat::Parquet => "parquet",
         FileFormat::Csv => "csv",
@@ -239,7 +319,10 @@ fn definition(
         parameters.insert("skip.header.line.count".to_owned(), "1".to_owned());
     }
     Ok(TableDefinition {
-        name: checked_name("table name", &format!("{}{}", asked.table_prefix, folder.name))?,
+        name: checked_name(
+            "table name",
+            &format!("{}{}", asked.table_prefix, folder.name),
+        )?,
         columns,
         partition_keys: folder.keys.iter().map(key).collect(),
         location: location.to_owned(),
@@ -251,5 +334,8 @@ fn definition(
 }
 
 fn partition(location: &str, below: &str) -> TablePartition {
-    TablePartition { values: crate::layout::values(below), location: format!("{location}{below}/") }
+    TablePartition {
+        values: crate::layout::values(below),
+        location: format!("{location}{below}/"),
+    }
 }

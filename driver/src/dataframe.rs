@@ -12,7 +12,9 @@ use datafusion::common::{Column, DFSchema, JoinType};
 use datafusion::dataframe::DataFrame as DfDataFrame;
 use datafusion::logical_expr::{Expr, SortExpr};
 use datafusion::prelude::ident;
-use faisca_planner::manifest::{CatalogTable, Compression, FileFormat, PartitionOverwrite, SaveMode, Write, nearest};
+use faisca_planner::manifest::{
+    CatalogTable, Compression, FileFormat, PartitionOverwrite, SaveMode, Write, nearest,
+};
 
 use crate::error::{Error, Result};
 use crate::session::Session;
@@ -52,9 +54,15 @@ impl DataFrame {
         SchemaRef::new(self.frame.schema().as_arrow().clone())
     }
 
-    fn map(self, f: impl FnOnce(DfDataFrame) -> datafusion::common::Result<DfDataFrame>) -> Result<Self> {
+    fn map(
+        self,
+        f: impl FnOnce(DfDataFrame) -> datafusion::common::Result<DfDataFrame>,
+    ) -> Result<Self> {
         let Self { session, frame } = self;
-        Ok(Self { session, frame: f(frame)? })
+        Ok(Self {
+            session,
+            frame: f(frame)?,
+        })
     }
 
     fn resolve(&self, expr: Expr) -> Result<Expr> {
@@ -106,14 +114,20 @@ impl DataFrame {
     /// # Errors
     /// As [`Self::filter`].
     pub fn with_column_renamed(self, old: &str, new: &str) -> Result<Self> {
-        let old = self.find(old).ok_or_else(|| unknown_column(old, &[self.frame.schema()]))?;
+        let old = self
+            .find(old)
+            .ok_or_else(|| unknown_column(old, &[self.frame.schema()]))?;
         let columns: Vec<Expr> = self
             .frame
             .schema()
             .iter()
             .map(|(qualifier, field)| {
                 let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
-                if *field.name() == old { column.alias(new) } else { column }
+                if *field.name() == old {
+                    column.alias(new)
+                } else {
+                    column
+                }
             })
             .collect();
         self.map(|f| f.select(columns))
@@ -124,10 +138,19 @@ impl DataFrame {
     /// # Errors
     /// As [`Self::filter`].
     pub fn drop_columns(self, names: &[&str]) -> Result<Self> {
-        let found = names.iter().map(|name| self.find(name).ok_or_else(|| unknown_column(name, &[self.frame.schema()])));
+        let found = names.iter().map(|name| {
+            self.find(name)
+                .ok_or_else(|| unknown_column(name, &[self.frame.schema()]))
+        });
         let dropped = found.collect::<Result<Vec<_>>>()?;
-        let kept = self.frame.schema().iter().filter(|(_, field)| !dropped.contains(field.name()));
-        let kept: Vec<Expr> = kept.map(|(qualifier, field)| Expr::Column(Column::new(qualifier.cloned(), field.name()))).collect();
+        let kept = self
+            .frame
+            .schema()
+            .iter()
+            .filter(|(_, field)| !dropped.contains(field.name()));
+        let kept: Vec<Expr> = kept
+            .map(|(qualifier, field)| Expr::Column(Column::new(qualifier.cloned(), field.name())))
+            .collect();
         self.map(|f| f.select(kept))
     }
 
@@ -166,23 +189,41 @@ impl DataFrame {
             column("__left", left).eq(column("__right", right))
         };
         let on: Vec<Expr> = left_keys.iter().zip(&right_keys).map(equal).collect();
-        let one_side = matches!(how, JoinType::LeftSemi | JoinType::LeftAnti | JoinType::RightSemi | JoinType::RightAnti);
+        let one_side = matches!(
+            how,
+            JoinType::LeftSemi | JoinType::LeftAnti | JoinType::RightSemi | JoinType::RightAnti
+        );
         let joined = self.frame.alias("__left")?.join_on(right_frame, how, on)?;
         if one_side {
-            return Ok(Self { session: self.session, frame: joined });
+            return Ok(Self {
+                session: self.session,
+                frame: joined,
+            });
         }
-        let names: Vec<String> = joined.schema().fields().iter().map(|f| f.name().clone()).collect();
+        let names: Vec<String> = joined
+            .schema()
+            .fields()
+            .iter()
+            .map(|f| f.name().clone())
+            .collect();
         let is_alone = |name: &String| names.iter().filter(|n| *n == name).count() == 1;
         let mut columns = vec![];
         for (qualifier, field) in joined.schema().iter() {
             let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
             let is_right = qualifier.is_some_and(|q| q.table() == "__right");
             let key = right_keys.iter().position(|k| k == field.name());
-            match (is_right, key, left_keys.iter().position(|k| k == field.name())) {
+            match (
+                is_right,
+                key,
+                left_keys.iter().position(|k| k == field.name()),
+            ) {
                 (true, Some(_), _) => {}
                 (false, _, Some(index)) if matches!(how, JoinType::Right | JoinType::Full) => {
                     let other = Expr::Column(Column::new(Some("__right"), &right_keys[index]));
-                    columns.push(datafusion::functions::expr_fn::coalesce(vec![column, other]).alias(field.name()));
+                    columns.push(
+                        datafusion::functions::expr_fn::coalesce(vec![column, other])
+                            .alias(field.name()),
+                    );
                 }
                 (false, _, Some(_)) => columns.push(column.alias(field.name())),
                 // Two columns of one name keep their side, so that both can be told apart.
@@ -190,7 +231,10 @@ impl DataFrame {
                 _ => columns.push(column),
             }
         }
-        Ok(Self { session: self.session, frame: joined.select(columns)? })
+        Ok(Self {
+            session: self.session,
+            frame: joined.select(columns)?,
+        })
     }
 
     /// Rows in order.
@@ -198,7 +242,12 @@ impl DataFrame {
     /// # Errors
     /// As [`Self::filter`].
     pub fn sort(self, exprs: Vec<SortExpr>) -> Result<Self> {
-        let resolved = exprs.into_iter().map(|s| Ok(SortExpr { expr: self.resolve(s.expr)?, ..s }));
+        let resolved = exprs.into_iter().map(|s| {
+            Ok(SortExpr {
+                expr: self.resolve(s.expr)?,
+                ..s
+            })
+        });
         let exprs = resolved.collect::<Result<Vec<_>>>()?;
         self.map(|f| f.sort(exprs))
     }
@@ -280,7 +329,11 @@ impl DataFrame {
 
     /// Writes the query's result.
     pub fn write(self) -> DataFrameWriter {
-        DataFrameWriter { frame: self, write: Write::to(""), problem: None }
+        DataFrameWriter {
+            frame: self,
+            write: Write::to(""),
+            problem: None,
+        }
     }
 
     /// The data's spelling of a column.
@@ -336,7 +389,10 @@ impl DataFrameWriter {
     }
 
     /// `compression`, `targetFileSize`, `mode` or `partitionOverwriteMode`.
-    #[expect(clippy::needless_pass_by_value, reason = "`option(\"header\", true)` reads better than a reference")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "`option(\"header\", true)` reads better than a reference"
+    )]
     pub fn option(mut self, key: &str, value: impl ToString) -> Self {
         if let Err(error) = set_write_option(&mut self.write, key, &value.to_string()) {
             self.problem.get_or_insert(error);
@@ -376,7 +432,11 @@ impl DataFrameWriter {
     pub async fn save_as_table(self, name: &str) -> Result<WriteSummary> {
         let session = self.frame.session.clone();
         let format = self.write.format;
-        let path = format!("{}/{}", session.inner.warehouse.trim_end_matches('/'), name.to_lowercase());
+        let path = format!(
+            "{}/{}",
+            session.inner.warehouse.trim_end_matches('/'),
+            name.to_lowercase()
+        );
         let summary = self.save(format, &path).await?;
         session.register_output(name, &path, format).await?;
         Ok(summary)
@@ -389,7 +449,13 @@ impl DataFrameWriter {
         self.write.format = format;
         self.write.path = path.to_owned();
         let inner = std::sync::Arc::clone(&self.frame.session.inner);
-        write(&inner, self.frame.frame, &self.write, format!("write {path}")).await
+        write(
+            &inner,
+            self.frame.frame,
+            &self.write,
+            format!("write {path}"),
+        )
+        .await
     }
 }
 
@@ -400,14 +466,20 @@ impl DataFrameWriter {
 pub(crate) fn set_write_option(write: &mut Write, key: &str, value: &str) -> Result<()> {
     match key.to_lowercase().as_str() {
         "compression" => {
-            write.compression = Some(match value.to_lowercase().split('(').next().unwrap_or_default() {
-                "none" | "uncompressed" => Compression::None,
-                "snappy" => Compression::Snappy,
-                "gzip" | "gz" => Compression::Gzip,
-                "zstd" | "zst" => Compression::Zstd,
-                "lz4" => Compression::Lz4,
-                _ => return Err(Error::Plan(format!("compression: `{value}` is not one of none, snappy, gzip, zstd, lz4"))),
-            });
+            write.compression = Some(
+                match value.to_lowercase().split('(').next().unwrap_or_default() {
+                    "none" | "uncompressed" => Compression::None,
+                    "snappy" => Compression::Snappy,
+                    "gzip" | "gz" => Compression::Gzip,
+                    "zstd" | "zst" => Compression::Zstd,
+                    "lz4" => Compression::Lz4,
+                    _ => {
+                        return Err(Error::Plan(format!(
+                            "compression: `{value}` is not one of none, snappy, gzip, zstd, lz4"
+                        )));
+                    }
+                },
+            );
         }
         "targetfilesize" => write.target_file_size = Some(value.to_owned()),
         "mode" => {
@@ -416,25 +488,46 @@ pub(crate) fn set_write_option(write: &mut Write, key: &str, value: &str) -> Res
                 "append" => SaveMode::Append,
                 "ignore" => SaveMode::Ignore,
                 "error" | "errorifexists" => SaveMode::ErrorIfExists,
-                _ => return Err(Error::Plan(format!("mode: `{value}` is not one of overwrite, append, ignore, errorifexists"))),
+                _ => {
+                    return Err(Error::Plan(format!(
+                        "mode: `{value}` is not one of overwrite, append, ignore, errorifexists"
+                    )));
+                }
             }
         }
         "partitionoverwritemode" => {
             write.partition_overwrite = match value.to_lowercase().as_str() {
                 "static" => PartitionOverwrite::Static,
                 "dynamic" => PartitionOverwrite::Dynamic,
-                _ => return Err(Error::Plan(format!("partitionOverwriteMode: `{value}` is not one of static, dynamic"))),
+                _ => {
+                    return Err(Error::Plan(format!(
+                        "partitionOverwriteMode: `{value}` is not one of static, dynamic"
+                    )));
+                }
             }
         }
         "successfile" | "mapreduce.fileoutputcommitter.marksuccessfuljobs" => {
-            write.success_file = value.parse().map_err(|_| Error::Plan(format!("{key}: `{value}` is not true or false")))?;
+            write.success_file = value
+                .parse()
+                .map_err(|_| Error::Plan(format!("{key}: `{value}` is not true or false")))?;
         }
         // CSV files always have a header.
         "has_header" | "header" if value.eq_ignore_ascii_case("true") => {}
         _ => {
-            let known = ["compression", "targetFileSize", "mode", "partitionOverwriteMode", "successFile"];
-            let help = nearest(key, known).map_or_else(|| format!("known: {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
-            return Err(Error::Plan(format!("unknown write option `{key}` with value `{value}`; {help}")));
+            let known = [
+                "compression",
+                "targetFileSize",
+                "mode",
+                "partitionOverwriteMode",
+                "successFile",
+            ];
+            let help = nearest(key, known).map_or_else(
+                || format!("known: {}", known.join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
+            return Err(Error::Plan(format!(
+                "unknown write option `{key}` with value `{value}`; {help}"
+            )));
         }
     }
     Ok(())
@@ -447,7 +540,11 @@ fn resolve(expr: Expr, schemas: &[&DFSchema]) -> Result<Expr> {
         .transform(|node| match node {
             Expr::Column(column) => {
                 let exact = schemas.iter().any(|s| s.has_column(&column));
-                match if exact { Some(column.clone()) } else { find(&column.name, schemas) } {
+                match if exact {
+                    Some(column.clone())
+                } else {
+                    find(&column.name, schemas)
+                } {
                     Some(found) => Ok(Transformed::yes(Expr::Column(found))),
                     None => {
                         unknown.get_or_insert(column.name.clone());
@@ -467,12 +564,16 @@ fn resolve(expr: Expr, schemas: &[&DFSchema]) -> Result<Expr> {
 fn find(name: &str, schemas: &[&DFSchema]) -> Option<Column> {
     let fields = || schemas.iter().flat_map(|s| s.iter());
     let exact = fields().find(|(_, f)| f.name() == name);
-    let found = exact.or_else(|| fields().find(|(_, f)| f.name().to_lowercase() == name.to_lowercase()))?;
+    let found =
+        exact.or_else(|| fields().find(|(_, f)| f.name().to_lowercase() == name.to_lowercase()))?;
     Some(Column::new(found.0.cloned(), found.1.name()))
 }
 
 fn unknown_column(name: &str, schemas: &[&DFSchema]) -> Error {
-    let names: Vec<&str> = schemas.iter().flat_map(|s| s.fields().iter().map(|f| f.name().as_str())).collect();
+    let names: Vec<&str> = schemas
+        .iter()
+        .flat_map(|s| s.fields().iter().map(|f| f.name().as_str()))
+        .collect();
     let help = match nearest(name, names.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("columns here: {}", names.join(", ")),

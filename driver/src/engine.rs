@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use faisca_executor::exchange::DurableTier;
-use faisca_executor::wire::{Failure, FailureKind, FromExecutor, Registration, StageSpec, ToExecutor};
+use faisca_executor::wire::{
+    Failure, FailureKind, FromExecutor, Registration, StageSpec, ToExecutor,
+};
 use faisca_planner::ids::{BlockId, ExecutorId, QueryId, StageId};
 use faisca_planner::revise::Fact;
 use tokio::sync::{mpsc, watch};
@@ -103,7 +105,16 @@ impl EngineHandle {
             fleet_gone: None,
         };
         let task = tokio::task::spawn(engine.run(receiver));
-        (Self { sender, next_query: Arc::new(AtomicU32::new(1)), progress, fleet_size, slots_wanted }, task)
+        (
+            Self {
+                sender,
+                next_query: Arc::new(AtomicU32::new(1)),
+                progress,
+                fleet_size,
+                slots_wanted,
+            },
+            task,
+        )
     }
 
     /// Tells the engine something.
@@ -111,7 +122,10 @@ impl EngineHandle {
     /// # Errors
     /// If it has ended.
     pub async fn send(&self, message: Message) -> Result<()> {
-        self.sender.send(message).await.map_err(|_| Error::Fleet("the session has ended".to_owned()))
+        self.sender
+            .send(message)
+            .await
+            .map_err(|_| Error::Fleet("the session has ended".to_owned()))
     }
 
     /// A name for the next statement.
@@ -124,16 +138,26 @@ impl EngineHandle {
     ///
     /// # Errors
     /// If the engine has ended.
-    pub async fn submit(&self, label: String, statement: Statement) -> Result<mpsc::Receiver<Result<Output, Failure>>> {
+    pub async fn submit(
+        &self,
+        label: String,
+        statement: Statement,
+    ) -> Result<mpsc::Receiver<Result<Output, Failure>>> {
         let (outcome, receiver) = mpsc::channel(OUTCOMES);
-        self.send(Message::Submit(Submission { label, statement, outcome })).await?;
+        self.send(Message::Submit(Submission {
+            label,
+            statement,
+            outcome,
+        }))
+        .await?;
         Ok(receiver)
     }
 
     /// Lets a statement's blocks go. Never waits: called from destructors.
     pub fn release(&self, query: QueryId) {
         let sender = self.sender.clone();
-        if let Err(mpsc::error::TrySendError::Full(message)) = sender.try_send(Message::Release(query))
+        if let Err(mpsc::error::TrySendError::Full(message)) =
+            sender.try_send(Message::Release(query))
             && let Ok(handle) = tokio::runtime::Handle::try_current()
         {
             handle.spawn(async move { sender.send(message).await });
@@ -216,9 +240,11 @@ impl Engine {
                 failed.extend(self.lost(executor, "it does not take commands"));
             }
             let size = self.scheduler.fleet_size();
-            self.fleet_size.send_if_modified(|known| std::mem::replace(known, size) != size);
+            self.fleet_size
+                .send_if_modified(|known| std::mem::replace(known, size) != size);
             let wanted = self.scheduler.slots_wanted();
-            self.slots_wanted.send_if_modified(|known| std::mem::replace(known, wanted) != wanted);
+            self.slots_wanted
+                .send_if_modified(|known| std::mem::replace(known, wanted) != wanted);
         }
         for commands in self.commands.values() {
             let _ = commands.try_send(ToExecutor::Shutdown);
@@ -228,22 +254,50 @@ impl Engine {
 
     fn event(&mut self, message: Message) -> Option<Event> {
         match message {
-            Message::Connected { registration, commands, is_driver } => {
-                let Registration { executor, slots, address, pid, .. } = registration;
+            Message::Connected {
+                registration,
+                commands,
+                is_driver,
+            } => {
+                let Registration {
+                    executor,
+                    slots,
+                    address,
+                    pid,
+                    ..
+                } = registration;
                 info!(%executor, slots, pid, "ready");
                 self.progress.executor_up(executor, pid);
                 self.commands.insert(executor, commands);
-                Some(Event::ExecutorUp { id: executor, slots, address, is_driver })
+                Some(Event::ExecutorUp {
+                    id: executor,
+                    slots,
+                    address,
+                    is_driver,
+                })
             }
-            Message::Report(executor, FromExecutor::Finished(report)) => Some(Event::Finished(executor, report)),
-            Message::Report(executor, FromExecutor::Failed { task, attempt, failure }) => Some(Event::Failed(executor, task, attempt, failure)),
+            Message::Report(executor, FromExecutor::Finished(report)) => {
+                Some(Event::Finished(executor, report))
+            }
+            Message::Report(
+                executor,
+                FromExecutor::Failed {
+                    task,
+                    attempt,
+                    failure,
+                },
+            ) => Some(Event::Failed(executor, task, attempt, failure)),
             Message::Report(executor, FromExecutor::Draining) => {
                 info!(%executor, "drains: it was told to end");
                 self.draining.insert(executor);
                 Some(Event::Draining(executor))
             }
-            Message::Report(from, FromExecutor::HandedOver { block, to }) => Some(Event::HandedOver { block, from, to }),
-            Message::Report(executor, FromExecutor::Durable(block)) => Some(Event::Durable(block, executor)),
+            Message::Report(from, FromExecutor::HandedOver { block, to }) => {
+                Some(Event::HandedOver { block, from, to })
+            }
+            Message::Report(executor, FromExecutor::Durable(block)) => {
+                Some(Event::Durable(block, executor))
+            }
             Message::Report(_, FromExecutor::Heartbeat | FromExecutor::Register(_)) => None,
             Message::Lost(executor, reason) => {
                 self.commands.remove(&executor)?;
@@ -258,27 +312,55 @@ impl Engine {
                 Some(Event::ExecutorDown(executor))
             }
             Message::Submit(submission) => {
-                let Submission { label, statement: Statement { query, plan, placement, slots_expected }, outcome } = submission;
+                let Submission {
+                    label,
+                    statement:
+                        Statement {
+                            query,
+                            plan,
+                            placement,
+                            slots_expected,
+                        },
+                    outcome,
+                } = submission;
                 let (shapes, specs) = plan.stages();
                 if let (Placement::Fleet, Some(failure)) = (placement, &self.fleet_gone) {
                     let _ = outcome.try_send(Err(failure.clone()));
                 }
                 self.progress.start(query, label, shapes.len());
-                self.queries.insert(query, RunningQuery { plan, specs, outcome });
-                Some(Event::Submit { query, stages: shapes, placement, slots_expected })
+                self.queries.insert(
+                    query,
+                    RunningQuery {
+                        plan,
+                        specs,
+                        outcome,
+                    },
+                );
+                Some(Event::Submit {
+                    query,
+                    stages: shapes,
+                    placement,
+                    slots_expected,
+                })
             }
             Message::Revised(query, (stages, specs)) => {
                 let running = self.queries.get_mut(&query)?;
                 if !specs.is_empty() {
-                    self.progress.revised(query, &running.plan.now().0, specs.len());
+                    self.progress
+                        .revised(query, &running.plan.now().0, specs.len());
                 }
                 running.specs.extend(specs);
                 Some(Event::Revised { query, stages })
             }
             Message::OutputLost(block, executor) => Some(Event::OutputLost(block, executor)),
             Message::FleetGone(reason) => {
-                let failure = Failure { kind: FailureKind::Resource, message: reason };
-                self.queries.keys().for_each(|query| self.outcome(*query, Err(failure.clone())));
+                let failure = Failure {
+                    kind: FailureKind::Resource,
+                    message: reason,
+                };
+                self.queries
+                    .keys()
+                    .for_each(|query| self.outcome(*query, Err(failure.clone())));
                 self.fleet_gone = Some(failure);
                 None
             }
@@ -307,7 +389,10 @@ impl Engine {
                 Action::Launch(executor, spec) => {
                     debug!(task = %spec.task, attempt = spec.attempt.0, %executor, "launch");
                     let key = (executor, spec.task.query, spec.task.stage);
-                    let stage = self.queries.get(&spec.task.query).and_then(|q| q.specs.get(spec.task.stage.0 as usize));
+                    let stage = self
+                        .queries
+                        .get(&spec.task.query)
+                        .and_then(|q| q.specs.get(spec.task.stage.0 as usize));
                     if let Some(stage) = stage
                         && !self.told.contains(&key)
                     {
@@ -317,7 +402,9 @@ impl Engine {
                     }
                     self.command(executor, ToExecutor::Launch(spec), &mut failed);
                 }
-                Action::Cancel(executor, task, attempt) => self.command(executor, ToExecutor::Cancel { task, attempt }, &mut failed),
+                Action::Cancel(executor, task, attempt) => {
+                    self.command(executor, ToExecutor::Cancel { task, attempt }, &mut failed)
+                }
                 Action::Release(query, executors) => {
                     for executor in executors {
                         self.command(executor, ToExecutor::Release(query), &mut failed);
@@ -334,12 +421,29 @@ impl Engine {
                 Action::Sliced(query, stage, tasks) => self.progress.sliced(query, stage, tasks),
                 Action::Committed(executor, report) => self.progress.committed(executor, &report),
                 Action::Uncommitted(task) => self.progress.uncommitted(task),
-                Action::Excluded(executor) => warn!(%executor, "failed too often, gets no more tasks"),
-                Action::HandOver { from, to, address, blocks } => {
-                    info!(%from, %to, blocks = blocks.len(), "hands its blocks over");
-                    self.command(from, ToExecutor::HandOver { to, address, blocks }, &mut failed);
+                Action::Excluded(executor) => {
+                    warn!(%executor, "failed too often, gets no more tasks")
                 }
-                Action::Dismiss(executor) => self.command(executor, ToExecutor::Shutdown, &mut failed),
+                Action::HandOver {
+                    from,
+                    to,
+                    address,
+                    blocks,
+                } => {
+                    info!(%from, %to, blocks = blocks.len(), "hands its blocks over");
+                    self.command(
+                        from,
+                        ToExecutor::HandOver {
+                            to,
+                            address,
+                            blocks,
+                        },
+                        &mut failed,
+                    );
+                }
+                Action::Dismiss(executor) => {
+                    self.command(executor, ToExecutor::Shutdown, &mut failed)
+                }
             }
         }
         failed
@@ -347,7 +451,9 @@ impl Engine {
 
     /// Plans again what waits of a statement, beside the loop: that takes longer than to schedule.
     fn revise(&self, query: QueryId, facts: Vec<Fact>) {
-        let (Some(running), Some(sender)) = (self.queries.get(&query), self.own.upgrade()) else { return };
+        let (Some(running), Some(sender)) = (self.queries.get(&query), self.own.upgrade()) else {
+            return;
+        };
         let plan = Arc::clone(&running.plan);
         tokio::task::spawn_blocking(move || {
             let stages = plan.revise(&facts).unwrap_or_else(|error| {

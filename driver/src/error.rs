@@ -47,7 +47,10 @@ impl Error {
             Self::Manifest(_) | Self::Plan(_) | Self::Write(_) => 2,
             Self::Run(failure) => match failure.kind {
                 FailureKind::User => 2,
-                FailureKind::Resource | FailureKind::Transient | FailureKind::BlockLost(..) | FailureKind::ExecutorLost => 3,
+                FailureKind::Resource
+                | FailureKind::Transient
+                | FailureKind::BlockLost(..)
+                | FailureKind::ExecutorLost => 3,
                 FailureKind::Bug => 4,
             },
             Self::Fleet(_) => 3,
@@ -59,20 +62,26 @@ impl Error {
     /// Tells where it happened.
     #[must_use]
     pub fn at(self, place: impl Into<String>) -> Self {
-        Self::At { place: place.into(), source: Box::new(self) }
+        Self::At {
+            place: place.into(),
+            source: Box::new(self),
+        }
     }
 }
 
 impl From<DataFusionError> for Error {
     fn from(error: DataFusionError) -> Self {
         match error.find_root() {
-            DataFusionError::External(inner) if inner.is::<TaskFailure>() => match inner.downcast_ref::<TaskFailure>() {
-                Some(TaskFailure(failure)) => Self::Run(failure.clone()),
-                None => Self::Plan(message(&error)),
-            },
-            DataFusionError::Plan(_) | DataFusionError::SQL(..) | DataFusionError::SchemaError(..) | DataFusionError::NotImplemented(_) => {
-                Self::Plan(message(&error))
+            DataFusionError::External(inner) if inner.is::<TaskFailure>() => {
+                match inner.downcast_ref::<TaskFailure>() {
+                    Some(TaskFailure(failure)) => Self::Run(failure.clone()),
+                    None => Self::Plan(message(&error)),
+                }
             }
+            DataFusionError::Plan(_)
+            | DataFusionError::SQL(..)
+            | DataFusionError::SchemaError(..)
+            | DataFusionError::NotImplemented(_) => Self::Plan(message(&error)),
             _ => Self::Run(faisca_executor::error::classify(&error)),
         }
     }

@@ -76,7 +76,11 @@ impl FleetRequest {
     /// # Errors
     /// Only if a value cannot be serialized, which would be a bug.
     pub fn variables(&self) -> Result<Vec<(&'static str, String)>> {
-        let mut variables = vec![(env::DRIVER, self.control.url.clone()), (env::TOKEN, self.token.clone()), (env::SLOTS, self.slots.to_string())];
+        let mut variables = vec![
+            (env::DRIVER, self.control.url.clone()),
+            (env::TOKEN, self.token.clone()),
+            (env::SLOTS, self.slots.to_string()),
+        ];
         if let Some(bytes) = self.limits.memory_bytes {
             variables.push((env::MEMORY, bytes.to_string()));
         }
@@ -84,11 +88,13 @@ impl FleetRequest {
             variables.push((env::SPILL, folder.display().to_string()));
         }
         if !self.limits.stores.is_empty() {
-            let json = serde_json::to_string(&self.limits.stores).map_err(|e| Error::Fleet(format!("stores: {e}")))?;
+            let json = serde_json::to_string(&self.limits.stores)
+                .map_err(|e| Error::Fleet(format!("stores: {e}")))?;
             variables.push((env::STORES, json));
         }
         if let Some(durable) = &self.limits.durable {
-            let json = serde_json::to_string(durable).map_err(|e| Error::Fleet(format!("durable exchange: {e}")))?;
+            let json = serde_json::to_string(durable)
+                .map_err(|e| Error::Fleet(format!("durable exchange: {e}")))?;
             variables.push((env::DURABLE, json));
         }
         Ok(variables)

@@ -48,7 +48,11 @@ impl Job<'_> {
     ///
     /// # Errors
     /// Of the first step that fails; the others are stopped, and their outputs are as they were.
-    pub async fn run(&self, session: &Session, mut done: impl FnMut(&StepSummary)) -> Result<Vec<StepSummary>> {
+    pub async fn run(
+        &self,
+        session: &Session,
+        mut done: impl FnMut(&StepSummary),
+    ) -> Result<Vec<StepSummary>> {
         let spec = &self.manifest.spec;
         self.register_sources(session).await?;
         if let Some(script) = &spec.main_application_file {
@@ -58,22 +62,39 @@ impl Job<'_> {
         let mut running = FuturesUnordered::new();
         let mut summaries = vec![];
         while progress.ended.len() < spec.steps.len() {
-            session.inner.cluster.engine.progress.steps(progress.ended.len(), spec.steps.len());
+            session
+                .inner
+                .cluster
+                .engine
+                .progress
+                .steps(progress.ended.len(), spec.steps.len());
             for summary in self.register_views(session, &mut progress).await? {
                 done(&summary);
                 summaries.push(summary);
             }
             let ready = progress.ready(self.order);
             progress.started.extend(&ready);
-            running.extend(self.plan_steps(session, ready).await?.into_iter().map(|group| self.run_group(session, group)));
-            let Some(group) = running.next().await else { break };
+            running.extend(
+                self.plan_steps(session, ready)
+                    .await?
+                    .into_iter()
+                    .map(|group| self.run_group(session, group)),
+            );
+            let Some(group) = running.next().await else {
+                break;
+            };
             for (index, summary) in group? {
                 done(&summary);
                 summaries.push(summary);
                 progress.ended.insert(index);
             }
         }
-        session.inner.cluster.engine.progress.steps(progress.ended.len(), spec.steps.len());
+        session
+            .inner
+            .cluster
+            .engine
+            .progress
+            .steps(progress.ended.len(), spec.steps.len());
         Ok(summaries)
     }
 
@@ -82,10 +103,16 @@ impl Job<'_> {
     /// # Errors
     /// Of the first that cannot be read, with its place in the file.
     pub async fn register_sources(&self, session: &Session) -> Result<()> {
-        let all = self.manifest.spec.sources.iter().enumerate().map(|(index, source)| async move {
-            let registered = session.register_source(source).await;
-            registered.map_err(|e| e.at(self.place(&format!("spec.sources[{index}].path"))))
-        });
+        let all = self
+            .manifest
+            .spec
+            .sources
+            .iter()
+            .enumerate()
+            .map(|(index, source)| async move {
+                let registered = session.register_source(source).await;
+                registered.map_err(|e| e.at(self.place(&format!("spec.sources[{index}].path"))))
+            });
         futures::future::try_join_all(all).await.map(drop)
     }
 
@@ -109,14 +136,25 @@ impl Job<'_> {
             }
             let mut frames = vec![];
             for index in &ready {
-                frames.push(session.sql(&steps[*index].sql).await.map_err(|e| e.at(self.field(*index, "sql")))?);
+                frames.push(
+                    session
+                        .sql(&steps[*index].sql)
+                        .await
+                        .map_err(|e| e.at(self.field(*index, "sql")))?,
+                );
             }
             drawn.extend(self.draw(&ready, &frames).await?);
             for (index, frame) in ready.into_iter().zip(frames) {
                 let step = &steps[index];
-                if let Some(catalog) = step.write.as_ref().and_then(|write| write.catalog.as_ref()) {
+                if let Some(catalog) = step.write.as_ref().and_then(|write| write.catalog.as_ref())
+                {
                     let table = catalog.table_of(&step.name);
-                    session.catalogs().expect(catalog.kind, &catalog.database, table, frame.clone().into_inner().into_view());
+                    session.catalogs().expect(
+                        catalog.kind,
+                        &catalog.database,
+                        table,
+                        frame.clone().into_inner().into_view(),
+                    );
                 }
                 frame.create_or_replace_temp_view(&step.name)?;
                 progress.ended.insert(index);
@@ -127,23 +165,50 @@ impl Job<'_> {
 
     /// Steps that are ready at the same time, by the groups that they would run in.
     async fn draw(&self, ready: &[usize], frames: &[DataFrame]) -> Result<Vec<(String, String)>> {
-        let Some((state, _)) = frames.first().map(|frame| frame.clone().into_inner().into_parts()) else { return Ok(vec![]) };
+        let Some((state, _)) = frames
+            .first()
+            .map(|frame| frame.clone().into_inner().into_parts())
+        else {
+            return Ok(vec![]);
+        };
         let mut plans = vec![];
         for (index, frame) in ready.iter().zip(frames) {
             let (state, plan) = frame.clone().into_inner().into_parts();
-            plans.push(state.optimize(&plan).map_err(|e| Error::from(e).at(self.field(*index, "sql")))?);
+            plans.push(
+                state
+                    .optimize(&plan)
+                    .map_err(|e| Error::from(e).at(self.field(*index, "sql")))?,
+            );
         }
         let (plans, groups) = groups(plans, &state)?;
         let mut drawn = vec![];
         for group in groups {
-            let names: Vec<&str> = group.members.iter().map(|member| self.manifest.spec.steps[ready[*member]].name.as_str()).collect();
+            let names: Vec<&str> = group
+                .members
+                .iter()
+                .map(|member| self.manifest.spec.steps[ready[*member]].name.as_str())
+                .collect();
             let drawing = match &group.members[..] {
-                [alone] if group.tables.is_empty() => frames[*alone].clone().explain().await.map_err(|e| e.at(self.field(ready[*alone], "sql")))?,
+                [alone] if group.tables.is_empty() => frames[*alone]
+                    .clone()
+                    .explain()
+                    .await
+                    .map_err(|e| e.at(self.field(ready[*alone], "sql")))?,
                 members => {
-                    let plans: Vec<_> = members.iter().map(|member| plans[*member].clone()).collect();
-                    let tables = group.tables.iter().map(|table| format!("`{table}`")).collect::<Vec<_>>().join(", ");
+                    let plans: Vec<_> = members
+                        .iter()
+                        .map(|member| plans[*member].clone())
+                        .collect();
+                    let tables = group
+                        .tables
+                        .iter()
+                        .map(|table| format!("`{table}`"))
+                        .collect::<Vec<_>>()
+                        .join(", ");
                     let graph = crate::planner::stages_of_writes(&plans, &state).await?;
-                    format!("{graph}\nRead once for all: {tables} (faisca.share_stages: false turns this off)\n")
+                    format!(
+                        "{graph}\nRead once for all: {tables} (faisca.share_stages: false turns this off)\n"
+                    )
                 }
             };
             drawn.push((names.join(" + "), drawing));
@@ -161,25 +226,55 @@ impl Job<'_> {
     }
 
     fn field(&self, index: usize, field: &str) -> String {
-        format!("{}: step `{}`", self.place(&format!("spec.steps[{index}].{field}")), self.manifest.spec.steps[index].name)
+        format!(
+            "{}: step `{}`",
+            self.place(&format!("spec.steps[{index}].{field}")),
+            self.manifest.spec.steps[index].name
+        )
     }
 
     /// A step's own mistake, with its place in the file.
     fn placed(&self, index: usize, error: Error) -> Error {
-        let field = if matches!(error, Error::Write(_)) { "write" } else { "sql" };
+        let field = if matches!(error, Error::Write(_)) {
+            "write"
+        } else {
+            "sql"
+        };
         error.at(self.field(index, field))
     }
 
     /// Makes the views known whose steps are ready, and those that become ready by that.
-    async fn register_views(&self, session: &Session, progress: &mut StepProgress) -> Result<Vec<StepSummary>> {
+    async fn register_views(
+        &self,
+        session: &Session,
+        progress: &mut StepProgress,
+    ) -> Result<Vec<StepSummary>> {
         let steps = &self.manifest.spec.steps;
         let mut registered = vec![];
-        while let Some(index) = progress.ready(self.order).into_iter().find(|index| steps[*index].write.is_none()) {
+        while let Some(index) = progress
+            .ready(self.order)
+            .into_iter()
+            .find(|index| steps[*index].write.is_none())
+        {
             let started = Instant::now();
-            let readers = self.order.reads.iter().filter(|reads| reads.contains(&index)).count();
-            let frame = session.sql(&steps[index].sql).await.map_err(|e| e.at(self.field(index, "sql")))?;
-            frame.register_view(&steps[index].name, readers).map_err(|e| e.at(self.field(index, "sql")))?;
-            registered.push(StepSummary { name: steps[index].name.clone(), written: None, elapsed: started.elapsed() });
+            let readers = self
+                .order
+                .reads
+                .iter()
+                .filter(|reads| reads.contains(&index))
+                .count();
+            let frame = session
+                .sql(&steps[index].sql)
+                .await
+                .map_err(|e| e.at(self.field(index, "sql")))?;
+            frame
+                .register_view(&steps[index].name, readers)
+                .map_err(|e| e.at(self.field(index, "sql")))?;
+            registered.push(StepSummary {
+                name: steps[index].name.clone(),
+                written: None,
+                elapsed: started.elapsed(),
+            });
             progress.ended.insert(index);
         }
         Ok(registered)
@@ -191,39 +286,80 @@ impl Job<'_> {
         let (mut all, mut plans, mut alone) = (vec![], vec![], vec![]);
         for index in ready {
             let started = Instant::now();
-            let Some(target) = &steps[index].write else { continue };
-            let frame = session.sql(&steps[index].sql).await.map_err(|e| e.at(self.field(index, "sql")))?;
-            let planned = PlannedWrite::plan(&session.inner, frame.into_inner(), target, steps[index].name.clone()).await;
+            let Some(target) = &steps[index].write else {
+                continue;
+            };
+            let frame = session
+                .sql(&steps[index].sql)
+                .await
+                .map_err(|e| e.at(self.field(index, "sql")))?;
+            let planned = PlannedWrite::plan(
+                &session.inner,
+                frame.into_inner(),
+                target,
+                steps[index].name.clone(),
+            )
+            .await;
             let planned = planned.map_err(|e| self.placed(index, e))?;
             plans.extend(planned.as_ref().map(|planned| planned.plan.clone()));
             match planned {
                 Some(planned) => all.push(Some((index, planned))),
-                None => alone.push(StepGroup { started, steps: vec![(index, None)], tables: BTreeSet::new() }),
+                None => alone.push(StepGroup {
+                    started,
+                    steps: vec![(index, None)],
+                    tables: BTreeSet::new(),
+                }),
             }
         }
         let (plans, groups) = groups(plans, &session.context().state())?;
         for (step, plan) in all.iter_mut().zip(plans) {
-            step.iter_mut().for_each(|(_, planned)| planned.plan = plan.clone());
+            step.iter_mut()
+                .for_each(|(_, planned)| planned.plan = plan.clone());
         }
         let started = Instant::now();
         let together = groups.into_iter().map(|group| {
-            let steps = group.members.iter().filter_map(|member| all[*member].take()).map(|(index, planned)| (index, Some(planned))).collect();
-            StepGroup { started, steps, tables: group.tables }
+            let steps = group
+                .members
+                .iter()
+                .filter_map(|member| all[*member].take())
+                .map(|(index, planned)| (index, Some(planned)))
+                .collect();
+            StepGroup {
+                started,
+                steps,
+                tables: group.tables,
+            }
         });
         Ok(together.chain(alone).collect())
     }
 
-    async fn run_group(&self, session: &Session, group: StepGroup<'_>) -> Result<Vec<(usize, StepSummary)>> {
-        let StepGroup { started, steps, tables } = group;
+    async fn run_group(
+        &self,
+        session: &Session,
+        group: StepGroup<'_>,
+    ) -> Result<Vec<(usize, StepSummary)>> {
+        let StepGroup {
+            started,
+            steps,
+            tables,
+        } = group;
         let (indices, planned): (Vec<usize>, Vec<_>) = steps.into_iter().unzip();
         let written = write_together(&session.inner, planned.into_iter().flatten().collect()).await;
         let written = written.map_err(|WriteError { of, error }| match (of, &indices[..]) {
             (Some(member), _) => self.placed(indices[member], error),
             (None, [alone]) => self.placed(*alone, error),
             (None, _) => {
-                let names: Vec<&str> = indices.iter().map(|index| self.manifest.spec.steps[*index].name.as_str()).collect();
+                let names: Vec<&str> = indices
+                    .iter()
+                    .map(|index| self.manifest.spec.steps[*index].name.as_str())
+                    .collect();
                 let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
-                error.at(format!("{}: steps {}, which read {} together", self.file, names.join(", "), tables.join(", ")))
+                error.at(format!(
+                    "{}: steps {}, which read {} together",
+                    self.file,
+                    names.join(", "),
+                    tables.join(", ")
+                ))
             }
         })?;
         let mut summaries = vec![];
@@ -232,10 +368,19 @@ impl Job<'_> {
             let step = &self.manifest.spec.steps[index];
             let Some(target) = &step.write else { continue };
             if self.order.reads.iter().any(|reads| reads.contains(&index)) {
-                register_output(session, &step.name, target).await.map_err(|e| e.at(self.field(index, "write")))?;
+                register_output(session, &step.name, target)
+                    .await
+                    .map_err(|e| e.at(self.field(index, "write")))?;
             }
             let written = Some(written.next().unwrap_or_else(|| skipped(target)));
-            summaries.push((index, StepSummary { name: step.name.clone(), written, elapsed: started.elapsed() }));
+            summaries.push((
+                index,
+                StepSummary {
+                    name: step.name.clone(),
+                    written,
+                    elapsed: started.elapsed(),
+                },
+            ));
         }
         Ok(summaries)
     }
@@ -251,8 +396,12 @@ struct StepProgress {
 impl StepProgress {
     /// Steps that have not begun, and may.
     fn ready(&self, order: &StepOrder) -> Vec<usize> {
-        let may_begin = |index: &usize| !self.started.contains(index) && !self.ended.contains(index);
-        (0..order.reads.len()).filter(may_begin).filter(|index| order.reads[*index].is_subset(&self.ended)).collect()
+        let may_begin =
+            |index: &usize| !self.started.contains(index) && !self.ended.contains(index);
+        (0..order.reads.len())
+            .filter(may_begin)
+            .filter(|index| order.reads[*index].is_subset(&self.ended))
+            .collect()
     }
 }
 
@@ -269,7 +418,12 @@ fn groups(plans: Vec<LogicalPlan>, state: &SessionState) -> Result<(Vec<LogicalP
     if switches(state.config_options()).share_stages {
         return Ok(share_scans(plans, state)?);
     }
-    let alone = (0..plans.len()).map(|plan| Group { members: vec![plan], tables: BTreeSet::new() }).collect();
+    let alone = (0..plans.len())
+        .map(|plan| Group {
+            members: vec![plan],
+            tables: BTreeSet::new(),
+        })
+        .collect();
     Ok((plans, alone))
 }
 
@@ -278,10 +432,16 @@ async fn register_output(session: &Session, name: &str, target: &Write) -> Resul
     match &target.catalog {
         // The folder may hold more than the table.
         Some(catalog) => {
-            let frame = session.sql(&format!("SELECT * FROM {}", catalog.full_name(name))).await?;
+            let frame = session
+                .sql(&format!("SELECT * FROM {}", catalog.full_name(name)))
+                .await?;
             frame.create_or_replace_temp_view(name)
         }
-        None => session.register_output(name, &target.path, target.format).await,
+        None => {
+            session
+                .register_output(name, &target.path, target.format)
+                .await
+        }
     }
 }
 
@@ -289,21 +449,42 @@ async fn register_output(session: &Session, name: &str, target: &Write) -> Resul
 ///
 /// # Errors
 /// Of the first statement that fails, with its line.
-pub async fn run_script(session: &Session, path: &str, mut done: impl FnMut(&StepSummary)) -> Result<Vec<StepSummary>> {
+pub async fn run_script(
+    session: &Session,
+    path: &str,
+    mut done: impl FnMut(&StepSummary),
+) -> Result<Vec<StepSummary>> {
     let text = read_script(session, path).await?;
     let mut summaries = vec![];
     for statement in split(&text).map_err(|e| Error::Plan(format!("{path}: {e}")))? {
         let started = Instant::now();
         let place = format!("{path}:{}", statement.line);
-        let written = match session.statement(&statement.sql).await.map_err(|e| e.at(place.clone()))? {
+        let written = match session
+            .statement(&statement.sql)
+            .await
+            .map_err(|e| e.at(place.clone()))?
+        {
             Outcome::Done(written) => written,
             Outcome::Rows(frame) => {
                 frame.show().await.map_err(|e| e.at(place.clone()))?;
                 None
             }
         };
-        let name = format!("line {}: {}", statement.line, statement.sql.split_whitespace().take(4).collect::<Vec<_>>().join(" "));
-        let summary = StepSummary { name, written, elapsed: started.elapsed() };
+        let name = format!(
+            "line {}: {}",
+            statement.line,
+            statement
+                .sql
+                .split_whitespace()
+                .take(4)
+                .collect::<Vec<_>>()
+                .join(" ")
+        );
+        let summary = StepSummary {
+            name,
+            written,
+            elapsed: started.elapsed(),
+        };
         done(&summary);
         summaries.push(summary);
     }
@@ -317,8 +498,16 @@ async fn read_script(session: &Session, path: &str) -> Result<String> {
         Ok(url) if path.contains("://") => {
             let store = session.object_stores().get(&url)?;
             let at = object_store::path::Path::from_url_path(url.path()).map_err(|e| failed(&e))?;
-            let found = store.objects.get(&at).await.map_err(|e| Error::from(DataFusionError::ObjectStore(Box::new(e))).at(path))?;
-            found.bytes().await.map_err(|e| Error::from(DataFusionError::ObjectStore(Box::new(e))).at(path))?.to_vec()
+            let found = store
+                .objects
+                .get(&at)
+                .await
+                .map_err(|e| Error::from(DataFusionError::ObjectStore(Box::new(e))).at(path))?;
+            found
+                .bytes()
+                .await
+                .map_err(|e| Error::from(DataFusionError::ObjectStore(Box::new(e))).at(path))?
+                .to_vec()
         }
         _ => std::fs::read(path).map_err(|e| failed(&e))?,
     };
@@ -341,17 +530,25 @@ pub struct ScriptStatement {
 pub fn split(text: &str) -> std::result::Result<Vec<ScriptStatement>, String> {
     use datafusion::sql::sqlparser::dialect::GenericDialect;
     use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer, Whitespace};
-    let tokens = Tokenizer::new(&GenericDialect {}, text).with_unescape(false).tokenize_with_location().map_err(|e| e.to_string())?;
+    let tokens = Tokenizer::new(&GenericDialect {}, text)
+        .with_unescape(false)
+        .tokenize_with_location()
+        .map_err(|e| e.to_string())?;
     let mut statements = vec![];
     let mut sql = String::new();
     let mut line = None;
     for token in tokens {
         match token.token {
             Token::SemiColon => {
-                statements.extend(line.take().map(|line| ScriptStatement { sql: std::mem::take(&mut sql).trim().to_owned(), line }));
+                statements.extend(line.take().map(|line| ScriptStatement {
+                    sql: std::mem::take(&mut sql).trim().to_owned(),
+                    line,
+                }));
                 sql.clear();
             }
-            Token::Whitespace(Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_)) => sql.push(' '),
+            Token::Whitespace(
+                Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_),
+            ) => sql.push(' '),
             other => {
                 if line.is_none() && !matches!(other, Token::Whitespace(_)) {
                     line = usize::try_from(token.span.start.line).ok();
@@ -360,7 +557,10 @@ pub fn split(text: &str) -> std::result::Result<Vec<ScriptStatement>, String> {
             }
         }
     }
-    statements.extend(line.map(|line| ScriptStatement { sql: sql.trim().to_owned(), line }));
+    statements.extend(line.map(|line| ScriptStatement {
+        sql: sql.trim().to_owned(),
+        line,
+    }));
     Ok(statements)
 }
 
@@ -371,7 +571,17 @@ mod tests {
     #[test]
     fn a_script_is_cut_at_semicolons_outside_strings_and_comments() {
         let text = "-- a; b\nSELECT ';' AS x;\n\n/* ; */ INSERT INTO t\nSELECT 1;\n";
-        let found: Vec<_> = split(text).unwrap().into_iter().map(|s| (s.line, s.sql)).collect();
-        assert_eq!(found, [(2, "SELECT ';' AS x".to_owned()), (4, "INSERT INTO t\nSELECT 1".to_owned())]);
+        let found: Vec<_> = split(text)
+            .unwrap()
+            .into_iter()
+            .map(|s| (s.line, s.sql))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (2, "SELECT ';' AS x".to_owned()),
+                (4, "INSERT INTO t\nSELECT 1".to_owned())
+            ]
+        );
     }
 }

@@ -35,25 +35,45 @@ impl Layout {
     ///
     /// # Errors
     /// If an append would have to write outside the folder.
-    pub(crate) fn plan(write: &Write, location: &str, planned: &PlannedTable, tag: &str) -> Result<Self> {
+    pub(crate) fn plan(
+        write: &Write,
+        location: &str,
+        planned: &PlannedTable,
+        tag: &str,
+    ) -> Result<Self> {
         if write.mode == SaveMode::Overwrite {
-            return Ok(Self { subfolder: format!("run-{tag}"), subfolders: BTreeMap::new() });
+            return Ok(Self {
+                subfolder: format!("run-{tag}"),
+                subfolders: BTreeMap::new(),
+            });
         }
         let below = |place: &str| {
-            let inside = slashed(place).strip_prefix(location).map(|rest| rest.trim_end_matches('/').to_owned());
+            let inside = slashed(place)
+                .strip_prefix(location)
+                .map(|rest| rest.trim_end_matches('/').to_owned());
             inside.ok_or_else(|| {
-                let what = format!("the table {}.{} is at {place}", planned.registration.database, planned.registration.table.name);
-                Error::Write(format!("catalog: {what}, not below {location}; set write.path to where it is"))
+                let what = format!(
+                    "the table {}.{} is at {place}",
+                    planned.registration.database, planned.registration.table.name
+                );
+                Error::Write(format!(
+                    "catalog: {what}, not below {location}; set write.path to where it is"
+                ))
             })
         };
         let mut layout = Self::default();
         match &planned.present {
-            Some(present) if write.partition_by.is_empty() => layout.subfolder = below(&present.location)?,
+            Some(present) if write.partition_by.is_empty() => {
+                layout.subfolder = below(&present.location)?
+            }
             Some(_) => {
                 for partition in &planned.partitions {
                     let place = below(&partition.location)?;
                     let folder = partition_folder(&format!("{place}/")).to_owned();
-                    layout.subfolders.insert(folder.clone(), place[folder.len()..].trim_matches('/').to_owned());
+                    layout.subfolders.insert(
+                        folder.clone(),
+                        place[folder.len()..].trim_matches('/').to_owned(),
+                    );
                 }
             }
             None => {}
@@ -66,9 +86,17 @@ impl Layout {
     }
 
     /// What the catalog is told, once the files are known.
-    pub(crate) fn registration(&self, write: &Write, location: &str, mut planned: Registration, files: &[PendingFile]) -> Registration {
+    pub(crate) fn registration(
+        &self,
+        write: &Write,
+        location: &str,
+        mut planned: Registration,
+        files: &[PendingFile],
+    ) -> Registration {
         let place = |folder: &str| {
-            let parts = [folder, self.of(folder)].into_iter().filter(|part| !part.is_empty());
+            let parts = [folder, self.of(folder)]
+                .into_iter()
+                .filter(|part| !part.is_empty());
             parts.fold(location.to_owned(), |place, part| format!("{place}{part}/"))
         };
         let keys = planned.table.partition_keys.len();
@@ -76,16 +104,35 @@ impl Layout {
             planned.table.location = place("");
             let sum = |of: fn(&PendingFile) -> u64| files.iter().map(of).sum::<u64>().to_string();
             if write.mode == SaveMode::Overwrite {
-                planned.table.parameters.insert("numRows".to_owned(), sum(|f| f.rows));
-                planned.table.parameters.insert("totalSize".to_owned(), sum(|f| f.bytes));
-                planned.table.parameters.insert("numFiles".to_owned(), files.len().to_string());
+                planned
+                    .table
+                    .parameters
+                    .insert("numRows".to_owned(), sum(|f| f.rows));
+                planned
+                    .table
+                    .parameters
+                    .insert("totalSize".to_owned(), sum(|f| f.bytes));
+                planned
+                    .table
+                    .parameters
+                    .insert("numFiles".to_owned(), files.len().to_string());
             }
             return planned;
         }
         planned.table.location = location.to_owned();
-        let folders: BTreeSet<&str> = files.iter().map(|file| partition_folder(&file.path)).collect();
-        let put = folders.into_iter().map(|folder| TablePartition { values: values(folder), location: place(folder) }).collect();
-        let only = write.mode == SaveMode::Overwrite && write.partition_overwrite == PartitionOverwrite::Static;
+        let folders: BTreeSet<&str> = files
+            .iter()
+            .map(|file| partition_folder(&file.path))
+            .collect();
+        let put = folders
+            .into_iter()
+            .map(|folder| TablePartition {
+                values: values(folder),
+                location: place(folder),
+            })
+            .collect();
+        let only = write.mode == SaveMode::Overwrite
+            && write.partition_overwrite == PartitionOverwrite::Static;
         planned.partitions = Some(PartitionChange { put, only });
         planned
     }
@@ -93,7 +140,11 @@ impl Layout {
 
 /// The values in `a=1/b=x%2Fy`.
 pub(crate) fn values(folder: &str) -> Vec<String> {
-    let value = |part: &str| percent_decode_str(part.split_once('=').map_or("", |(_, value)| value)).decode_utf8_lossy().into_owned();
+    let value = |part: &str| {
+        percent_decode_str(part.split_once('=').map_or("", |(_, value)| value))
+            .decode_utf8_lossy()
+            .into_owned()
+    };
     folder.split('/').map(value).collect()
 }
 
@@ -108,6 +159,9 @@ mod tests {
     #[test]
     fn values_are_what_the_folders_say() {
         assert_eq!(values("uf=SP/c=a%2Fb"), ["SP", "a/b"]);
-        assert_eq!(values("uf=__HIVE_DEFAULT_PARTITION__"), ["__HIVE_DEFAULT_PARTITION__"]);
+        assert_eq!(
+            values("uf=__HIVE_DEFAULT_PARTITION__"),
+            ["__HIVE_DEFAULT_PARTITION__"]
+        );
     }
 }

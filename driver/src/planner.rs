@@ -14,9 +14,14 @@ use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
+use datafusion::physical_plan::execution_plan::{
+    Boundedness, EmissionType, ReplaceChildrenOptions,
+};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning,
+    PlanProperties,
+};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use faisca_planner::cut::{cut, cut_writes};
 use faisca_planner::rules::switches;
@@ -36,15 +41,31 @@ pub(crate) struct DistributedPlanner {
 
 #[async_trait]
 impl QueryPlanner for DistributedPlanner {
-    async fn create_physical_plan(&self, logical_plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
-        let plan = DefaultPhysicalPlanner::default().create_physical_plan(logical_plan, session).await?;
-        let distributable = !matches!(logical_plan, LogicalPlan::Copy(_) | LogicalPlan::Dml(_) | LogicalPlan::Explain(_) | LogicalPlan::Analyze(_));
+    async fn create_physical_plan(
+        &self,
+        logical_plan: &LogicalPlan,
+        session: &dyn Session,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let plan = DefaultPhysicalPlanner::default()
+            .create_physical_plan(logical_plan, session)
+            .await?;
+        let distributable = !matches!(
+            logical_plan,
+            LogicalPlan::Copy(_)
+                | LogicalPlan::Dml(_)
+                | LogicalPlan::Explain(_)
+                | LogicalPlan::Analyze(_)
+        );
         if !distributable {
             return Ok(plan);
         }
         let graph = Arc::new(stages_of(Arc::clone(&plan), session)?);
         match Prepared::new(graph, vec![], session.config_options()) {
-            Ok(prepared) => Ok(Arc::new(DistributedExec::new(Arc::clone(&self.cluster), prepared, &plan))),
+            Ok(prepared) => Ok(Arc::new(DistributedExec::new(
+                Arc::clone(&self.cluster),
+                prepared,
+                &plan,
+            ))),
             Err(reason) => {
                 // Tables of the catalog itself, streams and the like: nothing to gain from executors.
                 debug!("runs in the driver: {reason}");
@@ -59,7 +80,9 @@ impl QueryPlanner for DistributedPlanner {
 /// # Errors
 /// If it cannot be planned.
 pub(crate) async fn stages(plan: &LogicalPlan, session: &dyn Session) -> Result<StageGraph> {
-    let physical = DefaultPhysicalPlanner::default().create_physical_plan(plan, session).await?;
+    let physical = DefaultPhysicalPlanner::default()
+        .create_physical_plan(plan, session)
+        .await?;
     stages_of(physical, session)
 }
 
@@ -67,10 +90,17 @@ pub(crate) async fn stages(plan: &LogicalPlan, session: &dyn Session) -> Result<
 ///
 /// # Errors
 /// If one cannot be planned.
-pub(crate) async fn stages_of_writes(plans: &[LogicalPlan], session: &dyn Session) -> Result<StageGraph> {
+pub(crate) async fn stages_of_writes(
+    plans: &[LogicalPlan],
+    session: &dyn Session,
+) -> Result<StageGraph> {
     let mut physical = vec![];
     for plan in plans {
-        physical.push(DefaultPhysicalPlanner::default().create_physical_plan(plan, session).await?);
+        physical.push(
+            DefaultPhysicalPlanner::default()
+                .create_physical_plan(plan, session)
+                .await?,
+        );
     }
     without_equals(cut_writes(physical)?, session)
 }
@@ -102,15 +132,26 @@ impl DistributedExec {
             eq_properties = plan.equivalence_properties().clone();
         }
         let one = Partitioning::UnknownPartitioning(1);
-        let properties = PlanProperties::new(eq_properties, one, EmissionType::Final, Boundedness::Bounded);
-        Self { cluster, prepared, properties: Arc::new(properties) }
+        let properties = PlanProperties::new(
+            eq_properties,
+            one,
+            EmissionType::Final,
+            Boundedness::Bounded,
+        );
+        Self {
+            cluster,
+            prepared,
+            properties: Arc::new(properties),
+        }
     }
 }
 
 impl DisplayAs for DistributedExec {
     fn fmt_as(&self, t: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
         match t {
-            DisplayFormatType::Default | DisplayFormatType::TreeRender => write!(f, "DistributedExec"),
+            DisplayFormatType::Default | DisplayFormatType::TreeRender => {
+                write!(f, "DistributedExec")
+            }
             DisplayFormatType::Verbose => write!(f, "DistributedExec\n{}", self.prepared.graph),
         }
     }
@@ -129,19 +170,33 @@ impl ExecutionPlan for DistributedExec {
         vec![]
     }
 
-    fn apply_expressions(&self, _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>) -> Result<TreeNodeRecursion> {
+    fn apply_expressions(
+        &self,
+        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn replace_children(self: Arc<Self>, _children: Vec<Arc<dyn ExecutionPlan>>, _options: ReplaceChildrenOptions) -> Result<Arc<dyn ExecutionPlan>> {
+    fn replace_children(
+        self: Arc<Self>,
+        _children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(self)
     }
 
-    fn with_new_children(self: Arc<Self>, _children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+    fn with_new_children(
+        self: Arc<Self>,
+        _children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(self)
     }
 
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
         if partition > 0 {
             return internal_err!("DistributedExec has one partition");
         }
@@ -152,6 +207,9 @@ impl ExecutionPlan for DistributedExec {
             Ok::<_, DataFusionError>(cluster.read(running, &output, eq_properties, &context))
         };
         let stream = futures::stream::once(run).try_flatten();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            self.schema(),
+            stream,
+        )))
     }
 }

@@ -90,7 +90,9 @@ impl Job<'_> {
         }
         let mut ended = BTreeSet::new();
         let mut failed = BTreeSet::new();
-        while let Some(index) = (0..spec.steps.len()).find(|index| !ended.contains(index) && self.order.reads[*index].is_subset(&ended)) {
+        while let Some(index) = (0..spec.steps.len())
+            .find(|index| !ended.contains(index) && self.order.reads[*index].is_subset(&ended))
+        {
             ended.insert(index);
             let step = &spec.steps[index];
             // What follows a step that cannot be planned would only repeat its problem.
@@ -98,7 +100,10 @@ impl Job<'_> {
                 failed.insert(index);
                 continue;
             }
-            match self.plan_step(session, index, step, &mut plan.problems).await {
+            match self
+                .plan_step(session, index, step, &mut plan.problems)
+                .await
+            {
                 Ok(step) => plan.steps.push(step),
                 Err(error) => {
                     failed.insert(index);
@@ -109,37 +114,75 @@ impl Job<'_> {
         plan
     }
 
-    async fn plan_step(&self, session: &Session, index: usize, step: &Step, problems: &mut Vec<Error>) -> Result<StepPlan> {
-        let place = |field: &str| format!("{}: step `{}`", self.place(&format!("spec.steps[{index}].{field}")), step.name);
-        let frame = session.sql(&step.sql).await.map_err(|e| e.at(place("sql")))?;
+    async fn plan_step(
+        &self,
+        session: &Session,
+        index: usize,
+        step: &Step,
+        problems: &mut Vec<Error>,
+    ) -> Result<StepPlan> {
+        let place = |field: &str| {
+            format!(
+                "{}: step `{}`",
+                self.place(&format!("spec.steps[{index}].{field}")),
+                step.name
+            )
+        };
+        let frame = session
+            .sql(&step.sql)
+            .await
+            .map_err(|e| e.at(place("sql")))?;
         let schema = frame.schema();
         let (state, logical) = frame.clone().into_inner().into_parts();
         let planned = async {
             let logical = state.optimize(&logical)?;
-            if step.write.is_some() { stages_of_writes(&[logical], &state).await } else { stages(&logical, &state).await }
+            if step.write.is_some() {
+                stages_of_writes(&[logical], &state).await
+            } else {
+                stages(&logical, &state).await
+            }
         };
         let graph = planned.await.map_err(|e| Error::from(e).at(place("sql")))?;
         let written = match &step.write {
             None => {
-                frame.create_or_replace_temp_view(&step.name).map_err(|e| e.at(place("sql")))?;
+                frame
+                    .create_or_replace_temp_view(&step.name)
+                    .map_err(|e| e.at(place("sql")))?;
                 None
             }
             Some(write) => {
                 let (output, mut found) = look_at_output(session, &step.name, write, &schema).await;
                 problems.extend(found.drain(..).map(|e| e.at(place("write"))));
                 let partition = Arc::new(Upcoming(Arc::clone(&schema)));
-                let upcoming = StreamingTable::try_new(schema, vec![partition]).map_err(|e| Error::from(e).at(place("sql")))?;
+                let upcoming = StreamingTable::try_new(schema, vec![partition])
+                    .map_err(|e| Error::from(e).at(place("sql")))?;
                 let upcoming: Arc<dyn TableProvider> = Arc::new(upcoming);
                 if let Some(catalog) = &write.catalog {
                     let table = catalog.table_of(&step.name);
-                    session.catalogs().expect(catalog.kind, &catalog.database, table, Arc::clone(&upcoming));
+                    session.catalogs().expect(
+                        catalog.kind,
+                        &catalog.database,
+                        table,
+                        Arc::clone(&upcoming),
+                    );
                 }
-                session.register_table(&step.name, upcoming).map_err(|e| e.at(place("sql")))?;
+                session
+                    .register_table(&step.name, upcoming)
+                    .map_err(|e| e.at(place("sql")))?;
                 Some(output)
             }
         };
-        let reads = self.order.reads[index].iter().map(|read| self.manifest.spec.steps[*read].name.clone()).collect();
-        Ok(StepPlan { name: step.name.clone(), stages: graph.stages.len(), scans: scanned(&graph), reads, output: written })
+        let reads = self.order.reads[index]
+            .iter()
+            .map(|read| self.manifest.spec.steps[*read].name.clone())
+            .collect();
+        Ok(StepPlan {
+            name: step.name.clone(),
+            stages: graph.stages.len(),
+            scans: scanned(&graph),
+            reads,
+            output: written,
+        })
     }
 }
 
@@ -158,7 +201,11 @@ impl PartitionStream for Upcoming {
 }
 
 fn scanned(graph: &StageGraph) -> Files {
-    let files = graph.stages.iter().flat_map(|stage| leaves(&stage.plan)).flat_map(|leaf| files_of_scan(&leaf));
+    let files = graph
+        .stages
+        .iter()
+        .flat_map(|stage| leaves(&stage.plan))
+        .flat_map(|leaf| files_of_scan(&leaf));
     // One file may be cut into ranges of several partitions.
     let mut names = BTreeSet::new();
     let mut bytes = 0;
@@ -166,18 +213,32 @@ fn scanned(graph: &StageGraph) -> Files {
         names.insert(name);
         bytes += size;
     }
-    Files { count: names.len(), bytes }
+    Files {
+        count: names.len(),
+        bytes,
+    }
 }
 
-async fn look_at_output(session: &Session, step: &str, write: &Write, schema: &SchemaRef) -> (OutputPlan, Vec<Error>) {
+async fn look_at_output(
+    session: &Session,
+    step: &str,
+    write: &Write,
+    schema: &SchemaRef,
+) -> (OutputPlan, Vec<Error>) {
     let inner = &session.inner;
     let mut problems = vec![];
     if let Err(error) = OutputWrite::probe(write, &inner.object_stores, &inner.catalogs).await {
         problems.push(error);
     }
-    let folder = crate::session::source(step, &format!("{}/", write.path.trim_end_matches('/')), write.format);
+    let folder = crate::session::source(
+        step,
+        &format!("{}/", write.path.trim_end_matches('/')),
+        write.format,
+    );
     // A folder that is not there yet has no files; one that cannot be listed was a problem before.
-    let present = crate::source::files(session.context(), &folder).await.unwrap_or_default();
+    let present = crate::source::files(session.context(), &folder)
+        .await
+        .unwrap_or_default();
     let mut table = None;
     if let Some(asked) = &write.catalog {
         let name = asked.full_name(step);
@@ -186,5 +247,13 @@ async fn look_at_output(session: &Session, step: &str, write: &Write, schema: &S
             Err(error) => problems.push(error),
         }
     }
-    (OutputPlan { path: write.path.clone(), mode: write.mode, present, table }, problems)
+    (
+        OutputPlan {
+            path: write.path.clone(),
+            mode: write.mode,
+            present,
+            table,
+        },
+        problems,
+    )
 }

@@ -106,14 +106,24 @@ impl Progress {
     }
 
     pub(crate) fn start(&self, query: QueryId, label: String, stages: usize) {
-        self.lock().queries.insert(query, QueryProgress { label, stages: vec![StageProgress::default(); stages] });
+        self.lock().queries.insert(
+            query,
+            QueryProgress {
+                label,
+                stages: vec![StageProgress::default(); stages],
+            },
+        );
     }
 
     /// So many new stages take the place of those that `graph` has dropped, whose tasks count no more.
     pub(crate) fn revised(&self, query: QueryId, graph: &StageGraph, new: usize) {
         if let Some(query) = self.lock().queries.get_mut(&query) {
             query.stages.extend(vec![StageProgress::default(); new]);
-            let dropped = query.stages.iter_mut().zip(&graph.stages).filter(|(_, stage)| stage.dropped);
+            let dropped = query
+                .stages
+                .iter_mut()
+                .zip(&graph.stages)
+                .filter(|(_, stage)| stage.dropped);
             dropped.for_each(|(progress, _)| *progress = StageProgress::default());
         }
     }
@@ -123,14 +133,23 @@ impl Progress {
     }
 
     pub(crate) fn sliced(&self, query: QueryId, stage: StageId, tasks: u32) {
-        if let Some(stage) = self.lock().queries.get_mut(&query).and_then(|q| q.stages.get_mut(stage.0 as usize)) {
+        if let Some(stage) = self
+            .lock()
+            .queries
+            .get_mut(&query)
+            .and_then(|q| q.stages.get_mut(stage.0 as usize))
+        {
             stage.tasks = tasks;
         }
     }
 
     pub(crate) fn committed(&self, executor: ExecutorId, report: &TaskReport) {
         let mut all = self.lock();
-        if let Some(stage) = all.queries.get_mut(&report.task.query).and_then(|q| q.stages.get_mut(report.task.stage.0 as usize)) {
+        if let Some(stage) = all
+            .queries
+            .get_mut(&report.task.query)
+            .and_then(|q| q.stages.get_mut(report.task.stage.0 as usize))
+        {
             stage.done = (stage.done + 1).min(stage.tasks);
             stage.rows += report.metrics.rows;
             stage.bytes += report.metrics.bytes;
@@ -143,7 +162,9 @@ impl Progress {
         totals.fetched_bytes += report.metrics.fetched_bytes;
         totals.spilled_bytes += report.metrics.spilled_bytes;
         totals.busy_ms += report.metrics.elapsed_ms;
-        totals.resident_peak_bytes = totals.resident_peak_bytes.max(report.metrics.resident_peak_bytes);
+        totals.resident_peak_bytes = totals
+            .resident_peak_bytes
+            .max(report.metrics.resident_peak_bytes);
         if report.metrics.requests.total() > totals.requests.total() {
             totals.requests = report.metrics.requests;
         }
@@ -152,7 +173,11 @@ impl Progress {
     pub(crate) fn uncommitted(&self, task: TaskId) {
         let mut all = self.lock();
         all.tasks_redone += 1;
-        if let Some(stage) = all.queries.get_mut(&task.query).and_then(|q| q.stages.get_mut(task.stage.0 as usize)) {
+        if let Some(stage) = all
+            .queries
+            .get_mut(&task.query)
+            .and_then(|q| q.stages.get_mut(task.stage.0 as usize))
+        {
             stage.done = stage.done.saturating_sub(1);
         }
     }

@@ -1,6 +1,8 @@
 //! `session.read()`, with the option names that Spark's users know.
 
-use faisca_planner::manifest::{Decimal, FileFormat, OnMalformedRow, Source, TextEncoding, nearest};
+use faisca_planner::manifest::{
+    Decimal, FileFormat, OnMalformedRow, Source, TextEncoding, nearest,
+};
 
 use crate::dataframe::DataFrame;
 use crate::error::{Error, Result};
@@ -36,12 +38,19 @@ pub struct DataFrameReader {
 
 impl DataFrameReader {
     pub(crate) fn new(session: Session) -> Self {
-        Self { session, source: source("read", "", FileFormat::Parquet), problem: None }
+        Self {
+            session,
+            source: source("read", "", FileFormat::Parquet),
+            problem: None,
+        }
     }
 
     /// A CSV option: `delimiter`, `header`, `quote`, `escape`, `comment`, `nullValue`, `decimal`,
     /// `encoding`, `multiLine`, `mode` (FAILFAST, DROPMALFORMED, PERMISSIVE), `inferRows`.
-    #[expect(clippy::needless_pass_by_value, reason = "`option(\"header\", true)` reads better than a reference")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "`option(\"header\", true)` reads better than a reference"
+    )]
     pub fn option(mut self, key: &str, value: impl ToString) -> Self {
         if let Err(error) = set_option(&mut self.source, key, &value.to_string()) {
             self.problem.get_or_insert(error);
@@ -87,8 +96,12 @@ impl DataFrameReader {
         self.source.path = path.to_owned();
         let provider = crate::source::open(self.session.context(), &self.source).await?;
         let names = provider.schema();
-        if let Some((a, b)) = faisca_planner::names::clash(names.fields().iter().map(|f| f.name().as_str())) {
-            return Err(Error::Plan(format!("{path}: the columns `{a}` and `{b}` differ only by case; give a schema")));
+        if let Some((a, b)) =
+            faisca_planner::names::clash(names.fields().iter().map(|f| f.name().as_str()))
+        {
+            return Err(Error::Plan(format!(
+                "{path}: the columns `{a}` and `{b}` differ only by case; give a schema"
+            )));
         }
         let frame = self.session.context().read_table(provider)?;
         Ok(DataFrame::new(self.session, frame))
@@ -100,10 +113,15 @@ impl DataFrameReader {
 /// # Errors
 /// For an unknown name, with the nearest, and for a value that does not fit.
 pub(crate) fn set_option(source: &mut Source, key: &str, value: &str) -> Result<()> {
-    let invalid = |expected: &str| Error::Plan(format!("option {key}: `{value}` is not {expected}"));
+    let invalid =
+        |expected: &str| Error::Plan(format!("option {key}: `{value}` is not {expected}"));
     let character = || match value {
         "\\t" => Ok('\t'),
-        _ => value.chars().next().filter(|_| value.chars().count() == 1).ok_or_else(|| invalid("one character")),
+        _ => value
+            .chars()
+            .next()
+            .filter(|_| value.chars().count() == 1)
+            .ok_or_else(|| invalid("one character")),
     };
     let flag = || match value.to_lowercase().as_str() {
         "true" => Ok(true),
@@ -141,7 +159,9 @@ pub(crate) fn set_option(source: &mut Source, key: &str, value: &str) -> Result<
                 _ => return Err(invalid("FAILFAST, DROPMALFORMED or PERMISSIVE")),
             }
         }
-        "inferrows" | "schema_infer_max_rec" => source.infer_rows = Some(value.parse().map_err(|_| invalid("a number"))?),
+        "inferrows" | "schema_infer_max_rec" => {
+            source.infer_rows = Some(value.parse().map_err(|_| invalid("a number"))?)
+        }
         // Schemas are always inferred where none is given.
         "inferschema" => drop(flag()?),
         "compression" => {
@@ -156,7 +176,10 @@ pub(crate) fn set_option(source: &mut Source, key: &str, value: &str) -> Result<
             });
         }
         _ => {
-            let help = nearest(key, OPTIONS).map_or_else(|| format!("known: {}", OPTIONS.join(", ")), |near| format!("did you mean `{near}`?"));
+            let help = nearest(key, OPTIONS).map_or_else(
+                || format!("known: {}", OPTIONS.join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
             return Err(Error::Plan(format!("unknown option `{key}`; {help}")));
         }
     }

@@ -55,7 +55,9 @@ impl RunningStatement {
         match self.outcomes.recv().await {
             Some(Ok(output)) => Ok(output),
             Some(Err(failure)) => Err(external(TaskFailure(failure))),
-            None => Err(external(crate::Error::Fleet("the session ended while a statement ran".to_owned()))),
+            None => Err(external(crate::Error::Fleet(
+                "the session ended while a statement ran".to_owned(),
+            ))),
         }
     }
 }
@@ -91,7 +93,12 @@ impl ResultReader {
             store: Arc::clone(&cluster.store),
             peers: Arc::clone(&cluster.peers),
             durable: cluster.durable.as_ref().map(|(tier, _)| Arc::clone(tier)),
-            leaf: ExchangeReadExec::new(ROOT, InputMode::Merge, eq_properties, Partitioning::UnknownPartitioning(1)),
+            leaf: ExchangeReadExec::new(
+                ROOT,
+                InputMode::Merge,
+                eq_properties,
+                Partitioning::UnknownPartitioning(1),
+            ),
             context: Arc::clone(context),
             held_back: MemoryConsumer::new("result").register(context.memory_pool()),
             done: HashSet::new(),
@@ -103,14 +110,17 @@ impl ResultReader {
 
     pub(crate) fn stream(self) -> SendableRecordBatchStream {
         let schema: SchemaRef = datafusion::physical_plan::ExecutionPlan::schema(&self.leaf);
-        let batches = futures::stream::try_unfold(self, |mut reader| async move { Ok(reader.next().await?.map(|batch| (batch, reader))) });
+        let batches = futures::stream::try_unfold(self, |mut reader| async move {
+            Ok(reader.next().await?.map(|batch| (batch, reader)))
+        });
         Box::pin(RecordBatchStreamAdapter::new(schema, batches))
     }
 
     async fn next(&mut self) -> Result<Option<RecordBatch>> {
         loop {
             if let Some(batch) = self.ready.pop_front() {
-                self.held_back.shrink(self.held_back.size().min(batch.get_array_memory_size()));
+                self.held_back
+                    .shrink(self.held_back.size().min(batch.get_array_memory_size()));
                 return Ok(Some(batch));
             }
             if let Some((block, rest)) = &mut self.open {
@@ -118,14 +128,19 @@ impl ResultReader {
                     Some(Ok(batch)) => return Ok(Some(batch)),
                     Some(Err(error)) if lost(&error).is_some() => {
                         let rows_text = "part of which was handed on already";
-                        return Err(exec_datafusion_err!("an executor was lost with block {} of the result, {rows_text}: {error}", block.block));
+                        return Err(exec_datafusion_err!(
+                            "an executor was lost with block {} of the result, {rows_text}: {error}",
+                            block.block
+                        ));
                     }
                     Some(Err(error)) => return Err(error),
                     None => self.open = None,
                 }
                 continue;
             }
-            let Some(block) = self.left.pop_front() else { return Ok(None) };
+            let Some(block) = self.left.pop_front() else {
+                return Ok(None);
+            };
             match self.hold_back(&block).await {
                 Ok(rest) => {
                     self.done.insert(block.block.task);
@@ -137,9 +152,21 @@ impl ResultReader {
     }
 
     /// Reads a block to its end, or as far as memory allows; then answers the rest.
-    async fn hold_back(&mut self, location: &BlockLocation) -> Result<Option<SendableRecordBatchStream>> {
-        let inputs = vec![StageBlocks { stage: ROOT, blocks: Arc::new(vec![location.clone()]), partition_bytes_max: 0 }];
-        let reader = ExchangeReader::new(inputs, DRIVER, Arc::clone(&self.store), Arc::clone(&self.peers));
+    async fn hold_back(
+        &mut self,
+        location: &BlockLocation,
+    ) -> Result<Option<SendableRecordBatchStream>> {
+        let inputs = vec![StageBlocks {
+            stage: ROOT,
+            blocks: Arc::new(vec![location.clone()]),
+            partition_bytes_max: 0,
+        }];
+        let reader = ExchangeReader::new(
+            inputs,
+            DRIVER,
+            Arc::clone(&self.store),
+            Arc::clone(&self.peers),
+        );
         let reader = reader.with_durable(self.durable.clone());
         let mut stream = reader.open(&self.leaf, 0, &self.context)?;
         while let Some(batch) = stream.next().await {
@@ -148,7 +175,8 @@ impl ResultReader {
                 self.held_back.free();
             })?;
             let bytes = batch.get_array_memory_size();
-            let fits = self.held_back.size() + bytes <= HELD_BACK_BYTES_MAX && self.held_back.try_grow(bytes).is_ok();
+            let fits = self.held_back.size() + bytes <= HELD_BACK_BYTES_MAX
+                && self.held_back.try_grow(bytes).is_ok();
             self.ready.push_back(batch);
             if !fits {
                 return Ok(Some(stream));
@@ -159,18 +187,39 @@ impl ResultReader {
 
     /// Has a lost block made again, and waits for the result's new whereabouts.
     async fn made_again(&mut self, error: DataFusionError) -> Result<()> {
-        let Some((block, executor)) = lost(&error) else { return Err(error) };
+        let Some((block, executor)) = lost(&error) else {
+            return Err(error);
+        };
         info!(%block, "part of the result is lost and made again: {error}");
-        self.running.engine.send(Message::OutputLost(block, executor)).await.map_err(external)?;
+        self.running
+            .engine
+            .send(Message::OutputLost(block, executor))
+            .await
+            .map_err(external)?;
         let output = self.running.outcome().await?;
-        self.left = output.blocks.iter().filter(|b| !self.done.contains(&b.block.task)).cloned().collect();
+        self.left = output
+            .blocks
+            .iter()
+            .filter(|b| !self.done.contains(&b.block.task))
+            .cloned()
+            .collect();
         Ok(())
     }
 }
 
-fn lost(error: &DataFusionError) -> Option<(faisca_planner::ids::BlockId, faisca_planner::ids::ExecutorId)> {
-    let DataFusionError::External(inner) = error else { return None };
+fn lost(
+    error: &DataFusionError,
+) -> Option<(
+    faisca_planner::ids::BlockId,
+    faisca_planner::ids::ExecutorId,
+)> {
+    let DataFusionError::External(inner) = error else {
+        return None;
+    };
     match inner.downcast_ref()? {
-        FetchError::Lost { block, executor } | FetchError::Peer { block, executor, .. } => Some((*block, *executor)),
+        FetchError::Lost { block, executor }
+        | FetchError::Peer {
+            block, executor, ..
+        } => Some((*block, *executor)),
     }
 }

@@ -36,7 +36,10 @@ pub struct RetryLimits {
 
 impl Default for RetryLimits {
     fn default() -> Self {
-        Self { task_failures_max: 4, lost_inputs_max: 100 }
+        Self {
+            task_failures_max: 4,
+            lost_inputs_max: 100,
+        }
     }
 }
 
@@ -63,7 +66,10 @@ impl Scheduler {
     /// With these limits.
     #[must_use]
     pub fn new(limits: RetryLimits) -> Self {
-        Self { limits, ..Self::default() }
+        Self {
+            limits,
+            ..Self::default()
+        }
     }
 
     /// With an object store, to which executors that end bring their blocks.
@@ -77,7 +83,12 @@ impl Scheduler {
     pub fn step(&mut self, now: Duration, event: Event) -> Vec<Action> {
         self.now = self.now.max(now);
         match event {
-            Event::ExecutorUp { id, slots, address, is_driver } => {
+            Event::ExecutorUp {
+                id,
+                slots,
+                address,
+                is_driver,
+            } => {
                 self.executors.insert(id, slots, address, is_driver);
                 self.hand_over_all();
             }
@@ -87,8 +98,16 @@ impl Scheduler {
                 self.hand_over_all();
             }
             Event::HandedOver { block, from, to } => self.handed_over(block, from, to),
-            Event::Submit { query, stages, placement, slots_expected } => {
-                self.queries.insert(query, QueryState::new(query, stages, placement, slots_expected));
+            Event::Submit {
+                query,
+                stages,
+                placement,
+                slots_expected,
+            } => {
+                self.queries.insert(
+                    query,
+                    QueryState::new(query, stages, placement, slots_expected),
+                );
                 self.advance(query);
             }
             Event::Revised { query, stages } => self.revised(query, stages),
@@ -98,14 +117,21 @@ impl Scheduler {
                     query.durable(block, executor);
                 }
             }
-            Event::Failed(executor, task, attempt, failure) => self.failed(executor, task, attempt, failure),
+            Event::Failed(executor, task, attempt, failure) => {
+                self.failed(executor, task, attempt, failure)
+            }
             Event::OutputLost(block, from) => self.result_lost(block, from),
             Event::Release(query) => self.release(query),
             Event::Tick => self.speculate(),
         }
         self.assign(Placement::Driver);
         self.assign(Placement::Fleet);
-        self.actions.extend(self.executors.take_drained().into_iter().map(Action::Dismiss));
+        self.actions.extend(
+            self.executors
+                .take_drained()
+                .into_iter()
+                .map(Action::Dismiss),
+        );
         std::mem::take(&mut self.actions)
     }
 
@@ -122,19 +148,29 @@ impl Scheduler {
     }
 
     fn executor_down(&mut self, id: ExecutorId) {
-        let Some(gone) = self.executors.remove(id) else { return };
-        self.queries.values_mut().for_each(|query| query.lost_executor = true);
+        let Some(gone) = self.executors.remove(id) else {
+            return;
+        };
+        self.queries
+            .values_mut()
+            .for_each(|query| query.lost_executor = true);
         let mut touched = BTreeSet::new();
         for (task, attempt) in gone.running {
-            let Some(query) = self.queries.get_mut(&task.query) else { continue };
+            let Some(query) = self.queries.get_mut(&task.query) else {
+                continue;
+            };
             query.forget_attempt(task, attempt);
             query.requeue(task);
             touched.insert(task.query);
         }
         // Consumers first: a consumer that must run again needs its producers' blocks again.
         for task in gone.held.into_iter().rev() {
-            let lost = self.queries.get(&task.query).and_then(|query| query.needed_block(task, id));
-            lost.into_iter().for_each(|block| self.block_lost(block, id));
+            let lost = self
+                .queries
+                .get(&task.query)
+                .and_then(|query| query.needed_block(task, id));
+            lost.into_iter()
+                .for_each(|block| self.block_lost(block, id));
             touched.insert(task.query);
         }
         touched.into_iter().for_each(|query| self.advance(query));
@@ -142,15 +178,23 @@ impl Scheduler {
 
     fn finished(&mut self, executor: ExecutorId, report: TaskReport) {
         let task = report.task;
-        let Some(query) = self.queries.get_mut(&task.query) else { return };
-        let Some(others) = query.commit(executor, &report, self.now) else { return };
-        let files_only = query.stage(task).is_some_and(|stage| stage.shape.sink.is_some());
+        let Some(query) = self.queries.get_mut(&task.query) else {
+            return;
+        };
+        let Some(others) = query.commit(executor, &report, self.now) else {
+            return;
+        };
+        let files_only = query
+            .stage(task)
+            .is_some_and(|stage| stage.shape.sink.is_some());
         self.executors.ended(executor, task, report.attempt);
         self.executors.succeeded(executor);
         if !files_only {
             self.executors.hold(executor, task);
         }
-        others.into_iter().for_each(|twin| self.cancel(task, twin.attempt, twin.executor));
+        others
+            .into_iter()
+            .for_each(|twin| self.cancel(task, twin.attempt, twin.executor));
         self.actions.push(Action::Committed(executor, report));
         self.advance(task.query);
         if self.executors.get(executor).is_some_and(|e| e.draining) {
@@ -159,8 +203,14 @@ impl Scheduler {
     }
 
     fn revised(&mut self, id: QueryId, stages: Vec<StageShape>) {
-        let in_vain = self.queries.get_mut(&id).map(|query| query.revised(stages)).unwrap_or_default();
-        in_vain.into_iter().for_each(|(task, running)| self.cancel(task, running.attempt, running.executor));
+        let in_vain = self
+            .queries
+            .get_mut(&id)
+            .map(|query| query.revised(stages))
+            .unwrap_or_default();
+        in_vain
+            .into_iter()
+            .for_each(|(task, running)| self.cancel(task, running.attempt, running.executor));
         self.advance(id);
     }
 
@@ -170,7 +220,9 @@ impl Scheduler {
     }
 
     fn failed(&mut self, executor: ExecutorId, task: TaskId, attempt: Attempt, failure: Failure) {
-        let Some(query) = self.queries.get_mut(&task.query) else { return };
+        let Some(query) = self.queries.get_mut(&task.query) else {
+            return;
+        };
         if !query.forget_attempt(task, attempt) {
             return;
         }
@@ -179,7 +231,8 @@ impl Scheduler {
             FailureKind::User => Verdict::GiveUp,
             FailureKind::Resource => {
                 if let Some(tasks) = query.shrink(task) {
-                    self.actions.push(Action::Sliced(task.query, task.stage, tasks));
+                    self.actions
+                        .push(Action::Sliced(task.query, task.stage, tasks));
                 }
                 query.count_failure(task, executor, self.limits.task_failures_max)
             }
@@ -220,13 +273,22 @@ impl Scheduler {
     /// A reader says that a block is gone. If its executor is gone, so are all others of the stage there.
     fn output_lost(&mut self, block: BlockId, from: ExecutorId) {
         let gone = self.executors.get(from).is_none();
-        let others = self.queries.get(&block.task.query).filter(|_| gone).map(|query| query.blocks_on(block.task.stage, from));
+        let others = self
+            .queries
+            .get(&block.task.query)
+            .filter(|_| gone)
+            .map(|query| query.blocks_on(block.task.stage, from));
         self.block_lost(block, from);
-        others.into_iter().flatten().for_each(|other| self.block_lost(other, from));
+        others
+            .into_iter()
+            .flatten()
+            .for_each(|other| self.block_lost(other, from));
     }
 
     fn block_lost(&mut self, block: BlockId, from: ExecutorId) {
-        let Some(query) = self.queries.get_mut(&block.task.query) else { return };
+        let Some(query) = self.queries.get_mut(&block.task.query) else {
+            return;
+        };
         if query.outlives(block, from) && query.moved(block, from, ExecutorId::STORE) {
             self.executors.let_go(from, block.task);
             return;
@@ -252,9 +314,12 @@ impl Scheduler {
     fn release(&mut self, id: QueryId) {
         self.stop_running(id);
         if let Some(query) = self.queries.remove(&id) {
-            self.ready.iter_mut().for_each(|ready| ready.retain(|task| task.query != id));
+            self.ready
+                .iter_mut()
+                .for_each(|ready| ready.retain(|task| task.query != id));
             self.executors.forget_query(id);
-            self.actions.push(Action::Release(id, self.executors.ids().collect()));
+            self.actions
+                .push(Action::Release(id, self.executors.ids().collect()));
             if self.has_store && query.lost_executor {
                 self.actions.push(Action::Sweep(query.attempts()));
             }
@@ -262,41 +327,81 @@ impl Scheduler {
     }
 
     fn stop_running(&mut self, id: QueryId) {
-        let running = self.queries.get_mut(&id).map(QueryState::take_running).unwrap_or_default();
-        running.into_iter().for_each(|(task, running)| self.cancel(task, running.attempt, running.executor));
+        let running = self
+            .queries
+            .get_mut(&id)
+            .map(QueryState::take_running)
+            .unwrap_or_default();
+        running
+            .into_iter()
+            .for_each(|(task, running)| self.cancel(task, running.attempt, running.executor));
     }
 
     /// Asks executors that drain to bring away what is still needed and not yet under way.
     fn hand_over_all(&mut self) {
-        self.executors.draining().into_iter().for_each(|id| self.hand_over(id));
+        self.executors
+            .draining()
+            .into_iter()
+            .for_each(|id| self.hand_over(id));
     }
 
     fn hand_over(&mut self, from: ExecutorId) {
-        let Some(state) = self.executors.get(from) else { return };
+        let Some(state) = self.executors.get(from) else {
+            return;
+        };
         let needed = |task: &TaskId| self.queries.get(&task.query)?.needed_block(*task, from);
-        let blocks: Vec<BlockId> = state.held.iter().filter_map(needed).filter(|block| !state.leaving.contains(block)).collect();
-        let outlives = |block: &BlockId| self.queries.get(&block.task.query).is_some_and(|query| query.outlives(*block, from));
+        let blocks: Vec<BlockId> = state
+            .held
+            .iter()
+            .filter_map(needed)
+            .filter(|block| !state.leaving.contains(block))
+            .collect();
+        let outlives = |block: &BlockId| {
+            self.queries
+                .get(&block.task.query)
+                .is_some_and(|query| query.outlives(*block, from))
+        };
         let (kept, blocks): (Vec<BlockId>, Vec<BlockId>) = blocks.into_iter().partition(outlives);
-        kept.into_iter().for_each(|block| self.handed_over(block, from, Some(ExecutorId::STORE)));
+        kept.into_iter()
+            .for_each(|block| self.handed_over(block, from, Some(ExecutorId::STORE)));
         if blocks.is_empty() {
             return;
         }
         self.turn += 1;
-        let heir = if self.has_store { Some(ExecutorId::STORE) } else { self.executors.heir(from, self.turn) };
+        let heir = if self.has_store {
+            Some(ExecutorId::STORE)
+        } else {
+            self.executors.heir(from, self.turn)
+        };
         let Some(to) = heir else { return };
-        let address = self.executors.get(to).map(|e| e.address.clone()).unwrap_or_default();
+        let address = self
+            .executors
+            .get(to)
+            .map(|e| e.address.clone())
+            .unwrap_or_default();
         self.executors.leaving(from, &blocks);
-        self.actions.push(Action::HandOver { from, to, address, blocks });
+        self.actions.push(Action::HandOver {
+            from,
+            to,
+            address,
+            blocks,
+        });
     }
 
     fn handed_over(&mut self, block: BlockId, from: ExecutorId, to: Option<ExecutorId>) {
         self.executors.left(from, block);
-        let Some(query) = self.queries.get_mut(&block.task.query) else { return };
+        let Some(query) = self.queries.get_mut(&block.task.query) else {
+            return;
+        };
         match to.filter(|to| *to == ExecutorId::STORE || self.executors.get(*to).is_some()) {
             Some(to) if query.moved(block, from, to) => {
                 self.executors.let_go(from, block.task);
                 self.executors.hold(to, block.task);
-                self.executors.keep_for_readers(from, &query.consumers(block.task.stage), block.task.query);
+                self.executors.keep_for_readers(
+                    from,
+                    &query.consumers(block.task.stage),
+                    block.task.query,
+                );
             }
             Some(_) => {}
             // Nobody took it: it is made again, now rather than when its executor has gone.
@@ -307,8 +412,11 @@ impl Scheduler {
 
     /// Queues what has become runnable and reports completion.
     fn advance(&mut self, id: QueryId) {
-        let Some(query) = self.queries.get_mut(&id) else { return };
-        self.actions.extend(query.take_question().map(|facts| Action::Revise(id, facts)));
+        let Some(query) = self.queries.get_mut(&id) else {
+            return;
+        };
+        self.actions
+            .extend(query.take_question().map(|facts| Action::Revise(id, facts)));
         for (stage, tasks) in query.slice_ready_stages() {
             self.actions.push(Action::Sliced(id, stage, tasks));
         }
@@ -322,22 +430,34 @@ impl Scheduler {
     fn assign(&mut self, placement: Placement) {
         let mut passed_over = vec![];
         while passed_over.len() < PASSED_OVER_MAX && self.executors.has_free(placement) {
-            let Some(task) = self.ready[placement as usize].pop_front() else { break };
-            let Some(query) = self.queries.get_mut(&task.query) else { continue };
+            let Some(task) = self.ready[placement as usize].pop_front() else {
+                break;
+            };
+            let Some(query) = self.queries.get_mut(&task.query) else {
+                continue;
+            };
             if !query.may_start(task) {
                 continue;
             }
-            let avoid = query.task(task).map(|t| t.avoid.as_slice()).unwrap_or_default();
+            let avoid = query
+                .task(task)
+                .map(|t| t.avoid.as_slice())
+                .unwrap_or_default();
             match self.executors.pick(placement, avoid) {
                 Some(executor) => self.launch(task, executor),
                 None => passed_over.push(task),
             }
         }
-        passed_over.into_iter().rev().for_each(|task| self.ready[placement as usize].push_front(task));
+        passed_over
+            .into_iter()
+            .rev()
+            .for_each(|task| self.ready[placement as usize].push_front(task));
     }
 
     fn launch(&mut self, task: TaskId, executor: ExecutorId) {
-        let Some(query) = self.queries.get_mut(&task.query) else { return };
+        let Some(query) = self.queries.get_mut(&task.query) else {
+            return;
+        };
         let spec = query.start(task, executor, &self.executors, self.now);
         self.executors.started(executor, task, spec.attempt);
         self.actions.push(Action::Launch(executor, spec));
@@ -345,19 +465,37 @@ impl Scheduler {
 
     /// Slots that would stay idle run twins of slow attempts.
     fn speculate(&mut self) {
-        if !self.ready[Placement::Fleet as usize].is_empty() || !self.executors.has_free(Placement::Fleet) {
+        if !self.ready[Placement::Fleet as usize].is_empty()
+            || !self.executors.has_free(Placement::Fleet)
+        {
             return;
         }
-        let attempts = self.executors.ids().filter_map(|id| Some((id, &self.executors.get(id)?.running)));
-        let attempts: Vec<(ExecutorId, TaskId)> = attempts.flat_map(|(id, running)| running.iter().map(move |(task, _)| (id, *task))).collect();
+        let attempts = self
+            .executors
+            .ids()
+            .filter_map(|id| Some((id, &self.executors.get(id)?.running)));
+        let attempts: Vec<(ExecutorId, TaskId)> = attempts
+            .flat_map(|(id, running)| running.iter().map(move |(task, _)| (id, *task)))
+            .collect();
         for (executor, task) in attempts {
-            let Some(query) = self.queries.get(&task.query).filter(|q| q.is_running() && q.placement == Placement::Fleet) else { continue };
+            let Some(query) = self
+                .queries
+                .get(&task.query)
+                .filter(|q| q.is_running() && q.placement == Placement::Fleet)
+            else {
+                continue;
+            };
             let slow = query
                 .stage(task)
                 .and_then(speculation::patience)
                 .zip(query.task(task))
                 .is_some_and(|(patience, state)| matches!(state.running.as_slice(), [only] if self.now.saturating_sub(only.since) > patience));
-            if slow && let Some(other) = self.executors.pick(Placement::Fleet, &[executor]).filter(|other| *other != executor) {
+            if slow
+                && let Some(other) = self
+                    .executors
+                    .pick(Placement::Fleet, &[executor])
+                    .filter(|other| *other != executor)
+            {
                 self.launch(task, other);
             }
         }

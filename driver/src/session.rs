@@ -24,7 +24,9 @@ use crate::control::ControlServer;
 use crate::dataframe::DataFrame;
 use crate::engine::{EngineHandle, Message};
 use crate::error::{Error, Result};
-use crate::fleet::{DRIVER, EmbeddedExecutor, EmbeddedHost, Fleet, FleetRequest, Launcher, ProcessLauncher};
+use crate::fleet::{
+    DRIVER, EmbeddedExecutor, EmbeddedHost, Fleet, FleetRequest, Launcher, ProcessLauncher,
+};
 use crate::planner::DistributedPlanner;
 use crate::platform::{FindPlatform, Platform};
 use crate::progress::{Progress, Snapshot};
@@ -140,7 +142,9 @@ impl SessionBuilder {
     /// A setting that holds unless the program chose it.
     #[must_use]
     pub fn default_config(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.settings.entry(key.into()).or_insert_with(|| value.into());
+        self.settings
+            .entry(key.into())
+            .or_insert_with(|| value.into());
         self
     }
 
@@ -199,38 +203,89 @@ impl SessionBuilder {
         tracing::info!(app, executors = self.executors, "session starts");
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let share = (cores / self.executors.max(1) as usize).max(1);
-        let slots = self.executor_cores.unwrap_or(u32::try_from(share).unwrap_or(1));
+        let slots = self
+            .executor_cores
+            .unwrap_or(u32::try_from(share).unwrap_or(1));
         let total_slots = slots as usize * self.executors.max(1) as usize;
-        let per_slot = if self.memory.is_some() { PARTITIONS_PER_LIMITED_SLOT } else { PARTITIONS_PER_SLOT };
+        let per_slot = if self.memory.is_some() {
+            PARTITIONS_PER_LIMITED_SLOT
+        } else {
+            PARTITIONS_PER_SLOT
+        };
         let resources = Resources {
             partitions: self.partitions.unwrap_or(total_slots * per_slot),
             executors: self.executors,
-            slot_memory_bytes: self.memory.map(|bytes| (bytes as f64 * POOL_FRACTION) as u64 / u64::from(slots)),
+            slot_memory_bytes: self
+                .memory
+                .map(|bytes| (bytes as f64 * POOL_FRACTION) as u64 / u64::from(slots)),
         };
         let (config, own) = session_config(resources, &self.settings)?;
         // A driver's own blocks end with it: nothing to gain from another copy.
-        let durable = own.exchange_store.filter(|_| self.executors > 0 && own.durability != Durability::Never);
-        let durable = durable.map(|folder| Ok::<_, Error>(DurableExchange { folder, run: random_hex(RUN_BYTES)? })).transpose()?;
+        let durable = own
+            .exchange_store
+            .filter(|_| self.executors > 0 && own.durability != Durability::Never);
+        let durable = durable
+            .map(|folder| {
+                Ok::<_, Error>(DurableExchange {
+                    folder,
+                    run: random_hex(RUN_BYTES)?,
+                })
+            })
+            .transpose()?;
         let limits = self.limits(slots, durable)?;
         let compute = Compute(Some(compute_runtime(cores)?));
         let environment = Arc::new(Environment::new(&limits, &self.functions)?);
-        let (engine, engine_task) = EngineHandle::start(RetryLimits::default(), environment.durable().cloned());
+        let (engine, engine_task) =
+            EngineHandle::start(RetryLimits::default(), environment.durable().cloned());
         // Processes of other users on this machine must not reach the executors.
-        let launcher = self.launcher.clone().unwrap_or_else(|| Arc::new(ProcessLauncher { binary: self.executor_binary.clone() }));
-        let token = launcher.token().map_or_else(|| random_hex(TOKEN_BYTES), Ok)?;
+        let launcher = self.launcher.clone().unwrap_or_else(|| {
+            Arc::new(ProcessLauncher {
+                binary: self.executor_binary.clone(),
+            })
+        });
+        let token = launcher
+            .token()
+            .map_or_else(|| random_hex(TOKEN_BYTES), Ok)?;
         let object_stores = Arc::clone(environment.stores());
         let store = Arc::new(BlockStore::default());
         let peers = Arc::new(PeerClients::new(token.clone()));
-        let embedded_slots = if self.executors == 0 { slots } else { u32::try_from(cores).unwrap_or(1) };
-        let parts = (Arc::clone(&environment), Arc::clone(&store), Arc::clone(&peers), compute.handle()?);
-        let mut host = EmbeddedHost { slots: embedded_slots, is_driver: self.executors > 0, address: String::new() };
-        let (fleet, helper): (Box<dyn Fleet>, Option<Box<dyn Fleet>>) = if self.executors == 0 {
-            (Box::new(EmbeddedExecutor::start(&engine, host, parts.0, parts.1, parts.2, parts.3).await?), None)
+        let embedded_slots = if self.executors == 0 {
+            slots
         } else {
-            let blocks = BlockService::new(DRIVER, Arc::clone(&store), Arc::clone(environment.runtime()), token.clone());
-            let control = ControlServer::start(launcher.host(), token.clone(), engine.clone(), blocks).await?;
+            u32::try_from(cores).unwrap_or(1)
+        };
+        let parts = (
+            Arc::clone(&environment),
+            Arc::clone(&store),
+            Arc::clone(&peers),
+            compute.handle()?,
+        );
+        let mut host = EmbeddedHost {
+            slots: embedded_slots,
+            is_driver: self.executors > 0,
+            address: String::new(),
+        };
+        let (fleet, helper): (Box<dyn Fleet>, Option<Box<dyn Fleet>>) = if self.executors == 0 {
+            (
+                Box::new(
+                    EmbeddedExecutor::start(&engine, host, parts.0, parts.1, parts.2, parts.3)
+                        .await?,
+                ),
+                None,
+            )
+        } else {
+            let blocks = BlockService::new(
+                DRIVER,
+                Arc::clone(&store),
+                Arc::clone(environment.runtime()),
+                token.clone(),
+            );
+            let control =
+                ControlServer::start(launcher.host(), token.clone(), engine.clone(), blocks)
+                    .await?;
             host.address.clone_from(&control.url);
-            let embedded = EmbeddedExecutor::start(&engine, host, parts.0, parts.1, parts.2, parts.3).await?;
+            let embedded =
+                EmbeddedExecutor::start(&engine, host, parts.0, parts.1, parts.2, parts.3).await?;
             let request = FleetRequest {
                 executors: self.executors,
                 slots,
@@ -242,24 +297,52 @@ impl SessionBuilder {
             };
             (launcher.launch(request).await?, Some(Box::new(embedded)))
         };
-        let durable = environment.durable().cloned().map(|tier| (tier, own.durability));
-        let cluster = Arc::new(Cluster { engine, fleet, helper, store, peers, durable, small_bytes: own.small_bytes });
+        let durable = environment
+            .durable()
+            .cloned()
+            .map(|tier| (tier, own.durability));
+        let cluster = Arc::new(Cluster {
+            engine,
+            fleet,
+            helper,
+            store,
+            peers,
+            durable,
+            small_bytes: own.small_bytes,
+        });
         let mut state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(Arc::clone(environment.runtime()))
             .with_default_features()
-            .with_query_planner(Arc::new(DistributedPlanner { cluster: Arc::clone(&cluster) }))
+            .with_query_planner(Arc::new(DistributedPlanner {
+                cluster: Arc::clone(&cluster),
+            }))
             .with_optimizer_rules(logical_rules())
             .with_physical_optimizer_rules(physical_rules())
             .build();
         register_functions(&mut state, &self.functions)?;
         let context = SessionContext::new_with_state(state);
-        let (tables, catalogs) = (Arc::new(Tables::default()), Arc::new(Catalogs::new(&own.warehouse, own.glue)));
+        let (tables, catalogs) = (
+            Arc::new(Tables::default()),
+            Arc::new(Catalogs::new(&own.warehouse, own.glue)),
+        );
         register_catalogs(&context, &catalogs, &tables);
-        let told = platform.map(|platform| Told::start(platform, Arc::clone(&cluster.engine.progress)));
-        let inner =
-            SessionInner { context, tables, catalogs, warehouse: own.warehouse, cluster, object_stores, told, _compute: compute, engine_task };
-        Ok(Session { inner: Arc::new(inner) })
+        let told =
+            platform.map(|platform| Told::start(platform, Arc::clone(&cluster.engine.progress)));
+        let inner = SessionInner {
+            context,
+            tables,
+            catalogs,
+            warehouse: own.warehouse,
+            cluster,
+            object_stores,
+            told,
+            _compute: compute,
+            engine_task,
+        };
+        Ok(Session {
+            inner: Arc::new(inner),
+        })
     }
 }
 
@@ -277,7 +360,13 @@ impl SessionBuilder {
             }
             memory => {
                 let memory_bytes = memory.map(|bytes| (bytes as f64 * POOL_FRACTION) as u64);
-                Ok(Limits { memory_bytes, slots, spill_folder: self.spill_folder.clone(), stores: self.stores.clone(), durable })
+                Ok(Limits {
+                    memory_bytes,
+                    slots,
+                    spill_folder: self.spill_folder.clone(),
+                    stores: self.stores.clone(),
+                    durable,
+                })
             }
         }
     }
@@ -322,7 +411,10 @@ impl Session {
     /// If there is none of that name.
     pub async fn table(&self, name: &str) -> Result<DataFrame> {
         match self.inner.tables.provider(name) {
-            Some(provider) => Ok(DataFrame::new(self.clone(), self.inner.context.read_table(provider)?)),
+            Some(provider) => Ok(DataFrame::new(
+                self.clone(),
+                self.inner.context.read_table(provider)?,
+            )),
             None => Err(crate::sql::unknown_table(self, name)),
         }
     }
@@ -332,7 +424,9 @@ impl Session {
     /// # Errors
     /// If two of its columns differ only by case.
     pub fn register_table(&self, name: &str, provider: Arc<dyn TableProvider>) -> Result<()> {
-        self.inner.tables.register(&self.inner.context, name, provider, None)
+        self.inner
+            .tables
+            .register(&self.inner.context, name, provider, None)
     }
 
     /// Registers files as a table.
@@ -341,14 +435,29 @@ impl Session {
     /// If they cannot be read.
     pub async fn register_source(&self, source: &Source) -> Result<()> {
         let provider = crate::source::open(&self.inner.context, source).await?;
-        let files = TableFiles { path: source.path.clone(), format: source.format, partition_by: vec![] };
-        self.inner.tables.register(&self.inner.context, &source.name, provider, Some(files))
+        let files = TableFiles {
+            path: source.path.clone(),
+            format: source.format,
+            partition_by: vec![],
+        };
+        self.inner
+            .tables
+            .register(&self.inner.context, &source.name, provider, Some(files))
     }
 
     /// Registers a written folder of Parquet or other files under a name.
-    pub(crate) async fn register_output(&self, name: &str, path: &str, format: FileFormat) -> Result<()> {
+    pub(crate) async fn register_output(
+        &self,
+        name: &str,
+        path: &str,
+        format: FileFormat,
+    ) -> Result<()> {
         let header = (format == FileFormat::Csv).then_some(true);
-        self.register_source(&Source { header, ..source(name, path, format) }).await
+        self.register_source(&Source {
+            header,
+            ..source(name, path, format)
+        })
+        .await
     }
 
     /// The catalogs that writes register tables in.
@@ -418,7 +527,10 @@ struct Told {
 impl Told {
     fn start(platform: Arc<dyn Platform>, progress: Arc<Progress>) -> Self {
         let teller = Arc::clone(&platform);
-        Self { platform, following: tokio::spawn(async move { teller.follow(progress).await }) }
+        Self {
+            platform,
+            following: tokio::spawn(async move { teller.follow(progress).await }),
+        }
     }
 }
 
@@ -433,7 +545,10 @@ struct Compute(Option<Runtime>);
 
 impl Compute {
     fn handle(&self) -> Result<tokio::runtime::Handle> {
-        self.0.as_ref().map(|runtime| runtime.handle().clone()).ok_or_else(|| Error::Fleet("the session has ended".to_owned()))
+        self.0
+            .as_ref()
+            .map(|runtime| runtime.handle().clone())
+            .ok_or_else(|| Error::Fleet("the session has ended".to_owned()))
     }
 }
 
@@ -483,7 +598,8 @@ async fn serve_and_exit(config: ExecutorConfig, functions: &UserFunctions) -> ! 
     let executor = config.executor;
     let ended = match compute_runtime(config.slots as usize) {
         Ok(compute) => {
-            let ended = faisca_executor::control::run(config, functions, compute.handle().clone()).await;
+            let ended =
+                faisca_executor::control::run(config, functions, compute.handle().clone()).await;
             compute.shutdown_background();
             ended
         }
@@ -501,8 +617,14 @@ async fn serve_and_exit(config: ExecutorConfig, functions: &UserFunctions) -> ! 
 fn compute_runtime(threads: usize) -> Result<Runtime> {
     const STACK_BYTES: usize = 8 * 1024 * 1024;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(threads.max(1)).thread_name("faisca-task").thread_stack_size(STACK_BYTES).enable_all();
-    builder.build().map_err(|e| Error::Fleet(format!("threads for tasks: {e}")))
+    builder
+        .worker_threads(threads.max(1))
+        .thread_name("faisca-task")
+        .thread_stack_size(STACK_BYTES)
+        .enable_all();
+    builder
+        .build()
+        .map_err(|e| Error::Fleet(format!("threads for tasks: {e}")))
 }
 
 /// So many random bytes, as hexadecimal digits.

@@ -43,10 +43,15 @@ impl Resources {
     fn broadcast_max(&self) -> (usize, usize) {
         let copies = u64::from(self.executors).max(BROADCAST_EXECUTORS);
         let by_network = |limit: u64| limit * BROADCAST_EXECUTORS / copies;
-        let by_memory = self.slot_memory_bytes.map_or(u64::MAX, |bytes| bytes / SLOTS_MEMORY_BY_BROADCAST);
+        let by_memory = self
+            .slot_memory_bytes
+            .map_or(u64::MAX, |bytes| bytes / SLOTS_MEMORY_BY_BROADCAST);
         let bytes = by_network(BROADCAST_BYTES).min(by_memory);
         let rows = by_network(BROADCAST_ROWS).min(by_memory / BROADCAST_ROW_BYTES);
-        (usize::try_from(bytes).unwrap_or(usize::MAX), usize::try_from(rows).unwrap_or(usize::MAX))
+        (
+            usize::try_from(bytes).unwrap_or(usize::MAX),
+            usize::try_from(rows).unwrap_or(usize::MAX),
+        )
     }
 }
 
@@ -68,9 +73,14 @@ pub(crate) struct OwnSettings {
 ///
 /// # Errors
 /// For an unknown name or a value that is none.
-pub(crate) fn session_config(resources: Resources, settings: &BTreeMap<String, String>) -> Result<(SessionConfig, OwnSettings)> {
-    let mut config =
-        SessionConfig::new().with_target_partitions(resources.partitions).with_information_schema(true).with_option_extension(Switches::default());
+pub(crate) fn session_config(
+    resources: Resources,
+    settings: &BTreeMap<String, String>,
+) -> Result<(SessionConfig, OwnSettings)> {
+    let mut config = SessionConfig::new()
+        .with_target_partitions(resources.partitions)
+        .with_information_schema(true)
+        .with_option_extension(Switches::default());
     let options = config.options_mut();
     // One task must never drain another's files, and filters do not cross processes.
     options.execution.enable_file_stream_work_stealing = false;
@@ -79,7 +89,9 @@ pub(crate) fn session_config(resources: Resources, settings: &BTreeMap<String, S
     options.optimizer.enable_join_dynamic_filter_pushdown = false;
     options.optimizer.enable_topk_dynamic_filter_pushdown = false;
     options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
-    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    options
+        .optimizer
+        .enable_physical_uncorrelated_scalar_subquery = false;
     options.optimizer.enable_round_robin_repartition = false;
     let (bytes, rows) = resources.broadcast_max();
     options.optimizer.hash_join_single_partition_threshold = bytes;
@@ -96,7 +108,8 @@ pub(crate) fn session_config(resources: Resources, settings: &BTreeMap<String, S
         match key.as_str() {
             "faisca.smallQueryBytes" if value == "0" => own.small_bytes = 0,
             "faisca.smallQueryBytes" => {
-                own.small_bytes = parse_bytes(value).ok_or_else(|| Error::Plan(format!("{key}: `{value}` is not a size")))?;
+                own.small_bytes = parse_bytes(value)
+                    .ok_or_else(|| Error::Plan(format!("{key}: `{value}` is not a size")))?;
             }
             "faisca.warehouse" | "spark.sql.warehouse.dir" => own.warehouse.clone_from(value),
             "faisca.exchange.store" => own.exchange_store = Some(value.clone()),
@@ -106,8 +119,12 @@ pub(crate) fn session_config(resources: Resources, settings: &BTreeMap<String, S
             "faisca.glue.endpoint" => own.glue.endpoint = Some(value.clone()),
             "faisca.glue.region" => own.glue.region = Some(value.clone()),
             "faisca.glue.profile" => own.glue.profile = Some(value.clone()),
-            "faisca.glue.catalogId" | "spark.hadoop.hive.metastore.glue.catalogid" => own.glue.catalog_id = Some(value.clone()),
-            _ => options.set(key, value).map_err(|e| Error::Plan(format!("setting {key}: {}", e.strip_backtrace())))?,
+            "faisca.glue.catalogId" | "spark.hadoop.hive.metastore.glue.catalogid" => {
+                own.glue.catalog_id = Some(value.clone())
+            }
+            _ => options
+                .set(key, value)
+                .map_err(|e| Error::Plan(format!("setting {key}: {}", e.strip_backtrace())))?,
         }
     }
     Ok((config, own))
@@ -119,7 +136,9 @@ fn durability(key: &str, value: &str) -> Result<Durability> {
         "onDrain" => Ok(Durability::OnDrain),
         "async" => Ok(Durability::Async),
         "sync" => Ok(Durability::Sync),
-        other => Err(Error::Plan(format!("{key}: `{other}` is none of never, onDrain, async, sync"))),
+        other => Err(Error::Plan(format!(
+            "{key}: `{other}` is none of never, onDrain, async, sync"
+        ))),
     }
 }
 
@@ -129,7 +148,14 @@ mod tests {
 
     #[test]
     fn what_is_broadcast_shrinks_with_memory_and_with_the_number_of_executors() {
-        let max = |executors, slot_memory_bytes| Resources { partitions: 4, executors, slot_memory_bytes }.broadcast_max();
+        let max = |executors, slot_memory_bytes| {
+            Resources {
+                partitions: 4,
+                executors,
+                slot_memory_bytes,
+            }
+            .broadcast_max()
+        };
         assert_eq!(max(0, None), (200 << 20, 2_000_000));
         assert_eq!(max(2, None), max(0, None));
         assert_eq!(max(10, None), (40 << 20, 400_000));

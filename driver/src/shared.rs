@@ -24,7 +24,9 @@ use datafusion::datasource::listing::ListingTable;
 use datafusion::datasource::{TableType, provider_as_source, source_as_provider};
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::utils::{conjunction, disjunction};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableScan};
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableScan,
+};
 use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::ProjectionExec;
@@ -48,7 +50,10 @@ impl SharedView {
     fn reads(&self, table: &Arc<dyn TableProvider>) -> bool {
         let mut found = false;
         let searched = each_shareable(&self.plan, |provider, _| {
-            found |= Arc::ptr_eq(&provider, table) || provider.downcast_ref::<Self>().is_some_and(|view| view.reads(table));
+            found |= Arc::ptr_eq(&provider, table)
+                || provider
+                    .downcast_ref::<Self>()
+                    .is_some_and(|view| view.reads(table));
         });
         searched.is_ok() && found
     }
@@ -57,7 +62,11 @@ impl SharedView {
 /// Whether a plan reads text, or joins, aggregates or sorts.
 fn is_costly(plan: &LogicalPlan) -> bool {
     let costs = |node: &LogicalPlan| match node {
-        LogicalPlan::Aggregate(_) | LogicalPlan::Join(_) | LogicalPlan::Window(_) | LogicalPlan::Distinct(_) | LogicalPlan::Sort(_) => Ok(true),
+        LogicalPlan::Aggregate(_)
+        | LogicalPlan::Join(_)
+        | LogicalPlan::Window(_)
+        | LogicalPlan::Distinct(_)
+        | LogicalPlan::Sort(_) => Ok(true),
         LogicalPlan::TableScan(scan) => Ok(is_text(scan)),
         _ => Ok::<bool, DataFusionError>(false),
     };
@@ -65,11 +74,15 @@ fn is_costly(plan: &LogicalPlan) -> bool {
 }
 
 fn is_text(scan: &TableScan) -> bool {
-    let Ok(provider) = source_as_provider(&scan.source) else { return false };
+    let Ok(provider) = source_as_provider(&scan.source) else {
+        return false;
+    };
     if let Some(view) = provider.get_logical_plan() {
         return is_costly(&view);
     }
-    provider.downcast_ref::<ListingTable>().is_some_and(|files| !files.options().format.is::<ParquetFormat>())
+    provider
+        .downcast_ref::<ListingTable>()
+        .is_some_and(|files| !files.options().format.is::<ParquetFormat>())
 }
 
 #[async_trait]
@@ -82,8 +95,14 @@ impl TableProvider for SharedView {
         TableType::View
     }
 
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(filters.iter().map(|_| TableProviderFilterPushDown::Inexact).collect())
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(filters
+            .iter()
+            .map(|_| TableProviderFilterPushDown::Inexact)
+            .collect())
     }
 
     /// For its only reader: its rows are not kept.
@@ -94,7 +113,9 @@ impl TableProvider for SharedView {
         filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let columns: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema().fields().len()).collect());
+        let columns: Vec<usize> = projection
+            .cloned()
+            .unwrap_or_else(|| (0..self.schema().fields().len()).collect());
         let plan = narrowed(self.plan.clone(), &columns, conjunction(filters.to_vec()))?;
         physical(&session_state(state)?.optimize(&plan)?, state).await
     }
@@ -116,7 +137,9 @@ struct SharedRows {
 
 impl fmt::Debug for SharedRows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedRows").field("columns", &self.columns).finish_non_exhaustive()
+        f.debug_struct("SharedRows")
+            .field("columns", &self.columns)
+            .finish_non_exhaustive()
     }
 }
 
@@ -137,17 +160,31 @@ impl TableProvider for SharedRows {
         _filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let planned = self.planned.get_or_try_init(|| physical(&self.plan, state)).await?;
-        let rows: Arc<dyn ExecutionPlan> = if self.is_kept { Arc::new(MaterializeExec::new(Arc::clone(planned))) } else { Arc::clone(planned) };
-        let wanted = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+        let planned = self
+            .planned
+            .get_or_try_init(|| physical(&self.plan, state))
+            .await?;
+        let rows: Arc<dyn ExecutionPlan> = if self.is_kept {
+            Arc::new(MaterializeExec::new(Arc::clone(planned)))
+        } else {
+            Arc::clone(planned)
+        };
+        let wanted = projection
+            .cloned()
+            .unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         if wanted == self.columns {
             return Ok(rows);
         }
         let column = |index: &usize| {
             let place = self.columns.iter().position(|column| column == index);
-            let place = place.ok_or_else(|| internal_datafusion_err!("column {index} of a shared table is not made"))?;
+            let place = place.ok_or_else(|| {
+                internal_datafusion_err!("column {index} of a shared table is not made")
+            })?;
             let name = self.schema.field(*index).name();
-            Ok((Arc::new(PhysicalColumn::new(name, place)) as _, name.clone()))
+            Ok((
+                Arc::new(PhysicalColumn::new(name, place)) as _,
+                name.clone(),
+            ))
         };
         let columns = wanted.iter().map(column).collect::<Result<Vec<_>>>()?;
         Ok(Arc::new(ProjectionExec::try_new(columns, rows)?))
@@ -156,28 +193,44 @@ impl TableProvider for SharedRows {
 
 /// The plan of an optimised one. Rules for physical plans come to it with what reads it.
 async fn physical(plan: &LogicalPlan, state: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
-    let without_rules = SessionStateBuilder::new_from_existing(session_state(state)?.clone()).with_physical_optimizer_rules(vec![]).build();
-    DefaultPhysicalPlanner::default().create_physical_plan(plan, &without_rules).await
+    let without_rules = SessionStateBuilder::new_from_existing(session_state(state)?.clone())
+        .with_physical_optimizer_rules(vec![])
+        .build();
+    DefaultPhysicalPlanner::default()
+        .create_physical_plan(plan, &without_rules)
+        .await
 }
 
 fn session_state(state: &dyn Session) -> Result<&SessionState> {
-    state.as_any().downcast_ref::<SessionState>().ok_or_else(|| internal_datafusion_err!("not a session of DataFusion"))
+    state
+        .as_any()
+        .downcast_ref::<SessionState>()
+        .ok_or_else(|| internal_datafusion_err!("not a session of DataFusion"))
 }
 
 /// Some columns of the rows that pass a filter.
 fn narrowed(plan: LogicalPlan, columns: &[usize], filter: Option<Expr>) -> Result<LogicalPlan> {
-    let all: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
+    let all: Vec<Expr> = plan
+        .schema()
+        .columns()
+        .into_iter()
+        .map(Expr::Column)
+        .collect();
     let mut narrowed = LogicalPlanBuilder::from(plan);
     if let Some(filter) = filter {
         narrowed = narrowed.filter(unqualified(filter)?)?;
     }
-    narrowed.project(columns.iter().filter_map(|index| all.get(*index).cloned()))?.build()
+    narrowed
+        .project(columns.iter().filter_map(|index| all.get(*index).cloned()))?
+        .build()
 }
 
 /// Columns by their names alone: a table is called otherwise by each that reads it.
 fn unqualified(filter: Expr) -> Result<Expr> {
     let bare = |expr| match expr {
-        Expr::Column(column) => Ok(Transformed::yes(Expr::Column(Column::new_unqualified(column.name)))),
+        Expr::Column(column) => Ok(Transformed::yes(Expr::Column(Column::new_unqualified(
+            column.name,
+        )))),
         other => Ok(Transformed::no(other)),
     };
     filter.transform(bare).data()
@@ -215,47 +268,96 @@ type Replacement = (Arc<dyn TableProvider>, Arc<dyn TableProvider>);
 ///
 /// # Errors
 /// If DataFusion refuses to rebuild a plan.
-pub(crate) fn share_scans(mut plans: Vec<LogicalPlan>, state: &SessionState) -> Result<(Vec<LogicalPlan>, Vec<Group>)> {
+pub(crate) fn share_scans(
+    mut plans: Vec<LogicalPlan>,
+    state: &SessionState,
+) -> Result<(Vec<LogicalPlan>, Vec<Group>)> {
     let steps = plans.len();
     let mut made: Vec<Made> = vec![];
     // The plan of a view is one more that reads.
     while let Some(readers) = next_to_make(&plans, &made)? {
         let name = readers.scans[0].1.table_name.table().to_owned();
         let rows = rows_for(&readers.scans, state)?;
-        let reads = |(plan, _): &(usize, TableScan)| plan.checked_sub(steps).map_or_else(|| BTreeSet::from([*plan]), |view| made[view].steps.clone());
+        let reads = |(plan, _): &(usize, TableScan)| {
+            plan.checked_sub(steps)
+                .map_or_else(|| BTreeSet::from([*plan]), |view| made[view].steps.clone())
+        };
         let of = readers.scans.iter().flat_map(reads).collect();
         plans.push(rows.plan.clone());
-        made.push(Made { provider: readers.provider, name, rows, is_kept: readers.scans.len() > 1, steps: of });
+        made.push(Made {
+            provider: readers.provider,
+            name,
+            rows,
+            is_kept: readers.scans.len() > 1,
+            steps: of,
+        });
     }
     let groups = groups(steps, &made);
     let mut shared: Vec<Replacement> = vec![];
     // What was found last is read by those before, and reads none of them.
-    for Made { provider, rows, is_kept, .. } in made.into_iter().rev() {
-        let rows = SharedRows { plan: replaced(rows.plan, &shared)?, is_kept, ..rows };
+    for Made {
+        provider,
+        rows,
+        is_kept,
+        ..
+    } in made.into_iter().rev()
+    {
+        let rows = SharedRows {
+            plan: replaced(rows.plan, &shared)?,
+            is_kept,
+            ..rows
+        };
         shared.push((provider, Arc::new(rows)));
     }
     plans.truncate(steps);
-    let plans = plans.into_iter().map(|plan| replaced(plan, &shared)).collect::<Result<_>>()?;
+    let plans = plans
+        .into_iter()
+        .map(|plan| replaced(plan, &shared))
+        .collect::<Result<_>>()?;
     Ok((plans, groups))
 }
 
 /// A view that no other one reads that is yet to be made, or else a text that is read more than once.
 fn next_to_make(plans: &[LogicalPlan], made: &[Made]) -> Result<Option<Readers>> {
     let mut all = all_readers(plans)?;
-    all.retain(|readers| !made.iter().any(|made| Arc::ptr_eq(&made.provider, &readers.provider)));
-    let is_read_by_others =
-        |one: &Readers| all.iter().any(|other| other.provider.downcast_ref::<SharedView>().is_some_and(|view| view.reads(&one.provider)));
-    let next = all.iter().position(|readers| (readers.provider.is::<SharedView>() || readers.scans.len() > 1) && !is_read_by_others(readers));
+    all.retain(|readers| {
+        !made
+            .iter()
+            .any(|made| Arc::ptr_eq(&made.provider, &readers.provider))
+    });
+    let is_read_by_others = |one: &Readers| {
+        all.iter().any(|other| {
+            other
+                .provider
+                .downcast_ref::<SharedView>()
+                .is_some_and(|view| view.reads(&one.provider))
+        })
+    };
+    let next = all.iter().position(|readers| {
+        (readers.provider.is::<SharedView>() || readers.scans.len() > 1)
+            && !is_read_by_others(readers)
+    });
     Ok(next.map(|next| all.swap_remove(next)))
 }
 
 /// Steps that read the same rows, directly or through others.
 fn groups(steps: usize, made: &[Made]) -> Vec<Group> {
-    let mut groups: Vec<Group> = (0..steps).map(|step| Group { members: vec![step], tables: BTreeSet::new() }).collect();
+    let mut groups: Vec<Group> = (0..steps)
+        .map(|step| Group {
+            members: vec![step],
+            tables: BTreeSet::new(),
+        })
+        .collect();
     for table in made.iter().filter(|table| table.is_kept) {
-        let (joined, others): (Vec<_>, Vec<_>) = groups.into_iter().partition(|group| group.members.iter().any(|step| table.steps.contains(step)));
+        let (joined, others): (Vec<_>, Vec<_>) = groups
+            .into_iter()
+            .partition(|group| group.members.iter().any(|step| table.steps.contains(step)));
         groups = others;
-        let tables = joined.iter().flat_map(|group| group.tables.clone()).chain([table.name.clone()]).collect();
+        let tables = joined
+            .iter()
+            .flat_map(|group| group.tables.clone())
+            .chain([table.name.clone()])
+            .collect();
         let mut members: Vec<usize> = joined.into_iter().flat_map(|group| group.members).collect();
         members.sort_unstable();
         groups.push(Group { members, tables });
@@ -269,16 +371,25 @@ fn all_readers(plans: &[LogicalPlan]) -> Result<Vec<Readers>> {
     for (number, plan) in plans.iter().enumerate() {
         each_shareable(plan, |provider, scan| {
             let scan = (number, scan.clone());
-            match all.iter_mut().find(|readers| Arc::ptr_eq(&readers.provider, &provider)) {
+            match all
+                .iter_mut()
+                .find(|readers| Arc::ptr_eq(&readers.provider, &provider))
+            {
                 Some(readers) => readers.scans.push(scan),
-                None => all.push(Readers { provider, scans: vec![scan] }),
+                None => all.push(Readers {
+                    provider,
+                    scans: vec![scan],
+                }),
             }
         })?;
     }
     Ok(all)
 }
 
-fn each_shareable(plan: &LogicalPlan, mut found: impl FnMut(Arc<dyn TableProvider>, &TableScan)) -> Result<()> {
+fn each_shareable(
+    plan: &LogicalPlan,
+    mut found: impl FnMut(Arc<dyn TableProvider>, &TableScan),
+) -> Result<()> {
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node
             && let Some(provider) = shareable(scan)?
@@ -292,10 +403,15 @@ fn each_shareable(plan: &LogicalPlan, mut found: impl FnMut(Arc<dyn TableProvide
 
 /// The table that a scan reads, if others may read the same rows: all that it filters is filtered again above it, or may be.
 fn shareable(scan: &TableScan) -> Result<Option<Arc<dyn TableProvider>>> {
-    let Ok(provider) = source_as_provider(&scan.source) else { return Ok(None) };
-    let is_worth_it = provider.is::<SharedView>() || provider.get_logical_plan().is_none() && is_text(scan);
+    let Ok(provider) = source_as_provider(&scan.source) else {
+        return Ok(None);
+    };
+    let is_worth_it =
+        provider.is::<SharedView>() || provider.get_logical_plan().is_none() && is_text(scan);
     let filters: Vec<&Expr> = scan.filters.iter().collect();
-    let is_filtered_above = !provider.supports_filters_pushdown(&filters)?.contains(&TableProviderFilterPushDown::Exact);
+    let is_filtered_above = !provider
+        .supports_filters_pushdown(&filters)?
+        .contains(&TableProviderFilterPushDown::Exact);
     Ok((is_worth_it && is_filtered_above && scan.fetch.is_none()).then_some(provider))
 }
 
@@ -304,28 +420,53 @@ fn rows_for(scans: &[(usize, TableScan)], state: &SessionState) -> Result<Shared
     let (_, first) = &scans[0];
     let schema = first.source.schema();
     let all = || (0..schema.fields().len()).collect::<Vec<_>>();
-    let columns: BTreeSet<usize> = scans.iter().flat_map(|(_, scan)| scan.projection.clone().unwrap_or_else(all)).collect();
+    let columns: BTreeSet<usize> = scans
+        .iter()
+        .flat_map(|(_, scan)| scan.projection.clone().unwrap_or_else(all))
+        .collect();
     let columns: Vec<usize> = columns.into_iter().collect();
-    let filters: Option<Vec<Expr>> = scans.iter().map(|(_, scan)| conjunction(scan.filters.clone()).and_then(|f| unqualified(f).ok())).collect();
+    let filters: Option<Vec<Expr>> = scans
+        .iter()
+        .map(|(_, scan)| conjunction(scan.filters.clone()).and_then(|f| unqualified(f).ok()))
+        .collect();
     let provider = source_as_provider(&first.source)?;
     let whole = match provider.downcast_ref::<SharedView>() {
         Some(view) => view.plan.clone(),
-        None => LogicalPlanBuilder::scan(first.table_name.clone(), Arc::clone(&first.source), None)?.build()?,
+        None => {
+            LogicalPlanBuilder::scan(first.table_name.clone(), Arc::clone(&first.source), None)?
+                .build()?
+        }
     };
     let plan = state.optimize(&narrowed(whole, &columns, filters.and_then(disjunction))?)?;
-    Ok(SharedRows { schema, columns, plan, is_kept: false, planned: OnceCell::new() })
+    Ok(SharedRows {
+        schema,
+        columns,
+        plan,
+        is_kept: false,
+        planned: OnceCell::new(),
+    })
 }
 
 /// A plan that reads the second of each pair in the place of the first.
 fn replaced(plan: LogicalPlan, shared: &[Replacement]) -> Result<LogicalPlan> {
     let replace = |node| {
-        let LogicalPlan::TableScan(scan) = node else { return Ok(Transformed::no(node)) };
+        let LogicalPlan::TableScan(scan) = node else {
+            return Ok(Transformed::no(node));
+        };
         let provider = shareable(&scan)?;
-        let of = |(table, _): &&Replacement| provider.as_ref().is_some_and(|provider| Arc::ptr_eq(table, provider));
+        let of = |(table, _): &&Replacement| {
+            provider
+                .as_ref()
+                .is_some_and(|provider| Arc::ptr_eq(table, provider))
+        };
         Ok(match shared.iter().find(of) {
             Some((_, rows)) => {
                 let source = provider_as_source(Arc::clone(rows));
-                Transformed::yes(LogicalPlan::TableScan(TableScan { source, filters: vec![], ..scan }))
+                Transformed::yes(LogicalPlan::TableScan(TableScan {
+                    source,
+                    filters: vec![],
+                    ..scan
+                }))
             }
             None => Transformed::no(LogicalPlan::TableScan(scan)),
         })

@@ -9,7 +9,9 @@ use datafusion::datasource::file_format::FileFormat as DfFileFormat;
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::datasource::listing::{
+    ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
+};
 use datafusion::prelude::SessionContext;
 use faisca_executor::csv::{CsvFileFormat, CsvReadOptions};
 use faisca_executor::stores::known_scheme;
@@ -28,21 +30,41 @@ const JSON_INFER_ROWS: usize = 10_000;
 ///
 /// # Errors
 /// If nothing is at its path, its files are damaged, or their schema cannot be told.
-pub(crate) async fn open(context: &SessionContext, source: &Source) -> Result<Arc<dyn TableProvider>> {
-    let named = |e: DataFusionError| Error::from(e).at(format!("source `{}` ({})", source.name, source.path));
+pub(crate) async fn open(
+    context: &SessionContext,
+    source: &Source,
+) -> Result<Arc<dyn TableProvider>> {
+    let named = |e: DataFusionError| {
+        Error::from(e).at(format!("source `{}` ({})", source.name, source.path))
+    };
     let url = ListingTableUrl::parse(known_scheme(&source.path)).map_err(named)?;
     let store = context.runtime_env().object_store(&url).map_err(named)?;
     let (url, files) = locate(&store, url).await.map_err(named)?;
     let Some(first) = files.first() else {
-        let what = if url.is_collection() { "there are no data files in this folder" } else { "there is no such file" };
-        return Err(Error::Plan(format!("source `{}`: {what}: {}", source.name, source.path)));
+        let what = if url.is_collection() {
+            "there are no data files in this folder"
+        } else {
+            "there is no such file"
+        };
+        return Err(Error::Plan(format!(
+            "source `{}`: {what}: {}",
+            source.name, source.path
+        )));
     };
     let ending = common_ending(&files);
     let format = file_format(source, &first.location)?;
     let state = context.state();
     let mut options = ListingOptions::new(Arc::clone(&format)).with_file_extension(ending);
-    let partitions = options.infer_partitions(&state, &url).await.map_err(named)?;
-    options = options.with_table_partition_cols(partitions.iter().map(|name| (name.clone(), DataType::Utf8)).collect());
+    let partitions = options
+        .infer_partitions(&state, &url)
+        .await
+        .map_err(named)?;
+    options = options.with_table_partition_cols(
+        partitions
+            .iter()
+            .map(|name| (name.clone(), DataType::Utf8))
+            .collect(),
+    );
     let schema = match &source.schema {
         Some(text) => given_schema(context, text)?,
         None => {
@@ -50,25 +72,44 @@ pub(crate) async fn open(context: &SessionContext, source: &Source) -> Result<Ar
             without(&inferred.map_err(|e| named(damaged(e)))?, &partitions)
         }
     };
-    let config = ListingTableConfig::new(url).with_listing_options(options).with_schema(schema);
+    let config = ListingTableConfig::new(url)
+        .with_listing_options(options)
+        .with_schema(schema);
     let table = ListingTable::try_new(config).map_err(named)?;
-    let cache = context.runtime_env().cache_manager.get_file_statistic_cache();
+    let cache = context
+        .runtime_env()
+        .cache_manager
+        .get_file_statistic_cache();
     Ok(Arc::new(table.with_cache(cache)))
 }
 
 /// The files at a URL. On an object store nothing tells a folder from a file but what is found there.
-async fn locate(store: &Arc<dyn ObjectStore>, url: ListingTableUrl) -> Result<(ListingTableUrl, Vec<ObjectMeta>), DataFusionError> {
+async fn locate(
+    store: &Arc<dyn ObjectStore>,
+    url: ListingTableUrl,
+) -> Result<(ListingTableUrl, Vec<ObjectMeta>), DataFusionError> {
     let found = list(store, &url).await?;
-    if !found.is_empty() || url.is_collection() || url.get_glob().is_some() || url.scheme() == "file" {
+    if !found.is_empty()
+        || url.is_collection()
+        || url.get_glob().is_some()
+        || url.scheme() == "file"
+    {
         return Ok((url, found));
     }
     let folder = ListingTableUrl::parse(format!("{url}/"))?;
     let found = list(store, &folder).await?;
-    Ok(if found.is_empty() { (url, found) } else { (folder, found) })
+    Ok(if found.is_empty() {
+        (url, found)
+    } else {
+        (folder, found)
+    })
 }
 
 /// Data files below a path: hidden ones, markers and empty ones left out, as in Spark.
-async fn list(store: &Arc<dyn ObjectStore>, url: &ListingTableUrl) -> Result<Vec<ObjectMeta>, DataFusionError> {
+async fn list(
+    store: &Arc<dyn ObjectStore>,
+    url: &ListingTableUrl,
+) -> Result<Vec<ObjectMeta>, DataFusionError> {
     let prefix = url.prefix().clone();
     if !url.is_collection() && url.get_glob().is_none() {
         use object_store::ObjectStoreExt;
@@ -79,7 +120,12 @@ async fn list(store: &Arc<dyn ObjectStore>, url: &ListingTableUrl) -> Result<Vec
         };
     }
     let all: Vec<ObjectMeta> = store.list(Some(&prefix)).try_collect().await?;
-    let mut files: Vec<_> = all.into_iter().filter(|m| m.size > 0 && is_visible(&prefix, &m.location) && url.contains(&m.location, false)).collect();
+    let mut files: Vec<_> = all
+        .into_iter()
+        .filter(|m| {
+            m.size > 0 && is_visible(&prefix, &m.location) && url.contains(&m.location, false)
+        })
+        .collect();
     files.sort_by(|a, b| a.location.cmp(&b.location));
     Ok(files)
 }
@@ -87,7 +133,8 @@ async fn list(store: &Arc<dyn ObjectStore>, url: &ListingTableUrl) -> Result<Vec
 /// Whether a key below a prefix is a file that readers see: hidden names are not, as in Spark.
 pub(crate) fn is_visible(prefix: &Path, key: &Path) -> bool {
     let hidden = |name: &str| name.starts_with(['.', '_']) && !name.contains('=');
-    key.prefix_match(prefix).is_some_and(|mut below| !below.any(|part| hidden(part.as_ref())))
+    key.prefix_match(prefix)
+        .is_some_and(|mut below| !below.any(|part| hidden(part.as_ref())))
 }
 
 /// The data files at a source's path.
@@ -98,17 +145,25 @@ pub(crate) async fn files(context: &SessionContext, source: &Source) -> Result<F
     let url = ListingTableUrl::parse(known_scheme(&source.path))?;
     let store = context.runtime_env().object_store(&url)?;
     let (_, files) = locate(&store, url).await?;
-    Ok(Files { count: files.len(), bytes: files.iter().map(|meta| meta.size).sum() })
+    Ok(Files {
+        count: files.len(),
+        bytes: files.iter().map(|meta| meta.size).sum(),
+    })
 }
 
 /// The ending that all files share, or none.
 fn common_ending(files: &[ObjectMeta]) -> String {
     let ending = |meta: &ObjectMeta| {
         let name = meta.location.filename().unwrap_or_default().to_owned();
-        name.rfind('.').map_or(String::new(), |dot| name[dot..].to_owned())
+        name.rfind('.')
+            .map_or(String::new(), |dot| name[dot..].to_owned())
     };
     let first = files.first().map(ending).unwrap_or_default();
-    if files.iter().all(|f| ending(f) == first) { first } else { String::new() }
+    if files.iter().all(|f| ending(f) == first) {
+        first
+    } else {
+        String::new()
+    }
 }
 
 pub(crate) fn file_format(source: &Source, first: &Path) -> Result<Arc<dyn DfFileFormat>> {
@@ -124,8 +179,14 @@ pub(crate) fn file_format(source: &Source, first: &Path) -> Result<Arc<dyn DfFil
                 TextCompression::Xz => FileCompressionType::XZ,
                 TextCompression::Zstd => FileCompressionType::ZSTD,
             };
-            let rows = source.infer_rows.map_or(JSON_INFER_ROWS, |rows| if rows == 0 { usize::MAX } else { rows });
-            Arc::new(JsonFormat::default().with_file_compression_type(kind).with_schema_infer_max_rec(rows))
+            let rows = source.infer_rows.map_or(JSON_INFER_ROWS, |rows| {
+                if rows == 0 { usize::MAX } else { rows }
+            });
+            Arc::new(
+                JsonFormat::default()
+                    .with_file_compression_type(kind)
+                    .with_schema_infer_max_rec(rows),
+            )
         }
     })
 }
@@ -143,10 +204,12 @@ pub(crate) fn compression_of(file: &Path) -> TextCompression {
 fn csv_options(source: &Source, compression: TextCompression) -> Result<CsvReadOptions> {
     let byte = |character: Option<char>, what: &str| {
         let narrow = |c: char| {
-            u8::try_from(c)
-                .ok()
-                .filter(u8::is_ascii)
-                .ok_or_else(|| Error::Plan(format!("source `{}`: {what} `{c}` is not one ASCII character", source.name)))
+            u8::try_from(c).ok().filter(u8::is_ascii).ok_or_else(|| {
+                Error::Plan(format!(
+                    "source `{}`: {what} `{c}` is not one ASCII character",
+                    source.name
+                ))
+            })
         };
         character.map(narrow).transpose()
     };
@@ -171,28 +234,46 @@ fn csv_options(source: &Source, compression: TextCompression) -> Result<CsvReadO
 fn given_schema(context: &SessionContext, text: &str) -> Result<SchemaRef> {
     use datafusion::sql::sqlparser::dialect::GenericDialect;
     use datafusion::sql::sqlparser::parser::Parser;
-    let invalid = |e: String| Error::Plan(format!("schema `{text}`: {e}; write it as in CREATE TABLE, say `a INT, b STRING`"));
-    let parsed = Parser::new(&GenericDialect {}).try_with_sql(&format!("({text})")).and_then(|mut parser| parser.parse_columns());
+    let invalid = |e: String| {
+        Error::Plan(format!(
+            "schema `{text}`: {e}; write it as in CREATE TABLE, say `a INT, b STRING`"
+        ))
+    };
+    let parsed = Parser::new(&GenericDialect {})
+        .try_with_sql(&format!("({text})"))
+        .and_then(|mut parser| parser.parse_columns());
     let (columns, _) = parsed.map_err(|e| invalid(e.to_string()))?;
     let types = columns.iter().map(|c| {
         let sql = format!("arrow_cast(NULL, 'Null')::{}", c.data_type);
         let schema = datafusion::common::DFSchema::empty();
-        let expr = context.state().create_logical_expr(&sql, &schema).map_err(|e| invalid(e.strip_backtrace()))?;
+        let expr = context
+            .state()
+            .create_logical_expr(&sql, &schema)
+            .map_err(|e| invalid(e.strip_backtrace()))?;
         use datafusion::logical_expr::ExprSchemable;
-        let data_type = expr.get_type(&schema).map_err(|e| invalid(e.strip_backtrace()))?;
+        let data_type = expr
+            .get_type(&schema)
+            .map_err(|e| invalid(e.strip_backtrace()))?;
         Ok(Field::new(c.name.value.clone(), data_type, true))
     });
     Ok(Arc::new(Schema::new(types.collect::<Result<Vec<_>>>()?)))
 }
 
 fn without(schema: &SchemaRef, partitions: &[String]) -> SchemaRef {
-    let fields = schema.fields().iter().filter(|f| !partitions.contains(f.name())).cloned().collect::<Vec<_>>();
+    let fields = schema
+        .fields()
+        .iter()
+        .filter(|f| !partitions.contains(f.name()))
+        .cloned()
+        .collect::<Vec<_>>();
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
 fn damaged(error: DataFusionError) -> DataFusionError {
     match error {
-        DataFusionError::ParquetError(inner) => DataFusionError::Plan(format!("a file is not valid Parquet, or is truncated: {inner}")),
+        DataFusionError::ParquetError(inner) => DataFusionError::Plan(format!(
+            "a file is not valid Parquet, or is truncated: {inner}"
+        )),
         other => other,
     }
 }

@@ -9,7 +9,9 @@ use datafusion::common::{DataFusionError, TableReference};
 use datafusion::dataframe::DataFrame as DfDataFrame;
 use datafusion::datasource::MemTable;
 use datafusion::logical_expr::dml::{CopyTo, InsertOp};
-use datafusion::logical_expr::{CreateExternalTable, DdlStatement, LogicalPlan, LogicalPlanBuilder, WriteOp};
+use datafusion::logical_expr::{
+    CreateExternalTable, DdlStatement, LogicalPlan, LogicalPlanBuilder, WriteOp,
+};
 use faisca_planner::manifest::{FileFormat, SaveMode, Source, Write, nearest};
 use faisca_planner::names::{aliases, lower_identifiers};
 
@@ -24,7 +26,10 @@ use crate::write::{WriteSummary, write};
 pub(crate) async fn run(session: &Session, sql: &str) -> Result<DataFrame> {
     match statement(session, sql).await? {
         Outcome::Rows(frame) => Ok(frame),
-        Outcome::Done(_) => Ok(DataFrame::new(session.clone(), session.context().read_empty()?)),
+        Outcome::Done(_) => Ok(DataFrame::new(
+            session.clone(),
+            session.context().read_empty()?,
+        )),
     }
 }
 
@@ -50,7 +55,11 @@ async fn statement(session: &Session, sql: &str) -> Result<Outcome> {
     let lowered = lower_identifiers(sql).map_err(|e| Error::Plan(e.to_string()))?;
     let spelling = aliases(sql);
     let context = session.context();
-    let plan = context.state().create_logical_plan(&lowered).await.map_err(|e| better(session, e.into()))?;
+    let plan = context
+        .state()
+        .create_logical_plan(&lowered)
+        .await
+        .map_err(|e| better(session, e.into()))?;
     match plan {
         LogicalPlan::Ddl(DdlStatement::CreateExternalTable(create)) => {
             create_external_table(session, &create).await?;
@@ -63,7 +72,12 @@ async fn statement(session: &Session, sql: &str) -> Result<Outcome> {
             Ok(Outcome::Done(None))
         }
         LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create)) => {
-            if exists(session, &create.name, create.or_replace, create.if_not_exists)? {
+            if exists(
+                session,
+                &create.name,
+                create.or_replace,
+                create.if_not_exists,
+            )? {
                 return Ok(Outcome::Done(None));
             }
             let frame = restored(session, create.input.as_ref().clone(), &spelling)?;
@@ -72,20 +86,35 @@ async fn statement(session: &Session, sql: &str) -> Result<Outcome> {
             session.register_table(create.name.table(), Arc::new(table))?;
             Ok(Outcome::Done(None))
         }
-        LogicalPlan::Ddl(DdlStatement::DropTable(drop)) if session.inner.tables.provider(drop.name.table()).is_some() => {
+        LogicalPlan::Ddl(DdlStatement::DropTable(drop))
+            if session.inner.tables.provider(drop.name.table()).is_some() =>
+        {
             session.inner.tables.remove(drop.name.table());
             context.deregister_table(drop.name)?;
             Ok(Outcome::Done(None))
         }
-        LogicalPlan::Ddl(DdlStatement::DropView(drop)) if session.inner.tables.provider(drop.name.table()).is_some() => {
+        LogicalPlan::Ddl(DdlStatement::DropView(drop))
+            if session.inner.tables.provider(drop.name.table()).is_some() =>
+        {
             session.inner.tables.remove(drop.name.table());
             context.deregister_table(drop.name)?;
             Ok(Outcome::Done(None))
         }
-        LogicalPlan::Copy(copy) => copy_to(session, &copy, &spelling).await.map(|summary| Outcome::Done(Some(summary))),
+        LogicalPlan::Copy(copy) => copy_to(session, &copy, &spelling)
+            .await
+            .map(|summary| Outcome::Done(Some(summary))),
         LogicalPlan::Dml(dml) => match &dml.op {
-            WriteOp::Insert(op) => insert(session, dml.table_name.table(), *op, dml.input.as_ref().clone()).await.map(|s| Outcome::Done(Some(s))),
-            other => Err(Error::Plan(format!("{other} is not supported: tables are folders of files; use INSERT OVERWRITE"))),
+            WriteOp::Insert(op) => insert(
+                session,
+                dml.table_name.table(),
+                *op,
+                dml.input.as_ref().clone(),
+            )
+            .await
+            .map(|s| Outcome::Done(Some(s))),
+            other => Err(Error::Plan(format!(
+                "{other} is not supported: tables are folders of files; use INSERT OVERWRITE"
+            ))),
         },
         LogicalPlan::Ddl(_) | LogicalPlan::Statement(_) => {
             context.execute_logical_plan(plan).await?;
@@ -95,10 +124,16 @@ async fn statement(session: &Session, sql: &str) -> Result<Outcome> {
             let state = context.state();
             let stages = crate::explain::explain(&explain.plan, &state).await?;
             let logical = state.optimize(&explain.plan)?.display_indent().to_string();
-            told(session, explain.schema.as_arrow(), &[("logical_plan", logical), ("stages", stages)])
+            told(
+                session,
+                explain.schema.as_arrow(),
+                &[("logical_plan", logical), ("stages", stages)],
+            )
         }
         LogicalPlan::Analyze(analyze) if is_query(&analyze.input) => {
-            let stages = crate::explain::analyze(&analyze.input, &context.state(), &session.inner.cluster).await?;
+            let stages =
+                crate::explain::analyze(&analyze.input, &context.state(), &session.inner.cluster)
+                    .await?;
             told(session, analyze.schema.as_arrow(), &[("stages", stages)])
         }
         LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::DescribeTable(_) => {
@@ -106,33 +141,66 @@ async fn statement(session: &Session, sql: &str) -> Result<Outcome> {
             let frame = context.execute_logical_plan(plan).await?;
             let schema = Arc::new(frame.schema().as_arrow().clone());
             let table = MemTable::try_new(schema, vec![frame.collect().await?])?;
-            Ok(Outcome::Rows(DataFrame::new(session.clone(), context.read_table(Arc::new(table))?)))
+            Ok(Outcome::Rows(DataFrame::new(
+                session.clone(),
+                context.read_table(Arc::new(table))?,
+            )))
         }
-        query => Ok(Outcome::Rows(DataFrame::new(session.clone(), restored(session, query, &spelling)?))),
+        query => Ok(Outcome::Rows(DataFrame::new(
+            session.clone(),
+            restored(session, query, &spelling)?,
+        ))),
     }
 }
 
 fn is_query(plan: &LogicalPlan) -> bool {
-    !matches!(plan, LogicalPlan::Copy(_) | LogicalPlan::Dml(_) | LogicalPlan::Ddl(_) | LogicalPlan::Statement(_))
+    !matches!(
+        plan,
+        LogicalPlan::Copy(_)
+            | LogicalPlan::Dml(_)
+            | LogicalPlan::Ddl(_)
+            | LogicalPlan::Statement(_)
+    )
 }
 
 /// Plans as rows: what each is, and its text.
 fn told(session: &Session, schema: &Schema, plans: &[(&str, String)]) -> Result<Outcome> {
     let kinds: StringArray = plans.iter().map(|(kind, _)| Some(*kind)).collect();
     let texts: StringArray = plans.iter().map(|(_, text)| Some(text.as_str())).collect();
-    let batch = RecordBatch::try_new(Arc::new(schema.clone()), vec![Arc::new(kinds), Arc::new(texts)]).map_err(DataFusionError::from)?;
-    Ok(Outcome::Rows(DataFrame::new(session.clone(), session.context().read_batch(batch)?)))
+    let batch = RecordBatch::try_new(
+        Arc::new(schema.clone()),
+        vec![Arc::new(kinds), Arc::new(texts)],
+    )
+    .map_err(DataFusionError::from)?;
+    Ok(Outcome::Rows(DataFrame::new(
+        session.clone(),
+        session.context().read_batch(batch)?,
+    )))
 }
 
 /// A query's result with its columns in the data's spelling.
-fn restored(session: &Session, plan: LogicalPlan, spelling: &HashMap<String, String>) -> Result<DfDataFrame> {
-    session.inner.tables.restore(DfDataFrame::new(session.context().state(), plan), spelling)
+fn restored(
+    session: &Session,
+    plan: LogicalPlan,
+    spelling: &HashMap<String, String>,
+) -> Result<DfDataFrame> {
+    session
+        .inner
+        .tables
+        .restore(DfDataFrame::new(session.context().state(), plan), spelling)
 }
 
-fn exists(session: &Session, name: &TableReference, or_replace: bool, if_not_exists: bool) -> Result<bool> {
+fn exists(
+    session: &Session,
+    name: &TableReference,
+    or_replace: bool,
+    if_not_exists: bool,
+) -> Result<bool> {
     let exists = session.inner.tables.provider(name.table()).is_some();
     match (exists, or_replace, if_not_exists) {
-        (true, false, false) => Err(Error::Plan(format!("table `{name}` already exists; use CREATE OR REPLACE"))),
+        (true, false, false) => Err(Error::Plan(format!(
+            "table `{name}` already exists; use CREATE OR REPLACE"
+        ))),
         (true, false, true) => Ok(true),
         _ => Ok(false),
     }
@@ -143,34 +211,67 @@ fn format_of(name: &str) -> Result<FileFormat> {
         "parquet" => Ok(FileFormat::Parquet),
         "csv" => Ok(FileFormat::Csv),
         "json" | "ndjson" => Ok(FileFormat::Ndjson),
-        other => Err(Error::Plan(format!("format `{other}` is not one of parquet, csv, ndjson"))),
+        other => Err(Error::Plan(format!(
+            "format `{other}` is not one of parquet, csv, ndjson"
+        ))),
     }
 }
 
 async fn create_external_table(session: &Session, create: &CreateExternalTable) -> Result<()> {
-    if exists(session, &create.name, create.or_replace, create.if_not_exists)? {
+    if exists(
+        session,
+        &create.name,
+        create.or_replace,
+        create.if_not_exists,
+    )? {
         return Ok(());
     }
     let format = format_of(&create.file_type)?;
-    let path = create.locations.first().ok_or_else(|| Error::Plan("CREATE EXTERNAL TABLE needs a LOCATION".to_owned()))?;
+    let path = create
+        .locations
+        .first()
+        .ok_or_else(|| Error::Plan("CREATE EXTERNAL TABLE needs a LOCATION".to_owned()))?;
     let name = create.name.table();
     let mut described = source(name, path, format);
     for (key, value) in &create.options {
         set_option(&mut described, key.trim_start_matches("format."), value)?;
     }
-    let files = TableFiles { path: path.clone(), format, partition_by: create.table_partition_cols.clone() };
+    let files = TableFiles {
+        path: path.clone(),
+        format,
+        partition_by: create.table_partition_cols.clone(),
+    };
     let fields = create.schema.fields();
     if !fields.is_empty() {
-        let columns = fields.iter().filter(|f| !create.table_partition_cols.contains(f.name()));
-        described.schema = Some(columns.map(|f| format!("\"{}\" {}", f.name(), sql_type(f.data_type()))).collect::<Vec<_>>().join(", "));
+        let columns = fields
+            .iter()
+            .filter(|f| !create.table_partition_cols.contains(f.name()));
+        described.schema = Some(
+            columns
+                .map(|f| format!("\"{}\" {}", f.name(), sql_type(f.data_type())))
+                .collect::<Vec<_>>()
+                .join(", "),
+        );
     }
-    let to_be_written = !fields.is_empty() && crate::source::files(session.context(), &described).await.is_ok_and(|files| files.count == 0);
+    let to_be_written = !fields.is_empty()
+        && crate::source::files(session.context(), &described)
+            .await
+            .is_ok_and(|files| files.count == 0);
     match crate::source::open(session.context(), &described).await {
-        Ok(provider) => session.inner.tables.register(session.context(), name, provider, Some(files)),
+        Ok(provider) => {
+            session
+                .inner
+                .tables
+                .register(session.context(), name, provider, Some(files))
+        }
         // A table to be written: its folder comes with the first INSERT.
         Err(_) if to_be_written => {
-            let table = MemTable::try_new(Arc::new(create.schema.as_arrow().clone()), vec![vec![]])?;
-            session.inner.tables.register(session.context(), name, Arc::new(table), Some(files))
+            let table =
+                MemTable::try_new(Arc::new(create.schema.as_arrow().clone()), vec![vec![]])?;
+            session
+                .inner
+                .tables
+                .register(session.context(), name, Arc::new(table), Some(files))
         }
         Err(error) => Err(error),
     }
@@ -195,38 +296,81 @@ fn sql_type(data_type: &arrow::datatypes::DataType) -> String {
     }
 }
 
-async fn copy_to(session: &Session, copy: &CopyTo, spelling: &HashMap<String, String>) -> Result<WriteSummary> {
+async fn copy_to(
+    session: &Session,
+    copy: &CopyTo,
+    spelling: &HashMap<String, String>,
+) -> Result<WriteSummary> {
     let frame = restored(session, copy.input.as_ref().clone(), spelling)?;
     let format = format_of(&copy.file_type.get_ext())?;
-    let mut target = Write { format, partition_by: copy.partition_by.clone(), ..Write::to(&copy.output_url) };
+    let mut target = Write {
+        format,
+        partition_by: copy.partition_by.clone(),
+        ..Write::to(&copy.output_url)
+    };
     for (key, value) in &copy.options {
         crate::dataframe::set_write_option(&mut target, key.trim_start_matches("format."), value)?;
     }
-    write(&session.inner, frame, &target, format!("copy to {}", copy.output_url)).await
+    write(
+        &session.inner,
+        frame,
+        &target,
+        format!("copy to {}", copy.output_url),
+    )
+    .await
 }
 
-async fn insert(session: &Session, table: &str, op: InsertOp, input: LogicalPlan) -> Result<WriteSummary> {
-    let files = session
+async fn insert(
+    session: &Session,
+    table: &str,
+    op: InsertOp,
+    input: LogicalPlan,
+) -> Result<WriteSummary> {
+    let files = session.inner.tables.files(table).ok_or_else(|| {
+        Error::Plan(format!(
+            "table `{table}` has no files to write to; create it as an external table"
+        ))
+    })?;
+    // The input's columns are in the table's order; they take the table's names.
+    let provider = session
         .inner
         .tables
-        .files(table)
-        .ok_or_else(|| Error::Plan(format!("table `{table}` has no files to write to; create it as an external table")))?;
-    // The input's columns are in the table's order; they take the table's names.
-    let provider = session.inner.tables.provider(table).ok_or_else(|| unknown_table(session, table))?;
+        .provider(table)
+        .ok_or_else(|| unknown_table(session, table))?;
     let schema = provider.schema();
     let columns = input.schema().columns();
-    let exprs = columns.into_iter().zip(schema.fields()).map(|(column, field)| datafusion::logical_expr::Expr::Column(column).alias(field.name()));
+    let exprs = columns
+        .into_iter()
+        .zip(schema.fields())
+        .map(|(column, field)| datafusion::logical_expr::Expr::Column(column).alias(field.name()));
     let plan = LogicalPlanBuilder::from(input).project(exprs)?.build()?;
     let frame = DfDataFrame::new(session.context().state(), plan);
     let mode = match op {
         InsertOp::Append => SaveMode::Append,
         InsertOp::Overwrite | InsertOp::Replace => SaveMode::Overwrite,
     };
-    let target = Write { format: files.format, mode, partition_by: files.partition_by.clone(), ..Write::to(&files.path) };
-    let summary = write(&session.inner, frame, &target, format!("insert into {table}")).await?;
-    let described = Source { header: (files.format == FileFormat::Csv).then_some(true), ..source(table, &files.path, files.format) };
+    let target = Write {
+        format: files.format,
+        mode,
+        partition_by: files.partition_by.clone(),
+        ..Write::to(&files.path)
+    };
+    let summary = write(
+        &session.inner,
+        frame,
+        &target,
+        format!("insert into {table}"),
+    )
+    .await?;
+    let described = Source {
+        header: (files.format == FileFormat::Csv).then_some(true),
+        ..source(table, &files.path, files.format)
+    };
     let provider = crate::source::open(session.context(), &described).await?;
-    session.inner.tables.register(session.context(), table, provider, Some(files))?;
+    session
+        .inner
+        .tables
+        .register(session.context(), table, provider, Some(files))?;
     Ok(summary)
 }
 
@@ -243,8 +387,12 @@ pub(crate) fn unknown_table(session: &Session, name: &str) -> Error {
 
 /// Puts the nearest table's name into DataFusion's complaint.
 fn better(session: &Session, error: Error) -> Error {
-    let Error::Plan(text) = &error else { return error };
-    let name = text.strip_prefix("table '").and_then(|rest| rest.strip_suffix("' not found"));
+    let Error::Plan(text) = &error else {
+        return error;
+    };
+    let name = text
+        .strip_prefix("table '")
+        .and_then(|rest| rest.strip_suffix("' not found"));
     match name {
         Some(name) => unknown_table(session, name.rsplit('.').next().unwrap_or(name)),
         None => error,

@@ -44,11 +44,19 @@ impl Tables {
     ///
     /// # Errors
     /// If two of its columns differ only by case.
-    pub(crate) fn register(&self, context: &SessionContext, name: &str, provider: Arc<dyn TableProvider>, files: Option<TableFiles>) -> Result<()> {
+    pub(crate) fn register(
+        &self,
+        context: &SessionContext,
+        name: &str,
+        provider: Arc<dyn TableProvider>,
+        files: Option<TableFiles>,
+    ) -> Result<()> {
         let schema = provider.schema();
         let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
         if let Some((a, b)) = clash(names.iter().copied()) {
-            let what = format!("table `{name}`: the columns `{a}` and `{b}` differ only by case; rename one, or give a schema");
+            let what = format!(
+                "table `{name}`: the columns `{a}` and `{b}` differ only by case; rename one, or give a schema"
+            );
             return Err(Error::Plan(what));
         }
         let lower = name.to_lowercase();
@@ -56,20 +64,46 @@ impl Tables {
         let sql_view = lower_view(&reference, &provider)?;
         let _ = context.deregister_table(reference.clone())?;
         context.register_table(reference, sql_view)?;
-        let spelling: HashMap<String, String> = names.iter().map(|n| (n.to_lowercase(), (*n).to_owned())).collect();
-        self.spelling.write().unwrap_or_else(PoisonError::into_inner).extend(spelling.clone());
-        self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(lower, Entry { provider, spelling, files });
+        let spelling: HashMap<String, String> = names
+            .iter()
+            .map(|n| (n.to_lowercase(), (*n).to_owned()))
+            .collect();
+        self.spelling
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(spelling.clone());
+        self.entries
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(
+                lower,
+                Entry {
+                    provider,
+                    spelling,
+                    files,
+                },
+            );
         Ok(())
     }
 
     /// Remembers how the columns of a table are spelled that is not registered here.
     pub(crate) fn learn(&self, schema: &SchemaRef) {
-        let spelling = schema.fields().iter().map(|f| (f.name().to_lowercase(), f.name().clone()));
-        self.spelling.write().unwrap_or_else(PoisonError::into_inner).extend(spelling);
+        let spelling = schema
+            .fields()
+            .iter()
+            .map(|f| (f.name().to_lowercase(), f.name().clone()));
+        self.spelling
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(spelling);
     }
 
     fn entry(&self, name: &str) -> Option<Entry> {
-        self.entries.read().unwrap_or_else(PoisonError::into_inner).get(&name.to_lowercase()).cloned()
+        self.entries
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&name.to_lowercase())
+            .cloned()
     }
 
     /// The table with its own spelling.
@@ -82,23 +116,44 @@ impl Tables {
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.entries.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+        let mut names: Vec<String> = self
+            .entries
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .cloned()
+            .collect();
         names.sort();
         names
     }
 
     pub(crate) fn remove(&self, name: &str) {
-        self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(&name.to_lowercase());
+        self.entries
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&name.to_lowercase());
     }
 
     /// Gives a result's columns their spelling back: that of their alias, else that of the data.
-    pub(crate) fn restore(&self, frame: DfDataFrame, aliases: &HashMap<String, String>) -> Result<DfDataFrame> {
-        let known = self.spelling.read().unwrap_or_else(PoisonError::into_inner).clone();
+    pub(crate) fn restore(
+        &self,
+        frame: DfDataFrame,
+        aliases: &HashMap<String, String>,
+    ) -> Result<DfDataFrame> {
+        let known = self
+            .spelling
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let mut changed = false;
         let mut exprs = vec![];
         for (qualifier, field) in frame.schema().iter() {
-            let of_table = qualifier.and_then(|q| self.entry(q.table())).and_then(|entry| entry.spelling.get(field.name()).cloned());
-            let spelled = of_table.or_else(|| aliases.get(field.name()).cloned()).or_else(|| known.get(field.name()).cloned());
+            let of_table = qualifier
+                .and_then(|q| self.entry(q.table()))
+                .and_then(|entry| entry.spelling.get(field.name()).cloned());
+            let spelled = of_table
+                .or_else(|| aliases.get(field.name()).cloned())
+                .or_else(|| known.get(field.name()).cloned());
             let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
             match spelled {
                 Some(name) if name != *field.name() => {
@@ -116,12 +171,24 @@ impl Tables {
 }
 
 /// The table as SQL sees it; itself where nothing is to be lowered.
-pub(crate) fn lower_view(name: &TableReference, provider: &Arc<dyn TableProvider>) -> Result<Arc<dyn TableProvider>> {
+pub(crate) fn lower_view(
+    name: &TableReference,
+    provider: &Arc<dyn TableProvider>,
+) -> Result<Arc<dyn TableProvider>> {
     let schema = provider.schema();
-    if schema.fields().iter().all(|f| f.name().to_lowercase() == *f.name()) {
+    if schema
+        .fields()
+        .iter()
+        .all(|f| f.name().to_lowercase() == *f.name())
+    {
         return Ok(Arc::clone(provider));
     }
-    let exprs = schema.fields().iter().map(|f| Expr::Column(Column::new(Some(name.clone()), f.name())).alias(f.name().to_lowercase()));
-    let plan = LogicalPlanBuilder::scan(name.clone(), provider_as_source(Arc::clone(provider)), None)?.project(exprs)?.build()?;
+    let exprs = schema.fields().iter().map(|f| {
+        Expr::Column(Column::new(Some(name.clone()), f.name())).alias(f.name().to_lowercase())
+    });
+    let plan =
+        LogicalPlanBuilder::scan(name.clone(), provider_as_source(Arc::clone(provider)), None)?
+            .project(exprs)?
+            .build()?;
     Ok(Arc::new(ViewTable::new(plan, None)))
 }

@@ -76,15 +76,35 @@ pub(crate) struct WriteError {
 ///
 /// # Errors
 /// Of planning, of any task, of the commit or the catalog. Up to the commit the folder is as it was.
-pub(crate) async fn write(session: &Arc<SessionInner>, frame: DfDataFrame, write: &Write, label: String) -> Result<WriteSummary> {
-    let Some(planned) = PlannedWrite::plan(session, frame, write, label).boxed().await? else { return Ok(skipped(write)) };
-    let summaries = write_together(session, vec![planned]).boxed().await.map_err(|failed| failed.error)?;
-    Ok(summaries.into_iter().next().unwrap_or_else(|| skipped(write)))
+pub(crate) async fn write(
+    session: &Arc<SessionInner>,
+    frame: DfDataFrame,
+    write: &Write,
+    label: String,
+) -> Result<WriteSummary> {
+    let Some(planned) = PlannedWrite::plan(session, frame, write, label)
+        .boxed()
+        .await?
+    else {
+        return Ok(skipped(write));
+    };
+    let summaries = write_together(session, vec![planned])
+        .boxed()
+        .await
+        .map_err(|failed| failed.error)?;
+    Ok(summaries
+        .into_iter()
+        .next()
+        .unwrap_or_else(|| skipped(write)))
 }
 
 /// Of a write that found something there, and leaves it.
 pub(crate) fn skipped(write: &Write) -> WriteSummary {
-    WriteSummary { path: write.path.clone(), skipped: true, ..WriteSummary::default() }
+    WriteSummary {
+        path: write.path.clone(),
+        skipped: true,
+        ..WriteSummary::default()
+    }
 }
 
 impl<'a> PlannedWrite<'a> {
@@ -92,43 +112,90 @@ impl<'a> PlannedWrite<'a> {
     ///
     /// # Errors
     /// If it cannot be planned, or the catalog does not allow it.
-    pub(crate) async fn plan(session: &Arc<SessionInner>, frame: DfDataFrame, write: &'a Write, label: String) -> Result<Option<Self>> {
+    pub(crate) async fn plan(
+        session: &Arc<SessionInner>,
+        frame: DfDataFrame,
+        write: &'a Write,
+        label: String,
+    ) -> Result<Option<Self>> {
         let started = Instant::now();
         check_columns(&frame, write)?;
         let table = match &write.catalog {
-            Some(asked) => Some(PlannedTable::plan(&session.catalogs, asked, &label, frame.schema().as_arrow(), write).boxed().await?),
+            Some(asked) => Some(
+                PlannedTable::plan(
+                    &session.catalogs,
+                    asked,
+                    &label,
+                    frame.schema().as_arrow(),
+                    write,
+                )
+                .boxed()
+                .await?,
+            ),
             None => None,
         };
         if table.as_ref().is_some_and(|table| table.present.is_some()) {
             match write.mode {
                 SaveMode::ErrorIfExists => {
-                    return Err(Error::Write("catalog: the table exists; set write.mode to overwrite, append or ignore".to_owned()));
+                    return Err(Error::Write(
+                        "catalog: the table exists; set write.mode to overwrite, append or ignore"
+                            .to_owned(),
+                    ));
                 }
                 SaveMode::Ignore => return Ok(None),
                 SaveMode::Overwrite | SaveMode::Append => {}
             }
         }
-        let frame = if table.is_some() { storable(frame)? } else { frame };
+        let frame = if table.is_some() {
+            storable(frame)?
+        } else {
+            frame
+        };
         let (state, plan) = frame.into_parts();
         let plan = state.optimize(&plan)?;
-        Ok(Some(Self { write, label, table, state, plan, started }))
+        Ok(Some(Self {
+            write,
+            label,
+            table,
+            state,
+            plan,
+            started,
+        }))
     }
 
     /// Begins the output; `None` if the mode says that there is nothing to do.
     async fn open(self, session: &Arc<SessionInner>) -> Result<Option<OpenWrite<'a>>> {
         let tag = crate::session::random_hex(TAG_BYTES)?;
-        let Some(output) = OutputWrite::begin(self.write, tag, &session.object_stores, &session.catalogs).boxed().await? else { return Ok(None) };
+        let Some(output) =
+            OutputWrite::begin(self.write, tag, &session.object_stores, &session.catalogs)
+                .boxed()
+                .await?
+        else {
+            return Ok(None);
+        };
         let on_store = matches!(output, OutputWrite::Object(_));
         let location = output.location();
         let layout = match &self.table {
             Some(planned) if planned.registration.kind == CatalogKind::Glue && !on_store => {
-                let what = format!("{} is a folder of this machine; write to an object store, or set catalog.type to local", self.write.path);
-                return Err(Error::Write(format!("catalog {}: {what}", planned.registration.database)));
+                let what = format!(
+                    "{} is a folder of this machine; write to an object store, or set catalog.type to local",
+                    self.write.path
+                );
+                return Err(Error::Write(format!(
+                    "catalog {}: {what}",
+                    planned.registration.database
+                )));
             }
-            Some(planned) if on_store => Layout::plan(self.write, &location, planned, &output.tag())?,
+            Some(planned) if on_store => {
+                Layout::plan(self.write, &location, planned, &output.tag())?
+            }
             _ => Layout::default(),
         };
-        Ok(Some(OpenWrite { planned: self, layout, output: Some(output) }))
+        Ok(Some(OpenWrite {
+            planned: self,
+            layout,
+            output: Some(output),
+        }))
     }
 
     fn describes_columns(&self) -> bool {
@@ -145,32 +212,82 @@ pub(crate) async fn write_together(
     planned: Vec<PlannedWrite<'_>>,
 ) -> std::result::Result<Vec<WriteSummary>, WriteError> {
     let common = |error: Error| WriteError { of: None, error };
-    let mut summaries: Vec<WriteSummary> = planned.iter().map(|planned| skipped(planned.write)).collect();
+    let mut summaries: Vec<WriteSummary> = planned
+        .iter()
+        .map(|planned| skipped(planned.write))
+        .collect();
     let mut open = vec![];
     for (number, planned) in planned.into_iter().enumerate() {
-        let opened = planned.open(session).boxed().await.map_err(|error| WriteError { of: Some(number), error })?;
+        let opened = planned
+            .open(session)
+            .boxed()
+            .await
+            .map_err(|error| WriteError {
+                of: Some(number),
+                error,
+            })?;
         open.extend(opened.map(|write| (number, write)));
     }
-    let Some((_, first)) = open.first() else { return Ok(summaries) };
-    let (state, label) = (first.planned.state.clone(), open.iter().map(|(_, write)| write.planned.label.as_str()).collect::<Vec<_>>().join(" + "));
-    let plans: Vec<LogicalPlan> = open.iter().map(|(_, write)| write.planned.plan.clone()).collect();
-    let graph = Arc::new(crate::planner::stages_of_writes(&plans, &state).boxed().await.map_err(|e| common(e.into()))?);
-    let sinks = open.iter().map(|(_, write)| write.sink()).collect::<Result<_>>().map_err(common)?;
-    let prepared = Prepared::new(Arc::clone(&graph), sinks, state.config_options()).map_err(|e| common(e.into()))?;
-    let (_running, done) = session.cluster.run(&prepared, label).boxed().await.map_err(|e| common(e.into()))?;
+    let Some((_, first)) = open.first() else {
+        return Ok(summaries);
+    };
+    let (state, label) = (
+        first.planned.state.clone(),
+        open.iter()
+            .map(|(_, write)| write.planned.label.as_str())
+            .collect::<Vec<_>>()
+            .join(" + "),
+    );
+    let plans: Vec<LogicalPlan> = open
+        .iter()
+        .map(|(_, write)| write.planned.plan.clone())
+        .collect();
+    let graph = Arc::new(
+        crate::planner::stages_of_writes(&plans, &state)
+            .boxed()
+            .await
+            .map_err(|e| common(e.into()))?,
+    );
+    let sinks = open
+        .iter()
+        .map(|(_, write)| write.sink())
+        .collect::<Result<_>>()
+        .map_err(common)?;
+    let prepared = Prepared::new(Arc::clone(&graph), sinks, state.config_options())
+        .map_err(|e| common(e.into()))?;
+    let (_running, done) = session
+        .cluster
+        .run(&prepared, label)
+        .boxed()
+        .await
+        .map_err(|e| common(e.into()))?;
     let schemas: Vec<SchemaRef> = graph.roots().map(|root| root.plan.schema()).collect();
-    for (((number, mut write), written), schema) in open.into_iter().zip(&done.writes).zip(&schemas) {
+    for (((number, mut write), written), schema) in open.into_iter().zip(&done.writes).zip(&schemas)
+    {
         let committed = write.commit(written, schema).boxed().await;
-        let summary = committed.map_err(|error| WriteError { of: Some(number), error })?;
-        summaries[number] = WriteSummary { retried: done.retried, ..summary };
-        session.cluster.engine.progress.wrote(&write.planned.label, &summaries[number]);
+        let summary = committed.map_err(|error| WriteError {
+            of: Some(number),
+            error,
+        })?;
+        summaries[number] = WriteSummary {
+            retried: done.retried,
+            ..summary
+        };
+        session
+            .cluster
+            .engine
+            .progress
+            .wrote(&write.planned.label, &summaries[number]);
     }
     Ok(summaries)
 }
 
 /// Whether the figures of this write are those of the whole table.
 fn describes_columns(write: &Write) -> bool {
-    let asked = write.catalog.as_ref().is_some_and(|catalog| catalog.column_statistics);
+    let asked = write
+        .catalog
+        .as_ref()
+        .is_some_and(|catalog| catalog.column_statistics);
     asked && write.mode == SaveMode::Overwrite && write.partition_by.is_empty()
 }
 
@@ -185,7 +302,10 @@ struct OpenWrite<'a> {
 impl OpenWrite<'_> {
     fn sink(&self) -> Result<SinkSpec> {
         let output = self.output.as_ref().ok_or(Error::Cancelled)?;
-        Ok(SinkSpec { statistics: self.planned.describes_columns(), ..sink_spec(self.planned.write, output, &self.layout)? })
+        Ok(SinkSpec {
+            statistics: self.planned.describes_columns(),
+            ..sink_spec(self.planned.write, output, &self.layout)?
+        })
     }
 
     /// `schema` is that of the rows as the sink saw them.
@@ -197,7 +317,12 @@ impl OpenWrite<'_> {
             if describes {
                 table.registration.describe(schema, &written.statistics)?;
             }
-            output.register(self.layout.registration(self.planned.write, &location, table.registration, &written.files));
+            output.register(self.layout.registration(
+                self.planned.write,
+                &location,
+                table.registration,
+                &written.files,
+            ));
         }
         output.commit(&written.files).boxed().await?;
         self.output = None;
@@ -215,8 +340,11 @@ impl OpenWrite<'_> {
 
 impl Drop for OpenWrite<'_> {
     fn drop(&mut self) {
-        let Some(output) = self.output.take() else { return };
-        if matches!(output, OutputWrite::Object(_)) && tokio::runtime::Handle::try_current().is_ok() {
+        let Some(output) = self.output.take() else {
+            return;
+        };
+        if matches!(output, OutputWrite::Object(_)) && tokio::runtime::Handle::try_current().is_ok()
+        {
             let mut abandoned = ABANDONED.lock().unwrap_or_else(PoisonError::into_inner);
             while abandoned.try_join_next().is_some() {}
             abandoned.spawn(output.abort());
@@ -226,9 +354,13 @@ impl Drop for OpenWrite<'_> {
 
 /// Waits until writes that failed or were cancelled have given up their uploads.
 pub async fn end_abandoned_writes() {
-    let mut abandoned = std::mem::take(&mut *ABANDONED.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut abandoned =
+        std::mem::take(&mut *ABANDONED.lock().unwrap_or_else(PoisonError::into_inner));
     // What is left then, `faisca clean` finds.
-    let _ = tokio::time::timeout(ABORT_TIMEOUT, async { while abandoned.join_next().await.is_some() {} }).await;
+    let _ = tokio::time::timeout(ABORT_TIMEOUT, async {
+        while abandoned.join_next().await.is_some() {}
+    })
+    .await;
 }
 
 /// The frame with columns of types that Athena reads.
@@ -246,10 +378,16 @@ fn storable(frame: DfDataFrame) -> Result<DfDataFrame> {
 
 fn sink_spec(write: &Write, output: &OutputWrite, layout: &Layout) -> Result<SinkSpec> {
     let target_file_bytes = match &write.target_file_size {
-        Some(text) => parse_bytes(text).ok_or_else(|| Error::Write(format!("targetFileSize: `{text}` is not a size, say 128Mi")))?,
+        Some(text) => parse_bytes(text).ok_or_else(|| {
+            Error::Write(format!("targetFileSize: `{text}` is not a size, say 128Mi"))
+        })?,
         None => TARGET_FILE_BYTES,
     };
-    let default = if write.format == FileFormat::Parquet { Compression::Snappy } else { Compression::None };
+    let default = if write.format == FileFormat::Parquet {
+        Compression::Snappy
+    } else {
+        Compression::None
+    };
     Ok(SinkSpec {
         folder: output.url(),
         subfolder: layout.subfolder.clone(),
@@ -265,23 +403,46 @@ fn sink_spec(write: &Write, output: &OutputWrite, layout: &Layout) -> Result<Sin
 
 /// Mistakes that would show only after the work is done.
 fn check_columns(frame: &DfDataFrame, write: &Write) -> Result<()> {
-    let names: Vec<&str> = frame.schema().fields().iter().map(|f| f.name().as_str()).collect();
+    let names: Vec<&str> = frame
+        .schema()
+        .fields()
+        .iter()
+        .map(|f| f.name().as_str())
+        .collect();
     if let Some((a, b)) = faisca_planner::names::clash(names.iter().copied()) {
-        let what = if a == b { format!("two columns are named `{a}`") } else { format!("the columns `{a}` and `{b}` differ only by case") };
+        let what = if a == b {
+            format!("two columns are named `{a}`")
+        } else {
+            format!("the columns `{a}` and `{b}` differ only by case")
+        };
         return Err(Error::Write(format!("{what}; give one an alias")));
     }
     for column in &write.partition_by {
         if !names.iter().any(|name| name.eq_ignore_ascii_case(column)) {
             let near = faisca_planner::manifest::nearest(column, names.iter().copied());
-            let help = near.map_or_else(|| format!("its columns are {}", names.join(", ")), |n| format!("did you mean `{n}`?"));
-            return Err(Error::Write(format!("partitionBy: no column `{column}` in the result; {help}")));
+            let help = near.map_or_else(
+                || format!("its columns are {}", names.join(", ")),
+                |n| format!("did you mean `{n}`?"),
+            );
+            return Err(Error::Write(format!(
+                "partitionBy: no column `{column}` in the result; {help}"
+            )));
         }
     }
     if !write.partition_by.is_empty() && write.partition_by.len() >= names.len() {
-        return Err(Error::Write("partitionBy names every column: none would be left for the files".to_owned()));
+        return Err(Error::Write(
+            "partitionBy names every column: none would be left for the files".to_owned(),
+        ));
     }
-    if write.format != FileFormat::Parquet && matches!(write.compression, Some(Compression::Snappy | Compression::Lz4)) {
-        return Err(Error::Write("text files take gzip, zstd or none as compression".to_owned()));
+    if write.format != FileFormat::Parquet
+        && matches!(
+            write.compression,
+            Some(Compression::Snappy | Compression::Lz4)
+        )
+    {
+        return Err(Error::Write(
+            "text files take gzip, zstd or none as compression".to_owned(),
+        ));
     }
     Ok(())
 }

@@ -15,51 +15,124 @@ fn hidden() -> ScalarUDF {
     let hide = |arguments: &[ColumnarValue]| {
         let arrays = ColumnarValue::values_to_arrays(arguments)?;
         let numbers = cast(&arrays[0], &DataType::Utf8)?;
-        let numbers = numbers.as_any().downcast_ref::<StringArray>().into_iter().flatten();
-        let hidden: StringArray = numbers.map(|n| n.map(|n| format!("*****{}***", n.chars().skip(4).take(4).collect::<String>()))).collect();
+        let numbers = numbers
+            .as_any()
+            .downcast_ref::<StringArray>()
+            .into_iter()
+            .flatten();
+        let hidden: StringArray = numbers
+            .map(|n| {
+                n.map(|n| format!("*****{}***", n.chars().skip(4).take(4).collect::<String>()))
+            })
+            .collect();
         Ok(ColumnarValue::Array(Arc::new(hidden) as ArrayRef))
     };
-    create_udf("hidden", vec![DataType::Int64], DataType::Utf8, Volatility::Immutable, Arc::new(hide))
+    create_udf(
+        "hidden",
+        vec![DataType::Int64],
+        DataType::Utf8,
+        Volatility::Immutable,
+        Arc::new(hide),
+    )
 }
 
 #[tokio::main]
 async fn main() -> faisca::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let data = arguments.next().unwrap_or_else(|| "examples/enem/data".to_owned());
+    let data = arguments
+        .next()
+        .unwrap_or_else(|| "examples/enem/data".to_owned());
     let executors = arguments.next().and_then(|n| n.parse().ok()).unwrap_or(0);
     // In an executor this call serves tasks and never returns.
-    let session = Session::builder().app_name("enem").executors(executors).udf(hidden()).get_or_create().await?;
+    let session = Session::builder()
+        .app_name("enem")
+        .executors(executors)
+        .udf(hidden())
+        .get_or_create()
+        .await?;
 
-    let csv = session.read().option("delimiter", ";").option("encoding", "iso-8859-1").csv(&format!("{data}/landing/enem/")).await?;
-    csv.write().mode(SaveMode::Overwrite).parquet(&format!("{data}/processing/enem")).await?;
-    let enem = session.read().parquet(&format!("{data}/processing/enem/")).await?;
+    let csv = session
+        .read()
+        .option("delimiter", ";")
+        .option("encoding", "iso-8859-1")
+        .csv(&format!("{data}/landing/enem/"))
+        .await?;
+    csv.write()
+        .mode(SaveMode::Overwrite)
+        .parquet(&format!("{data}/processing/enem"))
+        .await?;
+    let enem = session
+        .read()
+        .parquet(&format!("{data}/processing/enem/"))
+        .await?;
     let state = || vec![col("sg_uf_residencia")];
 
-    let ages = enem.clone().group_by(state())?.agg(vec![avg(col("nu_idade")).alias("med_nu_idade")])?;
+    let ages = enem
+        .clone()
+        .group_by(state())?
+        .agg(vec![avg(col("nu_idade")).alias("med_nu_idade")])?;
     let mut marks = None;
-    for (subject, name) in [("mt", "med_mt"), ("cn", "med_cn"), ("ch", "med_ch"), ("lc", "med_lc")] {
-        let mean = enem.clone().group_by(state())?.agg(vec![avg(col(format!("nu_nota_{subject}"))).alias(name)])?;
+    for (subject, name) in [
+        ("mt", "med_mt"),
+        ("cn", "med_cn"),
+        ("ch", "med_ch"),
+        ("lc", "med_lc"),
+    ] {
+        let mean = enem
+            .clone()
+            .group_by(state())?
+            .agg(vec![avg(col(format!("nu_nota_{subject}"))).alias(name)])?;
         marks = Some(match marks {
             None => mean,
-            Some(all) => faisca::DataFrame::join(all, mean, &["sg_uf_residencia"], JoinType::Inner)?,
+            Some(all) => {
+                faisca::DataFrame::join(all, mean, &["sg_uf_residencia"], JoinType::Inner)?
+            }
         });
     }
-    let by_sex = |sex: &str, name: &str| enem.clone().filter(col("tp_sexo").eq(lit(sex)))?.group_by(state())?.agg(vec![count(lit(1)).alias(name)]);
-    let sexes = by_sex("M", "count_m")?.join(by_sex("F", "count_f")?, &["sg_uf_residencia"], JoinType::Inner)?;
+    let by_sex = |sex: &str, name: &str| {
+        enem.clone()
+            .filter(col("tp_sexo").eq(lit(sex)))?
+            .group_by(state())?
+            .agg(vec![count(lit(1)).alias(name)])
+    };
+    let sexes = by_sex("M", "count_m")?.join(
+        by_sex("F", "count_f")?,
+        &["sg_uf_residencia"],
+        JoinType::Inner,
+    )?;
     let mut all = ages;
     if let Some(marks) = marks {
         all = all.join(marks, &["sg_uf_residencia"], JoinType::Inner)?;
     }
     let all = all.join(sexes, &["sg_uf_residencia"], JoinType::Inner)?;
-    all.write().mode(SaveMode::Overwrite).parquet(&format!("{data}/consumer/enem_uf")).await?;
+    all.write()
+        .mode(SaveMode::Overwrite)
+        .parquet(&format!("{data}/consumer/enem_uf"))
+        .await?;
 
     let hide = hidden();
     let anonymous = enem.with_column("inscricao_oculta", hide.call(vec![col("nu_inscricao")]))?;
-    let anonymous = anonymous.select_columns(&["nu_inscricao", "inscricao_oculta", "nu_nota_mt", "sg_uf_residencia"])?;
-    let written = anonymous.write().mode(SaveMode::Overwrite).parquet(&format!("{data}/consumer/enem_anon")).await?;
+    let anonymous = anonymous.select_columns(&[
+        "nu_inscricao",
+        "inscricao_oculta",
+        "nu_nota_mt",
+        "sg_uf_residencia",
+    ])?;
+    let written = anonymous
+        .write()
+        .mode(SaveMode::Overwrite)
+        .parquet(&format!("{data}/consumer/enem_anon"))
+        .await?;
 
-    let states = session.read().parquet(&format!("{data}/consumer/enem_uf/")).await?;
-    states.sort(vec![col("sg_uf_residencia").sort(true, false)])?.limit(5)?.show().await?;
+    let states = session
+        .read()
+        .parquet(&format!("{data}/consumer/enem_uf/"))
+        .await?;
+    states
+        .sort(vec![col("sg_uf_residencia").sort(true, false)])?
+        .limit(5)?
+        .show()
+        .await?;
     println!("{} rows in {}", written.rows, written.path);
     session.stop().await;
     Ok(())

@@ -23,21 +23,37 @@ const VIEW_BYTES: usize = 16;
 /// Rows by values between the smallest and the largest key, at least: what was `asked` for, or more if memory wants it.
 ///
 /// `partition_bytes` are of the largest partition that the task reads of each stage.
-pub(crate) fn key_density_min(plan: &Arc<dyn ExecutionPlan>, partition_bytes: &HashMap<StageId, u64>, task_memory_bytes: u64, asked: f64) -> f64 {
+pub(crate) fn key_density_min(
+    plan: &Arc<dyn ExecutionPlan>,
+    partition_bytes: &HashMap<StageId, u64>,
+    task_memory_bytes: u64,
+    asked: f64,
+) -> f64 {
     let array_bytes_max = (task_memory_bytes / ARRAY_SHARE).max(1);
-    let needed = (build_rows_max(plan, partition_bytes) * PLACE_BYTES) as f64 / array_bytes_max as f64;
+    let needed =
+        (build_rows_max(plan, partition_bytes) * PLACE_BYTES) as f64 / array_bytes_max as f64;
     asked.max(needed)
 }
 
 /// Rows of the largest build side, at most.
 fn build_rows_max(plan: &Arc<dyn ExecutionPlan>, partition_bytes: &HashMap<StageId, u64>) -> u64 {
-    let own = plan.downcast_ref::<HashJoinExec>().map_or(0, |join| build_rows(join, partition_bytes));
-    plan.children().into_iter().map(|child| build_rows_max(child, partition_bytes)).fold(own, u64::max)
+    let own = plan
+        .downcast_ref::<HashJoinExec>()
+        .map_or(0, |join| build_rows(join, partition_bytes));
+    plan.children()
+        .into_iter()
+        .map(|child| build_rows_max(child, partition_bytes))
+        .fold(own, u64::max)
 }
 
 fn build_rows(join: &HashJoinExec, partition_bytes: &HashMap<StageId, u64>) -> u64 {
     let rows = |(input, bytes): &(Arc<dyn ExecutionPlan>, u64)| {
-        let width: usize = input.schema().fields().iter().map(|field| field.data_type().primitive_width().unwrap_or(VIEW_BYTES)).sum();
+        let width: usize = input
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| field.data_type().primitive_width().unwrap_or(VIEW_BYTES))
+            .sum();
         bytes / width.max(1) as u64
     };
     build_inputs(join, partition_bytes).iter().map(rows).sum()
@@ -60,11 +76,29 @@ mod tests {
         let schema = Arc::new(Schema::new(vec![Field::new("k", DataType::Int64, false)]));
         let read = |stage| -> Arc<dyn ExecutionPlan> {
             let properties = EquivalenceProperties::new(Arc::clone(&schema));
-            Arc::new(ExchangeReadExec::new(StageId(stage), InputMode::Broadcast, properties, Partitioning::UnknownPartitioning(1)))
+            Arc::new(ExchangeReadExec::new(
+                StageId(stage),
+                InputMode::Broadcast,
+                properties,
+                Partitioning::UnknownPartitioning(1),
+            ))
         };
         let key = || Arc::new(Column::new("k", 0)) as _;
         let (mode, nulls) = (PartitionMode::CollectLeft, NullEquality::NullEqualsNothing);
-        Arc::new(HashJoinExec::try_new(read(0), read(1), vec![(key(), key())], None, &JoinType::Inner, None, mode, nulls, false).unwrap())
+        Arc::new(
+            HashJoinExec::try_new(
+                read(0),
+                read(1),
+                vec![(key(), key())],
+                None,
+                &JoinType::Inner,
+                None,
+                mode,
+                nulls,
+                false,
+            )
+            .unwrap(),
+        )
     }
 
     #[test]

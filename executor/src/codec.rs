@@ -7,7 +7,9 @@ use datafusion::common::{Result, plan_datafusion_err};
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension};
+use datafusion_proto::physical_plan::{
+    PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
+};
 use faisca_planner::codec::ExchangeCodec;
 
 use crate::csv::codec as csv;
@@ -16,7 +18,9 @@ use crate::csv::codec as csv;
 /// which plans are decoded; but a DataFrame may hold the original, and must get that back.
 static ORIGINALS: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
     let nested = datafusion::functions_nested::all_default_nested_functions();
-    let all = datafusion::functions::all_default_functions().into_iter().chain(nested);
+    let all = datafusion::functions::all_default_functions()
+        .into_iter()
+        .chain(nested);
     all.map(|udf| (udf.name().to_owned(), udf)).collect()
 });
 
@@ -36,23 +40,40 @@ impl PhysicalExtensionCodec for PlanCodec {
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match buf.split_first() {
-            Some((&csv::TAG, rest)) => csv::decode(rest, &PhysicalPlanDecodeContext::new(ctx, self), converter),
+            Some((&csv::TAG, rest)) => {
+                csv::decode(rest, &PhysicalPlanDecodeContext::new(ctx, self), converter)
+            }
             _ => ExchangeCodec.try_decode(buf, inputs, ctx, converter),
         }
     }
 
-    fn try_encode(&self, node: Arc<dyn ExecutionPlan>, buf: &mut Vec<u8>, converter: &dyn PhysicalProtoConverterExtension) -> Result<()> {
-        if csv::encode(&node, buf, self, converter)? { Ok(()) } else { ExchangeCodec.try_encode(node, buf, converter) }
+    fn try_encode(
+        &self,
+        node: Arc<dyn ExecutionPlan>,
+        buf: &mut Vec<u8>,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<()> {
+        if csv::encode(&node, buf, self, converter)? {
+            Ok(())
+        } else {
+            ExchangeCodec.try_encode(node, buf, converter)
+        }
     }
 
     fn try_encode_udf(&self, node: &ScalarUDF, buf: &mut Vec<u8>) -> Result<()> {
-        if ORIGINALS.get(node.name()).is_some_and(|original| original.as_ref() == node) {
+        if ORIGINALS
+            .get(node.name())
+            .is_some_and(|original| original.as_ref() == node)
+        {
             buf.extend_from_slice(ORIGINAL);
         }
         Ok(())
     }
 
     fn try_decode_udf(&self, name: &str, _buf: &[u8]) -> Result<Arc<ScalarUDF>> {
-        ORIGINALS.get(name).cloned().ok_or_else(|| plan_datafusion_err!("no function `{name}` in this build"))
+        ORIGINALS
+            .get(name)
+            .cloned()
+            .ok_or_else(|| plan_datafusion_err!("no function `{name}` in this build"))
     }
 }

@@ -40,8 +40,12 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// # Errors
 /// Only if a value cannot be serialized, which would be a bug.
 pub fn frame<T: Serialize>(message: &T) -> Result<FlightData, Status> {
-    let bytes = postcard::to_stdvec(message).map_err(|e| Status::internal(format!("encoding: {e}")))?;
-    Ok(FlightData { app_metadata: bytes.into(), ..FlightData::default() })
+    let bytes =
+        postcard::to_stdvec(message).map_err(|e| Status::internal(format!("encoding: {e}")))?;
+    Ok(FlightData {
+        app_metadata: bytes.into(),
+        ..FlightData::default()
+    })
 }
 
 /// The message in a frame.
@@ -49,8 +53,11 @@ pub fn frame<T: Serialize>(message: &T) -> Result<FlightData, Status> {
 /// # Errors
 /// If it is of another build's format.
 pub fn unframe<T: DeserializeOwned>(frame: &FlightData) -> Result<T, Status> {
-    postcard::from_bytes(&frame.app_metadata)
-        .map_err(|e| Status::invalid_argument(format!("a message that this build (faisca {VERSION}) cannot read: {e}")))
+    postcard::from_bytes(&frame.app_metadata).map_err(|e| {
+        Status::invalid_argument(format!(
+            "a message that this build (faisca {VERSION}) cannot read: {e}"
+        ))
+    })
 }
 
 /// What a process needs to know to serve as an executor. Travels in the environment.
@@ -102,11 +109,22 @@ impl ExecutorConfig {
     /// # Errors
     /// A variable that is missing or no number, by name.
     pub fn from_env() -> Result<Option<Self>, String> {
-        let Ok(driver) = std::env::var(env::DRIVER) else { return Ok(None) };
+        let Ok(driver) = std::env::var(env::DRIVER) else {
+            return Ok(None);
+        };
         let text = |name: &str| std::env::var(name).map_err(|_| format!("{name} is not set"));
-        let number = |name: &str| text(name)?.parse::<u64>().map_err(|e| format!("{name}: {e}"));
-        let narrow = |value: u64, name: &str| u32::try_from(value).map_err(|e| format!("{name}: {e}"));
-        let memory_bytes = if std::env::var(env::MEMORY).is_ok() { Some(number(env::MEMORY)?) } else { None };
+        let number = |name: &str| {
+            text(name)?
+                .parse::<u64>()
+                .map_err(|e| format!("{name}: {e}"))
+        };
+        let narrow =
+            |value: u64, name: &str| u32::try_from(value).map_err(|e| format!("{name}: {e}"));
+        let memory_bytes = if std::env::var(env::MEMORY).is_ok() {
+            Some(number(env::MEMORY)?)
+        } else {
+            None
+        };
         let host = match std::env::var(env::HOST) {
             Ok(host) => host.parse().map_err(|e| format!("{}: {e}", env::HOST))?,
             Err(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -117,7 +135,9 @@ impl ExecutorConfig {
             Err(_) => Default::default(),
         };
         let durable = match std::env::var(env::DURABLE) {
-            Ok(json) => Some(serde_json::from_str(&json).map_err(|e| format!("{}: {e}", env::DURABLE))?),
+            Ok(json) => {
+                Some(serde_json::from_str(&json).map_err(|e| format!("{}: {e}", env::DURABLE))?)
+            }
             Err(_) => None,
         };
         Ok(Some(Self {
@@ -125,9 +145,19 @@ impl ExecutorConfig {
             driver,
             token: text(env::TOKEN)?,
             slots,
-            limits: Limits { memory_bytes, slots, spill_folder: std::env::var_os(env::SPILL).map(Into::into), stores, durable },
+            limits: Limits {
+                memory_bytes,
+                slots,
+                spill_folder: std::env::var_os(env::SPILL).map(Into::into),
+                stores,
+                durable,
+            },
             host,
-            grace: if std::env::var(env::GRACE).is_ok() { Duration::from_secs(number(env::GRACE)?) } else { GRACE_DEFAULT },
+            grace: if std::env::var(env::GRACE).is_ok() {
+                Duration::from_secs(number(env::GRACE)?)
+            } else {
+                GRACE_DEFAULT
+            },
         }))
     }
 }
@@ -167,13 +197,25 @@ impl From<String> for ServeError {
 ///
 /// # Errors
 /// If the driver cannot be reached or refuses this executor, or if its folders cannot be used.
-pub async fn run(config: ExecutorConfig, functions: &UserFunctions, compute: tokio::runtime::Handle) -> Result<(), ServeError> {
-    let environment = Environment::new(&config.limits, functions).map_err(|e| ServeError::Unusable(e.strip_backtrace()))?;
+pub async fn run(
+    config: ExecutorConfig,
+    functions: &UserFunctions,
+    compute: tokio::runtime::Handle,
+) -> Result<(), ServeError> {
+    let environment = Environment::new(&config.limits, functions)
+        .map_err(|e| ServeError::Unusable(e.strip_backtrace()))?;
     let environment = Arc::new(environment);
     let store = Arc::new(BlockStore::default());
-    let listener = TcpListener::bind(SocketAddr::new(config.host, 0)).await.map_err(|e| format!("no port on {}: {e}", config.host))?;
+    let listener = TcpListener::bind(SocketAddr::new(config.host, 0))
+        .await
+        .map_err(|e| format!("no port on {}: {e}", config.host))?;
     let address = flight::url(listener.local_addr().map_err(|e| e.to_string())?);
-    let blocks = BlockService::new(config.executor, Arc::clone(&store), Arc::clone(environment.runtime()), config.token.clone());
+    let blocks = BlockService::new(
+        config.executor,
+        Arc::clone(&store),
+        Arc::clone(environment.runtime()),
+        config.token.clone(),
+    );
     let serving = flight::serve(listener, blocks);
     let peers = Arc::new(PeerClients::new(config.token.clone()));
     let executor = Executor::new(config.executor, environment, store, peers, compute);
@@ -184,8 +226,14 @@ pub async fn run(config: ExecutorConfig, functions: &UserFunctions, compute: tok
     }
 }
 
-async fn controlled(config: ExecutorConfig, address: String, executor: Executor) -> Result<(), ServeError> {
-    let channel = flight::connect(&config.driver).await.map_err(|e| format!("driver at {} does not answer: {e}", config.driver))?;
+async fn controlled(
+    config: ExecutorConfig,
+    address: String,
+    executor: Executor,
+) -> Result<(), ServeError> {
+    let channel = flight::connect(&config.driver)
+        .await
+        .map_err(|e| format!("driver at {} does not answer: {e}", config.driver))?;
     let mut client = FlightServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let (out, outgoing) = mpsc::channel::<FlightData>(QUEUE_LENGTH);
     let (reports, mut pending) = mpsc::channel::<FromExecutor>(QUEUE_LENGTH);
@@ -205,8 +253,14 @@ async fn controlled(config: ExecutorConfig, address: String, executor: Executor)
         Ok(accepted) => accepted.into_inner(),
         Err(status) => return refused(&config, &status),
     };
-    let memory = config.limits.memory_bytes.map_or_else(String::new, |bytes| format!(", {} MiB", bytes >> 20));
-    info!("{} of {}: {} slots{memory}", config.executor, config.driver, config.slots);
+    let memory = config
+        .limits
+        .memory_bytes
+        .map_or_else(String::new, |bytes| format!(", {} MiB", bytes >> 20));
+    info!(
+        "{} of {}: {} slots{memory}",
+        config.executor, config.driver, config.slots
+    );
     let serve = executor.serve(received, reports);
     tokio::pin!(serve);
     let mut heartbeat = tokio::time::interval(HEARTBEAT);
@@ -246,9 +300,9 @@ async fn controlled(config: ExecutorConfig, address: String, executor: Executor)
 
 fn refused(config: &ExecutorConfig, status: &Status) -> Result<(), ServeError> {
     match status.code() {
-        tonic::Code::FailedPrecondition | tonic::Code::Unauthenticated => {
-            Err(ServeError::Unusable(format!("the driver refused: {}", status.message())))
-        }
+        tonic::Code::FailedPrecondition | tonic::Code::Unauthenticated => Err(
+            ServeError::Unusable(format!("the driver refused: {}", status.message())),
+        ),
         _ => {
             info!(executor = %config.executor, "the driver is gone: {}", status.message());
             Ok(())
@@ -258,5 +312,7 @@ fn refused(config: &ExecutorConfig, status: &Status) -> Result<(), ServeError> {
 
 async fn send(out: &mpsc::Sender<FlightData>, message: &FromExecutor) -> Result<(), String> {
     let frame = frame(message).map_err(|s| s.message().to_owned())?;
-    out.send(frame).await.map_err(|_| "the driver hung up".to_owned())
+    out.send(frame)
+        .await
+        .map_err(|_| "the driver hung up".to_owned())
 }

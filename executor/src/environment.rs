@@ -67,12 +67,28 @@ impl Environment {
     pub fn new(limits: &Limits, functions: &UserFunctions) -> Result<Self> {
         let stores = Arc::new(Stores::new(limits.stores.clone()));
         let runtime = runtime(limits, &stores)?;
-        let durable = limits.durable.as_ref().map(|durable| DurableTier::open(durable, &stores, &runtime)).transpose()?.map(Arc::new);
-        let mut state = SessionStateBuilder::new().with_runtime_env(runtime).with_default_features().build();
+        let durable = limits
+            .durable
+            .as_ref()
+            .map(|durable| DurableTier::open(durable, &stores, &runtime))
+            .transpose()?
+            .map(Arc::new);
+        let mut state = SessionStateBuilder::new()
+            .with_runtime_env(runtime)
+            .with_default_features()
+            .build();
         register_functions(&mut state, functions)?;
-        let task_memory_bytes = limits.memory_bytes.map(|bytes| bytes / u64::from(limits.slots.max(1)));
+        let task_memory_bytes = limits
+            .memory_bytes
+            .map(|bytes| bytes / u64::from(limits.slots.max(1)));
         let block_memory = Arc::new(BlockMemory::new(limits.memory_bytes));
-        Ok(Self { state, task_memory_bytes, block_memory, stores, durable })
+        Ok(Self {
+            state,
+            task_memory_bytes,
+            block_memory,
+            stores,
+            durable,
+        })
     }
 
     /// Object stores by URL.
@@ -119,23 +135,34 @@ fn runtime(limits: &Limits, stores: &Arc<Stores>) -> Result<Arc<RuntimeEnv>> {
         }
         None => DiskManagerMode::OsTmpDirectory,
     };
-    let disk = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(SPILL_BYTES_MAX);
+    let disk = DiskManagerBuilder::default()
+        .with_mode(mode)
+        .with_max_temp_directory_size(SPILL_BYTES_MAX);
     // A listing must see what a statement before it wrote.
     let registry: Arc<dyn ObjectStoreRegistry> = Arc::clone(stores) as _;
-    let mut builder = RuntimeEnvBuilder::new().with_disk_manager_builder(disk).with_object_list_cache_limit(0).with_object_store_registry(registry);
+    let mut builder = RuntimeEnvBuilder::new()
+        .with_disk_manager_builder(disk)
+        .with_object_list_cache_limit(0)
+        .with_object_store_registry(registry);
     if let Some(bytes) = limits.memory_bytes {
         let pool = FairSpillPool::new(usize::try_from(bytes).unwrap_or(usize::MAX));
-        builder = builder.with_memory_pool(Arc::new(TrackConsumersPool::new(pool, CONSUMERS_NAMED)));
+        builder =
+            builder.with_memory_pool(Arc::new(TrackConsumersPool::new(pool, CONSUMERS_NAMED)));
     }
     builder.build_arc()
 }
 
 /// Finds out now rather than when memory has run out.
 fn check_writable(folder: &Path) -> Result<()> {
-    std::fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder)).map_err(|e| {
-        let text = format!("spill folder {}: {e}; `--spill-folder` takes a folder that can be written", folder.display());
-        DataFusionError::IoError(std::io::Error::new(e.kind(), text))
-    })?;
+    std::fs::create_dir_all(folder)
+        .and_then(|()| tempfile::tempfile_in(folder))
+        .map_err(|e| {
+            let text = format!(
+                "spill folder {}: {e}; `--spill-folder` takes a folder that can be written",
+                folder.display()
+            );
+            DataFusionError::IoError(std::io::Error::new(e.kind(), text))
+        })?;
     Ok(())
 }
 
@@ -150,7 +177,10 @@ const KEPT_SCALARS: [&str; 1] = ["date_trunc"];
 /// If two functions cannot live together.
 pub fn register_functions(state: &mut SessionState, functions: &UserFunctions) -> Result<()> {
     let aggregates: Vec<_> = state.aggregate_functions().values().cloned().collect();
-    let kept = KEPT_SCALARS.iter().map(|name| state.udf(name)).collect::<Result<Vec<_>>>()?;
+    let kept = KEPT_SCALARS
+        .iter()
+        .map(|name| state.udf(name))
+        .collect::<Result<Vec<_>>>()?;
     datafusion_spark::register_all(state)?;
     for udf in kept {
         state.register_udf(udf)?;

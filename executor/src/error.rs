@@ -33,7 +33,10 @@ pub enum FetchError {
 /// Sorts an error by what can be done about it. The only place that does.
 #[must_use]
 pub fn classify(error: &DataFusionError) -> Failure {
-    Failure { kind: kind(error), message: message(error) }
+    Failure {
+        kind: kind(error),
+        message: message(error),
+    }
 }
 
 fn kind(error: &DataFusionError) -> FailureKind {
@@ -45,8 +48,14 @@ fn kind(error: &DataFusionError) -> FailureKind {
         DataFusionError::IoError(io) => io_kind(io),
         DataFusionError::ObjectStore(store) => store_kind(store),
         DataFusionError::ParquetError(_) => nested(error).unwrap_or(FailureKind::User),
-        DataFusionError::ArrowError(_, _) | DataFusionError::External(_) | DataFusionError::ExecutionJoin(_) => {
-            nested(error).unwrap_or(if matches!(error, DataFusionError::ArrowError(_, _)) { FailureKind::User } else { FailureKind::Bug })
+        DataFusionError::ArrowError(_, _)
+        | DataFusionError::External(_)
+        | DataFusionError::ExecutionJoin(_) => {
+            nested(error).unwrap_or(if matches!(error, DataFusionError::ArrowError(_, _)) {
+                FailureKind::User
+            } else {
+                FailureKind::Bug
+            })
         }
         DataFusionError::Internal(_) | DataFusionError::Ffi(_) => FailureKind::Bug,
         DataFusionError::Execution(_)
@@ -68,7 +77,10 @@ fn nested(error: &DataFusionError) -> Option<FailureKind> {
     while let Some(current) = cause {
         if let Some(fetch) = current.downcast_ref::<FetchError>() {
             return Some(match fetch {
-                FetchError::Lost { block, executor } | FetchError::Peer { block, executor, .. } => FailureKind::BlockLost(*block, *executor),
+                FetchError::Lost { block, executor }
+                | FetchError::Peer {
+                    block, executor, ..
+                } => FailureKind::BlockLost(*block, *executor),
             });
         }
         if let Some(inner) = current.downcast_ref::<DataFusionError>() {
@@ -88,21 +100,27 @@ fn nested(error: &DataFusionError) -> Option<FailureKind> {
 fn io_kind(error: &std::io::Error) -> FailureKind {
     use std::io::ErrorKind;
     match error.kind() {
-        ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof => {
-            FailureKind::User
+        ErrorKind::NotFound
+        | ErrorKind::PermissionDenied
+        | ErrorKind::InvalidData
+        | ErrorKind::InvalidInput
+        | ErrorKind::UnexpectedEof => FailureKind::User,
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::OutOfMemory => {
+            FailureKind::Resource
         }
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::OutOfMemory => FailureKind::Resource,
         _ => FailureKind::Transient,
     }
 }
 
 fn store_kind(error: &object_store::Error) -> FailureKind {
     match error {
-        object_store::Error::Generic { source, .. } => match source.downcast_ref::<std::io::Error>() {
-            Some(io) => io_kind(io),
-            None if advice(&error.to_string()).is_some() => FailureKind::User,
-            None => FailureKind::Transient,
-        },
+        object_store::Error::Generic { source, .. } => {
+            match source.downcast_ref::<std::io::Error>() {
+                Some(io) => io_kind(io),
+                None if advice(&error.to_string()).is_some() => FailureKind::User,
+                None => FailureKind::Transient,
+            }
+        }
         object_store::Error::JoinError { .. } => FailureKind::Bug,
         _ => FailureKind::User,
     }
@@ -110,24 +128,59 @@ fn store_kind(error: &object_store::Error) -> FailureKind {
 
 /// What S3's error codes ask a user to do.
 const ADVICE: [(&str, &str); 13] = [
-    ("KMS.", "the KMS key of the bucket, or of `kmsKeyId`, cannot be used: check that it is enabled, and the role's kms: permissions"),
-    ("NoSuchBucket", "there is no such bucket: check its name, and the endpoint if one is set"),
-    ("NoSuchKey", "the object is gone: somebody removed it after it was listed; run the job again"),
-    ("AccessDenied", "the credentials may not do that: check the role's policy, the bucket's policy and its KMS key"),
-    ("InvalidAccessKeyId", "the access key is unknown to the store"),
+    (
+        "KMS.",
+        "the KMS key of the bucket, or of `kmsKeyId`, cannot be used: check that it is enabled, and the role's kms: permissions",
+    ),
+    (
+        "NoSuchBucket",
+        "there is no such bucket: check its name, and the endpoint if one is set",
+    ),
+    (
+        "NoSuchKey",
+        "the object is gone: somebody removed it after it was listed; run the job again",
+    ),
+    (
+        "AccessDenied",
+        "the credentials may not do that: check the role's policy, the bucket's policy and its KMS key",
+    ),
+    (
+        "InvalidAccessKeyId",
+        "the access key is unknown to the store",
+    ),
     ("SignatureDoesNotMatch", "the secret access key is wrong"),
-    ("ExpiredToken", "the session's credentials have expired: get new ones"),
-    ("TokenRefreshRequired", "the session's credentials have expired: get new ones"),
-    ("InvalidToken", "the session token is not valid: get new credentials"),
-    ("RequestTimeTooSkewed", "this machine's clock differs from the store's: set it by NTP"),
-    ("PermanentRedirect", "the bucket is in another region: set stores.\"s3://BUCKET\".region"),
-    ("AuthorizationHeaderMalformed", "the bucket is in another region: set stores.\"s3://BUCKET\".region"),
+    (
+        "ExpiredToken",
+        "the session's credentials have expired: get new ones",
+    ),
+    (
+        "TokenRefreshRequired",
+        "the session's credentials have expired: get new ones",
+    ),
+    (
+        "InvalidToken",
+        "the session token is not valid: get new credentials",
+    ),
+    (
+        "RequestTimeTooSkewed",
+        "this machine's clock differs from the store's: set it by NTP",
+    ),
+    (
+        "PermanentRedirect",
+        "the bucket is in another region: set stores.\"s3://BUCKET\".region",
+    ),
+    (
+        "AuthorizationHeaderMalformed",
+        "the bucket is in another region: set stores.\"s3://BUCKET\".region",
+    ),
     ("InvalidBucketName", "that is not a valid name of a bucket"),
 ];
 
 fn advice(text: &str) -> Option<(&str, &'static str)> {
     let code = text.split_once("<Code>")?.1.split_once("</Code>")?.0;
-    let known = ADVICE.into_iter().find(|(known, _)| code == *known || (known.ends_with('.') && code.starts_with(known)));
+    let known = ADVICE
+        .into_iter()
+        .find(|(known, _)| code == *known || (known.ends_with('.') && code.starts_with(known)));
     known.map(|(_, help)| (code, help))
 }
 
@@ -142,16 +195,27 @@ pub fn store_message(error: &object_store::Error) -> String {
         };
     }
     match error {
-        object_store::Error::NotFound { path, .. } => format!("{path}: not found; if it was there a moment ago, somebody removed it"),
-        object_store::Error::PermissionDenied { path, .. } => format!("{path}: permission denied: check the role's policy and the bucket's policy"),
+        object_store::Error::NotFound { path, .. } => {
+            format!("{path}: not found; if it was there a moment ago, somebody removed it")
+        }
+        object_store::Error::PermissionDenied { path, .. } => {
+            format!("{path}: permission denied: check the role's policy and the bucket's policy")
+        }
         object_store::Error::Unauthenticated { source, .. } => source.to_string(),
         // A server's page of XML or HTML helps nobody.
-        _ => text.split('<').next().unwrap_or_default().trim_end_matches([':', ' ']).to_owned(),
+        _ => text
+            .split('<')
+            .next()
+            .unwrap_or_default()
+            .trim_end_matches([':', ' '])
+            .to_owned(),
     }
 }
 
 /// A store's error below others.
-fn store_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a object_store::Error> {
+fn store_cause<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a object_store::Error> {
     let mut cause = Some(error);
     while let Some(current) = cause {
         if let Some(store) = current.downcast_ref::<object_store::Error>() {
@@ -183,12 +247,21 @@ pub fn message(error: &DataFusionError) -> String {
             Some(known) => message(known),
             None => store_cause(inner.as_ref()).map_or_else(|| inner.to_string(), store_message),
         },
-        DataFusionError::ParquetError(inner) => store_cause(inner).map_or_else(|| error.strip_backtrace(), store_message),
-        DataFusionError::Plan(text) | DataFusionError::Execution(text) | DataFusionError::ResourcesExhausted(text) => text.clone(),
+        DataFusionError::ParquetError(inner) => {
+            store_cause(inner).map_or_else(|| error.strip_backtrace(), store_message)
+        }
+        DataFusionError::Plan(text)
+        | DataFusionError::Execution(text)
+        | DataFusionError::ResourcesExhausted(text) => text.clone(),
         DataFusionError::SchemaError(schema, _) => schema_message(schema),
-        DataFusionError::SQL(parser, _) => parser.to_string().trim_start_matches("sql parser error: ").to_owned(),
+        DataFusionError::SQL(parser, _) => parser
+            .to_string()
+            .trim_start_matches("sql parser error: ")
+            .to_owned(),
         DataFusionError::ArrowError(arrow, _) => match arrow.as_ref() {
-            arrow::error::ArrowError::ExternalError(inner) => inner.downcast_ref::<DataFusionError>().map_or_else(|| inner.to_string(), message),
+            arrow::error::ArrowError::ExternalError(inner) => inner
+                .downcast_ref::<DataFusionError>()
+                .map_or_else(|| inner.to_string(), message),
             other => other.to_string(),
         },
         DataFusionError::IoError(io) => io.to_string(),
@@ -196,20 +269,31 @@ pub fn message(error: &DataFusionError) -> String {
         other => other.strip_backtrace(),
     };
     let text = text.split("\n\nbacktrace:").next().unwrap_or_default();
-    text.trim_end().trim_start_matches("Error during planning: ").to_owned()
+    text.trim_end()
+        .trim_start_matches("Error during planning: ")
+        .to_owned()
 }
 
 fn schema_message(error: &SchemaError) -> String {
     match error {
-        SchemaError::FieldNotFound { field, valid_fields } => {
+        SchemaError::FieldNotFound {
+            field,
+            valid_fields,
+        } => {
             const NAMES_SHOWN_MAX: usize = 12;
             let names: Vec<&str> = valid_fields.iter().map(|c| c.name.as_str()).collect();
             let near = faisca_planner::manifest::nearest(&field.name, names.iter().copied());
             let hint = match near {
                 Some(near) => format!("did you mean `{near}`?"),
                 None if names.is_empty() => "no columns are in scope here".to_owned(),
-                None if names.len() <= NAMES_SHOWN_MAX => format!("columns here: {}", names.join(", ")),
-                None => format!("columns here: {}, … ({} in all)", names[..NAMES_SHOWN_MAX].join(", "), names.len()),
+                None if names.len() <= NAMES_SHOWN_MAX => {
+                    format!("columns here: {}", names.join(", "))
+                }
+                None => format!(
+                    "columns here: {}, … ({} in all)",
+                    names[..NAMES_SHOWN_MAX].join(", "),
+                    names.len()
+                ),
             };
             format!("no column named `{}`; {hint}", field.name)
         }

@@ -19,7 +19,9 @@ use crate::environment::Environment;
 use crate::error::classify;
 use crate::exchange::{BlockStore, DurableTier, ExchangeReader, PeerClients, send_hand_over};
 use crate::task::TaskRun;
-use crate::wire::{Durability, Failure, FailureKind, FromExecutor, StageSpec, TaskSpec, ToExecutor};
+use crate::wire::{
+    Durability, Failure, FailureKind, FromExecutor, StageSpec, TaskSpec, ToExecutor,
+};
 
 /// Commands and reports under way at once, each.
 pub const QUEUE_LENGTH: usize = 4096;
@@ -46,12 +48,28 @@ struct Running {
 impl Executor {
     /// Tasks run on `compute`.
     #[must_use]
-    pub fn new(id: ExecutorId, environment: Arc<Environment>, store: Arc<BlockStore>, peers: Arc<PeerClients>, compute: Handle) -> Self {
-        Self { id, environment, store, peers, compute }
+    pub fn new(
+        id: ExecutorId,
+        environment: Arc<Environment>,
+        store: Arc<BlockStore>,
+        peers: Arc<PeerClients>,
+        compute: Handle,
+    ) -> Self {
+        Self {
+            id,
+            environment,
+            store,
+            peers,
+            compute,
+        }
     }
 
     /// Serves until `Shutdown`, or until the driver hangs up; then stops every attempt.
-    pub async fn serve(self, mut commands: mpsc::Receiver<ToExecutor>, reports: mpsc::Sender<FromExecutor>) {
+    pub async fn serve(
+        self,
+        mut commands: mpsc::Receiver<ToExecutor>,
+        reports: mpsc::Sender<FromExecutor>,
+    ) {
         let mut stages: HashMap<(QueryId, StageId), Arc<StageSpec>> = HashMap::new();
         let mut running: HashMap<(TaskId, Attempt), Running> = HashMap::new();
         let mut removals = JoinSet::new();
@@ -66,7 +84,12 @@ impl Executor {
                     let key = (spec.task, spec.attempt);
                     match stages.get(&(spec.task.query, spec.task.stage)) {
                         Some(stage) => {
-                            running.insert(key, Running { abort: self.launch(Arc::clone(stage), spec, reports.clone()) });
+                            running.insert(
+                                key,
+                                Running {
+                                    abort: self.launch(Arc::clone(stage), spec, reports.clone()),
+                                },
+                            );
                         }
                         None => report_unknown_stage(&spec, &reports).await,
                     }
@@ -94,9 +117,18 @@ impl Executor {
                         removals.spawn(async move { tier.release(query).await });
                     }
                 }
-                ToExecutor::HandOver { to, address, blocks } => {
-                    let way = Way { store: Arc::clone(&self.store), peers: Arc::clone(&self.peers), durable: self.environment.durable().cloned() };
-                    self.compute.spawn(hand_over(way, to, address, blocks, reports.clone()));
+                ToExecutor::HandOver {
+                    to,
+                    address,
+                    blocks,
+                } => {
+                    let way = Way {
+                        store: Arc::clone(&self.store),
+                        peers: Arc::clone(&self.peers),
+                        durable: self.environment.durable().cloned(),
+                    };
+                    self.compute
+                        .spawn(hand_over(way, to, address, blocks, reports.clone()));
                 }
                 ToExecutor::Shutdown => break,
             }
@@ -108,21 +140,48 @@ impl Executor {
         let _ = tokio::time::timeout(REMOVALS_MAX, removals.join_all()).await;
     }
 
-    fn launch(&self, stage: Arc<StageSpec>, mut spec: TaskSpec, reports: mpsc::Sender<FromExecutor>) -> AbortHandle {
+    fn launch(
+        &self,
+        stage: Arc<StageSpec>,
+        mut spec: TaskSpec,
+        reports: mpsc::Sender<FromExecutor>,
+    ) -> AbortHandle {
         let inputs = std::mem::take(&mut spec.inputs);
-        let reader = ExchangeReader::new(inputs, self.id, Arc::clone(&self.store), Arc::clone(&self.peers));
+        let reader = ExchangeReader::new(
+            inputs,
+            self.id,
+            Arc::clone(&self.store),
+            Arc::clone(&self.peers),
+        );
         let reader = Arc::new(reader.with_durable(self.environment.durable().cloned()));
         let (task, attempt) = (spec.task, spec.attempt);
-        let later = self.environment.durable().filter(|_| stage.durability == Durability::Async).cloned();
+        let later = self
+            .environment
+            .durable()
+            .filter(|_| stage.durability == Durability::Async)
+            .cloned();
         let later = later.map(|tier| (tier, Arc::clone(&self.store)));
-        let run = TaskRun { stage, spec, reader, environment: Arc::clone(&self.environment), store: Arc::clone(&self.store) };
+        let run = TaskRun {
+            stage,
+            spec,
+            reader,
+            environment: Arc::clone(&self.environment),
+            store: Arc::clone(&self.store),
+        };
         let work = async move {
             debug!(%task, attempt = attempt.0, "started");
             let outcome = AssertUnwindSafe(run.run()).catch_unwind().await;
             let report = match outcome {
                 Ok(Ok(report)) => FromExecutor::Finished(report),
                 Ok(Err(error)) => failed(task, attempt, &error),
-                Err(panic) => FromExecutor::Failed { task, attempt, failure: Failure { kind: FailureKind::Bug, message: panic_text(&panic) } },
+                Err(panic) => FromExecutor::Failed {
+                    task,
+                    attempt,
+                    failure: Failure {
+                        kind: FailureKind::Bug,
+                        message: panic_text(&panic),
+                    },
+                },
             };
             let finished = matches!(report, FromExecutor::Finished(_));
             // A closed channel means that the driver is gone, and nobody is left to tell.
@@ -146,11 +205,20 @@ struct Way {
 }
 
 /// Brings blocks to a peer or to the object store, one after another, and tells the driver of each.
-async fn hand_over(way: Way, heir: ExecutorId, address: String, blocks: Vec<BlockId>, reports: mpsc::Sender<FromExecutor>) {
+async fn hand_over(
+    way: Way,
+    heir: ExecutorId,
+    address: String,
+    blocks: Vec<BlockId>,
+    reports: mpsc::Sender<FromExecutor>,
+) {
     for block in blocks {
         let brought = match &way.durable {
             Some(tier) if heir == ExecutorId::STORE => match way.store.get(block) {
-                Some(found) => tier.write(block, found).await.map_err(|e| e.strip_backtrace()),
+                Some(found) => tier
+                    .write(block, found)
+                    .await
+                    .map_err(|e| e.strip_backtrace()),
                 None => Err("it is not here".to_owned()),
             },
             _ => bring(&way.store, &way.peers, &address, block).await,
@@ -166,7 +234,12 @@ async fn hand_over(way: Way, heir: ExecutorId, address: String, blocks: Vec<Bloc
     }
 }
 
-async fn bring(store: &BlockStore, peers: &PeerClients, address: &str, block: BlockId) -> Result<(), String> {
+async fn bring(
+    store: &BlockStore,
+    peers: &PeerClients,
+    address: &str,
+    block: BlockId,
+) -> Result<(), String> {
     let found = store.get(block).ok_or("it is not here")?;
     let (sender, frames) = mpsc::channel(HAND_OVER_FRAMES);
     let sending = tokio::task::spawn_blocking(move || send_hand_over(block, &found, &sender));
@@ -185,15 +258,34 @@ fn failed(task: TaskId, attempt: Attempt, error: &DataFusionError) -> FromExecut
         FailureKind::BlockLost(..) => info!(%task, attempt = attempt.0, "failed: {failure}"),
         kind => warn!(%task, attempt = attempt.0, ?kind, "failed: {failure}"),
     }
-    FromExecutor::Failed { task, attempt, failure }
+    FromExecutor::Failed {
+        task,
+        attempt,
+        failure,
+    }
 }
 
 async fn report_unknown_stage(spec: &TaskSpec, reports: &mpsc::Sender<FromExecutor>) {
-    let failure = Failure { kind: FailureKind::Bug, message: format!("{} launched before its stage", spec.task) };
-    let _ = reports.send(FromExecutor::Failed { task: spec.task, attempt: spec.attempt, failure }).await;
+    let failure = Failure {
+        kind: FailureKind::Bug,
+        message: format!("{} launched before its stage", spec.task),
+    };
+    let _ = reports
+        .send(FromExecutor::Failed {
+            task: spec.task,
+            attempt: spec.attempt,
+            failure,
+        })
+        .await;
 }
 
 fn panic_text(panic: &Box<dyn std::any::Any + Send>) -> String {
-    let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
-    format!("a task panicked: {}", text.unwrap_or_else(|| "no message".to_owned()))
+    let text = panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+    format!(
+        "a task panicked: {}",
+        text.unwrap_or_else(|| "no message".to_owned())
+    )
 }

@@ -11,8 +11,8 @@ use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
 use arrow_flight::{
-    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse, PollInfo, PutResult,
-    SchemaResult, Ticket,
+    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo,
+    HandshakeRequest, HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
 };
 use datafusion::execution::runtime_env::RuntimeEnv;
 use faisca_planner::ids::ExecutorId;
@@ -55,7 +55,9 @@ pub async fn connect(address: &str) -> Result<Channel, tonic::transport::Error> 
 /// # Errors
 /// If the token has characters that no header can carry.
 pub fn bearer<T>(request: &mut Request<T>, token: &str) -> Result<(), Status> {
-    let value = format!("Bearer {token}").parse().map_err(|_| Status::internal("the token is not a valid header value"))?;
+    let value = format!("Bearer {token}")
+        .parse()
+        .map_err(|_| Status::internal("the token is not a valid header value"))?;
     request.metadata_mut().insert("authorization", value);
     Ok(())
 }
@@ -65,18 +67,36 @@ pub fn bearer<T>(request: &mut Request<T>, token: &str) -> Result<(), Status> {
 /// # Errors
 /// `UNAUTHENTICATED`.
 pub fn authorize<T>(request: &Request<T>, token: &str) -> Result<(), Status> {
-    let given = request.metadata().get("authorization").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let given = request
+        .metadata()
+        .get("authorization")
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
     let wanted = format!("Bearer {token}");
     // Compares every byte, so that the time taken tells nothing.
-    let same = given.len() == wanted.len() && given.bytes().zip(wanted.bytes()).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0;
-    if same { Ok(()) } else { Err(Status::unauthenticated("the job's token is missing or wrong")) }
+    let same = given.len() == wanted.len()
+        && given
+            .bytes()
+            .zip(wanted.bytes())
+            .fold(0, |diff, (a, b)| diff | (a ^ b))
+            == 0;
+    if same {
+        Ok(())
+    } else {
+        Err(Status::unauthenticated(
+            "the job's token is missing or wrong",
+        ))
+    }
 }
 
 /// Serves `service` on `listener` until the future is dropped.
 ///
 /// # Errors
 /// If the socket fails.
-pub async fn serve<S: FlightService>(listener: TcpListener, service: S) -> Result<(), tonic::transport::Error> {
+pub async fn serve<S: FlightService>(
+    listener: TcpListener,
+    service: S,
+) -> Result<(), tonic::transport::Error> {
     let service = FlightServiceServer::new(service).max_decoding_message_size(MESSAGE_BYTES_MAX);
     // Set on the listener: the server's own switch does not reach connections that it did not bind.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
@@ -85,7 +105,10 @@ pub async fn serve<S: FlightService>(listener: TcpListener, service: S) -> Resul
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .initial_stream_window_size(4 * 1024 * 1024)
         .initial_connection_window_size(16 * 1024 * 1024);
-    server.add_service(service).serve_with_incoming(incoming).await
+    server
+        .add_service(service)
+        .serve_with_incoming(incoming)
+        .await
 }
 
 /// URL of a listener, for others to connect to.
@@ -97,8 +120,14 @@ pub fn url(address: SocketAddr) -> String {
 /// Whether a URL leads to this machine, by a loopback address.
 #[must_use]
 pub fn is_loopback(url: &str) -> bool {
-    let host = url.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
-    host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    let host = url
+        .parse::<Uri>()
+        .ok()
+        .and_then(|uri| uri.host().map(str::to_owned))
+        .unwrap_or_default();
+    host.trim_matches(['[', ']'])
+        .parse::<IpAddr>()
+        .is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Serves the blocks of one store.
@@ -112,15 +141,33 @@ pub struct BlockService {
 impl BlockService {
     /// Requests must carry `token`. Blocks that others hand over go to the spill folder of `runtime`.
     #[must_use]
-    pub fn new(me: ExecutorId, store: Arc<BlockStore>, runtime: Arc<RuntimeEnv>, token: String) -> Self {
-        Self { me, store, runtime, token }
+    pub fn new(
+        me: ExecutorId,
+        store: Arc<BlockStore>,
+        runtime: Arc<RuntimeEnv>,
+        token: String,
+    ) -> Self {
+        Self {
+            me,
+            store,
+            runtime,
+            token,
+        }
     }
 
     fn check(&self, request: &FetchRequest) -> Result<(), Status> {
-        match request.blocks.iter().find(|id| self.store.get(**id).is_none()) {
+        match request
+            .blocks
+            .iter()
+            .find(|id| self.store.get(**id).is_none())
+        {
             Some(lost) => {
                 let details = postcard::to_stdvec(lost).unwrap_or_default();
-                Err(Status::with_details(tonic::Code::NotFound, format!("no block {lost}"), details.into()))
+                Err(Status::with_details(
+                    tonic::Code::NotFound,
+                    format!("no block {lost}"),
+                    details.into(),
+                ))
             }
             None => Ok(()),
         }
@@ -137,14 +184,18 @@ impl FlightService for BlockService {
     type DoActionStream = BoxedStream<arrow_flight::Result>;
     type ListActionsStream = BoxedStream<ActionType>;
 
-    async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
+    async fn do_get(
+        &self,
+        request: Request<Ticket>,
+    ) -> Result<Response<Self::DoGetStream>, Status> {
         authorize(&request, &self.token)?;
-        let request: FetchRequest =
-            postcard::from_bytes(&request.into_inner().ticket).map_err(|e| Status::invalid_argument(format!("ticket: {e}")))?;
+        let request: FetchRequest = postcard::from_bytes(&request.into_inner().ticket)
+            .map_err(|e| Status::invalid_argument(format!("ticket: {e}")))?;
         self.check(&request)?;
         let compressed = request.compressed;
         let batches = crate::exchange::local_batches(Arc::clone(&self.store), self.me, request);
-        let options = IpcWriteOptions::default().try_with_compression(compressed.then_some(CompressionType::LZ4_FRAME));
+        let options = IpcWriteOptions::default()
+            .try_with_compression(compressed.then_some(CompressionType::LZ4_FRAME));
         let options = options.map_err(|e| Status::internal(e.to_string()))?;
         let encoded = FlightDataEncoderBuilder::new()
             .with_options(options)
@@ -153,42 +204,72 @@ impl FlightService for BlockService {
         Ok(Response::new(encoded.map_err(Status::from).boxed()))
     }
 
-    async fn handshake(&self, _: Request<Streaming<HandshakeRequest>>) -> Result<Response<Self::HandshakeStream>, Status> {
+    async fn handshake(
+        &self,
+        _: Request<Streaming<HandshakeRequest>>,
+    ) -> Result<Response<Self::HandshakeStream>, Status> {
         Err(unsupported())
     }
 
-    async fn list_flights(&self, _: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
+    async fn list_flights(
+        &self,
+        _: Request<Criteria>,
+    ) -> Result<Response<Self::ListFlightsStream>, Status> {
         Err(unsupported())
     }
 
-    async fn get_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
+    async fn get_flight_info(
+        &self,
+        _: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
         Err(unsupported())
     }
 
-    async fn poll_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
+    async fn poll_flight_info(
+        &self,
+        _: Request<FlightDescriptor>,
+    ) -> Result<Response<PollInfo>, Status> {
         Err(unsupported())
     }
 
-    async fn get_schema(&self, _: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
+    async fn get_schema(
+        &self,
+        _: Request<FlightDescriptor>,
+    ) -> Result<Response<SchemaResult>, Status> {
         Err(unsupported())
     }
 
     /// Takes a block from an executor that ends; answers once it has all of it.
-    async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
+    async fn do_put(
+        &self,
+        request: Request<Streaming<FlightData>>,
+    ) -> Result<Response<Self::DoPutStream>, Status> {
         authorize(&request, &self.token)?;
-        crate::exchange::receive_hand_over(request.into_inner(), &self.store, &self.runtime).await?;
-        Ok(Response::new(futures::stream::once(async { Ok(PutResult::default()) }).boxed()))
+        crate::exchange::receive_hand_over(request.into_inner(), &self.store, &self.runtime)
+            .await?;
+        Ok(Response::new(
+            futures::stream::once(async { Ok(PutResult::default()) }).boxed(),
+        ))
     }
 
-    async fn do_exchange(&self, _: Request<Streaming<FlightData>>) -> Result<Response<Self::DoExchangeStream>, Status> {
+    async fn do_exchange(
+        &self,
+        _: Request<Streaming<FlightData>>,
+    ) -> Result<Response<Self::DoExchangeStream>, Status> {
         Err(unsupported())
     }
 
-    async fn do_action(&self, _: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
+    async fn do_action(
+        &self,
+        _: Request<Action>,
+    ) -> Result<Response<Self::DoActionStream>, Status> {
         Err(unsupported())
     }
 
-    async fn list_actions(&self, _: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
+    async fn list_actions(
+        &self,
+        _: Request<Empty>,
+    ) -> Result<Response<Self::ListActionsStream>, Status> {
         Err(unsupported())
     }
 }

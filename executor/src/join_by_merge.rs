@@ -46,9 +46,14 @@ impl JoinsByMerge<'_> {
     /// # Errors
     /// If a join cannot be built, which would be a bug.
     pub(crate) fn apply(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| match node.downcast_ref::<HashJoinExec>().filter(|join| can_merge(join) && self.wants(join)) {
-            Some(join) => Ok(Transformed::yes(merging(join)?)),
-            None => Ok(Transformed::no(node)),
+        plan.transform_up(|node| {
+            match node
+                .downcast_ref::<HashJoinExec>()
+                .filter(|join| can_merge(join) && self.wants(join))
+            {
+                Some(join) => Ok(Transformed::yes(merging(join)?)),
+                None => Ok(Transformed::no(node)),
+            }
         })
         .data()
     }
@@ -56,8 +61,14 @@ impl JoinsByMerge<'_> {
     fn wants(&self, join: &HashJoinExec) -> bool {
         match self {
             Self::All => true,
-            Self::TooLarge { partition_bytes, task_memory_bytes } => {
-                let build: u64 = build_inputs(join, partition_bytes).iter().map(|(_, bytes)| bytes).sum();
+            Self::TooLarge {
+                partition_bytes,
+                task_memory_bytes,
+            } => {
+                let build: u64 = build_inputs(join, partition_bytes)
+                    .iter()
+                    .map(|(_, bytes)| bytes)
+                    .sum();
                 build > task_memory_bytes / BUILD_SHARE
             }
         }
@@ -65,7 +76,10 @@ impl JoinsByMerge<'_> {
 }
 
 /// What the build side of a join reads of other stages, each with the exact bytes of its largest partition.
-pub(crate) fn build_inputs(join: &HashJoinExec, partition_bytes: &HashMap<StageId, u64>) -> Vec<(Arc<dyn ExecutionPlan>, u64)> {
+pub(crate) fn build_inputs(
+    join: &HashJoinExec,
+    partition_bytes: &HashMap<StageId, u64>,
+) -> Vec<(Arc<dyn ExecutionPlan>, u64)> {
     let read = |leaf: Arc<dyn ExecutionPlan>| {
         let bytes = *partition_bytes.get(&leaf.downcast_ref::<ExchangeReadExec>()?.stage())?;
         Some((leaf, bytes))
@@ -88,22 +102,39 @@ fn merging(join: &HashJoinExec) -> Result<Arc<dyn ExecutionPlan>> {
     let right = sorted(join.right(), right_keys);
     let options = vec![SortOptions::default(); join.on().len()];
     let on = join.on().to_vec();
-    let merged = SortMergeJoinExec::try_new(left, right, on, join.filter().cloned(), *join.join_type(), options, join.null_equality())?;
+    let merged = SortMergeJoinExec::try_new(
+        left,
+        right,
+        on,
+        join.filter().cloned(),
+        *join.join_type(),
+        options,
+        join.null_equality(),
+    )?;
     let merged: Arc<dyn ExecutionPlan> = Arc::new(merged);
-    let Some(projection) = join.projection.as_deref() else { return Ok(merged) };
+    let Some(projection) = join.projection.as_deref() else {
+        return Ok(merged);
+    };
     let schema = merged.schema();
     let column = |index: &usize| {
         let name = schema.field(*index).name();
-        (Arc::new(Column::new(name, *index)) as PhysicalExprRef, name.clone())
+        (
+            Arc::new(Column::new(name, *index)) as PhysicalExprRef,
+            name.clone(),
+        )
     };
     let columns: Vec<_> = projection.iter().map(column).collect();
     Ok(Arc::new(ProjectionExec::try_new(columns, merged)?))
 }
 
 fn sorted(input: &Arc<dyn ExecutionPlan>, keys: Vec<PhysicalExprRef>) -> Arc<dyn ExecutionPlan> {
-    let order = keys.into_iter().map(|key| PhysicalSortExpr::new(key, SortOptions::default()));
+    let order = keys
+        .into_iter()
+        .map(|key| PhysicalSortExpr::new(key, SortOptions::default()));
     match LexOrdering::new(order) {
-        Some(order) => Arc::new(SortExec::new(order, Arc::clone(input)).with_preserve_partitioning(true)),
+        Some(order) => {
+            Arc::new(SortExec::new(order, Arc::clone(input)).with_preserve_partitioning(true))
+        }
         None => Arc::clone(input),
     }
 }

@@ -48,14 +48,37 @@ impl SinkWriter {
     ///
     /// # Errors
     /// If the folder is on no store that can be written, or a partition column is missing.
-    pub fn new(spec: SinkSpec, task: &TaskSpec, schema: &SchemaRef, context: &TaskContext, stores: &Stores) -> Result<Self> {
+    pub fn new(
+        spec: SinkSpec,
+        task: &TaskSpec,
+        schema: &SchemaRef,
+        context: &TaskContext,
+        stores: &Stores,
+    ) -> Result<Self> {
         let place = Place::new(&spec.folder, stores)?;
         let partitioner = Partitioner::new(schema, &spec.partition_by)?;
         // Attempts never share a name: a slow loser must not overwrite the winner's file.
-        let prefix = format!("part-{:05}-{}-a{}", task.task.index, spec.tag, task.attempt.0);
+        let prefix = format!(
+            "part-{:05}-{}-a{}",
+            task.task.index, spec.tag, task.attempt.0
+        );
         let reservation = MemoryConsumer::new("sink").register(context.memory_pool());
-        let sketches = if spec.statistics { Some(Sketches::new(schema)?) } else { None };
-        Ok(Self { place, prefix, partitioner, open: HashMap::new(), files_started: 0, done: vec![], sketches, reservation, spec })
+        let sketches = if spec.statistics {
+            Some(Sketches::new(schema)?)
+        } else {
+            None
+        };
+        Ok(Self {
+            place,
+            prefix,
+            partitioner,
+            open: HashMap::new(),
+            files_started: 0,
+            done: vec![],
+            sketches,
+            reservation,
+            spec,
+        })
     }
 
     /// Writes one batch.
@@ -81,7 +104,10 @@ impl SinkWriter {
             let encoder = self.start(&folder, rows).await?;
             self.open.insert(folder.clone(), encoder);
         }
-        let encoder = self.open.get_mut(&folder).ok_or_else(|| exec_datafusion_err!("file of {folder} vanished"))?;
+        let encoder = self
+            .open
+            .get_mut(&folder)
+            .ok_or_else(|| exec_datafusion_err!("file of {folder} vanished"))?;
         encoder.write(rows).await?;
         if encoder.bytes() >= self.spec.target_file_bytes {
             self.close(&folder).await?;
@@ -90,16 +116,33 @@ impl SinkWriter {
     }
 
     async fn start(&mut self, folder: &str, rows: &RecordBatch) -> Result<FileEncoder> {
-        let name = format!("{}-{:03}.{}", self.prefix, self.files_started, encode::extension(self.spec.format, self.spec.compression));
+        let name = format!(
+            "{}-{:03}.{}",
+            self.prefix,
+            self.files_started,
+            encode::extension(self.spec.format, self.spec.compression)
+        );
         self.files_started += 1;
-        let subfolder = self.spec.subfolders.get(folder).unwrap_or(&self.spec.subfolder);
+        let subfolder = self
+            .spec
+            .subfolders
+            .get(folder)
+            .unwrap_or(&self.spec.subfolder);
         let parts = [folder, subfolder.as_str(), name.as_str()];
-        let path = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+        let path = parts
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join("/");
         FileEncoder::new(&self.spec, &self.place, path, rows.schema()).await
     }
 
     async fn close_fullest(&mut self) -> Result<()> {
-        let fullest = self.open.iter().max_by_key(|(_, encoder)| encoder.memory_bytes()).map(|(folder, _)| folder.clone());
+        let fullest = self
+            .open
+            .iter()
+            .max_by_key(|(_, encoder)| encoder.memory_bytes())
+            .map(|(folder, _)| folder.clone());
         match fullest {
             Some(folder) => self.close(&folder).await,
             None => Ok(()),
@@ -118,7 +161,10 @@ impl SinkWriter {
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn finish(mut self, keep_schema: Option<&SchemaRef>) -> Result<(Vec<PendingFile>, Option<Bytes>)> {
+    pub async fn finish(
+        mut self,
+        keep_schema: Option<&SchemaRef>,
+    ) -> Result<(Vec<PendingFile>, Option<Bytes>)> {
         if self.files_started == 0
             && self.spec.partition_by.is_empty()
             && let Some(schema) = keep_schema

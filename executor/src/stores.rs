@@ -54,7 +54,10 @@ impl Stores {
     /// With settings for some buckets.
     #[must_use]
     pub fn new(settings: StoreTable) -> Self {
-        Self { settings, ..Self::default() }
+        Self {
+            settings,
+            ..Self::default()
+        }
     }
 
     /// Settings by URL.
@@ -75,7 +78,12 @@ impl Stores {
     /// For a scheme that no store speaks, and settings that are incomplete.
     pub fn get(&self, url: &Url) -> Result<Store> {
         let key = key(url);
-        if let Some(store) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        if let Some(store) = self
+            .known
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&key)
+        {
             return Ok(store.clone());
         }
         let store = self.open(url)?;
@@ -86,31 +94,56 @@ impl Stores {
     fn open(&self, url: &Url) -> Result<Store> {
         let bucket = url.host_str().unwrap_or_default();
         match url.scheme() {
-            "file" => Ok(Store { objects: Arc::new(LocalFileSystem::new()), uploads: None }),
+            "file" => Ok(Store {
+                objects: Arc::new(LocalFileSystem::new()),
+                uploads: None,
+            }),
             "s3" | "s3a" => {
                 let settings = settings_for(&self.settings, "s3", bucket);
                 let store = Arc::new(S3Bucket::new(bucket, settings, Arc::clone(&self.requests)));
-                Ok(Store { objects: store.limited(), uploads: Some(store) })
+                Ok(Store {
+                    objects: store.limited(),
+                    uploads: Some(store),
+                })
             }
             "gs" => {
-                let gcs = object_store::gcp::GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).build().map_err(store_error)?;
+                let gcs = object_store::gcp::GoogleCloudStorageBuilder::from_env()
+                    .with_url(url.as_str())
+                    .build()
+                    .map_err(store_error)?;
                 let gcs = Arc::new(gcs);
-                Ok(Store { objects: Arc::clone(&gcs) as _, uploads: Some(Arc::new(uploads::Plain(gcs))) })
+                Ok(Store {
+                    objects: Arc::clone(&gcs) as _,
+                    uploads: Some(Arc::new(uploads::Plain(gcs))),
+                })
             }
             "az" | "abfs" | "abfss" | "adl" | "azure" => {
-                let azure = object_store::azure::MicrosoftAzureBuilder::from_env().with_url(url.as_str()).build().map_err(store_error)?;
+                let azure = object_store::azure::MicrosoftAzureBuilder::from_env()
+                    .with_url(url.as_str())
+                    .build()
+                    .map_err(store_error)?;
                 let azure = Arc::new(azure);
-                Ok(Store { objects: Arc::clone(&azure) as _, uploads: Some(Arc::new(uploads::Plain(azure))) })
+                Ok(Store {
+                    objects: Arc::clone(&azure) as _,
+                    uploads: Some(Arc::new(uploads::Plain(azure))),
+                })
             }
             "http" | "https" => {
                 let host = url.origin().ascii_serialization();
                 let options = object_store::ClientOptions::new().with_allow_http(true);
-                let http = object_store::http::HttpBuilder::new().with_url(host).with_client_options(options).build().map_err(store_error)?;
-                Ok(Store { objects: Arc::new(http), uploads: None })
+                let http = object_store::http::HttpBuilder::new()
+                    .with_url(host)
+                    .with_client_options(options)
+                    .build()
+                    .map_err(store_error)?;
+                Ok(Store {
+                    objects: Arc::new(http),
+                    uploads: None,
+                })
             }
-            other => {
-                Err(exec_datafusion_err!("{url}: no store for `{other}://`; known are s3, s3a, gs, az, abfs, abfss, http, https and local paths"))
-            }
+            other => Err(exec_datafusion_err!(
+                "{url}: no store for `{other}://`; known are s3, s3a, gs, az, abfs, abfss, http, https and local paths"
+            )),
         }
     }
 }
@@ -118,7 +151,8 @@ impl Stores {
 /// A path with the scheme by which a store is known: Hadoop's `s3a://` is S3.
 #[must_use]
 pub fn known_scheme(path: &str) -> String {
-    path.strip_prefix("s3a://").map_or_else(|| path.to_owned(), |rest| format!("s3://{rest}"))
+    path.strip_prefix("s3a://")
+        .map_or_else(|| path.to_owned(), |rest| format!("s3://{rest}"))
 }
 
 fn store_error(error: object_store::Error) -> DataFusionError {
@@ -127,19 +161,43 @@ fn store_error(error: object_store::Error) -> DataFusionError {
 
 /// Scheme and host: what one store serves.
 fn key(url: &Url) -> String {
-    let scheme = if url.scheme() == "s3a" { "s3" } else { url.scheme() };
-    format!("{scheme}://{}", &url[url::Position::BeforeHost..url::Position::AfterPort])
+    let scheme = if url.scheme() == "s3a" {
+        "s3"
+    } else {
+        url.scheme()
+    };
+    format!(
+        "{scheme}://{}",
+        &url[url::Position::BeforeHost..url::Position::AfterPort]
+    )
 }
 
 impl ObjectStoreRegistry for Stores {
-    fn register_store(&self, url: &Url, store: Arc<dyn ObjectStore>) -> Option<Arc<dyn ObjectStore>> {
-        let entry = Store { objects: store, uploads: None };
-        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(key(url), entry).map(|old| old.objects)
+    fn register_store(
+        &self,
+        url: &Url,
+        store: Arc<dyn ObjectStore>,
+    ) -> Option<Arc<dyn ObjectStore>> {
+        let entry = Store {
+            objects: store,
+            uploads: None,
+        };
+        self.known
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key(url), entry)
+            .map(|old| old.objects)
     }
 
     fn deregister_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
-        let removed = self.known.write().unwrap_or_else(PoisonError::into_inner).remove(&key(url));
-        removed.map(|store| store.objects).ok_or_else(|| exec_datafusion_err!("no store is registered for {url}"))
+        let removed = self
+            .known
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&key(url));
+        removed
+            .map(|store| store.objects)
+            .ok_or_else(|| exec_datafusion_err!("no store is registered for {url}"))
     }
 
     fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
@@ -155,8 +213,14 @@ mod tests {
     fn one_store_serves_a_bucket_under_both_of_its_schemes() {
         let stores = Stores::default();
         let get = |url: &str| stores.get(&Url::parse(url).unwrap());
-        assert!(Arc::ptr_eq(&get("s3://lake/a").unwrap().objects, &get("s3a://lake/b").unwrap().objects));
-        assert!(!Arc::ptr_eq(&get("s3://lake/a").unwrap().objects, &get("s3://other/a").unwrap().objects));
+        assert!(Arc::ptr_eq(
+            &get("s3://lake/a").unwrap().objects,
+            &get("s3a://lake/b").unwrap().objects
+        ));
+        assert!(!Arc::ptr_eq(
+            &get("s3://lake/a").unwrap().objects,
+            &get("s3://other/a").unwrap().objects
+        ));
         let error = get("ftp://host/a").unwrap_err().to_string();
         assert!(error.contains("no store for `ftp://`"), "{error}");
     }

@@ -36,14 +36,20 @@ impl TaskRun {
     pub(crate) async fn run(self) -> Result<TaskReport> {
         let started = Instant::now();
         let config = self.config()?;
-        let decoding = self.environment.task_context(self.spec.task.to_string(), config.clone());
-        let plan = physical_plan_from_bytes_with_extension_codec(&self.stage.plan, &decoding, &PlanCodec)?;
+        let decoding = self
+            .environment
+            .task_context(self.spec.task.to_string(), config.clone());
+        let plan =
+            physical_plan_from_bytes_with_extension_codec(&self.stage.plan, &decoding, &PlanCodec)?;
         let plan = self.fit_joins(plan)?;
         let context = self.context(config, &plan);
         let mut report = match &self.stage.output {
             OutputSpec::Shuffle => {
-                let root = plan.downcast_ref::<RepartitionExec>().ok_or_else(|| internal_datafusion_err!("a shuffled stage without partitioning"))?;
-                self.exchange(root.input(), Some(root.partitioning()), &context).await?
+                let root = plan.downcast_ref::<RepartitionExec>().ok_or_else(|| {
+                    internal_datafusion_err!("a shuffled stage without partitioning")
+                })?;
+                self.exchange(root.input(), Some(root.partitioning()), &context)
+                    .await?
             }
             OutputSpec::Partitions => self.exchange(&plan, None, &context).await?,
             OutputSpec::Sink(sink) => self.sink(&plan, sink.clone(), &context).await?,
@@ -52,7 +58,8 @@ impl TaskRun {
         report.metrics.spilled_bytes += spilled_bytes(&plan);
         report.metrics.resident_peak_bytes = resident_peak_bytes();
         report.metrics.requests = self.environment.stores().requests();
-        report.metrics.elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        report.metrics.elapsed_ms =
+            u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(report)
     }
 
@@ -60,7 +67,11 @@ impl TaskRun {
         let partition_bytes = self.reader.partition_bytes();
         match (self.spec.frugal, self.environment.task_memory_bytes()) {
             (true, _) => JoinsByMerge::All.apply(plan),
-            (false, Some(task_memory_bytes)) => JoinsByMerge::TooLarge { partition_bytes, task_memory_bytes }.apply(plan),
+            (false, Some(task_memory_bytes)) => JoinsByMerge::TooLarge {
+                partition_bytes,
+                task_memory_bytes,
+            }
+            .apply(plan),
             (false, None) => Ok(plan),
         }
     }
@@ -74,18 +85,41 @@ impl TaskRun {
     }
 
     /// What the plan runs with.
-    fn context(&self, mut config: SessionConfig, plan: &Arc<dyn ExecutionPlan>) -> Arc<TaskContext> {
+    fn context(
+        &self,
+        mut config: SessionConfig,
+        plan: &Arc<dyn ExecutionPlan>,
+    ) -> Arc<TaskContext> {
         if let Some(task_memory_bytes) = self.environment.task_memory_bytes() {
-            let asked = &mut config.options_mut().execution.perfect_hash_join_min_key_density;
-            *asked = key_density_min(plan, self.reader.partition_bytes(), task_memory_bytes, *asked);
+            let asked = &mut config
+                .options_mut()
+                .execution
+                .perfect_hash_join_min_key_density;
+            *asked = key_density_min(
+                plan,
+                self.reader.partition_bytes(),
+                task_memory_bytes,
+                *asked,
+            );
         }
-        self.environment.task_context(self.spec.task.to_string(), config)
+        self.environment
+            .task_context(self.spec.task.to_string(), config)
     }
 
-    async fn exchange(&self, body: &Arc<dyn ExecutionPlan>, spread_by: Option<&Partitioning>, context: &Arc<TaskContext>) -> Result<TaskReport> {
+    async fn exchange(
+        &self,
+        body: &Arc<dyn ExecutionPlan>,
+        spread_by: Option<&Partitioning>,
+        context: &Arc<TaskContext>,
+    ) -> Result<TaskReport> {
         let batch_rows = context.session_config().batch_size();
         let partitions = body.output_partitioning().partition_count();
-        let mut writer = ExchangeWriter::new(body.schema(), batch_rows, context.runtime_env(), Arc::clone(self.environment.block_memory()));
+        let mut writer = ExchangeWriter::new(
+            body.schema(),
+            batch_rows,
+            context.runtime_env(),
+            Arc::clone(self.environment.block_memory()),
+        );
         for partition in &self.spec.partitions {
             let index = *partition as usize;
             let mut spread = Spread::new(spread_by, index, partitions)?;
@@ -102,18 +136,44 @@ impl TaskRun {
             spilled_bytes: sealed.spilled_bytes,
             ..TaskMetrics::default()
         };
-        let id = BlockId { task: self.spec.task, attempt: self.spec.attempt };
+        let id = BlockId {
+            task: self.spec.task,
+            attempt: self.spec.attempt,
+        };
         self.store.put(id, sealed.block);
-        let durable = match self.environment.durable().filter(|_| self.stage.durability == Durability::Sync) {
+        let durable = match self
+            .environment
+            .durable()
+            .filter(|_| self.stage.durability == Durability::Sync)
+        {
             Some(tier) => tier.keep(&self.store, id).await,
             None => false,
         };
-        Ok(TaskReport { task: id.task, attempt: id.attempt, buckets, durable, files: vec![], statistics: None, metrics })
+        Ok(TaskReport {
+            task: id.task,
+            attempt: id.attempt,
+            buckets,
+            durable,
+            files: vec![],
+            statistics: None,
+            metrics,
+        })
     }
 
-    async fn sink(&self, body: &Arc<dyn ExecutionPlan>, sink: SinkSpec, context: &Arc<TaskContext>) -> Result<TaskReport> {
+    async fn sink(
+        &self,
+        body: &Arc<dyn ExecutionPlan>,
+        sink: SinkSpec,
+        context: &Arc<TaskContext>,
+    ) -> Result<TaskReport> {
         let schema = body.schema();
-        let mut writer = SinkWriter::new(sink, &self.spec, &schema, context, self.environment.stores())?;
+        let mut writer = SinkWriter::new(
+            sink,
+            &self.spec,
+            &schema,
+            context,
+            self.environment.stores(),
+        )?;
         for partition in &self.spec.partitions {
             let mut stream = body.execute(*partition as usize, Arc::clone(context))?;
             while let Some(batch) = next(&mut stream).await? {
@@ -123,14 +183,29 @@ impl TaskRun {
         // One task stands for the table: its file tells the columns even if no row came.
         let keeps_schema = self.spec.task.index == 0;
         let (files, statistics) = writer.finish(keeps_schema.then_some(&schema)).await?;
-        let metrics = TaskMetrics { rows: files.iter().map(|f| f.rows).sum(), bytes: files.iter().map(|f| f.bytes).sum(), ..TaskMetrics::default() };
-        Ok(TaskReport { task: self.spec.task, attempt: self.spec.attempt, buckets: vec![], durable: false, files, statistics, metrics })
+        let metrics = TaskMetrics {
+            rows: files.iter().map(|f| f.rows).sum(),
+            bytes: files.iter().map(|f| f.bytes).sum(),
+            ..TaskMetrics::default()
+        };
+        Ok(TaskReport {
+            task: self.spec.task,
+            attempt: self.spec.attempt,
+            buckets: vec![],
+            durable: false,
+            files,
+            statistics,
+            metrics,
+        })
     }
 }
 
 /// What operators spilled.
 fn spilled_bytes(plan: &Arc<dyn ExecutionPlan>) -> u64 {
-    let own = plan.metrics().and_then(|metrics| metrics.spilled_bytes()).unwrap_or_default() as u64;
+    let own = plan
+        .metrics()
+        .and_then(|metrics| metrics.spilled_bytes())
+        .unwrap_or_default() as u64;
     own + plan.children().into_iter().map(spilled_bytes).sum::<u64>()
 }
 

@@ -186,17 +186,25 @@ pub struct StageBlocks {
     /// The producer.
     pub stage: StageId,
     /// At most one per task, in the order of partitions. Shared, since all tasks of a stage read the same.
-    #[serde(serialize_with = "serialize_shared", deserialize_with = "deserialize_shared")]
+    #[serde(
+        serialize_with = "serialize_shared",
+        deserialize_with = "deserialize_shared"
+    )]
     pub blocks: Arc<Vec<BlockLocation>>,
     /// Exact bytes in memory of what the largest of the task's partitions reads.
     pub partition_bytes_max: u64,
 }
 
-fn serialize_shared<T: Serialize, S: serde::Serializer>(shared: &Arc<Vec<T>>, serializer: S) -> Result<S::Ok, S::Error> {
+fn serialize_shared<T: Serialize, S: serde::Serializer>(
+    shared: &Arc<Vec<T>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     shared.as_slice().serialize(serializer)
 }
 
-fn deserialize_shared<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Arc<Vec<T>>, D::Error> {
+fn deserialize_shared<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Arc<Vec<T>>, D::Error> {
     Vec::deserialize(deserializer).map(Arc::new)
 }
 

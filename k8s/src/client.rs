@@ -41,12 +41,20 @@ impl Applications {
     /// # Errors
     /// If there is no configuration.
     pub async fn connect(namespace: Option<&str>) -> Result<Self, ClientError> {
-        let missing = |error: &dyn std::fmt::Display| ClientError(format!("no cluster: {error}; set KUBECONFIG, or run in a pod"));
+        let missing = |error: &dyn std::fmt::Display| {
+            ClientError(format!(
+                "no cluster: {error}; set KUBECONFIG, or run in a pod"
+            ))
+        };
         let config = Config::infer().await.map_err(|e| missing(&e))?;
         let namespace = namespace.map_or_else(|| config.default_namespace.clone(), str::to_owned);
         let client = Client::try_from(config).map_err(|e| missing(&e))?;
         let api = Api::namespaced(client.clone(), &namespace);
-        Ok(Self { client, namespace, api })
+        Ok(Self {
+            client,
+            namespace,
+            api,
+        })
     }
 
     /// Creates the resource of a manifest.
@@ -54,10 +62,13 @@ impl Applications {
     /// # Errors
     /// If there is one of that name, or the cluster refuses it.
     pub async fn submit(&self, manifest: &Manifest) -> Result<SparkApplication, ClientError> {
-        let spec = serde_json::to_value(&manifest.spec).map_err(|error| ClientError(error.to_string()))?;
+        let spec =
+            serde_json::to_value(&manifest.spec).map_err(|error| ClientError(error.to_string()))?;
         let mut resource = SparkApplication::new(&manifest.metadata.name, ApplicationSpec(spec));
-        resource.metadata.labels = Some(manifest.metadata.labels.clone()).filter(|labels| !labels.is_empty());
-        resource.metadata.annotations = Some(manifest.metadata.annotations.clone()).filter(|annotations| !annotations.is_empty());
+        resource.metadata.labels =
+            Some(manifest.metadata.labels.clone()).filter(|labels| !labels.is_empty());
+        resource.metadata.annotations = Some(manifest.metadata.annotations.clone())
+            .filter(|annotations| !annotations.is_empty());
         match self.api.create(&PostParams::default(), &resource).await {
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 let name = &manifest.metadata.name;
@@ -78,10 +89,22 @@ impl Applications {
         match self.api.get_opt(name).await? {
             Some(found) => Ok(found),
             None => {
-                let known: Vec<String> = self.list().await?.iter().map(ResourceExt::name_any).collect();
-                let near = faisca_planner::manifest::nearest(name, known.iter().map(String::as_str));
-                let help = near.map_or_else(|| "`faisca list` shows those there are".to_owned(), |near| format!("did you mean `{near}`?"));
-                Err(ClientError(format!("there is no application {}/{name}: {help}", self.namespace)))
+                let known: Vec<String> = self
+                    .list()
+                    .await?
+                    .iter()
+                    .map(ResourceExt::name_any)
+                    .collect();
+                let near =
+                    faisca_planner::manifest::nearest(name, known.iter().map(String::as_str));
+                let help = near.map_or_else(
+                    || "`faisca list` shows those there are".to_owned(),
+                    |near| format!("did you mean `{near}`?"),
+                );
+                Err(ClientError(format!(
+                    "there is no application {}/{name}: {help}",
+                    self.namespace
+                )))
             }
         }
     }
@@ -92,7 +115,9 @@ impl Applications {
     /// If the cluster refuses.
     pub async fn list(&self) -> Result<Vec<SparkApplication>, ClientError> {
         let mut all = self.api.list(&ListParams::default()).await?.items;
-        all.sort_by_key(|application| std::cmp::Reverse(application.creation_timestamp().map(|time| time.0)));
+        all.sort_by_key(|application| {
+            std::cmp::Reverse(application.creation_timestamp().map(|time| time.0))
+        });
         Ok(all)
     }
 
@@ -110,7 +135,11 @@ impl Applications {
     ///
     /// # Errors
     /// If it is deleted meanwhile.
-    pub async fn wait(&self, name: &str, mut told: impl FnMut(&ApplicationStatus)) -> Result<ApplicationStatus, ClientError> {
+    pub async fn wait(
+        &self,
+        name: &str,
+        mut told: impl FnMut(&ApplicationStatus),
+    ) -> Result<ApplicationStatus, ClientError> {
         let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
         let mut changes = std::pin::pin!(watcher(self.api.clone(), config).default_backoff());
         let mut seen = false;
@@ -130,26 +159,45 @@ impl Applications {
                 Err(error) => tracing::debug!("watching {name}: {error}"),
             }
         }
-        Err(ClientError(format!("{}/{name} was deleted", self.namespace)))
+        Err(ClientError(format!(
+            "{}/{name} was deleted",
+            self.namespace
+        )))
     }
 
     /// The driver's log, line by line; with `follow`, from before it starts to its end.
     ///
     /// # Errors
     /// If there is no driver, or its log cannot be read.
-    pub async fn logs(&self, name: &str, follow: bool, mut line: impl FnMut(&str)) -> Result<(), ClientError> {
+    pub async fn logs(
+        &self,
+        name: &str,
+        follow: bool,
+        mut line: impl FnMut(&str),
+    ) -> Result<(), ClientError> {
         self.get(name).await?;
         let pods = Api::<Pod>::namespaced(self.client.clone(), &self.namespace);
-        let params = LogParams { container: Some(DRIVER_CONTAINER.to_owned()), follow, ..LogParams::default() };
+        let params = LogParams {
+            container: Some(DRIVER_CONTAINER.to_owned()),
+            follow,
+            ..LogParams::default()
+        };
         let log = loop {
             match pods.log_stream(&driver_name(name), &params).await {
                 Ok(log) => break log,
                 Err(kube::Error::Api(status)) if follow && [400, 404].contains(&status.code) => {
-                    let state = self.get(name).await?.status.unwrap_or_default().application_state;
+                    let state = self
+                        .get(name)
+                        .await?
+                        .status
+                        .unwrap_or_default()
+                        .application_state;
                     if state.state.is_terminal() {
                         return Err(ClientError(format!(
                             "{name} has no log: {}",
-                            state.error_message.unwrap_or_else(|| "its driver is gone".to_owned())
+                            state
+                                .error_message
+                                .unwrap_or_else(|| "its driver is gone".to_owned())
                         )));
                     }
                     tokio::time::sleep(LOOK).await;
@@ -157,7 +205,9 @@ impl Applications {
                 Err(error) => return Err(error.into()),
             }
         };
-        lines(log, &mut line).await.map_err(|error| ClientError(format!("log of {name}: {error}")))
+        lines(log, &mut line)
+            .await
+            .map_err(|error| ClientError(format!("log of {name}: {error}")))
     }
 }
 

@@ -72,7 +72,9 @@ const OF_THE_JVM: [&str; 16] = [
 pub fn convert(old: &Value) -> Result<Converted, String> {
     let (version, kind) = (text(old, "apiVersion"), text(old, "kind"));
     if !version.starts_with("sparkoperator.k8s.io/") || kind != "SparkApplication" {
-        return Err(format!("expected a SparkApplication of sparkoperator.k8s.io, found {kind} of {version}"));
+        return Err(format!(
+            "expected a SparkApplication of sparkoperator.k8s.io, found {kind} of {version}"
+        ));
     }
     let empty = Map::new();
     let spec = old.get("spec").and_then(Value::as_object).unwrap_or(&empty);
@@ -83,12 +85,18 @@ pub fn convert(old: &Value) -> Result<Converted, String> {
             "restartPolicy" => drop(new.insert(name.clone(), restart_policy(value, &mut remarks))),
             "sparkConf" | "hadoopConf" => settings(name, value, &mut new, &mut remarks),
             "driver" | "executor" => drop(new.insert(name.clone(), pod(name, value, &mut remarks))),
-            jvm if OF_THE_JVM.contains(&jvm) => remarks.push(format!("spec.{name}: left out, there is no JVM")),
+            jvm if OF_THE_JVM.contains(&jvm) => {
+                remarks.push(format!("spec.{name}: left out, there is no JVM"))
+            }
             other => remarks.push(format!("spec.{other}: left out, there is nothing like it")),
         }
     }
     service_account(&mut new, spec);
-    let script = new.get("mainApplicationFile").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let script = new
+        .get("mainApplicationFile")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
     if !script.ends_with(".sql") {
         new.remove("mainApplicationFile");
         new.insert(
@@ -97,7 +105,8 @@ pub fn convert(old: &Value) -> Result<Converted, String> {
         );
         remarks.push(format!("spec.mainApplicationFile: write what {script} does as sources and steps, or as a .sql script"));
         if new.remove("arguments").is_some() {
-            remarks.push("spec.arguments: turn them into spec.parameters, used as ${name}".to_owned());
+            remarks
+                .push("spec.arguments: turn them into spec.parameters, used as ${name}".to_owned());
         }
     }
     let mut metadata = Map::new();
@@ -115,7 +124,14 @@ pub fn convert(old: &Value) -> Result<Converted, String> {
 /// # Errors
 /// With line and column, if it is none.
 pub fn read(text: &str) -> Result<Value, String> {
-    serde_saphyr::from_str(text).map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
+    serde_saphyr::from_str(text).map_err(|error| {
+        error
+            .to_string()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    })
 }
 
 /// Writes a manifest as YAML.
@@ -127,7 +143,10 @@ pub fn write(manifest: &Value) -> Result<String, String> {
 }
 
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {
-    value.get(field).and_then(Value::as_str).unwrap_or("nothing")
+    value
+        .get(field)
+        .and_then(Value::as_str)
+        .unwrap_or("nothing")
 }
 
 fn restart_policy(old: &Value, remarks: &mut Vec<String>) -> Value {
@@ -148,9 +167,16 @@ fn settings(of: &str, old: &Value, new: &mut Map<String, Value>, remarks: &mut V
     let mut conf = Map::new();
     for (name, value) in old.as_object().into_iter().flatten() {
         match name.as_str() {
-            "spark.sql.shuffle.partitions" => drop(conf.insert("datafusion.execution.target_partitions".to_owned(), value.clone())),
-            "spark.hadoop.fs.s3a.endpoint" | "fs.s3a.endpoint" => drop(new.insert("stores".to_owned(), json!({"s3://": {"endpoint": value}}))),
-            other => remarks.push(format!("spec.{of}[{other}]: left out, there is nothing like it")),
+            "spark.sql.shuffle.partitions" => drop(conf.insert(
+                "datafusion.execution.target_partitions".to_owned(),
+                value.clone(),
+            )),
+            "spark.hadoop.fs.s3a.endpoint" | "fs.s3a.endpoint" => {
+                drop(new.insert("stores".to_owned(), json!({"s3://": {"endpoint": value}})))
+            }
+            other => remarks.push(format!(
+                "spec.{of}[{other}]: left out, there is nothing like it"
+            )),
         }
     }
     if !conf.is_empty() {
@@ -162,13 +188,24 @@ fn pod(role: &str, old: &Value, remarks: &mut Vec<String>) -> Value {
     let mut new = Map::new();
     for (name, value) in old.as_object().into_iter().flatten() {
         match name.as_str() {
-            "image" => remarks.push(format!("spec.{role}.image: left out; driver and executors run one image, spec.image")),
+            "image" => remarks.push(format!(
+                "spec.{role}.image: left out; driver and executors run one image, spec.image"
+            )),
             same if SAME_OF_PODS.contains(&same) => drop(new.insert(name.clone(), value.clone())),
             "serviceAccount" => {}
-            "coreRequest" => remarks.push(format!("spec.{role}.coreRequest: left out; cores is the request")),
-            "podSecurityContext" => drop(new.insert("template".to_owned(), json!({"spec": {"securityContext": value}}))),
-            jvm if OF_THE_JVM.contains(&jvm) => remarks.push(format!("spec.{role}.{jvm}: left out, there is no JVM")),
-            other => remarks.push(format!("spec.{role}.{other}: left out; write it into spec.{role}.template")),
+            "coreRequest" => remarks.push(format!(
+                "spec.{role}.coreRequest: left out; cores is the request"
+            )),
+            "podSecurityContext" => drop(new.insert(
+                "template".to_owned(),
+                json!({"spec": {"securityContext": value}}),
+            )),
+            jvm if OF_THE_JVM.contains(&jvm) => {
+                remarks.push(format!("spec.{role}.{jvm}: left out, there is no JVM"))
+            }
+            other => remarks.push(format!(
+                "spec.{role}.{other}: left out; write it into spec.{role}.template"
+            )),
         }
     }
     Value::Object(new)
@@ -176,7 +213,9 @@ fn pod(role: &str, old: &Value, remarks: &mut Vec<String>) -> Value {
 
 /// Ours is of the whole job.
 fn service_account(new: &mut Map<String, Value>, old: &Map<String, Value>) {
-    let found = ["driver", "executor"].iter().find_map(|role| old.get(*role)?.get("serviceAccount"));
+    let found = ["driver", "executor"]
+        .iter()
+        .find_map(|role| old.get(*role)?.get("serviceAccount"));
     if let Some(account) = found {
         new.insert("serviceAccount".to_owned(), account.clone());
     }
@@ -200,10 +239,19 @@ mod tests {
         });
         let Converted { manifest, remarks } = convert(&old).unwrap();
         let spec = &manifest["spec"];
-        assert_eq!((&spec["serviceAccount"], &spec["executor"]["instances"]), (&json!("spark"), &json!(2)));
-        assert_eq!(spec["restartPolicy"], json!({"type": "OnFailure", "onFailureRetries": 3}));
+        assert_eq!(
+            (&spec["serviceAccount"], &spec["executor"]["instances"]),
+            (&json!("spark"), &json!(2))
+        );
+        assert_eq!(
+            spec["restartPolicy"],
+            json!({"type": "OnFailure", "onFailureRetries": 3})
+        );
         assert_eq!(spec["conf"]["datafusion.execution.target_partitions"], "64");
-        assert_eq!(manifest["metadata"], json!({"name": "enem", "namespace": "jobs"}));
+        assert_eq!(
+            manifest["metadata"],
+            json!({"name": "enem", "namespace": "jobs"})
+        );
         for told in [
             "spec.type",
             "spec.sparkVersion",
@@ -214,10 +262,17 @@ mod tests {
             "job.py",
             "spec.arguments",
         ] {
-            assert!(remarks.iter().any(|remark| remark.contains(told)), "{told}: {remarks:?}");
+            assert!(
+                remarks.iter().any(|remark| remark.contains(told)),
+                "{told}: {remarks:?}"
+            );
         }
         let read: faisca_planner::manifest::Manifest = serde_json::from_value(manifest).unwrap();
         assert_eq!(read.spec.steps.len(), 1);
-        assert!(convert(&json!({"kind": "Pod", "apiVersion": "v1"})).unwrap_err().contains("found Pod of v1"));
+        assert!(
+            convert(&json!({"kind": "Pod", "apiVersion": "v1"}))
+                .unwrap_err()
+                .contains("found Pod of v1")
+        );
     }
 }

@@ -24,15 +24,24 @@ const RULES: [(&str, &str); 4] = [
         "!has(self.executor) || !has(self.executor.scale) || !has(self.executor.scale.min) || self.executor.scale.min <= self.executor.scale.max",
         "executor.scale.min must not be greater than executor.scale.max",
     ),
-    ("!has(self.executor) || !has(self.executor.instances) || self.executor.instances <= 10000", "executor.instances must not be greater than 10000"),
-    ("!has(self.timeToLiveSeconds) || self.timeToLiveSeconds >= 0", "timeToLiveSeconds must not be negative"),
+    (
+        "!has(self.executor) || !has(self.executor.instances) || self.executor.instances <= 10000",
+        "executor.instances must not be greater than 10000",
+    ),
+    (
+        "!has(self.timeToLiveSeconds) || self.timeToLiveSeconds >= 0",
+        "timeToLiveSeconds must not be negative",
+    ),
 ];
 
 /// Schema of an application's spec. Unknown fields are kept, for the operator to name them.
 pub(crate) fn application_spec() -> Schema {
     let mut spec = schema_of::<JobSpec>().to_value();
     if let Value::Object(fields) = &mut spec {
-        fields.insert("x-kubernetes-preserve-unknown-fields".to_owned(), json!(true));
+        fields.insert(
+            "x-kubernetes-preserve-unknown-fields".to_owned(),
+            json!(true),
+        );
         let rules = RULES.map(|(rule, message)| json!({"rule": rule, "message": message}));
         fields.insert("x-kubernetes-validations".to_owned(), json!(rules));
     }
@@ -41,8 +50,14 @@ pub(crate) fn application_spec() -> Schema {
 
 /// Schema of a type, in the form that Kubernetes asks for.
 pub(crate) fn schema_of<T: JsonSchema>() -> Schema {
-    let settings = schemars::generate::SchemaSettings::openapi3().with(|s| s.inline_subschemas = true);
-    schema(structural(settings.into_generator().into_root_schema_for::<T>().to_value()))
+    let settings =
+        schemars::generate::SchemaSettings::openapi3().with(|s| s.inline_subschemas = true);
+    schema(structural(
+        settings
+            .into_generator()
+            .into_root_schema_for::<T>()
+            .to_value(),
+    ))
 }
 
 /// Schema of a resource.
@@ -63,9 +78,12 @@ fn structural(schema: Value) -> Value {
             let mut kept: Map<String, Value> = Map::new();
             for (key, value) in fields {
                 match (key.as_str(), value) {
-                    ("$schema" | "title" | "default" | "format", _) | ("additionalProperties", Value::Bool(false)) => {}
+                    ("$schema" | "title" | "default" | "format", _)
+                    | ("additionalProperties", Value::Bool(false)) => {}
                     ("properties", Value::Object(properties)) => {
-                        let properties = properties.into_iter().map(|(name, schema)| (name, structural(schema)));
+                        let properties = properties
+                            .into_iter()
+                            .map(|(name, schema)| (name, structural(schema)));
                         kept.insert(key, Value::Object(properties.collect()));
                     }
                     // A flag, not a schema.
@@ -80,7 +98,10 @@ fn structural(schema: Value) -> Value {
             one_of_constants(&mut kept);
             if !kept.contains_key("type") {
                 // Parts of pods that are passed on as they are.
-                kept.insert("x-kubernetes-preserve-unknown-fields".to_owned(), json!(true));
+                kept.insert(
+                    "x-kubernetes-preserve-unknown-fields".to_owned(),
+                    json!(true),
+                );
             }
             Value::Object(kept)
         }
@@ -93,8 +114,15 @@ fn structural(schema: Value) -> Value {
 
 /// `oneOf` of documented constants becomes one `enum`: Kubernetes forbids types inside `oneOf`.
 fn one_of_constants(schema: &mut Map<String, Value>) {
-    let Some(Value::Array(branches)) = schema.get("oneOf") else { return };
-    let names = branches.iter().map(|b| b.get("enum").and_then(|e| e.get(0)).or_else(|| b.get("const")).cloned());
+    let Some(Value::Array(branches)) = schema.get("oneOf") else {
+        return;
+    };
+    let names = branches.iter().map(|b| {
+        b.get("enum")
+            .and_then(|e| e.get(0))
+            .or_else(|| b.get("const"))
+            .cloned()
+    });
     if let Some(names) = names.collect::<Option<Vec<_>>>() {
         schema.remove("oneOf");
         schema.insert("type".to_owned(), json!("string"));
@@ -109,12 +137,18 @@ mod tests {
     #[test]
     fn the_chart_has_these_definitions() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/faisca/files/crds.json");
-        let text = format!("{}\n", serde_json::to_string_pretty(&definitions()).unwrap());
+        let text = format!(
+            "{}\n",
+            serde_json::to_string_pretty(&definitions()).unwrap()
+        );
         if std::env::var_os("FAISCA_APPROVE").is_some() {
             std::fs::write(path, &text).unwrap();
         }
         let stored = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(stored == text, "the chart's definitions are older than the code: run `just approve`");
+        assert!(
+            stored == text,
+            "the chart's definitions are older than the code: run `just approve`"
+        );
     }
 
     #[test]
@@ -123,10 +157,21 @@ mod tests {
         for definition in definitions["items"].as_array().unwrap() {
             let text = definition.to_string();
             assert!(text.len() < 64 * 1024, "{} bytes", text.len());
-            for forbidden in ["$ref", "oneOf", "additionalProperties\":false", "nullable\":{"] {
+            for forbidden in [
+                "$ref",
+                "oneOf",
+                "additionalProperties\":false",
+                "nullable\":{",
+            ] {
                 assert!(!text.contains(forbidden), "{forbidden} in {text}");
             }
-            for field in ["onMalformedRow", "format", "targetFileSize", "nodeSelector", "x-kubernetes-validations"] {
+            for field in [
+                "onMalformedRow",
+                "format",
+                "targetFileSize",
+                "nodeSelector",
+                "x-kubernetes-validations",
+            ] {
                 assert!(text.contains(&format!("\"{field}\"")), "{field}");
             }
         }

@@ -40,18 +40,34 @@ pub fn application() -> Result<Option<Application>> {
     if std::env::var_os(env::JOB).is_none() {
         return Ok(None);
     }
-    let owner: OwnerReference = serde_json::from_str(&variable(env::OWNER)?).map_err(|e| unread(env::OWNER, &e))?;
+    let owner: OwnerReference =
+        serde_json::from_str(&variable(env::OWNER)?).map_err(|e| unread(env::OWNER, &e))?;
     let manifest = serde_json::from_str(&variable(env::JOB)?).map_err(|e| unread(env::JOB, &e))?;
-    let manifest = with_parameters(&owner.name, manifest, &Positions::default(), &Default::default()).map_err(|e| Error::Plan(e.to_string()))?;
-    Ok(Some(Application { name: owner.name.clone(), namespace: variable(env::POD_NAMESPACE)?, owner, manifest }))
+    let manifest = with_parameters(
+        &owner.name,
+        manifest,
+        &Positions::default(),
+        &Default::default(),
+    )
+    .map_err(|e| Error::Plan(e.to_string()))?;
+    Ok(Some(Application {
+        name: owner.name.clone(),
+        namespace: variable(env::POD_NAMESPACE)?,
+        owner,
+        manifest,
+    }))
 }
 
 /// Finds the driver's pod that this process runs in.
 #[must_use]
 pub fn find() -> BoxFuture<'static, Result<Option<Arc<dyn Platform>>>> {
     async {
-        let Some(application) = application()? else { return Ok(None) };
-        Ok(Some(Arc::new(DriverPod::new(application).await?) as Arc<dyn Platform>))
+        let Some(application) = application()? else {
+            return Ok(None);
+        };
+        Ok(Some(
+            Arc::new(DriverPod::new(application).await?) as Arc<dyn Platform>
+        ))
     }
     .boxed()
 }
@@ -77,15 +93,21 @@ struct DriverPod {
 
 impl DriverPod {
     async fn new(application: Application) -> Result<Self> {
-        let client = Client::try_default().await.map_err(|e| Error::Fleet(format!("Kubernetes' API: {e}")))?;
-        let attempt = variable(env::ATTEMPT)?.parse().map_err(|e| unread(env::ATTEMPT, &e))?;
+        let client = Client::try_default()
+            .await
+            .map_err(|e| Error::Fleet(format!("Kubernetes' API: {e}")))?;
+        let attempt = variable(env::ATTEMPT)?
+            .parse()
+            .map_err(|e| unread(env::ATTEMPT, &e))?;
         Ok(Self {
             history: History::of(&application, attempt, &client)?,
             client,
             name: variable(env::POD_NAME)?,
             application,
             attempt,
-            address: variable(env::POD_IP)?.parse().map_err(|e| unread(env::POD_IP, &e))?,
+            address: variable(env::POD_IP)?
+                .parse()
+                .map_err(|e| unread(env::POD_IP, &e))?,
             token: variable(faisca_executor::control::env::TOKEN)?,
         })
     }
@@ -94,8 +116,15 @@ impl DriverPod {
         let pods = Api::<Pod>::namespaced(self.client.clone(), &self.application.namespace);
         let text = serde_json::to_string(value).unwrap_or_default();
         let patch = Patch::Merge(json!({"metadata": {"annotations": {name: text}}}));
-        if let Err(error) = pods.patch_metadata(&self.name, &PatchParams::default(), &patch).await {
-            tracing::warn!("{name} of {}: {}", self.name, crate::operator::explained(&error));
+        if let Err(error) = pods
+            .patch_metadata(&self.name, &PatchParams::default(), &patch)
+            .await
+        {
+            tracing::warn!(
+                "{name} of {}: {}",
+                self.name,
+                crate::operator::explained(&error)
+            );
         }
     }
 }
@@ -106,20 +135,33 @@ impl Platform for DriverPod {
         let spec = self.application.spec();
         let count = executors(spec).map_err(|error| Error::Plan(error.to_string()))?;
         let (client, application) = (self.client.clone(), self.application.clone());
-        let launcher = PodLauncher::new(client, application, self.attempt, self.address, self.token.clone(), self.history.clone());
+        let launcher = PodLauncher::new(
+            client,
+            application,
+            self.attempt,
+            self.address,
+            self.token.clone(),
+            self.history.clone(),
+        );
         let mut builder = builder.executors(count.max).launcher(Arc::new(launcher));
         if !spec.stores.is_empty() {
             builder = builder.stores(spec.stores.clone());
         }
         // Embedded tasks run on the driver's own cores and memory.
-        let (cores, memory) = if count.max > 0 { (spec.executor.cores, &spec.executor.memory) } else { (spec.driver.cores, &spec.driver.memory) };
+        let (cores, memory) = if count.max > 0 {
+            (spec.executor.cores, &spec.executor.memory)
+        } else {
+            (spec.driver.cores, &spec.driver.memory)
+        };
         if let Some(cores) = cores {
             builder = builder.executor_cores(cores.ceil() as u32);
         }
         if let Some(bytes) = memory.as_deref().and_then(parse_bytes) {
             builder = builder.memory_bytes(bytes);
         }
-        Ok(spec.conf.iter().fold(builder, |builder, (key, value)| builder.default_config(key, value)))
+        Ok(spec.conf.iter().fold(builder, |builder, (key, value)| {
+            builder.default_config(key, value)
+        }))
     }
 
     /// Never fails the job: progress is told to be seen, not to be needed.
@@ -175,9 +217,17 @@ pub fn last_words(text: &str) {
 fn progress_of(snapshot: &Snapshot) -> ApplicationProgress {
     let stages = || snapshot.queries.values().flat_map(|query| &query.stages);
     let totals = || snapshot.executors.values();
-    let running: Vec<&str> = snapshot.queries.values().map(|query| query.label.as_str()).collect();
-    let done = stages().filter(|stage| stage.tasks > 0 && stage.done == stage.tasks).count();
-    let left: u64 = stages().map(|stage| u64::from(stage.tasks.saturating_sub(stage.done))).sum();
+    let running: Vec<&str> = snapshot
+        .queries
+        .values()
+        .map(|query| query.label.as_str())
+        .collect();
+    let done = stages()
+        .filter(|stage| stage.tasks > 0 && stage.done == stage.tasks)
+        .count();
+    let left: u64 = stages()
+        .map(|stage| u64::from(stage.tasks.saturating_sub(stage.done)))
+        .sum();
     let tasks_done: u64 = totals().map(|executor| u64::from(executor.tasks)).sum();
     ApplicationProgress {
         step: (!running.is_empty()).then(|| running.join(", ")),
@@ -186,14 +236,18 @@ fn progress_of(snapshot: &Snapshot) -> ApplicationProgress {
         tasks_total: tasks_done + left,
         rows: totals().map(|executor| executor.rows).sum(),
         bytes: totals().map(|executor| executor.bytes).sum(),
-        percent: snapshot.steps.map(|(done, all)| format!("{}%", done * 100 / all.max(1))),
+        percent: snapshot
+            .steps
+            .map(|(done, all)| format!("{}%", done * 100 / all.max(1))),
     }
 }
 
 fn result_of(snapshot: &Snapshot) -> ApplicationResult {
     let written = || snapshot.written.iter();
     ApplicationResult {
-        tables: written().map(|(name, written)| (name.clone(), written.path.clone())).collect(),
+        tables: written()
+            .map(|(name, written)| (name.clone(), written.path.clone()))
+            .collect(),
         rows: written().map(|(_, written)| written.rows).sum(),
         bytes: written().map(|(_, written)| written.bytes).sum(),
     }

@@ -48,16 +48,39 @@ impl History {
     ///
     /// # Errors
     /// If the folder is none of an object store.
-    pub(crate) fn of(application: &Application, attempt: u32, client: &Client) -> Result<Option<Self>> {
-        let Some(folder) = application.spec().conf.get(SETTING) else { return Ok(None) };
-        let wrong =
-            |why: &dyn std::fmt::Display| Error::Plan(format!("spec.conf.{SETTING}: {folder}: {why}; give a folder as in s3://bucket/history"));
+    pub(crate) fn of(
+        application: &Application,
+        attempt: u32,
+        client: &Client,
+    ) -> Result<Option<Self>> {
+        let Some(folder) = application.spec().conf.get(SETTING) else {
+            return Ok(None);
+        };
+        let wrong = |why: &dyn std::fmt::Display| {
+            Error::Plan(format!(
+                "spec.conf.{SETTING}: {folder}: {why}; give a folder as in s3://bucket/history"
+            ))
+        };
         let url = Url::parse(folder).map_err(|e| wrong(&e))?;
-        let store = Stores::new(application.spec().stores.clone()).get(&url).map_err(|e| wrong(&e))?;
+        let store = Stores::new(application.spec().stores.clone())
+            .get(&url)
+            .map_err(|e| wrong(&e))?;
         let base = Path::from_url_path(url.path()).map_err(|e| wrong(&e))?;
-        let parts = [&application.namespace, &application.name, &application.owner.uid, &attempt.to_string()];
-        let folder = parts.into_iter().fold(base, |path, part| path.join(part.as_str()));
-        Ok(Some(Self { pods: Api::namespaced(client.clone(), &application.namespace), objects: store.objects, folder, followers: Arc::default() }))
+        let parts = [
+            &application.namespace,
+            &application.name,
+            &application.owner.uid,
+            &attempt.to_string(),
+        ];
+        let folder = parts
+            .into_iter()
+            .fold(base, |path, part| path.join(part.as_str()));
+        Ok(Some(Self {
+            pods: Api::namespaced(client.clone(), &application.namespace),
+            objects: store.objects,
+            folder,
+            followers: Arc::default(),
+        }))
     }
 
     /// Keeps the log of a pod's container as it is now. A job never fails for want of its log.
@@ -73,7 +96,10 @@ impl History {
     pub(crate) fn follow(&self, pod: String, container: &'static str) -> oneshot::Sender<()> {
         let (sender, mut ended) = oneshot::channel();
         let history = self.clone();
-        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut followers = self
+            .followers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         followers.spawn(async move {
             let mut log = vec![];
             let told = {
@@ -95,7 +121,10 @@ impl History {
     }
 
     async fn read_along(&self, pod: &str, container: &str, log: &mut Vec<u8>) {
-        let followed = LogParams { follow: true, ..params(container, FOLLOWED_BYTES_MAX) };
+        let followed = LogParams {
+            follow: true,
+            ..params(container, FOLLOWED_BYTES_MAX)
+        };
         let mut stream = match self.pods.log_stream(pod, &followed).await {
             Ok(stream) => pin!(stream),
             Err(error) => return warn!("the log of {pod} is not kept: {}", explained(&error)),
@@ -109,7 +138,12 @@ impl History {
 
     /// Waits for the logs of pods that have ended.
     pub(crate) async fn followed(&self) {
-        let mut followers = std::mem::take(&mut *self.followers.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut followers = std::mem::take(
+            &mut *self
+                .followers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         while followers.join_next().await.is_some() {}
     }
 
@@ -122,10 +156,17 @@ impl History {
 
     /// Keeps the logs of many.
     pub(crate) async fn keep_all(&self, pods: impl IntoIterator<Item = String>, container: &str) {
-        futures::stream::iter(pods).for_each_concurrent(AT_ONCE, async |pod| self.keep(&pod, container).await).await;
+        futures::stream::iter(pods)
+            .for_each_concurrent(AT_ONCE, async |pod| self.keep(&pod, container).await)
+            .await;
     }
 }
 
 fn params(container: &str, bytes_max: i64) -> LogParams {
-    LogParams { container: Some(container.to_owned()), limit_bytes: Some(bytes_max), timestamps: true, ..LogParams::default() }
+    LogParams {
+        container: Some(container.to_owned()),
+        limit_bytes: Some(bytes_max),
+        timestamps: true,
+        ..LogParams::default()
+    }
 }

@@ -31,18 +31,31 @@ impl std::fmt::Display for Loss {
 pub fn loss(pod: &Pod) -> Option<Loss> {
     let status = pod.status.as_ref()?;
     let conditions = status.conditions.as_deref().unwrap_or_default();
-    let disruption = conditions.iter().find(|c| c.type_ == "DisruptionTarget" && c.status == "True");
+    let disruption = conditions
+        .iter()
+        .find(|c| c.type_ == "DisruptionTarget" && c.status == "True");
     if let Some(reason) = disruption.map(|c| c.reason.as_deref().unwrap_or_default()) {
-        return Some(if reason == "PreemptionByScheduler" { Loss::Preempted } else { Loss::Evicted });
+        return Some(if reason == "PreemptionByScheduler" {
+            Loss::Preempted
+        } else {
+            Loss::Evicted
+        });
     }
     match status.reason.as_deref() {
         Some("Preempting" | "Preempted") => return Some(Loss::Preempted),
-        Some("Evicted" | "NodeShutdown" | "NodeLost" | "Terminated" | "Shutdown") => return Some(Loss::Evicted),
+        Some("Evicted" | "NodeShutdown" | "NodeLost" | "Terminated" | "Shutdown") => {
+            return Some(Loss::Evicted);
+        }
         _ => {}
     }
     let containers = status.container_statuses.as_deref().unwrap_or_default();
-    let ended = containers.iter().filter_map(|c| c.state.as_ref()?.terminated.as_ref());
-    if ended.clone().any(|ended| ended.reason.as_deref() == Some("OOMKilled")) {
+    let ended = containers
+        .iter()
+        .filter_map(|c| c.state.as_ref()?.terminated.as_ref());
+    if ended
+        .clone()
+        .any(|ended| ended.reason.as_deref() == Some("OOMKilled"))
+    {
         return Some(Loss::OutOfMemory);
     }
     (status.phase.as_deref() == Some("Failed")).then_some(Loss::Failed)
@@ -63,12 +76,21 @@ mod tests {
         assert_eq!(of(&json!({"phase": "Running"})), None);
         assert_eq!(of(&json!({"phase": "Succeeded"})), None);
         assert_eq!(of(&json!({"phase": "Failed"})), Some(Loss::Failed));
-        assert_eq!(of(&json!({"phase": "Failed", "reason": "Evicted"})), Some(Loss::Evicted));
+        assert_eq!(
+            of(&json!({"phase": "Failed", "reason": "Evicted"})),
+            Some(Loss::Evicted)
+        );
         let disrupted = |reason: &str| json!({"phase": "Running", "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": reason}]});
-        assert_eq!(of(&disrupted("PreemptionByScheduler")), Some(Loss::Preempted));
+        assert_eq!(
+            of(&disrupted("PreemptionByScheduler")),
+            Some(Loss::Preempted)
+        );
         assert_eq!(of(&disrupted("EvictionByEvictionAPI")), Some(Loss::Evicted));
         assert_eq!(of(&disrupted("TerminationByKubelet")), Some(Loss::Evicted));
         let killed = json!({"name": "a", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}});
-        assert_eq!(of(&json!({"phase": "Failed", "containerStatuses": [killed]})), Some(Loss::OutOfMemory));
+        assert_eq!(
+            of(&json!({"phase": "Failed", "containerStatuses": [killed]})),
+            Some(Loss::OutOfMemory)
+        );
     }
 }

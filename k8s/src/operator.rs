@@ -119,7 +119,11 @@ struct Context {
 ///
 /// # Errors
 /// If the API server cannot be reached, or the definitions are not installed.
-pub async fn run(client: Client, config: OperatorConfig, end: impl Future<Output = ()>) -> Result<(), OperatorError> {
+pub async fn run(
+    client: Client,
+    config: OperatorConfig,
+    end: impl Future<Output = ()>,
+) -> Result<(), OperatorError> {
     let metrics = Metrics::default();
     let serving = metrics::serve(config.listen, metrics.clone()).await?;
     let mut end = pin!(end);
@@ -130,18 +134,42 @@ pub async fn run(client: Client, config: OperatorConfig, end: impl Future<Output
         },
         None => None,
     };
-    api::<SparkApplication>(&client, &config).list(&ListParams::default().limit(1)).await?;
+    api::<SparkApplication>(&client, &config)
+        .list(&ListParams::default().limit(1))
+        .await?;
     metrics.ready();
-    info!(namespace = config.namespace.as_deref().unwrap_or("all"), "operator starts");
+    info!(
+        namespace = config.namespace.as_deref().unwrap_or("all"),
+        "operator starts"
+    );
     let instance = std::env::var("POD_NAME").ok();
-    let recorder = Recorder::new(client.clone(), Reporter { controller: NAME.to_owned(), instance });
-    let context =
-        Arc::new(Context { client: client.clone(), config: config.clone(), pods: PodIndex::default(), recorder, metrics, written: Mutex::default() });
-    let applications = Controller::new(api::<SparkApplication>(&client, &config), watcher::Config::default())
-        .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
-        .reconcile_on(touched(Arc::clone(&context)))
-        .run(reconcile, |_, error, context| retry(error, &context), Arc::clone(&context))
-        .for_each(|_| std::future::ready(()));
+    let recorder = Recorder::new(
+        client.clone(),
+        Reporter {
+            controller: NAME.to_owned(),
+            instance,
+        },
+    );
+    let context = Arc::new(Context {
+        client: client.clone(),
+        config: config.clone(),
+        pods: PodIndex::default(),
+        recorder,
+        metrics,
+        written: Mutex::default(),
+    });
+    let applications = Controller::new(
+        api::<SparkApplication>(&client, &config),
+        watcher::Config::default(),
+    )
+    .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
+    .reconcile_on(touched(Arc::clone(&context)))
+    .run(
+        reconcile,
+        |_, error, context| retry(error, &context),
+        Arc::clone(&context),
+    )
+    .for_each(|_| std::future::ready(()));
     let schedules = schedule::run(Arc::clone(&context));
     let lost = async {
         match &mut leading {
@@ -174,16 +202,25 @@ where
 }
 
 /// Applications whose pods changed. The index knows of a change before its application is looked at.
-fn touched(context: Arc<Context>) -> impl Stream<Item = ObjectRef<SparkApplication>> + Send + 'static {
-    let pods = watcher(api::<Pod>(&context.client, &context.config), watcher::Config::default().labels(APP_LABEL)).default_backoff();
+fn touched(
+    context: Arc<Context>,
+) -> impl Stream<Item = ObjectRef<SparkApplication>> + Send + 'static {
+    let pods = watcher(
+        api::<Pod>(&context.client, &context.config),
+        watcher::Config::default().labels(APP_LABEL),
+    )
+    .default_backoff();
     pods.filter_map(move |event| {
         let reference = match &event {
             Ok(event) => {
                 context.pods.apply(event);
                 match event {
-                    watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) | watcher::Event::Delete(pod) => {
+                    watcher::Event::InitApply(pod)
+                    | watcher::Event::Apply(pod)
+                    | watcher::Event::Delete(pod) => {
                         let name = pod.labels().get(APP_LABEL).cloned();
-                        name.zip(pod.namespace()).map(|(name, namespace)| ObjectRef::new(&name).within(&namespace))
+                        name.zip(pod.namespace())
+                            .map(|(name, namespace)| ObjectRef::new(&name).within(&namespace))
                     }
                     watcher::Event::Init | watcher::Event::InitDone => None,
                 }
@@ -203,8 +240,15 @@ fn retry(error: &OperatorError, context: &Context) -> Next {
     Next::requeue(RETRY)
 }
 
-async fn reconcile(resource: Arc<SparkApplication>, context: Arc<Context>) -> Result<Next, OperatorError> {
-    let (name, namespace, uid) = (resource.name_any(), resource.namespace().unwrap_or_default(), resource.uid().unwrap_or_default());
+async fn reconcile(
+    resource: Arc<SparkApplication>,
+    context: Arc<Context>,
+) -> Result<Next, OperatorError> {
+    let (name, namespace, uid) = (
+        resource.name_any(),
+        resource.namespace().unwrap_or_default(),
+        resource.uid().unwrap_or_default(),
+    );
     if resource.metadata.deletion_timestamp.is_some() {
         context.forget(&uid);
         return Ok(Next::await_change());
@@ -215,13 +259,23 @@ async fn reconcile(resource: Arc<SparkApplication>, context: Arc<Context>) -> Re
     if let Ok(application) = &mut application {
         let spec = &mut application.manifest.spec;
         spec.image = spec.image.take().or_else(|| context.config.image.clone());
-        spec.service_account = spec.service_account.take().or_else(|| context.config.service_account.clone());
+        spec.service_account = spec
+            .service_account
+            .take()
+            .or_else(|| context.config.service_account.clone());
     }
     let mut pods = context.pods.of(&uid);
     let state = status.application_state.state;
-    if pods.driver.is_none() && matches!(state, ApplicationState::Submitted | ApplicationState::Running) {
+    if pods.driver.is_none()
+        && matches!(
+            state,
+            ApplicationState::Submitted | ApplicationState::Running
+        )
+    {
         // Whether it is gone, or not yet here, the watch cannot tell.
-        let driver = Api::<Pod>::namespaced(context.client.clone(), &namespace).get_opt(&driver_name(&name)).await?;
+        let driver = Api::<Pod>::namespaced(context.client.clone(), &namespace)
+            .get_opt(&driver_name(&name))
+            .await?;
         pods.driver = driver.map(|pod| driver_view(&pod));
     }
     let situation = Situation {
@@ -234,15 +288,26 @@ async fn reconcile(resource: Arc<SparkApplication>, context: Arc<Context>) -> Re
     };
     let mut decision = decide(&situation);
     for action in &decision.actions {
-        if let Err(refusal) = context.act(*action, &resource, application.as_ref().ok()).await? {
+        if let Err(refusal) = context
+            .act(*action, &resource, application.as_ref().ok())
+            .await?
+        {
             // The cluster will not have it: that is an end, not a reason to ask for ever.
-            decision = decide(&Situation { application: Err(&refusal), pods: &view::PodsView::default(), ..situation });
+            decision = decide(&Situation {
+                application: Err(&refusal),
+                pods: &view::PodsView::default(),
+                ..situation
+            });
             break;
         }
     }
-    context.tell(&resource, &status, &decision.status, &decision.notes).await?;
+    context
+        .tell(&resource, &status, &decision.status, &decision.notes)
+        .await?;
     context.metrics.reconciled(timer);
-    Ok(decision.again.map_or_else(Next::await_change, Next::requeue))
+    Ok(decision
+        .again
+        .map_or_else(Next::await_change, Next::requeue))
 }
 
 impl Context {
@@ -262,7 +327,10 @@ impl Context {
     }
 
     fn forget(&self, uid: &str) {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.written
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(uid);
     }
 
     /// Does one thing. The inner error is final, the outer may go away.
@@ -272,11 +340,16 @@ impl Context {
         resource: &SparkApplication,
         application: Option<&Application>,
     ) -> Result<Result<(), crate::application::InvalidSpec>, OperatorError> {
-        let (name, namespace) = (resource.name_any(), resource.namespace().unwrap_or_default());
+        let (name, namespace) = (
+            resource.name_any(),
+            resource.namespace().unwrap_or_default(),
+        );
         let pods = Api::<Pod>::namespaced(self.client.clone(), &namespace);
         match action {
             Action::CreateDriver(attempt) => {
-                let Some(application) = application else { return Ok(Ok(())) };
+                let Some(application) = application else {
+                    return Ok(Ok(()));
+                };
                 let pod = match driver_pod(application, attempt) {
                     Ok(pod) => pod,
                     Err(invalid) => return Ok(Err(invalid)),
@@ -301,32 +374,68 @@ impl Context {
                     Err(error) => refused(error),
                 }
             }
-            Action::DeleteDriver => gone(pods.delete(&driver_name(&name), &DeleteParams::default()).await.map(drop)).map(Ok),
+            Action::DeleteDriver => gone(
+                pods.delete(&driver_name(&name), &DeleteParams::default())
+                    .await
+                    .map(drop),
+            )
+            .map(Ok),
             Action::DeleteExecutors => {
-                let selected = ListParams::default().labels(&executor_selector(&resource.uid().unwrap_or_default(), None));
-                gone(pods.delete_collection(&DeleteParams::default(), &selected).await.map(drop)).map(Ok)
+                let selected = ListParams::default().labels(&executor_selector(
+                    &resource.uid().unwrap_or_default(),
+                    None,
+                ));
+                gone(
+                    pods.delete_collection(&DeleteParams::default(), &selected)
+                        .await
+                        .map(drop),
+                )
+                .map(Ok)
             }
             Action::DeleteResource => {
-                let applications = Api::<SparkApplication>::namespaced(self.client.clone(), &namespace);
-                gone(applications.delete(&name, &DeleteParams::background()).await.map(drop)).map(Ok)
+                let applications =
+                    Api::<SparkApplication>::namespaced(self.client.clone(), &namespace);
+                gone(
+                    applications
+                        .delete(&name, &DeleteParams::background())
+                        .await
+                        .map(drop),
+                )
+                .map(Ok)
             }
         }
     }
 
     /// A pod of that name is there: it is this attempt's, made a moment ago, or in its way.
-    async fn adopt(&self, pods: &Api<Pod>, wanted: &Pod) -> Result<Result<(), crate::application::InvalidSpec>, OperatorError> {
+    async fn adopt(
+        &self,
+        pods: &Api<Pod>,
+        wanted: &Pod,
+    ) -> Result<Result<(), crate::application::InvalidSpec>, OperatorError> {
         let name = wanted.name_any();
         let present = pods.get_opt(&name).await?;
         match present {
-            Some(present) if present.labels() == wanted.labels() && present.metadata.deletion_timestamp.is_none() => Ok(Ok(())),
+            Some(present)
+                if present.labels() == wanted.labels()
+                    && present.metadata.deletion_timestamp.is_none() =>
+            {
+                Ok(Ok(()))
+            }
             // It goes, or is the attempt before: the next look finds its name free.
-            Some(present) if present.metadata.deletion_timestamp.is_some() || present.owner_references() == wanted.owner_references() => {
-                Err(OperatorError::Local(format!("{name}: the pod before is not gone yet")))
+            Some(present)
+                if present.metadata.deletion_timestamp.is_some()
+                    || present.owner_references() == wanted.owner_references() =>
+            {
+                Err(OperatorError::Local(format!(
+                    "{name}: the pod before is not gone yet"
+                )))
             }
             Some(_) => Ok(Err(crate::application::InvalidSpec(format!(
                 "a pod {name} that is not this application's is in the way: delete it, or rename the application"
             )))),
-            None => Err(OperatorError::Local(format!("{name}: the pod before went this moment"))),
+            None => Err(OperatorError::Local(format!(
+                "{name}: the pod before went this moment"
+            ))),
         }
     }
 
@@ -339,11 +448,17 @@ impl Context {
         notes: &[Note],
     ) -> Result<(), OperatorError> {
         if before != after {
-            let applications = Api::<SparkApplication>::namespaced(self.client.clone(), &resource.namespace().unwrap_or_default());
+            let applications = Api::<SparkApplication>::namespaced(
+                self.client.clone(),
+                &resource.namespace().unwrap_or_default(),
+            );
             match put_status(&applications, &resource.name_any(), after).await? {
                 Some(stored) => {
                     let uid = resource.uid().unwrap_or_default();
-                    self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, (version(&stored), after.clone()));
+                    self.written
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .insert(uid, (version(&stored), after.clone()));
                 }
                 None => return Ok(()),
             }
@@ -353,14 +468,22 @@ impl Context {
         }
         for note in notes {
             let event = Event {
-                type_: if note.warning { EventType::Warning } else { EventType::Normal },
+                type_: if note.warning {
+                    EventType::Warning
+                } else {
+                    EventType::Normal
+                },
                 reason: note.reason.to_owned(),
                 note: Some(note.text.chars().take(NOTE_CHARACTERS_MAX).collect()),
                 action: note.reason.trim_start_matches("Spark").to_owned(),
                 secondary: None,
             };
             // Told once more is better than a job that waits for its story.
-            if let Err(error) = self.recorder.publish(&event, &resource.object_ref(&())).await {
+            if let Err(error) = self
+                .recorder
+                .publish(&event, &resource.object_ref(&()))
+                .await
+            {
                 warn!("{}: event {}: {error}", resource.name_any(), note.reason);
             }
         }
@@ -372,7 +495,10 @@ impl Context {
 const NOTE_CHARACTERS_MAX: usize = 900;
 
 fn version(resource: &SparkApplication) -> u64 {
-    resource.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default()
+    resource
+        .resource_version()
+        .and_then(|version| version.parse().ok())
+        .unwrap_or_default()
 }
 
 fn is_conflict(error: &kube::Error) -> bool {
@@ -380,14 +506,23 @@ fn is_conflict(error: &kube::Error) -> bool {
 }
 
 /// Puts a status in the place of the one before; `None` if its resource is gone.
-async fn put_status<K>(resources: &Api<K>, name: &str, status: &impl Serialize) -> Result<Option<K>, OperatorError>
+async fn put_status<K>(
+    resources: &Api<K>,
+    name: &str,
+    status: &impl Serialize,
+) -> Result<Option<K>, OperatorError>
 where
     K: Clone + DeserializeOwned + Serialize + Debug,
 {
     // Fields that are gone must go: a merge would keep them.
     let patch = json!([{"op": "add", "path": "/status", "value": status}]);
-    let patch: Patch<K> = Patch::Json(serde_json::from_value(patch).map_err(|error| OperatorError::Local(error.to_string()))?);
-    match resources.patch_status(name, &PatchParams::default(), &patch).await {
+    let patch: Patch<K> = Patch::Json(
+        serde_json::from_value(patch).map_err(|error| OperatorError::Local(error.to_string()))?,
+    );
+    match resources
+        .patch_status(name, &PatchParams::default(), &patch)
+        .await
+    {
         Ok(stored) => Ok(Some(stored)),
         Err(error) => gone(Err(error)).map(|()| None),
     }
@@ -402,9 +537,13 @@ fn gone(outcome: Result<(), kube::Error>) -> Result<(), OperatorError> {
 }
 
 /// A pod that the cluster refuses: by its content for ever, by quota or rights until somebody acts.
-fn refused(error: kube::Error) -> Result<Result<(), crate::application::InvalidSpec>, OperatorError> {
+fn refused(
+    error: kube::Error,
+) -> Result<Result<(), crate::application::InvalidSpec>, OperatorError> {
     match &error {
-        kube::Error::Api(status) if [400, 403, 422].contains(&status.code) => Ok(Err(crate::application::InvalidSpec(explained(&error)))),
+        kube::Error::Api(status) if [400, 403, 422].contains(&status.code) => {
+            Ok(Err(crate::application::InvalidSpec(explained(&error))))
+        }
         _ => Err(error.into()),
     }
 }

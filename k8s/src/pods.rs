@@ -74,7 +74,12 @@ const IDENTITY_LENGTH: usize = 8;
 /// Name of the secret that holds an application's token. One of the same name may just be on its way out.
 #[must_use]
 pub fn secret_name(application: &Application) -> String {
-    let identity: String = application.owner.uid.chars().take(IDENTITY_LENGTH).collect();
+    let identity: String = application
+        .owner
+        .uid
+        .chars()
+        .take(IDENTITY_LENGTH)
+        .collect();
     format!("{}-token-{identity}", application.name)
 }
 
@@ -101,7 +106,12 @@ impl Role {
     }
 }
 
-fn labels(application: &Application, role: Role, attempt: u32, own: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+fn labels(
+    application: &Application,
+    role: Role,
+    attempt: u32,
+    own: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
     let mut labels = application.spec().labels.clone();
     labels.extend(own.clone());
     let fixed = [
@@ -160,7 +170,9 @@ fn pod(application: &Application, parts: &Parts<'_>) -> Result<Pod, InvalidSpec>
     }
     let mut pod_spec = Map::new();
     let mut set = |name: &str, value: Value| {
-        if !matches!(&value, Value::Null) && value.as_array().is_none_or(|items| !items.is_empty()) && value.as_object().is_none_or(|o| !o.is_empty())
+        if !matches!(&value, Value::Null)
+            && value.as_array().is_none_or(|items| !items.is_empty())
+            && value.as_object().is_none_or(|o| !o.is_empty())
         {
             pod_spec.insert(name.to_owned(), value);
         }
@@ -169,17 +181,50 @@ fn pod(application: &Application, parts: &Parts<'_>) -> Result<Pod, InvalidSpec>
     set("enableServiceLinks", json!(false));
     set("serviceAccountName", json!(spec.service_account));
     // Executors never ask the API server for anything.
-    set("automountServiceAccountToken", if parts.role == Role::Executor { json!(false) } else { Value::Null });
-    set("imagePullSecrets", spec.image_pull_secrets.iter().map(|name| json!({"name": name})).collect());
+    set(
+        "automountServiceAccountToken",
+        if parts.role == Role::Executor {
+            json!(false)
+        } else {
+            Value::Null
+        },
+    );
+    set(
+        "imagePullSecrets",
+        spec.image_pull_secrets
+            .iter()
+            .map(|name| json!({"name": name}))
+            .collect(),
+    );
     set("nodeSelector", json!(parts.pod.node_selector));
     set("tolerations", json!(parts.pod.tolerations));
     set("affinity", json!(parts.pod.affinity));
-    set("terminationGracePeriodSeconds", json!(parts.pod.termination_grace_period_seconds.unwrap_or(GRACE_SECONDS)));
+    set(
+        "terminationGracePeriodSeconds",
+        json!(
+            parts
+                .pod
+                .termination_grace_period_seconds
+                .unwrap_or(GRACE_SECONDS)
+        ),
+    );
     set("securityContext", pod_security());
     let scratch = json!({"name": SCRATCH_VOLUME, "emptyDir": {}});
-    let xcom = if parts.role == Role::Driver { xcom(spec.airflow.as_ref()) } else { None };
+    let xcom = if parts.role == Role::Driver {
+        xcom(spec.airflow.as_ref())
+    } else {
+        None
+    };
     let volume = xcom.as_ref().map(|xcom| xcom.volume.clone());
-    set("volumes", spec.volumes.iter().cloned().chain([scratch]).chain(volume).collect());
+    set(
+        "volumes",
+        spec.volumes
+            .iter()
+            .cloned()
+            .chain([scratch])
+            .chain(volume)
+            .collect(),
+    );
     // A sidecar that is an init container that restarts ends with the pod instead of keeping it alive.
     let sidecars = parts.pod.sidecars.iter().cloned().map(|mut sidecar| {
         if let Value::Object(fields) = &mut sidecar {
@@ -187,18 +232,47 @@ fn pod(application: &Application, parts: &Parts<'_>) -> Result<Pod, InvalidSpec>
         }
         sidecar
     });
-    set("initContainers", parts.pod.init_containers.iter().cloned().chain(sidecars).collect());
-    let main = container(application, parts, xcom.as_ref().map(|xcom| xcom.mount.clone()))?;
-    set("containers", [main].into_iter().chain(xcom.map(|xcom| xcom.container)).collect());
+    set(
+        "initContainers",
+        parts
+            .pod
+            .init_containers
+            .iter()
+            .cloned()
+            .chain(sidecars)
+            .collect(),
+    );
+    let main = container(
+        application,
+        parts,
+        xcom.as_ref().map(|xcom| xcom.mount.clone()),
+    )?;
+    set(
+        "containers",
+        [main]
+            .into_iter()
+            .chain(xcom.map(|xcom| xcom.container))
+            .collect(),
+    );
     let overlay = json!({"metadata": metadata, "spec": pod_spec});
-    let merged = merge(parts.pod.template.clone().unwrap_or_else(|| json!({})), overlay);
-    serde_json::from_value(merged).map_err(|error| InvalidSpec(format!("{path}: not a valid pod: {error}")))
+    let merged = merge(
+        parts.pod.template.clone().unwrap_or_else(|| json!({})),
+        overlay,
+    );
+    serde_json::from_value(merged)
+        .map_err(|error| InvalidSpec(format!("{path}: not a valid pod: {error}")))
 }
 
-fn container(application: &Application, parts: &Parts<'_>, mount: Option<Value>) -> Result<Value, InvalidSpec> {
+fn container(
+    application: &Application,
+    parts: &Parts<'_>,
+    mount: Option<Value>,
+) -> Result<Value, InvalidSpec> {
     let spec = application.spec();
     let path = format!("spec.{}", parts.role.label());
-    let image = spec.image.as_ref().ok_or_else(|| InvalidSpec("spec.image: no image is given, and the operator has no default".to_owned()))?;
+    let image = spec.image.as_ref().ok_or_else(|| {
+        InvalidSpec("spec.image: no image is given, and the operator has no default".to_owned())
+    })?;
     let mut container = json!({
         "name": parts.role.container(),
         "image": image,
@@ -212,13 +286,45 @@ fn container(application: &Application, parts: &Parts<'_>, mount: Option<Value>)
                 fields.insert(name.to_owned(), Value::Array(values));
             }
         };
-        set("command", parts.command.iter().map(|word| json!(word)).collect());
-        set("args", parts.arguments.iter().map(|word| json!(word)).collect());
-        set("env", parts.pod.env.iter().chain(&parts.variables).cloned().collect());
+        set(
+            "command",
+            parts.command.iter().map(|word| json!(word)).collect(),
+        );
+        set(
+            "args",
+            parts.arguments.iter().map(|word| json!(word)).collect(),
+        );
+        set(
+            "env",
+            parts
+                .pod
+                .env
+                .iter()
+                .chain(&parts.variables)
+                .cloned()
+                .collect(),
+        );
         set("envFrom", parts.pod.env_from.clone());
-        let mounted = |path: &str| parts.pod.volume_mounts.iter().any(|mount| mount.get("mountPath").and_then(Value::as_str) == Some(path));
-        let scratch = (!mounted(SCRATCH)).then(|| json!({"name": SCRATCH_VOLUME, "mountPath": SCRATCH}));
-        set("volumeMounts", parts.pod.volume_mounts.iter().cloned().chain(scratch).chain(mount).collect());
+        let mounted = |path: &str| {
+            parts
+                .pod
+                .volume_mounts
+                .iter()
+                .any(|mount| mount.get("mountPath").and_then(Value::as_str) == Some(path))
+        };
+        let scratch =
+            (!mounted(SCRATCH)).then(|| json!({"name": SCRATCH_VOLUME, "mountPath": SCRATCH}));
+        set(
+            "volumeMounts",
+            parts
+                .pod
+                .volume_mounts
+                .iter()
+                .cloned()
+                .chain(scratch)
+                .chain(mount)
+                .collect(),
+        );
         if let Some(policy) = &spec.image_pull_policy {
             fields.insert("imagePullPolicy".to_owned(), json!(policy));
         }

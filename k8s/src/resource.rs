@@ -51,12 +51,28 @@ impl JsonSchema for SparkApplication {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        crd::object(&crd::application_spec(), &crd::schema_of::<ApplicationStatus>())
+        crd::object(
+            &crd::application_spec(),
+            &crd::schema_of::<ApplicationStatus>(),
+        )
     }
 }
 
 /// States of an application, as Spark Operator's users and Airflow know them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ApplicationState {
     /// The operator has not looked at it.
@@ -108,7 +124,11 @@ pub struct DriverInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_name: Option<String>,
     /// Its page, where there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none", rename = "webUIAddress")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        rename = "webUIAddress"
+    )]
     pub web_ui_address: Option<String>,
 }
 
@@ -289,7 +309,10 @@ impl JsonSchema for ScheduledSparkApplication {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        crd::object(&crd::schema_of::<ScheduledApplicationSpec>(), &crd::schema_of::<ScheduledStatus>())
+        crd::object(
+            &crd::schema_of::<ScheduledApplicationSpec>(),
+            &crd::schema_of::<ScheduledStatus>(),
+        )
     }
 }
 

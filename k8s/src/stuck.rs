@@ -15,7 +15,10 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { start: Duration::from_secs(60), schedule: Duration::from_secs(300) }
+        Self {
+            start: Duration::from_secs(60),
+            schedule: Duration::from_secs(300),
+        }
     }
 }
 
@@ -57,15 +60,27 @@ pub(crate) fn stuck(pod: &Pod) -> Option<Stuck> {
     if waiting.is_some() {
         return waiting;
     }
-    let unscheduled = status.conditions.iter().flatten().find(|c| c.type_ == "PodScheduled" && c.status == "False");
-    unscheduled.map(|c| Stuck::Node(format!("Unschedulable: {}", c.message.as_deref().unwrap_or("no node takes the pod"))))
+    let unscheduled = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|c| c.type_ == "PodScheduled" && c.status == "False");
+    unscheduled.map(|c| {
+        Stuck::Node(format!(
+            "Unschedulable: {}",
+            c.message.as_deref().unwrap_or("no node takes the pod")
+        ))
+    })
 }
 
 /// Why a container waits, if not for its turn.
 fn waiting(container: &ContainerStatus) -> Option<Stuck> {
     let waiting = container.state.as_ref()?.waiting.as_ref()?;
     let reason = waiting.reason.as_deref()?;
-    let told = format!("{reason}: {}", waiting.message.as_deref().unwrap_or("no message"));
+    let told = format!(
+        "{reason}: {}",
+        waiting.message.as_deref().unwrap_or("no message")
+    );
     match reason {
         "ContainerCreating" | "PodInitializing" => None,
         "InvalidImageName" => Some(Stuck::Invalid(told)),
@@ -91,9 +106,18 @@ mod tests {
         };
         assert_eq!(of(&json!({})), None);
         assert_eq!(of(&waiting("ContainerCreating")), None);
-        assert_eq!(of(&waiting("ImagePullBackOff")), Some(Stuck::Start("ImagePullBackOff: as told".to_owned())));
-        assert_eq!(of(&waiting("InvalidImageName")), Some(Stuck::Invalid("InvalidImageName: as told".to_owned())));
+        assert_eq!(
+            of(&waiting("ImagePullBackOff")),
+            Some(Stuck::Start("ImagePullBackOff: as told".to_owned()))
+        );
+        assert_eq!(
+            of(&waiting("InvalidImageName")),
+            Some(Stuck::Invalid("InvalidImageName: as told".to_owned()))
+        );
         let unscheduled = json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes"}]});
-        assert_eq!(of(&unscheduled), Some(Stuck::Node("Unschedulable: 0/1 nodes".to_owned())));
+        assert_eq!(
+            of(&unscheduled),
+            Some(Stuck::Node("Unschedulable: 0/1 nodes".to_owned()))
+        );
     }
 }

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension};
+use datafusion_proto::physical_plan::{
+    PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
+};
 
 use crate::exchange::ExchangeReadExec;
 use crate::key_filter::{KeyFilterExec, KeySetExec};
@@ -37,12 +39,21 @@ impl PhysicalExtensionCodec for ExchangeCodec {
         match buf.split_first() {
             Some((&KEY_FILTER_TAG, rest)) => key_filter::decode_filter(rest, inputs),
             Some((&KEY_SET_TAG, rest)) => key_filter::decode_set(rest, inputs),
-            Some((&EXCHANGE_READ_TAG, rest)) => exchange_read::decode(rest, &PhysicalPlanDecodeContext::new(ctx, self), converter),
-            _ => internal_err!("a plan node of an unknown kind: driver and executor are of different builds"),
+            Some((&EXCHANGE_READ_TAG, rest)) => {
+                exchange_read::decode(rest, &PhysicalPlanDecodeContext::new(ctx, self), converter)
+            }
+            _ => internal_err!(
+                "a plan node of an unknown kind: driver and executor are of different builds"
+            ),
         }
     }
 
-    fn try_encode(&self, node: Arc<dyn ExecutionPlan>, buf: &mut Vec<u8>, converter: &dyn PhysicalProtoConverterExtension) -> Result<()> {
+    fn try_encode(
+        &self,
+        node: Arc<dyn ExecutionPlan>,
+        buf: &mut Vec<u8>,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<()> {
         if let Some(filter) = node.downcast_ref::<KeyFilterExec>() {
             buf.push(KEY_FILTER_TAG);
             return key_filter::encode_filter(filter, buf);

@@ -17,7 +17,9 @@ use std::sync::Arc;
 use datafusion::common::{JoinType, Result};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::empty::EmptyExec;
-use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode};
+use datafusion::physical_plan::joins::{
+    CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode,
+};
 use datafusion::physical_plan::limit::GlobalLimitExec;
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
@@ -40,7 +42,9 @@ use crate::physical::replace_children;
 /// # Errors
 /// If DataFusion refuses to rebuild an operator over its new input.
 pub fn cut(plan: Arc<dyn ExecutionPlan>, output: StageOutput) -> Result<StageGraph> {
-    Ok(StageGraph { stages: cut_after(0, plan, output)? })
+    Ok(StageGraph {
+        stages: cut_after(0, plan, output)?,
+    })
 }
 
 /// Cuts plans whose rows are written, each to files of its own, and that run together.
@@ -56,8 +60,15 @@ pub fn cut_writes(plans: Vec<Arc<dyn ExecutionPlan>>) -> Result<StageGraph> {
 }
 
 /// The stages of a plan that may read some of `others` stages, after which these are numbered.
-pub(crate) fn cut_after(others: usize, plan: Arc<dyn ExecutionPlan>, output: StageOutput) -> Result<Vec<Stage>> {
-    let mut cutter = Cutter { others, stages: vec![] };
+pub(crate) fn cut_after(
+    others: usize,
+    plan: Arc<dyn ExecutionPlan>,
+    output: StageOutput,
+) -> Result<Vec<Stage>> {
+    let mut cutter = Cutter {
+        others,
+        stages: vec![],
+    };
     let expected = expected(&plan);
     let body = cutter.rewrite(plan)?;
     cutter.push(body, output, &expected)?;
@@ -69,8 +80,16 @@ pub(crate) fn cut_after(others: usize, plan: Arc<dyn ExecutionPlan>, output: Sta
 #[must_use]
 pub fn build_side_may_be_broadcast(join_type: JoinType) -> bool {
     match join_type {
-        JoinType::Inner | JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => true,
-        JoinType::Left | JoinType::Full | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => false,
+        JoinType::Inner
+        | JoinType::Right
+        | JoinType::RightSemi
+        | JoinType::RightAnti
+        | JoinType::RightMark => true,
+        JoinType::Left
+        | JoinType::Full
+        | JoinType::LeftSemi
+        | JoinType::LeftAnti
+        | JoinType::LeftMark => false,
     }
 }
 
@@ -109,13 +128,25 @@ impl Cutter {
         let collects_left = collects_left(&plan) && partition_count(&plan) > 1;
         let mut children = Vec::with_capacity(plan.children().len());
         for (index, child) in plan.children().into_iter().enumerate() {
-            let child = if index == 0 && collects_left { self.broadcast(child)? } else { self.rewrite(Arc::clone(child))? };
+            let child = if index == 0 && collects_left {
+                self.broadcast(child)?
+            } else {
+                self.rewrite(Arc::clone(child))?
+            };
             children.push(child);
         }
-        if children.is_empty() { Ok(plan) } else { replace_children(plan, children) }
+        if children.is_empty() {
+            Ok(plan)
+        } else {
+            replace_children(plan, children)
+        }
     }
 
-    fn cut_repartition(&mut self, plan: &Arc<dyn ExecutionPlan>, node: &RepartitionExec) -> Result<Arc<dyn ExecutionPlan>> {
+    fn cut_repartition(
+        &mut self,
+        plan: &Arc<dyn ExecutionPlan>,
+        node: &RepartitionExec,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let partitioning = node.partitioning().clone();
         let input = self.rewrite(Arc::clone(node.input()))?;
         let unordered = RepartitionExec::try_new(input, partitioning.clone())?;
@@ -124,15 +155,28 @@ impl Cutter {
         eq_properties.clear_orderings();
         let buckets = partitioning.partition_count();
         let expected = expected(plan);
-        let id = self.push(Arc::new(unordered), StageOutput::Shuffle { buckets }, &expected)?;
-        let read: Arc<dyn ExecutionPlan> = Arc::new(ExchangeReadExec::new(id, InputMode::Shuffle, eq_properties, partitioning).knowing(expected));
+        let id = self.push(
+            Arc::new(unordered),
+            StageOutput::Shuffle { buckets },
+            &expected,
+        )?;
+        let read: Arc<dyn ExecutionPlan> = Arc::new(
+            ExchangeReadExec::new(id, InputMode::Shuffle, eq_properties, partitioning)
+                .knowing(expected),
+        );
         match plan.output_ordering() {
-            Some(ordering) => Ok(Arc::new(SortExec::new(ordering.clone(), read).with_preserve_partitioning(true))),
+            Some(ordering) => Ok(Arc::new(
+                SortExec::new(ordering.clone(), read).with_preserve_partitioning(true),
+            )),
             None => Ok(read),
         }
     }
 
-    fn cut_coalesce(&mut self, plan: &Arc<dyn ExecutionPlan>, node: &CoalescePartitionsExec) -> Result<Arc<dyn ExecutionPlan>> {
+    fn cut_coalesce(
+        &mut self,
+        plan: &Arc<dyn ExecutionPlan>,
+        node: &CoalescePartitionsExec,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let input = self.rewrite(Arc::clone(node.input()))?;
         if partition_count(node.input()) == 1 {
             return replace_children(Arc::clone(plan), vec![input]);
@@ -141,25 +185,37 @@ impl Cutter {
         let id = self.made(input, &expected)?;
         let eq_properties = plan.equivalence_properties().clone();
         let one = Partitioning::UnknownPartitioning(1);
-        let read = Arc::new(ExchangeReadExec::new(id, InputMode::Merge, eq_properties, one).knowing(expected));
+        let read = Arc::new(
+            ExchangeReadExec::new(id, InputMode::Merge, eq_properties, one).knowing(expected),
+        );
         match node.fetch() {
             Some(fetch) => Ok(Arc::new(GlobalLimitExec::new(read, 0, Some(fetch)))),
             None => Ok(read),
         }
     }
 
-    fn forward(&mut self, input: Arc<dyn ExecutionPlan>, partitioning: Partitioning, expected: Arc<Estimate>) -> Result<Arc<dyn ExecutionPlan>> {
+    fn forward(
+        &mut self,
+        input: Arc<dyn ExecutionPlan>,
+        partitioning: Partitioning,
+        expected: Arc<Estimate>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         if input.is::<ExchangeReadExec>() {
             return Ok(input);
         }
         let eq_properties = input.equivalence_properties().clone();
         let id = self.push(input, StageOutput::Partitions, &expected)?;
-        Ok(Arc::new(ExchangeReadExec::new(id, InputMode::Forward, eq_properties, partitioning).knowing(expected)))
+        Ok(Arc::new(
+            ExchangeReadExec::new(id, InputMode::Forward, eq_properties, partitioning)
+                .knowing(expected),
+        ))
     }
 
     fn broadcast(&mut self, build: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         let eq_properties = build.equivalence_properties().clone();
-        let collected = build.downcast_ref::<CoalescePartitionsExec>().filter(|c| c.fetch().is_none());
+        let collected = build
+            .downcast_ref::<CoalescePartitionsExec>()
+            .filter(|c| c.fetch().is_none());
         let inner = collected.map_or(build, CoalescePartitionsExec::input);
         if inner.is::<EmptyExec>() {
             return Ok(Arc::clone(build));
@@ -167,7 +223,9 @@ impl Cutter {
         let (input, expected) = (self.rewrite(Arc::clone(inner))?, expected(inner));
         let id = self.made(input, &expected)?;
         let one = Partitioning::UnknownPartitioning(1);
-        Ok(Arc::new(ExchangeReadExec::new(id, InputMode::Broadcast, eq_properties, one).knowing(expected)))
+        Ok(Arc::new(
+            ExchangeReadExec::new(id, InputMode::Broadcast, eq_properties, one).knowing(expected),
+        ))
     }
 
     /// The stage that makes these rows: one that is read as it is need not be copied.
@@ -178,16 +236,34 @@ impl Cutter {
         }
     }
 
-    fn push(&mut self, plan: Arc<dyn ExecutionPlan>, output: StageOutput, expected: &Estimate) -> Result<StageId> {
+    fn push(
+        &mut self,
+        plan: Arc<dyn ExecutionPlan>,
+        output: StageOutput,
+        expected: &Estimate,
+    ) -> Result<StageId> {
         let id = StageId(u32::try_from(self.others + self.stages.len()).unwrap_or(u32::MAX));
         let inputs = crate::exchange::leaves(&plan)
             .iter()
             .filter_map(|leaf| leaf.downcast_ref::<ExchangeReadExec>())
-            .map(|read| StageInput { stage: read.stage(), mode: read.mode() })
+            .map(|read| StageInput {
+                stage: read.stage(),
+                mode: read.mode(),
+            })
             .collect();
         let slicing = slicing(&plan);
         let (determinism, rows_expected) = (determinism::of(&plan)?, expected.rows as u64);
-        let mut stage = Stage { id, plan, output, inputs, slicing, divisible: vec![], determinism, rows_expected, dropped: false };
+        let mut stage = Stage {
+            id,
+            plan,
+            output,
+            inputs,
+            slicing,
+            divisible: vec![],
+            determinism,
+            rows_expected,
+            dropped: false,
+        };
         stage.divisible = divisible(stage.body(), output);
         self.stages.push(stage);
         Ok(id)
@@ -196,8 +272,13 @@ impl Cutter {
 
 /// Whether the left child is a build side, or a set of keys, that the operator collects from one partition.
 fn collects_left(plan: &Arc<dyn ExecutionPlan>) -> bool {
-    let hash_collect = plan.downcast_ref::<HashJoinExec>().is_some_and(|join| *join.partition_mode() == PartitionMode::CollectLeft);
-    hash_collect || plan.is::<KeyFilterExec>() || plan.is::<NestedLoopJoinExec>() || plan.is::<CrossJoinExec>()
+    let hash_collect = plan
+        .downcast_ref::<HashJoinExec>()
+        .is_some_and(|join| *join.partition_mode() == PartitionMode::CollectLeft);
+    hash_collect
+        || plan.is::<KeyFilterExec>()
+        || plan.is::<NestedLoopJoinExec>()
+        || plan.is::<CrossJoinExec>()
 }
 
 fn slicing(plan: &Arc<dyn ExecutionPlan>) -> Slicing {
@@ -206,16 +287,22 @@ fn slicing(plan: &Arc<dyn ExecutionPlan>) -> Slicing {
             && *join.partition_mode() == PartitionMode::CollectLeft
             && (join.null_aware || !build_side_may_be_broadcast(*join.join_type()))
         {
-            return Slicing::Whole { reason: "the hash join emits rows of its collected build side" };
+            return Slicing::Whole {
+                reason: "the hash join emits rows of its collected build side",
+            };
         }
         if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>()
             && !build_side_may_be_broadcast(*join.join_type())
         {
-            return Slicing::Whole { reason: "the nested loop join emits rows of its collected build side" };
+            return Slicing::Whole {
+                reason: "the nested loop join emits rows of its collected build side",
+            };
         }
     }
     let children = plan.children().into_iter().map(slicing);
-    children.fold(Slicing::Free, |found, child| if found == Slicing::Free { child } else { found })
+    children.fold(Slicing::Free, |found, child| {
+        if found == Slicing::Free { child } else { found }
+    })
 }
 
 /// What is expected of a plan that is not cut yet.

@@ -36,8 +36,12 @@ pub fn of(plan: &Arc<dyn ExecutionPlan>) -> Result<Determinism> {
         if node.is::<crate::ExchangeReadExec>() {
             worst = worst.max(Determinism::Unordered);
         }
-        let unordered_input = node.children().first().is_some_and(|child| child.output_ordering().is_none());
-        let limits = node.is::<GlobalLimitExec>() || node.is::<LocalLimitExec>() || node.fetch().is_some();
+        let unordered_input = node
+            .children()
+            .first()
+            .is_some_and(|child| child.output_ordering().is_none());
+        let limits =
+            node.is::<GlobalLimitExec>() || node.is::<LocalLimitExec>() || node.fetch().is_some();
         if limits && unordered_input && node.output_ordering().is_none() {
             worst = Determinism::Indeterminate;
         }
@@ -60,20 +64,32 @@ pub fn of(plan: &Arc<dyn ExecutionPlan>) -> Result<Determinism> {
 pub(crate) fn is_repeatable(plan: &Arc<dyn ExecutionPlan>) -> bool {
     let goes_by_order = |node: &Arc<dyn ExecutionPlan>| {
         let windows = node.is::<WindowAggExec>() || node.is::<BoundedWindowAggExec>();
-        windows || node.downcast_ref::<AggregateExec>().is_some_and(|aggregate| aggregate.aggr_expr().iter().any(|of| !is_exact(of)))
+        windows
+            || node
+                .downcast_ref::<AggregateExec>()
+                .is_some_and(|aggregate| aggregate.aggr_expr().iter().any(|of| !is_exact(of)))
     };
-    of(plan).is_ok_and(|found| found != Determinism::Indeterminate) && plan.exists(|node| Ok(goes_by_order(node))).is_ok_and(|found| !found)
+    of(plan).is_ok_and(|found| found != Determinism::Indeterminate)
+        && plan
+            .exists(|node| Ok(goes_by_order(node)))
+            .is_ok_and(|found| !found)
 }
 
 /// Whether an aggregate comes out the same whatever the order of its rows.
 fn is_exact(aggregate: &AggregateFunctionExpr) -> bool {
-    matches!(aggregate.fun().name(), "count" | "sum" | "min" | "max") && !aggregate.field().data_type().is_floating()
-        || aggregate.fun().name() == "avg" && matches!(aggregate.field().data_type(), DataType::Decimal128(..))
+    matches!(aggregate.fun().name(), "count" | "sum" | "min" | "max")
+        && !aggregate.field().data_type().is_floating()
+        || aggregate.fun().name() == "avg"
+            && matches!(aggregate.field().data_type(), DataType::Decimal128(..))
 }
 
 fn spreads_by_float(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
-    let Some(root) = plan.downcast_ref::<RepartitionExec>() else { return Ok(false) };
-    let Partitioning::Hash(keys, _) = root.partitioning() else { return Ok(false) };
+    let Some(root) = plan.downcast_ref::<RepartitionExec>() else {
+        return Ok(false);
+    };
+    let Partitioning::Hash(keys, _) = root.partitioning() else {
+        return Ok(false);
+    };
     let schema = root.input().schema();
     for key in keys {
         if key.data_type(&schema)?.is_floating() {

@@ -21,14 +21,21 @@ use crate::key_filter::KeyFilterExec;
 
 /// The inputs of a stage with this body of which tasks may each read a part, one input at a time.
 pub(crate) fn divisible(body: &Arc<dyn ExecutionPlan>, output: StageOutput) -> Vec<StageId> {
-    let keeps_order = !matches!(output, StageOutput::Shuffle { .. }) && body.output_ordering().is_some();
+    let keeps_order =
+        !matches!(output, StageOutput::Shuffle { .. }) && body.output_ordering().is_some();
     if keeps_order {
         return vec![];
     }
     let mut found = vec![];
     find(body, &mut found);
     let leaves = leaves(body);
-    let read = |stage: StageId| leaves.iter().filter_map(|leaf| leaf.downcast_ref::<ExchangeReadExec>()).filter(|read| read.stage() == stage).count();
+    let read = |stage: StageId| {
+        leaves
+            .iter()
+            .filter_map(|leaf| leaf.downcast_ref::<ExchangeReadExec>())
+            .filter(|read| read.stage() == stage)
+            .count()
+    };
     found.retain(|stage| read(*stage) == 1);
     found
 }
@@ -43,7 +50,9 @@ fn find(plan: &Arc<dyn ExecutionPlan>, found: &mut Vec<StageId>) {
         if build_side_may_be_broadcast(*join.join_type()) {
             find(join.right(), found);
         }
-        if *join.partition_mode() == PartitionMode::Partitioned && probe_side_may_be_repeated(*join.join_type()) {
+        if *join.partition_mode() == PartitionMode::Partitioned
+            && probe_side_may_be_repeated(*join.join_type())
+        {
             find(join.left(), found);
         }
     } else if let Some(filter) = plan.downcast_ref::<KeyFilterExec>() {
@@ -66,5 +75,7 @@ fn each_row_by_itself(plan: &Arc<dyn ExecutionPlan>) -> bool {
     plan.fetch().is_none()
         && (plan.is::<ProjectionExec>()
             || plan.is::<FilterExec>()
-            || plan.downcast_ref::<AggregateExec>().is_some_and(|aggregate| *aggregate.mode() == AggregateMode::Partial))
+            || plan
+                .downcast_ref::<AggregateExec>()
+                .is_some_and(|aggregate| *aggregate.mode() == AggregateMode::Partial))
 }

@@ -9,7 +9,11 @@ use crate::graph::{Slicing, Stage, StageGraph, StageOutput};
 impl StageGraph {
     /// Root first, each stage with its edges, its slicing, what is noted of it, and its operators.
     pub fn drawn(&self, note: impl Fn(&Stage) -> Option<String>) -> String {
-        self.live().rev().map(|stage| stage.drawn(note(stage).as_deref())).collect::<Vec<_>>().join("\n")
+        self.live()
+            .rev()
+            .map(|stage| stage.drawn(note(stage).as_deref()))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 }
 
@@ -21,16 +25,28 @@ impl Display for StageGraph {
 
 impl Stage {
     fn drawn(&self, note: Option<&str>) -> String {
-        let mut title = vec![format!("Stage {}: {} partitions → {}", self.id, self.partitions(), self.output)];
+        let mut title = vec![format!(
+            "Stage {}: {} partitions → {}",
+            self.id,
+            self.partitions(),
+            self.output
+        )];
         title.push(format!("about {} rows", about(self.rows_expected)));
-        title.extend(self.inputs.iter().map(|input| format!("reads {} {:?}", input.stage, input.mode)));
+        title.extend(
+            self.inputs
+                .iter()
+                .map(|input| format!("reads {} {:?}", input.stage, input.mode)),
+        );
         if let Slicing::Whole { reason } = self.slicing {
             title.push(format!("one task: {reason}"));
         }
         title.push(format!("{:?}", self.determinism));
         let title = title.join(", ");
         let plan = displayable(self.plan.as_ref()).indent(false).to_string();
-        let lines = note.into_iter().chain(plan.lines()).map(|line| format!("  {line}\n"));
+        let lines = note
+            .into_iter()
+            .chain(plan.lines())
+            .map(|line| format!("  {line}\n"));
         format!("{title}\n{}", lines.collect::<String>())
     }
 }

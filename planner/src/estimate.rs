@@ -13,10 +13,14 @@ use datafusion::common::{ColumnStatistics, JoinSide, JoinType, ScalarValue};
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::JoinOnRef;
-use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
+use datafusion::physical_plan::joins::{
+    CrossJoinExec, HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec,
+};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::union::UnionExec;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, StatisticsArgs, StatisticsContext};
+use datafusion::physical_plan::{
+    ExecutionPlan, ExecutionPlanProperties, StatisticsArgs, StatisticsContext,
+};
 
 use crate::exchange::ExchangeReadExec;
 use crate::key_filter::{KeyFilterExec, KeySetExec};
@@ -63,20 +67,38 @@ impl Values {
     fn of(of: &DataType, told: &ColumnStatistics, rows: f64) -> Self {
         let bound = |value: &Precision<ScalarValue>| value.get_value().and_then(number);
         let range = bound(&told.min_value).zip(bound(&told.max_value));
-        let span = range.filter(|_| !of.is_floating()).map(|(low, high)| high - low + 1.0);
+        let span = range
+            .filter(|_| !of.is_floating())
+            .map(|(low, high)| high - low + 1.0);
         let counted = told.distinct_count.get_value().map(|count| *count as f64);
-        Self { distinct: counted.or(span).map(|distinct| distinct.clamp(1.0, rows.max(1.0))), range, ..Self::default() }
+        Self {
+            distinct: counted
+                .or(span)
+                .map(|distinct| distinct.clamp(1.0, rows.max(1.0))),
+            range,
+            ..Self::default()
+        }
     }
 }
 
 impl Estimate {
     fn after(self, selectivity: f64) -> Self {
-        Self { rows: (self.rows * selectivity).max(1.0), ..self }
+        Self {
+            rows: (self.rows * selectivity).max(1.0),
+            ..self
+        }
     }
 
     /// What is known of these columns; of `None`, an expression, nothing is.
     pub(crate) fn select(&self, columns: impl IntoIterator<Item = Option<usize>>) -> Vec<Values> {
-        columns.into_iter().map(|column| column.and_then(|index| self.columns.get(index).cloned()).unwrap_or_default()).collect()
+        columns
+            .into_iter()
+            .map(|column| {
+                column
+                    .and_then(|index| self.columns.get(index).cloned())
+                    .unwrap_or_default()
+            })
+            .collect()
     }
 }
 
@@ -84,16 +106,20 @@ impl Estimate {
 pub(crate) fn number(value: &ScalarValue) -> Option<f64> {
     match value {
         ScalarValue::Date32(days) => days.map(f64::from),
-        ScalarValue::Decimal128(unscaled, _, scale) => unscaled.map(|unscaled| unscaled as f64 / 10f64.powi(i32::from(*scale))),
+        ScalarValue::Decimal128(unscaled, _, scale) => {
+            unscaled.map(|unscaled| unscaled as f64 / 10f64.powi(i32::from(*scale)))
+        }
         ScalarValue::TimestampSecond(Some(at), _)
         | ScalarValue::TimestampMillisecond(Some(at), _)
         | ScalarValue::TimestampMicrosecond(Some(at), _)
         | ScalarValue::TimestampNanosecond(Some(at), _)
         | ScalarValue::Date64(Some(at)) => Some(*at as f64),
-        value if value.data_type().is_numeric() && !value.is_null() => match value.cast_to(&DataType::Float64) {
-            Ok(ScalarValue::Float64(found)) => found,
-            _ => None,
-        },
+        value if value.data_type().is_numeric() && !value.is_null() => {
+            match value.cast_to(&DataType::Float64) {
+                Ok(ScalarValue::Float64(found)) => found,
+                _ => None,
+            }
+        }
         _ => None,
     }
 }
@@ -103,13 +129,24 @@ pub(crate) fn estimate(plan: &Arc<dyn ExecutionPlan>) -> Estimate {
     if let Some(filter) = plan.downcast_ref::<FilterExec>() {
         let input = estimate(filter.input());
         let part = selectivity(filter.predicate(), &input);
-        let columns = filter.projection().as_ref().map(|kept| input.select(kept.iter().map(|index| Some(*index))));
+        let columns = filter
+            .projection()
+            .as_ref()
+            .map(|kept| input.select(kept.iter().map(|index| Some(*index))));
         let found = input.after(part);
-        return Estimate { columns: columns.unwrap_or_else(|| found.columns.clone()), ..found };
+        return Estimate {
+            columns: columns.unwrap_or_else(|| found.columns.clone()),
+            ..found
+        };
     }
     if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
         let input = estimate(projection.input());
-        let columns = input.select(projection.expr().iter().map(|projected| column_index(&projected.expr)));
+        let columns = input.select(
+            projection
+                .expr()
+                .iter()
+                .map(|projected| column_index(&projected.expr)),
+        );
         return Estimate { columns, ..input };
     }
     if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
@@ -117,22 +154,44 @@ pub(crate) fn estimate(plan: &Arc<dyn ExecutionPlan>) -> Estimate {
     }
     if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
         let found = joined(join.left(), join.right(), join.on(), *join.join_type());
-        let columns = join.projection.as_ref().map(|kept| found.select(kept.iter().map(|index| Some(*index))));
+        let columns = join
+            .projection
+            .as_ref()
+            .map(|kept| found.select(kept.iter().map(|index| Some(*index))));
         let part = join.filter().map_or(1.0, |_| selectivity::UNKNOWN);
-        let found = if matches!(join.join_type(), JoinType::Inner) { found.after(part) } else { found };
-        return Estimate { columns: columns.unwrap_or_else(|| found.columns.clone()), ..found };
+        let found = if matches!(join.join_type(), JoinType::Inner) {
+            found.after(part)
+        } else {
+            found
+        };
+        return Estimate {
+            columns: columns.unwrap_or_else(|| found.columns.clone()),
+            ..found
+        };
     }
     if let Some(filter) = plan.downcast_ref::<KeyFilterExec>() {
         let mut found = estimate(filter.input()).after(filter.part());
-        found.columns.iter_mut().skip(filter.key()).take(1).for_each(|key| key.passed = Some(filter.part()));
+        found
+            .columns
+            .iter_mut()
+            .skip(filter.key())
+            .take(1)
+            .for_each(|key| key.passed = Some(filter.part()));
         return found;
     }
-    if let Some(known) = plan.downcast_ref::<ExchangeReadExec>().and_then(ExchangeReadExec::known) {
+    if let Some(known) = plan
+        .downcast_ref::<ExchangeReadExec>()
+        .and_then(ExchangeReadExec::known)
+    {
         return known.as_ref().clone();
     }
     if plan.is::<KeySetExec>() {
         let sets = plan.output_partitioning().partition_count() as f64;
-        return Estimate { rows: sets, base_rows: sets, columns: vec![Values::default()] };
+        return Estimate {
+            rows: sets,
+            base_rows: sets,
+            columns: vec![Values::default()],
+        };
     }
     others(plan)
 }
@@ -142,16 +201,32 @@ fn others(plan: &Arc<dyn ExecutionPlan>) -> Estimate {
         return joined(join.left(), join.right(), join.on(), join.join_type());
     }
     let children: Vec<Estimate> = plan.children().into_iter().map(estimate).collect();
-    let unknown = |rows: f64| Estimate { rows, base_rows: rows, columns: vec![Values::default(); plan.schema().fields().len()] };
+    let unknown = |rows: f64| Estimate {
+        rows,
+        base_rows: rows,
+        columns: vec![Values::default(); plan.schema().fields().len()],
+    };
     match &children[..] {
         [] => leaf(plan),
-        [left, right] if plan.is::<CrossJoinExec>() || plan.is::<NestedLoopJoinExec>() => unknown(left.rows * right.rows),
+        [left, right] if plan.is::<CrossJoinExec>() || plan.is::<NestedLoopJoinExec>() => {
+            unknown(left.rows * right.rows)
+        }
         all if plan.is::<UnionExec>() => unknown(all.iter().map(|child| child.rows).sum()),
         [child] => {
-            let rows = plan.fetch().map_or(child.rows, |fetch| child.rows.min(fetch as f64));
+            let rows = plan
+                .fetch()
+                .map_or(child.rows, |fetch| child.rows.min(fetch as f64));
             let same = plan.schema().fields().len() == child.columns.len();
-            let columns = if same { child.columns.clone() } else { unknown(rows).columns };
-            Estimate { rows, base_rows: child.base_rows, columns }
+            let columns = if same {
+                child.columns.clone()
+            } else {
+                unknown(rows).columns
+            };
+            Estimate {
+                rows,
+                base_rows: child.base_rows,
+                columns,
+            }
         }
         all => unknown(all.iter().map(|child| child.rows).fold(0.0, f64::max)),
     }
@@ -160,33 +235,89 @@ fn others(plan: &Arc<dyn ExecutionPlan>) -> Estimate {
 fn leaf(plan: &Arc<dyn ExecutionPlan>) -> Estimate {
     let schema = plan.schema();
     let Ok(told) = StatisticsContext::new().compute(plan.as_ref(), &StatisticsArgs::new()) else {
-        return Estimate { rows: UNKNOWN_ROWS, base_rows: UNKNOWN_ROWS, columns: vec![Values::default(); schema.fields().len()] };
+        return Estimate {
+            rows: UNKNOWN_ROWS,
+            base_rows: UNKNOWN_ROWS,
+            columns: vec![Values::default(); schema.fields().len()],
+        };
     };
-    let bytes = || told.total_byte_size.get_value().map(|bytes| *bytes as f64 / ROW_BYTES);
-    let rows = told.num_rows.get_value().map(|rows| *rows as f64).or_else(bytes).unwrap_or(UNKNOWN_ROWS);
+    let bytes = || {
+        told.total_byte_size
+            .get_value()
+            .map(|bytes| *bytes as f64 / ROW_BYTES)
+    };
+    let rows = told
+        .num_rows
+        .get_value()
+        .map(|rows| *rows as f64)
+        .or_else(bytes)
+        .unwrap_or(UNKNOWN_ROWS);
     let columns = schema.fields().iter().enumerate();
-    let columns =
-        columns.map(|(index, field)| told.column_statistics.get(index).map_or_else(Values::default, |c| Values::of(field.data_type(), c, rows)));
-    Estimate { rows: rows.max(1.0), base_rows: rows.max(1.0), columns: columns.collect() }
+    let columns = columns.map(|(index, field)| {
+        told.column_statistics
+            .get(index)
+            .map_or_else(Values::default, |c| Values::of(field.data_type(), c, rows))
+    });
+    Estimate {
+        rows: rows.max(1.0),
+        base_rows: rows.max(1.0),
+        columns: columns.collect(),
+    }
 }
 
 fn groups(aggregate: &AggregateExec) -> Estimate {
     let input = estimate(aggregate.input());
-    let mut columns = input.select(aggregate.group_expr().expr().iter().map(|(key, _)| column_index(key)));
+    let mut columns = input.select(
+        aggregate
+            .group_expr()
+            .expr()
+            .iter()
+            .map(|(key, _)| column_index(key)),
+    );
     let groups = distinct(&columns, input.base_rows).unwrap_or(input.rows * GROUPS);
-    let rows = if columns.is_empty() { 1.0 } else { groups.min(input.rows).max(1.0) };
-    columns.resize(aggregate.schema().fields().len(), Values { aggregated: true, ..Values::default() });
-    Estimate { rows, base_rows: groups.max(1.0), columns }
+    let rows = if columns.is_empty() {
+        1.0
+    } else {
+        groups.min(input.rows).max(1.0)
+    };
+    columns.resize(
+        aggregate.schema().fields().len(),
+        Values {
+            aggregated: true,
+            ..Values::default()
+        },
+    );
+    Estimate {
+        rows,
+        base_rows: groups.max(1.0),
+        columns,
+    }
 }
 
-fn joined(left: &Arc<dyn ExecutionPlan>, right: &Arc<dyn ExecutionPlan>, on: JoinOnRef, join_type: JoinType) -> Estimate {
+fn joined(
+    left: &Arc<dyn ExecutionPlan>,
+    right: &Arc<dyn ExecutionPlan>,
+    on: JoinOnRef,
+    join_type: JoinType,
+) -> Estimate {
     let (mut left, mut right) = (estimate(left), estimate(right));
-    let keys = (left.select(on.iter().map(|(key, _)| column_index(key))), right.select(on.iter().map(|(_, key)| column_index(key))));
+    let keys = (
+        left.select(on.iter().map(|(key, _)| column_index(key))),
+        right.select(on.iter().map(|(_, key)| column_index(key))),
+    );
     // What a filter by the other side's keys dropped would have found no match.
-    let passed: f64 = keys.0.iter().chain(&keys.1).filter_map(|key| key.passed).product();
+    let passed: f64 = keys
+        .0
+        .iter()
+        .chain(&keys.1)
+        .filter_map(|key| key.passed)
+        .product();
     let values = key_values((&keys.0, left.base_rows), (&keys.1, right.base_rows)) * passed;
     let matches = left.rows * right.rows / values;
-    let present = (values_left(&keys.0, left.rows), values_left(&keys.1, right.rows));
+    let present = (
+        values_left(&keys.0, left.rows),
+        values_left(&keys.1, right.rows),
+    );
     let found = |outer: &Estimate, present: f64| (present / values).min(1.0) * outer.rows;
     let rows = match join_type {
         JoinType::Inner => matches,
@@ -200,11 +331,17 @@ fn joined(left: &Arc<dyn ExecutionPlan>, right: &Arc<dyn ExecutionPlan>, on: Joi
         JoinType::LeftMark => left.rows,
         JoinType::RightMark => right.rows,
     };
-    let is_both = matches!(join_type, JoinType::Inner | JoinType::LeftSemi | JoinType::RightSemi);
+    let is_both = matches!(
+        join_type,
+        JoinType::Inner | JoinType::LeftSemi | JoinType::RightSemi
+    );
     let both = Some(present.0.min(present.1)).filter(|_| is_both && on.len() == 1);
     for (l, r) in on {
         let keys = [(&mut left, column_index(l)), (&mut right, column_index(r))];
-        for key in keys.into_iter().filter_map(|(side, index)| side.columns.get_mut(index?)) {
+        for key in keys
+            .into_iter()
+            .filter_map(|(side, index)| side.columns.get_mut(index?))
+        {
             key.passed = None;
             key.left = both.or(key.left);
         }
@@ -227,13 +364,19 @@ fn joined(left: &Arc<dyn ExecutionPlan>, right: &Arc<dyn ExecutionPlan>, on: Joi
         Some(_) => right.base_rows,
         None => left.base_rows.max(right.base_rows),
     };
-    Estimate { rows: rows.max(1.0), base_rows: base_rows.max(1.0), columns }
+    Estimate {
+        rows: rows.max(1.0),
+        base_rows: base_rows.max(1.0),
+        columns,
+    }
 }
 
 /// Different values that the key of these many rows has, at most.
 fn values_left(keys: &[Values], rows: f64) -> f64 {
     let [key] = keys else { return rows };
-    key.left.or(key.distinct).map_or(rows, |values| values.min(rows))
+    key.left
+        .or(key.distinct)
+        .map_or(rows, |values| values.min(rows))
 }
 
 /// Different values of several columns together, at most as many as rows; `None` if one of them is unknown.
@@ -247,7 +390,10 @@ fn distinct(columns: &[Values], base_rows: f64) -> Option<f64> {
 ///
 /// One of two tables usually owns the key and the other refers to it. The owner is the one with fewer values, unless those
 /// are spread so thinly over their range that they must be a choice of somebody else's.
-pub(crate) fn key_values((left, left_rows): (&[Values], f64), (right, right_rows): (&[Values], f64)) -> f64 {
+pub(crate) fn key_values(
+    (left, left_rows): (&[Values], f64),
+    (right, right_rows): (&[Values], f64),
+) -> f64 {
     let (fewer, more, owner) = match (distinct(left, left_rows), distinct(right, right_rows)) {
         (Some(l), Some(r)) if l <= r => (l, r, left),
         (Some(l), Some(r)) => (r, l, right),
@@ -263,7 +409,11 @@ mod tests {
     use super::*;
 
     fn key(distinct: f64, range: f64) -> Vec<Values> {
-        vec![Values { distinct: Some(distinct), range: Some((1.0, range)), ..Values::default() }]
+        vec![Values {
+            distinct: Some(distinct),
+            range: Some((1.0, range)),
+            ..Values::default()
+        }]
     }
 
     #[test]
@@ -274,7 +424,10 @@ mod tests {
         // By two columns, of which the smaller side has each pair once.
         let two = |rows: f64| ([key(2e5, 2e5), key(1e5, 1e5)].concat(), rows);
         let ((left, left_rows), (right, right_rows)) = (two(8e6), two(60e6));
-        assert_eq!(8e6 * 60e6 / key_values((&left, left_rows), (&right, right_rows)), 60e6);
+        assert_eq!(
+            8e6 * 60e6 / key_values((&left, left_rows), (&right, right_rows)),
+            60e6
+        );
     }
 
     #[test]

@@ -11,8 +11,12 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, internal_datafusion_err, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions, SchedulingType};
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
+use datafusion::physical_plan::execution_plan::{
+    Boundedness, EmissionType, ReplaceChildrenOptions, SchedulingType,
+};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::estimate::Estimate;
@@ -49,7 +53,12 @@ pub trait ExchangeSource: Send + Sync {
     ///
     /// # Errors
     /// If `read`'s stage is not among the task's inputs.
-    fn open(&self, read: &ExchangeReadExec, partition: usize, context: &Arc<TaskContext>) -> Result<SendableRecordBatchStream>;
+    fn open(
+        &self,
+        read: &ExchangeReadExec,
+        partition: usize,
+        context: &Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream>;
 }
 
 /// Carries an [`ExchangeSource`] in a session configuration's extensions.
@@ -67,22 +76,43 @@ pub struct ExchangeReadExec {
 impl ExchangeReadExec {
     /// `eq_properties` are those of the operator that this leaf replaces; they hold its schema.
     #[must_use]
-    pub fn new(stage: StageId, mode: InputMode, eq_properties: EquivalenceProperties, partitioning: Partitioning) -> Self {
-        let properties = PlanProperties::new(eq_properties, partitioning, EmissionType::Incremental, Boundedness::Bounded)
-            .with_scheduling_type(SchedulingType::Cooperative);
-        Self { stage, mode, properties: Arc::new(properties), known: None }
+    pub fn new(
+        stage: StageId,
+        mode: InputMode,
+        eq_properties: EquivalenceProperties,
+        partitioning: Partitioning,
+    ) -> Self {
+        let properties = PlanProperties::new(
+            eq_properties,
+            partitioning,
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        )
+        .with_scheduling_type(SchedulingType::Cooperative);
+        Self {
+            stage,
+            mode,
+            properties: Arc::new(properties),
+            known: None,
+        }
     }
 
     /// The same, of another producer's equal output.
     #[must_use]
     pub(crate) fn with_stage(&self, stage: StageId) -> Self {
-        Self { stage, ..self.clone() }
+        Self {
+            stage,
+            ..self.clone()
+        }
     }
 
     /// The same, for planning on: what the producer yields, as far as that is known, or else expected.
     #[must_use]
     pub(crate) fn knowing(self, known: Arc<Estimate>) -> Self {
-        Self { known: Some(known), ..self }
+        Self {
+            known: Some(known),
+            ..self
+        }
     }
 
     /// What the producer yields. It does not travel: executors read what there is.
@@ -107,7 +137,11 @@ impl DisplayAs for ExchangeReadExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "ExchangeReadExec: {} {:?}", self.stage, self.mode)?;
         let count = self.properties.partitioning.partition_count();
-        if self.mode.is_by_bucket() { write!(f, ", partitions={count}") } else { Ok(()) }
+        if self.mode.is_by_bucket() {
+            write!(f, ", partitions={count}")
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -124,19 +158,41 @@ impl ExecutionPlan for ExchangeReadExec {
         vec![]
     }
 
-    fn apply_expressions(&self, _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>) -> Result<TreeNodeRecursion> {
+    fn apply_expressions(
+        &self,
+        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn replace_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>, _options: ReplaceChildrenOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        if children.is_empty() { Ok(self) } else { internal_err!("ExchangeReadExec has no children") }
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        if children.is_empty() {
+            Ok(self)
+        } else {
+            internal_err!("ExchangeReadExec has no children")
+        }
     }
 
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        if children.is_empty() { Ok(self) } else { internal_err!("ExchangeReadExec has no children") }
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        if children.is_empty() {
+            Ok(self)
+        } else {
+            internal_err!("ExchangeReadExec has no children")
+        }
     }
 
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
         let handle = context
             .session_config()
             .get_extension::<ExchangeHandle>()

@@ -26,14 +26,20 @@ impl StageGraph {
     /// The stages whose output is the statement's result: one, or a sink for each write.
     pub fn roots(&self) -> impl Iterator<Item = &Stage> {
         let last = self.stages.last().map(|stage| stage.id);
-        self.live().filter(move |stage| Some(stage.id) == last || matches!(stage.output, StageOutput::Sink { .. }))
+        self.live().filter(move |stage| {
+            Some(stage.id) == last || matches!(stage.output, StageOutput::Sink { .. })
+        })
     }
 
     /// Rows that all operators together are expected to yield. Reading a stage's output adds none.
     #[must_use]
     pub fn rows_yielded(&self) -> u64 {
         fn yielded(plan: &Arc<dyn ExecutionPlan>) -> f64 {
-            let own = if plan.is::<ExchangeReadExec>() { 0.0 } else { estimate(plan).rows };
+            let own = if plan.is::<ExchangeReadExec>() {
+                0.0
+            } else {
+                estimate(plan).rows
+            };
             own + plan.children().into_iter().map(yielded).sum::<f64>()
         }
         self.live().map(|stage| yielded(&stage.plan)).sum::<f64>() as u64
@@ -89,7 +95,10 @@ impl Stage {
     /// Whether every leaf reads an exchange, so that adjacent partitions may be run as one task.
     #[must_use]
     pub fn reads_only_exchanges(&self) -> bool {
-        !self.inputs.is_empty() && crate::exchange::leaves(self.body()).iter().all(|leaf| leaf.is::<ExchangeReadExec>())
+        !self.inputs.is_empty()
+            && crate::exchange::leaves(self.body())
+                .iter()
+                .all(|leaf| leaf.is::<ExchangeReadExec>())
     }
 }
 

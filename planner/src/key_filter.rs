@@ -28,7 +28,9 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, PlanProperties};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, PlanProperties,
+};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::physical;
@@ -56,8 +58,20 @@ pub(crate) struct KeyFilterExec {
 
 impl KeyFilterExec {
     /// `keys` is a [`KeySetExec`] of one partition; `key` a column of `input`.
-    pub(crate) fn new(keys: Arc<dyn ExecutionPlan>, input: Arc<dyn ExecutionPlan>, key: usize, shape: Shape, part: f64) -> Self {
-        Self { keys, input, key, shape, part }
+    pub(crate) fn new(
+        keys: Arc<dyn ExecutionPlan>,
+        input: Arc<dyn ExecutionPlan>,
+        key: usize,
+        shape: Shape,
+        part: f64,
+    ) -> Self {
+        Self {
+            keys,
+            input,
+            key,
+            shape,
+            part,
+        }
     }
 
     pub(crate) fn input(&self) -> &Arc<dyn ExecutionPlan> {
@@ -80,7 +94,13 @@ impl KeyFilterExec {
 impl DisplayAs for KeyFilterExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
         let schema = self.input.schema();
-        write!(f, "KeyFilterExec: {}@{}, about {:.1} % pass", schema.field(self.key).name(), self.key, self.part * 100.0)
+        write!(
+            f,
+            "KeyFilterExec: {}@{}, about {:.1} % pass",
+            schema.field(self.key).name(),
+            self.key,
+            self.part * 100.0
+        )
     }
 }
 
@@ -94,7 +114,10 @@ impl ExecutionPlan for KeyFilterExec {
     }
 
     fn required_input_distribution(&self) -> Vec<Distribution> {
-        vec![Distribution::SinglePartition, Distribution::UnspecifiedDistribution]
+        vec![
+            Distribution::SinglePartition,
+            Distribution::UnspecifiedDistribution,
+        ]
     }
 
     fn maintains_input_order(&self) -> Vec<bool> {
@@ -109,39 +132,87 @@ impl ExecutionPlan for KeyFilterExec {
         vec![&self.keys, &self.input]
     }
 
-    fn apply_expressions(&self, _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>) -> Result<TreeNodeRecursion> {
+    fn apply_expressions(
+        &self,
+        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn replace_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>, _options: ReplaceChildrenOptions) -> Result<Arc<dyn ExecutionPlan>> {
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let [keys, input] = physical::children(self.name(), children)?;
-        Ok(Arc::new(Self { keys, input, ..*self }))
+        Ok(Arc::new(Self {
+            keys,
+            input,
+            ..*self
+        }))
     }
 
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(
+            children,
+            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
+        )
     }
 
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
         let (key, shape, input) = (self.key, self.shape, Arc::clone(&self.input));
         let schema = input.schema();
         let mut reservation = MemoryConsumer::new("KeyFilterExec").register(context.memory_pool());
-        let fits = reservation.try_grow(usize::try_from(shape.bytes()).unwrap_or(usize::MAX)).is_ok();
-        let first = if fits { KeySet::new(shape) } else { KeySet::all() };
+        let fits = reservation
+            .try_grow(usize::try_from(shape.bytes()).unwrap_or(usize::MAX))
+            .is_ok();
+        let first = if fits {
+            KeySet::new(shape)
+        } else {
+            KeySet::all()
+        };
         let keys = self.keys.execute(0, Arc::clone(&context))?;
         let set = keys.try_fold(first, move |mut set, batch| {
             if !set.has_all() {
-                batch.column(0).as_binary::<i32>().iter().flatten().for_each(|bytes| set.add_encoded(shape, bytes));
+                batch
+                    .column(0)
+                    .as_binary::<i32>()
+                    .iter()
+                    .flatten()
+                    .for_each(|bytes| set.add_encoded(shape, bytes));
             }
             futures::future::ready(Ok(set))
         });
         let filtered = stream::once(set).map(move |set| {
             let set = set?;
             // No key, no row: the scan need not begin.
-            let rows = if set.is_empty() { stream::empty().boxed() } else { input.execute(partition, Arc::clone(&context))?.boxed() };
-            Ok::<_, DataFusionError>(filtered(rows, Filter::new(set, key, reservation.take(), input.schema(), context.session_config().batch_size())))
+            let rows = if set.is_empty() {
+                stream::empty().boxed()
+            } else {
+                input.execute(partition, Arc::clone(&context))?.boxed()
+            };
+            Ok::<_, DataFusionError>(filtered(
+                rows,
+                Filter::new(
+                    set,
+                    key,
+                    reservation.take(),
+                    input.schema(),
+                    context.session_config().batch_size(),
+                ),
+            ))
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, filtered.try_flatten())))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            schema,
+            filtered.try_flatten(),
+        )))
     }
 }
 
@@ -156,8 +227,21 @@ struct Filter {
 }
 
 impl Filter {
-    fn new(set: KeySet, key: usize, memory: MemoryReservation, schema: arrow::datatypes::SchemaRef, batch_rows: usize) -> Self {
-        Self { set, key, seen: 0, passed: 0, gathered: BatchCoalescer::new(schema, batch_rows), _memory: memory }
+    fn new(
+        set: KeySet,
+        key: usize,
+        memory: MemoryReservation,
+        schema: arrow::datatypes::SchemaRef,
+        batch_rows: usize,
+    ) -> Self {
+        Self {
+            set,
+            key,
+            seen: 0,
+            passed: 0,
+            gathered: BatchCoalescer::new(schema, batch_rows),
+            _memory: memory,
+        }
     }
 
     fn pays(&self) -> bool {
@@ -187,7 +271,10 @@ impl Filter {
     }
 }
 
-fn filtered(rows: stream::BoxStream<'static, Result<RecordBatch>>, mut filter: Filter) -> impl stream::Stream<Item = Result<RecordBatch>> + Send {
+fn filtered(
+    rows: stream::BoxStream<'static, Result<RecordBatch>>,
+    mut filter: Filter,
+) -> impl stream::Stream<Item = Result<RecordBatch>> + Send {
     let ended = stream::once(futures::future::ready(Ok(None)));
     rows.map_ok(Some).chain(ended).flat_map(move |batch| {
         let ready = batch.and_then(|batch| filter.step(batch));

@@ -15,10 +15,14 @@ mod stores;
 
 pub use catalog::{CatalogKind, CatalogTable, OnSchemaChange};
 pub use check::{StepOrder, check};
-pub use cluster::{AirflowSpec, DriverSpec, DynamicAllocation, ExecutorScale, ExecutorSpec, PodSpecParts, RestartPolicy, RestartPolicyType};
+pub use cluster::{
+    AirflowSpec, DriverSpec, DynamicAllocation, ExecutorScale, ExecutorSpec, PodSpecParts,
+    RestartPolicy, RestartPolicyType,
+};
 pub use job::{
-    ApiVersion, Compression, Decimal, FileFormat, JobSpec, Kind, Manifest, Metadata, OnMalformedRow, PartitionOverwrite, SaveMode, Source, Step,
-    TextCompression, TextEncoding, Write,
+    ApiVersion, Compression, Decimal, FileFormat, JobSpec, Kind, Manifest, Metadata,
+    OnMalformedRow, PartitionOverwrite, SaveMode, Source, Step, TextCompression, TextEncoding,
+    Write,
 };
 pub use parameters::with_parameters;
 pub use parse::{ManifestError, Problem, parse};
@@ -28,7 +32,9 @@ pub use stores::{SecretRef, StoreCredentials, StoreSettings, Stores, settings_fo
 /// The JSON Schema of the manifest, for editors and for `faisca schema`.
 #[must_use]
 pub fn json_schema() -> schemars::Schema {
-    schemars::generate::SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Manifest>()
+    schemars::generate::SchemaSettings::draft2020_12()
+        .into_generator()
+        .into_root_schema_for::<Manifest>()
 }
 
 /// The valid name nearest to `wrong`, if one is near enough to be meant.
@@ -36,6 +42,9 @@ pub fn json_schema() -> schemars::Schema {
 pub fn nearest<'a>(wrong: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const SIMILARITY_MIN: f64 = 0.75;
     let score = |name: &str| strsim::jaro_winkler(&wrong.to_lowercase(), &name.to_lowercase());
-    let best = valid.into_iter().map(|name| (score(name), name)).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let best = valid
+        .into_iter()
+        .map(|name| (score(name), name))
+        .max_by(|a, b| a.0.total_cmp(&b.0))?;
     (best.0 >= SIMILARITY_MIN).then_some(best.1)
 }

@@ -8,7 +8,9 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Query, SelectItem, SetExpr, TableAlias, TableFactor, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{
+    Query, SelectItem, SetExpr, TableAlias, TableFactor, Visit, Visitor,
+};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer, TokenizerError};
@@ -18,7 +20,9 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer, TokenizerError};
 /// # Errors
 /// If the text cannot be cut into tokens, say at an open quote.
 pub fn lower_identifiers(sql: &str) -> Result<String, TokenizerError> {
-    let tokens = Tokenizer::new(&GenericDialect {}, sql).with_unescape(false).tokenize()?;
+    let tokens = Tokenizer::new(&GenericDialect {}, sql)
+        .with_unescape(false)
+        .tokenize()?;
     let lowered = tokens.into_iter().map(|token| match token {
         Token::Word(mut word) if word.quote_style.is_some() => {
             word.value = word.value.to_lowercase();
@@ -38,21 +42,36 @@ pub fn aliases(sql: &str) -> HashMap<String, String> {
     impl Visitor for Aliases {
         type Break = ();
         fn post_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<()> {
-            if let TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } = table {
+            if let TableFactor::Table {
+                alias: Some(alias), ..
+            }
+            | TableFactor::Derived {
+                alias: Some(alias), ..
+            } = table
+            {
                 self.add_columns(alias);
             }
             ControlFlow::Continue(())
         }
 
         fn post_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-            query.with.iter().flat_map(|with| &with.cte_tables).for_each(|cte| self.add_columns(&cte.alias));
+            query
+                .with
+                .iter()
+                .flat_map(|with| &with.cte_tables)
+                .for_each(|cte| self.add_columns(&cte.alias));
             self.add(&query.body);
             ControlFlow::Continue(())
         }
     }
     impl Aliases {
         fn add_columns(&mut self, alias: &TableAlias) {
-            self.0.extend(alias.columns.iter().map(|c| (c.name.value.to_lowercase(), c.name.value.clone())));
+            self.0.extend(
+                alias
+                    .columns
+                    .iter()
+                    .map(|c| (c.name.value.to_lowercase(), c.name.value.clone())),
+            );
         }
 
         fn add(&mut self, body: &SetExpr) {
@@ -60,7 +79,8 @@ pub fn aliases(sql: &str) -> HashMap<String, String> {
                 SetExpr::Select(select) => {
                     for item in &select.projection {
                         if let SelectItem::ExprWithAlias { alias, .. } = item {
-                            self.0.insert(alias.value.to_lowercase(), alias.value.clone());
+                            self.0
+                                .insert(alias.value.to_lowercase(), alias.value.clone());
                         }
                     }
                 }
@@ -83,14 +103,19 @@ pub fn aliases(sql: &str) -> HashMap<String, String> {
 #[must_use]
 pub fn clash<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<(&'a str, &'a str)> {
     let mut seen: HashMap<String, &str> = HashMap::new();
-    names.into_iter().find_map(|name| seen.insert(name.to_lowercase(), name).map(|first| (first, name)))
+    names.into_iter().find_map(|name| {
+        seen.insert(name.to_lowercase(), name)
+            .map(|first| (first, name))
+    })
 }
 
 /// Bytes of a Kubernetes quantity (`512Mi`, `2G`) or of Spark's form (`2g`, `512m`, both binary).
 #[must_use]
 pub fn parse_bytes(text: &str) -> Option<u64> {
     let text = text.trim();
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let number: f64 = number.parse().ok()?;
     let scale: u64 = match unit.trim() {
@@ -117,7 +142,10 @@ mod tests {
     fn quoted_identifiers_are_lowered_and_strings_are_not() {
         let sql = "SELECT \"SG_UF\", `NU_Idade`, 'It''s M', x -- \"C\"\nFROM \"T\" WHERE a = 'F'";
         let lowered = lower_identifiers(sql).unwrap();
-        assert_eq!(lowered, "SELECT \"sg_uf\", `nu_idade`, 'It''s M', x -- \"C\"\nFROM \"t\" WHERE a = 'F'");
+        assert_eq!(
+            lowered,
+            "SELECT \"sg_uf\", `nu_idade`, 'It''s M', x -- \"C\"\nFROM \"t\" WHERE a = 'F'"
+        );
     }
 
     #[test]
@@ -125,7 +153,10 @@ mod tests {
         let found = aliases("SELECT a AS Media FROM (SELECT b AS MEDIA, c AS \"Outra\" FROM t)");
         assert_eq!(found["media"], "Media");
         assert_eq!(found["outra"], "Outra");
-        assert_eq!(aliases("SELECT * FROM (VALUES (1)) AS v(Chave)")["chave"], "Chave");
+        assert_eq!(
+            aliases("SELECT * FROM (VALUES (1)) AS v(Chave)")["chave"],
+            "Chave"
+        );
     }
 
     #[test]
@@ -136,7 +167,13 @@ mod tests {
 
     #[test]
     fn sizes_are_read_as_kubernetes_and_spark_write_them() {
-        for (text, bytes) in [("1", 1), ("2g", 2 << 30), ("512Mi", 512 << 20), ("1.5Gi", 3 << 29), ("3M", 3_000_000)] {
+        for (text, bytes) in [
+            ("1", 1),
+            ("2g", 2 << 30),
+            ("512Mi", 512 << 20),
+            ("1.5Gi", 3 << 29),
+            ("3M", 3_000_000),
+        ] {
             assert_eq!(parse_bytes(text), Some(bytes), "{text}");
         }
         assert_eq!(parse_bytes("2x"), None);

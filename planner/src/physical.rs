@@ -11,8 +11,14 @@ use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceC
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 
-pub(crate) fn replace_children(plan: Arc<dyn ExecutionPlan>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-    plan.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+pub(crate) fn replace_children(
+    plan: Arc<dyn ExecutionPlan>,
+    children: Vec<Arc<dyn ExecutionPlan>>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    plan.replace_children(
+        children,
+        ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
+    )
 }
 
 /// `plan` with each hash join replaced for which `better` has another plan, from the leaves up.
@@ -21,7 +27,11 @@ pub(crate) fn replace_hash_joins(
     better: impl Fn(&HashJoinExec) -> Result<Option<Arc<dyn ExecutionPlan>>>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|node| {
-        let found = node.downcast_ref::<HashJoinExec>().map(&better).transpose()?.flatten();
+        let found = node
+            .downcast_ref::<HashJoinExec>()
+            .map(&better)
+            .transpose()?
+            .flatten();
         Ok(found.map_or(Transformed::no(node), Transformed::yes))
     })
     .data()
@@ -31,8 +41,13 @@ pub(crate) fn replace_hash_joins(
 ///
 /// # Errors
 /// If there are more or fewer, which would be a bug.
-pub(crate) fn children<const N: usize>(of: &str, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<[Arc<dyn ExecutionPlan>; N]> {
-    children.try_into().map_err(|_| internal_datafusion_err!("{of} without its {N} inputs"))
+pub(crate) fn children<const N: usize>(
+    of: &str,
+    children: Vec<Arc<dyn ExecutionPlan>>,
+) -> Result<[Arc<dyn ExecutionPlan>; N]> {
+    children
+        .try_into()
+        .map_err(|_| internal_datafusion_err!("{of} without its {N} inputs"))
 }
 
 /// Whether a join goes by its keys alone: nulls match nothing, and none of them empties the result.
@@ -42,10 +57,18 @@ pub(crate) fn has_plain_keys(join: &HashJoinExec) -> bool {
 
 /// Whether rows of a side, 0 the left one, only come out with a match.
 pub(crate) fn drops_unmatched(join_type: JoinType, side: usize) -> bool {
-    use JoinType::{Inner, Left, LeftAnti, LeftMark, LeftSemi, Right, RightAnti, RightMark, RightSemi};
+    use JoinType::{
+        Inner, Left, LeftAnti, LeftMark, LeftSemi, Right, RightAnti, RightMark, RightSemi,
+    };
     match side {
-        0 => matches!(join_type, Inner | Right | RightSemi | RightAnti | RightMark | LeftSemi),
-        _ => matches!(join_type, Inner | Left | LeftSemi | LeftAnti | LeftMark | RightSemi),
+        0 => matches!(
+            join_type,
+            Inner | Right | RightSemi | RightAnti | RightMark | LeftSemi
+        ),
+        _ => matches!(
+            join_type,
+            Inner | Left | LeftSemi | LeftAnti | LeftMark | RightSemi
+        ),
     }
 }
 
@@ -60,10 +83,34 @@ pub(crate) fn column_at(plan: &Arc<dyn ExecutionPlan>, index: usize) -> Arc<dyn 
 }
 
 /// `input`'s rows whose keys `source` has. `keys` are pairs of a column of `source` and one of `input`.
-pub(crate) fn semi_join(source: &Arc<dyn ExecutionPlan>, input: &Arc<dyn ExecutionPlan>, keys: &[(usize, usize)]) -> Result<Arc<dyn ExecutionPlan>> {
-    let only = keys.iter().map(|(key, _)| ProjectionExpr { expr: column_at(source, *key), alias: source.schema().field(*key).name().clone() });
-    let only: Arc<dyn ExecutionPlan> = Arc::new(ProjectionExec::try_new(only.collect::<Vec<_>>(), Arc::clone(source))?);
-    let on = keys.iter().enumerate().map(|(index, (_, key))| (column_at(&only, index), column_at(input, *key))).collect();
+pub(crate) fn semi_join(
+    source: &Arc<dyn ExecutionPlan>,
+    input: &Arc<dyn ExecutionPlan>,
+    keys: &[(usize, usize)],
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let only = keys.iter().map(|(key, _)| ProjectionExpr {
+        expr: column_at(source, *key),
+        alias: source.schema().field(*key).name().clone(),
+    });
+    let only: Arc<dyn ExecutionPlan> = Arc::new(ProjectionExec::try_new(
+        only.collect::<Vec<_>>(),
+        Arc::clone(source),
+    )?);
+    let on = keys
+        .iter()
+        .enumerate()
+        .map(|(index, (_, key))| (column_at(&only, index), column_at(input, *key)))
+        .collect();
     let (mode, nulls) = (PartitionMode::CollectLeft, NullEquality::NullEqualsNothing);
-    Ok(Arc::new(HashJoinExec::try_new(only, Arc::clone(input), on, None, &JoinType::RightSemi, None, mode, nulls, false)?))
+    Ok(Arc::new(HashJoinExec::try_new(
+        only,
+        Arc::clone(input),
+        on,
+        None,
+        &JoinType::RightSemi,
+        None,
+        mode,
+        nulls,
+        false,
+    )?))
 }

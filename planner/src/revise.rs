@@ -73,12 +73,17 @@ pub struct Revised {
 /// No rows at all are always a surprise: whatever is joined with them need not be read.
 #[must_use]
 pub fn unsurprising(stage: &Stage, options: &ConfigOptions) -> Option<RangeInclusive<u64>> {
-    let is_known = matches!(stage.output, StageOutput::Sink { .. }) || stage.body().is::<EmptyExec>();
+    let is_known =
+        matches!(stage.output, StageOutput::Sink { .. }) || stage.body().is::<EmptyExec>();
     if !switches(options).adaptive || is_known {
         return None;
     }
     let few = options.optimizer.hash_join_single_partition_threshold_rows as u64 / FEW;
-    let low = if stage.rows_expected <= few { 1 } else { stage.rows_expected.div_ceil(SURPRISE).max(1) };
+    let low = if stage.rows_expected <= few {
+        1
+    } else {
+        stage.rows_expected.div_ceil(SURPRISE).max(1)
+    };
     Some(low..=stage.rows_expected.saturating_mul(SURPRISE).max(few))
 }
 
@@ -104,7 +109,10 @@ pub fn revise(
     let rest = Rest::new(graph, facts)?;
     let first_new = graph.stages.len();
     let (mut new, mut rules, mut is_other) = (vec![], vec![], false);
-    for root in graph.roots().filter(|root| fact(facts, root.id) == Fact::Waiting) {
+    for root in graph
+        .roots()
+        .filter(|root| fact(facts, root.id) == Fact::Waiting)
+    {
         let before = rest.put_together(Arc::clone(&root.plan))?;
         let plan = planned_again(gathered(Arc::clone(&before))?, options, &mut rules)?;
         is_other |= decisions(&plan) != decisions(&before);
@@ -113,14 +121,29 @@ pub fn revise(
     if !is_other {
         return Ok(None);
     }
-    let new = if switches(options).share_stages { share_after(first_new, new, encoded)? } else { new };
-    let kept = graph.stages.iter().map(|stage| Stage { dropped: fact(facts, stage.id) == Fact::Waiting, ..stage.clone() });
+    let new = if switches(options).share_stages {
+        share_after(first_new, new, encoded)?
+    } else {
+        new
+    };
+    let kept = graph.stages.iter().map(|stage| Stage {
+        dropped: fact(facts, stage.id) == Fact::Waiting,
+        ..stage.clone()
+    });
     let stages = kept.chain(new).collect();
-    Ok(Some(Revised { graph: StageGraph { stages }, first_new: StageId(u32::try_from(first_new).unwrap_or(u32::MAX)), rules }))
+    Ok(Some(Revised {
+        graph: StageGraph { stages },
+        first_new: StageId(u32::try_from(first_new).unwrap_or(u32::MAX)),
+        rules,
+    }))
 }
 
 /// A plan by the rules that go by sizes; those that changed something are added to `changed`.
-fn planned_again(mut plan: Arc<dyn ExecutionPlan>, options: &ConfigOptions, changed: &mut Vec<String>) -> Result<Arc<dyn ExecutionPlan>> {
+fn planned_again(
+    mut plan: Arc<dyn ExecutionPlan>,
+    options: &ConfigOptions,
+    changed: &mut Vec<String>,
+) -> Result<Arc<dyn ExecutionPlan>> {
     for rule in rules_of_rest() {
         let before = decisions(&plan);
         plan = rule.optimize(plan, options)?;
@@ -132,7 +155,10 @@ fn planned_again(mut plan: Arc<dyn ExecutionPlan>, options: &ConfigOptions, chan
 }
 
 fn fact(facts: &[Fact], stage: StageId) -> Fact {
-    facts.get(stage.0 as usize).copied().unwrap_or(Fact::Waiting)
+    facts
+        .get(stage.0 as usize)
+        .copied()
+        .unwrap_or(Fact::Waiting)
 }
 
 /// A graph whose waiting stages are to be put together.
@@ -144,7 +170,10 @@ struct Rest<'a> {
 
 impl<'a> Rest<'a> {
     fn new(graph: &'a StageGraph, facts: &[Fact]) -> Result<Self> {
-        let mut rest = Self { graph, known: vec![] };
+        let mut rest = Self {
+            graph,
+            known: vec![],
+        };
         for stage in &graph.stages {
             let rows = match fact(facts, stage.id) {
                 Fact::Waiting => None,
@@ -161,7 +190,11 @@ impl<'a> Rest<'a> {
     fn estimated(&self, stage: &Stage, rows: Option<f64>) -> Result<Estimate> {
         let expected = estimate(&self.put_together(Arc::clone(&stage.plan))?);
         Ok(match rows {
-            Some(rows) => Estimate { rows, base_rows: expected.base_rows.max(rows), ..expected },
+            Some(rows) => Estimate {
+                rows,
+                base_rows: expected.base_rows.max(rows),
+                ..expected
+            },
             None => expected,
         })
     }
@@ -177,17 +210,31 @@ impl<'a> Rest<'a> {
             // The rule that put it there decides again.
             return self.put_together(Arc::clone(filter.input()));
         }
-        let children = plan.children().into_iter().map(|child| self.put_together(Arc::clone(child))).collect::<Result<Vec<_>>>()?;
-        if children.is_empty() { Ok(plan) } else { replace_children(plan, children) }
+        let children = plan
+            .children()
+            .into_iter()
+            .map(|child| self.put_together(Arc::clone(child)))
+            .collect::<Result<Vec<_>>>()?;
+        if children.is_empty() {
+            Ok(plan)
+        } else {
+            replace_children(plan, children)
+        }
     }
 
     fn has_started(&self, plan: &Arc<dyn ExecutionPlan>) -> bool {
-        plan.downcast_ref::<ExchangeReadExec>().is_some_and(|read| self.known.get(read.stage().0 as usize).is_some_and(Option::is_some))
+        plan.downcast_ref::<ExchangeReadExec>().is_some_and(|read| {
+            self.known
+                .get(read.stage().0 as usize)
+                .is_some_and(Option::is_some)
+        })
     }
 
     fn source(&self, read: &ExchangeReadExec) -> Result<Arc<dyn ExecutionPlan>> {
         let place = read.stage().0 as usize;
-        let Some(stage) = self.graph.stages.get(place) else { return Ok(Arc::new(read.clone())) };
+        let Some(stage) = self.graph.stages.get(place) else {
+            return Ok(Arc::new(read.clone()));
+        };
         let source: Arc<dyn ExecutionPlan> = match self.known.get(place).cloned().flatten() {
             Some(known) => Arc::new(partitions_of(stage).knowing(known)),
             None => self.put_together(Arc::clone(&stage.plan))?,
@@ -195,15 +242,25 @@ impl<'a> Rest<'a> {
         let is_one = source.output_partitioning().partition_count() == 1;
         Ok(match read.mode() {
             InputMode::Shuffle => source,
-            InputMode::Forward if self.readers(read.stage()) > 1 && !source.is::<ExchangeReadExec>() => Arc::new(MaterializeExec::new(source)),
+            InputMode::Forward
+                if self.readers(read.stage()) > 1 && !source.is::<ExchangeReadExec>() =>
+            {
+                Arc::new(MaterializeExec::new(source))
+            }
             InputMode::Forward => source,
             InputMode::Merge | InputMode::Broadcast if is_one => source,
-            InputMode::Merge | InputMode::Broadcast => Arc::new(CoalescePartitionsExec::new(source)),
+            InputMode::Merge | InputMode::Broadcast => {
+                Arc::new(CoalescePartitionsExec::new(source))
+            }
         })
     }
 
     fn readers(&self, stage: StageId) -> usize {
-        self.graph.live().flat_map(|other| &other.inputs).filter(|input| input.stage == stage).count()
+        self.graph
+            .live()
+            .flat_map(|other| &other.inputs)
+            .filter(|input| input.stage == stage)
+            .count()
     }
 }
 
@@ -217,22 +274,37 @@ fn partitions_of(stage: &Stage) -> ExchangeReadExec {
         }
         StageOutput::Partitions | StageOutput::Sink { .. } => InputMode::Forward,
     };
-    ExchangeReadExec::new(stage.id, mode, eq_properties, stage.plan.output_partitioning().clone())
+    ExchangeReadExec::new(
+        stage.id,
+        mode,
+        eq_properties,
+        stage.plan.output_partitioning().clone(),
+    )
 }
 
 /// The plan without the exchanges right below hash joins, so that the order of joins can be seen; they are put in again
 /// where they are needed.
 fn gathered(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     fn below(plan: &Arc<dyn ExecutionPlan>) -> &Arc<dyn ExecutionPlan> {
-        let spread = plan.downcast_ref::<RepartitionExec>().map(RepartitionExec::input);
-        let collected = || plan.downcast_ref::<CoalescePartitionsExec>().filter(|all| all.fetch().is_none()).map(CoalescePartitionsExec::input);
+        let spread = plan
+            .downcast_ref::<RepartitionExec>()
+            .map(RepartitionExec::input);
+        let collected = || {
+            plan.downcast_ref::<CoalescePartitionsExec>()
+                .filter(|all| all.fetch().is_none())
+                .map(CoalescePartitionsExec::input)
+        };
         spread.or_else(collected).map_or(plan, below)
     }
     let open = |node: Arc<dyn ExecutionPlan>| {
         if !node.is::<HashJoinExec>() {
             return Ok(Transformed::no(node));
         }
-        let children = node.children().into_iter().map(|child| Arc::clone(below(child))).collect();
+        let children = node
+            .children()
+            .into_iter()
+            .map(|child| Arc::clone(below(child)))
+            .collect();
         replace_children(node, children).map(Transformed::yes)
     };
     plan.transform_up(open).data()
@@ -241,13 +313,24 @@ fn gathered(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
 /// What rules decide, in the order of the plan: joins and filters by keys.
 fn decisions(plan: &Arc<dyn ExecutionPlan>) -> Vec<String> {
     let mut found = vec![];
-    if matches!(plan.name(), "HashJoinExec" | "NestedLoopJoinExec" | "CrossJoinExec" | "KeyFilterExec") {
+    if matches!(
+        plan.name(),
+        "HashJoinExec" | "NestedLoopJoinExec" | "CrossJoinExec" | "KeyFilterExec"
+    ) {
         let line = displayable(plan.as_ref()).one_line().to_string();
         // Which columns go on is no decision of its own, nor is what a filter is expected to let pass.
-        let line = line.split(", projection=").next().unwrap_or_default().split(", about ").next().unwrap_or_default();
+        let line = line
+            .split(", projection=")
+            .next()
+            .unwrap_or_default()
+            .split(", about ")
+            .next()
+            .unwrap_or_default();
         found.push(without_places(line.trim()));
     }
-    plan.children().into_iter().for_each(|child| found.extend(decisions(child)));
+    plan.children()
+        .into_iter()
+        .for_each(|child| found.extend(decisions(child)));
     found
 }
 
@@ -255,5 +338,7 @@ fn decisions(plan: &Arc<dyn ExecutionPlan>) -> Vec<String> {
 fn without_places(line: &str) -> String {
     let mut parts = line.split('@');
     let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |line, part| line + part.trim_start_matches(|c: char| c.is_ascii_digit()))
+    parts.fold(first, |line, part| {
+        line + part.trim_start_matches(|c: char| c.is_ascii_digit())
+    })
 }

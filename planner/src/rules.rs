@@ -68,12 +68,21 @@ pub(crate) fn rules_of_rest() -> Vec<PhysicalRule> {
 #[must_use]
 pub fn physical_rules() -> Vec<PhysicalRule> {
     let mut rules = PhysicalOptimizer::new().rules;
-    let selection = rules.iter().position(|rule| rule.name() == "join_selection").unwrap_or(0);
+    let selection = rules
+        .iter()
+        .position(|rule| rule.name() == "join_selection")
+        .unwrap_or(0);
     let ours = |rule: Rule| -> PhysicalRule { Arc::new(rule) };
     // Join modes must be final before `EnsureRequirements` adds the repartitions that they need.
-    rules.splice(selection + 1..selection + 1, [BUILD_SIDE, SPREAD_COLLECTED_JOINS, KEYS_BEFORE_SHUFFLE].map(ours));
+    rules.splice(
+        selection + 1..selection + 1,
+        [BUILD_SIDE, SPREAD_COLLECTED_JOINS, KEYS_BEFORE_SHUFFLE].map(ours),
+    );
     rules.splice(selection..selection, [JOIN_ORDER, REDUCE_FIRST].map(ours));
-    let check = rules.iter().position(|rule| rule.name() == "SanityCheckPlan").unwrap_or(rules.len());
+    let check = rules
+        .iter()
+        .position(|rule| rule.name() == "SanityCheckPlan")
+        .unwrap_or(rules.len());
     rules.splice(check..check, [KEY_FILTER, CONJUNCT_SHAPE].map(ours));
     rules
 }

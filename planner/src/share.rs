@@ -19,18 +19,35 @@ use crate::ids::StageId;
 ///
 /// # Errors
 /// If DataFusion refuses to rebuild an operator over its new input.
-pub fn share(graph: StageGraph, encoded: impl Fn(&Arc<dyn ExecutionPlan>) -> Option<Vec<u8>>) -> Result<StageGraph> {
-    Ok(StageGraph { stages: share_after(0, graph.stages, encoded)? })
+pub fn share(
+    graph: StageGraph,
+    encoded: impl Fn(&Arc<dyn ExecutionPlan>) -> Option<Vec<u8>>,
+) -> Result<StageGraph> {
+    Ok(StageGraph {
+        stages: share_after(0, graph.stages, encoded)?,
+    })
 }
 
 /// The same of stages that are numbered after `others`.
-pub(crate) fn share_after(others: usize, stages: Vec<Stage>, encoded: impl Fn(&Arc<dyn ExecutionPlan>) -> Option<Vec<u8>>) -> Result<Vec<Stage>> {
+pub(crate) fn share_after(
+    others: usize,
+    stages: Vec<Stage>,
+    encoded: impl Fn(&Arc<dyn ExecutionPlan>) -> Option<Vec<u8>>,
+) -> Result<Vec<Stage>> {
     let mut kept: Vec<Stage> = vec![];
     let mut now: Vec<StageId> = vec![];
     for stage in stages {
-        let of = |id: StageId| (id.0 as usize).checked_sub(others).and_then(|place| now.get(place)).copied().unwrap_or(id);
+        let of = |id: StageId| {
+            (id.0 as usize)
+                .checked_sub(others)
+                .and_then(|place| now.get(place))
+                .copied()
+                .unwrap_or(id)
+        };
         let stage = renumbered(stage, others + kept.len(), of)?;
-        let equal = kept.iter().find(|other| look_equal(other, &stage) && bytes_equal(&other.plan, &stage.plan, &encoded));
+        let equal = kept.iter().find(|other| {
+            look_equal(other, &stage) && bytes_equal(&other.plan, &stage.plan, &encoded)
+        });
         if let Some(equal) = equal {
             now.push(equal.id);
         } else {
@@ -42,23 +59,50 @@ pub(crate) fn share_after(others: usize, stages: Vec<Stage>, encoded: impl Fn(&A
 }
 
 fn renumbered(stage: Stage, place: usize, of: impl Fn(StageId) -> StageId) -> Result<Stage> {
-    let plan = stage.plan.transform_up(|node| match node.downcast_ref::<ExchangeReadExec>() {
-        Some(read) if of(read.stage()) != read.stage() => Ok(Transformed::yes(Arc::new(read.with_stage(of(read.stage()))) as _)),
-        _ => Ok(Transformed::no(node)),
-    });
-    let inputs = stage.inputs.into_iter().map(|input| StageInput { stage: of(input.stage), ..input }).collect();
+    let plan = stage
+        .plan
+        .transform_up(|node| match node.downcast_ref::<ExchangeReadExec>() {
+            Some(read) if of(read.stage()) != read.stage() => Ok(Transformed::yes(Arc::new(
+                read.with_stage(of(read.stage())),
+            )
+                as _)),
+            _ => Ok(Transformed::no(node)),
+        });
+    let inputs = stage
+        .inputs
+        .into_iter()
+        .map(|input| StageInput {
+            stage: of(input.stage),
+            ..input
+        })
+        .collect();
     let id = StageId(u32::try_from(place).unwrap_or(u32::MAX));
     let divisible = stage.divisible.into_iter().map(&of).collect();
-    Ok(Stage { id, plan: plan.data()?, inputs, divisible, ..stage })
+    Ok(Stage {
+        id,
+        plan: plan.data()?,
+        inputs,
+        divisible,
+        ..stage
+    })
 }
 
 /// What is quickly compared. What may come out otherwise the next time is made for each reader.
 fn look_equal(a: &Stage, b: &Stage) -> bool {
-    let shape = |stage: &Stage| -> (StageOutput, SchemaRef, usize) { (stage.output, stage.plan.schema(), leaves(&stage.plan).len()) };
-    let determined = |stage: &Stage| stage.determinism != Determinism::Indeterminate && !matches!(stage.output, StageOutput::Sink { .. });
+    let shape = |stage: &Stage| -> (StageOutput, SchemaRef, usize) {
+        (stage.output, stage.plan.schema(), leaves(&stage.plan).len())
+    };
+    let determined = |stage: &Stage| {
+        stage.determinism != Determinism::Indeterminate
+            && !matches!(stage.output, StageOutput::Sink { .. })
+    };
     determined(a) && determined(b) && a.inputs == b.inputs && shape(a) == shape(b)
 }
 
-fn bytes_equal(a: &Arc<dyn ExecutionPlan>, b: &Arc<dyn ExecutionPlan>, encoded: impl Fn(&Arc<dyn ExecutionPlan>) -> Option<Vec<u8>>) -> bool {
+fn bytes_equal(
+    a: &Arc<dyn ExecutionPlan>,
+    b: &Arc<dyn ExecutionPlan>,
+    encoded: impl Fn(&Arc<dyn ExecutionPlan>) -> Option<Vec<u8>>,
+) -> bool {
     encoded(a).zip(encoded(b)).is_some_and(|(a, b)| a == b)
 }

@@ -49,7 +49,13 @@ pub fn parts(divided: u64, others: u64, total: u64, slots: usize, producers: usi
 pub fn slice_by_bytes(bytes: &[u64], slots: usize) -> Vec<Vec<u32>> {
     let total: u64 = bytes.iter().sum();
     let partitions = bytes.len().max(1);
-    let wanted = if total < STAGE_INPUT_BYTES_MIN { 1 } else { usize::try_from(total / TASK_INPUT_BYTES_MIN).unwrap_or(usize::MAX).max(slots) };
+    let wanted = if total < STAGE_INPUT_BYTES_MIN {
+        1
+    } else {
+        usize::try_from(total / TASK_INPUT_BYTES_MIN)
+            .unwrap_or(usize::MAX)
+            .max(slots)
+    };
     let tasks = wanted.clamp(1, partitions);
     let target = total / tasks as u64 + 1;
     let mut slices: Vec<Vec<u32>> = vec![];
@@ -74,7 +80,9 @@ pub fn slice_by_bytes(bytes: &[u64], slots: usize) -> Vec<Vec<u32>> {
 /// One slice per partition.
 #[must_use]
 pub fn slice_singly(partitions: usize) -> Vec<Vec<u32>> {
-    (0..u32::try_from(partitions).unwrap_or(u32::MAX)).map(|p| vec![p]).collect()
+    (0..u32::try_from(partitions).unwrap_or(u32::MAX))
+        .map(|p| vec![p])
+        .collect()
 }
 
 #[cfg(test)]
@@ -112,11 +120,20 @@ mod tests {
 
     #[test]
     fn every_partition_is_in_exactly_one_slice_whatever_the_skew() {
-        for sizes in [vec![0; 7], vec![900 * MIB, 0, 0, 0, 0], vec![0, 0, 0, 0, 900 * MIB], vec![1, 40 * MIB, 3, 4 * MIB, 50 * MIB, 6, 7]] {
+        for sizes in [
+            vec![0; 7],
+            vec![900 * MIB, 0, 0, 0, 0],
+            vec![0, 0, 0, 0, 900 * MIB],
+            vec![1, 40 * MIB, 3, 4 * MIB, 50 * MIB, 6, 7],
+        ] {
             for slots in [1, 2, 3, 16] {
                 let slices = slice_by_bytes(&sizes, slots);
                 let flat: Vec<u32> = slices.iter().flatten().copied().collect();
-                assert_eq!(flat, (0..sizes.len() as u32).collect::<Vec<_>>(), "{sizes:?} over {slots}");
+                assert_eq!(
+                    flat,
+                    (0..sizes.len() as u32).collect::<Vec<_>>(),
+                    "{sizes:?} over {slots}"
+                );
                 assert!(slices.iter().all(|s| !s.is_empty()));
             }
         }

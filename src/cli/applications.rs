@@ -66,19 +66,29 @@ fn failed(error: ClientError) -> Error {
 }
 
 async fn connect(namespace: Option<&String>) -> Result<Applications> {
-    Applications::connect(namespace.map(String::as_str)).await.map_err(failed)
+    Applications::connect(namespace.map(String::as_str))
+        .await
+        .map_err(failed)
 }
 
 pub(super) async fn submit(args: SubmitArgs) -> Result<()> {
     // Mistakes are told here, with line and column, before the cluster hears of the job.
     let mut manifest = load(&args.job, &args.set)?.manifest;
     manifest.metadata.name = args.name.unwrap_or(manifest.metadata.name);
-    let applications = connect(args.namespace.as_ref().or(manifest.metadata.namespace.as_ref())).await?;
+    let applications = connect(
+        args.namespace
+            .as_ref()
+            .or(manifest.metadata.namespace.as_ref()),
+    )
+    .await?;
     let created = applications.submit(&manifest).await.map_err(failed)?;
     let name = created.name_any();
     print(&format!("{}/{name} is submitted", applications.namespace));
     if args.follow {
-        applications.logs(&name, true, print).await.map_err(failed)?;
+        applications
+            .logs(&name, true, print)
+            .await
+            .map_err(failed)?;
     }
     if !args.wait && !args.follow {
         return Ok(());
@@ -94,7 +104,10 @@ pub(super) async fn submit(args: SubmitArgs) -> Result<()> {
     let status = applications.wait(&name, told).await.map_err(failed)?;
     match status.application_state.state {
         ApplicationState::Completed => Ok(()),
-        _ => Err(Error::Fleet(format!("{name} failed: {}", status.application_state.error_message.unwrap_or_default()))),
+        _ => Err(Error::Fleet(format!(
+            "{name} failed: {}",
+            status.application_state.error_message.unwrap_or_default()
+        ))),
     }
 }
 
@@ -103,7 +116,10 @@ fn line(status: &ApplicationStatus) -> String {
     let progress = status.progress.clone().unwrap_or_default();
     let mut line = state(status);
     if let Some(percent) = progress.percent {
-        line.push_str(&format!(" {percent}, {}/{} tasks", progress.tasks_done, progress.tasks_total));
+        line.push_str(&format!(
+            " {percent}, {}/{} tasks",
+            progress.tasks_done, progress.tasks_total
+        ));
     }
     if let Some(step) = progress.step {
         line.push_str(&format!(", {step}"));
@@ -123,34 +139,60 @@ pub(super) async fn status(args: NameArgs) -> Result<()> {
     let applications = connect(args.namespace.as_ref()).await?;
     let found = applications.get(&args.name).await.map_err(failed)?;
     let status = found.status.unwrap_or_default();
-    print(&format!("{}/{}: {}", applications.namespace, args.name, line(&status)));
-    if let Some(pod) = status.driver_info.as_ref().and_then(|driver| driver.pod_name.as_ref()) {
-        print(&format!("driver: {pod}, attempt {}", status.execution_attempts));
+    print(&format!(
+        "{}/{}: {}",
+        applications.namespace,
+        args.name,
+        line(&status)
+    ));
+    if let Some(pod) = status
+        .driver_info
+        .as_ref()
+        .and_then(|driver| driver.pod_name.as_ref())
+    {
+        print(&format!(
+            "driver: {pod}, attempt {}",
+            status.execution_attempts
+        ));
     }
     for (pod, state) in &status.executor_state {
         print(&format!("executor: {pod} {}", state.to_lowercase()));
     }
     if let Some(result) = &status.result {
-        print(&format!("wrote {} rows, {}", HumanCount(result.rows), HumanBytes(result.bytes)));
+        print(&format!(
+            "wrote {} rows, {}",
+            HumanCount(result.rows),
+            HumanBytes(result.bytes)
+        ));
         for (step, path) in &result.tables {
             print(&format!("  {step} → {path}"));
         }
     }
     if let Some(cost) = &status.cost {
-        print(&format!("held {} core seconds, {} GiB seconds", HumanCount(cost.vcpu_seconds), HumanCount(cost.gib_seconds)));
+        print(&format!(
+            "held {} core seconds, {} GiB seconds",
+            HumanCount(cost.vcpu_seconds),
+            HumanCount(cost.gib_seconds)
+        ));
     }
     Ok(())
 }
 
 pub(super) async fn logs(args: LogsArgs) -> Result<()> {
     let applications = connect(args.application.namespace.as_ref()).await?;
-    applications.logs(&args.application.name, args.follow, print).await.map_err(failed)
+    applications
+        .logs(&args.application.name, args.follow, print)
+        .await
+        .map_err(failed)
 }
 
 pub(super) async fn kill(args: NameArgs) -> Result<()> {
     let applications = connect(args.namespace.as_ref()).await?;
     applications.kill(&args.name).await.map_err(failed)?;
-    print(&format!("{}/{} is stopped, and removed", applications.namespace, args.name));
+    print(&format!(
+        "{}/{} is stopped, and removed",
+        applications.namespace, args.name
+    ));
     Ok(())
 }
 
@@ -166,7 +208,19 @@ pub(super) async fn list(args: ListArgs) -> Result<()> {
 
 fn row(application: &SparkApplication) -> [String; 5] {
     let status = application.status.clone().unwrap_or_default();
-    let created = application.creation_timestamp().map_or_else(String::new, |time| time.0.to_string());
-    let percent = status.progress.clone().and_then(|progress| progress.percent).unwrap_or_default();
-    [application.name_any(), state(&status), percent, status.execution_attempts.to_string(), created]
+    let created = application
+        .creation_timestamp()
+        .map_or_else(String::new, |time| time.0.to_string());
+    let percent = status
+        .progress
+        .clone()
+        .and_then(|progress| progress.percent)
+        .unwrap_or_default();
+    [
+        application.name_any(),
+        state(&status),
+        percent,
+        status.execution_attempts.to_string(),
+        created,
+    ]
 }

@@ -26,13 +26,26 @@ pub(super) struct CleanArgs {
 
 pub(super) async fn clean(args: CleanArgs) -> Result<()> {
     const SECONDS: f64 = 3600.0;
-    let builder = args.conf.into_iter().fold(Session::builder().app_name("clean"), |builder, (key, value)| builder.config(key, value));
+    let builder = args.conf.into_iter().fold(
+        Session::builder().app_name("clean"),
+        |builder, (key, value)| builder.config(key, value),
+    );
     let session = builder.get_or_create().await?;
     let older_than = Duration::from_secs_f64((args.older_than * SECONDS).max(0.0));
-    let found = faisca::clean(&args.path, older_than, args.apply, session.object_stores(), session.catalogs()).await?;
+    let found = faisca::clean(
+        &args.path,
+        older_than,
+        args.apply,
+        session.object_stores(),
+        session.catalogs(),
+    )
+    .await?;
     session.stop().await;
     for leftover in &found {
-        let age = leftover.age.map_or_else(|| "of unknown age".to_owned(), |age| format!("{:.1} h old", age.as_secs_f64() / SECONDS));
+        let age = leftover.age.map_or_else(
+            || "of unknown age".to_owned(),
+            |age| format!("{:.1} h old", age.as_secs_f64() / SECONDS),
+        );
         let what = match leftover.kind {
             LeftoverKind::UnfinishedCommit => "unfinished commit",
             LeftoverKind::Upload => "upload that nobody completes",
@@ -40,12 +53,25 @@ pub(super) async fn clean(args: CleanArgs) -> Result<()> {
         };
         print(&format!("{}  {what}, {age}", leftover.path));
     }
-    let count = |kind: LeftoverKind| found.iter().filter(|leftover| leftover.kind == kind).count();
-    let (commits, uploads, records) = (count(LeftoverKind::UnfinishedCommit), count(LeftoverKind::Upload), count(LeftoverKind::OldRecord));
+    let count = |kind: LeftoverKind| {
+        found
+            .iter()
+            .filter(|leftover| leftover.kind == kind)
+            .count()
+    };
+    let (commits, uploads, records) = (
+        count(LeftoverKind::UnfinishedCommit),
+        count(LeftoverKind::Upload),
+        count(LeftoverKind::OldRecord),
+    );
     let what = match (found.len(), args.apply) {
         (0, _) => "nothing was left behind".to_owned(),
-        (_, true) => format!("commits finished: {commits}; uploads aborted: {uploads}; records removed: {records}"),
-        (_, false) => format!("commits to finish: {commits}; uploads to abort: {uploads}; records to remove: {records}; add --apply"),
+        (_, true) => format!(
+            "commits finished: {commits}; uploads aborted: {uploads}; records removed: {records}"
+        ),
+        (_, false) => format!(
+            "commits to finish: {commits}; uploads to abort: {uploads}; records to remove: {records}; add --apply"
+        ),
     };
     print(&what);
     Ok(())

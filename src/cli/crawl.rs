@@ -56,7 +56,10 @@ enum Rule {
 }
 
 pub(super) async fn crawl(args: CrawlArgs) -> Result<()> {
-    let builder = args.conf.into_iter().fold(Session::builder().app_name("crawl"), |builder, (key, value)| builder.config(key, value));
+    let builder = args.conf.into_iter().fold(
+        Session::builder().app_name("crawl"),
+        |builder, (key, value)| builder.config(key, value),
+    );
     let session = builder.get_or_create().await?;
     let asked = Crawl {
         path: args.path,
@@ -84,24 +87,44 @@ pub(super) async fn crawl(args: CrawlArgs) -> Result<()> {
         (n, true) => format!("{n} tables created or changed"),
         (n, false) => format!("{n} tables can be created or changed: add --apply"),
     });
-    let Some(last) = plan.problems.pop() else { return Ok(()) };
-    plan.problems.iter().for_each(|problem| eprintln!("error: {problem}"));
+    let Some(last) = plan.problems.pop() else {
+        return Ok(());
+    };
+    plan.problems
+        .iter()
+        .for_each(|problem| eprintln!("error: {problem}"));
     Err::<(), Error>(last)
 }
 
 fn drawn(plan: &CrawlPlan) -> String {
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(["table", "files", "columns", "partitions"]);
+    table
+        .load_preset(UTF8_HORIZONTAL_ONLY)
+        .set_header(["table", "files", "columns", "partitions"]);
     for found in &plan.tables {
-        let files = format!("{} {}, {}", found.files.count, format!("{:?}", found.format).to_lowercase(), HumanBytes(found.files.bytes));
+        let files = format!(
+            "{} {}, {}",
+            found.files.count,
+            format!("{:?}", found.format).to_lowercase(),
+            HumanBytes(found.files.bytes)
+        );
         let columns = match &found.outlook {
             TableOutlook::New(columns) => format!("new, {columns} columns"),
             TableOutlook::Kept => "as they are".to_owned(),
             TableOutlook::Changed(difference) => difference.clone(),
         };
-        table.add_row([format!("{}\n{}", found.name, found.location), files, columns, partitions(found)]);
+        table.add_row([
+            format!("{}\n{}", found.name, found.location),
+            files,
+            columns,
+            partitions(found),
+        ]);
     }
-    let skipped: String = plan.skipped.iter().map(|reason| format!("\nskipped {reason}")).collect();
+    let skipped: String = plan
+        .skipped
+        .iter()
+        .map(|reason| format!("\nskipped {reason}"))
+        .collect();
     format!("{table}{skipped}")
 }
 

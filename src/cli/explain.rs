@@ -39,12 +39,19 @@ pub(super) async fn explain(mut args: ExplainArgs) -> Result<()> {
     }
     let file = args.job.unwrap_or_default();
     if is_script(&file) {
-        return Err(Error::Plan(format!("{file}: write EXPLAIN before a statement of the script")));
+        return Err(Error::Plan(format!(
+            "{file}: write EXPLAIN before a statement of the script"
+        )));
     }
     let checked = load(&file, &args.set)?;
     let stores = checked.manifest.spec.stores.clone();
     let session = args.cluster.session("explain", [], stores).await?;
-    let job = Job { file: &file, manifest: &checked.manifest, positions: &checked.positions, order: &checked.order };
+    let job = Job {
+        file: &file,
+        manifest: &checked.manifest,
+        positions: &checked.positions,
+        order: &checked.order,
+    };
     for (step, drawing) in job.explain(&session).await? {
         print(&format!("── step {step}\n{drawing}"));
     }

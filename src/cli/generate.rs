@@ -39,15 +39,27 @@ enum What {
 pub(super) fn generate(args: GenerateArgs) -> Result<()> {
     match args.what {
         What::Enem { rows, out } => {
-            let files = faisca::generate::enem(&out, rows).map_err(|e| Error::Write(format!("{}: {e}", out.display())))?;
-            print(&format!("{} rows, {} in {}", HumanCount(rows), HumanBytes(files.enem_bytes), files.enem.display()));
+            let files = faisca::generate::enem(&out, rows)
+                .map_err(|e| Error::Write(format!("{}: {e}", out.display())))?;
+            print(&format!(
+                "{} rows, {} in {}",
+                HumanCount(rows),
+                HumanBytes(files.enem_bytes),
+                files.enem.display()
+            ));
         }
         What::Tpch { scale, out } => {
             if !(scale > 0.0 && scale <= 1000.0) {
-                return Err(Error::Plan(format!("--scale {scale}: expected a number above 0 and up to 1000")));
+                return Err(Error::Plan(format!(
+                    "--scale {scale}: expected a number above 0 and up to 1000"
+                )));
             }
-            faisca::generate::tpch(&out, scale).map_err(|e| Error::Write(format!("{}: {e}", out.display())))?;
-            print(&format!("TPC-H at scale factor {scale} in {}", out.display()));
+            faisca::generate::tpch(&out, scale)
+                .map_err(|e| Error::Write(format!("{}: {e}", out.display())))?;
+            print(&format!(
+                "TPC-H at scale factor {scale} in {}",
+                out.display()
+            ));
         }
     }
     Ok(())

@@ -35,14 +35,21 @@ pub(super) struct OperatorArgs {
 }
 
 pub(super) async fn operator(args: OperatorArgs, end: impl Future<Output = ()>) -> Result<()> {
-    let client = Client::try_default().await.map_err(|error| Error::Fleet(format!("Kubernetes' API: {error}")))?;
+    let client = Client::try_default()
+        .await
+        .map_err(|error| Error::Fleet(format!("Kubernetes' API: {error}")))?;
     let config = OperatorConfig {
         namespace: args.namespace.filter(|name| !name.is_empty()),
         image: args.image,
         service_account: args.service_account,
         listen: args.listen,
         lease_namespace: args.lease_namespace.filter(|name| !name.is_empty()),
-        patience: Patience { start: Duration::from_secs(args.start_timeout), schedule: Duration::from_secs(args.schedule_timeout) },
+        patience: Patience {
+            start: Duration::from_secs(args.start_timeout),
+            schedule: Duration::from_secs(args.schedule_timeout),
+        },
     };
-    run(client, config, end).await.map_err(|error| Error::Fleet(error.to_string()))
+    run(client, config, end)
+        .await
+        .map_err(|error| Error::Fleet(error.to_string()))
 }

@@ -28,22 +28,38 @@ pub(super) struct PlanArgs {
 
 pub(super) async fn plan(mut args: PlanArgs) -> Result<()> {
     if is_script(&args.job) {
-        return Err(Error::Plan(format!("{}: write EXPLAIN before a statement of the script", args.job)));
+        return Err(Error::Plan(format!(
+            "{}: write EXPLAIN before a statement of the script",
+            args.job
+        )));
     }
     let checked = load(&args.job, &args.set)?;
     // Nothing runs: no process is worth starting.
     args.cluster.executors = 0;
     let spec = &checked.manifest.spec;
-    let session = args.cluster.session("plan", spec.conf.clone(), spec.stores.clone()).await?;
-    let job = Job { file: &args.job, manifest: &checked.manifest, positions: &checked.positions, order: &checked.order };
+    let session = args
+        .cluster
+        .session("plan", spec.conf.clone(), spec.stores.clone())
+        .await?;
+    let job = Job {
+        file: &args.job,
+        manifest: &checked.manifest,
+        positions: &checked.positions,
+        order: &checked.order,
+    };
     let plan = job.plan(&session).await;
     session.stop().await;
     print(&drawn(&plan));
     let mut problems = plan.problems.into_iter();
-    let Some(first) = problems.next() else { return Ok(()) };
+    let Some(first) = problems.next() else {
+        return Ok(());
+    };
     let rest: Vec<Error> = problems.collect();
     // The last one is told by its exit code.
-    std::iter::once(&first).chain(&rest).take(rest.len()).for_each(|problem| eprintln!("error: {problem}"));
+    std::iter::once(&first)
+        .chain(&rest)
+        .take(rest.len())
+        .for_each(|problem| eprintln!("error: {problem}"));
     Err(rest.into_iter().next_back().unwrap_or(first))
 }
 
@@ -54,7 +70,11 @@ fn drawn(plan: &JobPlan) -> String {
     }
     let mut steps = table(&["step", "stages", "reads", "writes", "table"]);
     for step in &plan.steps {
-        let mut reads: Vec<String> = step.reads.iter().map(|name| format!("step {name}")).collect();
+        let mut reads: Vec<String> = step
+            .reads
+            .iter()
+            .map(|name| format!("step {name}"))
+            .collect();
         if step.scans.count > 0 {
             reads.push(amount(step.scans));
         }
@@ -62,13 +82,23 @@ fn drawn(plan: &JobPlan) -> String {
             None => ("a view".to_owned(), String::new()),
             Some(output) => (written(output), registered(output)),
         };
-        steps.add_row([step.name.clone(), step.stages.to_string(), reads.join("\n"), writes, table]);
+        steps.add_row([
+            step.name.clone(),
+            step.stages.to_string(),
+            reads.join("\n"),
+            writes,
+            table,
+        ]);
     }
     format!("{sources}\n{steps}")
 }
 
 fn written(output: &OutputPlan) -> String {
-    let there = if output.present.count == 0 { "nothing there yet".to_owned() } else { amount(output.present) };
+    let there = if output.present.count == 0 {
+        "nothing there yet".to_owned()
+    } else {
+        amount(output.present)
+    };
     let what = match (output.mode, output.present.count) {
         (_, 0) | (SaveMode::ErrorIfExists, _) => there,
         (SaveMode::Overwrite, _) => format!("replaces {there}"),

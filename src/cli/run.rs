@@ -37,17 +37,26 @@ pub(super) fn load(file: &str, set: &[(String, String)]) -> Result<Checked> {
     let overrides: BTreeMap<String, String> = set.iter().cloned().collect();
     let manifest = with_parameters(file, manifest, &positions, &overrides)?;
     let order = check(file, &manifest, &positions)?;
-    Ok(Checked { manifest, positions, order })
+    Ok(Checked {
+        manifest,
+        positions,
+        order,
+    })
 }
 
 pub(super) fn is_script(file: &str) -> bool {
-    std::path::Path::new(file).extension().is_some_and(|e| e.eq_ignore_ascii_case("sql"))
+    std::path::Path::new(file)
+        .extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("sql"))
 }
 
 pub(super) async fn run(args: RunArgs) -> Result<()> {
     let started = Instant::now();
     if is_script(&args.job) {
-        let session = args.cluster.session(&args.job, [], Default::default()).await?;
+        let session = args
+            .cluster
+            .session(&args.job, [], Default::default())
+            .await?;
         let bars = Bars::start(session.progress_handle());
         let ended = run_script(&session, &args.job, |step| bars.line(&step_line(step))).await;
         drop(bars);
@@ -55,19 +64,34 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     }
     let checked = load(&args.job, &args.set)?;
     if !checked.manifest.spec.command.is_empty() {
-        return Err(Error::Plan(format!("{}: `command` runs in an image on a cluster; run the program itself here", args.job)));
+        return Err(Error::Plan(format!(
+            "{}: `command` runs in an image on a cluster; run the program itself here",
+            args.job
+        )));
     }
     let conf = checked.manifest.spec.conf.clone();
     let stores = checked.manifest.spec.stores.clone();
-    let session = args.cluster.session(&checked.manifest.metadata.name, conf, stores).await?;
+    let session = args
+        .cluster
+        .session(&checked.manifest.metadata.name, conf, stores)
+        .await?;
     let bars = Bars::start(session.progress_handle());
-    let job = Job { file: &args.job, manifest: &checked.manifest, positions: &checked.positions, order: &checked.order };
+    let job = Job {
+        file: &args.job,
+        manifest: &checked.manifest,
+        positions: &checked.positions,
+        order: &checked.order,
+    };
     let ended = job.run(&session, |step| bars.line(&step_line(step))).await;
     drop(bars);
     finish(&session, ended, started).await
 }
 
-async fn finish(session: &Session, ended: Result<Vec<StepSummary>>, started: Instant) -> Result<()> {
+async fn finish(
+    session: &Session,
+    ended: Result<Vec<StepSummary>>,
+    started: Instant,
+) -> Result<()> {
     let snapshot = session.progress();
     session.stop().await;
     let requests = session.object_stores().requests();

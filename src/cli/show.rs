@@ -67,13 +67,19 @@ fn draw(screen: &MultiProgress, bars: &mut HashMap<(QueryId, usize), ProgressBar
         for (index, stage) in state.stages.iter().enumerate().filter(|(_, s)| s.tasks > 0) {
             let bar = bars.entry((*query, index)).or_insert_with(|| {
                 let bar = screen.add(ProgressBar::new(u64::from(stage.tasks)));
-                let style = ProgressStyle::with_template("{prefix:<32!} {bar:30} {pos:>4}/{len} tasks {msg}");
+                let style = ProgressStyle::with_template(
+                    "{prefix:<32!} {bar:30} {pos:>4}/{len} tasks {msg}",
+                );
                 bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
                 bar.set_prefix(format!("{} s{index}", state.label));
                 bar
             });
             bar.set_position(u64::from(stage.done));
-            bar.set_message(format!("{} rows, {}", HumanCount(stage.rows), HumanBytes(stage.bytes)));
+            bar.set_message(format!(
+                "{} rows, {}",
+                HumanCount(stage.rows),
+                HumanBytes(stage.bytes)
+            ));
             if stage.done == stage.tasks {
                 bar.finish_and_clear();
             }
@@ -81,7 +87,11 @@ fn draw(screen: &MultiProgress, bars: &mut HashMap<(QueryId, usize), ProgressBar
     }
     bars.retain(|(query, stage), bar| {
         // A stage that was planned otherwise has no tasks any more.
-        let runs = now.queries.get(query).and_then(|query| query.stages.get(*stage)).is_some_and(|stage| stage.tasks > 0);
+        let runs = now
+            .queries
+            .get(query)
+            .and_then(|query| query.stages.get(*stage))
+            .is_some_and(|stage| stage.tasks > 0);
         if !runs {
             bar.finish_and_clear();
         }
@@ -94,26 +104,58 @@ pub(super) fn step_line(step: &StepSummary) -> String {
     let seconds = step.elapsed.as_secs_f64();
     match &step.written {
         None => format!("✓ {} ({seconds:.2} s)", step.name),
-        Some(written) if written.skipped => format!("✓ {} → {} was there, mode is ignore", step.name, written.path),
+        Some(written) if written.skipped => format!(
+            "✓ {} → {} was there, mode is ignore",
+            step.name, written.path
+        ),
         Some(written) => {
-            format!("✓ {} → {} ({} rows, {seconds:.2} s)", step.name, written.path, HumanCount(written.rows))
+            format!(
+                "✓ {} → {} ({} rows, {seconds:.2} s)",
+                step.name,
+                written.path,
+                HumanCount(written.rows)
+            )
         }
     }
 }
 
 /// Rows, bytes, files and seconds of each step; tasks and bytes of each executor.
-pub(super) fn summary(steps: &[StepSummary], now: &Snapshot, own: &RequestSnapshot, total: Duration) -> String {
+pub(super) fn summary(
+    steps: &[StepSummary],
+    now: &Snapshot,
+    own: &RequestSnapshot,
+    total: Duration,
+) -> String {
     let mut table = table(&["step", "rows", "bytes", "files", "seconds"]);
     for step in steps {
         let written = step.written.clone().unwrap_or_default();
         let cells = match step.written {
-            Some(_) => [HumanCount(written.rows).to_string(), HumanBytes(written.bytes).to_string(), written.files.to_string()],
+            Some(_) => [
+                HumanCount(written.rows).to_string(),
+                HumanBytes(written.bytes).to_string(),
+                written.files.to_string(),
+            ],
             None => ["view".to_owned(), String::new(), String::new()],
         };
         let [rows, bytes, files] = cells;
-        table.add_row([step.name.clone(), rows, bytes, files, format!("{:.2}", step.elapsed.as_secs_f64())]);
+        table.add_row([
+            step.name.clone(),
+            rows,
+            bytes,
+            files,
+            format!("{:.2}", step.elapsed.as_secs_f64()),
+        ]);
     }
-    let mut executors = self::table(&["executor", "tasks", "rows out", "bytes out", "fetched", "spilled", "peak memory", "busy seconds"]);
+    let mut executors = self::table(&[
+        "executor",
+        "tasks",
+        "rows out",
+        "bytes out",
+        "fetched",
+        "spilled",
+        "peak memory",
+        "busy seconds",
+    ]);
     for (id, totals) in now.executors.iter().filter(|(_, totals)| totals.tasks > 0) {
         executors.add_row([
             id.to_string(),
@@ -126,21 +168,41 @@ pub(super) fn summary(steps: &[StepSummary], now: &Snapshot, own: &RequestSnapsh
             format!("{:.2}", totals.busy_ms as f64 / 1000.0),
         ]);
     }
-    let retried: u32 = steps.iter().filter_map(|s| s.written.as_ref()).map(|w| w.retried).sum();
+    let retried: u32 = steps
+        .iter()
+        .filter_map(|s| s.written.as_ref())
+        .map(|w| w.retried)
+        .sum();
     let requests = requests(now, own);
-    format!("{table}\n{executors}\nDone in {:.2} s{}{requests}", total.as_secs_f64(), incidents(retried, now))
+    format!(
+        "{table}\n{executors}\nDone in {:.2} s{}{requests}",
+        total.as_secs_f64(),
+        incidents(retried, now)
+    )
 }
 
 /// What the driver and the executors asked of object stores, if anything.
 fn requests(now: &Snapshot, own: &RequestSnapshot) -> String {
     // The driver's own tasks count with the driver.
-    let others = now.executors.iter().filter(|(id, _)| id.0 > 0).map(|(_, totals)| totals.requests);
+    let others = now
+        .executors
+        .iter()
+        .filter(|(id, _)| id.0 > 0)
+        .map(|(_, totals)| totals.requests);
     let sum = others.fold(*own, RequestSnapshot::plus);
     match (sum.total(), sum.retried()) {
         (0, _) => String::new(),
         (total, again) => {
-            let of = format!("{} reads, {} writes, {} deletes", HumanCount(sum.reads), HumanCount(sum.writes), HumanCount(sum.deletes));
-            format!("\nObject stores: {} requests ({of}), {again} of them sent again", HumanCount(total))
+            let of = format!(
+                "{} reads, {} writes, {} deletes",
+                HumanCount(sum.reads),
+                HumanCount(sum.writes),
+                HumanCount(sum.deletes)
+            );
+            format!(
+                "\nObject stores: {} requests ({of}), {again} of them sent again",
+                HumanCount(total)
+            )
         }
     }
 }
@@ -149,11 +211,18 @@ fn requests(now: &Snapshot, own: &RequestSnapshot) -> String {
 fn incidents(retried: u32, now: &Snapshot) -> String {
     let counts = [
         (now.executors_lost, "executors were lost"),
-        (now.executors_drained, "executors ended as told, and handed on what they had"),
+        (
+            now.executors_drained,
+            "executors ended as told, and handed on what they had",
+        ),
         (now.tasks_redone, "finished tasks were made again"),
         (retried, "attempts followed a failure or a loss"),
     ];
-    counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("; {count} {what}")).collect()
+    counts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("; {count} {what}"))
+        .collect()
 }
 
 pub(super) fn table(header: &[&str]) -> Table {

@@ -28,7 +28,9 @@ pub(super) async fn sql(args: SqlArgs) -> Result<()> {
     let session = args.cluster.session("sql", [], Default::default()).await?;
     let ended = match (&args.command, &args.file) {
         (Some(text), _) => statements(&session, text).await,
-        (None, Some(file)) => run_script(&session, file, |step| print(&step_line(step))).await.map(drop),
+        (None, Some(file)) => run_script(&session, file, |step| print(&step_line(step)))
+            .await
+            .map(drop),
         (None, None) => shell(&session).await,
     };
     session.stop().await;
@@ -43,7 +45,9 @@ async fn statements(session: &Session, text: &str) -> Result<()> {
                 let text = table(frame).await?;
                 bars.line(&text);
             }
-            Outcome::Done(Some(written)) => bars.line(&format!("{} rows → {}", written.rows, written.path)),
+            Outcome::Done(Some(written)) => {
+                bars.line(&format!("{} rows → {}", written.rows, written.path))
+            }
             Outcome::Done(None) => {}
         }
     }
@@ -58,7 +62,9 @@ async fn table(frame: faisca::DataFrame) -> Result<String> {
     } else {
         arrow::util::pretty::pretty_format_batches(&batches)
     };
-    Ok(drawn.map_err(datafusion::error::DataFusionError::from)?.to_string())
+    Ok(drawn
+        .map_err(datafusion::error::DataFusionError::from)?
+        .to_string())
 }
 
 async fn shell(session: &Session) -> Result<()> {
@@ -68,12 +74,21 @@ async fn shell(session: &Session) -> Result<()> {
     if let Some(history) = &history {
         let _ = editor.load_history(history);
     }
-    print(&format!("Faísca {}. Statements end with a semicolon; \\q ends.", env!("CARGO_PKG_VERSION")));
+    print(&format!(
+        "Faísca {}. Statements end with a semicolon; \\q ends.",
+        env!("CARGO_PKG_VERSION")
+    ));
     let mut pending = String::new();
     loop {
-        let prompt = if pending.is_empty() { "faisca> " } else { "      > " };
+        let prompt = if pending.is_empty() {
+            "faisca> "
+        } else {
+            "      > "
+        };
         match tokio::task::block_in_place(|| editor.readline(prompt)) {
-            Ok(line) if pending.is_empty() && matches!(line.trim(), "\\q" | "exit" | "quit") => break,
+            Ok(line) if pending.is_empty() && matches!(line.trim(), "\\q" | "exit" | "quit") => {
+                break;
+            }
             Ok(line) => {
                 pending.push_str(&line);
                 pending.push('\n');

@@ -31,20 +31,43 @@ const ALL: [&str; 2] = [
 async fn over_tpch(layout: Layout) -> Session {
     let session = session(layout, 4).await;
     register_folders(&session, tpch_data(), &TPCH_TABLES).await;
-    session.sql("SET datafusion.optimizer.hash_join_single_partition_threshold_rows = 20000").await.unwrap();
+    session
+        .sql("SET datafusion.optimizer.hash_join_single_partition_threshold_rows = 20000")
+        .await
+        .unwrap();
     session
 }
 
 async fn found(session: &Session, sql: &str) -> Vec<String> {
-    sorted(rows(&session.sql(sql).await.unwrap().collect().await.unwrap()))
+    sorted(rows(
+        &session.sql(sql).await.unwrap().collect().await.unwrap(),
+    ))
 }
 
 async fn expected(sql: &str) -> Vec<String> {
-    sorted(rows(&tpch_oracle().await.sql(sql).await.unwrap().collect().await.unwrap()))
+    sorted(rows(
+        &tpch_oracle()
+            .await
+            .sql(sql)
+            .await
+            .unwrap()
+            .collect()
+            .await
+            .unwrap(),
+    ))
 }
 
 async fn analyzed(session: &Session, sql: &str) -> String {
-    rows(&session.sql(&format!("EXPLAIN ANALYZE {sql}")).await.unwrap().collect().await.unwrap()).join("\n")
+    rows(
+        &session
+            .sql(&format!("EXPLAIN ANALYZE {sql}"))
+            .await
+            .unwrap()
+            .collect()
+            .await
+            .unwrap(),
+    )
+    .join("\n")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,14 +75,36 @@ async fn a_side_that_turns_out_small_is_broadcast_to_where_the_other_is_scanned(
     for layout in [Layout::Embedded, Layout::Processes(3)] {
         let session = over_tpch(layout).await;
         let planned = session.sql(FEW).await.unwrap().explain().await.unwrap();
-        assert!(planned.contains("mode=Partitioned") && !planned.contains("mode=CollectLeft"), "{planned}");
+        assert!(
+            planned.contains("mode=Partitioned") && !planned.contains("mode=CollectLeft"),
+            "{planned}"
+        );
         let ran = analyzed(&session, FEW).await;
-        assert!(ran.contains("mode=CollectLeft") && !ran.contains("mode=Partitioned"), "{layout:?}: {ran}");
-        assert!(ran.contains("Planned again while it ran: s0 yielded 316 rows instead of 150000: build_side made"), "{layout:?}: {ran}");
-        assert_eq!(found(&session, FEW).await, expected(FEW).await, "{layout:?}");
+        assert!(
+            ran.contains("mode=CollectLeft") && !ran.contains("mode=Partitioned"),
+            "{layout:?}: {ran}"
+        );
+        assert!(
+            ran.contains(
+                "Planned again while it ran: s0 yielded 316 rows instead of 150000: build_side made"
+            ),
+            "{layout:?}: {ran}"
+        );
+        assert_eq!(
+            found(&session, FEW).await,
+            expected(FEW).await,
+            "{layout:?}"
+        );
         session.sql("SET faisca.adaptive = false").await.unwrap();
-        assert!(!analyzed(&session, FEW).await.contains("Planned again"), "{layout:?}");
-        assert_eq!(found(&session, FEW).await, expected(FEW).await, "{layout:?}");
+        assert!(
+            !analyzed(&session, FEW).await.contains("Planned again"),
+            "{layout:?}"
+        );
+        assert_eq!(
+            found(&session, FEW).await,
+            expected(FEW).await,
+            "{layout:?}"
+        );
         session.stop().await;
     }
 }
@@ -71,13 +116,24 @@ async fn what_would_be_joined_with_no_rows_is_not_read() {
         for sql in NONE {
             let ran = analyzed(&session, sql).await;
             assert!(ran.contains("prune_empty made"), "{layout:?}: {sql}\n{ran}");
-            assert_eq!(found(&session, sql).await, expected(sql).await, "{layout:?}: {sql}");
+            assert_eq!(
+                found(&session, sql).await,
+                expected(sql).await,
+                "{layout:?}: {sql}"
+            );
         }
         for sql in ALL {
-            assert_eq!(found(&session, sql).await, expected(sql).await, "{layout:?}: {sql}");
+            assert_eq!(
+                found(&session, sql).await,
+                expected(sql).await,
+                "{layout:?}: {sql}"
+            );
         }
         let ran = analyzed(&session, NONE[0]).await;
-        assert!(!ran.contains("l_orderkey"), "{layout:?}: lineitem is scanned\n{ran}");
+        assert!(
+            !ran.contains("l_orderkey"),
+            "{layout:?}: lineitem is scanned\n{ran}"
+        );
         session.stop().await;
     }
 }
@@ -88,26 +144,59 @@ async fn executors_killed_after_it_was_planned_again_change_no_result() {
     let slow = FEW.replace("(l_comment,", "(repeat(l_comment, 2000),");
     let expected = expected(&slow).await;
     let session = over_tpch(Layout::Processes(3)).await;
-    let planned = session.sql(&slow).await.unwrap().explain().await.unwrap().matches("Stage s").count();
+    let planned = session
+        .sql(&slow)
+        .await
+        .unwrap()
+        .explain()
+        .await
+        .unwrap()
+        .matches("Stage s")
+        .count();
     for dead in 1..=3 {
         all_up(&session, 3).await;
         let before = session.progress();
         // The last one's progress may outlive its result by a moment.
         let is_new = |query: &QueryId| !before.queries.contains_key(query);
-        let is_planned_again = |session: &Session| session.progress().queries.iter().any(|(id, query)| is_new(id) && query.stages.len() > planned);
+        let is_planned_again = |session: &Session| {
+            session
+                .progress()
+                .queries
+                .iter()
+                .any(|(id, query)| is_new(id) && query.stages.len() > planned)
+        };
         let running = tokio::task::spawn({
             let (session, slow) = (session.clone(), slow.clone());
             async move { found(&session, &slow).await }
         });
-        until("planning again", Duration::from_secs(20), || is_planned_again(&session) || running.is_finished()).await;
-        assert!(!running.is_finished(), "it was over before it was planned again");
+        until("planning again", Duration::from_secs(20), || {
+            is_planned_again(&session) || running.is_finished()
+        })
+        .await;
+        assert!(
+            !running.is_finished(),
+            "it was over before it was planned again"
+        );
         // Those first whose output is read by what has just been planned.
-        let committed = |(id, now): &(ExecutorId, ExecutorTotals)| now.tasks - before.executors.get(id).map_or(0, |then| then.tasks);
-        let mut victims: Vec<_> = session.progress().executors.into_iter().filter(|(id, now)| *id != ExecutorId(0) && now.up).collect();
+        let committed = |(id, now): &(ExecutorId, ExecutorTotals)| {
+            now.tasks - before.executors.get(id).map_or(0, |then| then.tasks)
+        };
+        let mut victims: Vec<_> = session
+            .progress()
+            .executors
+            .into_iter()
+            .filter(|(id, now)| *id != ExecutorId(0) && now.up)
+            .collect();
         victims.sort_by_key(|victim| Reverse(committed(victim)));
-        victims.iter().take(dead).for_each(|(_, victim)| signal(victim.pid, "-KILL"));
+        victims
+            .iter()
+            .take(dead)
+            .for_each(|(_, victim)| signal(victim.pid, "-KILL"));
         assert_eq!(running.await.unwrap(), expected, "{dead} killed");
-        assert!(session.progress().tasks_redone > before.tasks_redone, "{dead} killed, and nothing was made again");
+        assert!(
+            session.progress().tasks_redone > before.tasks_redone,
+            "{dead} killed, and nothing was made again"
+        );
     }
     stop(session).await;
 }

@@ -9,12 +9,35 @@ use crate::support::{Layout, rows, scratch, session, sorted};
 #[tokio::test(flavor = "multi_thread")]
 async fn datafusion_frames_run_on_the_fleet_too() {
     let session = session(Layout::Processes(2), 4).await;
-    let titanic = session.read().option("delimiter", ";").csv("examples/titanic/titanic.csv").await.unwrap();
-    let before = session.progress().executors.values().map(|e| e.tasks).sum::<u32>();
+    let titanic = session
+        .read()
+        .option("delimiter", ";")
+        .csv("examples/titanic/titanic.csv")
+        .await
+        .unwrap();
+    let before = session
+        .progress()
+        .executors
+        .values()
+        .map(|e| e.tasks)
+        .sum::<u32>();
     let inner = titanic.clone().into_inner();
-    let counted = inner.aggregate(vec![ident("Sex")], vec![count(lit(1))]).unwrap().collect().await.unwrap();
+    let counted = inner
+        .aggregate(vec![ident("Sex")], vec![count(lit(1))])
+        .unwrap()
+        .collect()
+        .await
+        .unwrap();
     assert_eq!(sorted(rows(&counted)), ["female|314", "male|577"]);
-    assert!(session.progress().executors.values().map(|e| e.tasks).sum::<u32>() > before);
+    assert!(
+        session
+            .progress()
+            .executors
+            .values()
+            .map(|e| e.tasks)
+            .sum::<u32>()
+            > before
+    );
     assert_eq!(titanic.count().await.unwrap(), 891);
     session.stop().await;
 }
@@ -22,7 +45,12 @@ async fn datafusion_frames_run_on_the_fleet_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn spark_verbs_resolve_columns_in_any_case_and_keep_the_datas() {
     let session = session(Layout::Embedded, 3).await;
-    let titanic = session.read().option("delimiter", ";").csv("examples/titanic/titanic.csv").await.unwrap();
+    let titanic = session
+        .read()
+        .option("delimiter", ";")
+        .csv("examples/titanic/titanic.csv")
+        .await
+        .unwrap();
     let shaped = titanic
         .clone()
         .filter(col("AGE").gt(lit(60.0)))
@@ -33,14 +61,52 @@ async fn spark_verbs_resolve_columns_in_any_case_and_keep_the_datas() {
         .unwrap()
         .drop_columns(&["cabin", "ticket", "name"])
         .unwrap();
-    let names: Vec<_> = shaped.schema().fields().iter().map(|f| f.name().clone()).collect();
-    assert_eq!(names, ["PassengerId", "Survived", "Pclass", "Sex", "Age", "SibSp", "Parch", "Preco", "Embarked", "Old"]);
+    let names: Vec<_> = shaped
+        .schema()
+        .fields()
+        .iter()
+        .map(|f| f.name().clone())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "PassengerId",
+            "Survived",
+            "Pclass",
+            "Sex",
+            "Age",
+            "SibSp",
+            "Parch",
+            "Preco",
+            "Embarked",
+            "Old"
+        ]
+    );
     assert_eq!(shaped.clone().count().await.unwrap(), 22);
-    let joined = shaped.join(titanic, &["passengerid"], JoinType::Left).unwrap();
-    assert_eq!(joined.schema().fields().iter().filter(|f| f.name() == "PassengerId").count(), 1);
+    let joined = shaped
+        .join(titanic, &["passengerid"], JoinType::Left)
+        .unwrap();
+    assert_eq!(
+        joined
+            .schema()
+            .fields()
+            .iter()
+            .filter(|f| f.name() == "PassengerId")
+            .count(),
+        1
+    );
     assert_eq!(joined.count().await.unwrap(), 22);
-    let error = session.read().option("delimter", ";").csv("x").await.err().unwrap();
-    assert!(error.to_string().contains("did you mean `delimiter`?"), "{error}");
+    let error = session
+        .read()
+        .option("delimter", ";")
+        .csv("x")
+        .await
+        .err()
+        .unwrap();
+    assert!(
+        error.to_string().contains("did you mean `delimiter`?"),
+        "{error}"
+    );
     session.stop().await;
 }
 
@@ -49,14 +115,32 @@ async fn written_tables_are_read_back_with_their_partitions() {
     let folder = scratch("api");
     let out = folder.path().join("by_sex");
     let session = session(Layout::Processes(2), 4).await;
-    let titanic = session.read().option("delimiter", ";").csv("examples/titanic/titanic.csv").await.unwrap();
-    let summary = titanic.write().mode(SaveMode::Overwrite).partition_by(["sex"]).parquet(out.to_str().unwrap()).await.unwrap();
+    let titanic = session
+        .read()
+        .option("delimiter", ";")
+        .csv("examples/titanic/titanic.csv")
+        .await
+        .unwrap();
+    let summary = titanic
+        .write()
+        .mode(SaveMode::Overwrite)
+        .partition_by(["sex"])
+        .parquet(out.to_str().unwrap())
+        .await
+        .unwrap();
     assert_eq!(summary.rows, 891);
     assert!(out.join("Sex=female").is_dir() && out.join("Sex=male").is_dir());
     let back = session.read().parquet(out.to_str().unwrap()).await.unwrap();
-    let counted = back.group_by(vec![col("sex")]).unwrap().agg(vec![count(lit(1))]).unwrap();
+    let counted = back
+        .group_by(vec![col("sex")])
+        .unwrap()
+        .agg(vec![count(lit(1))])
+        .unwrap();
     assert_eq!(counted.schema().field(0).data_type(), &DataType::Utf8);
-    assert_eq!(sorted(rows(&counted.collect().await.unwrap())), ["female|314", "male|577"]);
+    assert_eq!(
+        sorted(rows(&counted.collect().await.unwrap())),
+        ["female|314", "male|577"]
+    );
     session.stop().await;
 }
 
@@ -64,15 +148,65 @@ async fn written_tables_are_read_back_with_their_partitions() {
 async fn a_saved_table_is_found_by_name_and_overwritten_as_a_whole() {
     let folder = scratch("warehouse");
     let warehouse = folder.path().to_str().unwrap();
-    let session = Session::builder().config("spark.sql.warehouse.dir", warehouse).get_or_create().await.unwrap();
-    let titanic = session.read().option("delimiter", ";").csv("examples/titanic/titanic.csv").await.unwrap();
-    let women = titanic.clone().filter(col("sex").eq(lit("female"))).unwrap();
-    women.write().mode(SaveMode::Overwrite).save_as_table("Pessoas").await.unwrap();
-    assert_eq!(session.table("pessoas").await.unwrap().count().await.unwrap(), 314);
-    let error = titanic.clone().write().mode(SaveMode::ErrorIfExists).save_as_table("PESSOAS").await.err().unwrap().to_string();
+    let session = Session::builder()
+        .config("spark.sql.warehouse.dir", warehouse)
+        .get_or_create()
+        .await
+        .unwrap();
+    let titanic = session
+        .read()
+        .option("delimiter", ";")
+        .csv("examples/titanic/titanic.csv")
+        .await
+        .unwrap();
+    let women = titanic
+        .clone()
+        .filter(col("sex").eq(lit("female")))
+        .unwrap();
+    women
+        .write()
+        .mode(SaveMode::Overwrite)
+        .save_as_table("Pessoas")
+        .await
+        .unwrap();
+    assert_eq!(
+        session
+            .table("pessoas")
+            .await
+            .unwrap()
+            .count()
+            .await
+            .unwrap(),
+        314
+    );
+    let error = titanic
+        .clone()
+        .write()
+        .mode(SaveMode::ErrorIfExists)
+        .save_as_table("PESSOAS")
+        .await
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("pessoas"), "{error}");
-    titanic.write().mode(SaveMode::Overwrite).save_as_table("pessoas").await.unwrap();
-    assert_eq!(rows(&session.sql("SELECT count(*) FROM PESSOAS").await.unwrap().collect().await.unwrap()), ["891"]);
+    titanic
+        .write()
+        .mode(SaveMode::Overwrite)
+        .save_as_table("pessoas")
+        .await
+        .unwrap();
+    assert_eq!(
+        rows(
+            &session
+                .sql("SELECT count(*) FROM PESSOAS")
+                .await
+                .unwrap()
+                .collect()
+                .await
+                .unwrap()
+        ),
+        ["891"]
+    );
     assert!(folder.path().join("pessoas").is_dir());
     session.stop().await;
 }
@@ -83,8 +217,25 @@ fn a_programs_own_function_travels_to_its_executors() {
     enem(folder.path(), 3_000).unwrap();
     // Cargo builds examples beside the tests.
     let tests = std::env::current_exe().unwrap();
-    let example = tests.parent().unwrap().parent().unwrap().join("examples/enem");
-    let run = std::process::Command::new(example).arg(folder.path()).arg("2").output().unwrap();
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-    assert!(String::from_utf8_lossy(&run.stdout).contains("3000 rows"), "{}", String::from_utf8_lossy(&run.stdout));
+    let example = tests
+        .parent()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .join("examples/enem");
+    let run = std::process::Command::new(example)
+        .arg(folder.path())
+        .arg("2")
+        .output()
+        .unwrap();
+    assert!(
+        run.status.success(),
+        "{}",
+        String::from_utf8_lossy(&run.stderr)
+    );
+    assert!(
+        String::from_utf8_lossy(&run.stdout).contains("3000 rows"),
+        "{}",
+        String::from_utf8_lossy(&run.stdout)
+    );
 }

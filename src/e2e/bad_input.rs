@@ -6,14 +6,19 @@ use std::process::Output;
 use crate::support::{command, files_below, scratch};
 
 fn manifest(folder: &Path, spec: &str) -> String {
-    let text = format!("apiVersion: faisca.dev/v1alpha1\nkind: SparkApplication\nmetadata: {{name: bad}}\nspec:\n{spec}");
+    let text = format!(
+        "apiVersion: faisca.dev/v1alpha1\nkind: SparkApplication\nmetadata: {{name: bad}}\nspec:\n{spec}"
+    );
     let path = folder.join("job.yaml");
     std::fs::write(&path, text.replace("@", folder.to_str().unwrap())).unwrap();
     path.display().to_string()
 }
 
 fn run(folder: &Path, spec: &str) -> Output {
-    command().args(["run", &manifest(folder, spec)]).output().unwrap()
+    command()
+        .args(["run", &manifest(folder, spec)])
+        .output()
+        .unwrap()
 }
 
 /// Runs a bad job; answers its error after checking that nothing was written.
@@ -51,16 +56,35 @@ fn with_csv(text: &str) -> tempfile::TempDir {
 #[test]
 fn manifests_with_mistakes_name_line_column_and_the_nearest_name() {
     let folder = scratch("bad");
-    contains(&error(folder.path(), "  stepz: []\n"), &["job.yaml:5:3", "unknown field `stepz`", "did you mean `steps`?"]);
     contains(
-        &error(folder.path(), "  steps:\n    - name: a\n      sql: select 1\n      write: {path: x, mode: overwritee}\n"),
+        &error(folder.path(), "  stepz: []\n"),
+        &[
+            "job.yaml:5:3",
+            "unknown field `stepz`",
+            "did you mean `steps`?",
+        ],
+    );
+    contains(
+        &error(
+            folder.path(),
+            "  steps:\n    - name: a\n      sql: select 1\n      write: {path: x, mode: overwritee}\n",
+        ),
         &["job.yaml:8", "overwritee", "overwrite"],
     );
-    contains(&error(folder.path(), "  steps: 5\n"), &["job.yaml:5", "expected array"]);
-    contains(&error(folder.path(), "  steps: [\n"), &["job.yaml:"]);
-    contains(&error(folder.path(), "  sources: []\n"), &["the job does nothing", "help:"]);
     contains(
-        &error(folder.path(), "  parameters: {zone: x}\n  steps:\n    - {name: a, sql: \"select '${zoen}'\"}\n"),
+        &error(folder.path(), "  steps: 5\n"),
+        &["job.yaml:5", "expected array"],
+    );
+    contains(&error(folder.path(), "  steps: [\n"), &["job.yaml:"]);
+    contains(
+        &error(folder.path(), "  sources: []\n"),
+        &["the job does nothing", "help:"],
+    );
+    contains(
+        &error(
+            folder.path(),
+            "  parameters: {zone: x}\n  steps:\n    - {name: a, sql: \"select '${zoen}'\"}\n",
+        ),
         &["no parameter `zoen`", "did you mean `zone`?"],
     );
 }
@@ -70,40 +94,101 @@ fn step_graphs_with_mistakes_are_refused_before_anything_runs() {
     let folder = scratch("bad");
     let steps = |text: &str| format!("  steps:\n{text}");
     contains(
-        &error(folder.path(), &steps("    - {name: a, sql: select * from b}\n    - {name: b, sql: select * from a}\n")),
+        &error(
+            folder.path(),
+            &steps(
+                "    - {name: a, sql: select * from b}\n    - {name: b, sql: select * from a}\n",
+            ),
+        ),
         &["wait for each other: a, b", "job.yaml:6"],
     );
     contains(
-        &error(folder.path(), &steps("    - {name: alpha, sql: select 1}\n    - {name: b, sql: select * from alfa}\n")),
+        &error(
+            folder.path(),
+            &steps(
+                "    - {name: alpha, sql: select 1}\n    - {name: b, sql: select * from alfa}\n",
+            ),
+        ),
         &["no source or step is named `alfa`", "did you mean `alpha`?"],
     );
-    contains(&error(folder.path(), &steps("    - {name: a, sql: select 1}\n    - {name: A, sql: select 2}\n")), &["the name `A` is taken"]);
-    let write = |name: &str, path: &str| format!("    - name: {name}\n      sql: select 1 as x\n      write: {{path: \"@/{path}\"}}\n");
-    contains(&error(folder.path(), &steps(&(write("a", "x") + &write("b", "x/")))), &["also written by step `a`"]);
-    contains(&error(folder.path(), &steps(&(write("a", "x") + &write("b", "x/y")))), &["also written by step `a`"]);
-    let overlap =
-        "  sources:\n    - {name: t, path: \"@/in/\"}\n  steps:\n    - name: a\n      sql: select * from t\n      write: {path: \"@/in/sub\"}\n";
-    contains(&error(folder.path(), overlap), &["the input", "of source `t` overlap"]);
+    contains(
+        &error(
+            folder.path(),
+            &steps("    - {name: a, sql: select 1}\n    - {name: A, sql: select 2}\n"),
+        ),
+        &["the name `A` is taken"],
+    );
+    let write = |name: &str, path: &str| {
+        format!(
+            "    - name: {name}\n      sql: select 1 as x\n      write: {{path: \"@/{path}\"}}\n"
+        )
+    };
+    contains(
+        &error(
+            folder.path(),
+            &steps(&(write("a", "x") + &write("b", "x/"))),
+        ),
+        &["also written by step `a`"],
+    );
+    contains(
+        &error(
+            folder.path(),
+            &steps(&(write("a", "x") + &write("b", "x/y"))),
+        ),
+        &["also written by step `a`"],
+    );
+    let overlap = "  sources:\n    - {name: t, path: \"@/in/\"}\n  steps:\n    - name: a\n      sql: select * from t\n      write: {path: \"@/in/sub\"}\n";
+    contains(
+        &error(folder.path(), overlap),
+        &["the input", "of source `t` overlap"],
+    );
 }
 
 #[test]
 fn inputs_that_are_missing_or_empty_say_so() {
     let folder = scratch("bad");
-    contains(&error(folder.path(), &job("format: csv", "select * from t")), &["source `t`", "there is no such file", "job.yaml:6:"]);
+    contains(
+        &error(folder.path(), &job("format: csv", "select * from t")),
+        &["source `t`", "there is no such file", "job.yaml:6:"],
+    );
     std::fs::create_dir(folder.path().join("in")).unwrap();
-    contains(&error(folder.path(), &job("format: csv", "select * from t")), &["there are no data files in this folder"]);
+    contains(
+        &error(folder.path(), &job("format: csv", "select * from t")),
+        &["there are no data files in this folder"],
+    );
 }
 
 #[test]
 fn wrong_names_in_sql_get_the_place_and_the_nearest() {
     let folder = with_csv(CSV);
     let csv = "format: csv, delimiter: \";\"";
-    contains(&error(folder.path(), &job(csv, "select a, bb from t")), &["job.yaml:9", "step `out`", "no column named `bb`", "did you mean `b`?"]);
-    contains(&error(folder.path(), &job(csv, "select uper(b) from t")), &["job.yaml:9", "uper", "upper"]);
-    contains(&error(folder.path(), &job(csv, "selec a from t")), &["job.yaml:9"]);
-    contains(&error(folder.path(), &job(csv, "select a, A from t")), &["a"]);
-    let partitioned = job(csv, "select a, b from t").replace("mode: overwrite", "mode: overwrite, partitionBy: [x]");
-    contains(&error(folder.path(), &partitioned), &["partitionBy: no column `x`"]);
+    contains(
+        &error(folder.path(), &job(csv, "select a, bb from t")),
+        &[
+            "job.yaml:9",
+            "step `out`",
+            "no column named `bb`",
+            "did you mean `b`?",
+        ],
+    );
+    contains(
+        &error(folder.path(), &job(csv, "select uper(b) from t")),
+        &["job.yaml:9", "uper", "upper"],
+    );
+    contains(
+        &error(folder.path(), &job(csv, "selec a from t")),
+        &["job.yaml:9"],
+    );
+    contains(
+        &error(folder.path(), &job(csv, "select a, A from t")),
+        &["a"],
+    );
+    let partitioned = job(csv, "select a, b from t")
+        .replace("mode: overwrite", "mode: overwrite, partitionBy: [x]");
+    contains(
+        &error(folder.path(), &partitioned),
+        &["partitionBy: no column `x`"],
+    );
 }
 
 #[test]
@@ -112,13 +197,24 @@ fn malformed_csv_names_file_and_line_and_can_be_dropped_or_kept_as_nulls() {
     (0..400_000).for_each(|i| text.push_str(&format!("{i};x;1.5\n")));
     text.push_str("7;too;many;values\n8;few\nnine;y;2.5\n10;ok;3.5\n");
     let folder = with_csv(&text);
-    let csv = |mode: &str| format!("format: csv, delimiter: \";\", schema: \"a BIGINT, b STRING, c DOUBLE\", onMalformedRow: {mode}");
+    let csv = |mode: &str| {
+        format!(
+            "format: csv, delimiter: \";\", schema: \"a BIGINT, b STRING, c DOUBLE\", onMalformedRow: {mode}"
+        )
+    };
     let failed = error(folder.path(), &job(&csv("fail"), "select * from t"));
-    contains(&failed, &["in/a.csv line 400002", "expected 3", "onMalformedRow"]);
+    contains(
+        &failed,
+        &["in/a.csv line 400002", "expected 3", "onMalformedRow"],
+    );
     for (mode, rows) in [("drop", "400,001"), ("nulls", "400,004")] {
         let ran = run(folder.path(), &job(&csv(mode), "select * from t"));
         let text = String::from_utf8_lossy(&ran.stdout).into_owned();
-        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        assert!(
+            ran.status.success(),
+            "{}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
         contains(&text, &[rows]);
         std::fs::remove_dir_all(folder.path().join("out")).unwrap();
     }
@@ -128,29 +224,49 @@ fn malformed_csv_names_file_and_line_and_can_be_dropped_or_kept_as_nulls() {
 fn a_value_of_another_type_names_its_line() {
     let folder = with_csv("a;b\n1;x\n2;y\nthree;z\n");
     let csv = "format: csv, delimiter: \";\", schema: \"a BIGINT, b STRING\"";
-    contains(&error(folder.path(), &job(csv, "select * from t")), &["in/a.csv line 4", "three"]);
+    contains(
+        &error(folder.path(), &job(csv, "select * from t")),
+        &["in/a.csv line 4", "three"],
+    );
 }
 
 #[test]
 fn a_wrong_delimiter_is_guessed() {
     let folder = with_csv(CSV);
-    contains(&error(folder.path(), &job("format: csv", "select * from t")), &["delimiter is `,`", "`;`"]);
+    contains(
+        &error(folder.path(), &job("format: csv", "select * from t")),
+        &["delimiter is `,`", "`;`"],
+    );
 }
 
 #[test]
 fn truncated_parquet_is_named() {
     let folder = scratch("bad");
     std::fs::create_dir(folder.path().join("in")).unwrap();
-    std::fs::write(folder.path().join("in/a.parquet"), b"PAR1 and then nothing of use").unwrap();
-    contains(&error(folder.path(), &job("format: parquet", "select * from t")), &["source `t`", "not valid Parquet, or is truncated"]);
+    std::fs::write(
+        folder.path().join("in/a.parquet"),
+        b"PAR1 and then nothing of use",
+    )
+    .unwrap();
+    contains(
+        &error(folder.path(), &job("format: parquet", "select * from t")),
+        &["source `t`", "not valid Parquet, or is truncated"],
+    );
 }
 
 #[test]
 fn outputs_that_cannot_be_written_are_refused() {
     let folder = with_csv(CSV);
     std::fs::write(folder.path().join("out"), "a file").unwrap();
-    contains(&error(folder.path(), &job("format: csv, delimiter: \";\"", "select * from t")), &["is a file; an output is a folder", "job.yaml:10"]);
-    let spec = job("format: csv, delimiter: \";\"", "select * from t").replace("@/out", "/proc/nowhere/out");
+    contains(
+        &error(
+            folder.path(),
+            &job("format: csv, delimiter: \";\"", "select * from t"),
+        ),
+        &["is a file; an output is a folder", "job.yaml:10"],
+    );
+    let spec = job("format: csv, delimiter: \";\"", "select * from t")
+        .replace("@/out", "/proc/nowhere/out");
     contains(&error(folder.path(), &spec), &["cannot", "/proc/nowhere"]);
 }
 
@@ -163,7 +279,9 @@ fn denied(folder: &Path, closed: &Path) -> std::process::Command {
     let id = std::process::Command::new("id").arg("-u").output().unwrap();
     if id.stdout.trim_ascii() == b"0" {
         let mut command = std::process::Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(binary);
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(binary);
         command
     } else {
         std::process::Command::new(binary)
@@ -180,11 +298,21 @@ fn a_user_without_the_right_to_write_is_told_where() {
     std::fs::create_dir(&closed).unwrap();
     std::fs::create_dir(folder.path().join("in")).unwrap();
     std::fs::write(folder.path().join("in/a.csv"), CSV).unwrap();
-    let spec = job("format: csv, delimiter: \";\"", "select * from t").replace("@/out", "@/closed/out");
+    let spec =
+        job("format: csv, delimiter: \";\"", "select * from t").replace("@/out", "@/closed/out");
     let path = manifest(folder.path(), &spec);
-    let run = denied(folder.path(), &closed).args(["run", &path]).current_dir(folder.path()).output().unwrap();
+    let run = denied(folder.path(), &closed)
+        .args(["run", &path])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
     let message = String::from_utf8_lossy(&run.stderr);
     assert_eq!(run.status.code(), Some(2), "{message}");
-    assert!(message.contains("job.yaml:10") && message.contains("/closed") && message.to_lowercase().contains("permission denied"), "{message}");
+    assert!(
+        message.contains("job.yaml:10")
+            && message.contains("/closed")
+            && message.to_lowercase().contains("permission denied"),
+        "{message}"
+    );
     assert_eq!(files_below(&closed), Vec::<String>::new());
 }

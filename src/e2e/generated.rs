@@ -24,7 +24,12 @@ const TABLES: [&str; 4] = ["a", "b", "c", "d"];
 /// Tables of one shape and different sizes: `k` and `n` with duplicates and nulls, `s` text, `v` a value.
 async fn data(folder: &Path) {
     let context = SessionContext::new();
-    for (table, files, size, keys) in [("a", 3, 12, 7), ("b", 2, 9, 11), ("c", 1, 5, 5), ("d", 4, 20, 40)] {
+    for (table, files, size, keys) in [
+        ("a", 3, 12, 7),
+        ("b", 2, 9, 11),
+        ("c", 1, 5, 5),
+        ("d", 4, 20, 40),
+    ] {
         for file in 0..files {
             let path = folder.join(table).join(format!("{file}.parquet"));
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -53,8 +58,13 @@ fn relation(rng: &mut Rng) -> String {
     let table = pick(rng, &TABLES);
     match rng.u8(..12) {
         0 => format!("(SELECT * FROM {table} WHERE id < 0)"),
-        1 => format!("(SELECT k, max(n) AS n, min(s) AS s, sum(v) AS v, count(*) AS id FROM {table} GROUP BY k)"),
-        2 => format!("(SELECT DISTINCT k, n, s, v, id FROM {table} WHERE v > {})", rng.u8(..23)),
+        1 => format!(
+            "(SELECT k, max(n) AS n, min(s) AS s, sum(v) AS v, count(*) AS id FROM {table} GROUP BY k)"
+        ),
+        2 => format!(
+            "(SELECT DISTINCT k, n, s, v, id FROM {table} WHERE v > {})",
+            rng.u8(..23)
+        ),
         3 => "shared".to_owned(),
         _ => table.to_owned(),
     }
@@ -65,22 +75,56 @@ fn condition(rng: &mut Rng, alias: &str) -> String {
     match rng.u8(..14) {
         0 => format!("{alias}.s = 's{}'", rng.u8(..9)),
         1 => format!("{alias}.s LIKE '%{}'", rng.u8(..9)),
-        2 => format!("{alias}.{column} IN ({}, {}, {})", rng.u8(..9), rng.u8(..9), rng.u8(..20)),
+        2 => format!(
+            "{alias}.{column} IN ({}, {}, {})",
+            rng.u8(..9),
+            rng.u8(..9),
+            rng.u8(..20)
+        ),
         3 => format!("{alias}.{column} IS NULL"),
         4 => format!("{alias}.{column} IS NOT NULL"),
-        5 => format!("({alias}.k = {} OR {alias}.v < {})", rng.u8(..9), rng.u8(..20)),
-        6 => format!("{alias}.{column} BETWEEN {} AND {}", rng.u8(..9), rng.u8(5..30)),
+        5 => format!(
+            "({alias}.k = {} OR {alias}.v < {})",
+            rng.u8(..9),
+            rng.u8(..20)
+        ),
+        6 => format!(
+            "{alias}.{column} BETWEEN {} AND {}",
+            rng.u8(..9),
+            rng.u8(5..30)
+        ),
         7 => format!(
             "EXISTS (SELECT 1 FROM {} x WHERE x.{} = {alias}.{} AND x.v <> {alias}.v)",
             relation(rng),
             pick(rng, &["k", "n"]),
             pick(rng, &["k", "n"])
         ),
-        8 => format!("NOT EXISTS (SELECT 1 FROM {} x WHERE x.k = {alias}.{} AND x.n > {})", relation(rng), pick(rng, &["k", "n"]), rng.u8(..6)),
-        9 => format!("{alias}.{} IN (SELECT x.k FROM {} x GROUP BY x.k HAVING sum(x.v) > {})", pick(rng, &["k", "n"]), relation(rng), rng.u8(..90)),
-        10 => format!("{alias}.k NOT IN (SELECT x.n FROM {} x WHERE x.v < {})", relation(rng), rng.u8(..23)),
-        11 => format!("{alias}.v > (SELECT 0.5 * avg(x.v) FROM {} x WHERE x.k = {alias}.k)", relation(rng)),
-        _ => format!("{alias}.{column} {} {}", pick(rng, &["<", ">", "=", "<>", ">="]), rng.u8(..20)),
+        8 => format!(
+            "NOT EXISTS (SELECT 1 FROM {} x WHERE x.k = {alias}.{} AND x.n > {})",
+            relation(rng),
+            pick(rng, &["k", "n"]),
+            rng.u8(..6)
+        ),
+        9 => format!(
+            "{alias}.{} IN (SELECT x.k FROM {} x GROUP BY x.k HAVING sum(x.v) > {})",
+            pick(rng, &["k", "n"]),
+            relation(rng),
+            rng.u8(..90)
+        ),
+        10 => format!(
+            "{alias}.k NOT IN (SELECT x.n FROM {} x WHERE x.v < {})",
+            relation(rng),
+            rng.u8(..23)
+        ),
+        11 => format!(
+            "{alias}.v > (SELECT 0.5 * avg(x.v) FROM {} x WHERE x.k = {alias}.k)",
+            relation(rng)
+        ),
+        _ => format!(
+            "{alias}.{column} {} {}",
+            pick(rng, &["<", ">", "=", "<>", ">="]),
+            rng.u8(..20)
+        ),
     }
 }
 
@@ -124,13 +168,19 @@ fn select(rng: &mut Rng) -> String {
         let alias = pick(rng, aliases);
         conditions.push(condition(rng, alias));
     }
-    let filter = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+    let filter = if conditions.is_empty() {
+        String::new()
+    } else {
+        format!(" WHERE {}", conditions.join(" AND "))
+    };
     let (x, y) = (pick(rng, aliases), pick(rng, aliases));
     match rng.u8(..5) {
         0 => format!("SELECT {x}.k AS p, {y}.s AS q, {x}.v AS r FROM {from}{filter}"),
         1 => format!("SELECT DISTINCT {x}.n AS p, {y}.s AS q, {y}.k AS r FROM {from}{filter}"),
         2 => format!("SELECT count(*) AS p, min({y}.s) AS q, sum({x}.v) AS r FROM {from}{filter}"),
-        3 => format!("SELECT {x}.k AS p, max({y}.s) AS q, sum({y}.v) AS r FROM {from}{filter} GROUP BY {x}.k"),
+        3 => format!(
+            "SELECT {x}.k AS p, max({y}.s) AS q, sum({y}.v) AS r FROM {from}{filter} GROUP BY {x}.k"
+        ),
         _ => format!(
             "SELECT {x}.n AS p, {y}.s AS q, count(DISTINCT {y}.v) AS r FROM {from}{filter} GROUP BY {x}.n, {y}.s HAVING count(*) > {}",
             rng.u8(..3)
@@ -140,8 +190,10 @@ fn select(rng: &mut Rng) -> String {
 
 fn query(number: u64) -> String {
     let mut rng = Rng::with_seed(number);
-    let shared =
-        format!("WITH shared AS (SELECT k, max(n) AS n, max(s) AS s, sum(v) AS v, min(id) AS id FROM {} GROUP BY k) ", pick(&mut rng, &TABLES));
+    let shared = format!(
+        "WITH shared AS (SELECT k, max(n) AS n, max(s) AS s, sum(v) AS v, min(id) AS id FROM {} GROUP BY k) ",
+        pick(&mut rng, &TABLES)
+    );
     let first = select(&mut rng);
     let all = match rng.u8(..10) {
         0 => format!("{first} UNION ALL {}", select(&mut rng)),
@@ -158,18 +210,30 @@ async fn sessions(folder: &Path) -> Vec<(String, Session)> {
         let session = session(layout, 3).await;
         register_folders(&session, folder, &TABLES).await;
         for rule in Switches::names() {
-            session.sql(&format!("SET faisca.{rule} = {}", on(&rule))).await.unwrap();
+            session
+                .sql(&format!("SET faisca.{rule} = {}", on(&rule)))
+                .await
+                .unwrap();
         }
         // Tables are small: what is small among them is smaller.
-        session.sql("SET datafusion.optimizer.hash_join_single_partition_threshold_rows = 12").await.unwrap();
-        session.sql("SET datafusion.optimizer.hash_join_single_partition_threshold = 1000").await.unwrap();
+        session
+            .sql("SET datafusion.optimizer.hash_join_single_partition_threshold_rows = 12")
+            .await
+            .unwrap();
+        session
+            .sql("SET datafusion.optimizer.hash_join_single_partition_threshold = 1000")
+            .await
+            .unwrap();
         all.push((name, session));
     };
     for layout in LAYOUTS {
         add(format!("{layout:?}, every rule"), layout, &|_| true).await;
         add(format!("{layout:?}, no rule"), layout, &|_| false).await;
         for alone in Switches::names() {
-            add(format!("{layout:?}, {alone} alone"), layout, &|rule| rule == alone).await;
+            add(format!("{layout:?}, {alone} alone"), layout, &|rule| {
+                rule == alone
+            })
+            .await;
         }
     }
     all
@@ -191,43 +255,87 @@ async fn assert_every_rule_has_work(sessions: &[(String, Session)]) {
             }
         }
         // What is changed while a query runs, no plan shows before.
-        if idle.iter().any(|rule| rule == "adaptive") && analyzed(&sessions[0].1, &query(number)).await.contains("Planned again") {
+        if idle.iter().any(|rule| rule == "adaptive")
+            && analyzed(&sessions[0].1, &query(number))
+                .await
+                .contains("Planned again")
+        {
             idle.retain(|rule| rule != "adaptive");
         }
     }
-    assert_eq!(idle, Vec::<String>::new(), "rules that change none of {LOOKED_AT} plans");
+    assert_eq!(
+        idle,
+        Vec::<String>::new(),
+        "rules that change none of {LOOKED_AT} plans"
+    );
 }
 
 async fn analyzed(session: &Session, query: &str) -> String {
-    let Ok(frame) = session.sql(&format!("EXPLAIN ANALYZE {query}")).await else { return String::new() };
-    frame.collect().await.map_or_else(|_| String::new(), |found| rows(&found).join("\n"))
+    let Ok(frame) = session.sql(&format!("EXPLAIN ANALYZE {query}")).await else {
+        return String::new();
+    };
+    frame
+        .collect()
+        .await
+        .map_or_else(|_| String::new(), |found| rows(&found).join("\n"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn queries_that_nobody_wrote_are_right() {
     let folder = scratch("generated");
     data(folder.path()).await;
-    let one: Option<u64> = std::env::var("FAISCA_GENERATED").ok().map(|number| number.parse().unwrap());
+    let one: Option<u64> = std::env::var("FAISCA_GENERATED")
+        .ok()
+        .map(|number| number.parse().unwrap());
     let sessions = sessions(folder.path()).await;
     let oracle = oracle_over(folder.path(), &TABLES).await;
-    oracle.sql("SET datafusion.execution.target_partitions = 1").await.unwrap();
-    let (next, run, yielding) = (AtomicU64::new(one.unwrap_or(0)), AtomicUsize::new(0), AtomicUsize::new(0));
+    oracle
+        .sql("SET datafusion.execution.target_partitions = 1")
+        .await
+        .unwrap();
+    let (next, run, yielding) = (
+        AtomicU64::new(one.unwrap_or(0)),
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+    );
     let work = async || {
-        while run.load(Ordering::Relaxed) < usize::try_from(if one.is_some() { 1 } else { QUERIES }).unwrap() {
+        while run.load(Ordering::Relaxed)
+            < usize::try_from(if one.is_some() { 1 } else { QUERIES }).unwrap()
+        {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let sql = query(number);
             // What DataFusion cannot plan or run is no query.
-            let Ok(frame) = oracle.sql(&sql).await else { continue };
-            let Ok(expected) = frame.collect().await else { continue };
+            let Ok(frame) = oracle.sql(&sql).await else {
+                continue;
+            };
+            let Ok(expected) = frame.collect().await else {
+                continue;
+            };
             let expected = sorted(rows(&expected));
             // Every other query with every rule; all sessions have their turn.
             let turn = usize::try_from(number).unwrap();
-            let of = if turn.is_multiple_of(2) { 0 } else { turn / 2 % sessions.len() };
-            for (name, session) in if one.is_some() { &sessions[..] } else { &sessions[of..=of] } {
-                let found = tokio::time::timeout(PATIENCE, async { session.sql(&sql).await?.collect().await }).await;
-                let found = found.unwrap_or_else(|_| panic!("query {number} with {name} does not end\n{sql}"));
-                let found = found.unwrap_or_else(|error| panic!("query {number} with {name}: {error}\n{sql}"));
-                assert!(sorted(rows(&found)) == expected, "query {number} with {name} is wrong\n{sql}");
+            let of = if turn.is_multiple_of(2) {
+                0
+            } else {
+                turn / 2 % sessions.len()
+            };
+            for (name, session) in if one.is_some() {
+                &sessions[..]
+            } else {
+                &sessions[of..=of]
+            } {
+                let found = tokio::time::timeout(PATIENCE, async {
+                    session.sql(&sql).await?.collect().await
+                })
+                .await;
+                let found = found
+                    .unwrap_or_else(|_| panic!("query {number} with {name} does not end\n{sql}"));
+                let found = found
+                    .unwrap_or_else(|error| panic!("query {number} with {name}: {error}\n{sql}"));
+                assert!(
+                    sorted(rows(&found)) == expected,
+                    "query {number} with {name} is wrong\n{sql}"
+                );
             }
             run.fetch_add(1, Ordering::Relaxed);
             yielding.fetch_add(usize::from(!expected.is_empty()), Ordering::Relaxed);
@@ -238,7 +346,10 @@ async fn queries_that_nobody_wrote_are_right() {
         assert_every_rule_has_work(&sessions).await;
     }
     // Queries without rows would prove little.
-    assert!(one.is_some() || yielding.into_inner() > run.into_inner() / 2, "most queries yield nothing");
+    assert!(
+        one.is_some() || yielding.into_inner() > run.into_inner() / 2,
+        "most queries yield nothing"
+    );
     for (_, session) in sessions {
         session.stop().await;
     }

@@ -42,27 +42,51 @@ impl GlueServer {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(Mutex::new(State::default()));
-        let server = Self { url, state: Arc::clone(&state) };
+        let server = Self {
+            url,
+            state: Arc::clone(&state),
+        };
         tokio::task::spawn(async move {
             loop {
-                let Ok((stream, _)) = listener.accept().await else { continue };
+                let Ok((stream, _)) = listener.accept().await else {
+                    continue;
+                };
                 stream.set_nodelay(true).unwrap();
                 let state = Arc::clone(&state);
                 let answer = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
                     let state = Arc::clone(&state);
                     async move {
-                        let action = request.headers()["x-amz-target"].to_str().unwrap().rsplit('.').next().unwrap().to_owned();
+                        let action = request.headers()["x-amz-target"]
+                            .to_str()
+                            .unwrap()
+                            .rsplit('.')
+                            .next()
+                            .unwrap()
+                            .to_owned();
                         let body = request.into_body().collect().await?.to_bytes();
-                        let outcome = state.lock().unwrap().act(&action, &serde_json::from_slice(&body).unwrap());
+                        let outcome = state
+                            .lock()
+                            .unwrap()
+                            .act(&action, &serde_json::from_slice(&body).unwrap());
                         let (status, body) = match outcome {
                             Ok(answer) => (200, answer),
-                            Err((code, message)) => (400, json!({"__type": code, "Message": message})),
+                            Err((code, message)) => {
+                                (400, json!({"__type": code, "Message": message}))
+                            }
                         };
-                        let response = hyper::Response::builder().status(status).header("content-type", "application/x-amz-json-1.1");
-                        Ok::<_, hyper::Error>(response.body(Full::<bytes::Bytes>::from(body.to_string())).unwrap())
+                        let response = hyper::Response::builder()
+                            .status(status)
+                            .header("content-type", "application/x-amz-json-1.1");
+                        Ok::<_, hyper::Error>(
+                            response
+                                .body(Full::<bytes::Bytes>::from(body.to_string()))
+                                .unwrap(),
+                        )
                     }
                 });
-                tokio::task::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+                tokio::task::spawn(
+                    http1::Builder::new().serve_connection(TokioIo::new(stream), answer),
+                );
             }
         });
         server
@@ -75,12 +99,16 @@ impl GlueServer {
 
     /// What is told of a table's columns.
     pub fn statistics(&self, database: &str, table: &str) -> Vec<Value> {
-        self.state.lock().unwrap().databases[database][table].statistics.clone()
+        self.state.lock().unwrap().databases[database][table]
+            .statistics
+            .clone()
     }
 
     /// What is stored of a table.
     pub fn table(&self, database: &str, table: &str) -> Value {
-        self.state.lock().unwrap().databases[database][table].input.clone()
+        self.state.lock().unwrap().databases[database][table]
+            .input
+            .clone()
     }
 }
 
@@ -89,23 +117,41 @@ fn text(request: &Value, field: &str) -> String {
 }
 
 fn values(list: &Value) -> Vec<String> {
-    list.as_array().unwrap().iter().map(|value| value.as_str().unwrap().to_owned()).collect()
+    list.as_array()
+        .unwrap()
+        .iter()
+        .map(|value| value.as_str().unwrap().to_owned())
+        .collect()
 }
 
 fn batch<'a>(request: &'a Value, field: &str, max: usize) -> Result<&'a Vec<Value>, Refusal> {
     let list = request[field].as_array().unwrap();
-    if list.len() > max { Err(("InvalidInputException", format!("{field}: more than {max}"))) } else { Ok(list) }
+    if list.len() > max {
+        Err(("InvalidInputException", format!("{field}: more than {max}")))
+    } else {
+        Ok(list)
+    }
 }
 
 impl State {
     fn database(&mut self, request: &Value) -> Result<&mut Tables, Refusal> {
         let name = text(request, "DatabaseName");
-        self.databases.get_mut(&name).ok_or_else(|| ("EntityNotFoundException", format!("Database {name} not found.")))
+        self.databases.get_mut(&name).ok_or_else(|| {
+            (
+                "EntityNotFoundException",
+                format!("Database {name} not found."),
+            )
+        })
     }
 
     fn stored(&mut self, request: &Value, field: &str) -> Result<&mut Stored, Refusal> {
         let name = text(request, field);
-        self.database(request)?.get_mut(&name).ok_or_else(|| ("EntityNotFoundException", format!("Table {name} not found.")))
+        self.database(request)?.get_mut(&name).ok_or_else(|| {
+            (
+                "EntityNotFoundException",
+                format!("Table {name} not found."),
+            )
+        })
     }
 
     fn act(&mut self, action: &str, request: &Value) -> Result<Value, Refusal> {
@@ -113,15 +159,29 @@ impl State {
         match action {
             "GetDatabase" => {
                 let name = text(request, "Name");
-                let found = self.databases.contains_key(&name).then(|| json!({"Database": {"Name": name}}));
-                found.ok_or_else(|| ("EntityNotFoundException", format!("Database {name} not found.")))
+                let found = self
+                    .databases
+                    .contains_key(&name)
+                    .then(|| json!({"Database": {"Name": name}}));
+                found.ok_or_else(|| {
+                    (
+                        "EntityNotFoundException",
+                        format!("Database {name} not found."),
+                    )
+                })
             }
             "CreateDatabase" => {
-                self.databases.entry(text(&request["DatabaseInput"], "Name")).or_default();
+                self.databases
+                    .entry(text(&request["DatabaseInput"], "Name"))
+                    .or_default();
                 Ok(json!({}))
             }
             "GetTables" => {
-                let tables = self.database(request)?.values().map(|stored| stored.input.clone()).collect::<Vec<_>>();
+                let tables = self
+                    .database(request)?
+                    .values()
+                    .map(|stored| stored.input.clone())
+                    .collect::<Vec<_>>();
                 Ok(json!({"TableList": tables}))
             }
             "GetTable" => {
@@ -137,13 +197,25 @@ impl State {
                 if tables.contains_key(&name) {
                     return Err(("AlreadyExistsException", "Table already exists.".to_owned()));
                 }
-                tables.insert(name, Stored { input, ..Stored::default() });
+                tables.insert(
+                    name,
+                    Stored {
+                        input,
+                        ..Stored::default()
+                    },
+                );
                 Ok(json!({}))
             }
             "UpdateTable" => {
                 let stored = self.stored(&json!({"DatabaseName": request["DatabaseName"], "Name": request["TableInput"]["Name"]}), "Name")?;
-                if request["VersionId"].as_str().is_some_and(|version| version != stored.version.to_string()) {
-                    return Err(("ConcurrentModificationException", "Update table failed due to concurrent modifications.".to_owned()));
+                if request["VersionId"]
+                    .as_str()
+                    .is_some_and(|version| version != stored.version.to_string())
+                {
+                    return Err((
+                        "ConcurrentModificationException",
+                        "Update table failed due to concurrent modifications.".to_owned(),
+                    ));
                 }
                 stored.input = request["TableInput"].clone();
                 stored.version += 1;
@@ -164,24 +236,42 @@ impl State {
         let mut errors = vec![];
         match action {
             "GetPartitions" => {
-                let page = usize::try_from(request["MaxResults"].as_u64().unwrap_or(1000)).unwrap().min(1000);
-                let start: usize = request["NextToken"].as_str().map_or(0, |token| token.parse().unwrap());
-                let found: Vec<_> = stored.partitions.values().skip(start).take(page).cloned().collect();
-                let next = (start + page < stored.partitions.len()).then(|| (start + page).to_string());
+                let page = usize::try_from(request["MaxResults"].as_u64().unwrap_or(1000))
+                    .unwrap()
+                    .min(1000);
+                let start: usize = request["NextToken"]
+                    .as_str()
+                    .map_or(0, |token| token.parse().unwrap());
+                let found: Vec<_> = stored
+                    .partitions
+                    .values()
+                    .skip(start)
+                    .take(page)
+                    .cloned()
+                    .collect();
+                let next =
+                    (start + page < stored.partitions.len()).then(|| (start + page).to_string());
                 return Ok(json!({"Partitions": found, "NextToken": next}));
             }
             "BatchCreatePartition" => {
                 for input in batch(request, "PartitionInputList", 100)? {
                     let of = values(&input["Values"]);
                     match stored.partitions.entry(of) {
-                        std::collections::btree_map::Entry::Occupied(there) => errors.push(failed(there.key(), "AlreadyExistsException")),
-                        std::collections::btree_map::Entry::Vacant(free) => drop(free.insert(input.clone())),
+                        std::collections::btree_map::Entry::Occupied(there) => {
+                            errors.push(failed(there.key(), "AlreadyExistsException"))
+                        }
+                        std::collections::btree_map::Entry::Vacant(free) => {
+                            drop(free.insert(input.clone()))
+                        }
                     }
                 }
             }
             "BatchUpdatePartition" => {
                 for entry in batch(request, "Entries", 100)? {
-                    stored.partitions.insert(values(&entry["PartitionValueList"]), entry["PartitionInput"].clone());
+                    stored.partitions.insert(
+                        values(&entry["PartitionValueList"]),
+                        entry["PartitionInput"].clone(),
+                    );
                 }
             }
             "BatchDeletePartition" => {

@@ -23,9 +23,16 @@ pub fn stores(server: &S3Server) -> Stores {
     let folder = server.root.path();
     let secret = |name: &str, value: &str| {
         std::fs::write(folder.join(name), value).unwrap();
-        SecretRef { file: Some(folder.join(name).display().to_string()), env: None }
+        SecretRef {
+            file: Some(folder.join(name).display().to_string()),
+            env: None,
+        }
     };
-    let credentials = StoreCredentials { access_key_id: secret("id", "test"), secret_access_key: secret("key", "secret"), session_token: None };
+    let credentials = StoreCredentials {
+        access_key_id: secret("id", "test"),
+        secret_access_key: secret("key", "secret"),
+        session_token: None,
+    };
     let settings = StoreSettings {
         endpoint: Some(server.url.clone()),
         credentials: Some(credentials),
@@ -36,16 +43,33 @@ pub fn stores(server: &S3Server) -> Stores {
 }
 
 async fn session(server: &S3Server, warehouse: &Path) -> Session {
-    let builder = Session::builder().stores(stores(server)).partitions(4).config("faisca.smallQueryBytes", "0");
-    builder.config("faisca.warehouse", warehouse.display().to_string()).get_or_create().await.unwrap()
+    let builder = Session::builder()
+        .stores(stores(server))
+        .partitions(4)
+        .config("faisca.smallQueryBytes", "0");
+    builder
+        .config("faisca.warehouse", warehouse.display().to_string())
+        .get_or_create()
+        .await
+        .unwrap()
 }
 
 async fn query(session: &Session, sql: &str) -> Vec<String> {
-    sorted(rows(&session.sql(sql).await.unwrap().collect().await.unwrap()))
+    sorted(rows(
+        &session.sql(sql).await.unwrap().collect().await.unwrap(),
+    ))
 }
 
 async fn put(session: &Session, sql: &str, mode: SaveMode, path: &str) -> faisca::Result<()> {
-    session.sql(sql).await.unwrap().write().mode(mode).parquet(path).await.map(drop)
+    session
+        .sql(sql)
+        .await
+        .unwrap()
+        .write()
+        .mode(mode)
+        .parquet(path)
+        .await
+        .map(drop)
 }
 
 const JOB: &str = r#"

@@ -1,6 +1,11 @@
 //! The engine end to end: real files, real processes, an oracle that is not ours.
 
-#![expect(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "tests fail by panicking, and nobody links them")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    unreachable_pub,
+    reason = "tests fail by panicking, and nobody links them"
+)]
 
 mod adaptive;
 mod api;

@@ -12,7 +12,8 @@ const ROWS: u64 = 20_000;
 /// Expected rows of each output, by SQL over the CSV converted to UTF-8 with nothing of ours.
 async fn expected(data: &Path) -> Vec<(&'static str, Vec<String>)> {
     let context = SessionContext::new_with_config(
-        datafusion::prelude::SessionConfig::new().set_bool("datafusion.sql_parser.enable_ident_normalization", false),
+        datafusion::prelude::SessionConfig::new()
+            .set_bool("datafusion.sql_parser.enable_ident_normalization", false),
     );
     let utf8 = data.join("utf8");
     std::fs::create_dir_all(&utf8).unwrap();
@@ -28,8 +29,13 @@ async fn expected(data: &Path) -> Vec<(&'static str, Vec<String>)> {
         }
         let file = utf8.join(format!("{name}.csv"));
         std::fs::write(&file, text).unwrap();
-        let options = CsvReadOptions::new().delimiter(delimiter).schema_infer_max_records(10_000);
-        context.register_csv(name, file.to_str().unwrap(), options).await.unwrap();
+        let options = CsvReadOptions::new()
+            .delimiter(delimiter)
+            .schema_infer_max_records(10_000);
+        context
+            .register_csv(name, file.to_str().unwrap(), options)
+            .await
+            .unwrap();
     }
     let mut all = vec![];
     for (output, sql) in [
@@ -70,7 +76,13 @@ async fn check(data: &Path, expected: &[(&str, Vec<String>)]) {
     let context = SessionContext::new();
     for (output, rows_expected) in expected {
         let path = format!("{}/", data.join(output).display());
-        let found = context.read_parquet(path, ParquetReadOptions::default()).await.unwrap().collect().await.unwrap();
+        let found = context
+            .read_parquet(path, ParquetReadOptions::default())
+            .await
+            .unwrap()
+            .collect()
+            .await
+            .unwrap();
         assert_eq!(sorted(rows(&found)), *rows_expected, "{output}");
     }
 }
@@ -83,14 +95,31 @@ async fn the_pipeline_equals_datafusion_embedded_and_on_three_processes() {
     let expected = expected(data).await;
     for executors in ["0", "3"] {
         let set = format!("data={}", data.display());
-        let run = command().args(["run", "examples/enem/enem.yaml", "--set", &set, "--executors", executors]).output().unwrap();
-        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        let run = command()
+            .args([
+                "run",
+                "examples/enem/enem.yaml",
+                "--set",
+                &set,
+                "--executors",
+                executors,
+            ])
+            .output()
+            .unwrap();
+        assert!(
+            run.status.success(),
+            "{}",
+            String::from_utf8_lossy(&run.stderr)
+        );
         check(data, &expected).await;
         let text = String::from_utf8_lossy(&run.stdout).into_owned();
         for executor in (1..=executors.parse::<u32>().unwrap()).map(|n| format!("executor-{n}")) {
             assert!(text.contains(&executor), "{text}");
         }
-        let litter: Vec<_> = files_below(data).into_iter().filter(|f| f.contains("faisca-")).collect();
+        let litter: Vec<_> = files_below(data)
+            .into_iter()
+            .filter(|f| f.contains("faisca-"))
+            .collect();
         assert!(litter.is_empty(), "{litter:?}");
     }
 }
@@ -100,11 +129,32 @@ async fn six_manifests_make_the_same_tables() {
     let folder = scratch("enem");
     let data = folder.path();
     enem(data, 2_000).unwrap();
-    let expected: Vec<_> = expected(data).await.into_iter().filter(|(output, _)| !output.contains("enade") && !output.contains("edsup")).collect();
-    for job in ["converte_parquet", "agrega_idade", "agrega_notas", "agrega_sexo", "join_final", "anonimiza_inscricao"] {
-        let (file, set) = (format!("examples/enem/jobs/enem_{job}.yaml"), format!("data={}", data.display()));
-        let run = command().args(["run", &file, "--set", &set]).output().unwrap();
-        assert!(run.status.success(), "{job}: {}", String::from_utf8_lossy(&run.stderr));
+    let expected: Vec<_> = expected(data)
+        .await
+        .into_iter()
+        .filter(|(output, _)| !output.contains("enade") && !output.contains("edsup"))
+        .collect();
+    for job in [
+        "converte_parquet",
+        "agrega_idade",
+        "agrega_notas",
+        "agrega_sexo",
+        "join_final",
+        "anonimiza_inscricao",
+    ] {
+        let (file, set) = (
+            format!("examples/enem/jobs/enem_{job}.yaml"),
+            format!("data={}", data.display()),
+        );
+        let run = command()
+            .args(["run", &file, "--set", &set])
+            .output()
+            .unwrap();
+        assert!(
+            run.status.success(),
+            "{job}: {}",
+            String::from_utf8_lossy(&run.stderr)
+        );
     }
     check(data, &expected).await;
 }

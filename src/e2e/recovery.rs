@@ -17,11 +17,18 @@ use crate::support::{Layout, register_folders, rows, session, tpch_data, tpch_or
 /// Processes that execute for this session at the moment.
 pub fn executors(session: &Session) -> Vec<u32> {
     let executors = session.progress().executors;
-    executors.into_iter().filter(|(id, e)| *id != ExecutorId(0) && e.up).map(|(_, e)| e.pid).collect()
+    executors
+        .into_iter()
+        .filter(|(id, e)| *id != ExecutorId(0) && e.up)
+        .map(|(_, e)| e.pid)
+        .collect()
 }
 
 pub fn signal(pid: u32, signal: &str) {
-    Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
+    Command::new("kill")
+        .args([signal, &pid.to_string()])
+        .status()
+        .unwrap();
 }
 
 fn is_alive(pid: u32) -> bool {
@@ -39,8 +46,14 @@ pub async fn until(what: &str, limit: Duration, mut is_true: impl FnMut() -> boo
 
 /// Executors of a command, as the kernel knows them.
 fn children(parent: u32) -> Vec<u32> {
-    let out = Command::new("pgrep").args(["-P", &parent.to_string()]).output().unwrap();
-    String::from_utf8_lossy(&out.stdout).lines().filter_map(|l| l.parse().ok()).collect()
+    let out = Command::new("pgrep")
+        .args(["-P", &parent.to_string()])
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&out.stdout)
+        .lines()
+        .filter_map(|l| l.parse().ok())
+        .collect()
 }
 
 /// A session with the tables of TPC-H, whose executors are up: four partitions for each.
@@ -52,25 +65,41 @@ async fn fleet(executors: u32) -> Session {
 }
 
 pub async fn all_up(session: &Session, count: usize) {
-    until("executors", Duration::from_secs(20), || executors(session).len() == count).await;
+    until("executors", Duration::from_secs(20), || {
+        executors(session).len() == count
+    })
+    .await;
 }
 
 /// Stops a session and sees to it that nothing of it is left.
 pub async fn stop(session: Session) {
     let pids = executors(&session);
     session.stop().await;
-    until("end of executors", Duration::from_secs(5), || !pids.iter().any(|pid| is_alive(*pid))).await;
+    until("end of executors", Duration::from_secs(5), || {
+        !pids.iter().any(|pid| is_alive(*pid))
+    })
+    .await;
 }
 
 pub async fn expected(number: usize) -> Vec<String> {
     let oracle = tpch_oracle().await;
-    rows(&oracle.sql(&tpch_query(number)).await.unwrap().collect().await.unwrap())
+    rows(
+        &oracle
+            .sql(&tpch_query(number))
+            .await
+            .unwrap()
+            .collect()
+            .await
+            .unwrap(),
+    )
 }
 
 /// Starts a query of TPC-H beside the test.
 pub fn start(session: &Session, number: usize) -> tokio::task::JoinHandle<Vec<String>> {
     let (session, sql) = (session.clone(), tpch_query(number));
-    tokio::task::spawn(async move { rows(&session.sql(&sql).await.unwrap().collect().await.unwrap()) })
+    tokio::task::spawn(
+        async move { rows(&session.sql(&sql).await.unwrap().collect().await.unwrap()) },
+    )
 }
 
 async fn tpch(session: &Session) {
@@ -81,21 +110,58 @@ async fn tpch(session: &Session) {
 fn start_write(session: &Session, path: &std::path::Path) -> tokio::task::JoinHandle<()> {
     let (session, path) = (session.clone(), path.to_str().unwrap().to_owned());
     tokio::task::spawn(async move {
-        let frame = session.sql("SELECT l_orderkey, l_linenumber, l_comment FROM lineitem").await.unwrap();
-        frame.write().mode(SaveMode::Overwrite).parquet(&path).await.unwrap();
+        let frame = session
+            .sql("SELECT l_orderkey, l_linenumber, l_comment FROM lineitem")
+            .await
+            .unwrap();
+        frame
+            .write()
+            .mode(SaveMode::Overwrite)
+            .parquet(&path)
+            .await
+            .unwrap();
     })
 }
 
 /// The folder holds every row of lineitem once, and nothing that is not a finished file.
 async fn assert_whole(folder: &std::path::Path) {
     let oracle = tpch_oracle().await;
-    oracle.register_parquet("copy", format!("{}/", folder.display()), Default::default()).await.unwrap();
-    let sql = |table: &str| format!("SELECT count(*), count(DISTINCT l_orderkey * 10 + l_linenumber), sum(length(l_comment)) FROM {table}");
-    let found = rows(&oracle.sql(&sql("copy")).await.unwrap().collect().await.unwrap());
-    assert_eq!(found, rows(&oracle.sql(&sql("lineitem")).await.unwrap().collect().await.unwrap()));
+    oracle
+        .register_parquet("copy", format!("{}/", folder.display()), Default::default())
+        .await
+        .unwrap();
+    let sql = |table: &str| {
+        format!(
+            "SELECT count(*), count(DISTINCT l_orderkey * 10 + l_linenumber), sum(length(l_comment)) FROM {table}"
+        )
+    };
+    let found = rows(
+        &oracle
+            .sql(&sql("copy"))
+            .await
+            .unwrap()
+            .collect()
+            .await
+            .unwrap(),
+    );
+    assert_eq!(
+        found,
+        rows(
+            &oracle
+                .sql(&sql("lineitem"))
+                .await
+                .unwrap()
+                .collect()
+                .await
+                .unwrap()
+        )
+    );
     let parent = folder.parent().unwrap();
     let name = folder.file_name().unwrap().to_str().unwrap();
-    let litter: Vec<_> = crate::support::files_below(parent).into_iter().filter(|f| !f.starts_with(&format!("{name}/part-"))).collect();
+    let litter: Vec<_> = crate::support::files_below(parent)
+        .into_iter()
+        .filter(|f| !f.starts_with(&format!("{name}/part-")))
+        .collect();
     assert_eq!(litter, Vec::<String>::new());
 }
 
@@ -113,14 +179,19 @@ pub enum Moment {
 /// Tasks and finished tasks of the stages of whatever statement runs.
 fn stages(session: &Session) -> Vec<(u32, u32)> {
     let queries = session.progress().queries;
-    queries.values().flat_map(|q| q.stages.iter().map(|s| (s.tasks, s.done))).collect()
+    queries
+        .values()
+        .flat_map(|q| q.stages.iter().map(|s| (s.tasks, s.done)))
+        .collect()
 }
 
 pub fn has_come(moment: Moment, session: &Session) -> bool {
     let stages = stages(session);
     match moment {
         Moment::Running => stages.iter().any(|(tasks, done)| *done > 0 && done < tasks),
-        Moment::Committed => stages.iter().any(|(tasks, done)| *tasks > 1 && done == tasks),
+        Moment::Committed => stages
+            .iter()
+            .any(|(tasks, done)| *tasks > 1 && done == tasks),
         Moment::Fetching => stages.last().is_some_and(|(tasks, _)| *tasks > 0),
     }
 }

@@ -39,8 +39,12 @@ pub enum Act {
 const DELAY: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// Headers that [`S3Server::said`] remembers.
-const REMEMBERED: [&str; 4] =
-    ["x-amz-request-payer", "x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id", "x-amz-security-token"];
+const REMEMBERED: [&str; 4] = [
+    "x-amz-request-payer",
+    "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-security-token",
+];
 
 /// Decides by method and path with query.
 type Hook = Box<dyn FnMut(&str, &str) -> Act + Send>;
@@ -83,18 +87,43 @@ impl S3Server {
         let service = builder.build();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (hook, requests, said) = (Arc::new(Mutex::new(None)), Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(vec![])));
-        let server = Self { url, root, hook: Arc::clone(&hook), requests: Arc::clone(&requests), said: Arc::clone(&said), uploads };
+        let (hook, requests, said) = (
+            Arc::new(Mutex::new(None)),
+            Arc::new(AtomicUsize::new(0)),
+            Arc::new(Mutex::new(vec![])),
+        );
+        let server = Self {
+            url,
+            root,
+            hook: Arc::clone(&hook),
+            requests: Arc::clone(&requests),
+            said: Arc::clone(&said),
+            uploads,
+        };
         tokio::task::spawn(async move {
             loop {
-                let Ok((stream, _)) = listener.accept().await else { continue };
+                let Ok((stream, _)) = listener.accept().await else {
+                    continue;
+                };
                 stream.set_nodelay(true).unwrap();
-                let (service, hook, requests, said) = (service.clone(), Arc::clone(&hook), Arc::clone(&requests), Arc::clone(&said));
+                let (service, hook, requests, said) = (
+                    service.clone(),
+                    Arc::clone(&hook),
+                    Arc::clone(&requests),
+                    Arc::clone(&said),
+                );
                 let answer = service_fn(move |request| {
                     said.lock().unwrap().extend(remembered(&request));
-                    answer(service.clone(), Arc::clone(&hook), Arc::clone(&requests), request)
+                    answer(
+                        service.clone(),
+                        Arc::clone(&hook),
+                        Arc::clone(&requests),
+                        request,
+                    )
                 });
-                tokio::task::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+                tokio::task::spawn(
+                    http1::Builder::new().serve_connection(TokioIo::new(stream), answer),
+                );
             }
         });
         server
@@ -116,14 +145,25 @@ impl S3Server {
 
     /// Keys of uploads that are neither completed nor aborted.
     pub fn open_uploads(&self) -> Vec<String> {
-        self.uploads.lock().unwrap().iter().map(|(key, _)| key.clone()).collect()
+        self.uploads
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(key, _)| key.clone())
+            .collect()
     }
 
     /// Keys that a reader sees below a prefix.
     pub fn visible(&self, prefix: &str) -> Vec<String> {
         let folder = self.root.path().join("lake").join(prefix);
-        let hidden = |name: &str| name.split('/').any(|part| part.starts_with(['.', '_']) && !part.contains('='));
-        crate::support::files_below(&folder).into_iter().filter(|name| !hidden(name)).collect()
+        let hidden = |name: &str| {
+            name.split('/')
+                .any(|part| part.starts_with(['.', '_']) && !part.contains('='))
+        };
+        crate::support::files_below(&folder)
+            .into_iter()
+            .filter(|name| !hidden(name))
+            .collect()
     }
 
     /// Settings for a session or a command.
@@ -138,7 +178,12 @@ impl S3Server {
 }
 
 fn remembered(request: &hyper::Request<hyper::body::Incoming>) -> Vec<String> {
-    let value = |name| request.headers().get(name).map(|value| format!("{} {name}: {}", request.method(), value.to_str().unwrap()));
+    let value = |name| {
+        request
+            .headers()
+            .get(name)
+            .map(|value| format!("{} {name}: {}", request.method(), value.to_str().unwrap()))
+    };
     REMEMBERED.into_iter().filter_map(value).collect()
 }
 
@@ -152,15 +197,29 @@ async fn answer(
 ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
     requests.fetch_add(1, Ordering::Relaxed);
     // Google's way to sign, which is not for the library to understand.
-    if request.headers().get("authorization").is_some_and(|value| value.as_bytes().starts_with(b"Bearer")) {
+    if request
+        .headers()
+        .get("authorization")
+        .is_some_and(|value| value.as_bytes().starts_with(b"Bearer"))
+    {
         request.headers_mut().remove("authorization");
     }
-    let uri = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
-    let act = hook.lock().unwrap().as_mut().map_or(Act::Pass, |hook| hook(request.method().as_str(), &uri));
+    let uri = request
+        .uri()
+        .path_and_query()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let act = hook
+        .lock()
+        .unwrap()
+        .as_mut()
+        .map_or(Act::Pass, |hook| hook(request.method().as_str(), &uri));
     match act {
         Act::Break => return Err("hung up".into()),
         Act::Refuse(status, code) => {
-            let mut refused = Answer::new(s3s::Body::from(format!("<Error><Code>{code}</Code><Message>as told</Message></Error>")));
+            let mut refused = Answer::new(s3s::Body::from(format!(
+                "<Error><Code>{code}</Code><Message>as told</Message></Error>"
+            )));
             *refused.status_mut() = hyper::StatusCode::from_u16(status)?;
             return Ok(refused);
         }
@@ -168,15 +227,26 @@ async fn answer(
         Act::Pass | Act::DoAndBreak | Act::CutShort => {}
     }
     // In a task of its own: what a client began is done, whether or not it waits for the answer.
-    let answered = tokio::task::spawn(async move { service.call(request.map(s3s::Body::from)).await }).await?;
+    let answered =
+        tokio::task::spawn(async move { service.call(request.map(s3s::Body::from)).await }).await?;
     match act {
         Act::DoAndBreak => Err("hung up".into()),
         Act::CutShort => {
             let (mut head, body) = answered.map_err(|e| format!("{e:?}"))?.into_parts();
-            let whole = body.collect().await.map_err(|e| format!("{e:?}"))?.to_bytes();
+            let whole = body
+                .collect()
+                .await
+                .map_err(|e| format!("{e:?}"))?
+                .to_bytes();
             head.headers.insert("content-length", whole.len().into());
-            let half = [Ok(Frame::data(whole.slice(..whole.len() / 2))), Err(std::io::Error::other("cut short"))];
-            Ok(Answer::from_parts(head, s3s::Body::http_body_unsync(StreamBody::new(futures::stream::iter(half)))))
+            let half = [
+                Ok(Frame::data(whole.slice(..whole.len() / 2))),
+                Err(std::io::Error::other("cut short")),
+            ];
+            Ok(Answer::from_parts(
+                head,
+                s3s::Body::http_body_unsync(StreamBody::new(futures::stream::iter(half))),
+            ))
         }
         _ => answered.map_err(|e| format!("{e:?}").into()),
     }
@@ -200,15 +270,29 @@ impl Listed {
 /// A page of keys. The library's own way takes seconds where there are thousands of folders.
 fn page(bucket: &Path, input: &ListObjectsV2Input) -> ListObjectsV2Output {
     let prefix = input.prefix.clone().unwrap_or_default();
-    let after = input.continuation_token.clone().or_else(|| input.start_after.clone()).unwrap_or_default();
+    let after = input
+        .continuation_token
+        .clone()
+        .or_else(|| input.start_after.clone())
+        .unwrap_or_default();
     let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
     let below = crate::support::files_below(&bucket.join(folder)).into_iter();
-    let mut keys: Vec<String> = below.map(|name| if folder.is_empty() { name } else { format!("{folder}/{name}") }).collect();
+    let mut keys: Vec<String> = below
+        .map(|name| {
+            if folder.is_empty() {
+                name
+            } else {
+                format!("{folder}/{name}")
+            }
+        })
+        .collect();
     keys.retain(|key| key.starts_with(&prefix));
     keys.sort();
     let (mut contents, mut folders, mut last) = (vec![], vec![], String::new());
     for key in keys {
-        let cut = key[prefix.len()..].split_once('/').filter(|_| input.delimiter.is_some());
+        let cut = key[prefix.len()..]
+            .split_once('/')
+            .filter(|_| input.delimiter.is_some());
         let name = cut.map_or_else(|| key.clone(), |(folder, _)| format!("{prefix}{folder}/"));
         if name <= after || name == last {
             continue;
@@ -224,14 +308,26 @@ fn page(bucket: &Path, input: &ListObjectsV2Input) -> ListObjectsV2Output {
             };
         }
         if name.ends_with('/') {
-            folders.push(CommonPrefix { prefix: Some(name.clone()) });
+            folders.push(CommonPrefix {
+                prefix: Some(name.clone()),
+            });
         } else if let Ok(meta) = std::fs::metadata(bucket.join(&key)) {
             let modified = meta.modified().map(Timestamp::from).ok();
-            contents.push(Object { key: Some(key), size: i64::try_from(meta.len()).ok(), last_modified: modified, ..Default::default() });
+            contents.push(Object {
+                key: Some(key),
+                size: i64::try_from(meta.len()).ok(),
+                last_modified: modified,
+                ..Default::default()
+            });
         }
         last = name;
     }
-    ListObjectsV2Output { contents: Some(contents), common_prefixes: Some(folders), is_truncated: Some(false), ..Default::default() }
+    ListObjectsV2Output {
+        contents: Some(contents),
+        common_prefixes: Some(folders),
+        is_truncated: Some(false),
+        ..Default::default()
+    }
 }
 
 macro_rules! delegate {

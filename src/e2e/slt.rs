@@ -45,7 +45,10 @@ impl AsyncDB for Engine {
 fn output(batches: &[RecordBatch]) -> DBOutput<DefaultColumnType> {
     let columns = batches.first().map_or(0, RecordBatch::num_columns);
     let rows = rows(batches).into_iter().map(|row| vec![row]).collect();
-    DBOutput::Rows { types: vec![DefaultColumnType::Any; columns.min(1)], rows }
+    DBOutput::Rows {
+        types: vec![DefaultColumnType::Any; columns.min(1)],
+        rows,
+    }
 }
 
 /// Small tables over several files, with nulls, duplicates, nested values, and one that is empty.
@@ -65,21 +68,30 @@ async fn data(folder: &Path) {
             let (from, to) = (part * size, (part + 1) * size);
             let path = folder.join(table).join(format!("{part}.parquet"));
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            let sql = format!("COPY ({columns} FROM range({from}, {to}) AS r(value)) TO '{}' STORED AS PARQUET", path.display());
+            let sql = format!(
+                "COPY ({columns} FROM range({from}, {to}) AS r(value)) TO '{}' STORED AS PARQUET",
+                path.display()
+            );
             context.sql(&sql).await.unwrap().collect().await.unwrap();
         }
     }
     // Without rows COPY writes no file.
     if !folder.join("e/0.parquet").exists() {
-        let sql = format!("COPY ({u} FROM range(0, 1) AS r(value)) TO '{}/e/0.parquet' STORED AS PARQUET", folder.display());
+        let sql = format!(
+            "COPY ({u} FROM range(0, 1) AS r(value)) TO '{}/e/0.parquet' STORED AS PARQUET",
+            folder.display()
+        );
         context.sql(&sql).await.unwrap().collect().await.unwrap();
     }
 }
 
 fn corpus() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/e2e/slt");
-    let mut files: Vec<_> =
-        std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "slt")).collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == "slt"))
+        .collect();
     files.sort();
     assert!(files.len() >= 6);
     files
@@ -97,7 +109,16 @@ async fn the_corpus_holds_on_one_datafusion_process() {
         });
         if std::env::var_os("FAISCA_SLT_UPDATE").is_some() {
             let normalize = sqllogictest::default_normalizer;
-            runner.update_test_file(&file, " ", sqllogictest::default_validator, normalize, sqllogictest::default_column_validator).await.unwrap();
+            runner
+                .update_test_file(
+                    &file,
+                    " ",
+                    sqllogictest::default_validator,
+                    normalize,
+                    sqllogictest::default_column_validator,
+                )
+                .await
+                .unwrap();
         } else {
             runner.run_file_async(&file).await.unwrap();
         }
@@ -127,7 +148,10 @@ async fn the_corpus_holds_without_rules_and_with_each_alone() {
         register_folders(&session, folder.path(), &TABLES).await;
         for alone in std::iter::once("none".to_owned()).chain(Switches::names()) {
             for rule in Switches::names() {
-                session.sql(&format!("SET faisca.{rule} = {}", rule == alone)).await.unwrap();
+                session
+                    .sql(&format!("SET faisca.{rule} = {}", rule == alone))
+                    .await
+                    .unwrap();
             }
             run_corpus(&session, &format!("{layout:?} with {alone} alone")).await;
         }
@@ -142,6 +166,9 @@ async fn run_corpus(session: &Session, with: &str) {
             let session = session.clone();
             async move { Ok(Engine::Cluster(session)) }
         });
-        runner.run_file_async(&file).await.unwrap_or_else(|e| panic!("{with}: {e}"));
+        runner
+            .run_file_async(&file)
+            .await
+            .unwrap_or_else(|e| panic!("{with}: {e}"));
     }
 }

@@ -21,10 +21,15 @@ pub const LAYOUTS: [Layout; 3] = [Layout::Embedded, Layout::Processes(1), Layout
 
 /// A session that distributes even the smallest statement.
 pub async fn session(layout: Layout, partitions: usize) -> Session {
-    let builder = Session::builder().partitions(partitions).config("faisca.smallQueryBytes", "0");
+    let builder = Session::builder()
+        .partitions(partitions)
+        .config("faisca.smallQueryBytes", "0");
     let builder = match layout {
         Layout::Embedded => builder,
-        Layout::Processes(count) => builder.executors(count).executor_cores(1).executor_binary(env!("CARGO_BIN_EXE_faisca")),
+        Layout::Processes(count) => builder
+            .executors(count)
+            .executor_cores(1)
+            .executor_binary(env!("CARGO_BIN_EXE_faisca")),
     };
     builder.get_or_create().await.unwrap()
 }
@@ -32,19 +37,25 @@ pub async fn session(layout: Layout, partitions: usize) -> Session {
 /// The command itself.
 pub fn command() -> std::process::Command {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_faisca"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).env_remove("RUST_BACKTRACE");
+    command
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_remove("RUST_BACKTRACE");
     command
 }
 
 pub fn scratch(name: &str) -> tempfile::TempDir {
-    tempfile::Builder::new().prefix(name).tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+    tempfile::Builder::new()
+        .prefix(name)
+        .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+        .unwrap()
 }
 
 /// TPC-H data, generated once for all runs of the tests.
 pub fn tpch_data() -> &'static Path {
     static DATA: OnceLock<PathBuf> = OnceLock::new();
     DATA.get_or_init(|| {
-        let scale: f64 = std::env::var("FAISCA_TEST_TPCH_SCALE").map_or(1.0, |s| s.parse().unwrap());
+        let scale: f64 =
+            std::env::var("FAISCA_TEST_TPCH_SCALE").map_or(1.0, |s| s.parse().unwrap());
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tpch-{scale}"));
         if !folder.join("done").exists() {
             faisca::generate::tpch(&folder, scale).unwrap();
@@ -55,7 +66,10 @@ pub fn tpch_data() -> &'static Path {
 }
 
 pub fn tpch_query(number: usize) -> String {
-    let path = format!("{}/examples/tpch/queries/q{number:02}.sql", env!("CARGO_MANIFEST_DIR"));
+    let path = format!(
+        "{}/examples/tpch/queries/q{number:02}.sql",
+        env!("CARGO_MANIFEST_DIR")
+    );
     std::fs::read_to_string(path).unwrap()
 }
 
@@ -64,7 +78,10 @@ pub async fn oracle_over(folder: &Path, tables: &[&str]) -> SessionContext {
     let context = SessionContext::new();
     for table in tables {
         let path = format!("{}/", folder.join(table).display());
-        context.register_parquet(*table, path, ParquetReadOptions::default()).await.unwrap();
+        context
+            .register_parquet(*table, path, ParquetReadOptions::default())
+            .await
+            .unwrap();
     }
     context
 }
@@ -75,7 +92,10 @@ pub async fn tpch_oracle() -> SessionContext {
 
 pub async fn register_folders(session: &Session, folder: &Path, tables: &[&str]) {
     for table in tables {
-        let sql = format!("CREATE OR REPLACE EXTERNAL TABLE {table} STORED AS PARQUET LOCATION '{}/'", folder.join(table).display());
+        let sql = format!(
+            "CREATE OR REPLACE EXTERNAL TABLE {table} STORED AS PARQUET LOCATION '{}/'",
+            folder.join(table).display()
+        );
         session.sql(&sql).await.unwrap();
     }
 }
@@ -85,16 +105,30 @@ pub fn rows(batches: &[RecordBatch]) -> Vec<String> {
     let options = FormatOptions::default().with_null("∅");
     let mut rows = vec![];
     for batch in batches {
-        let formatters: Vec<_> = batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options).unwrap()).collect();
+        let formatters: Vec<_> = batch
+            .columns()
+            .iter()
+            .map(|c| ArrayFormatter::try_new(c, &options).unwrap())
+            .collect();
         for row in 0..batch.num_rows() {
-            let cell = |(column, formatter): (usize, &ArrayFormatter)| match batch.column(column).data_type() {
+            let cell = |(column, formatter): (usize, &ArrayFormatter)| match batch
+                .column(column)
+                .data_type()
+            {
                 DataType::Float64 | DataType::Float32 if batch.column(column).is_valid(row) => {
                     let value: f64 = formatter.value(row).to_string().parse().unwrap();
                     format!("{value:.9e}")
                 }
                 _ => formatter.value(row).to_string(),
             };
-            rows.push(formatters.iter().enumerate().map(cell).collect::<Vec<_>>().join("|"));
+            rows.push(
+                formatters
+                    .iter()
+                    .enumerate()
+                    .map(cell)
+                    .collect::<Vec<_>>()
+                    .join("|"),
+            );
         }
     }
     rows
@@ -112,7 +146,14 @@ pub fn files_below(folder: &Path) -> Vec<String> {
             if entry.path().is_dir() {
                 walk(base, &entry.path(), found);
             } else {
-                found.push(entry.path().strip_prefix(base).unwrap().display().to_string());
+                found.push(
+                    entry
+                        .path()
+                        .strip_prefix(base)
+                        .unwrap()
+                        .display()
+                        .to_string(),
+                );
             }
         }
     }

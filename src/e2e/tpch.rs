@@ -1,6 +1,9 @@
 //! The 22 queries, against DataFusion in one process.
 
-use crate::support::{LAYOUTS, Layout, oracle_over, register_folders, rows, scratch, session, sorted, tpch_data, tpch_oracle, tpch_query};
+use crate::support::{
+    LAYOUTS, Layout, oracle_over, register_folders, rows, scratch, session, sorted, tpch_data,
+    tpch_oracle, tpch_query,
+};
 use faisca::Session;
 use faisca::generate::TPCH_TABLES;
 use faisca::planner::rules::Switches;
@@ -26,7 +29,10 @@ async fn all_queries_equal_one_datafusion_process_at_every_layout_and_partitioni
         let frame = oracle.sql(&tpch_query(number)).await.unwrap();
         expected.push(rows(&frame.collect().await.unwrap()));
     }
-    assert!(expected.iter().all(|rows| !rows.is_empty()) || std::env::var("FAISCA_TEST_TPCH_SCALE").is_ok());
+    assert!(
+        expected.iter().all(|rows| !rows.is_empty())
+            || std::env::var("FAISCA_TEST_TPCH_SCALE").is_ok()
+    );
     for layout in LAYOUTS {
         for partitions in [1, 7, 16] {
             let session = session(layout, partitions).await;
@@ -38,7 +44,11 @@ async fn all_queries_equal_one_datafusion_process_at_every_layout_and_partitioni
                 if sql.contains("order by") {
                     assert_eq!(found, expected, "q{number} at {layout:?} × {partitions}");
                 } else {
-                    assert_eq!(sorted(found), sorted(expected), "q{number} at {layout:?} × {partitions}");
+                    assert_eq!(
+                        sorted(found),
+                        sorted(expected),
+                        "q{number} at {layout:?} × {partitions}"
+                    );
                 }
             }
             session.stop().await;
@@ -51,25 +61,58 @@ async fn rules_change_plans_and_no_result() {
     let oracle = tpch_oracle().await;
     let mut expected = vec![];
     for number in 1..=22 {
-        expected.push(sorted(rows(&oracle.sql(&tpch_query(number)).await.unwrap().collect().await.unwrap())));
+        expected.push(sorted(rows(
+            &oracle
+                .sql(&tpch_query(number))
+                .await
+                .unwrap()
+                .collect()
+                .await
+                .unwrap(),
+        )));
     }
     for layout in LAYOUTS {
         let session = session(layout, 7).await;
         register_folders(&session, tpch_data(), &TPCH_TABLES).await;
-        let explained = async |number| session.sql(&tpch_query(number)).await.unwrap().explain().await.unwrap();
+        let explained = async |number| {
+            session
+                .sql(&tpch_query(number))
+                .await
+                .unwrap()
+                .explain()
+                .await
+                .unwrap()
+        };
         let mut without = vec![];
         // None of them, then each alone.
         for alone in std::iter::once(None).chain(RULES.map(Some)) {
             only(&session, alone.map_or("", |(alone, _)| alone)).await;
             let mut plans = vec![];
             for number in 1..=22 {
-                let found = rows(&session.sql(&tpch_query(number)).await.unwrap().collect().await.unwrap());
-                assert_eq!(sorted(found), expected[number - 1], "q{number} at {layout:?} with {alone:?} alone");
+                let found = rows(
+                    &session
+                        .sql(&tpch_query(number))
+                        .await
+                        .unwrap()
+                        .collect()
+                        .await
+                        .unwrap(),
+                );
+                assert_eq!(
+                    sorted(found),
+                    expected[number - 1],
+                    "q{number} at {layout:?} with {alone:?} alone"
+                );
                 plans.push(explained(number).await);
             }
             if let Some((rule, changes)) = alone {
-                let changed: Vec<_> = (1..=22).filter(|number| plans[number - 1] != without[number - 1]).collect();
-                assert!(changes.iter().all(|number| changed.contains(number)), "{rule} changes {changed:?}");
+                let changed: Vec<_> = (1..=22)
+                    .filter(|number| plans[number - 1] != without[number - 1])
+                    .collect();
+                assert!(
+                    changes.iter().all(|number| changed.contains(number)),
+                    "{rule} changes {changed:?}"
+                );
             } else {
                 without = plans;
             }
@@ -84,15 +127,36 @@ async fn joins_that_all_shuffle_are_right_and_filter_by_keys() {
     for layout in [Layout::Embedded, Layout::Processes(3)] {
         let session = session(layout, 7).await;
         register_folders(&session, tpch_data(), &TPCH_TABLES).await;
-        session.sql("SET datafusion.optimizer.hash_join_single_partition_threshold_rows = 100").await.unwrap();
+        session
+            .sql("SET datafusion.optimizer.hash_join_single_partition_threshold_rows = 100")
+            .await
+            .unwrap();
         let mut filtered = vec![];
         for number in 1..=22 {
             let frame = session.sql(&tpch_query(number)).await.unwrap();
-            if frame.clone().explain().await.unwrap().contains("KeyFilterExec") {
+            if frame
+                .clone()
+                .explain()
+                .await
+                .unwrap()
+                .contains("KeyFilterExec")
+            {
                 filtered.push(number);
             }
-            let expected = rows(&oracle.sql(&tpch_query(number)).await.unwrap().collect().await.unwrap());
-            assert_eq!(sorted(rows(&frame.collect().await.unwrap())), sorted(expected), "q{number} at {layout:?}");
+            let expected = rows(
+                &oracle
+                    .sql(&tpch_query(number))
+                    .await
+                    .unwrap()
+                    .collect()
+                    .await
+                    .unwrap(),
+            );
+            assert_eq!(
+                sorted(rows(&frame.collect().await.unwrap())),
+                sorted(expected),
+                "q{number} at {layout:?}"
+            );
         }
         assert!(filtered.len() >= 8, "{filtered:?}");
         session.stop().await;
@@ -103,7 +167,14 @@ async fn joins_that_all_shuffle_are_right_and_filter_by_keys() {
 async fn skewed_joins_are_right_and_divided() {
     let folder = scratch("skew");
     let makes = datafusion::prelude::SessionContext::new();
-    for (table, key, rows) in [("f", "CASE WHEN value % 10 > 0 THEN 7 ELSE value % 3000 END", 6_000_000), ("o", "value", 2000)] {
+    for (table, key, rows) in [
+        (
+            "f",
+            "CASE WHEN value % 10 > 0 THEN 7 ELSE value % 3000 END",
+            6_000_000,
+        ),
+        ("o", "value", 2000),
+    ] {
         let sql = format!(
             "COPY (SELECT CASE WHEN value % 1000 = 3 THEN NULL ELSE {key} END AS k, value AS v FROM range({rows}) AS r(value))
              TO '{}/{table}/0.parquet' STORED AS PARQUET",
@@ -116,26 +187,63 @@ async fn skewed_joins_are_right_and_divided() {
         let session = session(layout, 4).await;
         register_folders(&session, folder.path(), &["f", "o"]).await;
         // No broadcast, no choice of sides: the skewed table is built in one half of them, and looked up in the other.
-        session.sql("SET datafusion.optimizer.hash_join_single_partition_threshold_rows = 1").await.unwrap();
-        session.sql("SET datafusion.optimizer.hash_join_single_partition_threshold = 1").await.unwrap();
+        session
+            .sql("SET datafusion.optimizer.hash_join_single_partition_threshold_rows = 1")
+            .await
+            .unwrap();
+        session
+            .sql("SET datafusion.optimizer.hash_join_single_partition_threshold = 1")
+            .await
+            .unwrap();
         session.sql("SET faisca.build_side = false").await.unwrap();
         let mut divided = vec![];
-        for join in ["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "LEFT SEMI JOIN", "LEFT ANTI JOIN", "RIGHT SEMI JOIN", "RIGHT ANTI JOIN"] {
+        for join in [
+            "JOIN",
+            "LEFT JOIN",
+            "RIGHT JOIN",
+            "FULL JOIN",
+            "LEFT SEMI JOIN",
+            "LEFT ANTI JOIN",
+            "RIGHT SEMI JOIN",
+            "RIGHT ANTI JOIN",
+        ] {
             for (left, right) in [("f", "o"), ("o", "f")] {
-                let of = if join.starts_with("RIGHT ") && !join.ends_with("T JOIN") { right } else { left };
-                let sql =
-                    format!("SELECT {of}.k % 100, count(*), sum({of}.v) FROM {left} {join} {right} ON {left}.k = {right}.k GROUP BY {of}.k % 100");
-                let expected = sorted(rows(&oracle.sql(&sql).await.unwrap().collect().await.unwrap()));
-                let found = sorted(rows(&session.sql(&sql).await.unwrap().collect().await.unwrap()));
+                let of = if join.starts_with("RIGHT ") && !join.ends_with("T JOIN") {
+                    right
+                } else {
+                    left
+                };
+                let sql = format!(
+                    "SELECT {of}.k % 100, count(*), sum({of}.v) FROM {left} {join} {right} ON {left}.k = {right}.k GROUP BY {of}.k % 100"
+                );
+                let expected = sorted(rows(
+                    &oracle.sql(&sql).await.unwrap().collect().await.unwrap(),
+                ));
+                let found = sorted(rows(
+                    &session.sql(&sql).await.unwrap().collect().await.unwrap(),
+                ));
                 assert_eq!(found, expected, "{layout:?}: {sql}");
-                let told = rows(&session.sql(&format!("EXPLAIN ANALYZE {sql}")).await.unwrap().collect().await.unwrap()).pop().unwrap();
+                let told = rows(
+                    &session
+                        .sql(&format!("EXPLAIN ANALYZE {sql}"))
+                        .await
+                        .unwrap()
+                        .collect()
+                        .await
+                        .unwrap(),
+                )
+                .pop()
+                .unwrap();
                 if told.contains("skewed ones divided") {
                     divided.push(format!("{left} {join} {right}"));
                 }
             }
         }
         assert!(divided.len() >= 6, "{divided:?}");
-        assert!(divided.iter().all(|join| !join.contains("FULL")), "{divided:?}");
+        assert!(
+            divided.iter().all(|join| !join.contains("FULL")),
+            "{divided:?}"
+        );
         session.stop().await;
     }
 }
@@ -144,14 +252,24 @@ async fn skewed_joins_are_right_and_divided() {
 async fn plans_are_the_approved_ones() {
     let session = session(Layout::Embedded, 4).await;
     register_folders(&session, tpch_data(), &TPCH_TABLES).await;
-    let mut asked: Vec<(usize, String, &str)> = (1..=22).map(|number| (number, format!("q{number:02}.txt"), "")).collect();
-    asked.extend(RULES.iter().filter_map(|(rule, changes)| Some((*changes.first()?, format!("rules/{rule}.txt"), *rule))));
+    let mut asked: Vec<(usize, String, &str)> = (1..=22)
+        .map(|number| (number, format!("q{number:02}.txt"), ""))
+        .collect();
+    asked.extend(RULES.iter().filter_map(|(rule, changes)| {
+        Some((*changes.first()?, format!("rules/{rule}.txt"), *rule))
+    }));
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/tpch/plans");
     for (number, file, alone) in asked {
         if !alone.is_empty() {
             only(&session, alone).await;
         }
-        let plan = session.sql(&tpch_query(number)).await.unwrap().explain().await.unwrap();
+        let plan = session
+            .sql(&tpch_query(number))
+            .await
+            .unwrap()
+            .explain()
+            .await
+            .unwrap();
         let plan = without_files(&plan);
         let path = folder.join(&file);
         if std::env::var_os("FAISCA_APPROVE").is_some() {
@@ -159,7 +277,10 @@ async fn plans_are_the_approved_ones() {
             std::fs::write(&path, &plan).unwrap();
         }
         let approved = std::fs::read_to_string(&path).unwrap_or_default();
-        assert_eq!(plan, approved, "{file}: run with FAISCA_APPROVE=1 to approve the new plan");
+        assert_eq!(
+            plan, approved,
+            "{file}: run with FAISCA_APPROVE=1 to approve the new plan"
+        );
     }
     session.stop().await;
 }
@@ -168,7 +289,10 @@ async fn plans_are_the_approved_ones() {
 async fn only(session: &Session, alone: &str) {
     assert_eq!(RULES.len(), Switches::names().len());
     for (rule, _) in RULES {
-        session.sql(&format!("SET faisca.{rule} = {}", rule == alone)).await.unwrap();
+        session
+            .sql(&format!("SET faisca.{rule} = {}", rule == alone))
+            .await
+            .unwrap();
     }
 }
 
@@ -176,7 +300,10 @@ async fn only(session: &Session, alone: &str) {
 fn without_files(plan: &str) -> String {
     let line = |line: &str| match (line.find("file_groups={"), line.find("]]}")) {
         (Some(start), Some(end)) => {
-            let groups = line[start + "file_groups={".len()..].split(" group").next().unwrap_or_default();
+            let groups = line[start + "file_groups={".len()..]
+                .split(" group")
+                .next()
+                .unwrap_or_default();
             format!("{}file_groups={groups}{}", &line[..start], &line[end + 3..])
         }
         _ => line.to_owned(),
@@ -188,10 +315,27 @@ fn without_files(plan: &str) -> String {
 async fn every_executor_works_and_no_large_stage_runs_in_one_task() {
     let session = session(Layout::Processes(3), 12).await;
     register_folders(&session, tpch_data(), &TPCH_TABLES).await;
-    session.sql(&tpch_query(1)).await.unwrap().collect().await.unwrap();
-    session.sql(&tpch_query(9)).await.unwrap().collect().await.unwrap();
+    session
+        .sql(&tpch_query(1))
+        .await
+        .unwrap()
+        .collect()
+        .await
+        .unwrap();
+    session
+        .sql(&tpch_query(9))
+        .await
+        .unwrap()
+        .collect()
+        .await
+        .unwrap();
     let progress = session.progress();
-    let busy: Vec<_> = progress.executors.iter().filter(|(id, _)| id.0 > 0).map(|(_, totals)| totals.tasks).collect();
+    let busy: Vec<_> = progress
+        .executors
+        .iter()
+        .filter(|(id, _)| id.0 > 0)
+        .map(|(_, totals)| totals.tasks)
+        .collect();
     assert_eq!(busy.len(), 3, "{:?}", progress.executors);
     assert!(busy.iter().all(|tasks| *tasks >= 5), "{busy:?}");
     session.stop().await;
@@ -206,16 +350,42 @@ async fn explain_names_rules_and_analyze_tells_what_came_of_the_estimates() {
         rows(&told).pop().unwrap()
     };
     let explained = stages(&format!("EXPLAIN {}", tpch_query(18))).await;
-    let rules = explained.lines().find(|line| line.starts_with("Rules that shaped it: ")).unwrap();
-    assert!(rules.contains("semi_join_first") && !rules.contains("reduce_first"), "{rules}");
-    let spared = explained.lines().find(|line| line.starts_with("Rows that all operators")).unwrap();
+    let rules = explained
+        .lines()
+        .find(|line| line.starts_with("Rules that shaped it: "))
+        .unwrap();
+    assert!(
+        rules.contains("semi_join_first") && !rules.contains("reduce_first"),
+        "{rules}"
+    );
+    let spared = explained
+        .lines()
+        .find(|line| line.starts_with("Rows that all operators"))
+        .unwrap();
     assert!(spared.contains("without semi_join_first"), "{spared}");
-    session.sql("SET faisca.semi_join_first = false").await.unwrap();
-    assert!(!stages(&format!("EXPLAIN {}", tpch_query(18))).await.contains("semi_join_first"));
+    session
+        .sql("SET faisca.semi_join_first = false")
+        .await
+        .unwrap();
+    assert!(
+        !stages(&format!("EXPLAIN {}", tpch_query(18)))
+            .await
+            .contains("semi_join_first")
+    );
     // Two stages: four flags and states, of each of four partitions, and then once.
     let analyzed = stages(&format!("EXPLAIN ANALYZE {}", tpch_query(1))).await;
-    let ran: Vec<_> = analyzed.lines().filter(|line| line.contains("Ran: ")).collect();
-    assert!(ran.iter().any(|line| line.contains("Ran: 16 rows")) && ran.iter().any(|line| line.contains("Ran: 4 rows")), "{analyzed}");
-    assert!(ran.iter().all(|line| line.contains("× the estimate")), "{analyzed}");
+    let ran: Vec<_> = analyzed
+        .lines()
+        .filter(|line| line.contains("Ran: "))
+        .collect();
+    assert!(
+        ran.iter().any(|line| line.contains("Ran: 16 rows"))
+            && ran.iter().any(|line| line.contains("Ran: 4 rows")),
+        "{analyzed}"
+    );
+    assert!(
+        ran.iter().all(|line| line.contains("× the estimate")),
+        "{analyzed}"
+    );
     session.stop().await;
 }

@@ -59,9 +59,15 @@ pub fn enem(folder: &Path, rows: u64) -> io::Result<EnemFiles> {
     let enem = folder.join("landing/enem/MICRODADOS_ENEM.csv");
     write_latin1(&enem, |out| enem_rows(out, rows))?;
     let others = (rows / 100).max(100);
-    write_latin1(&folder.join("landing/enade2017/MICRODADOS_ENADE_2017.csv"), |out| enade_rows(out, others))?;
+    write_latin1(
+        &folder.join("landing/enade2017/MICRODADOS_ENADE_2017.csv"),
+        |out| enade_rows(out, others),
+    )?;
     for (name, salt) in [("aluno", 1), ("docente", 2), ("curso", 3)] {
-        let path = folder.join(format!("landing/edsup2019/SUP_{}_2019.csv", name.to_uppercase()));
+        let path = folder.join(format!(
+            "landing/edsup2019/SUP_{}_2019.csv",
+            name.to_uppercase()
+        ));
         write_latin1(&path, |out| edsup_rows(out, others, salt))?;
     }
     let enem_bytes = fs::metadata(&enem)?.len();
@@ -69,7 +75,10 @@ pub fn enem(folder: &Path, rows: u64) -> io::Result<EnemFiles> {
 }
 
 /// Gives `body` a buffer of text; what it writes is stored as ISO-8859-1.
-fn write_latin1(path: &Path, body: impl FnOnce(&mut dyn FnMut(&str) -> io::Result<()>) -> io::Result<()>) -> io::Result<()> {
+fn write_latin1(
+    path: &Path,
+    body: impl FnOnce(&mut dyn FnMut(&str) -> io::Result<()>) -> io::Result<()>,
+) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -78,7 +87,10 @@ fn write_latin1(path: &Path, body: impl FnOnce(&mut dyn FnMut(&str) -> io::Resul
         if line.is_ascii() {
             out.write_all(line.as_bytes())?;
         } else {
-            let bytes: Vec<u8> = line.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect();
+            let bytes: Vec<u8> = line
+                .chars()
+                .map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?'))
+                .collect();
             out.write_all(&bytes)?;
         }
         out.write_all(b"\n")
@@ -117,7 +129,12 @@ impl Person {
         let state = usize::try_from(random.below(27)).unwrap_or(0);
         let city = usize::try_from(random.below(3)).unwrap_or(0);
         let present = random.chance(73);
-        Self { random, state, city, present }
+        Self {
+            random,
+            state,
+            city,
+            present,
+        }
     }
 
     fn value(&mut self, column: &str, row: u64, line: &mut String) {
@@ -127,19 +144,31 @@ impl Person {
         let _ = match column {
             "NU_INSCRICAO" => write!(line, "{}", 190_001_000_000 + row),
             "NU_ANO" => write!(line, "2019"),
-            "NU_IDADE" => write!(line, "{}", 16 + random.below(12) + random.below(12) * random.below(4)),
+            "NU_IDADE" => write!(
+                line,
+                "{}",
+                16 + random.below(12) + random.below(12) * random.below(4)
+            ),
             "TP_SEXO" => write!(line, "{}", if random.chance(59) { 'F' } else { 'M' }),
             "TP_ESCOLA" | "TP_ST_CONCLUSAO" | "TP_LINGUA" => write!(line, "{}", random.below(3)),
             _ if column.starts_with("SG_UF") && column != "SG_UF_ESC" => write!(line, "{state}"),
-            _ if column.starts_with("NO_MUNICIPIO") && column != "NO_MUNICIPIO_ESC" => write!(line, "{}", cities[self.city]),
+            _ if column.starts_with("NO_MUNICIPIO") && column != "NO_MUNICIPIO_ESC" => {
+                write!(line, "{}", cities[self.city])
+            }
             _ if column.starts_with("CO_MUNICIPIO") && column != "CO_MUNICIPIO_ESC" => {
                 write!(line, "{}", 1_100_000 + self.state * 10_000 + self.city)
             }
-            _ if column.starts_with("CO_UF") && column != "CO_UF_ESC" => write!(line, "{}", 11 + self.state),
+            _ if column.starts_with("CO_UF") && column != "CO_UF_ESC" => {
+                write!(line, "{}", 11 + self.state)
+            }
             // Nearly all candidates left the school's columns empty.
             _ if column.ends_with("_ESC") => {
                 if row.is_multiple_of(4) {
-                    write!(line, "{}", if column.starts_with("SG") { state } else { "1" })
+                    write!(
+                        line,
+                        "{}",
+                        if column.starts_with("SG") { state } else { "1" }
+                    )
                 } else {
                     Ok(())
                 }
@@ -160,7 +189,9 @@ impl Person {
             }
             _ if column.starts_with("TX_RESPOSTAS") || column.starts_with("TX_GABARITO") => {
                 if self.present {
-                    (0..45).try_for_each(|_| write!(line, "{}", random.pick(&['A', 'B', 'C', 'D', 'E', '.'])))
+                    (0..45).try_for_each(|_| {
+                        write!(line, "{}", random.pick(&['A', 'B', 'C', 'D', 'E', '.']))
+                    })
                 } else {
                     Ok(())
                 }
@@ -173,7 +204,9 @@ impl Person {
                 }
             }
             _ if column.starts_with("TP_PRESENCA") => write!(line, "{}", u8::from(self.present)),
-            _ if column.starts_with('Q') => write!(line, "{}", random.pick(&['A', 'B', 'C', 'D', 'E'])),
+            _ if column.starts_with('Q') => {
+                write!(line, "{}", random.pick(&['A', 'B', 'C', 'D', 'E']))
+            }
             _ if column.starts_with("IN_") => write!(line, "{}", u8::from(random.chance(1))),
             _ => write!(line, "{}", random.below(7)),
         };
@@ -184,22 +217,49 @@ fn enade_rows(write: &mut dyn FnMut(&str) -> io::Result<()>, rows: u64) -> io::R
     write("NU_ANO;CO_IES;CO_CURSO;CO_GRUPO;NU_IDADE;TP_SEXO;NT_GER;NT_FG;NT_CE")?;
     for row in 0..rows {
         let mut random = Random::new(row ^ 2017);
-        let (ies, course, group, age) = (1 + random.below(2500), 1000 + random.below(90_000), 1 + random.below(6500), 20 + random.below(30));
+        let (ies, course, group, age) = (
+            1 + random.below(2500),
+            1000 + random.below(90_000),
+            1 + random.below(6500),
+            20 + random.below(30),
+        );
         let sex = if random.chance(55) { 'F' } else { 'M' };
-        let mut mark = || if random.chance(12) { String::new() } else { format!("{},{}", random.below(100), random.below(10)) };
-        write(&format!("2017;{ies};{course};{group};{age};{sex};{};{};{}", mark(), mark(), mark()))?;
+        let mut mark = || {
+            if random.chance(12) {
+                String::new()
+            } else {
+                format!("{},{}", random.below(100), random.below(10))
+            }
+        };
+        write(&format!(
+            "2017;{ies};{course};{group};{age};{sex};{};{};{}",
+            mark(),
+            mark(),
+            mark()
+        ))?;
     }
     Ok(())
 }
 
-fn edsup_rows(write: &mut dyn FnMut(&str) -> io::Result<()>, rows: u64, salt: u64) -> io::Result<()> {
+fn edsup_rows(
+    write: &mut dyn FnMut(&str) -> io::Result<()>,
+    rows: u64,
+    salt: u64,
+) -> io::Result<()> {
     write("NU_ANO_CENSO|CO_IES|ID|NO_MUNICIPIO|SG_UF|TP_SEXO|TP_COR_RACA|NU_IDADE")?;
     for row in 0..rows {
         let mut random = Random::new(row ^ (salt << 32));
         let (state, cities) = *random.pick(&STATES);
         let city = *random.pick(&cities);
-        let (ies, sex, race, age) = (1 + random.below(2600), 1 + random.below(2), random.below(7), 17 + random.below(50));
-        write(&format!("2019|{ies}|{row}|{city}|{state}|{sex}|{race}|{age}"))?;
+        let (ies, sex, race, age) = (
+            1 + random.below(2600),
+            1 + random.below(2),
+            random.below(7),
+            17 + random.below(50),
+        );
+        write(&format!(
+            "2019|{ies}|{row}|{city}|{state}|{sex}|{race}|{age}"
+        ))?;
     }
     Ok(())
 }

@@ -6,7 +6,10 @@ use arrow::datatypes::Schema;
 use faisca_planner::manifest::{CatalogTable, FileFormat, SaveMode, Write};
 
 use super::registration::{Registration, merged};
-use super::{Catalogs, OnSchemaChange, TableColumn, TableDefinition, TablePartition, checked_name, hive_type, projection};
+use super::{
+    Catalogs, OnSchemaChange, TableColumn, TableDefinition, TablePartition, checked_name,
+    hive_type, projection,
+};
 use crate::error::{Error, Result};
 
 /// A table that a write will register, checked against what is there.
@@ -30,10 +33,19 @@ pub enum TableOutlook {
 }
 
 /// What a registration makes of the columns of a table that may be there.
-pub(crate) fn outlook(present: Option<&TableDefinition>, registration: &Registration) -> TableOutlook {
-    let Some(present) = present else { return TableOutlook::New(registration.table.columns.len()) };
+pub(crate) fn outlook(
+    present: Option<&TableDefinition>,
+    registration: &Registration,
+) -> TableOutlook {
+    let Some(present) = present else {
+        return TableOutlook::New(registration.table.columns.len());
+    };
     let difference = Difference::between(&present.columns, &merged(present, registration).columns);
-    if difference.is_empty() { TableOutlook::Kept } else { TableOutlook::Changed(difference.to_string()) }
+    if difference.is_empty() {
+        TableOutlook::Kept
+    } else {
+        TableOutlook::Changed(difference.to_string())
+    }
 }
 
 impl PlannedTable {
@@ -47,14 +59,23 @@ impl PlannedTable {
     /// # Errors
     /// If Athena could not read the table, the database is missing, or the columns differ from
     /// what is there.
-    pub(crate) async fn plan(catalogs: &Catalogs, asked: &CatalogTable, step: &str, schema: &Schema, write: &Write) -> Result<Self> {
+    pub(crate) async fn plan(
+        catalogs: &Catalogs,
+        asked: &CatalogTable,
+        step: &str,
+        schema: &Schema,
+        write: &Write,
+    ) -> Result<Self> {
         let database = checked_name("database name", &asked.database)?;
         let name = checked_name("table name", asked.table_of(step))?;
         if write.format != FileFormat::Parquet {
-            return Err(Error::Write("catalog: tables are of Parquet; set write.format to parquet".to_owned()));
+            return Err(Error::Write(
+                "catalog: tables are of Parquet; set write.format to parquet".to_owned(),
+            ));
         }
         let (columns, partition_keys) = columns(asked, schema, write)?;
-        projection::check(&asked.parameters, &partition_keys).map_err(|e| Error::Write(format!("catalog.parameters: {e}")))?;
+        projection::check(&asked.parameters, &partition_keys)
+            .map_err(|e| Error::Write(format!("catalog.parameters: {e}")))?;
         let mut parameters = asked.parameters.clone();
         parameters.insert("classification".to_owned(), "parquet".to_owned());
         parameters.insert("typeOfData".to_owned(), "file".to_owned());
@@ -70,15 +91,31 @@ impl PlannedTable {
             serde: BTreeMap::new(),
         };
         let catalog = catalogs.get(asked.kind).await;
-        if !asked.create_database && !catalogs.expects_database(asked.kind, &database) && !catalog.database_exists(&database).await? {
+        if !asked.create_database
+            && !catalogs.expects_database(asked.kind, &database)
+            && !catalog.database_exists(&database).await?
+        {
             let help = "create it, or set catalog.createDatabase to true";
-            return Err(Error::Write(format!("catalog: there is no database `{database}`; {help}")));
+            return Err(Error::Write(format!(
+                "catalog: there is no database `{database}`; {help}"
+            )));
         }
-        let present = catalog.table(&database, &table.name).await?.map(|(present, _)| present);
+        let present = catalog
+            .table(&database, &table.name)
+            .await?
+            .map(|(present, _)| present);
         let mut partitions = vec![];
         if let Some(present) = &present {
-            let keeps_files = write.mode != SaveMode::Overwrite || write.partition_overwrite == faisca_planner::manifest::PartitionOverwrite::Dynamic;
-            compatible(&database, present, &table, asked.on_schema_change, keeps_files)?;
+            let keeps_files = write.mode != SaveMode::Overwrite
+                || write.partition_overwrite
+                    == faisca_planner::manifest::PartitionOverwrite::Dynamic;
+            compatible(
+                &database,
+                present,
+                &table,
+                asked.on_schema_change,
+                keeps_files,
+            )?;
             if !present.partition_keys.is_empty() {
                 partitions = catalog.partitions(&database, &table.name).await?;
             }
@@ -94,38 +131,80 @@ impl PlannedTable {
             statistics: vec![],
             commit: String::new(),
         };
-        Ok(Self { registration, present, partitions })
+        Ok(Self {
+            registration,
+            present,
+            partitions,
+        })
     }
 }
 
-fn columns(asked: &CatalogTable, schema: &Schema, write: &Write) -> Result<(Vec<TableColumn>, Vec<TableColumn>)> {
+fn columns(
+    asked: &CatalogTable,
+    schema: &Schema,
+    write: &Write,
+) -> Result<(Vec<TableColumn>, Vec<TableColumn>)> {
     let mut columns = vec![];
     let mut keys: BTreeMap<usize, TableColumn> = BTreeMap::new();
     for field in schema.fields() {
-        let hive_type = hive_type(field.data_type()).map_err(|e| Error::Write(format!("catalog: column `{}`: {e}", field.name())))?;
-        let comment = asked.column_comments.iter().find(|(name, _)| name.eq_ignore_ascii_case(field.name())).map(|(_, text)| text.clone());
-        let column = TableColumn { name: field.name().to_lowercase(), hive_type, comment };
-        match write.partition_by.iter().position(|key| key.eq_ignore_ascii_case(field.name())) {
+        let hive_type = hive_type(field.data_type())
+            .map_err(|e| Error::Write(format!("catalog: column `{}`: {e}", field.name())))?;
+        let comment = asked
+            .column_comments
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(field.name()))
+            .map(|(_, text)| text.clone());
+        let column = TableColumn {
+            name: field.name().to_lowercase(),
+            hive_type,
+            comment,
+        };
+        match write
+            .partition_by
+            .iter()
+            .position(|key| key.eq_ignore_ascii_case(field.name()))
+        {
             Some(position) => drop(keys.insert(position, column)),
             None => columns.push(column),
         }
     }
-    if let Some(unknown) = asked.column_comments.keys().find(|name| !schema.fields().iter().any(|f| f.name().eq_ignore_ascii_case(name))) {
-        let near = faisca_planner::manifest::nearest(unknown, schema.fields().iter().map(|f| f.name().as_str()));
+    if let Some(unknown) = asked.column_comments.keys().find(|name| {
+        !schema
+            .fields()
+            .iter()
+            .any(|f| f.name().eq_ignore_ascii_case(name))
+    }) {
+        let near = faisca_planner::manifest::nearest(
+            unknown,
+            schema.fields().iter().map(|f| f.name().as_str()),
+        );
         let help = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-        return Err(Error::Write(format!("catalog.columnComments: the result has no column `{unknown}`{help}")));
+        return Err(Error::Write(format!(
+            "catalog.columnComments: the result has no column `{unknown}`{help}"
+        )));
     }
     Ok((columns, keys.into_values().collect()))
 }
 
 /// Whether a table may become another.
-pub(crate) fn compatible(database: &str, present: &TableDefinition, next: &TableDefinition, rule: OnSchemaChange, keeps_files: bool) -> Result<()> {
+pub(crate) fn compatible(
+    database: &str,
+    present: &TableDefinition,
+    next: &TableDefinition,
+    rule: OnSchemaChange,
+    keeps_files: bool,
+) -> Result<()> {
     let name = format!("{database}.{}", present.name);
     let names = |keys: &[TableColumn]| keys.iter().map(|key| key.name.clone()).collect::<Vec<_>>();
     if names(&present.partition_keys) != names(&next.partition_keys) {
-        let (is, would) = (names(&present.partition_keys).join(", "), names(&next.partition_keys).join(", "));
+        let (is, would) = (
+            names(&present.partition_keys).join(", "),
+            names(&next.partition_keys).join(", "),
+        );
         let what = format!("the table {name} is partitioned by [{is}], the result by [{would}]");
-        return Err(Error::Write(format!("catalog: {what}; drop the table first, or set partitionBy to the same")));
+        return Err(Error::Write(format!(
+            "catalog: {what}; drop the table first, or set partitionBy to the same"
+        )));
     }
     let difference = Difference::between(&present.columns, &next.columns);
     let refused = match rule {
@@ -137,12 +216,20 @@ pub(crate) fn compatible(database: &str, present: &TableDefinition, next: &Table
         return Ok(());
     }
     let help = match rule {
-        OnSchemaChange::Fail if difference.changed.is_empty() && difference.removed.is_empty() => "set catalog.onSchemaChange to addColumns",
+        OnSchemaChange::Fail if difference.changed.is_empty() && difference.removed.is_empty() => {
+            "set catalog.onSchemaChange to addColumns"
+        }
         OnSchemaChange::Fail => "cast the columns, or set catalog.onSchemaChange to replace",
-        OnSchemaChange::AddColumns => "cast the columns, or set catalog.onSchemaChange to replace and write.mode to overwrite",
-        OnSchemaChange::Replace => "old files hold the old type: cast the columns, or overwrite the whole table",
+        OnSchemaChange::AddColumns => {
+            "cast the columns, or set catalog.onSchemaChange to replace and write.mode to overwrite"
+        }
+        OnSchemaChange::Replace => {
+            "old files hold the old type: cast the columns, or overwrite the whole table"
+        }
     };
-    Err(Error::Write(format!("catalog: the result does not fit the table {name}: {difference}; {help}")))
+    Err(Error::Write(format!(
+        "catalog: the result does not fit the table {name}: {difference}; {help}"
+    )))
 }
 
 /// How one list of columns differs from another.
@@ -158,15 +245,24 @@ impl Difference {
         let mut difference = Self::default();
         for column in next {
             match present.iter().find(|c| c.name == column.name) {
-                None => difference.added.push(format!("{} {}", column.name, column.hive_type)),
+                None => difference
+                    .added
+                    .push(format!("{} {}", column.name, column.hive_type)),
                 Some(old) if old.hive_type != column.hive_type => {
-                    difference.changed.push(format!("{} {} instead of {}", column.name, column.hive_type, old.hive_type));
+                    difference.changed.push(format!(
+                        "{} {} instead of {}",
+                        column.name, column.hive_type, old.hive_type
+                    ));
                 }
                 Some(_) => {}
             }
         }
-        let gone = present.iter().filter(|c| !next.iter().any(|n| n.name == c.name));
-        difference.removed = gone.map(|c| format!("{} {}", c.name, c.hive_type)).collect();
+        let gone = present
+            .iter()
+            .filter(|c| !next.iter().any(|n| n.name == c.name));
+        difference.removed = gone
+            .map(|c| format!("{} {}", c.name, c.hive_type))
+            .collect();
         difference
     }
 
@@ -177,8 +273,16 @@ impl Difference {
 
 impl std::fmt::Display for Difference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let parts = [("new", &self.added), ("missing", &self.removed), ("of another type", &self.changed)];
-        let parts: Vec<String> = parts.iter().filter(|(_, c)| !c.is_empty()).map(|(what, c)| format!("{what}: {}", c.join(", "))).collect();
+        let parts = [
+            ("new", &self.added),
+            ("missing", &self.removed),
+            ("of another type", &self.changed),
+        ];
+        let parts: Vec<String> = parts
+            .iter()
+            .filter(|(_, c)| !c.is_empty())
+            .map(|(what, c)| format!("{what}: {}", c.join(", ")))
+            .collect();
         f.write_str(&parts.join("; "))
     }
 }
@@ -193,17 +297,49 @@ mod tests {
         let present = table(&[("a", "int"), ("b", "string")]);
         let cases = [
             (table(&[("a", "int"), ("b", "string")]), [true, true, true]),
-            (table(&[("a", "int"), ("b", "string"), ("c", "date")]), [false, true, true]),
+            (
+                table(&[("a", "int"), ("b", "string"), ("c", "date")]),
+                [false, true, true],
+            ),
             (table(&[("a", "int")]), [false, true, true]),
-            (table(&[("a", "bigint"), ("b", "string")]), [false, false, true]),
+            (
+                table(&[("a", "bigint"), ("b", "string")]),
+                [false, false, true],
+            ),
         ];
-        let rules = [OnSchemaChange::Fail, OnSchemaChange::AddColumns, OnSchemaChange::Replace];
+        let rules = [
+            OnSchemaChange::Fail,
+            OnSchemaChange::AddColumns,
+            OnSchemaChange::Replace,
+        ];
         for (next, expected) in cases {
             let found = rules.map(|rule| compatible("d", &present, &next, rule, false).is_ok());
             assert_eq!(found, expected, "{next:?}");
         }
-        let error = compatible("d", &present, &table(&[("a", "bigint"), ("c", "int")]), OnSchemaChange::Fail, false).unwrap_err().to_string();
-        assert!(error.contains("new: c int; missing: b string; of another type: a bigint instead of int"), "{error}");
-        assert!(compatible("d", &present, &table(&[("a", "bigint")]), OnSchemaChange::Replace, true).is_err());
+        let error = compatible(
+            "d",
+            &present,
+            &table(&[("a", "bigint"), ("c", "int")]),
+            OnSchemaChange::Fail,
+            false,
+        )
+        .unwrap_err()
+        .to_string();
+        assert!(
+            error.contains(
+                "new: c int; missing: b string; of another type: a bigint instead of int"
+            ),
+            "{error}"
+        );
+        assert!(
+            compatible(
+                "d",
+                &present,
+                &table(&[("a", "bigint")]),
+                OnSchemaChange::Replace,
+                true
+            )
+            .is_err()
+        );
     }
 }

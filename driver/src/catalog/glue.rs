@@ -7,13 +7,16 @@ use aws_sdk_glue::Client;
 use aws_sdk_glue::config::retry::RetryConfig;
 use aws_sdk_glue::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_glue::types::{
-    BatchUpdatePartitionRequestEntry, Column, DatabaseInput, PartitionInput, PartitionValueList, SerDeInfo, StorageDescriptor, Table, TableInput,
+    BatchUpdatePartitionRequestEntry, Column, DatabaseInput, PartitionInput, PartitionValueList,
+    SerDeInfo, StorageDescriptor, Table, TableInput,
 };
 use faisca_planner::manifest::FileFormat;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 
 use super::glue_statistics::column_statistics;
-use super::{Catalog, Changed, ColumnStatistics, TableColumn, TableDefinition, TablePartition, TableVersion};
+use super::{
+    Catalog, Changed, ColumnStatistics, TableColumn, TableDefinition, TablePartition, TableVersion,
+};
 use crate::error::{Error, Result};
 
 /// Partitions in one request to create or update.
@@ -37,9 +40,21 @@ const PARQUET: HiveClasses = HiveClasses(
     "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",
     "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe",
 );
-const CSV: HiveClasses = HiveClasses(TEXT_INPUT, TEXT_OUTPUT, "org.apache.hadoop.hive.serde2.lazy.LazySimpleSerDe");
-const QUOTED_CSV: HiveClasses = HiveClasses(TEXT_INPUT, TEXT_OUTPUT, "org.apache.hadoop.hive.serde2.OpenCSVSerde");
-const JSON: HiveClasses = HiveClasses(TEXT_INPUT, TEXT_OUTPUT, "org.openx.data.jsonserde.JsonSerDe");
+const CSV: HiveClasses = HiveClasses(
+    TEXT_INPUT,
+    TEXT_OUTPUT,
+    "org.apache.hadoop.hive.serde2.lazy.LazySimpleSerDe",
+);
+const QUOTED_CSV: HiveClasses = HiveClasses(
+    TEXT_INPUT,
+    TEXT_OUTPUT,
+    "org.apache.hadoop.hive.serde2.OpenCSVSerde",
+);
+const JSON: HiveClasses = HiveClasses(
+    TEXT_INPUT,
+    TEXT_OUTPUT,
+    "org.openx.data.jsonserde.JsonSerDe",
+);
 const TEXT_INPUT: &str = "org.apache.hadoop.mapred.TextInputFormat";
 const TEXT_OUTPUT: &str = "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat";
 
@@ -66,38 +81,60 @@ pub(super) struct GlueCatalog {
 impl GlueCatalog {
     pub(super) async fn open(settings: &GlueSettings) -> Self {
         let shared = faisca_executor::stores::sdk_config(settings.profile.as_deref()).await;
-        let mut config = aws_sdk_glue::config::Builder::from(&shared).retry_config(RetryConfig::standard().with_max_attempts(TRIES));
+        let mut config = aws_sdk_glue::config::Builder::from(&shared)
+            .retry_config(RetryConfig::standard().with_max_attempts(TRIES));
         if let Some(endpoint) = &settings.endpoint {
             config = config.endpoint_url(endpoint);
         }
         if let Some(region) = settings.region.clone() {
             config = config.region(aws_sdk_glue::config::Region::new(region));
         }
-        Self { client: Client::from_conf(config.build()), id: settings.catalog_id.clone() }
+        Self {
+            client: Client::from_conf(config.build()),
+            id: settings.catalog_id.clone(),
+        }
     }
 }
 
 /// An error for people: what was asked, and which permission may be missing.
-fn failed<E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static>(action: &str, of: &str, error: &SdkError<E>) -> Error {
+fn failed<E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static>(
+    action: &str,
+    of: &str,
+    error: &SdkError<E>,
+) -> Error {
     let Some(service) = error.as_service_error() else {
-        return Error::Write(format!("catalog: glue:{action} of {of}: {}", DisplayErrorContext(error)));
+        return Error::Write(format!(
+            "catalog: glue:{action} of {of}: {}",
+            DisplayErrorContext(error)
+        ));
     };
     let code = service.code().unwrap_or("unknown error");
     let said = service.message().unwrap_or_default();
     let help = match code {
         "AccessDeniedException" => format!("; the driver's role needs glue:{action}"),
-        "ExpiredTokenException" | "ExpiredToken" => "; the session's credentials have expired: get new ones".to_owned(),
+        "ExpiredTokenException" | "ExpiredToken" => {
+            "; the session's credentials have expired: get new ones".to_owned()
+        }
         _ => String::new(),
     };
-    Error::Write(format!("catalog: glue:{action} of {of}: {code}: {said}{help}"))
+    Error::Write(format!(
+        "catalog: glue:{action} of {of}: {code}: {said}{help}"
+    ))
 }
 
 fn is<E: ProvideErrorMetadata>(error: &SdkError<E>, code: &str) -> bool {
-    error.as_service_error().and_then(ProvideErrorMetadata::code) == Some(code)
+    error
+        .as_service_error()
+        .and_then(ProvideErrorMetadata::code)
+        == Some(code)
 }
 
 fn column(column: &TableColumn) -> Result<Column> {
-    let built = Column::builder().name(&column.name).r#type(&column.hive_type).set_comment(column.comment.clone()).build();
+    let built = Column::builder()
+        .name(&column.name)
+        .r#type(&column.hive_type)
+        .set_comment(column.comment.clone())
+        .build();
     built.map_err(|e| Error::Write(format!("catalog: {e}")))
 }
 
@@ -112,9 +149,14 @@ fn storage(table: &TableDefinition, location: &str) -> Result<StorageDescriptor>
     if parameters.is_empty() {
         parameters.insert("serialization.format".to_owned(), "1".to_owned());
     }
-    let serde = SerDeInfo::builder().serialization_library(library).set_parameters(Some(parameters)).build();
+    let serde = SerDeInfo::builder()
+        .serialization_library(library)
+        .set_parameters(Some(parameters))
+        .build();
     Ok(StorageDescriptor::builder()
-        .set_columns(Some(table.columns.iter().map(column).collect::<Result<_>>()?))
+        .set_columns(Some(
+            table.columns.iter().map(column).collect::<Result<_>>()?,
+        ))
         .location(location)
         .input_format(input)
         .output_format(output)
@@ -131,7 +173,13 @@ fn table_input(table: &TableDefinition) -> Result<TableInput> {
         .table_type("EXTERNAL_TABLE")
         .set_description(table.comment.clone())
         .set_parameters(Some(table.parameters.clone().into_iter().collect()))
-        .set_partition_keys(Some(table.partition_keys.iter().map(column).collect::<Result<_>>()?))
+        .set_partition_keys(Some(
+            table
+                .partition_keys
+                .iter()
+                .map(column)
+                .collect::<Result<_>>()?,
+        ))
         .storage_descriptor(storage(table, &table.location)?)
         .build();
     input.map_err(|e| Error::Write(format!("catalog: {e}")))
@@ -140,7 +188,12 @@ fn table_input(table: &TableDefinition) -> Result<TableInput> {
 fn partition_input(table: &TableDefinition, partition: &TablePartition) -> Result<PartitionInput> {
     Ok(PartitionInput::builder()
         .set_values(Some(partition.values.clone()))
-        .set_parameters(table.parameters.get("classification").map(|of| HashMap::from([("classification".to_owned(), of.clone())])))
+        .set_parameters(
+            table
+                .parameters
+                .get("classification")
+                .map(|of| HashMap::from([("classification".to_owned(), of.clone())])),
+        )
         .storage_descriptor(storage(table, &partition.location)?)
         .build())
 }
@@ -151,16 +204,32 @@ fn definition(table: &Table) -> TableDefinition {
         let column = |c: &Column| TableColumn {
             name: c.name().to_lowercase(),
             hive_type: c.r#type().unwrap_or("string").to_owned(),
-            comment: c.comment().filter(|text| !text.is_empty()).map(str::to_owned),
+            comment: c
+                .comment()
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned),
         };
         columns.iter().map(column).collect()
     };
-    let parameters: BTreeMap<String, String> = table.parameters().map(|p| p.clone().into_iter().collect()).unwrap_or_default();
+    let parameters: BTreeMap<String, String> = table
+        .parameters()
+        .map(|p| p.clone().into_iter().collect())
+        .unwrap_or_default();
     let storage = table.storage_descriptor();
-    let serde_parameters = storage.and_then(StorageDescriptor::serde_info).and_then(SerDeInfo::parameters);
-    let serde_parameters = serde_parameters.map(|p| p.clone().into_iter().collect()).unwrap_or_default();
-    let serde = storage.and_then(StorageDescriptor::serde_info).and_then(SerDeInfo::serialization_library).unwrap_or_default();
-    let classification = parameters.get("classification").map(String::as_str).unwrap_or_default();
+    let serde_parameters = storage
+        .and_then(StorageDescriptor::serde_info)
+        .and_then(SerDeInfo::parameters);
+    let serde_parameters = serde_parameters
+        .map(|p| p.clone().into_iter().collect())
+        .unwrap_or_default();
+    let serde = storage
+        .and_then(StorageDescriptor::serde_info)
+        .and_then(SerDeInfo::serialization_library)
+        .unwrap_or_default();
+    let classification = parameters
+        .get("classification")
+        .map(String::as_str)
+        .unwrap_or_default();
     let format = match (serde.to_lowercase(), classification) {
         (_, "json") => FileFormat::Ndjson,
         (_, "csv") => FileFormat::Csv,
@@ -172,18 +241,35 @@ fn definition(table: &Table) -> TableDefinition {
         name: table.name().to_lowercase(),
         columns: storage.map(|s| ours(s.columns())).unwrap_or_default(),
         partition_keys: ours(table.partition_keys()),
-        location: storage.and_then(StorageDescriptor::location).unwrap_or_default().to_owned(),
+        location: storage
+            .and_then(StorageDescriptor::location)
+            .unwrap_or_default()
+            .to_owned(),
         format,
-        comment: table.description().filter(|text| !text.is_empty()).map(str::to_owned),
+        comment: table
+            .description()
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned),
         parameters,
-        serde: if format == FileFormat::Csv { serde_parameters } else { BTreeMap::new() },
+        serde: if format == FileFormat::Csv {
+            serde_parameters
+        } else {
+            BTreeMap::new()
+        },
     }
 }
 
 #[async_trait]
 impl Catalog for GlueCatalog {
     async fn database_exists(&self, database: &str) -> Result<bool> {
-        match self.client.get_database().set_catalog_id(self.id.clone()).name(database).send().await {
+        match self
+            .client
+            .get_database()
+            .set_catalog_id(self.id.clone())
+            .name(database)
+            .send()
+            .await
+        {
             Ok(_) => Ok(true),
             Err(error) if is(&error, "EntityNotFoundException") => Ok(false),
             Err(error) => Err(failed("GetDatabase", database, &error)),
@@ -191,8 +277,18 @@ impl Catalog for GlueCatalog {
     }
 
     async fn create_database(&self, database: &str) -> Result<()> {
-        let input = DatabaseInput::builder().name(database).build().map_err(|e| Error::Write(format!("catalog: {e}")))?;
-        match self.client.create_database().set_catalog_id(self.id.clone()).database_input(input).send().await {
+        let input = DatabaseInput::builder()
+            .name(database)
+            .build()
+            .map_err(|e| Error::Write(format!("catalog: {e}")))?;
+        match self
+            .client
+            .create_database()
+            .set_catalog_id(self.id.clone())
+            .database_input(input)
+            .send()
+            .await
+        {
             Ok(_) => Ok(()),
             Err(error) if is(&error, "AlreadyExistsException") => Ok(()),
             Err(error) => Err(failed("CreateDatabase", database, &error)),
@@ -200,11 +296,21 @@ impl Catalog for GlueCatalog {
     }
 
     async fn tables(&self, database: &str) -> Result<Vec<String>> {
-        let mut pages = self.client.get_tables().set_catalog_id(self.id.clone()).database_name(database).into_paginator().send();
+        let mut pages = self
+            .client
+            .get_tables()
+            .set_catalog_id(self.id.clone())
+            .database_name(database)
+            .into_paginator()
+            .send();
         let mut names = vec![];
         while let Some(page) = pages.next().await {
             match page {
-                Ok(page) => names.extend(page.table_list().iter().map(|table| table.name().to_lowercase())),
+                Ok(page) => names.extend(
+                    page.table_list()
+                        .iter()
+                        .map(|table| table.name().to_lowercase()),
+                ),
                 Err(error) if is(&error, "EntityNotFoundException") => return Ok(vec![]),
                 Err(error) => return Err(failed("GetTables", database, &error)),
             }
@@ -212,75 +318,187 @@ impl Catalog for GlueCatalog {
         Ok(names)
     }
 
-    async fn table(&self, database: &str, table: &str) -> Result<Option<(TableDefinition, TableVersion)>> {
-        match self.client.get_table().set_catalog_id(self.id.clone()).database_name(database).name(table).send().await {
-            Ok(answer) => Ok(answer.table().map(|table| (definition(table), TableVersion(table.version_id().unwrap_or_default().to_owned())))),
+    async fn table(
+        &self,
+        database: &str,
+        table: &str,
+    ) -> Result<Option<(TableDefinition, TableVersion)>> {
+        match self
+            .client
+            .get_table()
+            .set_catalog_id(self.id.clone())
+            .database_name(database)
+            .name(table)
+            .send()
+            .await
+        {
+            Ok(answer) => Ok(answer.table().map(|table| {
+                (
+                    definition(table),
+                    TableVersion(table.version_id().unwrap_or_default().to_owned()),
+                )
+            })),
             Err(error) if is(&error, "EntityNotFoundException") => Ok(None),
             Err(error) => Err(failed("GetTable", &format!("{database}.{table}"), &error)),
         }
     }
 
     async fn create_table(&self, database: &str, table: &TableDefinition) -> Result<Changed> {
-        let request = self.client.create_table().set_catalog_id(self.id.clone()).database_name(database).table_input(table_input(table)?);
+        let request = self
+            .client
+            .create_table()
+            .set_catalog_id(self.id.clone())
+            .database_name(database)
+            .table_input(table_input(table)?);
         match request.send().await {
             Ok(_) => Ok(Changed::Yes),
             Err(error) if is(&error, "AlreadyExistsException") => Ok(Changed::Conflict),
-            Err(error) => Err(failed("CreateTable", &format!("{database}.{}", table.name), &error)),
+            Err(error) => Err(failed(
+                "CreateTable",
+                &format!("{database}.{}", table.name),
+                &error,
+            )),
         }
     }
 
-    async fn update_table(&self, database: &str, table: &TableDefinition, version: &TableVersion, skip_archive: bool) -> Result<Changed> {
+    async fn update_table(
+        &self,
+        database: &str,
+        table: &TableDefinition,
+        version: &TableVersion,
+        skip_archive: bool,
+    ) -> Result<Changed> {
         let version = Some(version.0.clone()).filter(|version| !version.is_empty());
-        let request = self.client.update_table().set_catalog_id(self.id.clone()).database_name(database).table_input(table_input(table)?);
-        match request.set_version_id(version).skip_archive(skip_archive).send().await {
+        let request = self
+            .client
+            .update_table()
+            .set_catalog_id(self.id.clone())
+            .database_name(database)
+            .table_input(table_input(table)?);
+        match request
+            .set_version_id(version)
+            .skip_archive(skip_archive)
+            .send()
+            .await
+        {
             Ok(_) => Ok(Changed::Yes),
             Err(error) if is(&error, "ConcurrentModificationException") => Ok(Changed::Conflict),
-            Err(error) => Err(failed("UpdateTable", &format!("{database}.{}", table.name), &error)),
+            Err(error) => Err(failed(
+                "UpdateTable",
+                &format!("{database}.{}", table.name),
+                &error,
+            )),
         }
     }
 
-    async fn put_statistics(&self, database: &str, table: &str, statistics: &[ColumnStatistics]) -> Result<()> {
+    async fn put_statistics(
+        &self,
+        database: &str,
+        table: &str,
+        statistics: &[ColumnStatistics],
+    ) -> Result<()> {
         let of = format!("{database}.{table}");
         for batch in statistics.chunks(STATISTICS_BATCH) {
             let list: Vec<_> = batch.iter().map(column_statistics).collect::<Result<_>>()?;
-            let request = self.client.update_column_statistics_for_table().set_catalog_id(self.id.clone()).database_name(database).table_name(table);
+            let request = self
+                .client
+                .update_column_statistics_for_table()
+                .set_catalog_id(self.id.clone())
+                .database_name(database)
+                .table_name(table);
             let answer = request.set_column_statistics_list(Some(list)).send().await;
             let answer = answer.map_err(|e| failed("UpdateColumnStatisticsForTable", &of, &e))?;
             if let Some(error) = answer.errors().first() {
-                let said = error.error().and_then(|e| e.error_message()).unwrap_or_default();
-                return Err(Error::Write(format!("catalog: glue:UpdateColumnStatisticsForTable of {of}: {said}")));
+                let said = error
+                    .error()
+                    .and_then(|e| e.error_message())
+                    .unwrap_or_default();
+                return Err(Error::Write(format!(
+                    "catalog: glue:UpdateColumnStatisticsForTable of {of}: {said}"
+                )));
             }
         }
         Ok(())
     }
 
     async fn partitions(&self, database: &str, table: &str) -> Result<Vec<TablePartition>> {
-        let request = self.client.get_partitions().set_catalog_id(self.id.clone()).database_name(database).table_name(table);
-        let mut pages = request.exclude_column_schema(true).max_results(PAGE).into_paginator().send();
+        let request = self
+            .client
+            .get_partitions()
+            .set_catalog_id(self.id.clone())
+            .database_name(database)
+            .table_name(table);
+        let mut pages = request
+            .exclude_column_schema(true)
+            .max_results(PAGE)
+            .into_paginator()
+            .send();
         let mut found = vec![];
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| failed("GetPartitions", &format!("{database}.{table}"), &e))?;
+            let page =
+                page.map_err(|e| failed("GetPartitions", &format!("{database}.{table}"), &e))?;
             for partition in page.partitions() {
-                let location = partition.storage_descriptor().and_then(StorageDescriptor::location).unwrap_or_default().to_owned();
-                found.push(TablePartition { values: partition.values().to_vec(), location });
+                let location = partition
+                    .storage_descriptor()
+                    .and_then(StorageDescriptor::location)
+                    .unwrap_or_default()
+                    .to_owned();
+                found.push(TablePartition {
+                    values: partition.values().to_vec(),
+                    location,
+                });
             }
         }
         Ok(found)
     }
 
-    async fn put_partitions(&self, database: &str, table: &TableDefinition, partitions: &[TablePartition]) -> Result<()> {
-        let batches: Vec<_> = partitions.chunks(PUT_BATCH).map(|batch| self.put_batch(database, table, batch).boxed()).collect();
-        futures::stream::iter(batches).buffer_unordered(BATCHES_MAX).try_collect::<()>().await
+    async fn put_partitions(
+        &self,
+        database: &str,
+        table: &TableDefinition,
+        partitions: &[TablePartition],
+    ) -> Result<()> {
+        let batches: Vec<_> = partitions
+            .chunks(PUT_BATCH)
+            .map(|batch| self.put_batch(database, table, batch).boxed())
+            .collect();
+        futures::stream::iter(batches)
+            .buffer_unordered(BATCHES_MAX)
+            .try_collect::<()>()
+            .await
     }
 
-    async fn delete_partitions(&self, database: &str, table: &str, values: &[Vec<String>]) -> Result<()> {
+    async fn delete_partitions(
+        &self,
+        database: &str,
+        table: &str,
+        values: &[Vec<String>],
+    ) -> Result<()> {
         for batch in values.chunks(DELETE_BATCH) {
-            let list = |values: &Vec<String>| PartitionValueList::builder().set_values(Some(values.clone())).build();
-            let list: Vec<_> = batch.iter().map(list).collect::<Result<_, _>>().map_err(|e| Error::Write(format!("catalog: {e}")))?;
-            let request = self.client.batch_delete_partition().set_catalog_id(self.id.clone()).database_name(database).table_name(table);
+            let list = |values: &Vec<String>| {
+                PartitionValueList::builder()
+                    .set_values(Some(values.clone()))
+                    .build()
+            };
+            let list: Vec<_> = batch
+                .iter()
+                .map(list)
+                .collect::<Result<_, _>>()
+                .map_err(|e| Error::Write(format!("catalog: {e}")))?;
+            let request = self
+                .client
+                .batch_delete_partition()
+                .set_catalog_id(self.id.clone())
+                .database_name(database)
+                .table_name(table);
             let of = format!("{database}.{table}");
-            let answer = request.set_partitions_to_delete(Some(list)).send().await.map_err(|e| failed("BatchDeletePartition", &of, &e))?;
-            let missing = |e: &&aws_sdk_glue::types::PartitionError| code(e) == "EntityNotFoundException";
+            let answer = request
+                .set_partitions_to_delete(Some(list))
+                .send()
+                .await
+                .map_err(|e| failed("BatchDeletePartition", &of, &e))?;
+            let missing =
+                |e: &&aws_sdk_glue::types::PartitionError| code(e) == "EntityNotFoundException";
             if let Some(error) = answer.errors().iter().find(|e| !missing(e)) {
                 return Err(partition_failed("BatchDeletePartition", &of, error));
             }
@@ -291,11 +509,28 @@ impl Catalog for GlueCatalog {
 
 impl GlueCatalog {
     /// Creates the partitions that are new, updates those that are there.
-    async fn put_batch(&self, database: &str, table: &TableDefinition, batch: &[TablePartition]) -> Result<()> {
+    async fn put_batch(
+        &self,
+        database: &str,
+        table: &TableDefinition,
+        batch: &[TablePartition],
+    ) -> Result<()> {
         let of = format!("{database}.{}", table.name);
-        let inputs: Vec<PartitionInput> = batch.iter().map(|p| partition_input(table, p)).collect::<Result<_>>()?;
-        let request = self.client.batch_create_partition().set_catalog_id(self.id.clone()).database_name(database).table_name(&table.name);
-        let answer = request.set_partition_input_list(Some(inputs.clone())).send().await.map_err(|e| failed("BatchCreatePartition", &of, &e))?;
+        let inputs: Vec<PartitionInput> = batch
+            .iter()
+            .map(|p| partition_input(table, p))
+            .collect::<Result<_>>()?;
+        let request = self
+            .client
+            .batch_create_partition()
+            .set_catalog_id(self.id.clone())
+            .database_name(database)
+            .table_name(&table.name);
+        let answer = request
+            .set_partition_input_list(Some(inputs.clone()))
+            .send()
+            .await
+            .map_err(|e| failed("BatchCreatePartition", &of, &e))?;
         let mut there = vec![];
         for error in answer.errors() {
             if code(error) != "AlreadyExistsException" {
@@ -308,29 +543,61 @@ impl GlueCatalog {
         }
         let entry = |input: &PartitionInput| {
             let values = Some(input.values().to_vec());
-            BatchUpdatePartitionRequestEntry::builder().set_partition_value_list(values).partition_input(input.clone()).build()
+            BatchUpdatePartitionRequestEntry::builder()
+                .set_partition_value_list(values)
+                .partition_input(input.clone())
+                .build()
         };
-        let entries = inputs.iter().filter(|input| there.iter().any(|values| values == input.values())).map(entry);
-        let entries: Vec<_> = entries.collect::<Result<_, _>>().map_err(|e| Error::Write(format!("catalog: {e}")))?;
-        let request = self.client.batch_update_partition().set_catalog_id(self.id.clone()).database_name(database).table_name(&table.name);
-        let answer = request.set_entries(Some(entries)).send().await.map_err(|e| failed("BatchUpdatePartition", &of, &e))?;
+        let entries = inputs
+            .iter()
+            .filter(|input| there.iter().any(|values| values == input.values()))
+            .map(entry);
+        let entries: Vec<_> = entries
+            .collect::<Result<_, _>>()
+            .map_err(|e| Error::Write(format!("catalog: {e}")))?;
+        let request = self
+            .client
+            .batch_update_partition()
+            .set_catalog_id(self.id.clone())
+            .database_name(database)
+            .table_name(&table.name);
+        let answer = request
+            .set_entries(Some(entries))
+            .send()
+            .await
+            .map_err(|e| failed("BatchUpdatePartition", &of, &e))?;
         match answer.errors().first() {
             None => Ok(()),
             Some(error) => {
                 let detail = error.error_detail();
-                let code = detail.and_then(|d| d.error_code()).unwrap_or("unknown error");
+                let code = detail
+                    .and_then(|d| d.error_code())
+                    .unwrap_or("unknown error");
                 let said = detail.and_then(|d| d.error_message()).unwrap_or_default();
-                Err(Error::Write(format!("catalog: glue:BatchUpdatePartition of {of} [{}]: {code}: {said}", error.partition_value_list().join(", "))))
+                Err(Error::Write(format!(
+                    "catalog: glue:BatchUpdatePartition of {of} [{}]: {code}: {said}",
+                    error.partition_value_list().join(", ")
+                )))
             }
         }
     }
 }
 
 fn code(error: &aws_sdk_glue::types::PartitionError) -> &str {
-    error.error_detail().and_then(|detail| detail.error_code()).unwrap_or("unknown error")
+    error
+        .error_detail()
+        .and_then(|detail| detail.error_code())
+        .unwrap_or("unknown error")
 }
 
 fn partition_failed(action: &str, of: &str, error: &aws_sdk_glue::types::PartitionError) -> Error {
-    let said = error.error_detail().and_then(|detail| detail.error_message()).unwrap_or_default();
-    Error::Write(format!("catalog: glue:{action} of {of} [{}]: {}: {said}", error.partition_values().join(", "), code(error)))
+    let said = error
+        .error_detail()
+        .and_then(|detail| detail.error_message())
+        .unwrap_or_default();
+    Error::Write(format!(
+        "catalog: glue:{action} of {of} [{}]: {}: {said}",
+        error.partition_values().join(", "),
+        code(error)
+    ))
 }

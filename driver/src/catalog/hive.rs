@@ -19,29 +19,63 @@ pub fn hive_type(data_type: &DataType) -> Result<String, String> {
         DataType::Float32 => "float".to_owned(),
         DataType::Float64 => "double".to_owned(),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "string".to_owned(),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => "binary".to_owned(),
+        DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView
+        | DataType::FixedSizeBinary(_) => "binary".to_owned(),
         DataType::Date32 => "date".to_owned(),
         DataType::Timestamp(_, _) => "timestamp".to_owned(),
-        DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) if *s >= 0 && *p <= PRECISION_MAX => {
+        DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s)
+            if *s >= 0 && *p <= PRECISION_MAX =>
+        {
             format!("decimal({p},{s})")
         }
         DataType::Dictionary(_, values) => hive_type(values)?,
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) | DataType::ListView(item) => {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::ListView(item) => {
             format!("array<{}>", hive_type(item.data_type())?)
         }
         DataType::Struct(fields) => {
-            let fields = fields.iter().map(|f| Ok(format!("{}:{}", f.name().to_lowercase(), hive_type(f.data_type())?)));
-            format!("struct<{}>", fields.collect::<Result<Vec<_>, String>>()?.join(","))
+            let fields = fields.iter().map(|f| {
+                Ok(format!(
+                    "{}:{}",
+                    f.name().to_lowercase(),
+                    hive_type(f.data_type())?
+                ))
+            });
+            format!(
+                "struct<{}>",
+                fields.collect::<Result<Vec<_>, String>>()?.join(",")
+            )
         }
         DataType::Map(entries, _) => match entries.data_type() {
             DataType::Struct(pair) if pair.len() == 2 => {
-                format!("map<{},{}>", hive_type(pair[0].data_type())?, hive_type(pair[1].data_type())?)
+                format!(
+                    "map<{},{}>",
+                    hive_type(pair[0].data_type())?,
+                    hive_type(pair[1].data_type())?
+                )
             }
             other => return Err(format!("a map of {other}: it has no Hive type")),
         },
-        DataType::UInt64 => return Err("unsigned 64-bit numbers have no Hive type: cast it to BIGINT or DECIMAL(20, 0)".to_owned()),
-        DataType::Null => return Err("all of its values are null, so it has no type: cast it, say to STRING".to_owned()),
-        other => return Err(format!("{other} has no Hive type: cast it, say to STRING or TIMESTAMP")),
+        DataType::UInt64 => {
+            return Err(
+                "unsigned 64-bit numbers have no Hive type: cast it to BIGINT or DECIMAL(20, 0)"
+                    .to_owned(),
+            );
+        }
+        DataType::Null => {
+            return Err(
+                "all of its values are null, so it has no type: cast it, say to STRING".to_owned(),
+            );
+        }
+        other => {
+            return Err(format!(
+                "{other} has no Hive type: cast it, say to STRING or TIMESTAMP"
+            ));
+        }
     })
 }
 
@@ -53,7 +87,9 @@ pub fn storage_type(data_type: &DataType) -> Option<DataType> {
         DataType::UInt8 => Some(DataType::Int16),
         DataType::UInt16 => Some(DataType::Int32),
         DataType::UInt32 => Some(DataType::Int64),
-        DataType::Timestamp(unit, zone) if *unit != TimeUnit::Microsecond => Some(DataType::Timestamp(TimeUnit::Microsecond, zone.clone())),
+        DataType::Timestamp(unit, zone) if *unit != TimeUnit::Microsecond => {
+            Some(DataType::Timestamp(TimeUnit::Microsecond, zone.clone()))
+        }
         _ => None,
     }
 }
@@ -64,8 +100,14 @@ pub fn storage_type(data_type: &DataType) -> Option<DataType> {
 /// For text that is none.
 pub fn arrow_type(hive: &str) -> Result<DataType, String> {
     let mut parser = Parser { rest: hive.trim() };
-    let parsed = parser.parse().ok_or_else(|| format!("`{hive}` is not a Hive type that is known here"))?;
-    if parser.rest.is_empty() { Ok(parsed) } else { Err(format!("`{hive}` is not a Hive type that is known here")) }
+    let parsed = parser
+        .parse()
+        .ok_or_else(|| format!("`{hive}` is not a Hive type that is known here"))?;
+    if parser.rest.is_empty() {
+        Ok(parsed)
+    } else {
+        Err(format!("`{hive}` is not a Hive type that is known here"))
+    }
 }
 
 struct Parser<'a> {
@@ -79,7 +121,10 @@ impl Parser<'_> {
     }
 
     fn word(&mut self) -> String {
-        let end = self.rest.find(['<', '>', '(', ')', ',', ':']).unwrap_or(self.rest.len());
+        let end = self
+            .rest
+            .find(['<', '>', '(', ')', ',', ':'])
+            .unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest;
         word.trim().to_lowercase()
@@ -108,7 +153,11 @@ impl Parser<'_> {
             "decimal" => {
                 self.eat('(')?;
                 let precision = self.word().parse().ok()?;
-                let scale = if self.eat(',').is_some() { self.word().parse().ok()? } else { 0 };
+                let scale = if self.eat(',').is_some() {
+                    self.word().parse().ok()?
+                } else {
+                    0
+                };
                 self.eat(')')?;
                 DataType::Decimal128(precision, scale)
             }
@@ -124,8 +173,14 @@ impl Parser<'_> {
                 self.eat(',')?;
                 let value = self.parse()?;
                 self.eat('>')?;
-                let entries = Fields::from(vec![Field::new("key", key, false), Field::new("value", value, true)]);
-                DataType::Map(std::sync::Arc::new(Field::new("key_value", DataType::Struct(entries), false)), false)
+                let entries = Fields::from(vec![
+                    Field::new("key", key, false),
+                    Field::new("value", value, true),
+                ]);
+                DataType::Map(
+                    std::sync::Arc::new(Field::new("key_value", DataType::Struct(entries), false)),
+                    false,
+                )
             }
             "struct" => {
                 self.eat('<')?;
@@ -177,13 +232,22 @@ mod tests {
 
     #[test]
     fn what_athena_cannot_read_is_refused_with_advice() {
-        for (data_type, advice) in
-            [(DataType::UInt64, "DECIMAL(20, 0)"), (DataType::Null, "cast it"), (DataType::Time64(TimeUnit::Nanosecond), "cast it")]
-        {
+        for (data_type, advice) in [
+            (DataType::UInt64, "DECIMAL(20, 0)"),
+            (DataType::Null, "cast it"),
+            (DataType::Time64(TimeUnit::Nanosecond), "cast it"),
+        ] {
             let error = hive_type(&data_type).unwrap_err();
             assert!(error.contains(advice), "{error}");
         }
-        assert!(hive_type(&DataType::List(std::sync::Arc::new(Field::new("item", DataType::UInt64, true)))).is_err());
+        assert!(
+            hive_type(&DataType::List(std::sync::Arc::new(Field::new(
+                "item",
+                DataType::UInt64,
+                true
+            ))))
+            .is_err()
+        );
         assert!(arrow_type("struct<a>").is_err());
         assert!(arrow_type("int>").is_err());
     }

@@ -35,7 +35,9 @@ struct Stored {
 
 impl LocalCatalog {
     pub(super) fn new(warehouse: &Path) -> Self {
-        Self { folder: warehouse.join(FOLDER) }
+        Self {
+            folder: warehouse.join(FOLDER),
+        }
     }
 
     fn file(&self, database: &str, table: &str) -> PathBuf {
@@ -45,26 +47,41 @@ impl LocalCatalog {
     fn read(&self, database: &str, table: &str) -> Result<Option<Stored>> {
         let path = self.file(database, table);
         match fs::read(&path) {
-            Ok(json) => serde_json::from_slice(&json).map(Some).map_err(|e| Error::Write(format!("catalog: {}: {e}", path.display()))),
+            Ok(json) => serde_json::from_slice(&json)
+                .map(Some)
+                .map_err(|e| Error::Write(format!("catalog: {}: {e}", path.display()))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(cannot("read", &path, &error)),
         }
     }
 
     /// Changes a table while nobody else does: the database's folder holds the lock.
-    fn change(&self, database: &str, table: &str, change: impl FnOnce(Option<Stored>) -> Option<Stored>) -> Result<Changed> {
+    fn change(
+        &self,
+        database: &str,
+        table: &str,
+        change: impl FnOnce(Option<Stored>) -> Option<Stored>,
+    ) -> Result<Changed> {
         let folder = self.folder.join(database);
         let lock = File::create(folder.join(".lock")).map_err(|e| match e.kind() {
-            ErrorKind::NotFound => Error::Write(format!("catalog: there is no database `{database}` in {}", self.folder.display())),
+            ErrorKind::NotFound => Error::Write(format!(
+                "catalog: there is no database `{database}` in {}",
+                self.folder.display()
+            )),
             _ => cannot("lock", &folder, &e),
         })?;
         lock.lock().map_err(|e| cannot("lock", &folder, &e))?;
-        let Some(next) = change(self.read(database, table)?) else { return Ok(Changed::Conflict) };
+        let Some(next) = change(self.read(database, table)?) else {
+            return Ok(Changed::Conflict);
+        };
         let json = serde_json::to_vec_pretty(&next).map_err(|e| Error::Write(e.to_string()))?;
         let path = self.file(database, table);
-        let mut file = tempfile::NamedTempFile::new_in(&folder).map_err(|e| cannot("write to", &folder, &e))?;
-        file.write_all(&json).map_err(|e| cannot("write to", &folder, &e))?;
-        file.persist(&path).map_err(|e| cannot("write", &path, &e.error))?;
+        let mut file = tempfile::NamedTempFile::new_in(&folder)
+            .map_err(|e| cannot("write to", &folder, &e))?;
+        file.write_all(&json)
+            .map_err(|e| cannot("write to", &folder, &e))?;
+        file.persist(&path)
+            .map_err(|e| cannot("write", &path, &e.error))?;
         Ok(Changed::Yes)
     }
 }
@@ -87,58 +104,122 @@ impl Catalog for LocalCatalog {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
             Err(error) => return Err(cannot("read", &folder, &error)),
         };
-        let names = entries.flatten().filter_map(|e| e.file_name().to_str()?.strip_suffix(".json").map(str::to_owned));
+        let names = entries.flatten().filter_map(|e| {
+            e.file_name()
+                .to_str()?
+                .strip_suffix(".json")
+                .map(str::to_owned)
+        });
         let mut names: Vec<String> = names.collect();
         names.sort();
         Ok(names)
     }
 
-    async fn table(&self, database: &str, table: &str) -> Result<Option<(TableDefinition, TableVersion)>> {
-        Ok(self.read(database, table)?.map(|stored| (stored.table, TableVersion(stored.version.to_string()))))
+    async fn table(
+        &self,
+        database: &str,
+        table: &str,
+    ) -> Result<Option<(TableDefinition, TableVersion)>> {
+        Ok(self
+            .read(database, table)?
+            .map(|stored| (stored.table, TableVersion(stored.version.to_string()))))
     }
 
     async fn create_table(&self, database: &str, table: &TableDefinition) -> Result<Changed> {
         self.change(database, &table.name, |present| match present {
-            None => Some(Stored { version: 0, table: table.clone(), partitions: vec![], statistics: vec![] }),
+            None => Some(Stored {
+                version: 0,
+                table: table.clone(),
+                partitions: vec![],
+                statistics: vec![],
+            }),
             Some(_) => None,
         })
     }
 
-    async fn update_table(&self, database: &str, table: &TableDefinition, version: &TableVersion, _: bool) -> Result<Changed> {
+    async fn update_table(
+        &self,
+        database: &str,
+        table: &TableDefinition,
+        version: &TableVersion,
+        _: bool,
+    ) -> Result<Changed> {
         self.change(database, &table.name, |present| {
             let present = present.filter(|p| p.version.to_string() == version.0)?;
-            Some(Stored { version: present.version + 1, table: table.clone(), ..present })
+            Some(Stored {
+                version: present.version + 1,
+                table: table.clone(),
+                ..present
+            })
         })
     }
 
-    async fn put_statistics(&self, database: &str, table: &str, statistics: &[ColumnStatistics]) -> Result<()> {
+    async fn put_statistics(
+        &self,
+        database: &str,
+        table: &str,
+        statistics: &[ColumnStatistics],
+    ) -> Result<()> {
         let changed = self.change(database, table, |present| {
             let present = present?;
-            Some(Stored { version: present.version + 1, statistics: statistics.to_vec(), ..present })
+            Some(Stored {
+                version: present.version + 1,
+                statistics: statistics.to_vec(),
+                ..present
+            })
         })?;
         found(database, table, changed)
     }
 
     async fn partitions(&self, database: &str, table: &str) -> Result<Vec<TablePartition>> {
-        Ok(self.read(database, table)?.map(|stored| stored.partitions).unwrap_or_default())
+        Ok(self
+            .read(database, table)?
+            .map(|stored| stored.partitions)
+            .unwrap_or_default())
     }
 
-    async fn put_partitions(&self, database: &str, table: &TableDefinition, partitions: &[TablePartition]) -> Result<()> {
-        self.change_partitions(database, &table.name, |all| all.extend(partitions.iter().map(|p| (p.values.clone(), p.clone()))))
+    async fn put_partitions(
+        &self,
+        database: &str,
+        table: &TableDefinition,
+        partitions: &[TablePartition],
+    ) -> Result<()> {
+        self.change_partitions(database, &table.name, |all| {
+            all.extend(partitions.iter().map(|p| (p.values.clone(), p.clone())))
+        })
     }
 
-    async fn delete_partitions(&self, database: &str, table: &str, values: &[Vec<String>]) -> Result<()> {
-        self.change_partitions(database, table, |all| values.iter().for_each(|values| drop(all.remove(values))))
+    async fn delete_partitions(
+        &self,
+        database: &str,
+        table: &str,
+        values: &[Vec<String>],
+    ) -> Result<()> {
+        self.change_partitions(database, table, |all| {
+            values.iter().for_each(|values| drop(all.remove(values)))
+        })
     }
 }
 
 impl LocalCatalog {
-    fn change_partitions(&self, database: &str, table: &str, change: impl FnOnce(&mut BTreeMap<Vec<String>, TablePartition>)) -> Result<()> {
+    fn change_partitions(
+        &self,
+        database: &str,
+        table: &str,
+        change: impl FnOnce(&mut BTreeMap<Vec<String>, TablePartition>),
+    ) -> Result<()> {
         let changed = self.change(database, table, |present| {
             let mut present = present?;
-            let mut all = std::mem::take(&mut present.partitions).into_iter().map(|p| (p.values.clone(), p)).collect();
+            let mut all = std::mem::take(&mut present.partitions)
+                .into_iter()
+                .map(|p| (p.values.clone(), p))
+                .collect();
             change(&mut all);
-            Some(Stored { version: present.version + 1, partitions: all.into_values().collect(), ..present })
+            Some(Stored {
+                version: present.version + 1,
+                partitions: all.into_values().collect(),
+                ..present
+            })
         })?;
         found(database, table, changed)
     }
@@ -147,10 +228,15 @@ impl LocalCatalog {
 fn found(database: &str, table: &str, changed: Changed) -> Result<()> {
     match changed {
         Changed::Yes => Ok(()),
-        Changed::Conflict => Err(Error::Write(format!("catalog: there is no table {database}.{table}"))),
+        Changed::Conflict => Err(Error::Write(format!(
+            "catalog: there is no table {database}.{table}"
+        ))),
     }
 }
 
 fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Error {
-    Error::Write(format!("catalog: cannot {what} {}: {error}", path.display()))
+    Error::Write(format!(
+        "catalog: cannot {what} {}: {error}",
+        path.display()
+    ))
 }

@@ -20,10 +20,20 @@ use crate::session::source;
 use crate::tables::{Tables, lower_view};
 
 /// Makes the catalogs known to a session.
-pub(crate) fn register_catalogs(context: &SessionContext, catalogs: &Arc<Catalogs>, tables: &Arc<Tables>) {
+pub(crate) fn register_catalogs(
+    context: &SessionContext,
+    catalogs: &Arc<Catalogs>,
+    tables: &Arc<Tables>,
+) {
     for kind in [CatalogKind::Glue, CatalogKind::Local] {
         let name = kind.name();
-        let shared = Shared { kind, name, catalogs: Arc::clone(catalogs), context: context.clone(), tables: Arc::clone(tables) };
+        let shared = Shared {
+            kind,
+            name,
+            catalogs: Arc::clone(catalogs),
+            context: context.clone(),
+            tables: Arc::clone(tables),
+        };
         context.register_catalog(name, Arc::new(Provider(Arc::new(shared))));
     }
 }
@@ -53,7 +63,10 @@ impl CatalogProvider for Provider {
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        Some(Arc::new(Database { shared: Arc::clone(&self.0), name: name.to_lowercase() }))
+        Some(Arc::new(Database {
+            shared: Arc::clone(&self.0),
+            name: name.to_lowercase(),
+        }))
     }
 }
 
@@ -89,21 +102,37 @@ impl Database {
         let catalog = shared.catalogs.get(shared.kind).await;
         let Some((definition, _)) = catalog.table(&self.name, name).await? else {
             let names = catalog.tables(&self.name).await?;
-            let help = match faisca_planner::manifest::nearest(name, names.iter().map(String::as_str)) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None if names.is_empty() => "it has none, or does not exist".to_owned(),
-                None => format!("it has {}", names.join(", ")),
-            };
-            return Err(Error::Plan(format!("the database {}.{} has no table `{name}`; {help}", shared.name, self.name)));
+            let help =
+                match faisca_planner::manifest::nearest(name, names.iter().map(String::as_str)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None if names.is_empty() => "it has none, or does not exist".to_owned(),
+                    None => format!("it has {}", names.join(", ")),
+                };
+            return Err(Error::Plan(format!(
+                "the database {}.{} has no table `{name}`; {help}",
+                shared.name, self.name
+            )));
         };
         let place = || format!("table {}.{}.{name}", shared.name, self.name);
         let provider: Arc<dyn TableProvider> = if definition.partition_keys.is_empty() {
-            self.unpartitioned(&definition).await.map_err(|e| e.at(place()))?
+            self.unpartitioned(&definition)
+                .await
+                .map_err(|e| e.at(place()))?
         } else {
             let partitions = catalog.partitions(&self.name, name).await?;
             let files = schema(&definition.columns).map_err(|e| e.at(place()))?;
             let keys = schema(&definition.partition_keys).map_err(|e| e.at(place()))?;
-            Arc::new(PartitionedTable::open(&shared.context, &files, &keys, &partitions, &described(&definition)).await.map_err(|e| e.at(place()))?)
+            Arc::new(
+                PartitionedTable::open(
+                    &shared.context,
+                    &files,
+                    &keys,
+                    &partitions,
+                    &described(&definition),
+                )
+                .await
+                .map_err(|e| e.at(place()))?,
+            )
         };
         shared.tables.learn(&provider.schema());
         let reference = TableReference::full(shared.name, self.name.as_str(), name);
@@ -118,7 +147,10 @@ impl Database {
             Err(error) => match crate::source::files(&self.shared.context, &described).await {
                 Ok(Files { count: 0, .. }) => {
                     let schema: SchemaRef = Arc::new(schema(&definition.columns)?);
-                    Ok(Arc::new(datafusion::datasource::MemTable::try_new(schema, vec![vec![]])?))
+                    Ok(Arc::new(datafusion::datasource::MemTable::try_new(
+                        schema,
+                        vec![vec![]],
+                    )?))
                 }
                 _ => Err(error),
             },
@@ -129,9 +161,17 @@ impl Database {
 /// How the files of a table are to be read, from what Hive's SerDes are told.
 fn described(definition: &TableDefinition) -> Source {
     let mut described = source(&definition.name, &definition.location, definition.format);
-    let said = |key: &str| definition.serde.get(key).or_else(|| definition.parameters.get(key)).filter(|value| !value.is_empty());
+    let said = |key: &str| {
+        definition
+            .serde
+            .get(key)
+            .or_else(|| definition.parameters.get(key))
+            .filter(|value| !value.is_empty())
+    };
     if definition.format == FileFormat::Csv {
-        let delimiter = said("separatorChar").or_else(|| said("field.delim")).or_else(|| said("delimiter"));
+        let delimiter = said("separatorChar")
+            .or_else(|| said("field.delim"))
+            .or_else(|| said("delimiter"));
         described.delimiter = delimiter.and_then(|text| text.chars().next());
         described.quote = said("quoteChar").and_then(|text| text.chars().next());
         described.header = Some(said("skip.header.line.count").is_some_and(|count| count != "0"));
@@ -147,8 +187,11 @@ fn described(definition: &TableDefinition) -> Source {
 
 fn schema(columns: &[TableColumn]) -> Result<Schema> {
     let field = |column: &TableColumn| {
-        let data_type = arrow_type(&column.hive_type).map_err(|e| Error::Plan(format!("column `{}`: {e}", column.name)))?;
+        let data_type = arrow_type(&column.hive_type)
+            .map_err(|e| Error::Plan(format!("column `{}`: {e}", column.name)))?;
         Ok(Field::new(&column.name, data_type, true))
     };
-    Ok(Schema::new(columns.iter().map(field).collect::<Result<Vec<_>>>()?))
+    Ok(Schema::new(
+        columns.iter().map(field).collect::<Result<Vec<_>>>()?,
+    ))
 }

@@ -42,9 +42,17 @@ impl Registration {
         tasks.iter().try_for_each(|task| sketches.merge(task))?;
         for summary in sketches.summaries()? {
             let column = summary.name.to_lowercase();
-            let Some(known) = self.table.columns.iter().find(|known| known.name == column) else { continue };
+            let Some(known) = self.table.columns.iter().find(|known| known.name == column) else {
+                continue;
+            };
             let (nulls, distinct, values) = (summary.nulls, summary.distinct, summary.values);
-            self.statistics.push(ColumnStatistics { hive_type: known.hive_type.clone(), column, nulls, distinct, values });
+            self.statistics.push(ColumnStatistics {
+                hive_type: known.hive_type.clone(),
+                column,
+                nulls,
+                distinct,
+                values,
+            });
         }
         Ok(())
     }
@@ -52,7 +60,9 @@ impl Registration {
     /// The same, as part of a commit that does or does not replace what is there.
     pub(crate) fn of_commit(mut self, commit: String, replaces: bool) -> Self {
         if replaces {
-            self.table.parameters.insert(COMMIT.to_owned(), commit.clone());
+            self.table
+                .parameters
+                .insert(COMMIT.to_owned(), commit.clone());
         }
         Self { commit, ..self }
     }
@@ -76,7 +86,11 @@ pub(super) fn merged(present: &TableDefinition, registration: &Registration) -> 
     next.comment = next.comment.or_else(|| present.comment.clone());
     for column in &mut next.columns {
         if column.comment.is_none() {
-            column.comment = present.columns.iter().find(|c| c.name == column.name).and_then(|c| c.comment.clone());
+            column.comment = present
+                .columns
+                .iter()
+                .find(|c| c.name == column.name)
+                .and_then(|c| c.comment.clone());
         }
     }
     if registration.on_schema_change == OnSchemaChange::AddColumns {
@@ -108,41 +122,65 @@ impl Catalogs {
     /// Of the catalog.
     pub(crate) async fn register(&self, registration: &Registration) -> Result<()> {
         let catalog = self.get(registration.kind).await;
-        let (database, name) = (registration.database.as_str(), registration.table.name.as_str());
+        let (database, name) = (
+            registration.database.as_str(),
+            registration.table.name.as_str(),
+        );
         if registration.create_database && !catalog.database_exists(database).await? {
             catalog.create_database(database).await?;
         }
-        let Some(definition) = put_table(catalog.as_ref(), registration).await? else { return Ok(()) };
+        let Some(definition) = put_table(catalog.as_ref(), registration).await? else {
+            return Ok(());
+        };
         if !registration.statistics.is_empty()
-            && let Err(error) = catalog.put_statistics(database, name, &registration.statistics).await
+            && let Err(error) = catalog
+                .put_statistics(database, name, &registration.statistics)
+                .await
         {
             // They speed queries up, and no row depends on them.
             tracing::warn!("{error}");
         }
-        let Some(change) = &registration.partitions else { return Ok(()) };
-        catalog.put_partitions(database, &definition, &change.put).await?;
+        let Some(change) = &registration.partitions else {
+            return Ok(());
+        };
+        catalog
+            .put_partitions(database, &definition, &change.put)
+            .await?;
         if change.only {
             let present = catalog.partitions(database, name).await?;
-            let gone = present.into_iter().map(|p| p.values).filter(|values| !change.put.iter().any(|p| p.values == *values));
-            catalog.delete_partitions(database, name, &gone.collect::<Vec<_>>()).await?;
+            let gone = present
+                .into_iter()
+                .map(|p| p.values)
+                .filter(|values| !change.put.iter().any(|p| p.values == *values));
+            catalog
+                .delete_partitions(database, name, &gone.collect::<Vec<_>>())
+                .await?;
         }
         Ok(())
     }
 }
 
 /// The table's definition from now on; `None` if a later commit has overwritten it.
-async fn put_table(catalog: &dyn Catalog, registration: &Registration) -> Result<Option<TableDefinition>> {
+async fn put_table(
+    catalog: &dyn Catalog,
+    registration: &Registration,
+) -> Result<Option<TableDefinition>> {
     let database = registration.database.as_str();
     for _ in 0..UPDATE_TRIES {
         let (definition, changed) = match catalog.table(database, &registration.table.name).await? {
-            None => (registration.table.clone(), catalog.create_table(database, &registration.table).await?),
+            None => (
+                registration.table.clone(),
+                catalog.create_table(database, &registration.table).await?,
+            ),
             Some((present, _)) if is_overtaken(&present, registration) => return Ok(None),
             Some((present, version)) => {
                 let next = merged(&present, registration);
                 if next == present {
                     return Ok(Some(next));
                 }
-                let changed = catalog.update_table(database, &next, &version, registration.skip_archive).await?;
+                let changed = catalog
+                    .update_table(database, &next, &version, registration.skip_archive)
+                    .await?;
                 (next, changed)
             }
         };
@@ -151,7 +189,9 @@ async fn put_table(catalog: &dyn Catalog, registration: &Registration) -> Result
         }
     }
     let name = &registration.table.name;
-    Err(Error::Write(format!("catalog: {database}.{name} is being changed by others all the time; run the job again to finish")))
+    Err(Error::Write(format!(
+        "catalog: {database}.{name} is being changed by others all the time; run the job again to finish"
+    )))
 }
 
 #[cfg(test)]
@@ -178,8 +218,13 @@ mod tests {
         let mut present = table(&[("a", "int"), ("b", "string")]);
         present.comment = Some("theirs".to_owned());
         present.columns[0].comment = Some("an a".to_owned());
-        present.parameters.insert("owner.team".to_owned(), "x".to_owned());
-        let registration = registration(table(&[("c", "date"), ("a", "int")]), OnSchemaChange::AddColumns);
+        present
+            .parameters
+            .insert("owner.team".to_owned(), "x".to_owned());
+        let registration = registration(
+            table(&[("c", "date"), ("a", "int")]),
+            OnSchemaChange::AddColumns,
+        );
         let next = merged(&present, &registration);
         let names: Vec<_> = next.columns.iter().map(|c| c.name.as_str()).collect();
         assert_eq!(names, ["a", "b", "c"]);
@@ -190,14 +235,23 @@ mod tests {
 
     #[test]
     fn a_writer_that_was_overtaken_leaves_the_table() {
-        let of = |commit: &str, replaces| registration(table(&[("a", "int")]), OnSchemaChange::Fail).of_commit(commit.to_owned(), replaces);
+        let of = |commit: &str, replaces| {
+            registration(table(&[("a", "int")]), OnSchemaChange::Fail)
+                .of_commit(commit.to_owned(), replaces)
+        };
         let present = of("s3://b/t/_faisca/commit-0000000010.json", true).table;
         let overtaken = |commit: &str, replaces| is_overtaken(&present, &of(commit, replaces));
         assert!(overtaken("s3://b/t/_faisca/commit-0000000009.json", true));
         assert!(overtaken("s3://b/t/_faisca/commit-0000000009.json", false));
         assert!(!overtaken("s3://b/t/_faisca/commit-0000000010.json", true));
         assert!(!overtaken("s3://b/t/_faisca/commit-0000000011.json", false));
-        assert!(!overtaken("s3://b/a/_faisca/commit-0000000001.json", true), "a table that moves to another folder");
-        assert!(!is_overtaken(&table(&[]), &of("s3://b/t/_faisca/commit-0000000001.json", true)));
+        assert!(
+            !overtaken("s3://b/a/_faisca/commit-0000000001.json", true),
+            "a table that moves to another folder"
+        );
+        assert!(!is_overtaken(
+            &table(&[]),
+            &of("s3://b/t/_faisca/commit-0000000001.json", true)
+        ));
     }
 }

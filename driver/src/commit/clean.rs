@@ -39,7 +39,13 @@ pub struct Leftover {
 ///
 /// # Errors
 /// Of the store.
-pub async fn clean(path: &str, older_than: Duration, apply: bool, stores: &Stores, catalogs: &Arc<Catalogs>) -> Result<Vec<Leftover>> {
+pub async fn clean(
+    path: &str,
+    older_than: Duration,
+    apply: bool,
+    stores: &Stores,
+    catalogs: &Arc<Catalogs>,
+) -> Result<Vec<Leftover>> {
     let folder = Folder::new(path, stores, Arc::clone(catalogs))?;
     let listing = folder.list().await?;
     let now = SystemTime::now();
@@ -49,16 +55,28 @@ pub async fn clean(path: &str, older_than: Duration, apply: bool, stores: &Store
         let record = folder.read(*version).await?;
         if record.state != State::Done {
             let path = meta.location.to_string();
-            found.push(Leftover { kind: LeftoverKind::UnfinishedCommit, path, age: age(meta.last_modified.into()) });
+            found.push(Leftover {
+                kind: LeftoverKind::UnfinishedCommit,
+                path,
+                age: age(meta.last_modified.into()),
+            });
         }
         if apply {
             folder.recover(&listing.records).await?;
         } else {
             // What a record names will be completed: it is no leftover.
-            named = record.files.into_iter().filter_map(|file| file.upload.map(|upload| upload.id)).collect();
+            named = record
+                .files
+                .into_iter()
+                .filter_map(|file| file.upload.map(|upload| upload.id))
+                .collect();
         }
         let old = listing.old_records(*version);
-        found.extend(old.iter().map(|path| Leftover { kind: LeftoverKind::OldRecord, path: path.clone(), age: None }));
+        found.extend(old.iter().map(|path| Leftover {
+            kind: LeftoverKind::OldRecord,
+            path: path.clone(),
+            age: None,
+        }));
         if apply {
             folder.remove(&old).await?;
         }
@@ -71,7 +89,11 @@ pub async fn clean(path: &str, older_than: Duration, apply: bool, stores: &Store
         if apply {
             folder.abort_upload(&upload).await?;
         }
-        found.push(Leftover { kind: LeftoverKind::Upload, path: upload.path.to_string(), age });
+        found.push(Leftover {
+            kind: LeftoverKind::Upload,
+            path: upload.path.to_string(),
+            age,
+        });
     }
     Ok(found)
 }

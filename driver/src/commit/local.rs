@@ -50,11 +50,17 @@ impl LocalWrite {
         let (path, mode) = (write.path.as_str(), write.mode);
         let target = absolute(path)?;
         let name = folder_name(&target)?;
-        let parent = target.parent().ok_or_else(|| Error::Write(format!("{path} is not a folder that can be written")))?.to_path_buf();
+        let parent = target
+            .parent()
+            .ok_or_else(|| Error::Write(format!("{path} is not a folder that can be written")))?
+            .to_path_buf();
         match (exists_with_content(&target)?, mode) {
             (true, SaveMode::ErrorIfExists) => {
                 let help = "set write.mode to overwrite, append or ignore";
-                return Err(Error::Write(format!("{} already exists; {help}", target.display())));
+                return Err(Error::Write(format!(
+                    "{} already exists; {help}",
+                    target.display()
+                )));
             }
             (true, SaveMode::Ignore) => return Ok(None),
             (_, SaveMode::Overwrite | SaveMode::Append) | (false, _) => {}
@@ -62,24 +68,42 @@ impl LocalWrite {
         let made = make_folders(&parent)?;
         let lock = WriteLock::take(&parent.join(format!(".{name}.faisca-lock")), &target)?;
         remove_stale(&parent, &name);
-        let staging =
-            tempfile::Builder::new().prefix(&format!(".{name}.faisca-")).tempdir_in(&parent).map_err(|e| cannot("write to", &parent, &e))?;
+        let staging = tempfile::Builder::new()
+            .prefix(&format!(".{name}.faisca-"))
+            .tempdir_in(&parent)
+            .map_err(|e| cannot("write to", &parent, &e))?;
         // Tasks do not make it: once it is gone, no late writer brings it back.
-        fs::create_dir(staging.path().join("attempts")).map_err(|e| cannot("write to", &parent, &e))?;
+        fs::create_dir(staging.path().join("attempts"))
+            .map_err(|e| cannot("write to", &parent, &e))?;
         let dynamic = write.partition_overwrite == PartitionOverwrite::Dynamic;
         let success_file = write.success_file;
-        Ok(Some(Self { target, mode, dynamic, success_file, staging, lock, made, committed: false }))
+        Ok(Some(Self {
+            target,
+            mode,
+            dynamic,
+            success_file,
+            staging,
+            lock,
+            made,
+            committed: false,
+        }))
     }
 
     /// URL that tasks write below.
     pub(crate) fn staging_url(&self) -> String {
         let attempts = self.staging.path().join("attempts");
-        Url::from_directory_path(&attempts).map_or_else(|()| attempts.display().to_string(), |url| url.to_string())
+        Url::from_directory_path(&attempts)
+            .map_or_else(|()| attempts.display().to_string(), |url| url.to_string())
     }
 
     /// A short text that no other write shares, for file names.
     pub(crate) fn tag(&self) -> String {
-        let name = self.staging.path().file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        let name = self
+            .staging
+            .path()
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or_default();
         name.rsplit('-').next().unwrap_or_default().to_lowercase()
     }
 
@@ -96,10 +120,17 @@ impl LocalWrite {
         let next = self.staging.path().join("next");
         let attempts = self.staging.path().join("attempts");
         fs::create_dir(&next).map_err(|e| cannot("create", &next, &e))?;
-        let keeps_old = self.mode == SaveMode::Append || (self.mode == SaveMode::Overwrite && self.dynamic);
+        let keeps_old =
+            self.mode == SaveMode::Append || (self.mode == SaveMode::Overwrite && self.dynamic);
         if keeps_old && self.target.is_dir() {
-            let written: BTreeSet<&str> = files.iter().map(|file| partition_folder(&file.path)).collect();
-            let replaced = |below: &Path| self.mode == SaveMode::Overwrite && below.to_str().is_some_and(|below| written.contains(below));
+            let written: BTreeSet<&str> = files
+                .iter()
+                .map(|file| partition_folder(&file.path))
+                .collect();
+            let replaced = |below: &Path| {
+                self.mode == SaveMode::Overwrite
+                    && below.to_str().is_some_and(|below| written.contains(below))
+            };
             link_tree(&self.target, &next, Path::new(""), &replaced)?;
         }
         for file in files {
@@ -126,11 +157,14 @@ impl LocalWrite {
         match renameat_with(CWD, next, CWD, &self.target, RenameFlags::EXCHANGE) {
             Ok(()) => Ok(()),
             // A file system without exchange: the gap between the two renames is as short as can be.
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
+            Err(
+                rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP,
+            ) => {
                 let old = self.staging.path().join("old");
                 fs::rename(&self.target, &old).map_err(|e| cannot("replace", &self.target, &e))?;
                 fs::rename(next, &self.target).or_else(|error| {
-                    fs::rename(&old, &self.target).map_err(|e| cannot("restore", &self.target, &e))?;
+                    fs::rename(&old, &self.target)
+                        .map_err(|e| cannot("restore", &self.target, &e))?;
                     Err(cannot("replace", &self.target, &error))
                 })
             }
@@ -167,19 +201,31 @@ impl WriteLock {
     fn take(path: &Path, target: &Path) -> Result<Self> {
         const TRIES: usize = 8;
         for _ in 0..TRIES {
-            let file = File::create(path).map_err(|e| cannot("write to", path.parent().unwrap_or(path), &e))?;
+            let file = File::create(path)
+                .map_err(|e| cannot("write to", path.parent().unwrap_or(path), &e))?;
             match file.try_lock() {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(Error::Write(format!("another job is writing {}", target.display()))),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::Write(format!(
+                        "another job is writing {}",
+                        target.display()
+                    )));
+                }
                 Err(TryLockError::Error(error)) => return Err(cannot("lock", path, &error)),
             }
             // Its last owner may have deleted the file that we locked.
             let ours = file.metadata().map(|m| m.ino()).ok();
             if ours.is_some() && ours == fs::metadata(path).map(|m| m.ino()).ok() {
-                return Ok(Self { path: path.to_path_buf(), _file: file });
+                return Ok(Self {
+                    path: path.to_path_buf(),
+                    _file: file,
+                });
             }
         }
-        Err(Error::Write(format!("another job is writing {}", target.display())))
+        Err(Error::Write(format!(
+            "another job is writing {}",
+            target.display()
+        )))
     }
 }
 
@@ -195,7 +241,10 @@ impl Drop for WriteLock {
 /// For folders that a write must not replace.
 fn absolute(path: &str) -> Result<PathBuf> {
     let path = if path.starts_with("file://") {
-        Url::parse(path).ok().and_then(|u| u.to_file_path().ok()).ok_or_else(|| Error::Write(format!("{path} is not a valid URL")))?
+        Url::parse(path)
+            .ok()
+            .and_then(|u| u.to_file_path().ok())
+            .ok_or_else(|| Error::Write(format!("{path} is not a valid URL")))?
     } else {
         PathBuf::from(path)
     };
@@ -204,29 +253,41 @@ fn absolute(path: &str) -> Result<PathBuf> {
     let path = fs::canonicalize(&path).unwrap_or(path);
     let here = std::env::current_dir().unwrap_or_default();
     if here.starts_with(&path) {
-        return Err(Error::Write(format!("{} holds the working folder; write to a folder of its own", path.display())));
+        return Err(Error::Write(format!(
+            "{} holds the working folder; write to a folder of its own",
+            path.display()
+        )));
     }
     Ok(path)
 }
 
 fn folder_name(target: &Path) -> Result<String> {
     let name = target.file_name().and_then(|n| n.to_str());
-    name.map(str::to_owned).ok_or_else(|| Error::Write(format!("{} is not a folder that can be written", target.display())))
+    name.map(str::to_owned).ok_or_else(|| {
+        Error::Write(format!(
+            "{} is not a folder that can be written",
+            target.display()
+        ))
+    })
 }
 
 fn exists_with_content(target: &Path) -> Result<bool> {
     match fs::read_dir(target) {
         Ok(mut entries) => Ok(entries.next().is_some()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
-            Err(Error::Write(format!("{} is a file; an output is a folder", target.display())))
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Err(Error::Write(
+            format!("{} is a file; an output is a folder", target.display()),
+        )),
         Err(error) => Err(cannot("read", target, &error)),
     }
 }
 
 fn make_folders(parent: &Path) -> Result<Vec<PathBuf>> {
-    let mut missing: Vec<PathBuf> = parent.ancestors().take_while(|a| !a.exists()).map(Path::to_path_buf).collect();
+    let mut missing: Vec<PathBuf> = parent
+        .ancestors()
+        .take_while(|a| !a.exists())
+        .map(Path::to_path_buf)
+        .collect();
     missing.reverse();
     fs::create_dir_all(parent).map_err(|e| cannot("create", parent, &e))?;
     Ok(missing)
@@ -236,7 +297,11 @@ fn make_folders(parent: &Path) -> Result<Vec<PathBuf>> {
 fn remove_stale(parent: &Path, name: &str) {
     let prefix = format!(".{name}.faisca-");
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let stale = entry.file_name().to_str().is_some_and(|n| n.starts_with(&prefix)) && entry.path().is_dir();
+        let stale = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|n| n.starts_with(&prefix))
+            && entry.path().is_dir();
         if stale {
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -244,7 +309,12 @@ fn remove_stale(parent: &Path, name: &str) {
 }
 
 /// Links every file below `from/below` into `to`, but for those of the folders to be replaced.
-fn link_tree(from: &Path, to: &Path, below: &Path, replaced: &impl Fn(&Path) -> bool) -> Result<()> {
+fn link_tree(
+    from: &Path,
+    to: &Path,
+    below: &Path,
+    replaced: &impl Fn(&Path) -> bool,
+) -> Result<()> {
     let folder = from.join(below);
     for entry in fs::read_dir(&folder).map_err(|e| cannot("read", &folder, &e))? {
         let entry = entry.map_err(|e| cannot("read", &folder, &e))?;
@@ -256,7 +326,8 @@ fn link_tree(from: &Path, to: &Path, below: &Path, replaced: &impl Fn(&Path) -> 
                 link_tree(from, to, &below_entry, replaced)?;
             }
         } else {
-            let linked = fs::hard_link(&source, &copy).or_else(|_| fs::copy(&source, &copy).map(|_| ()));
+            let linked =
+                fs::hard_link(&source, &copy).or_else(|_| fs::copy(&source, &copy).map(|_| ()));
             linked.map_err(|e| cannot("link", &copy, &e))?;
         }
     }
@@ -272,20 +343,36 @@ mod tests {
     use super::*;
 
     fn begin(target: &Path, mode: SaveMode) -> Result<Option<LocalWrite>> {
-        LocalWrite::begin(&Write { mode, ..Write::to(target.to_str().unwrap()) })
+        LocalWrite::begin(&Write {
+            mode,
+            ..Write::to(target.to_str().unwrap())
+        })
     }
 
     fn write(base: &Path, mode: SaveMode, name: &str) -> Result<()> {
         let target = base.join("out");
-        let Some(mut write) = begin(&target, mode)? else { return Ok(()) };
-        let attempts = Url::parse(&write.staging_url()).unwrap().to_file_path().unwrap();
+        let Some(mut write) = begin(&target, mode)? else {
+            return Ok(());
+        };
+        let attempts = Url::parse(&write.staging_url())
+            .unwrap()
+            .to_file_path()
+            .unwrap();
         fs::write(attempts.join(name), name).unwrap();
         fs::write(attempts.join("loser"), "of another attempt").unwrap();
-        write.commit(&[PendingFile { path: name.to_owned(), rows: 1, bytes: 1, upload: None }])
+        write.commit(&[PendingFile {
+            path: name.to_owned(),
+            rows: 1,
+            bytes: 1,
+            upload: None,
+        }])
     }
 
     fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }

@@ -55,7 +55,10 @@ impl ObjectWrite {
         if !folder.check_mode(write.mode, &listing)? {
             return Ok(None);
         }
-        let keep_old = write.catalog.as_ref().map_or(0, |catalog| catalog.keep_old_seconds);
+        let keep_old = write
+            .catalog
+            .as_ref()
+            .map_or(0, |catalog| catalog.keep_old_seconds);
         Ok(Some(Self {
             folder,
             mode: write.mode,
@@ -108,7 +111,10 @@ impl ObjectWrite {
                     }
                     return Ok(());
                 }
-                Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                Err(
+                    object_store::Error::AlreadyExists { .. }
+                    | object_store::Error::Precondition { .. },
+                ) => {
                     // A lost answer to our own request looks the same as another's success.
                     let there = self.folder.read(version).await?;
                     if there.tag == self.tag {
@@ -116,7 +122,10 @@ impl ObjectWrite {
                         return self.folder.finish(version, there).await;
                     }
                     if self.mode != SaveMode::Append {
-                        let what = format!("another job wrote {} while this one ran; its output is kept, run this one again", self.folder.url);
+                        let what = format!(
+                            "another job wrote {} while this one ran; its output is kept, run this one again",
+                            self.folder.url
+                        );
                         return Err(Error::Write(what));
                     }
                     let listing = self.folder.list().await?;
@@ -130,7 +139,10 @@ impl ObjectWrite {
                 }
             }
         }
-        let what = format!("{}: other jobs were faster {APPEND_TRIES} times in a row; run this one again", self.folder.url);
+        let what = format!(
+            "{}: other jobs were faster {APPEND_TRIES} times in a row; run this one again",
+            self.folder.url
+        );
         Err(Error::Write(what))
     }
 
@@ -144,7 +156,10 @@ impl ObjectWrite {
         }
         for version in version..=self.base {
             if self.folder.read(version).await?.replaces {
-                let what = format!("another job overwrote {} while this one appended; its output is kept, run this one again", self.folder.url);
+                let what = format!(
+                    "another job overwrote {} while this one appended; its output is kept, run this one again",
+                    self.folder.url
+                );
                 return Err(Error::Write(what));
             }
         }
@@ -155,12 +170,26 @@ impl ObjectWrite {
         let mut record = CommitRecord::new(self.tag.clone(), files.to_vec());
         record.replaces = self.mode == SaveMode::Overwrite;
         if record.replaces {
-            let keys: Vec<Path> = self.folder.list().await?.data.into_iter().map(|meta| meta.location).collect();
+            let keys: Vec<Path> = self
+                .folder
+                .list()
+                .await?
+                .data
+                .into_iter()
+                .map(|meta| meta.location)
+                .collect();
             record.remove = replaced(&self.folder.target, &keys, &self.tag, files, self.dynamic);
         }
-        record.remove_at = if self.keep_old.is_zero() { 0 } else { now() + self.keep_old.as_secs() };
+        record.remove_at = if self.keep_old.is_zero() {
+            0
+        } else {
+            now() + self.keep_old.as_secs()
+        };
         let commit = format!("{}{}", self.folder.url, name(self.base + 1));
-        record.registration = self.registration.clone().map(|registration| registration.of_commit(commit, record.replaces));
+        record.registration = self
+            .registration
+            .clone()
+            .map(|registration| registration.of_commit(commit, record.replaces));
         record.success_file = self.success_file;
         Ok(record)
     }

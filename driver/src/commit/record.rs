@@ -54,7 +54,17 @@ pub(super) struct CommitRecord {
 impl CommitRecord {
     pub(super) fn new(tag: String, files: Vec<PendingFile>) -> Self {
         let (state, replaces, registration) = (State::Completing, false, None);
-        Self { format: FORMAT, state, tag, files, replaces, remove: vec![], remove_at: 0, registration, success_file: false }
+        Self {
+            format: FORMAT,
+            state,
+            tag,
+            files,
+            replaces,
+            remove: vec![],
+            remove_at: 0,
+            registration,
+            success_file: false,
+        }
     }
 
     /// What readers and later writers need of a commit that is over.
@@ -70,7 +80,10 @@ impl CommitRecord {
     pub(super) fn parse(json: &[u8]) -> Result<Self, String> {
         let record: Self = serde_json::from_slice(json).map_err(|e| e.to_string())?;
         if record.format != FORMAT {
-            return Err(format!("format {} is not {FORMAT}: written by another version of faisca", record.format));
+            return Err(format!(
+                "format {} is not {FORMAT}: written by another version of faisca",
+                record.format
+            ));
         }
         Ok(record)
     }
@@ -90,7 +103,12 @@ pub(super) fn key(target: &Path, version: u64) -> Path {
 pub(super) fn version(target: &Path, key: &Path) -> Option<u64> {
     let below: Vec<_> = key.prefix_match(target)?.collect();
     match below.as_slice() {
-        [folder, name] if folder.as_ref() == FOLDER => name.as_ref().strip_prefix("commit-")?.strip_suffix(".json")?.parse().ok(),
+        [folder, name] if folder.as_ref() == FOLDER => name
+            .as_ref()
+            .strip_prefix("commit-")?
+            .strip_suffix(".json")?
+            .parse()
+            .ok(),
         _ => None,
     }
 }
@@ -102,17 +120,36 @@ pub(super) fn is_data(target: &Path, key: &Path) -> bool {
 
 /// The `key=value` folders of a path below the target; empty where there are none.
 pub(crate) fn partition_folder(path: &str) -> &str {
-    let end = path.split_inclusive('/').take_while(|part| part.contains('=') && part.ends_with('/')).map(str::len).sum::<usize>();
+    let end = path
+        .split_inclusive('/')
+        .take_while(|part| part.contains('=') && part.ends_with('/'))
+        .map(str::len)
+        .sum::<usize>();
     path[..end].trim_end_matches('/')
 }
 
 /// Keys that a write replaces.
-pub(super) fn replaced(target: &Path, keys: &[Path], tag: &str, files: &[PendingFile], dynamic: bool) -> Vec<String> {
-    let written: std::collections::BTreeSet<&str> = files.iter().map(|file| partition_folder(&file.path)).collect();
-    let prefix = if target.as_ref().is_empty() { String::new() } else { format!("{target}/") };
+pub(super) fn replaced(
+    target: &Path,
+    keys: &[Path],
+    tag: &str,
+    files: &[PendingFile],
+    dynamic: bool,
+) -> Vec<String> {
+    let written: std::collections::BTreeSet<&str> = files
+        .iter()
+        .map(|file| partition_folder(&file.path))
+        .collect();
+    let prefix = if target.as_ref().is_empty() {
+        String::new()
+    } else {
+        format!("{target}/")
+    };
     let goes = |key: &&Path| {
         let below = key.as_ref().strip_prefix(&prefix).unwrap_or_default();
-        is_data(target, key) && !key.as_ref().contains(tag) && (!dynamic || written.contains(partition_folder(below)))
+        is_data(target, key)
+            && !key.as_ref().contains(tag)
+            && (!dynamic || written.contains(partition_folder(below)))
     };
     keys.iter().filter(goes).map(ToString::to_string).collect()
 }
@@ -122,7 +159,12 @@ mod tests {
     use super::*;
 
     fn file(path: &str) -> PendingFile {
-        PendingFile { path: path.to_owned(), rows: 1, bytes: 1, upload: None }
+        PendingFile {
+            path: path.to_owned(),
+            rows: 1,
+            bytes: 1,
+            upload: None,
+        }
     }
 
     #[test]
@@ -141,10 +183,25 @@ mod tests {
     #[test]
     fn overwrite_replaces_all_or_only_the_partitions_that_it_writes() {
         let target = Path::from("t");
-        let keys: Vec<Path> = ["t/a=1/x", "t/a=2/x", "t/a=2/run-old/x", "t/a=2/y-new", "t/_faisca/commit-1.json", "t/z"].map(Path::from).to_vec();
+        let keys: Vec<Path> = [
+            "t/a=1/x",
+            "t/a=2/x",
+            "t/a=2/run-old/x",
+            "t/a=2/y-new",
+            "t/_faisca/commit-1.json",
+            "t/z",
+        ]
+        .map(Path::from)
+        .to_vec();
         let files = [file("a=2/y-new")];
-        assert_eq!(replaced(&target, &keys, "new", &files, false), ["t/a=1/x", "t/a=2/x", "t/a=2/run-old/x", "t/z"]);
-        assert_eq!(replaced(&target, &keys, "new", &files, true), ["t/a=2/x", "t/a=2/run-old/x"]);
+        assert_eq!(
+            replaced(&target, &keys, "new", &files, false),
+            ["t/a=1/x", "t/a=2/x", "t/a=2/run-old/x", "t/z"]
+        );
+        assert_eq!(
+            replaced(&target, &keys, "new", &files, true),
+            ["t/a=2/x", "t/a=2/run-old/x"]
+        );
     }
 
     #[test]

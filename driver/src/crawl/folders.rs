@@ -41,7 +41,10 @@ pub(super) fn tables(prefix: &Path, objects: &[ObjectMeta]) -> (Vec<TableFolder>
     let ours = folders_of_faisca(objects);
     let mut seen: BTreeMap<String, Seen> = BTreeMap::new();
     let mut skipped = vec![];
-    for meta in objects.iter().filter(|meta| meta.size > 0 && crate::source::is_visible(prefix, &meta.location)) {
+    for meta in objects
+        .iter()
+        .filter(|meta| meta.size > 0 && crate::source::is_visible(prefix, &meta.location))
+    {
         let key = meta.location.as_ref();
         if ours.iter().any(|folder| key.starts_with(folder.as_str())) {
             continue;
@@ -52,12 +55,17 @@ pub(super) fn tables(prefix: &Path, objects: &[ObjectMeta]) -> (Vec<TableFolder>
         match format_of(key) {
             Some(format) => {
                 found.formats.entry(format).or_default().push(meta.clone());
-                found.partitions.insert(folder[table.len()..].trim_matches('/').to_owned());
+                found
+                    .partitions
+                    .insert(folder[table.len()..].trim_matches('/').to_owned());
             }
             None => found.unknown += 1,
         }
     }
-    skipped.extend(ours.iter().map(|folder| format!("{folder}: written by Faísca; its jobs register it")));
+    skipped.extend(
+        ours.iter()
+            .map(|folder| format!("{folder}: written by Faísca; its jobs register it")),
+    );
     let mut tables = vec![];
     for (folder, seen) in seen {
         match table(&folder, seen) {
@@ -71,19 +79,31 @@ pub(super) fn tables(prefix: &Path, objects: &[ObjectMeta]) -> (Vec<TableFolder>
 
 /// Folders with commit records.
 fn folders_of_faisca(objects: &[ObjectMeta]) -> BTreeSet<String> {
-    let folder = |meta: &ObjectMeta| meta.location.as_ref().split_once("/_faisca/").map(|(folder, _)| format!("{folder}/"));
+    let folder = |meta: &ObjectMeta| {
+        meta.location
+            .as_ref()
+            .split_once("/_faisca/")
+            .map(|(folder, _)| format!("{folder}/"))
+    };
     objects.iter().filter_map(folder).collect()
 }
 
 /// The part of a folder before its `key=value` parts.
 fn table_folder(folder: &str) -> &str {
-    let end = folder.split_inclusive('/').take_while(|part| !part.contains('=')).map(str::len).sum::<usize>();
+    let end = folder
+        .split_inclusive('/')
+        .take_while(|part| !part.contains('='))
+        .map(str::len)
+        .sum::<usize>();
     folder[..end].trim_end_matches('/')
 }
 
 fn format_of(key: &str) -> Option<FileFormat> {
     let name = key.rsplit('/').next()?.to_lowercase();
-    let stem = [".gz", ".bz2", ".xz", ".zst"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(&name);
+    let stem = [".gz", ".bz2", ".xz", ".zst"]
+        .iter()
+        .find_map(|ending| name.strip_suffix(ending))
+        .unwrap_or(&name);
     match stem.rsplit_once('.')?.1 {
         "parquet" => Some(FileFormat::Parquet),
         "csv" | "tsv" | "txt" => Some(FileFormat::Csv),
@@ -95,7 +115,10 @@ fn format_of(key: &str) -> Option<FileFormat> {
 fn table(folder: &str, seen: Seen) -> Result<TableFolder, String> {
     let formats = seen.formats.len();
     let Some((format, objects)) = seen.formats.into_iter().next() else {
-        return Err(format!("{} files whose names do not tell a format (.parquet, .csv, .json)", seen.unknown));
+        return Err(format!(
+            "{} files whose names do not tell a format (.parquet, .csv, .json)",
+            seen.unknown
+        ));
     };
     if formats > 1 {
         return Err("files of more than one format: move them apart".to_owned());
@@ -103,29 +126,67 @@ fn table(folder: &str, seen: Seen) -> Result<TableFolder, String> {
     let mut keys: BTreeSet<Vec<String>> = BTreeSet::new();
     for partition in &seen.partitions {
         let parts = partition.split('/').filter(|part| !part.is_empty());
-        keys.insert(parts.map(|part| part.split_once('=').map_or(part, |(key, _)| key).to_lowercase()).collect());
+        keys.insert(
+            parts
+                .map(|part| {
+                    part.split_once('=')
+                        .map_or(part, |(key, _)| key)
+                        .to_lowercase()
+                })
+                .collect(),
+        );
     }
-    if keys.len() > 1 || seen.partitions.iter().any(|partition| !partition.is_empty() && partition_folder(&format!("{partition}/")) != partition) {
+    if keys.len() > 1
+        || seen.partitions.iter().any(|partition| {
+            !partition.is_empty() && partition_folder(&format!("{partition}/")) != partition
+        })
+    {
         return Err("its files lie at different depths, or below different keys: a table has the same keys everywhere".to_owned());
     }
     let keys = keys.into_iter().next().unwrap_or_default();
-    let partitions = if keys.is_empty() { BTreeSet::new() } else { seen.partitions };
+    let partitions = if keys.is_empty() {
+        BTreeSet::new()
+    } else {
+        seen.partitions
+    };
     let name = table_name(folder.rsplit('/').next().unwrap_or(folder));
-    let files = Files { count: objects.len(), bytes: objects.iter().map(|meta| meta.size).sum() };
-    Ok(TableFolder { folder: folder.to_owned(), name, format, files, objects, keys, partitions })
+    let files = Files {
+        count: objects.len(),
+        bytes: objects.iter().map(|meta| meta.size).sum(),
+    };
+    Ok(TableFolder {
+        folder: folder.to_owned(),
+        name,
+        format,
+        files,
+        objects,
+        keys,
+        partitions,
+    })
 }
 
 /// Lower case, with `_` for what Athena does not take.
 fn table_name(folder: &str) -> String {
-    let fits = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    let fits = |c: char| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '_'
+        }
+    };
     folder.chars().map(fits).collect()
 }
 
 /// Tables of one name get the name of the folder above in front.
 fn name_apart(tables: &mut [TableFolder]) {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    tables.iter().for_each(|table| *counts.entry(table.name.clone()).or_default() += 1);
-    for table in tables.iter_mut().filter(|table| counts.get(&table.name).is_some_and(|count| *count > 1)) {
+    tables
+        .iter()
+        .for_each(|table| *counts.entry(table.name.clone()).or_default() += 1);
+    for table in tables
+        .iter_mut()
+        .filter(|table| counts.get(&table.name).is_some_and(|count| *count > 1))
+    {
         let above = table.folder.rsplit('/').nth(1).unwrap_or_default();
         table.name = table_name(&format!("{above}_{}", table.name));
     }
@@ -136,13 +197,24 @@ mod tests {
     use super::*;
 
     fn objects(keys: &[&str]) -> Vec<ObjectMeta> {
-        let meta = |key: &&str| ObjectMeta { location: Path::from(*key), last_modified: Default::default(), size: 10, e_tag: None, version: None };
+        let meta = |key: &&str| ObjectMeta {
+            location: Path::from(*key),
+            last_modified: Default::default(),
+            size: 10,
+            e_tag: None,
+            version: None,
+        };
         keys.iter().map(meta).collect()
     }
 
     fn found(keys: &[&str]) -> (Vec<String>, Vec<String>) {
         let (tables, skipped) = tables(&Path::from("lake"), &objects(keys));
-        let text = |t: TableFolder| format!("{} at {} by {:?}: {} of {:?}", t.name, t.folder, t.keys, t.files.count, t.format);
+        let text = |t: TableFolder| {
+            format!(
+                "{} at {} by {:?}: {} of {:?}",
+                t.name, t.folder, t.keys, t.files.count, t.format
+            )
+        };
         (tables.into_iter().map(text).collect(), skipped)
     }
 
@@ -177,14 +249,31 @@ mod tests {
             "lake/pictures/cat.png",
         ]);
         assert_eq!(tables, Vec::<String>::new());
-        let reasons = ["written by Faísca", "different depths", "more than one format", "do not tell a format"];
-        assert!(skipped.iter().zip(reasons).all(|(told, reason)| told.contains(reason)), "{skipped:?}");
+        let reasons = [
+            "written by Faísca",
+            "different depths",
+            "more than one format",
+            "do not tell a format",
+        ];
+        assert!(
+            skipped
+                .iter()
+                .zip(reasons)
+                .all(|(told, reason)| told.contains(reason)),
+            "{skipped:?}"
+        );
         assert_eq!(skipped.len(), reasons.len());
     }
 
     #[test]
     fn tables_of_one_name_are_told_apart_by_the_folder_above() {
         let (tables, _) = found(&["lake/2020/enem/a.csv", "lake/2021/enem/a.csv"]);
-        assert_eq!(tables, ["2020_enem at lake/2020/enem by []: 1 of Csv", "2021_enem at lake/2021/enem by []: 1 of Csv"]);
+        assert_eq!(
+            tables,
+            [
+                "2020_enem at lake/2020/enem by []: 1 of Csv",
+                "2021_enem at lake/2021/enem by []: 1 of Csv"
+            ]
+        );
     }
 }

@@ -21,17 +21,38 @@ pub(super) fn look(sample: &[u8]) -> TextLook {
         // A character that the sample cuts in two is no sign of another encoding.
         Err(error) => error.error_len().is_none(),
     };
-    let encoding = if valid { TextEncoding::Utf8 } else { TextEncoding::Iso8859_1 };
+    let encoding = if valid {
+        TextEncoding::Utf8
+    } else {
+        TextEncoding::Iso8859_1
+    };
     let text: String = sample.iter().map(|byte| char::from(*byte)).collect();
     let mut lines: Vec<&str> = text.lines().take(20).collect();
     // The last one may be cut.
     if lines.len() > 1 {
         lines.pop();
     }
-    let least = |delimiter: char| lines.iter().map(|line| outside_quotes(line, delimiter)).min().unwrap_or_default();
-    let delimiter = DELIMITERS.into_iter().max_by_key(|delimiter| (least(*delimiter), std::cmp::Reverse(*delimiter == '|'))).unwrap_or(',');
-    let delimiter = if least(delimiter) == 0 { ',' } else { delimiter };
-    TextLook { delimiter, encoding, quoted: text.contains('"') }
+    let least = |delimiter: char| {
+        lines
+            .iter()
+            .map(|line| outside_quotes(line, delimiter))
+            .min()
+            .unwrap_or_default()
+    };
+    let delimiter = DELIMITERS
+        .into_iter()
+        .max_by_key(|delimiter| (least(*delimiter), std::cmp::Reverse(*delimiter == '|')))
+        .unwrap_or(',');
+    let delimiter = if least(delimiter) == 0 {
+        ','
+    } else {
+        delimiter
+    };
+    TextLook {
+        delimiter,
+        encoding,
+        quoted: text.contains('"'),
+    }
 }
 
 fn outside_quotes(line: &str, delimiter: char) -> usize {
@@ -54,9 +75,23 @@ mod tests {
     #[test]
     fn delimiter_encoding_and_quotes_are_seen() {
         let told = look(b"NU;NOME;NOTA\n1;S\xe3o Paulo;3,5\n2;Rio;4,5\n");
-        assert_eq!(told, TextLook { delimiter: ';', encoding: TextEncoding::Iso8859_1, quoted: false });
+        assert_eq!(
+            told,
+            TextLook {
+                delimiter: ';',
+                encoding: TextEncoding::Iso8859_1,
+                quoted: false
+            }
+        );
         let told = look("a,b\n\"x;y;z\",2\n\"ü\",3\n".as_bytes());
-        assert_eq!(told, TextLook { delimiter: ',', encoding: TextEncoding::Utf8, quoted: true });
+        assert_eq!(
+            told,
+            TextLook {
+                delimiter: ',',
+                encoding: TextEncoding::Utf8,
+                quoted: true
+            }
+        );
         assert_eq!(look(b"a|b|c\n1|2|3\n").delimiter, '|');
         assert_eq!(look(b"a\tb\n1\t2\n").delimiter, '\t');
         assert_eq!(look(b"one\ntwo\n").delimiter, ',');

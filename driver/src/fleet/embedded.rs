@@ -59,17 +59,32 @@ impl EmbeddedExecutor {
             canary: 0,
             pid: std::process::id(),
         };
-        let serving = tokio::task::spawn(Executor::new(DRIVER, environment, store, peers, compute).serve(received, reports));
+        let serving = tokio::task::spawn(
+            Executor::new(DRIVER, environment, store, peers, compute).serve(received, reports),
+        );
         let to_engine = engine.clone();
         let forwarding = tokio::task::spawn(async move {
             while let Some(report) = pending.recv().await {
-                if to_engine.send(Message::Report(DRIVER, report)).await.is_err() {
+                if to_engine
+                    .send(Message::Report(DRIVER, report))
+                    .await
+                    .is_err()
+                {
                     break;
                 }
             }
         });
-        engine.send(Message::Connected { registration, commands, is_driver: host.is_driver }).await?;
-        Ok(Self { slots: host.slots, tasks: [serving, forwarding] })
+        engine
+            .send(Message::Connected {
+                registration,
+                commands,
+                is_driver: host.is_driver,
+            })
+            .await?;
+        Ok(Self {
+            slots: host.slots,
+            tasks: [serving, forwarding],
+        })
     }
 }
 

@@ -48,7 +48,9 @@ impl Launcher for ProcessLauncher {
     async fn launch(&self, request: FleetRequest) -> Result<Box<dyn Fleet>> {
         let binary = match &self.binary {
             Some(binary) => binary.clone(),
-            None => std::env::current_exe().map_err(|e| Error::Fleet(format!("own binary: {e}")))?,
+            None => {
+                std::env::current_exe().map_err(|e| Error::Fleet(format!("own binary: {e}")))?
+            }
         };
         Ok(Box::new(ProcessFleet::start(binary, request)?))
     }
@@ -80,7 +82,14 @@ impl ProcessFleet {
     /// If the binary cannot be started.
     fn start(binary: PathBuf, request: FleetRequest) -> Result<Self> {
         let variables = request.variables()?;
-        let FleetRequest { executors, slots, replacements_max, engine, control, .. } = request;
+        let FleetRequest {
+            executors,
+            slots,
+            replacements_max,
+            engine,
+            control,
+            ..
+        } = request;
         let keeper = Arc::new(Keeper {
             binary,
             variables,
@@ -95,9 +104,18 @@ impl ProcessFleet {
         for _ in 0..executors {
             let child = keeper.spawn()?;
             let given_up = control.given_up.subscribe();
-            keepers.push(tokio::task::spawn(Arc::clone(&keeper).keep(child, stopped.clone(), given_up)));
+            keepers.push(tokio::task::spawn(Arc::clone(&keeper).keep(
+                child,
+                stopped.clone(),
+                given_up,
+            )));
         }
-        Ok(Self { slots_expected: executors * slots, stop, keepers: tokio::sync::Mutex::new(keepers), _control: control })
+        Ok(Self {
+            slots_expected: executors * slots,
+            stop,
+            keepers: tokio::sync::Mutex::new(keepers),
+            _control: control,
+        })
     }
 }
 
@@ -105,19 +123,38 @@ impl Keeper {
     fn spawn(&self) -> Result<(ExecutorId, Child)> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mut command = Command::new(&self.binary);
-        command.envs(self.variables.iter().map(|(name, value)| (name, value))).env(env::EXECUTOR, id.to_string());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+        command
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .env(env::EXECUTOR, id.to_string());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true);
         // Ctrl-C on a terminal reaches the whole process group: the driver decides what follows.
         command.process_group(0);
-        let child = command.spawn().map_err(|e| Error::Fleet(format!("executor {}: {e}", self.binary.display())))?;
+        let child = command
+            .spawn()
+            .map_err(|e| Error::Fleet(format!("executor {}: {e}", self.binary.display())))?;
         Ok((ExecutorId(id), child))
     }
 
-    async fn keep(self: Arc<Self>, child: (ExecutorId, Child), stopped: watch::Receiver<bool>, given_up: broadcast::Receiver<ExecutorId>) {
-        let Err(reason) = self.replace_until_stopped(child, stopped, given_up).await else { return };
+    async fn keep(
+        self: Arc<Self>,
+        child: (ExecutorId, Child),
+        stopped: watch::Receiver<bool>,
+        given_up: broadcast::Receiver<ExecutorId>,
+    ) {
+        let Err(reason) = self.replace_until_stopped(child, stopped, given_up).await else {
+            return;
+        };
         error!("{reason}");
         if self.alive.fetch_sub(1, Ordering::Relaxed) == 1 {
-            let _ = self.engine.send(Message::FleetGone(format!("every executor is gone: {reason}"))).await;
+            let _ = self
+                .engine
+                .send(Message::FleetGone(format!(
+                    "every executor is gone: {reason}"
+                )))
+                .await;
         }
     }
 
@@ -143,12 +180,18 @@ impl Keeper {
                 }
                 status = child.wait() => status,
             };
-            if status.as_ref().is_ok_and(|status| status.code() == Some(ServeError::UNUSABLE)) {
+            if status
+                .as_ref()
+                .is_ok_and(|status| status.code() == Some(ServeError::UNUSABLE))
+            {
                 return Err(format!("{id} could not serve; its own message tells why"));
             }
             let ended = status.map_or_else(|e| e.to_string(), |s| s.to_string());
             if self.replacements.fetch_add(1, Ordering::Relaxed) >= self.replacements_max {
-                return Err(format!("{id} ended ({ended}), after {} replacements", self.replacements_max));
+                return Err(format!(
+                    "{id} ended ({ended}), after {} replacements",
+                    self.replacements_max
+                ));
             }
             warn!("{id} ended ({ended}); starting another");
             if started.elapsed() < UP_MIN {

@@ -53,7 +53,11 @@ impl ExecutorState {
 }
 
 fn side(is_driver: bool) -> usize {
-    if is_driver { Placement::Driver as usize } else { Placement::Fleet as usize }
+    if is_driver {
+        Placement::Driver as usize
+    } else {
+        Placement::Fleet as usize
+    }
 }
 
 impl Executors {
@@ -103,7 +107,11 @@ impl Executors {
     }
 
     /// Changes an executor and its place among the free ones.
-    fn update<T>(&mut self, id: ExecutorId, change: impl FnOnce(&mut ExecutorState) -> T) -> Option<T> {
+    fn update<T>(
+        &mut self,
+        id: ExecutorId,
+        change: impl FnOnce(&mut ExecutorState) -> T,
+    ) -> Option<T> {
         let state = self.all.get_mut(&id)?;
         let (free, took_tasks) = (state.slots.saturating_sub(state.busy), state.takes_tasks());
         self.busy[side(state.is_driver)] -= state.busy as usize;
@@ -154,7 +162,8 @@ impl Executors {
     pub(super) fn failed(&mut self, id: ExecutorId) -> bool {
         let excluded = self.update(id, |state| {
             state.failures += 1;
-            let now = state.failures >= FAILURES_IN_A_ROW_MAX && !state.excluded && !state.is_driver;
+            let now =
+                state.failures >= FAILURES_IN_A_ROW_MAX && !state.excluded && !state.is_driver;
             state.excluded |= now;
             now
         });
@@ -167,7 +176,12 @@ impl Executors {
         if self.usable > 0 {
             return false;
         }
-        let excluded: Vec<ExecutorId> = self.all.iter().filter(|(_, e)| e.excluded && !e.draining).map(|(id, _)| *id).collect();
+        let excluded: Vec<ExecutorId> = self
+            .all
+            .iter()
+            .filter(|(_, e)| e.excluded && !e.draining)
+            .map(|(id, _)| *id)
+            .collect();
         for id in &excluded {
             self.update(*id, |state| {
                 state.excluded = false;
@@ -210,15 +224,25 @@ impl Executors {
 
     /// Keeps a draining executor until these attempts, which may still read from it, have ended.
     pub(super) fn keep_for_readers(&mut self, id: ExecutorId, stages: &[StageId], query: QueryId) {
-        let reads = |(task, _): &&(TaskId, Attempt)| task.query == query && stages.contains(&task.stage);
-        let readers: Vec<_> = self.all.values().flat_map(|e| e.running.iter().filter(reads)).copied().collect();
+        let reads =
+            |(task, _): &&(TaskId, Attempt)| task.query == query && stages.contains(&task.stage);
+        let readers: Vec<_> = self
+            .all
+            .values()
+            .flat_map(|e| e.running.iter().filter(reads))
+            .copied()
+            .collect();
         if let Some(state) = self.all.get_mut(&id) {
             state.readers.extend(readers);
         }
     }
 
     pub(super) fn forget_query(&mut self, query: QueryId) {
-        let from = |query| TaskId { query, stage: StageId(0), index: 0 };
+        let from = |query| TaskId {
+            query,
+            stage: StageId(0),
+            index: 0,
+        };
         let (first, next) = (from(query), from(QueryId(query.0.saturating_add(1))));
         for state in self.all.values_mut() {
             let mut later = state.held.split_off(&first);
@@ -234,8 +258,18 @@ impl Executors {
 
     /// The emptiest executor that the task has not failed on. If it failed on all of them, any.
     pub(super) fn pick(&self, placement: Placement, avoid: &[ExecutorId]) -> Option<ExecutorId> {
-        let mut free = self.free[placement as usize].iter().rev().map(|(_, id)| id.0);
-        let avoided = avoid.iter().filter(|id| self.all.get(id).is_some_and(|e| e.takes_tasks() && !e.is_driver)).count();
+        let mut free = self.free[placement as usize]
+            .iter()
+            .rev()
+            .map(|(_, id)| id.0);
+        let avoided = avoid
+            .iter()
+            .filter(|id| {
+                self.all
+                    .get(id)
+                    .is_some_and(|e| e.takes_tasks() && !e.is_driver)
+            })
+            .count();
         match placement {
             Placement::Fleet if avoided < self.usable => free.find(|id| !avoid.contains(id)),
             Placement::Fleet | Placement::Driver => free.next(),
@@ -244,10 +278,15 @@ impl Executors {
 
     /// Who takes the blocks of an executor that leaves: another of the fleet, else the driver.
     pub(super) fn heir(&self, of: ExecutorId, turn: usize) -> Option<ExecutorId> {
-        let fit = |(id, e): &(&ExecutorId, &ExecutorState)| **id != of && !e.draining && !e.is_driver;
+        let fit =
+            |(id, e): &(&ExecutorId, &ExecutorState)| **id != of && !e.draining && !e.is_driver;
         let count = self.all.iter().filter(fit).count();
         let fleet = self.all.iter().filter(fit).nth(turn % count.max(1));
-        let driver = || self.all.iter().find(|(id, e)| **id != of && e.is_driver && !e.address.is_empty());
+        let driver = || {
+            self.all
+                .iter()
+                .find(|(id, e)| **id != of && e.is_driver && !e.address.is_empty())
+        };
         fleet.or_else(driver).map(|(id, _)| *id)
     }
 
@@ -256,7 +295,11 @@ impl Executors {
         if self.draining == 0 {
             return vec![];
         }
-        self.all.iter().filter(|(_, e)| e.draining).map(|(id, _)| *id).collect()
+        self.all
+            .iter()
+            .filter(|(_, e)| e.draining)
+            .map(|(id, _)| *id)
+            .collect()
     }
 
     /// Executors that drain and have nothing left to do, each once.
@@ -264,7 +307,9 @@ impl Executors {
         let mut drained = self.draining();
         drained.retain(|id| {
             let state = self.all.get_mut(id);
-            let idle = |e: &ExecutorState| e.running.is_empty() && e.leaving.is_empty() && e.readers.is_empty();
+            let idle = |e: &ExecutorState| {
+                e.running.is_empty() && e.leaving.is_empty() && e.readers.is_empty()
+            };
             state.is_some_and(|e| idle(e) && !std::mem::replace(&mut e.dismissed, true))
         });
         drained

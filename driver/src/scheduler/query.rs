@@ -59,7 +59,12 @@ pub(super) struct Loss {
 }
 
 impl QueryState {
-    pub(super) fn new(id: QueryId, shapes: Vec<StageShape>, placement: Placement, slots_expected: u32) -> Self {
+    pub(super) fn new(
+        id: QueryId,
+        shapes: Vec<StageShape>,
+        placement: Placement,
+        slots_expected: u32,
+    ) -> Self {
         let stages = shapes.into_iter().map(StageState::new).collect();
         let phase = Phase::Running;
         Self {
@@ -78,7 +83,11 @@ impl QueryState {
     }
 
     fn id(&self, stage: usize, index: u32) -> TaskId {
-        TaskId { query: self.id, stage: StageId(count(stage)), index }
+        TaskId {
+            query: self.id,
+            stage: StageId(count(stage)),
+            index,
+        }
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -94,18 +103,26 @@ impl QueryState {
     }
 
     fn task_mut(&mut self, id: TaskId) -> Option<&mut TaskState> {
-        self.stages.get_mut(id.stage.0 as usize)?.tasks.get_mut(id.index as usize)
+        self.stages
+            .get_mut(id.stage.0 as usize)?
+            .tasks
+            .get_mut(id.index as usize)
     }
 
     fn inputs_complete(&self, stage: usize) -> bool {
-        self.stages[stage].shape.inputs.iter().all(|(input, _)| self.stages[input.0 as usize].is_complete())
+        self.stages[stage]
+            .shape
+            .inputs
+            .iter()
+            .all(|(input, _)| self.stages[input.0 as usize].is_complete())
     }
 
     /// Cuts stages whose inputs have become complete into tasks; answers how many each.
     pub(super) fn slice_ready_stages(&mut self) -> Vec<(StageId, u32)> {
         let mut sliced = vec![];
         for index in 0..self.stages.len() {
-            let may_begin = self.phase == Phase::Running && !self.is_revised && !self.stages[index].dropped;
+            let may_begin =
+                self.phase == Phase::Running && !self.is_revised && !self.stages[index].dropped;
             if may_begin && self.stages[index].tasks.is_empty() && self.inputs_complete(index) {
                 let slices = self.slices(index);
                 let stage = &mut self.stages[index];
@@ -134,24 +151,60 @@ impl QueryState {
         }
         let mut bytes = vec![0u64; partitions];
         for (input, _) in shape.inputs.iter().filter(|(_, by_bucket)| *by_bucket) {
-            bytes.iter_mut().zip(&self.stages[input.0 as usize].bucket_bytes).for_each(|(sum, size)| *sum += size);
+            bytes
+                .iter_mut()
+                .zip(&self.stages[input.0 as usize].bucket_bytes)
+                .for_each(|(sum, size)| *sum += size);
         }
         let merges = shape.may_merge && partitions > 1;
-        let slices = if merges { slice_by_bytes(&bytes, self.slots_expected as usize) } else { slice_singly(partitions) };
+        let slices = if merges {
+            slice_by_bytes(&bytes, self.slots_expected as usize)
+        } else {
+            slice_singly(partitions)
+        };
         let total = bytes.iter().sum();
-        slices.into_iter().flat_map(|slice| self.divided(shape, (&bytes, total), slice)).collect()
+        slices
+            .into_iter()
+            .flat_map(|slice| self.divided(shape, (&bytes, total), slice))
+            .collect()
     }
 
     /// The slice, or parts of it if it is a skewed partition that can be divided.
-    fn divided(&self, shape: &StageShape, (bytes, total): (&[u64], u64), slice: Vec<u32>) -> Vec<(Vec<u32>, Option<Part>)> {
-        let of_bucket = |input: &StageId| self.stages[input.0 as usize].bucket_bytes.get(slice[0] as usize).copied().unwrap_or_default();
-        let input = shape.divisible.iter().copied().filter(|_| slice.len() == 1).max_by_key(of_bucket);
-        let Some(input) = input else { return vec![(slice, None)] };
+    fn divided(
+        &self,
+        shape: &StageShape,
+        (bytes, total): (&[u64], u64),
+        slice: Vec<u32>,
+    ) -> Vec<(Vec<u32>, Option<Part>)> {
+        let of_bucket = |input: &StageId| {
+            self.stages[input.0 as usize]
+                .bucket_bytes
+                .get(slice[0] as usize)
+                .copied()
+                .unwrap_or_default()
+        };
+        let input = shape
+            .divisible
+            .iter()
+            .copied()
+            .filter(|_| slice.len() == 1)
+            .max_by_key(of_bucket);
+        let Some(input) = input else {
+            return vec![(slice, None)];
+        };
         let (divided, producers) = (of_bucket(&input), self.stages[input.0 as usize].tasks.len());
         let others = bytes[slice[0] as usize] - divided;
-        let of = parts(divided, others, total, self.slots_expected as usize, producers);
+        let of = parts(
+            divided,
+            others,
+            total,
+            self.slots_expected as usize,
+            producers,
+        );
         let part = |number| (of > 1).then_some(Part { input, number, of });
-        (0..of).map(|number| (slice.clone(), part(number))).collect()
+        (0..of)
+            .map(|number| (slice.clone(), part(number)))
+            .collect()
     }
 
     /// Tasks whose inputs are complete and that nobody runs yet, each once: first those of old
@@ -159,7 +212,10 @@ impl QueryState {
     pub(super) fn take_runnable(&mut self) -> Vec<TaskId> {
         let mut runnable = vec![];
         for index in 0..self.stages.len() {
-            if self.phase == Phase::Running && !self.stages[index].parked.is_empty() && self.may_run(index) {
+            if self.phase == Phase::Running
+                && !self.stages[index].parked.is_empty()
+                && self.may_run(index)
+            {
                 let parked = std::mem::take(&mut self.stages[index].parked);
                 runnable.extend(parked.into_iter().map(|task| self.id(index, task)));
             }
@@ -176,7 +232,9 @@ impl QueryState {
     pub(super) fn may_start(&mut self, id: TaskId) -> bool {
         let may_run = self.may_run(id.stage.0 as usize);
         let running = self.phase == Phase::Running;
-        let Some(task) = self.task_mut(id) else { return false };
+        let Some(task) = self.task_mut(id) else {
+            return false;
+        };
         let wanted = running && task.committed.is_none() && task.running.is_empty();
         task.queued = wanted && may_run;
         if wanted && !may_run {
@@ -186,7 +244,13 @@ impl QueryState {
         wanted
     }
 
-    pub(super) fn start(&mut self, id: TaskId, executor: ExecutorId, executors: &Executors, now: Duration) -> TaskSpec {
+    pub(super) fn start(
+        &mut self,
+        id: TaskId,
+        executor: ExecutorId,
+        executors: &Executors,
+        now: Duration,
+    ) -> TaskSpec {
         let range = self.task(id).map(TaskState::range).unwrap_or_default();
         let part = self.task(id).and_then(|task| task.part);
         let inputs = self.inputs(id.stage, &range, part, executors);
@@ -194,8 +258,16 @@ impl QueryState {
         let (mut attempt, mut frugal, mut twin) = (Attempt(0), false, false);
         if let Some(task) = self.task_mut(id) {
             task.attempts += 1;
-            (attempt, frugal, twin) = (Attempt(task.attempts), task.frugal, !task.running.is_empty());
-            task.running.push(Running { attempt, executor, since: now });
+            (attempt, frugal, twin) = (
+                Attempt(task.attempts),
+                task.frugal,
+                !task.running.is_empty(),
+            );
+            task.running.push(Running {
+                attempt,
+                executor,
+                since: now,
+            });
             task.queued = false;
         }
         match (twin, attempt.0 > 1) {
@@ -203,24 +275,50 @@ impl QueryState {
             (false, true) => self.retried += 1,
             (false, false) => {}
         }
-        TaskSpec { task: id, attempt, partitions: range.collect(), inputs, frugal }
+        TaskSpec {
+            task: id,
+            attempt,
+            partitions: range.collect(),
+            inputs,
+            frugal,
+        }
     }
 
-    fn inputs(&mut self, stage: StageId, range: &std::ops::Range<u32>, part: Option<Part>, executors: &Executors) -> Vec<StageBlocks> {
+    fn inputs(
+        &mut self,
+        stage: StageId,
+        range: &std::ops::Range<u32>,
+        part: Option<Part>,
+        executors: &Executors,
+    ) -> Vec<StageBlocks> {
         let inputs = self.stages[stage.0 as usize].shape.inputs.clone();
         let mut all = vec![];
         for (input, by_bucket) in inputs {
             let mut blocks = self.blocks(input, executors);
             let sizes = &self.stages[input.0 as usize].bucket_bytes;
-            let mut partition_bytes_max =
-                if by_bucket { range.clone().filter_map(|p| sizes.get(p as usize)).max().copied().unwrap_or_default() } else { sizes.iter().sum() };
+            let mut partition_bytes_max = if by_bucket {
+                range
+                    .clone()
+                    .filter_map(|p| sizes.get(p as usize))
+                    .max()
+                    .copied()
+                    .unwrap_or_default()
+            } else {
+                sizes.iter().sum()
+            };
             if let Some(part) = part.filter(|part| part.input == input) {
                 let tasks = &self.stages[input.0 as usize].tasks;
-                let own = |location: &&BlockLocation| tasks[location.block.task.index as usize].origin % part.of == part.number;
+                let own = |location: &&BlockLocation| {
+                    tasks[location.block.task.index as usize].origin % part.of == part.number
+                };
                 blocks = Arc::new(blocks.iter().filter(own).cloned().collect());
                 partition_bytes_max /= u64::from(part.of);
             }
-            all.push(StageBlocks { stage: input, blocks, partition_bytes_max });
+            all.push(StageBlocks {
+                stage: input,
+                blocks,
+                partition_bytes_max,
+            });
         }
         all
     }
@@ -235,12 +333,28 @@ impl QueryState {
         let by_partition = state.shape.by_partition;
         let mut found = vec![];
         for (index, task) in state.tasks.iter().enumerate() {
-            let Some(committed) = task.committed.as_ref().filter(|c| !c.empty) else { continue };
+            let Some(committed) = task.committed.as_ref().filter(|c| !c.empty) else {
+                continue;
+            };
             let location = BlockLocation {
-                block: BlockId { task: TaskId { query, stage, index: count(index) }, attempt: committed.attempt },
+                block: BlockId {
+                    task: TaskId {
+                        query,
+                        stage,
+                        index: count(index),
+                    },
+                    attempt: committed.attempt,
+                },
                 executor: committed.executor,
-                address: executors.get(committed.executor).map(|e| e.address.clone()).unwrap_or_default(),
-                partitions: if by_partition { task.range().collect() } else { vec![] },
+                address: executors
+                    .get(committed.executor)
+                    .map(|e| e.address.clone())
+                    .unwrap_or_default(),
+                partitions: if by_partition {
+                    task.range().collect()
+                } else {
+                    vec![]
+                },
             };
             found.push((task.first, location));
         }
@@ -253,10 +367,18 @@ impl QueryState {
 
     /// Makes an attempt the task's result. `None` if it is not running (late, duplicate, cancelled);
     /// otherwise its twins, which have lost.
-    pub(super) fn commit(&mut self, executor: ExecutorId, report: &TaskReport, now: Duration) -> Option<Vec<Running>> {
+    pub(super) fn commit(
+        &mut self,
+        executor: ExecutorId,
+        report: &TaskReport,
+        now: Duration,
+    ) -> Option<Vec<Running>> {
         let stage = self.stages.get_mut(report.task.stage.0 as usize)?;
         let task = stage.tasks.get_mut(report.task.index as usize)?;
-        let won = task.running.iter().position(|r| r.attempt == report.attempt && r.executor == executor)?;
+        let won = task
+            .running
+            .iter()
+            .position(|r| r.attempt == report.attempt && r.executor == executor)?;
         let won = task.running.swap_remove(won);
         let others = std::mem::take(&mut task.running);
         task.committed = Some(Committed {
@@ -286,7 +408,10 @@ impl QueryState {
 
     /// What has become of each stage, if what waits should be planned again.
     pub(super) fn take_question(&mut self) -> Option<Vec<Fact>> {
-        if self.is_revised || !std::mem::take(&mut self.is_surprised) || self.phase != Phase::Running {
+        if self.is_revised
+            || !std::mem::take(&mut self.is_surprised)
+            || self.phase != Phase::Running
+        {
             return None;
         }
         let waits = |stage: &StageState| !stage.has_started && !stage.dropped;
@@ -294,14 +419,18 @@ impl QueryState {
         if self.revisions == REVISIONS_MAX {
             return None;
         }
-        self.is_revised = self.stages.iter().any(|stage| waits(stage) && stage.shape.has_choices);
+        self.is_revised = self
+            .stages
+            .iter()
+            .any(|stage| waits(stage) && stage.shape.has_choices);
         let fact = |stage: &StageState| match stage {
             stage if !stage.has_started || stage.dropped => Fact::Waiting,
             stage if stage.is_judged => Fact::Finished { rows: stage.rows },
             _ => Fact::Started,
         };
         self.revisions += usize::from(self.is_revised);
-        self.is_revised.then(|| self.stages.iter().map(fact).collect())
+        self.is_revised
+            .then(|| self.stages.iter().map(fact).collect())
     }
 
     /// The answer: `new` stages take the place of those that wait. Answers the attempts whose rows nobody reads any more.
@@ -310,14 +439,22 @@ impl QueryState {
             return vec![];
         }
         let before = self.stages.len();
-        self.stages.iter_mut().filter(|stage| !stage.has_started).for_each(|stage| drop(stage.drop_tasks()));
+        self.stages
+            .iter_mut()
+            .filter(|stage| !stage.has_started)
+            .for_each(|stage| drop(stage.drop_tasks()));
         self.stages.extend(new.into_iter().map(StageState::new));
         let mut in_vain = vec![];
         for index in (0..before).rev() {
-            let is_read = self.stages[index].shape.sink.is_some() || !self.consumers(StageId(count(index))).is_empty();
+            let is_read = self.stages[index].shape.sink.is_some()
+                || !self.consumers(StageId(count(index))).is_empty();
             if !is_read && !self.stages[index].is_complete() {
                 let running = self.stages[index].drop_tasks();
-                in_vain.extend(running.into_iter().map(|(task, running)| (self.id(index, task), running)));
+                in_vain.extend(
+                    running
+                        .into_iter()
+                        .map(|(task, running)| (self.id(index, task), running)),
+                );
             }
         }
         in_vain
@@ -325,7 +462,9 @@ impl QueryState {
 
     /// Takes an attempt off the books; answers whether it was on them.
     pub(super) fn forget_attempt(&mut self, id: TaskId, attempt: Attempt) -> bool {
-        let Some(task) = self.task_mut(id) else { return false };
+        let Some(task) = self.task_mut(id) else {
+            return false;
+        };
         let before = task.running.len();
         task.running.retain(|running| running.attempt != attempt);
         task.running.len() < before
@@ -333,18 +472,30 @@ impl QueryState {
 
     /// One more failure of the task's own, on this executor.
     pub(super) fn count_failure(&mut self, id: TaskId, executor: ExecutorId, max: u32) -> Verdict {
-        let Some(task) = self.task_mut(id) else { return Verdict::GiveUp };
+        let Some(task) = self.task_mut(id) else {
+            return Verdict::GiveUp;
+        };
         task.failures += 1;
         if !task.avoid.contains(&executor) {
             task.avoid.push(executor);
         }
-        if task.failures >= max { Verdict::GiveUp } else { Verdict::Retry }
+        if task.failures >= max {
+            Verdict::GiveUp
+        } else {
+            Verdict::Retry
+        }
     }
 
     pub(super) fn count_lost_input(&mut self, id: TaskId, max: u32) -> Verdict {
-        let Some(task) = self.task_mut(id) else { return Verdict::GiveUp };
+        let Some(task) = self.task_mut(id) else {
+            return Verdict::GiveUp;
+        };
         task.lost_inputs += 1;
-        if task.lost_inputs >= max { Verdict::GiveUp } else { Verdict::Retry }
+        if task.lost_inputs >= max {
+            Verdict::GiveUp
+        } else {
+            Verdict::Retry
+        }
     }
 
     /// It ran out of memory: from now on it saves, and does half as much at a time where it can.
@@ -358,8 +509,13 @@ impl QueryState {
             return None;
         }
         let kept = task.partitions / 2;
-        let rest =
-            TaskState { first: task.first + kept, partitions: task.partitions - kept, origin: task.origin, frugal: true, ..TaskState::default() };
+        let rest = TaskState {
+            first: task.first + kept,
+            partitions: task.partitions - kept,
+            origin: task.origin,
+            frugal: true,
+            ..TaskState::default()
+        };
         task.partitions = kept;
         stage.tasks.push(rest);
         let last = count(stage.tasks.len() - 1);
@@ -376,50 +532,104 @@ impl QueryState {
 
     /// The committed block of a task, if it lies on that executor and somebody still needs it.
     pub(super) fn needed_block(&self, id: TaskId, executor: ExecutorId) -> Option<BlockId> {
-        let committed = self.task(id)?.committed.as_ref().filter(|c| c.executor == executor)?;
+        let committed = self
+            .task(id)?
+            .committed
+            .as_ref()
+            .filter(|c| c.executor == executor)?;
         let needed = self.phase != Phase::Ended && !committed.empty && self.is_needed(id.stage);
-        needed.then_some(BlockId { task: id, attempt: committed.attempt })
+        needed.then_some(BlockId {
+            task: id,
+            attempt: committed.attempt,
+        })
     }
 
     /// The committed blocks of a stage that lie on that executor.
     pub(super) fn blocks_on(&self, stage: StageId, executor: ExecutorId) -> Vec<BlockId> {
-        let tasks = 0..self.stages.get(stage.0 as usize).map_or(0, |s| count(s.tasks.len()));
-        tasks.filter_map(|index| self.needed_block(TaskId { query: self.id, stage, index }, executor)).collect()
+        let tasks = 0..self
+            .stages
+            .get(stage.0 as usize)
+            .map_or(0, |s| count(s.tasks.len()));
+        tasks
+            .filter_map(|index| {
+                self.needed_block(
+                    TaskId {
+                        query: self.id,
+                        stage,
+                        index,
+                    },
+                    executor,
+                )
+            })
+            .collect()
     }
 
     /// A block has its durable copy.
     pub(super) fn durable(&mut self, block: BlockId, executor: ExecutorId) {
-        let committed = self.task_mut(block.task).and_then(|task| task.committed.as_mut());
-        if let Some(committed) = committed.filter(|c| c.attempt == block.attempt && c.executor == executor) {
+        let committed = self
+            .task_mut(block.task)
+            .and_then(|task| task.committed.as_mut());
+        if let Some(committed) =
+            committed.filter(|c| c.attempt == block.attempt && c.executor == executor)
+        {
             committed.durable = true;
         }
     }
 
     /// Whether a block of that executor, or its lost copy's, can be had from the object store.
     pub(super) fn outlives(&self, block: BlockId, executor: ExecutorId) -> bool {
-        let committed = self.task(block.task).and_then(|task| task.committed.as_ref());
-        let durable = |c: &&Committed| c.durable && c.attempt == block.attempt && c.executor == executor;
+        let committed = self
+            .task(block.task)
+            .and_then(|task| task.committed.as_ref());
+        let durable =
+            |c: &&Committed| c.durable && c.attempt == block.attempt && c.executor == executor;
         executor != ExecutorId::STORE && committed.filter(durable).is_some()
     }
 
     /// Every attempt that may have left something in the object store.
     pub(super) fn attempts(&self) -> Vec<BlockId> {
         let of_task = |stage: StageId, index: usize, task: &TaskState| {
-            let task_id = TaskId { query: self.id, stage, index: count(index) };
-            (1..=task.attempts).map(move |attempt| BlockId { task: task_id, attempt: Attempt(attempt) })
+            let task_id = TaskId {
+                query: self.id,
+                stage,
+                index: count(index),
+            };
+            (1..=task.attempts).map(move |attempt| BlockId {
+                task: task_id,
+                attempt: Attempt(attempt),
+            })
         };
         let of_stage = |(stage, state): (usize, &StageState)| -> Vec<BlockId> {
             let stage = StageId(count(stage));
-            state.tasks.iter().enumerate().flat_map(|(index, task)| of_task(stage, index, task)).collect()
+            state
+                .tasks
+                .iter()
+                .enumerate()
+                .flat_map(|(index, task)| of_task(stage, index, task))
+                .collect()
         };
-        self.stages.iter().enumerate().filter(|(_, s)| s.shape.sink.is_none()).flat_map(of_stage).collect()
+        self.stages
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| s.shape.sink.is_none())
+            .flat_map(of_stage)
+            .collect()
     }
 
     /// A block has a new home. Answers whether it is the one that counts.
     pub(super) fn moved(&mut self, block: BlockId, from: ExecutorId, to: ExecutorId) -> bool {
-        let Some(stage) = self.stages.get_mut(block.task.stage.0 as usize) else { return false };
-        let committed = stage.tasks.get_mut(block.task.index as usize).and_then(|t| t.committed.as_mut());
-        let Some(committed) = committed.filter(|c| c.attempt == block.attempt && c.executor == from) else { return false };
+        let Some(stage) = self.stages.get_mut(block.task.stage.0 as usize) else {
+            return false;
+        };
+        let committed = stage
+            .tasks
+            .get_mut(block.task.index as usize)
+            .and_then(|t| t.committed.as_mut());
+        let Some(committed) =
+            committed.filter(|c| c.attempt == block.attempt && c.executor == from)
+        else {
+            return false;
+        };
         committed.executor = to;
         stage.blocks = None;
         true
@@ -431,7 +641,10 @@ impl QueryState {
     pub(super) fn output_lost(&mut self, block: BlockId, from: ExecutorId) -> Loss {
         let mut loss = Loss::default();
         let index = block.task.stage.0 as usize;
-        let counts = self.task(block.task).and_then(|t| t.committed.as_ref()).is_some_and(|c| c.attempt == block.attempt && c.executor == from);
+        let counts = self
+            .task(block.task)
+            .and_then(|t| t.committed.as_ref())
+            .is_some_and(|c| c.attempt == block.attempt && c.executor == from);
         if self.phase != Phase::Running || !counts || !self.is_needed(block.task.stage) {
             return loss;
         }
@@ -452,8 +665,13 @@ impl QueryState {
                 let id = self.id(consumer, index);
                 let stage = &mut self.stages[consumer];
                 let running = std::mem::take(&mut stage.tasks[index as usize].running);
-                loss.cancelled.extend(running.into_iter().map(|running| (id, running)));
-                loss.dropped.extend(stage.uncommit(index).map(|committed| (id, committed.executor)));
+                loss.cancelled
+                    .extend(running.into_iter().map(|running| (id, running)));
+                loss.dropped.extend(
+                    stage
+                        .uncommit(index)
+                        .map(|committed| (id, committed.executor)),
+                );
                 stage.park(index);
             }
             self.roll_back_consumers(consumer, loss);
@@ -462,13 +680,26 @@ impl QueryState {
 
     /// The stages that read a stage.
     pub(super) fn consumers(&self, stage: StageId) -> Vec<StageId> {
-        let reads = |index: &usize| self.stages[*index].shape.inputs.iter().any(|(input, _)| *input == stage);
-        (0..self.stages.len()).filter(reads).map(|index| StageId(count(index))).collect()
+        let reads = |index: &usize| {
+            self.stages[*index]
+                .shape
+                .inputs
+                .iter()
+                .any(|(input, _)| *input == stage)
+        };
+        (0..self.stages.len())
+            .filter(reads)
+            .map(|index| StageId(count(index)))
+            .collect()
     }
 
     fn is_needed(&self, stage: StageId) -> bool {
         let is_last = stage.0 as usize + 1 == self.stages.len();
-        is_last || self.consumers(stage).into_iter().any(|consumer| !self.stages[consumer.0 as usize].is_complete())
+        is_last
+            || self
+                .consumers(stage)
+                .into_iter()
+                .any(|consumer| !self.stages[consumer.0 as usize].is_complete())
     }
 
     pub(super) fn take_running(&mut self) -> Vec<(TaskId, Running)> {
@@ -476,7 +707,11 @@ impl QueryState {
         for index in 0..self.stages.len() {
             let query = self.id;
             for (task, state) in self.stages[index].tasks.iter_mut().enumerate() {
-                let id = TaskId { query, stage: StageId(count(index)), index: count(task) };
+                let id = TaskId {
+                    query,
+                    stage: StageId(count(index)),
+                    index: count(task),
+                };
                 all.extend(state.running.drain(..).map(|running| (id, running)));
             }
         }
@@ -497,8 +732,13 @@ impl QueryState {
 
     /// The result, once, when the roots are complete.
     pub(super) fn take_output(&mut self, executors: &Executors) -> Option<Output> {
-        let mut sinks: Vec<&StageState> = self.stages.iter().filter(|stage| !stage.dropped && stage.shape.sink.is_some()).collect();
-        let is_complete = self.stages.last()?.is_complete() && sinks.iter().all(|sink| sink.is_complete());
+        let mut sinks: Vec<&StageState> = self
+            .stages
+            .iter()
+            .filter(|stage| !stage.dropped && stage.shape.sink.is_some())
+            .collect();
+        let is_complete =
+            self.stages.last()?.is_complete() && sinks.iter().all(|sink| sink.is_complete());
         if self.phase != Phase::Running || !is_complete {
             return None;
         }
@@ -506,7 +746,12 @@ impl QueryState {
         sinks.sort_by_key(|sink| sink.shape.sink);
         let writes = sinks.into_iter().map(StageState::written).collect();
         let blocks = self.blocks(StageId(count(self.stages.len() - 1)), executors);
-        Some(Output { blocks, writes, retried: self.retried, speculated: self.speculated })
+        Some(Output {
+            blocks,
+            writes,
+            retried: self.retried,
+            speculated: self.speculated,
+        })
     }
 }
 

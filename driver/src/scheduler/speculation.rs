@@ -17,6 +17,7 @@ const ELAPSED_MIN: Duration = Duration::from_secs(1);
 
 /// How long an attempt of this stage may take before it gets a twin; `None` while none may.
 pub(super) fn patience(stage: &StageState) -> Option<Duration> {
-    let tail = stage.tasks.len() > 1 && stage.committed as f64 >= stage.tasks.len() as f64 * DONE_MIN;
+    let tail =
+        stage.tasks.len() > 1 && stage.committed as f64 >= stage.tasks.len() as f64 * DONE_MIN;
     tail.then(|| stage.durations.median().mul_f64(MEDIANS).max(ELAPSED_MIN))
 }

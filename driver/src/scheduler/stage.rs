@@ -58,22 +58,45 @@ impl StageState {
     /// What its tasks wrote.
     pub(super) fn written(&self) -> Written {
         let committed = || self.tasks.iter().filter_map(|task| task.committed.as_ref());
-        let statistics = committed().filter_map(|task| task.statistics.clone()).collect();
-        Written { files: committed().flat_map(|task| task.files.clone()).collect(), statistics }
+        let statistics = committed()
+            .filter_map(|task| task.statistics.clone())
+            .collect();
+        Written {
+            files: committed().flat_map(|task| task.files.clone()).collect(),
+            statistics,
+        }
     }
 
     /// Takes it off the books; answers the attempts that run.
     pub(super) fn drop_tasks(&mut self) -> Vec<(u32, Running)> {
         let tasks = std::mem::take(&mut self.tasks);
-        let shape = StageShape { inputs: vec![], ..std::mem::take(&mut self.shape) };
-        *self = Self { dropped: true, ..Self::new(shape) };
-        (0..).zip(tasks).flat_map(|(index, task)| task.running.into_iter().map(move |running| (index, running))).collect()
+        let shape = StageShape {
+            inputs: vec![],
+            ..std::mem::take(&mut self.shape)
+        };
+        *self = Self {
+            dropped: true,
+            ..Self::new(shape)
+        };
+        (0..)
+            .zip(tasks)
+            .flat_map(|(index, task)| {
+                task.running
+                    .into_iter()
+                    .map(move |running| (index, running))
+            })
+            .collect()
     }
 
     /// Whether it is complete for the first time, with rows that nobody expected.
     pub(super) fn surprises(&mut self) -> bool {
         let is_news = self.is_complete() && !std::mem::replace(&mut self.is_judged, true);
-        is_news && self.shape.unsurprising.as_ref().is_some_and(|expected| !expected.contains(&self.rows))
+        is_news
+            && self
+                .shape
+                .unsurprising
+                .as_ref()
+                .is_some_and(|expected| !expected.contains(&self.rows))
     }
 
     /// Wants a task run (again) as soon as the inputs are complete, unless somebody is at it.

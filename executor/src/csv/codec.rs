@@ -8,9 +8,13 @@ use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_datasource::file_scan_config::FileScanConfigBuilder;
-use datafusion_proto::physical_plan::from_proto::{parse_protobuf_file_scan_config, parse_table_schema_from_proto};
+use datafusion_proto::physical_plan::from_proto::{
+    parse_protobuf_file_scan_config, parse_table_schema_from_proto,
+};
 use datafusion_proto::physical_plan::to_proto::serialize_file_scan_config;
-use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension};
+use datafusion_proto::physical_plan::{
+    PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
+};
 use datafusion_proto::protobuf::FileScanExecConf;
 use prost::Message;
 use serde::{Deserialize, Serialize};
@@ -34,11 +38,20 @@ pub(crate) fn encode(
     codec: &dyn PhysicalExtensionCodec,
     converter: &dyn PhysicalProtoConverterExtension,
 ) -> Result<bool> {
-    let config = node.downcast_ref::<DataSourceExec>().and_then(|scan| (scan.data_source().as_ref() as &dyn Any).downcast_ref::<FileScanConfig>());
-    let Some(config) = config else { return Ok(false) };
-    let Some(source) = config.file_source.downcast_ref::<CsvFileSource>() else { return Ok(false) };
+    let config = node.downcast_ref::<DataSourceExec>().and_then(|scan| {
+        (scan.data_source().as_ref() as &dyn Any).downcast_ref::<FileScanConfig>()
+    });
+    let Some(config) = config else {
+        return Ok(false);
+    };
+    let Some(source) = config.file_source.downcast_ref::<CsvFileSource>() else {
+        return Ok(false);
+    };
     let files = serialize_file_scan_config(config, codec, converter)?.encode_to_vec();
-    let scan = CsvScan { options: source.options.clone(), files };
+    let scan = CsvScan {
+        options: source.options.clone(),
+        files,
+    };
     buf.push(TAG);
     buf.extend(postcard::to_stdvec(&scan).map_err(|e| DataFusionError::External(Box::new(e)))?);
     Ok(true)
@@ -49,11 +62,18 @@ pub(crate) fn decode(
     ctx: &PhysicalPlanDecodeContext<'_>,
     converter: &dyn PhysicalProtoConverterExtension,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let scan: CsvScan = postcard::from_bytes(buf).map_err(|e| internal_datafusion_err!("encoded CSV scan: {e}"))?;
-    let proto = FileScanExecConf::decode(scan.files.as_slice()).map_err(|e| internal_datafusion_err!("encoded CSV scan: {e}"))?;
+    let scan: CsvScan =
+        postcard::from_bytes(buf).map_err(|e| internal_datafusion_err!("encoded CSV scan: {e}"))?;
+    let proto = FileScanExecConf::decode(scan.files.as_slice())
+        .map_err(|e| internal_datafusion_err!("encoded CSV scan: {e}"))?;
     let compression = scan.options.compression_type();
-    let source = Arc::new(CsvFileSource::new(parse_table_schema_from_proto(&proto)?, scan.options));
+    let source = Arc::new(CsvFileSource::new(
+        parse_table_schema_from_proto(&proto)?,
+        scan.options,
+    ));
     let config = parse_protobuf_file_scan_config(&proto, ctx, converter, source)?;
-    let config = FileScanConfigBuilder::from(config).with_file_compression_type(compression).build();
+    let config = FileScanConfigBuilder::from(config)
+        .with_file_compression_type(compression)
+        .build();
     Ok(DataSourceExec::from_data_source(config))
 }

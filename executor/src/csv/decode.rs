@@ -22,11 +22,22 @@ pub(super) enum RowDecoder {
 }
 
 impl RowDecoder {
-    pub(super) fn new(options: &CsvReadOptions, schema: SchemaRef, header: bool, columns: Vec<usize>, batch_rows: usize) -> Self {
+    pub(super) fn new(
+        options: &CsvReadOptions,
+        schema: SchemaRef,
+        header: bool,
+        columns: Vec<usize>,
+        batch_rows: usize,
+    ) -> Self {
         if options.needs_lenient() {
-            return Self::Lenient(Box::new(LenientDecoder::new(options, &schema, header, columns, batch_rows)));
+            return Self::Lenient(Box::new(LenientDecoder::new(
+                options, &schema, header, columns, batch_rows,
+            )));
         }
-        let builder = options.builder(schema, header).with_batch_size(batch_rows).with_projection(columns);
+        let builder = options
+            .builder(schema, header)
+            .with_batch_size(batch_rows)
+            .with_projection(columns);
         Self::Plain(Box::new(builder.build_decoder()))
     }
 }
@@ -55,9 +66,17 @@ impl Decoder for RowDecoder {
 }
 
 /// Drops a UTF-8 byte order mark from the first chunk.
-pub(super) fn without_byte_order_mark(chunks: BoxStream<'static, Result<Bytes>>) -> BoxStream<'static, Result<Bytes>> {
+pub(super) fn without_byte_order_mark(
+    chunks: BoxStream<'static, Result<Bytes>>,
+) -> BoxStream<'static, Result<Bytes>> {
     let strip = |(index, chunk): (usize, Result<Bytes>)| {
-        chunk.map(|chunk| if index == 0 && chunk.starts_with(BYTE_ORDER_MARK) { chunk.slice(BYTE_ORDER_MARK.len()..) } else { chunk })
+        chunk.map(|chunk| {
+            if index == 0 && chunk.starts_with(BYTE_ORDER_MARK) {
+                chunk.slice(BYTE_ORDER_MARK.len()..)
+            } else {
+                chunk
+            }
+        })
     };
     chunks.enumerate().map(strip).boxed()
 }

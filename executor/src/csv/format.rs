@@ -52,13 +52,28 @@ impl FileFormat for CsvFileFormat {
         Some(self.options.compression_type())
     }
 
-    async fn infer_schema(&self, _state: &dyn Session, store: &Arc<dyn ObjectStore>, objects: &[ObjectMeta]) -> Result<SchemaRef> {
+    async fn infer_schema(
+        &self,
+        _state: &dyn Session,
+        store: &Arc<dyn ObjectStore>,
+        objects: &[ObjectMeta],
+    ) -> Result<SchemaRef> {
         let mut schema: Option<Schema> = None;
-        let mut rows_left = if self.options.infer_rows == 0 { usize::MAX } else { self.options.infer_rows };
-        let inferred: Vec<_> = objects.iter().map(|object| infer(&self.options, store, object, rows_left).boxed()).collect();
-        let mut inferred = futures::stream::iter(inferred).buffered(INFERRED_AT_ONCE).zip(futures::stream::iter(objects));
+        let mut rows_left = if self.options.infer_rows == 0 {
+            usize::MAX
+        } else {
+            self.options.infer_rows
+        };
+        let inferred: Vec<_> = objects
+            .iter()
+            .map(|object| infer(&self.options, store, object, rows_left).boxed())
+            .collect();
+        let mut inferred = futures::stream::iter(inferred)
+            .buffered(INFERRED_AT_ONCE)
+            .zip(futures::stream::iter(objects));
         while let Some((outcome, object)) = inferred.next().await {
-            let (found, rows) = outcome.map_err(|e| DataFusionError::Context(object.location.to_string(), Box::new(e)))?;
+            let (found, rows) = outcome
+                .map_err(|e| DataFusionError::Context(object.location.to_string(), Box::new(e)))?;
             schema = Some(match schema {
                 None => found,
                 Some(first) => super::infer::merge(&first, &found, object)?,
@@ -68,7 +83,9 @@ impl FileFormat for CsvFileFormat {
                 break;
             }
         }
-        Ok(Arc::new(super::infer::without_nulls(&schema.unwrap_or_else(Schema::empty))))
+        Ok(Arc::new(super::infer::without_nulls(
+            &schema.unwrap_or_else(Schema::empty),
+        )))
     }
 
     async fn infer_stats(
@@ -81,8 +98,14 @@ impl FileFormat for CsvFileFormat {
         Ok(Statistics::new_unknown(&table_schema))
     }
 
-    async fn create_physical_plan(&self, _state: &dyn Session, conf: FileScanConfig) -> Result<Arc<dyn ExecutionPlan>> {
-        let config = FileScanConfigBuilder::from(conf).with_file_compression_type(self.options.compression_type()).build();
+    async fn create_physical_plan(
+        &self,
+        _state: &dyn Session,
+        conf: FileScanConfig,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let config = FileScanConfigBuilder::from(conf)
+            .with_file_compression_type(self.options.compression_type())
+            .build();
         Ok(DataSourceExec::from_data_source(config))
     }
 

@@ -14,21 +14,44 @@ use super::options::CsvReadOptions;
 const SAMPLE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// The schema by the first `rows_max` rows of one file, and the number of rows looked at.
-pub(super) async fn infer(options: &CsvReadOptions, store: &Arc<dyn ObjectStore>, object: &ObjectMeta, rows_max: usize) -> Result<(Schema, usize)> {
+pub(super) async fn infer(
+    options: &CsvReadOptions,
+    store: &Arc<dyn ObjectStore>,
+    object: &ObjectMeta,
+    rows_max: usize,
+) -> Result<(Schema, usize)> {
     let sample = sample(options, store, object, rows_max).await?;
     if sample.is_empty() {
         return Ok((Schema::empty(), 0));
     }
     check_delimiter(options, &sample)?;
-    let text = if options.decimal_comma { with_decimal_points(options, &sample) } else { sample };
-    let format = if options.decimal_comma { options.format().with_delimiter(UNIT_SEPARATOR) } else { options.format() };
+    let text = if options.decimal_comma {
+        with_decimal_points(options, &sample)
+    } else {
+        sample
+    };
+    let format = if options.decimal_comma {
+        options.format().with_delimiter(UNIT_SEPARATOR)
+    } else {
+        options.format()
+    };
     let (schema, rows) = format.infer_schema(Cursor::new(text), Some(rows_max))?;
     Ok((schema, rows))
 }
 
 /// The first whole lines of a file, as UTF-8.
-async fn sample(options: &CsvReadOptions, store: &Arc<dyn ObjectStore>, object: &ObjectMeta, rows_max: usize) -> Result<Vec<u8>> {
-    let stream = store.get(&object.location).await?.into_stream().map(|r| r.map_err(DataFusionError::from)).boxed();
+async fn sample(
+    options: &CsvReadOptions,
+    store: &Arc<dyn ObjectStore>,
+    object: &ObjectMeta,
+    rows_max: usize,
+) -> Result<Vec<u8>> {
+    let stream = store
+        .get(&object.location)
+        .await?
+        .into_stream()
+        .map(|r| r.map_err(DataFusionError::from))
+        .boxed();
     let mut stream = options.compression_type().convert_stream(stream)?;
     let mut text = vec![];
     let mut lines = 0;
@@ -54,12 +77,16 @@ async fn sample(options: &CsvReadOptions, store: &Arc<dyn ObjectStore>, object: 
 /// One column, where another delimiter would give the same number of several in the first two lines.
 fn check_delimiter(options: &CsvReadOptions, sample: &[u8]) -> Result<()> {
     let mut lines = sample.split(|b| *b == b'\n').filter(|l| !l.is_empty());
-    let (Some(first), Some(second)) = (lines.next(), lines.next()) else { return Ok(()) };
+    let (Some(first), Some(second)) = (lines.next(), lines.next()) else {
+        return Ok(());
+    };
     let count = |line: &[u8], byte: u8| line.iter().filter(|b| **b == byte).count();
     if count(first, options.delimiter) > 0 {
         return Ok(());
     }
-    let meant = [b';', b',', b'|', b'\t'].into_iter().find(|d| count(first, *d) > 0 && count(first, *d) == count(second, *d));
+    let meant = [b';', b',', b'|', b'\t']
+        .into_iter()
+        .find(|d| count(first, *d) > 0 && count(first, *d) == count(second, *d));
     match meant {
         Some(meant) => plan_err!(
             "the delimiter is `{}`, but the lines have none of it; they look as if it were `{}`. Set the delimiter",
@@ -95,10 +122,20 @@ pub(super) fn merge(first: &Schema, second: &Schema, object: &ObjectMeta) -> Res
     if first.fields().is_empty() {
         return Ok(second.clone());
     }
-    let names = |schema: &Schema| schema.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
+    let names = |schema: &Schema| {
+        schema
+            .fields()
+            .iter()
+            .map(|f| f.name().clone())
+            .collect::<Vec<_>>()
+    };
     if names(first) != names(second) {
         let (a, b) = (names(first), names(second));
-        let at = a.iter().zip(&b).position(|(x, y)| x != y).unwrap_or(a.len().min(b.len()));
+        let at = a
+            .iter()
+            .zip(&b)
+            .position(|(x, y)| x != y)
+            .unwrap_or(a.len().min(b.len()));
         let name = |v: &[String]| v.get(at).map_or("nothing".to_owned(), |n| format!("`{n}`"));
         return plan_err!(
             "{}: its columns differ from those of the files before it: column {} is {}, expected {}",
@@ -112,7 +149,9 @@ pub(super) fn merge(first: &Schema, second: &Schema, object: &ObjectMeta) -> Res
         let both = match (a.data_type(), b.data_type()) {
             (x, y) if x == y => x.clone(),
             (DataType::Null, x) | (x, DataType::Null) => x.clone(),
-            (DataType::Int64, DataType::Float64) | (DataType::Float64, DataType::Int64) => DataType::Float64,
+            (DataType::Int64, DataType::Float64) | (DataType::Float64, DataType::Int64) => {
+                DataType::Float64
+            }
             _ => DataType::Utf8,
         };
         Field::new(a.name(), both, true)

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, StringArray, StringBuilder};
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, StringArray, StringBuilder,
+};
 use arrow::compute::{CastOptions, cast_with_options, filter_record_batch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -32,8 +34,17 @@ pub(super) struct LenientDecoder {
 }
 
 impl LenientDecoder {
-    pub(super) fn new(options: &CsvReadOptions, file_schema: &SchemaRef, header: bool, columns: Vec<usize>, batch_rows: usize) -> Self {
-        let fields = columns.iter().filter_map(|c| file_schema.fields().get(*c).cloned()).collect::<Vec<_>>();
+    pub(super) fn new(
+        options: &CsvReadOptions,
+        file_schema: &SchemaRef,
+        header: bool,
+        columns: Vec<usize>,
+        batch_rows: usize,
+    ) -> Self {
+        let fields = columns
+            .iter()
+            .filter_map(|c| file_schema.fields().get(*c).cloned())
+            .collect::<Vec<_>>();
         Self {
             records: Records::new(options),
             decimal_comma: options.decimal_comma,
@@ -78,7 +89,9 @@ impl LenientDecoder {
                 OnMalformedRow::Nulls => {}
                 OnMalformedRow::Fail => {
                     let (line, expected) = (self.records.line, self.columns_in_file);
-                    return Err(ArrowError::CsvError(format!("incorrect number of fields for line {line}, expected {expected} got {found}")));
+                    return Err(ArrowError::CsvError(format!(
+                        "incorrect number of fields for line {line}, expected {expected} got {found}"
+                    )));
                 }
             }
         }
@@ -86,7 +99,11 @@ impl LenientDecoder {
         for (builder, column) in self.values.iter_mut().zip(&self.columns) {
             let field = self.records.field(*column).map(String::from_utf8_lossy);
             match field {
-                Some(text) if !text.is_empty() && self.null_value.as_deref() != Some(text.as_ref()) => builder.append_value(text),
+                Some(text)
+                    if !text.is_empty() && self.null_value.as_deref() != Some(text.as_ref()) =>
+                {
+                    builder.append_value(text)
+                }
                 _ => builder.append_null(),
             }
         }
@@ -105,8 +122,11 @@ impl LenientDecoder {
             let array = convert(&text, field.data_type(), self.decimal_comma)?;
             for row in (0..text.len()).filter(|row| array.is_null(*row) && text.is_valid(*row)) {
                 if self.on_malformed == OnMalformedRow::Fail {
-                    let (value, name, kind, line) = (text.value(row), field.name(), field.data_type(), lines[row]);
-                    return Err(ArrowError::ParseError(format!("value '{value}' of column {name} is no {kind} at line {line}")));
+                    let (value, name, kind, line) =
+                        (text.value(row), field.name(), field.data_type(), lines[row]);
+                    return Err(ArrowError::ParseError(format!(
+                        "value '{value}' of column {name} is no {kind} at line {line}"
+                    )));
                 }
                 fits[row] = false;
             }
@@ -115,7 +135,9 @@ impl LenientDecoder {
         let options = RecordBatchOptions::new().with_row_count(Some(lines.len()));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)?;
         match self.on_malformed {
-            OnMalformedRow::Drop => filter_record_batch(&batch, &BooleanArray::from(fits)).map(Some),
+            OnMalformedRow::Drop => {
+                filter_record_batch(&batch, &BooleanArray::from(fits)).map(Some)
+            }
             OnMalformedRow::Nulls | OnMalformedRow::Fail => Ok(Some(batch)),
         }
     }
@@ -123,9 +145,17 @@ impl LenientDecoder {
 
 /// What cannot be read becomes null.
 fn convert(text: &StringArray, to: &DataType, decimal_comma: bool) -> Result<ArrayRef, ArrowError> {
-    let options = CastOptions { safe: true, ..Default::default() };
-    if decimal_comma && (to.is_floating() || matches!(to, DataType::Decimal128(..) | DataType::Decimal256(..))) {
-        let points: StringArray = text.iter().map(|v| v.map(|v| v.replace(',', "."))).collect();
+    let options = CastOptions {
+        safe: true,
+        ..Default::default()
+    };
+    if decimal_comma
+        && (to.is_floating() || matches!(to, DataType::Decimal128(..) | DataType::Decimal256(..)))
+    {
+        let points: StringArray = text
+            .iter()
+            .map(|v| v.map(|v| v.replace(',', ".")))
+            .collect();
         return cast_with_options(&points, to, &options);
     }
     cast_with_options(text, to, &options)
@@ -133,8 +163,20 @@ fn convert(text: &StringArray, to: &DataType, decimal_comma: bool) -> Result<Arr
 
 /// `1234,5` as `1234.5`; anything else as it is.
 pub(super) fn decimal_point(field: &[u8]) -> Cow<'_, [u8]> {
-    let number = field.iter().filter(|b| **b == b',').count() == 1 && field.iter().all(|b| b.is_ascii_digit() || b",+-".contains(b));
-    if number { Cow::Owned(field.iter().map(|b| if *b == b',' { b'.' } else { *b }).collect()) } else { Cow::Borrowed(field) }
+    let number = field.iter().filter(|b| **b == b',').count() == 1
+        && field
+            .iter()
+            .all(|b| b.is_ascii_digit() || b",+-".contains(b));
+    if number {
+        Cow::Owned(
+            field
+                .iter()
+                .map(|b| if *b == b',' { b'.' } else { *b })
+                .collect(),
+        )
+    } else {
+        Cow::Borrowed(field)
+    }
 }
 
 /// Calls `f` with the fields of each whole record.
@@ -149,7 +191,9 @@ pub(super) fn for_each_record(options: &CsvReadOptions, text: &[u8], mut f: impl
             }
             continue;
         }
-        let fields: Vec<&[u8]> = (0..records.len()).filter_map(|i| records.field(i)).collect();
+        let fields: Vec<&[u8]> = (0..records.len())
+            .filter_map(|i| records.field(i))
+            .collect();
         f(&fields);
     }
 }
@@ -170,7 +214,15 @@ struct Records {
 
 impl Records {
     fn new(options: &CsvReadOptions) -> Self {
-        Self { core: Box::new(options.core_reader()), output: vec![0; 4096], ends: vec![0; 256], written: 0, ended: 0, finished: false, line: 0 }
+        Self {
+            core: Box::new(options.core_reader()),
+            output: vec![0; 4096],
+            ends: vec![0; 256],
+            written: 0,
+            ended: 0,
+            finished: false,
+            line: 0,
+        }
     }
 
     fn len(&self) -> usize {
@@ -192,8 +244,11 @@ impl Records {
         }
         let mut taken = 0;
         loop {
-            let (result, read, written, ended) =
-                self.core.read_record(&text[taken..], &mut self.output[self.written..], &mut self.ends[self.ended..]);
+            let (result, read, written, ended) = self.core.read_record(
+                &text[taken..],
+                &mut self.output[self.written..],
+                &mut self.ends[self.ended..],
+            );
             taken += read;
             self.written += written;
             self.ended += ended;
@@ -201,7 +256,10 @@ impl Records {
                 ReadRecordResult::InputEmpty if text.is_empty() || taken < text.len() => {}
                 ReadRecordResult::InputEmpty | ReadRecordResult::End => return Ok((taken, false)),
                 ReadRecordResult::OutputFull if self.output.len() >= RECORD_BYTES_MAX => {
-                    return Err(ArrowError::CsvError(format!("a record of over {RECORD_BYTES_MAX} bytes before line {}", self.core.line())));
+                    return Err(ArrowError::CsvError(format!(
+                        "a record of over {RECORD_BYTES_MAX} bytes before line {}",
+                        self.core.line()
+                    )));
                 }
                 ReadRecordResult::OutputFull => self.output.resize(self.output.len() * 2, 0),
                 ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),

@@ -22,15 +22,35 @@ pub(super) async fn locate(
     file: &PartitionedFile,
     start: u64,
 ) -> DataFusionError {
-    let DataFusionError::ArrowError(arrow, _) = &error else { return error };
+    let DataFusionError::ArrowError(arrow, _) = &error else {
+        return error;
+    };
     let text = arrow.to_string();
-    let Some((what, line)) = split_line(&text) else { return error };
+    let Some((what, line)) = split_line(&text) else {
+        return error;
+    };
     // Arrow counts lines from 0 where a value does not parse, and from 1 elsewhere.
-    let line = if text.contains("Error while parsing value") { line + 1 } else { line };
-    let before = if start > 0 && options.compression_type().is_compressed() { 0 } else { lines_before(store, file, start).await };
+    let line = if text.contains("Error while parsing value") {
+        line + 1
+    } else {
+        line
+    };
+    let before = if start > 0 && options.compression_type().is_compressed() {
+        0
+    } else {
+        lines_before(store, file, start).await
+    };
     let name = &file.object_meta.location;
-    let what: String = what.trim_start_matches("Csv error: ").trim_start_matches("Parser error: ").chars().take(QUOTE_CHARS_MAX).collect();
-    let what = what.trim_end_matches(" for ").trim_end_matches(" at ").trim_end_matches(" on ");
+    let what: String = what
+        .trim_start_matches("Csv error: ")
+        .trim_start_matches("Parser error: ")
+        .chars()
+        .take(QUOTE_CHARS_MAX)
+        .collect();
+    let what = what
+        .trim_end_matches(" for ")
+        .trim_end_matches(" at ")
+        .trim_end_matches(" on ");
     let rest = expected(&text).unwrap_or_default();
     exec_datafusion_err!(
         "/{name} line {}: {what}{rest}. Check delimiter ({:?}), quote and schema, or set onMalformedRow to `drop` or `nulls`",
@@ -41,9 +61,14 @@ pub(super) async fn locate(
 
 /// The message before `line N`, and N.
 fn split_line(text: &str) -> Option<(&str, u64)> {
-    let at = text.rfind("line ").filter(|at| text[at + 5..].starts_with(|c: char| c.is_ascii_digit())).or_else(|| text.find("line "))?;
+    let at = text
+        .rfind("line ")
+        .filter(|at| text[at + 5..].starts_with(|c: char| c.is_ascii_digit()))
+        .or_else(|| text.find("line "))?;
     let digits = &text[at + 5..];
-    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    let end = digits
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(digits.len());
     Some((&text[..at], digits[..end].parse().ok()?))
 }
 
@@ -57,8 +82,13 @@ async fn lines_before(store: &Arc<dyn ObjectStore>, file: &PartitionedFile, star
         return 0;
     }
     // A range begins with the first line that starts in it: the newline at `start - 1` counts.
-    let options = GetOptions { range: Some(GetRange::Bounded(0..start)), ..Default::default() };
-    let Ok(result) = store.get_opts(&file.object_meta.location, options).await else { return 0 };
+    let options = GetOptions {
+        range: Some(GetRange::Bounded(0..start)),
+        ..Default::default()
+    };
+    let Ok(result) = store.get_opts(&file.object_meta.location, options).await else {
+        return 0;
+    };
     let mut stream = result.into_stream();
     let mut lines = 0;
     let mut last = b'\n';

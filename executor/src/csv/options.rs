@@ -60,7 +60,9 @@ impl Default for CsvReadOptions {
 impl CsvReadOptions {
     /// Whether values must be looked at one by one, as text first.
     pub(super) fn needs_lenient(&self) -> bool {
-        self.decimal_comma || self.on_malformed_row != OnMalformedRow::Fail || self.null_value.is_some()
+        self.decimal_comma
+            || self.on_malformed_row != OnMalformedRow::Fail
+            || self.null_value.is_some()
     }
 
     /// DataFusion's name for the compression.
@@ -76,7 +78,10 @@ impl CsvReadOptions {
     }
 
     pub(super) fn builder(&self, schema: SchemaRef, header: bool) -> ReaderBuilder {
-        let mut builder = ReaderBuilder::new(schema).with_header(header).with_delimiter(self.delimiter).with_quote(self.quote);
+        let mut builder = ReaderBuilder::new(schema)
+            .with_header(header)
+            .with_delimiter(self.delimiter)
+            .with_quote(self.quote);
         if let Some(escape) = self.escape {
             builder = builder.with_escape(escape);
         }
@@ -87,7 +92,10 @@ impl CsvReadOptions {
     }
 
     pub(super) fn format(&self) -> Format {
-        let mut format = Format::default().with_header(self.header).with_delimiter(self.delimiter).with_quote(self.quote);
+        let mut format = Format::default()
+            .with_header(self.header)
+            .with_delimiter(self.delimiter)
+            .with_quote(self.quote);
         if let Some(escape) = self.escape {
             format = format.with_escape(escape);
         }
@@ -99,7 +107,11 @@ impl CsvReadOptions {
 
     pub(super) fn core_reader(&self) -> csv_core::Reader {
         let mut builder = csv_core::ReaderBuilder::new();
-        builder.delimiter(self.delimiter).quote(self.quote).escape(self.escape).comment(self.comment);
+        builder
+            .delimiter(self.delimiter)
+            .quote(self.quote)
+            .escape(self.escape)
+            .comment(self.comment);
         builder.build()
     }
 
@@ -114,6 +126,12 @@ impl CsvReadOptions {
         if chunk.is_ascii() {
             return chunk;
         }
-        Bytes::from(encoding.decode_without_bom_handling(&chunk).0.into_owned().into_bytes())
+        Bytes::from(
+            encoding
+                .decode_without_bom_handling(&chunk)
+                .0
+                .into_owned()
+                .into_bytes(),
+        )
     }
 }

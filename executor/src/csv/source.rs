@@ -7,7 +7,9 @@ use bytes::Bytes;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::{FileOpenFuture, FileOpener, FileScanConfig, FileSource};
+use datafusion::datasource::physical_plan::{
+    FileOpenFuture, FileOpener, FileScanConfig, FileSource,
+};
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::{DisplayFormatType, PhysicalExpr};
@@ -36,14 +38,32 @@ pub(super) struct CsvFileSource {
 impl CsvFileSource {
     pub(super) fn new(table_schema: TableSchema, options: CsvReadOptions) -> Self {
         let projection = SplitProjection::unprojected(&table_schema);
-        Self { options, projection, table_schema, batch_rows: 8192, metrics: ExecutionPlanMetricsSet::new() }
+        Self {
+            options,
+            projection,
+            table_schema,
+            batch_rows: 8192,
+            metrics: ExecutionPlanMetricsSet::new(),
+        }
     }
 }
 
 impl FileSource for CsvFileSource {
-    fn create_file_opener(&self, store: Arc<dyn ObjectStore>, _config: &FileScanConfig, _partition: usize) -> Result<Arc<dyn FileOpener>> {
-        let opener = Arc::new(CsvOpener { source: self.clone(), store });
-        ProjectionOpener::try_new(self.projection.clone(), opener, self.table_schema.file_schema())
+    fn create_file_opener(
+        &self,
+        store: Arc<dyn ObjectStore>,
+        _config: &FileScanConfig,
+        _partition: usize,
+    ) -> Result<Arc<dyn FileOpener>> {
+        let opener = Arc::new(CsvOpener {
+            source: self.clone(),
+            store,
+        });
+        ProjectionOpener::try_new(
+            self.projection.clone(),
+            opener,
+            self.table_schema.file_schema(),
+        )
     }
 
     fn table_schema(&self) -> &TableSchema {
@@ -51,13 +71,22 @@ impl FileSource for CsvFileSource {
     }
 
     fn with_batch_size(&self, batch_size: usize) -> Arc<dyn FileSource> {
-        Arc::new(Self { batch_rows: batch_size, ..self.clone() })
+        Arc::new(Self {
+            batch_rows: batch_size,
+            ..self.clone()
+        })
     }
 
-    fn try_pushdown_projection(&self, projection: &ProjectionExprs) -> Result<Option<Arc<dyn FileSource>>> {
+    fn try_pushdown_projection(
+        &self,
+        projection: &ProjectionExprs,
+    ) -> Result<Option<Arc<dyn FileSource>>> {
         let merged = self.projection.source.try_merge(projection)?;
         let projection = SplitProjection::new(self.table_schema.file_schema(), &merged);
-        Ok(Some(Arc::new(Self { projection, ..self.clone() })))
+        Ok(Some(Arc::new(Self {
+            projection,
+            ..self.clone()
+        })))
     }
 
     fn projection(&self) -> Option<&ProjectionExprs> {
@@ -77,10 +106,17 @@ impl FileSource for CsvFileSource {
     }
 
     fn fmt_extra(&self, _t: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, ", delimiter={}", char::from(self.options.delimiter).escape_default())
+        write!(
+            f,
+            ", delimiter={}",
+            char::from(self.options.delimiter).escape_default()
+        )
     }
 
-    fn apply_expressions(&self, f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>) -> Result<TreeNodeRecursion> {
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
         datafusion::physical_plan::apply_expression_roots(self.projection.source.iter(), f)
     }
 }
@@ -95,17 +131,31 @@ impl FileOpener for CsvOpener {
     fn open(&self, file: PartitionedFile) -> Result<FileOpenFuture> {
         let (source, store) = (self.source.clone(), Arc::clone(&self.store));
         Ok(Box::pin(async move {
-            let start = file.range.as_ref().map_or(0, |r| u64::try_from(r.start).unwrap_or(0));
+            let start = file
+                .range
+                .as_ref()
+                .map_or(0, |r| u64::try_from(r.start).unwrap_or(0));
             let header = source.options.header && start == 0;
             let schema = Arc::clone(source.table_schema.file_schema());
-            let decoder = RowDecoder::new(&source.options, schema, header, source.projection.file_indices.clone(), source.batch_rows);
+            let decoder = RowDecoder::new(
+                &source.options,
+                schema,
+                header,
+                source.projection.file_indices.clone(),
+                source.batch_rows,
+            );
             let options = source.options.clone();
             let bytes = raw(&source.options, &store, &file).await?;
-            let bytes = if start == 0 { without_byte_order_mark(bytes) } else { bytes };
+            let bytes = if start == 0 {
+                without_byte_order_mark(bytes)
+            } else {
+                bytes
+            };
             let text = bytes.map_ok(move |chunk| options.to_utf8(chunk)).fuse();
             let batches = deserialize_stream(text, DecoderDeserializer::new(decoder));
             let located = batches.or_else(move |error| {
-                let (store, file, options) = (Arc::clone(&store), file.clone(), source.options.clone());
+                let (store, file, options) =
+                    (Arc::clone(&store), file.clone(), source.options.clone());
                 async move { Err(locate(error.into(), &options, &store, &file, start).await) }
             });
             Ok(located.boxed())
@@ -113,16 +163,35 @@ impl FileOpener for CsvOpener {
     }
 }
 
-async fn raw(options: &CsvReadOptions, store: &Arc<dyn ObjectStore>, file: &PartitionedFile) -> Result<BoxStream<'static, Result<Bytes>>> {
+async fn raw(
+    options: &CsvReadOptions,
+    store: &Arc<dyn ObjectStore>,
+    file: &PartitionedFile,
+) -> Result<BoxStream<'static, Result<Bytes>>> {
     let meta = &file.object_meta;
     match &file.range {
         Some(range) => {
-            let (start, end) = (u64::try_from(range.start).unwrap_or(0), u64::try_from(range.end).unwrap_or(u64::MAX));
-            let lines = AlignedBoundaryStream::new(Arc::clone(store), meta.location.clone(), start, end, meta.size, b'\n').await?;
+            let (start, end) = (
+                u64::try_from(range.start).unwrap_or(0),
+                u64::try_from(range.end).unwrap_or(u64::MAX),
+            );
+            let lines = AlignedBoundaryStream::new(
+                Arc::clone(store),
+                meta.location.clone(),
+                start,
+                end,
+                meta.size,
+                b'\n',
+            )
+            .await?;
             Ok(lines.map_err(DataFusionError::from).boxed())
         }
         None => {
-            let stream = store.get(&meta.location).await?.into_stream().map_err(DataFusionError::from);
+            let stream = store
+                .get(&meta.location)
+                .await?
+                .into_stream()
+                .map_err(DataFusionError::from);
             options.compression_type().convert_stream(stream.boxed())
         }
     }

@@ -47,7 +47,14 @@ impl SealedBlock {
             Some(bucket) => self.buckets.range(bucket..=bucket),
             None => self.buckets.range(..),
         };
-        range.flat_map(|(bucket, segments)| (0..segments.len()).map(|index| SegmentPlace { bucket: *bucket, index })).collect()
+        range
+            .flat_map(|(bucket, segments)| {
+                (0..segments.len()).map(|index| SegmentPlace {
+                    bucket: *bucket,
+                    index,
+                })
+            })
+            .collect()
     }
 
     /// The rows of one segment.
@@ -68,7 +75,10 @@ impl SealedBlock {
     /// As [`Self::batches`].
     pub(crate) fn encoded(&self, place: SegmentPlace) -> Result<Vec<Vec<u8>>> {
         match self.segment(place) {
-            Some(Segment::Memory(batches)) => chunks(batches).into_iter().map(|chunk| encode(&chunk[0].schema(), chunk)).collect(),
+            Some(Segment::Memory(batches)) => chunks(batches)
+                .into_iter()
+                .map(|chunk| encode(&chunk[0].schema(), chunk))
+                .collect(),
             Some(Segment::Disk(segment)) => Ok(vec![segment.read_encoded(self.file.as_deref())?]),
             None => Ok(vec![]),
         }

@@ -26,7 +26,9 @@ pub(super) struct SpillFile {
 
 impl fmt::Debug for SpillFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SpillFile").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("SpillFile")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -49,7 +51,11 @@ impl DiskSegment {
         let mut buffer = vec![0; usize::try_from(self.bytes).unwrap_or(usize::MAX)];
         file.handle.read_exact_at(&mut buffer, self.offset)?;
         if crc32fast::hash(&buffer) != self.crc {
-            return Err(exec_datafusion_err!("checksum of {} differs at byte {}", file.path.display(), self.offset));
+            return Err(exec_datafusion_err!(
+                "checksum of {} differs at byte {}",
+                file.path.display(),
+                self.offset
+            ));
         }
         Ok(buffer)
     }
@@ -57,7 +63,8 @@ impl DiskSegment {
 
 /// Batches as an Arrow IPC stream with LZ4.
 pub(super) fn encode(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<u8>> {
-    let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
+    let options =
+        IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
     let mut writer = StreamWriter::try_new_with_options(Vec::new(), schema, options)?;
     for batch in batches {
         writer.write(batch)?;
@@ -87,9 +94,18 @@ pub(super) struct SpillWriter {
 impl SpillWriter {
     pub(super) fn new(runtime: &Arc<RuntimeEnv>) -> Result<Self> {
         let temp = runtime.disk_manager.create_tmp_file("exchange")?;
-        let path = temp.path().ok_or_else(|| exec_datafusion_err!("the spill folder is not on a local disk"))?.to_path_buf();
+        let path = temp
+            .path()
+            .ok_or_else(|| exec_datafusion_err!("the spill folder is not on a local disk"))?
+            .to_path_buf();
         let out = BufWriter::new(File::create(&path).map_err(|e| spill_error(&path, &e))?);
-        Ok(Self { temp, path, out, offset: 0, cached: 0 })
+        Ok(Self {
+            temp,
+            path,
+            out,
+            offset: 0,
+            cached: 0,
+        })
     }
 
     /// Bytes so far.
@@ -99,8 +115,14 @@ impl SpillWriter {
 
     /// Appends what [`encode`] made.
     pub(super) fn append(&mut self, encoded: &[u8]) -> Result<DiskSegment> {
-        self.out.write_all(encoded).map_err(|e| spill_error(&self.path, &e))?;
-        let segment = DiskSegment { offset: self.offset, bytes: encoded.len() as u64, crc: crc32fast::hash(encoded) };
+        self.out
+            .write_all(encoded)
+            .map_err(|e| spill_error(&self.path, &e))?;
+        let segment = DiskSegment {
+            offset: self.offset,
+            bytes: encoded.len() as u64,
+            crc: crc32fast::hash(encoded),
+        };
         self.offset += segment.bytes;
         self.cached += segment.bytes;
         if self.cached > CACHED_BYTES_MAX {
@@ -114,7 +136,8 @@ impl SpillWriter {
         let file = self.out.get_ref();
         rustix::fs::fdatasync(file).map_err(|e| spill_error(&self.path, &e.into()))?;
         #[cfg(target_os = "linux")]
-        rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed).map_err(|e| spill_error(&self.path, &e.into()))?;
+        rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)
+            .map_err(|e| spill_error(&self.path, &e.into()))?;
         self.cached = 0;
         Ok(())
     }
@@ -122,12 +145,19 @@ impl SpillWriter {
     pub(super) fn finish(mut self) -> Result<SpillFile> {
         self.out.flush().map_err(|e| spill_error(&self.path, &e))?;
         let handle = File::open(&self.path).map_err(|e| spill_error(&self.path, &e))?;
-        Ok(SpillFile { path: self.path, handle, _temp: self.temp })
+        Ok(SpillFile {
+            path: self.path,
+            handle,
+            _temp: self.temp,
+        })
     }
 }
 
 /// Names the place, and keeps the kind: a full disk is not the statement's fault.
 fn spill_error(path: &Path, error: &std::io::Error) -> DataFusionError {
-    let text = format!("spilling to {}: {error}; `--spill-folder` takes a folder with more room", path.display());
+    let text = format!(
+        "spilling to {}: {error}; `--spill-folder` takes a folder with more room",
+        path.display()
+    );
     DataFusionError::IoError(std::io::Error::new(error.kind(), text))
 }

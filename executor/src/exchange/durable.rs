@@ -73,7 +73,10 @@ struct Written {
 
 impl std::fmt::Debug for DurableTier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DurableTier").field("store", &self.store).field("prefix", &self.prefix).finish_non_exhaustive()
+        f.debug_struct("DurableTier")
+            .field("store", &self.store)
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
     }
 }
 
@@ -82,14 +85,23 @@ impl DurableTier {
     ///
     /// # Errors
     /// If the URL is not that of a store with multipart uploads.
-    pub fn open(settings: &DurableExchange, stores: &Stores, runtime: &Arc<RuntimeEnv>) -> Result<Self> {
+    pub fn open(
+        settings: &DurableExchange,
+        stores: &Stores,
+        runtime: &Arc<RuntimeEnv>,
+    ) -> Result<Self> {
         let name = "faisca.exchange.store";
-        let url = Url::parse(&settings.folder).map_err(|e| exec_datafusion_err!("{name}: `{}`: {e}", settings.folder))?;
+        let url = Url::parse(&settings.folder)
+            .map_err(|e| exec_datafusion_err!("{name}: `{}`: {e}", settings.folder))?;
         let store = stores.get(&url)?;
         if store.uploads.is_none() {
-            return Err(exec_datafusion_err!("{name}: `{}` is not in an object store that can be written", settings.folder));
+            return Err(exec_datafusion_err!(
+                "{name}: `{}` is not in an object store that can be written",
+                settings.folder
+            ));
         }
-        let prefix = Path::from_url_path(url.path()).map_err(|e| exec_datafusion_err!("{name}: {e}"))?;
+        let prefix =
+            Path::from_url_path(url.path()).map_err(|e| exec_datafusion_err!("{name}: {e}"))?;
         Ok(Self {
             store,
             prefix,
@@ -104,15 +116,22 @@ impl DurableTier {
     /// Keys begin with a hash, since stores spread their load by prefix.
     fn key(&self, id: BlockId) -> Path {
         let BlockId { task, attempt } = id;
-        let name = format!("{}-{}-{}-{}.block", task.query, task.stage, task.index, attempt.0);
+        let name = format!(
+            "{}-{}-{}-{}.block",
+            task.query, task.stage, task.index, attempt.0
+        );
         let hash = format!("{:02x}", crc32fast::hash(name.as_bytes()) & 0xff);
-        [hash, self.run.clone(), name].into_iter().fold(self.prefix.clone(), Path::join)
+        [hash, self.run.clone(), name]
+            .into_iter()
+            .fold(self.prefix.clone(), Path::join)
     }
 
     /// Gives a block its copy; answers whether it has one. The block itself stays, so that a
     /// statement can go on without. One without rows needs none.
     pub(crate) async fn keep(self: &Arc<Self>, store: &BlockStore, id: BlockId) -> bool {
-        let Some(block) = store.get(id).filter(|block| !block.sizes().is_empty()) else { return false };
+        let Some(block) = store.get(id).filter(|block| !block.sizes().is_empty()) else {
+            return false;
+        };
         let written = self.write(id, block).await;
         written.inspect_err(|error| tracing::warn!(block = %id, "has no durable copy: {}", error.strip_backtrace())).is_ok()
     }
@@ -122,8 +141,15 @@ impl DurableTier {
     ///
     /// # Errors
     /// Of the store, or if memory is short.
-    pub(crate) async fn write(self: &Arc<Self>, id: BlockId, block: Arc<SealedBlock>) -> Result<()> {
-        let turn = Arc::clone(&self.uploads).acquire_owned().await.map_err(|e| DataFusionError::External(Box::new(e)))?;
+    pub(crate) async fn write(
+        self: &Arc<Self>,
+        id: BlockId,
+        block: Arc<SealedBlock>,
+    ) -> Result<()> {
+        let turn = Arc::clone(&self.uploads)
+            .acquire_owned()
+            .await
+            .map_err(|e| DataFusionError::External(Box::new(e)))?;
         let ended = Arc::new(tokio::sync::Mutex::new(()));
         let under_way = Arc::clone(&ended).lock_owned().await;
         {
@@ -139,11 +165,14 @@ impl DurableTier {
             drop((under_way, turn));
             uploaded
         });
-        upload.await.map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))?
+        upload
+            .await
+            .map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))?
     }
 
     async fn upload(&self, id: BlockId, block: Arc<SealedBlock>) -> Result<()> {
-        let reservation = MemoryConsumer::new("durable exchange").register(&self.runtime.memory_pool);
+        let reservation =
+            MemoryConsumer::new("durable exchange").register(&self.runtime.memory_pool);
         reservation.try_grow(UPLOAD_BYTES)?;
         let key = self.key(id);
         let (mut index, mut head, mut upload) = (ObjectIndex::default(), Vec::new(), None);
@@ -158,23 +187,43 @@ impl DurableTier {
                 self.append(&key, &mut head, &mut upload, &segment).await?;
             }
         }
-        self.append(&key, &mut head, &mut upload, &index.encode()?).await?;
+        self.append(&key, &mut head, &mut upload, &index.encode()?)
+            .await?;
         let Some((mut writer, result)) = upload else {
             self.store.objects.put(&key, PutPayload::from(head)).await?;
             return Ok(());
         };
         writer.shutdown().await?;
         let (pending, _) = result.sealed()?;
-        let parts = pending.parts.into_iter().map(|content_id| object_store::multipart::PartId { content_id }).collect();
-        let uploads = self.store.uploads.as_ref().ok_or_else(|| exec_datafusion_err!("no multipart uploads"))?;
+        let parts = pending
+            .parts
+            .into_iter()
+            .map(|content_id| object_store::multipart::PartId { content_id })
+            .collect();
+        let uploads = self
+            .store
+            .uploads
+            .as_ref()
+            .ok_or_else(|| exec_datafusion_err!("no multipart uploads"))?;
         uploads.complete_multipart(&key, &pending.id, parts).await?;
         Ok(())
     }
 
-    async fn append(&self, key: &Path, head: &mut Vec<u8>, upload: &mut Option<Upload>, data: &[u8]) -> Result<()> {
+    async fn append(
+        &self,
+        key: &Path,
+        head: &mut Vec<u8>,
+        upload: &mut Option<Upload>,
+        data: &[u8],
+    ) -> Result<()> {
         if upload.is_none() && head.len() + data.len() > PUT_BYTES_MAX {
-            let uploads = self.store.uploads.as_ref().ok_or_else(|| exec_datafusion_err!("no multipart uploads"))?;
-            let (mut writer, result) = UploadWriter::begin(Arc::clone(uploads), key.clone()).await?;
+            let uploads = self
+                .store
+                .uploads
+                .as_ref()
+                .ok_or_else(|| exec_datafusion_err!("no multipart uploads"))?;
+            let (mut writer, result) =
+                UploadWriter::begin(Arc::clone(uploads), key.clone()).await?;
             writer.write_all(&std::mem::take(head)).await?;
             *upload = Some((writer, result));
         }
@@ -192,8 +241,17 @@ impl DurableTier {
         let key = self.key(id);
         let mut wanted = TAIL_BYTES;
         loop {
-            let options = GetOptions { range: Some(GetRange::Suffix(wanted)), ..GetOptions::default() };
-            let tail = self.store.objects.get_opts(&key, options).await?.bytes().await?;
+            let options = GetOptions {
+                range: Some(GetRange::Suffix(wanted)),
+                ..GetOptions::default()
+            };
+            let tail = self
+                .store
+                .objects
+                .get_opts(&key, options)
+                .await?
+                .bytes()
+                .await?;
             match ObjectIndex::decode(&tail) {
                 Ok(Tail::Longer(bytes)) => wanted = bytes,
                 Ok(Tail::Index(index)) => {
@@ -213,35 +271,56 @@ impl DurableTier {
             async move { matches!(tier.index(id).await, Ok(Ok(_))) }.boxed()
         };
         let found: Vec<_> = blocks.into_iter().map(index).collect();
-        futures::stream::iter(found).buffered(PREFETCH_BLOCKS).all(futures::future::ready).await
+        futures::stream::iter(found)
+            .buffered(PREFETCH_BLOCKS)
+            .all(futures::future::ready)
+            .await
     }
 
     /// Rows of blocks, one block after another.
-    pub(crate) fn read(self: Arc<Self>, request: FetchRequest, schema: SchemaRef) -> BoxStream<'static, Result<RecordBatch>> {
+    pub(crate) fn read(
+        self: Arc<Self>,
+        request: FetchRequest,
+        schema: SchemaRef,
+    ) -> BoxStream<'static, Result<RecordBatch>> {
         let bucket = request.bucket;
-        let opened = futures::stream::iter(request.blocks).map(move |id| Arc::clone(&self).open_block(id, bucket));
+        let opened = futures::stream::iter(request.blocks)
+            .map(move |id| Arc::clone(&self).open_block(id, bucket));
         let batches = opened.buffered(PREFETCH_BLOCKS).try_flatten();
-        batches.map(move |batch| Ok(batch?.with_schema(Arc::clone(&schema))?)).boxed()
+        batches
+            .map(move |batch| Ok(batch?.with_schema(Arc::clone(&schema))?))
+            .boxed()
     }
 
-    async fn open_block(self: Arc<Self>, id: BlockId, bucket: Option<u32>) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-        let lost = move || DataFusionError::External(Box::new(FetchError::Lost { block: id, executor: ExecutorId::STORE }));
+    async fn open_block(
+        self: Arc<Self>,
+        id: BlockId,
+        bucket: Option<u32>,
+    ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let lost = move || {
+            DataFusionError::External(Box::new(FetchError::Lost {
+                block: id,
+                executor: ExecutorId::STORE,
+            }))
+        };
         let index = match self.index(id).await {
             Ok(index) => index?,
             Err(object_store::Error::NotFound { .. }) => return Err(lost()),
             Err(error) => return Err(error.into()),
         };
         let key = self.key(id);
-        let requests = futures::stream::iter(index.requests(bucket, REQUEST_BYTES)).then(move |(range, segments)| {
-            let (objects, key) = (Arc::clone(&self.store.objects), key.clone());
-            async move {
-                match objects.get_range(&key, range).await {
-                    Ok(bytes) => Ok(futures::stream::iter(batches(&bytes, &segments)?).map(Ok)),
-                    Err(object_store::Error::NotFound { .. }) => Err(lost()),
-                    Err(error) => Err(error.into()),
+        let requests = futures::stream::iter(index.requests(bucket, REQUEST_BYTES)).then(
+            move |(range, segments)| {
+                let (objects, key) = (Arc::clone(&self.store.objects), key.clone());
+                async move {
+                    match objects.get_range(&key, range).await {
+                        Ok(bytes) => Ok(futures::stream::iter(batches(&bytes, &segments)?).map(Ok)),
+                        Err(object_store::Error::NotFound { .. }) => Err(lost()),
+                        Err(error) => Err(error.into()),
+                    }
                 }
-            }
-        });
+            },
+        );
         Ok(requests.try_flatten().boxed())
     }
 
@@ -260,24 +339,37 @@ impl DurableTier {
         let own: Vec<_> = {
             let mut written = lock(&self.written);
             written.released.insert(query);
-            let own: Vec<BlockId> = written.blocks.keys().filter(|id| id.task.query == query).copied().collect();
-            own.into_iter().filter_map(|id| written.blocks.remove(&id).map(|ended| (id, ended))).collect()
+            let own: Vec<BlockId> = written
+                .blocks
+                .keys()
+                .filter(|id| id.task.query == query)
+                .copied()
+                .collect();
+            own.into_iter()
+                .filter_map(|id| written.blocks.remove(&id).map(|ended| (id, ended)))
+                .collect()
         };
         for (_, ended) in &own {
             drop(ended.lock().await);
         }
-        self.remove(own.into_iter().map(|(id, _)| id).collect()).await;
+        self.remove(own.into_iter().map(|(id, _)| id).collect())
+            .await;
     }
 
     /// Removes objects, whoever wrote them; those that are not there are fine. What cannot be
     /// removed is left to the bucket's lifecycle rule.
     pub async fn remove(&self, blocks: Vec<BlockId>) {
         let keys: Vec<Path> = blocks.into_iter().map(|id| self.key(id)).collect();
-        let mut removed = self.store.objects.delete_stream(futures::stream::iter(keys).map(Ok).boxed());
+        let mut removed = self
+            .store
+            .objects
+            .delete_stream(futures::stream::iter(keys).map(Ok).boxed());
         while let Some(outcome) = removed.next().await {
             match outcome {
                 Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => tracing::warn!("a block in the object store is left to its lifecycle rule: {error}"),
+                Err(error) => tracing::warn!(
+                    "a block in the object store is left to its lifecycle rule: {error}"
+                ),
             }
         }
     }

@@ -41,13 +41,19 @@ pub(super) enum Tail {
 impl ObjectIndex {
     /// Notes the next segment.
     pub(super) fn push(&mut self, bucket: u32, encoded: &[u8]) {
-        self.0.push(ObjectSegment { bucket, bytes: encoded.len() as u64, crc: crc32fast::hash(encoded) });
+        self.0.push(ObjectSegment {
+            bucket,
+            bytes: encoded.len() as u64,
+            crc: crc32fast::hash(encoded),
+        });
     }
 
     /// The end of the object.
     pub(super) fn encode(&self) -> Result<Vec<u8>> {
-        let mut end = postcard::to_stdvec(self).map_err(|e| exec_datafusion_err!("encoding: {e}"))?;
-        let bytes = u32::try_from(end.len()).map_err(|_| exec_datafusion_err!("a block of too many segments"))?;
+        let mut end =
+            postcard::to_stdvec(self).map_err(|e| exec_datafusion_err!("encoding: {e}"))?;
+        let bytes = u32::try_from(end.len())
+            .map_err(|_| exec_datafusion_err!("a block of too many segments"))?;
         end.extend(bytes.to_le_bytes());
         end.extend(MAGIC);
         Ok(end)
@@ -56,20 +62,28 @@ impl ObjectIndex {
     /// Reads the last bytes of an object.
     pub(super) fn decode(tail: &[u8]) -> Result<Tail> {
         let damaged = || exec_datafusion_err!("a block in the object store is damaged");
-        let (rest, trailer) = tail.split_at_checked(tail.len().wrapping_sub(TRAILER_BYTES)).ok_or_else(damaged)?;
+        let (rest, trailer) = tail
+            .split_at_checked(tail.len().wrapping_sub(TRAILER_BYTES))
+            .ok_or_else(damaged)?;
         let (size, magic) = trailer.split_first_chunk::<4>().ok_or_else(damaged)?;
         if magic != MAGIC {
             return Err(damaged());
         }
         let size = u32::from_le_bytes(*size) as usize;
         match rest.len().checked_sub(size) {
-            Some(start) => Ok(Tail::Index(postcard::from_bytes(&rest[start..]).map_err(|_| damaged())?)),
+            Some(start) => Ok(Tail::Index(
+                postcard::from_bytes(&rest[start..]).map_err(|_| damaged())?,
+            )),
             None => Ok(Tail::Longer((size + TRAILER_BYTES) as u64)),
         }
     }
 
     /// Segments of one bucket, or of all, in requests of about `request_bytes` of adjacent ones.
-    pub(super) fn requests(&self, bucket: Option<u32>, request_bytes: u64) -> Vec<(Range<u64>, Vec<ObjectSegment>)> {
+    pub(super) fn requests(
+        &self,
+        bucket: Option<u32>,
+        request_bytes: u64,
+    ) -> Vec<(Range<u64>, Vec<ObjectSegment>)> {
         let mut requests: Vec<(Range<u64>, Vec<ObjectSegment>)> = vec![];
         let mut offset = 0;
         for segment in &self.0 {
@@ -79,7 +93,9 @@ impl ObjectIndex {
                 continue;
             }
             match requests.last_mut() {
-                Some((open, segments)) if open.end == range.start && range.end - open.start <= request_bytes => {
+                Some((open, segments))
+                    if open.end == range.start && range.end - open.start <= request_bytes =>
+                {
                     open.end = range.end;
                     segments.push(*segment);
                 }
@@ -98,9 +114,13 @@ pub(super) fn batches(mut bytes: &[u8], segments: &[ObjectSegment]) -> Result<Ve
     let mut all = vec![];
     for segment in segments {
         let length = usize::try_from(segment.bytes).unwrap_or(usize::MAX);
-        let (own, rest) = bytes.split_at_checked(length).ok_or_else(|| exec_datafusion_err!("a block in the object store is cut short"))?;
+        let (own, rest) = bytes
+            .split_at_checked(length)
+            .ok_or_else(|| exec_datafusion_err!("a block in the object store is cut short"))?;
         if crc32fast::hash(own) != segment.crc {
-            return Err(exec_datafusion_err!("the checksum of a block in the object store differs"));
+            return Err(exec_datafusion_err!(
+                "the checksum of a block in the object store differs"
+            ));
         }
         all.extend(decode(own)?);
         bytes = rest;
@@ -118,7 +138,13 @@ mod tests {
         for (bucket, bytes) in [(0, 10), (1, 20), (1, 30), (1, 40), (3, 5)] {
             index.push(bucket, &vec![0; bytes]);
         }
-        let ranges = |bucket, bytes| index.requests(bucket, bytes).into_iter().map(|(range, s)| (range, s.len())).collect::<Vec<_>>();
+        let ranges = |bucket, bytes| {
+            index
+                .requests(bucket, bytes)
+                .into_iter()
+                .map(|(range, s)| (range, s.len()))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(ranges(Some(1), 100), [(10..100, 3)]);
         assert_eq!(ranges(Some(1), 50), [(10..60, 2), (60..100, 1)]);
         assert_eq!(ranges(Some(2), 50), []);
@@ -131,8 +157,12 @@ mod tests {
         (0..100).for_each(|bucket| index.push(bucket, b"rows"));
         let mut object = vec![7; 400];
         object.extend(index.encode().unwrap());
-        assert!(matches!(ObjectIndex::decode(&object).unwrap(), Tail::Index(read) if read == index));
-        let Tail::Longer(bytes) = ObjectIndex::decode(&object[object.len() - 20..]).unwrap() else { panic!("an index from 20 bytes") };
+        assert!(
+            matches!(ObjectIndex::decode(&object).unwrap(), Tail::Index(read) if read == index)
+        );
+        let Tail::Longer(bytes) = ObjectIndex::decode(&object[object.len() - 20..]).unwrap() else {
+            panic!("an index from 20 bytes")
+        };
         let tail = &object[object.len() - usize::try_from(bytes).unwrap()..];
         assert!(matches!(ObjectIndex::decode(tail).unwrap(), Tail::Index(read) if read == index));
         assert!(ObjectIndex::decode(b"short").is_err());

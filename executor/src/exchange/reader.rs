@@ -46,7 +46,10 @@ impl PeerClients {
     /// `token` authorizes every request.
     #[must_use]
     pub fn new(token: String) -> Self {
-        Self { token, channels: std::sync::Mutex::default() }
+        Self {
+            token,
+            channels: std::sync::Mutex::default(),
+        }
     }
 
     async fn client(&self, address: &str) -> Result<FlightServiceClient<Channel>, tonic::Status> {
@@ -54,7 +57,9 @@ impl PeerClients {
         let channel = match cached {
             Some(channel) => channel,
             None => {
-                let channel = connect(address).await.map_err(|e| tonic::Status::unavailable(format!("{e:?}")))?;
+                let channel = connect(address)
+                    .await
+                    .map_err(|e| tonic::Status::unavailable(format!("{e:?}")))?;
                 self.lock().insert(address.to_owned(), channel.clone());
                 channel
             }
@@ -62,18 +67,39 @@ impl PeerClients {
         Ok(FlightServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX))
     }
 
-    async fn fetch(&self, address: &str, request: &FetchRequest) -> Result<tonic::Streaming<FlightData>, tonic::Status> {
-        let ticket = postcard::to_stdvec(request).map_err(|e| tonic::Status::internal(e.to_string()))?;
-        let mut request = tonic::Request::new(Ticket { ticket: ticket.into() });
+    async fn fetch(
+        &self,
+        address: &str,
+        request: &FetchRequest,
+    ) -> Result<tonic::Streaming<FlightData>, tonic::Status> {
+        let ticket =
+            postcard::to_stdvec(request).map_err(|e| tonic::Status::internal(e.to_string()))?;
+        let mut request = tonic::Request::new(Ticket {
+            ticket: ticket.into(),
+        });
         bearer(&mut request, &self.token)?;
-        Ok(self.client(address).await?.do_get(request).await?.into_inner())
+        Ok(self
+            .client(address)
+            .await?
+            .do_get(request)
+            .await?
+            .into_inner())
     }
 
     /// Sends a block, frame by frame, and waits until the other side has all of it.
-    pub(crate) async fn put(&self, address: &str, frames: mpsc::Receiver<FlightData>) -> Result<(), tonic::Status> {
+    pub(crate) async fn put(
+        &self,
+        address: &str,
+        frames: mpsc::Receiver<FlightData>,
+    ) -> Result<(), tonic::Status> {
         let mut request = tonic::Request::new(ReceiverStream::new(frames));
         bearer(&mut request, &self.token)?;
-        let mut stored = self.client(address).await?.do_put(request).await?.into_inner();
+        let mut stored = self
+            .client(address)
+            .await?
+            .do_put(request)
+            .await?
+            .into_inner();
         match stored.message().await? {
             Some(_) => Ok(()),
             None => Err(tonic::Status::aborted("the peer did not confirm the block")),
@@ -81,7 +107,9 @@ impl PeerClients {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Channel>> {
-        self.channels.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.channels
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -106,10 +134,29 @@ struct Group {
 impl ExchangeReader {
     /// For one attempt's inputs, as seen from executor `me`.
     #[must_use]
-    pub fn new(inputs: Vec<StageBlocks>, me: ExecutorId, store: Arc<BlockStore>, peers: Arc<PeerClients>) -> Self {
-        let partition_bytes = inputs.iter().map(|stage| (stage.stage, stage.partition_bytes_max)).collect();
-        let inputs = inputs.into_iter().map(|stage| (stage.stage, stage.blocks)).collect();
-        Self { inputs, partition_bytes, me, store, peers, durable: None, fetched_bytes: Arc::default() }
+    pub fn new(
+        inputs: Vec<StageBlocks>,
+        me: ExecutorId,
+        store: Arc<BlockStore>,
+        peers: Arc<PeerClients>,
+    ) -> Self {
+        let partition_bytes = inputs
+            .iter()
+            .map(|stage| (stage.stage, stage.partition_bytes_max))
+            .collect();
+        let inputs = inputs
+            .into_iter()
+            .map(|stage| (stage.stage, stage.blocks))
+            .collect();
+        Self {
+            inputs,
+            partition_bytes,
+            me,
+            store,
+            peers,
+            durable: None,
+            fetched_bytes: Arc::default(),
+        }
     }
 
     /// Looks there for blocks whose executors are gone.
@@ -141,9 +188,14 @@ impl ExchangeReader {
                 (Some(tier), ExecutorId::STORE) => Ok(tier.read(group.request, schema)),
                 (durable, _) => {
                     let request = group.request.clone();
-                    match (remote(peers, group, Arc::clone(&schema), fetched).await, durable) {
+                    match (
+                        remote(peers, group, Arc::clone(&schema), fetched).await,
+                        durable,
+                    ) {
                         (Ok(stream), _) => Ok(stream),
-                        (Err(_), Some(tier)) if tier.has(request.blocks.clone()).await => Ok(tier.read(request, schema)),
+                        (Err(_), Some(tier)) if tier.has(request.blocks.clone()).await => {
+                            Ok(tier.read(request, schema))
+                        }
                         (Err(error), _) => Err(error),
                     }
                 }
@@ -154,9 +206,20 @@ impl ExchangeReader {
 }
 
 impl ExchangeSource for ExchangeReader {
-    fn open(&self, read: &ExchangeReadExec, partition: usize, _context: &Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let blocks = self.inputs.get(&read.stage()).ok_or_else(|| internal_datafusion_err!("task has no blocks of {}", read.stage()))?;
-        let bucket = read.mode().is_by_bucket().then(|| u32::try_from(partition).unwrap_or(u32::MAX));
+    fn open(
+        &self,
+        read: &ExchangeReadExec,
+        partition: usize,
+        _context: &Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let blocks = self
+            .inputs
+            .get(&read.stage())
+            .ok_or_else(|| internal_datafusion_err!("task has no blocks of {}", read.stage()))?;
+        let bucket = read
+            .mode()
+            .is_by_bucket()
+            .then(|| u32::try_from(partition).unwrap_or(u32::MAX));
         let schema = read.schema();
         let streams: Vec<_> = match read.mode() {
             // The order of partitions is the order of tasks: keep it.
@@ -171,21 +234,27 @@ impl ExchangeSource for ExchangeReader {
                 let opened = futures::stream::iter(streams.into_iter().map(futures::future::ready));
                 opened.buffered(PREFETCH_REQUESTS).flatten().boxed()
             }
-            InputMode::Shuffle | InputMode::Broadcast => futures::stream::select_all(streams).boxed(),
+            InputMode::Shuffle | InputMode::Broadcast => {
+                futures::stream::select_all(streams).boxed()
+            }
         };
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, merged)))
     }
 }
 
 fn wanted(blocks: &[BlockLocation], bucket: Option<u32>) -> impl Iterator<Item = &BlockLocation> {
-    blocks.iter().filter(move |b| b.partitions.is_empty() || bucket.is_none_or(|bucket| b.partitions.contains(&bucket)))
+    blocks.iter().filter(move |b| {
+        b.partitions.is_empty() || bucket.is_none_or(|bucket| b.partitions.contains(&bucket))
+    })
 }
 
 fn group_adjacent(blocks: &[BlockLocation], bucket: Option<u32>) -> Vec<Group> {
     let mut groups: Vec<Group> = vec![];
     for location in wanted(blocks, bucket) {
         match groups.last_mut() {
-            Some(group) if group.executor == location.executor => group.request.blocks.push(location.block),
+            Some(group) if group.executor == location.executor => {
+                group.request.blocks.push(location.block)
+            }
             _ => groups.push(Group::of(location, bucket)),
         }
     }
@@ -195,7 +264,10 @@ fn group_adjacent(blocks: &[BlockLocation], bucket: Option<u32>) -> Vec<Group> {
 fn group_by_executor(blocks: &[BlockLocation], bucket: Option<u32>) -> Vec<Group> {
     let mut groups: Vec<Group> = vec![];
     for location in wanted(blocks, bucket) {
-        match groups.iter_mut().find(|group| group.executor == location.executor) {
+        match groups
+            .iter_mut()
+            .find(|group| group.executor == location.executor)
+        {
             Some(group) => group.request.blocks.push(location.block),
             None => groups.push(Group::of(location, bucket)),
         }
@@ -205,26 +277,53 @@ fn group_by_executor(blocks: &[BlockLocation], bucket: Option<u32>) -> Vec<Group
 
 impl Group {
     fn of(location: &BlockLocation, bucket: Option<u32>) -> Self {
-        let request = FetchRequest { blocks: vec![location.block], bucket, compressed: !is_loopback(&location.address) };
-        Self { executor: location.executor, address: location.address.clone(), request }
+        let request = FetchRequest {
+            blocks: vec![location.block],
+            bucket,
+            compressed: !is_loopback(&location.address),
+        };
+        Self {
+            executor: location.executor,
+            address: location.address.clone(),
+            request,
+        }
     }
 }
 
 /// Batches of blocks in this process: handed on as they are, those on disk a segment at a time.
-pub(crate) fn local(store: Arc<BlockStore>, me: ExecutorId, request: FetchRequest) -> BoxStream<'static, Result<RecordBatch>> {
+pub(crate) fn local(
+    store: Arc<BlockStore>,
+    me: ExecutorId,
+    request: FetchRequest,
+) -> BoxStream<'static, Result<RecordBatch>> {
     let bucket = request.bucket;
-    let per_block = request.blocks.into_iter().map(move |id| match store.get(id) {
-        Some(block) => futures::stream::iter(block_batches(block, bucket)).boxed(),
-        None => futures::stream::iter([Err(DataFusionError::External(Box::new(FetchError::Lost { block: id, executor: me })))]).boxed(),
-    });
+    let per_block = request
+        .blocks
+        .into_iter()
+        .map(move |id| match store.get(id) {
+            Some(block) => futures::stream::iter(block_batches(block, bucket)).boxed(),
+            None => futures::stream::iter([Err(DataFusionError::External(Box::new(
+                FetchError::Lost {
+                    block: id,
+                    executor: me,
+                },
+            )))])
+            .boxed(),
+        });
     futures::stream::iter(per_block).flatten().boxed()
 }
 
-fn block_batches(block: Arc<SealedBlock>, bucket: Option<u32>) -> impl Iterator<Item = Result<RecordBatch>> {
-    block.segments(bucket).into_iter().flat_map(move |place| match block.batches(place) {
-        Ok(batches) => batches.into_iter().map(Ok).collect(),
-        Err(error) => vec![Err(error)],
-    })
+fn block_batches(
+    block: Arc<SealedBlock>,
+    bucket: Option<u32>,
+) -> impl Iterator<Item = Result<RecordBatch>> {
+    block
+        .segments(bucket)
+        .into_iter()
+        .flat_map(move |place| match block.batches(place) {
+            Ok(batches) => batches.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        })
 }
 
 async fn remote(
@@ -233,10 +332,17 @@ async fn remote(
     schema: SchemaRef,
     fetched: Arc<AtomicU64>,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-    let first = *group.request.blocks.first().ok_or_else(|| internal_datafusion_err!("an empty fetch"))?;
+    let first = *group
+        .request
+        .blocks
+        .first()
+        .ok_or_else(|| internal_datafusion_err!("an empty fetch"))?;
     let (address, executor) = (group.address.clone(), group.executor);
     let failed = move |status: &tonic::Status| peer_error(first, executor, &address, status);
-    let stream = peers.fetch(&group.address, &group.request).await.map_err(|status| failed(&status))?;
+    let stream = peers
+        .fetch(&group.address, &group.request)
+        .await
+        .map_err(|status| failed(&status))?;
     let counted = stream.map_err(FlightError::from).inspect_ok(move |data| {
         fetched.fetch_add(data.data_body.len() as u64, Ordering::Relaxed);
     });
@@ -252,10 +358,23 @@ async fn remote(
 }
 
 /// `NOT_FOUND` carries the lost block in its details.
-fn peer_error(first: BlockId, executor: ExecutorId, address: &str, status: &tonic::Status) -> DataFusionError {
+fn peer_error(
+    first: BlockId,
+    executor: ExecutorId,
+    address: &str,
+    status: &tonic::Status,
+) -> DataFusionError {
     let error = match status.code() {
-        Code::NotFound => FetchError::Lost { block: postcard::from_bytes(status.details()).unwrap_or(first), executor },
-        _ => FetchError::Peer { block: first, executor, address: address.to_owned(), reason: status.message().to_owned() },
+        Code::NotFound => FetchError::Lost {
+            block: postcard::from_bytes(status.details()).unwrap_or(first),
+            executor,
+        },
+        _ => FetchError::Peer {
+            block: first,
+            executor,
+            address: address.to_owned(),
+            reason: status.message().to_owned(),
+        },
     };
     DataFusionError::External(Box::new(error))
 }

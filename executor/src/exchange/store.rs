@@ -22,15 +22,28 @@ impl BlockMemory {
     /// For a pool of that size; `None` is without limit.
     #[must_use]
     pub fn new(pool_bytes: Option<u64>) -> Self {
-        let bytes_max = pool_bytes.map_or(usize::MAX, |bytes| (bytes as f64 * BLOCK_SHARE) as usize);
-        Self { bytes_max, bytes: AtomicUsize::new(0) }
+        let bytes_max =
+            pool_bytes.map_or(usize::MAX, |bytes| (bytes as f64 * BLOCK_SHARE) as usize);
+        Self {
+            bytes_max,
+            bytes: AtomicUsize::new(0),
+        }
     }
 
     /// Takes so many bytes until the share is dropped; `None` if they are not there.
     pub(super) fn take(self: &Arc<Self>, bytes: usize) -> Option<BlockShare> {
-        let add = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= self.bytes_max);
-        let taken = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
-        taken.is_ok().then(|| BlockShare { memory: Arc::clone(self), bytes })
+        let add = |taken: usize| {
+            taken
+                .checked_add(bytes)
+                .filter(|sum| *sum <= self.bytes_max)
+        };
+        let taken = self
+            .bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        taken.is_ok().then(|| BlockShare {
+            memory: Arc::clone(self),
+            bytes,
+        })
     }
 }
 

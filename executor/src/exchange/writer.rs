@@ -31,9 +31,18 @@ impl Spread {
     ///
     /// # Errors
     /// If DataFusion has no partitioner for it.
-    pub fn new(partitioning: Option<&Partitioning>, partition: usize, partitions: usize) -> Result<Self> {
+    pub fn new(
+        partitioning: Option<&Partitioning>,
+        partition: usize,
+        partitions: usize,
+    ) -> Result<Self> {
         match partitioning {
-            Some(p) => Ok(Self::By(Box::new(BatchPartitioner::try_new(p.clone(), Time::new(), partition, partitions)?))),
+            Some(p) => Ok(Self::By(Box::new(BatchPartitioner::try_new(
+                p.clone(),
+                Time::new(),
+                partition,
+                partitions,
+            )?))),
             None => Ok(Self::AsIs),
         }
     }
@@ -63,9 +72,24 @@ impl ExchangeWriter {
     /// `batch_rows` is the number of rows that small batches are gathered to; `blocks` is what sealed
     /// blocks share.
     #[must_use]
-    pub fn new(schema: SchemaRef, batch_rows: usize, runtime: Arc<RuntimeEnv>, blocks: Arc<BlockMemory>) -> Self {
-        let reservation = MemoryConsumer::new("exchange").with_can_spill(true).register(&runtime.memory_pool);
-        Self { schema, batch_rows, buckets: BTreeMap::new(), reservation, runtime, blocks, spill: None }
+    pub fn new(
+        schema: SchemaRef,
+        batch_rows: usize,
+        runtime: Arc<RuntimeEnv>,
+        blocks: Arc<BlockMemory>,
+    ) -> Self {
+        let reservation = MemoryConsumer::new("exchange")
+            .with_can_spill(true)
+            .register(&runtime.memory_pool);
+        Self {
+            schema,
+            batch_rows,
+            buckets: BTreeMap::new(),
+            reservation,
+            runtime,
+            blocks,
+            spill: None,
+        }
     }
 
     /// Takes a batch of `partition`.
@@ -81,7 +105,9 @@ impl ExchangeWriter {
                     parts.push((bucket, part));
                     Ok(())
                 })?;
-                parts.into_iter().try_for_each(|(bucket, part)| self.push(u32::try_from(bucket).unwrap_or(u32::MAX), part))
+                parts.into_iter().try_for_each(|(bucket, part)| {
+                    self.push(u32::try_from(bucket).unwrap_or(u32::MAX), part)
+                })
             }
         }
     }
@@ -91,7 +117,10 @@ impl ExchangeWriter {
             return Ok(());
         }
         let (schema, rows) = (&self.schema, self.batch_rows);
-        let bucket = self.buckets.entry(number).or_insert_with(|| Bucket::new(Arc::clone(schema), rows));
+        let bucket = self
+            .buckets
+            .entry(number)
+            .or_insert_with(|| Bucket::new(Arc::clone(schema), rows));
         bucket.rows += batch.num_rows() as u64;
         bucket.coalescer.push_batch(batch)?;
         let grown = bucket.drain()?;
@@ -113,7 +142,9 @@ impl ExchangeWriter {
         for bucket in self.buckets.values_mut() {
             let full = std::mem::take(&mut bucket.full);
             for chunk in chunks(&full) {
-                bucket.segments.push(Segment::Disk(spill.append(&encode(&self.schema, chunk)?)?));
+                bucket
+                    .segments
+                    .push(Segment::Disk(spill.append(&encode(&self.schema, chunk)?)?));
             }
         }
         self.reservation.free();
@@ -151,15 +182,31 @@ impl ExchangeWriter {
         let mut sealed = BTreeMap::new();
         let mut sizes = Vec::with_capacity(self.buckets.len());
         for (number, mut bucket) in self.buckets {
-            sizes.push(BucketSize { bucket: number, rows: bucket.rows, bytes: bucket.bytes });
+            sizes.push(BucketSize {
+                bucket: number,
+                rows: bucket.rows,
+                bytes: bucket.bytes,
+            });
             if !bucket.full.is_empty() {
                 bucket.segments.push(Segment::Memory(bucket.full));
             }
             sealed.insert(number, bucket.segments);
         }
-        let file = self.spill.map(SpillWriter::finish).transpose()?.map(Arc::new);
-        let block = SealedBlock { buckets: sealed, sizes, file, _memory: memory };
-        Ok(Sealed { block, spilled_bytes })
+        let file = self
+            .spill
+            .map(SpillWriter::finish)
+            .transpose()?
+            .map(Arc::new);
+        let block = SealedBlock {
+            buckets: sealed,
+            sizes,
+            file,
+            _memory: memory,
+        };
+        Ok(Sealed {
+            block,
+            spilled_bytes,
+        })
     }
 }
 
@@ -174,8 +221,15 @@ pub struct Sealed {
 impl Bucket {
     fn new(schema: SchemaRef, batch_rows: usize) -> Self {
         // Large batches pass as they are: copying them would gain nothing.
-        let coalescer = BatchCoalescer::new(schema, batch_rows).with_biggest_coalesce_batch_size(Some(batch_rows / 2));
-        Self { coalescer, full: vec![], segments: vec![], rows: 0, bytes: 0 }
+        let coalescer = BatchCoalescer::new(schema, batch_rows)
+            .with_biggest_coalesce_batch_size(Some(batch_rows / 2));
+        Self {
+            coalescer,
+            full: vec![],
+            segments: vec![],
+            rows: 0,
+            bytes: 0,
+        }
     }
 
     /// Moves completed batches over; answers their bytes.
@@ -200,11 +254,22 @@ fn shrink(batch: RecordBatch) -> Result<RecordBatch> {
         }
     }
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+    Ok(RecordBatch::try_new_with_options(
+        schema, columns, &options,
+    )?)
 }
 
 /// Bytes of the values themselves, however large their buffers are.
 fn data_bytes(batch: &RecordBatch) -> u64 {
-    let column = |array: &ArrayRef| array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size());
-    batch.columns().iter().map(|array| column(array) as u64).sum()
+    let column = |array: &ArrayRef| {
+        array
+            .to_data()
+            .get_slice_memory_size()
+            .unwrap_or_else(|_| array.get_array_memory_size())
+    };
+    batch
+        .columns()
+        .iter()
+        .map(|array| column(array) as u64)
+        .sum()
 }

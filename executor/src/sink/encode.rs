@@ -31,7 +31,11 @@ pub(super) struct FileEncoder {
 
 enum Kind {
     Parquet(Box<AsyncArrowWriter<Output>>),
-    Text { out: Output, format: FileFormat, bytes: u64 },
+    Text {
+        out: Output,
+        format: FileFormat,
+        bytes: u64,
+    },
 }
 
 /// Ending of a file's name, as Spark writes it.
@@ -54,7 +58,12 @@ pub(super) fn extension(format: FileFormat, compression: Compression) -> String 
 }
 
 impl FileEncoder {
-    pub(super) async fn new(spec: &SinkSpec, place: &Place, path: String, schema: SchemaRef) -> Result<Self> {
+    pub(super) async fn new(
+        spec: &SinkSpec,
+        place: &Place,
+        path: String,
+        schema: SchemaRef,
+    ) -> Result<Self> {
         let (out, finished) = place.create(&path).await?;
         let kind = match spec.format {
             FileFormat::Parquet => {
@@ -64,15 +73,28 @@ impl FileEncoder {
                     .set_created_by(concat!("faisca ", env!("CARGO_PKG_VERSION")).to_owned())
                     .build();
                 add_encoded_arrow_schema_to_metadata(&without_views(&schema), &mut properties);
-                let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-                Kind::Parquet(Box::new(AsyncArrowWriter::try_new_with_options(out, schema, options)?))
+                let options = ArrowWriterOptions::new()
+                    .with_properties(properties)
+                    .with_skip_arrow_metadata(true);
+                Kind::Parquet(Box::new(AsyncArrowWriter::try_new_with_options(
+                    out, schema, options,
+                )?))
             }
             FileFormat::Csv | FileFormat::Ndjson => {
                 let out = compressed(out, spec.compression)?;
-                Kind::Text { out, format: spec.format, bytes: 0 }
+                Kind::Text {
+                    out,
+                    format: spec.format,
+                    bytes: 0,
+                }
             }
         };
-        Ok(Self { path, rows: 0, finished, kind })
+        Ok(Self {
+            path,
+            rows: 0,
+            finished,
+            kind,
+        })
     }
 
     pub(super) async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -111,7 +133,12 @@ impl FileEncoder {
             Kind::Text { mut out, .. } => out.shutdown().await?,
         }
         let (bytes, upload) = self.finished.into_parts().await?;
-        Ok(PendingFile { path: self.path, rows: self.rows, bytes, upload })
+        Ok(PendingFile {
+            path: self.path,
+            rows: self.rows,
+            bytes,
+            upload,
+        })
     }
 }
 
@@ -129,7 +156,10 @@ fn without_views(schema: &SchemaRef) -> Schema {
 fn text(format: FileFormat, batch: &RecordBatch, first: bool) -> Result<Vec<u8>> {
     let mut buffer = Vec::new();
     if format == FileFormat::Csv {
-        WriterBuilder::new().with_header(first).build(&mut buffer).write(batch)?;
+        WriterBuilder::new()
+            .with_header(first)
+            .build(&mut buffer)
+            .write(batch)?;
     } else {
         let mut writer = LineDelimitedWriter::new(&mut buffer);
         writer.write(batch)?;
@@ -153,6 +183,8 @@ fn compressed(out: Output, compression: Compression) -> Result<Output> {
         Compression::None => Ok(out),
         Compression::Gzip => Ok(Box::new(GzipEncoder::new(out))),
         Compression::Zstd => Ok(Box::new(ZstdEncoder::new(out))),
-        Compression::Snappy | Compression::Lz4 => not_impl_err!("{compression:?} for text files: use gzip, zstd or none"),
+        Compression::Snappy | Compression::Lz4 => {
+            not_impl_err!("{compression:?} for text files: use gzip, zstd or none")
+        }
     }
 }

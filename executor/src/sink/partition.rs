@@ -20,17 +20,27 @@ pub(super) struct Partitioner {
 impl Partitioner {
     pub(super) fn new(schema: &SchemaRef, columns: &[String]) -> Result<Self> {
         let find = |name: &String| {
-            let position = schema.fields().iter().position(|f| f.name().eq_ignore_ascii_case(name));
+            let position = schema
+                .fields()
+                .iter()
+                .position(|f| f.name().eq_ignore_ascii_case(name));
             let position = position.ok_or_else(|| {
                 let names: Vec<_> = schema.fields().iter().map(|f| f.name().as_str()).collect();
-                plan_datafusion_err!("partitionBy: no column `{name}` in the result; its columns are {}", names.join(", "))
+                plan_datafusion_err!(
+                    "partitionBy: no column `{name}` in the result; its columns are {}",
+                    names.join(", ")
+                )
             })?;
             Ok((schema.field(position).name().clone(), position))
         };
         let keys = columns.iter().map(find).collect::<Result<Vec<_>>>()?;
-        let rest: Vec<usize> = (0..schema.fields().len()).filter(|i| keys.iter().all(|(_, key)| key != i)).collect();
+        let rest: Vec<usize> = (0..schema.fields().len())
+            .filter(|i| keys.iter().all(|(_, key)| key != i))
+            .collect();
         if rest.is_empty() {
-            return plan_err!("partitionBy names every column: no column would be left for the files");
+            return plan_err!(
+                "partitionBy names every column: no column would be left for the files"
+            );
         }
         Ok(Self { keys, rest })
     }
@@ -43,13 +53,31 @@ impl Partitioner {
         if self.keys.is_empty() {
             return Ok(vec![(String::new(), batch.clone())]);
         }
-        let columns: Vec<SortColumn> =
-            self.keys.iter().map(|(_, index)| SortColumn { values: Arc::clone(batch.column(*index)), options: None }).collect();
+        let columns: Vec<SortColumn> = self
+            .keys
+            .iter()
+            .map(|(_, index)| SortColumn {
+                values: Arc::clone(batch.column(*index)),
+                options: None,
+            })
+            .collect();
         let sorted = take_record_batch(batch, &lexsort_to_indices(&columns, None)?)?;
-        let keys: Vec<ArrayRef> = self.keys.iter().map(|(_, index)| Arc::clone(sorted.column(*index))).collect();
+        let keys: Vec<ArrayRef> = self
+            .keys
+            .iter()
+            .map(|(_, index)| Arc::clone(sorted.column(*index)))
+            .collect();
         let rest = sorted.project(&self.rest)?;
         let ranges = partition(&keys)?.ranges();
-        ranges.into_iter().map(|range| Ok((self.folder(&keys, range.start)?, rest.slice(range.start, range.len())))).collect()
+        ranges
+            .into_iter()
+            .map(|range| {
+                Ok((
+                    self.folder(&keys, range.start)?,
+                    rest.slice(range.start, range.len()),
+                ))
+            })
+            .collect()
     }
 
     fn folder(&self, keys: &[ArrayRef], row: usize) -> Result<String> {
@@ -58,7 +86,9 @@ impl Partitioner {
             if column.is_null(row) {
                 return Ok(format!("{name}={NULL_FOLDER}"));
             }
-            let value = ArrayFormatter::try_new(column, &options)?.value(row).to_string();
+            let value = ArrayFormatter::try_new(column, &options)?
+                .value(row)
+                .to_string();
             Ok(format!("{name}={}", escape(&value)))
         });
         Ok(parts.collect::<Result<Vec<String>>>()?.join("/"))
@@ -92,11 +122,36 @@ mod tests {
 
     #[test]
     fn rows_go_to_the_folder_of_their_keys_and_lose_them() {
-        let schema = Arc::new(Schema::new(vec![Field::new("UF", DataType::Utf8, true), Field::new("n", DataType::Int32, true)]));
-        let uf: ArrayRef = Arc::new(StringArray::from(vec![Some("SP"), None, Some("a/b"), Some("SP")]));
-        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![uf, Arc::new(Int32Array::from(vec![1, 2, 3, 4]))]).unwrap();
-        let split = Partitioner::new(&schema, &["uf".to_owned()]).unwrap().split(&batch).unwrap();
-        let folders: Vec<_> = split.iter().map(|(f, rows)| (f.as_str(), rows.num_rows(), rows.num_columns())).collect();
-        assert_eq!(folders, [("UF=__HIVE_DEFAULT_PARTITION__", 1, 1), ("UF=SP", 2, 1), ("UF=a%2Fb", 1, 1)]);
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("UF", DataType::Utf8, true),
+            Field::new("n", DataType::Int32, true),
+        ]));
+        let uf: ArrayRef = Arc::new(StringArray::from(vec![
+            Some("SP"),
+            None,
+            Some("a/b"),
+            Some("SP"),
+        ]));
+        let batch = RecordBatch::try_new(
+            Arc::clone(&schema),
+            vec![uf, Arc::new(Int32Array::from(vec![1, 2, 3, 4]))],
+        )
+        .unwrap();
+        let split = Partitioner::new(&schema, &["uf".to_owned()])
+            .unwrap()
+            .split(&batch)
+            .unwrap();
+        let folders: Vec<_> = split
+            .iter()
+            .map(|(f, rows)| (f.as_str(), rows.num_rows(), rows.num_columns()))
+            .collect();
+        assert_eq!(
+            folders,
+            [
+                ("UF=__HIVE_DEFAULT_PARTITION__", 1, 1),
+                ("UF=SP", 2, 1),
+                ("UF=a%2Fb", 1, 1)
+            ]
+        );
     }
 }

@@ -31,19 +31,33 @@ pub(super) enum Finished {
 #[derive(Clone)]
 pub(super) enum Place {
     Local(PathBuf),
-    Store { uploads: Arc<dyn Uploads>, base: Path },
+    Store {
+        uploads: Arc<dyn Uploads>,
+        base: Path,
+    },
 }
 
 impl Place {
     pub(super) fn new(folder: &str, stores: &Stores) -> Result<Self> {
         let url = ListingTableUrl::parse(folder)?;
         if url.scheme() == "file" {
-            let folder = url.get_url().to_file_path().map_err(|()| exec_datafusion_err!("{folder} is no local folder"))?;
+            let folder = url
+                .get_url()
+                .to_file_path()
+                .map_err(|()| exec_datafusion_err!("{folder} is no local folder"))?;
             return Ok(Self::Local(folder));
         }
         let uploads = stores.get(url.get_url())?.uploads;
-        let uploads = uploads.ok_or_else(|| exec_datafusion_err!("{folder}: `{}://` can be read, but not written", url.scheme()))?;
-        Ok(Self::Store { uploads, base: url.prefix().clone() })
+        let uploads = uploads.ok_or_else(|| {
+            exec_datafusion_err!(
+                "{folder}: `{}://` can be read, but not written",
+                url.scheme()
+            )
+        })?;
+        Ok(Self::Store {
+            uploads,
+            base: url.prefix().clone(),
+        })
     }
 
     /// Opens a new file at `path` below the folder.
@@ -56,16 +70,22 @@ impl Place {
                 for part in parts {
                     at.push(part);
                     match tokio::fs::create_dir(&at).await {
-                        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),
+                        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                            return Err(error.into());
+                        }
                         _ => {}
                     }
                 }
                 at.push(name);
                 let file = tokio::fs::File::create(&at).await?;
-                Ok((Box::new(tokio::io::BufWriter::with_capacity(BUFFER_BYTES, file)), Finished::Local(at)))
+                Ok((
+                    Box::new(tokio::io::BufWriter::with_capacity(BUFFER_BYTES, file)),
+                    Finished::Local(at),
+                ))
             }
             Self::Store { uploads, base } => {
-                let (writer, result) = UploadWriter::begin(Arc::clone(uploads), child(base, path)?).await?;
+                let (writer, result) =
+                    UploadWriter::begin(Arc::clone(uploads), child(base, path)?).await?;
                 Ok((Box::new(writer), Finished::Upload(result)))
             }
         }
@@ -87,6 +107,10 @@ impl Finished {
 
 /// A key below a prefix, which is empty for a bucket's root.
 fn child(base: &Path, path: &str) -> Result<Path> {
-    let key = if base.as_ref().is_empty() { path.to_owned() } else { format!("{base}/{path}") };
+    let key = if base.as_ref().is_empty() {
+        path.to_owned()
+    } else {
+        format!("{base}/{path}")
+    };
     Ok(Path::parse(key)?)
 }

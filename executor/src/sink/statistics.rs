@@ -74,18 +74,34 @@ struct Sketch {
     bounds: Option<[Box<dyn Accumulator>; 2]>,
 }
 
-fn accumulator(udaf: Arc<AggregateUDF>, schema: &SchemaRef, index: usize) -> Result<Box<dyn Accumulator>> {
+fn accumulator(
+    udaf: Arc<AggregateUDF>,
+    schema: &SchemaRef,
+    index: usize,
+) -> Result<Box<dyn Accumulator>> {
     let column = Arc::new(Column::new(schema.field(index).name(), index));
-    AggregateExprBuilder::new(udaf, vec![column]).schema(Arc::clone(schema)).alias("sketch").build()?.create_accumulator()
+    AggregateExprBuilder::new(udaf, vec![column])
+        .schema(Arc::clone(schema))
+        .alias("sketch")
+        .build()?
+        .create_accumulator()
 }
 
 fn is_ordered(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64)
-        || matches!(data_type, DataType::Float32 | DataType::Float64 | DataType::Date32)
+    matches!(
+        data_type,
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64
+    ) || matches!(
+        data_type,
+        DataType::Float32 | DataType::Float64 | DataType::Date32
+    )
 }
 
 fn is_text(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
 }
 
 impl Sketches {
@@ -103,14 +119,28 @@ impl Sketches {
             // Floats have no sketch of distinct values: their bits are looked at as whole numbers.
             let distinct = match data_type {
                 DataType::Float32 | DataType::Float64 => {
-                    let bits: SchemaRef = Arc::new(Schema::new(vec![Field::new("bits", DataType::Int64, true)]));
+                    let bits: SchemaRef =
+                        Arc::new(Schema::new(vec![Field::new("bits", DataType::Int64, true)]));
                     accumulator(approx_distinct_udaf(), &bits, 0)?
                 }
                 _ => accumulator(approx_distinct_udaf(), schema, index)?,
             };
-            let bounds =
-                if is_ordered(&data_type) { Some([accumulator(min_udaf(), schema, index)?, accumulator(max_udaf(), schema, index)?]) } else { None };
-            all.push(Sketch { index, name: field.name().clone(), data_type, counts: [0; 5], distinct, bounds });
+            let bounds = if is_ordered(&data_type) {
+                Some([
+                    accumulator(min_udaf(), schema, index)?,
+                    accumulator(max_udaf(), schema, index)?,
+                ])
+            } else {
+                None
+            };
+            all.push(Sketch {
+                index,
+                name: field.name().clone(),
+                data_type,
+                counts: [0; 5],
+                distinct,
+                bounds,
+            });
         }
         Ok(Self(all))
     }
@@ -120,7 +150,9 @@ impl Sketches {
     /// # Errors
     /// Of DataFusion's sketches.
     pub fn update(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.0.iter_mut().try_for_each(|sketch| sketch.update(batch.column(sketch.index)))
+        self.0
+            .iter_mut()
+            .try_for_each(|sketch| sketch.update(batch.column(sketch.index)))
     }
 
     /// One row of all states, as an Arrow IPC stream.
@@ -130,9 +162,15 @@ impl Sketches {
     pub fn encode(&mut self) -> Result<Bytes> {
         let mut columns: Vec<(String, ArrayRef)> = vec![];
         for (index, sketch) in self.0.iter_mut().enumerate() {
-            columns.push((format!("{index}.name"), Arc::new(StringArray::from(vec![sketch.name.as_str()]))));
+            columns.push((
+                format!("{index}.name"),
+                Arc::new(StringArray::from(vec![sketch.name.as_str()])),
+            ));
             for (part, count) in sketch.counts.iter().enumerate() {
-                columns.push((format!("{index}.count.{part}"), Arc::new(Int64Array::from(vec![*count]))));
+                columns.push((
+                    format!("{index}.count.{part}"),
+                    Arc::new(Int64Array::from(vec![*count])),
+                ));
             }
             for (what, accumulator) in sketch.accumulators() {
                 for (part, state) in accumulator.state()?.into_iter().enumerate() {
@@ -140,7 +178,9 @@ impl Sketches {
                 }
             }
         }
-        let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))?;
+        let batch = RecordBatch::try_from_iter_with_nullable(
+            columns.into_iter().map(|(name, array)| (name, array, true)),
+        )?;
         let mut writer = StreamWriter::try_new(vec![], &batch.schema())?;
         writer.write(&batch)?;
         Ok(writer.into_inner()?.into())
@@ -153,15 +193,28 @@ impl Sketches {
     pub fn merge(&mut self, encoded: &[u8]) -> Result<()> {
         for batch in StreamReader::try_new(encoded, None)? {
             let batch = batch?;
-            let of = |name: String| batch.column_by_name(&name).cloned().ok_or_else(|| exec_datafusion_err!("statistics without {name}"));
+            let of = |name: String| {
+                batch
+                    .column_by_name(&name)
+                    .cloned()
+                    .ok_or_else(|| exec_datafusion_err!("statistics without {name}"))
+            };
             for (index, sketch) in self.0.iter_mut().enumerate() {
                 for (part, count) in sketch.counts.iter_mut().enumerate() {
-                    let other = of(format!("{index}.count.{part}"))?.as_primitive::<arrow::datatypes::Int64Type>().value(0);
-                    *count = if part == LONGEST { (*count).max(other) } else { *count + other };
+                    let other = of(format!("{index}.count.{part}"))?
+                        .as_primitive::<arrow::datatypes::Int64Type>()
+                        .value(0);
+                    *count = if part == LONGEST {
+                        (*count).max(other)
+                    } else {
+                        *count + other
+                    };
                 }
                 for (what, accumulator) in sketch.accumulators() {
                     let states = accumulator.state()?.len();
-                    let states: Vec<ArrayRef> = (0..states).map(|part| of(format!("{index}.{what}.{part}"))).collect::<Result<_>>()?;
+                    let states: Vec<ArrayRef> = (0..states)
+                        .map(|part| of(format!("{index}.{what}.{part}")))
+                        .collect::<Result<_>>()?;
                     accumulator.merge_batch(&states)?;
                 }
             }
@@ -199,7 +252,8 @@ impl Sketch {
         if is_text(&self.data_type) {
             let lengths = arrow::compute::cast(&length(column.as_ref())?, &DataType::Int64)?;
             let lengths = lengths.as_primitive::<arrow::datatypes::Int64Type>();
-            self.counts[LONGEST] = self.counts[LONGEST].max(arrow::compute::max(lengths).unwrap_or_default());
+            self.counts[LONGEST] =
+                self.counts[LONGEST].max(arrow::compute::max(lengths).unwrap_or_default());
             self.counts[BYTES] += arrow::compute::sum(lengths).unwrap_or_default();
         }
         if let Some(flags) = column.as_boolean_opt() {
@@ -211,7 +265,9 @@ impl Sketch {
         };
         self.distinct.update_batch(&[values])?;
         if let Some(bounds) = &mut self.bounds {
-            bounds.iter_mut().try_for_each(|bound| bound.update_batch(&[Arc::clone(column)]))?;
+            bounds
+                .iter_mut()
+                .try_for_each(|bound| bound.update_batch(&[Arc::clone(column)]))?;
         }
         Ok(())
     }
@@ -220,15 +276,23 @@ impl Sketch {
         let count = |index: usize| u64::try_from(self.counts[index]).unwrap_or_default();
         let (rows, nulls) = (count(ROWS), count(NULLS));
         let distinct = self.distinct.evaluate()?.cast_to(&DataType::Int64)?;
-        let ScalarValue::Int64(distinct) = distinct else { return Err(exec_datafusion_err!("a count that is no number")) };
+        let ScalarValue::Int64(distinct) = distinct else {
+            return Err(exec_datafusion_err!("a count that is no number"));
+        };
         let (longest, bytes, trues) = (count(LONGEST), count(BYTES), count(TRUES));
         let bounds = match &mut self.bounds {
             Some([least, greatest]) => Some((least.evaluate()?, greatest.evaluate()?)),
             None => None,
         };
         let values = match (&self.data_type, bounds) {
-            (DataType::Boolean, _) => Values::Boolean { trues, falses: (rows - nulls).saturating_sub(trues) },
-            (DataType::Date32, Some((ScalarValue::Date32(least), ScalarValue::Date32(greatest)))) => Values::Date(least.zip(greatest)),
+            (DataType::Boolean, _) => Values::Boolean {
+                trues,
+                falses: (rows - nulls).saturating_sub(trues),
+            },
+            (
+                DataType::Date32,
+                Some((ScalarValue::Date32(least), ScalarValue::Date32(greatest))),
+            ) => Values::Date(least.zip(greatest)),
             (DataType::Float32 | DataType::Float64, Some((least, greatest))) => {
                 let number = |value: ScalarValue| match value.cast_to(&DataType::Float64) {
                     Ok(ScalarValue::Float64(number)) => number,
@@ -243,16 +307,27 @@ impl Sketch {
                 };
                 Values::Long(number(least).zip(number(greatest)))
             }
-            (_, None) => Values::Text { longest, bytes, count: rows - nulls },
+            (_, None) => Values::Text {
+                longest,
+                bytes,
+                count: rows - nulls,
+            },
         };
-        Ok(ColumnSummary { name: self.name.clone(), nulls, distinct: u64::try_from(distinct.unwrap_or_default()).unwrap_or_default(), values })
+        Ok(ColumnSummary {
+            name: self.name.clone(),
+            nulls,
+            distinct: u64::try_from(distinct.unwrap_or_default()).unwrap_or_default(),
+            values,
+        })
     }
 }
 
 fn bits(column: &ArrayRef) -> Result<ArrayRef> {
     let doubles = arrow::compute::cast(column, &DataType::Float64)?;
     let doubles = doubles.as_primitive::<arrow::datatypes::Float64Type>();
-    Ok(Arc::new(doubles.unary::<_, arrow::datatypes::Int64Type>(|number| i64::from_ne_bytes(number.to_ne_bytes()))))
+    Ok(Arc::new(doubles.unary::<_, arrow::datatypes::Int64Type>(
+        |number| i64::from_ne_bytes(number.to_ne_bytes()),
+    )))
 }
 
 #[cfg(test)]
@@ -273,12 +348,20 @@ mod tests {
         ]));
         let batch = |from: i32| {
             let columns: Vec<ArrayRef> = vec![
-                Arc::new(arrow::array::Int32Array::from(vec![Some(from), None, Some(from + 1)])),
+                Arc::new(arrow::array::Int32Array::from(vec![
+                    Some(from),
+                    None,
+                    Some(from + 1),
+                ])),
                 Arc::new(StringArray::from(vec![Some("a"), Some("são"), None])),
                 Arc::new(Float64Array::from(vec![0.5, 0.5, f64::from(from)])),
                 Arc::new(Date32Array::from(vec![from, from, from])),
                 Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])),
-                Arc::new(arrow::array::BinaryArray::from(vec![Some(b"x".as_slice()), None, None])),
+                Arc::new(arrow::array::BinaryArray::from(vec![
+                    Some(b"x".as_slice()),
+                    None,
+                    None,
+                ])),
             ];
             RecordBatch::try_new(Arc::clone(&schema), columns).unwrap()
         };
@@ -288,17 +371,41 @@ mod tests {
             sketches.encode().unwrap()
         };
         let mut all = Sketches::new(&schema).unwrap();
-        [10, 20].into_iter().for_each(|from| all.merge(&task(from)).unwrap());
+        [10, 20]
+            .into_iter()
+            .for_each(|from| all.merge(&task(from)).unwrap());
         let told = all.summaries().unwrap();
-        let summary = |name: &str, nulls, distinct, values| ColumnSummary { name: name.to_owned(), nulls, distinct, values };
+        let summary = |name: &str, nulls, distinct, values| ColumnSummary {
+            name: name.to_owned(),
+            nulls,
+            distinct,
+            values,
+        };
         assert_eq!(
             told,
             [
                 summary("i", 2, 4, Values::Long(Some((10, 21)))),
-                summary("t", 2, 2, Values::Text { longest: 4, bytes: 10, count: 4 }),
+                summary(
+                    "t",
+                    2,
+                    2,
+                    Values::Text {
+                        longest: 4,
+                        bytes: 10,
+                        count: 4
+                    }
+                ),
                 summary("f", 0, 3, Values::Double(Some((0.5, 20.0)))),
                 summary("d", 0, 2, Values::Date(Some((10, 20)))),
-                summary("b", 2, 2, Values::Boolean { trues: 2, falses: 2 }),
+                summary(
+                    "b",
+                    2,
+                    2,
+                    Values::Boolean {
+                        trues: 2,
+                        falses: 2
+                    }
+                ),
             ]
         );
         let none = Sketches::new(&schema).unwrap().summaries().unwrap();

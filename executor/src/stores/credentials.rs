@@ -23,14 +23,17 @@ const RENEW_BEFORE: Duration = Duration::from_secs(5 * 60);
 /// Region and credentials come from the environment and the profile files first. The instance's
 /// own service is asked for credentials only when nothing else has any.
 pub async fn sdk_config(profile: Option<&str>) -> aws_config::SdkConfig {
-    let client = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let client = aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .build_https();
     let mut of_profile = ProfileFileRegionProvider::builder();
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(client);
     if let Some(profile) = profile {
         of_profile = of_profile.profile_name(profile);
         loader = loader.profile_name(profile);
     }
-    let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new()).or_else(of_profile.build());
+    let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+        .or_else(of_profile.build());
     loader.region(region).load().await
 }
 
@@ -43,7 +46,10 @@ pub(super) struct Chain {
 
 impl Chain {
     pub(super) fn new(provider: SharedCredentialsProvider) -> Self {
-        Self { provider, held: Mutex::default() }
+        Self {
+            provider,
+            held: Mutex::default(),
+        }
     }
 }
 
@@ -58,7 +64,11 @@ impl CredentialProvider for Chain {
         {
             return Ok(Arc::clone(credential));
         }
-        let found = self.provider.provide_credentials().await.map_err(|e| no_credentials(&e))?;
+        let found = self
+            .provider
+            .provide_credentials()
+            .await
+            .map_err(|e| no_credentials(&e))?;
         let credential = Arc::new(AwsCredential {
             key_id: found.access_key_id().to_owned(),
             secret_key: found.secret_access_key().to_owned(),
@@ -69,7 +79,9 @@ impl CredentialProvider for Chain {
     }
 }
 
-fn no_credentials(error: &aws_credential_types::provider::error::CredentialsError) -> object_store::Error {
+fn no_credentials(
+    error: &aws_credential_types::provider::error::CredentialsError,
+) -> object_store::Error {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(current) = cause {
@@ -78,24 +90,43 @@ fn no_credentials(error: &aws_credential_types::provider::error::CredentialsErro
     }
     let help = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give the pod's service account a role";
     let source = format!("no AWS credentials were found ({text}); {help}");
-    object_store::Error::Unauthenticated { path: "credentials".to_owned(), source: source.into() }
+    object_store::Error::Unauthenticated {
+        path: "credentials".to_owned(),
+        source: source.into(),
+    }
 }
 
 /// A key that the manifest refers to.
-pub(super) fn referred(credentials: &StoreCredentials) -> object_store::Result<Arc<dyn CredentialProvider<Credential = AwsCredential>>> {
+pub(super) fn referred(
+    credentials: &StoreCredentials,
+) -> object_store::Result<Arc<dyn CredentialProvider<Credential = AwsCredential>>> {
     let token = credentials.session_token.as_ref().map(secret).transpose()?;
-    let credential = AwsCredential { key_id: secret(&credentials.access_key_id)?, secret_key: secret(&credentials.secret_access_key)?, token };
+    let credential = AwsCredential {
+        key_id: secret(&credentials.access_key_id)?,
+        secret_key: secret(&credentials.secret_access_key)?,
+        token,
+    };
     Ok(Arc::new(StaticCredentialProvider::new(credential)))
 }
 
 fn secret(reference: &SecretRef) -> object_store::Result<String> {
-    let missing = |what: String| object_store::Error::Unauthenticated { path: "credentials".to_owned(), source: what.into() };
+    let missing = |what: String| object_store::Error::Unauthenticated {
+        path: "credentials".to_owned(),
+        source: what.into(),
+    };
     match (&reference.env, &reference.file) {
-        (Some(name), None) => std::env::var(name).map_err(|_| missing(format!("the variable {name}, which `stores` refers to, is not set"))),
+        (Some(name), None) => std::env::var(name).map_err(|_| {
+            missing(format!(
+                "the variable {name}, which `stores` refers to, is not set"
+            ))
+        }),
         (None, Some(path)) => {
-            let text = std::fs::read_to_string(path).map_err(|e| missing(format!("the file {path}, which `stores` refers to: {e}")))?;
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| missing(format!("the file {path}, which `stores` refers to: {e}")))?;
             Ok(text.trim().to_owned())
         }
-        _ => Err(missing("a secret in `stores` needs one of `env` and `file`".to_owned())),
+        _ => Err(missing(
+            "a secret in `stores` needs one of `env` and `file`".to_owned(),
+        )),
     }
 }

@@ -24,19 +24,36 @@ struct Range {
 }
 
 /// All objects below a prefix, in no order.
-pub(super) fn list_in_ranges<S: PaginatedListStore>(store: Arc<S>, prefix: String) -> BoxStream<'static, Result<ObjectMeta>> {
+pub(super) fn list_in_ranges<S: PaginatedListStore>(
+    store: Arc<S>,
+    prefix: String,
+) -> BoxStream<'static, Result<ObjectMeta>> {
     list_after(store, prefix, None)
 }
 
-fn list_after<S: PaginatedListStore>(store: Arc<S>, prefix: String, after: Option<String>) -> BoxStream<'static, Result<ObjectMeta>> {
+fn list_after<S: PaginatedListStore>(
+    store: Arc<S>,
+    prefix: String,
+    after: Option<String>,
+) -> BoxStream<'static, Result<ObjectMeta>> {
     let started = async move {
         let first = page(&store, &prefix, after, None, None).await?;
         let found = first.result.objects;
-        let Some(last) = found.last().map(|meta| meta.location.to_string()).filter(|_| first.page_token.is_some()) else {
+        let Some(last) = found
+            .last()
+            .map(|meta| meta.location.to_string())
+            .filter(|_| first.page_token.is_some())
+        else {
             return Ok(futures::stream::iter(found).map(Ok).boxed());
         };
         let folders = page(&store, &prefix, Some(last.clone()), None, Some("/")).await?;
-        let names: Vec<String> = folders.result.common_prefixes.iter().map(|path| format!("{path}/")).filter(|name| *name > last).collect();
+        let names: Vec<String> = folders
+            .result
+            .common_prefixes
+            .iter()
+            .map(|path| format!("{path}/"))
+            .filter(|name| *name > last)
+            .collect();
         let mut ranges = split(last, &names);
         let mut parts = vec![futures::stream::iter(found).map(Ok).boxed()];
         if folders.page_token.is_some()
@@ -45,8 +62,16 @@ fn list_after<S: PaginatedListStore>(store: Arc<S>, prefix: String, after: Optio
             // More folders than one page names: look again behind them.
             parts.push(list_after(Arc::clone(&store), prefix.clone(), rest.after));
         }
-        parts.extend(ranges.into_iter().map(|range| list_range(Arc::clone(&store), prefix.clone(), range)));
-        Ok::<_, object_store::Error>(futures::stream::iter(parts).flatten_unordered(RANGES_MAX).boxed())
+        parts.extend(
+            ranges
+                .into_iter()
+                .map(|range| list_range(Arc::clone(&store), prefix.clone(), range)),
+        );
+        Ok::<_, object_store::Error>(
+            futures::stream::iter(parts)
+                .flatten_unordered(RANGES_MAX)
+                .boxed(),
+        )
     };
     futures::stream::once(started).try_flatten().boxed()
 }
@@ -54,17 +79,27 @@ fn list_after<S: PaginatedListStore>(store: Arc<S>, prefix: String, after: Optio
 /// Ranges that together hold every key after `last`, cut at some of the folders' names.
 fn split(last: String, folders: &[String]) -> Vec<Range> {
     let step = folders.len().div_ceil(RANGES_MAX - 1).max(1);
-    let mut ranges = vec![Range { after: Some(last), until: None }];
+    let mut ranges = vec![Range {
+        after: Some(last),
+        until: None,
+    }];
     for cut in folders.iter().step_by(step) {
         if let Some(open) = ranges.last_mut() {
             open.until = Some(cut.clone());
         }
-        ranges.push(Range { after: Some(cut.clone()), until: None });
+        ranges.push(Range {
+            after: Some(cut.clone()),
+            until: None,
+        });
     }
     ranges
 }
 
-fn list_range<S: PaginatedListStore>(store: Arc<S>, prefix: String, range: Range) -> BoxStream<'static, Result<ObjectMeta>> {
+fn list_range<S: PaginatedListStore>(
+    store: Arc<S>,
+    prefix: String,
+    range: Range,
+) -> BoxStream<'static, Result<ObjectMeta>> {
     let pages = futures::stream::try_unfold(Some(None), move |next: Option<Option<String>>| {
         let (store, prefix, range) = (Arc::clone(&store), prefix.clone(), range.clone());
         async move {
@@ -72,9 +107,17 @@ fn list_range<S: PaginatedListStore>(store: Arc<S>, prefix: String, range: Range
             let page = page(&store, &prefix, range.after.clone(), token, None).await?;
             let mut objects = page.result.objects;
             let before = objects.len();
-            objects.retain(|meta| range.until.as_ref().is_none_or(|until| meta.location.as_ref() < until.as_str()));
+            objects.retain(|meta| {
+                range
+                    .until
+                    .as_ref()
+                    .is_none_or(|until| meta.location.as_ref() < until.as_str())
+            });
             let goes_on = objects.len() == before && page.page_token.is_some();
-            Ok::<_, object_store::Error>(Some((futures::stream::iter(objects).map(Ok), goes_on.then_some(page.page_token))))
+            Ok::<_, object_store::Error>(Some((
+                futures::stream::iter(objects).map(Ok),
+                goes_on.then_some(page.page_token),
+            )))
         }
     });
     pages.try_flatten().boxed()
@@ -87,7 +130,12 @@ async fn page<S: PaginatedListStore>(
     page_token: Option<String>,
     delimiter: Option<&'static str>,
 ) -> Result<PaginatedListResult> {
-    let options = PaginatedListOptions { offset, page_token, delimiter: delimiter.map(Cow::Borrowed), ..PaginatedListOptions::default() };
+    let options = PaginatedListOptions {
+        offset,
+        page_token,
+        delimiter: delimiter.map(Cow::Borrowed),
+        ..PaginatedListOptions::default()
+    };
     store.list_paginated(Some(prefix), options).await
 }
 
@@ -107,21 +155,38 @@ mod tests {
 
     #[async_trait]
     impl PaginatedListStore for Keys {
-        async fn list_paginated(&self, prefix: Option<&str>, options: PaginatedListOptions) -> Result<PaginatedListResult> {
+        async fn list_paginated(
+            &self,
+            prefix: Option<&str>,
+            options: PaginatedListOptions,
+        ) -> Result<PaginatedListResult> {
             self.1.fetch_add(1, Ordering::Relaxed);
             let prefix = prefix.unwrap_or_default();
             let after = options.page_token.or(options.offset).unwrap_or_default();
             let mut seen = BTreeSet::new();
             let (mut objects, mut common_prefixes, mut last) = (vec![], vec![], String::new());
-            for key in self.0.iter().filter(|key| key.starts_with(prefix) && **key > after) {
-                let folder = key[prefix.len()..].split_once('/').filter(|_| options.delimiter.is_some()).map(|(name, _)| format!("{prefix}{name}/"));
+            for key in self
+                .0
+                .iter()
+                .filter(|key| key.starts_with(prefix) && **key > after)
+            {
+                let folder = key[prefix.len()..]
+                    .split_once('/')
+                    .filter(|_| options.delimiter.is_some())
+                    .map(|(name, _)| format!("{prefix}{name}/"));
                 let name = folder.clone().unwrap_or_else(|| key.clone());
                 // After the last folder of a page its keys must not be told again.
                 if name <= after || !seen.insert(name.clone()) {
                     continue;
                 }
                 if seen.len() > 10 {
-                    return Ok(PaginatedListResult { result: ListResult { objects, common_prefixes }, page_token: Some(last) });
+                    return Ok(PaginatedListResult {
+                        result: ListResult {
+                            objects,
+                            common_prefixes,
+                        },
+                        page_token: Some(last),
+                    });
                 }
                 last = name;
                 match folder {
@@ -135,14 +200,23 @@ mod tests {
                     }),
                 }
             }
-            Ok(PaginatedListResult { result: ListResult { objects, common_prefixes }, page_token: None })
+            Ok(PaginatedListResult {
+                result: ListResult {
+                    objects,
+                    common_prefixes,
+                },
+                page_token: None,
+            })
         }
     }
 
     async fn check(keys: impl Iterator<Item = String>) -> usize {
         let store = Arc::new(Keys(keys.collect(), AtomicUsize::new(0)));
-        let found: Vec<String> =
-            list_in_ranges(Arc::clone(&store), "t/".to_owned()).map_ok(|meta| meta.location.to_string()).try_collect().await.unwrap();
+        let found: Vec<String> = list_in_ranges(Arc::clone(&store), "t/".to_owned())
+            .map_ok(|meta| meta.location.to_string())
+            .try_collect()
+            .await
+            .unwrap();
         let expected: Vec<&String> = store.0.iter().filter(|key| key.starts_with("t/")).collect();
         let set: BTreeSet<&String> = found.iter().collect();
         assert_eq!(set.len(), found.len(), "a key is told twice");
@@ -156,7 +230,13 @@ mod tests {
         check((0..95).map(|n| format!("t/{n:03}"))).await;
         check((0..300).map(|n| format!("t/k={:02}/{n}", n % 7))).await;
         check((0..300).map(|n| format!("t/k={n:03}/x"))).await;
-        check((0..300).map(|n| format!("t/k={n:03}/x")).chain((0..50).map(|n| format!("t/{n}"))).chain((0..50).map(|n| format!("t/z{n}")))).await;
+        check(
+            (0..300)
+                .map(|n| format!("t/k={n:03}/x"))
+                .chain((0..50).map(|n| format!("t/{n}")))
+                .chain((0..50).map(|n| format!("t/z{n}"))),
+        )
+        .await;
         check((0..40).map(|n| format!("other/{n}"))).await;
         check((0..400).map(|n| format!("t/a={}/b={}/c={}/{n}", n % 3, n % 5, n % 7))).await;
     }

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use object_store::ClientOptions;
-use object_store::client::{HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector};
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+};
 use serde::{Deserialize, Serialize};
 
 /// Requests of one process to all of its stores.
@@ -79,7 +81,10 @@ pub(super) struct CountingConnector(pub(super) Arc<RequestCounts>);
 impl HttpConnector for CountingConnector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let inner = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Counting { inner, counts: Arc::clone(&self.0) }))
+        Ok(HttpClient::new(Counting {
+            inner,
+            counts: Arc::clone(&self.0),
+        }))
     }
 }
 
@@ -100,7 +105,9 @@ impl HttpService for Counting {
         kind.fetch_add(1, Ordering::Relaxed);
         let answer = self.inner.execute(request).await;
         match &answer {
-            Ok(response) if response.status().is_server_error() || response.status().as_u16() == 429 => {
+            Ok(response)
+                if response.status().is_server_error() || response.status().as_u16() == 429 =>
+            {
                 self.counts.refused.fetch_add(1, Ordering::Relaxed);
             }
             Ok(_) => {}

@@ -18,8 +18,9 @@ use object_store::limit::LimitStore;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{
-    ClientOptions, CopyOptions, GetOptions, GetResult, ListResult, MultipartId, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result, RetryConfig,
+    ClientOptions, CopyOptions, GetOptions, GetResult, ListResult, MultipartId, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    RetryConfig,
 };
 use serde::Deserialize;
 use tokio::sync::OnceCell;
@@ -63,13 +64,30 @@ struct Open {
 
 impl S3Bucket {
     pub(super) fn new(bucket: &str, settings: StoreSettings, requests: Arc<RequestCounts>) -> Self {
-        Self { shared: Arc::new(Shared { bucket: bucket.to_owned(), settings, requests, open: OnceCell::new() }) }
+        Self {
+            shared: Arc::new(Shared {
+                bucket: bucket.to_owned(),
+                settings,
+                requests,
+                open: OnceCell::new(),
+            }),
+        }
     }
 
     /// The bucket with a limit on requests at once.
     pub(super) fn limited(&self) -> Arc<dyn ObjectStore> {
-        let requests_max = self.shared.settings.requests_max.unwrap_or(REQUESTS_MAX).max(1);
-        Arc::new(LimitStore::new(Self { shared: Arc::clone(&self.shared) }, requests_max))
+        let requests_max = self
+            .shared
+            .settings
+            .requests_max
+            .unwrap_or(REQUESTS_MAX)
+            .max(1);
+        Arc::new(LimitStore::new(
+            Self {
+                shared: Arc::clone(&self.shared),
+            },
+            requests_max,
+        ))
     }
 }
 
@@ -81,12 +99,31 @@ impl Shared {
     async fn make(&self) -> Result<Open> {
         let settings = &self.settings;
         // Looking for what is said already would ask the network.
-        let is_complete = settings.region.is_some() && (settings.anonymous || settings.credentials.is_some());
-        let config = if is_complete { SdkConfig::builder().build() } else { sdk_config(settings.profile.as_deref()).await };
-        let variable = || ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].iter().find_map(|name| std::env::var(name).ok());
-        let endpoint = settings.endpoint.clone().or_else(variable).or_else(|| config.endpoint_url().map(str::to_owned));
-        let options = ClientOptions::new().with_allow_http(true).with_timeout(REQUEST_TIMEOUT);
-        let region = match settings.region.clone().or_else(|| config.region().map(ToString::to_string)) {
+        let is_complete =
+            settings.region.is_some() && (settings.anonymous || settings.credentials.is_some());
+        let config = if is_complete {
+            SdkConfig::builder().build()
+        } else {
+            sdk_config(settings.profile.as_deref()).await
+        };
+        let variable = || {
+            ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]
+                .iter()
+                .find_map(|name| std::env::var(name).ok())
+        };
+        let endpoint = settings
+            .endpoint
+            .clone()
+            .or_else(variable)
+            .or_else(|| config.endpoint_url().map(str::to_owned));
+        let options = ClientOptions::new()
+            .with_allow_http(true)
+            .with_timeout(REQUEST_TIMEOUT);
+        let region = match settings
+            .region
+            .clone()
+            .or_else(|| config.region().map(ToString::to_string))
+        {
             Some(region) => region,
             None if endpoint.is_some() => REGION.to_owned(),
             None => resolve_bucket_region(&self.bucket, &options).await?,
@@ -100,7 +137,10 @@ impl Shared {
             .with_skip_signature(settings.anonymous)
             .with_client_options(options.clone())
             .with_http_connector(CountingConnector(Arc::clone(&self.requests)))
-            .with_retry(RetryConfig { retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() });
+            .with_retry(RetryConfig {
+                retry_timeout: RETRY_TIMEOUT,
+                ..RetryConfig::default()
+            });
         let url = match &endpoint {
             Some(endpoint) => bucket_url(endpoint, &self.bucket, path_style)?,
             None => format!("https://{}.s3.{region}.amazonaws.com/", self.bucket),
@@ -115,16 +155,25 @@ impl Shared {
         }
         if let Some(credentials) = &settings.credentials {
             builder = builder.with_credentials(referred(credentials)?);
-        } else if let (false, Some(provider)) = (settings.anonymous, config.credentials_provider()) {
+        } else if let (false, Some(provider)) = (settings.anonymous, config.credentials_provider())
+        {
             builder = builder.with_credentials(Arc::new(Chain::new(provider)));
         }
         let client = CountingConnector(Arc::clone(&self.requests)).connect(&options)?;
-        Ok(Open { s3: Arc::new(builder.build()?), client, region, url })
+        Ok(Open {
+            s3: Arc::new(builder.build()?),
+            client,
+            region,
+            url,
+        })
     }
 }
 
 fn bucket_url(endpoint: &str, bucket: &str, path_style: bool) -> Result<String> {
-    let invalid = |e: url::ParseError| object_store::Error::Generic { store: "S3", source: format!("endpoint `{endpoint}`: {e}").into() };
+    let invalid = |e: url::ParseError| object_store::Error::Generic {
+        store: "S3",
+        source: format!("endpoint `{endpoint}`: {e}").into(),
+    };
     let mut url = Url::parse(endpoint).map_err(invalid)?;
     if path_style {
         url.set_path(&format!("{}/{bucket}/", url.path().trim_end_matches('/')));
@@ -148,46 +197,109 @@ impl fmt::Debug for S3Bucket {
 
 #[async_trait]
 impl ObjectStore for S3Bucket {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        self.shared.open().await?.s3.put_opts(location, payload, opts).await
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
+        self.shared
+            .open()
+            .await?
+            .s3
+            .put_opts(location, payload, opts)
+            .await
     }
 
-    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        self.shared.open().await?.s3.put_multipart_opts(location, opts).await
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.shared
+            .open()
+            .await?
+            .s3
+            .put_multipart_opts(location, opts)
+            .await
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.shared.open().await?.s3.get_opts(location, options).await
+        self.shared
+            .open()
+            .await?
+            .s3
+            .get_opts(location, options)
+            .await
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.shared.open().await?.s3.get_ranges(location, ranges).await
+        self.shared
+            .open()
+            .await?
+            .s3
+            .get_ranges(location, ranges)
+            .await
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         let shared = Arc::clone(&self.shared);
-        futures::stream::once(async move { shared.open().await.map(|open| open.s3.delete_stream(locations)) }).try_flatten().boxed()
+        futures::stream::once(async move {
+            shared
+                .open()
+                .await
+                .map(|open| open.s3.delete_stream(locations))
+        })
+        .try_flatten()
+        .boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let (shared, prefix) = (Arc::clone(&self.shared), prefix.cloned());
         let below = prefix.map_or_else(String::new, |prefix| format!("{prefix}/"));
-        let listed = async move { shared.open().await.map(|open| list_in_ranges(Arc::clone(&open.s3), below)) };
+        let listed = async move {
+            shared
+                .open()
+                .await
+                .map(|open| list_in_ranges(Arc::clone(&open.s3), below))
+        };
         futures::stream::once(listed).try_flatten().boxed()
     }
 
-    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
         let (shared, prefix, offset) = (Arc::clone(&self.shared), prefix.cloned(), offset.clone());
-        let listed = async move { shared.open().await.map(|open| open.s3.list_with_offset(prefix.as_ref(), &offset)) };
+        let listed = async move {
+            shared
+                .open()
+                .await
+                .map(|open| open.s3.list_with_offset(prefix.as_ref(), &offset))
+        };
         futures::stream::once(listed).try_flatten().boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.shared.open().await?.s3.list_with_delimiter(prefix).await
+        self.shared
+            .open()
+            .await?
+            .s3
+            .list_with_delimiter(prefix)
+            .await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.shared.open().await?.s3.copy_opts(from, to, options).await
+        self.shared
+            .open()
+            .await?
+            .s3
+            .copy_opts(from, to, options)
+            .await
     }
 }
 
@@ -197,12 +309,33 @@ impl MultipartStore for S3Bucket {
         self.shared.open().await?.s3.create_multipart(path).await
     }
 
-    async fn put_part(&self, path: &Path, id: &MultipartId, part_idx: usize, data: PutPayload) -> Result<PartId> {
-        self.shared.open().await?.s3.put_part(path, id, part_idx, data).await
+    async fn put_part(
+        &self,
+        path: &Path,
+        id: &MultipartId,
+        part_idx: usize,
+        data: PutPayload,
+    ) -> Result<PartId> {
+        self.shared
+            .open()
+            .await?
+            .s3
+            .put_part(path, id, part_idx, data)
+            .await
     }
 
-    async fn complete_multipart(&self, path: &Path, id: &MultipartId, parts: Vec<PartId>) -> Result<PutResult> {
-        self.shared.open().await?.s3.complete_multipart(path, id, parts).await
+    async fn complete_multipart(
+        &self,
+        path: &Path,
+        id: &MultipartId,
+        parts: Vec<PartId>,
+    ) -> Result<PutResult> {
+        self.shared
+            .open()
+            .await?
+            .s3
+            .complete_multipart(path, id, parts)
+            .await
     }
 
     async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> Result<()> {
@@ -238,10 +371,21 @@ impl Uploads for S3Bucket {
         loop {
             let page = self.page(prefix, markers.as_ref()).await?;
             for upload in page.uploads {
-                let begun = upload.initiated.and_then(|at| chrono::DateTime::parse_from_rfc3339(&at).ok()).map(SystemTime::from);
-                found.push(StaleUpload { path: Path::parse(&upload.key)?, id: upload.upload_id, begun });
+                let begun = upload
+                    .initiated
+                    .and_then(|at| chrono::DateTime::parse_from_rfc3339(&at).ok())
+                    .map(SystemTime::from);
+                found.push(StaleUpload {
+                    path: Path::parse(&upload.key)?,
+                    id: upload.upload_id,
+                    begun,
+                });
             }
-            match (page.is_truncated, page.next_key_marker, page.next_upload_id_marker) {
+            match (
+                page.is_truncated,
+                page.next_key_marker,
+                page.next_upload_id_marker,
+            ) {
                 (true, Some(key), id) => markers = Some((key, id.unwrap_or_default())),
                 _ => return Ok(found),
             }
@@ -253,17 +397,29 @@ impl S3Bucket {
     async fn page(&self, prefix: &Path, markers: Option<&(String, String)>) -> Result<UploadPage> {
         let open = self.shared.open().await?;
         let mut url = Url::parse(&open.url).map_err(other)?;
-        url.query_pairs_mut().append_pair("prefix", prefix.as_ref()).append_pair("uploads", "");
+        url.query_pairs_mut()
+            .append_pair("prefix", prefix.as_ref())
+            .append_pair("uploads", "");
         if let Some((key, id)) = markers {
-            url.query_pairs_mut().append_pair("key-marker", key).append_pair("upload-id-marker", id);
+            url.query_pairs_mut()
+                .append_pair("key-marker", key)
+                .append_pair("upload-id-marker", id);
         }
         let mut wait = Duration::from_millis(100);
         for attempt in 1.. {
             let failure = match self.ask(open, &url).await {
-                Ok((status, body)) if status.is_success() => return quick_xml::de::from_reader(body.as_ref()).map_err(other),
+                Ok((status, body)) if status.is_success() => {
+                    return quick_xml::de::from_reader(body.as_ref()).map_err(other);
+                }
                 Ok((status, body)) => {
-                    let error = other(format!("listing open uploads: {status}: {}", String::from_utf8_lossy(&body)));
-                    if !status.is_server_error() || status == http::StatusCode::NOT_IMPLEMENTED || attempt >= LIST_TRIES {
+                    let error = other(format!(
+                        "listing open uploads: {status}: {}",
+                        String::from_utf8_lossy(&body)
+                    ));
+                    if !status.is_server_error()
+                        || status == http::StatusCode::NOT_IMPLEMENTED
+                        || attempt >= LIST_TRIES
+                    {
                         return Err(error);
                     }
                     error
@@ -279,10 +435,13 @@ impl S3Bucket {
     }
 
     async fn ask(&self, open: &Open, url: &Url) -> Result<(http::StatusCode, Bytes)> {
-        let mut request = Request::get(url.as_str()).body(HttpRequestBody::empty()).map_err(other)?;
+        let mut request = Request::get(url.as_str())
+            .body(HttpRequestBody::empty())
+            .map_err(other)?;
         if !self.shared.settings.anonymous {
             let credential = open.s3.credentials().get_credential().await?;
-            let authorizer = AwsAuthorizer::new(&credential, "s3", &open.region).with_request_payer(self.shared.settings.requester_pays);
+            let authorizer = AwsAuthorizer::new(&credential, "s3", &open.region)
+                .with_request_payer(self.shared.settings.requester_pays);
             authorizer.authorize(&mut request, None);
         }
         let response = open.client.execute(request).await.map_err(other)?;
@@ -293,5 +452,8 @@ impl S3Bucket {
 }
 
 fn other(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> object_store::Error {
-    object_store::Error::Generic { store: "S3", source: source.into() }
+    object_store::Error::Generic {
+        store: "S3",
+        source: source.into(),
+    }
 }

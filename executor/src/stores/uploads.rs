@@ -38,11 +38,22 @@ impl<T: MultipartStore> MultipartStore for Plain<T> {
         self.0.create_multipart(path).await
     }
 
-    async fn put_part(&self, path: &Path, id: &MultipartId, part_idx: usize, data: PutPayload) -> Result<PartId> {
+    async fn put_part(
+        &self,
+        path: &Path,
+        id: &MultipartId,
+        part_idx: usize,
+        data: PutPayload,
+    ) -> Result<PartId> {
         self.0.put_part(path, id, part_idx, data).await
     }
 
-    async fn complete_multipart(&self, path: &Path, id: &MultipartId, parts: Vec<PartId>) -> Result<PutResult> {
+    async fn complete_multipart(
+        &self,
+        path: &Path,
+        id: &MultipartId,
+        parts: Vec<PartId>,
+    ) -> Result<PutResult> {
         self.0.complete_multipart(path, id, parts).await
     }
 

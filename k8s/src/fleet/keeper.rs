@@ -45,9 +45,15 @@ pub(super) enum Standing {
 
 pub(super) fn standing(pod: &Pod) -> Standing {
     let status = pod.status.as_ref();
-    let phase = status.and_then(|status| status.phase.as_deref()).unwrap_or("Pending");
-    let containers = status.and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
-    let code = containers.iter().find_map(|c| Some(c.state.as_ref()?.terminated.as_ref()?.exit_code));
+    let phase = status
+        .and_then(|status| status.phase.as_deref())
+        .unwrap_or("Pending");
+    let containers = status
+        .and_then(|status| status.container_statuses.as_deref())
+        .unwrap_or_default();
+    let code = containers
+        .iter()
+        .find_map(|c| Some(c.state.as_ref()?.terminated.as_ref()?.exit_code));
     match (phase, loss(pod)) {
         ("Succeeded" | "Failed", found) => {
             let unusable = code == Some(ServeError::UNUSABLE);
@@ -74,7 +80,11 @@ struct Kept {
 
 impl Kept {
     fn coming() -> Self {
-        Self { standing: Standing::Coming(None), replaced: false, log: None }
+        Self {
+            standing: Standing::Coming(None),
+            replaced: false,
+            log: None,
+        }
     }
 }
 
@@ -127,7 +137,13 @@ impl Keeper {
 
     pub(super) async fn keep(mut self, mut given_up: broadcast::Receiver<ExecutorId>) {
         let selector = executor_selector(&self.pods.application.owner.uid, Some(self.pods.attempt));
-        let mut events = pin!(watcher(self.api.clone(), watcher::Config::default().labels(&selector)).default_backoff());
+        let mut events = pin!(
+            watcher(
+                self.api.clone(),
+                watcher::Config::default().labels(&selector)
+            )
+            .default_backoff()
+        );
         let mut looks = tokio::time::interval(LOOK);
         let mut wanted = self.engine.slots_wanted();
         loop {
@@ -160,13 +176,23 @@ impl Keeper {
     }
 
     async fn changed(&mut self, pod: &Pod, now: Standing) {
-        let Some(id) = pod.labels().get("spark-exec-id").and_then(|text| text.parse::<u32>().ok()) else { return };
-        let Some(kept) = self.all.get_mut(&id) else { return };
+        let Some(id) = pod
+            .labels()
+            .get("spark-exec-id")
+            .and_then(|text| text.parse::<u32>().ok())
+        else {
+            return;
+        };
+        let Some(kept) = self.all.get_mut(&id) else {
+            return;
+        };
         if kept.standing == now || matches!(kept.standing, Standing::Ended { .. }) {
             return;
         }
         kept.standing = now.clone();
-        if let (Some(history), None, false) = (&self.history, &kept.log, matches!(now, Standing::Coming(_))) {
+        if let (Some(history), None, false) =
+            (&self.history, &kept.log, matches!(now, Standing::Coming(_)))
+        {
             kept.log = Some(history.follow(self.pods.name(id), EXECUTOR_CONTAINER));
         }
         match now {
@@ -181,21 +207,30 @@ impl Keeper {
                     // Nobody reads along any more.
                     let _ = log.send(());
                 }
-                let _ = self.engine.send(Message::Lost(ExecutorId(id), reason.clone())).await;
+                let _ = self
+                    .engine
+                    .send(Message::Lost(ExecutorId(id), reason.clone()))
+                    .await;
                 if unusable {
                     error!("executor-{id} could not serve: {reason}; its log tells why");
                 } else {
                     warn!("executor-{id}: {reason}");
                     self.replace(id).await;
                 }
-                self.give_up_if_none(unusable, &format!("executor-{id}: {reason}")).await;
+                self.give_up_if_none(unusable, &format!("executor-{id}: {reason}"))
+                    .await;
             }
         }
     }
 
     /// Asks for another executor, once for each that goes.
     async fn replace(&mut self, id: u32) {
-        if self.replacements_left == 0 || self.all.get_mut(&id).is_none_or(|kept| std::mem::replace(&mut kept.replaced, true)) {
+        if self.replacements_left == 0
+            || self
+                .all
+                .get_mut(&id)
+                .is_none_or(|kept| std::mem::replace(&mut kept.replaced, true))
+        {
             return;
         }
         self.replacements_left -= 1;
@@ -217,14 +252,28 @@ impl Keeper {
         if self.count.min == self.count.max || self.gone {
             return;
         }
-        let present: Vec<u32> =
-            self.all.iter().filter(|(_, kept)| matches!(kept.standing, Standing::Coming(_) | Standing::Up)).map(|(id, _)| *id).collect();
+        let present: Vec<u32> = self
+            .all
+            .iter()
+            .filter(|(_, kept)| matches!(kept.standing, Standing::Coming(_) | Standing::Up))
+            .map(|(id, _)| *id)
+            .collect();
         let enough = slots_wanted < present.len() * self.slots as usize;
-        let idle = if enough { self.idle_since.get_or_insert_with(Instant::now).elapsed() } else { Duration::ZERO };
+        let idle = if enough {
+            self.idle_since.get_or_insert_with(Instant::now).elapsed()
+        } else {
+            Duration::ZERO
+        };
         if !enough {
             self.idle_since = None;
         }
-        match change(self.count, slots_wanted, self.slots, u32::try_from(present.len()).unwrap_or(u32::MAX), idle) {
+        match change(
+            self.count,
+            slots_wanted,
+            self.slots,
+            u32::try_from(present.len()).unwrap_or(u32::MAX),
+            idle,
+        ) {
             Change::None => {}
             Change::Grow(more) => {
                 info!("{more} more executors for {slots_wanted} tasks");
@@ -247,10 +296,17 @@ impl Keeper {
 
     /// An executor that the driver gave up may still hold memory and cores, unless it has ended by itself.
     async fn end(&self, executor: ExecutorId) {
-        if matches!(self.all.get(&executor.0), None | Some(Kept { standing: Standing::Ended { .. }, .. })) {
+        if matches!(
+            self.all.get(&executor.0),
+            None | Some(Kept {
+                standing: Standing::Ended { .. },
+                ..
+            })
+        ) {
             return;
         }
-        self.delete(executor.0, &DeleteParams::default().grace_period(0)).await;
+        self.delete(executor.0, &DeleteParams::default().grace_period(0))
+            .await;
     }
 
     async fn delete(&self, id: u32, params: &DeleteParams) {
@@ -281,9 +337,17 @@ impl Keeper {
     async fn give_up_if_none(&mut self, unusable: bool, last: &str) {
         // Where none are needed now, others may come later, unless they would end the same way.
         let may_come = self.count.min == 0 && !unusable && self.replacements_left > 0;
-        let alive = self.all.values().any(|kept| !matches!(kept.standing, Standing::Ended { .. }));
+        let alive = self
+            .all
+            .values()
+            .any(|kept| !matches!(kept.standing, Standing::Ended { .. }));
         if !alive && !may_come && !std::mem::replace(&mut self.gone, true) {
-            let _ = self.engine.send(Message::FleetGone(format!("every executor is gone; the last one: {last}"))).await;
+            let _ = self
+                .engine
+                .send(Message::FleetGone(format!(
+                    "every executor is gone; the last one: {last}"
+                )))
+                .await;
         }
     }
 }
@@ -310,9 +374,27 @@ mod tests {
                 json!({"status": {"phase": "Failed", "containerStatuses": [{"name": "a", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state}]}}),
             )
         };
-        assert_eq!(ended(1, "Error"), Standing::Ended { reason: "exit code 1".to_owned(), unusable: false });
-        assert_eq!(ended(78, "Error"), Standing::Ended { reason: "exit code 78".to_owned(), unusable: true });
+        assert_eq!(
+            ended(1, "Error"),
+            Standing::Ended {
+                reason: "exit code 1".to_owned(),
+                unusable: false
+            }
+        );
+        assert_eq!(
+            ended(78, "Error"),
+            Standing::Ended {
+                reason: "exit code 78".to_owned(),
+                unusable: true
+            }
+        );
         let killed = "killed for taking more memory than its limit".to_owned();
-        assert_eq!(ended(137, "OOMKilled"), Standing::Ended { reason: killed, unusable: false });
+        assert_eq!(
+            ended(137, "OOMKilled"),
+            Standing::Ended {
+                reason: killed,
+                unusable: false
+            }
+        );
     }
 }

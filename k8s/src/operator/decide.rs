@@ -59,7 +59,15 @@ pub(super) struct Situation<'a> {
 }
 
 pub(super) fn decide(situation: &Situation<'_>) -> Decision {
-    let mut decider = Decider { situation, decision: Decision { status: situation.status.clone(), actions: vec![], notes: vec![], again: None } };
+    let mut decider = Decider {
+        situation,
+        decision: Decision {
+            status: situation.status.clone(),
+            actions: vec![],
+            notes: vec![],
+            again: None,
+        },
+    };
     decider.decide();
     decider.decision
 }
@@ -71,17 +79,28 @@ struct Decider<'a> {
 
 impl Decider<'_> {
     fn decide(&mut self) {
-        let Situation { status, pods, application, .. } = self.situation;
+        let Situation {
+            status,
+            pods,
+            application,
+            ..
+        } = self.situation;
         let state = status.application_state.state;
         if state != ApplicationState::New {
-            self.decision.status.executor_state = pods.executors.iter().map(|(pod, state)| (pod.clone(), (*state).to_owned())).collect();
+            self.decision.status.executor_state = pods
+                .executors
+                .iter()
+                .map(|(pod, state)| (pod.clone(), (*state).to_owned()))
+                .collect();
         }
         if state.is_terminal() {
             return self.ended();
         }
         match application {
             // An edit that breaks the spec must not stop what runs.
-            Err(invalid) if pods.driver.is_none() => self.fail(invalid.to_string(), "SparkApplicationSubmissionFailed"),
+            Err(invalid) if pods.driver.is_none() => {
+                self.fail(invalid.to_string(), "SparkApplicationSubmissionFailed")
+            }
             Ok(application) if application.spec().suspend => self.suspended(),
             Ok(_) | Err(_) => self.driven(),
         }
@@ -89,11 +108,20 @@ impl Decider<'_> {
 
     /// Clean-up, and the end of the resource itself.
     fn ended(&mut self) {
-        let Situation { status, pods, application, now, .. } = self.situation;
+        let Situation {
+            status,
+            pods,
+            application,
+            now,
+            ..
+        } = self.situation;
         if pods.has_executors() {
             self.decision.actions.push(Action::DeleteExecutors);
         }
-        let ttl = application.as_ref().ok().and_then(|application| application.spec().time_to_live_seconds);
+        let ttl = application
+            .as_ref()
+            .ok()
+            .and_then(|application| application.spec().time_to_live_seconds);
         if let (Some(ttl), Some(ended)) = (ttl, &status.termination_time) {
             let left = Duration::from_secs(ttl).saturating_sub(since(ended.0, *now));
             if left.is_zero() {
@@ -110,7 +138,11 @@ impl Decider<'_> {
             return self.driven();
         }
         if self.state() != ApplicationState::Suspended {
-            self.enter(ApplicationState::Suspended, "SparkApplicationSuspended", "stopped until spec.suspend is false".to_owned());
+            self.enter(
+                ApplicationState::Suspended,
+                "SparkApplicationSuspended",
+                "stopped until spec.suspend is false".to_owned(),
+            );
         }
         if driver.is_some_and(|driver| !driver.deleting) {
             self.decision.actions.push(Action::DeleteDriver);
@@ -122,7 +154,9 @@ impl Decider<'_> {
 
     fn driven(&mut self) {
         let Situation { status, pods, .. } = self.situation;
-        let Some(driver) = &pods.driver else { return self.without_driver() };
+        let Some(driver) = &pods.driver else {
+            return self.without_driver();
+        };
         match self.state() {
             ApplicationState::PendingRerun | ApplicationState::Suspended => {
                 // The old pod has the name of the next one.
@@ -131,7 +165,9 @@ impl Decider<'_> {
                 }
             }
             _ => {
-                if driver.attempt > status.execution_attempts || self.state() == ApplicationState::New {
+                if driver.attempt > status.execution_attempts
+                    || self.state() == ApplicationState::New
+                {
                     // The operator died between making the pod and telling so.
                     self.submitted(driver.attempt);
                 }
@@ -141,14 +177,31 @@ impl Decider<'_> {
     }
 
     fn without_driver(&mut self) {
-        let Situation { status, now, application, .. } = self.situation;
+        let Situation {
+            status,
+            now,
+            application,
+            ..
+        } = self.situation;
         match self.state() {
             ApplicationState::New | ApplicationState::Suspended => self.submit(),
             ApplicationState::PendingRerun => {
-                let interval = application.as_ref().ok().and_then(|a| a.spec().restart_policy.on_failure_retry_interval);
+                let interval = application
+                    .as_ref()
+                    .ok()
+                    .and_then(|a| a.spec().restart_policy.on_failure_retry_interval);
                 let wait = backoff(interval.unwrap_or(RETRY_INTERVAL_SECONDS), status.failures);
-                let left = wait.saturating_sub(status.termination_time.as_ref().map_or(wait, |ended| since(ended.0, *now)));
-                if left.is_zero() { self.submit() } else { self.decision.again = Some(left) }
+                let left = wait.saturating_sub(
+                    status
+                        .termination_time
+                        .as_ref()
+                        .map_or(wait, |ended| since(ended.0, *now)),
+                );
+                if left.is_zero() {
+                    self.submit()
+                } else {
+                    self.decision.again = Some(left)
+                }
             }
             _ => self.attempt_failed("the driver pod was deleted".to_owned(), None),
         }
@@ -168,9 +221,16 @@ impl Decider<'_> {
         status.execution_attempts = attempt;
         status.submission_time = Some(Time(self.situation.now));
         status.termination_time = None;
-        status.driver_info = Some(DriverInfo { pod_name: Some(pod.clone()), web_ui_address: None });
+        status.driver_info = Some(DriverInfo {
+            pod_name: Some(pod.clone()),
+            web_ui_address: None,
+        });
         (status.progress, status.result) = (None, None);
-        self.enter(ApplicationState::Submitted, "SparkApplicationSubmitted", format!("attempt {attempt}: pod {pod}"));
+        self.enter(
+            ApplicationState::Submitted,
+            "SparkApplicationSubmitted",
+            format!("attempt {attempt}: pod {pod}"),
+        );
     }
 
     fn followed(&mut self, driver: &DriverView) {
@@ -182,7 +242,11 @@ impl Decider<'_> {
             Phase::Pending => self.pending(driver),
             Phase::Running => {
                 if self.state() != ApplicationState::Running {
-                    self.enter(ApplicationState::Running, "SparkDriverRunning", format!("driver {} runs", driver_name(self.situation.name)));
+                    self.enter(
+                        ApplicationState::Running,
+                        "SparkDriverRunning",
+                        format!("driver {} runs", driver_name(self.situation.name)),
+                    );
                 }
                 self.decision.again = None;
             }
@@ -196,10 +260,17 @@ impl Decider<'_> {
                 if let Some(cause) = from_outside {
                     return self.attempt_failed(cause, None);
                 }
-                let code =
-                    || driver.exit_code.map_or_else(|| "the driver failed".to_owned(), |code| format!("the driver ended with exit code {code}"));
+                let code = || {
+                    driver.exit_code.map_or_else(
+                        || "the driver failed".to_owned(),
+                        |code| format!("the driver ended with exit code {code}"),
+                    )
+                };
                 // The driver's own words tell the cause and how to mend it.
-                self.attempt_failed(driver.last_words.clone().unwrap_or_else(code), driver.exit_code);
+                self.attempt_failed(
+                    driver.last_words.clone().unwrap_or_else(code),
+                    driver.exit_code,
+                );
             }
         }
     }
@@ -207,14 +278,26 @@ impl Decider<'_> {
     /// Waits for images and nodes, but not for ever.
     fn pending(&mut self, driver: &DriverView) {
         let Situation { patience, now, .. } = self.situation;
-        let age = driver.created.map_or(Duration::ZERO, |created| since(created, *now));
-        let limit = driver.stuck.as_ref().map_or(patience.start, |stuck| stuck.limit(*patience));
+        let age = driver
+            .created
+            .map_or(Duration::ZERO, |created| since(created, *now));
+        let limit = driver
+            .stuck
+            .as_ref()
+            .map_or(patience.start, |stuck| stuck.limit(*patience));
         match &driver.stuck {
             Some(why) if age >= limit => {
-                self.decision.actions.extend([Action::DeleteDriver, Action::DeleteExecutors]);
-                self.fail(format!("the driver did not start in {} s: {why}", age.as_secs()), "SparkApplicationFailed");
+                self.decision
+                    .actions
+                    .extend([Action::DeleteDriver, Action::DeleteExecutors]);
+                self.fail(
+                    format!("the driver did not start in {} s: {why}", age.as_secs()),
+                    "SparkApplicationFailed",
+                );
             }
-            Some(_) => self.decision.again = Some(limit.saturating_sub(age).max(Duration::from_secs(1))),
+            Some(_) => {
+                self.decision.again = Some(limit.saturating_sub(age).max(Duration::from_secs(1)))
+            }
             // The watch tells when that changes.
             None => self.decision.again = Some(limit),
         }
@@ -222,21 +305,36 @@ impl Decider<'_> {
 
     fn succeeded(&mut self, driver: &DriverView) {
         self.decision.status.result.clone_from(&driver.result);
-        let restart = self.situation.application.as_ref().is_ok_and(|a| a.spec().restart_policy.kind == RestartPolicyType::Always);
+        let restart = self
+            .situation
+            .application
+            .as_ref()
+            .is_ok_and(|a| a.spec().restart_policy.kind == RestartPolicyType::Always);
         if restart {
             self.decision.status.failures = 0;
             return self.rerun("it is done, and runs again".to_owned());
         }
-        self.end(ApplicationState::Completed, "SparkApplicationCompleted", "done".to_owned());
+        self.end(
+            ApplicationState::Completed,
+            "SparkApplicationCompleted",
+            "done".to_owned(),
+        );
         self.decision.actions.push(Action::DeleteExecutors);
     }
 
     fn attempt_failed(&mut self, text: String, exit_code: Option<i32>) {
         self.decision.status.failures += 1;
-        let policy = self.situation.application.as_ref().ok().map(|application| &application.spec().restart_policy);
+        let policy = self
+            .situation
+            .application
+            .as_ref()
+            .ok()
+            .map(|application| &application.spec().restart_policy);
         let retries = match policy.map(|policy| policy.kind) {
             Some(RestartPolicyType::Always) => u32::MAX,
-            Some(RestartPolicyType::OnFailure) => policy.and_then(|policy| policy.on_failure_retries).unwrap_or(u32::MAX),
+            Some(RestartPolicyType::OnFailure) => policy
+                .and_then(|policy| policy.on_failure_retries)
+                .unwrap_or(u32::MAX),
             Some(RestartPolicyType::Never) | None => 0,
         };
         if self.decision.status.failures <= retries && exit_code != Some(EXIT_CODE_WRONG) {
@@ -247,10 +345,16 @@ impl Decider<'_> {
     }
 
     fn rerun(&mut self, text: String) {
-        self.decision.actions.extend([Action::DeleteDriver, Action::DeleteExecutors]);
+        self.decision
+            .actions
+            .extend([Action::DeleteDriver, Action::DeleteExecutors]);
         self.decision.status.termination_time = Some(Time(self.situation.now));
         self.decision.again = Some(Duration::from_secs(1));
-        self.enter(ApplicationState::PendingRerun, "SparkApplicationPendingRerun", text);
+        self.enter(
+            ApplicationState::PendingRerun,
+            "SparkApplicationPendingRerun",
+            text,
+        );
     }
 
     fn fail(&mut self, text: String, reason: &'static str) {
@@ -260,8 +364,18 @@ impl Decider<'_> {
     fn end(&mut self, state: ApplicationState, reason: &'static str, text: String) {
         let now = self.situation.now;
         self.decision.status.termination_time = Some(Time(now));
-        let began = self.decision.status.submission_time.as_ref().map_or(now, |time| time.0);
-        let spec = self.situation.application.as_ref().ok().map(|application| application.spec());
+        let began = self
+            .decision
+            .status
+            .submission_time
+            .as_ref()
+            .map_or(now, |time| time.0);
+        let spec = self
+            .situation
+            .application
+            .as_ref()
+            .ok()
+            .map(|application| application.spec());
         self.decision.status.cost = spec.map(|spec| cost(spec, since(began, now)));
         let ttl = spec.and_then(|spec| spec.time_to_live_seconds);
         self.decision.again = ttl.map(Duration::from_secs);
@@ -269,13 +383,25 @@ impl Decider<'_> {
     }
 
     fn enter(&mut self, state: ApplicationState, reason: &'static str, text: String) {
-        let warning = matches!(state, ApplicationState::Failed | ApplicationState::PendingRerun);
+        let warning = matches!(
+            state,
+            ApplicationState::Failed | ApplicationState::PendingRerun
+        );
         let status = &mut self.decision.status.application_state;
         status.state = state;
         status.error_message = warning.then(|| text.clone());
-        let conditions = conditions(&self.decision.status.conditions, state, &text, self.situation.now);
+        let conditions = conditions(
+            &self.decision.status.conditions,
+            state,
+            &text,
+            self.situation.now,
+        );
         self.decision.status.conditions = conditions;
-        self.decision.notes.push(Note { reason, text, warning });
+        self.decision.notes.push(Note {
+            reason,
+            text,
+            warning,
+        });
     }
 
     fn state(&self) -> ApplicationState {
@@ -284,18 +410,30 @@ impl Decider<'_> {
 }
 
 /// One condition for each state that people wait for.
-fn conditions(before: &[ApplicationCondition], state: ApplicationState, message: &str, now: Timestamp) -> Vec<ApplicationCondition> {
+fn conditions(
+    before: &[ApplicationCondition],
+    state: ApplicationState,
+    message: &str,
+    now: Timestamp,
+) -> Vec<ApplicationCondition> {
     let reason = format!("{state:?}");
-    let all = [("Running", ApplicationState::Running), ("Completed", ApplicationState::Completed), ("Failed", ApplicationState::Failed)];
+    let all = [
+        ("Running", ApplicationState::Running),
+        ("Completed", ApplicationState::Completed),
+        ("Failed", ApplicationState::Failed),
+    ];
     let condition = |(kind, holds_in): (&str, ApplicationState)| {
         let status = if state == holds_in { "True" } else { "False" };
-        let unchanged = before.iter().find(|old| old.kind == kind && old.status == status);
+        let unchanged = before
+            .iter()
+            .find(|old| old.kind == kind && old.status == status);
         ApplicationCondition {
             kind: kind.to_owned(),
             status: status.to_owned(),
             reason: reason.clone(),
             message: message.to_owned(),
-            last_transition_time: unchanged.map_or_else(|| Time(now), |old| old.last_transition_time.clone()),
+            last_transition_time: unchanged
+                .map_or_else(|| Time(now), |old| old.last_transition_time.clone()),
         }
     };
     all.map(condition).into()

@@ -41,11 +41,20 @@ impl Leadership {
     /// Gives the lease back, so that the next one need not wait for its end.
     pub(super) async fn release(self) {
         self.renewing.abort();
-        let Ok(Some(mut lease)) = self.leases.get_opt(NAME).await else { return };
-        let ours = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_ref() == Some(&self.identity));
+        let Ok(Some(mut lease)) = self.leases.get_opt(NAME).await else {
+            return;
+        };
+        let ours = lease
+            .spec
+            .as_mut()
+            .filter(|spec| spec.holder_identity.as_ref() == Some(&self.identity));
         let Some(spec) = ours else { return };
         spec.holder_identity = Some(String::new());
-        if let Err(error) = self.leases.replace(NAME, &PostParams::default(), &lease).await {
+        if let Err(error) = self
+            .leases
+            .replace(NAME, &PostParams::default(), &lease)
+            .await
+        {
             warn!("the lease is not given back: {error}");
         }
     }
@@ -56,9 +65,16 @@ impl Leadership {
 /// # Errors
 /// If leases cannot be read.
 pub(super) async fn lead(client: Client, namespace: &str) -> Result<Leadership, OperatorError> {
-    let host = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).unwrap_or_else(|_| NAME.to_owned());
-    let random = faisca_driver::random_hex(4).map_err(|error| OperatorError::Local(error.to_string()))?;
-    let mut elector = Elector { leases: Api::namespaced(client, namespace), identity: format!("{host}-{random}"), seen: None };
+    let host = std::env::var("POD_NAME")
+        .or_else(|_| std::env::var("HOSTNAME"))
+        .unwrap_or_else(|_| NAME.to_owned());
+    let random =
+        faisca_driver::random_hex(4).map_err(|error| OperatorError::Local(error.to_string()))?;
+    let mut elector = Elector {
+        leases: Api::namespaced(client, namespace),
+        identity: format!("{host}-{random}"),
+        seen: None,
+    };
     while !elector.try_hold().await? {
         tokio::time::sleep(RETRY).await;
     }
@@ -75,15 +91,25 @@ pub(super) async fn lead(client: Client, namespace: &str) -> Result<Leadership, 
             }
         }
     });
-    Ok(Leadership { leases, identity, renewing })
+    Ok(Leadership {
+        leases,
+        identity,
+        renewing,
+    })
 }
 
 impl Elector {
     /// Takes or renews the lease; answers whether it is ours.
     async fn try_hold(&mut self) -> Result<bool, OperatorError> {
         let Some(mut lease) = self.leases.get_opt(NAME).await? else {
-            let metadata = ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() };
-            let lease = Lease { metadata, spec: Some(self.held(None)) };
+            let metadata = ObjectMeta {
+                name: Some(NAME.to_owned()),
+                ..ObjectMeta::default()
+            };
+            let lease = Lease {
+                metadata,
+                spec: Some(self.held(None)),
+            };
             return won(self.leases.create(&PostParams::default(), &lease).await);
         };
         let spec = lease.spec.take().unwrap_or_default();
@@ -91,7 +117,10 @@ impl Elector {
             return Ok(false);
         }
         lease.spec = Some(self.held(Some(&spec)));
-        won(self.leases.replace(NAME, &PostParams::default(), &lease).await)
+        won(self
+            .leases
+            .replace(NAME, &PostParams::default(), &lease)
+            .await)
     }
 
     fn is_free(&mut self, spec: &LeaseSpec) -> bool {
@@ -113,9 +142,16 @@ impl Elector {
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
             lease_duration_seconds: i32::try_from(LEASE.as_secs()).ok(),
-            acquire_time: ours.and_then(|before| before.acquire_time.clone()).or_else(|| Some(now.clone())),
+            acquire_time: ours
+                .and_then(|before| before.acquire_time.clone())
+                .or_else(|| Some(now.clone())),
             renew_time: Some(now),
-            lease_transitions: Some(before.and_then(|before| before.lease_transitions).unwrap_or(0) + i32::from(ours.is_none())),
+            lease_transitions: Some(
+                before
+                    .and_then(|before| before.lease_transitions)
+                    .unwrap_or(0)
+                    + i32::from(ours.is_none()),
+            ),
             ..LeaseSpec::default()
         }
     }

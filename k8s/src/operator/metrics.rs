@@ -42,13 +42,37 @@ struct Inner {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("faisca_operator");
-        let (submissions, failures, transitions) = (Counter::default(), Counter::default(), Family::default());
+        let (submissions, failures, transitions) =
+            (Counter::default(), Counter::default(), Family::default());
         let seconds = Histogram::new(exponential_buckets(0.001, 2.0, 14));
-        registry.register("driver_pods", "Driver pods that were asked for", submissions.clone());
-        registry.register("reconcile_errors", "Reconciliations that failed", failures.clone());
-        registry.register("applications_entered", "Applications that entered a state", transitions.clone());
-        registry.register("reconcile_seconds", "Duration of reconciliations", seconds.clone());
-        Self(Arc::new(Inner { registry, is_ready: AtomicBool::new(false), submissions, failures, transitions, seconds }))
+        registry.register(
+            "driver_pods",
+            "Driver pods that were asked for",
+            submissions.clone(),
+        );
+        registry.register(
+            "reconcile_errors",
+            "Reconciliations that failed",
+            failures.clone(),
+        );
+        registry.register(
+            "applications_entered",
+            "Applications that entered a state",
+            transitions.clone(),
+        );
+        registry.register(
+            "reconcile_seconds",
+            "Duration of reconciliations",
+            seconds.clone(),
+        );
+        Self(Arc::new(Inner {
+            registry,
+            is_ready: AtomicBool::new(false),
+            submissions,
+            failures,
+            transitions,
+            seconds,
+        }))
     }
 }
 
@@ -66,7 +90,12 @@ impl Metrics {
     }
 
     pub(super) fn entered(&self, state: ApplicationState) {
-        self.0.transitions.get_or_create(&State { state: format!("{state:?}").to_lowercase() }).inc();
+        self.0
+            .transitions
+            .get_or_create(&State {
+                state: format!("{state:?}").to_lowercase(),
+            })
+            .inc();
     }
 
     #[expect(clippy::unused_self, reason = "begins what `reconciled` ends")]
@@ -94,8 +123,19 @@ impl Metrics {
             }
             "/healthz" => told(StatusCode::OK, "ok\n".to_owned()),
             // One that waits for the lease is ready too: it is there to take over.
-            "/readyz" => told(StatusCode::OK, if self.0.is_ready.load(Ordering::Relaxed) { "leading\n" } else { "waiting\n" }.to_owned()),
-            _ => told(StatusCode::NOT_FOUND, "known are /metrics, /healthz, /readyz\n".to_owned()),
+            "/readyz" => told(
+                StatusCode::OK,
+                if self.0.is_ready.load(Ordering::Relaxed) {
+                    "leading\n"
+                } else {
+                    "waiting\n"
+                }
+                .to_owned(),
+            ),
+            _ => told(
+                StatusCode::NOT_FOUND,
+                "known are /metrics, /healthz, /readyz\n".to_owned(),
+            ),
         }
     }
 }
@@ -104,8 +144,13 @@ impl Metrics {
 ///
 /// # Errors
 /// If the address is in use.
-pub(super) async fn serve(address: SocketAddr, metrics: Metrics) -> Result<JoinHandle<()>, OperatorError> {
-    let listener = TcpListener::bind(address).await.map_err(|error| OperatorError::Local(format!("{address}: {error}")))?;
+pub(super) async fn serve(
+    address: SocketAddr,
+    metrics: Metrics,
+) -> Result<JoinHandle<()>, OperatorError> {
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| OperatorError::Local(format!("{address}: {error}")))?;
     Ok(tokio::task::spawn(async move {
         loop {
             let Ok((stream, _)) = listener.accept().await else {
@@ -114,9 +159,13 @@ pub(super) async fn serve(address: SocketAddr, metrics: Metrics) -> Result<JoinH
             };
             let metrics = metrics.clone();
             let answer = service_fn(move |request: Request<hyper::body::Incoming>| {
-                std::future::ready(Ok::<_, std::convert::Infallible>(metrics.answer(request.uri().path())))
+                std::future::ready(Ok::<_, std::convert::Infallible>(
+                    metrics.answer(request.uri().path()),
+                ))
             });
-            tokio::task::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+            tokio::task::spawn(
+                http1::Builder::new().serve_connection(TokioIo::new(stream), answer),
+            );
         }
     }))
 }

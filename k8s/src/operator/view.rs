@@ -70,7 +70,12 @@ pub(super) struct PodIndex(
 
 impl PodIndex {
     pub(super) fn of(&self, uid: &str) -> PodsView {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned().unwrap_or_default()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(uid)
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Takes a change of a pod in.
@@ -80,18 +85,28 @@ impl PodIndex {
             Event::Init => all.clear(),
             Event::InitDone => {}
             Event::InitApply(pod) | Event::Apply(pod) => {
-                let Some(uid) = pod.labels().get(SELECTOR_LABEL) else { return };
+                let Some(uid) = pod.labels().get(SELECTOR_LABEL) else {
+                    return;
+                };
                 let pods = all.entry(uid.clone()).or_default();
                 match pod.labels().get(ROLE_LABEL).map(String::as_str) {
                     Some("driver") => pods.driver = Some(driver_view(pod)),
-                    Some("executor") => drop(pods.executors.insert(pod.name_any(), executor_state(pod))),
+                    Some("executor") => {
+                        drop(pods.executors.insert(pod.name_any(), executor_state(pod)))
+                    }
                     _ => {}
                 }
             }
             Event::Delete(pod) => {
-                let Some(uid) = pod.labels().get(SELECTOR_LABEL) else { return };
+                let Some(uid) = pod.labels().get(SELECTOR_LABEL) else {
+                    return;
+                };
                 let Some(pods) = all.get_mut(uid) else { return };
-                if pod.labels().get(ROLE_LABEL).is_some_and(|role| role == "driver") {
+                if pod
+                    .labels()
+                    .get(ROLE_LABEL)
+                    .is_some_and(|role| role == "driver")
+                {
                     pods.driver = None;
                 } else {
                     pods.executors.remove(&pod.name_any());
@@ -109,7 +124,11 @@ fn annotation<T: DeserializeOwned>(pod: &Pod, name: &str) -> Option<T> {
 }
 
 fn phase(pod: &Pod) -> Phase {
-    match pod.status.as_ref().and_then(|status| status.phase.as_deref()) {
+    match pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref())
+    {
         Some("Running") => Phase::Running,
         Some("Succeeded") => Phase::Succeeded,
         Some("Failed") => Phase::Failed,
@@ -119,13 +138,26 @@ fn phase(pod: &Pod) -> Phase {
 
 pub(super) fn driver_view(pod: &Pod) -> DriverView {
     let status = pod.status.as_ref();
-    let containers = status.and_then(|s| s.container_statuses.as_deref()).unwrap_or_default();
-    let main = containers.iter().find(|container| container.name == DRIVER_CONTAINER);
+    let containers = status
+        .and_then(|s| s.container_statuses.as_deref())
+        .unwrap_or_default();
+    let main = containers
+        .iter()
+        .find(|container| container.name == DRIVER_CONTAINER);
     let state = main.and_then(|container| container.state.as_ref());
     let ended = state.and_then(|state| state.terminated.as_ref());
-    let others_run = containers.iter().any(|c| c.name != DRIVER_CONTAINER && c.state.as_ref().is_some_and(|state| state.running.is_some()));
+    let others_run = containers.iter().any(|c| {
+        c.name != DRIVER_CONTAINER
+            && c.state
+                .as_ref()
+                .is_some_and(|state| state.running.is_some())
+    });
     DriverView {
-        attempt: pod.labels().get(ATTEMPT_LABEL).and_then(|text| text.parse().ok()).unwrap_or_default(),
+        attempt: pod
+            .labels()
+            .get(ATTEMPT_LABEL)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_default(),
         // Containers beside the driver's may keep the pod up, for Airflow or against anybody's wish.
         phase: match ended.filter(|_| others_run).map(|ended| ended.exit_code) {
             Some(0) => Phase::Succeeded,
@@ -136,7 +168,10 @@ pub(super) fn driver_view(pod: &Pod) -> DriverView {
         deleting: pod.metadata.deletion_timestamp.is_some(),
         stuck: stuck(pod),
         exit_code: ended.map(|ended| ended.exit_code),
-        last_words: ended.and_then(|ended| ended.message.clone()).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()),
+        last_words: ended
+            .and_then(|ended| ended.message.clone())
+            .map(|text| text.trim().to_owned())
+            .filter(|text| !text.is_empty()),
         loss: loss(pod),
         progress: annotation(pod, PROGRESS),
         result: annotation(pod, RESULT),

@@ -7,7 +7,9 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
 
-use super::{Parts, Role, driver_name, env, field, labels, pod, secret_name, token_variable, variable};
+use super::{
+    Parts, Role, driver_name, env, field, labels, pod, secret_name, token_variable, variable,
+};
 use crate::application::{Application, InvalidSpec};
 
 /// The pod of one attempt.
@@ -16,7 +18,10 @@ use crate::application::{Application, InvalidSpec};
 /// If a part of the spec makes no valid pod.
 pub fn driver_pod(application: &Application, attempt: u32) -> Result<Pod, InvalidSpec> {
     let spec = application.spec();
-    let (job, owner) = (json!(application.manifest).to_string(), json!(application.owner).to_string());
+    let (job, owner) = (
+        json!(application.manifest).to_string(),
+        json!(application.owner).to_string(),
+    );
     let variables = vec![
         variable(env::JOB, job),
         variable(env::OWNER, owner),
@@ -27,8 +32,11 @@ pub fn driver_pod(application: &Application, attempt: u32) -> Result<Pod, Invali
         token_variable(application),
     ];
     // A program of the user's own reads the same variables through the job API.
-    let (command, arguments) =
-        if spec.command.is_empty() { (vec![], vec!["driver".to_owned()]) } else { (spec.command.clone(), spec.arguments.clone()) };
+    let (command, arguments) = if spec.command.is_empty() {
+        (vec![], vec!["driver".to_owned()])
+    } else {
+        (spec.command.clone(), spec.arguments.clone())
+    };
     pod(
         application,
         &Parts {
@@ -57,7 +65,10 @@ pub fn token_secret(application: &Application, token: &str) -> Secret {
             owner_references: Some(vec![application.owner.clone()]),
             ..ObjectMeta::default()
         },
-        data: Some(BTreeMap::from([("token".to_owned(), ByteString(token.as_bytes().to_vec()))])),
+        data: Some(BTreeMap::from([(
+            "token".to_owned(),
+            ByteString(token.as_bytes().to_vec()),
+        )])),
         immutable: Some(true),
         ..Secret::default()
     }
@@ -87,27 +98,64 @@ mod tests {
         assert_eq!(pod["metadata"]["name"], "enem-driver");
         let labels = &pod["metadata"]["labels"];
         assert_eq!(
-            (&labels["spark-role"], &labels["dag_id"], &labels["team"], &labels["faisca.dev/attempt"]),
-            (&json!("driver"), &json!("enem"), &json!("data"), &json!("2"))
+            (
+                &labels["spark-role"],
+                &labels["dag_id"],
+                &labels["team"],
+                &labels["faisca.dev/attempt"]
+            ),
+            (
+                &json!("driver"),
+                &json!("enem"),
+                &json!("data"),
+                &json!("2")
+            )
         );
         let container = &pod["spec"]["containers"][0];
-        assert_eq!((&container["name"], &container["args"]), (&json!("spark-kubernetes-driver"), &json!(["driver"])));
+        assert_eq!(
+            (&container["name"], &container["args"]),
+            (&json!("spark-kubernetes-driver"), &json!(["driver"]))
+        );
         assert_eq!(container["env"][0]["name"], "SPARK_APPLICATION_NAME");
-        assert_eq!(container["resources"]["limits"]["memory"], (512 << 20).to_string());
+        assert_eq!(
+            container["resources"]["limits"]["memory"],
+            (512 << 20).to_string()
+        );
         assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
-        assert_eq!((&pod["spec"]["priorityClassName"], &pod["spec"]["serviceAccountName"]), (&json!("high"), &json!("etl")));
-        assert_eq!(pod["spec"]["initContainers"][0]["restartPolicy"], "Always", "a sidecar must not keep the pod alive");
+        assert_eq!(
+            (
+                &pod["spec"]["priorityClassName"],
+                &pod["spec"]["serviceAccountName"]
+            ),
+            (&json!("high"), &json!("etl"))
+        );
+        assert_eq!(
+            pod["spec"]["initContainers"][0]["restartPolicy"], "Always",
+            "a sidecar must not keep the pod alive"
+        );
         assert_eq!(pod["metadata"]["ownerReferences"][0]["uid"], "1-2-3");
-        assert!(!pod.to_string().contains("\"token\":"), "the token is referred to, never written: {pod}");
+        assert!(
+            !pod.to_string().contains("\"token\":"),
+            "the token is referred to, never written: {pod}"
+        );
     }
 
     #[test]
     fn a_spec_that_makes_no_pod_is_told_by_its_field() {
-        let error = driver(json!({"mainApplicationFile": "a.sql", "image": "i", "driver": {"memory": "much"}})).unwrap_err().to_string();
-        assert!(error.contains("spec.driver.memory: `much` is not a size"), "{error}");
+        let error = driver(
+            json!({"mainApplicationFile": "a.sql", "image": "i", "driver": {"memory": "much"}}),
+        )
+        .unwrap_err()
+        .to_string();
+        assert!(
+            error.contains("spec.driver.memory: `much` is not a size"),
+            "{error}"
+        );
         let error = driver(json!({"mainApplicationFile": "a.sql", "image": "i", "driver": {"tolerations": [{"key": 7}]}})).unwrap_err().to_string();
         assert!(error.contains("spec.driver: not a valid pod"), "{error}");
-        let error = driver(json!({"mainApplicationFile": "a.sql"})).unwrap_err().to_string();
+        let error = driver(json!({"mainApplicationFile": "a.sql"}))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("spec.image: no image is given"), "{error}");
     }
 }

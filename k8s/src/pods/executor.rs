@@ -2,14 +2,18 @@
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{ATTEMPT_LABEL, Parts, ROLE_LABEL, Role, SELECTOR_LABEL, field, pod, token_variable, variable};
+use super::{
+    ATTEMPT_LABEL, Parts, ROLE_LABEL, Role, SELECTOR_LABEL, field, pod, token_variable, variable,
+};
 use crate::application::{Application, InvalidSpec};
 
 /// Selects the executors of an application; of one attempt, if given.
 #[must_use]
 pub fn executor_selector(uid: &str, attempt: Option<u32>) -> String {
     let all = format!("{ROLE_LABEL}=executor,{SELECTOR_LABEL}={uid}");
-    attempt.map_or(all.clone(), |attempt| format!("{all},{ATTEMPT_LABEL}={attempt}"))
+    attempt.map_or(all.clone(), |attempt| {
+        format!("{all},{ATTEMPT_LABEL}={attempt}")
+    })
 }
 
 /// Makes the pods of one attempt.
@@ -37,7 +41,11 @@ impl ExecutorPods {
     pub fn pod(&self, executor: u32) -> Result<Pod, InvalidSpec> {
         use faisca_executor::control::env;
         let spec = self.application.spec();
-        let grace = spec.executor.pod.termination_grace_period_seconds.unwrap_or(super::GRACE_SECONDS);
+        let grace = spec
+            .executor
+            .pod
+            .termination_grace_period_seconds
+            .unwrap_or(super::GRACE_SECONDS);
         let mut variables = vec![
             variable(env::EXECUTOR, executor.to_string()),
             field(env::HOST, "status.podIP"),
@@ -45,9 +53,16 @@ impl ExecutorPods {
             variable(env::GRACE, grace.saturating_sub(2).max(1).to_string()),
             token_variable(&self.application),
         ];
-        variables.extend(self.variables.iter().filter(|(name, _)| name != env::TOKEN).map(|(name, value)| variable(name, value)));
+        variables.extend(
+            self.variables
+                .iter()
+                .filter(|(name, _)| name != env::TOKEN)
+                .map(|(name, value)| variable(name, value)),
+        );
         let mut parts = spec.executor.pod.clone();
-        parts.labels.insert("spark-exec-id".to_owned(), executor.to_string());
+        parts
+            .labels
+            .insert("spark-exec-id".to_owned(), executor.to_string());
         pod(
             &self.application,
             &Parts {
@@ -59,7 +74,11 @@ impl ExecutorPods {
                 memory: spec.executor.memory.as_deref(),
                 pod: &parts,
                 command: spec.command.clone(),
-                arguments: if spec.command.is_empty() { vec![] } else { spec.arguments.clone() },
+                arguments: if spec.command.is_empty() {
+                    vec![]
+                } else {
+                    spec.arguments.clone()
+                },
                 variables,
             },
         )
@@ -75,19 +94,40 @@ mod tests {
 
     #[test]
     fn an_executor_knows_its_driver_and_holds_no_secret_in_the_open() {
-        let spec =
-            json!({"mainApplicationFile": "a.sql", "image": "i", "executor": {"cores": 1, "memory": "1g", "terminationGracePeriodSeconds": 60}});
+        let spec = json!({"mainApplicationFile": "a.sql", "image": "i", "executor": {"cores": 1, "memory": "1g", "terminationGracePeriodSeconds": 60}});
         let application = Application::read(&resource(spec)).unwrap();
-        let variables = vec![("FAISCA_DRIVER".to_owned(), "http://10.0.0.1:7".to_owned()), ("FAISCA_TOKEN".to_owned(), "hidden".to_owned())];
-        let pods = ExecutorPods { application, attempt: 3, variables };
+        let variables = vec![
+            ("FAISCA_DRIVER".to_owned(), "http://10.0.0.1:7".to_owned()),
+            ("FAISCA_TOKEN".to_owned(), "hidden".to_owned()),
+        ];
+        let pods = ExecutorPods {
+            application,
+            attempt: 3,
+            variables,
+        };
         let pod = serde_json::to_value(pods.pod(7).unwrap()).unwrap();
         assert_eq!(pod["metadata"]["name"], "enem-3-exec-7");
-        assert_eq!((&pod["metadata"]["labels"]["spark-role"], &pod["metadata"]["labels"]["spark-exec-id"]), (&json!("executor"), &json!("7")));
+        assert_eq!(
+            (
+                &pod["metadata"]["labels"]["spark-role"],
+                &pod["metadata"]["labels"]["spark-exec-id"]
+            ),
+            (&json!("executor"), &json!("7"))
+        );
         assert_eq!(pod["spec"]["automountServiceAccountToken"], false);
         let variables = pod["spec"]["containers"][0]["env"].as_array().unwrap();
         let value = |name: &str| variables.iter().find(|v| v["name"] == name).unwrap();
-        assert_eq!((&value("FAISCA_DRIVER")["value"], &value("FAISCA_GRACE_SECONDS")["value"]), (&json!("http://10.0.0.1:7"), &json!("58")));
-        assert_eq!(value("FAISCA_TOKEN")["valueFrom"]["secretKeyRef"]["name"], "enem-token-1-2-3");
+        assert_eq!(
+            (
+                &value("FAISCA_DRIVER")["value"],
+                &value("FAISCA_GRACE_SECONDS")["value"]
+            ),
+            (&json!("http://10.0.0.1:7"), &json!("58"))
+        );
+        assert_eq!(
+            value("FAISCA_TOKEN")["valueFrom"]["secretKeyRef"]["name"],
+            "enem-token-1-2-3"
+        );
         assert!(!pod.to_string().contains("hidden"), "{pod}");
     }
 }

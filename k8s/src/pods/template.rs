@@ -25,7 +25,11 @@ fn merge_fields(mut under: Map<String, Value>, over: Map<String, Value>) -> Map<
 fn merge_lists(mut under: Vec<Value>, over: Vec<Value>) -> Vec<Value> {
     let name = |value: &Value| value.get("name").and_then(Value::as_str).map(str::to_owned);
     for value in over {
-        let position = name(&value).and_then(|wanted| under.iter().position(|present| name(present).as_ref() == Some(&wanted)));
+        let position = name(&value).and_then(|wanted| {
+            under
+                .iter()
+                .position(|present| name(present).as_ref() == Some(&wanted))
+        });
         match position {
             Some(at) => under[at] = merge(std::mem::take(&mut under[at]), value),
             None => under.push(value),
@@ -49,6 +53,9 @@ mod tests {
         assert_eq!(merged["metadata"]["labels"], json!({"a": "1", "b": "2"}));
         assert_eq!(merged["spec"]["priorityClassName"], "spot");
         let main = json!({"name": "main", "image": "new", "env": [{"name": "X", "value": "1"}, {"name": "Y"}]});
-        assert_eq!(merged["spec"]["containers"], json!([main, {"name": "other"}]));
+        assert_eq!(
+            merged["spec"]["containers"],
+            json!([main, {"name": "other"}])
+        );
     }
 }

@@ -43,5 +43,9 @@ pub(super) fn xcom(airflow: Option<&AirflowSpec>) -> Option<Xcom> {
         "securityContext": container_security(),
         "volumeMounts": [mount],
     });
-    Some(Xcom { volume: json!({"name": VOLUME, "emptyDir": {}}), mount, container })
+    Some(Xcom {
+        volume: json!({"name": VOLUME, "emptyDir": {}}),
+        mount,
+        container,
+    })
 }

@@ -8,9 +8,15 @@ use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::{DataFusionError, Result, internal_datafusion_err};
 use datafusion::physical_expr::{AcrossPartitions, ConstExpr, EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion_proto::physical_plan::from_proto::{parse_physical_exprs, parse_physical_sort_exprs, parse_protobuf_partitioning};
-use datafusion_proto::physical_plan::to_proto::{serialize_partitioning, serialize_physical_exprs, serialize_physical_sort_exprs};
-use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension};
+use datafusion_proto::physical_plan::from_proto::{
+    parse_physical_exprs, parse_physical_sort_exprs, parse_protobuf_partitioning,
+};
+use datafusion_proto::physical_plan::to_proto::{
+    serialize_partitioning, serialize_physical_exprs, serialize_physical_sort_exprs,
+};
+use datafusion_proto::physical_plan::{
+    PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
+};
 use datafusion_proto::protobuf::{self, PhysicalExprNode, PhysicalSortExprNodeCollection};
 use prost::Message;
 
@@ -44,7 +50,12 @@ struct Exprs {
     exprs: Vec<PhysicalExprNode>,
 }
 
-const MODES: [InputMode; 4] = [InputMode::Forward, InputMode::Merge, InputMode::Shuffle, InputMode::Broadcast];
+const MODES: [InputMode; 4] = [
+    InputMode::Forward,
+    InputMode::Merge,
+    InputMode::Shuffle,
+    InputMode::Broadcast,
+];
 
 pub(super) fn encode(
     read: &ExchangeReadExec,
@@ -53,21 +64,39 @@ pub(super) fn encode(
     converter: &dyn PhysicalProtoConverterExtension,
 ) -> Result<()> {
     let properties = &read.properties().eq_properties;
-    let exprs = |list: Vec<&Arc<dyn PhysicalExpr>>| -> Result<Exprs> { Ok(Exprs { exprs: serialize_physical_exprs(list, codec, converter)? }) };
+    let exprs = |list: Vec<&Arc<dyn PhysicalExpr>>| -> Result<Exprs> {
+        Ok(Exprs {
+            exprs: serialize_physical_exprs(list, codec, converter)?,
+        })
+    };
     let orderings = properties.oeq_class().iter().map(|ordering| {
-        let physical_sort_expr_nodes = serialize_physical_sort_exprs(ordering.iter().cloned(), codec, converter)?;
-        Ok(PhysicalSortExprNodeCollection { physical_sort_expr_nodes })
+        let physical_sort_expr_nodes =
+            serialize_physical_sort_exprs(ordering.iter().cloned(), codec, converter)?;
+        Ok(PhysicalSortExprNodeCollection {
+            physical_sort_expr_nodes,
+        })
     });
     let classes = properties.eq_group().iter().filter(|class| class.len() > 1);
     let constants = properties.constants();
-    let (uniform, partition): (Vec<_>, Vec<_>) = constants.iter().partition(|c| matches!(c.across_partitions, AcrossPartitions::Uniform(_)));
+    let (uniform, partition): (Vec<_>, Vec<_>) = constants
+        .iter()
+        .partition(|c| matches!(c.across_partitions, AcrossPartitions::Uniform(_)));
     let node = ReadNode {
         stage: read.stage().0,
-        mode: MODES.iter().position(|m| *m == read.mode()).map_or(0, |p| p as u32),
+        mode: MODES
+            .iter()
+            .position(|m| *m == read.mode())
+            .map_or(0, |p| p as u32),
         schema: Some(properties.schema().as_ref().try_into().map_err(external)?),
-        partitioning: Some(serialize_partitioning(&read.properties().partitioning, codec, converter)?),
+        partitioning: Some(serialize_partitioning(
+            &read.properties().partitioning,
+            codec,
+            converter,
+        )?),
         orderings: orderings.collect::<Result<_>>()?,
-        equals: classes.map(|class| exprs(class.iter().collect())).collect::<Result<_>>()?,
+        equals: classes
+            .map(|class| exprs(class.iter().collect()))
+            .collect::<Result<_>>()?,
         uniform_constants: Some(exprs(uniform.iter().map(|c| &c.expr).collect())?),
         partition_constants: Some(exprs(partition.iter().map(|c| &c.expr).collect())?),
     };
@@ -80,10 +109,18 @@ pub(super) fn decode(
     converter: &dyn PhysicalProtoConverterExtension,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let node = ReadNode::decode(buf).map_err(external)?;
-    let schema: Schema = node.schema.as_ref().ok_or_else(|| missing("schema"))?.try_into().map_err(external)?;
+    let schema: Schema = node
+        .schema
+        .as_ref()
+        .ok_or_else(|| missing("schema"))?
+        .try_into()
+        .map_err(external)?;
     let schema: SchemaRef = Arc::new(schema);
-    let mode = *MODES.get(node.mode as usize).ok_or_else(|| missing("mode"))?;
-    let partitioning = parse_protobuf_partitioning(node.partitioning.as_ref(), ctx, &schema, converter)?;
+    let mode = *MODES
+        .get(node.mode as usize)
+        .ok_or_else(|| missing("mode"))?;
+    let partitioning =
+        parse_protobuf_partitioning(node.partitioning.as_ref(), ctx, &schema, converter)?;
     let exprs = |list: &Exprs| parse_physical_exprs(&list.exprs, ctx, &schema, converter);
     let mut properties = EquivalenceProperties::new(Arc::clone(&schema));
     for class in &node.equals {
@@ -94,15 +131,31 @@ pub(super) fn decode(
             }
         }
     }
-    for (list, across) in [(&node.uniform_constants, AcrossPartitions::Uniform(None)), (&node.partition_constants, AcrossPartitions::Heterogeneous)] {
+    for (list, across) in [
+        (&node.uniform_constants, AcrossPartitions::Uniform(None)),
+        (&node.partition_constants, AcrossPartitions::Heterogeneous),
+    ] {
         let list = exprs(list.as_ref().ok_or_else(|| missing("constants"))?)?;
-        properties.add_constants(list.into_iter().map(|expr| ConstExpr::new(expr, across.clone())))?;
+        properties.add_constants(
+            list.into_iter()
+                .map(|expr| ConstExpr::new(expr, across.clone())),
+        )?;
     }
     for ordering in &node.orderings {
-        properties.add_ordering(parse_physical_sort_exprs(&ordering.physical_sort_expr_nodes, ctx, &schema, converter)?);
+        properties.add_ordering(parse_physical_sort_exprs(
+            &ordering.physical_sort_expr_nodes,
+            ctx,
+            &schema,
+            converter,
+        )?);
     }
     let partitioning = partitioning.ok_or_else(|| missing("partitioning"))?;
-    Ok(Arc::new(ExchangeReadExec::new(StageId(node.stage), mode, properties, partitioning)))
+    Ok(Arc::new(ExchangeReadExec::new(
+        StageId(node.stage),
+        mode,
+        properties,
+        partitioning,
+    )))
 }
 
 fn missing(field: &str) -> DataFusionError {

@@ -13,7 +13,10 @@ pub(super) fn encode_filter(filter: &KeyFilterExec, buf: &mut Vec<u8>) -> Result
     serde_json::to_writer(buf, &(filter.key(), filter.shape(), filter.part())).map_err(external)
 }
 
-pub(super) fn decode_filter(buf: &[u8], inputs: &[Arc<dyn ExecutionPlan>]) -> Result<Arc<dyn ExecutionPlan>> {
+pub(super) fn decode_filter(
+    buf: &[u8],
+    inputs: &[Arc<dyn ExecutionPlan>],
+) -> Result<Arc<dyn ExecutionPlan>> {
     let (key, shape, part): (usize, Shape, f64) = serde_json::from_slice(buf).map_err(external)?;
     let [keys, input] = children("KeyFilterExec", inputs.to_vec())?;
     Ok(Arc::new(KeyFilterExec::new(keys, input, key, shape, part)))
@@ -23,7 +26,10 @@ pub(super) fn encode_set(set: &KeySetExec, buf: &mut Vec<u8>) -> Result<()> {
     serde_json::to_writer(buf, &(set.key(), set.shape())).map_err(external)
 }
 
-pub(super) fn decode_set(buf: &[u8], inputs: &[Arc<dyn ExecutionPlan>]) -> Result<Arc<dyn ExecutionPlan>> {
+pub(super) fn decode_set(
+    buf: &[u8],
+    inputs: &[Arc<dyn ExecutionPlan>],
+) -> Result<Arc<dyn ExecutionPlan>> {
     let (key, shape): (Option<usize>, Shape) = serde_json::from_slice(buf).map_err(external)?;
     let [input] = children("KeySetExec", inputs.to_vec())?;
     Ok(Arc::new(KeySetExec::new(input, key, shape)))

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::logical_expr::Operator;
-use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, InListExpr, IsNotNullExpr, IsNullExpr, LikeExpr, Literal, NotExpr};
+use datafusion::physical_expr::expressions::{
+    BinaryExpr, CastExpr, InListExpr, IsNotNullExpr, IsNullExpr, LikeExpr, Literal, NotExpr,
+};
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 
@@ -32,7 +34,9 @@ pub(crate) fn selectivity(predicate: &Arc<dyn PhysicalExpr>, input: &Estimate) -
     for condition in split_conjunction(predicate) {
         match bound(condition, input) {
             Some((column, low, high)) => {
-                let of = bounds.entry(column).or_insert((f64::NEG_INFINITY, f64::INFINITY));
+                let of = bounds
+                    .entry(column)
+                    .or_insert((f64::NEG_INFINITY, f64::INFINITY));
                 *of = (of.0.max(low), of.1.min(high));
             }
             None => found *= one(condition, input),
@@ -52,7 +56,11 @@ fn bound(condition: &Arc<dyn PhysicalExpr>, input: &Estimate) -> Option<(usize, 
     let comparison = condition.downcast_ref::<BinaryExpr>()?;
     let (column, op, value) = match (column(comparison.left()), column(comparison.right())) {
         (Some(column), None) => (column, *comparison.op(), constant(comparison.right())?),
-        (None, Some(column)) => (column, comparison.op().swap()?, constant(comparison.left())?),
+        (None, Some(column)) => (
+            column,
+            comparison.op().swap()?,
+            constant(comparison.left())?,
+        ),
         _ => return None,
     };
     input.columns.get(column)?.range?;
@@ -64,7 +72,12 @@ fn bound(condition: &Arc<dyn PhysicalExpr>, input: &Estimate) -> Option<(usize, 
 }
 
 fn one(condition: &Arc<dyn PhysicalExpr>, input: &Estimate) -> f64 {
-    let values = |expr: &Arc<dyn PhysicalExpr>| column(expr).and_then(|index| input.columns.get(index)).cloned().unwrap_or_default();
+    let values = |expr: &Arc<dyn PhysicalExpr>| {
+        column(expr)
+            .and_then(|index| input.columns.get(index))
+            .cloned()
+            .unwrap_or_default()
+    };
     if let Some(binary) = condition.downcast_ref::<BinaryExpr>() {
         let sides = || (values(binary.left()), values(binary.right()));
         return match binary.op() {
@@ -81,7 +94,11 @@ fn one(condition: &Arc<dyn PhysicalExpr>, input: &Estimate) -> f64 {
         return if list.negated() { 1.0 - found } else { found };
     }
     if let Some(like) = condition.downcast_ref::<LikeExpr>() {
-        return if like.negated() { 1.0 - PATTERN } else { PATTERN };
+        return if like.negated() {
+            1.0 - PATTERN
+        } else {
+            PATTERN
+        };
     }
     if let Some(not) = condition.downcast_ref::<NotExpr>() {
         return 1.0 - one(not.arg(), input);
@@ -96,12 +113,21 @@ fn one(condition: &Arc<dyn PhysicalExpr>, input: &Estimate) -> f64 {
 }
 
 fn compared(condition: &Arc<dyn PhysicalExpr>, input: &Estimate) -> f64 {
-    let aggregated = collect_columns(condition).iter().any(|column| input.columns.get(column.index()).is_some_and(|values| values.aggregated));
+    let aggregated = collect_columns(condition).iter().any(|column| {
+        input
+            .columns
+            .get(column.index())
+            .is_some_and(|values| values.aggregated)
+    });
     if aggregated { HAVING } else { UNKNOWN }
 }
 
 fn equality((left, right): &(Values, Values)) -> f64 {
-    left.distinct.into_iter().chain(right.distinct).reduce(f64::max).map_or(EQUALITY, |distinct| 1.0 / distinct)
+    left.distinct
+        .into_iter()
+        .chain(right.distinct)
+        .reduce(f64::max)
+        .map_or(EQUALITY, |distinct| 1.0 / distinct)
 }
 
 fn column(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {

@@ -10,15 +10,26 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions};
+use datafusion::physical_plan::execution_plan::{
+    Boundedness, ChildrenPropertiesMode, EmissionType, ReplaceChildrenOptions,
+};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning,
+    PlanProperties,
+};
 use futures::{TryFutureExt, TryStreamExt, stream};
 
 use super::set::{KeySet, Shape};
 use crate::physical;
 
-static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| Arc::new(Schema::new(vec![Field::new("keys", DataType::Binary, false)])));
+static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+    Arc::new(Schema::new(vec![Field::new(
+        "keys",
+        DataType::Binary,
+        false,
+    )]))
+});
 
 /// One row for each partition, a set as bytes.
 #[derive(Debug, Clone)]
@@ -32,10 +43,21 @@ pub(crate) struct KeySetExec {
 
 impl KeySetExec {
     pub(crate) fn new(input: Arc<dyn ExecutionPlan>, key: Option<usize>, shape: Shape) -> Self {
-        let partitioning = Partitioning::UnknownPartitioning(input.output_partitioning().partition_count());
+        let partitioning =
+            Partitioning::UnknownPartitioning(input.output_partitioning().partition_count());
         let eq_properties = EquivalenceProperties::new(Arc::clone(&SCHEMA));
-        let properties = PlanProperties::new(eq_properties, partitioning, EmissionType::Final, Boundedness::Bounded);
-        Self { input, key, shape, properties: Arc::new(properties) }
+        let properties = PlanProperties::new(
+            eq_properties,
+            partitioning,
+            EmissionType::Final,
+            Boundedness::Bounded,
+        );
+        Self {
+            input,
+            key,
+            shape,
+            properties: Arc::new(properties),
+        }
     }
 
     pub(crate) fn key(&self) -> Option<usize> {
@@ -51,7 +73,12 @@ impl DisplayAs for KeySetExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
         let schema = self.input.schema();
         match self.key {
-            Some(key) => write!(f, "KeySetExec: {}@{key}, {:?}", schema.field(key).name(), self.shape),
+            Some(key) => write!(
+                f,
+                "KeySetExec: {}@{key}, {:?}",
+                schema.field(key).name(),
+                self.shape
+            ),
             None => write!(f, "KeySetExec: sum"),
         }
     }
@@ -70,20 +97,37 @@ impl ExecutionPlan for KeySetExec {
         vec![&self.input]
     }
 
-    fn apply_expressions(&self, _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>) -> Result<TreeNodeRecursion> {
+    fn apply_expressions(
+        &self,
+        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn replace_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>, _options: ReplaceChildrenOptions) -> Result<Arc<dyn ExecutionPlan>> {
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let [input] = physical::children(self.name(), children)?;
         Ok(Arc::new(Self::new(input, self.key, self.shape)))
     }
 
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(
+            children,
+            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
+        )
     }
 
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
         let (key, shape) = (self.key, self.shape);
         let reservation = MemoryConsumer::new("KeySetExec").register(context.memory_pool());
         reservation.try_grow(usize::try_from(shape.bytes()).unwrap_or(usize::MAX))?;
@@ -92,7 +136,12 @@ impl ExecutionPlan for KeySetExec {
             let added = match key {
                 Some(key) => set.add(batch.column(key)),
                 None => {
-                    batch.column(0).as_binary::<i32>().iter().flatten().for_each(|bytes| set.add_encoded(shape, bytes));
+                    batch
+                        .column(0)
+                        .as_binary::<i32>()
+                        .iter()
+                        .flatten()
+                        .for_each(|bytes| set.add_encoded(shape, bytes));
                     Ok(())
                 }
             };
@@ -101,8 +150,14 @@ impl ExecutionPlan for KeySetExec {
         let row = set.and_then(move |set| {
             drop(reservation);
             let bytes = BinaryArray::from_iter_values([set.encoded()]);
-            futures::future::ready(RecordBatch::try_new(Arc::clone(&SCHEMA), vec![Arc::new(bytes)]).map_err(Into::into))
+            futures::future::ready(
+                RecordBatch::try_new(Arc::clone(&SCHEMA), vec![Arc::new(bytes)])
+                    .map_err(Into::into),
+            )
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&SCHEMA), stream::once(row))))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&SCHEMA),
+            stream::once(row),
+        )))
     }
 }

@@ -49,20 +49,38 @@ pub(crate) struct KeySet {
 
 impl KeySet {
     pub(crate) fn new(shape: Shape) -> Self {
-        Self::of(shape, vec![0; usize::try_from(shape.bytes() / 8).unwrap_or(0).max(1)], true, false)
+        Self::of(
+            shape,
+            vec![0; usize::try_from(shape.bytes() / 8).unwrap_or(0).max(1)],
+            true,
+            false,
+        )
     }
 
     /// The set that rules nothing out.
     pub(crate) fn all() -> Self {
-        Self { bits: Bits::Range { low: 0, words: vec![] }, is_empty: false, has_all: true }
+        Self {
+            bits: Bits::Range {
+                low: 0,
+                words: vec![],
+            },
+            is_empty: false,
+            has_all: true,
+        }
     }
 
     fn of(shape: Shape, words: Vec<u64>, is_empty: bool, has_all: bool) -> Self {
         let bits = match shape {
             Shape::Range { low, .. } => Bits::Range { low, words },
-            Shape::Bloom { .. } => Bits::Bloom(Box::new(BloomFilter::from_vec(words).hashes(HASHES))),
+            Shape::Bloom { .. } => {
+                Bits::Bloom(Box::new(BloomFilter::from_vec(words).hashes(HASHES)))
+            }
         };
-        Self { bits, is_empty, has_all }
+        Self {
+            bits,
+            is_empty,
+            has_all,
+        }
     }
 
     /// Whether no key is in it.
@@ -118,13 +136,16 @@ impl KeySet {
                 let numbers = numbers(keys)?;
                 let values = numbers.as_primitive::<Int64Type>().values();
                 let found = BooleanBuffer::collect_bool(values.len(), |row| {
-                    place(values[row], *low, words.len()).is_some_and(|(word, bit)| words[word] & bit != 0)
+                    place(values[row], *low, words.len())
+                        .is_some_and(|(word, bit)| words[word] & bit != 0)
                 });
                 valid(&found, numbers.nulls())
             }
             Bits::Bloom(bloom) => {
                 let hashes = hashes(keys)?;
-                let found = BooleanBuffer::collect_bool(hashes.len(), |row| bloom.contains_hash(hashes[row]));
+                let found = BooleanBuffer::collect_bool(hashes.len(), |row| {
+                    bloom.contains_hash(hashes[row])
+                });
                 valid(&found, keys.logical_nulls().as_ref())
             }
         };
@@ -139,18 +160,28 @@ impl KeySet {
         };
         let mut bytes = Vec::with_capacity(words.len() * 8 + 1);
         bytes.push(u8::from(self.is_empty) | u8::from(self.has_all) << 1);
-        words.iter().for_each(|word| bytes.extend(word.to_le_bytes()));
+        words
+            .iter()
+            .for_each(|word| bytes.extend(word.to_le_bytes()));
         bytes
     }
 
     /// Adds a set of the same shape.
     pub(crate) fn add_encoded(&mut self, shape: Shape, bytes: &[u8]) {
-        let Some((flags, bytes)) = bytes.split_first() else { return };
+        let Some((flags, bytes)) = bytes.split_first() else {
+            return;
+        };
         self.is_empty &= flags & 1 != 0;
         self.has_all |= flags & 2 != 0;
-        let words = bytes.chunks_exact(8).filter_map(|word| word.try_into().ok()).map(u64::from_le_bytes);
+        let words = bytes
+            .chunks_exact(8)
+            .filter_map(|word| word.try_into().ok())
+            .map(u64::from_le_bytes);
         match &mut self.bits {
-            Bits::Range { words: own, .. } => own.iter_mut().zip(words).for_each(|(own, other)| *own |= other),
+            Bits::Range { words: own, .. } => own
+                .iter_mut()
+                .zip(words)
+                .for_each(|(own, other)| *own |= other),
             Bits::Bloom(own) => {
                 if let Bits::Bloom(other) = Self::of(shape, words.collect(), false, false).bits
                     && other.num_bits() == own.num_bits()
@@ -168,7 +199,11 @@ pub(crate) fn has_places(of: &DataType) -> bool {
 }
 
 fn numbers(keys: &ArrayRef) -> Result<ArrayRef> {
-    Ok(if keys.data_type() == &DataType::Int64 { Arc::clone(keys) } else { cast(keys, &DataType::Int64)? })
+    Ok(if keys.data_type() == &DataType::Int64 {
+        Arc::clone(keys)
+    } else {
+        cast(keys, &DataType::Int64)?
+    })
 }
 
 fn place(number: i64, low: i64, words: usize) -> Option<(usize, u64)> {
@@ -198,14 +233,31 @@ mod tests {
 
     #[test]
     fn numbers_of_a_range_are_told_exactly_and_nulls_never_found() {
-        let shape = Shape::Range { low: -3, values: 100 };
+        let shape = Shape::Range {
+            low: -3,
+            values: 100,
+        };
         let (mut set, mut other) = (KeySet::new(shape), KeySet::new(shape));
         assert!(set.is_empty());
-        set.add(&(Arc::new(Int32Array::from(vec![Some(-3), None, Some(96)])) as _)).unwrap();
-        other.add(&(Arc::new(Int32Array::from(vec![5])) as _)).unwrap();
+        set.add(&(Arc::new(Int32Array::from(vec![Some(-3), None, Some(96)])) as _))
+            .unwrap();
+        other
+            .add(&(Arc::new(Int32Array::from(vec![5])) as _))
+            .unwrap();
         set.add_encoded(shape, &other.encoded());
-        let asked: ArrayRef = Arc::new(Int32Array::from(vec![Some(-3), Some(5), Some(96), Some(97), Some(-4), Some(4), None]));
-        assert_eq!(found(&set, &asked), [true, true, true, false, false, false, false]);
+        let asked: ArrayRef = Arc::new(Int32Array::from(vec![
+            Some(-3),
+            Some(5),
+            Some(96),
+            Some(97),
+            Some(-4),
+            Some(4),
+            None,
+        ]));
+        assert_eq!(
+            found(&set, &asked),
+            [true, true, true, false, false, false, false]
+        );
         let dates: ArrayRef = Arc::new(Date32Array::from(vec![5, 6]));
         assert_eq!(found(&set, &dates), [true, false]);
         assert!(!set.has_all() && !set.is_empty());
@@ -214,7 +266,10 @@ mod tests {
     #[test]
     fn a_key_without_a_place_lets_everything_pass() {
         let shape = Shape::Range { low: 0, values: 64 };
-        for outside in [Arc::new(Int32Array::from(vec![64])) as ArrayRef, Arc::new(UInt64Array::from(vec![u64::MAX]))] {
+        for outside in [
+            Arc::new(Int32Array::from(vec![64])) as ArrayRef,
+            Arc::new(UInt64Array::from(vec![u64::MAX])),
+        ] {
             let (mut set, mut sum) = (KeySet::new(shape), KeySet::new(shape));
             set.add(&outside).unwrap();
             sum.add_encoded(shape, &set.encoded());
@@ -225,13 +280,20 @@ mod tests {
     #[test]
     fn text_is_found_where_it_is_and_seldom_where_it_is_not() {
         let shape = Shape::Bloom { bits: 10_000 };
-        let text = |range: std::ops::Range<u32>| Arc::new(StringViewArray::from_iter_values(range.map(|n| n.to_string()))) as ArrayRef;
+        let text = |range: std::ops::Range<u32>| {
+            Arc::new(StringViewArray::from_iter_values(
+                range.map(|n| n.to_string()),
+            )) as ArrayRef
+        };
         let (mut set, mut other) = (KeySet::new(shape), KeySet::new(shape));
         set.add(&text(0..500)).unwrap();
         other.add(&text(500..1000)).unwrap();
         set.add_encoded(shape, &other.encoded());
         assert!(found(&set, &text(0..1000)).into_iter().all(|found| found));
-        let wrong = found(&set, &text(1000..11_000)).into_iter().filter(|found| *found).count();
+        let wrong = found(&set, &text(1000..11_000))
+            .into_iter()
+            .filter(|found| *found)
+            .count();
         assert!(wrong < 300, "{wrong} of 10,000");
     }
 }

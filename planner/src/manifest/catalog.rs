@@ -60,12 +60,19 @@ impl CatalogTable {
     /// The same as statements name it: catalog, database, table.
     #[must_use]
     pub fn full_name(&self, step: &str) -> String {
-        format!("{}.{}.{}", self.kind.name(), self.database, self.table_of(step))
+        format!(
+            "{}.{}.{}",
+            self.kind.name(),
+            self.database,
+            self.table_of(step)
+        )
     }
 }
 
 /// Kinds of catalog.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum CatalogKind {
     /// AWS Glue: what Athena reads.

@@ -21,8 +21,16 @@ pub struct StepOrder {
 ///
 /// # Errors
 /// Every problem found, in the order of the file.
-pub fn check(file: &str, manifest: &Manifest, positions: &Positions) -> Result<StepOrder, ManifestError> {
-    let mut checker = Checker { spec: &manifest.spec, positions, problems: vec![] };
+pub fn check(
+    file: &str,
+    manifest: &Manifest,
+    positions: &Positions,
+) -> Result<StepOrder, ManifestError> {
+    let mut checker = Checker {
+        spec: &manifest.spec,
+        positions,
+        problems: vec![],
+    };
     checker.what_to_do();
     checker.job_name(&manifest.metadata.name);
     checker.names();
@@ -34,7 +42,14 @@ pub fn check(file: &str, manifest: &Manifest, positions: &Positions) -> Result<S
     checker.catalogs();
     let mut problems = checker.problems;
     problems.sort_by_key(|p| (p.position.line, p.position.column));
-    if problems.is_empty() { Ok(order) } else { Err(ManifestError { file: file.to_owned(), problems }) }
+    if problems.is_empty() {
+        Ok(order)
+    } else {
+        Err(ManifestError {
+            file: file.to_owned(),
+            problems,
+        })
+    }
 }
 
 struct Checker<'a> {
@@ -45,15 +60,32 @@ struct Checker<'a> {
 
 impl Checker<'_> {
     fn report(&mut self, path: &str, what: String, help: impl Into<String>) {
-        self.problems.push(Problem { position: self.positions.of(path), path: path.to_owned(), what, help: help.into() });
+        self.problems.push(Problem {
+            position: self.positions.of(path),
+            path: path.to_owned(),
+            what,
+            help: help.into(),
+        });
     }
 
     fn what_to_do(&mut self) {
-        let said = [!self.spec.steps.is_empty(), self.spec.main_application_file.is_some(), !self.spec.command.is_empty()];
+        let said = [
+            !self.spec.steps.is_empty(),
+            self.spec.main_application_file.is_some(),
+            !self.spec.command.is_empty(),
+        ];
         match said.iter().filter(|x| **x).count() {
             1 => {}
-            0 => self.report("spec", "the job does nothing".into(), "give one of `steps`, `mainApplicationFile`, `command`"),
-            _ => self.report("spec", "the job says what to do in more than one way".into(), "keep one of `steps`, `mainApplicationFile`, `command`"),
+            0 => self.report(
+                "spec",
+                "the job does nothing".into(),
+                "give one of `steps`, `mainApplicationFile`, `command`",
+            ),
+            _ => self.report(
+                "spec",
+                "the job says what to do in more than one way".into(),
+                "keep one of `steps`, `mainApplicationFile`, `command`",
+            ),
         }
     }
 
@@ -63,30 +95,71 @@ impl Checker<'_> {
         let edges = name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.ends_with('-');
         if name.len() > LENGTH_MAX || !name.chars().all(fits) || !edges {
             let what = format!("`{name}` is not a valid job name");
-            self.report("metadata.name", what, "lower case letters, digits and dashes, a letter first, 63 at most");
+            self.report(
+                "metadata.name",
+                what,
+                "lower case letters, digits and dashes, a letter first, 63 at most",
+            );
         }
     }
 
     fn names(&mut self) {
         let mut seen: BTreeMap<String, String> = BTreeMap::new();
-        let sources = self.spec.sources.iter().enumerate().map(|(i, s)| (format!("spec.sources[{i}].name"), s.name.as_str()));
-        let steps = self.spec.steps.iter().enumerate().map(|(i, s)| (format!("spec.steps[{i}].name"), s.name.as_str()));
+        let sources = self
+            .spec
+            .sources
+            .iter()
+            .enumerate()
+            .map(|(i, s)| (format!("spec.sources[{i}].name"), s.name.as_str()));
+        let steps = self
+            .spec
+            .steps
+            .iter()
+            .enumerate()
+            .map(|(i, s)| (format!("spec.steps[{i}].name"), s.name.as_str()));
         for (path, name) in sources.chain(steps).collect::<Vec<_>>() {
             let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            if name.is_empty() || !name.chars().all(fits) || name.starts_with(|c: char| c.is_ascii_digit()) {
-                self.report(&path, format!("`{name}` is not a valid table name"), "letters, digits and _, not starting with a digit");
+            if name.is_empty()
+                || !name.chars().all(fits)
+                || name.starts_with(|c: char| c.is_ascii_digit())
+            {
+                self.report(
+                    &path,
+                    format!("`{name}` is not a valid table name"),
+                    "letters, digits and _, not starting with a digit",
+                );
             }
             if let Some(first) = seen.insert(name.to_lowercase(), path.clone()) {
-                self.report(&path, format!("the name `{name}` is taken by {first}"), "names are compared without regard to case");
+                self.report(
+                    &path,
+                    format!("the name `{name}` is taken by {first}"),
+                    "names are compared without regard to case",
+                );
             }
         }
     }
 
     fn order(&mut self) -> StepOrder {
-        let steps: BTreeMap<String, usize> = self.spec.steps.iter().enumerate().map(|(i, s)| (s.name.to_lowercase(), i)).collect();
-        let registered: BTreeMap<String, usize> =
-            self.spec.steps.iter().enumerate().filter_map(|(i, s)| registered_name(s).map(|name| (name, i))).collect();
-        let sources: BTreeSet<String> = self.spec.sources.iter().map(|s| s.name.to_lowercase()).collect();
+        let steps: BTreeMap<String, usize> = self
+            .spec
+            .steps
+            .iter()
+            .enumerate()
+            .map(|(i, s)| (s.name.to_lowercase(), i))
+            .collect();
+        let registered: BTreeMap<String, usize> = self
+            .spec
+            .steps
+            .iter()
+            .enumerate()
+            .filter_map(|(i, s)| registered_name(s).map(|name| (name, i)))
+            .collect();
+        let sources: BTreeSet<String> = self
+            .spec
+            .sources
+            .iter()
+            .map(|s| s.name.to_lowercase())
+            .collect();
         let mut reads = vec![];
         for (index, step) in self.spec.steps.iter().enumerate() {
             let path = format!("spec.steps[{index}].sql");
@@ -100,16 +173,25 @@ impl Checker<'_> {
                                 read.insert(*producer);
                             }
                             None if registered.contains_key(&name) => {
-                                read.extend(registered.get(&name).filter(|writer| **writer != index));
+                                read.extend(
+                                    registered.get(&name).filter(|writer| **writer != index),
+                                );
                             }
                             None if sources.contains(&name) || name.contains('.') => {}
                             None => {
                                 let known = steps.keys().chain(&sources).map(String::as_str);
                                 let help = match nearest(&name, known.clone()) {
                                     Some(near) => format!("did you mean `{near}`?"),
-                                    None => format!("known tables: {}", known.collect::<Vec<_>>().join(", ")),
+                                    None => format!(
+                                        "known tables: {}",
+                                        known.collect::<Vec<_>>().join(", ")
+                                    ),
                                 };
-                                self.report(&path, format!("no source or step is named `{name}`"), help);
+                                self.report(
+                                    &path,
+                                    format!("no source or step is named `{name}`"),
+                                    help,
+                                );
                             }
                         }
                     }
@@ -123,35 +205,63 @@ impl Checker<'_> {
     fn cycle(&mut self, order: &StepOrder) {
         let mut done = BTreeSet::new();
         loop {
-            let ready: Vec<_> = (0..order.reads.len()).filter(|i| !done.contains(i) && order.reads[*i].is_subset(&done)).collect();
+            let ready: Vec<_> = (0..order.reads.len())
+                .filter(|i| !done.contains(i) && order.reads[*i].is_subset(&done))
+                .collect();
             if ready.is_empty() {
                 break;
             }
             done.extend(ready);
         }
-        let stuck: Vec<_> = (0..order.reads.len()).filter(|i| !done.contains(i)).collect();
+        let stuck: Vec<_> = (0..order.reads.len())
+            .filter(|i| !done.contains(i))
+            .collect();
         if let Some(first) = stuck.first() {
-            let names: Vec<_> = stuck.iter().map(|i| self.spec.steps[*i].name.as_str()).collect();
+            let names: Vec<_> = stuck
+                .iter()
+                .map(|i| self.spec.steps[*i].name.as_str())
+                .collect();
             let what = format!("these steps wait for each other: {}", names.join(", "));
-            self.report(&format!("spec.steps[{first}].sql"), what, "break the cycle: a step may only read steps that do not read it");
+            self.report(
+                &format!("spec.steps[{first}].sql"),
+                what,
+                "break the cycle: a step may only read steps that do not read it",
+            );
         }
     }
 
     fn paths(&mut self) {
-        let outputs: Vec<(usize, String)> =
-            self.spec.steps.iter().enumerate().filter_map(|(i, s)| s.write.as_ref().map(|w| (i, normal(&w.path)))).collect();
+        let outputs: Vec<(usize, String)> = self
+            .spec
+            .steps
+            .iter()
+            .enumerate()
+            .filter_map(|(i, s)| s.write.as_ref().map(|w| (i, normal(&w.path))))
+            .collect();
         for (position, (index, output)) in outputs.iter().enumerate() {
             let path = format!("spec.steps[{index}].write.path");
             for (other, taken) in &outputs[..position] {
                 if inside(output, taken) || inside(taken, output) {
-                    let what = format!("`{output}` is also written by step `{}` (`{taken}`)", self.spec.steps[*other].name);
+                    let what = format!(
+                        "`{output}` is also written by step `{}` (`{taken}`)",
+                        self.spec.steps[*other].name
+                    );
                     self.report(&path, what, "give each step a folder of its own");
                 }
             }
             for source in &self.spec.sources {
-                let input = normal(source.path.split(['*', '?', '[']).next().unwrap_or_default());
+                let input = normal(
+                    source
+                        .path
+                        .split(['*', '?', '['])
+                        .next()
+                        .unwrap_or_default(),
+                );
                 if inside(output, &input) || inside(&input, output) {
-                    let what = format!("the output `{output}` and the input `{}` of source `{}` overlap", source.path, source.name);
+                    let what = format!(
+                        "the output `{output}` and the input `{}` of source `{}` overlap",
+                        source.path, source.name
+                    );
                     self.report(&path, what, "a step reads another step's output by its name; write anything else outside the input's folder");
                 }
             }
@@ -160,10 +270,16 @@ impl Checker<'_> {
 
     fn stores(&mut self) {
         for url in self.spec.stores.keys() {
-            let bucket = url.strip_prefix("s3://").filter(|bucket| !bucket.contains('/'));
+            let bucket = url
+                .strip_prefix("s3://")
+                .filter(|bucket| !bucket.contains('/'));
             if bucket.is_none() {
                 let what = format!("`{url}` is neither `s3://` nor `s3://BUCKET`");
-                self.report("spec.stores", what, "settings are those of a bucket, or of all that have none of their own");
+                self.report(
+                    "spec.stores",
+                    what,
+                    "settings are those of a bucket, or of all that have none of their own",
+                );
             }
         }
     }
@@ -172,24 +288,46 @@ impl Checker<'_> {
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
         for (index, step) in self.spec.steps.iter().enumerate() {
             let Some(write) = &step.write else { continue };
-            if write.partition_overwrite == PartitionOverwrite::Dynamic && (write.mode != SaveMode::Overwrite || write.partition_by.is_empty()) {
+            if write.partition_overwrite == PartitionOverwrite::Dynamic
+                && (write.mode != SaveMode::Overwrite || write.partition_by.is_empty())
+            {
                 let path = format!("spec.steps[{index}].write.partitionOverwrite");
-                self.report(&path, "`dynamic` needs partitions to overwrite".to_owned(), "set mode to overwrite and partitionBy, or leave it out");
+                self.report(
+                    &path,
+                    "`dynamic` needs partitions to overwrite".to_owned(),
+                    "set mode to overwrite and partitionBy, or leave it out",
+                );
             }
-            let Some(name) = registered_name(step) else { continue };
+            let Some(name) = registered_name(step) else {
+                continue;
+            };
             if let Some(other) = seen.insert(name.clone(), index) {
-                let what = format!("the table {name} is also written by step `{}`", self.spec.steps[other].name);
-                self.report(&format!("spec.steps[{index}].write.catalog"), what, "give each step a table of its own");
+                let what = format!(
+                    "the table {name} is also written by step `{}`",
+                    self.spec.steps[other].name
+                );
+                self.report(
+                    &format!("spec.steps[{index}].write.catalog"),
+                    what,
+                    "give each step a table of its own",
+                );
             }
         }
     }
 
     fn sizes(&mut self) {
         for (index, step) in self.spec.steps.iter().enumerate() {
-            if let Some(size) = step.write.as_ref().and_then(|w| w.target_file_size.as_deref())
+            if let Some(size) = step
+                .write
+                .as_ref()
+                .and_then(|w| w.target_file_size.as_deref())
                 && crate::names::parse_bytes(size).is_none()
             {
-                self.report(&format!("spec.steps[{index}].write.targetFileSize"), format!("`{size}` is not a size"), "for example 128Mi or 1g");
+                self.report(
+                    &format!("spec.steps[{index}].write.targetFileSize"),
+                    format!("`{size}` is not a size"),
+                    "for example 128Mi or 1g",
+                );
             }
         }
     }
@@ -203,9 +341,16 @@ fn registered_name(step: &Step) -> Option<String> {
 
 /// Tables that a query reads, in lower case, each once, less its own CTEs.
 fn tables(sql: &str) -> Result<BTreeSet<String>, String> {
-    let statements = Parser::parse_sql(&GenericDialect {}, sql).map_err(|e| e.to_string().trim_start_matches("sql parser error: ").to_owned())?;
+    let statements = Parser::parse_sql(&GenericDialect {}, sql).map_err(|e| {
+        e.to_string()
+            .trim_start_matches("sql parser error: ")
+            .to_owned()
+    })?;
     let [statement] = statements.as_slice() else {
-        return Err(format!("expected one statement, found {}", statements.len()));
+        return Err(format!(
+            "expected one statement, found {}",
+            statements.len()
+        ));
     };
     let mut names = BTreeSet::new();
     let _ = visit_relations(statement, |name: &ObjectName| {
@@ -227,11 +372,17 @@ fn ctes_and_functions(sql: &str) -> Vec<String> {
         type Break = ();
         fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
             let tables = query.with.iter().flat_map(|with| &with.cte_tables);
-            self.0.extend(tables.map(|cte| cte.alias.name.value.to_lowercase()));
+            self.0
+                .extend(tables.map(|cte| cte.alias.name.value.to_lowercase()));
             ControlFlow::Continue(())
         }
         fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
-            if let TableFactor::Table { name, args: Some(_), .. } = factor {
+            if let TableFactor::Table {
+                name,
+                args: Some(_),
+                ..
+            } = factor
+            {
                 self.0.push(name.to_string().to_lowercase());
             }
             ControlFlow::Continue(())
@@ -245,10 +396,16 @@ fn ctes_and_functions(sql: &str) -> Vec<String> {
 }
 
 fn normal(path: &str) -> String {
-    let path = path.trim_start_matches("./").trim_start_matches("file://").replace("s3a://", "s3://");
+    let path = path
+        .trim_start_matches("./")
+        .trim_start_matches("file://")
+        .replace("s3a://", "s3://");
     path.trim_end_matches('/').to_owned()
 }
 
 fn inside(inner: &str, outer: &str) -> bool {
-    inner == outer || inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'))
+    inner == outer
+        || inner
+            .strip_prefix(outer)
+            .is_some_and(|rest| rest.starts_with('/'))
 }

@@ -20,7 +20,12 @@ pub fn with_parameters(
     for (name, value) in overrides {
         if values.insert(name.clone(), value.clone()).is_none() {
             let what = format!("--set {name}: the manifest has no such parameter");
-            problems.push(Problem { position: positions.of("spec.parameters"), path: "spec.parameters".into(), what, help: help(name, &values) });
+            problems.push(Problem {
+                position: positions.of("spec.parameters"),
+                path: "spec.parameters".into(),
+                what,
+                help: help(name, &values),
+            });
         }
     }
     for (path, text) in texts(&mut manifest.spec) {
@@ -28,15 +33,30 @@ pub fn with_parameters(
             Ok(new) => *text = new,
             Err(name) => {
                 let what = format!("no parameter `{name}`");
-                problems.push(Problem { position: positions.of(&path), path, what, help: help(&name, &values) });
+                problems.push(Problem {
+                    position: positions.of(&path),
+                    path,
+                    what,
+                    help: help(&name, &values),
+                });
             }
         }
     }
-    if problems.is_empty() { Ok(manifest) } else { Err(ManifestError { file: file.to_owned(), problems }) }
+    if problems.is_empty() {
+        Ok(manifest)
+    } else {
+        Err(ManifestError {
+            file: file.to_owned(),
+            problems,
+        })
+    }
 }
 
 fn help(name: &str, values: &BTreeMap<String, String>) -> String {
-    match nearest(name, values.keys().map(String::as_str).filter(|k| *k != name)) {
+    match nearest(
+        name,
+        values.keys().map(String::as_str).filter(|k| *k != name),
+    ) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("add `{name}: …` under spec.parameters"),
     }
@@ -52,7 +72,10 @@ fn texts(spec: &mut JobSpec) -> Vec<(String, &mut String)> {
         if let Some(write) = &mut step.write {
             all.push((format!("spec.steps[{index}].write.path"), &mut write.path));
             if let Some(catalog) = &mut write.catalog {
-                all.push((format!("spec.steps[{index}].write.catalog.database"), &mut catalog.database));
+                all.push((
+                    format!("spec.steps[{index}].write.catalog.database"),
+                    &mut catalog.database,
+                ));
             }
         }
     }
@@ -79,7 +102,9 @@ pub(crate) fn substitute(text: &str, values: &BTreeMap<String, String>) -> Resul
             rest = &rest[start + 2..];
             continue;
         }
-        let Some(length) = rest[start..].find('}') else { break };
+        let Some(length) = rest[start..].find('}') else {
+            break;
+        };
         let name = &rest[start + 2..start + length];
         out.push_str(&rest[..start]);
         out.push_str(values.get(name).ok_or_else(|| name.to_owned())?);
@@ -96,8 +121,14 @@ mod tests {
     #[test]
     fn names_are_replaced_and_unknown_ones_reported() {
         let values = BTreeMap::from([("zone".to_owned(), "s3://lake".to_owned())]);
-        assert_eq!(substitute("${zone}/a/${zone}", &values).as_deref(), Ok("s3://lake/a/s3://lake"));
-        assert_eq!(substitute("cost $5 and $${zone}", &values).as_deref(), Ok("cost $5 and ${zone}"));
+        assert_eq!(
+            substitute("${zone}/a/${zone}", &values).as_deref(),
+            Ok("s3://lake/a/s3://lake")
+        );
+        assert_eq!(
+            substitute("cost $5 and $${zone}", &values).as_deref(),
+            Ok("cost $5 and ${zone}")
+        );
         assert_eq!(substitute("${other}", &values), Err("other".to_owned()));
     }
 }

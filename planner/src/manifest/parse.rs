@@ -56,8 +56,12 @@ impl ManifestError {
 /// # Errors
 /// All unknown fields at once, or the first syntax or type error.
 pub fn parse(file: &str, text: &str) -> Result<(Manifest, Positions), ManifestError> {
-    let failed = |problems| ManifestError { file: file.to_owned(), problems };
-    let node: Spanned<Node> = serde_saphyr::from_str(text).map_err(|e| failed(vec![problem_of(&e)]))?;
+    let failed = |problems| ManifestError {
+        file: file.to_owned(),
+        problems,
+    };
+    let node: Spanned<Node> =
+        serde_saphyr::from_str(text).map_err(|e| failed(vec![problem_of(&e)]))?;
     let positions = Positions::collect(&node);
     let schema = serde_json::to_value(json_schema()).unwrap_or(Value::Null);
     let mut unknown = unknown_fields(&node, &schema);
@@ -65,12 +69,19 @@ pub fn parse(file: &str, text: &str) -> Result<(Manifest, Positions), ManifestEr
         unknown.sort_by_key(|p| (p.position.line, p.position.column));
         return Err(failed(unknown));
     }
-    let manifest: Manifest = serde_saphyr::from_str(text).map_err(|e| failed(vec![problem_of(&e)]))?;
+    let manifest: Manifest =
+        serde_saphyr::from_str(text).map_err(|e| failed(vec![problem_of(&e)]))?;
     Ok((manifest, positions))
 }
 
 fn problem_of(error: &serde_saphyr::Error) -> Problem {
-    let position = error.location().map(|l| Position { line: l.line(), column: l.column() }).unwrap_or_default();
+    let position = error
+        .location()
+        .map(|l| Position {
+            line: l.line(),
+            column: l.column(),
+        })
+        .unwrap_or_default();
     // The library's message repeats the place and quotes the source in further lines.
     let message = error.to_string();
     let first = message.lines().next().unwrap_or_default();
@@ -78,5 +89,10 @@ fn problem_of(error: &serde_saphyr::Error) -> Problem {
         Some(end) => first[..end].to_owned(),
         None => first.trim_start_matches("error: ").to_owned(),
     };
-    Problem { position, path: String::new(), what, help: String::new() }
+    Problem {
+        position,
+        path: String::new(),
+        what,
+        help: String::new(),
+    }
 }

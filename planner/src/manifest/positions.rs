@@ -45,7 +45,11 @@ impl Positions {
         match &node.value {
             Node::Map(entries) => {
                 for (key, value) in entries {
-                    let path = if path.is_empty() { key.value.clone() } else { format!("{path}.{}", key.value) };
+                    let path = if path.is_empty() {
+                        key.value.clone()
+                    } else {
+                        format!("{path}.{}", key.value)
+                    };
                     self.0.insert(path.clone(), position(key));
                     self.add(&path, value);
                 }
@@ -63,7 +67,10 @@ impl Positions {
 }
 
 pub(super) fn position<T>(spanned: &Spanned<T>) -> Position {
-    Position { line: spanned.referenced.line(), column: spanned.referenced.column() }
+    Position {
+        line: spanned.referenced.line(),
+        column: spanned.referenced.column(),
+    }
 }
 
 /// A YAML document with positions.

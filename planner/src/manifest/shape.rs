@@ -20,25 +20,41 @@ fn walk(node: &Spanned<Node>, schema: &Value, root: &Value, path: &str, found: &
     let schema = resolve(schema, root);
     match &node.value {
         Node::Map(entries) => {
-            let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
+            let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
+                return;
+            };
             let closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
             for (key, value) in entries {
                 let name = key.value.as_str();
-                let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+                let path = if path.is_empty() {
+                    name.to_owned()
+                } else {
+                    format!("{path}.{name}")
+                };
                 if let Some(property) = properties.get(name) {
                     walk(value, property, root, &path, found);
                 } else if closed {
                     let names = properties.keys().map(String::as_str);
                     let help = match nearest(name, names.clone()) {
                         Some(near) => format!("did you mean `{near}`?"),
-                        None => format!("valid fields here: {}", names.collect::<Vec<_>>().join(", ")),
+                        None => format!(
+                            "valid fields here: {}",
+                            names.collect::<Vec<_>>().join(", ")
+                        ),
                     };
-                    found.push(Problem { position: position(key), path, what: format!("unknown field `{name}`"), help });
+                    found.push(Problem {
+                        position: position(key),
+                        path,
+                        what: format!("unknown field `{name}`"),
+                        help,
+                    });
                 }
             }
         }
         Node::Seq(items) => {
-            let Some(schema) = schema.get("items") else { return };
+            let Some(schema) = schema.get("items") else {
+                return;
+            };
             for (index, item) in items.iter().enumerate() {
                 walk(item, schema, root, &format!("{path}[{index}]"), found);
             }
@@ -49,7 +65,12 @@ fn walk(node: &Spanned<Node>, schema: &Value, root: &Value, path: &str, found: &
                 && let Some(expected @ ("object" | "array")) = expected
             {
                 let what = format!("expected {expected}, found a {kind}");
-                found.push(Problem { position: position(node), path: path.to_owned(), what, help: String::new() });
+                found.push(Problem {
+                    position: position(node),
+                    path: path.to_owned(),
+                    what,
+                    help: String::new(),
+                });
             }
         }
     }
@@ -58,10 +79,15 @@ fn walk(node: &Spanned<Node>, schema: &Value, root: &Value, path: &str, found: &
 /// Follows `$ref` and the non-null branch of `anyOf`.
 fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
     if let Some(target) = schema.get("$ref").and_then(Value::as_str) {
-        return root.pointer(target.trim_start_matches('#')).map_or(schema, |s| resolve(s, root));
+        return root
+            .pointer(target.trim_start_matches('#'))
+            .map_or(schema, |s| resolve(s, root));
     }
     let branches = schema.get("anyOf").and_then(Value::as_array);
-    match branches.and_then(|all| all.iter().find(|s| s.get("type").and_then(Value::as_str) != Some("null"))) {
+    match branches.and_then(|all| {
+        all.iter()
+            .find(|s| s.get("type").and_then(Value::as_str) != Some("null"))
+    }) {
         Some(branch) => resolve(branch, root),
         None => schema,
     }

@@ -71,7 +71,9 @@ pub struct SecretRef {
 pub fn settings_for(stores: &Stores, scheme: &str, bucket: &str) -> StoreSettings {
     let scheme = if scheme == "s3a" { "s3" } else { scheme };
     let own = stores.get(&format!("{scheme}://{bucket}"));
-    own.or_else(|| stores.get(&format!("{scheme}://"))).cloned().unwrap_or_default()
+    own.or_else(|| stores.get(&format!("{scheme}://")))
+        .cloned()
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -80,10 +82,19 @@ mod tests {
 
     #[test]
     fn a_buckets_own_settings_win_over_those_of_its_scheme() {
-        let named = |region: &str| StoreSettings { region: Some(region.to_owned()), ..StoreSettings::default() };
-        let stores = Stores::from([("s3://".to_owned(), named("a")), ("s3://lake".to_owned(), named("b"))]);
+        let named = |region: &str| StoreSettings {
+            region: Some(region.to_owned()),
+            ..StoreSettings::default()
+        };
+        let stores = Stores::from([
+            ("s3://".to_owned(), named("a")),
+            ("s3://lake".to_owned(), named("b")),
+        ]);
         assert_eq!(settings_for(&stores, "s3a", "lake"), named("b"));
         assert_eq!(settings_for(&stores, "s3", "other"), named("a"));
-        assert_eq!(settings_for(&stores, "gs", "lake"), StoreSettings::default());
+        assert_eq!(
+            settings_for(&stores, "gs", "lake"),
+            StoreSettings::default()
+        );
     }
 }

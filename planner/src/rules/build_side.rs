@@ -49,26 +49,58 @@ struct Way {
 fn side(plan: &Arc<dyn ExecutionPlan>, keys: Vec<Arc<dyn PhysicalExpr>>) -> Side {
     let rows = estimate(plan).rows;
     // Text is a view of 16 bytes and what it shows.
-    let width: usize = plan.schema().fields().iter().map(|field| field.data_type().primitive_width().unwrap_or(32)).sum();
-    let (partitioning, wanted) = (plan.output_partitioning(), Distribution::KeyPartitioned(keys));
-    let is_spread = partitioning.partition_count() > 1 && partitioning.satisfaction(&wanted, plan.equivalence_properties(), false).is_satisfied();
-    Side { rows, bytes: rows * width as f64, partitions: partitioning.partition_count() as f64, is_spread }
+    let width: usize = plan
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.data_type().primitive_width().unwrap_or(32))
+        .sum();
+    let (partitioning, wanted) = (
+        plan.output_partitioning(),
+        Distribution::KeyPartitioned(keys),
+    );
+    let is_spread = partitioning.partition_count() > 1
+        && partitioning
+            .satisfaction(&wanted, plan.equivalence_properties(), false)
+            .is_satisfied();
+    Side {
+        rows,
+        bytes: rows * width as f64,
+        partitions: partitioning.partition_count() as f64,
+        is_spread,
+    }
 }
 
-fn choose(join: &HashJoinExec, limits: &OptimizerOptions) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-    let now = Way { swapped: false, mode: *join.partition_mode() };
+fn choose(
+    join: &HashJoinExec,
+    limits: &OptimizerOptions,
+) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let now = Way {
+        swapped: false,
+        mode: *join.partition_mode(),
+    };
     if join.null_aware {
         return Ok(None);
     }
     let (left_keys, right_keys) = join.on().iter().cloned().unzip();
-    let way = best(now, *join.join_type(), side(join.left(), left_keys), side(join.right(), right_keys), limits);
+    let way = best(
+        now,
+        *join.join_type(),
+        side(join.left(), left_keys),
+        side(join.right(), right_keys),
+        limits,
+    );
     if way == now {
         return Ok(None);
     }
     if way.swapped {
         return join.swap_inputs(way.mode).map(Some);
     }
-    let join = join.builder().with_partition_mode(way.mode).recompute_properties().build()?;
+    let join = join
+        .builder()
+        .with_partition_mode(way.mode)
+        .recompute_properties()
+        .build()?;
     Ok(Some(Arc::new(join)))
 }
 
@@ -79,23 +111,38 @@ fn best(now: Way, join_type: JoinType, left: Side, right: Side, limits: &Optimiz
         modes.into_iter().map(move |mode| Way { swapped, mode })
     });
     let price = |way: Way| {
-        let (build, probe) = if way.swapped { (right, left) } else { (left, right) };
-        let of = if way.swapped { join_type.swap() } else { join_type };
+        let (build, probe) = if way.swapped {
+            (right, left)
+        } else {
+            (left, right)
+        };
+        let of = if way.swapped {
+            join_type.swap()
+        } else {
+            join_type
+        };
         let (table, looked_up) = (build.rows * BUILD_COST, probe.rows);
         match way.mode {
             PartitionMode::CollectLeft => {
                 let fits = build.rows <= limits.hash_join_single_partition_threshold_rows as f64
                     && build.bytes <= limits.hash_join_single_partition_threshold as f64;
                 // Each task makes the table for itself.
-                (build_side_may_be_broadcast(of) && fits).then_some(table * probe.partitions + looked_up)
+                (build_side_may_be_broadcast(of) && fits)
+                    .then_some(table * probe.partitions + looked_up)
             }
             _ => {
-                let moved: f64 = [build, probe].iter().filter(|side| !side.is_spread).map(|side| side.rows).sum();
+                let moved: f64 = [build, probe]
+                    .iter()
+                    .filter(|side| !side.is_spread)
+                    .map(|side| side.rows)
+                    .sum();
                 Some(table + looked_up + moved * SHUFFLE)
             }
         }
     };
-    let possible = ways.filter(|way| !way.swapped || join_type.supports_swap()).filter_map(|way| Some((way, price(way)?)));
+    let possible = ways
+        .filter(|way| !way.swapped || join_type.supports_swap())
+        .filter_map(|way| Some((way, price(way)?)));
     let found = possible.min_by(|(_, a), (_, b)| a.total_cmp(b));
     match (found, price(now)) {
         (Some((_, least)), Some(price)) if least >= price * GAIN => now,
@@ -109,10 +156,21 @@ mod tests {
     use super::*;
 
     fn way(join_type: JoinType, left: f64, right: f64) -> (bool, PartitionMode) {
-        let side = |rows: f64| Side { rows, bytes: rows * 8.0, partitions: 4.0, is_spread: false };
+        let side = |rows: f64| Side {
+            rows,
+            bytes: rows * 8.0,
+            partitions: 4.0,
+            is_spread: false,
+        };
         let mut limits = OptimizerOptions::default();
-        (limits.hash_join_single_partition_threshold_rows, limits.hash_join_single_partition_threshold) = (1000, 1_000_000);
-        let now = Way { swapped: false, mode: PartitionMode::Partitioned };
+        (
+            limits.hash_join_single_partition_threshold_rows,
+            limits.hash_join_single_partition_threshold,
+        ) = (1000, 1_000_000);
+        let now = Way {
+            swapped: false,
+            mode: PartitionMode::Partitioned,
+        };
         let found = best(now, join_type, side(left), side(right), &limits);
         (found.swapped, found.mode)
     }

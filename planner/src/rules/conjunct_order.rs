@@ -37,46 +37,91 @@ impl OptimizerRule for ConjunctOrder {
         Some(ApplyOrder::TopDown)
     }
 
-    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        config: &dyn OptimizerConfig,
+    ) -> Result<Transformed<LogicalPlan>> {
         if !switches(&config.options()).conjunct_order {
             return Ok(Transformed::no(plan));
         }
-        let LogicalPlan::Filter(filter) = &plan else { return Ok(Transformed::no(plan)) };
+        let LogicalPlan::Filter(filter) = &plan else {
+            return Ok(Transformed::no(plan));
+        };
         let all = split_conjunction(&filter.predicate);
-        let (first, then): (Vec<&Expr>, Vec<&Expr>) = all.iter().copied().partition(|condition| is_cheap(condition, &filter.input));
+        let (first, then): (Vec<&Expr>, Vec<&Expr>) = all
+            .iter()
+            .copied()
+            .partition(|condition| is_cheap(condition, &filter.input));
         let ordered: Vec<&Expr> = first.into_iter().chain(then).collect();
         if ordered == all {
             return Ok(Transformed::no(plan));
         }
-        let Some(predicate) = conjunction(ordered.into_iter().cloned()) else { return Ok(Transformed::no(plan)) };
-        Filter::try_new(predicate, Arc::clone(&filter.input)).map(|filter| Transformed::yes(LogicalPlan::Filter(filter)))
+        let Some(predicate) = conjunction(ordered.into_iter().cloned()) else {
+            return Ok(Transformed::no(plan));
+        };
+        Filter::try_new(predicate, Arc::clone(&filter.input))
+            .map(|filter| Transformed::yes(LogicalPlan::Filter(filter)))
     }
 }
 
 /// The shape of filters, once they are where they stay.
-pub(super) const CONJUNCT_SHAPE: Rule = Rule { name: "conjunct_shape", is_on: |switches| switches.conjunct_order, rewrite: |plan, _| shaped(plan) };
+pub(super) const CONJUNCT_SHAPE: Rule = Rule {
+    name: "conjunct_shape",
+    is_on: |switches| switches.conjunct_order,
+    rewrite: |plan, _| shaped(plan),
+};
 
 fn shaped(plan: Plan) -> Result<Plan> {
     let shape = |node: Plan| {
-        let Some(filter) = node.downcast_ref::<FilterExec>() else { return Ok(Transformed::no(node)) };
+        let Some(filter) = node.downcast_ref::<FilterExec>() else {
+            return Ok(Transformed::no(node));
+        };
         let schema = filter.input().schema();
-        let all: Vec<Arc<dyn PhysicalExpr>> = split_physical(filter.predicate()).into_iter().cloned().collect();
-        let cheap = all.iter().take_while(|condition| is_quick(condition, &schema)).count();
+        let all: Vec<Arc<dyn PhysicalExpr>> = split_physical(filter.predicate())
+            .into_iter()
+            .cloned()
+            .collect();
+        let cheap = all
+            .iter()
+            .take_while(|condition| is_quick(condition, &schema))
+            .count();
         // Two of them have one shape only.
-        let Some((last, first)) = all[..cheap].split_last().filter(|_| cheap > 2) else { return Ok(Transformed::no(node)) };
-        let and = |left, right| Arc::new(BinaryExpr::new(left, Operator::And, right)) as Arc<dyn PhysicalExpr>;
-        let nested = first.iter().rev().fold(Arc::clone(last), |rest, condition| and(Arc::clone(condition), rest));
-        let predicate = all[cheap..].iter().fold(nested, |before, condition| and(before, Arc::clone(condition)));
-        Ok(Transformed::yes(Arc::new(FilterExecBuilder::from(filter).with_predicate(predicate).build()?) as Plan))
+        let Some((last, first)) = all[..cheap].split_last().filter(|_| cheap > 2) else {
+            return Ok(Transformed::no(node));
+        };
+        let and = |left, right| {
+            Arc::new(BinaryExpr::new(left, Operator::And, right)) as Arc<dyn PhysicalExpr>
+        };
+        let nested = first
+            .iter()
+            .rev()
+            .fold(Arc::clone(last), |rest, condition| {
+                and(Arc::clone(condition), rest)
+            });
+        let predicate = all[cheap..].iter().fold(nested, |before, condition| {
+            and(before, Arc::clone(condition))
+        });
+        Ok(Transformed::yes(Arc::new(
+            FilterExecBuilder::from(filter)
+                .with_predicate(predicate)
+                .build()?,
+        ) as Plan))
     };
     plan.transform_up(shape).data()
 }
 
 /// [`is_cheap`] of a condition that is planned.
 fn is_quick(condition: &Arc<dyn PhysicalExpr>, schema: &Schema) -> bool {
-    let is_plain =
-        |expr: &Arc<dyn PhysicalExpr>| (expr.is::<Column>() || expr.is::<Literal>()) && expr.data_type(schema).is_ok_and(|of| is_fixed(&of));
-    condition.downcast_ref::<BinaryExpr>().is_some_and(|binary| is_comparison(*binary.op()) && is_plain(binary.left()) && is_plain(binary.right()))
+    let is_plain = |expr: &Arc<dyn PhysicalExpr>| {
+        (expr.is::<Column>() || expr.is::<Literal>())
+            && expr.data_type(schema).is_ok_and(|of| is_fixed(&of))
+    };
+    condition
+        .downcast_ref::<BinaryExpr>()
+        .is_some_and(|binary| {
+            is_comparison(*binary.op()) && is_plain(binary.left()) && is_plain(binary.right())
+        })
 }
 
 fn is_comparison(operator: Operator) -> bool {
@@ -92,8 +137,12 @@ fn is_cheap(condition: &Expr, input: &LogicalPlan) -> bool {
         _ => false,
     };
     match condition {
-        Expr::BinaryExpr(binary) => is_comparison(binary.op) && fixed(&binary.left) && fixed(&binary.right),
-        Expr::Between(between) => fixed(&between.expr) && fixed(&between.low) && fixed(&between.high),
+        Expr::BinaryExpr(binary) => {
+            is_comparison(binary.op) && fixed(&binary.left) && fixed(&binary.right)
+        }
+        Expr::Between(between) => {
+            fixed(&between.expr) && fixed(&between.low) && fixed(&between.high)
+        }
         _ => false,
     }
 }
@@ -112,7 +161,11 @@ mod tests {
 
     #[test]
     fn numbers_go_before_text_and_what_may_fail_stays_behind_its_guard() {
-        let fields = [("t", DataType::Utf8View), ("n", DataType::Int64), ("d", DataType::Date32)];
+        let fields = [
+            ("t", DataType::Utf8View),
+            ("n", DataType::Int64),
+            ("d", DataType::Date32),
+        ];
         let schema = Schema::new(fields.map(|(name, of)| Field::new(name, of, true)).to_vec());
         let predicate = col("t")
             .eq(lit("x"))
@@ -120,10 +173,16 @@ mod tests {
             .and((lit(1i64) / col("n")).gt(lit(0i64)))
             .and(col("d").lt(col("d")))
             .and(col("n").between(lit(1i64), lit(9i64)));
-        let plan = table_scan(Some("a"), &schema, None).unwrap().filter(predicate).unwrap().build().unwrap();
-        let found = Optimizer::with_rules(vec![Arc::new(ConjunctOrder)]).optimize(plan, &OptimizerContext::new(), |_, _| {}).unwrap();
-        let expected =
-            "Filter: a.n != Int64(0) AND a.d < a.d AND a.n BETWEEN Int64(1) AND Int64(9) AND a.t = Utf8(\"x\") AND Int64(1) / a.n > Int64(0)";
+        let plan = table_scan(Some("a"), &schema, None)
+            .unwrap()
+            .filter(predicate)
+            .unwrap()
+            .build()
+            .unwrap();
+        let found = Optimizer::with_rules(vec![Arc::new(ConjunctOrder)])
+            .optimize(plan, &OptimizerContext::new(), |_, _| {})
+            .unwrap();
+        let expected = "Filter: a.n != Int64(0) AND a.d < a.d AND a.n BETWEEN Int64(1) AND Int64(9) AND a.t = Utf8(\"x\") AND Int64(1) / a.n > Int64(0)";
         assert_eq!(found.to_string().lines().next().unwrap(), expected);
     }
 }

@@ -32,14 +32,24 @@ const GAIN: f64 = 0.99;
 /// Of a statement that runs already: its rows may have been moved for the order that it has.
 const GAIN_ONCE_RUNNING: f64 = 0.8;
 
-pub(super) const JOIN_ORDER: Rule = Rule { name: "join_order", is_on: |switches| switches.join_order, rewrite: |plan, _| reorder(plan, GAIN) };
+pub(super) const JOIN_ORDER: Rule = Rule {
+    name: "join_order",
+    is_on: |switches| switches.join_order,
+    rewrite: |plan, _| reorder(plan, GAIN),
+};
 
 /// The same for what is left of a statement that runs.
-pub(super) const JOIN_ORDER_OF_REST: Rule = Rule { rewrite: |plan, _| reorder(plan, GAIN_ONCE_RUNNING), ..JOIN_ORDER };
+pub(super) const JOIN_ORDER_OF_REST: Rule = Rule {
+    rewrite: |plan, _| reorder(plan, GAIN_ONCE_RUNNING),
+    ..JOIN_ORDER
+};
 
 /// `plan` with each tree of inner joins in it in its best order.
 fn reorder(plan: Arc<dyn ExecutionPlan>, gain: f64) -> Result<Arc<dyn ExecutionPlan>> {
-    let mut graphs: Vec<Graph> = [Products::Apart, Products::Whole].into_iter().filter_map(|products| take_apart(&plan, products)).collect();
+    let mut graphs: Vec<Graph> = [Products::Apart, Products::Whole]
+        .into_iter()
+        .filter_map(|products| take_apart(&plan, products))
+        .collect();
     // Without cross products both are one.
     graphs.dedup_by_key(|graph| graph.relations.len());
     for mut graph in graphs {
@@ -50,7 +60,11 @@ fn reorder(plan: Arc<dyn ExecutionPlan>, gain: f64) -> Result<Arc<dyn ExecutionP
             return build(&graph, &better, &plan);
         }
     }
-    let children = plan.children().into_iter().map(|child| reorder(Arc::clone(child), gain)).collect::<Result<Vec<_>>>()?;
+    let children = plan
+        .children()
+        .into_iter()
+        .map(|child| reorder(Arc::clone(child), gain))
+        .collect::<Result<Vec<_>>>()?;
     if children.is_empty() {
         return Ok(plan);
     }
@@ -61,16 +75,26 @@ fn better(graph: &Graph, gain: f64) -> Option<Tree> {
     let sizes = graph.sizes();
     let found = cheapest(&sizes)?;
     // What multiplies as it is written costs more than any order that does not.
-    cost_as_written(&sizes, &graph.written).is_none_or(|written| found.cost < written * gain).then_some(found)
+    cost_as_written(&sizes, &graph.written)
+        .is_none_or(|written| found.cost < written * gain)
+        .then_some(found)
 }
 
 /// The joins of a tree, and on top of them the columns of the plan that they replace.
-fn build(graph: &Graph, tree: &Tree, replaced: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+fn build(
+    graph: &Graph,
+    tree: &Tree,
+    replaced: &Arc<dyn ExecutionPlan>,
+) -> Result<Arc<dyn ExecutionPlan>> {
     let mut wanted: Vec<usize> = graph.output.clone();
     wanted.extend(graph.conditions.iter().flat_map(columns_of));
     let (plan, columns) = joins(graph, tree, &wanted)?;
     let schema = replaced.schema();
-    let outputs = graph.output.iter().zip(schema.fields()).map(|(global, field)| (*global, field.name().as_str()));
+    let outputs = graph
+        .output
+        .iter()
+        .zip(schema.fields())
+        .map(|(global, field)| (*global, field.name().as_str()));
     project(plan, &columns, outputs)
 }
 
@@ -85,28 +109,62 @@ fn joins(graph: &Graph, tree: &Tree, wanted: &[usize]) -> Result<Part> {
     };
     let keys = graph.keys(left.relations, right.relations);
     let mut below = wanted.to_vec();
-    below.extend(keys.iter().flat_map(|(l, r)| columns_of(l).into_iter().chain(columns_of(r))));
+    below.extend(
+        keys.iter()
+            .flat_map(|(l, r)| columns_of(l).into_iter().chain(columns_of(r))),
+    );
     let (left_plan, left_columns) = joins(graph, left, &below)?;
     let (right_plan, right_columns) = joins(graph, right, &below)?;
     let on = keys.iter().map(|(l, r)| {
         Ok((
-            moved(l, |global| place(&left_columns, global), &left_plan.schema())?,
-            moved(r, |global| place(&right_columns, global), &right_plan.schema())?,
+            moved(
+                l,
+                |global| place(&left_columns, global),
+                &left_plan.schema(),
+            )?,
+            moved(
+                r,
+                |global| place(&right_columns, global),
+                &right_plan.schema(),
+            )?,
         ))
     });
     let on = on.collect::<Result<Vec<_>>>()?;
-    let filter = filter(graph, (left, &left_plan, &left_columns), (right, &right_plan, &right_columns))?;
+    let filter = filter(
+        graph,
+        (left, &left_plan, &left_columns),
+        (right, &right_plan, &right_columns),
+    )?;
     let mode = PartitionMode::Auto;
-    let join = HashJoinExec::try_new(left_plan, right_plan, on, filter, &JoinType::Inner, None, mode, NullEquality::NullEqualsNothing, false)?;
+    let join = HashJoinExec::try_new(
+        left_plan,
+        right_plan,
+        on,
+        filter,
+        &JoinType::Inner,
+        None,
+        mode,
+        NullEquality::NullEqualsNothing,
+        false,
+    )?;
     let all: Vec<usize> = left_columns.into_iter().chain(right_columns).collect();
     // What conditions above still read is in `wanted` of the root; those tested here cost a column at worst.
-    let kept: Vec<usize> = all.iter().copied().filter(|global| wanted.contains(global)).collect();
+    let kept: Vec<usize> = all
+        .iter()
+        .copied()
+        .filter(|global| wanted.contains(global))
+        .collect();
     let plan: Arc<dyn ExecutionPlan> = Arc::new(join);
     if kept.len() == all.len() {
         return Ok((plan, all));
     }
     let schema = plan.schema();
-    let named = kept.iter().map(|global| (*global, place(&all, *global).map_or("", |index| schema.field(index).name().as_str())));
+    let named = kept.iter().map(|global| {
+        (
+            *global,
+            place(&all, *global).map_or("", |index| schema.field(index).name().as_str()),
+        )
+    });
     Ok((project(Arc::clone(&plan), &all, named)?, kept))
 }
 
@@ -115,10 +173,17 @@ fn place(columns: &[usize], global: usize) -> Option<usize> {
 }
 
 /// These columns of the graph, under these names.
-fn project<'a>(plan: Arc<dyn ExecutionPlan>, columns: &[usize], wanted: impl Iterator<Item = (usize, &'a str)>) -> Result<Arc<dyn ExecutionPlan>> {
+fn project<'a>(
+    plan: Arc<dyn ExecutionPlan>,
+    columns: &[usize],
+    wanted: impl Iterator<Item = (usize, &'a str)>,
+) -> Result<Arc<dyn ExecutionPlan>> {
     let exprs = wanted.filter_map(|(global, name)| {
         let index = place(columns, global)?;
-        Some(ProjectionExpr { expr: column_at(&plan, index), alias: name.to_owned() })
+        Some(ProjectionExpr {
+            expr: column_at(&plan, index),
+            alias: name.to_owned(),
+        })
     });
     let exprs: Vec<_> = exprs.collect();
     Ok(Arc::new(ProjectionExec::try_new(exprs, plan)?))
@@ -131,10 +196,16 @@ fn filter(graph: &Graph, left: Side, right: Side) -> Result<Option<JoinFilter>> 
     let both = left.0.relations | right.0.relations;
     let here = graph.conditions.iter().filter(|condition| {
         let needs = graph.relations_of(condition);
-        needs & both == needs && needs & left.0.relations != needs && needs & right.0.relations != needs
+        needs & both == needs
+            && needs & left.0.relations != needs
+            && needs & right.0.relations != needs
     });
     let here: Vec<_> = here.collect();
-    let Some(all) = here.iter().map(|condition| Arc::clone(condition)).reduce(|a, b| Arc::new(BinaryExpr::new(a, Operator::And, b))) else {
+    let Some(all) = here
+        .iter()
+        .map(|condition| Arc::clone(condition))
+        .reduce(|a, b| Arc::new(BinaryExpr::new(a, Operator::And, b)))
+    else {
         return Ok(None);
     };
     let mut globals = columns_of(&all);
@@ -142,14 +213,26 @@ fn filter(graph: &Graph, left: Side, right: Side) -> Result<Option<JoinFilter>> 
     globals.dedup();
     let (mut indices, mut fields) = (vec![], vec![]);
     for global in &globals {
-        let of =
-            |side, (_, plan, columns): Side| place(columns, *global).map(|index| (ColumnIndex { index, side }, plan.schema().field(index).clone()));
-        if let Some((index, field)) = of(JoinSide::Left, left).or_else(|| of(JoinSide::Right, right)) {
+        let of = |side, (_, plan, columns): Side| {
+            place(columns, *global).map(|index| {
+                (
+                    ColumnIndex { index, side },
+                    plan.schema().field(index).clone(),
+                )
+            })
+        };
+        if let Some((index, field)) =
+            of(JoinSide::Left, left).or_else(|| of(JoinSide::Right, right))
+        {
             indices.push(index);
             fields.push(field);
         }
     }
     let schema = Arc::new(arrow::datatypes::Schema::new(fields));
-    let expression = moved(&all, |global| globals.iter().position(|other| *other == global), &schema)?;
+    let expression = moved(
+        &all,
+        |global| globals.iter().position(|other| *other == global),
+        &schema,
+    )?;
     Ok(Some(JoinFilter::new(expression, indices, schema)))
 }

@@ -22,7 +22,9 @@ use crate::determinism::is_repeatable;
 use crate::estimate::{Values, estimate};
 use crate::key_filter::{BLOOM_BITS_PER_KEY, KeyFilterExec, KeySetExec, Shape, has_places};
 use crate::materialize::MaterializeExec;
-use crate::physical::{column_index, drops_unmatched, has_plain_keys, replace_children, replace_hash_joins, semi_join};
+use crate::physical::{
+    column_index, drops_unmatched, has_plain_keys, replace_children, replace_hash_joins, semi_join,
+};
 
 /// Of a large side that is shuffled no more than this part may be left.
 const LEFT_MAX: f64 = 0.6;
@@ -47,7 +49,13 @@ pub(super) const KEY_FILTER: Rule = Rule {
 /// The same for what is left of a statement that runs: filters whose keys are there already stay, and are enough.
 pub(super) const KEY_FILTER_OF_REST: Rule = Rule {
     rewrite: |plan, config| {
-        replace_hash_joins(plan, |join| if is_filtered(join.left()) || is_filtered(join.right()) { Ok(None) } else { filtered(join, config) })
+        replace_hash_joins(plan, |join| {
+            if is_filtered(join.left()) || is_filtered(join.right()) {
+                Ok(None)
+            } else {
+                filtered(join, config)
+            }
+        })
     },
     ..KEY_FILTER
 };
@@ -58,7 +66,9 @@ fn is_filtered(plan: &Arc<dyn ExecutionPlan>) -> bool {
 
 /// The join with its large side filtered; `None` where that gains nothing.
 fn filtered(join: &HashJoinExec, config: &ConfigOptions) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-    let Some(large) = large_side(join, config) else { return Ok(None) };
+    let Some(large) = large_side(join, config) else {
+        return Ok(None);
+    };
     let sides = [join.left(), join.right()];
     let (small_side, large_side) = (sides[1 - large], sides[large]);
     let is_moved = large_side.is::<RepartitionExec>();
@@ -66,29 +76,52 @@ fn filtered(join: &HashJoinExec, config: &ConfigOptions) -> Result<Option<Arc<dy
     if !is_repeatable(small_side) {
         return Ok(None);
     }
-    let keys =
-        join.on().iter().filter_map(|(l, r)| if large == 1 { column_index(l).zip(column_index(r)) } else { column_index(r).zip(column_index(l)) });
+    let keys = join.on().iter().filter_map(|(l, r)| {
+        if large == 1 {
+            column_index(l).zip(column_index(r))
+        } else {
+            column_index(r).zip(column_index(l))
+        }
+    });
     let rows = estimate(large_side).rows;
     let mut best: Option<(f64, (usize, usize))> = None;
     for (small_key, large_key) in keys {
         let semi = semi_join(small_side, large_side, &[(small_key, large_key)])?;
         let part = estimate(&semi).rows / rows;
-        if part <= if is_moved { LEFT_MAX } else { LEFT_MAX_UNMOVED } && best.is_none_or(|(least, _)| part < least) {
+        if part <= if is_moved { LEFT_MAX } else { LEFT_MAX_UNMOVED }
+            && best.is_none_or(|(least, _)| part < least)
+        {
             best = Some((part, (small_key, large_key)));
         }
     }
-    let Some((part, (small_key, large_key))) = best else { return Ok(None) };
-    let Some(shape) = shape(small_side, small_key).filter(|shape| is_moved || beats_join(*shape, join, config)) else { return Ok(None) };
+    let Some((part, (small_key, large_key))) = best else {
+        return Ok(None);
+    };
+    let Some(shape) =
+        shape(small_side, small_key).filter(|shape| is_moved || beats_join(*shape, join, config))
+    else {
+        return Ok(None);
+    };
     let (kept, made) = read_twice(small_side)?;
     let again = reset_plan_states(made)?;
     let each: Arc<dyn ExecutionPlan> = Arc::new(KeySetExec::new(again, Some(small_key), shape));
     let together: Arc<dyn ExecutionPlan> = Arc::new(CoalescePartitionsExec::new(each));
     let set: Arc<dyn ExecutionPlan> = Arc::new(KeySetExec::new(together, None, shape));
     let filter = |plan: &Arc<dyn ExecutionPlan>, key: usize| -> Arc<dyn ExecutionPlan> {
-        Arc::new(KeyFilterExec::new(Arc::clone(&set), Arc::clone(plan), key, shape, part))
+        Arc::new(KeyFilterExec::new(
+            Arc::clone(&set),
+            Arc::clone(plan),
+            key,
+            shape,
+            part,
+        ))
     };
     let lower = at_owner(large_side, large_key, &filter)?;
-    let children = if large == 1 { vec![kept, lower] } else { vec![lower, kept] };
+    let children = if large == 1 {
+        vec![kept, lower]
+    } else {
+        vec![lower, kept]
+    };
     replace_children(Arc::new(join.builder().build()?), children).map(Some)
 }
 
@@ -99,30 +132,53 @@ fn large_side(join: &HashJoinExec, config: &ConfigOptions) -> Option<usize> {
     let large = usize::from(rows[1] >= rows[0]);
     let is_fit = match join.partition_mode() {
         PartitionMode::Partitioned => sides[large].is::<RepartitionExec>(),
-        PartitionMode::CollectLeft => large == 1 && rows[0] > CACHED_ROWS && sides[1].output_partitioning().partition_count() > 1,
+        PartitionMode::CollectLeft => {
+            large == 1
+                && rows[0] > CACHED_ROWS
+                && sides[1].output_partitioning().partition_count() > 1
+        }
         PartitionMode::Auto => false,
     };
     let broadcast_max = config.optimizer.hash_join_single_partition_threshold_rows as f64;
-    let few = if *join.partition_mode() == PartitionMode::Partitioned { broadcast_max * MOVED_MIN } else { broadcast_max };
+    let few = if *join.partition_mode() == PartitionMode::Partitioned {
+        broadcast_max * MOVED_MIN
+    } else {
+        broadcast_max
+    };
     let is_worth_it = rows[large] >= few && rows[large] >= rows[1 - large] * TIMES_MIN;
-    (is_fit && is_worth_it && has_plain_keys(join) && drops_unmatched(*join.join_type(), large)).then_some(large)
+    (is_fit && is_worth_it && has_plain_keys(join) && drops_unmatched(*join.join_type(), large))
+        .then_some(large)
 }
 
 /// Whether bits are looked up faster than the build side of a broadcast join, which is an array where its only key is dense.
 fn beats_join(shape: Shape, join: &HashJoinExec, config: &ConfigOptions) -> bool {
-    let Shape::Range { values, .. } = shape else { return false };
+    let Shape::Range { values, .. } = shape else {
+        return false;
+    };
     let density = estimate(join.left()).rows / values as f64;
     join.on().len() > 1 || density < config.execution.perfect_hash_join_min_key_density
 }
 
 /// The plan with its rows made in a stage of their own, which a shuffle makes of it anyway; and those rows.
-fn read_twice(plan: &Arc<dyn ExecutionPlan>) -> Result<(Arc<dyn ExecutionPlan>, Arc<dyn ExecutionPlan>)> {
-    if let Some(collected) = plan.downcast_ref::<CoalescePartitionsExec>().filter(|all| all.fetch().is_none()) {
+fn read_twice(
+    plan: &Arc<dyn ExecutionPlan>,
+) -> Result<(Arc<dyn ExecutionPlan>, Arc<dyn ExecutionPlan>)> {
+    if let Some(collected) = plan
+        .downcast_ref::<CoalescePartitionsExec>()
+        .filter(|all| all.fetch().is_none())
+    {
         let (_, made) = read_twice(collected.input())?;
-        return Ok((replace_children(Arc::clone(plan), vec![Arc::clone(&made)])?, made));
+        return Ok((
+            replace_children(Arc::clone(plan), vec![Arc::clone(&made)])?,
+            made,
+        ));
     }
     let is_made = plan.is::<RepartitionExec>() || plan.is::<MaterializeExec>();
-    let made = if is_made { Arc::clone(plan) } else { Arc::new(MaterializeExec::new(Arc::clone(plan))) };
+    let made = if is_made {
+        Arc::clone(plan)
+    } else {
+        Arc::new(MaterializeExec::new(Arc::clone(plan)))
+    };
     Ok((Arc::clone(&made), made))
 }
 
@@ -130,25 +186,43 @@ fn read_twice(plan: &Arc<dyn ExecutionPlan>) -> Result<(Arc<dyn ExecutionPlan>, 
 fn shape(plan: &Arc<dyn ExecutionPlan>, key: usize) -> Option<Shape> {
     let estimate = estimate(plan);
     let known: Option<&Values> = estimate.columns.get(key);
-    let range = known.and_then(|values| values.range).filter(|_| has_places(plan.schema().field(key).data_type()));
+    let range = known
+        .and_then(|values| values.range)
+        .filter(|_| has_places(plan.schema().field(key).data_type()));
     let shapes = [
-        range.map(|(low, high)| Shape::Range { low: low as i64, values: (high - low) as u64 + 1 }),
-        Some(Shape::Bloom { bits: (estimate.rows * BLOOM_BITS_PER_KEY) as u64 }),
+        range.map(|(low, high)| Shape::Range {
+            low: low as i64,
+            values: (high - low) as u64 + 1,
+        }),
+        Some(Shape::Bloom {
+            bits: (estimate.rows * BLOOM_BITS_PER_KEY) as u64,
+        }),
     ];
-    shapes.into_iter().flatten().find(|shape| shape.bytes() <= SET_BYTES_MAX)
+    shapes
+        .into_iter()
+        .flatten()
+        .find(|shape| shape.bytes() <= SET_BYTES_MAX)
 }
 
 /// `plan` with the filter on the relation of it that owns the key, above that one's own conditions.
 fn at_owner(plan: &Plan, key: usize, filter: &impl Fn(&Plan, usize) -> Plan) -> Result<Plan> {
     let lower = match plan.downcast_ref::<HashJoinExec>() {
         Some(join) => joined_from(join, key),
-        None if plan.is::<RepartitionExec>() || plan.downcast_ref::<CoalescePartitionsExec>().is_some_and(|all| all.fetch().is_none()) => {
+        None if plan.is::<RepartitionExec>()
+            || plan
+                .downcast_ref::<CoalescePartitionsExec>()
+                .is_some_and(|all| all.fetch().is_none()) =>
+        {
             Some((0, key))
         }
-        None if (plan.is::<ProjectionExec>() || plan.is::<FilterExec>()) && has_join(plan) => below(plan, key).map(|key| (0, key)),
+        None if (plan.is::<ProjectionExec>() || plan.is::<FilterExec>()) && has_join(plan) => {
+            below(plan, key).map(|key| (0, key))
+        }
         None => None,
     };
-    let Some((place, lower_key)) = lower else { return Ok(filter(plan, key)) };
+    let Some((place, lower_key)) = lower else {
+        return Ok(filter(plan, key));
+    };
     let mut children: Vec<_> = plan.children().into_iter().cloned().collect();
     children[place] = at_owner(&children[place], lower_key, filter)?;
     replace_children(Arc::clone(plan), children)

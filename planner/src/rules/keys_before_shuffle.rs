@@ -16,7 +16,9 @@ use super::rule::Rule;
 use crate::determinism::is_repeatable;
 use crate::estimate::estimate;
 use crate::materialize::MaterializeExec;
-use crate::physical::{column_index, has_plain_keys, replace_children, replace_hash_joins, semi_join};
+use crate::physical::{
+    column_index, has_plain_keys, replace_children, replace_hash_joins, semi_join,
+};
 
 /// Of the large side no more than this part may be left.
 const LEFT_MAX: f64 = 0.5;
@@ -30,7 +32,10 @@ pub(super) const KEYS_BEFORE_SHUFFLE: Rule = Rule {
 };
 
 /// The join with its large side reduced to the keys of its small side; `None` where that gains nothing.
-fn reduced(join: &HashJoinExec, limits: &OptimizerOptions) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+fn reduced(
+    join: &HashJoinExec,
+    limits: &OptimizerOptions,
+) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let small_is_left = match join.join_type() {
         JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark | JoinType::Left => true,
         JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark | JoinType::Right => false,
@@ -39,25 +44,44 @@ fn reduced(join: &HashJoinExec, limits: &OptimizerOptions) -> Result<Option<Arc<
     if *join.partition_mode() != PartitionMode::Partitioned || !has_plain_keys(join) {
         return Ok(None);
     }
-    let (small, large) = if small_is_left { (join.left(), join.right()) } else { (join.right(), join.left()) };
+    let (small, large) = if small_is_left {
+        (join.left(), join.right())
+    } else {
+        (join.right(), join.left())
+    };
     let keys: Option<Vec<(usize, usize)>> = join
         .on()
         .iter()
-        .map(|(l, r)| if small_is_left { column_index(l).zip(column_index(r)) } else { column_index(r).zip(column_index(l)) })
+        .map(|(l, r)| {
+            if small_is_left {
+                column_index(l).zip(column_index(r))
+            } else {
+                column_index(r).zip(column_index(l))
+            }
+        })
         .collect();
     let Some(keys) = keys else { return Ok(None) };
     let (small_rows, large_rows) = (estimate(small).rows, estimate(large).rows);
     // What could be broadcast itself may as well be moved.
     let few = limits.hash_join_single_partition_threshold_rows as f64;
-    if !is_repeatable(small) || small_rows > few || large_rows < few || large_rows < small_rows * TIMES_MIN {
+    if !is_repeatable(small)
+        || small_rows > few
+        || large_rows < few
+        || large_rows < small_rows * TIMES_MIN
+    {
         return Ok(None);
     }
     let kept: Arc<dyn ExecutionPlan> = Arc::new(MaterializeExec::new(Arc::clone(small)));
-    let again: Arc<dyn ExecutionPlan> = Arc::new(MaterializeExec::new(reset_plan_states(Arc::clone(small))?));
+    let again: Arc<dyn ExecutionPlan> =
+        Arc::new(MaterializeExec::new(reset_plan_states(Arc::clone(small))?));
     let semi = semi_join(&again, large, &keys)?;
     if estimate(&semi).rows > large_rows * LEFT_MAX {
         return Ok(None);
     }
-    let children = if small_is_left { vec![kept, semi] } else { vec![semi, kept] };
+    let children = if small_is_left {
+        vec![kept, semi]
+    } else {
+        vec![semi, kept]
+    };
     replace_children(Arc::new(join.builder().build()?), children).map(Some)
 }

@@ -24,7 +24,11 @@ use crate::key_filter::KeyFilterExec;
 use crate::materialize::MaterializeExec;
 use crate::physical::drops_unmatched;
 
-pub(super) const PRUNE_EMPTY: Rule = Rule { name: "prune_empty", is_on: |switches| switches.adaptive, rewrite: |plan, _| prune(plan) };
+pub(super) const PRUNE_EMPTY: Rule = Rule {
+    name: "prune_empty",
+    is_on: |switches| switches.adaptive,
+    rewrite: |plan, _| prune(plan),
+};
 
 fn prune(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|node| {
@@ -41,7 +45,11 @@ fn is_empty(plan: &Arc<dyn ExecutionPlan>) -> bool {
     if let Some(read) = plan.downcast_ref::<ExchangeReadExec>() {
         return read.known().is_some_and(|known| known.rows == 0.0);
     }
-    let no_rows: Vec<bool> = plan.children().into_iter().map(|child| child.is::<EmptyExec>()).collect();
+    let no_rows: Vec<bool> = plan
+        .children()
+        .into_iter()
+        .map(|child| child.is::<EmptyExec>())
+        .collect();
     match no_rows[..] {
         [input] => input && passes_rows_on(plan),
         [left, right] if plan.is::<CrossJoinExec>() => left || right,

@@ -18,7 +18,9 @@ use super::rule::Rule;
 use crate::determinism::is_repeatable;
 use crate::estimate::estimate;
 use crate::exchange::leaves;
-use crate::physical::{column_index, drops_unmatched, has_plain_keys, replace_children, replace_hash_joins, semi_join};
+use crate::physical::{
+    column_index, drops_unmatched, has_plain_keys, replace_children, replace_hash_joins, semi_join,
+};
 
 /// Of the aggregate's input no more than this part may be left.
 const LEFT_MAX: f64 = 0.5;
@@ -32,19 +34,32 @@ pub(super) const REDUCE_FIRST: Rule = Rule {
 };
 
 /// The join with an aggregate of it reduced; `None` where there is none, or nothing to gain.
-fn reduced_join(join: &HashJoinExec, limits: &OptimizerOptions) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+fn reduced_join(
+    join: &HashJoinExec,
+    limits: &OptimizerOptions,
+) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     if !has_plain_keys(join) {
         return Ok(None);
     }
     // Groups that find no partner must not show.
     let [left, right] = [0, 1].map(|side| drops_unmatched(*join.join_type(), side));
     for (left_key, right_key) in join.on() {
-        let (Some(l), Some(r)) = (column_index(left_key), column_index(right_key)) else { continue };
+        let (Some(l), Some(r)) = (column_index(left_key), column_index(right_key)) else {
+            continue;
+        };
         if right && let Some(reduced) = reduced(join.right(), r, (join.left(), l), limits)? {
-            return replace_children(Arc::new(join.builder().build()?), vec![Arc::clone(join.left()), reduced]).map(Some);
+            return replace_children(
+                Arc::new(join.builder().build()?),
+                vec![Arc::clone(join.left()), reduced],
+            )
+            .map(Some);
         }
         if left && let Some(reduced) = reduced(join.left(), l, (join.right(), r), limits)? {
-            return replace_children(Arc::new(join.builder().build()?), vec![reduced, Arc::clone(join.right())]).map(Some);
+            return replace_children(
+                Arc::new(join.builder().build()?),
+                vec![reduced, Arc::clone(join.right())],
+            )
+            .map(Some);
         }
     }
     Ok(None)
@@ -54,28 +69,57 @@ fn reduced_join(join: &HashJoinExec, limits: &OptimizerOptions) -> Result<Option
 type Key<'a> = (&'a Arc<dyn ExecutionPlan>, usize);
 
 /// `plan` with the input of the aggregate in it reduced to the keys of `other`.
-fn reduced(plan: &Arc<dyn ExecutionPlan>, key: usize, other: Key, limits: &OptimizerOptions) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+fn reduced(
+    plan: &Arc<dyn ExecutionPlan>,
+    key: usize,
+    other: Key,
+    limits: &OptimizerOptions,
+) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
         let groups = aggregate.group_expr();
-        let Some(input_key) = groups.expr().get(key).filter(|_| groups.is_single()).and_then(|(expr, _)| column_index(expr)) else { return Ok(None) };
+        let Some(input_key) = groups
+            .expr()
+            .get(key)
+            .filter(|_| groups.is_single())
+            .and_then(|(expr, _)| column_index(expr))
+        else {
+            return Ok(None);
+        };
         let input = aggregate.input();
-        let lower = if input.is::<AggregateExec>() { reduced(input, input_key, other, limits)? } else { at_owner(input, input_key, other, limits)? };
-        return lower.map(|lower| replace_children(Arc::clone(plan), vec![lower])).transpose();
+        let lower = if input.is::<AggregateExec>() {
+            reduced(input, input_key, other, limits)?
+        } else {
+            at_owner(input, input_key, other, limits)?
+        };
+        return lower
+            .map(|lower| replace_children(Arc::clone(plan), vec![lower]))
+            .transpose();
     }
     match plan.children()[..] {
         [child] => {
-            let Some(lower_key) = below(plan, key) else { return Ok(None) };
-            reduced(child, lower_key, other, limits)?.map(|lower| replace_children(Arc::clone(plan), vec![lower])).transpose()
+            let Some(lower_key) = below(plan, key) else {
+                return Ok(None);
+            };
+            reduced(child, lower_key, other, limits)?
+                .map(|lower| replace_children(Arc::clone(plan), vec![lower]))
+                .transpose()
         }
         _ => Ok(None),
     }
 }
 
 /// `plan` with the semi-join on the relation of it that owns the key: what is joined with that is less, then.
-fn at_owner(plan: &Arc<dyn ExecutionPlan>, key: usize, other: Key, limits: &OptimizerOptions) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+fn at_owner(
+    plan: &Arc<dyn ExecutionPlan>,
+    key: usize,
+    other: Key,
+    limits: &OptimizerOptions,
+) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let children = plan.children();
     if let Some((place, lower_key)) = owner(plan, key) {
-        let Some(lower) = at_owner(children[place], lower_key, other, limits)? else { return Ok(None) };
+        let Some(lower) = at_owner(children[place], lower_key, other, limits)? else {
+            return Ok(None);
+        };
         let mut children: Vec<_> = children.into_iter().cloned().collect();
         children[place] = lower;
         return replace_children(Arc::clone(plan), children).map(Some);
@@ -93,7 +137,10 @@ fn owner(plan: &Arc<dyn ExecutionPlan>, key: usize) -> Option<(usize, usize)> {
 
 /// The side that a join has a column from, left or right, and its place there; `None` if rows come without that side.
 pub(super) fn joined_from(join: &HashJoinExec, key: usize) -> Option<(usize, usize)> {
-    let key = join.projection.as_ref().map_or(Some(key), |kept| kept.get(key).copied())?;
+    let key = join
+        .projection
+        .as_ref()
+        .map_or(Some(key), |kept| kept.get(key).copied())?;
     let split = join.left().schema().fields().len();
     match join.join_type() {
         JoinType::Inner if key >= split => Some((1, key - split)),
@@ -104,14 +151,22 @@ pub(super) fn joined_from(join: &HashJoinExec, key: usize) -> Option<(usize, usi
 }
 
 /// The input's rows whose key is one of the best source of such keys.
-fn semi_joined(input: &Arc<dyn ExecutionPlan>, key: usize, other: Key, limits: &OptimizerOptions) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+fn semi_joined(
+    input: &Arc<dyn ExecutionPlan>,
+    key: usize,
+    other: Key,
+    limits: &OptimizerOptions,
+) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let mut sources = vec![];
     key_sources(other, &mut sources);
     let rows = estimate(input).rows;
     let mut best: Option<(f64, Arc<dyn ExecutionPlan>)> = None;
     for (source, column) in sources {
         let read: f64 = leaves(&source).iter().map(|leaf| estimate(leaf).rows).sum();
-        if !is_repeatable(&source) || estimate(&source).rows > limits.hash_join_single_partition_threshold_rows as f64 || read > rows {
+        if !is_repeatable(&source)
+            || estimate(&source).rows > limits.hash_join_single_partition_threshold_rows as f64
+            || read > rows
+        {
             continue;
         }
         let semi = semi_join(&source, input, &[(column, key)])?;
@@ -121,19 +176,30 @@ fn semi_joined(input: &Arc<dyn ExecutionPlan>, key: usize, other: Key, limits: &
             best = Some((cost, semi));
         }
     }
-    Ok(best.filter(|(cost, _)| *cost < rows * AGGREGATE).map(|(_, semi)| semi))
+    Ok(best
+        .filter(|(cost, _)| *cost < rows * AGGREGATE)
+        .map(|(_, semi)| semi))
 }
 
 /// Plans that hold every value that the key may have, and their column of it.
 fn key_sources((plan, key): Key, found: &mut Vec<(Arc<dyn ExecutionPlan>, usize)>) {
     found.push((Arc::clone(plan), key));
     if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
-        let Some((side, own_key)) = joined_from(join, key) else { return };
+        let Some((side, own_key)) = joined_from(join, key) else {
+            return;
+        };
         let sides = [join.left(), join.right()];
         key_sources((sides[side], own_key), found);
-        let pairs = join.on().iter().map(|(l, r)| [column_index(l), column_index(r)]);
-        let partner = pairs.filter(|pair| pair[side] == Some(own_key)).find_map(|pair| pair[1 - side]);
-        if let (JoinType::Inner | JoinType::LeftSemi | JoinType::RightSemi, Some(partner)) = (join.join_type(), partner) {
+        let pairs = join
+            .on()
+            .iter()
+            .map(|(l, r)| [column_index(l), column_index(r)]);
+        let partner = pairs
+            .filter(|pair| pair[side] == Some(own_key))
+            .find_map(|pair| pair[1 - side]);
+        if let (JoinType::Inner | JoinType::LeftSemi | JoinType::RightSemi, Some(partner)) =
+            (join.join_type(), partner)
+        {
             key_sources((sides[1 - side], partner), found);
         }
     } else if let ([child], Some(lower)) = (&plan.children()[..], below(plan, key)) {
@@ -146,6 +212,11 @@ pub(super) fn below(plan: &Arc<dyn ExecutionPlan>, key: usize) -> Option<usize> 
     if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
         return column_index(&projection.expr().get(key)?.expr);
     }
-    let filter = plan.downcast_ref::<FilterExec>().filter(|filter| filter.fetch().is_none())?;
-    filter.projection().as_ref().map_or(Some(key), |kept| kept.get(key).copied())
+    let filter = plan
+        .downcast_ref::<FilterExec>()
+        .filter(|filter| filter.fetch().is_none())?;
+    filter
+        .projection()
+        .as_ref()
+        .map_or(Some(key), |kept| kept.get(key).copied())
 }

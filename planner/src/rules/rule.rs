@@ -20,7 +20,11 @@ pub(super) struct Rule {
 
 impl PhysicalOptimizerRule for Rule {
     fn optimize(&self, plan: Plan, config: &ConfigOptions) -> Result<Plan> {
-        if (self.is_on)(&switches(config)) { (self.rewrite)(plan, config) } else { Ok(plan) }
+        if (self.is_on)(&switches(config)) {
+            (self.rewrite)(plan, config)
+        } else {
+            Ok(plan)
+        }
     }
 
     fn name(&self) -> &str {

@@ -29,13 +29,25 @@ impl OptimizerRule for SemiJoinFirst {
         Some(ApplyOrder::TopDown)
     }
 
-    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        config: &dyn OptimizerConfig,
+    ) -> Result<Transformed<LogicalPlan>> {
         if !switches(&config.options()).semi_join_first {
             return Ok(Transformed::no(plan));
         }
         match &plan {
-            LogicalPlan::Join(semi) if semi.join_type == JoinType::LeftSemi && semi.filter.is_none() && is_filtered(&semi.right)? => {
-                let keys: Option<Vec<Column>> = semi.on.iter().map(|(left, _)| left.try_as_col().cloned()).collect();
+            LogicalPlan::Join(semi)
+                if semi.join_type == JoinType::LeftSemi
+                    && semi.filter.is_none()
+                    && is_filtered(&semi.right)? =>
+            {
+                let keys: Option<Vec<Column>> = semi
+                    .on
+                    .iter()
+                    .map(|(left, _)| left.try_as_col().cloned())
+                    .collect();
                 let lower = keys.map_or(Ok(None), |keys| below(&semi.left, &keys, semi))?;
                 Ok(lower.map_or(Transformed::no(plan), Transformed::yes))
             }
@@ -53,7 +65,11 @@ fn is_filtered(plan: &LogicalPlan) -> Result<bool> {
             LogicalPlan::TableScan(scan) => !scan.filters.is_empty(),
             _ => false,
         };
-        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        Ok(if found {
+            TreeNodeRecursion::Stop
+        } else {
+            TreeNodeRecursion::Continue
+        })
     })?;
     Ok(found)
 }
@@ -62,25 +78,47 @@ fn is_filtered(plan: &LogicalPlan) -> Result<bool> {
 fn below(plan: &LogicalPlan, keys: &[Column], semi: &Join) -> Result<Option<LogicalPlan>> {
     match plan {
         LogicalPlan::Join(join) if join.join_type == JoinType::Inner => {
-            let owned_by = |side: &LogicalPlan| keys.iter().all(|key| side.schema().has_column(key));
+            let owned_by =
+                |side: &LogicalPlan| keys.iter().all(|key| side.schema().has_column(key));
             let (mut left, mut right) = (Arc::clone(&join.left), Arc::clone(&join.right));
             let owner = match (owned_by(&left), owned_by(&right)) {
                 (true, _) => &mut left,
                 (_, true) => &mut right,
                 _ => return Ok(None),
             };
-            let Some(lower) = at(owner, keys, semi)? else { return Ok(None) };
+            let Some(lower) = at(owner, keys, semi)? else {
+                return Ok(None);
+            };
             *owner = Arc::new(lower);
-            Ok(Some(LogicalPlan::Join(Join { left, right, ..join.clone() })))
+            Ok(Some(LogicalPlan::Join(Join {
+                left,
+                right,
+                ..join.clone()
+            })))
         }
         LogicalPlan::Filter(filter) => {
-            let Some(input) = below(&filter.input, keys, semi)? else { return Ok(None) };
-            Filter::try_new(filter.predicate.clone(), Arc::new(input)).map(|filter| Some(LogicalPlan::Filter(filter)))
+            let Some(input) = below(&filter.input, keys, semi)? else {
+                return Ok(None);
+            };
+            Filter::try_new(filter.predicate.clone(), Arc::new(input))
+                .map(|filter| Some(LogicalPlan::Filter(filter)))
         }
         LogicalPlan::Projection(projection) => {
-            let Some(keys) = keys.iter().map(|key| source(projection, key)).collect::<Option<Vec<_>>>() else { return Ok(None) };
-            let Some(input) = below(&projection.input, &keys, semi)? else { return Ok(None) };
-            let projected = Projection::try_new_with_schema(projection.expr.clone(), Arc::new(input), Arc::clone(&projection.schema))?;
+            let Some(keys) = keys
+                .iter()
+                .map(|key| source(projection, key))
+                .collect::<Option<Vec<_>>>()
+            else {
+                return Ok(None);
+            };
+            let Some(input) = below(&projection.input, &keys, semi)? else {
+                return Ok(None);
+            };
+            let projected = Projection::try_new_with_schema(
+                projection.expr.clone(),
+                Arc::new(input),
+                Arc::clone(&projection.schema),
+            )?;
             Ok(Some(LogicalPlan::Projection(projected)))
         }
         _ => Ok(None),
@@ -95,7 +133,11 @@ fn at(plan: &LogicalPlan, keys: &[Column], semi: &Join) -> Result<Option<Logical
     if is_joined(plan) {
         return Ok(None);
     }
-    let on = keys.iter().zip(&semi.on).map(|(key, (_, right))| (Expr::Column(key.clone()), right.clone())).collect();
+    let on = keys
+        .iter()
+        .zip(&semi.on)
+        .map(|(key, (_, right))| (Expr::Column(key.clone()), right.clone()))
+        .collect();
     let join = Join::try_new(
         Arc::new(plan.clone()),
         Arc::clone(&semi.right),
@@ -148,11 +190,29 @@ mod tests {
         if filtered {
             s = s.filter(col("s.n").gt(lit(1i64))).unwrap();
         }
-        let joined = table("a").join(table("b").build().unwrap(), JoinType::Inner, (vec!["a.k"], vec!["b.k"]), None).unwrap();
-        let semi = joined.project([col("a.n"), col("a.k").alias("key"), col("b.n")]).unwrap();
-        let semi = semi.join(s.build().unwrap(), JoinType::LeftSemi, (left.to_vec(), right.to_vec()), None).unwrap();
+        let joined = table("a")
+            .join(
+                table("b").build().unwrap(),
+                JoinType::Inner,
+                (vec!["a.k"], vec!["b.k"]),
+                None,
+            )
+            .unwrap();
+        let semi = joined
+            .project([col("a.n"), col("a.k").alias("key"), col("b.n")])
+            .unwrap();
+        let semi = semi
+            .join(
+                s.build().unwrap(),
+                JoinType::LeftSemi,
+                (left.to_vec(), right.to_vec()),
+                None,
+            )
+            .unwrap();
         let optimizer = Optimizer::with_rules(vec![Arc::new(SemiJoinFirst)]);
-        let found = optimizer.optimize(semi.build().unwrap(), &OptimizerContext::new(), |_, _| {}).unwrap();
+        let found = optimizer
+            .optimize(semi.build().unwrap(), &OptimizerContext::new(), |_, _| {})
+            .unwrap();
         found.to_string()
     }
 
@@ -166,12 +226,18 @@ mod tests {
             \n        TableScan: s\
             \n    TableScan: b";
         assert_eq!(plan(true, &["key"], &["s.k"]), expected);
-        assert!(plan(true, &["b.n"], &["s.k"]).contains("\n    LeftSemi Join: b.n = s.k\n      TableScan: b"));
+        assert!(
+            plan(true, &["b.n"], &["s.k"])
+                .contains("\n    LeftSemi Join: b.n = s.k\n      TableScan: b")
+        );
     }
 
     #[test]
     fn it_stays_where_its_keys_are_of_two_relations_or_it_leaves_nothing_out() {
-        assert!(plan(true, &["a.n", "b.n"], &["s.k", "s.n"]).starts_with("LeftSemi Join: a.n = s.k, b.n = s.n\n"));
+        assert!(
+            plan(true, &["a.n", "b.n"], &["s.k", "s.n"])
+                .starts_with("LeftSemi Join: a.n = s.k, b.n = s.n\n")
+        );
         assert!(plan(false, &["key"], &["s.k"]).starts_with("LeftSemi Join: key = s.k\n"));
     }
 }

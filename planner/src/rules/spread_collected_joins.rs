@@ -14,14 +14,21 @@ use super::rule::Rule;
 use crate::cut::build_side_may_be_broadcast;
 use crate::physical::replace_hash_joins;
 
-pub(super) const SPREAD_COLLECTED_JOINS: Rule =
-    Rule { name: "spread_collected_joins", is_on: |_| true, rewrite: |plan, _| replace_hash_joins(plan, spread) };
+pub(super) const SPREAD_COLLECTED_JOINS: Rule = Rule {
+    name: "spread_collected_joins",
+    is_on: |_| true,
+    rewrite: |plan, _| replace_hash_joins(plan, spread),
+};
 
 fn spread(join: &HashJoinExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let collects = *join.partition_mode() == PartitionMode::CollectLeft && !join.on().is_empty();
     if !collects || join.null_aware || build_side_may_be_broadcast(*join.join_type()) {
         return Ok(None);
     }
-    let join = join.builder().with_partition_mode(PartitionMode::Partitioned).recompute_properties().build()?;
+    let join = join
+        .builder()
+        .with_partition_mode(PartitionMode::Partitioned)
+        .recompute_properties()
+        .build()?;
     Ok(Some(Arc::new(join)))
 }

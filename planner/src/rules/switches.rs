@@ -36,12 +36,19 @@ impl Switches {
     #[must_use]
     pub fn names() -> Vec<String> {
         let entries = Self::default().entries();
-        entries.into_iter().filter_map(|entry| Some(entry.key.rsplit('.').next()?.to_owned())).collect()
+        entries
+            .into_iter()
+            .filter_map(|entry| Some(entry.key.rsplit('.').next()?.to_owned()))
+            .collect()
     }
 }
 
 /// The switches of a session; all on where it has none.
 #[must_use]
 pub fn switches(options: &ConfigOptions) -> Switches {
-    options.extensions.get::<Switches>().cloned().unwrap_or_default()
+    options
+        .extensions
+        .get::<Switches>()
+        .cloned()
+        .unwrap_or_default()
 }

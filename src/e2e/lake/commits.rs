@@ -33,11 +33,18 @@ async fn a_driver_killed_at_any_step_of_the_commit_leaves_every_row_once() {
     .unwrap();
     let run = || {
         let mut command = command();
-        command.args(["run", script.to_str().unwrap()]).envs(server.environment()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .args(["run", script.to_str().unwrap()])
+            .envs(server.environment())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         command
     };
     assert!(run().output().unwrap().status.success());
-    session.sql("CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION 's3://lake/t/'").await.unwrap();
+    session
+        .sql("CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION 's3://lake/t/'")
+        .await
+        .unwrap();
     for (step, method, part) in STEPS {
         for done in [false, true] {
             let pid = Arc::new(AtomicUsize::new(0));
@@ -55,25 +62,68 @@ async fn a_driver_killed_at_any_step_of_the_commit_leaves_every_row_once() {
                 }
                 has_killed.store(true, Ordering::SeqCst);
                 let pid = of_hook.load(Ordering::SeqCst).to_string();
-                assert!(std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+                assert!(
+                    std::process::Command::new("kill")
+                        .args(["-KILL", &pid])
+                        .status()
+                        .unwrap()
+                        .success()
+                );
                 if done { Act::DoAndBreak } else { Act::Break }
             });
             let child = run().spawn().unwrap();
             pid.store(child.id() as usize, Ordering::SeqCst);
-            let ended = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
-            assert!(killed.load(Ordering::SeqCst), "{step}: never came: {}", String::from_utf8_lossy(&ended.stderr));
+            let ended = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap())
+                .await
+                .unwrap();
+            assert!(
+                killed.load(Ordering::SeqCst),
+                "{step}: never came: {}",
+                String::from_utf8_lossy(&ended.stderr)
+            );
             server.pass_all();
             // The record is the only trace that tells a commit from uploads of a job that may still run.
-            let listed = command().args(["clean", "s3://lake/t"]).envs(server.environment()).output().unwrap();
+            let listed = command()
+                .args(["clean", "s3://lake/t"])
+                .envs(server.environment())
+                .output()
+                .unwrap();
             let told = String::from_utf8_lossy(&listed.stdout).into_owned();
-            let recorded = step == "a completion" || step == "the removal" || (step == "the record" && done) || (step == "the end" && !done);
-            assert_eq!(told.contains("unfinished commit"), recorded, "{step}, done {done}: {told}");
+            let recorded = step == "a completion"
+                || step == "the removal"
+                || (step == "the record" && done)
+                || (step == "the end" && !done);
+            assert_eq!(
+                told.contains("unfinished commit"),
+                recorded,
+                "{step}, done {done}: {told}"
+            );
             let again = run().output().unwrap();
-            assert!(again.status.success(), "{step}, done {done}: {}", String::from_utf8_lossy(&again.stderr));
-            assert_eq!(query(&session, "SELECT count(*), count(DISTINCT a) FROM t").await, ["1000|1000"], "{step}, done {done}");
-            let cleaned = command().args(["clean", "s3://lake/t", "--older-than", "0", "--apply"]).envs(server.environment()).output().unwrap();
-            assert!(cleaned.status.success(), "{}", String::from_utf8_lossy(&cleaned.stderr));
-            assert_eq!(server.open_uploads(), Vec::<String>::new(), "{step}, done {done}");
+            assert!(
+                again.status.success(),
+                "{step}, done {done}: {}",
+                String::from_utf8_lossy(&again.stderr)
+            );
+            assert_eq!(
+                query(&session, "SELECT count(*), count(DISTINCT a) FROM t").await,
+                ["1000|1000"],
+                "{step}, done {done}"
+            );
+            let cleaned = command()
+                .args(["clean", "s3://lake/t", "--older-than", "0", "--apply"])
+                .envs(server.environment())
+                .output()
+                .unwrap();
+            assert!(
+                cleaned.status.success(),
+                "{}",
+                String::from_utf8_lossy(&cleaned.stderr)
+            );
+            assert_eq!(
+                server.open_uploads(),
+                Vec::<String>::new(),
+                "{step}, done {done}"
+            );
         }
     }
     session.stop().await;
@@ -83,16 +133,26 @@ async fn a_driver_killed_at_any_step_of_the_commit_leaves_every_row_once() {
 async fn of_two_jobs_that_overwrite_at_once_one_wins_and_appends_both_do() {
     let (server, warehouse) = (S3Server::start().await, scratch("lake"));
     let session = session(&server, warehouse.path()).await;
-    let write =
-        |mode| futures::future::join(put(&session, "SELECT 1 AS a", mode, "s3://lake/t"), put(&session, "SELECT 2 AS a", mode, "s3://lake/t"));
+    let write = |mode| {
+        futures::future::join(
+            put(&session, "SELECT 1 AS a", mode, "s3://lake/t"),
+            put(&session, "SELECT 2 AS a", mode, "s3://lake/t"),
+        )
+    };
     let (first, second) = write(SaveMode::Append).await;
     first.and(second).unwrap();
     assert_eq!(server.visible("t").len(), 2);
     // Both begin before either commits, since the listing that each begins with waits for the other.
     let outcomes = write(SaveMode::Overwrite).await;
-    let failures: Vec<String> = [outcomes.0, outcomes.1].into_iter().filter_map(|o| o.err().map(|e| e.to_string())).collect();
+    let failures: Vec<String> = [outcomes.0, outcomes.1]
+        .into_iter()
+        .filter_map(|o| o.err().map(|e| e.to_string()))
+        .collect();
     assert!(failures.len() <= 1, "{failures:?}");
-    assert!(failures.iter().all(|e| e.contains("another job wrote")), "{failures:?}");
+    assert!(
+        failures.iter().all(|e| e.contains("another job wrote")),
+        "{failures:?}"
+    );
     assert_eq!(server.visible("t").len(), 1);
     session.stop().await;
     assert_eq!(server.open_uploads(), Vec::<String>::new());
@@ -107,7 +167,16 @@ async fn a_driver_that_slept_through_the_next_write_turns_nothing_back() {
     let run = |n: u32| {
         let mut command = command();
         let conf = format!("faisca.warehouse={}", warehouse.path().display());
-        command.args(["run", job.to_str().unwrap(), "--set", &format!("n={n}"), "--conf", &conf]).envs(server.environment());
+        command
+            .args([
+                "run",
+                job.to_str().unwrap(),
+                "--set",
+                &format!("n={n}"),
+                "--conf",
+                &conf,
+            ])
+            .envs(server.environment());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     };
@@ -117,7 +186,13 @@ async fn a_driver_that_slept_through_the_next_write_turns_nothing_back() {
         if method == "POST" && uri.contains("uploadId=") {
             let pid = of_hook.swap(0, Ordering::SeqCst);
             if pid > 0 {
-                assert!(std::process::Command::new("kill").args(["-STOP", &pid.to_string()]).status().unwrap().success());
+                assert!(
+                    std::process::Command::new("kill")
+                        .args(["-STOP", &pid.to_string()])
+                        .status()
+                        .unwrap()
+                        .success()
+                );
             }
         }
         Act::Pass
@@ -130,14 +205,36 @@ async fn a_driver_that_slept_through_the_next_write_turns_nothing_back() {
     }
     server.pass_all();
     let next = run(5).output().unwrap();
-    assert!(next.status.success(), "{}", String::from_utf8_lossy(&next.stderr));
-    assert!(std::process::Command::new("kill").args(["-CONT", &id.to_string()]).status().unwrap().success());
+    assert!(
+        next.status.success(),
+        "{}",
+        String::from_utf8_lossy(&next.stderr)
+    );
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-CONT", &id.to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
     // Its first step is done, and replaced; its second comes after the other job's, and is whole.
-    let ended = tokio::task::spawn_blocking(move || sleeper.wait_with_output().unwrap()).await.unwrap();
-    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let ended = tokio::task::spawn_blocking(move || sleeper.wait_with_output().unwrap())
+        .await
+        .unwrap();
+    assert!(
+        ended.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ended.stderr)
+    );
     let session = session(&server, warehouse.path()).await;
-    assert_eq!(query(&session, "SELECT count(*), sum(id) FROM local.d.numbers").await, ["5|15"]);
-    assert_eq!(query(&session, "SELECT count(*), sum(id) FROM local.d.by_k").await, ["5|15"]);
+    assert_eq!(
+        query(&session, "SELECT count(*), sum(id) FROM local.d.numbers").await,
+        ["5|15"]
+    );
+    assert_eq!(
+        query(&session, "SELECT count(*), sum(id) FROM local.d.by_k").await,
+        ["5|15"]
+    );
     session.stop().await;
     assert_eq!(server.visible("numbers").len(), 1);
     assert_eq!(server.open_uploads(), Vec::<String>::new());
@@ -146,8 +243,14 @@ async fn a_driver_that_slept_through_the_next_write_turns_nothing_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn executors_killed_while_they_upload_or_at_commit_leave_every_row_once() {
     let server = S3Server::start().await;
-    let builder = Session::builder().stores(stores(&server)).partitions(12).config("faisca.smallQueryBytes", "0");
-    let builder = builder.executors(3).executor_cores(1).executor_binary(env!("CARGO_BIN_EXE_faisca"));
+    let builder = Session::builder()
+        .stores(stores(&server))
+        .partitions(12)
+        .config("faisca.smallQueryBytes", "0");
+    let builder = builder
+        .executors(3)
+        .executor_cores(1)
+        .executor_binary(env!("CARGO_BIN_EXE_faisca"));
     let session = builder.get_or_create().await.unwrap();
     register_folders(&session, tpch_data(), &["lineitem"]).await;
     let sum = "SELECT count(*), count(DISTINCT l_orderkey * 10 + l_linenumber), sum(length(l_comment)) FROM";
@@ -176,11 +279,22 @@ async fn executors_killed_while_they_upload_or_at_commit_leave_every_row_once() 
             }
             Act::Pass
         });
-        put(&session, "SELECT l_orderkey, l_linenumber, l_comment FROM lineitem", SaveMode::Overwrite, "s3://lake/lines").await.unwrap();
+        put(
+            &session,
+            "SELECT l_orderkey, l_linenumber, l_comment FROM lineitem",
+            SaveMode::Overwrite,
+            "s3://lake/lines",
+        )
+        .await
+        .unwrap();
         assert!(killed.load(Ordering::SeqCst), "{step}: never came");
         server.pass_all();
         session.sql("CREATE OR REPLACE EXTERNAL TABLE lines STORED AS PARQUET LOCATION 's3://lake/lines/'").await.unwrap();
-        assert_eq!(query(&session, &format!("{sum} lines")).await, expected, "{step}");
+        assert_eq!(
+            query(&session, &format!("{sum} lines")).await,
+            expected,
+            "{step}"
+        );
         assert_eq!(server.open_uploads(), Vec::<String>::new(), "{step}");
     }
     stop(session).await;

@@ -23,19 +23,47 @@ async fn requests_say_who_pays_and_which_key_encrypts() {
         bucket.requester_pays = true;
         bucket.kms_key_id = Some("arn:aws:kms:us-east-1:1:key/lake".to_owned());
     }
-    let session = Session::builder().stores(settings).partitions(2).get_or_create().await.unwrap();
-    put(&session, "SELECT value AS a FROM generate_series(1, 1000)", SaveMode::Overwrite, "s3://lake/t").await.unwrap();
+    let session = Session::builder()
+        .stores(settings)
+        .partitions(2)
+        .get_or_create()
+        .await
+        .unwrap();
+    put(
+        &session,
+        "SELECT value AS a FROM generate_series(1, 1000)",
+        SaveMode::Overwrite,
+        "s3://lake/t",
+    )
+    .await
+    .unwrap();
     let written = server.said();
     // A plain object (the commit's record) and an upload in parts: parts inherit the key of their upload.
     for method in ["PUT", "POST"] {
-        assert!(written.contains(&format!("{method} x-amz-server-side-encryption: aws:kms")), "{written:?}");
-        let key = format!("{method} x-amz-server-side-encryption-aws-kms-key-id: arn:aws:kms:us-east-1:1:key/lake");
+        assert!(
+            written.contains(&format!("{method} x-amz-server-side-encryption: aws:kms")),
+            "{written:?}"
+        );
+        let key = format!(
+            "{method} x-amz-server-side-encryption-aws-kms-key-id: arn:aws:kms:us-east-1:1:key/lake"
+        );
         assert!(written.contains(&key), "{written:?}");
     }
-    session.sql("CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION 's3://lake/t/'").await.unwrap();
+    session
+        .sql("CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION 's3://lake/t/'")
+        .await
+        .unwrap();
     assert_eq!(query(&session, "SELECT sum(a) FROM t").await, ["500500"]);
-    let paid = written.iter().chain(&server.said()).filter(|said| said.ends_with("x-amz-request-payer: requester")).count();
-    assert_eq!(paid, server.requests.load(std::sync::atomic::Ordering::Relaxed), "some request did not say who pays");
+    let paid = written
+        .iter()
+        .chain(&server.said())
+        .filter(|said| said.ends_with("x-amz-request-payer: requester"))
+        .count();
+    assert_eq!(
+        paid,
+        server.requests.load(std::sync::atomic::Ordering::Relaxed),
+        "some request did not say who pays"
+    );
     session.stop().await;
 }
 
@@ -51,22 +79,37 @@ impl Identities {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(vec![]));
-        let served = Self { url, asked: Arc::clone(&asked) };
+        let served = Self {
+            url,
+            asked: Arc::clone(&asked),
+        };
         tokio::task::spawn(async move {
             loop {
-                let Ok((stream, _)) = listener.accept().await else { continue };
+                let Ok((stream, _)) = listener.accept().await else {
+                    continue;
+                };
                 let asked = Arc::clone(&asked);
                 let answer = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
                     let asked = Arc::clone(&asked);
                     async move {
                         let (head, body) = request.into_parts();
-                        let form = String::from_utf8(body.collect().await?.to_bytes().to_vec()).unwrap();
-                        let authorization = head.headers.get("authorization").map_or("", |value| value.to_str().unwrap());
-                        asked.lock().unwrap().push(format!("{} {} {authorization} {form}", head.method, head.uri.path()));
+                        let form =
+                            String::from_utf8(body.collect().await?.to_bytes().to_vec()).unwrap();
+                        let authorization = head
+                            .headers
+                            .get("authorization")
+                            .map_or("", |value| value.to_str().unwrap());
+                        asked.lock().unwrap().push(format!(
+                            "{} {} {authorization} {form}",
+                            head.method,
+                            head.uri.path()
+                        ));
                         Ok::<_, hyper::Error>(given(head.uri.path()))
                     }
                 });
-                tokio::task::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+                tokio::task::spawn(
+                    http1::Builder::new().serve_connection(TokioIo::new(stream), answer),
+                );
             }
         });
         served
@@ -92,9 +135,17 @@ fn given(path: &str) -> hyper::Response<Full<bytes::Bytes>> {
         "/latest/api/token" => "session".to_owned(),
         "/latest/meta-data/iam/security-credentials/" => "node".to_owned(),
         "/latest/meta-data/iam/security-credentials/node" => json("instance"),
-        _ => return hyper::Response::builder().status(404).body(Full::default()).unwrap(),
+        _ => {
+            return hyper::Response::builder()
+                .status(404)
+                .body(Full::default())
+                .unwrap();
+        }
     };
-    hyper::Response::builder().header("x-aws-ec2-metadata-token-ttl-seconds", "21600").body(Full::from(body)).unwrap()
+    hyper::Response::builder()
+        .header("x-aws-ec2-metadata-token-ttl-seconds", "21600")
+        .body(Full::from(body))
+        .unwrap()
 }
 
 /// A way to credentials: name, which is also the token that the store must see; variables; what the service must be asked.
@@ -105,14 +156,23 @@ fn ways(folder: &Path, identities: &str) -> [Way; 4] {
         std::fs::write(folder.join(name), text).unwrap();
         folder.join(name).display().to_string()
     };
-    let profile =
-        "[profile lake]\nregion = us-east-1\n[lake]\naws_access_key_id = test\naws_secret_access_key = secret\naws_session_token = profile\n";
+    let profile = "[profile lake]\nregion = us-east-1\n[lake]\naws_access_key_id = test\naws_secret_access_key = secret\naws_session_token = profile\n";
     [
-        ("profile", vec![("AWS_SHARED_CREDENTIALS_FILE", file("profiles", profile)), ("AWS_PROFILE", "lake".to_owned())], ""),
+        (
+            "profile",
+            vec![
+                ("AWS_SHARED_CREDENTIALS_FILE", file("profiles", profile)),
+                ("AWS_PROFILE", "lake".to_owned()),
+            ],
+            "",
+        ),
         (
             "web-identity",
             vec![
-                ("AWS_WEB_IDENTITY_TOKEN_FILE", file("web", "of-the-service-account")),
+                (
+                    "AWS_WEB_IDENTITY_TOKEN_FILE",
+                    file("web", "of-the-service-account"),
+                ),
                 ("AWS_ROLE_ARN", "arn:aws:iam::1:role/lake".to_owned()),
                 ("AWS_ENDPOINT_URL_STS", identities.to_owned()),
             ],
@@ -121,36 +181,87 @@ fn ways(folder: &Path, identities: &str) -> [Way; 4] {
         (
             "pod-identity",
             vec![
-                ("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{identities}/v1/credentials")),
-                ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file("pod", "of-the-pod")),
+                (
+                    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+                    format!("{identities}/v1/credentials"),
+                ),
+                (
+                    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+                    file("pod", "of-the-pod"),
+                ),
             ],
             "GET /v1/credentials of-the-pod",
         ),
-        ("instance", vec![("AWS_EC2_METADATA_SERVICE_ENDPOINT", identities.to_owned())], "GET /latest/meta-data/iam/security-credentials/node"),
+        (
+            "instance",
+            vec![("AWS_EC2_METADATA_SERVICE_ENDPOINT", identities.to_owned())],
+            "GET /latest/meta-data/iam/security-credentials/node",
+        ),
     ]
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_come_from_wherever_aws_tools_find_them() {
-    let (server, folder, identities) = (S3Server::start().await, scratch("lake"), Identities::start().await);
-    let session = Session::builder().stores(stores(&server)).get_or_create().await.unwrap();
-    put(&session, "SELECT value AS a FROM generate_series(1, 1000)", SaveMode::Overwrite, "s3://lake/t").await.unwrap();
+    let (server, folder, identities) = (
+        S3Server::start().await,
+        scratch("lake"),
+        Identities::start().await,
+    );
+    let session = Session::builder()
+        .stores(stores(&server))
+        .get_or_create()
+        .await
+        .unwrap();
+    put(
+        &session,
+        "SELECT value AS a FROM generate_series(1, 1000)",
+        SaveMode::Overwrite,
+        "s3://lake/t",
+    )
+    .await
+    .unwrap();
     session.stop().await;
     for (way, variables, asked) in ways(folder.path(), &identities.url) {
         server.said();
         let mut job = command();
         // Executors find their credentials themselves: none travels.
         job.args(["sql", "--executors", "1", "-c", "CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION 's3://lake/t/'; SELECT sum(a) FROM t"]);
-        job.args(["--conf", "faisca.smallQueryBytes=0"]).stdin(Stdio::null());
-        let kept = server.environment().into_iter().filter(|(name, _)| !name.starts_with("AWS_ACCESS") && !name.starts_with("AWS_SECRET"));
+        job.args(["--conf", "faisca.smallQueryBytes=0"])
+            .stdin(Stdio::null());
+        let kept = server
+            .environment()
+            .into_iter()
+            .filter(|(name, _)| !name.starts_with("AWS_ACCESS") && !name.starts_with("AWS_SECRET"));
         job.env("HOME", folder.path()).envs(kept).envs(variables);
-        let told = tokio::task::spawn_blocking(move || job.output().unwrap()).await.unwrap();
-        let text = format!("{}{}", String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
-        assert!(told.status.success() && text.contains("500500"), "{way}: {text}");
+        let told = tokio::task::spawn_blocking(move || job.output().unwrap())
+            .await
+            .unwrap();
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&told.stdout),
+            String::from_utf8_lossy(&told.stderr)
+        );
+        assert!(
+            told.status.success() && text.contains("500500"),
+            "{way}: {text}"
+        );
         let said = server.said();
-        assert!(!said.is_empty() && said.iter().all(|line| line.ends_with(&format!("x-amz-security-token: {way}"))), "{way}: {said:?}");
+        assert!(
+            !said.is_empty()
+                && said
+                    .iter()
+                    .all(|line| line.ends_with(&format!("x-amz-security-token: {way}"))),
+            "{way}: {said:?}"
+        );
         let requests = std::mem::take(&mut *identities.asked.lock().unwrap());
-        assert_eq!(requests.iter().any(|request| request.contains(asked)), !asked.is_empty(), "{way}: {requests:?}");
-        assert!(!text.contains("of-the-") && !text.contains("secret"), "{way}: {text}");
+        assert_eq!(
+            requests.iter().any(|request| request.contains(asked)),
+            !asked.is_empty(),
+            "{way}: {requests:?}"
+        );
+        assert!(
+            !text.contains("of-the-") && !text.contains("secret"),
+            "{way}: {text}"
+        );
     }
 }

@@ -13,9 +13,17 @@ use crate::support::{register_folders, tpch_data};
 const EXECUTORS: u32 = 3;
 
 async fn durable_fleet(server: &S3Server, durability: &str) -> Session {
-    let builder = Session::builder().stores(stores(server)).partitions(12).config("faisca.smallQueryBytes", "0");
-    let builder = builder.config("faisca.exchange.store", "s3://lake/exchange").config("faisca.exchange.durability", durability);
-    let builder = builder.executors(EXECUTORS).executor_cores(1).executor_binary(env!("CARGO_BIN_EXE_faisca"));
+    let builder = Session::builder()
+        .stores(stores(server))
+        .partitions(12)
+        .config("faisca.smallQueryBytes", "0");
+    let builder = builder
+        .config("faisca.exchange.store", "s3://lake/exchange")
+        .config("faisca.exchange.durability", durability);
+    let builder = builder
+        .executors(EXECUTORS)
+        .executor_cores(1)
+        .executor_binary(env!("CARGO_BIN_EXE_faisca"));
     let session = builder.get_or_create().await.unwrap();
     register_folders(&session, tpch_data(), &TPCH_TABLES).await;
     all_up(&session, EXECUTORS as usize).await;
@@ -31,13 +39,25 @@ async fn with_every_executor_killed_between_two_stages_nothing_is_made_again() {
         all_up(&session, EXECUTORS as usize).await;
         let before = session.progress();
         let running = start(&session, 9);
-        until("the moment", Duration::from_secs(60), || has_come(moment, &session) || running.is_finished()).await;
+        until("the moment", Duration::from_secs(60), || {
+            has_come(moment, &session) || running.is_finished()
+        })
+        .await;
         assert!(!running.is_finished(), "{moment:?} never came");
-        executors(&session).into_iter().for_each(|pid| signal(pid, "-KILL"));
+        executors(&session)
+            .into_iter()
+            .for_each(|pid| signal(pid, "-KILL"));
         assert_eq!(running.await.unwrap(), expected, "{moment:?}");
         let now = session.progress();
-        assert_eq!(now.executors_lost, before.executors_lost + EXECUTORS, "{moment:?}");
-        assert_eq!(now.tasks_redone, before.tasks_redone, "{moment:?}: finished work was done again");
+        assert_eq!(
+            now.executors_lost,
+            before.executors_lost + EXECUTORS,
+            "{moment:?}"
+        );
+        assert_eq!(
+            now.tasks_redone, before.tasks_redone,
+            "{moment:?}: finished work was done again"
+        );
     }
     stop(session).await;
     assert_eq!(server.visible("exchange"), Vec::<String>::new());
@@ -51,14 +71,23 @@ async fn copies_that_come_later_or_on_notice_serve_as_well() {
     for (durability, blow) in [("async", "-KILL"), ("onDrain", "-TERM")] {
         let session = durable_fleet(&server, durability).await;
         let running = start(&session, 9);
-        until("the moment", Duration::from_secs(60), || has_come(Moment::Committed, &session) || running.is_finished()).await;
-        executors(&session).into_iter().for_each(|pid| signal(pid, blow));
+        until("the moment", Duration::from_secs(60), || {
+            has_come(Moment::Committed, &session) || running.is_finished()
+        })
+        .await;
+        executors(&session)
+            .into_iter()
+            .for_each(|pid| signal(pid, blow));
         assert_eq!(running.await.unwrap(), expected, "{durability}");
         if durability == "onDrain" {
             assert_eq!(session.progress().tasks_redone, 0, "work was lost");
         }
         stop(session).await;
-        assert_eq!(server.visible("exchange"), Vec::<String>::new(), "{durability}");
+        assert_eq!(
+            server.visible("exchange"),
+            Vec::<String>::new(),
+            "{durability}"
+        );
     }
 }
 
@@ -66,11 +95,28 @@ async fn copies_that_come_later_or_on_notice_serve_as_well() {
 async fn a_store_that_cannot_keep_blocks_is_refused_by_name() {
     for (store, durability, told) in [
         ("/tmp/exchange", "sync", "faisca.exchange.store"),
-        ("https://example.org/x", "sync", "not in an object store that can be written"),
-        ("s3://lake/exchange", "sometimes", "none of never, onDrain, async, sync"),
+        (
+            "https://example.org/x",
+            "sync",
+            "not in an object store that can be written",
+        ),
+        (
+            "s3://lake/exchange",
+            "sometimes",
+            "none of never, onDrain, async, sync",
+        ),
     ] {
-        let builder = Session::builder().executors(1).config("faisca.exchange.store", store).config("faisca.exchange.durability", durability);
-        let error = builder.executor_binary(env!("CARGO_BIN_EXE_faisca")).get_or_create().await.err().unwrap().to_string();
+        let builder = Session::builder()
+            .executors(1)
+            .config("faisca.exchange.store", store)
+            .config("faisca.exchange.durability", durability);
+        let error = builder
+            .executor_binary(env!("CARGO_BIN_EXE_faisca"))
+            .get_or_create()
+            .await
+            .err()
+            .unwrap()
+            .to_string();
         assert!(error.contains(told), "{error}");
     }
 }

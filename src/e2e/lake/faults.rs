@@ -8,13 +8,17 @@ use faisca::prelude::*;
 
 use super::{query, session};
 use crate::s3_server::{Act, S3Server};
-use crate::support::{command, files_below, rows, scratch, sorted, tpch_data, tpch_oracle, tpch_query};
+use crate::support::{
+    command, files_below, rows, scratch, sorted, tpch_data, tpch_oracle, tpch_query,
+};
 
 /// Faults of every kind, for one request in so many, always the same ones.
 fn faulty(one_in: u64, injected: Arc<AtomicUsize>) -> impl FnMut(&str, &str) -> Act + Send {
     let mut state = 20_261_123_u64;
     move |method, _| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         let drawn = state >> 33;
         if !drawn.is_multiple_of(one_in) {
             return Act::Pass;
@@ -61,10 +65,29 @@ async fn a_store_that_refuses_and_hangs_up_changes_nothing() {
     });
     let rows_written = "SELECT value AS a, value % 7 AS k, repeat('x', 1000) AS pad FROM generate_series(1, 20000)";
     let frame = session.sql(rows_written).await.unwrap();
-    frame.write().mode(SaveMode::Overwrite).partition_by(["k"]).parquet("s3://lake/t").await.unwrap();
-    session.sql("CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION 's3://lake/t/'").await.unwrap();
-    assert_eq!(query(&session, "SELECT count(*), count(DISTINCT a), sum(a) FROM t").await, ["20000|20000|200010000"]);
-    assert_eq!(query(&session, "SELECT count(*) FROM t WHERE k = '3'").await, ["2857"]);
+    frame
+        .write()
+        .mode(SaveMode::Overwrite)
+        .partition_by(["k"])
+        .parquet("s3://lake/t")
+        .await
+        .unwrap();
+    session
+        .sql("CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION 's3://lake/t/'")
+        .await
+        .unwrap();
+    assert_eq!(
+        query(
+            &session,
+            "SELECT count(*), count(DISTINCT a), sum(a) FROM t"
+        )
+        .await,
+        ["20000|20000|200010000"]
+    );
+    assert_eq!(
+        query(&session, "SELECT count(*) FROM t WHERE k = '3'").await,
+        ["2857"]
+    );
     session.stop().await;
     assert!(faults.load(Ordering::Relaxed) > 3, "too few faults to tell");
     assert!(session.object_stores().requests().retried() > 0);
@@ -78,7 +101,12 @@ async fn all_queries_are_right_on_a_faulty_store() {
     let session = session(&server, warehouse.path()).await;
     let oracle = tpch_oracle().await;
     for table in TPCH_TABLES {
-        session.sql(&format!("CREATE EXTERNAL TABLE {table} STORED AS PARQUET LOCATION 's3://lake/tpch/{table}/'")).await.unwrap();
+        session
+            .sql(&format!(
+                "CREATE EXTERNAL TABLE {table} STORED AS PARQUET LOCATION 's3://lake/tpch/{table}/'"
+            ))
+            .await
+            .unwrap();
     }
     let injected = Arc::new(AtomicUsize::new(0));
     server.on_request(faulty(5, Arc::clone(&injected)));
@@ -93,7 +121,10 @@ async fn all_queries_are_right_on_a_faulty_store() {
         }
     }
     session.stop().await;
-    let (injected, told) = (injected.load(Ordering::Relaxed), session.object_stores().requests());
+    let (injected, told) = (
+        injected.load(Ordering::Relaxed),
+        session.object_stores().requests(),
+    );
     assert!(injected > 20, "only {injected} faults");
     assert!(told.retried() > 0 && told.total() > 22, "{told:?}");
 }
@@ -105,16 +136,36 @@ async fn the_pipeline_is_right_on_a_faulty_store() {
     link_into(&server, local.path(), "");
     let run = |data: &str, executors: &str| {
         let mut job = command();
-        job.args(["run", "examples/enem/enem.yaml", "--executors", executors, "--set", &format!("data={data}")]).envs(server.environment());
+        job.args([
+            "run",
+            "examples/enem/enem.yaml",
+            "--executors",
+            executors,
+            "--set",
+            &format!("data={data}"),
+        ])
+        .envs(server.environment());
         job
     };
-    assert!(run(&local.path().display().to_string(), "0").output().unwrap().status.success());
+    assert!(
+        run(&local.path().display().to_string(), "0")
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
     let injected = Arc::new(AtomicUsize::new(0));
     server.on_request(faulty(20, Arc::clone(&injected)));
     for executors in ["0", "2"] {
         let mut job = run("s3://lake", executors);
-        let told = tokio::task::spawn_blocking(move || job.output().unwrap()).await.unwrap();
-        let text = format!("{}{}", String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
+        let told = tokio::task::spawn_blocking(move || job.output().unwrap())
+            .await
+            .unwrap();
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&told.stdout),
+            String::from_utf8_lossy(&told.stderr)
+        );
         assert!(told.status.success(), "{text}");
         assert!(text.contains("of them sent again"), "{text}");
     }
@@ -122,10 +173,24 @@ async fn the_pipeline_is_right_on_a_faulty_store() {
     server.pass_all();
     let context = datafusion::prelude::SessionContext::new();
     let bucket = server.root.path().join("lake");
-    for table in ["processing/enem", "processing/intermediarias/uf_notas", "consumer/enem_uf", "consumer/enem_anon", "processing/edsup2019/aluno"] {
+    for table in [
+        "processing/enem",
+        "processing/intermediarias/uf_notas",
+        "consumer/enem_uf",
+        "consumer/enem_anon",
+        "processing/edsup2019/aluno",
+    ] {
         let read = async |root: &std::path::Path| {
             let folder = format!("{}/", root.join(table).display());
-            sorted(rows(&context.read_parquet(folder, Default::default()).await.unwrap().collect().await.unwrap()))
+            sorted(rows(
+                &context
+                    .read_parquet(folder, Default::default())
+                    .await
+                    .unwrap()
+                    .collect()
+                    .await
+                    .unwrap(),
+            ))
         };
         assert_eq!(read(&bucket).await, read(local.path()).await, "{table}");
     }

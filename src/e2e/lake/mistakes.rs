@@ -12,24 +12,68 @@ use crate::support::scratch;
 async fn mistakes_are_told_by_name() {
     let (server, warehouse) = (S3Server::start().await, scratch("lake"));
     let open = session(&server, warehouse.path()).await;
-    let error = put(&open, "SELECT 1 AS a", SaveMode::Append, "s3://other/t").await.unwrap_err().to_string();
-    assert!(error.contains("NoSuchBucket") && error.contains("check its name"), "{error}");
-    let error = open.read().parquet("s3://lake/nothing/").await.err().unwrap().to_string();
-    assert!(error.contains("no data files in this folder: s3://lake/nothing/"), "{error}");
-    let error = put(&open, "SELECT 1 AS a", SaveMode::Append, "s3://lake").await.unwrap_err().to_string();
+    let error = put(&open, "SELECT 1 AS a", SaveMode::Append, "s3://other/t")
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("NoSuchBucket") && error.contains("check its name"),
+        "{error}"
+    );
+    let error = open
+        .read()
+        .parquet("s3://lake/nothing/")
+        .await
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        error.contains("no data files in this folder: s3://lake/nothing/"),
+        "{error}"
+    );
+    let error = put(&open, "SELECT 1 AS a", SaveMode::Append, "s3://lake")
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("whole bucket"), "{error}");
     open.stop().await;
     let mut wrong = stores(&server);
     std::fs::write(server.root.path().join("key"), "wrong").unwrap();
-    let session = Session::builder().stores(wrong.clone()).get_or_create().await.unwrap();
-    let error = session.read().parquet("s3://lake/t/").await.err().unwrap().to_string();
-    assert!(error.contains("the secret access key is wrong") && !error.contains("wrong\n"), "{error}");
+    let session = Session::builder()
+        .stores(wrong.clone())
+        .get_or_create()
+        .await
+        .unwrap();
+    let error = session
+        .read()
+        .parquet("s3://lake/t/")
+        .await
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        error.contains("the secret access key is wrong") && !error.contains("wrong\n"),
+        "{error}"
+    );
     session.stop().await;
     for settings in wrong.values_mut() {
-        settings.credentials.as_mut().unwrap().session_token = Some(SecretRef { env: Some("FAISCA_NO_SUCH_TOKEN".to_owned()), file: None });
+        settings.credentials.as_mut().unwrap().session_token = Some(SecretRef {
+            env: Some("FAISCA_NO_SUCH_TOKEN".to_owned()),
+            file: None,
+        });
     }
-    let session = Session::builder().stores(wrong).get_or_create().await.unwrap();
-    let error = session.read().parquet("s3://lake/t/").await.err().unwrap().to_string();
+    let session = Session::builder()
+        .stores(wrong)
+        .get_or_create()
+        .await
+        .unwrap();
+    let error = session
+        .read()
+        .parquet("s3://lake/t/")
+        .await
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("FAISCA_NO_SUCH_TOKEN"), "{error}");
     session.stop().await;
 }
@@ -38,7 +82,14 @@ async fn mistakes_are_told_by_name() {
 async fn codes_of_the_store_become_advice() {
     let (server, warehouse) = (S3Server::start().await, scratch("lake"));
     let session = session(&server, warehouse.path()).await;
-    put(&session, "SELECT 1 AS a", SaveMode::Overwrite, "s3://lake/t").await.unwrap();
+    put(
+        &session,
+        "SELECT 1 AS a",
+        SaveMode::Overwrite,
+        "s3://lake/t",
+    )
+    .await
+    .unwrap();
     for (status, code, advice) in [
         (403, "AccessDenied", "the credentials may not do that"),
         (400, "ExpiredToken", "have expired"),
@@ -47,20 +98,61 @@ async fn codes_of_the_store_become_advice() {
         (400, "KMS.DisabledException", "KMS"),
     ] {
         server.on_request(move |_, _| Act::Refuse(status, code));
-        let error = session.read().parquet("s3://lake/t/").await.err().unwrap().to_string();
+        let error = session
+            .read()
+            .parquet("s3://lake/t/")
+            .await
+            .err()
+            .unwrap()
+            .to_string();
         assert!(error.contains(code) && error.contains(advice), "{error}");
-        let error = put(&session, "SELECT 2 AS a", SaveMode::Overwrite, "s3://lake/t").await.unwrap_err().to_string();
+        let error = put(
+            &session,
+            "SELECT 2 AS a",
+            SaveMode::Overwrite,
+            "s3://lake/t",
+        )
+        .await
+        .unwrap_err()
+        .to_string();
         assert!(error.contains(code) && error.contains(advice), "{error}");
         assert!(!error.contains("secret"), "{error}");
     }
     server.pass_all();
-    put(&session, "SELECT value AS a FROM generate_series(1, 3)", SaveMode::Overwrite, "s3://lake/t").await.unwrap();
+    put(
+        &session,
+        "SELECT value AS a FROM generate_series(1, 3)",
+        SaveMode::Overwrite,
+        "s3://lake/t",
+    )
+    .await
+    .unwrap();
     // An object that goes between the listing and the read.
-    session.sql("CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION 's3://lake/t/'").await.unwrap();
-    server.on_request(|method, uri| if method == "GET" && uri.contains(".parquet") { Act::Refuse(404, "NoSuchKey") } else { Act::Pass });
-    let error = session.sql("SELECT * FROM t").await.unwrap().collect().await.unwrap_err().to_string();
+    session
+        .sql("CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION 's3://lake/t/'")
+        .await
+        .unwrap();
+    server.on_request(|method, uri| {
+        if method == "GET" && uri.contains(".parquet") {
+            Act::Refuse(404, "NoSuchKey")
+        } else {
+            Act::Pass
+        }
+    });
+    let error = session
+        .sql("SELECT * FROM t")
+        .await
+        .unwrap()
+        .collect()
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("the object is gone"), "{error}");
     server.pass_all();
-    assert_eq!(super::query(&session, "SELECT sum(a) FROM t").await, ["6"], "something was lost");
+    assert_eq!(
+        super::query(&session, "SELECT sum(a) FROM t").await,
+        ["6"],
+        "something was lost"
+    );
     session.stop().await;
 }

@@ -18,25 +18,45 @@ struct Lake {
 
 impl Lake {
     async fn start() -> Self {
-        Self { server: S3Server::start().await, glue: GlueServer::start().await, warehouse: scratch("lake") }
+        Self {
+            server: S3Server::start().await,
+            glue: GlueServer::start().await,
+            warehouse: scratch("lake"),
+        }
     }
 
     /// Runs the command; answers success, and all that it printed.
     async fn faisca(&self, arguments: &[&str]) -> (bool, String) {
         let mut command = command();
         let conf = format!("faisca.warehouse={}", self.warehouse.path().display());
-        command.args(arguments).args(["--conf", &conf]).envs(self.server.environment()).env("AWS_ENDPOINT_URL_GLUE", &self.glue.url);
-        let told = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-        (told.status.success(), format!("{}{}", String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr)))
+        command
+            .args(arguments)
+            .args(["--conf", &conf])
+            .envs(self.server.environment())
+            .env("AWS_ENDPOINT_URL_GLUE", &self.glue.url);
+        let told = tokio::task::spawn_blocking(move || command.output().unwrap())
+            .await
+            .unwrap();
+        (
+            told.status.success(),
+            format!(
+                "{}{}",
+                String::from_utf8_lossy(&told.stdout),
+                String::from_utf8_lossy(&told.stderr)
+            ),
+        )
     }
 
     /// The job with `n` rows, in a catalog, edited.
     async fn job(&self, kind: &str, n: u32, edits: &[(&str, &str)]) -> (bool, String) {
         let mut job = JOB.replace("local", kind);
-        edits.iter().for_each(|(from, to)| job = job.replace(from, to));
+        edits
+            .iter()
+            .for_each(|(from, to)| job = job.replace(from, to));
         let file = self.warehouse.path().join("job.yaml");
         std::fs::write(&file, job.replace("PARTS", "static")).unwrap();
-        self.faisca(&["run", file.to_str().unwrap(), "--set", &format!("n={n}")]).await
+        self.faisca(&["run", file.to_str().unwrap(), "--set", &format!("n={n}")])
+            .await
     }
 
     async fn done(&self, kind: &str, n: u32, edits: &[(&str, &str)]) {
@@ -48,8 +68,20 @@ impl Lake {
     async fn rows(&self, sql: &str) -> Vec<String> {
         let (success, text) = self.faisca(&["sql", "-c", sql]).await;
         assert!(success, "{text}");
-        let cells = |line: &str| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>().join("|");
-        crate::support::sorted(text.lines().filter(|line| line.starts_with('|')).skip(1).map(cells).collect())
+        let cells = |line: &str| {
+            line.trim_matches('|')
+                .split('|')
+                .map(str::trim)
+                .collect::<Vec<_>>()
+                .join("|")
+        };
+        crate::support::sorted(
+            text.lines()
+                .filter(|line| line.starts_with('|'))
+                .skip(1)
+                .map(cells)
+                .collect(),
+        )
     }
 }
 
@@ -58,34 +90,80 @@ async fn catalog_holds(lake: &Lake, kind: &str) {
     let by_k = format!("SELECT k, count(*) FROM {} GROUP BY k", table("by_k"));
     let count = format!("SELECT count(*) FROM {}", table("numbers"));
     lake.done(kind, 10, &[]).await;
-    assert_eq!(lake.rows(&format!("SELECT count(*), sum(ID), sum(u) FROM {}", table("NUMBERS"))).await, ["10|55|55"]);
+    assert_eq!(
+        lake.rows(&format!(
+            "SELECT count(*), sum(ID), sum(u) FROM {}",
+            table("NUMBERS")
+        ))
+        .await,
+        ["10|55|55"]
+    );
     assert_eq!(lake.rows(&by_k).await, ["0|3", "1|4", "2|3"]);
-    assert_eq!(lake.rows(&format!("SELECT count(*) FROM {} WHERE k = 1", table("by_k"))).await, ["4"]);
+    assert_eq!(
+        lake.rows(&format!(
+            "SELECT count(*) FROM {} WHERE k = 1",
+            table("by_k")
+        ))
+        .await,
+        ["4"]
+    );
     // Two rows of keys 1 and 2: the partition of key 0 stays, or goes.
     lake.done(kind, 2, &[("PARTS", "dynamic")]).await;
     assert_eq!(lake.rows(&by_k).await, ["0|3", "1|1", "2|1"]);
     lake.done(kind, 2, &[]).await;
     assert_eq!(lake.rows(&by_k).await, ["1|1", "2|1"]);
     // Rows beside the old ones, where those are.
-    lake.done(kind, 3, &[("mode: overwrite", "mode: append")]).await;
+    lake.done(kind, 3, &[("mode: overwrite", "mode: append")])
+        .await;
     assert_eq!(lake.rows(&count).await, ["5"]);
     assert_eq!(lake.rows(&by_k).await, ["0|1", "1|3", "2|3"]);
     // Other columns are refused before a byte is written, or taken as the job says.
     let changed = ("value AS Id", "CAST(value AS STRING) AS Id, 1 AS extra");
     let before = lake.server.requests.load(Ordering::Relaxed);
     let (success, error) = lake.job(kind, 5, &[changed]).await;
-    assert!(!success && error.contains("new: extra bigint; of another type: id string instead of bigint"), "{error}");
+    assert!(
+        !success
+            && error.contains("new: extra bigint; of another type: id string instead of bigint"),
+        "{error}"
+    );
     assert!(error.contains("step `numbers`"), "{error}");
     assert_eq!(lake.server.requests.load(Ordering::Relaxed), before);
     assert_eq!(lake.rows(&count).await, ["5"]);
     let more = ("value AS Id", "value AS Id, 'x' AS extra");
-    let adds = ("createDatabase: true", "createDatabase: true, onSchemaChange: addColumns");
+    let adds = (
+        "createDatabase: true",
+        "createDatabase: true, onSchemaChange: addColumns",
+    );
     lake.done(kind, 4, &[more, adds]).await;
-    assert_eq!(lake.rows(&format!("SELECT max(extra), count(*) FROM {}", table("numbers"))).await, ["x|4"]);
-    let (success, error) = lake.faisca(&["sql", "-c", &format!("SELECT * FROM {}", table("numbrs"))]).await;
-    assert!(!success && error.contains("did you mean `numbers`?"), "{error}");
-    let (success, error) = lake.job(kind, 1, &[("database: d,", "database: nowhere,"), ("createDatabase: true, ", "")]).await;
-    assert!(!success && error.contains("there is no database `nowhere`"), "{error}");
+    assert_eq!(
+        lake.rows(&format!(
+            "SELECT max(extra), count(*) FROM {}",
+            table("numbers")
+        ))
+        .await,
+        ["x|4"]
+    );
+    let (success, error) = lake
+        .faisca(&["sql", "-c", &format!("SELECT * FROM {}", table("numbrs"))])
+        .await;
+    assert!(
+        !success && error.contains("did you mean `numbers`?"),
+        "{error}"
+    );
+    let (success, error) = lake
+        .job(
+            kind,
+            1,
+            &[
+                ("database: d,", "database: nowhere,"),
+                ("createDatabase: true, ", ""),
+            ],
+        )
+        .await;
+    assert!(
+        !success && error.contains("there is no database `nowhere`"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,30 +177,78 @@ async fn glue_holds_what_catalogs_must() {
     catalog_holds(&lake, "glue").await;
     let stored = lake.glue.table("d", "numbers");
     assert_eq!(
-        (stored["Description"].as_str(), stored["StorageDescriptor"]["Columns"][0]["Comment"].as_str()),
+        (
+            stored["Description"].as_str(),
+            stored["StorageDescriptor"]["Columns"][0]["Comment"].as_str()
+        ),
         (Some("all of them"), Some("the number"))
     );
     assert_eq!(stored["Parameters"]["classification"], "parquet");
-    assert!(stored["StorageDescriptor"]["Location"].as_str().unwrap().ends_with('/'));
-    assert_eq!(lake.glue.table("d", "by_k")["PartitionKeys"][0]["Name"], "k");
-    assert_eq!(lake.glue.statistics("d", "numbers"), Vec::<serde_json::Value>::new());
-    lake.done("glue", 100, &[("createDatabase: true", "createDatabase: true, columnStatistics: true, onSchemaChange: replace")]).await;
+    assert!(
+        stored["StorageDescriptor"]["Location"]
+            .as_str()
+            .unwrap()
+            .ends_with('/')
+    );
+    assert_eq!(
+        lake.glue.table("d", "by_k")["PartitionKeys"][0]["Name"],
+        "k"
+    );
+    assert_eq!(
+        lake.glue.statistics("d", "numbers"),
+        Vec::<serde_json::Value>::new()
+    );
+    lake.done(
+        "glue",
+        100,
+        &[(
+            "createDatabase: true",
+            "createDatabase: true, columnStatistics: true, onSchemaChange: replace",
+        )],
+    )
+    .await;
     let told = lake.glue.statistics("d", "numbers");
     let id = &told[0]["StatisticsData"]["LongColumnStatisticsData"];
-    assert_eq!((told[0]["ColumnName"].as_str(), told[0]["ColumnType"].as_str()), (Some("id"), Some("bigint")));
-    assert_eq!((&id["MinimumValue"], &id["MaximumValue"], &id["NumberOfNulls"]), (&1.into(), &100.into(), &0.into()));
-    assert!((95..=105).contains(&id["NumberOfDistinctValues"].as_i64().unwrap()), "{id}");
-    let projected =
-        "catalog: {type: glue, database: d, parameters: {projection.enabled: 'true', projection.k.type: integer, projection.k.range: '0,2'}}";
+    assert_eq!(
+        (
+            told[0]["ColumnName"].as_str(),
+            told[0]["ColumnType"].as_str()
+        ),
+        (Some("id"), Some("bigint"))
+    );
+    assert_eq!(
+        (
+            &id["MinimumValue"],
+            &id["MaximumValue"],
+            &id["NumberOfNulls"]
+        ),
+        (&1.into(), &100.into(), &0.into())
+    );
+    assert!(
+        (95..=105).contains(&id["NumberOfDistinctValues"].as_i64().unwrap()),
+        "{id}"
+    );
+    let projected = "catalog: {type: glue, database: d, parameters: {projection.enabled: 'true', projection.k.type: integer, projection.k.range: '0,2'}}";
     let by_k = "catalog: {type: glue, database: d}";
     lake.done("glue", 3, &[(by_k, projected)]).await;
     let stored = &lake.glue.table("d", "by_k")["Parameters"];
     assert_eq!(
-        (&stored["projection.enabled"], &stored["projection.k.type"], &stored["projection.k.range"]),
+        (
+            &stored["projection.enabled"],
+            &stored["projection.k.type"],
+            &stored["projection.k.range"]
+        ),
         (&"true".into(), &"integer".into(), &"0,2".into())
     );
-    let (success, error) = lake.job("glue", 3, &[(by_k, &projected.replace("range", "format"))]).await;
-    assert!(!success && error.contains("step `by_k`") && error.contains("`projection.k.range` is missing; the type integer needs it"), "{error}");
+    let (success, error) = lake
+        .job("glue", 3, &[(by_k, &projected.replace("range", "format"))])
+        .await;
+    assert!(
+        !success
+            && error.contains("step `by_k`")
+            && error.contains("`projection.k.range` is missing; the type integer needs it"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,22 +257,45 @@ async fn a_plan_tells_what_would_happen_and_what_is_wrong_and_changes_nothing() 
     let file = lake.warehouse.path().join("job.yaml");
     let plan = async |edits: &[(&str, &str)]| {
         let mut job = JOB.replace("local", "glue").replace("PARTS", "static");
-        edits.iter().for_each(|(from, to)| job = job.replace(from, to));
+        edits
+            .iter()
+            .for_each(|(from, to)| job = job.replace(from, to));
         std::fs::write(&file, job).unwrap();
         lake.faisca(&["plan", file.to_str().unwrap()]).await
     };
     let (success, text) = plan(&[]).await;
     assert!(success, "{text}");
-    assert!(text.contains("glue.d.numbers") && text.contains("new, 3 columns") && text.contains("step numbers"), "{text}");
-    assert_eq!((lake.server.visible(""), lake.server.open_uploads()), (vec![], vec![]));
+    assert!(
+        text.contains("glue.d.numbers")
+            && text.contains("new, 3 columns")
+            && text.contains("step numbers"),
+        "{text}"
+    );
+    assert_eq!(
+        (lake.server.visible(""), lake.server.open_uploads()),
+        (vec![], vec![])
+    );
     let calls = lake.glue.take_calls();
-    assert!(calls.keys().all(|action| action.starts_with("Get")), "{calls:?}");
+    assert!(
+        calls.keys().all(|action| action.starts_with("Get")),
+        "{calls:?}"
+    );
     lake.done("glue", 10, &[]).await;
     let before = lake.server.visible("");
-    let (success, text) = plan(&[("value AS Id", "CAST(value AS STRING) AS Id"), ("s3://lake/by_k/", "s3://nowhere/by_k/")]).await;
-    assert!(!success && text.contains("id string instead of bigint") && text.contains("NoSuchBucket"), "{text}");
+    let (success, text) = plan(&[
+        ("value AS Id", "CAST(value AS STRING) AS Id"),
+        ("s3://lake/by_k/", "s3://nowhere/by_k/"),
+    ])
+    .await;
+    assert!(
+        !success && text.contains("id string instead of bigint") && text.contains("NoSuchBucket"),
+        "{text}"
+    );
     let (success, text) = plan(&[]).await;
-    assert!(success && text.contains("replaces 1 file") && text.contains("columns as they are"), "{text}");
+    assert!(
+        success && text.contains("replaces 1 file") && text.contains("columns as they are"),
+        "{text}"
+    );
     assert_eq!(lake.server.visible(""), before);
 }
 
@@ -159,33 +308,79 @@ async fn folders_of_others_become_tables_once_and_follow_what_changes() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, bytes).unwrap();
     };
-    write("Cidades 2020/a.csv", b"Id;Nome;Nota\n1;S\xe3o Paulo;3.5\n2;Rio;4.5\n");
+    write(
+        "Cidades 2020/a.csv",
+        b"Id;Nome;Nota\n1;S\xe3o Paulo;3.5\n2;Rio;4.5\n",
+    );
     write("vendas/uf=SP/a.csv", b"id,valor\n1,2.5\n");
     write("vendas/uf=RJ/a.csv", b"id,valor\n2,3.5\n");
     write("eventos/a.jsonl", b"{\"id\": 1, \"tipo\": \"x\"}\n");
     write("fotos/gato.png", b"png");
-    let crawl = async |more: &[&str]| lake.faisca(&[&["crawl", "s3://lake/landing/", "--database", "d"], more].concat()).await;
+    let crawl = async |more: &[&str]| {
+        lake.faisca(&[&["crawl", "s3://lake/landing/", "--database", "d"], more].concat())
+            .await
+    };
     let (success, text) = crawl(&[]).await;
-    assert!(success && text.contains("3 tables can be created") && text.contains("skipped landing/fotos/"), "{text}");
-    assert!(!lake.glue.take_calls().keys().any(|action| !action.starts_with("Get")));
+    assert!(
+        success
+            && text.contains("3 tables can be created")
+            && text.contains("skipped landing/fotos/"),
+        "{text}"
+    );
+    assert!(
+        !lake
+            .glue
+            .take_calls()
+            .keys()
+            .any(|action| !action.starts_with("Get"))
+    );
     assert!(crawl(&["--apply"]).await.0);
-    assert_eq!(lake.rows("SELECT id, nome, nota FROM glue.d.cidades_2020").await, ["1|São Paulo|3.5", "2|Rio|4.5"]);
-    assert_eq!(lake.rows("SELECT uf, sum(valor) FROM glue.d.vendas GROUP BY uf").await, ["RJ|3.5", "SP|2.5"]);
+    assert_eq!(
+        lake.rows("SELECT id, nome, nota FROM glue.d.cidades_2020")
+            .await,
+        ["1|São Paulo|3.5", "2|Rio|4.5"]
+    );
+    assert_eq!(
+        lake.rows("SELECT uf, sum(valor) FROM glue.d.vendas GROUP BY uf")
+            .await,
+        ["RJ|3.5", "SP|2.5"]
+    );
     assert_eq!(lake.rows("SELECT tipo FROM glue.d.eventos").await, ["x"]);
     let (success, text) = crawl(&[]).await;
-    assert!(success && text.contains("the catalog is up to date"), "{text}");
+    assert!(
+        success && text.contains("the catalog is up to date"),
+        "{text}"
+    );
     // A partition more, one less, a column more; then a column of another type.
     write("vendas/uf=MG/a.csv", b"id,valor\n3,4.5\n");
     std::fs::remove_dir_all(landing.join("vendas/uf=RJ")).unwrap();
-    write("eventos/b.jsonl", b"{\"id\": 2, \"tipo\": \"y\", \"cor\": \"azul\"}\n");
+    write(
+        "eventos/b.jsonl",
+        b"{\"id\": 2, \"tipo\": \"y\", \"cor\": \"azul\"}\n",
+    );
     let (success, text) = crawl(&["--apply"]).await;
-    assert!(success && text.contains("1 new, 1 gone") && text.contains("new: cor string"), "{text}");
-    assert_eq!(lake.rows("SELECT uf, sum(valor) FROM glue.d.vendas GROUP BY uf").await, ["MG|4.5", "SP|2.5"]);
-    assert_eq!(lake.rows("SELECT max(cor) FROM glue.d.eventos").await, ["azul"]);
+    assert!(
+        success && text.contains("1 new, 1 gone") && text.contains("new: cor string"),
+        "{text}"
+    );
+    assert_eq!(
+        lake.rows("SELECT uf, sum(valor) FROM glue.d.vendas GROUP BY uf")
+            .await,
+        ["MG|4.5", "SP|2.5"]
+    );
+    assert_eq!(
+        lake.rows("SELECT max(cor) FROM glue.d.eventos").await,
+        ["azul"]
+    );
     std::fs::remove_file(landing.join("eventos/b.jsonl")).unwrap();
     write("eventos/a.jsonl", b"{\"id\": \"one\", \"tipo\": \"x\"}\n");
     let (success, text) = crawl(&["--apply"]).await;
-    assert!(!success && text.contains("table `eventos`") && text.contains("id string instead of bigint"), "{text}");
+    assert!(
+        !success
+            && text.contains("table `eventos`")
+            && text.contains("id string instead of bigint"),
+        "{text}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,15 +393,26 @@ async fn ten_thousand_partitions_take_a_hundred_calls() {
         std::fs::create_dir_all(&partition).unwrap();
         std::fs::write(partition.join("a.csv"), format!("id,v\n{day},1\n")).unwrap();
     }
-    let (success, text) = lake.faisca(&["crawl", "s3://lake/many/", "--database", "d", "--apply"]).await;
+    let (success, text) = lake
+        .faisca(&["crawl", "s3://lake/many/", "--database", "d", "--apply"])
+        .await;
     assert!(success && text.contains("10000 new"), "{text}");
     let calls = lake.glue.take_calls();
     assert_eq!(calls["BatchCreatePartition"], PARTITIONS / 100);
-    assert!(calls.values().sum::<usize>() < PARTITIONS / 100 + 10, "{calls:?}");
-    let (success, text) = lake.faisca(&["crawl", "s3://lake/many/", "--database", "d"]).await;
+    assert!(
+        calls.values().sum::<usize>() < PARTITIONS / 100 + 10,
+        "{calls:?}"
+    );
+    let (success, text) = lake
+        .faisca(&["crawl", "s3://lake/many/", "--database", "d"])
+        .await;
     assert!(success && text.contains("up to date"), "{text}");
     assert_eq!(lake.glue.take_calls()["GetPartitions"], PARTITIONS / 1000);
-    assert_eq!(lake.rows("SELECT count(*), sum(id) FROM glue.d.many WHERE day = '7777'").await, ["1|7777"]);
+    assert_eq!(
+        lake.rows("SELECT count(*), sum(id) FROM glue.d.many WHERE day = '7777'")
+            .await,
+        ["1|7777"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -214,11 +420,28 @@ async fn readers_by_name_never_see_a_mix_while_a_table_is_overwritten() {
     const CHECKS: usize = 1000;
     let (server, warehouse) = (S3Server::start().await, scratch("lake"));
     let session = session(&server, warehouse.path()).await;
-    let catalog = faisca::planner::manifest::CatalogTable { keep_old_seconds: 3600, ..local_table("d", "t") };
+    let catalog = faisca::planner::manifest::CatalogTable {
+        keep_old_seconds: 3600,
+        ..local_table("d", "t")
+    };
     let write = |n: u64| {
-        let sql = format!("SELECT value AS a, {n} AS n FROM generate_series(1, {})", 1000 * n);
+        let sql = format!(
+            "SELECT value AS a, {n} AS n FROM generate_series(1, {})",
+            1000 * n
+        );
         let (session, catalog) = (session.clone(), catalog.clone());
-        async move { session.sql(&sql).await.unwrap().write().mode(SaveMode::Overwrite).catalog(catalog).parquet("s3://lake/t").await.unwrap() }
+        async move {
+            session
+                .sql(&sql)
+                .await
+                .unwrap()
+                .write()
+                .mode(SaveMode::Overwrite)
+                .catalog(catalog)
+                .parquet("s3://lake/t")
+                .await
+                .unwrap()
+        }
     };
     write(1).await;
     let over = AtomicBool::new(false);
@@ -231,7 +454,11 @@ async fn readers_by_name_never_see_a_mix_while_a_table_is_overwritten() {
     let reader = async {
         let mut checks = 0;
         while !over.load(Ordering::SeqCst) || checks < CHECKS {
-            let found = query(&session, "SELECT count(*) = 1000 * min(n), min(n) = max(n) FROM local.d.t").await;
+            let found = query(
+                &session,
+                "SELECT count(*) = 1000 * min(n), min(n) = max(n) FROM local.d.t",
+            )
+            .await;
             assert_eq!(found, ["true|true"]);
             checks += 1;
         }
@@ -241,6 +468,8 @@ async fn readers_by_name_never_see_a_mix_while_a_table_is_overwritten() {
 }
 
 fn local_table(database: &str, table: &str) -> faisca::planner::manifest::CatalogTable {
-    let json = format!(r#"{{"type": "local", "database": "{database}", "table": "{table}", "createDatabase": true}}"#);
+    let json = format!(
+        r#"{{"type": "local", "database": "{database}", "table": "{table}", "createDatabase": true}}"#
+    );
     serde_json::from_str(&json).unwrap()
 }

@@ -37,12 +37,22 @@ async fn random_kills_over_tpch_change_no_result() {
             all_up(&session, 3).await;
             let running = start(&session, number);
             tokio::time::sleep(Duration::from_millis(random.below(700))).await;
-            for pid in executors(&session).iter().take(1 + usize::try_from(random.below(3)).unwrap()) {
+            for pid in executors(&session)
+                .iter()
+                .take(1 + usize::try_from(random.below(3)).unwrap())
+            {
                 signal(*pid, "-KILL");
                 killed += 1;
             }
-            assert_eq!(running.await.unwrap(), expected(number).await, "q{number} after {killed} kills");
-            until("the news", Duration::from_secs(5), || session.progress().executors_lost > 0).await;
+            assert_eq!(
+                running.await.unwrap(),
+                expected(number).await,
+                "q{number} after {killed} kills"
+            );
+            until("the news", Duration::from_secs(5), || {
+                session.progress().executors_lost > 0
+            })
+            .await;
         }
         stop(session).await;
     }
@@ -56,17 +66,34 @@ async fn random_kills_over_the_pipeline_change_no_table() {
     let run = || {
         let mut job = command();
         let set = format!("data={}", folder.path().display());
-        job.args(["run", "examples/enem/enem.yaml", "--executors", "3", "--set", &set]);
-        job.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+        job.args([
+            "run",
+            "examples/enem/enem.yaml",
+            "--executors",
+            "3",
+            "--set",
+            &set,
+        ]);
+        job.stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
     };
     assert!(run().wait().unwrap().success());
-    let tables = ["consumer/enem_uf", "consumer/enem_anon", "processing/enem", "processing/edsup2019/aluno"];
+    let tables = [
+        "consumer/enem_uf",
+        "consumer/enem_anon",
+        "processing/enem",
+        "processing/edsup2019/aluno",
+    ];
     let contents = || async {
         let mut all = vec![];
         for table in tables {
             let context = oracle_over(folder.path(), &[table]).await;
             let sql = format!("SELECT * FROM \"{table}\"");
-            all.push(sorted(rows(&context.sql(&sql).await.unwrap().collect().await.unwrap())));
+            all.push(sorted(rows(
+                &context.sql(&sql).await.unwrap().collect().await.unwrap(),
+            )));
         }
         all
     };
@@ -75,12 +102,22 @@ async fn random_kills_over_the_pipeline_change_no_table() {
     while killed < kills() / 4 {
         let mut job = run();
         tokio::time::sleep(Duration::from_millis(100 + random.below(900))).await;
-        for pid in children(job.id()).iter().take(1 + usize::try_from(random.below(3)).unwrap()) {
+        for pid in children(job.id())
+            .iter()
+            .take(1 + usize::try_from(random.below(3)).unwrap())
+        {
             signal(*pid, "-KILL");
             killed += 1;
         }
         assert!(job.wait().unwrap().success(), "after {killed} kills");
-        assert!(contents().await == expected, "a table differs after {killed} kills");
-        assert_eq!(files_below(folder.path()).len(), files, "litter after {killed} kills");
+        assert!(
+            contents().await == expected,
+            "a table differs after {killed} kills"
+        );
+        assert_eq!(
+            files_below(folder.path()).len(),
+            files,
+            "litter after {killed} kills"
+        );
     }
 }

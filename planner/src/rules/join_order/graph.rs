@@ -57,7 +57,11 @@ pub(super) fn take_apart(plan: &Arc<dyn ExecutionPlan>, products: Products) -> O
     if !is_joined(plan, products) {
         return None;
     }
-    let mut graph = Graph { products, starts: vec![0], ..Graph::default() };
+    let mut graph = Graph {
+        products,
+        starts: vec![0],
+        ..Graph::default()
+    };
     (graph.output, _) = graph.add(plan)?;
     let enough = (3..=RELATIONS_MAX).contains(&graph.relations.len());
     (enough && graph.each_class_has_one_of_a_relation()).then_some(graph)
@@ -66,15 +70,23 @@ pub(super) fn take_apart(plan: &Arc<dyn ExecutionPlan>, products: Products) -> O
 /// Whether a plan is an inner join that may be taken apart, perhaps under columns and conditions.
 fn is_joined(plan: &Arc<dyn ExecutionPlan>, products: Products) -> bool {
     if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
-        return *join.join_type() == JoinType::Inner && has_plain_keys(join) && join.fetch().is_none() && !join.on().is_empty();
+        return *join.join_type() == JoinType::Inner
+            && has_plain_keys(join)
+            && join.fetch().is_none()
+            && !join.on().is_empty();
     }
     if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
-        return projection.expr().iter().all(|projected| projected.expr.is::<Column>()) && is_joined(projection.input(), products);
+        return projection
+            .expr()
+            .iter()
+            .all(|projected| projected.expr.is::<Column>())
+            && is_joined(projection.input(), products);
     }
     if plan.is::<CrossJoinExec>() {
         return products == Products::Apart;
     }
-    plan.downcast_ref::<FilterExec>().is_some_and(|filter| filter.fetch().is_none() && is_joined(filter.input(), products))
+    plan.downcast_ref::<FilterExec>()
+        .is_some_and(|filter| filter.fetch().is_none() && is_joined(filter.input(), products))
 }
 
 impl Graph {
@@ -85,7 +97,10 @@ impl Graph {
         }
         if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
             let (columns, set) = self.add(projection.input())?;
-            let kept = projection.expr().iter().map(|projected| columns.get(column_index(&projected.expr)?).copied());
+            let kept = projection
+                .expr()
+                .iter()
+                .map(|projected| columns.get(column_index(&projected.expr)?).copied());
             return Some((kept.collect::<Option<_>>()?, set));
         }
         if let Some(filter) = plan.downcast_ref::<FilterExec>() {
@@ -97,7 +112,10 @@ impl Graph {
             let (left, left_set) = self.add(product.left())?;
             let (right, right_set) = self.add(product.right())?;
             self.written.push((left_set, right_set));
-            return Some((left.into_iter().chain(right).collect(), left_set | right_set));
+            return Some((
+                left.into_iter().chain(right).collect(),
+                left_set | right_set,
+            ));
         }
         let join = plan.downcast_ref::<HashJoinExec>()?;
         let (left, left_set) = self.add(join.left())?;
@@ -110,13 +128,23 @@ impl Graph {
         if let Some(filter) = join.filter() {
             let of = |index: usize| {
                 let at = filter.column_indices().get(index)?;
-                let side = if at.side == JoinSide::Left { &left } else { &right };
+                let side = if at.side == JoinSide::Left {
+                    &left
+                } else {
+                    &right
+                };
                 side.get(at.index).copied()
             };
             self.add_conditions(filter.expression(), of)?;
         }
         self.written.push((left_set, right_set));
-        Some((kept(left.into_iter().chain(right).collect(), join.projection.as_deref()), left_set | right_set))
+        Some((
+            kept(
+                left.into_iter().chain(right).collect(),
+                join.projection.as_deref(),
+            ),
+            left_set | right_set,
+        ))
     }
 
     fn add_relation(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Option<(Vec<usize>, Set)> {
@@ -143,11 +171,13 @@ impl Graph {
     fn add_equality(&mut self, left: Expr, right: Expr) -> Option<()> {
         let relation = |expr: &Expr| {
             let set = self.relations_of(expr);
-            (set.count_ones() == 1 && !expr.is_volatile_node()).then_some(set.trailing_zeros() as usize)
+            (set.count_ones() == 1 && !expr.is_volatile_node())
+                .then_some(set.trailing_zeros() as usize)
         };
         let pair = [(relation(&left)?, left), (relation(&right)?, right)];
-        let (mut joined, others): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.classes).into_iter().partition(|class| pair.iter().any(|member| class.contains(member)));
+        let (mut joined, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.classes)
+            .into_iter()
+            .partition(|class| pair.iter().any(|member| class.contains(member)));
         let mut class: Vec<_> = joined.drain(..).flatten().collect();
         for member in pair {
             if !class.contains(&member) {
@@ -161,7 +191,12 @@ impl Graph {
 
     /// Two equal columns of one relation are a condition on it, which no join would test.
     fn each_class_has_one_of_a_relation(&self) -> bool {
-        self.classes.iter().all(|class| class.iter().enumerate().all(|(index, member)| class[..index].iter().all(|other| other.0 != member.0)))
+        self.classes.iter().all(|class| {
+            class
+                .iter()
+                .enumerate()
+                .all(|(index, member)| class[..index].iter().all(|other| other.0 != member.0))
+        })
     }
 
     fn global(&self, expr: &Expr, of: impl Fn(usize) -> Option<usize>) -> Option<Expr> {
@@ -169,7 +204,12 @@ impl Graph {
     }
 
     fn schema(&self) -> SchemaRef {
-        Arc::new(Schema::new(self.relations.iter().flat_map(|relation| relation.schema().fields().to_vec()).collect::<Vec<_>>()))
+        Arc::new(Schema::new(
+            self.relations
+                .iter()
+                .flat_map(|relation| relation.schema().fields().to_vec())
+                .collect::<Vec<_>>(),
+        ))
     }
 
     pub(super) fn columns_of_relation(&self, relation: usize) -> Range<usize> {
@@ -178,31 +218,59 @@ impl Graph {
 
     pub(super) fn relations_of(&self, expr: &Expr) -> Set {
         let relation = |column: usize| self.starts.partition_point(|start| *start <= column) - 1;
-        columns_of(expr).into_iter().fold(0, |set, column| set | 1 << relation(column))
+        columns_of(expr)
+            .into_iter()
+            .fold(0, |set, column| set | 1 << relation(column))
     }
 
     /// The equalities by which two sets of relations are joined.
     pub(super) fn keys(&self, left: Set, right: Set) -> Vec<(Expr, Expr)> {
-        let of = |class: &[(usize, Expr)], set: Set| class.iter().find(|(relation, _)| set & 1 << relation != 0).map(|(_, expr)| Arc::clone(expr));
-        self.classes.iter().filter_map(|class| Some((of(class, left)?, of(class, right)?))).collect()
+        let of = |class: &[(usize, Expr)], set: Set| {
+            class
+                .iter()
+                .find(|(relation, _)| set & 1 << relation != 0)
+                .map(|(_, expr)| Arc::clone(expr))
+        };
+        self.classes
+            .iter()
+            .filter_map(|class| Some((of(class, left)?, of(class, right)?)))
+            .collect()
     }
 
     /// What the search goes by.
     pub(super) fn sizes(&self) -> Sizes {
         let each: Vec<Estimate> = self.relations.iter().map(estimate).collect();
-        let all = Estimate { rows: 0.0, base_rows: 0.0, columns: each.iter().flat_map(|of| of.columns.clone()).collect() };
-        let column = |expr: &Expr| column_index(expr).and_then(|index| all.columns.get(index).cloned());
+        let all = Estimate {
+            rows: 0.0,
+            base_rows: 0.0,
+            columns: each.iter().flat_map(|of| of.columns.clone()).collect(),
+        };
+        let column =
+            |expr: &Expr| column_index(expr).and_then(|index| all.columns.get(index).cloned());
         // Of values that nobody has counted there are no more than the smallest relation has that is joined by them.
         let class = |class: &Vec<(usize, Expr)>| {
-            let most = class.iter().map(|(relation, _)| each[*relation].base_rows).reduce(f64::min);
-            let counted = |values: Values| Values { distinct: values.distinct.or(most), ..values };
-            class.iter().map(|(relation, expr)| (*relation, counted(column(expr).unwrap_or_default()))).collect()
+            let most = class
+                .iter()
+                .map(|(relation, _)| each[*relation].base_rows)
+                .reduce(f64::min);
+            let counted = |values: Values| Values {
+                distinct: values.distinct.or(most),
+                ..values
+            };
+            class
+                .iter()
+                .map(|(relation, expr)| (*relation, counted(column(expr).unwrap_or_default())))
+                .collect()
         };
         Sizes {
             rows: each.iter().map(|of| of.rows).collect(),
             base_rows: each.iter().map(|of| of.base_rows).collect(),
             classes: self.classes.iter().map(class).collect(),
-            conditions: self.conditions.iter().map(|condition| (self.relations_of(condition), selectivity(condition, &all))).collect(),
+            conditions: self
+                .conditions
+                .iter()
+                .map(|condition| (self.relations_of(condition), selectivity(condition, &all)))
+                .collect(),
         }
     }
 }
@@ -221,7 +289,10 @@ pub(super) struct Sizes {
 
 fn kept(columns: Vec<usize>, projection: Option<&[usize]>) -> Vec<usize> {
     match projection {
-        Some(kept) => kept.iter().filter_map(|index| columns.get(*index).copied()).collect(),
+        Some(kept) => kept
+            .iter()
+            .filter_map(|index| columns.get(*index).copied())
+            .collect(),
         None => columns,
     }
 }
@@ -230,13 +301,23 @@ fn kept(columns: Vec<usize>, projection: Option<&[usize]>) -> Vec<usize> {
 ///
 /// # Errors
 /// If a column has no place.
-pub(super) fn moved(expr: &Expr, of: impl Fn(usize) -> Option<usize>, schema: &SchemaRef) -> Result<Expr> {
+pub(super) fn moved(
+    expr: &Expr,
+    of: impl Fn(usize) -> Option<usize>,
+    schema: &SchemaRef,
+) -> Result<Expr> {
     Arc::clone(expr)
         .transform_up(|node| {
-            let Some(column) = node.downcast_ref::<Column>() else { return Ok(Transformed::no(node)) };
+            let Some(column) = node.downcast_ref::<Column>() else {
+                return Ok(Transformed::no(node));
+            };
             let index = of(column.index()).filter(|index| *index < schema.fields().len());
-            let index = index.ok_or_else(|| internal_datafusion_err!("{column} is of no relation of its join"))?;
-            Ok(Transformed::yes(Arc::new(Column::new(schema.field(index).name(), index)) as Expr))
+            let index = index.ok_or_else(|| {
+                internal_datafusion_err!("{column} is of no relation of its join")
+            })?;
+            Ok(Transformed::yes(
+                Arc::new(Column::new(schema.field(index).name(), index)) as Expr,
+            ))
         })
         .data()
 }

@@ -20,12 +20,21 @@ pub(super) struct Tree {
 
 impl Tree {
     fn leaf(relation: usize, rows: f64) -> Self {
-        Self { relations: 1 << relation, sides: None, rows, cost: 0.0 }
+        Self {
+            relations: 1 << relation,
+            sides: None,
+            rows,
+            cost: 0.0,
+        }
     }
 }
 
 fn leaves(sizes: &Sizes) -> impl Iterator<Item = Tree> {
-    sizes.rows.iter().enumerate().map(|(relation, rows)| Tree::leaf(relation, *rows))
+    sizes
+        .rows
+        .iter()
+        .enumerate()
+        .map(|(relation, rows)| Tree::leaf(relation, *rows))
 }
 
 /// Rows and cost of two trees joined; `None` if nothing joins them.
@@ -33,9 +42,18 @@ fn join(sizes: &Sizes, a: &Tree, b: &Tree) -> Option<(f64, f64)> {
     let (mut left, mut right) = ((vec![], 0f64), (vec![], 0f64));
     for class in &sizes.classes {
         let member = |set: Set| class.iter().find(|(relation, _)| set & 1 << relation != 0);
-        let (Some((l, l_values)), Some((r, r_values))) = (member(a.relations), member(b.relations)) else { continue };
-        left = (pushed(left.0, l_values.clone()), left.1.max(sizes.base_rows[*l]));
-        right = (pushed(right.0, r_values.clone()), right.1.max(sizes.base_rows[*r]));
+        let (Some((l, l_values)), Some((r, r_values))) = (member(a.relations), member(b.relations))
+        else {
+            continue;
+        };
+        left = (
+            pushed(left.0, l_values.clone()),
+            left.1.max(sizes.base_rows[*l]),
+        );
+        right = (
+            pushed(right.0, r_values.clone()),
+            right.1.max(sizes.base_rows[*r]),
+        );
     }
     if left.0.is_empty() {
         return None;
@@ -43,12 +61,16 @@ fn join(sizes: &Sizes, a: &Tree, b: &Tree) -> Option<(f64, f64)> {
     let mut rows = a.rows * b.rows / key_values((&left.0, left.1), (&right.0, right.1));
     let both = a.relations | b.relations;
     for (needs, part) in &sizes.conditions {
-        if needs & both == *needs && needs & a.relations != *needs && needs & b.relations != *needs {
+        if needs & both == *needs && needs & a.relations != *needs && needs & b.relations != *needs
+        {
             rows *= part;
         }
     }
     let rows = rows.max(1.0);
-    Some((rows, a.cost + b.cost + a.rows.min(b.rows) * BUILD_COST + a.rows.max(b.rows) + rows))
+    Some((
+        rows,
+        a.cost + b.cost + a.rows.min(b.rows) * BUILD_COST + a.rows.max(b.rows) + rows,
+    ))
 }
 
 fn pushed<T>(mut all: Vec<T>, one: T) -> Vec<T> {
@@ -59,7 +81,12 @@ fn pushed<T>(mut all: Vec<T>, one: T) -> Vec<T> {
 fn joined(sizes: &Sizes, a: &Tree, b: &Tree) -> Option<Tree> {
     let (rows, cost) = join(sizes, a, b)?;
     let (small, large) = if a.rows <= b.rows { (a, b) } else { (b, a) };
-    Some(Tree { relations: a.relations | b.relations, sides: Some(Box::new((small.clone(), large.clone()))), rows, cost })
+    Some(Tree {
+        relations: a.relations | b.relations,
+        sides: Some(Box::new((small.clone(), large.clone()))),
+        rows,
+        cost,
+    })
 }
 
 /// What the joins cost as they are written; `None` if there is a cross product among them.
@@ -77,7 +104,11 @@ pub(super) fn cost_as_written(sizes: &Sizes, written: &[(Set, Set)]) -> Option<f
 
 /// The cheapest tree over all relations; `None` if they are not connected.
 pub(super) fn cheapest(sizes: &Sizes) -> Option<Tree> {
-    if sizes.rows.len() <= EXACT_MAX { exact(sizes) } else { greedy(sizes) }
+    if sizes.rows.len() <= EXACT_MAX {
+        exact(sizes)
+    } else {
+        greedy(sizes)
+    }
 }
 
 /// Each set's best tree is made of the best trees of its parts.
@@ -104,7 +135,13 @@ fn exact(sizes: &Sizes) -> Option<Tree> {
             }
             part = (part - 1) & set;
         }
-        best[set as usize] = found.and_then(|(_, _, part)| joined(sizes, best[part as usize].as_ref()?, best[(set & !part) as usize].as_ref()?));
+        best[set as usize] = found.and_then(|(_, _, part)| {
+            joined(
+                sizes,
+                best[part as usize].as_ref()?,
+                best[(set & !part) as usize].as_ref()?,
+            )
+        });
     }
     best.pop().flatten()
 }
@@ -114,8 +151,10 @@ fn greedy(sizes: &Sizes) -> Option<Tree> {
     let mut trees: Vec<Tree> = leaves(sizes).collect();
     while trees.len() > 1 {
         let pairs = (0..trees.len()).flat_map(|a| (0..a).map(move |b| (a, b)));
-        let priced =
-            pairs.filter_map(|(a, b)| join(sizes, &trees[a], &trees[b]).map(|(rows, cost)| (rows, cost - trees[a].cost - trees[b].cost, a, b)));
+        let priced = pairs.filter_map(|(a, b)| {
+            join(sizes, &trees[a], &trees[b])
+                .map(|(rows, cost)| (rows, cost - trees[a].cost - trees[b].cost, a, b))
+        });
         let (_, _, a, b) = priced.min_by(|x, y| x.0.total_cmp(&y.0).then(x.1.total_cmp(&y.1)))?;
         let tree = joined(sizes, &trees[a], &trees[b])?;
         // The larger index first: removing it leaves the other in its place.
@@ -133,11 +172,23 @@ mod tests {
 
     /// Relations of so many rows, filtered ones with rows before the filter; and keys that pairs of them share, with their values.
     fn sizes(rows: &[(f64, f64)], keys: &[(&[usize], f64)]) -> Sizes {
-        let values = |distinct: f64| Values { distinct: Some(distinct), range: Some((1.0, distinct)), ..Values::default() };
+        let values = |distinct: f64| Values {
+            distinct: Some(distinct),
+            range: Some((1.0, distinct)),
+            ..Values::default()
+        };
         Sizes {
             rows: rows.iter().map(|(now, _)| *now).collect(),
             base_rows: rows.iter().map(|(_, base)| *base).collect(),
-            classes: keys.iter().map(|(members, distinct)| members.iter().map(|member| (*member, values(*distinct))).collect()).collect(),
+            classes: keys
+                .iter()
+                .map(|(members, distinct)| {
+                    members
+                        .iter()
+                        .map(|member| (*member, values(*distinct)))
+                        .collect()
+                })
+                .collect(),
             conditions: vec![],
         }
     }
@@ -152,17 +203,29 @@ mod tests {
     #[test]
     fn the_filtered_dimension_is_joined_first_wherever_it_is_written() {
         // 0: facts, 1: a large dimension, 2: a small one of which little is left.
-        let found = cheapest(&sizes(&[(1e6, 1e6), (1e5, 1e5), (10.0, 1e3)], &[(&[0, 1], 1e5), (&[0, 2], 1e3)])).unwrap();
+        let found = cheapest(&sizes(
+            &[(1e6, 1e6), (1e5, 1e5), (10.0, 1e3)],
+            &[(&[0, 1], 1e5), (&[0, 2], 1e3)],
+        ))
+        .unwrap();
         assert_eq!(drawn(&found), "((2 0) 1)");
         // The same, numbered otherwise.
-        let found = cheapest(&sizes(&[(10.0, 1e3), (1e5, 1e5), (1e6, 1e6)], &[(&[2, 1], 1e5), (&[2, 0], 1e3)])).unwrap();
+        let found = cheapest(&sizes(
+            &[(10.0, 1e3), (1e5, 1e5), (1e6, 1e6)],
+            &[(&[2, 1], 1e5), (&[2, 0], 1e3)],
+        ))
+        .unwrap();
         assert_eq!(drawn(&found), "((0 2) 1)");
     }
 
     #[test]
     fn what_is_equal_to_the_same_is_joined_though_nobody_wrote_it() {
         // a.k = b.k AND b.k = c.k: a and c are small, b is large.
-        let found = cheapest(&sizes(&[(10.0, 1e4), (1e6, 1e6), (10.0, 1e4)], &[(&[0, 1, 2], 1e4)])).unwrap();
+        let found = cheapest(&sizes(
+            &[(10.0, 1e4), (1e6, 1e6), (10.0, 1e4)],
+            &[(&[0, 1, 2], 1e4)],
+        ))
+        .unwrap();
         assert_eq!(drawn(&found), "((0 2) 1)");
     }
 
@@ -177,9 +240,17 @@ mod tests {
 
     #[test]
     fn the_written_order_costs_what_its_joins_cost() {
-        let sizes = sizes(&[(1e6, 1e6), (1e5, 1e5), (10.0, 1e3)], &[(&[0, 1], 1e5), (&[0, 2], 1e3)]);
+        let sizes = sizes(
+            &[(1e6, 1e6), (1e5, 1e5), (10.0, 1e3)],
+            &[(&[0, 1], 1e5), (&[0, 2], 1e3)],
+        );
         let best = cheapest(&sizes).unwrap();
-        assert_eq!(cost_as_written(&sizes, &[(0b100, 0b001), (0b101, 0b010)]), Some(best.cost));
-        assert!(cost_as_written(&sizes, &[(0b001, 0b010), (0b011, 0b100)]).unwrap() > best.cost * 2.0);
+        assert_eq!(
+            cost_as_written(&sizes, &[(0b100, 0b001), (0b101, 0b010)]),
+            Some(best.cost)
+        );
+        assert!(
+            cost_as_written(&sizes, &[(0b001, 0b010), (0b011, 0b100)]).unwrap() > best.cost * 2.0
+        );
     }
 }
