@@ -261,7 +261,7 @@ impl State {
                             errors.push(failed(there.key(), "AlreadyExistsException"))
                         }
                         std::collections::btree_map::Entry::Vacant(free) => {
-                            drop(free.insert(input.clone()))
+                            free.insert(input.clone());
                         }
                     }
                 }

@@ -92,7 +92,7 @@ impl PodIndex {
                 match pod.labels().get(ROLE_LABEL).map(String::as_str) {
                     Some("driver") => pods.driver = Some(driver_view(pod)),
                     Some("executor") => {
-                        drop(pods.executors.insert(pod.name_any(), executor_state(pod)))
+                        pods.executors.insert(pod.name_any(), executor_state(pod));
                     }
                     _ => {}
                 }
