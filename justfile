@@ -26,11 +26,11 @@ bench *ARGS:
 
 # The pipeline on a real S3 server and a real Glue server, compared with local files by PyArrow. Needs Go and Python.
 lake:
-    examples/enem/lake.sh
+    tests/integration/lake.sh
 
 # The same pipeline on servers of Google's and Azure's protocols. Needs Go, Node and Python.
 clouds:
-    examples/enem/clouds.sh
+    tests/integration/clouds.sh
 
 # The operator and its jobs on a real Kubernetes, its own or that of KUBECONFIG. Needs root, Debian, Go and Python.
 cluster *ARGS:

@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 tools=${FAISCA_TOOLS:-$HOME/.cache/faisca/tools}
 data=${FAISCA_BENCH_DATA:-target/bench}
-[ -x "$tools/bin/versitygw" ] || GOBIN="$tools/bin" go install github.com/versity/versitygw/cmd/versitygw@latest
+[ -x "$tools/bin/versitygw" ] || GOBIN="$tools/bin" go install github.com/versity/versitygw/cmd/versitygw@v1.8.0
 scale=1
 for ((i = 1; i < $#; i++)); do [ "${!i}" = --scale ] && { next=$((i + 1)); scale=${!next}; }; done
 cargo build --release --workspace

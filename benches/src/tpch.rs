@@ -75,7 +75,7 @@ async fn with_uuid_keys(data: &Path) -> Result<PathBuf> {
 
 /// The text of a query.
 pub(crate) fn query(number: usize) -> Result<String> {
-    let path = format!("examples/tpch/queries/q{number:02}.sql");
+    let path = format!("tests/queries/q{number:02}.sql");
     std::fs::read_to_string(&path)
         .map_err(|e| Error::Plan(format!("{path}: {e}; run from the root of the repository")))
 }

@@ -258,7 +258,7 @@ async fn plans_are_the_approved_ones() {
     asked.extend(RULES.iter().filter_map(|(rule, changes)| {
         Some((*changes.first()?, format!("rules/{rule}.txt"), *rule))
     }));
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/tpch/plans");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans");
     for (number, file, alone) in asked {
         if !alone.is_empty() {
             only(&session, alone).await;

@@ -86,7 +86,7 @@ async fn data(folder: &Path) {
 }
 
 fn corpus() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/e2e/slt");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/slt");
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|e| e.unwrap().path())

@@ -67,7 +67,7 @@ pub fn tpch_data() -> &'static Path {
 
 pub fn tpch_query(number: usize) -> String {
     let path = format!(
-        "{}/examples/tpch/queries/q{number:02}.sql",
+        "{}/tests/queries/q{number:02}.sql",
         env!("CARGO_MANIFEST_DIR")
     );
     std::fs::read_to_string(path).unwrap()

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The pipeline from s3://enem/landing to tables of Glue, on servers that are not ours: versitygw for S3, moto for Glue.
-# PyArrow and awswrangler then read each table from where Glue says it is; both are compared with a run on local files.
+# Runs the pipeline from s3://enem/landing to Glue tables on servers of other projects: versitygw for S3, moto for Glue.
+# PyArrow and awswrangler then read each table from the location that Glue returns; both are compared with a run on local files.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 tools=${FAISCA_TOOLS:-$HOME/.cache/faisca/tools}
 target=${CARGO_TARGET_DIR:-target}
-[ -x "$tools/bin/versitygw" ] || GOBIN="$tools/bin" go install github.com/versity/versitygw/cmd/versitygw@latest
-python3 -m venv "$tools/lake" && "$tools/lake/bin/pip" install --quiet 'moto[server,glue]' pyarrow awswrangler
+[ -x "$tools/bin/versitygw" ] || GOBIN="$tools/bin" go install github.com/versity/versitygw/cmd/versitygw@v1.8.0
+python3 -m venv "$tools/lake" && "$tools/lake/bin/pip" install --quiet -r tests/integration/requirements.txt
 cargo build --release --workspace
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$work"' EXIT
@@ -21,12 +21,12 @@ for port in 17070 15055; do timeout 30 bash -c "until (echo >/dev/tcp/127.0.0.1/
 sed -E 's#data: examples/enem/data#data: s3://enem#; s#(write: \{.*mode: overwrite)\}#\1, catalog: {type: glue, database: enem, createDatabase: true}}#' \
   examples/enem/enem.yaml >"$work/lake.yaml"
 "$target/release/faisca" run examples/enem/enem.yaml --set data="$work/local" >/dev/null
-# Twice: the second run overwrites, and switches every table.
+# Twice: the second run overwrites, and switches every table to new files.
 for executors in 0 2; do
   "$target/release/faisca" run "$work/lake.yaml" --executors "$executors"
-  "$tools/lake/bin/python" examples/enem/lake.py "$work/local" "$work/tables"
+  "$tools/lake/bin/python" tests/integration/lake.py "$work/local" "$work/tables"
 done
-# A gigabyte of downloads, so only if asked for: a Python with pyspark 4, and the jars of hadoop-aws, comma-separated.
+# Optional, because it downloads a gigabyte: a Python with pyspark 4, and the jars of hadoop-aws, comma-separated.
 if [ -n "${FAISCA_SPARK_PYTHON:-}" ]; then
-  "$FAISCA_SPARK_PYTHON" examples/enem/lake_spark.py "$work/local" "$work/tables" "$FAISCA_SPARK_JARS"
+  "$FAISCA_SPARK_PYTHON" tests/integration/lake_spark.py "$work/local" "$work/tables" "$FAISCA_SPARK_JARS"
 fi
