@@ -11,8 +11,7 @@ use datafusion_proto::bytes::physical_plan_to_bytes_with_extension_codec;
 use faisca_executor::codec::PlanCodec;
 use faisca_executor::wire::{Durability, StageSpec};
 use faisca_planner::ids::{QueryId, StageId};
-use faisca_planner::revise::{Fact, Revised, revise};
-use faisca_planner::{Stage, StageGraph};
+use faisca_planner::stages::{Fact, Revised, Stage, StageGraph, revise};
 
 use crate::cluster::{Prepared, encoded_stage, shape};
 use crate::scheduler::{Placement, StageShape};

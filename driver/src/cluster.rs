@@ -15,9 +15,8 @@ use datafusion_proto::bytes::physical_plan_to_bytes_with_extension_codec;
 use faisca_executor::codec::PlanCodec;
 use faisca_executor::exchange::{BlockStore, DurableTier, PeerClients};
 use faisca_executor::wire::{Durability, OutputSpec, SinkSpec};
-use faisca_planner::exchange::leaves;
-use faisca_planner::revise::{has_choices, unsurprising};
-use faisca_planner::{Slicing, Stage, StageGraph, StageOutput};
+use faisca_planner::leaves;
+use faisca_planner::stages::{Slicing, Stage, StageGraph, StageOutput, has_choices, unsurprising};
 
 use crate::adaptive::RunningPlan;
 use crate::engine::{EngineHandle, Statement};

@@ -13,7 +13,7 @@ use faisca_executor::wire::{
     Failure, FailureKind, FromExecutor, Registration, StageSpec, ToExecutor,
 };
 use faisca_planner::ids::{BlockId, ExecutorId, QueryId, StageId};
-use faisca_planner::revise::Fact;
+use faisca_planner::stages::Fact;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};

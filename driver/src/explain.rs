@@ -7,7 +7,7 @@ use datafusion::common::Result;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use faisca_planner::rules::Switches;
-use faisca_planner::{Stage, StageGraph, about};
+use faisca_planner::stages::{Stage, StageGraph, about};
 
 use crate::cluster::{Cluster, Prepared};
 use crate::progress::StageProgress;

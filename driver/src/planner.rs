@@ -23,10 +23,8 @@ use datafusion::physical_plan::{
     PlanProperties,
 };
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
-use faisca_planner::cut::{cut, cut_writes};
 use faisca_planner::rules::switches;
-use faisca_planner::share::share;
-use faisca_planner::{StageGraph, StageOutput};
+use faisca_planner::stages::{StageGraph, StageOutput, cut, cut_writes, share};
 use futures::TryStreamExt;
 use tracing::debug;
 

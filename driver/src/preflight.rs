@@ -13,9 +13,9 @@ use datafusion::catalog::streaming::StreamingTable;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::EmptyRecordBatchStream;
 use datafusion::physical_plan::streaming::PartitionStream;
-use faisca_planner::StageGraph;
-use faisca_planner::exchange::leaves;
+use faisca_planner::leaves;
 use faisca_planner::manifest::{SaveMode, Step, Write};
+use faisca_planner::stages::StageGraph;
 
 use crate::catalog::{PlannedTable, TableOutlook};
 use crate::cluster::files_of_scan;

@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use faisca_executor::stores::RequestSnapshot;
 use faisca_executor::wire::TaskReport;
-use faisca_planner::StageGraph;
 use faisca_planner::ids::{ExecutorId, QueryId, StageId, TaskId};
+use faisca_planner::stages::StageGraph;
 
 use crate::write::WriteSummary;
 

@@ -3,7 +3,7 @@
 //! Two kinds of tables are worth it. Text is parsed as a whole, whatever its readers want of it. A view with joins or
 //! aggregates does its work again for each reader. Their scans are found in optimised plans; all scans of one table get a
 //! [`SharedRows`] in its place, which reads the columns that any of them wants, and the rows that pass the filters of any.
-//! The steps are then cut into one graph of stages, where [`faisca_planner::share`] makes one of the equal stages.
+//! The steps are then cut into one graph of stages, where [`faisca_planner::stages::share`] makes one of the equal stages.
 //!
 //! ```text
 //!   step a: means of x by k, from c.csv           s2 means, write 1    s3 counts, write 2
@@ -31,7 +31,7 @@ use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
-use faisca_planner::materialize::MaterializeExec;
+use faisca_planner::MaterializeExec;
 use tokio::sync::OnceCell;
 
 /// A view that several steps read, whose rows are worth keeping. Unlike a plain one it is still there in optimised plans.

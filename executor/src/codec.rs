@@ -10,7 +10,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::physical_plan::{
     PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
 };
-use faisca_planner::codec::ExchangeCodec;
+use faisca_planner::{NodeTag, PlannerNodeCodec};
 
 use crate::csv::codec as csv;
 
@@ -39,11 +39,11 @@ impl PhysicalExtensionCodec for PlanCodec {
         ctx: &TaskContext,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        match buf.split_first() {
-            Some((&csv::TAG, rest)) => {
+        match NodeTag::split(buf) {
+            Some((NodeTag::CsvScan, rest)) => {
                 csv::decode(rest, &PhysicalPlanDecodeContext::new(ctx, self), converter)
             }
-            _ => ExchangeCodec.try_decode(buf, inputs, ctx, converter),
+            _ => PlannerNodeCodec.try_decode(buf, inputs, ctx, converter),
         }
     }
 
@@ -56,7 +56,7 @@ impl PhysicalExtensionCodec for PlanCodec {
         if csv::encode(&node, buf, self, converter)? {
             Ok(())
         } else {
-            ExchangeCodec.try_encode(node, buf, converter)
+            PlannerNodeCodec.try_encode(node, buf, converter)
         }
     }
 

@@ -19,9 +19,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode, SortMergeJoinExec};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
-use faisca_planner::ExchangeReadExec;
-use faisca_planner::exchange::leaves;
 use faisca_planner::ids::StageId;
+use faisca_planner::{ExchangeReadExec, leaves};
 
 /// Part of a task's memory that the rows of one build side may take: its hash table needs about as
 /// much again, and the stage has other operators.

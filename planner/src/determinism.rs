@@ -30,10 +30,10 @@ pub enum Determinism {
 ///
 /// # Errors
 /// Only if walking the plan fails inside DataFusion.
-pub fn of(plan: &Arc<dyn ExecutionPlan>) -> Result<Determinism> {
+pub(crate) fn determinism_of(plan: &Arc<dyn ExecutionPlan>) -> Result<Determinism> {
     let mut worst = Determinism::Deterministic;
     plan.apply(|node| {
-        if node.is::<crate::ExchangeReadExec>() {
+        if node.is::<crate::nodes::ExchangeReadExec>() {
             worst = worst.max(Determinism::Unordered);
         }
         let unordered_input = node
@@ -69,7 +69,7 @@ pub(crate) fn is_repeatable(plan: &Arc<dyn ExecutionPlan>) -> bool {
                 .downcast_ref::<AggregateExec>()
                 .is_some_and(|aggregate| aggregate.aggr_expr().iter().any(|of| !is_exact(of)))
     };
-    of(plan).is_ok_and(|found| found != Determinism::Indeterminate)
+    determinism_of(plan).is_ok_and(|found| found != Determinism::Indeterminate)
         && plan
             .exists(|node| Ok(goes_by_order(node)))
             .is_ok_and(|found| !found)

@@ -1,48 +1,40 @@
 //! Turns what a user asks for into stages that executors can run.
 //!
-//! DataFusion plans a statement for one node; [`cut`] splits that plan where rows must change
-//! hands, without altering an operator. What it gave up for that is freedom to plan across stages
-//! at once; what it won is every operator, and every fix, of DataFusion.
+//! DataFusion plans a query for one node. [`stages`] splits that plan where rows must move between tasks, without changing
+//! an operator. The price is that no rule plans across stages at once; the gain is every operator, and every fix, of
+//! DataFusion.
 //!
 //! **Invariant.** Nothing here awaits, reads a clock or opens anything.
 //!
 //! # Layout
+//! From the bottom up; a module uses only those above it in this list.
+//! - [`ids`] — identities of queries, stages, tasks, attempts, blocks and executors
+//! - [`names`] — case-insensitive table and column names
 //! - [`manifest`] — the job as users write it: types, parsing with positions, checks
-//! - [`names`] — table and column names without regard to case
-//! - [`cut`] — where exchanges go
-//! - [`share`] — one stage of equal ones
-//! - [`exchange`] — the leaf that reads another stage
-//! - `key_filter` — rows filtered by the keys of a finished stage
-//! - `materialize` — the mark where a stage ends that is read twice
-//! - [`slices`] — how many tasks a stage runs as, from exact sizes
-//! - `estimate` — how many rows an operator will yield
-//! - `divide` — inputs of which several tasks of a partition may each read a part
-//! - [`determinism`] — what a second run of a task would yield
-//! - `physical` — small steps over physical plans
-//! - [`rules`] — physical optimizer rules that make plans fit for cutting
-//! - [`revise`] — what is left of a statement, planned again from what its finished stages yielded
-//! - [`codec`] — plans as bytes
-//! - [`ids`] — identities
+//! - `cost` — the numbers that decisions depend on
+//! - `statistics` — what is known or expected of an operator's output
+//! - `physical` — small helpers for physical plans
+//! - `nodes` — the plan nodes that are not DataFusion's, and their encoding
+//! - `determinism` — whether a second run of a task returns the same rows
+//! - `estimate` — how many rows an operator is expected to return
+//! - [`rules`] — optimizer rules that make plans better, and fit for cutting
+//! - [`stages`] — where a plan is cut, which stages are shared, how many tasks run them, and planning again while they run
 
-pub mod codec;
-pub mod cut;
-pub mod determinism;
-mod divide;
-mod draw;
+mod cost;
+mod determinism;
 mod estimate;
-pub mod exchange;
-mod graph;
 pub mod ids;
-mod key_filter;
 pub mod manifest;
-pub mod materialize;
 pub mod names;
+mod nodes;
 mod physical;
-pub mod revise;
 pub mod rules;
-pub mod share;
-pub mod slices;
+pub mod stages;
+mod statistics;
 
-pub use draw::about;
-pub use exchange::{ExchangeHandle, ExchangeReadExec, ExchangeSource, InputMode};
-pub use graph::{Slicing, Stage, StageGraph, StageInput, StageOutput};
+pub use determinism::Determinism;
+pub use nodes::{
+    ExchangeHandle, ExchangeReadExec, ExchangeSource, InputMode, MaterializeExec, NodeTag,
+    PlannerNodeCodec,
+};
+pub use physical::leaves;

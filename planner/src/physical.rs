@@ -55,6 +55,23 @@ pub(crate) fn has_plain_keys(join: &HashJoinExec) -> bool {
     !join.null_aware && join.null_equality() == NullEquality::NullEqualsNothing
 }
 
+/// Whether a build side that every task collects for itself gives right results: no row of the
+/// output may come from an unmatched build row, since no task sees all matches.
+pub(crate) fn build_side_may_be_broadcast(join_type: JoinType) -> bool {
+    match join_type {
+        JoinType::Inner
+        | JoinType::Right
+        | JoinType::RightSemi
+        | JoinType::RightAnti
+        | JoinType::RightMark => true,
+        JoinType::Left
+        | JoinType::Full
+        | JoinType::LeftSemi
+        | JoinType::LeftAnti
+        | JoinType::LeftMark => false,
+    }
+}
+
 /// Whether rows of a side, 0 the left one, only come out with a match.
 pub(crate) fn drops_unmatched(join_type: JoinType, side: usize) -> bool {
     use JoinType::{
@@ -113,4 +130,14 @@ pub(crate) fn semi_join(
         nulls,
         false,
     )?))
+}
+
+/// The leaves of a plan, left to right.
+#[must_use]
+pub fn leaves(plan: &Arc<dyn ExecutionPlan>) -> Vec<Arc<dyn ExecutionPlan>> {
+    let children = plan.children();
+    if children.is_empty() {
+        return vec![Arc::clone(plan)];
+    }
+    children.into_iter().flat_map(leaves).collect()
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use faisca_executor::wire::{BlockLocation, Failure, PendingFile, TaskReport, TaskSpec};
 use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
-use faisca_planner::revise::Fact;
+use faisca_planner::stages::Fact;
 
 /// Where a statement may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use faisca_executor::wire::{BlockLocation, StageBlocks, TaskReport, TaskSpec};
 use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
-use faisca_planner::revise::Fact;
-use faisca_planner::slices::{Part, parts, slice_by_bytes, slice_singly};
+use faisca_planner::stages::{Fact, Part, parts, slice_by_bytes, slice_singly};
 
 use super::executors::Executors;
 use super::stage::{Committed, Running, StageState, TaskState};

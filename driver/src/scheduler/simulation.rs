@@ -9,7 +9,7 @@ use faisca_executor::wire::{
     BucketSize, Failure, FailureKind, PendingFile, TaskMetrics, TaskReport, TaskSpec,
 };
 use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
-use faisca_planner::revise::Fact;
+use faisca_planner::stages::Fact;
 
 use super::{Action, Event, Output, Placement, RetryLimits, Scheduler, StageShape};
 

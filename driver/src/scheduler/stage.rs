@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use faisca_executor::wire::{BlockLocation, PendingFile};
 use faisca_planner::ids::{Attempt, ExecutorId};
-use faisca_planner::slices::Part;
+use faisca_planner::stages::Part;
 
 use super::{StageShape, Written};
 

@@ -16,14 +16,12 @@ use datafusion_proto::physical_plan::{
     PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
 };
 use datafusion_proto::protobuf::FileScanExecConf;
+use faisca_planner::NodeTag;
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
 use super::options::CsvReadOptions;
 use super::source::CsvFileSource;
-
-/// First byte of an encoded CSV scan.
-pub(crate) const TAG: u8 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct CsvScan {
@@ -52,7 +50,7 @@ pub(crate) fn encode(
         options: source.options.clone(),
         files,
     };
-    buf.push(TAG);
+    NodeTag::CsvScan.write(buf);
     buf.extend(postcard::to_stdvec(&scan).map_err(|e| DataFusionError::External(Box::new(e)))?);
     Ok(true)
 }

@@ -1,4 +1,4 @@
-//! The part of rows for which a condition holds.
+//! The fraction of rows for which a predicate holds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,133 +10,133 @@ use datafusion::physical_expr::expressions::{
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 
-use super::{Estimate, Values, number};
+use crate::cost::{
+    EQUALITY_SELECTIVITY, HAVING_SELECTIVITY, IN_LIST_SELECTIVITY_MAX, IS_NULL_SELECTIVITY,
+    LIKE_SELECTIVITY, SELECTIVITY_MIN, UNKNOWN_SELECTIVITY,
+};
 use crate::physical::column_index;
+use crate::statistics::{ColumnValues, Estimate, scalar_as_number};
 
-/// Of a condition of which nothing is known.
-pub(super) const UNKNOWN: f64 = 0.33;
-/// Of a condition on a group: who asks for groups by what they add up to asks for the exceptions.
-const HAVING: f64 = 0.02;
-/// Of equality with a value, where nobody knows how many there are.
-const EQUALITY: f64 = 0.1;
-/// Of a pattern.
-const PATTERN: f64 = 0.1;
-/// Of nulls.
-const NULL: f64 = 0.05;
-/// Nothing is as certain as that.
-const LEAST: f64 = 1e-6;
-
-/// The part of `input`'s rows for which `predicate` holds, more than 0 and at most 1.
+/// Returns the fraction of `input`'s rows for which `predicate` holds, more than 0 and at most 1.
 pub(crate) fn selectivity(predicate: &Arc<dyn PhysicalExpr>, input: &Estimate) -> f64 {
-    let mut found = 1.0;
-    // Two bounds of one column belong together.
-    let mut bounds: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
-    for condition in split_conjunction(predicate) {
-        match bound(condition, input) {
+    let mut product = 1.0;
+    // The lower and the upper bound of a column are not independent: they form one interval.
+    let mut intervals: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
+    for conjunct in split_conjunction(predicate) {
+        match column_bound(conjunct, input) {
             Some((column, low, high)) => {
-                let of = bounds
+                let interval = intervals
                     .entry(column)
                     .or_insert((f64::NEG_INFINITY, f64::INFINITY));
-                *of = (of.0.max(low), of.1.min(high));
+                *interval = (interval.0.max(low), interval.1.min(high));
             }
-            None => found *= one(condition, input),
+            None => product *= conjunct_selectivity(conjunct, input),
         }
     }
-    for (column, (low, high)) in bounds {
+    for (column, (low, high)) in intervals {
         if let Some((first, last)) = input.columns[column].range {
             let width = (last - first).max(f64::MIN_POSITIVE);
-            found *= ((high.min(last) - low.max(first)) / width).clamp(0.0, 1.0);
+            product *= ((high.min(last) - low.max(first)) / width).clamp(0.0, 1.0);
         }
     }
-    found.clamp(LEAST, 1.0)
+    product.clamp(SELECTIVITY_MIN, 1.0)
 }
 
-/// The bounds that a comparison with a constant gives a column whose range is known.
-fn bound(condition: &Arc<dyn PhysicalExpr>, input: &Estimate) -> Option<(usize, f64, f64)> {
-    let comparison = condition.downcast_ref::<BinaryExpr>()?;
-    let (column, op, value) = match (column(comparison.left()), column(comparison.right())) {
-        (Some(column), None) => (column, *comparison.op(), constant(comparison.right())?),
-        (None, Some(column)) => (
-            column,
-            comparison.op().swap()?,
-            constant(comparison.left())?,
-        ),
+/// Returns the column and the bounds that a comparison with a constant gives it, if the column's range is known.
+fn column_bound(conjunct: &Arc<dyn PhysicalExpr>, input: &Estimate) -> Option<(usize, f64, f64)> {
+    let comparison = conjunct.downcast_ref::<BinaryExpr>()?;
+    let (left, right) = (comparison.left(), comparison.right());
+    let (column, operator, value) = match (cast_column_index(left), cast_column_index(right)) {
+        (Some(column), None) => (column, *comparison.op(), constant(right)?),
+        (None, Some(column)) => (column, comparison.op().swap()?, constant(left)?),
         _ => return None,
     };
     input.columns.get(column)?.range?;
-    match op {
+    match operator {
         Operator::Lt | Operator::LtEq => Some((column, f64::NEG_INFINITY, value)),
         Operator::Gt | Operator::GtEq => Some((column, value, f64::INFINITY)),
         _ => None,
     }
 }
 
-fn one(condition: &Arc<dyn PhysicalExpr>, input: &Estimate) -> f64 {
+fn conjunct_selectivity(conjunct: &Arc<dyn PhysicalExpr>, input: &Estimate) -> f64 {
     let values = |expr: &Arc<dyn PhysicalExpr>| {
-        column(expr)
+        cast_column_index(expr)
             .and_then(|index| input.columns.get(index))
             .cloned()
             .unwrap_or_default()
     };
-    if let Some(binary) = condition.downcast_ref::<BinaryExpr>() {
-        let sides = || (values(binary.left()), values(binary.right()));
+    if let Some(binary) = conjunct.downcast_ref::<BinaryExpr>() {
+        let (left, right) = (binary.left(), binary.right());
         return match binary.op() {
-            Operator::And => selectivity(condition, input),
-            Operator::Or => (one(binary.left(), input) + one(binary.right(), input)).min(1.0),
-            Operator::Eq | Operator::IsNotDistinctFrom => equality(&sides()),
-            Operator::NotEq | Operator::IsDistinctFrom => 1.0 - equality(&sides()),
-            _ => compared(condition, input),
+            Operator::And => selectivity(conjunct, input),
+            Operator::Or => {
+                (conjunct_selectivity(left, input) + conjunct_selectivity(right, input)).min(1.0)
+            }
+            Operator::Eq | Operator::IsNotDistinctFrom => {
+                equality_selectivity(&values(left), &values(right))
+            }
+            Operator::NotEq | Operator::IsDistinctFrom => {
+                1.0 - equality_selectivity(&values(left), &values(right))
+            }
+            _ => comparison_selectivity(conjunct, input),
         };
     }
-    if let Some(list) = condition.downcast_ref::<InListExpr>() {
-        let each = equality(&(values(list.expr()), Values::default()));
-        let found = (each * list.list().len() as f64).min(0.5);
-        return if list.negated() { 1.0 - found } else { found };
+    if let Some(list) = conjunct.downcast_ref::<InListExpr>() {
+        let each = equality_selectivity(&values(list.expr()), &ColumnValues::default());
+        let any = (each * list.list().len() as f64).min(IN_LIST_SELECTIVITY_MAX);
+        return if list.negated() { 1.0 - any } else { any };
     }
-    if let Some(like) = condition.downcast_ref::<LikeExpr>() {
+    if let Some(like) = conjunct.downcast_ref::<LikeExpr>() {
         return if like.negated() {
-            1.0 - PATTERN
+            1.0 - LIKE_SELECTIVITY
         } else {
-            PATTERN
+            LIKE_SELECTIVITY
         };
     }
-    if let Some(not) = condition.downcast_ref::<NotExpr>() {
-        return 1.0 - one(not.arg(), input);
+    if let Some(not) = conjunct.downcast_ref::<NotExpr>() {
+        return 1.0 - conjunct_selectivity(not.arg(), input);
     }
-    if condition.is::<IsNullExpr>() {
-        return NULL;
+    if conjunct.is::<IsNullExpr>() {
+        return IS_NULL_SELECTIVITY;
     }
-    if condition.is::<IsNotNullExpr>() {
-        return 1.0 - NULL;
+    if conjunct.is::<IsNotNullExpr>() {
+        return 1.0 - IS_NULL_SELECTIVITY;
     }
-    UNKNOWN
+    UNKNOWN_SELECTIVITY
 }
 
-fn compared(condition: &Arc<dyn PhysicalExpr>, input: &Estimate) -> f64 {
-    let aggregated = collect_columns(condition).iter().any(|column| {
+/// Returns the selectivity of a comparison whose operands' ranges are unknown.
+fn comparison_selectivity(comparison: &Arc<dyn PhysicalExpr>, input: &Estimate) -> f64 {
+    let reads_aggregate = collect_columns(comparison).iter().any(|column| {
         input
             .columns
             .get(column.index())
-            .is_some_and(|values| values.aggregated)
+            .is_some_and(|values| values.is_aggregate)
     });
-    if aggregated { HAVING } else { UNKNOWN }
+    if reads_aggregate {
+        HAVING_SELECTIVITY
+    } else {
+        UNKNOWN_SELECTIVITY
+    }
 }
 
-fn equality((left, right): &(Values, Values)) -> f64 {
+fn equality_selectivity(left: &ColumnValues, right: &ColumnValues) -> f64 {
     left.distinct
         .into_iter()
         .chain(right.distinct)
         .reduce(f64::max)
-        .map_or(EQUALITY, |distinct| 1.0 / distinct)
+        .map_or(EQUALITY_SELECTIVITY, |distinct| 1.0 / distinct)
 }
 
-fn column(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
+/// Returns the index of a column, perhaps below casts.
+fn cast_column_index(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
     match expr.downcast_ref::<CastExpr>() {
-        Some(cast) => column(cast.expr()),
+        Some(cast) => cast_column_index(cast.expr()),
         None => column_index(expr),
     }
 }
 
 fn constant(expr: &Arc<dyn PhysicalExpr>) -> Option<f64> {
-    number(expr.downcast_ref::<Literal>()?.value())
+    scalar_as_number(expr.downcast_ref::<Literal>()?.value())
 }

@@ -13,14 +13,11 @@ use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::{Distribution, ExecutionPlan, ExecutionPlanProperties};
 
 use super::rule::Rule;
-use crate::cut::build_side_may_be_broadcast;
-use crate::estimate::{BUILD_COST, estimate};
-use crate::physical::replace_hash_joins;
-
-/// To move a row to another task costs so much more than to look one up.
-const SHUFFLE: f64 = 2.0;
-/// A change must gain this much: estimates are no better.
-const GAIN: f64 = 0.9;
+use crate::cost::{
+    BUILD_SIDE_COST_FRACTION_MAX, HASH_BUILD_COST, SHUFFLE_COST, VARIABLE_WIDTH_BYTES,
+};
+use crate::estimate::estimate;
+use crate::physical::{build_side_may_be_broadcast, replace_hash_joins};
 
 pub(super) const BUILD_SIDE: Rule = Rule {
     name: "build_side",
@@ -48,12 +45,16 @@ struct Way {
 
 fn side(plan: &Arc<dyn ExecutionPlan>, keys: Vec<Arc<dyn PhysicalExpr>>) -> Side {
     let rows = estimate(plan).rows;
-    // Text is a view of 16 bytes and what it shows.
     let width: usize = plan
         .schema()
         .fields()
         .iter()
-        .map(|field| field.data_type().primitive_width().unwrap_or(32))
+        .map(|field| {
+            field
+                .data_type()
+                .primitive_width()
+                .unwrap_or(VARIABLE_WIDTH_BYTES)
+        })
         .sum();
     let (partitioning, wanted) = (
         plan.output_partitioning(),
@@ -121,7 +122,7 @@ fn best(now: Way, join_type: JoinType, left: Side, right: Side, limits: &Optimiz
         } else {
             join_type
         };
-        let (table, looked_up) = (build.rows * BUILD_COST, probe.rows);
+        let (table, looked_up) = (build.rows * HASH_BUILD_COST, probe.rows);
         match way.mode {
             PartitionMode::CollectLeft => {
                 let fits = build.rows <= limits.hash_join_single_partition_threshold_rows as f64
@@ -136,7 +137,7 @@ fn best(now: Way, join_type: JoinType, left: Side, right: Side, limits: &Optimiz
                     .filter(|side| !side.is_spread)
                     .map(|side| side.rows)
                     .sum();
-                Some(table + looked_up + moved * SHUFFLE)
+                Some(table + looked_up + moved * SHUFFLE_COST)
             }
         }
     };
@@ -145,7 +146,7 @@ fn best(now: Way, join_type: JoinType, left: Side, right: Side, limits: &Optimiz
         .filter_map(|way| Some((way, price(way)?)));
     let found = possible.min_by(|(_, a), (_, b)| a.total_cmp(b));
     match (found, price(now)) {
-        (Some((_, least)), Some(price)) if least >= price * GAIN => now,
+        (Some((_, least)), Some(price)) if least >= price * BUILD_SIDE_COST_FRACTION_MAX => now,
         (Some((way, _)), _) => way,
         (None, _) => now,
     }

@@ -2,7 +2,7 @@
 //!
 //! A tree of inner joins is taken apart into relations and the equalities between them; equal columns are equal to each
 //! other (`a = b AND b = c` also joins `a` with `c`). Of all orders without a cross product the cheapest is built: every
-//! set of relations keeps its best tree (Selinger 1979, over sets), up to [`EXACT_MAX`] relations, beyond that the two
+//! set of relations keeps its best tree (Selinger 1979, over sets), up to [`JOIN_ORDER_EXACT_RELATIONS_MAX`](crate::cost::JOIN_ORDER_EXACT_RELATIONS_MAX) relations, beyond that the two
 //! trees are joined next whose join is cheapest (Fegaras 1998). The written order stays where another one gains little.
 //!
 //! It works on physical plans, because there the leaves tell how many rows they hold.
@@ -22,25 +22,20 @@ use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 
 use super::rule::Rule;
+use crate::cost::{JOIN_ORDER_COST_FRACTION_MAX, JOIN_ORDER_COST_FRACTION_MAX_RUNNING};
 use crate::physical::{column_at, replace_children};
 use graph::{Graph, Products, columns_of, moved, take_apart};
 use search::{Tree, cheapest, cost_as_written};
 
-/// Another order must cost so much less than the written one: no more than rounding, or it would matter how a query is written.
-const GAIN: f64 = 0.99;
-
-/// Of a statement that runs already: its rows may have been moved for the order that it has.
-const GAIN_ONCE_RUNNING: f64 = 0.8;
-
 pub(super) const JOIN_ORDER: Rule = Rule {
     name: "join_order",
     is_on: |switches| switches.join_order,
-    rewrite: |plan, _| reorder(plan, GAIN),
+    rewrite: |plan, _| reorder(plan, JOIN_ORDER_COST_FRACTION_MAX),
 };
 
 /// The same for what is left of a statement that runs.
 pub(super) const JOIN_ORDER_OF_REST: Rule = Rule {
-    rewrite: |plan, _| reorder(plan, GAIN_ONCE_RUNNING),
+    rewrite: |plan, _| reorder(plan, JOIN_ORDER_COST_FRACTION_MAX_RUNNING),
     ..JOIN_ORDER
 };
 

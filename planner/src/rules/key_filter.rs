@@ -18,27 +18,17 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
 use super::reduce_first::{below, joined_from};
 use super::rule::{Plan, Rule};
+use crate::cost::{
+    BLOOM_BITS_PER_KEY, CACHED_BUILD_ROWS_MAX, KEY_FILTER_BROADCAST_FRACTION_MIN,
+    KEY_FILTER_FRACTION_MAX_SHUFFLED, KEY_FILTER_FRACTION_MAX_UNSHUFFLED, KEY_FILTER_RATIO_MIN,
+    KEY_SET_BYTES_MAX,
+};
 use crate::determinism::is_repeatable;
-use crate::estimate::{Values, estimate};
-use crate::key_filter::{BLOOM_BITS_PER_KEY, KeyFilterExec, KeySetExec, Shape, has_places};
-use crate::materialize::MaterializeExec;
+use crate::estimate::estimate;
+use crate::nodes::{KeyFilterExec, KeySetExec, MaterializeExec, Shape, has_places};
 use crate::physical::{
     column_index, drops_unmatched, has_plain_keys, replace_children, replace_hash_joins, semi_join,
 };
-
-/// Of a large side that is shuffled no more than this part may be left.
-const LEFT_MAX: f64 = 0.6;
-/// The same of one that is not.
-const LEFT_MAX_UNMOVED: f64 = 0.15;
-/// A hash table of fewer rows stays in a core's cache, where it is as quick as bits are.
-const CACHED_ROWS: f64 = 32_768.0;
-/// The large side is so many times the small one.
-const TIMES_MIN: f64 = 2.0;
-/// A large side that is moved has at least this part of the rows that may be broadcast: to move fewer takes no longer than
-/// the two stages that make a set.
-const MOVED_MIN: f64 = 0.1;
-/// A set is sent to every task that scans.
-const SET_BYTES_MAX: u64 = 16 << 20;
 
 pub(super) const KEY_FILTER: Rule = Rule {
     name: "key_filter",
@@ -88,7 +78,12 @@ fn filtered(join: &HashJoinExec, config: &ConfigOptions) -> Result<Option<Arc<dy
     for (small_key, large_key) in keys {
         let semi = semi_join(small_side, large_side, &[(small_key, large_key)])?;
         let part = estimate(&semi).rows / rows;
-        if part <= if is_moved { LEFT_MAX } else { LEFT_MAX_UNMOVED }
+        if part
+            <= if is_moved {
+                KEY_FILTER_FRACTION_MAX_SHUFFLED
+            } else {
+                KEY_FILTER_FRACTION_MAX_UNSHUFFLED
+            }
             && best.is_none_or(|(least, _)| part < least)
         {
             best = Some((part, (small_key, large_key)));
@@ -134,18 +129,18 @@ fn large_side(join: &HashJoinExec, config: &ConfigOptions) -> Option<usize> {
         PartitionMode::Partitioned => sides[large].is::<RepartitionExec>(),
         PartitionMode::CollectLeft => {
             large == 1
-                && rows[0] > CACHED_ROWS
+                && rows[0] > CACHED_BUILD_ROWS_MAX
                 && sides[1].output_partitioning().partition_count() > 1
         }
         PartitionMode::Auto => false,
     };
     let broadcast_max = config.optimizer.hash_join_single_partition_threshold_rows as f64;
     let few = if *join.partition_mode() == PartitionMode::Partitioned {
-        broadcast_max * MOVED_MIN
+        broadcast_max * KEY_FILTER_BROADCAST_FRACTION_MIN
     } else {
         broadcast_max
     };
-    let is_worth_it = rows[large] >= few && rows[large] >= rows[1 - large] * TIMES_MIN;
+    let is_worth_it = rows[large] >= few && rows[large] >= rows[1 - large] * KEY_FILTER_RATIO_MIN;
     (is_fit && is_worth_it && has_plain_keys(join) && drops_unmatched(*join.join_type(), large))
         .then_some(large)
 }
@@ -185,7 +180,7 @@ fn read_twice(
 /// The set for a key; `None` if it would be too large.
 fn shape(plan: &Arc<dyn ExecutionPlan>, key: usize) -> Option<Shape> {
     let estimate = estimate(plan);
-    let known: Option<&Values> = estimate.columns.get(key);
+    let known = estimate.columns.get(key);
     let range = known
         .and_then(|values| values.range)
         .filter(|_| has_places(plan.schema().field(key).data_type()));
@@ -201,7 +196,7 @@ fn shape(plan: &Arc<dyn ExecutionPlan>, key: usize) -> Option<Shape> {
     shapes
         .into_iter()
         .flatten()
-        .find(|shape| shape.bytes() <= SET_BYTES_MAX)
+        .find(|shape| shape.bytes() <= KEY_SET_BYTES_MAX)
 }
 
 /// `plan` with the filter on the relation of it that owns the key, above that one's own conditions.

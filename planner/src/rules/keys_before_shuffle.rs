@@ -13,17 +13,13 @@ use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 
 use super::rule::Rule;
+use crate::cost::{KEYS_BEFORE_SHUFFLE_FRACTION_MAX, KEYS_BEFORE_SHUFFLE_RATIO_MIN};
 use crate::determinism::is_repeatable;
 use crate::estimate::estimate;
-use crate::materialize::MaterializeExec;
+use crate::nodes::MaterializeExec;
 use crate::physical::{
     column_index, has_plain_keys, replace_children, replace_hash_joins, semi_join,
 };
-
-/// Of the large side no more than this part may be left.
-const LEFT_MAX: f64 = 0.5;
-/// The large side is so many times the small one.
-const TIMES_MIN: f64 = 5.0;
 
 pub(super) const KEYS_BEFORE_SHUFFLE: Rule = Rule {
     name: "keys_before_shuffle",
@@ -67,7 +63,7 @@ fn reduced(
     if !is_repeatable(small)
         || small_rows > few
         || large_rows < few
-        || large_rows < small_rows * TIMES_MIN
+        || large_rows < small_rows * KEYS_BEFORE_SHUFFLE_RATIO_MIN
     {
         return Ok(None);
     }
@@ -75,7 +71,7 @@ fn reduced(
     let again: Arc<dyn ExecutionPlan> =
         Arc::new(MaterializeExec::new(reset_plan_states(Arc::clone(small))?));
     let semi = semi_join(&again, large, &keys)?;
-    if estimate(&semi).rows > large_rows * LEFT_MAX {
+    if estimate(&semi).rows > large_rows * KEYS_BEFORE_SHUFFLE_FRACTION_MAX {
         return Ok(None);
     }
     let children = if small_is_left {

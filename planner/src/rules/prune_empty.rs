@@ -19,9 +19,7 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 
 use super::rule::Rule;
-use crate::exchange::ExchangeReadExec;
-use crate::key_filter::KeyFilterExec;
-use crate::materialize::MaterializeExec;
+use crate::nodes::{ExchangeReadExec, KeyFilterExec, MaterializeExec};
 use crate::physical::drops_unmatched;
 
 pub(super) const PRUNE_EMPTY: Rule = Rule {

@@ -15,17 +15,13 @@ use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 
 use super::rule::Rule;
+use crate::cost::{AGGREGATE_COST, REDUCE_FIRST_FRACTION_MAX};
 use crate::determinism::is_repeatable;
 use crate::estimate::estimate;
-use crate::exchange::leaves;
 use crate::physical::{
-    column_index, drops_unmatched, has_plain_keys, replace_children, replace_hash_joins, semi_join,
+    column_index, drops_unmatched, has_plain_keys, leaves, replace_children, replace_hash_joins,
+    semi_join,
 };
-
-/// Of the aggregate's input no more than this part may be left.
-const LEFT_MAX: f64 = 0.5;
-/// To aggregate a row costs so much more than to scan one for its key.
-const AGGREGATE: f64 = 4.0;
 
 pub(super) const REDUCE_FIRST: Rule = Rule {
     name: "reduce_first",
@@ -171,13 +167,15 @@ fn semi_joined(
         }
         let semi = semi_join(&source, input, &[(column, key)])?;
         let left = estimate(&semi).rows;
-        let cost = read + left * AGGREGATE;
-        if left <= rows * LEFT_MAX && best.as_ref().is_none_or(|(least, _)| cost < *least) {
+        let cost = read + left * AGGREGATE_COST;
+        if left <= rows * REDUCE_FIRST_FRACTION_MAX
+            && best.as_ref().is_none_or(|(least, _)| cost < *least)
+        {
             best = Some((cost, semi));
         }
     }
     Ok(best
-        .filter(|(cost, _)| *cost < rows * AGGREGATE)
+        .filter(|(cost, _)| *cost < rows * AGGREGATE_COST)
         .map(|(_, semi)| semi))
 }
 

@@ -11,8 +11,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 
 use super::rule::Rule;
-use crate::cut::build_side_may_be_broadcast;
-use crate::physical::replace_hash_joins;
+use crate::physical::{build_side_may_be_broadcast, replace_hash_joins};
 
 pub(super) const SPREAD_COLLECTED_JOINS: Rule = Rule {
     name: "spread_collected_joins",

@@ -16,8 +16,9 @@ use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec};
 use datafusion::physical_plan::projection::ProjectionExec;
 
-use crate::estimate::{Estimate, Values, estimate, selectivity};
+use crate::estimate::{estimate, selectivity};
 use crate::physical::{column_index, has_plain_keys};
+use crate::statistics::{ColumnValues, Estimate};
 
 /// A set of relations.
 pub(super) type Set = u64;
@@ -253,7 +254,7 @@ impl Graph {
                 .iter()
                 .map(|(relation, _)| each[*relation].base_rows)
                 .reduce(f64::min);
-            let counted = |values: Values| Values {
+            let counted = |values: ColumnValues| ColumnValues {
                 distinct: values.distinct.or(most),
                 ..values
             };
@@ -282,7 +283,7 @@ pub(super) struct Sizes {
     pub(super) rows: Vec<f64>,
     pub(super) base_rows: Vec<f64>,
     /// Of each class: its members' relations, and what is known of their values.
-    pub(super) classes: Vec<Vec<(usize, Values)>>,
+    pub(super) classes: Vec<Vec<(usize, ColumnValues)>>,
     /// Relations that each condition needs, and the part of rows for which it holds.
     pub(super) conditions: Vec<(Set, f64)>,
 }

@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 
 use super::graph::{Set, Sizes};
-use crate::estimate::{BUILD_COST, key_values};
-
-/// So many relations are searched in full: 3^10 pairs of sets take some milliseconds.
-const EXACT_MAX: usize = 10;
+use crate::cost::{HASH_BUILD_COST, JOIN_ORDER_EXACT_RELATIONS_MAX};
+use crate::estimate::shared_key_values;
 
 /// Joins of a set of relations.
 #[derive(Debug, Clone)]
@@ -58,7 +56,7 @@ fn join(sizes: &Sizes, a: &Tree, b: &Tree) -> Option<(f64, f64)> {
     if left.0.is_empty() {
         return None;
     }
-    let mut rows = a.rows * b.rows / key_values((&left.0, left.1), (&right.0, right.1));
+    let mut rows = a.rows * b.rows / shared_key_values((&left.0, left.1), (&right.0, right.1));
     let both = a.relations | b.relations;
     for (needs, part) in &sizes.conditions {
         if needs & both == *needs && needs & a.relations != *needs && needs & b.relations != *needs
@@ -69,7 +67,7 @@ fn join(sizes: &Sizes, a: &Tree, b: &Tree) -> Option<(f64, f64)> {
     let rows = rows.max(1.0);
     Some((
         rows,
-        a.cost + b.cost + a.rows.min(b.rows) * BUILD_COST + a.rows.max(b.rows) + rows,
+        a.cost + b.cost + a.rows.min(b.rows) * HASH_BUILD_COST + a.rows.max(b.rows) + rows,
     ))
 }
 
@@ -104,7 +102,7 @@ pub(super) fn cost_as_written(sizes: &Sizes, written: &[(Set, Set)]) -> Option<f
 
 /// The cheapest tree over all relations; `None` if they are not connected.
 pub(super) fn cheapest(sizes: &Sizes) -> Option<Tree> {
-    if sizes.rows.len() <= EXACT_MAX {
+    if sizes.rows.len() <= JOIN_ORDER_EXACT_RELATIONS_MAX {
         exact(sizes)
     } else {
         greedy(sizes)
@@ -168,14 +166,14 @@ fn greedy(sizes: &Sizes) -> Option<Tree> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::estimate::Values;
+    use crate::statistics::ColumnValues;
 
     /// Relations of so many rows, filtered ones with rows before the filter; and keys that pairs of them share, with their values.
     fn sizes(rows: &[(f64, f64)], keys: &[(&[usize], f64)]) -> Sizes {
-        let values = |distinct: f64| Values {
+        let values = |distinct: f64| ColumnValues {
             distinct: Some(distinct),
             range: Some((1.0, distinct)),
-            ..Values::default()
+            ..ColumnValues::default()
         };
         Sizes {
             rows: rows.iter().map(|(now, _)| *now).collect(),

@@ -10,10 +10,11 @@ use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::physical_plan::ExecutionPlan;
 
+use super::graph::{Stage, StageGraph, StageInput, StageOutput};
 use crate::determinism::Determinism;
-use crate::exchange::{ExchangeReadExec, leaves};
-use crate::graph::{Stage, StageGraph, StageInput, StageOutput};
 use crate::ids::StageId;
+use crate::nodes::ExchangeReadExec;
+use crate::physical::leaves;
 
 /// `graph` without the stages that others make as well. `encoded` tells a plan's bytes, or that it has none.
 ///

@@ -14,7 +14,7 @@
 
 use std::sync::Arc;
 
-use datafusion::common::{JoinType, Result};
+use datafusion::common::Result;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::joins::{
@@ -27,15 +27,14 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
 
-use crate::determinism;
-use crate::divide::divisible;
-use crate::estimate::{Estimate, estimate};
-use crate::exchange::{ExchangeReadExec, InputMode};
-use crate::graph::{Slicing, Stage, StageGraph, StageInput, StageOutput};
+use super::divide::divisible;
+use super::graph::{Slicing, Stage, StageGraph, StageInput, StageOutput};
+use crate::determinism::determinism_of;
+use crate::estimate::estimate;
 use crate::ids::StageId;
-use crate::key_filter::KeyFilterExec;
-use crate::materialize::MaterializeExec;
-use crate::physical::replace_children;
+use crate::nodes::{ExchangeReadExec, InputMode, KeyFilterExec, MaterializeExec};
+use crate::physical::{build_side_may_be_broadcast, leaves, replace_children};
+use crate::statistics::Estimate;
 
 /// Cuts `plan`; the root stage gets `output`, which is `Partitions` for a result and `Sink` for a write.
 ///
@@ -73,24 +72,6 @@ pub(crate) fn cut_after(
     let body = cutter.rewrite(plan)?;
     cutter.push(body, output, &expected)?;
     Ok(cutter.stages)
-}
-
-/// Whether a build side that every task collects for itself gives right results: no row of the
-/// output may come from an unmatched build row, since no task sees all matches.
-#[must_use]
-pub fn build_side_may_be_broadcast(join_type: JoinType) -> bool {
-    match join_type {
-        JoinType::Inner
-        | JoinType::Right
-        | JoinType::RightSemi
-        | JoinType::RightAnti
-        | JoinType::RightMark => true,
-        JoinType::Left
-        | JoinType::Full
-        | JoinType::LeftSemi
-        | JoinType::LeftAnti
-        | JoinType::LeftMark => false,
-    }
 }
 
 struct Cutter {
@@ -243,7 +224,7 @@ impl Cutter {
         expected: &Estimate,
     ) -> Result<StageId> {
         let id = StageId(u32::try_from(self.others + self.stages.len()).unwrap_or(u32::MAX));
-        let inputs = crate::exchange::leaves(&plan)
+        let inputs = leaves(&plan)
             .iter()
             .filter_map(|leaf| leaf.downcast_ref::<ExchangeReadExec>())
             .map(|read| StageInput {
@@ -252,7 +233,7 @@ impl Cutter {
             })
             .collect();
         let slicing = slicing(&plan);
-        let (determinism, rows_expected) = (determinism::of(&plan)?, expected.rows as u64);
+        let (determinism, rows_expected) = (determinism_of(&plan)?, expected.rows as u64);
         let mut stage = Stage {
             id,
             plan,

@@ -1,6 +1,6 @@
 //! Plans what is left of a statement again, from what its finished stages yielded.
 //!
-//! The stages of which no task has run are put back together into one plan ([`cut()`](crate::cut) undone), whose leaves are
+//! The stages of which no task has run are put back together into one plan ([`cut()`](crate::stages::cut) undone), whose leaves are
 //! scans and the stages that have run or run now. The rules that go by sizes look at it again, now with exact rows for
 //! what is finished, and it is cut again. Stages that ran stay what they are, under their numbers; those that did not are
 //! dropped, and new ones are numbered after them.
@@ -27,21 +27,16 @@ use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
-use crate::cut::cut_after;
-use crate::estimate::{Estimate, estimate};
-use crate::exchange::{ExchangeReadExec, InputMode};
-use crate::graph::{Stage, StageGraph, StageOutput};
+use super::cut::cut_after;
+use super::graph::{Stage, StageGraph, StageOutput};
+use super::share::share_after;
+use crate::cost::{REPLAN_FACTOR, REPLAN_FEW_ROWS_DIVISOR};
+use crate::estimate::estimate;
 use crate::ids::StageId;
-use crate::key_filter::KeyFilterExec;
-use crate::materialize::MaterializeExec;
+use crate::nodes::{ExchangeReadExec, InputMode, KeyFilterExec, MaterializeExec};
 use crate::physical::replace_children;
 use crate::rules::{rules_of_rest, switches};
-use crate::share::share_after;
-
-/// Estimates that are off by less are as good as they get.
-const SURPRISE: u64 = 2;
-/// Sides that are smaller than what may be broadcast by this factor are all alike.
-const FEW: u64 = 100;
+use crate::statistics::Estimate;
 
 /// How far a stage has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,13 +73,14 @@ pub fn unsurprising(stage: &Stage, options: &ConfigOptions) -> Option<RangeInclu
     if !switches(options).adaptive || is_known {
         return None;
     }
-    let few = options.optimizer.hash_join_single_partition_threshold_rows as u64 / FEW;
+    let few = options.optimizer.hash_join_single_partition_threshold_rows as u64
+        / REPLAN_FEW_ROWS_DIVISOR;
     let low = if stage.rows_expected <= few {
         1
     } else {
-        stage.rows_expected.div_ceil(SURPRISE).max(1)
+        stage.rows_expected.div_ceil(REPLAN_FACTOR).max(1)
     };
-    Some(low..=stage.rows_expected.saturating_mul(SURPRISE).max(few))
+    Some(low..=stage.rows_expected.saturating_mul(REPLAN_FACTOR).max(few))
 }
 
 /// Whether a stage may look otherwise once more is known.

@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 
 use datafusion::physical_plan::displayable;
 
-use crate::graph::{Slicing, Stage, StageGraph, StageOutput};
+use super::graph::{Slicing, Stage, StageGraph, StageOutput};
 
 impl StageGraph {
     /// Root first, each stage with its edges, its slicing, what is noted of it, and its operators.

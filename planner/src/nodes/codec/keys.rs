@@ -6,11 +6,12 @@ use datafusion::common::Result;
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::external;
-use crate::key_filter::{KeyFilterExec, KeySetExec, Shape};
+use crate::nodes::{KeyFilterExec, KeySetExec, Shape};
 use crate::physical::children;
 
 pub(super) fn encode_filter(filter: &KeyFilterExec, buf: &mut Vec<u8>) -> Result<()> {
-    serde_json::to_writer(buf, &(filter.key(), filter.shape(), filter.part())).map_err(external)
+    serde_json::to_writer(buf, &(filter.key(), filter.shape(), filter.selectivity()))
+        .map_err(external)
 }
 
 pub(super) fn decode_filter(

@@ -21,8 +21,8 @@ use datafusion_proto::protobuf::{self, PhysicalExprNode, PhysicalSortExprNodeCol
 use prost::Message;
 
 use super::external;
-use crate::exchange::{ExchangeReadExec, InputMode};
 use crate::ids::StageId;
+use crate::nodes::{ExchangeReadExec, InputMode};
 
 #[derive(Clone, PartialEq, Message)]
 struct ReadNode {

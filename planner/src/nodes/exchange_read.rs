@@ -19,8 +19,8 @@ use datafusion::physical_plan::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::estimate::Estimate;
 use crate::ids::StageId;
+use crate::statistics::Estimate;
 
 /// Which buckets of the producer one partition of the consumer reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -199,14 +199,4 @@ impl ExecutionPlan for ExchangeReadExec {
             .ok_or_else(|| internal_datafusion_err!("{} read outside a task", self.stage))?;
         handle.0.open(self, partition, &context)
     }
-}
-
-/// The leaves of a plan, left to right.
-#[must_use]
-pub fn leaves(plan: &Arc<dyn ExecutionPlan>) -> Vec<Arc<dyn ExecutionPlan>> {
-    let children = plan.children();
-    if children.is_empty() {
-        return vec![Arc::clone(plan)];
-    }
-    children.into_iter().flat_map(leaves).collect()
 }

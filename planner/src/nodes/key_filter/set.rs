@@ -11,8 +11,8 @@ use datafusion::common::hash_utils::{QualityRandomState, create_hashes};
 use fastbloom::BloomFilter;
 use serde::{Deserialize, Serialize};
 
-/// Hashes of a key in a Bloom filter; with [`super::BLOOM_BITS_PER_KEY`] one in eighty absent keys seems to be there.
-const HASHES: u32 = 4;
+use crate::cost::BLOOM_HASHES;
+
 /// Not the seed by which rows are spread over buckets: a bucket's hashes are alike in that one.
 const SEED: u64 = 0x6661_6973_6361;
 
@@ -73,7 +73,7 @@ impl KeySet {
         let bits = match shape {
             Shape::Range { low, .. } => Bits::Range { low, words },
             Shape::Bloom { .. } => {
-                Bits::Bloom(Box::new(BloomFilter::from_vec(words).hashes(HASHES)))
+                Bits::Bloom(Box::new(BloomFilter::from_vec(words).hashes(BLOOM_HASHES)))
             }
         };
         Self {

@@ -13,11 +13,10 @@ use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
-use crate::cut::build_side_may_be_broadcast;
-use crate::exchange::{ExchangeReadExec, InputMode, leaves};
-use crate::graph::StageOutput;
+use super::graph::StageOutput;
 use crate::ids::StageId;
-use crate::key_filter::KeyFilterExec;
+use crate::nodes::{ExchangeReadExec, InputMode, KeyFilterExec};
+use crate::physical::{build_side_may_be_broadcast, leaves};
 
 /// The inputs of a stage with this body of which tasks may each read a part, one input at a time.
 pub(crate) fn divisible(body: &Arc<dyn ExecutionPlan>, output: StageOutput) -> Vec<StageId> {

@@ -4,16 +4,8 @@
 //! out small, adjacent ones share a task: fewer, fuller tasks and fewer, larger files. Where one key
 //! fills a bucket, several tasks share that.
 
+use crate::cost::{SKEW_FACTOR, STAGE_INPUT_BYTES_MIN, TASK_INPUT_BYTES_MIN};
 use crate::ids::StageId;
-
-/// A task should read at least this much, unless that would leave slots idle.
-pub const TASK_INPUT_BYTES_MIN: u64 = 16 * 1024 * 1024;
-
-/// Below this, a stage is not worth more than one task.
-pub const STAGE_INPUT_BYTES_MIN: u64 = 1024 * 1024;
-
-/// A partition is skewed that is so many times what a task should read.
-const SKEWED: u64 = 3;
 
 /// What one of several tasks of a partition reads of an input: the output of every `of`-th producer, from this one on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +26,7 @@ pub struct Part {
 pub fn parts(divided: u64, others: u64, total: u64, slots: usize, producers: usize) -> u32 {
     let even = total / (2 * slots as u64).max(1);
     let target = even.max(TASK_INPUT_BYTES_MIN);
-    if divided <= target * SKEWED {
+    if divided <= target * SKEW_FACTOR {
         return 1;
     }
     let most = (divided / others.max(1)).min(producers as u64).max(1);

@@ -33,17 +33,11 @@ use datafusion::physical_plan::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
+use crate::cost::{KEY_FILTER_PASSED_FRACTION_MAX, KEY_FILTER_TRIAL_ROWS};
 use crate::physical;
 pub(crate) use collect::KeySetExec;
 use set::KeySet;
 pub(crate) use set::{Shape, has_places};
-
-/// Bits of a Bloom filter for each key that is expected.
-pub(crate) const BLOOM_BITS_PER_KEY: f64 = 10.0;
-/// After so many rows a filter knows whether it pays.
-const TRIAL_ROWS: usize = 64 * 1024;
-/// It does not if more than this part of them passed.
-const PASSED_MAX: f64 = 0.8;
 
 /// Rows of `input` whose key is in the sets that `keys` yields, or seems to be.
 #[derive(Debug, Clone)]
@@ -52,8 +46,8 @@ pub(crate) struct KeyFilterExec {
     input: Arc<dyn ExecutionPlan>,
     key: usize,
     shape: Shape,
-    /// The part of rows that is expected to pass.
-    part: f64,
+    /// Fraction of rows that is expected to pass.
+    selectivity: f64,
 }
 
 impl KeyFilterExec {
@@ -63,14 +57,14 @@ impl KeyFilterExec {
         input: Arc<dyn ExecutionPlan>,
         key: usize,
         shape: Shape,
-        part: f64,
+        selectivity: f64,
     ) -> Self {
         Self {
             keys,
             input,
             key,
             shape,
-            part,
+            selectivity,
         }
     }
 
@@ -86,8 +80,8 @@ impl KeyFilterExec {
         self.shape
     }
 
-    pub(crate) fn part(&self) -> f64 {
-        self.part
+    pub(crate) fn selectivity(&self) -> f64 {
+        self.selectivity
     }
 }
 
@@ -99,7 +93,7 @@ impl DisplayAs for KeyFilterExec {
             "KeyFilterExec: {}@{}, about {:.1} % pass",
             schema.field(self.key).name(),
             self.key,
-            self.part * 100.0
+            self.selectivity * 100.0
         )
     }
 }
@@ -245,7 +239,8 @@ impl Filter {
     }
 
     fn pays(&self) -> bool {
-        self.seen < TRIAL_ROWS || (self.passed as f64) < self.seen as f64 * PASSED_MAX
+        self.seen < KEY_FILTER_TRIAL_ROWS
+            || (self.passed as f64) < self.seen as f64 * KEY_FILTER_PASSED_FRACTION_MAX
     }
 
     /// Takes a batch in, or the end; answers batches that are ready.

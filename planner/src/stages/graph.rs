@@ -6,8 +6,9 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
 use crate::determinism::Determinism;
 use crate::estimate::estimate;
-use crate::exchange::{ExchangeReadExec, InputMode};
 use crate::ids::StageId;
+use crate::nodes::{ExchangeReadExec, InputMode};
+use crate::physical::leaves;
 
 /// The stages of one statement, or of several that run together. Producers come before their consumers. The last stage is a
 /// root; where there are several, each is a sink.
@@ -96,7 +97,7 @@ impl Stage {
     #[must_use]
     pub fn reads_only_exchanges(&self) -> bool {
         !self.inputs.is_empty()
-            && crate::exchange::leaves(self.body())
+            && leaves(self.body())
                 .iter()
                 .all(|leaf| leaf.is::<ExchangeReadExec>())
     }

@@ -1,0 +1,11 @@
+//! The plan nodes that the planner adds to DataFusion's, and their encoding.
+
+mod codec;
+mod exchange_read;
+mod key_filter;
+mod materialize;
+
+pub use codec::{NodeTag, PlannerNodeCodec};
+pub use exchange_read::{ExchangeHandle, ExchangeReadExec, ExchangeSource, InputMode};
+pub(crate) use key_filter::{KeyFilterExec, KeySetExec, Shape, has_places};
+pub use materialize::MaterializeExec;

@@ -1,0 +1,107 @@
+//! Encodes the planner's own nodes.
+//!
+//! DataFusion's protobuf messages carry its own operators. A node of ours is sent as an extension whose first byte is its
+//! kind ([`NodeTag`]). What follows is protobuf where the node holds expressions, which DataFusion encodes, and JSON or
+//! postcard where it holds plain settings, which serde encodes.
+
+mod exchange_read;
+mod keys;
+
+use std::sync::Arc;
+
+use datafusion::common::{DataFusionError, Result, internal_err};
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion_proto::physical_plan::{
+    PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
+};
+
+use crate::nodes::{ExchangeReadExec, KeyFilterExec, KeySetExec};
+
+/// The kind of an encoded node: its first byte. One list for all crates, so that no byte is used twice.
+///
+/// Driver and executors are of one build, so kinds may be renumbered at will.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum NodeTag {
+    /// An [`ExchangeReadExec`].
+    ExchangeRead = 1,
+    /// A scan of CSV files, encoded by the executor's codec.
+    CsvScan = 2,
+    /// A [`KeyFilterExec`].
+    KeyFilter = 3,
+    /// A [`KeySetExec`].
+    KeySet = 4,
+}
+
+impl NodeTag {
+    const ALL: [Self; 4] = [
+        Self::ExchangeRead,
+        Self::CsvScan,
+        Self::KeyFilter,
+        Self::KeySet,
+    ];
+
+    /// Writes the byte with which an encoded node of this kind begins.
+    pub fn write(self, buf: &mut Vec<u8>) {
+        buf.push(self as u8);
+    }
+
+    /// Splits an encoded node into its kind and the rest; `None` if the kind is unknown.
+    #[must_use]
+    pub fn split(buf: &[u8]) -> Option<(Self, &[u8])> {
+        let (first, rest) = buf.split_first()?;
+        let tag = Self::ALL.into_iter().find(|tag| *tag as u8 == *first)?;
+        Some((tag, rest))
+    }
+}
+
+/// Encodes the nodes that the planner adds. The executor's codec wraps it for file sources.
+#[derive(Debug, Default)]
+pub struct PlannerNodeCodec;
+
+impl PhysicalExtensionCodec for PlannerNodeCodec {
+    fn try_decode(
+        &self,
+        buf: &[u8],
+        inputs: &[Arc<dyn ExecutionPlan>],
+        ctx: &TaskContext,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        match NodeTag::split(buf) {
+            Some((NodeTag::KeyFilter, rest)) => keys::decode_filter(rest, inputs),
+            Some((NodeTag::KeySet, rest)) => keys::decode_set(rest, inputs),
+            Some((NodeTag::ExchangeRead, rest)) => {
+                exchange_read::decode(rest, &PhysicalPlanDecodeContext::new(ctx, self), converter)
+            }
+            Some((NodeTag::CsvScan, _)) | None => internal_err!(
+                "unknown kind of plan node: driver and executor are of different builds"
+            ),
+        }
+    }
+
+    fn try_encode(
+        &self,
+        node: Arc<dyn ExecutionPlan>,
+        buf: &mut Vec<u8>,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<()> {
+        if let Some(filter) = node.downcast_ref::<KeyFilterExec>() {
+            NodeTag::KeyFilter.write(buf);
+            return keys::encode_filter(filter, buf);
+        }
+        if let Some(set) = node.downcast_ref::<KeySetExec>() {
+            NodeTag::KeySet.write(buf);
+            return keys::encode_set(set, buf);
+        }
+        let Some(read) = node.downcast_ref::<ExchangeReadExec>() else {
+            return internal_err!("{} cannot be sent to an executor", node.name());
+        };
+        NodeTag::ExchangeRead.write(buf);
+        exchange_read::encode(read, buf, self, converter)
+    }
+}
+
+fn external<E: std::error::Error + Send + Sync + 'static>(error: E) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}

@@ -1,0 +1,17 @@
+//! From a physical plan to stages: where a plan is cut, which stages are equal, how many tasks a stage runs as, and what
+//! changes when a finished stage was not as expected.
+
+mod cut;
+mod divide;
+mod draw;
+mod graph;
+mod revise;
+mod share;
+mod slices;
+
+pub use cut::{cut, cut_writes};
+pub use draw::about;
+pub use graph::{Slicing, Stage, StageGraph, StageInput, StageOutput};
+pub use revise::{Fact, Revised, has_choices, revise, unsurprising};
+pub use share::share;
+pub use slices::{Part, parts, slice_by_bytes, slice_singly};
