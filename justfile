@@ -1,24 +1,26 @@
-# Every command of the project. CI calls the same ones.
+# Short names for the project's commands. `just --list` shows them. The checks are steps of `.ci/run`, which CI runs whole.
 
 default: test
 
 # All tests: unit, simulation, end to end.
 test:
-    cargo test --release --workspace
+    .ci/run tests
 
-# Formatting, lints, documentation, house rules.
-check: check-house check-versions
-    cargo fmt --check
-    cargo clippy --release --workspace --all-targets -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
+# House rules, formatting, lints, documentation.
+check:
+    .ci/run house format lints documentation
 
-# Dependencies point one way.
-check-house:
-    .ci/house
+# Everything that CI runs.
+gate:
+    .ci/run
 
-# One version of each crate whose types we pass around.
-check-versions:
-    .ci/versions
+# Sizes of functions and files.
+sizes:
+    .ci/sizes
+
+# Licenses, bans, sources and the advisory database. Needs cargo-deny: `cargo install cargo-deny`.
+deny:
+    cargo deny check
 
 # Measurements: `just bench suite --scale 10`, `just bench --help`.
 bench *ARGS:
