@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures on a real S3 server, versitygw, on this machine: benches/lake.sh [--scale 10] [--runs 2] [--parts read,write,exchange]
+# Measures against an S3 server (versitygw) on this machine: benches/lake.sh [--scale 10] [--runs 2] [--parts read,write,exchange]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools=${FAISCA_TOOLS:-$HOME/.cache/faisca/tools}

@@ -5,11 +5,11 @@ import sys
 
 import duckdb
 
-from answering import answer
+from protocol import serve
 
 folder, tables = sys.argv[1], sys.argv[2:]
 database = duckdb.connect()
 database.execute(f"SET threads = {len(os.sched_getaffinity(0))}")
 for table in tables:
     database.read_parquet(f"{folder}/{table}/*.parquet").create_view(table)
-answer(lambda sql: len(database.execute(sql).fetchall()))
+serve(lambda sql: len(database.execute(sql).fetchall()))

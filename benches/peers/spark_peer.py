@@ -5,12 +5,12 @@ import sys
 
 from pyspark.sql import SparkSession
 
-from answering import answer
+from protocol import serve
 
 folder, tables = sys.argv[1], sys.argv[2:]
 cores = len(os.sched_getaffinity(0))
 builder = SparkSession.builder.master(f"local[{cores}]").appName("tpch")
-# Spark's own advice for few cores: partitions by cores, not 200; the rest are its defaults.
+# As Spark advises for few cores: one shuffle partition per core instead of 200. The rest are defaults.
 settings = {
     "spark.driver.memory": os.environ.get("FAISCA_SPARK_MEMORY", "12g"),
     "spark.sql.shuffle.partitions": str(cores),
@@ -22,4 +22,4 @@ for key, value in settings.items():
 spark = builder.getOrCreate()
 for table in tables:
     spark.read.parquet(f"{folder}/{table}/").createOrReplaceTempView(table)
-answer(lambda sql: len(spark.sql(sql).collect()))
+serve(lambda sql: len(spark.sql(sql).collect()))

@@ -1,5 +1,5 @@
-//! The peers of the suite as a process: told a query a line, as JSON, it answers a line: `seconds rows`, or
-//! `error` and the reason. The layout is the one that Faísca is given, processes of one core each.
+//! Runs a peer of the suite: reads a query per line as JSON, writes `seconds rows` per line, or `error` and the reason.
+//! The layout equals Faísca's: processes of one core each.
 //!
 //! `faisca-peers ballista|distributed PROCESSES FOLDER TABLE…`
 
@@ -37,28 +37,45 @@ async fn main() -> Result<()> {
     }
 }
 
-/// A port or a count of processes.
+/// Parses a port or a number of processes.
 fn number<T: std::str::FromStr>(text: &str) -> Result<T> {
-    text.parse().map_err(|_| DataFusionError::Configuration(format!("{text:?} is no number; {USAGE}")))
+    text.parse()
+        .map_err(|_| DataFusionError::Configuration(format!("{text:?} is not a number; {USAGE}")))
 }
 
+/// Registers the tables and runs every query of standard input.
 async fn measure(context: &SessionContext, folder: &str, tables: &[&str]) -> Result<()> {
     for table in tables {
-        context.register_parquet(*table, format!("{folder}/{table}/"), ParquetReadOptions::default()).await?;
+        context
+            .register_parquet(
+                *table,
+                format!("{folder}/{table}/"),
+                ParquetReadOptions::default(),
+            )
+            .await?;
     }
-    let mut answers = std::io::stdout();
+    let mut output = std::io::stdout();
     for line in std::io::stdin().lock().lines() {
-        let sql: String = serde_json::from_str(&line?).map_err(|e| DataFusionError::External(e.into()))?;
+        let sql: String =
+            serde_json::from_str(&line?).map_err(|e| DataFusionError::External(e.into()))?;
         let started = Instant::now();
         match run(context, &sql).await {
-            Ok(rows) => writeln!(answers, "{} {rows}", started.elapsed().as_secs_f64())?,
-            Err(error) => writeln!(answers, "error {}", error.to_string().replace('\n', " "))?,
+            Ok(rows) => writeln!(output, "{} {rows}", started.elapsed().as_secs_f64())?,
+            Err(error) => writeln!(output, "error {}", error.to_string().replace('\n', " "))?,
         }
-        answers.flush()?;
+        output.flush()?;
     }
     Ok(())
 }
 
+/// Runs a query to its end and returns the number of rows.
 async fn run(context: &SessionContext, sql: &str) -> Result<usize> {
-    Ok(context.sql(sql).await?.collect().await?.iter().map(|batch| batch.num_rows()).sum())
+    Ok(context
+        .sql(sql)
+        .await?
+        .collect()
+        .await?
+        .iter()
+        .map(|batch| batch.num_rows())
+        .sum())
 }

@@ -1,4 +1,4 @@
-//! Worker processes: this executable again, ended with the one that started them.
+//! Worker processes: this executable with other arguments, killed with the process that started them.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -6,22 +6,35 @@ use std::time::Duration;
 
 use datafusion::error::{DataFusionError, Result};
 
-/// Patience for a worker to listen.
-const START: Duration = Duration::from_secs(20);
+/// Maximum time until a worker listens.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Killed when dropped.
+/// A worker process, killed when dropped.
 pub(crate) struct Worker(Child);
 
 impl Worker {
     /// Starts a worker and waits until it listens at `port`.
     pub(crate) async fn start(arguments: &[String], port: u16) -> Result<Self> {
-        let worker = Self(Command::new(std::env::current_exe()?).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).spawn()?);
+        let worker = Self(
+            Command::new(std::env::current_exe()?)
+                .args(arguments)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .spawn()?,
+        );
         let listening = async {
-            while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            while tokio::net::TcpStream::connect(("127.0.0.1", port))
+                .await
+                .is_err()
+            {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(START, listening).await.map_err(|_| DataFusionError::External(format!("{arguments:?} does not listen").into()))?;
+        tokio::time::timeout(START_TIMEOUT, listening)
+            .await
+            .map_err(|_| {
+                DataFusionError::External(format!("{arguments:?} does not listen").into())
+            })?;
         Ok(worker)
     }
 }
@@ -33,7 +46,7 @@ impl Drop for Worker {
     }
 }
 
-/// A port that nobody listens at.
+/// Returns a port on which no process listens.
 pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
