@@ -18,10 +18,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use faisca::executor::control::env;
-use faisca::planner::manifest::Stores;
-use faisca::planner::names::parse_bytes;
-use faisca::{Error, NewSession, Result, Session};
+use faisca::{Error, Result, Session};
+use faisca_executor::control::env;
+use faisca_planner::manifest::Stores;
+use faisca_planner::names::parse_bytes;
 
 /// Dataframes and SQL on ephemeral executors.
 #[derive(Debug, Parser)]
@@ -168,8 +168,8 @@ pub(crate) fn main() -> ExitCode {
             &std::env::var("FAISCA_LOG").unwrap_or_else(|_| level.to_owned()),
             logging::Format::Text,
         );
-        let served = runtime.block_on(faisca::serve_if_executor(
-            &faisca::executor::environment::UserFunctions::default(),
+        let served = runtime.block_on(faisca_driver::serve_if_executor(
+            &faisca_executor::environment::UserFunctions::default(),
         ));
         return served.map_or_else(|e| failed(&e), |()| ExitCode::SUCCESS);
     }
@@ -183,7 +183,7 @@ pub(crate) fn main() -> ExitCode {
             () = told_to_end(), if is_job => Err(Error::Cancelled),
         }
     });
-    runtime.block_on(faisca::end_abandoned_writes());
+    runtime.block_on(faisca_driver::end_abandoned_writes());
     // Tasks may still be unwinding; nothing that they could add is wanted.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     ended.map_or_else(|e| failed(&e), |()| ExitCode::SUCCESS)
@@ -219,7 +219,7 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Operator(args) => operator::operator(args, told_to_end()).await,
         Command::Driver => driver::driver().await,
         Command::Schema => {
-            let schema = serde_json::to_string_pretty(&faisca::planner::manifest::json_schema());
+            let schema = serde_json::to_string_pretty(&faisca_planner::manifest::json_schema());
             show::print(&schema.unwrap_or_default());
             Ok(())
         }

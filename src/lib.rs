@@ -1,7 +1,8 @@
 //! Faísca: dataframes and SQL on ephemeral executors, in one binary, without a JVM.
 //!
 //! A job runs inside one process, on local processes, or on Kubernetes, unchanged. This crate is
-//! the job API and the `faisca` command; the engine is in the crates below it.
+//! the job API and the `faisca` command; the engine is in the crates below it. It exports what a
+//! program needs; everything else is an internal interface that may change in any version.
 //!
 //! ```no_run
 //! use faisca::prelude::*;
@@ -22,23 +23,58 @@
 //! ```
 //!
 //! # Layout
-//! - [`prelude`] — what a job needs
-//! - [`generate`] — data to try it on
+//! - [`prelude`] — what most programs import
+//! - [`Session`], [`DataFrame`] — start, read, query, write
+//! - [`stores`], [`tables`] — where files are, and how tables are registered
+//! - [`manifest`], [`job`] — load and run a manifest from a program
+//! - [`progress`] — what runs, and what ran
 
-pub mod generate;
-mod memory;
 pub mod prelude;
-mod start;
+mod session;
 
 pub use faisca_driver::{
-    DataFrame, DataFrameReader, DataFrameWriter, Error, GroupedData, Outcome, Result, Session,
-    SessionBuilder, WriteSummary,
+    DataFrame, DataFrameReader, DataFrameWriter, Error, GroupedData, Outcome, Result, WriteSummary,
 };
-pub use faisca_driver::{
-    Leftover, LeftoverKind, catalog, clean, crawl, end_abandoned_writes, engine, fleet, job,
-    platform, preflight, progress, scheduler, serve_if_executor,
-};
-pub use faisca_executor as executor;
-pub use faisca_planner as planner;
-pub use memory::keep_freed_memory;
-pub use start::NewSession;
+pub use faisca_planner::manifest::SaveMode;
+pub use session::{Session, SessionBuilder};
+
+pub mod stores {
+    //! How object stores are reached.
+
+    pub use faisca_executor::stores::RequestSnapshot;
+    pub use faisca_planner::manifest::{SecretRef, StoreCredentials, StoreSettings, Stores};
+}
+
+pub mod tables {
+    //! Files and tables by name.
+
+    pub use faisca_planner::manifest::{
+        CatalogKind, CatalogTable, Decimal, FileFormat, OnMalformedRow, OnSchemaChange,
+        PartitionOverwrite, Source, TextCompression, TextEncoding,
+    };
+}
+
+pub mod manifest {
+    //! The job manifest, as `faisca run` reads it.
+
+    pub use faisca_planner::manifest::{
+        JobSpec, Manifest, ManifestError, Metadata, Problem, Step, Write, json_schema,
+    };
+}
+
+pub mod job {
+    //! Jobs: the steps of a manifest, or the statements of a script.
+
+    pub use faisca_driver::catalog::TableOutlook;
+    pub use faisca_driver::job::{Job, StepSummary, run_script};
+    pub use faisca_driver::preflight::{Files, JobPlan, OutputPlan, StepPlan};
+}
+
+pub mod progress {
+    //! Progress of a session's queries.
+
+    pub use faisca_driver::progress::{
+        ExecutorTotals, Progress, QueryProgress, Snapshot, StageProgress,
+    };
+    pub use faisca_planner::ids::{ExecutorId, QueryId};
+}

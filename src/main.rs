@@ -1,6 +1,7 @@
 //! The `faisca` command.
 
 mod cli;
+mod memory;
 
 use std::process::ExitCode;
 
@@ -8,6 +9,6 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    faisca::keep_freed_memory();
+    memory::keep_freed_memory();
     cli::main()
 }

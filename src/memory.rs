@@ -1,20 +1,25 @@
-//! Memory that was freed, and will be wanted again in a moment.
+//! Keeps freed memory in the process instead of returning it to the system.
 //!
-//! A query frees and asks for hundreds of megabytes a second. Memory that goes back to the system in between comes back as
-//! pages that the kernel has to clear: a fifth of a query's time. The allocator keeps it for a while if its environment says
-//! so, and reads that before `main`.
+//! A query frees and allocates hundreds of megabytes a second. Memory that returns to the system in
+//! between comes back as pages that the kernel has to clear, which costs a fifth of a query's time.
+//! The allocator keeps freed memory for a while if its environment says so, and it reads that
+//! environment before `main`.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// The allocator's own variable: milliseconds that freed memory is kept. Whoever sets it is obeyed.
+/// The allocator's own variable: milliseconds for which freed memory is kept. A value that is
+/// already set stays.
 const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
 /// Longer than any pause in a job.
 const PURGE_DELAY_MS: &str = "600000";
 
-/// Starts this program anew, as the same process, with an allocator that keeps freed memory for ten minutes. For the first
-/// line of the `main` of a program whose allocator is mimalloc; executors that it starts inherit it.
-pub fn keep_freed_memory() {
+/// Executes this program again in the same process, with an allocator that keeps freed memory for
+/// ten minutes.
+///
+/// Call it first in the `main` of a program whose allocator is mimalloc. Executors that the
+/// program starts inherit the setting.
+pub(crate) fn keep_freed_memory() {
     if std::env::var_os(PURGE_DELAY).is_some() {
         return;
     }
@@ -22,12 +27,12 @@ pub fn keep_freed_memory() {
         return;
     };
     let mut arguments = std::env::args_os();
-    let mut again = Command::new(program);
+    let mut restarted = Command::new(program);
     if let Some(name) = arguments.next() {
-        again.arg0(name);
+        restarted.arg0(name);
     }
-    // It comes back only if it failed, and what was asked for can be done without.
-    let _failed = again
+    // `exec` returns only if it failed. The program works without the setting, only slower.
+    let _failed = restarted
         .args(arguments)
         .env(PURGE_DELAY, PURGE_DELAY_MS)
         .exec();

@@ -18,15 +18,15 @@ use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion_proto::bytes::{
     physical_plan_from_bytes_with_extension_codec, physical_plan_to_bytes_with_extension_codec,
 };
-use faisca::executor::codec::PlanCodec;
-use faisca::executor::exchange::{
+use faisca_driver::scheduler::{Action, Event, Placement, RetryLimits, Scheduler, StageShape};
+use faisca_executor::codec::PlanCodec;
+use faisca_executor::exchange::{
     BlockMemory, BlockStore, ExchangeReader, ExchangeWriter, PeerClients, SealedBlock, Spread,
 };
-use faisca::executor::flight::{BlockService, serve, url};
-use faisca::executor::wire::{BlockLocation, StageBlocks, TaskMetrics, TaskReport};
-use faisca::planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
-use faisca::planner::{ExchangeReadExec, ExchangeSource, InputMode};
-use faisca::scheduler::{Action, Event, Placement, RetryLimits, Scheduler, StageShape};
+use faisca_executor::flight::{BlockService, serve, url};
+use faisca_executor::wire::{BlockLocation, StageBlocks, TaskMetrics, TaskReport};
+use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
+use faisca_planner::{ExchangeReadExec, ExchangeSource, InputMode};
 use futures::TryStreamExt;
 
 const ROWS: i64 = 8192;

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use datafusion::prelude::{SessionConfig, SessionContext};
-use faisca::job::Job;
-use faisca::planner::manifest::{check, parse, with_parameters};
-use faisca::{Error, NewSession, Result, Session};
+use faisca::{Error, Result, Session};
+use faisca_driver::job::Job;
+use faisca_planner::manifest::{check, parse, with_parameters};
 
 use crate::compare::{Comparison, report};
 
@@ -52,7 +52,7 @@ const SOURCES: [(&str, &str, char); 5] = [
 ];
 
 fn prepare(data: &Path, rows: u64) -> std::io::Result<()> {
-    faisca::generate::enem(data, rows)?;
+    faisca_generate::enem(data, rows)?;
     let partial = data.join("utf8.partial");
     std::fs::create_dir_all(&partial)?;
     for (name, file, _) in SOURCES {

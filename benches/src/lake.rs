@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use datafusion::dataframe::DataFrameWriteOptions;
 use datafusion::prelude::{ParquetReadOptions, SessionContext};
-use faisca::generate::TPCH_TABLES;
 use faisca::prelude::*;
 use faisca::{Error, Result};
+use faisca_generate::TPCH_TABLES;
 use object_store::aws::AmazonS3Builder;
 use url::Url;
 

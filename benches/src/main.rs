@@ -7,6 +7,8 @@ mod compare;
 mod enem;
 mod lake;
 mod memory;
+#[path = "../../src/memory.rs"]
+mod memory_kept;
 mod peer;
 mod picture;
 mod plans;
@@ -85,7 +87,7 @@ enum What {
 
 fn main() -> ExitCode {
     // DataFusion beside it, in this process, has the same.
-    faisca::keep_freed_memory();
+    memory_kept::keep_freed_memory();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -97,7 +99,7 @@ fn main() -> ExitCode {
         }
     };
     let ran = runtime.block_on(async {
-        faisca::serve_if_executor(&Default::default()).await?;
+        faisca_driver::serve_if_executor(&Default::default()).await?;
         let cli = Cli::parse();
         match cli.what {
             What::Enem { rows } => enem::run(&cli.data, rows, cli.runs, cli.executors).await,

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use faisca::planner::ids::ExecutorId;
-use faisca::{Error, NewSession, Result, Session};
+use faisca::{Error, Result, Session};
+use faisca_planner::ids::ExecutorId;
 
 use crate::compare::{aligned, seconds};
 use crate::tpch;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use comfy_table::Table;
-use faisca::planner::rules::Switches;
-use faisca::{NewSession, Result, Session};
+use faisca::{Result, Session};
+use faisca_planner::rules::Switches;
 use fastrand::Rng;
 
 use crate::compare::{aligned, by};

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use faisca::planner::ids::ExecutorId;
-use faisca::{Error, NewSession, Result, Session};
+use faisca::{Error, Result, Session};
+use faisca_planner::ids::ExecutorId;
 
 use crate::compare::{aligned, seconds};
 use crate::tpch;

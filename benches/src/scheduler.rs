@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use faisca::executor::wire::{BucketSize, TaskMetrics, TaskReport, TaskSpec};
-use faisca::planner::ids::{ExecutorId, QueryId, StageId};
-use faisca::scheduler::{Action, Event, Placement, RetryLimits, Scheduler, StageShape};
+use faisca_driver::scheduler::{Action, Event, Placement, RetryLimits, Scheduler, StageShape};
+use faisca_executor::wire::{BucketSize, TaskMetrics, TaskReport, TaskSpec};
+use faisca_planner::ids::{ExecutorId, QueryId, StageId};
 
 use crate::compare::aligned;
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use datafusion::prelude::{ParquetReadOptions, SessionContext};
-use faisca::generate::TPCH_TABLES;
-use faisca::{Error, NewSession, Result, Session, SessionBuilder};
+use faisca::{Error, Result, Session, SessionBuilder};
+use faisca_generate::TPCH_TABLES;
 
 use crate::compare::{Comparison, report};
 use crate::peer::{Answer, Peer, PeerCommand};
@@ -37,7 +37,7 @@ pub(crate) fn data(folder: &Path, scale: f64) -> Result<PathBuf> {
     let data = folder.join(format!("tpch-{scale}"));
     if !data.join("done").exists() {
         let write = |e: std::io::Error| Error::Write(e.to_string());
-        faisca::generate::tpch(&data, scale).map_err(write)?;
+        faisca_generate::tpch(&data, scale).map_err(write)?;
         std::fs::write(data.join("done"), "").map_err(write)?;
     }
     Ok(data)

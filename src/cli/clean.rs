@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use clap::Args;
-use faisca::{LeftoverKind, NewSession, Result, Session};
+use faisca::{Result, Session};
+use faisca_driver::LeftoverKind;
 
 use super::key_value;
 use super::show::print;
@@ -32,7 +33,7 @@ pub(super) async fn clean(args: CleanArgs) -> Result<()> {
     );
     let session = builder.get_or_create().await?;
     let older_than = Duration::from_secs_f64((args.older_than * SECONDS).max(0.0));
-    let found = faisca::clean(
+    let found = faisca_driver::clean(
         &args.path,
         older_than,
         args.apply,

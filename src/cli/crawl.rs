@@ -3,10 +3,10 @@
 use clap::{Args, ValueEnum};
 use comfy_table::Table;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use faisca::catalog::TableOutlook;
-use faisca::crawl::{Crawl, CrawlPlan, CrawledTable, apply, crawl as look};
-use faisca::planner::manifest::{CatalogKind, OnSchemaChange};
-use faisca::{Error, NewSession, Result, Session};
+use faisca::{Error, Result, Session};
+use faisca_driver::catalog::TableOutlook;
+use faisca_driver::crawl::{Crawl, CrawlPlan, CrawledTable, apply, crawl as look};
+use faisca_planner::manifest::{CatalogKind, OnSchemaChange};
 use indicatif::HumanBytes;
 
 use super::key_value;

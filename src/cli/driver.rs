@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use faisca::job::Job;
-use faisca::planner::manifest::{Positions, check};
-use faisca::{Error, NewSession, Result, Session};
+use faisca::{Error, Result, Session};
+use faisca_driver::job::Job;
 use faisca_k8s::application::executors;
 use faisca_k8s::driver::application;
+use faisca_planner::manifest::{Positions, check};
 
 use super::show::{print, step_line, summary};
 

@@ -1,9 +1,9 @@
 //! `faisca explain`.
 
 use clap::Args;
-use faisca::job::Job;
-use faisca::planner::manifest::Stores;
 use faisca::{Error, Result};
+use faisca_driver::job::Job;
+use faisca_planner::manifest::Stores;
 
 use super::run::{is_script, load};
 use super::show::print;

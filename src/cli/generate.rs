@@ -39,7 +39,7 @@ enum What {
 pub(super) fn generate(args: GenerateArgs) -> Result<()> {
     match args.what {
         What::Enem { rows, out } => {
-            let files = faisca::generate::enem(&out, rows)
+            let files = faisca_generate::enem(&out, rows)
                 .map_err(|e| Error::Write(format!("{}: {e}", out.display())))?;
             print(&format!(
                 "{} rows, {} in {}",
@@ -54,7 +54,7 @@ pub(super) fn generate(args: GenerateArgs) -> Result<()> {
                     "--scale {scale}: expected a number above 0 and up to 1000"
                 )));
             }
-            faisca::generate::tpch(&out, scale)
+            faisca_generate::tpch(&out, scale)
                 .map_err(|e| Error::Write(format!("{}: {e}", out.display())))?;
             print(&format!(
                 "TPC-H at scale factor {scale} in {}",

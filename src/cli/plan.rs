@@ -3,11 +3,11 @@
 use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use faisca::catalog::TableOutlook;
-use faisca::job::Job;
-use faisca::planner::manifest::SaveMode;
-use faisca::preflight::{Files, JobPlan, OutputPlan};
 use faisca::{Error, Result};
+use faisca_driver::catalog::TableOutlook;
+use faisca_driver::job::Job;
+use faisca_driver::preflight::{Files, JobPlan, OutputPlan};
+use faisca_planner::manifest::SaveMode;
 use indicatif::HumanBytes;
 
 use super::run::{is_script, load};

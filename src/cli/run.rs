@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use clap::Args;
-use faisca::job::{Job, StepSummary, run_script};
-use faisca::planner::manifest::{Manifest, Positions, StepOrder, check, parse, with_parameters};
 use faisca::{Error, Result, Session};
+use faisca_driver::job::{Job, StepSummary, run_script};
+use faisca_planner::manifest::{Manifest, Positions, StepOrder, check, parse, with_parameters};
 
 use super::show::{Bars, print, step_line, summary};
 use super::{ClusterArgs, key_value};

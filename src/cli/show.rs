@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table};
-use faisca::executor::stores::RequestSnapshot;
-use faisca::job::StepSummary;
-use faisca::planner::ids::QueryId;
-use faisca::progress::{Progress, Snapshot};
+use faisca_driver::job::StepSummary;
+use faisca_driver::progress::{Progress, Snapshot};
+use faisca_executor::stores::RequestSnapshot;
+use faisca_planner::ids::QueryId;
 use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;
 

@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use faisca::Session;
-use faisca::generate::TPCH_TABLES;
-use faisca::planner::ids::{ExecutorId, QueryId};
-use faisca::progress::ExecutorTotals;
+use faisca_driver::progress::ExecutorTotals;
+use faisca_generate::TPCH_TABLES;
+use faisca_planner::ids::{ExecutorId, QueryId};
 
 use crate::recovery::{all_up, signal, stop, until};
 use crate::support::{Layout, register_folders, rows, session, sorted, tpch_data, tpch_oracle};

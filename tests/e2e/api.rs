@@ -1,8 +1,8 @@
 //! The job API: DataFusion's DataFrames underneath, functions that travel.
 
 use arrow::datatypes::DataType;
-use faisca::generate::enem;
 use faisca::prelude::*;
+use faisca_generate::enem;
 
 use crate::support::{Layout, rows, scratch, session, sorted};
 

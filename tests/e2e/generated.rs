@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use datafusion::prelude::SessionContext;
 use faisca::Session;
-use faisca::planner::rules::Switches;
+use faisca_planner::rules::Switches;
 use fastrand::Rng;
 
 use crate::support::{LAYOUTS, oracle_over, register_folders, rows, scratch, session, sorted};

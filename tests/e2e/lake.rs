@@ -12,8 +12,8 @@ mod tables;
 use std::path::Path;
 
 use faisca::Session;
-use faisca::planner::manifest::{SecretRef, StoreCredentials, StoreSettings, Stores};
 use faisca::prelude::*;
+use faisca_planner::manifest::{SecretRef, StoreCredentials, StoreSettings, Stores};
 
 use crate::s3_server::S3Server;
 use crate::support::{rows, sorted};

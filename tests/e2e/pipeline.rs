@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use datafusion::prelude::{CsvReadOptions, ParquetReadOptions, SessionContext};
-use faisca::generate::enem;
+use faisca_generate::enem;
 
 use crate::support::{command, files_below, rows, scratch, sorted};
 

@@ -9,8 +9,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use faisca::Session;
-use faisca::planner::ids::ExecutorId;
 use faisca::prelude::*;
+use faisca_planner::ids::ExecutorId;
 
 use crate::support::{Layout, register_folders, rows, session, tpch_data, tpch_oracle, tpch_query};
 
@@ -103,7 +103,7 @@ pub fn start(session: &Session, number: usize) -> tokio::task::JoinHandle<Vec<St
 }
 
 async fn tpch(session: &Session) {
-    register_folders(session, tpch_data(), &faisca::generate::TPCH_TABLES).await;
+    register_folders(session, tpch_data(), &faisca_generate::TPCH_TABLES).await;
 }
 
 /// A write of all of lineitem's keys and comments.

@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datafusion::prelude::SessionContext;
 use faisca::Session;
-use faisca::planner::rules::Switches;
+use faisca_planner::rules::Switches;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
 
 use crate::support::{LAYOUTS, oracle_over, register_folders, rows, scratch, session};

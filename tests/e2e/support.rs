@@ -7,8 +7,8 @@ use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::prelude::{ParquetReadOptions, SessionContext};
-use faisca::generate::TPCH_TABLES;
-use faisca::{NewSession, Session};
+use faisca::Session;
+use faisca_generate::TPCH_TABLES;
 
 /// Where tasks run in a test.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +58,7 @@ pub fn tpch_data() -> &'static Path {
             std::env::var("FAISCA_TEST_TPCH_SCALE").map_or(1.0, |s| s.parse().unwrap());
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tpch-{scale}"));
         if !folder.join("done").exists() {
-            faisca::generate::tpch(&folder, scale).unwrap();
+            faisca_generate::tpch(&folder, scale).unwrap();
             std::fs::write(folder.join("done"), "").unwrap();
         }
         folder

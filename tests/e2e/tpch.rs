@@ -5,8 +5,8 @@ use crate::support::{
     tpch_oracle, tpch_query,
 };
 use faisca::Session;
-use faisca::generate::TPCH_TABLES;
-use faisca::planner::rules::Switches;
+use faisca_generate::TPCH_TABLES;
+use faisca_planner::rules::Switches;
 
 /// Each rule, and queries whose plan it changes where it is the only one: `adaptive` changes plans that run.
 const RULES: [(&str, &[usize]); 9] = [

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use faisca::generate::TPCH_TABLES;
-use faisca::{NewSession, Session};
+use faisca::Session;
+use faisca_generate::TPCH_TABLES;
 
 use super::stores;
 use crate::recovery::{Moment, all_up, executors, expected, has_come, signal, start, stop, until};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use faisca::generate::TPCH_TABLES;
 use faisca::prelude::*;
+use faisca_generate::TPCH_TABLES;
 
 use super::{query, session};
 use crate::s3_server::{Act, S3Server};
@@ -132,7 +132,7 @@ async fn all_queries_are_right_on_a_faulty_store() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pipeline_is_right_on_a_faulty_store() {
     let (server, local) = (S3Server::start().await, scratch("lake"));
-    faisca::generate::enem(local.path(), 5_000).unwrap();
+    faisca_generate::enem(local.path(), 5_000).unwrap();
     link_into(&server, local.path(), "");
     let run = |data: &str, executors: &str| {
         let mut job = command();

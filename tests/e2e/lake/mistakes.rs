@@ -1,8 +1,8 @@
 //! What a lake refuses, told so that a person can mend it.
 
 use faisca::Session;
-use faisca::planner::manifest::SecretRef;
 use faisca::prelude::*;
+use faisca_planner::manifest::SecretRef;
 
 use super::{put, session, stores};
 use crate::s3_server::{Act, S3Server};

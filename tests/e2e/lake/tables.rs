@@ -420,7 +420,7 @@ async fn readers_by_name_never_see_a_mix_while_a_table_is_overwritten() {
     const CHECKS: usize = 1000;
     let (server, warehouse) = (S3Server::start().await, scratch("lake"));
     let session = session(&server, warehouse.path()).await;
-    let catalog = faisca::planner::manifest::CatalogTable {
+    let catalog = faisca_planner::manifest::CatalogTable {
         keep_old_seconds: 3600,
         ..local_table("d", "t")
     };
@@ -467,7 +467,7 @@ async fn readers_by_name_never_see_a_mix_while_a_table_is_overwritten() {
     session.stop().await;
 }
 
-fn local_table(database: &str, table: &str) -> faisca::planner::manifest::CatalogTable {
+fn local_table(database: &str, table: &str) -> faisca_planner::manifest::CatalogTable {
     let json = format!(
         r#"{{"type": "local", "database": "{database}", "table": "{table}", "createDatabase": true}}"#
     );

@@ -62,7 +62,7 @@ async fn random_kills_over_tpch_change_no_result() {
 async fn random_kills_over_the_pipeline_change_no_table() {
     let mut random = Random(7);
     let folder = scratch("kills");
-    faisca::generate::enem(folder.path(), 60_000).unwrap();
+    faisca_generate::enem(folder.path(), 60_000).unwrap();
     let run = || {
         let mut job = command();
         let set = format!("data={}", folder.path().display());

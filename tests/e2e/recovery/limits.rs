@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use faisca::{NewSession, Session};
+use faisca::Session;
 
 use super::tpch;
 use crate::support::{command, rows, scratch, tpch_data, tpch_oracle};
