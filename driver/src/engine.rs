@@ -3,6 +3,10 @@
 //! It never waits for an executor: commands go into bounded queues, and an executor whose queue is
 //! full is as good as gone.
 
+pub(crate) mod prepared;
+pub mod progress;
+pub(crate) mod running_plan;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,10 +23,10 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
 
-use crate::adaptive::{RunningPlan, Stages};
 use crate::error::{Error, Result};
-use crate::progress::Progress;
 use crate::scheduler::{Action, Event, Output, Placement, RetryLimits, Scheduler};
+use progress::Progress;
+use running_plan::{RunningPlan, Stages};
 
 /// Messages under way to the engine.
 const QUEUE_LENGTH: usize = 16 * 1024;

@@ -92,5 +92,10 @@ impl From<DataFusionError> for Error {
 #[error("{0}")]
 pub(crate) struct TaskFailure(pub(crate) Failure);
 
+/// An error of ours on its way through DataFusion.
+pub(crate) fn external<E: std::error::Error + Send + Sync + 'static>(error: E) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
 /// The result of everything here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -4,8 +4,11 @@
 //! - `process`: child processes of the driver, over Flight
 //! - Kubernetes pods: the `faisca-k8s` crate
 
+pub mod control;
 mod embedded;
+pub mod platform;
 mod process;
+pub(crate) mod serve;
 
 use std::fmt::Debug;
 use std::net::IpAddr;
@@ -16,10 +19,11 @@ use faisca_executor::environment::Limits;
 
 pub use embedded::{DRIVER, EmbeddedExecutor, EmbeddedHost};
 pub use process::{ProcessFleet, ProcessLauncher};
+pub use serve::serve_if_executor;
 
-use crate::control::ControlServer;
 use crate::engine::EngineHandle;
 use crate::error::{Error, Result};
+use control::ControlServer;
 
 /// Starts and stops executors. Called by the session only.
 ///

@@ -1,35 +1,29 @@
 //! Runs a manifest: steps as soon as what they read is there, independent ones side by side, and those that read the same
 //! text or view as one statement (`shared.rs`).
 
-use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+pub mod crawl;
+pub mod plan;
+mod script;
+mod summary;
 
-use datafusion::common::DataFusionError;
+use std::collections::BTreeSet;
+use std::time::Instant;
+
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use faisca_planner::manifest::{Manifest, Positions, StepOrder, Write};
 use faisca_planner::rules::switches;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use object_store::ObjectStoreExt;
 
-use crate::dataframe::DataFrame;
 use crate::error::{Error, Result};
+use crate::input::{Group, share_scans};
+use crate::output::write::{PlannedWrite, WriteError, skipped, write_together};
+use crate::session::DataFrame;
 use crate::session::Session;
-use crate::shared::{Group, share_scans};
-use crate::sql::Outcome;
-use crate::write::{PlannedWrite, WriteError, WriteSummary, skipped, write_together};
 
-/// What one step came to.
-#[derive(Debug, Clone)]
-pub struct StepSummary {
-    /// The step, or the statement of a script.
-    pub name: String,
-    /// What it wrote; nothing for a view.
-    pub written: Option<WriteSummary>,
-    /// From its start to its end.
-    pub elapsed: Duration,
-}
+pub use script::{ScriptStatement, run_script, split};
+pub use summary::StepSummary;
 
 /// A checked manifest.
 pub struct Job<'a> {
@@ -63,7 +57,7 @@ impl Job<'_> {
         let mut summaries = vec![];
         while progress.ended.len() < spec.steps.len() {
             session
-                .inner
+                .services
                 .cluster
                 .engine
                 .progress
@@ -90,7 +84,7 @@ impl Job<'_> {
             }
         }
         session
-            .inner
+            .services
             .cluster
             .engine
             .progress
@@ -205,7 +199,7 @@ impl Job<'_> {
                         .map(|table| format!("`{table}`"))
                         .collect::<Vec<_>>()
                         .join(", ");
-                    let graph = crate::planner::stages_of_writes(&plans, &state).await?;
+                    let graph = crate::statement::stages_of_writes(&plans, &state).await?;
                     format!(
                         "{graph}\nRead once for all: {tables} (faisca.share_stages: false turns this off)\n"
                     )
@@ -294,7 +288,7 @@ impl Job<'_> {
                 .await
                 .map_err(|e| e.at(self.field(index, "sql")))?;
             let planned = PlannedWrite::plan(
-                &session.inner,
+                &session.services,
                 frame.into_inner(),
                 target,
                 steps[index].name.clone(),
@@ -344,7 +338,8 @@ impl Job<'_> {
             tables,
         } = group;
         let (indices, planned): (Vec<usize>, Vec<_>) = steps.into_iter().unzip();
-        let written = write_together(&session.inner, planned.into_iter().flatten().collect()).await;
+        let written =
+            write_together(&session.services, planned.into_iter().flatten().collect()).await;
         let written = written.map_err(|WriteError { of, error }| match (of, &indices[..]) {
             (Some(member), _) => self.placed(indices[member], error),
             (None, [alone]) => self.placed(*alone, error),
@@ -442,146 +437,5 @@ async fn register_output(session: &Session, name: &str, target: &Write) -> Resul
                 .register_output(name, &target.path, target.format)
                 .await
         }
-    }
-}
-
-/// Runs a `.sql` script, statement after statement; results of queries are printed.
-///
-/// # Errors
-/// Of the first statement that fails, with its line.
-pub async fn run_script(
-    session: &Session,
-    path: &str,
-    mut done: impl FnMut(&StepSummary),
-) -> Result<Vec<StepSummary>> {
-    let text = read_script(session, path).await?;
-    let mut summaries = vec![];
-    for statement in split(&text).map_err(|e| Error::Plan(format!("{path}: {e}")))? {
-        let started = Instant::now();
-        let place = format!("{path}:{}", statement.line);
-        let written = match session
-            .statement(&statement.sql)
-            .await
-            .map_err(|e| e.at(place.clone()))?
-        {
-            Outcome::Done(written) => written,
-            Outcome::Rows(frame) => {
-                frame.show().await.map_err(|e| e.at(place.clone()))?;
-                None
-            }
-        };
-        let name = format!(
-            "line {}: {}",
-            statement.line,
-            statement
-                .sql
-                .split_whitespace()
-                .take(4)
-                .collect::<Vec<_>>()
-                .join(" ")
-        );
-        let summary = StepSummary {
-            name,
-            written,
-            elapsed: started.elapsed(),
-        };
-        done(&summary);
-        summaries.push(summary);
-    }
-    Ok(summaries)
-}
-
-/// A script of this machine, or of an object store.
-async fn read_script(session: &Session, path: &str) -> Result<String> {
-    let failed = |error: &dyn std::fmt::Display| Error::Plan(format!("{path}: {error}"));
-    let bytes = match url::Url::parse(path) {
-        Ok(url) if path.contains("://") => {
-            let store = session.object_stores().get(&url)?;
-            let at = object_store::path::Path::from_url_path(url.path()).map_err(|e| failed(&e))?;
-            let found = store
-                .objects
-                .get(&at)
-                .await
-                .map_err(|e| Error::from(DataFusionError::ObjectStore(Box::new(e))).at(path))?;
-            found
-                .bytes()
-                .await
-                .map_err(|e| Error::from(DataFusionError::ObjectStore(Box::new(e))).at(path))?
-                .to_vec()
-        }
-        _ => std::fs::read(path).map_err(|e| failed(&e))?,
-    };
-    String::from_utf8(bytes).map_err(|_| failed(&"not UTF-8 text"))
-}
-
-/// One statement of a script.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScriptStatement {
-    /// Its text, without the semicolon.
-    pub sql: String,
-    /// Line on which it begins, from 1.
-    pub line: usize,
-}
-
-/// Cuts a script at its semicolons: those in strings, quotes and comments do not count.
-///
-/// # Errors
-/// If a string or comment never ends.
-pub fn split(text: &str) -> std::result::Result<Vec<ScriptStatement>, String> {
-    use datafusion::sql::sqlparser::dialect::GenericDialect;
-    use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer, Whitespace};
-    let tokens = Tokenizer::new(&GenericDialect {}, text)
-        .with_unescape(false)
-        .tokenize_with_location()
-        .map_err(|e| e.to_string())?;
-    let mut statements = vec![];
-    let mut sql = String::new();
-    let mut line = None;
-    for token in tokens {
-        match token.token {
-            Token::SemiColon => {
-                statements.extend(line.take().map(|line| ScriptStatement {
-                    sql: std::mem::take(&mut sql).trim().to_owned(),
-                    line,
-                }));
-                sql.clear();
-            }
-            Token::Whitespace(
-                Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_),
-            ) => sql.push(' '),
-            other => {
-                if line.is_none() && !matches!(other, Token::Whitespace(_)) {
-                    line = usize::try_from(token.span.start.line).ok();
-                }
-                sql.push_str(&other.to_string());
-            }
-        }
-    }
-    statements.extend(line.map(|line| ScriptStatement {
-        sql: sql.trim().to_owned(),
-        line,
-    }));
-    Ok(statements)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_script_is_cut_at_semicolons_outside_strings_and_comments() {
-        let text = "-- a; b\nSELECT ';' AS x;\n\n/* ; */ INSERT INTO t\nSELECT 1;\n";
-        let found: Vec<_> = split(text)
-            .unwrap()
-            .into_iter()
-            .map(|s| (s.line, s.sql))
-            .collect();
-        assert_eq!(
-            found,
-            [
-                (2, "SELECT ';' AS x".to_owned()),
-                (4, "INSERT INTO t\nSELECT 1".to_owned())
-            ]
-        );
     }
 }

@@ -14,39 +14,26 @@
 //! - [`fleet`] — embedded and process executors; [`control`]: their connections
 //! - `commit`, `layout`: output becomes visible; [`catalog`], `partitioned`: tables by name; [`progress`]: what is shown while it runs
 
-mod adaptive;
 pub mod catalog;
-mod cluster;
-mod commit;
-pub mod control;
-pub mod crawl;
-mod dataframe;
 pub mod engine;
 mod error;
-mod explain;
 pub mod fleet;
+mod input;
 pub mod job;
-mod layout;
-mod partitioned;
-mod planner;
-pub mod platform;
-pub mod preflight;
-pub mod progress;
-mod read;
-mod result;
+mod output;
+mod random;
 pub mod scheduler;
+mod services;
 mod session;
-mod settings;
-mod shared;
-mod source;
-mod sql;
-mod tables;
-mod write;
+mod statement;
 
-pub use commit::{Leftover, LeftoverKind, clean};
-pub use dataframe::{DataFrame, DataFrameWriter, GroupedData};
+pub use engine::progress::{self, WriteSummary};
 pub use error::{Error, Result};
-pub use read::DataFrameReader;
-pub use session::{Session, SessionBuilder, random_hex, serve_if_executor};
-pub use sql::Outcome;
-pub use write::{WriteSummary, end_abandoned_writes};
+pub use fleet::{control, platform, serve_if_executor};
+pub use job::{crawl, plan as preflight};
+pub use output::commit::{Leftover, LeftoverKind, clean};
+pub use output::write::end_abandoned_writes;
+pub use random::random_hex;
+pub use session::{
+    DataFrame, DataFrameReader, DataFrameWriter, GroupedData, Outcome, Session, SessionBuilder,
+};

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use arrow::datatypes::Schema;
-use faisca_planner::manifest::{CatalogTable, FileFormat, SaveMode, Write};
+use faisca_planner::manifest::{CatalogTable, FileFormat, OnSchemaChange, SaveMode, Write};
 
+use super::catalogs::Catalogs;
+use super::definition::{TableColumn, TableDefinition, TablePartition, checked_name};
+use super::glue::{hive_type, projection};
 use super::registration::{Registration, merged};
-use super::{
-    Catalogs, OnSchemaChange, TableColumn, TableDefinition, TablePartition, checked_name,
-    hive_type, projection,
-};
 use crate::error::{Error, Result};
 
 /// A table that a write will register, checked against what is there.
@@ -289,7 +288,7 @@ impl std::fmt::Display for Difference {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::table;
+    use super::super::definition::tests::table;
     use super::*;
 
     #[test]

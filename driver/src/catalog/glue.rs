@@ -13,11 +13,17 @@ use aws_sdk_glue::types::{
 use faisca_planner::manifest::FileFormat;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 
-use super::glue_statistics::column_statistics;
-use super::{
+mod hive;
+pub(super) mod projection;
+mod statistics;
+
+use super::definition::{
     Catalog, Changed, ColumnStatistics, TableColumn, TableDefinition, TablePartition, TableVersion,
 };
 use crate::error::{Error, Result};
+use statistics::column_statistics;
+
+pub use hive::{arrow_type, hive_type, storage_type};
 
 /// Partitions in one request to create or update.
 const PUT_BATCH: usize = 100;

@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::{Catalog, Changed, ColumnStatistics, TableDefinition, TablePartition, TableVersion};
+use super::definition::{
+    Catalog, Changed, ColumnStatistics, TableDefinition, TablePartition, TableVersion,
+};
 use crate::error::{Error, Result};
 
 /// Folder of the catalog below the warehouse.

@@ -6,7 +6,8 @@ use faisca_executor::sink::Sketches;
 use faisca_planner::manifest::{CatalogKind, OnSchemaChange};
 use serde::{Deserialize, Serialize};
 
-use super::{Catalog, Catalogs, Changed, ColumnStatistics, TableDefinition, TablePartition};
+use super::catalogs::Catalogs;
+use super::definition::{Catalog, Changed, ColumnStatistics, TableDefinition, TablePartition};
 use crate::error::{Error, Result};
 
 /// Parameter of a table: the commit record of its newest overwrite.
@@ -196,7 +197,7 @@ async fn put_table(
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::table;
+    use super::super::definition::tests::table;
     use super::*;
 
     fn registration(table: TableDefinition, on_schema_change: OnSchemaChange) -> Registration {

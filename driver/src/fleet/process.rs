@@ -19,9 +19,9 @@ use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
 use super::{Fleet, FleetRequest, Launcher};
-use crate::control::ControlServer;
 use crate::engine::{EngineHandle, Message};
 use crate::error::{Error, Result};
+use crate::fleet::control::ControlServer;
 
 /// Time for a child to end after it was told to.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,0 +1,149 @@
+//! Partition projection: Athena computes the partitions of a table from its parameters, and asks no catalog.
+//!
+//! A mistake in them shows only when a query fails, or silently finds nothing. The rules are those
+//! of Athena's documentation, "Supported types for partition projection".
+
+use std::collections::BTreeMap;
+
+use crate::catalog::definition::TableColumn;
+
+/// Types of projection, and what each needs beside its name.
+const TYPES: [(&str, &[&str]); 4] = [
+    ("enum", &["values"]),
+    ("integer", &["range"]),
+    ("date", &["range", "format"]),
+    ("injected", &[]),
+];
+const ENABLED: &str = "projection.enabled";
+const TEMPLATE: &str = "storage.location.template";
+
+/// Checks parameters of a table against its partition columns.
+///
+/// # Errors
+/// The first mistake, with the parameter that mends it.
+pub(in crate::catalog) fn check(
+    parameters: &BTreeMap<String, String>,
+    keys: &[TableColumn],
+) -> Result<(), String> {
+    let Some(enabled) = parameters.get(ENABLED) else {
+        let stray = parameters
+            .keys()
+            .find(|name| name.starts_with("projection."));
+        return stray.map_or(Ok(()), |name| {
+            Err(format!(
+                "`{name}` has no effect without `{ENABLED}: \"true\"`"
+            ))
+        });
+    };
+    if !enabled.eq_ignore_ascii_case("true") {
+        return Ok(());
+    }
+    if keys.is_empty() {
+        return Err(format!(
+            "`{ENABLED}` is set, but write.partitionBy names no column"
+        ));
+    }
+    for TableColumn { name, .. } in keys {
+        let types = || TYPES.map(|(kind, _)| kind).join(", ");
+        let parameter = format!("projection.{name}.type");
+        let kind = parameters
+            .get(&parameter)
+            .ok_or_else(|| format!("`{parameter}` is missing; one of {}", types()))?;
+        let found = TYPES
+            .iter()
+            .find(|(known, _)| kind.eq_ignore_ascii_case(known));
+        let (_, needed) =
+            found.ok_or_else(|| format!("`{parameter}: {kind}`: expected one of {}", types()))?;
+        if let Some(missing) = needed
+            .iter()
+            .map(|part| format!("projection.{name}.{part}"))
+            .find(|p| !parameters.contains_key(p))
+        {
+            return Err(format!("`{missing}` is missing; the type {kind} needs it"));
+        }
+        if let Some(template) = parameters
+            .get(TEMPLATE)
+            .filter(|template| !template.contains(&format!("${{{name}}}")))
+        {
+            return Err(format!(
+                "`{TEMPLATE}: {template}` does not contain ${{{name}}}"
+            ));
+        }
+    }
+    let stray = parameters.keys().find(|parameter| {
+        let column = parameter
+            .strip_prefix("projection.")
+            .and_then(|rest| rest.split_once('.'))
+            .map(|(column, _)| column);
+        column.is_some_and(|column| !keys.iter().any(|key| key.name == column))
+    });
+    stray.map_or(Ok(()), |name| {
+        Err(format!(
+            "`{name}` names no column of write.partitionBy, in lower case"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistakes_in_a_projection_are_told_with_the_parameter_that_mends_them() {
+        let keys = [TableColumn {
+            name: "k".to_owned(),
+            hive_type: "bigint".to_owned(),
+            comment: None,
+        }];
+        let checked = |given: &[(&str, &str)], keys: &[TableColumn]| {
+            let given = given
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect();
+            check(&given, keys).err().unwrap_or_default()
+        };
+        let (on, kind, range) = (
+            ("projection.enabled", "true"),
+            ("projection.k.type", "integer"),
+            ("projection.k.range", "0,9"),
+        );
+        assert_eq!(checked(&[], &keys), "");
+        assert_eq!(checked(&[on, kind, range], &keys), "");
+        assert_eq!(
+            checked(
+                &[
+                    on,
+                    ("projection.k.type", "injected"),
+                    (TEMPLATE, "s3://lake/${k}/")
+                ],
+                &keys
+            ),
+            ""
+        );
+        assert_eq!(checked(&[("projection.enabled", "false"), kind], &keys), "");
+        for (given, keys, error) in [
+            (&[kind][..], &keys[..], "has no effect without"),
+            (&[on], &[], "partitionBy names no column"),
+            (&[on], &keys, "`projection.k.type` is missing"),
+            (
+                &[on, ("projection.k.type", "int")],
+                &keys,
+                "expected one of enum, integer, date, injected",
+            ),
+            (&[on, kind], &keys, "`projection.k.range` is missing"),
+            (
+                &[on, kind, range, (TEMPLATE, "s3://lake/t/")],
+                &keys,
+                "does not contain ${k}",
+            ),
+            (
+                &[on, kind, range, ("projection.K.digits", "2")],
+                &keys,
+                "names no column",
+            ),
+        ] {
+            let found = checked(given, keys);
+            assert!(found.contains(error), "{given:?}: {found}");
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Files to tables: what a manifest's `sources`, `session.read()` and CREATE EXTERNAL TABLE share.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::common::DataFusionError;
+use datafusion::datasource::file_format::FileFormat as DfFileFormat;
+use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
+use datafusion::datasource::file_format::json::JsonFormat;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{
+    ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
+};
+use datafusion::prelude::SessionContext;
+use faisca_executor::csv::{CsvFileFormat, CsvReadOptions};
+use faisca_executor::stores::known_scheme;
+use faisca_planner::manifest::{Decimal, FileFormat, Source, TextCompression};
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore};
+
+use crate::error::{Error, Result};
+
+/// Rows that a JSON schema is inferred from when nothing else is said.
+const JSON_INFER_ROWS: usize = 10_000;
+
+/// Files and their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Files {
+    /// How many.
+    pub count: usize,
+    /// Bytes of all.
+    pub bytes: u64,
+}
+
+/// A source with defaults.
+#[must_use]
+pub(crate) fn default_source(name: &str, path: &str, format: FileFormat) -> Source {
+    Source {
+        name: name.to_owned(),
+        path: path.to_owned(),
+        format,
+        schema: None,
+        delimiter: None,
+        header: None,
+        quote: None,
+        escape: None,
+        comment: None,
+        null_value: None,
+        decimal: Default::default(),
+        encoding: Default::default(),
+        multi_line: false,
+        on_malformed_row: Default::default(),
+        compression: None,
+        infer_rows: None,
+    }
+}
+
+/// The table that a source describes.
+///
+/// # Errors
+/// If nothing is at its path, its files are damaged, or their schema cannot be told.
+pub(crate) async fn open(
+    context: &SessionContext,
+    source: &Source,
+) -> Result<Arc<dyn TableProvider>> {
+    let named = |e: DataFusionError| {
+        Error::from(e).at(format!("source `{}` ({})", source.name, source.path))
+    };
+    let url = ListingTableUrl::parse(known_scheme(&source.path)).map_err(named)?;
+    let store = context.runtime_env().object_store(&url).map_err(named)?;
+    let (url, files) = locate(&store, url).await.map_err(named)?;
+    let Some(first) = files.first() else {
+        let what = if url.is_collection() {
+            "there are no data files in this folder"
+        } else {
+            "there is no such file"
+        };
+        return Err(Error::Plan(format!(
+            "source `{}`: {what}: {}",
+            source.name, source.path
+        )));
+    };
+    let ending = common_ending(&files);
+    let format = file_format(source, &first.location)?;
+    let state = context.state();
+    let mut options = ListingOptions::new(Arc::clone(&format)).with_file_extension(ending);
+    let partitions = options
+        .infer_partitions(&state, &url)
+        .await
+        .map_err(named)?;
+    options = options.with_table_partition_cols(
+        partitions
+            .iter()
+            .map(|name| (name.clone(), DataType::Utf8))
+            .collect(),
+    );
+    let schema = match &source.schema {
+        Some(text) => given_schema(context, text)?,
+        None => {
+            let inferred = format.infer_schema(&state, &store, &files).await;
+            without(&inferred.map_err(|e| named(damaged(e)))?, &partitions)
+        }
+    };
+    let config = ListingTableConfig::new(url)
+        .with_listing_options(options)
+        .with_schema(schema);
+    let table = ListingTable::try_new(config).map_err(named)?;
+    let cache = context
+        .runtime_env()
+        .cache_manager
+        .get_file_statistic_cache();
+    Ok(Arc::new(table.with_cache(cache)))
+}
+
+/// The files at a URL. On an object store nothing tells a folder from a file but what is found there.
+async fn locate(
+    store: &Arc<dyn ObjectStore>,
+    url: ListingTableUrl,
+) -> Result<(ListingTableUrl, Vec<ObjectMeta>), DataFusionError> {
+    let found = list(store, &url).await?;
+    if !found.is_empty()
+        || url.is_collection()
+        || url.get_glob().is_some()
+        || url.scheme() == "file"
+    {
+        return Ok((url, found));
+    }
+    let folder = ListingTableUrl::parse(format!("{url}/"))?;
+    let found = list(store, &folder).await?;
+    Ok(if found.is_empty() {
+        (url, found)
+    } else {
+        (folder, found)
+    })
+}
+
+/// Data files below a path: hidden ones, markers and empty ones left out, as in Spark.
+async fn list(
+    store: &Arc<dyn ObjectStore>,
+    url: &ListingTableUrl,
+) -> Result<Vec<ObjectMeta>, DataFusionError> {
+    let prefix = url.prefix().clone();
+    if !url.is_collection() && url.get_glob().is_none() {
+        use object_store::ObjectStoreExt;
+        return match store.head(&prefix).await {
+            Ok(meta) => Ok(vec![meta]),
+            Err(object_store::Error::NotFound { .. }) => Ok(vec![]),
+            Err(error) => Err(error.into()),
+        };
+    }
+    let all: Vec<ObjectMeta> = store.list(Some(&prefix)).try_collect().await?;
+    let mut files: Vec<_> = all
+        .into_iter()
+        .filter(|m| {
+            m.size > 0 && is_visible(&prefix, &m.location) && url.contains(&m.location, false)
+        })
+        .collect();
+    files.sort_by(|a, b| a.location.cmp(&b.location));
+    Ok(files)
+}
+
+/// Whether a key below a prefix is a file that readers see: hidden names are not, as in Spark.
+pub(crate) fn is_visible(prefix: &Path, key: &Path) -> bool {
+    let hidden = |name: &str| name.starts_with(['.', '_']) && !name.contains('=');
+    key.prefix_match(prefix)
+        .is_some_and(|mut below| !below.any(|part| hidden(part.as_ref())))
+}
+
+/// The data files at a source's path.
+///
+/// # Errors
+/// If the store cannot be asked.
+pub(crate) async fn files(context: &SessionContext, source: &Source) -> Result<Files> {
+    let url = ListingTableUrl::parse(known_scheme(&source.path))?;
+    let store = context.runtime_env().object_store(&url)?;
+    let (_, files) = locate(&store, url).await?;
+    Ok(Files {
+        count: files.len(),
+        bytes: files.iter().map(|meta| meta.size).sum(),
+    })
+}
+
+/// The ending that all files share, or none.
+fn common_ending(files: &[ObjectMeta]) -> String {
+    let ending = |meta: &ObjectMeta| {
+        let name = meta.location.filename().unwrap_or_default().to_owned();
+        name.rfind('.')
+            .map_or(String::new(), |dot| name[dot..].to_owned())
+    };
+    let first = files.first().map(ending).unwrap_or_default();
+    if files.iter().all(|f| ending(f) == first) {
+        first
+    } else {
+        String::new()
+    }
+}
+
+pub(crate) fn file_format(source: &Source, first: &Path) -> Result<Arc<dyn DfFileFormat>> {
+    let compression = source.compression.unwrap_or_else(|| compression_of(first));
+    Ok(match source.format {
+        FileFormat::Parquet => Arc::new(ParquetFormat::default()),
+        FileFormat::Csv => Arc::new(CsvFileFormat::new(csv_options(source, compression)?)),
+        FileFormat::Ndjson => {
+            let kind = match compression {
+                TextCompression::None => FileCompressionType::UNCOMPRESSED,
+                TextCompression::Gzip => FileCompressionType::GZIP,
+                TextCompression::Bzip2 => FileCompressionType::BZIP2,
+                TextCompression::Xz => FileCompressionType::XZ,
+                TextCompression::Zstd => FileCompressionType::ZSTD,
+            };
+            let rows = source.infer_rows.map_or(JSON_INFER_ROWS, |rows| {
+                if rows == 0 { usize::MAX } else { rows }
+            });
+            Arc::new(
+                JsonFormat::default()
+                    .with_file_compression_type(kind)
+                    .with_schema_infer_max_rec(rows),
+            )
+        }
+    })
+}
+
+pub(crate) fn compression_of(file: &Path) -> TextCompression {
+    match file.extension() {
+        Some("gz" | "gzip") => TextCompression::Gzip,
+        Some("bz2") => TextCompression::Bzip2,
+        Some("xz") => TextCompression::Xz,
+        Some("zst" | "zstd") => TextCompression::Zstd,
+        _ => TextCompression::None,
+    }
+}
+
+fn csv_options(source: &Source, compression: TextCompression) -> Result<CsvReadOptions> {
+    let byte = |character: Option<char>, what: &str| {
+        let narrow = |c: char| {
+            u8::try_from(c).ok().filter(u8::is_ascii).ok_or_else(|| {
+                Error::Plan(format!(
+                    "source `{}`: {what} `{c}` is not one ASCII character",
+                    source.name
+                ))
+            })
+        };
+        character.map(narrow).transpose()
+    };
+    let defaults = CsvReadOptions::default();
+    Ok(CsvReadOptions {
+        delimiter: byte(source.delimiter, "delimiter")?.unwrap_or(defaults.delimiter),
+        header: source.header.unwrap_or(defaults.header),
+        quote: byte(source.quote, "quote")?.unwrap_or(defaults.quote),
+        escape: byte(source.escape, "escape")?,
+        comment: byte(source.comment, "comment")?,
+        null_value: source.null_value.clone(),
+        decimal_comma: source.decimal == Decimal::Comma,
+        encoding: source.encoding,
+        multi_line: source.multi_line,
+        on_malformed_row: source.on_malformed_row,
+        compression,
+        infer_rows: source.infer_rows.unwrap_or(defaults.infer_rows),
+    })
+}
+
+/// `a INT, b STRING`, in its own spelling.
+fn given_schema(context: &SessionContext, text: &str) -> Result<SchemaRef> {
+    use datafusion::sql::sqlparser::dialect::GenericDialect;
+    use datafusion::sql::sqlparser::parser::Parser;
+    let invalid = |e: String| {
+        Error::Plan(format!(
+            "schema `{text}`: {e}; write it as in CREATE TABLE, say `a INT, b STRING`"
+        ))
+    };
+    let parsed = Parser::new(&GenericDialect {})
+        .try_with_sql(&format!("({text})"))
+        .and_then(|mut parser| parser.parse_columns());
+    let (columns, _) = parsed.map_err(|e| invalid(e.to_string()))?;
+    let types = columns.iter().map(|c| {
+        let sql = format!("arrow_cast(NULL, 'Null')::{}", c.data_type);
+        let schema = datafusion::common::DFSchema::empty();
+        let expr = context
+            .state()
+            .create_logical_expr(&sql, &schema)
+            .map_err(|e| invalid(e.strip_backtrace()))?;
+        use datafusion::logical_expr::ExprSchemable;
+        let data_type = expr
+            .get_type(&schema)
+            .map_err(|e| invalid(e.strip_backtrace()))?;
+        Ok(Field::new(c.name.value.clone(), data_type, true))
+    });
+    Ok(Arc::new(Schema::new(types.collect::<Result<Vec<_>>>()?)))
+}
+
+fn without(schema: &SchemaRef, partitions: &[String]) -> SchemaRef {
+    let fields = schema
+        .fields()
+        .iter()
+        .filter(|f| !partitions.contains(f.name()))
+        .cloned()
+        .collect::<Vec<_>>();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+fn damaged(error: DataFusionError) -> DataFusionError {
+    match error {
+        DataFusionError::ParquetError(inner) => DataFusionError::Plan(format!(
+            "a file is not valid Parquet, or is truncated: {inner}"
+        )),
+        other => other,
+    }
+}

@@ -1,0 +1,343 @@
+//! Tables for folders that others wrote: what a Glue crawler does, shown before it is done.
+
+mod folders;
+mod sniff;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Schema};
+use datafusion::datasource::listing::ListingTableUrl;
+use faisca_executor::stores::known_scheme;
+use faisca_planner::manifest::{
+    CatalogKind, FileFormat, OnSchemaChange, TextCompression, TextEncoding,
+};
+use futures::TryStreamExt;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+
+use crate::catalog::{
+    Catalog, PartitionChange, Registration, TableColumn, TableDefinition, TableOutlook,
+    TablePartition, checked_name, hive_type,
+};
+use crate::error::{Error, Result};
+use crate::input::source::Files;
+use crate::input::source::default_source;
+use crate::session::Session;
+use folders::TableFolder;
+
+/// Bytes of a text file that tell how it is written.
+const SAMPLE_BYTES: u64 = 64 * 1024;
+
+/// What to crawl.
+#[derive(Debug, Clone)]
+pub struct Crawl {
+    /// URL of a folder.
+    pub path: String,
+    /// Which catalog.
+    pub kind: CatalogKind,
+    /// Its database.
+    pub database: String,
+    /// In front of each table's name.
+    pub table_prefix: String,
+    /// What to do if columns differ from those of a table that is there.
+    pub on_schema_change: OnSchemaChange,
+}
+
+/// A table that was found.
+#[derive(Debug, Clone)]
+pub struct CrawledTable {
+    /// Its name.
+    pub name: String,
+    /// URL of its folder.
+    pub location: String,
+    /// Format of its files.
+    pub format: FileFormat,
+    /// Its files.
+    pub files: Files,
+    /// What becomes of its columns.
+    pub outlook: TableOutlook,
+    /// Partitions that the catalog does not know yet, or knows elsewhere.
+    pub new_partitions: usize,
+    /// Partitions of the catalog whose folders are gone.
+    pub gone_partitions: usize,
+    registration: Registration,
+    changes: bool,
+}
+
+impl CrawledTable {
+    /// Whether the catalog differs from what was found.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        self.changes
+    }
+}
+
+/// What a crawl found.
+#[derive(Debug, Default)]
+pub struct CrawlPlan {
+    /// Tables.
+    pub tables: Vec<CrawledTable>,
+    /// What is no table, with the reason.
+    pub skipped: Vec<String>,
+    /// Tables that differ from the catalog in a way that `on_schema_change` refuses.
+    pub problems: Vec<Error>,
+}
+
+/// Looks for tables below a folder, and compares them with the catalog. Changes nothing.
+///
+/// # Errors
+/// If the folder cannot be listed, or the catalog cannot be asked.
+pub async fn crawl(session: &Session, asked: &Crawl) -> Result<CrawlPlan> {
+    let database = checked_name("database name", &asked.database)?;
+    let url = ListingTableUrl::parse(format!(
+        "{}/",
+        known_scheme(asked.path.trim_end_matches('/'))
+    ))?;
+    let store = session.context().runtime_env().object_store(&url)?;
+    let listed = store
+        .list(Some(url.prefix()))
+        .try_collect::<Vec<ObjectMeta>>()
+        .await;
+    let objects = listed.map_err(|e| {
+        Error::Plan(format!(
+            "{}: {}",
+            asked.path,
+            faisca_executor::error::store_message(&e)
+        ))
+    })?;
+    let (found, skipped) = folders::tables(url.prefix(), &objects);
+    let catalog = session.catalogs().get(asked.kind).await;
+    let mut plan = CrawlPlan {
+        skipped,
+        ..CrawlPlan::default()
+    };
+    for folder in found {
+        let name = format!("{}{}", asked.table_prefix, folder.name);
+        match look_at(session, asked, &database, &catalog, &store, &url, folder).await {
+            Ok(table) => plan.tables.push(table),
+            Err(error) => plan.problems.push(error.at(format!("table `{name}`"))),
+        }
+    }
+    Ok(plan)
+}
+
+/// Makes the catalog what the plan says.
+///
+/// # Errors
+/// Of the catalog; tables before that one are done.
+pub async fn apply(session: &Session, plan: &CrawlPlan) -> Result<()> {
+    for table in plan.tables.iter().filter(|table| table.changes) {
+        session
+            .catalogs()
+            .register(&table.registration)
+            .await
+            .map_err(|e| e.at(format!("table `{}`", table.name)))?;
+    }
+    Ok(())
+}
+
+async fn look_at(
+    session: &Session,
+    asked: &Crawl,
+    database: &str,
+    catalog: &Arc<dyn Catalog>,
+    store: &Arc<dyn ObjectStore>,
+    url: &ListingTableUrl,
+    folder: TableFolder,
+) -> Result<CrawledTable> {
+    let location = place(url, &folder.folder);
+    let mut described = default_source(&folder.name, &location, folder.format);
+    let mut serde = BTreeMap::new();
+    let mut quoted = false;
+    if folder.format == FileFormat::Csv {
+        let sample = sample(store, &folder).await?;
+        let look = sniff::look(&sample);
+        quoted = look.quoted;
+        described.delimiter = Some(look.delimiter);
+        described.encoding = look.encoding;
+        serde = text_serde(look);
+    }
+    let Some(first) = folder.objects.first() else {
+        return Err(Error::Plan("no files".to_owned()));
+    };
+    let format = crate::input::source::file_format(&described, &first.location)?;
+    let schema = format
+        .infer_schema(&session.context().state(), store, &folder.objects)
+        .await?;
+    let table = definition(asked, &folder, &location, &schema, serde, quoted)?;
+    let present = catalog
+        .table(database, &table.name)
+        .await?
+        .map(|(present, _)| present);
+    let partitions: Vec<TablePartition> = folder
+        .partitions
+        .iter()
+        .map(|below| partition(&location, below))
+        .collect();
+    let mut known = vec![];
+    if let Some(present) = &present {
+        crate::catalog::compatible(database, present, &table, asked.on_schema_change, true)?;
+        if !present.partition_keys.is_empty() {
+            known = catalog.partitions(database, &table.name).await?;
+        }
+    }
+    let put: Vec<TablePartition> = partitions
+        .iter()
+        .filter(|partition| !known.contains(partition))
+        .cloned()
+        .collect();
+    let gone = known
+        .iter()
+        .filter(|old| !partitions.iter().any(|new| new.values == old.values))
+        .count();
+    let registration = Registration {
+        kind: asked.kind,
+        database: database.to_owned(),
+        create_database: true,
+        skip_archive: false,
+        on_schema_change: asked.on_schema_change,
+        partitions: (!table.partition_keys.is_empty()).then(|| PartitionChange {
+            put: if gone > 0 { partitions } else { put.clone() },
+            only: gone > 0,
+        }),
+        table,
+        statistics: vec![],
+        commit: String::new(),
+    };
+    let outlook = crate::catalog::outlook(present.as_ref(), &registration);
+    let moved = present.as_ref().is_some_and(|present| {
+        present.location.trim_end_matches('/') != location.trim_end_matches('/')
+    });
+    Ok(CrawledTable {
+        name: registration.table.name.clone(),
+        changes: outlook != TableOutlook::Kept || !put.is_empty() || gone > 0 || moved,
+        location,
+        format: folder.format,
+        files: folder.files,
+        outlook,
+        new_partitions: put.len(),
+        gone_partitions: gone,
+        registration,
+    })
+}
+
+fn place(url: &ListingTableUrl, folder: &str) -> String {
+    match url.scheme() {
+        "file" => format!("/{folder}/"),
+        scheme => format!(
+            "{scheme}://{}/{folder}/",
+            url.get_url().host_str().unwrap_or_default()
+        ),
+    }
+}
+
+/// The beginning of a file that is not compressed.
+async fn sample(store: &Arc<dyn ObjectStore>, folder: &TableFolder) -> Result<Vec<u8>> {
+    let plain = |meta: &&ObjectMeta| {
+        crate::input::source::compression_of(&meta.location) == TextCompression::None
+    };
+    let Some(first) = folder.objects.iter().find(plain) else {
+        let what =
+            "all files are compressed: their delimiter cannot be told; use CREATE EXTERNAL TABLE";
+        return Err(Error::Plan(what.to_owned()));
+    };
+    let read = store
+        .get_range(&first.location, 0..first.size.min(SAMPLE_BYTES))
+        .await;
+    Ok(read
+        .map_err(|e| {
+            Error::Plan(format!(
+                "{}: {}",
+                first.location,
+                faisca_executor::error::store_message(&e)
+            ))
+        })?
+        .to_vec())
+}
+
+/// Parameters of Hive's text SerDes.
+fn text_serde(look: sniff::TextLook) -> BTreeMap<String, String> {
+    let delimiter = look.delimiter.to_string();
+    let mut serde = match look.quoted {
+        true => BTreeMap::from([
+            ("separatorChar".to_owned(), delimiter),
+            ("quoteChar".to_owned(), "\"".to_owned()),
+        ]),
+        false => BTreeMap::from([
+            ("field.delim".to_owned(), delimiter.clone()),
+            ("serialization.format".to_owned(), delimiter),
+        ]),
+    };
+    if look.encoding == TextEncoding::Iso8859_1 {
+        serde.insert("serialization.encoding".to_owned(), "ISO-8859-1".to_owned());
+    }
+    serde
+}
+
+fn definition(
+    asked: &Crawl,
+    folder: &TableFolder,
+    location: &str,
+    schema: &Schema,
+    serde: BTreeMap<String, String>,
+    quoted: bool,
+) -> Result<TableDefinition> {
+    let mut columns = vec![];
+    for field in schema
+        .fields()
+        .iter()
+        .filter(|f| !folder.keys.contains(&f.name().to_lowercase()))
+    {
+        // A column without one value, and what the quoting SerDe does not parse, are text.
+        let data_type = match field.data_type() {
+            DataType::Null => &DataType::Utf8,
+            DataType::Date32 | DataType::Timestamp(_, _) if quoted => &DataType::Utf8,
+            other => other,
+        };
+        let hive_type = hive_type(data_type)
+            .map_err(|e| Error::Plan(format!("column `{}`: {e}", field.name())))?;
+        columns.push(TableColumn {
+            name: field.name().to_lowercase(),
+            hive_type,
+            comment: None,
+        });
+    }
+    let key = |name: &String| TableColumn {
+        name: name.clone(),
+        hive_type: "string".to_owned(),
+        comment: None,
+    };
+    let classification = match folder.format {
+        FileFormat::Parquet => "parquet",
+        FileFormat::Csv => "csv",
+        FileFormat::Ndjson => "json",
+    };
+    let mut parameters = BTreeMap::from([
+        ("classification".to_owned(), classification.to_owned()),
+        ("typeOfData".to_owned(), "file".to_owned()),
+        ("EXTERNAL".to_owned(), "TRUE".to_owned()),
+    ]);
+    if folder.format == FileFormat::Csv {
+        parameters.insert("skip.header.line.count".to_owned(), "1".to_owned());
+    }
+    Ok(TableDefinition {
+        name: checked_name(
+            "table name",
+            &format!("{}{}", asked.table_prefix, folder.name),
+        )?,
+        columns,
+        partition_keys: folder.keys.iter().map(key).collect(),
+        location: location.to_owned(),
+        format: folder.format,
+        comment: None,
+        parameters,
+        serde,
+    })
+}
+
+fn partition(location: &str, below: &str) -> TablePartition {
+    TablePartition {
+        values: crate::output::values(below),
+        location: format!("{location}{below}/"),
+    }
+}

@@ -1,0 +1,279 @@
+//! Keys to tables: what a Glue crawler makes of folders, without its guesses.
+//!
+//! A table is a folder with files of one format; `key=value` folders below it are its partitions.
+//! Sibling folders are tables of their own. What Faísca wrote is registered by its jobs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use faisca_planner::manifest::FileFormat;
+use object_store::ObjectMeta;
+use object_store::path::Path;
+
+use crate::input::source::Files;
+use crate::output::commit::partition_folder;
+
+/// A folder that is a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TableFolder {
+    /// Key of the folder.
+    pub(super) folder: String,
+    /// Name of the table: that of the folder, in characters that Athena takes.
+    pub(super) name: String,
+    pub(super) format: FileFormat,
+    pub(super) files: Files,
+    /// Its files.
+    pub(super) objects: Vec<ObjectMeta>,
+    /// Names of the partition keys, in their order.
+    pub(super) keys: Vec<String>,
+    /// `key=value` folders below it, with files.
+    pub(super) partitions: BTreeSet<String>,
+}
+
+#[derive(Default)]
+struct Seen {
+    formats: BTreeMap<FileFormat, Vec<ObjectMeta>>,
+    unknown: usize,
+    partitions: BTreeSet<String>,
+}
+
+/// Tables below a prefix, and what is none, with the reason.
+pub(super) fn tables(prefix: &Path, objects: &[ObjectMeta]) -> (Vec<TableFolder>, Vec<String>) {
+    let ours = folders_of_faisca(objects);
+    let mut seen: BTreeMap<String, Seen> = BTreeMap::new();
+    let mut skipped = vec![];
+    for meta in objects
+        .iter()
+        .filter(|meta| meta.size > 0 && crate::input::source::is_visible(prefix, &meta.location))
+    {
+        let key = meta.location.as_ref();
+        if ours.iter().any(|folder| key.starts_with(folder.as_str())) {
+            continue;
+        }
+        let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let table = table_folder(folder);
+        let found = seen.entry(table.to_owned()).or_default();
+        match format_of(key) {
+            Some(format) => {
+                found.formats.entry(format).or_default().push(meta.clone());
+                found
+                    .partitions
+                    .insert(folder[table.len()..].trim_matches('/').to_owned());
+            }
+            None => found.unknown += 1,
+        }
+    }
+    skipped.extend(
+        ours.iter()
+            .map(|folder| format!("{folder}: written by Faísca; its jobs register it")),
+    );
+    let mut tables = vec![];
+    for (folder, seen) in seen {
+        match table(&folder, seen) {
+            Ok(table) => tables.push(table),
+            Err(reason) => skipped.push(format!("{folder}/: {reason}")),
+        }
+    }
+    name_apart(&mut tables);
+    (tables, skipped)
+}
+
+/// Folders with commit records.
+fn folders_of_faisca(objects: &[ObjectMeta]) -> BTreeSet<String> {
+    let folder = |meta: &ObjectMeta| {
+        meta.location
+            .as_ref()
+            .split_once("/_faisca/")
+            .map(|(folder, _)| format!("{folder}/"))
+    };
+    objects.iter().filter_map(folder).collect()
+}
+
+/// The part of a folder before its `key=value` parts.
+fn table_folder(folder: &str) -> &str {
+    let end = folder
+        .split_inclusive('/')
+        .take_while(|part| !part.contains('='))
+        .map(str::len)
+        .sum::<usize>();
+    folder[..end].trim_end_matches('/')
+}
+
+fn format_of(key: &str) -> Option<FileFormat> {
+    let name = key.rsplit('/').next()?.to_lowercase();
+    let stem = [".gz", ".bz2", ".xz", ".zst"]
+        .iter()
+        .find_map(|ending| name.strip_suffix(ending))
+        .unwrap_or(&name);
+    match stem.rsplit_once('.')?.1 {
+        "parquet" => Some(FileFormat::Parquet),
+        "csv" | "tsv" | "txt" => Some(FileFormat::Csv),
+        "json" | "ndjson" | "jsonl" => Some(FileFormat::Ndjson),
+        _ => None,
+    }
+}
+
+fn table(folder: &str, seen: Seen) -> Result<TableFolder, String> {
+    let formats = seen.formats.len();
+    let Some((format, objects)) = seen.formats.into_iter().next() else {
+        return Err(format!(
+            "{} files whose names do not tell a format (.parquet, .csv, .json)",
+            seen.unknown
+        ));
+    };
+    if formats > 1 {
+        return Err("files of more than one format: move them apart".to_owned());
+    }
+    let mut keys: BTreeSet<Vec<String>> = BTreeSet::new();
+    for partition in &seen.partitions {
+        let parts = partition.split('/').filter(|part| !part.is_empty());
+        keys.insert(
+            parts
+                .map(|part| {
+                    part.split_once('=')
+                        .map_or(part, |(key, _)| key)
+                        .to_lowercase()
+                })
+                .collect(),
+        );
+    }
+    if keys.len() > 1
+        || seen.partitions.iter().any(|partition| {
+            !partition.is_empty() && partition_folder(&format!("{partition}/")) != partition
+        })
+    {
+        return Err("its files lie at different depths, or below different keys: a table has the same keys everywhere".to_owned());
+    }
+    let keys = keys.into_iter().next().unwrap_or_default();
+    let partitions = if keys.is_empty() {
+        BTreeSet::new()
+    } else {
+        seen.partitions
+    };
+    let name = table_name(folder.rsplit('/').next().unwrap_or(folder));
+    let files = Files {
+        count: objects.len(),
+        bytes: objects.iter().map(|meta| meta.size).sum(),
+    };
+    Ok(TableFolder {
+        folder: folder.to_owned(),
+        name,
+        format,
+        files,
+        objects,
+        keys,
+        partitions,
+    })
+}
+
+/// Lower case, with `_` for what Athena does not take.
+fn table_name(folder: &str) -> String {
+    let fits = |c: char| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '_'
+        }
+    };
+    folder.chars().map(fits).collect()
+}
+
+/// Tables of one name get the name of the folder above in front.
+fn name_apart(tables: &mut [TableFolder]) {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    tables
+        .iter()
+        .for_each(|table| *counts.entry(table.name.clone()).or_default() += 1);
+    for table in tables
+        .iter_mut()
+        .filter(|table| counts.get(&table.name).is_some_and(|count| *count > 1))
+    {
+        let above = table.folder.rsplit('/').nth(1).unwrap_or_default();
+        table.name = table_name(&format!("{above}_{}", table.name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn objects(keys: &[&str]) -> Vec<ObjectMeta> {
+        let meta = |key: &&str| ObjectMeta {
+            location: Path::from(*key),
+            last_modified: Default::default(),
+            size: 10,
+            e_tag: None,
+            version: None,
+        };
+        keys.iter().map(meta).collect()
+    }
+
+    fn found(keys: &[&str]) -> (Vec<String>, Vec<String>) {
+        let (tables, skipped) = tables(&Path::from("lake"), &objects(keys));
+        let text = |t: TableFolder| {
+            format!(
+                "{} at {} by {:?}: {} of {:?}",
+                t.name, t.folder, t.keys, t.files.count, t.format
+            )
+        };
+        (tables.into_iter().map(text).collect(), skipped)
+    }
+
+    #[test]
+    fn folders_are_tables_and_keys_are_partitions() {
+        let (tables, skipped) = found(&[
+            "lake/landing/Enem 2020/a.csv",
+            "lake/landing/Enem 2020/b.csv.gz",
+            "lake/sales/uf=SP/ano=2020/x.parquet",
+            "lake/sales/uf=RJ/ano=2021/y.parquet",
+            "lake/events/e.jsonl",
+            "lake/_temporary/z.parquet",
+        ]);
+        let expected = [
+            "events at lake/events by []: 1 of Ndjson",
+            "enem_2020 at lake/landing/Enem 2020 by []: 2 of Csv",
+            "sales at lake/sales by [\"uf\", \"ano\"]: 2 of Parquet",
+        ];
+        assert_eq!(tables, expected);
+        assert_eq!(skipped, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_no_table_is_told_with_its_reason() {
+        let (tables, skipped) = found(&[
+            "lake/mixed/a.csv",
+            "lake/mixed/b.parquet",
+            "lake/deep/k=1/x.parquet",
+            "lake/deep/x.parquet",
+            "lake/gold/_faisca/commit-0000000001.json",
+            "lake/gold/run-1/part.parquet",
+            "lake/pictures/cat.png",
+        ]);
+        assert_eq!(tables, Vec::<String>::new());
+        let reasons = [
+            "written by Faísca",
+            "different depths",
+            "more than one format",
+            "do not tell a format",
+        ];
+        assert!(
+            skipped
+                .iter()
+                .zip(reasons)
+                .all(|(told, reason)| told.contains(reason)),
+            "{skipped:?}"
+        );
+        assert_eq!(skipped.len(), reasons.len());
+    }
+
+    #[test]
+    fn tables_of_one_name_are_told_apart_by_the_folder_above() {
+        let (tables, _) = found(&["lake/2020/enem/a.csv", "lake/2021/enem/a.csv"]);
+        assert_eq!(
+            tables,
+            [
+                "2020_enem at lake/2020/enem by []: 1 of Csv",
+                "2021_enem at lake/2021/enem by []: 1 of Csv"
+            ]
+        );
+    }
+}

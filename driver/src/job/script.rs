@@ -1,0 +1,151 @@
+//! Runs a `.sql` script, statement after statement.
+
+use std::time::Instant;
+
+use datafusion::common::DataFusionError;
+use object_store::ObjectStoreExt;
+
+use super::summary::StepSummary;
+use crate::error::{Error, Result};
+use crate::session::{Outcome, Session};
+
+/// Runs a `.sql` script, statement after statement; results of queries are printed.
+///
+/// # Errors
+/// Of the first statement that fails, with its line.
+pub async fn run_script(
+    session: &Session,
+    path: &str,
+    mut done: impl FnMut(&StepSummary),
+) -> Result<Vec<StepSummary>> {
+    let text = read_script(session, path).await?;
+    let mut summaries = vec![];
+    for statement in split(&text).map_err(|e| Error::Plan(format!("{path}: {e}")))? {
+        let started = Instant::now();
+        let place = format!("{path}:{}", statement.line);
+        let written = match session
+            .statement(&statement.sql)
+            .await
+            .map_err(|e| e.at(place.clone()))?
+        {
+            Outcome::Done(written) => written,
+            Outcome::Rows(frame) => {
+                frame.show().await.map_err(|e| e.at(place.clone()))?;
+                None
+            }
+        };
+        let name = format!(
+            "line {}: {}",
+            statement.line,
+            statement
+                .sql
+                .split_whitespace()
+                .take(4)
+                .collect::<Vec<_>>()
+                .join(" ")
+        );
+        let summary = StepSummary {
+            name,
+            written,
+            elapsed: started.elapsed(),
+        };
+        done(&summary);
+        summaries.push(summary);
+    }
+    Ok(summaries)
+}
+
+/// A script of this machine, or of an object store.
+async fn read_script(session: &Session, path: &str) -> Result<String> {
+    let failed = |error: &dyn std::fmt::Display| Error::Plan(format!("{path}: {error}"));
+    let bytes = match url::Url::parse(path) {
+        Ok(url) if path.contains("://") => {
+            let store = session.object_stores().get(&url)?;
+            let at = object_store::path::Path::from_url_path(url.path()).map_err(|e| failed(&e))?;
+            let found = store
+                .objects
+                .get(&at)
+                .await
+                .map_err(|e| Error::from(DataFusionError::ObjectStore(Box::new(e))).at(path))?;
+            found
+                .bytes()
+                .await
+                .map_err(|e| Error::from(DataFusionError::ObjectStore(Box::new(e))).at(path))?
+                .to_vec()
+        }
+        _ => std::fs::read(path).map_err(|e| failed(&e))?,
+    };
+    String::from_utf8(bytes).map_err(|_| failed(&"not UTF-8 text"))
+}
+
+/// One statement of a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScriptStatement {
+    /// Its text, without the semicolon.
+    pub sql: String,
+    /// Line on which it begins, from 1.
+    pub line: usize,
+}
+
+/// Cuts a script at its semicolons: those in strings, quotes and comments do not count.
+///
+/// # Errors
+/// If a string or comment never ends.
+pub fn split(text: &str) -> std::result::Result<Vec<ScriptStatement>, String> {
+    use datafusion::sql::sqlparser::dialect::GenericDialect;
+    use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer, Whitespace};
+    let tokens = Tokenizer::new(&GenericDialect {}, text)
+        .with_unescape(false)
+        .tokenize_with_location()
+        .map_err(|e| e.to_string())?;
+    let mut statements = vec![];
+    let mut sql = String::new();
+    let mut line = None;
+    for token in tokens {
+        match token.token {
+            Token::SemiColon => {
+                statements.extend(line.take().map(|line| ScriptStatement {
+                    sql: std::mem::take(&mut sql).trim().to_owned(),
+                    line,
+                }));
+                sql.clear();
+            }
+            Token::Whitespace(
+                Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_),
+            ) => sql.push(' '),
+            other => {
+                if line.is_none() && !matches!(other, Token::Whitespace(_)) {
+                    line = usize::try_from(token.span.start.line).ok();
+                }
+                sql.push_str(&other.to_string());
+            }
+        }
+    }
+    statements.extend(line.map(|line| ScriptStatement {
+        sql: sql.trim().to_owned(),
+        line,
+    }));
+    Ok(statements)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_is_cut_at_semicolons_outside_strings_and_comments() {
+        let text = "-- a; b\nSELECT ';' AS x;\n\n/* ; */ INSERT INTO t\nSELECT 1;\n";
+        let found: Vec<_> = split(text)
+            .unwrap()
+            .into_iter()
+            .map(|s| (s.line, s.sql))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (2, "SELECT ';' AS x".to_owned()),
+                (4, "INSERT INTO t\nSELECT 1".to_owned())
+            ]
+        );
+    }
+}

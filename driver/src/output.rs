@@ -1,0 +1,7 @@
+//! What queries write: sinks in the tasks, one commit in the driver.
+
+pub(crate) mod commit;
+mod layout;
+pub(crate) mod write;
+
+pub(crate) use layout::values;

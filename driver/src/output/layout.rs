@@ -1,0 +1,167 @@
+//! Where the files of a catalog's table lie below its folder, so that readers see old or new.
+//!
+//! On object stores an overwrite goes to a folder of its own, and the catalog is switched to it:
+//!
+//! ```text
+//! gold/t/run-4f2a/part-0.parquet                 table's location: gold/t/run-4f2a/
+//! gold/u/uf=SP/run-4f2a/part-0.parquet           partition's location: gold/u/uf=SP/run-4f2a/
+//! ```
+//!
+//! An append goes to where the table, or the partition, is. Folders of this machine are exchanged
+//! whole, and need none of this.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use faisca_executor::stores::known_scheme;
+use faisca_executor::wire::PendingFile;
+use faisca_planner::manifest::{PartitionOverwrite, SaveMode, Write};
+use percent_encoding::percent_decode_str;
+
+use crate::catalog::{PartitionChange, PlannedTable, Registration, TablePartition};
+use crate::error::{Error, Result};
+use crate::output::commit::partition_folder;
+
+/// Folders between the partitions' and the files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// Of a partition that is not named below, and of tables without partitions.
+    pub(crate) subfolder: String,
+    /// Of some partitions.
+    pub(crate) subfolders: BTreeMap<String, String>,
+}
+
+impl Layout {
+    /// For a table below `location`, on an object store.
+    ///
+    /// # Errors
+    /// If an append would have to write outside the folder.
+    pub(crate) fn plan(
+        write: &Write,
+        location: &str,
+        planned: &PlannedTable,
+        tag: &str,
+    ) -> Result<Self> {
+        if write.mode == SaveMode::Overwrite {
+            return Ok(Self {
+                subfolder: format!("run-{tag}"),
+                subfolders: BTreeMap::new(),
+            });
+        }
+        let below = |place: &str| {
+            let inside = slashed(place)
+                .strip_prefix(location)
+                .map(|rest| rest.trim_end_matches('/').to_owned());
+            inside.ok_or_else(|| {
+                let what = format!(
+                    "the table {}.{} is at {place}",
+                    planned.registration.database, planned.registration.table.name
+                );
+                Error::Write(format!(
+                    "catalog: {what}, not below {location}; set write.path to where it is"
+                ))
+            })
+        };
+        let mut layout = Self::default();
+        match &planned.present {
+            Some(present) if write.partition_by.is_empty() => {
+                layout.subfolder = below(&present.location)?
+            }
+            Some(_) => {
+                for partition in &planned.partitions {
+                    let place = below(&partition.location)?;
+                    let folder = partition_folder(&format!("{place}/")).to_owned();
+                    layout.subfolders.insert(
+                        folder.clone(),
+                        place[folder.len()..].trim_matches('/').to_owned(),
+                    );
+                }
+            }
+            None => {}
+        }
+        Ok(layout)
+    }
+
+    fn of(&self, folder: &str) -> &str {
+        self.subfolders.get(folder).unwrap_or(&self.subfolder)
+    }
+
+    /// What the catalog is told, once the files are known.
+    pub(crate) fn registration(
+        &self,
+        write: &Write,
+        location: &str,
+        mut planned: Registration,
+        files: &[PendingFile],
+    ) -> Registration {
+        let place = |folder: &str| {
+            let parts = [folder, self.of(folder)]
+                .into_iter()
+                .filter(|part| !part.is_empty());
+            parts.fold(location.to_owned(), |place, part| format!("{place}{part}/"))
+        };
+        let keys = planned.table.partition_keys.len();
+        if keys == 0 {
+            planned.table.location = place("");
+            let sum = |of: fn(&PendingFile) -> u64| files.iter().map(of).sum::<u64>().to_string();
+            if write.mode == SaveMode::Overwrite {
+                planned
+                    .table
+                    .parameters
+                    .insert("numRows".to_owned(), sum(|f| f.rows));
+                planned
+                    .table
+                    .parameters
+                    .insert("totalSize".to_owned(), sum(|f| f.bytes));
+                planned
+                    .table
+                    .parameters
+                    .insert("numFiles".to_owned(), files.len().to_string());
+            }
+            return planned;
+        }
+        planned.table.location = location.to_owned();
+        let folders: BTreeSet<&str> = files
+            .iter()
+            .map(|file| partition_folder(&file.path))
+            .collect();
+        let put = folders
+            .into_iter()
+            .map(|folder| TablePartition {
+                values: values(folder),
+                location: place(folder),
+            })
+            .collect();
+        let only = write.mode == SaveMode::Overwrite
+            && write.partition_overwrite == PartitionOverwrite::Static;
+        planned.partitions = Some(PartitionChange { put, only });
+        planned
+    }
+}
+
+/// The values in `a=1/b=x%2Fy`.
+pub(crate) fn values(folder: &str) -> Vec<String> {
+    let value = |part: &str| {
+        percent_decode_str(part.split_once('=').map_or("", |(_, value)| value))
+            .decode_utf8_lossy()
+            .into_owned()
+    };
+    folder.split('/').map(value).collect()
+}
+
+fn slashed(place: &str) -> String {
+    format!("{}/", known_scheme(place.trim_end_matches('/')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_what_the_folders_say() {
+        assert_eq!(values("uf=SP/c=a%2Fb"), ["SP", "a/b"]);
+        assert_eq!(
+            values("uf=__HIVE_DEFAULT_PARTITION__"),
+            ["__HIVE_DEFAULT_PARTITION__"]
+        );
+    }
+}

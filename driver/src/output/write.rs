@@ -1,0 +1,430 @@
+//! Writing a result: sinks in the tasks, one commit in the driver.
+
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::Column;
+use datafusion::dataframe::DataFrame as DfDataFrame;
+use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::{Expr, LogicalPlan, cast};
+use faisca_executor::wire::SinkSpec;
+use faisca_planner::manifest::{CatalogKind, Compression, FileFormat, SaveMode, Write};
+use faisca_planner::names::parse_bytes;
+use futures::FutureExt;
+use tokio::task::JoinSet;
+
+use crate::catalog::{PlannedTable, storage_type};
+use crate::engine::prepared::Prepared;
+use crate::engine::progress::WriteSummary;
+use crate::error::{Error, Result};
+use crate::output::commit::OutputWrite;
+use crate::output::layout::Layout;
+use crate::scheduler::Written;
+use crate::services::Services;
+
+/// A file is closed once it is about this large, unless the write says otherwise.
+const TARGET_FILE_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Bytes of randomness that make a write's files its own.
+const TAG_BYTES: usize = 6;
+
+/// Abandoned writes have so long to give up their uploads.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Writes of this process that are being given up: their futures are gone, and nobody else waits for them.
+static ABANDONED: LazyLock<Mutex<JoinSet<()>>> = LazyLock::new(Mutex::default);
+
+/// A write whose query is planned, up to its stages.
+pub(crate) struct PlannedWrite<'a> {
+    write: &'a Write,
+    label: String,
+    table: Option<PlannedTable>,
+    state: SessionState,
+    /// Optimised.
+    pub(crate) plan: LogicalPlan,
+    started: Instant,
+}
+
+/// What went wrong with writes that ran together.
+#[derive(Debug)]
+pub(crate) struct WriteError {
+    /// The one whose own it is.
+    pub(crate) of: Option<usize>,
+    pub(crate) error: Error,
+}
+
+/// Runs `frame` into the folder that `write` names, and registers it as a table if asked to.
+///
+/// # Errors
+/// Of planning, of any task, of the commit or the catalog. Up to the commit the folder is as it was.
+pub(crate) async fn write(
+    session: &Arc<Services>,
+    frame: DfDataFrame,
+    write: &Write,
+    label: String,
+) -> Result<WriteSummary> {
+    let Some(planned) = PlannedWrite::plan(session, frame, write, label)
+        .boxed()
+        .await?
+    else {
+        return Ok(skipped(write));
+    };
+    let summaries = write_together(session, vec![planned])
+        .boxed()
+        .await
+        .map_err(|failed| failed.error)?;
+    Ok(summaries
+        .into_iter()
+        .next()
+        .unwrap_or_else(|| skipped(write)))
+}
+
+/// Of a write that found something there, and leaves it.
+pub(crate) fn skipped(write: &Write) -> WriteSummary {
+    WriteSummary {
+        path: write.path.clone(),
+        skipped: true,
+        ..WriteSummary::default()
+    }
+}
+
+impl<'a> PlannedWrite<'a> {
+    /// `None` if the mode says that there is nothing to do.
+    ///
+    /// # Errors
+    /// If it cannot be planned, or the catalog does not allow it.
+    pub(crate) async fn plan(
+        session: &Arc<Services>,
+        frame: DfDataFrame,
+        write: &'a Write,
+        label: String,
+    ) -> Result<Option<Self>> {
+        let started = Instant::now();
+        check_columns(&frame, write)?;
+        let table = match &write.catalog {
+            Some(asked) => Some(
+                PlannedTable::plan(
+                    &session.catalogs,
+                    asked,
+                    &label,
+                    frame.schema().as_arrow(),
+                    write,
+                )
+                .boxed()
+                .await?,
+            ),
+            None => None,
+        };
+        if table.as_ref().is_some_and(|table| table.present.is_some()) {
+            match write.mode {
+                SaveMode::ErrorIfExists => {
+                    return Err(Error::Write(
+                        "catalog: the table exists; set write.mode to overwrite, append or ignore"
+                            .to_owned(),
+                    ));
+                }
+                SaveMode::Ignore => return Ok(None),
+                SaveMode::Overwrite | SaveMode::Append => {}
+            }
+        }
+        let frame = if table.is_some() {
+            storable(frame)?
+        } else {
+            frame
+        };
+        let (state, plan) = frame.into_parts();
+        let plan = state.optimize(&plan)?;
+        Ok(Some(Self {
+            write,
+            label,
+            table,
+            state,
+            plan,
+            started,
+        }))
+    }
+
+    /// Begins the output; `None` if the mode says that there is nothing to do.
+    async fn open(self, session: &Arc<Services>) -> Result<Option<OpenWrite<'a>>> {
+        let tag = crate::random::random_hex(TAG_BYTES)?;
+        let Some(output) =
+            OutputWrite::begin(self.write, tag, &session.object_stores, &session.catalogs)
+                .boxed()
+                .await?
+        else {
+            return Ok(None);
+        };
+        let on_store = matches!(output, OutputWrite::Object(_));
+        let location = output.location();
+        let layout = match &self.table {
+            Some(planned) if planned.registration.kind == CatalogKind::Glue && !on_store => {
+                let what = format!(
+                    "{} is a folder of this machine; write to an object store, or set catalog.type to local",
+                    self.write.path
+                );
+                return Err(Error::Write(format!(
+                    "catalog {}: {what}",
+                    planned.registration.database
+                )));
+            }
+            Some(planned) if on_store => {
+                Layout::plan(self.write, &location, planned, &output.tag())?
+            }
+            _ => Layout::default(),
+        };
+        Ok(Some(OpenWrite {
+            planned: self,
+            layout,
+            output: Some(output),
+        }))
+    }
+
+    fn describes_columns(&self) -> bool {
+        self.table.is_some() && describes_columns(self.write)
+    }
+}
+
+/// Runs writes as one statement, then makes the output of each visible.
+///
+/// # Errors
+/// Of planning, of any task, of a commit or the catalog. Up to its commit an output is as it was.
+pub(crate) async fn write_together(
+    session: &Arc<Services>,
+    planned: Vec<PlannedWrite<'_>>,
+) -> std::result::Result<Vec<WriteSummary>, WriteError> {
+    let common = |error: Error| WriteError { of: None, error };
+    let mut summaries: Vec<WriteSummary> = planned
+        .iter()
+        .map(|planned| skipped(planned.write))
+        .collect();
+    let mut open = vec![];
+    for (number, planned) in planned.into_iter().enumerate() {
+        let opened = planned
+            .open(session)
+            .boxed()
+            .await
+            .map_err(|error| WriteError {
+                of: Some(number),
+                error,
+            })?;
+        open.extend(opened.map(|write| (number, write)));
+    }
+    let Some((_, first)) = open.first() else {
+        return Ok(summaries);
+    };
+    let (state, label) = (
+        first.planned.state.clone(),
+        open.iter()
+            .map(|(_, write)| write.planned.label.as_str())
+            .collect::<Vec<_>>()
+            .join(" + "),
+    );
+    let plans: Vec<LogicalPlan> = open
+        .iter()
+        .map(|(_, write)| write.planned.plan.clone())
+        .collect();
+    let graph = Arc::new(
+        crate::statement::stages_of_writes(&plans, &state)
+            .boxed()
+            .await
+            .map_err(|e| common(e.into()))?,
+    );
+    let sinks = open
+        .iter()
+        .map(|(_, write)| write.sink())
+        .collect::<Result<_>>()
+        .map_err(common)?;
+    let prepared = Prepared::new(Arc::clone(&graph), sinks, state.config_options())
+        .map_err(|e| common(e.into()))?;
+    let (_running, done) = session
+        .cluster
+        .run(&prepared, label)
+        .boxed()
+        .await
+        .map_err(|e| common(e.into()))?;
+    let schemas: Vec<SchemaRef> = graph.roots().map(|root| root.plan.schema()).collect();
+    for (((number, mut write), written), schema) in open.into_iter().zip(&done.writes).zip(&schemas)
+    {
+        let committed = write.commit(written, schema).boxed().await;
+        let summary = committed.map_err(|error| WriteError {
+            of: Some(number),
+            error,
+        })?;
+        summaries[number] = WriteSummary {
+            retried: done.retried,
+            ..summary
+        };
+        session
+            .cluster
+            .engine
+            .progress
+            .wrote(&write.planned.label, &summaries[number]);
+    }
+    Ok(summaries)
+}
+
+/// Whether the figures of this write are those of the whole table.
+fn describes_columns(write: &Write) -> bool {
+    let asked = write
+        .catalog
+        .as_ref()
+        .is_some_and(|catalog| catalog.column_statistics);
+    asked && write.mode == SaveMode::Overwrite && write.partition_by.is_empty()
+}
+
+/// Gives its output up when it is dropped: by a failure, or since the job was cancelled.
+struct OpenWrite<'a> {
+    planned: PlannedWrite<'a>,
+    layout: Layout,
+    /// Until it is committed.
+    output: Option<OutputWrite>,
+}
+
+impl OpenWrite<'_> {
+    fn sink(&self) -> Result<SinkSpec> {
+        let output = self.output.as_ref().ok_or(Error::Cancelled)?;
+        Ok(SinkSpec {
+            statistics: self.planned.describes_columns(),
+            ..sink_spec(self.planned.write, output, &self.layout)?
+        })
+    }
+
+    /// `schema` is that of the rows as the sink saw them.
+    async fn commit(&mut self, written: &Written, schema: &SchemaRef) -> Result<WriteSummary> {
+        let output = self.output.as_mut().ok_or(Error::Cancelled)?;
+        let location = output.location();
+        let describes = self.planned.describes_columns();
+        if let Some(mut table) = self.planned.table.take() {
+            if describes {
+                table.registration.describe(schema, &written.statistics)?;
+            }
+            output.register(self.layout.registration(
+                self.planned.write,
+                &location,
+                table.registration,
+                &written.files,
+            ));
+        }
+        output.commit(&written.files).boxed().await?;
+        self.output = None;
+        Ok(WriteSummary {
+            path: location.trim_end_matches('/').to_owned(),
+            rows: written.files.iter().map(|f| f.rows).sum(),
+            bytes: written.files.iter().map(|f| f.bytes).sum(),
+            files: written.files.len(),
+            retried: 0,
+            elapsed: self.planned.started.elapsed(),
+            skipped: false,
+        })
+    }
+}
+
+impl Drop for OpenWrite<'_> {
+    fn drop(&mut self) {
+        let Some(output) = self.output.take() else {
+            return;
+        };
+        if matches!(output, OutputWrite::Object(_)) && tokio::runtime::Handle::try_current().is_ok()
+        {
+            let mut abandoned = ABANDONED.lock().unwrap_or_else(PoisonError::into_inner);
+            while abandoned.try_join_next().is_some() {}
+            abandoned.spawn(output.abort());
+        }
+    }
+}
+
+/// Waits until writes that failed or were cancelled have given up their uploads.
+pub async fn end_abandoned_writes() {
+    let mut abandoned =
+        std::mem::take(&mut *ABANDONED.lock().unwrap_or_else(PoisonError::into_inner));
+    // What is left then, `faisca clean` finds.
+    let _ = tokio::time::timeout(ABORT_TIMEOUT, async {
+        while abandoned.join_next().await.is_some() {}
+    })
+    .await;
+}
+
+/// The frame with columns of types that Athena reads.
+fn storable(frame: DfDataFrame) -> Result<DfDataFrame> {
+    let columns = frame.schema().iter().map(|(qualifier, field)| {
+        let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+        match storage_type(field.data_type()) {
+            Some(stored) => cast(column, stored).alias(field.name()),
+            None => column,
+        }
+    });
+    let columns: Vec<Expr> = columns.collect();
+    Ok(frame.select(columns)?)
+}
+
+fn sink_spec(write: &Write, output: &OutputWrite, layout: &Layout) -> Result<SinkSpec> {
+    let target_file_bytes = match &write.target_file_size {
+        Some(text) => parse_bytes(text).ok_or_else(|| {
+            Error::Write(format!("targetFileSize: `{text}` is not a size, say 128Mi"))
+        })?,
+        None => TARGET_FILE_BYTES,
+    };
+    let default = if write.format == FileFormat::Parquet {
+        Compression::Snappy
+    } else {
+        Compression::None
+    };
+    Ok(SinkSpec {
+        folder: output.url(),
+        subfolder: layout.subfolder.clone(),
+        subfolders: layout.subfolders.clone(),
+        format: write.format,
+        compression: write.compression.unwrap_or(default),
+        partition_by: write.partition_by.clone(),
+        target_file_bytes,
+        tag: output.tag(),
+        statistics: false,
+    })
+}
+
+/// Mistakes that would show only after the work is done.
+fn check_columns(frame: &DfDataFrame, write: &Write) -> Result<()> {
+    let names: Vec<&str> = frame
+        .schema()
+        .fields()
+        .iter()
+        .map(|f| f.name().as_str())
+        .collect();
+    if let Some((a, b)) = faisca_planner::names::clash(names.iter().copied()) {
+        let what = if a == b {
+            format!("two columns are named `{a}`")
+        } else {
+            format!("the columns `{a}` and `{b}` differ only by case")
+        };
+        return Err(Error::Write(format!("{what}; give one an alias")));
+    }
+    for column in &write.partition_by {
+        if !names.iter().any(|name| name.eq_ignore_ascii_case(column)) {
+            let near = faisca_planner::manifest::nearest(column, names.iter().copied());
+            let help = near.map_or_else(
+                || format!("its columns are {}", names.join(", ")),
+                |n| format!("did you mean `{n}`?"),
+            );
+            return Err(Error::Write(format!(
+                "partitionBy: no column `{column}` in the result; {help}"
+            )));
+        }
+    }
+    if !write.partition_by.is_empty() && write.partition_by.len() >= names.len() {
+        return Err(Error::Write(
+            "partitionBy names every column: none would be left for the files".to_owned(),
+        ));
+    }
+    if write.format != FileFormat::Parquet
+        && matches!(
+            write.compression,
+            Some(Compression::Snappy | Compression::Lz4)
+        )
+    {
+        return Err(Error::Write(
+            "text files take gzip, zstd or none as compression".to_owned(),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! From a query to its rows: DataFusion's plan → stages → running query → result.
+
+mod cluster;
+mod explain;
+mod query_planner;
+mod result;
+mod running;
+
+pub(crate) use cluster::Cluster;
+pub(crate) use explain::{analyze, explain};
+pub(crate) use query_planner::{DistributedPlanner, stages, stages_of_writes};

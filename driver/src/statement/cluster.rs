@@ -1,0 +1,87 @@
+//! What runs a session's queries: the engine, the fleet and the driver's own executor.
+
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use faisca_executor::exchange::{BlockStore, DurableTier, PeerClients};
+use faisca_executor::wire::Durability;
+
+use super::running::RunningStatement;
+use crate::engine::prepared::Prepared;
+use crate::engine::running_plan::RunningPlan;
+use crate::engine::{EngineHandle, Statement};
+use crate::error::external;
+use crate::fleet::Fleet;
+use crate::scheduler::{Output, Placement};
+
+/// Everything that runs a session's statements.
+pub(crate) struct Cluster {
+    pub(crate) engine: EngineHandle,
+    pub(crate) fleet: Box<dyn Fleet>,
+    /// The driver's own executor, where it is not the fleet itself.
+    pub(crate) helper: Option<Box<dyn Fleet>>,
+    pub(crate) store: Arc<BlockStore>,
+    pub(crate) peers: Arc<PeerClients>,
+    /// Where blocks outlive their executors, and when they get there.
+    pub(crate) durable: Option<(Arc<DurableTier>, Durability)>,
+    /// Statements that read less than this run on the driver's own slots.
+    pub(crate) small_bytes: u64,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster")
+            .field("slots", &self.fleet.slots_expected())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// Runs a statement to its end.
+    ///
+    /// # Errors
+    /// A task's failure, as [`TaskFailure`].
+    pub(crate) async fn run(
+        &self,
+        prepared: &Prepared,
+        label: String,
+    ) -> Result<(RunningStatement, Output)> {
+        let query = self.engine.next_query();
+        let small = prepared.scan_bytes < self.small_bytes && self.helper.is_some();
+        let asked = self
+            .durable
+            .as_ref()
+            .filter(|_| !small)
+            .map_or(Durability::Never, |(_, asked)| *asked);
+        let placement = if small {
+            Placement::Driver
+        } else {
+            Placement::Fleet
+        };
+        let host = if small {
+            self.helper.as_ref().unwrap_or(&self.fleet)
+        } else {
+            &self.fleet
+        };
+        let plan = Arc::new(RunningPlan::new(query, prepared.clone(), placement, asked));
+        let statement = Statement {
+            query,
+            plan: Arc::clone(&plan),
+            placement,
+            slots_expected: host.slots_expected(),
+        };
+        let outcomes = self
+            .engine
+            .submit(label, statement)
+            .await
+            .map_err(external)?;
+        let mut running = RunningStatement {
+            query,
+            plan,
+            engine: self.engine.clone(),
+            outcomes,
+        };
+        let output = running.outcome().await?;
+        Ok((running, output))
+    }
+}

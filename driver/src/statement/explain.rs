@@ -1,0 +1,120 @@
+//! Shows how a query would run, and how it ran.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use faisca_planner::rules::Switches;
+use faisca_planner::stages::{Stage, StageGraph, about};
+
+use super::cluster::Cluster;
+use crate::engine::prepared::Prepared;
+use crate::engine::progress::StageProgress;
+
+/// The stages of a query that is not optimised yet, and the rules without which they would be others.
+///
+/// # Errors
+/// If it cannot be planned.
+pub(crate) async fn explain(plan: &LogicalPlan, state: &SessionState) -> Result<String> {
+    let graph = planned(plan, state).await?;
+    let drawing = graph.to_string();
+    let mut fired = vec![];
+    for rule in Switches::names() {
+        let mut without = state.clone();
+        without
+            .config_mut()
+            .options_mut()
+            .set(&format!("faisca.{rule}"), "false")?;
+        let other = planned(plan, &without).await?;
+        if without_counters(&other.to_string()) != without_counters(&drawing) {
+            fired.push((rule, other.rows_yielded()));
+        }
+    }
+    let Some((first, _)) = fired.first() else {
+        return Ok(drawing);
+    };
+    let names: Vec<&str> = fired.iter().map(|(rule, _)| rule.as_str()).collect();
+    let worth = fired
+        .iter()
+        .map(|(rule, rows)| format!(", {} without {rule}", about(*rows)))
+        .collect::<String>();
+    Ok(format!(
+        "{drawing}\nRules that shaped it: {} (SET faisca.{first} = false turns one off)\nRows that all operators together are expected to yield: {}{worth}\n",
+        names.join(", "),
+        about(graph.rows_yielded()),
+    ))
+}
+
+/// DataFusion numbers common expressions through all plans of a session.
+fn without_counters(drawing: &str) -> String {
+    drawing
+        .split("__common_expr_")
+        .map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit()))
+        .collect()
+}
+
+async fn planned(plan: &LogicalPlan, state: &SessionState) -> Result<StageGraph> {
+    super::query_planner::stages(&state.optimize(plan)?, state).await
+}
+
+/// Runs a query, throws its rows away, and tells of each stage what was expected and what came.
+///
+/// # Errors
+/// If it cannot be planned, and those of any task.
+pub(crate) async fn analyze(
+    plan: &LogicalPlan,
+    state: &SessionState,
+    cluster: &Cluster,
+) -> Result<String> {
+    let graph = Arc::new(planned(plan, state).await?);
+    let prepared = Prepared::new(graph, vec![], state.config_options())?;
+    let (running, output) = cluster.run(&prepared, "explain analyze".to_owned()).await?;
+    let stages = cluster
+        .engine
+        .progress
+        .snapshot()
+        .queries
+        .remove(&running.query)
+        .map(|query| query.stages)
+        .unwrap_or_default();
+    let (graph, changes) = running.plan.now();
+    let drawing = graph.drawn(|stage| stages.get(stage.id.0 as usize).map(|ran| told(stage, ran)));
+    let again = [
+        (output.retried, "followed a failure or a loss"),
+        (output.speculated, "stood beside a slow one"),
+    ];
+    let again = again
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, why)| format!("\n{count} task attempts {why}\n"));
+    let changes: String = changes
+        .iter()
+        .map(|change| format!("\nPlanned again while it ran: {change}\n"))
+        .collect();
+    Ok(drawing + &changes + &again.collect::<String>())
+}
+
+fn told(stage: &Stage, ran: &StageProgress) -> String {
+    let times = ran.rows as f64 / stage.rows_expected.max(1) as f64;
+    let tasks = match (ran.tasks as usize).cmp(&stage.partitions()) {
+        Ordering::Less => format!(
+            " for {} partitions, small ones together",
+            stage.partitions()
+        ),
+        Ordering::Equal => String::new(),
+        Ordering::Greater => format!(
+            " for {} partitions, skewed ones divided",
+            stage.partitions()
+        ),
+    };
+    let (mib, seconds) = (
+        ran.bytes as f64 / f64::from(1 << 20),
+        ran.busy_ms as f64 / 1000.0,
+    );
+    format!(
+        "Ran: {} rows, {times:.2} × the estimate; {mib:.1} MiB; {} tasks{tasks}, {seconds:.2} s of slots",
+        ran.rows, ran.tasks
+    )
+}

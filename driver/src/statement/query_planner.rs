@@ -1,0 +1,216 @@
+//! Hooks distribution under DataFusion: its own DataFrame and SQL run on the fleet, unaware.
+//!
+//! DataFusion asks a session's query planner for a physical plan and executes partition 0 of what
+//! it gets. Ours answers a leaf that, when executed, runs the cut plan on the cluster.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DataFusionError, Result, internal_err};
+use datafusion::execution::context::QueryPlanner;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{
+    Boundedness, EmissionType, ReplaceChildrenOptions,
+};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning,
+    PlanProperties,
+};
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use faisca_planner::rules::switches;
+use faisca_planner::stages::{StageGraph, StageOutput, cut, cut_writes, share};
+use futures::TryStreamExt;
+use tracing::debug;
+
+use super::cluster::Cluster;
+use super::result::ResultReader;
+use crate::engine::prepared::Prepared;
+use crate::engine::running_plan::bytes;
+
+/// Plans statements for a cluster.
+#[derive(Debug)]
+pub(crate) struct DistributedPlanner {
+    pub(crate) cluster: Arc<Cluster>,
+}
+
+#[async_trait]
+impl QueryPlanner for DistributedPlanner {
+    async fn create_physical_plan(
+        &self,
+        logical_plan: &LogicalPlan,
+        session: &dyn Session,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let plan = DefaultPhysicalPlanner::default()
+            .create_physical_plan(logical_plan, session)
+            .await?;
+        let distributable = !matches!(
+            logical_plan,
+            LogicalPlan::Copy(_)
+                | LogicalPlan::Dml(_)
+                | LogicalPlan::Explain(_)
+                | LogicalPlan::Analyze(_)
+        );
+        if !distributable {
+            return Ok(plan);
+        }
+        let graph = Arc::new(stages_of(Arc::clone(&plan), session)?);
+        match Prepared::new(graph, vec![], session.config_options()) {
+            Ok(prepared) => Ok(Arc::new(DistributedExec::new(
+                Arc::clone(&self.cluster),
+                prepared,
+                &plan,
+            ))),
+            Err(reason) => {
+                // Tables of the catalog itself, streams and the like: nothing to gain from executors.
+                debug!("runs in the driver: {reason}");
+                Ok(plan)
+            }
+        }
+    }
+}
+
+/// The stages of a statement that reads.
+///
+/// # Errors
+/// If it cannot be planned.
+pub(crate) async fn stages(plan: &LogicalPlan, session: &dyn Session) -> Result<StageGraph> {
+    let physical = DefaultPhysicalPlanner::default()
+        .create_physical_plan(plan, session)
+        .await?;
+    stages_of(physical, session)
+}
+
+/// The stages of statements that write, which run together.
+///
+/// # Errors
+/// If one cannot be planned.
+pub(crate) async fn stages_of_writes(
+    plans: &[LogicalPlan],
+    session: &dyn Session,
+) -> Result<StageGraph> {
+    let mut physical = vec![];
+    for plan in plans {
+        physical.push(
+            DefaultPhysicalPlanner::default()
+                .create_physical_plan(plan, session)
+                .await?,
+        );
+    }
+    without_equals(cut_writes(physical)?, session)
+}
+
+fn stages_of(plan: Arc<dyn ExecutionPlan>, session: &dyn Session) -> Result<StageGraph> {
+    without_equals(cut(plan, StageOutput::Partitions)?, session)
+}
+
+fn without_equals(graph: StageGraph, session: &dyn Session) -> Result<StageGraph> {
+    if !switches(session.config_options()).share_stages {
+        return Ok(graph);
+    }
+    share(graph, bytes)
+}
+
+/// A plan that runs on the cluster when executed.
+#[derive(Debug)]
+struct DistributedExec {
+    cluster: Arc<Cluster>,
+    prepared: Prepared,
+    properties: Arc<PlanProperties>,
+}
+
+impl DistributedExec {
+    fn new(cluster: Arc<Cluster>, prepared: Prepared, plan: &Arc<dyn ExecutionPlan>) -> Self {
+        let mut eq_properties = EquivalenceProperties::new(plan.schema());
+        // Only an order over all rows survives reading partition after partition.
+        if plan.output_partitioning().partition_count() == 1 {
+            eq_properties = plan.equivalence_properties().clone();
+        }
+        let one = Partitioning::UnknownPartitioning(1);
+        let properties = PlanProperties::new(
+            eq_properties,
+            one,
+            EmissionType::Final,
+            Boundedness::Bounded,
+        );
+        Self {
+            cluster,
+            prepared,
+            properties: Arc::new(properties),
+        }
+    }
+}
+
+impl DisplayAs for DistributedExec {
+    fn fmt_as(&self, t: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        match t {
+            DisplayFormatType::Default | DisplayFormatType::TreeRender => {
+                write!(f, "DistributedExec")
+            }
+            DisplayFormatType::Verbose => write!(f, "DistributedExec\n{}", self.prepared.graph),
+        }
+    }
+}
+
+impl ExecutionPlan for DistributedExec {
+    fn name(&self) -> &'static str {
+        "DistributedExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![]
+    }
+
+    fn apply_expressions(
+        &self,
+        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        if partition > 0 {
+            return internal_err!("DistributedExec has one partition");
+        }
+        let (cluster, prepared) = (Arc::clone(&self.cluster), self.prepared.clone());
+        let eq_properties = self.properties.eq_properties.clone();
+        let run = async move {
+            let (running, output) = cluster.run(&prepared, "query".to_owned()).await?;
+            let reader = ResultReader::new(&cluster, running, &output, eq_properties, &context);
+            Ok::<_, DataFusionError>(reader.stream())
+        };
+        let stream = futures::stream::once(run).try_flatten();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            self.schema(),
+            stream,
+        )))
+    }
+}

@@ -1,0 +1,40 @@
+//! A query while it runs, and until its result is read.
+
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use faisca_executor::wire::Failure;
+use faisca_planner::ids::QueryId;
+use tokio::sync::mpsc;
+
+use crate::engine::EngineHandle;
+use crate::engine::running_plan::RunningPlan;
+use crate::error::{TaskFailure, external};
+use crate::scheduler::Output;
+
+/// Releases a statement's blocks, and stops what runs of it, when dropped.
+pub(crate) struct RunningStatement {
+    pub(crate) query: QueryId,
+    pub(crate) plan: Arc<RunningPlan>,
+    pub(crate) engine: EngineHandle,
+    pub(crate) outcomes: mpsc::Receiver<Result<Output, Failure>>,
+}
+
+impl Drop for RunningStatement {
+    fn drop(&mut self) {
+        self.engine.release(self.query);
+    }
+}
+
+impl RunningStatement {
+    /// The next word of the engine: the result, or that there will be none.
+    pub(crate) async fn outcome(&mut self) -> Result<Output> {
+        match self.outcomes.recv().await {
+            Some(Ok(output)) => Ok(output),
+            Some(Err(failure)) => Err(external(TaskFailure(failure))),
+            None => Err(external(crate::Error::Fleet(
+                "the session ended while a statement ran".to_owned(),
+            ))),
+        }
+    }
+}
