@@ -18,7 +18,7 @@ use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion_proto::bytes::{
     physical_plan_from_bytes_with_extension_codec, physical_plan_to_bytes_with_extension_codec,
 };
-use faisca_driver::scheduler::{Action, Event, Placement, RetryLimits, Scheduler, StageShape};
+use faisca_driver::scheduler::{Action, Event, Placement, RetryLimits, Scheduler, StageInfo};
 use faisca_executor::codec::PlanCodec;
 use faisca_executor::exchange::{
     BlockMemory, BlockStore, ExchangeReader, ExchangeWriter, PeerClients, SealedBlock, Spread,
@@ -205,12 +205,12 @@ fn half_way(tasks: u32) -> (Scheduler, Event) {
         id: ExecutorId(id),
         slots: 4,
         address: String::new(),
-        is_driver: false,
+        placement: Placement::Fleet,
     };
     (1..=1000).for_each(|id| drop(scheduler.step(Duration::ZERO, up(id))));
-    let stage = StageShape {
+    let stage = StageInfo {
         partitions: tasks,
-        ..StageShape::default()
+        ..StageInfo::default()
     };
     let submit = Event::Submit {
         query: QueryId(1),

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use faisca_driver::scheduler::{Action, Event, Placement, RetryLimits, Scheduler, StageShape};
+use faisca_driver::scheduler::{
+    Action, Event, InputReads, Placement, RetryLimits, Scheduler, StageInfo, StageInput,
+    TaskGrouping,
+};
 use faisca_executor::wire::{BucketSize, TaskMetrics, TaskReport, TaskSpec};
 use faisca_planner::ids::{ExecutorId, QueryId, StageId};
 
@@ -13,17 +16,21 @@ const SLOTS: u32 = 4;
 const BUCKETS: u32 = 64;
 
 /// A scan of that many tasks, and an aggregation of 64 buckets behind it.
-fn stages(tasks: u32) -> Vec<StageShape> {
-    let stage = |partitions, inputs: Vec<(StageId, bool)>| StageShape {
-        partitions,
-        may_merge: !inputs.is_empty(),
-        inputs,
-        ..StageShape::default()
+fn stages(tasks: u32) -> Vec<StageInfo> {
+    let scan = StageInfo {
+        partitions: tasks,
+        ..StageInfo::default()
     };
-    vec![
-        stage(tasks, vec![]),
-        stage(BUCKETS, vec![(StageId(0), true)]),
-    ]
+    let aggregation = StageInfo {
+        partitions: BUCKETS,
+        inputs: vec![StageInput {
+            stage: StageId(0),
+            reads: InputReads::OwnPartition,
+        }],
+        grouping: TaskGrouping::Merged,
+        ..StageInfo::default()
+    };
+    vec![scan, aggregation]
 }
 
 fn report(spec: &TaskSpec) -> TaskReport {
@@ -52,7 +59,7 @@ pub(crate) fn play(tasks: u32) -> (u64, Duration, u64) {
         id: ExecutorId(id),
         slots: SLOTS,
         address: format!("http://10.0.0.{id}:1"),
-        is_driver: false,
+        placement: Placement::Fleet,
     };
     (1..=EXECUTORS).for_each(|id| drop(scheduler.step(Duration::ZERO, up(id))));
     let before = resident_bytes();

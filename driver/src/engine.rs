@@ -24,7 +24,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
 
 use crate::error::{Error, Result};
-use crate::scheduler::{Action, Event, Output, Placement, RetryLimits, Scheduler};
+use crate::scheduler::{Action, Event, Placement, QueryOutput, RetryLimits, Scheduler};
 use progress::Progress;
 use running_plan::{RunningPlan, Stages};
 
@@ -46,8 +46,8 @@ pub enum Message {
         registration: Registration,
         /// Its commands.
         commands: mpsc::Sender<ToExecutor>,
-        /// It is the driver itself.
-        is_driver: bool,
+        /// The queries whose tasks it takes.
+        placement: Placement,
     },
     /// An executor says something.
     Report(ExecutorId, FromExecutor),
@@ -72,7 +72,7 @@ pub enum Message {
 pub struct Submission {
     label: String,
     statement: Statement,
-    outcome: mpsc::Sender<Result<Output, Failure>>,
+    outcome: mpsc::Sender<Result<QueryOutput, Failure>>,
 }
 
 /// Talks to the engine. Cheap to clone; the engine ends when the last one is dropped.
@@ -146,7 +146,7 @@ impl EngineHandle {
         &self,
         label: String,
         statement: Statement,
-    ) -> Result<mpsc::Receiver<Result<Output, Failure>>> {
+    ) -> Result<mpsc::Receiver<Result<QueryOutput, Failure>>> {
         let (outcome, receiver) = mpsc::channel(OUTCOMES);
         self.send(Message::Submit(Submission {
             label,
@@ -202,7 +202,7 @@ pub struct Statement {
 struct RunningQuery {
     plan: Arc<RunningPlan>,
     specs: Vec<StageSpec>,
-    outcome: mpsc::Sender<Result<Output, Failure>>,
+    outcome: mpsc::Sender<Result<QueryOutput, Failure>>,
 }
 
 struct Engine {
@@ -261,7 +261,7 @@ impl Engine {
             Message::Connected {
                 registration,
                 commands,
-                is_driver,
+                placement,
             } => {
                 let Registration {
                     executor,
@@ -277,7 +277,7 @@ impl Engine {
                     id: executor,
                     slots,
                     address,
-                    is_driver,
+                    placement,
                 })
             }
             Message::Report(executor, FromExecutor::Finished(report)) => {
@@ -297,7 +297,11 @@ impl Engine {
                 Some(Event::Draining(executor))
             }
             Message::Report(from, FromExecutor::HandedOver { block, to }) => {
-                Some(Event::HandedOver { block, from, to })
+                Some(Event::HandedOver {
+                    block,
+                    from,
+                    to: to.map(Into::into),
+                })
             }
             Message::Report(executor, FromExecutor::Durable(block)) => {
                 Some(Event::Durable(block, executor))
@@ -356,7 +360,7 @@ impl Engine {
                 running.specs.extend(specs);
                 Some(Event::Revised { query, stages })
             }
-            Message::OutputLost(block, executor) => Some(Event::OutputLost(block, executor)),
+            Message::OutputLost(block, executor) => Some(Event::OutputLost(block, executor.into())),
             Message::FleetGone(reason) => {
                 let failure = Failure {
                     kind: FailureKind::Resource,
@@ -438,7 +442,7 @@ impl Engine {
                     self.command(
                         from,
                         ToExecutor::HandOver {
-                            to,
+                            to: to.into(),
                             address,
                             blocks,
                         },
@@ -469,7 +473,7 @@ impl Engine {
         });
     }
 
-    fn outcome(&self, query: QueryId, outcome: Result<Output, Failure>) {
+    fn outcome(&self, query: QueryId, outcome: Result<QueryOutput, Failure>) {
         if let Some(running) = self.queries.get(&query) {
             // A reader that is gone has released the statement, or is about to.
             let _ = running.outcome.try_send(outcome);

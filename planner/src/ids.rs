@@ -8,9 +8,23 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct QueryId(pub u32);
 
-/// A sub-plan with no exchange inside; its index in [`crate::StageGraph::stages`].
+/// A sub-plan with no exchange inside; its index in [`crate::stages::StageGraph::stages`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StageId(pub u32);
+
+impl StageId {
+    /// Returns the index of the stage in [`crate::stages::StageGraph::stages`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Returns the id of the stage with this index.
+    #[must_use]
+    pub fn from_index(index: usize) -> Self {
+        Self(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+}
 
 /// A slice of a stage's partitions. `index` counts from 0 within the stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -15,7 +15,7 @@ use faisca_executor::wire::{OutputSpec, SinkSpec};
 use faisca_planner::leaves;
 use faisca_planner::stages::{Slicing, Stage, StageGraph, StageOutput, has_choices, unsurprising};
 
-use crate::scheduler::StageShape;
+use crate::scheduler::{InputReads, OutputKind, StageInfo, StageInput, TaskGrouping};
 
 /// A statement ready to run, any number of times.
 #[derive(Debug, Clone)]
@@ -82,27 +82,36 @@ pub(crate) fn encoded_stage(stage: &Stage, sinks: &[SinkSpec]) -> Result<(Bytes,
     Ok((plan, output))
 }
 
-/// A stage as the scheduler sees it.
-pub(crate) fn shape(stage: &Stage, options: &ConfigOptions) -> StageShape {
-    StageShape {
-        partitions: u32::try_from(stage.partitions()).unwrap_or(u32::MAX),
-        inputs: stage
-            .inputs
-            .iter()
-            .map(|input| (input.stage, input.mode.is_by_bucket()))
-            .collect(),
-        whole: matches!(stage.slicing, Slicing::Whole { .. }),
-        may_merge: stage.reads_only_exchanges()
-            && stage.inputs.iter().any(|i| i.mode.is_by_bucket()),
-        divisible: stage.divisible.clone(),
-        sink: match stage.output {
-            StageOutput::Sink { write } => Some(write),
-            StageOutput::Shuffle { .. } | StageOutput::Partitions => None,
+/// Returns what the scheduler needs to know about a stage.
+pub(crate) fn stage_info(stage: &Stage, options: &ConfigOptions) -> StageInfo {
+    let input = |input: &faisca_planner::stages::StageInput| StageInput {
+        stage: input.stage,
+        reads: if input.mode.is_by_bucket() {
+            InputReads::OwnPartition
+        } else {
+            InputReads::AllPartitions
         },
-        by_partition: stage.output == StageOutput::Partitions,
-        indeterminate: stage.is_indeterminate(),
-        unsurprising: unsurprising(stage, options),
-        has_choices: has_choices(stage),
+    };
+    let reads_shuffle = stage.inputs.iter().any(|i| i.mode.is_by_bucket());
+    let grouping = match stage.slicing {
+        Slicing::Whole { .. } => TaskGrouping::Whole,
+        Slicing::Free if stage.reads_only_exchanges() && reads_shuffle => TaskGrouping::Merged,
+        Slicing::Free => TaskGrouping::Single,
+    };
+    let output = match stage.output {
+        StageOutput::Shuffle { .. } => OutputKind::Shuffle,
+        StageOutput::Partitions => OutputKind::Partitions,
+        StageOutput::Sink { write } => OutputKind::Sink(write),
+    };
+    StageInfo {
+        partitions: u32::try_from(stage.partitions()).unwrap_or(u32::MAX),
+        inputs: stage.inputs.iter().map(input).collect(),
+        grouping,
+        divisible: stage.divisible.clone(),
+        output,
+        is_indeterminate: stage.is_indeterminate(),
+        expected_rows: unsurprising(stage, options),
+        is_replannable: has_choices(stage),
     }
 }
 

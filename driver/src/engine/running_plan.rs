@@ -13,8 +13,8 @@ use faisca_executor::wire::{Durability, StageSpec};
 use faisca_planner::ids::{QueryId, StageId};
 use faisca_planner::stages::{Fact, Revised, Stage, StageGraph, revise};
 
-use super::prepared::{Prepared, encoded_stage, shape};
-use crate::scheduler::{Placement, StageShape};
+use super::prepared::{Prepared, encoded_stage, stage_info};
+use crate::scheduler::{Placement, StageInfo};
 
 /// See the module.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ struct Now {
 }
 
 /// Stages for the scheduler, and for executors.
-pub(crate) type Stages = (Vec<StageShape>, Vec<StageSpec>);
+pub(crate) type Stages = (Vec<StageInfo>, Vec<StageSpec>);
 
 impl RunningPlan {
     pub(crate) fn new(
@@ -110,13 +110,13 @@ impl RunningPlan {
         (graph, changes)
     }
 
-    fn shapes(&self, stages: &[Stage]) -> Vec<StageShape> {
+    fn shapes(&self, stages: &[Stage]) -> Vec<StageInfo> {
         let shape = |stage| match self.placement {
-            Placement::Fleet => shape(stage, &self.prepared.options),
+            Placement::Fleet => stage_info(stage, &self.prepared.options),
             // It is over before a better plan is found.
-            Placement::Driver => StageShape {
-                unsurprising: None,
-                ..shape(stage, &self.prepared.options)
+            Placement::Driver => StageInfo {
+                expected_rows: None,
+                ..stage_info(stage, &self.prepared.options)
             },
         };
         stages.iter().map(shape).collect()

@@ -24,6 +24,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::engine::{EngineHandle, Message};
 use crate::error::{Error, Result};
+use crate::scheduler::Placement;
 
 /// An executor that says nothing for so long is lost.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
@@ -194,7 +195,7 @@ impl FlightService for Control {
         let connected = Message::Connected {
             registration,
             commands,
-            is_driver: false,
+            placement: Placement::Fleet,
         };
         self.engine
             .send(connected)

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use super::Fleet;
 use crate::engine::{EngineHandle, Message};
 use crate::error::Result;
+use crate::scheduler::Placement;
 
 /// The identity of the driver's own slots.
 pub const DRIVER: ExecutorId = ExecutorId(0);
@@ -30,8 +31,8 @@ pub struct EmbeddedExecutor {
 pub struct EmbeddedHost {
     /// Tasks at once.
     pub slots: u32,
-    /// Kept for small statements, beside another fleet.
-    pub is_driver: bool,
+    /// The queries whose tasks it takes.
+    pub placement: Placement,
     /// URL at which others reach its blocks; empty where there are no others.
     pub address: String,
 }
@@ -78,7 +79,7 @@ impl EmbeddedExecutor {
             .send(Message::Connected {
                 registration,
                 commands,
-                is_driver: host.is_driver,
+                placement: host.placement,
             })
             .await?;
         Ok(Self {

@@ -20,7 +20,7 @@ use crate::engine::progress::WriteSummary;
 use crate::error::{Error, Result};
 use crate::output::commit::OutputWrite;
 use crate::output::layout::Layout;
-use crate::scheduler::Written;
+use crate::scheduler::SinkOutput;
 use crate::services::Services;
 
 /// A file is closed once it is about this large, unless the write says otherwise.
@@ -291,7 +291,7 @@ impl OpenWrite<'_> {
     }
 
     /// `schema` is that of the rows as the sink saw them.
-    async fn commit(&mut self, written: &Written, schema: &SchemaRef) -> Result<WriteSummary> {
+    async fn commit(&mut self, written: &SinkOutput, schema: &SchemaRef) -> Result<WriteSummary> {
         let output = self.output.as_mut().ok_or(Error::Cancelled)?;
         let location = output.location();
         let describes = self.planned.describes_columns();

@@ -1,5 +1,6 @@
-//! What the scheduler is told, and what it answers.
+//! The scheduler's input and output: events, actions and the values they carry.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -8,157 +9,238 @@ use faisca_executor::wire::{BlockLocation, Failure, PendingFile, TaskReport, Tas
 use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
 use faisca_planner::stages::Fact;
 
-/// Where a statement may run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Placement {
-    /// On the driver's own slots: too small to travel.
-    Driver = 0,
-    /// On the fleet.
-    Fleet = 1,
-}
+use super::Placement;
 
-/// What the scheduler needs to know of a stage.
+/// What the scheduler needs to know about a stage.
 #[derive(Debug, Clone, Default)]
-pub struct StageShape {
-    /// Partitions of its body.
+pub struct StageInfo {
+    /// Partitions of the stage's plan; each belongs to exactly one task, or is divided among several.
     pub partitions: u32,
-    /// Producers, and whether a partition reads only the bucket of its own number.
-    pub inputs: Vec<(StageId, bool)>,
-    /// One task must run all partitions.
-    pub whole: bool,
-    /// Adjacent partitions may share a task, once the sizes of their inputs are known.
-    pub may_merge: bool,
-    /// Inputs of which several tasks of one partition may each read a part, one input at a time.
+    /// The stages it reads.
+    pub inputs: Vec<StageInput>,
+    /// How partitions are grouped into tasks.
+    pub grouping: TaskGrouping,
+    /// Inputs that several tasks of one skewed partition may read in parts, one input at a time.
     pub divisible: Vec<StageId>,
-    /// The statement's write whose files its tasks make; they outlive their executor.
-    pub sink: Option<u32>,
-    /// Its blocks are by partition rather than by bucket.
-    pub by_partition: bool,
-    /// A second run of a task may yield other rows: they must not be mixed with those of the first.
-    pub indeterminate: bool,
-    /// Rows that are no reason to plan again what is left of the statement; `None` if nothing is.
-    pub unsurprising: Option<RangeInclusive<u64>>,
-    /// It may look otherwise once more is known.
-    pub has_choices: bool,
+    /// Where the rows of its tasks go.
+    pub output: OutputKind,
+    /// A second run of a task may yield other rows, which must not be mixed with those of the first.
+    pub is_indeterminate: bool,
+    /// Row counts that leave the plan of the remaining stages as it is; `None` if any count does.
+    pub expected_rows: Option<RangeInclusive<u64>>,
+    /// Its plan may change once actual row counts are known.
+    pub is_replannable: bool,
 }
 
-/// What happened.
+/// An edge between two stages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StageInput {
+    /// The producer.
+    pub stage: StageId,
+    /// What a partition of the consumer reads of it.
+    pub reads: InputReads,
+}
+
+/// The part of a producer's output that one partition of the consumer reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InputReads {
+    /// The partition with its own number, as after a shuffle.
+    OwnPartition,
+    /// All partitions, as of a broadcast.
+    AllPartitions,
+}
+
+/// How the partitions of a stage are grouped into tasks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TaskGrouping {
+    /// One task for each partition.
+    #[default]
+    Single,
+    /// Adjacent small partitions share a task, by the exact bytes of their inputs.
+    Merged,
+    /// One task runs all partitions, since an operator keeps state across them.
+    Whole,
+}
+
+/// Where the rows of a stage's tasks go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OutputKind {
+    /// Into one block for each task, which may hold rows of any partition.
+    #[default]
+    Shuffle,
+    /// Into one block for each task, which holds the task's own partitions only.
+    Partitions,
+    /// Into files of this write of the query. Files outlive the executor that wrote them.
+    Sink(u32),
+}
+
+impl StageInfo {
+    /// Returns the write whose files the stage's tasks produce, if any.
+    pub(super) fn sink(&self) -> Option<u32> {
+        match self.output {
+            OutputKind::Sink(write) => Some(write),
+            OutputKind::Shuffle | OutputKind::Partitions => None,
+        }
+    }
+}
+
+/// Where a block is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BlockHome {
+    /// On an executor, with which it is lost.
+    Executor(ExecutorId),
+    /// In the object store of the durable exchange.
+    ObjectStore,
+}
+
+impl fmt::Display for BlockHome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Executor(id) => id.fmt(f),
+            Self::ObjectStore => f.write_str("the object store"),
+        }
+    }
+}
+
+impl From<ExecutorId> for BlockHome {
+    /// Reads the wire format, where a reserved id stands for the object store.
+    fn from(id: ExecutorId) -> Self {
+        if id == ExecutorId::STORE {
+            Self::ObjectStore
+        } else {
+            Self::Executor(id)
+        }
+    }
+}
+
+impl From<BlockHome> for ExecutorId {
+    /// Returns the wire format, where a reserved id stands for the object store.
+    fn from(home: BlockHome) -> Self {
+        match home {
+            BlockHome::Executor(id) => id,
+            BlockHome::ObjectStore => Self::STORE,
+        }
+    }
+}
+
+/// Something that happened outside the scheduler.
 #[derive(Debug, Clone)]
 pub enum Event {
     /// An executor is ready.
     ExecutorUp {
-        /// Its name.
+        /// The new executor.
         id: ExecutorId,
-        /// Tasks it runs at once.
+        /// Number of tasks it runs at once.
         slots: u32,
-        /// URL of its blocks.
+        /// URL at which others fetch its blocks.
         address: String,
-        /// It is the driver itself.
-        is_driver: bool,
+        /// The queries whose tasks it takes.
+        placement: Placement,
     },
-    /// An executor and all its blocks are gone.
+    /// An executor is dead, and its blocks are lost.
     ExecutorDown(ExecutorId),
-    /// An executor will be gone soon: it may finish what it runs, and its blocks can still be had.
+    /// An executor shuts down soon. It finishes its running tasks, and its blocks can still be read.
     Draining(ExecutorId),
-    /// A block of an executor that drains is on another one now, or could not be brought there.
+    /// The transfer of a block from a draining executor has ended.
     HandedOver {
-        /// Which.
+        /// The block.
         block: BlockId,
-        /// The old home.
+        /// The draining executor.
         from: ExecutorId,
-        /// The new one, if all went well.
-        to: Option<ExecutorId>,
+        /// Its new home; `None` if the transfer failed.
+        to: Option<BlockHome>,
     },
-    /// A block has a copy in the object store now.
+    /// A block of this executor has a copy in the object store now.
     Durable(BlockId, ExecutorId),
     /// Time passed.
     Tick,
-    /// A statement wants to run. Its last stage is a root, and so is every sink.
+    /// A new query. Its last stage is a root, and so is every sink.
     Submit {
-        /// Its name.
+        /// The query.
         query: QueryId,
-        /// Producers before consumers.
-        stages: Vec<StageShape>,
-        /// Where.
+        /// Its stages, producers before consumers.
+        stages: Vec<StageInfo>,
+        /// Where its tasks run.
         placement: Placement,
-        /// Slots to plan for, even if not all executors are up yet.
+        /// Number of slots to plan for, even if some executors are not up yet.
         slots_expected: u32,
     },
-    /// What is left of a statement was planned again, as it was asked.
+    /// The reply to [`Action::Revise`].
     Revised {
-        /// Which.
+        /// The query.
         query: QueryId,
-        /// New stages, in the place of those that wait; none if they stay.
-        stages: Vec<StageShape>,
+        /// Stages that replace those waiting; empty if the plan stays as it is.
+        stages: Vec<StageInfo>,
     },
     /// An attempt sealed its output.
     Finished(ExecutorId, TaskReport),
     /// An attempt ended without output.
     Failed(ExecutorId, TaskId, Attempt, Failure),
-    /// A reader outside the scheduler found a block of a finished statement gone from an executor.
-    OutputLost(BlockId, ExecutorId),
-    /// Nobody wants the statement any more; its blocks may go.
+    /// The reader of a delivered result could not read a block from its home.
+    OutputLost(BlockId, BlockHome),
+    /// A query is no longer needed: its attempts stop and its blocks are deleted.
     Release(QueryId),
 }
 
-/// What to do.
+/// Something that the engine must do.
 #[derive(Debug, Clone)]
 pub enum Action {
     /// Start an attempt.
     Launch(ExecutorId, TaskSpec),
     /// Stop an attempt.
     Cancel(ExecutorId, TaskId, Attempt),
-    /// Every task of the roots is committed.
-    Completed(QueryId, Output),
-    /// The statement cannot be finished.
+    /// Every task of the roots is committed: deliver the output.
+    Completed(QueryId, QueryOutput),
+    /// The query has failed for good.
     Failed(QueryId, Failure),
-    /// Forget the statement on these executors.
+    /// Delete the query's plans and blocks on these executors.
     Release(QueryId, Vec<ExecutorId>),
-    /// Remove what executors that are gone may have left of a statement in the object store.
+    /// Delete what lost executors may have left of these blocks in the object store.
     Sweep(Vec<BlockId>),
-    /// A stage was cut into so many tasks.
+    /// Record that a stage now has this many tasks.
     Sliced(QueryId, StageId, u32),
-    /// Plan again what waits: a finished stage was not what was expected. Until the answer, nothing of it begins.
+    /// Plan the waiting stages again, given the progress of each stage: one deviated from its estimate.
+    /// No waiting stage starts before the reply, [`Event::Revised`].
     Revise(QueryId, Vec<Fact>),
-    /// A task's output is decided.
+    /// Record that an attempt is its task's result.
     Committed(ExecutorId, TaskReport),
-    /// A task's output no longer counts: it is made again.
+    /// Record that a task's result was lost: the task runs again.
     Uncommitted(TaskId),
-    /// An executor failed too often and gets no more tasks.
+    /// Record that an executor failed too often and takes no more tasks.
     Excluded(ExecutorId),
-    /// Bring blocks to another executor, or to the object store.
+    /// Transfer blocks from a draining executor.
     HandOver {
-        /// Who has them.
+        /// The draining executor.
         from: ExecutorId,
-        /// Who gets them.
-        to: ExecutorId,
-        /// URL of that one.
+        /// The new home.
+        to: BlockHome,
+        /// URL of the receiving executor; empty for the object store.
         address: String,
-        /// Which.
+        /// The blocks.
         blocks: Vec<BlockId>,
     },
-    /// An executor that drained has nothing left that anybody needs: it may end.
+    /// Let a draining executor end: nothing on it is needed any more.
     Dismiss(ExecutorId),
 }
 
-/// A finished statement.
+/// The output of a completed query.
 #[derive(Debug, Clone, Default)]
-pub struct Output {
+pub struct QueryOutput {
     /// Blocks of the last stage, in the order of its partitions.
     pub blocks: Arc<Vec<BlockLocation>>,
-    /// What each of the statement's writes made.
-    pub writes: Vec<Written>,
-    /// Task attempts that followed a failure or a loss.
+    /// The output of each write, in the order of the writes.
+    pub writes: Vec<SinkOutput>,
+    /// Number of attempts that followed a failure or a loss.
     pub retried: u32,
-    /// Task attempts beside one that was slow.
+    /// Number of speculative attempts.
     pub speculated: u32,
 }
 
-/// What one sink wrote.
+/// The output of one write, before its commit.
 #[derive(Debug, Clone, Default)]
-pub struct Written {
-    /// Files, none of them visible yet.
+pub struct SinkOutput {
+    /// Files of all tasks, none of them visible to readers yet.
     pub files: Vec<PendingFile>,
-    /// What the columns of those files hold, from each task, where it was asked for.
+    /// Encoded column statistics of those files, one value for each task that collected them.
     pub statistics: Vec<Bytes>,
 }

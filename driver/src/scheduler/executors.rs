@@ -1,91 +1,145 @@
-//! The executors that the scheduler knows, and which of them takes the next task.
+//! The executors that the scheduler knows, and which one takes the next task.
 //!
-//! Free slots are kept in order, and what an executor runs and holds is kept by executor, so that
-//! neither a launch nor a loss looks at more than it must.
+//! ```text
+//!           3 failures in a row
+//!   Active ────────────────────► Excluded
+//!     │  ▲                         │  │
+//!     │  └─ no active executor left ┘  │
+//!     │                               │
+//!     └────────► Draining ◄───────────┘
+//!                   │ nothing running, transferring or being read
+//!                   ▼
+//!                Dismissed
+//! ```
+//!
+//! From every state a lost executor is removed. Free slots are ordered, and what an executor runs and
+//! holds is kept by executor, so that neither a launch nor a loss looks at all executors or tasks.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
 
-use super::Placement;
+use super::placement::PerPlacement;
+use super::{BlockHome, Placement};
 
 /// Failures in a row, with no success between, after which an executor gets no more tasks.
 const FAILURES_IN_A_ROW_MAX: u32 = 3;
 
 #[derive(Debug)]
 pub(super) struct ExecutorState {
+    placement: Placement,
+    phase: ExecutorPhase,
     slots: u32,
-    busy: u32,
     pub(super) address: String,
-    is_driver: bool,
-    pub(super) draining: bool,
-    /// It was told that it may end.
-    dismissed: bool,
-    /// Too many failures: it serves its blocks, but gets no tasks.
-    excluded: bool,
-    failures: u32,
+    failures_in_a_row: u32,
     pub(super) running: BTreeSet<(TaskId, Attempt)>,
-    /// Tasks whose committed output lies here.
+    /// Tasks whose committed block is stored here.
     pub(super) held: BTreeSet<TaskId>,
-    /// Blocks that it was told to hand to another executor.
-    pub(super) leaving: BTreeSet<BlockId>,
-    /// Attempts that were told to read blocks here, before those were handed to another.
+    /// Blocks that it was asked to transfer, and has not yet reported about.
+    pub(super) in_transfer: BTreeSet<BlockId>,
+    /// Attempts that were launched with this executor as the home of a block that has moved since.
     readers: BTreeSet<(TaskId, Attempt)>,
+}
+
+/// The state of an executor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ExecutorPhase {
+    /// Takes tasks.
+    Active,
+    /// Failed too often: serves its blocks, but takes no tasks.
+    Excluded,
+    /// Shuts down soon: takes no tasks, and its blocks move elsewhere.
+    Draining,
+    /// Drained, and informed that it may end.
+    Dismissed,
+}
+
+impl ExecutorState {
+    fn is_active(&self) -> bool {
+        self.phase == ExecutorPhase::Active
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        match self.phase {
+            ExecutorPhase::Draining | ExecutorPhase::Dismissed => true,
+            ExecutorPhase::Active | ExecutorPhase::Excluded => false,
+        }
+    }
+
+    fn free_slots(&self) -> usize {
+        (self.slots as usize).saturating_sub(self.running.len())
+    }
+
+    fn is_unused(&self) -> bool {
+        self.running.is_empty() && self.in_transfer.is_empty() && self.readers.is_empty()
+    }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Executors {
     all: BTreeMap<ExecutorId, ExecutorState>,
-    /// Executors that take tasks and have free slots, by their number: the driver's own, the fleet's.
-    free: [BTreeSet<(u32, Reverse<ExecutorId>)>; 2],
-    /// Executors of the fleet that take tasks.
-    usable: usize,
-    /// Slots that are taken: the driver's own, the fleet's.
-    busy: [usize; 2],
+    totals: Totals,
+}
+
+/// What is known over all executors, kept up to date with each change of one.
+#[derive(Debug, Default)]
+struct Totals {
+    /// Active executors with free slots, ordered by their number of free slots.
+    free: PerPlacement<BTreeSet<(usize, Reverse<ExecutorId>)>>,
+    /// Number of active executors.
+    active: PerPlacement<usize>,
+    /// Number of slots in use.
+    busy: PerPlacement<usize>,
+    /// Number of executors that drain or are dismissed.
     draining: usize,
 }
 
-impl ExecutorState {
-    fn takes_tasks(&self) -> bool {
-        !self.draining && !self.excluded
+impl Totals {
+    fn add(&mut self, id: ExecutorId, state: &ExecutorState) {
+        self.busy[state.placement] += state.running.len();
+        self.active[state.placement] += usize::from(state.is_active());
+        self.draining += usize::from(state.is_draining());
+        if state.is_active() && state.free_slots() > 0 {
+            self.free[state.placement].insert((state.free_slots(), Reverse(id)));
+        }
     }
-}
 
-fn side(is_driver: bool) -> usize {
-    if is_driver {
-        Placement::Driver as usize
-    } else {
-        Placement::Fleet as usize
+    fn subtract(&mut self, id: ExecutorId, state: &ExecutorState) {
+        self.busy[state.placement] -= state.running.len();
+        self.active[state.placement] -= usize::from(state.is_active());
+        self.draining -= usize::from(state.is_draining());
+        self.free[state.placement].remove(&(state.free_slots(), Reverse(id)));
     }
 }
 
 impl Executors {
-    pub(super) fn insert(&mut self, id: ExecutorId, slots: u32, address: String, is_driver: bool) {
+    pub(super) fn insert(
+        &mut self,
+        id: ExecutorId,
+        slots: u32,
+        address: String,
+        placement: Placement,
+    ) {
         let state = ExecutorState {
+            placement,
+            phase: ExecutorPhase::Active,
             slots,
-            busy: 0,
             address,
-            is_driver,
-            draining: false,
-            dismissed: false,
-            excluded: false,
-            failures: 0,
+            failures_in_a_row: 0,
             running: BTreeSet::new(),
             held: BTreeSet::new(),
-            leaving: BTreeSet::new(),
+            in_transfer: BTreeSet::new(),
             readers: BTreeSet::new(),
         };
+        self.totals.add(id, &state);
         self.all.insert(id, state);
-        self.usable += usize::from(!is_driver);
-        self.update(id, |_| ());
     }
 
     pub(super) fn remove(&mut self, id: ExecutorId) -> Option<ExecutorState> {
-        self.drain(id);
         let removed = self.all.remove(&id)?;
-        self.draining -= 1;
-        self.busy[side(removed.is_driver)] -= removed.busy as usize;
+        self.totals.subtract(id, &removed);
+        self.readmit_if_none_active();
         Some(removed)
     }
 
@@ -93,58 +147,51 @@ impl Executors {
         self.all.get(&id)
     }
 
+    pub(super) fn contains(&self, id: ExecutorId) -> bool {
+        self.all.contains_key(&id)
+    }
+
     pub(super) fn ids(&self) -> impl Iterator<Item = ExecutorId> {
         self.all.keys().copied()
     }
 
+    /// Returns the URL from which blocks are fetched; empty for the object store.
+    pub(super) fn address(&self, home: BlockHome) -> String {
+        match home {
+            BlockHome::Executor(id) => self.get(id).map(|e| e.address.clone()).unwrap_or_default(),
+            BlockHome::ObjectStore => String::new(),
+        }
+    }
+
     pub(super) fn fleet_size(&self) -> usize {
-        self.all.values().filter(|e| !e.is_driver).count()
+        let of_fleet = |e: &&ExecutorState| e.placement == Placement::Fleet;
+        self.all.values().filter(of_fleet).count()
     }
 
-    /// Slots that are taken.
+    /// Returns the number of slots in use.
     pub(super) fn busy(&self, placement: Placement) -> usize {
-        self.busy[placement as usize]
+        self.totals.busy[placement]
     }
 
-    /// Changes an executor and its place among the free ones.
+    /// Changes an executor, and keeps the totals up to date.
     fn update<T>(
         &mut self,
         id: ExecutorId,
         change: impl FnOnce(&mut ExecutorState) -> T,
     ) -> Option<T> {
         let state = self.all.get_mut(&id)?;
-        let (free, took_tasks) = (state.slots.saturating_sub(state.busy), state.takes_tasks());
-        self.busy[side(state.is_driver)] -= state.busy as usize;
-        self.free[side(state.is_driver)].remove(&(free, Reverse(id)));
+        self.totals.subtract(id, state);
         let result = change(state);
-        self.busy[side(state.is_driver)] += state.busy as usize;
-        let free = state.slots.saturating_sub(state.busy);
-        if state.takes_tasks() && free > 0 {
-            self.free[side(state.is_driver)].insert((free, Reverse(id)));
-        }
-        if !state.is_driver {
-            match (took_tasks, state.takes_tasks()) {
-                (true, false) => self.usable -= 1,
-                (false, true) => self.usable += 1,
-                (true, true) | (false, false) => {}
-            }
-        }
+        self.totals.add(id, state);
         Some(result)
     }
 
-    pub(super) fn started(&mut self, id: ExecutorId, task: TaskId, attempt: Attempt) {
-        self.update(id, |state| {
-            state.busy += 1;
-            state.running.insert((task, attempt));
-        });
+    pub(super) fn start_attempt(&mut self, id: ExecutorId, task: TaskId, attempt: Attempt) {
+        self.update(id, |state| state.running.insert((task, attempt)));
     }
 
-    pub(super) fn ended(&mut self, id: ExecutorId, task: TaskId, attempt: Attempt) {
-        self.update(id, |state| {
-            if state.running.remove(&(task, attempt)) {
-                state.busy = state.busy.saturating_sub(1);
-            }
-        });
+    pub(super) fn end_attempt(&mut self, id: ExecutorId, task: TaskId, attempt: Attempt) {
+        self.update(id, |state| state.running.remove(&(task, attempt)));
         for draining in self.draining() {
             if let Some(state) = self.all.get_mut(&draining) {
                 state.readers.remove(&(task, attempt));
@@ -152,166 +199,176 @@ impl Executors {
         }
     }
 
-    pub(super) fn succeeded(&mut self, id: ExecutorId) {
+    pub(super) fn record_success(&mut self, id: ExecutorId) {
         if let Some(state) = self.all.get_mut(&id) {
-            state.failures = 0;
+            state.failures_in_a_row = 0;
         }
     }
 
-    /// Counts a failure that another executor might not have had; answers whether it was one too many.
-    pub(super) fn failed(&mut self, id: ExecutorId) -> bool {
-        let excluded = self.update(id, |state| {
-            state.failures += 1;
-            let now =
-                state.failures >= FAILURES_IN_A_ROW_MAX && !state.excluded && !state.is_driver;
-            state.excluded |= now;
-            now
+    /// Counts a failure that might not have happened on another executor. Returns whether the executor
+    /// is excluded because of it.
+    pub(super) fn record_failure(&mut self, id: ExecutorId) -> bool {
+        let is_excluded = self.update(id, |state| {
+            state.failures_in_a_row += 1;
+            let is_excluded = state.failures_in_a_row >= FAILURES_IN_A_ROW_MAX
+                && state.is_active()
+                && state.placement == Placement::Fleet;
+            if is_excluded {
+                state.phase = ExecutorPhase::Excluded;
+            }
+            is_excluded
         });
-        let readmitted = self.readmit_if_none();
-        excluded == Some(true) && !readmitted
+        let is_readmitted = self.readmit_if_none_active();
+        is_excluded == Some(true) && !is_readmitted
     }
 
-    /// When nobody takes tasks any more, those excluded get another chance; answers whether any did.
-    fn readmit_if_none(&mut self) -> bool {
-        if self.usable > 0 {
+    /// Gives the excluded executors another chance when the fleet has no active one. Returns whether
+    /// there were any.
+    fn readmit_if_none_active(&mut self) -> bool {
+        if self.totals.active[Placement::Fleet] > 0 {
             return false;
         }
-        let excluded: Vec<ExecutorId> = self
-            .all
-            .iter()
-            .filter(|(_, e)| e.excluded && !e.draining)
-            .map(|(id, _)| *id)
-            .collect();
+        let is_excluded = |e: &ExecutorState| e.phase == ExecutorPhase::Excluded;
+        let excluded: Vec<ExecutorId> = self.ids_where(is_excluded).collect();
         for id in &excluded {
             self.update(*id, |state| {
-                state.excluded = false;
-                state.failures = 0;
+                state.phase = ExecutorPhase::Active;
+                state.failures_in_a_row = 0;
             });
         }
         !excluded.is_empty()
     }
 
-    pub(super) fn drain(&mut self, id: ExecutorId) {
-        if self.update(id, |state| !std::mem::replace(&mut state.draining, true)) == Some(true) {
-            self.draining += 1;
-        }
-        self.readmit_if_none();
+    fn ids_where(
+        &self,
+        filter: impl Fn(&ExecutorState) -> bool,
+    ) -> impl Iterator<Item = ExecutorId> {
+        let matching = self.all.iter().filter(move |(_, state)| filter(state));
+        matching.map(|(id, _)| *id)
     }
 
-    pub(super) fn hold(&mut self, id: ExecutorId, task: TaskId) {
-        if let Some(state) = self.all.get_mut(&id) {
+    pub(super) fn drain(&mut self, id: ExecutorId) {
+        self.update(id, |state| {
+            if !state.is_draining() {
+                state.phase = ExecutorPhase::Draining;
+            }
+        });
+        self.readmit_if_none_active();
+    }
+
+    /// Records that a task's committed block is stored on an executor.
+    pub(super) fn add_block(&mut self, home: BlockHome, task: TaskId) {
+        if let BlockHome::Executor(id) = home
+            && let Some(state) = self.all.get_mut(&id)
+        {
             state.held.insert(task);
         }
     }
 
-    pub(super) fn let_go(&mut self, id: ExecutorId, task: TaskId) {
-        if let Some(state) = self.all.get_mut(&id) {
+    /// Records that a task's block on an executor does not count any more.
+    pub(super) fn remove_block(&mut self, home: BlockHome, task: TaskId) {
+        if let BlockHome::Executor(id) = home
+            && let Some(state) = self.all.get_mut(&id)
+        {
             state.held.remove(&task);
         }
     }
 
-    pub(super) fn leaving(&mut self, id: ExecutorId, blocks: &[BlockId]) {
+    pub(super) fn begin_transfer(&mut self, id: ExecutorId, blocks: &[BlockId]) {
         if let Some(state) = self.all.get_mut(&id) {
-            state.leaving.extend(blocks);
+            state.in_transfer.extend(blocks);
         }
     }
 
-    pub(super) fn left(&mut self, id: ExecutorId, block: BlockId) {
+    pub(super) fn end_transfer(&mut self, id: ExecutorId, block: BlockId) {
         if let Some(state) = self.all.get_mut(&id) {
-            state.leaving.remove(&block);
+            state.in_transfer.remove(&block);
         }
     }
 
-    /// Keeps a draining executor until these attempts, which may still read from it, have ended.
+    /// Keeps a draining executor until the attempts that run of these stages have ended: they may still
+    /// read a block from it.
     pub(super) fn keep_for_readers(&mut self, id: ExecutorId, stages: &[StageId], query: QueryId) {
         let reads =
             |(task, _): &&(TaskId, Attempt)| task.query == query && stages.contains(&task.stage);
-        let readers: Vec<_> = self
-            .all
-            .values()
-            .flat_map(|e| e.running.iter().filter(reads))
-            .copied()
-            .collect();
+        let running = self.all.values().flat_map(|e| e.running.iter());
+        let readers: Vec<_> = running.filter(reads).copied().collect();
         if let Some(state) = self.all.get_mut(&id) {
             state.readers.extend(readers);
         }
     }
 
     pub(super) fn forget_query(&mut self, query: QueryId) {
-        let from = |query| TaskId {
+        let first_task = |query| TaskId {
             query,
             stage: StageId(0),
             index: 0,
         };
-        let (first, next) = (from(query), from(QueryId(query.0.saturating_add(1))));
+        let first = first_task(query);
+        let next = first_task(QueryId(query.0.saturating_add(1)));
         for state in self.all.values_mut() {
+            // Two splits rather than a filter: other queries may hold a million blocks.
             let mut later = state.held.split_off(&first);
             let mut kept = later.split_off(&next);
             state.held.append(&mut kept);
-            state.leaving.retain(|block| block.task.query != query);
+            state.in_transfer.retain(|block| block.task.query != query);
         }
     }
 
     pub(super) fn has_free(&self, placement: Placement) -> bool {
-        !self.free[placement as usize].is_empty()
+        !self.totals.free[placement].is_empty()
     }
 
-    /// The emptiest executor that the task has not failed on. If it failed on all of them, any.
+    /// Returns the executor with the most free slots that is not in `avoid`; any executor with a free
+    /// slot if `avoid` names all active ones.
     pub(super) fn pick(&self, placement: Placement, avoid: &[ExecutorId]) -> Option<ExecutorId> {
-        let mut free = self.free[placement as usize]
-            .iter()
-            .rev()
-            .map(|(_, id)| id.0);
-        let avoided = avoid
-            .iter()
-            .filter(|id| {
-                self.all
-                    .get(id)
-                    .is_some_and(|e| e.takes_tasks() && !e.is_driver)
-            })
-            .count();
+        let by_free_slots = self.totals.free[placement].iter().rev();
+        let mut free = by_free_slots.map(|(_, id)| id.0);
+        let is_active = |id: &&ExecutorId| {
+            let state = self.all.get(*id);
+            state.is_some_and(|e| e.is_active() && e.placement == Placement::Fleet)
+        };
+        let avoided = avoid.iter().filter(is_active).count();
         match placement {
-            Placement::Fleet if avoided < self.usable => free.find(|id| !avoid.contains(id)),
+            Placement::Fleet if avoided < self.totals.active[Placement::Fleet] => {
+                free.find(|id| !avoid.contains(id))
+            }
             Placement::Fleet | Placement::Driver => free.next(),
         }
     }
 
-    /// Who takes the blocks of an executor that leaves: another of the fleet, else the driver.
-    pub(super) fn heir(&self, of: ExecutorId, turn: usize) -> Option<ExecutorId> {
-        let fit =
-            |(id, e): &(&ExecutorId, &ExecutorState)| **id != of && !e.draining && !e.is_driver;
-        let count = self.all.iter().filter(fit).count();
-        let fleet = self.all.iter().filter(fit).nth(turn % count.max(1));
-        let driver = || {
-            self.all
-                .iter()
-                .find(|(id, e)| **id != of && e.is_driver && !e.address.is_empty())
-        };
-        fleet.or_else(driver).map(|(id, _)| *id)
+    /// Returns who takes the blocks of a draining executor: another one of the fleet, chosen in turns,
+    /// or else the driver if others can reach it.
+    pub(super) fn heir(&self, draining: ExecutorId, turn: usize) -> Option<ExecutorId> {
+        let mut heirs = self.all.iter().filter(|(id, _)| **id != draining);
+        let in_fleet = |e: &ExecutorState| e.placement == Placement::Fleet && !e.is_draining();
+        let fleet: Vec<ExecutorId> = (heirs.clone())
+            .filter(|(_, e)| in_fleet(e))
+            .map(|(id, _)| *id)
+            .collect();
+        let driver = heirs.find(|(_, e)| e.placement == Placement::Driver && !e.address.is_empty());
+        let in_turn = fleet.get(turn % fleet.len().max(1)).copied();
+        in_turn.or(driver.map(|(id, _)| *id))
     }
 
-    /// Executors that drain.
+    /// Returns the executors that drain, dismissed ones included.
     pub(super) fn draining(&self) -> Vec<ExecutorId> {
-        if self.draining == 0 {
+        if self.totals.draining == 0 {
             return vec![];
         }
-        self.all
-            .iter()
-            .filter(|(_, e)| e.draining)
-            .map(|(id, _)| *id)
-            .collect()
+        self.ids_where(ExecutorState::is_draining).collect()
     }
 
-    /// Executors that drain and have nothing left to do, each once.
-    pub(super) fn take_drained(&mut self) -> Vec<ExecutorId> {
-        let mut drained = self.draining();
-        drained.retain(|id| {
-            let state = self.all.get_mut(id);
-            let idle = |e: &ExecutorState| {
-                e.running.is_empty() && e.leaving.is_empty() && e.readers.is_empty()
-            };
-            state.is_some_and(|e| idle(e) && !std::mem::replace(&mut e.dismissed, true))
-        });
+    /// Dismisses the draining executors that nothing needs any more. Returns them, each once.
+    pub(super) fn dismiss_drained(&mut self) -> Vec<ExecutorId> {
+        if self.totals.draining == 0 {
+            return vec![];
+        }
+        let is_drained = |e: &ExecutorState| e.phase == ExecutorPhase::Draining && e.is_unused();
+        let drained: Vec<ExecutorId> = self.ids_where(is_drained).collect();
+        for id in &drained {
+            self.update(*id, |state| state.phase = ExecutorPhase::Dismissed);
+        }
         drained
     }
 }

@@ -28,7 +28,7 @@ use crate::fleet::{
 };
 use crate::input::{Tables, register_catalogs};
 use crate::random::random_hex;
-use crate::scheduler::RetryLimits;
+use crate::scheduler::{Placement, RetryLimits};
 use crate::services::{PlatformReporter, Services};
 use crate::statement::Cluster;
 use crate::statement::DistributedPlanner;
@@ -260,7 +260,11 @@ impl SessionBuilder {
         );
         let mut host = EmbeddedHost {
             slots: embedded_slots,
-            is_driver: self.executors > 0,
+            placement: if self.executors > 0 {
+                Placement::Driver
+            } else {
+                Placement::Fleet
+            },
             address: String::new(),
         };
         let (fleet, helper): (Box<dyn Fleet>, Option<Box<dyn Fleet>>) = if self.executors == 0 {

@@ -12,7 +12,7 @@ use crate::engine::running_plan::RunningPlan;
 use crate::engine::{EngineHandle, Statement};
 use crate::error::external;
 use crate::fleet::Fleet;
-use crate::scheduler::{Output, Placement};
+use crate::scheduler::{Placement, QueryOutput};
 
 /// Everything that runs a session's statements.
 pub(crate) struct Cluster {
@@ -45,7 +45,7 @@ impl Cluster {
         &self,
         prepared: &Prepared,
         label: String,
-    ) -> Result<(RunningStatement, Output)> {
+    ) -> Result<(RunningStatement, QueryOutput)> {
         let query = self.engine.next_query();
         let small = prepared.scan_bytes < self.small_bytes && self.helper.is_some();
         let asked = self

@@ -29,7 +29,7 @@ use super::running::RunningStatement;
 use crate::engine::Message;
 use crate::error::external;
 use crate::fleet::DRIVER;
-use crate::scheduler::Output;
+use crate::scheduler::QueryOutput;
 
 /// A block of the result is held back until it is whole, up to this size.
 const HELD_BACK_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -56,7 +56,7 @@ impl ResultReader {
     pub(crate) fn new(
         cluster: &Cluster,
         running: RunningStatement,
-        output: &Output,
+        output: &QueryOutput,
         eq_properties: EquivalenceProperties,
         context: &Arc<TaskContext>,
     ) -> Self {

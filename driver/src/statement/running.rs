@@ -10,14 +10,14 @@ use tokio::sync::mpsc;
 use crate::engine::EngineHandle;
 use crate::engine::running_plan::RunningPlan;
 use crate::error::{TaskFailure, external};
-use crate::scheduler::Output;
+use crate::scheduler::QueryOutput;
 
 /// Releases a statement's blocks, and stops what runs of it, when dropped.
 pub(crate) struct RunningStatement {
     pub(crate) query: QueryId,
     pub(crate) plan: Arc<RunningPlan>,
     pub(crate) engine: EngineHandle,
-    pub(crate) outcomes: mpsc::Receiver<Result<Output, Failure>>,
+    pub(crate) outcomes: mpsc::Receiver<Result<QueryOutput, Failure>>,
 }
 
 impl Drop for RunningStatement {
@@ -28,7 +28,7 @@ impl Drop for RunningStatement {
 
 impl RunningStatement {
     /// The next word of the engine: the result, or that there will be none.
-    pub(crate) async fn outcome(&mut self) -> Result<Output> {
+    pub(crate) async fn outcome(&mut self) -> Result<QueryOutput> {
         match self.outcomes.recv().await {
             Some(Ok(output)) => Ok(output),
             Some(Err(failure)) => Err(external(TaskFailure(failure))),

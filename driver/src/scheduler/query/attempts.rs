@@ -1,0 +1,219 @@
+//! Attempts of tasks: which may start, which one becomes the result, and what follows a failure.
+
+use std::time::Duration;
+
+use faisca_executor::wire::{TaskReport, TaskSpec};
+use faisca_planner::ids::{Attempt, ExecutorId, StageId, TaskId};
+
+use super::{QueryPhase, QueryState, count};
+use crate::scheduler::executors::Executors;
+use crate::scheduler::stage::StagePhase;
+use crate::scheduler::task::{Committed, RunningAttempt, StartReason, TaskPhase, TaskState};
+use crate::scheduler::{BlockHome, TaskGrouping};
+
+/// What follows a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::scheduler) enum Verdict {
+    /// The task runs again.
+    Retry,
+    /// The query fails.
+    GiveUp,
+}
+
+impl Verdict {
+    fn give_up_if(is_over_limit: bool) -> Self {
+        if is_over_limit {
+            Self::GiveUp
+        } else {
+            Self::Retry
+        }
+    }
+}
+
+impl QueryState {
+    /// Takes the parked tasks that may run now, each once. Producers come first: when their tasks run
+    /// again after a loss, other tasks wait for them.
+    pub(in crate::scheduler) fn take_runnable(&mut self) -> Vec<TaskId> {
+        let mut runnable = vec![];
+        if self.phase != QueryPhase::Running {
+            return runnable;
+        }
+        for id in self.stage_ids() {
+            if !self.stages[id.index()].parked.is_empty() && self.may_run(id) {
+                let parked = std::mem::take(&mut self.stages[id.index()].parked);
+                runnable.extend(parked.into_iter().map(|index| self.task_id(id, index)));
+            }
+        }
+        runnable
+    }
+
+    /// Returns whether tasks of a stage may run: its inputs are complete, and its plan is final.
+    fn may_run(&self, stage: StageId) -> bool {
+        let is_waiting = matches!(
+            self.stages[stage.index()].phase,
+            StagePhase::Waiting | StagePhase::Dropped
+        );
+        let may_be_replaced = is_waiting && self.revision.is_requested();
+        !may_be_replaced && self.inputs_complete(stage)
+    }
+
+    /// Returns whether a task from the ready queue may start. Parks it again if an input was lost
+    /// since it became ready.
+    pub(in crate::scheduler) fn may_start(&mut self, id: TaskId) -> bool {
+        let may_run = self.may_run(id.stage);
+        let is_running = self.phase == QueryPhase::Running;
+        let Some(task) = self.task_mut(id) else {
+            // Its stage was dropped.
+            return false;
+        };
+        if !matches!(task.phase, TaskPhase::Queued) {
+            return false;
+        }
+        if is_running && may_run {
+            return true;
+        }
+        task.phase = TaskPhase::Idle;
+        if is_running {
+            self.requeue(id);
+        }
+        false
+    }
+
+    /// Starts an attempt and returns what the executor needs to run it.
+    pub(in crate::scheduler) fn start(
+        &mut self,
+        id: TaskId,
+        executor: ExecutorId,
+        executors: &Executors,
+        now: Duration,
+    ) -> Option<TaskSpec> {
+        let task = self.task(id)?;
+        let (range, part, frugal) = (task.range(), task.part, task.is_frugal);
+        let inputs = self.task_inputs(id.stage, &range, part, executors);
+        let stage = self.stages.get_mut(id.stage.index())?;
+        if stage.phase == StagePhase::Waiting {
+            stage.phase = StagePhase::Started;
+        }
+        let task = stage.tasks.get_mut(id.index as usize)?;
+        let (attempt, reason) = task.start(executor, now);
+        match reason {
+            StartReason::First => {}
+            StartReason::Retry => self.retried += 1,
+            StartReason::Speculation => self.speculated += 1,
+        }
+        Some(TaskSpec {
+            task: id,
+            attempt,
+            partitions: range.collect(),
+            inputs,
+            frugal,
+        })
+    }
+
+    /// Makes an attempt the task's result. Returns the other attempt, if one was running too: it must
+    /// be cancelled.
+    ///
+    /// Returns `None` if the attempt does not run: the report is late, a duplicate, or of a cancelled
+    /// attempt.
+    pub(in crate::scheduler) fn commit(
+        &mut self,
+        executor: ExecutorId,
+        report: &TaskReport,
+        now: Duration,
+    ) -> Option<Option<RunningAttempt>> {
+        let stage = self.stages.get_mut(report.task.stage.index())?;
+        let task = stage.tasks.get_mut(report.task.index as usize)?;
+        let TaskPhase::Running(running) = &task.phase else {
+            return None;
+        };
+        let is_reported =
+            |a: &RunningAttempt| a.attempt == report.attempt && a.executor == executor;
+        let reported = running.iter().find(|a| is_reported(a)).copied()?;
+        let other = running.iter().find(|a| !is_reported(a)).copied();
+        task.phase = TaskPhase::Committed(Committed {
+            attempt: report.attempt,
+            home: BlockHome::Executor(executor),
+            is_empty: report.buckets.is_empty(),
+            is_durable: report.durable,
+            files: report.files.clone(),
+            statistics: report.statistics.clone(),
+        });
+        // The sizes of a second run must not be added to those of the first.
+        if !std::mem::replace(&mut task.is_measured, true) {
+            stage.add_sizes(&report.buckets);
+        }
+        stage.durations.add(now.saturating_sub(reported.since));
+        stage.committed += 1;
+        stage.blocks = None;
+        if stage.finish_with_surprise() {
+            self.revision.note_surprise();
+        }
+        Some(other)
+    }
+
+    /// Removes a running attempt. Returns whether it was running.
+    pub(in crate::scheduler) fn forget_attempt(&mut self, id: TaskId, attempt: Attempt) -> bool {
+        let task = self.task_mut(id);
+        task.and_then(|task| task.remove_attempt(attempt)).is_some()
+    }
+
+    /// Counts a failure of the task on this executor.
+    pub(in crate::scheduler) fn count_failure(
+        &mut self,
+        id: TaskId,
+        executor: ExecutorId,
+        max: u32,
+    ) -> Verdict {
+        let Some(task) = self.task_mut(id) else {
+            return Verdict::GiveUp;
+        };
+        task.failures += 1;
+        if !task.failed_on.contains(&executor) {
+            task.failed_on.push(executor);
+        }
+        Verdict::give_up_if(task.failures >= max)
+    }
+
+    /// Counts an attempt that failed because an input was lost.
+    pub(in crate::scheduler) fn count_lost_input(&mut self, id: TaskId, max: u32) -> Verdict {
+        let Some(task) = self.task_mut(id) else {
+            return Verdict::GiveUp;
+        };
+        task.lost_inputs += 1;
+        Verdict::give_up_if(task.lost_inputs >= max)
+    }
+
+    /// Reduces the memory that a task needs after it ran out: it runs in low-memory mode from now on,
+    /// and is split in half if the stage allows it. Returns the stage's new number of tasks if it was.
+    pub(in crate::scheduler) fn shrink(&mut self, id: TaskId) -> Option<u32> {
+        let stage = self.stages.get_mut(id.stage.index())?;
+        let is_splittable = stage.info.grouping != TaskGrouping::Whole;
+        let task = stage.tasks.get_mut(id.index as usize)?;
+        task.is_frugal = true;
+        // While another attempt runs, the task's partitions must not change.
+        let is_running = matches!(task.phase, TaskPhase::Running(_));
+        if task.partitions < 2 || !is_splittable || is_running {
+            return None;
+        }
+        let kept = task.partitions / 2;
+        let second_half = TaskState {
+            first: task.first + kept,
+            partitions: task.partitions - kept,
+            origin: task.origin,
+            is_frugal: true,
+            ..TaskState::default()
+        };
+        task.partitions = kept;
+        let index = count(stage.tasks.len());
+        stage.tasks.push(second_half);
+        stage.park(index);
+        Some(index + 1)
+    }
+
+    /// Queues the task again, to run once its inputs are complete.
+    pub(in crate::scheduler) fn requeue(&mut self, id: TaskId) {
+        if let Some(stage) = self.stages.get_mut(id.stage.index()) {
+            stage.park(id.index);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Executors that die or drain: what is recomputed, and what is not.
+
+use faisca_planner::ids::{ExecutorId, StageId, TaskId};
+
+use super::builders::{stage, task};
+use super::{QUERY, Simulation};
+use crate::scheduler::InputReads::{AllPartitions, OwnPartition};
+use crate::scheduler::{Action, BlockHome, Event};
+
+#[test]
+fn a_lost_producer_reruns_only_tasks_whose_blocks_are_still_needed() {
+    let stages = vec![stage(4, &[]), stage(4, &[(0, OwnPartition)])];
+    let mut sim = Simulation::new(7, stages, 2, 2).calm();
+    sim.run_until(0..1, |sim| sim.committed.len() == 4);
+    let victim = ExecutorId(1);
+    let on_victim: Vec<TaskId> = sim
+        .blocks
+        .iter()
+        .filter(|(_, home)| *home == BlockHome::Executor(victim))
+        .map(|(block, _)| block.task)
+        .collect();
+    let running_there = sim.running.iter().filter(|(on, _)| *on == victim).count();
+    sim.kill(victim);
+    sim.run(0);
+    let mut relaunched = sim.relaunched();
+    relaunched.retain(|t| t.stage == StageId(0));
+    relaunched.sort();
+    assert_eq!(relaunched, on_victim);
+    assert!(sim.relaunched().len() <= on_victim.len() + running_there + 4);
+}
+
+#[test]
+fn outputs_that_are_not_needed_any_more_are_not_recomputed() {
+    let stages = vec![
+        stage(2, &[]),
+        stage(2, &[(0, OwnPartition)]),
+        stage(1, &[(1, AllPartitions)]),
+    ];
+    let mut sim = Simulation::new(1, stages, 2, 1);
+    sim.run_until(0..2, |sim| {
+        let is_committed = |id| sim.committed.iter().any(|(t, _)| *t == id);
+        is_committed(task(1, 0)) && is_committed(task(1, 1))
+    });
+    // Only stage 0's blocks are lost: stage 1 is complete, so nothing of stage 0 is needed.
+    let lost: Vec<_> = sim
+        .blocks
+        .iter()
+        .filter(|(block, _)| block.task.stage == StageId(0))
+        .copied()
+        .collect();
+    for (block, home) in lost {
+        sim.step(Event::OutputLost(block, home));
+    }
+    sim.run(0);
+    let relaunched = sim.relaunched();
+    assert!(
+        relaunched.iter().all(|t| t.stage == StageId(2)),
+        "{relaunched:?}"
+    );
+}
+
+#[test]
+fn an_executor_that_drains_loses_no_finished_work() {
+    let stages = vec![stage(4, &[]), stage(4, &[(0, OwnPartition)])];
+    let mut sim = Simulation::new(8, stages, 2, 2).calm();
+    (0..2).for_each(|_| sim.finish(0));
+    sim.deliver_mail();
+    let first_home = sim.blocks.iter().map(|(_, home)| *home).next();
+    let Some(BlockHome::Executor(draining)) = first_home else {
+        panic!("no executor holds a block");
+    };
+    sim.drain(draining);
+    sim.run(0);
+    assert_eq!(sim.relaunched(), vec![], "work was done twice");
+    assert!(!sim.alive.contains(&draining), "it was never dismissed");
+}
+
+#[test]
+fn with_durable_copies_nothing_finished_is_recomputed_when_all_executors_die_between_two_stages() {
+    let stages = vec![
+        stage(4, &[]),
+        stage(4, &[(0, OwnPartition)]),
+        stage(2, &[(1, OwnPartition)]),
+    ];
+    let mut sim = Simulation::with_store(11, stages, 2, 2, true).calm();
+    sim.run_until(0..1, |sim| sim.committed_of(StageId(0)) == 4);
+    let running: Vec<TaskId> = sim.running.iter().map(|(_, s)| s.task).collect();
+    for executor in sim.alive.clone() {
+        sim.kill(executor);
+    }
+    sim.join(2);
+    sim.run(0);
+    let mut relaunched = sim.relaunched();
+    relaunched.retain(|task| !running.contains(task));
+    assert_eq!(relaunched, vec![], "finished work was done again");
+    let actions = sim.scheduler.step(sim.now, Event::Release(QUERY));
+    let swept = actions.iter().find_map(|action| match action {
+        Action::Sweep(blocks) => Some(blocks),
+        _ => None,
+    });
+    let mut sealed = sim.read.keys();
+    assert!(
+        sealed.all(|block| swept.is_some_and(|swept| swept.contains(block))),
+        "an object is left"
+    );
+}

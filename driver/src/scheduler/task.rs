@@ -1,0 +1,207 @@
+//! One task of a stage and the states it passes through.
+//!
+//! ```text
+//!          enqueue           start            commit
+//!   Idle ──────────► Queued ───────► Running ─────────► Committed
+//!    ▲                               │   ▲ │                │
+//!    │                               │   └─┘ start of a     │
+//!    │                               │       speculative    │
+//!    │                               │       attempt        │
+//!    ├── last running attempt failed,┘                      │
+//!    │   was lost or cancelled                              │
+//!    └── output lost and still needed ──────────────────────┘
+//! ```
+//!
+//! Committed wins: a report of an attempt that does not run any more changes nothing.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::Bytes;
+use faisca_executor::wire::PendingFile;
+use faisca_planner::ids::{Attempt, ExecutorId};
+use faisca_planner::stages::Part;
+
+use super::BlockHome;
+
+/// A task. Kept small: a query may have a million of them.
+#[derive(Debug, Default)]
+pub(super) struct TaskState {
+    pub(super) phase: TaskPhase,
+    /// The first of its adjacent partitions.
+    pub(super) first: u32,
+    /// Number of its partitions.
+    pub(super) partitions: u32,
+    /// Index of the task that it was split from, or its own. Consumers that read a part of the stage
+    /// choose by this number, so that they read the same rows no matter what was split since.
+    pub(super) origin: u32,
+    /// The part of a divided input that it reads, if it shares its partition with other tasks.
+    pub(super) part: Option<Part>,
+    /// Number of attempts started.
+    pub(super) attempts: u32,
+    /// Number of failures that count against the task.
+    pub(super) failures: u32,
+    /// Number of attempts that failed because an input was lost.
+    pub(super) lost_inputs: u32,
+    /// Executors on which it failed; avoided as long as there are others.
+    pub(super) failed_on: Vec<ExecutorId>,
+    /// Its output sizes are part of the stage's totals. Stays true when the output is lost.
+    pub(super) is_measured: bool,
+    /// It ran out of memory before and runs in low-memory mode.
+    pub(super) is_frugal: bool,
+}
+
+/// The state of a task.
+#[derive(Debug, Default)]
+pub(super) enum TaskPhase {
+    /// Neither running nor queued.
+    #[default]
+    Idle,
+    /// In its stage's `parked` tasks, or in the scheduler's ready queue: in exactly one of them.
+    Queued,
+    Running(Running),
+    Committed(Committed),
+}
+
+/// The attempts of a running task.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) attempt: RunningAttempt,
+    /// A second attempt, started because the first one was slow.
+    pub(super) speculative: Option<RunningAttempt>,
+}
+
+impl Running {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &RunningAttempt> {
+        std::iter::once(&self.attempt).chain(&self.speculative)
+    }
+
+    pub(super) fn attempts(self) -> impl Iterator<Item = RunningAttempt> {
+        std::iter::once(self.attempt).chain(self.speculative)
+    }
+}
+
+/// One attempt in progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RunningAttempt {
+    pub(super) attempt: Attempt,
+    pub(super) executor: ExecutorId,
+    /// When it was launched, as time since the scheduler started.
+    pub(super) since: Duration,
+}
+
+/// The result of a task.
+#[derive(Debug)]
+pub(super) struct Committed {
+    pub(super) attempt: Attempt,
+    pub(super) home: BlockHome,
+    /// The output has no rows, so there is no block to read or to lose.
+    pub(super) is_empty: bool,
+    /// The block has a copy in the object store.
+    pub(super) is_durable: bool,
+    pub(super) files: Vec<PendingFile>,
+    pub(super) statistics: Option<Bytes>,
+}
+
+impl Committed {
+    /// Returns whether this is that attempt's output, stored at that home.
+    pub(super) fn is_at(&self, attempt: Attempt, home: BlockHome) -> bool {
+        self.attempt == attempt && self.home == home
+    }
+}
+
+/// Why an attempt was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StartReason {
+    First,
+    /// An earlier attempt failed, or its output was lost.
+    Retry,
+    /// Another attempt is running, but slowly.
+    Speculation,
+}
+
+impl TaskState {
+    pub(super) fn range(&self) -> Range<u32> {
+        self.first..self.first + self.partitions
+    }
+
+    pub(super) fn committed(&self) -> Option<&Committed> {
+        match &self.phase {
+            TaskPhase::Committed(committed) => Some(committed),
+            TaskPhase::Idle | TaskPhase::Queued | TaskPhase::Running(_) => None,
+        }
+    }
+
+    pub(super) fn committed_mut(&mut self) -> Option<&mut Committed> {
+        match &mut self.phase {
+            TaskPhase::Committed(committed) => Some(committed),
+            TaskPhase::Idle | TaskPhase::Queued | TaskPhase::Running(_) => None,
+        }
+    }
+
+    /// Starts an attempt. A task that already runs gets a speculative one.
+    pub(super) fn start(&mut self, executor: ExecutorId, now: Duration) -> (Attempt, StartReason) {
+        self.attempts += 1;
+        let attempt = RunningAttempt {
+            attempt: Attempt(self.attempts),
+            executor,
+            since: now,
+        };
+        let reason = if let TaskPhase::Running(running) = &mut self.phase {
+            running.speculative = Some(attempt);
+            StartReason::Speculation
+        } else {
+            self.phase = TaskPhase::Running(Running {
+                attempt,
+                speculative: None,
+            });
+            if self.attempts == 1 {
+                StartReason::First
+            } else {
+                StartReason::Retry
+            }
+        };
+        (attempt.attempt, reason)
+    }
+
+    /// Removes one running attempt and returns it; `None` if it does not run.
+    pub(super) fn remove_attempt(&mut self, attempt: Attempt) -> Option<RunningAttempt> {
+        let TaskPhase::Running(running) = &mut self.phase else {
+            return None;
+        };
+        if let Some(removed) = running.speculative.take_if(|s| s.attempt == attempt) {
+            return Some(removed);
+        }
+        if running.attempt.attempt != attempt {
+            return None;
+        }
+        let removed = running.attempt;
+        match running.speculative.take() {
+            Some(speculative) => running.attempt = speculative,
+            None => self.phase = TaskPhase::Idle,
+        }
+        Some(removed)
+    }
+
+    /// Removes all running attempts and returns them.
+    pub(super) fn take_running(&mut self) -> Option<Running> {
+        if !matches!(self.phase, TaskPhase::Running(_)) {
+            return None;
+        }
+        match std::mem::take(&mut self.phase) {
+            TaskPhase::Running(running) => Some(running),
+            TaskPhase::Idle | TaskPhase::Queued | TaskPhase::Committed(_) => None,
+        }
+    }
+
+    /// Removes the task's result and returns it.
+    pub(super) fn take_committed(&mut self) -> Option<Committed> {
+        if !matches!(self.phase, TaskPhase::Committed(_)) {
+            return None;
+        }
+        match std::mem::take(&mut self.phase) {
+            TaskPhase::Committed(committed) => Some(committed),
+            TaskPhase::Idle | TaskPhase::Queued | TaskPhase::Running(_) => None,
+        }
+    }
+}
