@@ -23,6 +23,15 @@ pub enum Error {
     /// No executor could be started, or the session is shutting down.
     #[error("{0}")]
     Fleet(String),
+    /// Executors could not be started or reached, because an operation of the system failed.
+    #[error("{operation}: {source}")]
+    FleetOperation {
+        /// What was attempted, and on what.
+        operation: String,
+        /// Why it failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The user stopped the job.
     #[error("cancelled")]
     Cancelled,
@@ -53,9 +62,22 @@ impl Error {
                 | FailureKind::ExecutorLost => 3,
                 FailureKind::Bug => 4,
             },
-            Self::Fleet(_) => 3,
+            Self::Fleet(_) | Self::FleetOperation { .. } => 3,
             Self::Cancelled => 130,
             Self::At { source, .. } => source.exit_code(),
+        }
+    }
+
+    /// Returns a function that wraps the error of an operation by which executors are started or
+    /// reached, for `map_err`.
+    pub(crate) fn of_fleet<E>(operation: impl Into<String>) -> impl FnOnce(E) -> Self
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let operation = operation.into();
+        move |source| Self::FleetOperation {
+            operation,
+            source: Box::new(source),
         }
     }
 

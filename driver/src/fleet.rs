@@ -1,8 +1,12 @@
-//! A fleet starts and stops executors. What they do, the engine tells them.
+//! Fleets start and stop executors. What executors do is the engine's decision.
 //!
-//! - `embedded`: one executor inside the driver; batches pass without encoding
-//! - `process`: child processes of the driver, over Flight
-//! - Kubernetes pods: the `faisca-k8s` crate
+//! - `embedded`: one executor inside the driver's process; batches pass without encoding
+//! - `process`: executors as child processes, connected by Flight
+//! - [`control`]: the service to which executors connect
+//! - [`platform`]: where the driver itself runs
+//! - `serve`: this process as an executor
+//!
+//! Executors as Kubernetes pods are a fleet of the `faisca-k8s` crate.
 
 pub mod control;
 mod embedded;
@@ -25,60 +29,80 @@ use crate::engine::EngineHandle;
 use crate::error::{Error, Result};
 use control::ControlServer;
 
-/// Starts and stops executors. Called by the session only.
+/// A set of executors that a session started.
 ///
-/// An implementor asks for all its executors when it is made, and replaces those that end by
-/// themselves; the engine learns of each from its connection, never from the fleet. Dropping a
-/// fleet must leave no executor behind.
+/// **Who calls it.** The session only: [`Launcher::launch`] makes the fleet when the session
+/// starts, and [`Fleet::stop`] ends it when the session ends.
+///
+/// **What an implementor must keep.**
+///
+/// - It requests all executors when it is made, and replaces those that end by themselves, a
+///   bounded number of times.
+/// - It reports [`Message::FleetLost`](crate::engine::Message::FleetLost) when it will never have
+///   an executor again. Otherwise it reports nothing: the engine learns of each executor, and of
+///   its loss, from the executor's own connection.
+/// - It ends the process of an executor that [`ControlServer::given_up`] announces.
+/// - Dropping it leaves no executor behind, even if `stop` was not called or was cancelled.
 #[async_trait]
 pub trait Fleet: Send + Sync {
-    /// Task slots once every executor is up.
+    /// Returns the number of task slots once every requested executor is up. Constant, except that
+    /// a fleet that scales returns its maximum. Called once for each query; must not block.
     fn slots_expected(&self) -> u32;
 
-    /// Stops every executor and waits for their end. Idempotent.
+    /// Ends every executor, and returns when none is left. Idempotent.
+    ///
+    /// When it is first polled, the fleet stops replacing executors. The engine asks them to end at
+    /// the same time, and one that does not end is killed. If the future is dropped, executors may
+    /// be left until the fleet is dropped.
     async fn stop(&self);
 }
 
-/// A way to start executors: as processes of this machine, as pods of a cluster.
+/// A way to start executors: as processes on this machine, or as pods in a cluster.
+///
+/// Called by the session only, once: `token` and `host` first, since they configure the control
+/// service to which executors connect; then `launch`.
 #[async_trait]
 pub trait Launcher: Debug + Send + Sync {
-    /// Address of this machine that executors can reach.
+    /// Returns an address of this machine that executors can reach.
     fn host(&self) -> IpAddr;
 
-    /// The token that executors will show, if it is not for the session to choose.
+    /// Returns the token with which executors authenticate; `None` if the session chooses one.
     fn token(&self) -> Option<String>;
 
-    /// Asks for all executors at once; they register as they come up.
+    /// Requests all executors, and returns without waiting for them: each registers with the
+    /// control service when it is up. If the future fails or is dropped, the control service in
+    /// `request` is dropped, and executors that were requested before end by themselves.
     ///
     /// # Errors
-    /// If they cannot be asked for.
+    /// If an executor cannot be requested. One that fails to start later is replaced instead.
     async fn launch(&self, request: FleetRequest) -> Result<Box<dyn Fleet>>;
 }
 
-/// Which executors a session wants, and what they must know.
+/// The executors that a session wants, and what they need to know.
 #[derive(Debug)]
 pub struct FleetRequest {
-    /// How many.
+    /// Number of executors.
     pub executors: u32,
-    /// Slots of each.
+    /// Task slots of each.
     pub slots: u32,
     /// Limits of each.
     pub limits: Limits,
-    /// The job's token.
+    /// The token with which executors authenticate.
     pub token: String,
-    /// Executors started instead of ended ones, in all.
+    /// Number of executors that may be started in place of others, in all.
     pub replacements_max: u32,
-    /// Hears of a fleet that is gone for good.
+    /// Receives the report that the fleet is lost, and knows the number of slots wanted.
     pub engine: EngineHandle,
-    /// What executors dial; stops with the fleet.
+    /// The control service, to be kept as long as the fleet.
     pub control: ControlServer,
 }
 
 impl FleetRequest {
-    /// What makes a process an executor of this session, but for its number.
+    /// Returns the environment variables that make a process an executor of this session. The
+    /// caller adds the executor's id.
     ///
     /// # Errors
-    /// Only if a value cannot be serialized, which would be a bug.
+    /// If a value cannot be serialized, which would be a defect of Faísca.
     pub fn variables(&self) -> Result<Vec<(&'static str, String)>> {
         let mut variables = vec![
             (env::DRIVER, self.control.url.clone()),
@@ -93,12 +117,12 @@ impl FleetRequest {
         }
         if !self.limits.stores.is_empty() {
             let json = serde_json::to_string(&self.limits.stores)
-                .map_err(|e| Error::Fleet(format!("stores: {e}")))?;
+                .map_err(Error::of_fleet("settings of the object stores"))?;
             variables.push((env::STORES, json));
         }
         if let Some(durable) = &self.limits.durable {
             let json = serde_json::to_string(durable)
-                .map_err(|e| Error::Fleet(format!("durable exchange: {e}")))?;
+                .map_err(Error::of_fleet("settings of the durable exchange"))?;
             variables.push((env::DURABLE, json));
         }
         Ok(variables)

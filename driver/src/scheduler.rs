@@ -1,27 +1,27 @@
 //! The scheduler: `step(event) -> actions`, pure.
 //!
-//! It decides which attempt runs where, what a loss costs, and when a query is done. It reads no clock,
-//! awaits nothing and owns no connection, so every order of kills, delays and duplicates can be played
-//! in a unit test. One loop ([`crate::engine`]) owns it.
+//! It decides which attempt runs where, what a loss costs, and when a query is done. It reads no
+//! clock, awaits nothing and owns no connection, so every order of kills, delays and duplicates can
+//! be played in a unit test. One loop ([`crate::engine`]) owns it.
 //!
 //! # A step
 //!
-//! 1. The event changes the state of an executor, or of one query: a new query, a committed attempt, a
-//!    failure or a loss (`losses`), a transferred block (`handover`), a revised plan.
+//! 1. The event changes the state of an executor, or of one query: a new query, a committed
+//!    attempt, a failure or a loss (`losses`), a transferred block (`handover`), a revised plan.
 //! 2. A query that changed is advanced:
-//!    1. If a finished stage deviated from its estimate, the engine is asked to plan the waiting stages
-//!       again.
+//!    1. If a finished stage deviated from its estimate, the engine is asked to plan the waiting
+//!       stages again.
 //!    2. Stages whose inputs are complete for the first time are cut into tasks.
 //!    3. Queued tasks of stages whose inputs are complete become ready.
 //!    4. If every root is complete, the output is handed out.
-//! 3. Ready tasks are launched on free slots, in order, each on the executor with the most free slots.
-//!    On a tick, idle slots get speculative attempts first (`speculation`).
+//! 3. Ready tasks are launched on free slots, in order, each on the executor with the most free
+//!    slots. On a tick, idle slots get speculative attempts first (`speculation`).
 //! 4. Draining executors that nothing needs any more are dismissed.
 //!
 //! # State
 //!
-//! Each state machine is one enum, drawn in the module that owns it: tasks (`task`), stages (`stage`),
-//! queries (`query`), re-planning (`query::revision`), executors (`executors`).
+//! Each state machine is one enum, drawn in the module that owns it: tasks (`task`), stages
+//! (`stage`), queries (`query`), re-planning (`query::revision`), executors (`executors`).
 //!
 //! # Invariants
 //!
@@ -116,8 +116,8 @@ impl Scheduler {
         self
     }
 
-    /// Processes an event that happened `now` after the start, and returns the actions that follow, in
-    /// order. The algorithm is in the [module documentation](self).
+    /// Processes an event that happened `now` after the start, and returns the actions that follow,
+    /// in order. The algorithm is in the [module documentation](self).
     pub fn step(&mut self, now: Duration, event: Event) -> Vec<Action> {
         self.now = self.now.max(now);
         self.apply(event);

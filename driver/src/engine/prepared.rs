@@ -1,4 +1,4 @@
-//! Cut plans as executors and the scheduler take them.
+//! A query's stages in the form in which executors and the scheduler get them.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -17,69 +17,73 @@ use faisca_planner::stages::{Slicing, Stage, StageGraph, StageOutput, has_choice
 
 use crate::scheduler::{InputReads, OutputKind, StageInfo, StageInput, TaskGrouping};
 
-/// A statement ready to run, any number of times.
+/// A query ready to run, any number of times.
 #[derive(Debug, Clone)]
-pub(crate) struct Prepared {
+pub(crate) struct PreparedQuery {
     pub(crate) graph: Arc<StageGraph>,
-    /// Of each stage.
-    pub(crate) specs: Vec<(Bytes, OutputSpec)>,
-    /// Of each write.
+    /// Index = stage id.
+    pub(crate) stages: Vec<EncodedStage>,
+    /// How the tasks of each write produce files.
     pub(crate) sinks: Vec<SinkSpec>,
     pub(crate) options: Arc<ConfigOptions>,
+    /// Settings that differ from DataFusion's defaults.
     pub(crate) settings: Vec<(String, String)>,
+    /// Bytes of files that its scans read.
     pub(crate) scan_bytes: u64,
 }
 
-impl Prepared {
-    /// Encodes a graph. `sinks` are what roots with files write by.
+/// A stage as executors get it.
+#[derive(Debug, Clone)]
+pub(crate) struct EncodedStage {
+    pub(crate) plan: Bytes,
+    pub(crate) output: OutputSpec,
+}
+
+impl PreparedQuery {
+    /// Encodes a graph. `sinks` has an entry for each write of the graph.
     ///
     /// # Errors
-    /// If an operator cannot travel.
+    /// If an operator cannot be encoded.
     pub(crate) fn new(
         graph: Arc<StageGraph>,
         sinks: Vec<SinkSpec>,
         options: &ConfigOptions,
     ) -> Result<Self> {
-        let specs = graph
-            .stages
-            .iter()
-            .map(|stage| encoded_stage(stage, &sinks))
-            .collect::<Result<_>>()?;
-        let scan_bytes = graph
-            .stages
-            .iter()
-            .flat_map(|s| leaves(&s.plan))
-            .flat_map(|leaf| files_of_scan(&leaf))
-            .map(|(_, bytes)| bytes)
-            .sum();
+        let encode = |stage: &Stage| EncodedStage::new(stage, &sinks);
+        let stages = graph.stages.iter().map(encode).collect::<Result<_>>()?;
+        let scans = graph.stages.iter().flat_map(|stage| leaves(&stage.plan));
+        let files = scans.flat_map(|leaf| files_of_scan(&leaf));
         Ok(Self {
+            stages,
+            scan_bytes: files.map(|(_, bytes)| bytes).sum(),
             graph,
-            specs,
             sinks,
             options: Arc::new(options.clone()),
             settings: settings(options),
-            scan_bytes,
         })
     }
 }
 
-/// A stage's plan as executors take it, and how its rows leave.
-///
-/// # Errors
-/// If an operator cannot travel.
-pub(crate) fn encoded_stage(stage: &Stage, sinks: &[SinkSpec]) -> Result<(Bytes, OutputSpec)> {
-    let plan = physical_plan_to_bytes_with_extension_codec(Arc::clone(&stage.plan), &PlanCodec)?;
-    let output = match stage.output {
-        StageOutput::Shuffle { .. } => OutputSpec::Shuffle,
-        StageOutput::Partitions => OutputSpec::Partitions,
-        StageOutput::Sink { write } => {
-            let sink = sinks.get(write as usize).cloned();
-            OutputSpec::Sink(
-                sink.ok_or_else(|| internal_datafusion_err!("{} writes nowhere", stage.id))?,
-            )
-        }
-    };
-    Ok((plan, output))
+impl EncodedStage {
+    /// Encodes a stage.
+    ///
+    /// # Errors
+    /// If an operator cannot be encoded, or the stage is a sink without an entry in `sinks`.
+    pub(crate) fn new(stage: &Stage, sinks: &[SinkSpec]) -> Result<Self> {
+        let plan =
+            physical_plan_to_bytes_with_extension_codec(Arc::clone(&stage.plan), &PlanCodec)?;
+        let output = match stage.output {
+            StageOutput::Shuffle { .. } => OutputSpec::Shuffle,
+            StageOutput::Partitions => OutputSpec::Partitions,
+            StageOutput::Sink { write } => {
+                let sink = sinks.get(write as usize).cloned();
+                OutputSpec::Sink(sink.ok_or_else(|| {
+                    internal_datafusion_err!("{} has no write to produce files for", stage.id)
+                })?)
+            }
+        };
+        Ok(Self { plan, output })
+    }
 }
 
 /// Returns what the scheduler needs to know about a stage.
@@ -115,7 +119,8 @@ pub(crate) fn stage_info(stage: &Stage, options: &ConfigOptions) -> StageInfo {
     }
 }
 
-/// Files that a scan opens, and the bytes that it reads of each; a file may come in several parts.
+/// Returns the files that a scan opens, with the bytes that it reads of each. A file may occur
+/// several times, with a part each.
 pub(crate) fn files_of_scan(leaf: &Arc<dyn ExecutionPlan>) -> Vec<(String, u64)> {
     let config = leaf.downcast_ref::<DataSourceExec>().and_then(|scan| {
         (scan.data_source().as_ref() as &dyn Any).downcast_ref::<FileScanConfig>()
@@ -128,7 +133,7 @@ pub(crate) fn files_of_scan(leaf: &Arc<dyn ExecutionPlan>) -> Vec<(String, u64)>
         .collect()
 }
 
-/// Settings that differ from DataFusion's defaults.
+/// Returns the settings that differ from DataFusion's defaults.
 fn settings(options: &ConfigOptions) -> Vec<(String, String)> {
     let defaults: std::collections::HashMap<String, Option<String>> = ConfigOptions::new()
         .entries()

@@ -1,4 +1,4 @@
-//! What runs at the moment, for progress bars; and what ran, for the summary.
+//! What runs now, for progress bars, and what ran so far, for the summary of a job.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,102 +9,102 @@ use faisca_executor::wire::TaskReport;
 use faisca_planner::ids::{ExecutorId, QueryId, StageId, TaskId};
 use faisca_planner::stages::StageGraph;
 
-/// Shared between the engine, which writes it, and whoever shows it.
+/// The progress of a session. The engine writes it, and displays read it.
 #[derive(Debug, Default)]
 pub struct Progress(
-    /// Held for single updates and copies only.
+    /// Locked for single updates and copies only.
     Mutex<Snapshot>,
 );
 
-/// A copy of the state at one moment.
+/// The progress at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    /// Statements that run.
+    /// The queries that run.
     pub queries: BTreeMap<QueryId, QueryProgress>,
-    /// All that executors did so far.
+    /// What each executor did so far, dead ones included.
     pub executors: BTreeMap<ExecutorId, ExecutorTotals>,
-    /// Executors that were lost.
+    /// Number of executors that were lost.
     pub executors_lost: u32,
-    /// Executors that ended because they were told to, after handing on what they had.
+    /// Number of executors that shut down on request, after their blocks were transferred.
     pub executors_drained: u32,
-    /// Committed tasks whose output was lost, and made again.
+    /// Number of committed tasks whose output was lost and recomputed.
     pub tasks_redone: u32,
-    /// Steps of the manifest that are done, and all of them; none in a program.
+    /// Number of completed steps of the manifest, and of all its steps; `None` in a program.
     pub steps: Option<(usize, usize)>,
-    /// What was written, by what the user calls it.
+    /// What was written so far, by the name of the output.
     pub written: BTreeMap<String, WriteSummary>,
 }
 
-/// One statement.
+/// Progress of one query.
 #[derive(Debug, Clone, Default)]
 pub struct QueryProgress {
-    /// What the user calls it.
+    /// The user's name for it.
     pub label: String,
-    /// Index = stage.
+    /// Index = stage id.
     pub stages: Vec<StageProgress>,
 }
 
-/// One stage.
+/// Progress of one stage.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StageProgress {
-    /// Tasks it was cut into; 0 until its inputs are complete.
+    /// Number of tasks; 0 until its inputs are complete.
     pub tasks: u32,
-    /// Tasks that are committed.
+    /// Number of committed tasks.
     pub done: u32,
-    /// Rows that came out.
+    /// Output rows.
     pub rows: u64,
-    /// Bytes that came out.
+    /// Output bytes.
     pub bytes: u64,
-    /// Milliseconds of slots.
+    /// Slot time used, in milliseconds.
     pub busy_ms: u64,
 }
 
-/// What one executor did.
+/// What one executor did so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ExecutorTotals {
-    /// Its operating system process.
+    /// Id of its process.
     pub pid: u32,
     /// It is connected.
     pub up: bool,
-    /// Committed tasks.
+    /// Number of committed tasks.
     pub tasks: u32,
-    /// Rows that came out of them.
+    /// Output rows of committed tasks.
     pub rows: u64,
-    /// Bytes that came out of them.
+    /// Output bytes of committed tasks.
     pub bytes: u64,
     /// Bytes fetched from other executors.
     pub fetched_bytes: u64,
-    /// Bytes that its tasks spilled.
+    /// Bytes that its tasks spilled to disk.
     pub spilled_bytes: u64,
-    /// Milliseconds of its slots.
+    /// Slot time used, in milliseconds.
     pub busy_ms: u64,
-    /// Most memory that its process ever held; 0 where it is not known.
+    /// Peak resident memory of its process, in bytes; 0 if unknown.
     pub resident_peak_bytes: u64,
-    /// Requests that its process sent to object stores, as far as finished tasks told.
+    /// Requests that its process sent to object stores, as of its latest finished task.
     pub requests: RequestSnapshot,
 }
 
-/// What a write left behind.
+/// Summary of a completed write.
 #[derive(Debug, Clone, Default)]
 pub struct WriteSummary {
-    /// The folder.
+    /// The output folder.
     pub path: String,
     /// Rows written.
     pub rows: u64,
     /// Bytes of the files.
     pub bytes: u64,
-    /// Files.
+    /// Number of files.
     pub files: usize,
-    /// Task attempts beyond the first.
+    /// Number of attempts that followed a failure or a loss.
     pub retried: u32,
-    /// How long it took, planning included.
+    /// Duration, planning included.
     pub elapsed: Duration,
-    /// Nothing was written, since something was there and the mode is `ignore`.
+    /// Nothing was written: the output existed, and the save mode is `ignore`.
     pub skipped: bool,
 }
 
 impl Progress {
-    /// The state at this moment.
+    /// Returns a copy of the current state.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.lock().clone()
@@ -133,7 +133,7 @@ impl Progress {
         );
     }
 
-    /// So many new stages take the place of those that `graph` has dropped, whose tasks count no more.
+    /// Adds `new` stages, and resets those that are dropped in `graph`.
     pub(crate) fn revised(&self, query: QueryId, graph: &StageGraph, new: usize) {
         if let Some(query) = self.lock().queries.get_mut(&query) {
             query.stages.extend(vec![StageProgress::default(); new]);
@@ -155,7 +155,7 @@ impl Progress {
             .lock()
             .queries
             .get_mut(&query)
-            .and_then(|q| q.stages.get_mut(stage.0 as usize))
+            .and_then(|q| q.stages.get_mut(stage.index()))
         {
             stage.tasks = tasks;
         }
@@ -166,7 +166,7 @@ impl Progress {
         if let Some(stage) = all
             .queries
             .get_mut(&report.task.query)
-            .and_then(|q| q.stages.get_mut(report.task.stage.0 as usize))
+            .and_then(|q| q.stages.get_mut(report.task.stage.index()))
         {
             stage.done = (stage.done + 1).min(stage.tasks);
             stage.rows += report.metrics.rows;
@@ -194,7 +194,7 @@ impl Progress {
         if let Some(stage) = all
             .queries
             .get_mut(&task.query)
-            .and_then(|q| q.stages.get_mut(task.stage.0 as usize))
+            .and_then(|q| q.stages.get_mut(task.stage.index()))
         {
             stage.done = stage.done.saturating_sub(1);
         }
@@ -206,7 +206,7 @@ impl Progress {
         (totals.pid, totals.up) = (pid, true);
     }
 
-    pub(crate) fn executor_gone(&self, executor: ExecutorId, drained: bool) {
+    pub(crate) fn executor_down(&self, executor: ExecutorId, drained: bool) {
         let mut all = self.lock();
         all.executors.entry(executor).or_default().up = false;
         if drained {

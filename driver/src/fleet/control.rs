@@ -1,4 +1,13 @@
-//! The driver's end of control: executors dial in, register and stay connected.
+//! The driver's end of the control connections: executors connect, register and stay connected.
+//!
+//! ```text
+//!   executor ── Register ──► check version and hashes ──► Message::Connected ──► engine
+//!            ── reports ───► pump ──────────────────────► Message::Report ─────►
+//!            ── silence, end or error ──────────────────► Message::Lost ───────►
+//!            ◄─ commands ──────────────── bounded queue ◄───────────────────────
+//! ```
+//!
+//! The steps of the protocol are numbered in [`faisca_executor::wire`].
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -26,23 +35,25 @@ use crate::engine::{EngineHandle, Message};
 use crate::error::{Error, Result};
 use crate::scheduler::Placement;
 
-/// An executor that says nothing for so long is lost.
+/// An executor from which nothing arrives for this long is lost. It sends heartbeats more often.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// What an executor whose connection ended may take to end before it is ended. Its platform may also tell why it did.
+/// Time for an executor to end by itself after its connection has ended, before its process is
+/// killed. On a platform, an executor that ended by itself leaves the reason behind.
 const END_GRACE: Duration = Duration::from_secs(5);
 
-/// Executors given up that the fleet has not looked at yet.
+/// Capacity of the channel of executors whose processes the fleet must end.
 const GIVEN_UP_QUEUE: usize = 256;
 
 type BoxedStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// A running control service; stops when dropped.
+/// The control service. Dropping it closes its port and all connections.
 #[derive(Debug)]
 pub struct ControlServer {
-    /// URL that executors dial.
+    /// URL to which executors connect.
     pub url: String,
-    /// Executors that were given up: their processes may still be there.
+    /// Announces executors that are lost to the engine. Their processes may still run: the fleet
+    /// ends them.
     pub given_up: broadcast::Sender<ExecutorId>,
     task: JoinHandle<()>,
 }
@@ -54,10 +65,10 @@ impl Drop for ControlServer {
 }
 
 impl ControlServer {
-    /// Listens on a free port of `host`.
+    /// Listens on a free port of `host`, and serves until dropped.
     ///
     /// # Errors
-    /// If there is none.
+    /// If there is no free port, or `host` is not an address of this machine.
     pub async fn start(
         host: IpAddr,
         token: String,
@@ -66,10 +77,10 @@ impl ControlServer {
     ) -> Result<Self> {
         let listener = TcpListener::bind(SocketAddr::new(host, 0))
             .await
-            .map_err(|e| Error::Fleet(format!("no port on {host}: {e}")))?;
+            .map_err(Error::of_fleet(format!("no port on {host}")))?;
         let address = listener
             .local_addr()
-            .map_err(|e| Error::Fleet(e.to_string()))?;
+            .map_err(Error::of_fleet(format!("address of the port on {host}")))?;
         let canary = canary()?;
         let (given_up, _) = broadcast::channel(GIVEN_UP_QUEUE);
         let service = Control {
@@ -96,13 +107,14 @@ struct Control {
     engine: EngineHandle,
     token: String,
     canary: u64,
-    /// Serves the driver's own blocks, and takes those of executors that end.
+    /// Serves the driver's own blocks, and receives those of draining executors.
     blocks: BlockService,
     given_up: broadcast::Sender<ExecutorId>,
 }
 
 impl Control {
-    /// Step 2 of the protocol: refuses builds that would disagree with this one.
+    /// Step 2 of the protocol: refuses an executor of another version, or one that would assign
+    /// equal keys to other partitions than this process does.
     fn check(&self, registration: &Registration) -> Result<(), Status> {
         let Registration {
             executor,
@@ -124,7 +136,8 @@ impl Control {
     }
 }
 
-/// Passes an executor's reports on until it hangs up or is given up.
+/// Forwards an executor's reports to the engine until its connection ends or it falls silent. Then
+/// reports it as lost, and announces it to the fleet after a grace period.
 async fn pump(
     engine: EngineHandle,
     given_up: broadcast::Sender<ExecutorId>,
@@ -139,8 +152,9 @@ async fn pump(
                     Duration::ZERO,
                 );
             }
-            // Most likely it ends by itself, or has. But HTTP/2 keepalive that nobody answered ends a connection in these ways too.
-            Ok(None) => break ("it hung up".to_owned(), END_GRACE),
+            // Most likely the process is ending by itself. But a failed HTTP/2 keepalive looks the
+            // same, so the process is killed after the grace period.
+            Ok(None) => break ("it closed its connection".to_owned(), END_GRACE),
             Ok(Some(Err(status))) => {
                 break (format!("connection broke: {}", status.message()), END_GRACE);
             }
@@ -160,7 +174,7 @@ async fn pump(
     };
     let _ = engine.send(Message::Lost(executor, reason)).await;
     tokio::time::sleep(grace).await;
-    // Nobody listens where no process is to be ended.
+    // Without a receiver there is no process to end, and the error means nothing.
     let _ = given_up.send(executor);
 }
 

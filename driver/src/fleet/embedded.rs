@@ -17,28 +17,28 @@ use crate::engine::{EngineHandle, Message};
 use crate::error::Result;
 use crate::scheduler::Placement;
 
-/// The identity of the driver's own slots.
+/// The id of the driver's own executor.
 pub const DRIVER: ExecutorId = ExecutorId(0);
 
-/// Serves commands until dropped.
+/// An executor inside the driver's process, without encoding or a connection. Serves until dropped.
 pub struct EmbeddedExecutor {
     slots: u32,
     tasks: [JoinHandle<()>; 2],
 }
 
-/// What an embedded executor is to the cluster.
+/// The role of an embedded executor.
 #[derive(Debug, Clone)]
 pub struct EmbeddedHost {
-    /// Tasks at once.
+    /// Number of tasks it runs at once.
     pub slots: u32,
     /// The queries whose tasks it takes.
     pub placement: Placement,
-    /// URL at which others reach its blocks; empty where there are no others.
+    /// URL at which others fetch its blocks; empty if there are no others.
     pub address: String,
 }
 
 impl EmbeddedExecutor {
-    /// Starts serving.
+    /// Starts serving, and registers with the engine.
     ///
     /// # Errors
     /// If the engine has ended.
@@ -63,10 +63,10 @@ impl EmbeddedExecutor {
         let serving = tokio::task::spawn(
             Executor::new(DRIVER, environment, store, peers, compute).serve(received, reports),
         );
-        let to_engine = engine.clone();
+        let engine_of_reports = engine.clone();
         let forwarding = tokio::task::spawn(async move {
             while let Some(report) = pending.recv().await {
-                if to_engine
+                if engine_of_reports
                     .send(Message::Report(DRIVER, report))
                     .await
                     .is_err()
@@ -95,7 +95,7 @@ impl Fleet for EmbeddedExecutor {
         self.slots
     }
 
-    /// The engine's last command ends it: were it gone before that, it would be taken for lost.
+    /// Does nothing: the engine's last command ends it. Ended before that, it would count as lost.
     async fn stop(&self) {}
 }
 

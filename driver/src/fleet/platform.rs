@@ -1,7 +1,8 @@
 //! Where a driver was started on behalf of something: a pod that an operator made for a resource.
 //!
-//! A program on the job API is the same on a laptop and on a cluster. What differs, the place knows: how many
-//! executors there are and how they start, and who wants to hear how far the job is.
+//! A program on the job API is the same on a laptop and on a cluster. What differs, the place
+//! knows: how many executors there are and how they start, and who wants to hear how far the job
+//! is.
 
 use std::sync::Arc;
 
@@ -15,7 +16,8 @@ use crate::session::SessionBuilder;
 /// A place that drivers are started in. Called by the session only.
 #[async_trait]
 pub trait Platform: Send + Sync {
-    /// Fills in what the place decides: executors, how they start, their size; and settings that the program left open.
+    /// Fills in what the place decides: executors, how they start, their size; and settings that
+    /// the program left open.
     ///
     /// # Errors
     /// If what the place was told makes no sense.

@@ -1,7 +1,8 @@
 //! Executors as child processes on this machine.
 //!
-//! A child that ends is replaced, a bounded number of times. Children end by themselves when the
-//! driver's connection breaks, so that even a SIGKILL of the driver leaves none behind.
+//! One keeper task for each child waits for its end and replaces it, a bounded number of times in
+//! all. Children end by themselves when their connection to the driver breaks, so that even a
+//! SIGKILL of the driver leaves none behind.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -23,15 +24,15 @@ use crate::engine::{EngineHandle, Message};
 use crate::error::{Error, Result};
 use crate::fleet::control::ControlServer;
 
-/// Time for a child to end after it was told to.
+/// Time for a child to end after the engine's last command, before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// A child that ends sooner than this did not come up at all.
+/// A child that ends sooner than this never worked: its replacement waits this long.
 const UP_MIN: Duration = Duration::from_secs(1);
 
 /// Starts executors as child processes.
 #[derive(Debug, Default)]
 pub struct ProcessLauncher {
-    /// The binary; this process's own when absent.
+    /// The program to run as an executor; the one of this process if `None`.
     pub binary: Option<PathBuf>,
 }
 
@@ -48,15 +49,13 @@ impl Launcher for ProcessLauncher {
     async fn launch(&self, request: FleetRequest) -> Result<Box<dyn Fleet>> {
         let binary = match &self.binary {
             Some(binary) => binary.clone(),
-            None => {
-                std::env::current_exe().map_err(|e| Error::Fleet(format!("own binary: {e}")))?
-            }
+            None => std::env::current_exe().map_err(Error::of_fleet("path of this program"))?,
         };
         Ok(Box::new(ProcessFleet::start(binary, request)?))
     }
 }
 
-/// Children of this process.
+/// Executors as children of this process.
 pub struct ProcessFleet {
     slots_expected: u32,
     stop: watch::Sender<bool>,
@@ -64,22 +63,25 @@ pub struct ProcessFleet {
     _control: ControlServer,
 }
 
-struct Keeper {
+/// What the keeper tasks share.
+struct Keepers {
     binary: PathBuf,
     variables: Vec<(&'static str, String)>,
+    /// Ids are never reused: a replacement is another executor.
     next_id: AtomicU32,
+    /// Number of children started in place of others.
     replacements: AtomicU32,
     replacements_max: u32,
-    /// Keepers that still have a child, or will.
-    alive: AtomicU32,
+    /// Number of keeper tasks that have not given up.
+    active: AtomicU32,
     engine: EngineHandle,
 }
 
 impl ProcessFleet {
-    /// Starts all children at once; they register as they come up.
+    /// Starts all children at once. Each registers with the control service when it is up.
     ///
     /// # Errors
-    /// If the binary cannot be started.
+    /// If the program cannot be started. Children started before are ended.
     fn start(binary: PathBuf, request: FleetRequest) -> Result<Self> {
         let variables = request.variables()?;
         let FleetRequest {
@@ -90,21 +92,21 @@ impl ProcessFleet {
             control,
             ..
         } = request;
-        let keeper = Arc::new(Keeper {
+        let shared = Arc::new(Keepers {
             binary,
             variables,
             next_id: AtomicU32::new(1),
             replacements: AtomicU32::new(0),
             replacements_max,
-            alive: AtomicU32::new(executors),
+            active: AtomicU32::new(executors),
             engine,
         });
         let (stop, stopped) = watch::channel(false);
         let mut keepers = vec![];
         for _ in 0..executors {
-            let child = keeper.spawn()?;
+            let child = shared.spawn()?;
             let given_up = control.given_up.subscribe();
-            keepers.push(tokio::task::spawn(Arc::clone(&keeper).keep(
+            keepers.push(tokio::task::spawn(Arc::clone(&shared).keep(
                 child,
                 stopped.clone(),
                 given_up,
@@ -119,7 +121,7 @@ impl ProcessFleet {
     }
 }
 
-impl Keeper {
+impl Keepers {
     fn spawn(&self) -> Result<(ExecutorId, Child)> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mut command = Command::new(&self.binary);
@@ -130,14 +132,16 @@ impl Keeper {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .kill_on_drop(true);
-        // Ctrl-C on a terminal reaches the whole process group: the driver decides what follows.
+        // Ctrl-C on a terminal signals the whole process group, but only the driver decides what
+        // ends.
         command.process_group(0);
         let child = command
             .spawn()
-            .map_err(|e| Error::Fleet(format!("executor {}: {e}", self.binary.display())))?;
+            .map_err(Error::of_fleet(format!("start {}", self.binary.display())))?;
         Ok((ExecutorId(id), child))
     }
 
+    /// Keeps one executor running. The last keeper that gives up reports that the fleet is lost.
     async fn keep(
         self: Arc<Self>,
         child: (ExecutorId, Child),
@@ -148,17 +152,16 @@ impl Keeper {
             return;
         };
         error!("{reason}");
-        if self.alive.fetch_sub(1, Ordering::Relaxed) == 1 {
+        if self.active.fetch_sub(1, Ordering::Relaxed) == 1 {
             let _ = self
                 .engine
-                .send(Message::FleetGone(format!(
-                    "every executor is gone: {reason}"
-                )))
+                .send(Message::FleetLost(format!("no executor is left: {reason}")))
                 .await;
         }
     }
 
-    /// Waits for the child's end and replaces it, until told to stop. An error when it gives up.
+    /// Replaces the child each time that it ends, until the fleet stops. Returns the reason as an
+    /// error when no further child is started.
     async fn replace_until_stopped(
         &self,
         (mut id, mut child): (ExecutorId, Child),
@@ -168,7 +171,7 @@ impl Keeper {
         loop {
             let started = tokio::time::Instant::now();
             let status = tokio::select! {
-                () = told_to_stop(&mut stopped) => {
+                () = stop_requested(&mut stopped) => {
                     if tokio::time::timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
                         let _ = child.kill().await;
                     }
@@ -184,7 +187,9 @@ impl Keeper {
                 .as_ref()
                 .is_ok_and(|status| status.code() == Some(ServeError::UNUSABLE))
             {
-                return Err(format!("{id} could not serve; its own message tells why"));
+                return Err(format!(
+                    "{id} could not serve; see its own message for the reason"
+                ));
             }
             let ended = status.map_or_else(|e| e.to_string(), |s| s.to_string());
             if self.replacements.fetch_add(1, Ordering::Relaxed) >= self.replacements_max {
@@ -193,7 +198,7 @@ impl Keeper {
                     self.replacements_max
                 ));
             }
-            warn!("{id} ended ({ended}); starting another");
+            warn!("{id} ended ({ended}); starting a replacement");
             if started.elapsed() < UP_MIN {
                 tokio::time::sleep(UP_MIN).await;
             }
@@ -202,7 +207,7 @@ impl Keeper {
     }
 }
 
-/// Waits until the driver gives that executor up.
+/// Waits until that executor is lost to the engine.
 async fn is_given_up(given_up: &mut broadcast::Receiver<ExecutorId>, id: ExecutorId) {
     loop {
         match given_up.recv().await {
@@ -213,8 +218,8 @@ async fn is_given_up(given_up: &mut broadcast::Receiver<ExecutorId>, id: Executo
     }
 }
 
-async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
-    // A sender that is gone means the same.
+async fn stop_requested(stopped: &mut watch::Receiver<bool>) {
+    // An error means that the fleet was dropped, which is a request to stop, too.
     let _ = stopped.wait_for(|stop| *stop).await;
 }
 
@@ -233,7 +238,7 @@ impl Fleet for ProcessFleet {
 }
 
 impl Drop for ProcessFleet {
-    /// Aborted keepers drop their children, which kills them.
+    /// Aborts the keepers, which drop their children and thereby kill them.
     fn drop(&mut self) {
         if let Ok(mut keepers) = self.keepers.try_lock() {
             keepers.drain(..).for_each(|keeper| keeper.abort());

@@ -67,5 +67,5 @@ pub(crate) fn compute_runtime(threads: usize) -> Result<Runtime> {
         .enable_all();
     builder
         .build()
-        .map_err(|e| Error::Fleet(format!("threads for tasks: {e}")))
+        .map_err(Error::of_fleet("threads for tasks"))
 }

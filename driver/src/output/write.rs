@@ -15,7 +15,7 @@ use futures::FutureExt;
 use tokio::task::JoinSet;
 
 use crate::catalog::{PlannedTable, storage_type};
-use crate::engine::prepared::Prepared;
+use crate::engine::prepared::PreparedQuery;
 use crate::engine::progress::WriteSummary;
 use crate::error::{Error, Result};
 use crate::output::commit::OutputWrite;
@@ -235,7 +235,7 @@ pub(crate) async fn write_together(
         .map(|(_, write)| write.sink())
         .collect::<Result<_>>()
         .map_err(common)?;
-    let prepared = Prepared::new(Arc::clone(&graph), sinks, state.config_options())
+    let prepared = PreparedQuery::new(Arc::clone(&graph), sinks, state.config_options())
         .map_err(|e| common(e.into()))?;
     let (_running, done) = session
         .cluster

@@ -6,7 +6,8 @@ use std::time::Duration;
 /// Histogram buckets for each doubling of a duration.
 const STEPS_PER_OCTAVE: f64 = 4.0;
 
-/// A histogram of durations whose bucket bounds are powers of the fourth root of two, in milliseconds.
+/// A histogram of durations whose bucket bounds are powers of the fourth root of two, in
+/// milliseconds.
 #[derive(Debug, Default)]
 pub(super) struct Durations {
     counts: BTreeMap<u32, u32>,

@@ -14,7 +14,8 @@ use super::Placement;
 /// What the scheduler needs to know about a stage.
 #[derive(Debug, Clone, Default)]
 pub struct StageInfo {
-    /// Partitions of the stage's plan; each belongs to exactly one task, or is divided among several.
+    /// Partitions of the stage's plan; each belongs to exactly one task, or is divided among
+    /// several.
     pub partitions: u32,
     /// The stages it reads.
     pub inputs: Vec<StageInput>,
@@ -24,7 +25,8 @@ pub struct StageInfo {
     pub divisible: Vec<StageId>,
     /// Where the rows of its tasks go.
     pub output: OutputKind,
-    /// A second run of a task may yield other rows, which must not be mixed with those of the first.
+    /// A second run of a task may yield other rows, which must not be mixed with those of the
+    /// first.
     pub is_indeterminate: bool,
     /// Row counts that leave the plan of the remaining stages as it is; `None` if any count does.
     pub expected_rows: Option<RangeInclusive<u64>>,
@@ -139,7 +141,8 @@ pub enum Event {
     },
     /// An executor is dead, and its blocks are lost.
     ExecutorDown(ExecutorId),
-    /// An executor shuts down soon. It finishes its running tasks, and its blocks can still be read.
+    /// An executor shuts down soon. It finishes its running tasks, and its blocks can still be
+    /// read.
     Draining(ExecutorId),
     /// The transfer of a block from a draining executor has ended.
     HandedOver {
@@ -199,8 +202,8 @@ pub enum Action {
     Sweep(Vec<BlockId>),
     /// Record that a stage now has this many tasks.
     Sliced(QueryId, StageId, u32),
-    /// Plan the waiting stages again, given the progress of each stage: one deviated from its estimate.
-    /// No waiting stage starts before the reply, [`Event::Revised`].
+    /// Plan the waiting stages again, given the progress of each stage: one deviated from its
+    /// estimate. No waiting stage starts before the reply, [`Event::Revised`].
     Revise(QueryId, Vec<Fact>),
     /// Record that an attempt is its task's result.
     Committed(ExecutorId, TaskReport),

@@ -12,8 +12,9 @@
 //!                Dismissed
 //! ```
 //!
-//! From every state a lost executor is removed. Free slots are ordered, and what an executor runs and
-//! holds is kept by executor, so that neither a launch nor a loss looks at all executors or tasks.
+//! From every state a lost executor is removed. Free slots are ordered, and what an executor runs
+//! and holds is kept by executor, so that neither a launch nor a loss looks at all executors or
+//! tasks.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -205,8 +206,8 @@ impl Executors {
         }
     }
 
-    /// Counts a failure that might not have happened on another executor. Returns whether the executor
-    /// is excluded because of it.
+    /// Counts a failure that might not have happened on another executor. Returns whether the
+    /// executor is excluded because of it.
     pub(super) fn record_failure(&mut self, id: ExecutorId) -> bool {
         let is_excluded = self.update(id, |state| {
             state.failures_in_a_row += 1;
@@ -222,8 +223,8 @@ impl Executors {
         is_excluded == Some(true) && !is_readmitted
     }
 
-    /// Gives the excluded executors another chance when the fleet has no active one. Returns whether
-    /// there were any.
+    /// Gives the excluded executors another chance when the fleet has no active one. Returns
+    /// whether there were any.
     fn readmit_if_none_active(&mut self) -> bool {
         if self.totals.active[Placement::Fleet] > 0 {
             return false;
@@ -286,8 +287,8 @@ impl Executors {
         }
     }
 
-    /// Keeps a draining executor until the attempts that run of these stages have ended: they may still
-    /// read a block from it.
+    /// Keeps a draining executor until the attempts that run of these stages have ended: they may
+    /// still read a block from it.
     pub(super) fn keep_for_readers(&mut self, id: ExecutorId, stages: &[StageId], query: QueryId) {
         let reads =
             |(task, _): &&(TaskId, Attempt)| task.query == query && stages.contains(&task.stage);
@@ -319,8 +320,8 @@ impl Executors {
         !self.totals.free[placement].is_empty()
     }
 
-    /// Returns the executor with the most free slots that is not in `avoid`; any executor with a free
-    /// slot if `avoid` names all active ones.
+    /// Returns the executor with the most free slots that is not in `avoid`; any executor with a
+    /// free slot if `avoid` names all active ones.
     pub(super) fn pick(&self, placement: Placement, avoid: &[ExecutorId]) -> Option<ExecutorId> {
         let by_free_slots = self.totals.free[placement].iter().rev();
         let mut free = by_free_slots.map(|(_, id)| id.0);
@@ -337,8 +338,8 @@ impl Executors {
         }
     }
 
-    /// Returns who takes the blocks of a draining executor: another one of the fleet, chosen in turns,
-    /// or else the driver if others can reach it.
+    /// Returns who takes the blocks of a draining executor: another one of the fleet, chosen in
+    /// turns, or else the driver if others can reach it.
     pub(super) fn heir(&self, draining: ExecutorId, turn: usize) -> Option<ExecutorId> {
         let mut heirs = self.all.iter().filter(|(id, _)| **id != draining);
         let in_fleet = |e: &ExecutorState| e.placement == Placement::Fleet && !e.is_draining();

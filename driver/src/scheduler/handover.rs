@@ -8,8 +8,8 @@
 //!     to: None ──► the block is lost: its task runs again, while the executor still serves others
 //! ```
 //!
-//! An executor is dismissed once nothing runs on it, no transfer is outstanding and no attempt reads
-//! from it.
+//! An executor is dismissed once nothing runs on it, no transfer is outstanding and no attempt
+//! reads from it.
 
 use faisca_planner::ids::{BlockId, ExecutorId, TaskId};
 

@@ -2,7 +2,8 @@
 //!
 //! When an executor is lost:
 //!
-//! 1. Its running attempts are forgotten, and their tasks queued again. This is not a failure of theirs.
+//! 1. Its running attempts are forgotten, and their tasks queued again. This is not a failure of
+//!    theirs.
 //! 2. Each block that it held and that is still needed is dealt with, consumers before producers: a
 //!    consumer that must run again needs the blocks of its producers again.
 //!    1. A block with a copy in the object store is read from there from now on.
@@ -121,8 +122,8 @@ impl Scheduler {
         }
     }
 
-    /// Deals with a block that a reader missed. The other blocks of the stage at a lost home are lost as
-    /// well: they are recomputed at once, rather than after a failed read of each.
+    /// Deals with a block that a reader missed. The other blocks of the stage at a lost home are
+    /// lost as well: they are recomputed at once, rather than after a failed read of each.
     fn blocks_lost(&mut self, block: BlockId, home: BlockHome) {
         let is_home_lost = match home {
             BlockHome::Executor(id) => !self.executors.contains(id),

@@ -147,7 +147,8 @@ impl QueryState {
         }
     }
 
-    /// Returns the output when all roots are complete: once, and again each time the query was reopened.
+    /// Returns the output when all roots are complete: once, and again each time the query was
+    /// reopened.
     pub(super) fn take_output(&mut self, executors: &Executors) -> Option<QueryOutput> {
         let is_live_sink =
             |s: &&StageState| s.phase != StagePhase::Dropped && s.info.sink().is_some();

@@ -1,5 +1,5 @@
-//! Seeded schedules: executors, delays, kills, duplicates, reordered messages and an object store, all
-//! simulated. The same seed plays the same schedule.
+//! Seeded schedules: executors, delays, kills, duplicates, reordered messages and an object store,
+//! all simulated. The same seed plays the same schedule.
 //!
 //! ```text
 //!   Scheduler ── actions ──► Simulation: attempts that run, blocks by home
@@ -36,8 +36,8 @@ const QUERY: QueryId = QueryId(1);
 /// A schedule that takes more steps than this makes no progress.
 const STEPS_MAX: usize = 20_000;
 
-/// SplitMix64. Some tests below name a seed whose schedule shows what they test, so the generator is
-/// fixed here rather than taken from a library that may change it.
+/// SplitMix64. Some tests below name a seed whose schedule shows what they test, so the generator
+/// is fixed here rather than taken from a library that may change it.
 struct Random(u64);
 
 impl Random {
@@ -191,8 +191,8 @@ impl Simulation {
         }
     }
 
-    /// Replies to a request to plan again: the waiting stages stay, or are replaced by the same stages
-    /// under new ids, some without an input that a finished stage made unnecessary.
+    /// Replies to a request to plan again: the waiting stages stay, or are replaced by the same
+    /// stages under new ids, some without an input that a finished stage made unnecessary.
     fn revise(&mut self, facts: &[Fact]) {
         let mut new_stages = vec![];
         if self.chance(80) {
@@ -279,7 +279,8 @@ impl Simulation {
             } else {
                 FailureKind::Resource
             };
-            // The limit on failures is not what is tested here: four in a row do not happen to one task.
+            // The limit on failures is not what is tested here: four in a row do not happen to one
+            // task.
             if spec.attempt.0 < 3 {
                 let failed = Event::Failed(executor, spec.task, spec.attempt, failure(kind));
                 self.mail.push(failed);
@@ -315,8 +316,8 @@ impl Simulation {
         self.mail.push(event);
     }
 
-    /// Plays one step: an attempt ends, or a message arrives (not the oldest first). Before that, an
-    /// executor may die, join, begin to drain or become slow.
+    /// Plays one step: an attempt ends, or a message arrives (not the oldest first). Before that,
+    /// an executor may die, join, begin to drain or become slow.
     fn tick(&mut self, kill_percent: usize) {
         self.now += Duration::from_millis(100);
         if self.chance(10) {

@@ -1,9 +1,9 @@
-//! Speculative attempts: at the end of a stage, a task that takes far longer than the stage's others
-//! runs a second time on another executor. The first of the two to finish is committed, and the other
-//! is cancelled.
+//! Speculative attempts: at the end of a stage, a task that takes far longer than the stage's
+//! others runs a second time on another executor. The first of the two to finish is committed, and
+//! the other is cancelled.
 //!
-//! The rule is Spark's (`spark.speculation`): enough of the stage is done, and the attempt has run for
-//! a multiple of the median duration.
+//! The rule is Spark's (`spark.speculation`): enough of the stage is done, and the attempt has run
+//! for a multiple of the median duration.
 
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ const MEDIANS_MAX: f64 = 1.5;
 /// An attempt that has run for less than this gets no speculative one.
 const ELAPSED_MIN: Duration = Duration::from_secs(1);
 
-/// Returns the duration after which an attempt of this stage is slow; `None` while too few tasks are
-/// committed to tell.
+/// Returns the duration after which an attempt of this stage is slow; `None` while too few tasks
+/// are committed to tell.
 fn slow_after(stage: &StageState) -> Option<Duration> {
     let tasks = stage.tasks.len();
     let is_at_end = tasks > 1 && stage.committed as f64 >= tasks as f64 * COMMITTED_FRACTION_MIN;

@@ -30,7 +30,8 @@ pub(super) struct StageState {
     pub(super) parked: Vec<u32>,
     /// Exact output bytes of each partition, summed over the tasks that committed at least once.
     pub(super) partition_bytes: Vec<u64>,
-    /// Locations of the committed blocks: computed when a consumer starts, cleared when one changes.
+    /// Locations of the committed blocks: computed when a consumer starts, cleared when one
+    /// changes.
     pub(super) blocks: Option<Arc<Vec<BlockLocation>>>,
     /// Durations of committed attempts.
     pub(super) durations: Durations,
@@ -111,8 +112,8 @@ impl StageState {
         }
     }
 
-    /// Marks the stage as finished when all tasks are committed for the first time. Returns whether it
-    /// was so marked by this call, with a row count outside the expected range.
+    /// Marks the stage as finished when all tasks are committed for the first time. Returns whether
+    /// it was so marked by this call, with a row count outside the expected range.
     pub(super) fn finish_with_surprise(&mut self) -> bool {
         if self.phase != StagePhase::Started || !self.is_complete() {
             return false;
@@ -122,7 +123,8 @@ impl StageState {
         expected.is_some_and(|expected| !expected.contains(&self.rows))
     }
 
-    /// Queues a task until the inputs are complete. No effect if it is queued, running or committed.
+    /// Queues a task until the inputs are complete. No effect if it is queued, running or
+    /// committed.
     pub(super) fn park(&mut self, index: u32) {
         if let Some(task) = self.tasks.get_mut(index as usize)
             && matches!(task.phase, TaskPhase::Idle)

@@ -32,8 +32,8 @@ pub(super) struct TaskState {
     pub(super) first: u32,
     /// Number of its partitions.
     pub(super) partitions: u32,
-    /// Index of the task that it was split from, or its own. Consumers that read a part of the stage
-    /// choose by this number, so that they read the same rows no matter what was split since.
+    /// Index of the task that it was split from, or its own. Consumers that read a part of the
+    /// stage choose by this number, so that they read the same rows no matter what was split since.
     pub(super) origin: u32,
     /// The part of a divided input that it reads, if it shares its partition with other tasks.
     pub(super) part: Option<Part>,

@@ -5,14 +5,19 @@ use std::sync::Arc;
 use datafusion::common::Result;
 use faisca_executor::exchange::{BlockStore, DurableTier, PeerClients};
 use faisca_executor::wire::Durability;
+use tokio::sync::mpsc;
 
-use super::running::RunningStatement;
-use crate::engine::prepared::Prepared;
-use crate::engine::running_plan::RunningPlan;
-use crate::engine::{EngineHandle, Statement};
+use super::running::RunningQuery;
+use crate::engine::prepared::PreparedQuery;
+use crate::engine::query_plan::QueryPlan;
+use crate::engine::{EngineHandle, Message, QuerySubmission};
 use crate::error::external;
 use crate::fleet::Fleet;
 use crate::scheduler::{Placement, QueryOutput};
+
+/// Capacity of a query's channel of outcomes. A second one follows only when a part of the result was
+/// lost and recomputed.
+const OUTCOMES: usize = 8;
 
 /// Everything that runs a session's statements.
 pub(crate) struct Cluster {
@@ -43,9 +48,9 @@ impl Cluster {
     /// A task's failure, as [`TaskFailure`].
     pub(crate) async fn run(
         &self,
-        prepared: &Prepared,
+        prepared: &PreparedQuery,
         label: String,
-    ) -> Result<(RunningStatement, QueryOutput)> {
+    ) -> Result<(RunningQuery, QueryOutput)> {
         let query = self.engine.next_query();
         let small = prepared.scan_bytes < self.small_bytes && self.helper.is_some();
         let asked = self
@@ -63,19 +68,21 @@ impl Cluster {
         } else {
             &self.fleet
         };
-        let plan = Arc::new(RunningPlan::new(query, prepared.clone(), placement, asked));
-        let statement = Statement {
+        let plan = Arc::new(QueryPlan::new(query, prepared.clone(), placement, asked));
+        let (outcome, outcomes) = mpsc::channel(OUTCOMES);
+        let submission = QuerySubmission {
             query,
+            label,
             plan: Arc::clone(&plan),
             placement,
             slots_expected: host.slots_expected(),
+            outcome,
         };
-        let outcomes = self
-            .engine
-            .submit(label, statement)
+        self.engine
+            .send(Message::Submit(submission))
             .await
             .map_err(external)?;
-        let mut running = RunningStatement {
+        let mut running = RunningQuery {
             query,
             plan,
             engine: self.engine.clone(),

@@ -10,7 +10,7 @@ use faisca_planner::rules::Switches;
 use faisca_planner::stages::{Stage, StageGraph, about};
 
 use super::cluster::Cluster;
-use crate::engine::prepared::Prepared;
+use crate::engine::prepared::PreparedQuery;
 use crate::engine::progress::StageProgress;
 
 /// The stages of a query that is not optimised yet, and the rules without which they would be others.
@@ -69,7 +69,7 @@ pub(crate) async fn analyze(
     cluster: &Cluster,
 ) -> Result<String> {
     let graph = Arc::new(planned(plan, state).await?);
-    let prepared = Prepared::new(graph, vec![], state.config_options())?;
+    let prepared = PreparedQuery::new(graph, vec![], state.config_options())?;
     let (running, output) = cluster.run(&prepared, "explain analyze".to_owned()).await?;
     let stages = cluster
         .engine
@@ -79,7 +79,7 @@ pub(crate) async fn analyze(
         .remove(&running.query)
         .map(|query| query.stages)
         .unwrap_or_default();
-    let (graph, changes) = running.plan.now();
+    let (graph, changes) = running.plan.current();
     let drawing = graph.drawn(|stage| stages.get(stage.id.0 as usize).map(|ran| told(stage, ran)));
     let again = [
         (output.retried, "followed a failure or a loss"),

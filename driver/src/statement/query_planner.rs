@@ -30,8 +30,8 @@ use tracing::debug;
 
 use super::cluster::Cluster;
 use super::result::ResultReader;
-use crate::engine::prepared::Prepared;
-use crate::engine::running_plan::bytes;
+use crate::engine::prepared::PreparedQuery;
+use crate::engine::query_plan::encoded_plan;
 
 /// Plans statements for a cluster.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl QueryPlanner for DistributedPlanner {
             return Ok(plan);
         }
         let graph = Arc::new(stages_of(Arc::clone(&plan), session)?);
-        match Prepared::new(graph, vec![], session.config_options()) {
+        match PreparedQuery::new(graph, vec![], session.config_options()) {
             Ok(prepared) => Ok(Arc::new(DistributedExec::new(
                 Arc::clone(&self.cluster),
                 prepared,
@@ -113,19 +113,19 @@ fn without_equals(graph: StageGraph, session: &dyn Session) -> Result<StageGraph
     if !switches(session.config_options()).share_stages {
         return Ok(graph);
     }
-    share(graph, bytes)
+    share(graph, encoded_plan)
 }
 
 /// A plan that runs on the cluster when executed.
 #[derive(Debug)]
 struct DistributedExec {
     cluster: Arc<Cluster>,
-    prepared: Prepared,
+    prepared: PreparedQuery,
     properties: Arc<PlanProperties>,
 }
 
 impl DistributedExec {
-    fn new(cluster: Arc<Cluster>, prepared: Prepared, plan: &Arc<dyn ExecutionPlan>) -> Self {
+    fn new(cluster: Arc<Cluster>, prepared: PreparedQuery, plan: &Arc<dyn ExecutionPlan>) -> Self {
         let mut eq_properties = EquivalenceProperties::new(plan.schema());
         // Only an order over all rows survives reading partition after partition.
         if plan.output_partitioning().partition_count() == 1 {

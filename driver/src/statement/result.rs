@@ -25,7 +25,7 @@ use futures::StreamExt;
 use tracing::info;
 
 use super::cluster::Cluster;
-use super::running::RunningStatement;
+use super::running::RunningQuery;
 use crate::engine::Message;
 use crate::error::external;
 use crate::fleet::DRIVER;
@@ -36,7 +36,7 @@ const HELD_BACK_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// The way through a result: which blocks are read, and which are still to come.
 pub(crate) struct ResultReader {
-    running: RunningStatement,
+    running: RunningQuery,
     store: Arc<BlockStore>,
     peers: Arc<PeerClients>,
     durable: Option<Arc<DurableTier>>,
@@ -55,7 +55,7 @@ const ROOT: StageId = StageId(u32::MAX);
 impl ResultReader {
     pub(crate) fn new(
         cluster: &Cluster,
-        running: RunningStatement,
+        running: RunningQuery,
         output: &QueryOutput,
         eq_properties: EquivalenceProperties,
         context: &Arc<TaskContext>,

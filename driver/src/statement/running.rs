@@ -8,25 +8,25 @@ use faisca_planner::ids::QueryId;
 use tokio::sync::mpsc;
 
 use crate::engine::EngineHandle;
-use crate::engine::running_plan::RunningPlan;
+use crate::engine::query_plan::QueryPlan;
 use crate::error::{TaskFailure, external};
 use crate::scheduler::QueryOutput;
 
 /// Releases a statement's blocks, and stops what runs of it, when dropped.
-pub(crate) struct RunningStatement {
+pub(crate) struct RunningQuery {
     pub(crate) query: QueryId,
-    pub(crate) plan: Arc<RunningPlan>,
+    pub(crate) plan: Arc<QueryPlan>,
     pub(crate) engine: EngineHandle,
     pub(crate) outcomes: mpsc::Receiver<Result<QueryOutput, Failure>>,
 }
 
-impl Drop for RunningStatement {
+impl Drop for RunningQuery {
     fn drop(&mut self) {
         self.engine.release(self.query);
     }
 }
 
-impl RunningStatement {
+impl RunningQuery {
     /// The next word of the engine: the result, or that there will be none.
     pub(crate) async fn outcome(&mut self) -> Result<QueryOutput> {
         match self.outcomes.recv().await {

@@ -330,7 +330,7 @@ impl Keeper {
         let Some(stuck) = held_up else { return };
         if waited >= stuck.limit(Patience::default()) && !std::mem::replace(&mut self.gone, true) {
             let text = format!("no executor started in {} s: {stuck}", waited.as_secs());
-            let _ = self.engine.send(Message::FleetGone(text)).await;
+            let _ = self.engine.send(Message::FleetLost(text)).await;
         }
     }
 
@@ -344,7 +344,7 @@ impl Keeper {
         if !alive && !may_come && !std::mem::replace(&mut self.gone, true) {
             let _ = self
                 .engine
-                .send(Message::FleetGone(format!(
+                .send(Message::FleetLost(format!(
                     "every executor is gone; the last one: {last}"
                 )))
                 .await;

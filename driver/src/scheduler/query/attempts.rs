@@ -31,8 +31,8 @@ impl Verdict {
 }
 
 impl QueryState {
-    /// Takes the parked tasks that may run now, each once. Producers come first: when their tasks run
-    /// again after a loss, other tasks wait for them.
+    /// Takes the parked tasks that may run now, each once. Producers come first: when their tasks
+    /// run again after a loss, other tasks wait for them.
     pub(in crate::scheduler) fn take_runnable(&mut self) -> Vec<TaskId> {
         let mut runnable = vec![];
         if self.phase != QueryPhase::Running {
@@ -110,11 +110,11 @@ impl QueryState {
         })
     }
 
-    /// Makes an attempt the task's result. Returns the other attempt, if one was running too: it must
-    /// be cancelled.
+    /// Makes an attempt the task's result. Returns the other attempt, if one was running too: it
+    /// must be cancelled.
     ///
-    /// Returns `None` if the attempt does not run: the report is late, a duplicate, or of a cancelled
-    /// attempt.
+    /// Returns `None` if the attempt does not run: the report is late, a duplicate, or of a
+    /// cancelled attempt.
     pub(in crate::scheduler) fn commit(
         &mut self,
         executor: ExecutorId,
@@ -183,8 +183,9 @@ impl QueryState {
         Verdict::give_up_if(task.lost_inputs >= max)
     }
 
-    /// Reduces the memory that a task needs after it ran out: it runs in low-memory mode from now on,
-    /// and is split in half if the stage allows it. Returns the stage's new number of tasks if it was.
+    /// Reduces the memory that a task needs after it ran out: it runs in low-memory mode from now
+    /// on, and is split in half if the stage allows it. Returns the stage's new number of tasks if
+    /// it was.
     pub(in crate::scheduler) fn shrink(&mut self, id: TaskId) -> Option<u32> {
         let stage = self.stages.get_mut(id.stage.index())?;
         let is_splittable = stage.info.grouping != TaskGrouping::Whole;

@@ -149,7 +149,8 @@ impl QueryState {
         self.has_lost_executor = true;
     }
 
-    /// Returns the blocks of all attempts if a lost executor may have left some in the object store.
+    /// Returns the blocks of all attempts if a lost executor may have left some in the object
+    /// store.
     pub(in crate::scheduler) fn blocks_to_sweep(&self) -> Option<Vec<BlockId>> {
         let stages = self.stage_ids().zip(&self.stages);
         let with_blocks = stages.filter(|(_, stage)| stage.info.sink().is_none());

@@ -24,8 +24,8 @@ pub(in crate::scheduler) struct Loss {
 }
 
 impl QueryState {
-    /// Withdraws a lost block, if it is committed and still needed, and queues its task again. If the
-    /// stage is indeterminate, everything computed from its rows is withdrawn as well.
+    /// Withdraws a lost block, if it is committed and still needed, and queues its task again. If
+    /// the stage is indeterminate, everything computed from its rows is withdrawn as well.
     pub(in crate::scheduler) fn withdraw_lost(&mut self, block: BlockId, home: BlockHome) -> Loss {
         let mut loss = Loss::default();
         let committed = self.task(block.task).and_then(TaskState::committed);

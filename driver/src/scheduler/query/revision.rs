@@ -81,8 +81,8 @@ impl Revision {
 }
 
 impl QueryState {
-    /// Returns the progress of each stage if the waiting stages should be planned again. From then on
-    /// none of them starts, until [`QueryState::replace_waiting`].
+    /// Returns the progress of each stage if the waiting stages should be planned again. From then
+    /// on none of them starts, until [`QueryState::replace_waiting`].
     pub(in crate::scheduler) fn take_revision_request(&mut self) -> Option<Vec<Fact>> {
         if !self.revision.take_due()
             || self.phase != QueryPhase::Running

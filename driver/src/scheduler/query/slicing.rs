@@ -29,7 +29,8 @@ struct InputBytes {
 }
 
 impl QueryState {
-    /// Cuts stages whose inputs have become complete into tasks. Returns the number of tasks of each.
+    /// Cuts stages whose inputs have become complete into tasks. Returns the number of tasks of
+    /// each.
     pub(in crate::scheduler) fn slice_ready_stages(&mut self) -> Vec<(StageId, u32)> {
         if self.phase != QueryPhase::Running || self.revision.is_requested() {
             return vec![];

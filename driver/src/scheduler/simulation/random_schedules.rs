@@ -10,7 +10,8 @@ use super::builders::{four_stages, stage, task};
 use crate::scheduler::InputReads::OwnPartition;
 use crate::scheduler::{OutputKind, QueryOutput, StageInfo};
 
-/// Returns every block that the final files were computed from, through all stages, and the files' own.
+/// Returns every block that the final files were computed from, through all stages, and the files'
+/// own.
 fn origins(sim: &Simulation, output: &QueryOutput) -> BTreeSet<BlockId> {
     let block = |file: &PendingFile| {
         let numbers = file.path.split('-').map(|number| number.parse().unwrap());

@@ -1,0 +1,157 @@
+//! From messages to the scheduler's events. Each handler records what only the engine needs to
+//! know.
+
+use faisca_executor::wire::{Failure, FailureKind, FromExecutor, Registration, ToExecutor};
+use faisca_planner::ids::{ExecutorId, QueryId};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::query_plan::QueryStages;
+use super::{Engine, Message, QuerySubmission, SubmittedQuery};
+use crate::scheduler::{Event, Placement};
+
+impl Engine {
+    /// Handles a message. Returns what the scheduler must know of it, if anything.
+    pub(super) fn receive(&mut self, message: Message) -> Option<Event> {
+        match message {
+            Message::Connected {
+                registration,
+                commands,
+                placement,
+            } => Some(self.executor_connected(registration, commands, placement)),
+            Message::Report(executor, report) => self.executor_reported(executor, report),
+            Message::Lost(executor, reason) => self.executor_lost(executor, &reason),
+            Message::Submit(submission) => Some(self.query_submitted(submission)),
+            Message::Revised(query, stages) => self.query_revised(query, stages),
+            Message::OutputLost(block, executor) => Some(Event::OutputLost(block, executor.into())),
+            Message::FleetLost(reason) => {
+                self.fleet_lost(reason);
+                None
+            }
+            Message::Release(query) => {
+                self.progress.end(query);
+                self.queries.remove(&query);
+                self.sent_stages.retain(|(_, id, _)| *id != query);
+                Some(Event::Release(query))
+            }
+            // The loop ends with this message.
+            Message::Shutdown => None,
+        }
+    }
+
+    fn executor_connected(
+        &mut self,
+        registration: Registration,
+        commands: mpsc::Sender<ToExecutor>,
+        placement: Placement,
+    ) -> Event {
+        let Registration {
+            executor,
+            slots,
+            address,
+            pid,
+            ..
+        } = registration;
+        info!(%executor, slots, pid, "executor is ready");
+        self.progress.executor_up(executor, pid);
+        self.commands.insert(executor, commands);
+        Event::ExecutorUp {
+            id: executor,
+            slots,
+            address,
+            placement,
+        }
+    }
+
+    fn executor_reported(&mut self, executor: ExecutorId, report: FromExecutor) -> Option<Event> {
+        match report {
+            FromExecutor::Finished(report) => Some(Event::Finished(executor, report)),
+            FromExecutor::Failed {
+                task,
+                attempt,
+                failure,
+            } => Some(Event::Failed(executor, task, attempt, failure)),
+            FromExecutor::Draining => {
+                info!(%executor, "executor is shutting down");
+                self.draining.insert(executor);
+                Some(Event::Draining(executor))
+            }
+            FromExecutor::HandedOver { block, to } => Some(Event::HandedOver {
+                block,
+                from: executor,
+                to: to.map(Into::into),
+            }),
+            FromExecutor::Durable(block) => Some(Event::Durable(block, executor)),
+            // The connection deals with both: it reports silence, and the registration as
+            // `Connected`.
+            FromExecutor::Heartbeat | FromExecutor::Register(_) => None,
+        }
+    }
+
+    pub(super) fn executor_lost(&mut self, executor: ExecutorId, reason: &str) -> Option<Event> {
+        self.commands.remove(&executor)?;
+        let was_draining = self.draining.remove(&executor);
+        if was_draining {
+            info!(%executor, "executor has shut down: {reason}");
+        } else {
+            warn!(%executor, "executor is lost: {reason}");
+        }
+        self.progress.executor_down(executor, was_draining);
+        self.sent_stages.retain(|(id, _, _)| *id != executor);
+        Some(Event::ExecutorDown(executor))
+    }
+
+    fn query_submitted(&mut self, submission: QuerySubmission) -> Event {
+        let QuerySubmission {
+            query,
+            label,
+            plan,
+            placement,
+            slots_expected,
+            outcome,
+        } = submission;
+        let QueryStages { infos, specs } = plan.stages();
+        if let (Placement::Fleet, Some(failure)) = (placement, &self.fleet_failure) {
+            let _ = outcome.try_send(Err(failure.clone()));
+        }
+        self.progress.start(query, label, infos.len());
+        let submitted = SubmittedQuery {
+            plan,
+            specs,
+            outcome,
+        };
+        self.queries.insert(query, submitted);
+        Event::Submit {
+            query,
+            stages: infos,
+            placement,
+            slots_expected,
+        }
+    }
+
+    fn query_revised(&mut self, id: QueryId, stages: QueryStages) -> Option<Event> {
+        let query = self.queries.get_mut(&id)?;
+        let QueryStages { infos, specs } = stages;
+        if !specs.is_empty() {
+            let (graph, _) = query.plan.current();
+            self.progress.revised(id, &graph, specs.len());
+        }
+        query.specs.extend(specs);
+        Some(Event::Revised {
+            query: id,
+            stages: infos,
+        })
+    }
+
+    /// Fails all queries, and those of the fleet that are submitted later.
+    fn fleet_lost(&mut self, reason: String) {
+        let failure = Failure {
+            kind: FailureKind::Resource,
+            message: reason,
+        };
+        for query in self.queries.keys() {
+            self.report_outcome(*query, Err(failure.clone()));
+        }
+        self.fleet_failure = Some(failure);
+    }
+}
