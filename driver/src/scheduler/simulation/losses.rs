@@ -1,11 +1,11 @@
 //! Executors that die or drain: what is recomputed, and what is not.
 
-use faisca_planner::ids::{ExecutorId, StageId, TaskId};
+use faisca_planner::ids::{BlockId, ExecutorId, StageId, TaskId};
 
-use super::builders::{stage, task};
+use super::builders::{report, stage, task};
 use super::{QUERY, Simulation};
 use crate::scheduler::InputReads::{AllPartitions, OwnPartition};
-use crate::scheduler::{Action, BlockHome, Event};
+use crate::scheduler::{Action, BlockHome, Event, OutputKind};
 
 #[test]
 fn a_lost_producer_reruns_only_tasks_whose_blocks_are_still_needed() {
@@ -103,4 +103,28 @@ fn with_durable_copies_nothing_finished_is_recomputed_when_all_executors_die_bet
         sealed.all(|block| swept.is_some_and(|swept| swept.contains(block))),
         "an object is left"
     );
+}
+
+#[test]
+fn a_result_lost_after_its_input_was_lost_too_is_recomputed_from_the_start() {
+    let stages = vec![stage(2, &[]), stage(1, &[(0, AllPartitions)])];
+    let mut sim = Simulation::new(13, stages, 2, 1).calm();
+    sim.run_until(0..1, |sim| sim.committed_of(StageId(0)) == 2);
+    let (busy, spec) = sim.running.remove(0);
+    assert_eq!(spec.task, task(1, 0));
+
+    // The lost input is queued while the only slot runs its reader, which has read it before.
+    let idle = sim.alive.iter().copied().find(|id| *id != busy).unwrap();
+    sim.kill(idle);
+    sim.deliver_mail();
+    sim.step(Event::Finished(busy, report(&spec, OutputKind::Shuffle)));
+    assert!(sim.output.take().is_some());
+
+    let block = BlockId {
+        task: spec.task,
+        attempt: spec.attempt,
+    };
+    sim.step(Event::OutputLost(block, BlockHome::Executor(busy)));
+    sim.run(0);
+    assert_eq!(sim.committed_of(StageId(1)), 2);
 }
