@@ -1,8 +1,8 @@
-//! Where a driver was started on behalf of something: a pod that an operator made for a resource.
+//! The platform that started this driver, for example a Kubernetes pod that an operator created.
 //!
-//! A program on the job API is the same on a laptop and on a cluster. What differs, the place
-//! knows: how many executors there are and how they start, and who wants to hear how far the job
-//! is.
+//! A program that uses the job API is the same on a laptop and on a cluster. The platform knows
+//! what differs: the number of executors and how they start, and who wants to be informed of the
+//! progress.
 
 use std::sync::Arc;
 
@@ -13,22 +13,24 @@ use crate::engine::progress::{Progress, Snapshot};
 use crate::error::Result;
 use crate::session::SessionBuilder;
 
-/// A place that drivers are started in. Called by the session only.
+/// The platform that started this driver. Called by the session only: `settle` once, before
+/// anything starts; then `follow`, and `ended` once.
 #[async_trait]
 pub trait Platform: Send + Sync {
-    /// Fills in what the place decides: executors, how they start, their size; and settings that
-    /// the program left open.
+    /// Sets what the platform decides: the executors, how they start, their size, and defaults for
+    /// settings that the program did not choose.
     ///
     /// # Errors
-    /// If what the place was told makes no sense.
+    /// If the platform's own configuration is invalid.
     fn settle(&self, builder: SessionBuilder) -> Result<SessionBuilder>;
 
-    /// Tells how far the job is, until dropped.
+    /// Reports the progress of the job. Runs until it is dropped, and must tolerate that at any
+    /// await.
     async fn follow(&self, progress: Arc<Progress>);
 
-    /// Hears of the session's end.
+    /// Reports the final progress, after all executors have ended.
     async fn ended(&self, snapshot: &Snapshot);
 }
 
-/// Looks whether this process is in such a place.
+/// Finds the platform that started this process; `None` if none did.
 pub type FindPlatform = fn() -> BoxFuture<'static, Result<Option<Arc<dyn Platform>>>>;

@@ -72,7 +72,7 @@ struct Keepers {
     /// Number of children started in place of others.
     replacements: AtomicU32,
     replacements_max: u32,
-    /// Number of keeper tasks that have not given up.
+    /// Number of keeper tasks that still have a child, or will start one.
     active: AtomicU32,
     engine: EngineHandle,
 }

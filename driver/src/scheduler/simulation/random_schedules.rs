@@ -1,4 +1,4 @@
-//! Many random schedules, each of which must end in the right committed set.
+//! Many random schedules. Each must end in the right committed set.
 
 use std::collections::BTreeSet;
 
