@@ -1,4 +1,4 @@
-//! The engine's parts alone: exchange write and fetch, plans as bytes, a scheduler's step.
+//! Components alone: exchange write and fetch, encoding of plans, a step of the scheduler.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
@@ -92,7 +92,7 @@ fn leaf(schema: &SchemaRef) -> ExchangeReadExec {
     )
 }
 
-/// Reads all buckets, as executor `me`.
+/// Reads all partitions, as executor `me`.
 async fn fetch(
     me: u32,
     address: &str,
@@ -198,7 +198,7 @@ fn codec(c: &mut Criterion) {
     });
 }
 
-/// A scheduler half-way through a stage of so many tasks, and a report for it.
+/// Returns a scheduler in the middle of a stage with `tasks` tasks, and a report for it.
 fn half_way(tasks: u32) -> (Scheduler, Event) {
     let mut scheduler = Scheduler::new(RetryLimits::default());
     let up = |id| Event::ExecutorUp {

@@ -1,21 +1,21 @@
-//! Seconds of all sides and their ratios.
+//! Times of all engines, their ratios, and the tables that print them.
 
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table};
 
-/// Best times of one measured thing.
+/// Best times of one query or pipeline.
 pub(crate) struct Comparison {
     pub(crate) name: String,
     pub(crate) ours: Duration,
     /// DataFusion in one process.
     pub(crate) theirs: Duration,
-    /// Of each peer that was asked for, in their order; none where it had no answer.
+    /// Times of the requested peers, in the same order; `None` where a peer returned no valid result.
     pub(crate) peers: Vec<Option<Duration>>,
 }
 
 impl Comparison {
-    /// Nothing measured yet.
+    /// Creates a comparison without measurements.
     pub(crate) fn new(name: String, peers: usize) -> Self {
         Self {
             name,
@@ -25,23 +25,24 @@ impl Comparison {
         }
     }
 
-    /// Ours by DataFusion's.
+    /// Returns our time divided by DataFusion's.
     pub(crate) fn ratio(&self) -> f64 {
-        by(self.ours, self.theirs)
+        ratio(self.ours, self.theirs)
     }
 
-    /// Ours by that of a peer.
+    /// Returns our time divided by a peer's.
     fn peer_ratio(&self, peer: usize) -> Option<f64> {
-        Some(by(self.ours, (*self.peers.get(peer)?)?))
+        Some(ratio(self.ours, (*self.peers.get(peer)?)?))
     }
 }
 
-pub(crate) fn by(ours: Duration, theirs: Duration) -> f64 {
-    ours.as_secs_f64() / theirs.as_secs_f64().max(f64::EPSILON)
+/// Returns `time` divided by `reference`.
+pub(crate) fn ratio(time: Duration, reference: Duration) -> f64 {
+    time.as_secs_f64() / reference.as_secs_f64().max(f64::EPSILON)
 }
 
-/// Prints all of them, the total, and the geometric means of ratios. A peer's total and its ratio are of the queries
-/// that it answered.
+/// Prints a row per comparison, the total, and the geometric means of the ratios. A peer's total and ratio cover only
+/// the queries for which it returned a valid result.
 pub(crate) fn report(title: &str, peers: &[String], all: &[Comparison]) {
     let mut header = vec![
         String::new(),
@@ -49,62 +50,69 @@ pub(crate) fn report(title: &str, peers: &[String], all: &[Comparison]) {
         "DataFusion s".to_owned(),
         "ratio".to_owned(),
     ];
-    header.extend(
-        peers
-            .iter()
-            .flat_map(|peer| [format!("{peer} s"), "ratio".to_owned()]),
-    );
-    let mut table = aligned(&header);
-    for row in all {
-        let mut cells = vec![
-            row.name.clone(),
-            seconds(row.ours),
-            seconds(row.theirs),
-            format!("{:.2}", row.ratio()),
-        ];
-        for peer in 0..peers.len() {
-            let time = row.peers.get(peer).copied().flatten();
-            cells.push(time.map_or("failed".to_owned(), seconds));
-            cells.push(
-                row.peer_ratio(peer)
-                    .map_or(String::new(), |ratio| format!("{ratio:.2}")),
-            );
-        }
-        table.add_row(cells);
+    for peer in peers {
+        header.extend([format!("{peer} s"), "ratio".to_owned()]);
     }
-    let (ours, theirs) = (
-        all.iter().map(|c| c.ours).sum(),
-        all.iter().map(|c| c.theirs).sum(),
-    );
-    let mut total = vec![
-        "total".to_owned(),
-        seconds(ours),
-        seconds(theirs),
-        format!("{:.2}", by(ours, theirs)),
-    ];
-    for peer in 0..peers.len() {
-        let answered = all
-            .iter()
-            .filter_map(|c| Some((c.ours, (*c.peers.get(peer)?)?)));
-        let (ours, time) = answered.fold((Duration::ZERO, Duration::ZERO), |sum, (ours, time)| {
-            (sum.0 + ours, sum.1 + time)
-        });
-        total.extend([seconds(time), format!("{:.2}", by(ours, time))]);
+    let mut table = numeric_table(&header);
+    for comparison in all {
+        table.add_row(comparison_row(comparison));
     }
-    table.add_row(total);
+    table.add_row(total_row(peers.len(), all));
     println!(
         "{title}\n{table}\ngeometric mean of ratios: DataFusion {:.2}",
-        mean(all.iter().map(Comparison::ratio))
+        geometric_mean(all.iter().map(Comparison::ratio))
     );
     for (peer, name) in peers.iter().enumerate() {
-        let answered = all.iter().filter(|c| c.peer_ratio(peer).is_some()).count();
-        let ratio = mean(all.iter().filter_map(|c| c.peer_ratio(peer)));
-        println!("geometric mean of ratios: {name} {ratio:.2}, of {answered} queries");
+        let ratios: Vec<f64> = all.iter().filter_map(|c| c.peer_ratio(peer)).collect();
+        println!(
+            "geometric mean of ratios: {name} {:.2}, {} queries",
+            geometric_mean(ratios.iter().copied()),
+            ratios.len()
+        );
     }
 }
 
-/// A table whose columns but the first are numbers.
-pub(crate) fn aligned<T: ToString>(header: &[T]) -> Table {
+fn comparison_row(comparison: &Comparison) -> Vec<String> {
+    let mut cells = vec![comparison.name.clone()];
+    cells.extend(pair_cells(comparison.ours, comparison.theirs));
+    for (peer, time) in comparison.peers.iter().enumerate() {
+        cells.push(time.map_or("failed".to_owned(), seconds));
+        let ratio = comparison.peer_ratio(peer);
+        cells.push(ratio.map_or(String::new(), |ratio| format!("{ratio:.2}")));
+    }
+    cells
+}
+
+fn total_row(peers: usize, all: &[Comparison]) -> Vec<String> {
+    let mut cells = vec!["total".to_owned()];
+    cells.extend(pair_cells(
+        all.iter().map(|c| c.ours).sum(),
+        all.iter().map(|c| c.theirs).sum(),
+    ));
+    for peer in 0..peers {
+        let (mut ours, mut theirs) = (Duration::ZERO, Duration::ZERO);
+        for comparison in all {
+            if let Some(time) = comparison.peers.get(peer).copied().flatten() {
+                ours += comparison.ours;
+                theirs += time;
+            }
+        }
+        cells.extend([seconds(theirs), format!("{:.2}", ratio(ours, theirs))]);
+    }
+    cells
+}
+
+/// Returns the cells of two times and their ratio.
+pub(crate) fn pair_cells(time: Duration, reference: Duration) -> [String; 3] {
+    [
+        seconds(time),
+        seconds(reference),
+        format!("{:.2}", ratio(time, reference)),
+    ]
+}
+
+/// Creates a table with a column of names and columns of numbers.
+pub(crate) fn numeric_table<T: ToString>(header: &[T]) -> Table {
     let mut table = Table::new();
     table
         .load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY)
@@ -117,15 +125,23 @@ pub(crate) fn aligned<T: ToString>(header: &[T]) -> Table {
     table
 }
 
-/// Geometric.
-pub(crate) fn mean(ratios: impl Iterator<Item = f64>) -> f64 {
+/// Returns the geometric mean.
+pub(crate) fn geometric_mean(ratios: impl Iterator<Item = f64>) -> f64 {
     let (sum, count) = ratios.fold((0.0, 0u32), |(sum, count), ratio| {
         (sum + ratio.ln(), count + 1)
     });
     (sum / f64::from(count.max(1))).exp()
 }
 
-/// To the hundredth.
+/// Formats a duration in seconds, to the hundredth.
 pub(crate) fn seconds(duration: Duration) -> String {
     format!("{:.2}", duration.as_secs_f64())
+}
+
+/// Describes where tasks run.
+pub(crate) fn layout(executors: u32) -> String {
+    match executors {
+        0 => "embedded".to_owned(),
+        count => format!("{count} processes"),
+    }
 }

@@ -1,6 +1,6 @@
-//! The user's pipeline, whole.
+//! The complete ENEM pipeline.
 //!
-//! DataFusion cannot read ISO-8859-1: it is given a copy in UTF-8, made before the clock starts.
+//! DataFusion cannot read ISO-8859-1. It reads a copy in UTF-8, which is written before the measurement.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use faisca::{Error, Result, Session};
 use faisca_driver::job::Job;
 use faisca_planner::manifest::{check, parse, with_parameters};
 
-use crate::compare::{Comparison, report};
+use crate::compare::{Comparison, layout, report};
 
 const MANIFEST: &str = include_str!("../../examples/enem/enem.yaml");
 
@@ -25,13 +25,8 @@ pub(crate) async fn run(folder: &Path, rows: u64, runs: u32, executors: u32) -> 
         theirs = theirs.min(datafusion(&data).await?);
         ours = ours.min(faisca(&data, executors).await?);
     }
-    let layout = if executors == 0 {
-        "embedded".to_owned()
-    } else {
-        format!("{executors} processes")
-    };
     report(
-        &format!("ENEM pipeline, {rows} rows, {layout}"),
+        &format!("ENEM pipeline, {rows} rows, {}", layout(executors)),
         &[],
         &[Comparison {
             name: "pipeline".to_owned(),
@@ -43,6 +38,7 @@ pub(crate) async fn run(folder: &Path, rows: u64, runs: u32, executors: u32) -> 
     Ok(())
 }
 
+/// Name, file and delimiter of each source.
 const SOURCES: [(&str, &str, char); 5] = [
     ("enem_csv", "enem/MICRODADOS_ENEM.csv", ';'),
     ("enade_csv", "enade2017/MICRODADOS_ENADE_2017.csv", ';'),
@@ -51,6 +47,7 @@ const SOURCES: [(&str, &str, char); 5] = [
     ("curso_csv", "edsup2019/SUP_CURSO_2019.csv", '|'),
 ];
 
+/// Generates the data, and the copies in UTF-8.
 fn prepare(data: &Path, rows: u64) -> std::io::Result<()> {
     faisca_generate::enem(data, rows)?;
     let partial = data.join("utf8.partial");
@@ -63,6 +60,7 @@ fn prepare(data: &Path, rows: u64) -> std::io::Result<()> {
     std::fs::rename(partial, data.join("utf8"))
 }
 
+/// Runs the manifest and returns its time, including the start of the session.
 async fn faisca(data: &Path, executors: u32) -> Result<Duration> {
     let started = Instant::now();
     let (manifest, positions) = parse("enem.yaml", MANIFEST)?;
@@ -86,7 +84,7 @@ async fn faisca(data: &Path, executors: u32) -> Result<Duration> {
     Ok(started.elapsed())
 }
 
-/// The same statements, one after the other.
+/// Runs the same statements on DataFusion, one after the other.
 async fn datafusion(data: &Path) -> Result<Duration> {
     let out = data.join("datafusion");
     let _ = std::fs::remove_dir_all(&out);

@@ -1,4 +1,4 @@
-//! The same on an object store: reading, writing, and the price of blocks that outlive executors.
+//! TPC-H on an object store: reads, writes, and the cost of a durable exchange.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use faisca_generate::TPCH_TABLES;
 use object_store::aws::AmazonS3Builder;
 use url::Url;
 
-use crate::compare::{Comparison, aligned, mean, report, seconds};
-use crate::tpch::{alone, data, query, session};
+use crate::compare::{Comparison, geometric_mean, numeric_table, ratio, report, seconds};
+use crate::tpch::{alone, data, queries_or_all, query, session, time_query};
 
-/// Flags of `lake`. The server and the credentials come from AWS' environment variables.
+/// Flags of `lake`. Endpoint and credentials come from the environment variables of AWS tools.
 #[derive(Debug, Args)]
 pub(crate) struct LakeArgs {
     /// Bucket with the tables of TPC-H below `tpch/`; results go below `out/` and `exchange/`.
@@ -25,7 +25,7 @@ pub(crate) struct LakeArgs {
     /// Scale factor of the tables.
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
-    /// Queries, if not all 22.
+    /// Numbers of the queries; default: all 22.
     #[arg(long, value_delimiter = ',')]
     queries: Vec<usize>,
     /// What to measure.
@@ -35,20 +35,16 @@ pub(crate) struct LakeArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
-    /// The queries from the bucket.
+    /// Run the queries on tables in the bucket.
     Read,
-    /// The largest table into the bucket.
+    /// Write the largest table into the bucket.
     Write,
-    /// The queries from this machine's disk on two processes, with blocks copied to the bucket.
+    /// Run the queries on local tables with two processes, and copy their blocks to the bucket.
     Exchange,
 }
 
 pub(crate) async fn run(folder: &Path, args: LakeArgs, runs: u32, executors: u32) -> Result<()> {
-    let queries = if args.queries.is_empty() {
-        (1..=22).collect()
-    } else {
-        args.queries.clone()
-    };
+    let queries = queries_or_all(&args.queries);
     let local = data(folder, args.scale)?;
     for part in &args.parts {
         match part {
@@ -60,7 +56,8 @@ pub(crate) async fn run(folder: &Path, args: LakeArgs, runs: u32, executors: u32
     Ok(())
 }
 
-fn with_bucket(context: &SessionContext, bucket: &str) -> Result<()> {
+/// Registers the bucket's store with DataFusion.
+fn register_bucket(context: &SessionContext, bucket: &str) -> Result<()> {
     let url = Url::parse(bucket).map_err(|e| Error::Plan(format!("{bucket}: {e}")))?;
     let store = AmazonS3Builder::from_env()
         .with_url(bucket)
@@ -73,7 +70,7 @@ fn with_bucket(context: &SessionContext, bucket: &str) -> Result<()> {
 
 async fn read(args: &LakeArgs, queries: &[usize], runs: u32, executors: u32) -> Result<()> {
     let theirs = SessionContext::new();
-    with_bucket(&theirs, &args.bucket)?;
+    register_bucket(&theirs, &args.bucket)?;
     let ours = Session::builder()
         .executors(executors)
         .get_or_create()
@@ -97,9 +94,7 @@ async fn read(args: &LakeArgs, queries: &[usize], runs: u32, executors: u32) -> 
             let started = Instant::now();
             theirs.sql(&sql).await?.collect().await?;
             best.theirs = best.theirs.min(started.elapsed());
-            let started = Instant::now();
-            ours.sql(&sql).await?.collect().await?;
-            best.ours = best.ours.min(started.elapsed());
+            best.ours = best.ours.min(time_query(&ours, &sql).await?);
         }
         all.push(best);
     }
@@ -118,7 +113,7 @@ async fn read(args: &LakeArgs, queries: &[usize], runs: u32, executors: u32) -> 
 
 async fn write(args: &LakeArgs, local: &Path, runs: u32, executors: u32) -> Result<()> {
     let theirs = alone(local).await?;
-    with_bucket(&theirs, &args.bucket)?;
+    register_bucket(&theirs, &args.bucket)?;
     let ours = session(Session::builder().executors(executors), local).await?;
     let mut best = Comparison::new("lineitem".to_owned(), 0);
     for run in 0..runs {
@@ -153,7 +148,7 @@ async fn write(args: &LakeArgs, local: &Path, runs: u32, executors: u32) -> Resu
     Ok(())
 }
 
-/// Whether, and when, blocks are copied; the first is what the others are compared with.
+/// Times at which blocks are copied. The others are compared with the first.
 const DURABILITIES: [&str; 3] = ["never", "async", "sync"];
 
 async fn exchange(
@@ -172,23 +167,24 @@ async fn exchange(
         let builder = builder.config("faisca.exchange.store", format!("{}/exchange", args.bucket));
         sessions.push(session(builder, local).await?);
     }
-    let mut table = aligned(&["", "never s", "async s", "ratio", "sync s", "ratio"]);
+    let mut table = numeric_table(&["", "never s", "async s", "ratio", "sync s", "ratio"]);
     let mut all: Vec<[Duration; 3]> = vec![];
     for number in queries {
         let sql = query(*number)?;
         let mut best = [Duration::MAX; 3];
         for _ in 0..runs {
             for (fastest, session) in best.iter_mut().zip(&sessions) {
-                let started = Instant::now();
-                session.sql(&sql).await?.collect().await?;
-                *fastest = (*fastest).min(started.elapsed());
+                *fastest = (*fastest).min(time_query(session, &sql).await?);
             }
         }
-        table.add_row(row(format!("q{number}"), best));
+        table.add_row(durability_row(format!("q{number}"), best));
         all.push(best);
     }
     let total = |index: usize| all.iter().map(|best| best[index]).sum();
-    table.add_row(row("total".to_owned(), [total(0), total(1), total(2)]));
+    table.add_row(durability_row(
+        "total".to_owned(),
+        [total(0), total(1), total(2)],
+    ));
     println!(
         "TPC-H scale factor {}, {executors} processes, blocks copied to {}\n{table}",
         args.scale, args.bucket
@@ -196,7 +192,7 @@ async fn exchange(
     for (index, name) in DURABILITIES.iter().enumerate().skip(1) {
         println!(
             "geometric mean of ratios: {name} {:.2}",
-            mean(all.iter().map(|best| ratio(best[index], best[0])))
+            geometric_mean(all.iter().map(|best| ratio(best[index], best[0])))
         );
     }
     for session in sessions {
@@ -205,18 +201,15 @@ async fn exchange(
     Ok(())
 }
 
-fn ratio(this: Duration, by: Duration) -> f64 {
-    this.as_secs_f64() / by.as_secs_f64().max(f64::EPSILON)
-}
-
-fn row(name: String, [never, later, at_once]: [Duration; 3]) -> Vec<String> {
-    let by = |this: Duration| format!("{:.2}", ratio(this, never));
+/// Returns the cells of one query: times in the order of [`DURABILITIES`], and ratios to the first.
+fn durability_row(name: String, [never, background, sync]: [Duration; 3]) -> Vec<String> {
+    let ratio_to_never = |time: Duration| format!("{:.2}", ratio(time, never));
     vec![
         name,
         seconds(never),
-        seconds(later),
-        by(later),
-        seconds(at_once),
-        by(at_once),
+        seconds(background),
+        ratio_to_never(background),
+        seconds(sync),
+        ratio_to_never(sync),
     ]
 }

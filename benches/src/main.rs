@@ -1,7 +1,7 @@
-//! Faísca measured: against DataFusion in one process and its peers, after kills, at its start, in little
-//! memory. The same rows, the same run, turn and turn about.
+//! Benchmarks of Faísca: against DataFusion in one process and other engines, with killed executors, at start, and with
+//! little memory. All engines read the same rows, and their runs are interleaved.
 //!
-//! `cargo run --release -p faisca-benches -- --help`; `cargo bench -p faisca-benches` for the parts.
+//! `cargo run --release -p faisca-benches -- --help`; `cargo bench -p faisca-benches` measures components.
 
 mod compare;
 mod enem;
@@ -31,10 +31,10 @@ struct Cli {
     /// Folder for generated data and outputs.
     #[arg(long, default_value = "target/bench", global = true)]
     data: PathBuf,
-    /// Runs of each side; the fastest counts.
+    /// Runs per engine; the fastest counts.
     #[arg(long, default_value_t = 3, global = true)]
     runs: u32,
-    /// Executors as processes; 0 is embedded.
+    /// Number of executor processes; with 0, tasks run in this process.
     #[arg(long, default_value_t = 0, global = true)]
     executors: u32,
     #[command(subcommand)]
@@ -43,19 +43,19 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// The user's pipeline: CSV to Parquet, four tables of means and counts, joins, anonymisation.
+    /// Run the ENEM pipeline: CSV to Parquet, four tables of means and counts, joins, anonymisation.
     Enem {
         /// Rows of the CSV, about 600 bytes each.
         #[arg(long, default_value_t = 1_000_000)]
         rows: u64,
     },
-    /// The 22 queries of TPC-H against DataFusion in one process, and the peers asked for.
+    /// Run the 22 queries of TPC-H on Faísca, DataFusion in one process, and the given peers.
     Suite(tpch::SuiteArgs),
-    /// Planning time, the rules' worth, FROM lists in other orders, skew.
+    /// Measure planning time, the gain of rules, reordered FROM lists, and skew.
     Plans(plans::PlansArgs),
-    /// Reading from and writing to an object store, and the price of a durable exchange: see `benches/lake.sh`.
+    /// Read from and write to an object store, and measure the durable exchange: see `benches/lake.sh`.
     Lake(lake::LakeArgs),
-    /// What the death of one of four executors costs, by the time of its death.
+    /// Measure the cost of killing one of four executors at different times.
     Recovery {
         /// Scale factor.
         #[arg(long, default_value_t = 10.0)]
@@ -63,13 +63,13 @@ enum What {
         /// Queries of TPC-H.
         #[arg(long, value_delimiter = ',', default_value = "9,18,21")]
         queries: Vec<usize>,
-        /// When the kill falls, in percent of the undisturbed run.
+        /// Time of the kill, in percent of the undisturbed run.
         #[arg(long, value_delimiter = ',', default_value = "25,50,75")]
         at: Vec<u32>,
     },
-    /// From the command to its first task.
+    /// Measure the time from the start of the command to its first task.
     Startup,
-    /// The 22 queries of TPC-H in little memory: right, and how much the executors' processes held.
+    /// Run the 22 queries of TPC-H with little memory; check results and peak memory of executors.
     Memory {
         /// Scale factor.
         #[arg(long, default_value_t = 10.0)]
@@ -77,16 +77,16 @@ enum What {
         /// Memory of each executor, in MiB.
         #[arg(long, default_value_t = 1024)]
         memory: u64,
-        /// Queries, if not all.
+        /// Numbers of the queries; default: all 22.
         #[arg(long, value_delimiter = ',')]
         queries: Vec<usize>,
     },
-    /// The scheduler alone, with 1,000 executors and up to 1,000,000 tasks.
+    /// Measure the scheduler alone, with 1,000 executors and up to 1,000,000 tasks.
     Scheduler,
 }
 
 fn main() -> ExitCode {
-    // DataFusion beside it, in this process, has the same.
+    // Both engines run in this process, so DataFusion gets the same setting.
     memory_kept::keep_freed_memory();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -1,4 +1,4 @@
-//! TPC-H in little memory: every query right, and what the executors' processes held at most.
+//! TPC-H with little memory: correctness of every query, and peak memory of the executor processes.
 
 use std::path::Path;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use faisca::{Error, Result, Session};
 use faisca_planner::ids::ExecutorId;
 
-use crate::compare::{aligned, seconds};
+use crate::compare::{numeric_table, seconds};
 use crate::tpch;
 
 const MIB: u64 = 1 << 20;
@@ -22,15 +22,10 @@ pub(crate) async fn run(
 ) -> Result<()> {
     let data = tpch::data(folder, scale)?;
     let alone = tpch::alone(&data).await?;
-    let queries = if queries.is_empty() {
-        (1..=22).collect()
-    } else {
-        queries.to_vec()
-    };
-    let mut table = aligned(&["", "seconds", "spilled MiB", "most resident MiB", "result"]);
+    let mut table = numeric_table(&["", "seconds", "spilled MiB", "peak resident MiB", "result"]);
     let mut wrong = vec![];
-    for number in queries {
-        // A fleet for each query, so that each has a peak of its own.
+    for number in tpch::queries_or_all(queries) {
+        // A new fleet per query, so that each query has its own peak.
         let builder = Session::builder()
             .executors(executors)
             .executor_cores(1)
@@ -38,7 +33,7 @@ pub(crate) async fn run(
         let session = tpch::session(builder, &data).await?;
         let sql = tpch::query(number)?;
         let started = Instant::now();
-        let found = session.sql(&sql).await?.collect().await;
+        let result = session.sql(&sql).await?.collect().await;
         let elapsed = started.elapsed();
         let totals: Vec<_> = session
             .progress()
@@ -48,13 +43,13 @@ pub(crate) async fn run(
             .map(|(_, e)| e)
             .collect();
         session.stop().await;
-        let expected = rows(&alone.sql(&sql).await?.collect().await?)?;
-        let verdict = match found {
-            Ok(found) if rows(&found)? == expected => "right".to_owned(),
+        let expected = rows_as_text(&alone.sql(&sql).await?.collect().await?)?;
+        let verdict = match result {
+            Ok(batches) if rows_as_text(&batches)? == expected => "correct".to_owned(),
             Ok(_) => "WRONG".to_owned(),
             Err(error) => format!("FAILED: {error}").chars().take(60).collect(),
         };
-        if verdict != "right" {
+        if verdict != "correct" {
             wrong.push(number);
         }
         let spilled = totals.iter().map(|e| e.spilled_bytes).sum::<u64>() / MIB;
@@ -82,12 +77,12 @@ pub(crate) async fn run(
     if wrong.is_empty() {
         Ok(())
     } else {
-        Err(Error::Plan(format!("not right: {wrong:?}")))
+        Err(Error::Plan(format!("wrong or failed: {wrong:?}")))
     }
 }
 
-/// Rows as text, floats to nine digits: sums depend on the order of addition.
-fn rows(batches: &[RecordBatch]) -> Result<Vec<String>> {
+/// Formats rows as text, with floats to nine digits because sums depend on the order of addition.
+fn rows_as_text(batches: &[RecordBatch]) -> Result<Vec<String>> {
     let options = FormatOptions::default().with_null("∅");
     let mut rows = vec![];
     for batch in batches {

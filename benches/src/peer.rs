@@ -1,5 +1,5 @@
-//! A peer as a process: told a query a line, as JSON, it answers a line, `seconds rows` or `error` and the reason.
-//! `benches/peers` has those of DuckDB, Spark, Ballista and datafusion-distributed.
+//! A peer process: it reads a query per line as JSON and writes a line, `seconds rows`, or `error` and the reason.
+//! `benches/peers` has the peers for DuckDB, Spark, Ballista and datafusion-distributed.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use faisca::{Error, Result};
 
-/// `NAME=COMMAND`, the command's words parted by spaces.
+/// `NAME=COMMAND`, with the words of the command separated by spaces.
 #[derive(Clone, Debug)]
 pub(crate) struct PeerCommand {
     name: String,
@@ -34,21 +34,26 @@ impl FromStr for PeerCommand {
     }
 }
 
-/// What a peer made of a query.
-pub(crate) enum Answer {
-    Rows { time: Duration, rows: usize },
-    Refused(String),
+/// Outcome of a query on a peer.
+pub(crate) enum PeerResult {
+    Rows {
+        time: Duration,
+        rows: usize,
+    },
+    /// The reason why the query failed.
+    Failed(String),
 }
 
+/// A running peer.
 pub(crate) struct Peer {
     pub(crate) name: String,
     child: Child,
     queries: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
+    results: BufReader<ChildStdout>,
 }
 
 impl Peer {
-    /// Starts the command with the folder and the names of its tables.
+    /// Starts the command with the data folder and the table names as arguments.
     pub(crate) fn start(command: &PeerCommand, data: &Path, tables: &[&str]) -> Result<Self> {
         let failed = |reason: String| {
             Error::Fleet(format!(
@@ -70,39 +75,40 @@ impl Peer {
             .stdout(Stdio::piped());
         let mut child = start.spawn().map_err(|e| failed(e.to_string()))?;
         match (child.stdin.take(), child.stdout.take()) {
-            (Some(queries), Some(answers)) => Ok(Self {
+            (Some(queries), Some(results)) => Ok(Self {
                 name: command.name.clone(),
                 child,
                 queries: Some(queries),
-                answers: BufReader::new(answers),
+                results: BufReader::new(results),
             }),
             _ => Err(failed("no pipes".to_owned())),
         }
     }
 
-    pub(crate) fn run(&mut self, sql: &str) -> Result<Answer> {
+    /// Runs a query and waits for its result.
+    pub(crate) fn run(&mut self, sql: &str) -> Result<PeerResult> {
         let name = self.name.clone();
         let failed = |reason: String| Error::Fleet(format!("{name}: {reason}"));
-        let line = serde_json::to_string(sql).map_err(|e| failed(e.to_string()))?;
+        let query = serde_json::to_string(sql).map_err(|e| failed(e.to_string()))?;
         let queries = self
             .queries
             .as_mut()
-            .ok_or_else(|| failed("it is closed".to_owned()))?;
-        writeln!(queries, "{line}").map_err(|e| failed(e.to_string()))?;
-        let mut answer = String::new();
-        self.answers
-            .read_line(&mut answer)
+            .ok_or_else(|| failed("its input is closed".to_owned()))?;
+        writeln!(queries, "{query}").map_err(|e| failed(e.to_string()))?;
+        let mut line = String::new();
+        self.results
+            .read_line(&mut line)
             .map_err(|e| failed(e.to_string()))?;
-        if let Some(reason) = answer.strip_prefix("error ") {
-            return Ok(Answer::Refused(reason.trim().to_owned()));
+        if let Some(reason) = line.strip_prefix("error ") {
+            return Ok(PeerResult::Failed(reason.trim().to_owned()));
         }
-        let parsed = answer
+        let parsed = line
             .trim()
             .split_once(' ')
             .and_then(|(time, rows)| Some((time.parse().ok()?, rows.parse().ok()?)));
         let (seconds, rows) =
-            parsed.ok_or_else(|| failed("it ended; its message is above".to_owned()))?;
-        Ok(Answer::Rows {
+            parsed.ok_or_else(|| failed("the process ended; its message is above".to_owned()))?;
+        Ok(PeerResult::Rows {
             time: Duration::from_secs_f64(seconds),
             rows,
         })
@@ -110,7 +116,7 @@ impl Peer {
 }
 
 impl Drop for Peer {
-    /// With its queries at their end it ends itself, and its workers.
+    /// Closes the peer's input, on which it stops its workers and exits.
     fn drop(&mut self) {
         self.queries.take();
         let _ = self.child.wait();

@@ -1,28 +1,28 @@
-//! The suite as a picture: a bar for each query, DataFusion's time being 1.
+//! Chart of the suite: a bar per query, relative to DataFusion's time.
 
 use std::path::Path;
 
 use faisca::{Error, Result};
 use plotters::prelude::*;
 
-use crate::compare::{Comparison, by, mean};
+use crate::compare::{Comparison, geometric_mean, ratio};
 
 const WIDTH: u32 = 960;
 const HEIGHT: u32 = 360;
-/// Room above the bars for the legend.
+/// Height of the chart relative to the highest bar; the legend is above the bars.
 const HEADROOM: f64 = 1.3;
 const OURS: RGBColor = RGBColor(214, 93, 14);
-/// Of the peers, in their order.
+/// Colors of the peers, in their order.
 const PEERS: [RGBColor; 4] = [
     RGBColor(120, 120, 120),
     RGBColor(60, 110, 160),
     RGBColor(90, 150, 90),
     RGBColor(150, 90, 150),
 ];
-/// Room of one query's bars, of 1.
+/// Width of a query's bars, as a fraction of its space.
 const GROUP: f64 = 0.72;
 
-/// Writes an SVG.
+/// Writes the chart as SVG.
 pub(crate) fn draw(file: &Path, title: &str, peers: &[String], all: &[Comparison]) -> Result<()> {
     plot(file, title, peers, all).map_err(|e| Error::Write(format!("{}: {e}", file.display())))
 }
@@ -35,7 +35,7 @@ fn plot(
 ) -> std::result::Result<(), Box<dyn std::error::Error>> {
     let area = SVGBackend::new(file, (WIDTH, HEIGHT)).into_drawing_area();
     area.fill(&WHITE)?;
-    let peer = |c: &Comparison, peer: usize| Some(by((*c.peers.get(peer)?)?, c.theirs));
+    let peer = |c: &Comparison, peer: usize| Some(ratio((*c.peers.get(peer)?)?, c.theirs));
     let heights = |c: &Comparison| {
         (0..peers.len())
             .filter_map(|index| peer(c, index))
@@ -43,8 +43,8 @@ fn plot(
     };
     let highest = all.iter().map(heights).fold(1.2, f64::max) * HEADROOM;
     let caption = format!(
-        "{title}: time by DataFusion's in one process (geometric mean {:.2})",
-        mean(all.iter().map(Comparison::ratio))
+        "{title}: time ÷ DataFusion's in one process (geometric mean {:.2})",
+        geometric_mean(all.iter().map(Comparison::ratio))
     );
     let mut chart = ChartBuilder::on(&area)
         .caption(caption, ("sans-serif", 18))
@@ -65,8 +65,8 @@ fn plot(
         .y_desc("ratio")
         .draw()?;
     let width = GROUP / (1 + peers.len()) as f64;
-    let bar = |query: usize, place: usize, height: f64, color: RGBColor| {
-        let left = query as f64 + (1.0 - GROUP) / 2.0 + place as f64 * width;
+    let bar = |query: usize, position: usize, height: f64, color: RGBColor| {
+        let left = query as f64 + (1.0 - GROUP) / 2.0 + position as f64 * width;
         Rectangle::new([(left, 0.0), (left + width, height)], color.filled())
     };
     let swatch = |color: RGBColor| {

@@ -1,5 +1,4 @@
-//! Plans measured: how long planning takes, what the rules are worth, whether the written order of joins matters, and what
-//! a key with most of the rows costs.
+//! Benchmarks of plans: planning time, the gain of the rules, the influence of the written join order, and skewed keys.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,16 +9,17 @@ use faisca::{Result, Session};
 use faisca_planner::rules::Switches;
 use fastrand::Rng;
 
-use crate::compare::{aligned, by};
-use crate::tpch;
+use crate::compare::{numeric_table, pair_cells, ratio, seconds};
+use crate::tpch::{self, time_query};
 
-/// Orders of a FROM list that are tried.
+/// Number of orders of a FROM list that are measured.
 const SEEDS: u64 = 10;
-/// Relations of the large join that is planned.
+/// Number of relations of the large join that is planned.
 const RELATIONS: usize = 20;
-/// Of skewed rows, nine of ten have one key.
-const SKEWED_ROWS: u64 = 20_000_000;
-const OTHER_ROWS: u64 = 4_000_000;
+/// Rows of the skewed table, and of the even one.
+const FACT_ROWS: u64 = 20_000_000;
+/// Rows of the table that both are joined with; also the number of their keys.
+const DIMENSION_ROWS: u64 = 4_000_000;
 
 /// Flags of `plans`.
 #[derive(Debug, Args)]
@@ -27,7 +27,7 @@ pub(crate) struct PlansArgs {
     /// Scale factor.
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
-    /// What is measured, if not all.
+    /// Parts to measure; default: all.
     #[arg(
         long,
         value_enum,
@@ -35,36 +35,33 @@ pub(crate) struct PlansArgs {
         default_value = "planning,rules,shuffled,skew"
     )]
     parts: Vec<Part>,
-    /// Queries, if not all 22.
+    /// Numbers of the queries; default: all 22.
     #[arg(long, value_delimiter = ',')]
     queries: Vec<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Milliseconds from a query's text to its stages.
+    /// Milliseconds from the SQL text of a query to its stages.
     Planning,
-    /// Each query with all rules, and with none.
+    /// Each query with all rules, and without rules.
     Rules,
-    /// FROM lists in ten orders.
+    /// Each query with its FROM lists in ten orders.
     Shuffled,
-    /// One key with 90 % of the rows.
+    /// Joins and aggregates where one key has 90 % of the rows.
     Skew,
 }
 
+/// Measures the requested parts and prints a table for each.
 pub(crate) async fn run(folder: &Path, args: PlansArgs, runs: u32, executors: u32) -> Result<()> {
     let data = tpch::data(folder, args.scale)?;
     let session = tpch::session(Session::builder().executors(executors), &data).await?;
-    let queries = if args.queries.is_empty() {
-        (1..=22).collect()
-    } else {
-        args.queries
-    };
+    let queries = tpch::queries_or_all(&args.queries);
     for part in args.parts {
         let (title, table) = match part {
             Part::Planning => ("Planning", planning(&session, &queries, runs).await?),
             Part::Rules => (
-                "All rules against none",
+                "All rules ÷ no rules",
                 rules(&session, &queries, runs).await?,
             ),
             Part::Shuffled => (
@@ -82,8 +79,9 @@ pub(crate) async fn run(folder: &Path, args: PlansArgs, runs: u32, executors: u3
     Ok(())
 }
 
+/// Measures the planning of each query, and of a join of many tables.
 async fn planning(session: &Session, queries: &[usize], runs: u32) -> Result<Table> {
-    let mut table = aligned(&["", "ms"]);
+    let mut table = numeric_table(&["", "ms"]);
     let chain: Vec<String> = (1..RELATIONS)
         .map(|n| format!("n{}.n_nationkey = n{n}.n_nationkey", n - 1))
         .collect();
@@ -114,49 +112,43 @@ async fn planning(session: &Session, queries: &[usize], runs: u32) -> Result<Tab
     Ok(table)
 }
 
-async fn timed(session: &Session, sql: &str) -> Result<Duration> {
-    let started = Instant::now();
-    session.sql(sql).await?.collect().await?;
-    Ok(started.elapsed())
-}
-
-async fn switch(session: &Session, on: bool) -> Result<()> {
+/// Switches all rules on or off.
+async fn switch_rules(session: &Session, on: bool) -> Result<()> {
     for rule in Switches::names() {
         session.sql(&format!("SET faisca.{rule} = {on}")).await?;
     }
     Ok(())
 }
 
+/// Measures each query with all rules and without rules.
 async fn rules(session: &Session, queries: &[usize], runs: u32) -> Result<Table> {
-    let mut table = aligned(&["", "with s", "without s", "ratio"]);
-    let mut row = |name: String, with: Duration, without: Duration| {
-        let seconds = |time: Duration| format!("{:.2}", time.as_secs_f64());
-        table.add_row([
-            name,
-            seconds(with),
-            seconds(without),
-            format!("{:.2}", by(with, without)),
-        ]);
-    };
+    let mut table = numeric_table(&["", "with s", "without s", "ratio"]);
     let mut total = (Duration::ZERO, Duration::ZERO);
     for number in queries.iter().copied() {
         let sql = tpch::query(number)?;
         let mut best = (Duration::MAX, Duration::MAX);
         for _ in 0..runs {
-            switch(session, false).await?;
-            best.1 = best.1.min(timed(session, &sql).await?);
-            switch(session, true).await?;
-            best.0 = best.0.min(timed(session, &sql).await?);
+            switch_rules(session, false).await?;
+            best.1 = best.1.min(time_query(session, &sql).await?);
+            switch_rules(session, true).await?;
+            best.0 = best.0.min(time_query(session, &sql).await?);
         }
         total = (total.0 + best.0, total.1 + best.1);
-        row(format!("q{number}"), best.0, best.1);
+        table.add_row(pair_row(format!("q{number}"), best.0, best.1));
     }
-    row("total".to_owned(), total.0, total.1);
+    table.add_row(pair_row("total".to_owned(), total.0, total.1));
     Ok(table)
 }
 
-/// A query with each of its FROM lists of three relations or more in another order.
-fn reordered(sql: &str, rng: &mut Rng) -> String {
+/// Returns the row of two times and their ratio.
+fn pair_row(name: String, time: Duration, reference: Duration) -> Vec<String> {
+    std::iter::once(name)
+        .chain(pair_cells(time, reference))
+        .collect()
+}
+
+/// Shuffles each FROM list of three or more relations.
+fn shuffle_relations(sql: &str, rng: &mut Rng) -> String {
     let mut out = String::new();
     let mut rest = sql;
     while let Some(start) = rest.find("from ").map(|at| at + "from ".len()) {
@@ -167,7 +159,7 @@ fn reordered(sql: &str, rng: &mut Rng) -> String {
             .min()
             .unwrap_or(list.len());
         let mut relations: Vec<&str> = list[..end].split(',').map(str::trim).collect();
-        // A subquery in the list has commas of its own.
+        // The commas of a subquery in the list do not separate relations.
         if relations.len() > 2 && !list[..end].contains('(') {
             rng.shuffle(&mut relations);
         }
@@ -179,18 +171,23 @@ fn reordered(sql: &str, rng: &mut Rng) -> String {
     out + rest
 }
 
+/// Measures each query with shuffled FROM lists; queries that do not change are left out.
 async fn shuffled(session: &Session, queries: &[usize], runs: u32) -> Result<Table> {
-    let mut table = aligned(&["", "fastest s", "slowest s", "ratio"]);
+    let mut table = numeric_table(&["", "fastest s", "slowest s", "ratio"]);
     for number in queries.iter().copied() {
         let sql = tpch::query(number)?;
-        if reordered(&sql, &mut Rng::with_seed(0)) == reordered(&sql, &mut Rng::with_seed(1)) {
+        if shuffle_relations(&sql, &mut Rng::with_seed(0))
+            == shuffle_relations(&sql, &mut Rng::with_seed(1))
+        {
             continue;
         }
         let mut times = vec![Duration::MAX; usize::try_from(SEEDS).unwrap_or(0)];
         for _ in 0..runs {
             for (seed, best) in (0..SEEDS).zip(&mut times) {
-                *best =
-                    (*best).min(timed(session, &reordered(&sql, &mut Rng::with_seed(seed))).await?);
+                *best = (*best).min(
+                    time_query(session, &shuffle_relations(&sql, &mut Rng::with_seed(seed)))
+                        .await?,
+                );
                 eprintln!("q{number}, order {seed}: {:.2} s", best.as_secs_f64());
             }
         }
@@ -199,30 +196,62 @@ async fn shuffled(session: &Session, queries: &[usize], runs: u32) -> Result<Tab
             .fold((Duration::MAX, Duration::ZERO), |(low, high), time| {
                 (low.min(*time), high.max(*time))
             });
-        let seconds = |time: Duration| format!("{:.2}", time.as_secs_f64());
-        table.add_row([
-            format!("q{number}"),
-            seconds(fastest),
-            seconds(slowest),
-            format!("{:.2}", by(slowest, fastest)),
-        ]);
+        let mut row = vec![format!("q{number}"), seconds(fastest)];
+        row.extend([seconds(slowest), format!("{:.2}", ratio(slowest, fastest))]);
+        table.add_row(row);
     }
     Ok(table)
 }
 
-async fn skew(session: &Session, folder: &Path, runs: u32) -> Result<Table> {
-    let folder = folder.join("skew");
-    for (name, key) in [
+/// Columns and number of rows of each table for `skew`: `skewed` and `even` are joined with `dimension`.
+fn skew_tables() -> [(&'static str, String, u64); 3] {
+    [
         (
             "skewed",
-            "CASE WHEN value % 10 > 0 THEN 7 ELSE value % 4000000 END",
+            format!(
+                "CASE WHEN value % 10 > 0 THEN 7 ELSE value % {DIMENSION_ROWS} END AS k, value AS v"
+            ),
+            FACT_ROWS,
         ),
-        ("even", "value * 7919 % 4000000"),
-    ] {
-        let path = folder.join(name);
+        (
+            "even",
+            format!("value * 7919 % {DIMENSION_ROWS} AS k, value AS v"),
+            FACT_ROWS,
+        ),
+        (
+            "dimension",
+            "value AS k, value % 100 AS w".to_owned(),
+            DIMENSION_ROWS,
+        ),
+    ]
+}
+
+/// Queries on a fact table, which `TABLE` stands for.
+const SKEW_QUERIES: [(&str, &str); 3] = [
+    (
+        "join",
+        "SELECT sum(f.v), sum(d.w) FROM TABLE f JOIN dimension d ON f.k = d.k",
+    ),
+    (
+        "aggregation",
+        "SELECT count(*), max(s) FROM (SELECT k, sum(v) AS s FROM TABLE GROUP BY k) x",
+    ),
+    (
+        "distinct aggregation",
+        "SELECT count(*), max(s) FROM (SELECT k, count(DISTINCT v % 1000) AS s FROM TABLE GROUP BY k) x",
+    ),
+];
+
+/// Measures queries on a table where one key has nine tenths of the rows, and on an even one.
+async fn skew(session: &Session, folder: &Path, runs: u32) -> Result<Table> {
+    for (name, columns, rows) in skew_tables() {
+        let path = folder.join("skew").join(name);
         if !path.exists() {
             session
-                .sql(&format!("COPY (SELECT {key} AS k, value AS v FROM range({SKEWED_ROWS}) AS r(value)) TO '{}' STORED AS PARQUET", path.display()))
+                .sql(&format!(
+                    "COPY (SELECT {columns} FROM range({rows}) AS r(value)) TO '{}' STORED AS PARQUET",
+                    path.display()
+                ))
                 .await?;
         }
         session
@@ -232,53 +261,14 @@ async fn skew(session: &Session, folder: &Path, runs: u32) -> Result<Table> {
             ))
             .await?;
     }
-    let other = folder.join("other");
-    if !other.exists() {
-        session
-            .sql(&format!(
-                "COPY (SELECT value AS k, value % 100 AS w FROM range({OTHER_ROWS}) AS r(value)) TO '{}' STORED AS PARQUET",
-                other.display()
-            ))
-            .await?;
-    }
-    session
-        .sql(&format!(
-            "CREATE OR REPLACE EXTERNAL TABLE other STORED AS PARQUET LOCATION '{}/'",
-            other.display()
-        ))
-        .await?;
-    let mut table = aligned(&["", "skewed s", "even s", "ratio"]);
-    let queries = [
-        (
-            "join",
-            "SELECT sum(f.v), sum(o.w) FROM TABLE f JOIN other o ON f.k = o.k",
-        ),
-        (
-            "aggregation",
-            "SELECT count(*), max(s) FROM (SELECT k, sum(v) AS s FROM TABLE GROUP BY k) x",
-        ),
-        (
-            "distinct aggregation",
-            "SELECT count(*), max(s) FROM (SELECT k, count(DISTINCT v % 1000) AS s FROM TABLE GROUP BY k) x",
-        ),
-    ];
-    for (name, sql) in queries {
-        let mut best = (Duration::MAX, Duration::MAX);
+    let mut table = numeric_table(&["", "skewed s", "even s", "ratio"]);
+    for (name, sql) in SKEW_QUERIES {
+        let (mut skewed, mut even) = (Duration::MAX, Duration::MAX);
         for _ in 0..runs {
-            best.0 = best
-                .0
-                .min(timed(session, &sql.replace("TABLE", "skewed")).await?);
-            best.1 = best
-                .1
-                .min(timed(session, &sql.replace("TABLE", "even")).await?);
+            skewed = skewed.min(time_query(session, &sql.replace("TABLE", "skewed")).await?);
+            even = even.min(time_query(session, &sql.replace("TABLE", "even")).await?);
         }
-        let seconds = |time: Duration| format!("{:.2}", time.as_secs_f64());
-        table.add_row([
-            name.to_owned(),
-            seconds(best.0),
-            seconds(best.1),
-            format!("{:.2}", by(best.0, best.1)),
-        ]);
+        table.add_row(pair_row(name.to_owned(), skewed, even));
     }
     Ok(table)
 }

@@ -1,4 +1,4 @@
-//! What a death costs: one of four executors is killed when a given part of the run is over.
+//! Cost of a lost executor: one of four is killed after a given fraction of the run.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use faisca::{Error, Result, Session};
 use faisca_planner::ids::ExecutorId;
 
-use crate::compare::{aligned, seconds};
+use crate::compare::{numeric_table, seconds};
 use crate::tpch;
 
 const EXECUTORS: u32 = 4;
@@ -19,28 +19,28 @@ pub(crate) async fn run(
     runs: u32,
 ) -> Result<()> {
     let data = tpch::data(folder, scale)?;
-    let mut table = aligned(&[
+    let mut table = numeric_table(&[
         "",
         "killed at",
         "seconds",
         "undisturbed",
         "added",
         "1.5/4 of the run",
-        "tasks made again",
+        "tasks recomputed",
     ]);
     for number in queries {
         let sql = tpch::query(*number)?;
         let mut undisturbed = Duration::MAX;
         for _ in 0..runs {
-            undisturbed = undisturbed.min(once(&data, &sql, None).await?.0);
+            undisturbed = undisturbed.min(run_once(&data, &sql, None).await?.0);
         }
         for percent in at {
-            let (mut fastest, mut redone) = (Duration::MAX, 0);
+            let (mut fastest, mut recomputed) = (Duration::MAX, 0);
             for _ in 0..runs {
-                let (elapsed, again) =
-                    once(&data, &sql, Some(undisturbed * *percent / 100)).await?;
+                let (elapsed, tasks) =
+                    run_once(&data, &sql, Some(undisturbed * *percent / 100)).await?;
                 if elapsed < fastest {
-                    (fastest, redone) = (elapsed, again);
+                    (fastest, recomputed) = (elapsed, tasks);
                 }
             }
             let added =
@@ -56,7 +56,7 @@ pub(crate) async fn run(
                 } else {
                     "MORE".to_owned()
                 },
-                redone.to_string(),
+                recomputed.to_string(),
             ];
             table.add_row(row);
         }
@@ -67,8 +67,8 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Seconds of one run in a fresh fleet, and the finished tasks that were made again.
-async fn once(data: &Path, sql: &str, kill_after: Option<Duration>) -> Result<(Duration, u32)> {
+/// Runs a query on a new fleet. Returns its time and the number of finished tasks that were recomputed.
+async fn run_once(data: &Path, sql: &str, kill_after: Option<Duration>) -> Result<(Duration, u32)> {
     let session = tpch::session(
         Session::builder().executors(EXECUTORS).executor_cores(1),
         data,
@@ -106,7 +106,7 @@ async fn once(data: &Path, sql: &str, kill_after: Option<Duration>) -> Result<(D
     }
     run.await.map_err(|e| Error::Fleet(e.to_string()))??;
     let elapsed = started.elapsed();
-    let redone = session.progress().tasks_redone;
+    let recomputed = session.progress().tasks_redone;
     session.stop().await;
-    Ok((elapsed, redone))
+    Ok((elapsed, recomputed))
 }

@@ -1,4 +1,4 @@
-//! The scheduler alone: events a second and bytes a task, as the number of tasks grows.
+//! The scheduler alone: events per second and bytes per task, for a growing number of tasks.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use faisca_driver::scheduler::{
 use faisca_executor::wire::{BucketSize, TaskMetrics, TaskReport, TaskSpec};
 use faisca_planner::ids::{ExecutorId, QueryId, StageId};
 
-use crate::compare::aligned;
+use crate::compare::numeric_table;
 
 const EXECUTORS: u32 = 1_000;
 const SLOTS: u32 = 4;
@@ -52,7 +52,7 @@ fn report(spec: &TaskSpec) -> TaskReport {
     }
 }
 
-/// Events, seconds in `step`, and the bytes that the process grew by.
+/// Runs a query to its end. Returns the number of events, the time in `step`, and the growth of the process in bytes.
 pub(crate) fn play(tasks: u32) -> (u64, Duration, u64) {
     let mut scheduler = Scheduler::new(RetryLimits::default());
     let up = |id| Event::ExecutorUp {
@@ -105,12 +105,12 @@ fn resident_bytes() -> u64 {
 }
 
 pub(crate) fn run() {
-    let mut table = aligned(&[
+    let mut table = numeric_table(&[
         "tasks",
         "events",
-        "events a second",
-        "µs an event",
-        "bytes a task",
+        "events per second",
+        "µs per event",
+        "bytes per task",
     ]);
     for tasks in [10_000, 100_000, 1_000_000] {
         let (events, spent, grown) = play(tasks);

@@ -1,4 +1,4 @@
-//! From the command to its first task, as the command's own log tells.
+//! Time from the start of the command to its first task, taken from the command's log.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use faisca::{Error, Result};
 
-use crate::compare::aligned;
+use crate::compare::{layout, numeric_table};
 use crate::tpch;
 
 pub(crate) fn run(folder: &Path, runs: u32) -> Result<()> {
@@ -17,29 +17,24 @@ pub(crate) fn run(folder: &Path, runs: u32) -> Result<()> {
         .unwrap_or_default();
     if !binary.exists() {
         return Err(Error::Plan(format!(
-            "{} is not there: `cargo build --release --workspace` makes it",
+            "{} does not exist; build it with `cargo build --release --workspace`",
             binary.display()
         )));
     }
-    let mut table = aligned(&[
+    let mut table = numeric_table(&[
         "",
         "to the first task",
         "to the end",
         "limit for the first task",
     ]);
-    for (executors, limit) in [("0", 100), ("3", 300)] {
+    for (executors, limit) in [(0, 100), (3, 300)] {
         let (mut first, mut whole) = (Duration::MAX, Duration::MAX);
         for _ in 0..runs.max(5) {
-            let (to_first, to_end) = once(&binary, &data, executors)?;
+            let (to_first, to_end) = run_once(&binary, &data, executors)?;
             (first, whole) = (first.min(to_first), whole.min(to_end));
         }
-        let layout = if executors == "0" {
-            "embedded".to_owned()
-        } else {
-            format!("{executors} processes")
-        };
         table.add_row([
-            layout,
+            layout(executors),
             format!("{} ms", first.as_millis()),
             format!("{} ms", whole.as_millis()),
             format!("{limit} ms"),
@@ -52,7 +47,8 @@ pub(crate) fn run(folder: &Path, runs: u32) -> Result<()> {
     Ok(())
 }
 
-fn once(binary: &Path, data: &Path, executors: &str) -> Result<(Duration, Duration)> {
+/// Runs the command once. Returns the times to the first task and to the end.
+fn run_once(binary: &Path, data: &Path, executors: u32) -> Result<(Duration, Duration)> {
     let failed = |e: std::io::Error| Error::Fleet(format!("{}: {e}", binary.display()));
     let nation = data.join("nation");
     let sql = format!(
@@ -66,7 +62,7 @@ fn once(binary: &Path, data: &Path, executors: &str) -> Result<(Duration, Durati
         "faisca_driver=debug",
         "sql",
         "--executors",
-        executors,
+        &executors.to_string(),
         "--conf",
         "faisca.smallQueryBytes=0",
         "-c",

@@ -8,8 +8,8 @@ use datafusion::prelude::{ParquetReadOptions, SessionContext};
 use faisca::{Error, Result, Session, SessionBuilder};
 use faisca_generate::TPCH_TABLES;
 
-use crate::compare::{Comparison, report};
-use crate::peer::{Answer, Peer, PeerCommand};
+use crate::compare::{Comparison, layout, report};
+use crate::peer::{Peer, PeerCommand, PeerResult};
 use crate::picture;
 
 /// Flags of `suite`.
@@ -18,21 +18,21 @@ pub(crate) struct SuiteArgs {
     /// Scale factor.
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
-    /// Queries, if not all 22.
+    /// Numbers of the queries; default: all 22.
     #[arg(long, value_delimiter = ',')]
     queries: Vec<usize>,
-    /// Keys are text of 36 characters, as UUIDs are, instead of numbers.
+    /// Use keys of 36 characters of text, like UUIDs, instead of numbers.
     #[arg(long)]
     uuid_keys: bool,
-    /// Measures this too, by a process told queries: see `benches/peers/README.md`. Repeatable.
+    /// Measure another engine too: see `benches/peers/README.md`. Repeatable.
     #[arg(long = "peer", value_name = "NAME=COMMAND")]
     peers: Vec<PeerCommand>,
-    /// Draws the ratios into this SVG file.
+    /// Draw the ratios into this SVG file.
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
 }
 
-/// Folder of the tables, generated on first use.
+/// Returns the folder of the tables, which are generated on first use.
 pub(crate) fn data(folder: &Path, scale: f64) -> Result<PathBuf> {
     let data = folder.join(format!("tpch-{scale}"));
     if !data.join("done").exists() {
@@ -43,7 +43,7 @@ pub(crate) fn data(folder: &Path, scale: f64) -> Result<PathBuf> {
     Ok(data)
 }
 
-/// The same tables with keys that are text: no range to know them by, and no array to find them in.
+/// Returns the folder of the same tables with text keys, which have neither a range for bit sets nor arrays for joins.
 async fn with_uuid_keys(data: &Path) -> Result<PathBuf> {
     let uuid = data.with_file_name(format!(
         "{}-uuid",
@@ -73,14 +73,14 @@ async fn with_uuid_keys(data: &Path) -> Result<PathBuf> {
     Ok(uuid)
 }
 
-/// The text of a query.
+/// Reads the SQL text of a query.
 pub(crate) fn query(number: usize) -> Result<String> {
     let path = format!("tests/queries/q{number:02}.sql");
     std::fs::read_to_string(&path)
         .map_err(|e| Error::Plan(format!("{path}: {e}; run from the root of the repository")))
 }
 
-/// DataFusion in one process, with its defaults.
+/// Creates a context of DataFusion in one process, with its defaults.
 pub(crate) async fn alone(data: &Path) -> Result<SessionContext> {
     let context = SessionContext::new();
     for table in TPCH_TABLES {
@@ -95,7 +95,7 @@ pub(crate) async fn alone(data: &Path) -> Result<SessionContext> {
     Ok(context)
 }
 
-/// A session with the tables, whose executors are up.
+/// Starts a session with the tables, and waits for its executors.
 pub(crate) async fn session(builder: SessionBuilder, data: &Path) -> Result<Session> {
     let session = builder.app_name("tpch").get_or_create().await?;
     for table in TPCH_TABLES {
@@ -110,6 +110,23 @@ pub(crate) async fn session(builder: SessionBuilder, data: &Path) -> Result<Sess
     Ok(session)
 }
 
+/// Returns the given queries, or all 22 if none is given.
+pub(crate) fn queries_or_all(queries: &[usize]) -> Vec<usize> {
+    if queries.is_empty() {
+        (1..=22).collect()
+    } else {
+        queries.to_vec()
+    }
+}
+
+/// Runs a query to its end and returns the time that it took.
+pub(crate) async fn time_query(session: &Session, sql: &str) -> Result<Duration> {
+    let started = Instant::now();
+    session.sql(sql).await?.collect().await?;
+    Ok(started.elapsed())
+}
+
+/// Measures the queries on DataFusion, Faísca and the peers, interleaved, and prints the report.
 pub(crate) async fn suite(folder: &Path, args: SuiteArgs, runs: u32, executors: u32) -> Result<()> {
     let mut data = data(folder, args.scale)?;
     if args.uuid_keys {
@@ -122,13 +139,8 @@ pub(crate) async fn suite(folder: &Path, args: SuiteArgs, runs: u32, executors: 
         .iter()
         .map(|command| Peer::start(command, &data, &TPCH_TABLES))
         .collect::<Result<Vec<_>>>()?;
-    let queries = if args.queries.is_empty() {
-        (1..=22).collect()
-    } else {
-        args.queries
-    };
     let mut all = vec![];
-    for number in queries {
+    for number in queries_or_all(&args.queries) {
         let sql = query(number)?;
         let mut best = Comparison::new(format!("q{number}"), peers.len());
         for _ in 0..runs {
@@ -146,7 +158,7 @@ pub(crate) async fn suite(folder: &Path, args: SuiteArgs, runs: u32, executors: 
                 .sum();
             best.ours = best.ours.min(started.elapsed());
             for (peer, fastest) in peers.iter_mut().zip(&mut best.peers) {
-                if let Some(time) = answered(peer, number, &sql, rows)? {
+                if let Some(time) = run_on_peer(peer, number, &sql, rows)? {
                     *fastest = Some(fastest.map_or(time, |fastest| fastest.min(time)));
                 }
             }
@@ -154,13 +166,12 @@ pub(crate) async fn suite(folder: &Path, args: SuiteArgs, runs: u32, executors: 
         all.push(best);
     }
     session.stop().await;
-    let layout = if executors == 0 {
-        "embedded".to_owned()
-    } else {
-        format!("{executors} processes")
-    };
-    let keys = if args.uuid_keys { ", keys of text" } else { "" };
-    let title = format!("TPC-H scale factor {}{keys}, {layout}", args.scale);
+    let keys = if args.uuid_keys { ", text keys" } else { "" };
+    let title = format!(
+        "TPC-H scale factor {}{keys}, {}",
+        args.scale,
+        layout(executors)
+    );
     let names: Vec<String> = peers.iter().map(|peer| peer.name.clone()).collect();
     report(&title, &names, &all);
     match args.picture {
@@ -169,23 +180,23 @@ pub(crate) async fn suite(folder: &Path, args: SuiteArgs, runs: u32, executors: 
     }
 }
 
-/// The peer's time, if it answered, and as many rows as we did.
-fn answered(
+/// Runs a query on a peer. Returns its time if it returned the expected number of rows.
+fn run_on_peer(
     peer: &mut Peer,
     number: usize,
     sql: &str,
     expected: usize,
 ) -> Result<Option<Duration>> {
     match peer.run(sql)? {
-        Answer::Rows { time, rows } if rows == expected => Ok(Some(time)),
-        Answer::Rows { rows, .. } => {
+        PeerResult::Rows { time, rows } if rows == expected => Ok(Some(time)),
+        PeerResult::Rows { rows, .. } => {
             eprintln!(
                 "{}, q{number}: {rows} rows instead of {expected}; not counted",
                 peer.name
             );
             Ok(None)
         }
-        Answer::Refused(reason) => {
+        PeerResult::Failed(reason) => {
             eprintln!("{}, q{number}: {reason}", peer.name);
             Ok(None)
         }
