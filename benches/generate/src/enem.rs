@@ -109,7 +109,7 @@ fn enem_rows(write: &mut dyn FnMut(&str) -> io::Result<()>, rows: u64) -> io::Re
             if index > 0 {
                 line.push(';');
             }
-            person.value(column, row, &mut line);
+            person.write_value(column, row, &mut line);
         }
         write(&line)?;
     }
@@ -137,8 +137,21 @@ impl Person {
         }
     }
 
-    fn value(&mut self, column: &str, row: u64, line: &mut String) {
+    /// Whether the column stays empty: three of four candidates name no school, and absent ones have no results.
+    fn is_empty(&self, column: &str, row: u64) -> bool {
+        let is_about_school = column.ends_with("_ESC") || column == "CO_ESCOLA";
+        let is_about_exam = ["NU_NOTA", "TX_RESPOSTAS", "TX_GABARITO", "CO_PROVA"]
+            .iter()
+            .any(|prefix| column.starts_with(prefix));
+        is_about_school && !row.is_multiple_of(4) || is_about_exam && !self.present
+    }
+
+    /// Appends the value of a column to the line.
+    fn write_value(&mut self, column: &str, row: u64, line: &mut String) {
         use std::fmt::Write as _;
+        if self.is_empty(column, row) {
+            return;
+        }
         let (state, cities) = STATES[self.state];
         let random = &mut self.random;
         let _ = match column {
@@ -161,48 +174,15 @@ impl Person {
             _ if column.starts_with("CO_UF") && column != "CO_UF_ESC" => {
                 write!(line, "{}", 11 + self.state)
             }
-            // Nearly all candidates left the school's columns empty.
-            _ if column.ends_with("_ESC") => {
-                if row.is_multiple_of(4) {
-                    write!(
-                        line,
-                        "{}",
-                        if column.starts_with("SG") { state } else { "1" }
-                    )
-                } else {
-                    Ok(())
-                }
-            }
-            "CO_ESCOLA" => {
-                if row.is_multiple_of(4) {
-                    write!(line, "{}", 11_000_000 + random.below(40_000))
-                } else {
-                    Ok(())
-                }
-            }
+            "SG_UF_ESC" => write!(line, "{state}"),
+            _ if column.ends_with("_ESC") => write!(line, "1"),
+            "CO_ESCOLA" => write!(line, "{}", 11_000_000 + random.below(40_000)),
             _ if column.starts_with("NU_NOTA") => {
-                if self.present {
-                    write!(line, "{}.{}", 300 + random.below(550), random.below(10))
-                } else {
-                    Ok(())
-                }
+                write!(line, "{}.{}", 300 + random.below(550), random.below(10))
             }
-            _ if column.starts_with("TX_RESPOSTAS") || column.starts_with("TX_GABARITO") => {
-                if self.present {
-                    (0..45).try_for_each(|_| {
-                        write!(line, "{}", random.pick(&['A', 'B', 'C', 'D', 'E', '.']))
-                    })
-                } else {
-                    Ok(())
-                }
-            }
-            _ if column.starts_with("CO_PROVA") => {
-                if self.present {
-                    write!(line, "{}", 500 + random.below(60))
-                } else {
-                    Ok(())
-                }
-            }
+            _ if column.starts_with("TX_RESPOSTAS") || column.starts_with("TX_GABARITO") => (0..45)
+                .try_for_each(|_| write!(line, "{}", random.pick(&['A', 'B', 'C', 'D', 'E', '.']))),
+            _ if column.starts_with("CO_PROVA") => write!(line, "{}", 500 + random.below(60)),
             _ if column.starts_with("TP_PRESENCA") => write!(line, "{}", u8::from(self.present)),
             _ if column.starts_with('Q') => {
                 write!(line, "{}", random.pick(&['A', 'B', 'C', 'D', 'E']))
