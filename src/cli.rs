@@ -235,6 +235,6 @@ async fn dispatch(command: Command) -> Result<()> {
 
 fn failed(error: &Error) -> ExitCode {
     eprintln!("error: {error}");
-    faisca_k8s::driver::last_words(&error.to_string());
+    faisca_k8s::driver::write_termination_message(&error.to_string());
     ExitCode::from(error.exit_code())
 }

@@ -26,7 +26,9 @@ impl Session {
     /// of executors and their size; what the program sets is ignored there.
     #[must_use]
     pub fn builder() -> SessionBuilder {
-        SessionBuilder(faisca_driver::SessionBuilder::default().platform(faisca_k8s::driver::find))
+        SessionBuilder(
+            faisca_driver::SessionBuilder::default().platform(faisca_k8s::driver::find_platform),
+        )
     }
 }
 

@@ -48,14 +48,17 @@ pub enum Error {
 
 /// Exit codes of the command, documented in docs/cli.md.
 impl Error {
+    /// Exit code of a job that its user must fix. The operator does not retry it.
+    pub const EXIT_CODE_INVALID: u8 = 2;
+
     /// 2 for what its user must mend before trying again, 3 for what may go away by itself,
     /// 4 for a defect of Faísca, 130 for a cancelled job.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Manifest(_) | Self::Plan(_) | Self::Write(_) => 2,
+            Self::Manifest(_) | Self::Plan(_) | Self::Write(_) => Self::EXIT_CODE_INVALID,
             Self::Run(failure) => match failure.kind {
-                FailureKind::User => 2,
+                FailureKind::User => Self::EXIT_CODE_INVALID,
                 FailureKind::Resource
                 | FailureKind::Transient
                 | FailureKind::BlockLost(..)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# package.sh FOLDER URL: the chart as a chart repository, ready to be served at URL. What FOLDER has already stays in its index.
+# package.sh FOLDER URL: adds the chart to the chart repository in FOLDER, which is served at URL.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"

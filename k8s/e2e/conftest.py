@@ -1,4 +1,4 @@
-"""A cluster with the chart installed, and jobs on it, seen as a user sees them: through the API server."""
+"""Fixtures: a cluster with the chart installed, and jobs on it. Tests see them as users do: through the API server."""
 
 import json
 import os
@@ -17,20 +17,21 @@ GROUP = ("faisca.dev", "v1alpha1", NAMESPACE, "sparkapplications")
 
 
 def run(*command, check=True, **more):
+    """Runs a command; asserts that it succeeds unless `check` is false."""
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, **more)
     assert not check or done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
     return done
 
 
-def until(what, seconds, look):
-    """Waits until `look` answers something; answers that."""
-    ends = time.monotonic() + seconds
-    while time.monotonic() < ends:
-        found = look()
-        if found:
-            return found
+def until(what, seconds, probe):
+    """Waits until `probe` returns a true value, and returns it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = probe()
+        if value:
+            return value
         time.sleep(0.2)
-    raise AssertionError(f"{what}: not in {seconds} s")
+    raise AssertionError(f"{what}: not within {seconds} s")
 
 
 class Cluster:
@@ -52,16 +53,16 @@ class Cluster:
         return self.status(name).get("applicationState", {}).get("state", "")
 
     def wait(self, name, *states, seconds=120):
-        """Waits for one of these states; fails on an end that is none of them."""
+        """Waits for one of these states; fails if the application ends in another one."""
 
-        def look():
+        def probe():
             state = self.state(name)
             if state in states:
                 return self.status(name)
             assert state not in ("COMPLETED", "FAILED"), f"{name}: {self.status(name)}\n{self.log(name)}"
             return None
 
-        return until(f"{name} in {states}", seconds, look)
+        return until(f"{name} in {states}", seconds, probe)
 
     def log(self, name):
         try:
@@ -78,8 +79,8 @@ class Cluster:
         return [pod for pod in pods if pod.status.phase == "Running" and not pod.metadata.deletion_timestamp]
 
     def events(self, name):
-        all_of_it = self.core.list_namespaced_event(NAMESPACE, field_selector=f"involvedObject.name={name}").items
-        return [event.reason for event in all_of_it]
+        events = self.core.list_namespaced_event(NAMESPACE, field_selector=f"involvedObject.name={name}").items
+        return [event.reason for event in events]
 
     def create(self, name, spec):
         body = {"apiVersion": "faisca.dev/v1alpha1", "kind": "SparkApplication", "metadata": {"name": name}, "spec": spec}
@@ -88,12 +89,13 @@ class Cluster:
     def delete(self, name):
         self.objects.delete_namespaced_custom_object(*GROUP, name)
 
-    def gone(self, name, role=None, seconds=60):
-        """Waits until no pod of it is left."""
+    def wait_for_no_pods(self, name, role=None, seconds=60):
+        """Waits until the application has no pods left, or none of this role."""
         until(f"no {role or 'pod'} of {name}", seconds, lambda: not self.pods(name, role))
 
     @contextmanager
     def application(self, name, spec):
+        """An application that is deleted at the end of the block."""
         self.create(name, spec)
         try:
             yield
@@ -102,21 +104,22 @@ class Cluster:
                 self.delete(name)
             except client.ApiException as error:
                 assert error.status == 404
-            self.gone(name)
+            self.wait_for_no_pods(name)
 
     def rows(self, folder):
-        """Rows of a written folder, read by a client that is not ours."""
+        """Returns the number of rows of a written folder, read by a client other than Faísca."""
         import pyarrow.dataset as dataset
 
         return dataset.dataset(self.bucket / folder, format="parquet").to_table().num_rows
 
 
 def lake_env():
-    """How pods reach the lake: by reference to a secret."""
+    """Returns the reference to the secret with which pods access the lake."""
     return [{"secretRef": {"name": "lake"}}]
 
 
 def job(steps, executors=1, **more):
+    """Returns the spec of a job; `more` adds or replaces fields."""
     spec = {
         "steps": steps,
         "driver": {"cores": 0.2, "memory": "512Mi", "envFrom": lake_env()},
@@ -134,7 +137,7 @@ KEYS = 97
 
 
 def slow_steps(name):
-    """A job of twelve tasks that takes a while, whose result tells whether every row came once."""
+    """Returns the steps of a slow job of twelve tasks. Its result shows whether every row was processed exactly once."""
     part = ROWS // 12
     ranges = [f"SELECT value AS a FROM generate_series({i * part + 1}, {(i + 1) * part})" for i in range(12)]
     digest = "sha512(sha512(sha512(cast(a AS string))))"
@@ -144,7 +147,7 @@ def slow_steps(name):
 
 @pytest.fixture(scope="session")
 def cluster():
-    found = Cluster()
+    cluster = Cluster()
     namespaces = [{"name": NAMESPACE, "create": True}]
     values = ["--set-json", f"jobNamespaces={json.dumps(namespaces)}", "--set", f"image.repository={os.environ.get('FAISCA_E2E_IMAGE', 'local.test/faisca')}", "--set", "image.pullPolicy=IfNotPresent", "--set", "operator.startTimeout=8"]
     run("helm", "upgrade", "--install", "faisca", ROOT / "k8s/charts/faisca", "--namespace", "faisca", "--create-namespace", *values, "--wait", "--timeout", "90s")
@@ -157,15 +160,15 @@ def cluster():
     }
     secret = client.V1Secret(metadata=client.V1ObjectMeta(name="lake"), string_data=variables)
     try:
-        found.core.create_namespaced_secret(NAMESPACE, secret)
+        cluster.core.create_namespaced_secret(NAMESPACE, secret)
     except client.ApiException as error:
         assert error.status == 409
-    return found
+    return cluster
 
 
 @pytest.fixture(scope="session")
 def enem(tmp_path_factory):
-    """The pipeline's manifest, on the lake: one file for a laptop, made into one for the cluster."""
+    """Returns the manifest of the ENEM pipeline, adapted from the laptop to the cluster: with the lake and pod sizes."""
     text = (ROOT / "examples/enem/enem.yaml").read_text()
     text = text.replace("data: examples/enem/data", "data: s3://lake")
     text = re.sub(r"(write: \{.*mode: overwrite)\}", r"\1, catalog: {type: glue, database: enem, createDatabase: true}}", text)

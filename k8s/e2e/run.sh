@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# run.sh [tests and flags of pytest]: the operator, its chart and its jobs on a real Kubernetes.
-# Uses the cluster of KUBECONFIG, which must have the image of $FAISCA_E2E_IMAGE (repository) and the lake of $FAISCA_E2E_S3; without one it starts its own, as root.
+# run.sh [tests and flags of pytest]: tests the operator, its chart and its jobs on a real Kubernetes.
+# With KUBECONFIG it uses that cluster, which needs the image repository $FAISCA_E2E_IMAGE and access to the lake
+# $FAISCA_E2E_S3. Without it, it starts its own cluster, which requires root.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 tools=${FAISCA_TOOLS:-$HOME/.cache/faisca/tools}
@@ -19,8 +20,8 @@ trap stop EXIT
 [ -x "$tools/lake/bin/python" ] || python3 -m venv "$tools/lake"
 "$tools/lake/bin/pip" install --quiet 'moto[server,glue]' lupa pyarrow pytest pyyaml 'kubernetes<36' uv
 
-# Airflow of three ages, each with the dependencies of its day.
-airflow() { # provider's version, Airflow's, day, more requirements
+# Three versions of Airflow, each with the dependencies of its release date.
+airflow() { # version of the provider, version of Airflow, release date, further requirements
   local venv=$tools/airflow-$1
   [ ! -e "$venv/installed" ] || return 0
   "$tools/lake/bin/uv" venv --quiet --clear --python '>=3.9,<3.12' "$venv"
@@ -41,17 +42,17 @@ export FAISCA_TOOLS=$tools
 
 if [ -z "${KUBECONFIG:-}" ]; then
   own=1
-  # What an earlier run that was killed left behind.
+  # Removes what an earlier run has left if it was killed.
   k8s/e2e/cluster/down.sh --purge
   mkdir -p "$FAISCA_CLUSTER/images"
   k8s/image/build.sh "$FAISCA_CLUSTER/images/faisca.tar" local.test/faisca:0.1.0
-  # A program of a user's own.
+  # A user's own program on the job API.
   cargo build --release --example enem
   k8s/image/pack.sh "$FAISCA_TARGET/release/examples/enem" "$FAISCA_CLUSTER/images/enem.tar" local.test/enem:1
   k8s/e2e/cluster/up.sh all
   export KUBECONFIG=$FAISCA_CLUSTER/run/admin.kubeconfig
-  # Servers of the lake live beside the node: pods reach them, the machine's network does not.
-  # In place of the background shell, so that the end of this script ends it.
+  # The lake's servers run in the cluster's network namespace, where pods can reach them.
+  # `exec` replaces the background shell, so that the trap above stops the server itself.
   inside() { exec nsenter --net=/run/netns/k8s "$@"; }
   address=10.89.0.1
   mkdir -p "$work/s3/lake"

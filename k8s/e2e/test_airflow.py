@@ -1,4 +1,4 @@
-"""Airflow's own operator and sensor, of three ages, and ours: each runs a DAG against the cluster, as a worker would."""
+"""Runs DAGs against the cluster, as an Airflow worker would: with three versions of Airflow's own operator, and with ours."""
 
 import json
 import os
@@ -23,7 +23,7 @@ DAGS = Path(__file__).parent / "dags"
 
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory):
-    """The six manifests, on the lake, with pods of this cluster's size."""
+    """Returns a folder with the six manifests, adapted to the lake and to the size of this cluster."""
     folder = tmp_path_factory.mktemp("jobs")
     for manifest in (ROOT / "examples/enem/jobs").glob("*.yaml"):
         text = manifest.read_text().replace("data: examples/enem/data", "data: s3://lake")
@@ -32,7 +32,7 @@ def jobs(tmp_path_factory):
 
 
 class Airflow:
-    """One installation, with a database of its own."""
+    """An Airflow installation with its own database."""
 
     def __init__(self, version, home, jobs):
         self.version = version
@@ -59,12 +59,12 @@ class Airflow:
         return done.stdout + done.stderr
 
     def test(self, dag, check=True):
-        """Runs a DAG of this folder from its first task to its last."""
+        """Runs a DAG from its first task to its last. Returns the log without colors."""
         shutil.copy(dag, self.dags)
         if not self.version.startswith(("4.", "7.")):
             self.run("dags", "reserialize")
-        told = self.run("dags", "test", dag.stem if dag.parent == DAGS else "enem", "2026-01-02", check=check)
-        return re.sub(r"\x1b\[[0-9;]*m", "", told)
+        log = self.run("dags", "test", dag.stem if dag.parent == DAGS else "enem", "2026-01-02", check=check)
+        return re.sub(r"\x1b\[[0-9;]*m", "", log)
 
 
 @pytest.fixture
@@ -73,46 +73,46 @@ def airflow(request, tmp_path, jobs):
 
 
 @pytest.mark.parametrize("airflow", PROVIDERS, indirect=True)
-def test_the_dag_of_operators_and_sensors(cluster, airflow):
+def test_a_dag_of_stock_operators_and_sensors(cluster, airflow):
     outputs = ["processing/enem", "processing/intermediarias/uf_notas", "consumer/enem_uf", "consumer/enem_anon"]
     for output in outputs:
         shutil.rmtree(cluster.bucket / output, ignore_errors=True)
-    told = airflow.test(ROOT / "examples/enem/dag.py")
-    everywhere = cluster.objects.list_namespaced_custom_object("faisca.dev", "v1alpha1", NAMESPACE, "sparkapplications")["items"]
-    ours = [a["metadata"]["name"] for a in everywhere if "enem" in a["metadata"]["name"]]
-    states = [cluster.state(name) for name in ours]
-    for name in ours:
+    log = airflow.test(ROOT / "examples/enem/dag.py")
+    applications = cluster.objects.list_namespaced_custom_object("faisca.dev", "v1alpha1", NAMESPACE, "sparkapplications")["items"]
+    names = [a["metadata"]["name"] for a in applications if "enem" in a["metadata"]["name"]]
+    states = [cluster.state(name) for name in names]
+    for name in names:
         cluster.delete(name)
-    for name in ours:
-        cluster.gone(name)
-    assert states == ["COMPLETED"] * 6, dict(zip(ours, states))
-    assert "Spark application ended successfully" in told, told[-6000:]
-    # 7.14 looks for the log of a container `base`, whatever it is told.
-    assert "consumer/enem_uf" in told or airflow.version == "7.14.0", "the driver's log is shown"
+    for name in names:
+        cluster.wait_for_no_pods(name)
+    assert states == ["COMPLETED"] * 6, dict(zip(names, states))
+    assert "Spark application ended successfully" in log, log[-6000:]
+    # 7.14 always reads the log of a container `base`, which does not exist.
+    assert "consumer/enem_uf" in log or airflow.version == "7.14.0", "the driver's log must be shown"
     for output in outputs:
         assert cluster.rows(output) > 0, output
 
 
 @pytest.mark.parametrize("airflow", PROVIDERS[1:], indirect=True)
-def test_the_stock_operator_pushes_what_was_written(cluster, airflow):
-    told = airflow.test(DAGS / "pushes.py")
-    assert "pushed 3 rows of s3://lake/pushed" in told, told[-6000:]
+def test_the_stock_operator_pushes_the_result(cluster, airflow):
+    log = airflow.test(DAGS / "pushes.py")
+    assert "pushed 3 rows of s3://lake/pushed" in log, log[-6000:]
 
 
 @pytest.mark.parametrize("airflow", PROVIDERS[1:], indirect=True)
-def test_a_failure_is_airflows_failure_with_the_drivers_words(cluster, airflow):
-    told = airflow.test(DAGS / "fails.py", check=False)
-    assert "no such column" in told.lower() or "nowhere" in told.lower(), told[-6000:]
-    assert "state=failed" in told.lower() or "failed" in told.lower(), told[-6000:]
+def test_a_failed_job_fails_the_task_with_the_drivers_message(cluster, airflow):
+    log = airflow.test(DAGS / "fails.py", check=False)
+    assert "no such column" in log.lower() or "nowhere" in log.lower(), log[-6000:]
+    assert "state=failed" in log.lower() or "failed" in log.lower(), log[-6000:]
 
 
 @pytest.mark.parametrize("airflow", [NEWEST], indirect=True)
-def test_our_operator_defers_pushes_and_emits(cluster, airflow):
-    told = airflow.test(DAGS / "deferred.py")
-    assert "pushed 3 rows of s3://lake/deferred" in told, told[-6000:]
-    assert "100%" in told, told[-6000:]
+def test_our_operator_defers_pushes_the_result_and_emits_assets(cluster, airflow):
+    log = airflow.test(DAGS / "deferred.py")
+    assert "pushed 3 rows of s3://lake/deferred" in log, log[-6000:]
+    assert "100%" in log, log[-6000:]
     assert cluster.rows("deferred") == 3
-    assert "s3://lake/deferred" in airflow.run("assets", "list", "--output", "json"), told[-6000:]
+    assert "s3://lake/deferred" in airflow.run("assets", "list", "--output", "json"), log[-6000:]
 
 
 KILL = """
@@ -120,8 +120,8 @@ import asyncio, sys
 from faisca_airflow.operator import FaiscaOperator
 from faisca_airflow.trigger import FaiscaTrigger
 
-who, name, namespace = sys.argv[1:]
-if who == "operator":
+part, name, namespace = sys.argv[1:]
+if part == "operator":
     operator = FaiscaOperator(task_id="t", namespace=namespace, application={"spec": {}}, deferrable=False)
     operator.name = name
     operator.on_kill()
@@ -131,11 +131,11 @@ else:
 
 
 @pytest.mark.parametrize("airflow", [NEWEST], indirect=True)
-def test_a_task_that_is_cancelled_takes_its_pods_along(cluster, airflow):
-    for who in ("operator", "trigger"):
-        name = f"cancelled-{who}"
+def test_cancelling_a_task_deletes_its_pods(cluster, airflow):
+    for part in ("operator", "trigger"):
+        name = f"cancelled-{part}"
         with cluster.application(name, job(slow_steps(name), executors=1)):
-            until("it runs", 60, lambda: cluster.running_executors(name))
-            subprocess.run([airflow.bin / "python", "-c", KILL, who, name, NAMESPACE], env=airflow.env, check=True, timeout=120)
-            cluster.gone(name)
-            assert not (cluster.bucket / name).exists(), "a cancelled job leaves no output"
+            until("its executor runs", 60, lambda: cluster.running_executors(name))
+            subprocess.run([airflow.bin / "python", "-c", KILL, part, name, NAMESPACE], env=airflow.env, check=True, timeout=120)
+            cluster.wait_for_no_pods(name)
+            assert not (cluster.bucket / name).exists(), "a cancelled job must leave no output"

@@ -1,4 +1,4 @@
-"""Ways to deploy: a chart repository, Prometheus' operator, Argo CD, Kustomize. Their definitions are the real ones."""
+"""Deployment by chart repository, Prometheus operator, Argo CD and Kustomize, with their published resource definitions."""
 
 import json
 import subprocess
@@ -17,13 +17,14 @@ ARGO = ("github.com/argoproj/argo-cd/v3", "v3.6.1", "manifests/crds")
 
 
 def published(path, version, file):
-    """A file of a Go module: definitions come from where their authors publish code, whatever Go that code needs."""
-    told = run("go", "mod", "download", "-json", f"{path}@{version}", check=False, cwd="/").stdout
-    with zipfile.ZipFile(json.loads(told)["Zip"]) as module:
+    """Returns a file of a published Go module. Only downloads the module, so its required Go version does not matter."""
+    output = run("go", "mod", "download", "-json", f"{path}@{version}", check=False, cwd="/").stdout
+    with zipfile.ZipFile(json.loads(output)["Zip"]) as module:
         return module.read(f"{path}@{version}/{file}").decode()
 
 
-def accepted(text):
+def apply_dry_run(text):
+    """Asserts that the API server accepts resources, without creating them. Returns their names."""
     done = subprocess.run(["kubectl", "apply", "--server-side", "--dry-run=server", "-f", "-"], input=text, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -52,21 +53,21 @@ def test_the_chart_repository_serves_the_chart(tmp_path):
     assert {"Deployment", "ServiceAccount", "CustomResourceDefinition", "ClusterRole"} <= kinds, kinds
 
 
-def test_a_wrong_value_is_told_by_its_name():
+def test_an_invalid_value_is_rejected_by_name():
     done = run("helm", "template", "faisca", ROOT / "k8s/charts/faisca", "--set", "operator.replicas=many", check=False)
     assert done.returncode != 0 and "replicas" in done.stderr, done.stderr
 
 
-def test_prometheus_takes_the_service_monitor(cluster, definitions):
+def test_prometheus_accepts_the_service_monitor(cluster, definitions):
     rendered = run("helm", "template", "faisca", ROOT / "k8s/charts/faisca", "--namespace", "faisca", "--kube-version", "1.36.0", "--set", "serviceMonitor.enabled=true").stdout
     monitors = [document for document in yaml.safe_load_all(rendered) if document and document["kind"] == "ServiceMonitor"]
     assert len(monitors) == 1
-    assert "servicemonitor" in accepted(yaml.safe_dump({**monitors[0], "metadata": {**monitors[0]["metadata"], "namespace": "faisca"}}))
+    assert "servicemonitor" in apply_dry_run(yaml.safe_dump({**monitors[0], "metadata": {**monitors[0]["metadata"], "namespace": "faisca"}}))
 
 
 @pytest.mark.parametrize("file", ["application.yaml", "jobs.yaml"])
-def test_argo_takes_its_applications(cluster, definitions, file):
-    assert "argoproj.io" in accepted((ROOT / "k8s/argocd" / file).read_text())
+def test_argo_accepts_its_applications(cluster, definitions, file):
+    assert "argoproj.io" in apply_dry_run((ROOT / "k8s/argocd" / file).read_text())
 
 
 @pytest.mark.parametrize(
@@ -81,18 +82,18 @@ def test_argo_takes_its_applications(cluster, definitions, file):
         ("ScheduledSparkApplication", {"scheduleState": "FailedValidation", "reason": "cron"}, "Degraded"),
     ],
 )
-def test_argo_knows_our_health(kind, status, expected):
+def test_argo_reports_the_health_of_our_resources(kind, status, expected):
     data = yaml.safe_load((ROOT / "k8s/argocd/health.yaml").read_text())["data"]
     lua = LuaRuntime()
-    judge = lua.eval(f"function(obj) {data[f'resource.customizations.health.faisca.dev_{kind}']} end")
-    health = judge(lua.table_from({"status": status} if status else {}, recursive=True))
+    check = lua.eval(f"function(obj) {data[f'resource.customizations.health.faisca.dev_{kind}']} end")
+    health = check(lua.table_from({"status": status} if status else {}, recursive=True))
     assert health["status"] == expected
 
 
-def test_kustomize_renders_what_the_cluster_takes(cluster):
-    assert "deployment.apps/faisca-operator" in accepted(run("kubectl", "kustomize", "--enable-helm", "--load-restrictor=LoadRestrictionsNone", ROOT / "k8s/kustomize").stdout)
+def test_the_cluster_accepts_what_kustomize_renders(cluster):
+    assert "deployment.apps/faisca-operator" in apply_dry_run(run("kubectl", "kustomize", "--enable-helm", "--load-restrictor=LoadRestrictionsNone", ROOT / "k8s/kustomize").stdout)
 
 
 @pytest.mark.parametrize("stage", ["staging", "production"])
-def test_a_repository_of_jobs_renders_what_the_cluster_takes(cluster, stage):
-    assert "scheduledsparkapplication" in accepted(run("kubectl", "kustomize", ROOT / "examples/gitops/jobs" / stage).stdout)
+def test_the_cluster_accepts_the_example_repository_of_jobs(cluster, stage):
+    assert "scheduledsparkapplication" in apply_dry_run(run("kubectl", "kustomize", ROOT / "examples/gitops/jobs" / stage).stdout)

@@ -1,6 +1,5 @@
-"""Jobs as users run them: by kubectl, by the command, by a schedule."""
+"""Jobs as users run them: with kubectl, with the command, on a schedule."""
 
-import json
 import shutil
 
 from conftest import KEYS, NAMESPACE, job, run, slow_steps, until
@@ -8,11 +7,11 @@ from conftest import KEYS, NAMESPACE, job, run, slow_steps, until
 TABLES = ["processing/enem", "consumer/enem_uf", "consumer/enem_anon", "processing/edsup2019/aluno"]
 
 
-def written(cluster):
+def rows_by_table(cluster):
     return {table: cluster.rows(table) for table in TABLES}
 
 
-def test_the_pipeline_by_kubectl(cluster, enem):
+def test_the_pipeline_with_kubectl(cluster, enem):
     run("kubectl", "apply", "-n", NAMESPACE, "-f", enem)
     status = cluster.wait("enem", "COMPLETED")
     assert status["progress"]["percent"] == "100%"
@@ -25,29 +24,29 @@ def test_the_pipeline_by_kubectl(cluster, enem):
     assert "consumer/enem_uf" in log and "executor-2" in log, log
     driver = cluster.core.read_namespaced_pod("enem-driver", NAMESPACE)
     assert driver.status.phase == "Succeeded"
-    cluster.gone("enem", "executor")
-    assert all(written(cluster).values())
+    cluster.wait_for_no_pods("enem", "executor")
+    assert all(rows_by_table(cluster).values())
     shown = run("kubectl", "get", "sparkapplication", "enem", "-n", NAMESPACE).stdout
     assert "COMPLETED" in shown and "100%" in shown, shown
     run("kubectl", "delete", "-n", NAMESPACE, "-f", enem)
-    cluster.gone("enem")
+    cluster.wait_for_no_pods("enem")
 
 
-def test_the_pipeline_by_the_command(cluster, enem):
-    before = written(cluster)
+def test_the_pipeline_with_the_command(cluster, enem):
+    before = rows_by_table(cluster)
     done = run("faisca", "submit", enem, "-n", NAMESPACE, "--name", "enem-2", "--follow")
     assert "jobs/enem-2 is submitted" in done.stdout and "consumer/enem_uf" in done.stdout, done.stdout
-    assert written(cluster) == before
-    told = run("faisca", "status", "enem-2", "-n", NAMESPACE).stdout
-    assert "completed 100%" in told and "enem_uf → s3://lake/consumer/enem_uf" in told, told
+    assert rows_by_table(cluster) == before
+    status = run("faisca", "status", "enem-2", "-n", NAMESPACE).stdout
+    assert "completed 100%" in status and "enem_uf → s3://lake/consumer/enem_uf" in status, status
     assert "consumer/enem_uf" in run("faisca", "logs", "enem-2", "-n", NAMESPACE).stdout
     assert "enem-2" in run("faisca", "list", "-n", NAMESPACE).stdout
     again = run("faisca", "submit", enem, "-n", NAMESPACE, "--name", "enem-2", check=False)
-    assert again.returncode == 3 and "is there already" in again.stderr, again.stderr
-    near = run("faisca", "status", "enem-3", "-n", NAMESPACE, check=False)
-    assert near.returncode == 3 and "did you mean `enem-2`?" in near.stderr, near.stderr
+    assert again.returncode == 3 and "already exists" in again.stderr, again.stderr
+    unknown = run("faisca", "status", "enem-3", "-n", NAMESPACE, check=False)
+    assert unknown.returncode == 3 and "did you mean `enem-2`?" in unknown.stderr, unknown.stderr
     run("faisca", "kill", "enem-2", "-n", NAMESPACE)
-    cluster.gone("enem-2")
+    cluster.wait_for_no_pods("enem-2")
 
 
 def test_a_job_without_executors_runs_in_its_driver(cluster):
@@ -56,7 +55,7 @@ def test_a_job_without_executors_runs_in_its_driver(cluster):
         run("kubectl", "wait", "-n", NAMESPACE, "sparkapplication/small", "--for=condition=Completed", "--timeout=60s")
         assert cluster.state("small") == "COMPLETED"
         assert cluster.rows("one") == 1
-        until("the resource is gone by itself", 20, lambda: cluster.objects.list_namespaced_custom_object(
+        until("the resource is deleted after its time to live", 20, lambda: cluster.objects.list_namespaced_custom_object(
             "faisca.dev", "v1alpha1", NAMESPACE, "sparkapplications", field_selector="metadata.name=small")["items"] == [])
 
 
@@ -70,7 +69,7 @@ def test_a_program_on_the_job_api_finds_its_executors(cluster):
         assert cluster.rows("consumer/enem_uf") > 0 and cluster.rows("consumer/enem_anon") > 0
         assert "s3://lake/consumer/enem_anon" in status["result"]["tables"].values(), status
         assert status["progress"]["tasksDone"] > 0, status
-        cluster.gone("program", "executor")
+        cluster.wait_for_no_pods("program", "executor")
 
 
 def test_logs_outlive_their_pods(cluster):
@@ -79,7 +78,7 @@ def test_logs_outlive_their_pods(cluster):
     spec["conf"]["faisca.history.path"] = "s3://lake/logs"
     with cluster.application(name, spec):
         uid = cluster.get(name)["metadata"]["uid"]
-        until("both run", 60, lambda: len(cluster.running_executors(name)) == 2 and "executors" in cluster.log(name))
+        until("both executors run", 60, lambda: len(cluster.running_executors(name)) == 2 and "executors" in cluster.log(name))
         cluster.core.delete_namespaced_pod(f"{name}-1-exec-1", NAMESPACE, grace_period_seconds=0)
         cluster.wait(name, "COMPLETED", seconds=240)
         folder = cluster.bucket / "logs" / NAMESPACE / name / uid / "1"
@@ -89,42 +88,42 @@ def test_logs_outlive_their_pods(cluster):
         assert "s3://lake/history" in logs[f"{name}-driver.log"], logs
 
 
-def test_executors_come_with_the_work(cluster):
+def test_the_number_of_executors_follows_the_work(cluster):
     spec = job(slow_steps("scaled"), executors=0, executor={"scale": {"min": 0, "max": 2}})
     del spec["executor"]["instances"]
     with cluster.application("scaled", spec):
-        until("both come", 60, lambda: len(cluster.pods("scaled", "executor")) == 2)
+        until("both executors are created", 60, lambda: len(cluster.pods("scaled", "executor")) == 2)
         cluster.wait("scaled", "COMPLETED", seconds=240)
         assert "0 to 2 executors" in cluster.log("scaled"), cluster.log("scaled")
-        cluster.gone("scaled", "executor")
+        cluster.wait_for_no_pods("scaled", "executor")
         assert cluster.rows("scaled") == KEYS
 
 
-def test_a_schedule_starts_runs_and_forgets_old_ones(cluster):
+def test_a_schedule_starts_runs_and_deletes_old_ones(cluster):
     steps = [{"name": "one", "sql": "SELECT 1 AS a", "write": {"path": "s3://lake/scheduled", "mode": "overwrite"}}]
     body = {
         "apiVersion": "faisca.dev/v1alpha1",
         "kind": "ScheduledSparkApplication",
         "metadata": {"name": "often"},
-        # Six fields begin with seconds: a test cannot wait for minutes.
+        # With six fields the first one is seconds, so that the test need not wait for a minute.
         "spec": {"schedule": "*/5 * * * * *", "timeZone": "America/Sao_Paulo", "concurrencyPolicy": "Forbid",
                  "successfulRunHistoryLimit": 1, "template": job(steps, executors=0)},
     }
     schedules = ("faisca.dev", "v1alpha1", NAMESPACE, "scheduledsparkapplications")
     cluster.objects.create_namespaced_custom_object(*schedules, body)
     try:
-        def look():
+        def probe():
             status = cluster.objects.get_namespaced_custom_object(*schedules, "often").get("status", {})
             return status if status.get("pastSuccessfulRunNames") else None
 
-        status = until("a run is completed", 60, look)
+        status = until("a run has completed", 60, probe)
         assert status["scheduleState"] == "Scheduled" and status["nextRun"], status
     finally:
         cluster.objects.delete_namespaced_custom_object(*schedules, "often")
-    until("its runs go with it", 60, lambda: not [p for p in cluster.core.list_namespaced_pod(NAMESPACE).items if p.metadata.name.startswith("often-")])
+    until("its runs are deleted with it", 60, lambda: not [p for p in cluster.core.list_namespaced_pod(NAMESPACE).items if p.metadata.name.startswith("often-")])
 
 
-def test_the_operator_tells_its_metrics(cluster):
+def test_the_operator_serves_metrics(cluster):
     pod = cluster.core.list_namespaced_pod("faisca", label_selector="app.kubernetes.io/component=operator").items[0]
     path = f"/api/v1/namespaces/faisca/pods/{pod.metadata.name}:8080/proxy/metrics"
     metrics = run("kubectl", "get", "--raw", path).stdout

@@ -1,4 +1,4 @@
-"""What cannot run says why: in the status, as an Event, by the exit code."""
+"""Jobs that cannot run report why: in the status, as an Event, by the exit code."""
 
 from conftest import NAMESPACE, job, run, until
 
@@ -6,6 +6,7 @@ ONE = [{"name": "one", "sql": "SELECT 1 AS a", "write": {"path": "s3://lake/mist
 
 
 def failure(cluster, name, spec, seconds=60):
+    """Runs a job that must fail. Returns its error message."""
     with cluster.application(name, spec):
         status = until(f"{name} failed", seconds, lambda: cluster.state(name) == "FAILED" and cluster.status(name))
         reasons = cluster.events(name)
@@ -13,37 +14,37 @@ def failure(cluster, name, spec, seconds=60):
         return status["applicationState"]["errorMessage"]
 
 
-def test_an_unknown_field_is_told_with_the_nearest_name(cluster):
+def test_an_unknown_field_is_reported_with_the_nearest_name(cluster):
     text = failure(cluster, "unknown-field", job(ONE, mainAplicationFile="a.sql"))
     assert "spec.mainAplicationFile" in text and "mainApplicationFile" in text, text
 
 
-def test_a_wrong_quantity_is_told_by_its_field(cluster):
+def test_an_invalid_quantity_is_reported_by_its_field(cluster):
     text = failure(cluster, "quantity", job(ONE, driver={"memory": "much"}))
     assert "spec.driver.memory: `much` is not a size" in text, text
 
 
-def test_what_can_be_checked_is_refused_at_once(cluster, tmp_path):
+def test_admission_rejects_what_the_schema_can_check(cluster, tmp_path):
     manifest = tmp_path / "two.yaml"
     manifest.write_text("apiVersion: faisca.dev/v1alpha1\nkind: SparkApplication\nmetadata: {name: two}\n"
                         "spec: {mainApplicationFile: a.sql, steps: [{name: a, sql: SELECT 1}]}\n")
-    refused = run("kubectl", "apply", "-n", NAMESPACE, "-f", manifest, check=False)
-    assert refused.returncode != 0 and "exactly one way" in refused.stderr, refused.stderr
+    rejected = run("kubectl", "apply", "-n", NAMESPACE, "-f", manifest, check=False)
+    assert rejected.returncode != 0 and "exactly one way" in rejected.stderr, rejected.stderr
 
 
-def test_an_image_that_does_not_exist_ends_the_wait(cluster):
+def test_a_missing_image_fails_the_job_after_the_timeout(cluster):
     text = failure(cluster, "no-image", job(ONE, image="local.test/nothing:1", imagePullPolicy="Never"))
     assert "local.test/nothing:1" in text and "did not start" in text, text
     text = failure(cluster, "bad-image", job(ONE, image="Not An Image"))
     assert "InvalidImageName" in text, text
 
 
-def test_a_missing_service_account_is_told_by_name(cluster):
-    text = failure(cluster, "no-account", job(ONE, serviceAccount="nobody"))
-    assert "nobody" in text and "serviceaccount" in text.lower(), text
+def test_a_missing_service_account_is_reported_by_name(cluster):
+    text = failure(cluster, "no-account", job(ONE, serviceAccount="missing-account"))
+    assert "missing-account" in text and "serviceaccount" in text.lower(), text
 
 
-def test_a_role_that_is_missing_is_told_with_the_rule(cluster):
+def test_a_missing_role_is_reported_with_the_rule(cluster):
     run("kubectl", "create", "serviceaccount", "powerless", "-n", NAMESPACE)
     try:
         text = failure(cluster, "no-role", job(ONE, executors=1, serviceAccount="powerless"))
@@ -52,7 +53,7 @@ def test_a_role_that_is_missing_is_told_with_the_rule(cluster):
     assert "cannot create resource" in text and "pods" in text and "Role" in text, text
 
 
-def test_a_quota_that_is_used_up_is_told(cluster):
+def test_an_exceeded_quota_is_reported(cluster):
     run("kubectl", "create", "quota", "none", "-n", NAMESPACE, "--hard=pods=0")
     try:
         text = failure(cluster, "no-quota", job(ONE))
@@ -61,19 +62,19 @@ def test_a_quota_that_is_used_up_is_told(cluster):
     assert "exceeded quota" in text, text
 
 
-def test_a_job_that_is_wrong_leaves_its_words_in_the_pod(cluster):
+def test_an_invalid_job_leaves_its_message_in_the_pod(cluster):
     steps = [{"name": "one", "sql": "SELECT nothing FROM generate_series(1, 3)"}]
     with cluster.application("wrong", job(steps, executors=0, restartPolicy={"type": "OnFailure", "onFailureRetries": 5})):
         status = until("it failed", 60, lambda: cluster.state("wrong") == "FAILED" and cluster.status("wrong"))
         assert "nothing" in status["applicationState"]["errorMessage"] and status["executionAttempts"] == 1, status
         pod = cluster.core.read_namespaced_pod("wrong-driver", NAMESPACE)
-        ended = pod.status.container_statuses[0].state.terminated
-        assert pod.status.phase == "Failed" and ended.exit_code == 2, ended
-        assert "step `one`" in ended.message and "nothing" in ended.message, ended.message
+        terminated = pod.status.container_statuses[0].state.terminated
+        assert pod.status.phase == "Failed" and terminated.exit_code == 2, terminated
+        assert "step `one`" in terminated.message and "nothing" in terminated.message, terminated.message
 
 
-def test_a_pod_no_node_takes_stays_submitted_and_says_why(cluster):
+def test_an_unschedulable_driver_stays_submitted_and_reports_why(cluster):
     with cluster.application("too-large", job(ONE, driver={"cores": 500})):
-        until("it waits for a node", 60, lambda: cluster.state("too-large") == "SUBMITTED")
-        pod = until("its pod", 30, lambda: cluster.pods("too-large", "driver"))[0]
-        until("the scheduler's word", 30, lambda: "Insufficient cpu" in str(cluster.core.read_namespaced_pod(pod.metadata.name, NAMESPACE).status.conditions))
+        until("the job waits for a node", 60, lambda: cluster.state("too-large") == "SUBMITTED")
+        pod = until("the driver pod exists", 30, lambda: cluster.pods("too-large", "driver"))[0]
+        until("the scheduler's message", 30, lambda: "Insufficient cpu" in str(cluster.core.read_namespaced_pod(pod.metadata.name, NAMESPACE).status.conditions))

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# build.sh OUT.tar [REFERENCE]: the image of this tree as an OCI archive, without a Docker engine.
+# build.sh OUT.tar [REFERENCE]: builds the image of this source tree as an OCI archive, without a Docker engine.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cargo build --release --workspace

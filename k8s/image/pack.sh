@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# pack.sh BINARY OUT.tar REFERENCE: an OCI archive of a binary and all that it needs, without a Docker engine.
+# pack.sh BINARY OUT.tar REFERENCE: packs a binary and its libraries as an OCI archive, without a Docker engine.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(mktemp -d)

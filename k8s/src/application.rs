@@ -1,4 +1,4 @@
-//! A resource, read and checked: what the pods of one application are made from.
+//! Parses and checks a resource. The pods of an application are built from the result.
 
 use faisca_planner::manifest::{
     JobSpec, Manifest, ManifestError, Problem, StepOrder, check, parse, with_parameters,
@@ -7,9 +7,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 
+use crate::error::InvalidSpec;
 use crate::resource::SparkApplication;
 
-/// Longest variable that the kernel takes is 128 KiB; the rest of the manifest's JSON needs some of it.
+/// Limit of the manifest's JSON. It travels in one environment variable, which Linux limits to 128 KiB;
+/// the difference is room for the variable's name and the metadata.
 const MANIFEST_BYTES_MAX: usize = 120 * 1024;
 
 /// An application whose spec passed every check.
@@ -17,25 +19,20 @@ const MANIFEST_BYTES_MAX: usize = 120 * 1024;
 pub struct Application {
     /// Name of the resource.
     pub name: String,
-    /// Its namespace.
+    /// Namespace of the resource.
     pub namespace: String,
-    /// The resource, as the owner of everything that belongs to it.
+    /// Owner reference to the resource, set on every object created for it.
     pub owner: OwnerReference,
-    /// What to do.
+    /// The job, with parameters not substituted yet.
     pub manifest: Manifest,
 }
 
-/// Why a resource cannot run. Final, until its spec is edited.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidSpec(pub String);
-
 impl Application {
-    /// Reads a resource. Parameters stay as they are, for the driver to fill in.
+    /// Parses and checks a resource. The driver substitutes the parameters later.
     ///
     /// # Errors
-    /// Every mistake of the spec, by the field's path.
-    pub fn read(resource: &SparkApplication) -> Result<Self, InvalidSpec> {
+    /// All mistakes of the spec, each with the path of its field.
+    pub(crate) fn parse(resource: &SparkApplication) -> Result<Self, InvalidSpec> {
         let name = resource.name_any();
         let text = json!({
             "apiVersion": SparkApplication::api_version(&()),
@@ -47,13 +44,13 @@ impl Application {
         if text.len() > MANIFEST_BYTES_MAX {
             let help = "move statements into a file that spec.mainApplicationFile names";
             return Err(InvalidSpec(format!(
-                "the spec has {} bytes, {MANIFEST_BYTES_MAX} at most: {help}",
+                "the spec has {} bytes, the limit is {MANIFEST_BYTES_MAX}: {help}",
                 text.len()
             )));
         }
-        let manifest =
-            read(&name, &text).map_err(|error| InvalidSpec(without_positions(&error)))?;
-        executors(&manifest.spec)?;
+        let manifest = parse_and_check(&name, &text)
+            .map_err(|error| InvalidSpec(without_positions(&error)))?;
+        executor_count(&manifest.spec)?;
         let owner = resource.controller_owner_ref(&()).unwrap_or_default();
         Ok(Self {
             name,
@@ -63,29 +60,30 @@ impl Application {
         })
     }
 
-    /// What to do and with which resources.
+    /// Returns the spec: what the job does, and with which resources.
     #[must_use]
     pub fn spec(&self) -> &JobSpec {
         &self.manifest.spec
     }
 }
 
-/// How many executors a job wants.
+/// Number of executors that a job asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExecutorCount {
-    /// At the start.
+    /// Executors created at the start.
     pub initial: u32,
-    /// At least.
+    /// Lower bound while the number follows the work.
     pub min: u32,
-    /// At most.
+    /// Upper bound; equal to `min` if the number is fixed.
     pub max: u32,
 }
 
-/// Reads the ways to say it: `instances`, `scale`, Spark's `dynamicAllocation`.
+/// Returns the number of executors from `executor.instances`, `executor.scale` or Spark's
+/// `dynamicAllocation`.
 ///
 /// # Errors
-/// If they contradict each other.
-pub fn executors(spec: &JobSpec) -> Result<ExecutorCount, InvalidSpec> {
+/// If two of them contradict each other.
+pub fn executor_count(spec: &JobSpec) -> Result<ExecutorCount, InvalidSpec> {
     let instances = spec.executor.instances;
     let dynamic = spec
         .dynamic_allocation
@@ -94,7 +92,7 @@ pub fn executors(spec: &JobSpec) -> Result<ExecutorCount, InvalidSpec> {
     let bounds = match (spec.executor.scale, dynamic) {
         (Some(_), Some(_)) => {
             return Err(InvalidSpec(
-                "spec.executor.scale and spec.dynamicAllocation say the same: keep one".to_owned(),
+                "spec.executor.scale and spec.dynamicAllocation set the same bounds: remove one of them".to_owned(),
             ));
         }
         (Some(scale), None) => Some((scale.min, scale.max, None)),
@@ -125,17 +123,18 @@ pub fn executors(spec: &JobSpec) -> Result<ExecutorCount, InvalidSpec> {
     Ok(ExecutorCount { initial, min, max })
 }
 
-fn read(name: &str, text: &str) -> Result<Manifest, ManifestError> {
+fn parse_and_check(name: &str, text: &str) -> Result<Manifest, ManifestError> {
     let (manifest, positions) = parse(name, text)?;
-    // Checked as it will run, with parameters in their places; kept as it was written.
-    let filled = with_parameters(name, manifest.clone(), &positions, &Default::default())?;
-    let _: StepOrder = check(name, &filled, &positions)?;
+    // Checked with parameters substituted, as the driver will run it; stored as it was written.
+    let substituted = with_parameters(name, manifest.clone(), &positions, &Default::default())?;
+    let _: StepOrder = check(name, &substituted, &positions)?;
     Ok(manifest)
 }
 
-/// Lines and columns are those of a JSON text that nobody has seen.
+/// Formats the problems by path only: lines and columns refer to generated JSON that the user never
+/// sees.
 fn without_positions(error: &ManifestError) -> String {
-    let told = |problem: &Problem| {
+    let describe = |problem: &Problem| {
         let path = if problem.path.is_empty() {
             String::new()
         } else {
@@ -151,7 +150,7 @@ fn without_positions(error: &ManifestError) -> String {
     error
         .problems
         .iter()
-        .map(told)
+        .map(describe)
         .collect::<Vec<_>>()
         .join("; ")
 }
@@ -169,35 +168,35 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn mistakes_are_told_by_path_with_the_nearest_name() {
-        let read = |spec| Application::read(&resource(spec));
-        assert!(read(json!({"mainApplicationFile": "s3://lake/job.sql"})).is_ok());
-        let error = read(json!({"mainAplicationFile": "s3://lake/job.sql"}))
+    fn mistakes_are_reported_by_path_with_the_nearest_name() {
+        let parse = |spec| Application::parse(&resource(spec));
+        assert!(parse(json!({"mainApplicationFile": "s3://lake/job.sql"})).is_ok());
+        let error = parse(json!({"mainAplicationFile": "s3://lake/job.sql"}))
             .unwrap_err()
             .to_string();
         assert!(
             error.contains("spec.mainAplicationFile") && error.contains("mainApplicationFile"),
             "{error}"
         );
-        let error = read(json!({"steps": [{"name": "a", "sql": "SELECT * FROM b"}, {"name": "bb", "sql": "SELECT 1"}]})).unwrap_err().to_string();
+        let error = parse(json!({"steps": [{"name": "a", "sql": "SELECT * FROM b"}, {"name": "bb", "sql": "SELECT 1"}]})).unwrap_err().to_string();
         assert!(
             error.contains("spec.steps[0].sql: no source or step is named `b`"),
             "{error}"
         );
-        let error = read(json!({"steps": [{"name": "a", "sql": format!("SELECT '{}'", "x".repeat(MANIFEST_BYTES_MAX))}]})).unwrap_err().to_string();
+        let error = parse(json!({"steps": [{"name": "a", "sql": format!("SELECT '{}'", "x".repeat(MANIFEST_BYTES_MAX))}]})).unwrap_err().to_string();
         assert!(error.contains("mainApplicationFile"), "{error}");
     }
 
     #[test]
-    fn executors_are_counted_however_it_is_said() {
+    fn the_number_of_executors_is_read_from_each_of_its_fields() {
         let count = |extra: serde_json::Value| {
             let mut spec = json!({"mainApplicationFile": "a.sql"});
             spec.as_object_mut()
                 .unwrap()
                 .extend(extra.as_object().unwrap().clone());
-            let application = Application::read(&resource(spec));
+            let application = Application::parse(&resource(spec));
             application
-                .map(|a| executors(a.spec()).unwrap())
+                .map(|a| executor_count(a.spec()).unwrap())
                 .map(|c| (c.initial, c.min, c.max))
                 .map_err(|e| e.to_string())
         };

@@ -1,4 +1,6 @@
-//! What a person does from a laptop: submit, look, follow, stop. `kubectl` alone can do all of it too.
+//! Client of the resources for use outside the cluster: submit, list, follow, delete.
+//!
+//! It uses only the Kubernetes API, so `kubectl` can do the same.
 
 use std::time::Duration;
 
@@ -9,46 +11,37 @@ use kube::api::{DeleteParams, ListParams, LogParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Config, ResourceExt};
 
-use crate::operator::explained;
+use crate::error::ClientError;
 use crate::pods::{DRIVER_CONTAINER, driver_name};
 use crate::resource::{ApplicationSpec, ApplicationStatus, SparkApplication};
 
-/// Between two looks at a driver that has no log yet.
-const LOOK: Duration = Duration::from_millis(300);
+/// Interval between two attempts to open the log of a driver that has not started.
+const LOG_RETRY_INTERVAL: Duration = Duration::from_millis(300);
 
-/// Why a request to the cluster failed; told with what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ClientError(pub String);
-
-impl From<kube::Error> for ClientError {
-    fn from(error: kube::Error) -> Self {
-        Self(explained(&error))
-    }
-}
-
-/// Applications of one namespace, as a kubeconfig or a pod's service account allows.
+/// Client for the applications of one namespace, with the rights of a kubeconfig or of a pod's
+/// service account.
 pub struct Applications {
     client: Client,
-    /// The namespace.
+    /// Namespace of all requests.
     pub namespace: String,
     api: Api<SparkApplication>,
 }
 
 impl Applications {
-    /// Connects. Without a namespace, that of the kubeconfig's context.
+    /// Creates a client. `None` selects the namespace of the kubeconfig's context.
     ///
     /// # Errors
-    /// If there is no configuration.
+    /// If there is neither a kubeconfig nor a service account.
     pub async fn connect(namespace: Option<&str>) -> Result<Self, ClientError> {
-        let missing = |error: &dyn std::fmt::Display| {
-            ClientError(format!(
-                "no cluster: {error}; set KUBECONFIG, or run in a pod"
-            ))
-        };
-        let config = Config::infer().await.map_err(|e| missing(&e))?;
+        let config = Config::infer()
+            .await
+            .map_err(|error| ClientError::NoCluster {
+                source: Box::new(error),
+            })?;
         let namespace = namespace.map_or_else(|| config.default_namespace.clone(), str::to_owned);
-        let client = Client::try_from(config).map_err(|e| missing(&e))?;
+        let client = Client::try_from(config).map_err(|error| ClientError::NoCluster {
+            source: Box::new(error),
+        })?;
         let api = Api::namespaced(client.clone(), &namespace);
         Ok(Self {
             client,
@@ -60,10 +53,9 @@ impl Applications {
     /// Creates the resource of a manifest.
     ///
     /// # Errors
-    /// If there is one of that name, or the cluster refuses it.
+    /// If an application of that name exists, or the cluster rejects the resource.
     pub async fn submit(&self, manifest: &Manifest) -> Result<SparkApplication, ClientError> {
-        let spec =
-            serde_json::to_value(&manifest.spec).map_err(|error| ClientError(error.to_string()))?;
+        let spec = serde_json::to_value(&manifest.spec).map_err(ClientError::Encode)?;
         let mut resource = SparkApplication::new(&manifest.metadata.name, ApplicationSpec(spec));
         resource.metadata.labels =
             Some(manifest.metadata.labels.clone()).filter(|labels| !labels.is_empty());
@@ -71,57 +63,57 @@ impl Applications {
             .filter(|annotations| !annotations.is_empty());
         match self.api.create(&PostParams::default(), &resource).await {
             Err(kube::Error::Api(status)) if status.code == 409 => {
-                let name = &manifest.metadata.name;
-                Err(ClientError(format!(
-                    "{}/{name} is there already: `faisca kill {name}` removes it, `--name` gives this run another name",
-                    self.namespace
-                )))
+                Err(ClientError::AlreadyExists {
+                    namespace: self.namespace.clone(),
+                    name: manifest.metadata.name.clone(),
+                })
             }
             created => Ok(created?),
         }
     }
 
-    /// One application.
+    /// Returns an application.
     ///
     /// # Errors
-    /// If there is none of that name.
+    /// If there is none of that name; the error suggests the nearest name.
     pub async fn get(&self, name: &str) -> Result<SparkApplication, ClientError> {
         match self.api.get_opt(name).await? {
-            Some(found) => Ok(found),
+            Some(application) => Ok(application),
             None => {
-                let known: Vec<String> = self
+                let names: Vec<String> = self
                     .list()
                     .await?
                     .iter()
                     .map(ResourceExt::name_any)
                     .collect();
-                let near =
-                    faisca_planner::manifest::nearest(name, known.iter().map(String::as_str));
-                let help = near.map_or_else(
-                    || "`faisca list` shows those there are".to_owned(),
-                    |near| format!("did you mean `{near}`?"),
+                let nearest =
+                    faisca_planner::manifest::nearest(name, names.iter().map(String::as_str));
+                let help = nearest.map_or_else(
+                    || "`faisca list` shows the existing ones".to_owned(),
+                    |nearest| format!("did you mean `{nearest}`?"),
                 );
-                Err(ClientError(format!(
-                    "there is no application {}/{name}: {help}",
-                    self.namespace
-                )))
+                Err(ClientError::NotFound {
+                    namespace: self.namespace.clone(),
+                    name: name.to_owned(),
+                    help,
+                })
             }
         }
     }
 
-    /// All of them, the newest first.
+    /// Returns all applications, the newest first.
     ///
     /// # Errors
-    /// If the cluster refuses.
+    /// If the API server rejects the request.
     pub async fn list(&self) -> Result<Vec<SparkApplication>, ClientError> {
-        let mut all = self.api.list(&ListParams::default()).await?.items;
-        all.sort_by_key(|application| {
+        let mut applications = self.api.list(&ListParams::default()).await?.items;
+        applications.sort_by_key(|application| {
             std::cmp::Reverse(application.creation_timestamp().map(|time| time.0))
         });
-        Ok(all)
+        Ok(applications)
     }
 
-    /// Removes one, with all that belongs to it.
+    /// Deletes an application; Kubernetes then deletes its pods and its secret.
     ///
     /// # Errors
     /// If there is none of that name.
@@ -131,41 +123,43 @@ impl Applications {
         Ok(())
     }
 
-    /// Follows an application to its end. `told` hears of every change.
+    /// Waits for the end of an application, and calls `on_change` with every new status.
     ///
     /// # Errors
-    /// If it is deleted meanwhile.
+    /// If the application is deleted before its end.
     pub async fn wait(
         &self,
         name: &str,
-        mut told: impl FnMut(&ApplicationStatus),
+        mut on_change: impl FnMut(&ApplicationStatus),
     ) -> Result<ApplicationStatus, ClientError> {
         let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
         let mut changes = std::pin::pin!(watcher(self.api.clone(), config).default_backoff());
-        let mut seen = false;
+        let mut exists = false;
         while let Some(event) = changes.next().await {
             match event {
-                Ok(watcher::Event::Apply(found) | watcher::Event::InitApply(found)) => {
-                    seen = true;
-                    let status = found.status.unwrap_or_default();
-                    told(&status);
+                Ok(watcher::Event::Apply(application) | watcher::Event::InitApply(application)) => {
+                    exists = true;
+                    let status = application.status.unwrap_or_default();
+                    on_change(&status);
                     if status.application_state.state.is_terminal() {
                         return Ok(status);
                     }
                 }
-                Ok(watcher::Event::InitDone) if seen => {}
+                Ok(watcher::Event::InitDone) if exists => {}
                 Ok(watcher::Event::Delete(_) | watcher::Event::InitDone) => break,
                 Ok(watcher::Event::Init) => {}
+                // The watch reconnects by itself.
                 Err(error) => tracing::debug!("watching {name}: {error}"),
             }
         }
-        Err(ClientError(format!(
-            "{}/{name} was deleted",
-            self.namespace
-        )))
+        Err(ClientError::Deleted {
+            namespace: self.namespace.clone(),
+            name: name.to_owned(),
+        })
     }
 
-    /// The driver's log, line by line; with `follow`, from before it starts to its end.
+    /// Reads the driver's log and calls `on_line` with each line. With `follow`, waits for the driver
+    /// to start and reads until it ends.
     ///
     /// # Errors
     /// If there is no driver, or its log cannot be read.
@@ -173,7 +167,7 @@ impl Applications {
         &self,
         name: &str,
         follow: bool,
-        mut line: impl FnMut(&str),
+        mut on_line: impl FnMut(&str),
     ) -> Result<(), ClientError> {
         self.get(name).await?;
         let pods = Api::<Pod>::namespaced(self.client.clone(), &self.namespace);
@@ -185,36 +179,45 @@ impl Applications {
         let log = loop {
             match pods.log_stream(&driver_name(name), &params).await {
                 Ok(log) => break log,
+                // 404: the pod does not exist yet. 400: its container has not started.
                 Err(kube::Error::Api(status)) if follow && [400, 404].contains(&status.code) => {
-                    let state = self
-                        .get(name)
-                        .await?
-                        .status
-                        .unwrap_or_default()
-                        .application_state;
-                    if state.state.is_terminal() {
-                        return Err(ClientError(format!(
-                            "{name} has no log: {}",
-                            state
-                                .error_message
-                                .unwrap_or_else(|| "its driver is gone".to_owned())
-                        )));
-                    }
-                    tokio::time::sleep(LOOK).await;
+                    self.check_log_may_come(name).await?;
+                    tokio::time::sleep(LOG_RETRY_INTERVAL).await;
                 }
                 Err(error) => return Err(error.into()),
             }
         };
-        lines(log, &mut line)
+        for_each_line(log, &mut on_line)
             .await
-            .map_err(|error| ClientError(format!("log of {name}: {error}")))
+            .map_err(|source| ClientError::ReadLog {
+                name: name.to_owned(),
+                source,
+            })
+    }
+
+    /// Fails if the application has ended, so that its driver will never have a log.
+    async fn check_log_may_come(&self, name: &str) -> Result<(), ClientError> {
+        let status = self.get(name).await?.status.unwrap_or_default();
+        let state = status.application_state;
+        if !state.state.is_terminal() {
+            return Ok(());
+        }
+        Err(ClientError::NoLog {
+            name: name.to_owned(),
+            reason: state
+                .error_message
+                .unwrap_or_else(|| "its driver pod was deleted".to_owned()),
+        })
     }
 }
 
-async fn lines(log: impl AsyncBufRead, line: &mut impl FnMut(&str)) -> std::io::Result<()> {
-    let mut log = std::pin::pin!(log.lines());
-    while let Some(text) = log.try_next().await? {
-        line(&text);
+async fn for_each_line(
+    log: impl AsyncBufRead,
+    on_line: &mut impl FnMut(&str),
+) -> std::io::Result<()> {
+    let mut lines = std::pin::pin!(log.lines());
+    while let Some(line) = lines.try_next().await? {
+        on_line(&line);
     }
     Ok(())
 }

@@ -1,18 +1,20 @@
-//! From Spark Operator's `SparkApplication` (`sparkoperator.k8s.io/v1beta2`) to ours, with what does not map.
+//! Converts a `SparkApplication` of Spark Operator (`sparkoperator.k8s.io/v1beta2`) to ours, and
+//! remarks on each field that has no equivalent.
 
 use serde_json::{Map, Value, json};
 
 /// A converted resource.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Converted {
-    /// The manifest. What the job does is still to be written, unless it was a `.sql` file.
+    /// The manifest. Unless the application was a `.sql` file, its steps are a placeholder that the
+    /// user must replace.
     pub manifest: Value,
-    /// Fields that were left out or need a hand, each with the reason.
+    /// Fields that were dropped or must be edited, each with the reason.
     pub remarks: Vec<String>,
 }
 
-/// Fields of `spec` that mean the same.
-const SAME: [&str; 9] = [
+/// Fields of `spec` with the same name and meaning.
+const SPEC_FIELDS: [&str; 9] = [
     "image",
     "imagePullPolicy",
     "imagePullSecrets",
@@ -23,8 +25,8 @@ const SAME: [&str; 9] = [
     "dynamicAllocation",
     "mainApplicationFile",
 ];
-/// Fields of `spec.driver` and `spec.executor` that mean the same.
-const SAME_OF_PODS: [&str; 19] = [
+/// Fields of `spec.driver` and `spec.executor` with the same name and meaning.
+const POD_FIELDS: [&str; 19] = [
     "cores",
     "coreLimit",
     "memory",
@@ -45,8 +47,8 @@ const SAME_OF_PODS: [&str; 19] = [
     "scale",
     "image",
 ];
-/// Fields that a JVM needs, and we do not.
-const OF_THE_JVM: [&str; 16] = [
+/// Fields without a meaning here, because there is no JVM.
+const JVM_FIELDS: [&str; 16] = [
     "type",
     "mode",
     "sparkVersion",
@@ -68,7 +70,7 @@ const OF_THE_JVM: [&str; 16] = [
 /// Converts a resource.
 ///
 /// # Errors
-/// If it is not of Spark Operator's kind.
+/// If it is not a `SparkApplication` of Spark Operator.
 pub fn convert(old: &Value) -> Result<Converted, String> {
     let (version, kind) = (text(old, "apiVersion"), text(old, "kind"));
     if !version.starts_with("sparkoperator.k8s.io/") || kind != "SparkApplication" {
@@ -81,14 +83,14 @@ pub fn convert(old: &Value) -> Result<Converted, String> {
     let (mut new, mut remarks) = (Map::new(), vec![]);
     for (name, value) in spec {
         match name.as_str() {
-            same if SAME.contains(&same) => drop(new.insert(name.clone(), value.clone())),
+            same if SPEC_FIELDS.contains(&same) => drop(new.insert(name.clone(), value.clone())),
             "restartPolicy" => drop(new.insert(name.clone(), restart_policy(value, &mut remarks))),
             "sparkConf" | "hadoopConf" => settings(name, value, &mut new, &mut remarks),
             "driver" | "executor" => drop(new.insert(name.clone(), pod(name, value, &mut remarks))),
-            jvm if OF_THE_JVM.contains(&jvm) => {
-                remarks.push(format!("spec.{name}: left out, there is no JVM"))
+            jvm if JVM_FIELDS.contains(&jvm) => {
+                remarks.push(format!("spec.{name}: dropped, there is no JVM"))
             }
-            other => remarks.push(format!("spec.{other}: left out, there is nothing like it")),
+            other => remarks.push(format!("spec.{other}: dropped, there is no equivalent")),
         }
     }
     service_account(&mut new, spec);
@@ -103,10 +105,13 @@ pub fn convert(old: &Value) -> Result<Converted, String> {
             "steps".to_owned(),
             json!([{"name": "todo", "sql": "SELECT 1 AS a", "write": {"path": "s3://bucket/todo/", "mode": "overwrite"}}]),
         );
-        remarks.push(format!("spec.mainApplicationFile: write what {script} does as sources and steps, or as a .sql script"));
+        remarks.push(format!(
+            "spec.mainApplicationFile: rewrite {script} as sources and steps, or as a .sql script"
+        ));
         if new.remove("arguments").is_some() {
-            remarks
-                .push("spec.arguments: turn them into spec.parameters, used as ${name}".to_owned());
+            remarks.push(
+                "spec.arguments: replace them by spec.parameters, used as ${name}".to_owned(),
+            );
         }
     }
     let mut metadata = Map::new();
@@ -119,10 +124,10 @@ pub fn convert(old: &Value) -> Result<Converted, String> {
     Ok(Converted { manifest, remarks })
 }
 
-/// Reads a resource from YAML.
+/// Parses a resource from YAML.
 ///
 /// # Errors
-/// With line and column, if it is none.
+/// If the text is not valid YAML; the message has line and column.
 pub fn read(text: &str) -> Result<Value, String> {
     serde_saphyr::from_str(text).map_err(|error| {
         error
@@ -137,11 +142,12 @@ pub fn read(text: &str) -> Result<Value, String> {
 /// Writes a manifest as YAML.
 ///
 /// # Errors
-/// Only if a value cannot be serialized, which would be a bug.
+/// If a value cannot be serialized, which would be a bug.
 pub fn write(manifest: &Value) -> Result<String, String> {
     serde_saphyr::to_string(manifest).map_err(|error| error.to_string())
 }
 
+/// Returns a text field; `nothing` if it is absent, for messages.
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value
         .get(field)
@@ -155,15 +161,15 @@ fn restart_policy(old: &Value, remarks: &mut Vec<String>) -> Value {
         match name.as_str() {
             "type" | "onFailureRetries" | "onFailureRetryInterval" => drop(new.insert(name.clone(), value.clone())),
             other => {
-                remarks.push(format!("spec.restartPolicy.{other}: left out; a job whose submission fails is not retried, since the reason stays"))
+                remarks.push(format!("spec.restartPolicy.{other}: dropped; a job whose submission fails is not retried, because it would fail again"))
             }
         }
     }
     Value::Object(new)
 }
 
-/// Settings of Spark that have a counterpart.
-fn settings(of: &str, old: &Value, new: &mut Map<String, Value>, remarks: &mut Vec<String>) {
+/// Converts the settings of Spark that have an equivalent.
+fn settings(section: &str, old: &Value, new: &mut Map<String, Value>, remarks: &mut Vec<String>) {
     let mut conf = Map::new();
     for (name, value) in old.as_object().into_iter().flatten() {
         match name.as_str() {
@@ -175,7 +181,7 @@ fn settings(of: &str, old: &Value, new: &mut Map<String, Value>, remarks: &mut V
                 drop(new.insert("stores".to_owned(), json!({"s3://": {"endpoint": value}})))
             }
             other => remarks.push(format!(
-                "spec.{of}[{other}]: left out, there is nothing like it"
+                "spec.{section}[{other}]: dropped, there is no equivalent"
             )),
         }
     }
@@ -189,34 +195,34 @@ fn pod(role: &str, old: &Value, remarks: &mut Vec<String>) -> Value {
     for (name, value) in old.as_object().into_iter().flatten() {
         match name.as_str() {
             "image" => remarks.push(format!(
-                "spec.{role}.image: left out; driver and executors run one image, spec.image"
+                "spec.{role}.image: dropped; driver and executors use the same image, spec.image"
             )),
-            same if SAME_OF_PODS.contains(&same) => drop(new.insert(name.clone(), value.clone())),
+            same if POD_FIELDS.contains(&same) => drop(new.insert(name.clone(), value.clone())),
             "serviceAccount" => {}
             "coreRequest" => remarks.push(format!(
-                "spec.{role}.coreRequest: left out; cores is the request"
+                "spec.{role}.coreRequest: dropped; cores is the request"
             )),
             "podSecurityContext" => drop(new.insert(
                 "template".to_owned(),
                 json!({"spec": {"securityContext": value}}),
             )),
-            jvm if OF_THE_JVM.contains(&jvm) => {
-                remarks.push(format!("spec.{role}.{jvm}: left out, there is no JVM"))
+            jvm if JVM_FIELDS.contains(&jvm) => {
+                remarks.push(format!("spec.{role}.{jvm}: dropped, there is no JVM"))
             }
             other => remarks.push(format!(
-                "spec.{role}.{other}: left out; write it into spec.{role}.template"
+                "spec.{role}.{other}: dropped; add it to spec.{role}.template"
             )),
         }
     }
     Value::Object(new)
 }
 
-/// Ours is of the whole job.
+/// Moves the service account to `spec`: driver and executors have the same one here.
 fn service_account(new: &mut Map<String, Value>, old: &Map<String, Value>) {
-    let found = ["driver", "executor"]
+    let account = ["driver", "executor"]
         .iter()
         .find_map(|role| old.get(*role)?.get("serviceAccount"));
-    if let Some(account) = found {
+    if let Some(account) = account {
         new.insert("serviceAccount".to_owned(), account.clone());
     }
 }
@@ -226,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_maps_is_kept_and_what_does_not_is_told() {
+    fn fields_with_an_equivalent_are_kept_and_others_remarked_on() {
         let old = json!({
             "apiVersion": "sparkoperator.k8s.io/v1beta2", "kind": "SparkApplication", "metadata": {"name": "enem", "namespace": "jobs", "uid": "1"},
             "spec": {
@@ -252,7 +258,7 @@ mod tests {
             manifest["metadata"],
             json!({"name": "enem", "namespace": "jobs"})
         );
-        for told in [
+        for field in [
             "spec.type",
             "spec.sparkVersion",
             "onSubmissionFailureRetries",
@@ -263,8 +269,8 @@ mod tests {
             "spec.arguments",
         ] {
             assert!(
-                remarks.iter().any(|remark| remark.contains(told)),
-                "{told}: {remarks:?}"
+                remarks.iter().any(|remark| remark.contains(field)),
+                "{field}: {remarks:?}"
             );
         }
         let read: faisca_planner::manifest::Manifest = serde_json::from_value(manifest).unwrap();

@@ -1,4 +1,10 @@
-//! The driver inside its pod: what it is told by the operator, and what it tells back.
+//! The driver's side of its pod: reads what the operator has set, and reports back.
+//!
+//! ```text
+//! operator ── environment variables ──► driver
+//!     ▲                                   │ progress and result: annotations of its own pod
+//!     └── status, exit code ◄── pod ◄─────┘ failure: termination message
+//! ```
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,30 +25,33 @@ use kube::{Api, Client};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::application::{Application, executors};
+use crate::application::{Application, executor_count};
+use crate::error::explain_api_error;
 use crate::fleet::PodLauncher;
 use crate::history::History;
-use crate::pods::{DRIVER_CONTAINER, PROGRESS, RESULT, XCOM_FILE, env};
+use crate::pods::{DRIVER_CONTAINER, PROGRESS_ANNOTATION, RESULT_ANNOTATION, XCOM_FILE, env};
 use crate::resource::{ApplicationProgress, ApplicationResult};
 
-/// Where the kubelet takes a container's last words from.
+/// File from which the kubelet reads a container's termination message.
 const TERMINATION_LOG: &str = "/dev/termination-log";
-/// It takes so many bytes.
+/// Limit of the kubelet for a termination message.
 const TERMINATION_BYTES_MAX: usize = 4096;
-/// How often progress is told.
+/// Interval at which progress is reported.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The application that this process is the driver of, its parameters filled in; `None` in any other process.
+/// Returns the application that this process drives, with its parameters substituted. `None` if the
+/// process does not run in a driver's pod.
 ///
 /// # Errors
-/// A variable that is missing or cannot be read, by name.
-pub fn application() -> Result<Option<Application>> {
+/// If an environment variable is missing or invalid; the message names it.
+pub fn application_from_env() -> Result<Option<Application>> {
     if std::env::var_os(env::JOB).is_none() {
         return Ok(None);
     }
-    let owner: OwnerReference =
-        serde_json::from_str(&variable(env::OWNER)?).map_err(|e| unread(env::OWNER, &e))?;
-    let manifest = serde_json::from_str(&variable(env::JOB)?).map_err(|e| unread(env::JOB, &e))?;
+    let owner: OwnerReference = serde_json::from_str(&variable(env::OWNER)?)
+        .map_err(|e| invalid_variable(env::OWNER, &e))?;
+    let manifest =
+        serde_json::from_str(&variable(env::JOB)?).map_err(|e| invalid_variable(env::JOB, &e))?;
     let manifest = with_parameters(
         &owner.name,
         manifest,
@@ -58,11 +67,11 @@ pub fn application() -> Result<Option<Application>> {
     }))
 }
 
-/// Finds the driver's pod that this process runs in.
+/// Returns the driver's pod as a [`Platform`], if this process runs in one.
 #[must_use]
-pub fn find() -> BoxFuture<'static, Result<Option<Arc<dyn Platform>>>> {
+pub fn find_platform() -> BoxFuture<'static, Result<Option<Arc<dyn Platform>>>> {
     async {
-        let Some(application) = application()? else {
+        let Some(application) = application_from_env()? else {
             return Ok(None);
         };
         Ok(Some(
@@ -73,20 +82,22 @@ pub fn find() -> BoxFuture<'static, Result<Option<Arc<dyn Platform>>>> {
 }
 
 fn variable(name: &str) -> Result<String> {
-    std::env::var(name).map_err(|_| Error::Fleet(format!("{name} is not set")))
+    std::env::var(name).map_err(|_| Error::Fleet(format!("environment variable {name} is not set")))
 }
 
-fn unread(name: &str, error: &dyn std::fmt::Display) -> Error {
-    Error::Fleet(format!("{name}: {error}"))
+fn invalid_variable(name: &str, error: &dyn std::fmt::Display) -> Error {
+    Error::Fleet(format!("environment variable {name}: {error}"))
 }
 
-/// A driver's own pod.
+/// The pod that this driver runs in.
 struct DriverPod {
     client: Client,
+    /// Name of the pod.
     name: String,
     application: Application,
     attempt: u32,
     address: IpAddr,
+    /// Token by which driver and executors authenticate each other.
     token: String,
     history: Option<History>,
 }
@@ -95,23 +106,24 @@ impl DriverPod {
     async fn new(application: Application) -> Result<Self> {
         let client = Client::try_default()
             .await
-            .map_err(|e| Error::Fleet(format!("Kubernetes' API: {e}")))?;
+            .map_err(|e| Error::Fleet(format!("Kubernetes API: {e}")))?;
         let attempt = variable(env::ATTEMPT)?
             .parse()
-            .map_err(|e| unread(env::ATTEMPT, &e))?;
+            .map_err(|e| invalid_variable(env::ATTEMPT, &e))?;
         Ok(Self {
-            history: History::of(&application, attempt, &client)?,
+            history: History::new(&application, attempt, &client)?,
             client,
             name: variable(env::POD_NAME)?,
             application,
             attempt,
             address: variable(env::POD_IP)?
                 .parse()
-                .map_err(|e| unread(env::POD_IP, &e))?,
+                .map_err(|e| invalid_variable(env::POD_IP, &e))?,
             token: variable(faisca_executor::control::env::TOKEN)?,
         })
     }
 
+    /// Writes a value to an annotation of the pod, as JSON. A failure is only logged.
     async fn annotate<T: Serialize>(&self, name: &str, value: &T) {
         let pods = Api::<Pod>::namespaced(self.client.clone(), &self.application.namespace);
         let text = serde_json::to_string(value).unwrap_or_default();
@@ -120,11 +132,7 @@ impl DriverPod {
             .patch_metadata(&self.name, &PatchParams::default(), &patch)
             .await
         {
-            tracing::warn!(
-                "{name} of {}: {}",
-                self.name,
-                crate::operator::explained(&error)
-            );
+            tracing::warn!("{name} of {}: {}", self.name, explain_api_error(&error));
         }
     }
 }
@@ -133,21 +141,20 @@ impl DriverPod {
 impl Platform for DriverPod {
     fn settle(&self, builder: SessionBuilder) -> Result<SessionBuilder> {
         let spec = self.application.spec();
-        let count = executors(spec).map_err(|error| Error::Plan(error.to_string()))?;
-        let (client, application) = (self.client.clone(), self.application.clone());
-        let launcher = PodLauncher::new(
-            client,
-            application,
-            self.attempt,
-            self.address,
-            self.token.clone(),
-            self.history.clone(),
-        );
+        let count = executor_count(spec).map_err(|error| Error::Plan(error.to_string()))?;
+        let launcher = PodLauncher {
+            client: self.client.clone(),
+            application: self.application.clone(),
+            attempt: self.attempt,
+            address: self.address,
+            token: self.token.clone(),
+            history: self.history.clone(),
+        };
         let mut builder = builder.executors(count.max).launcher(Arc::new(launcher));
         if !spec.stores.is_empty() {
             builder = builder.stores(spec.stores.clone());
         }
-        // Embedded tasks run on the driver's own cores and memory.
+        // Without executors, tasks run in the driver, on its own cores and memory.
         let (cores, memory) = if count.max > 0 {
             (spec.executor.cores, &spec.executor.memory)
         } else {
@@ -164,32 +171,33 @@ impl Platform for DriverPod {
         }))
     }
 
-    /// Never fails the job: progress is told to be seen, not to be needed.
+    /// Writes progress to the pod whenever it changes. Never fails the job: nothing depends on it.
     async fn follow(&self, progress: Arc<Progress>) {
-        let mut told = ApplicationProgress::default();
+        let mut reported = ApplicationProgress::default();
         let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
         loop {
             ticks.tick().await;
-            let now = progress_of(&progress.snapshot());
-            if now != told {
-                self.annotate(PROGRESS, &now).await;
-                told = now;
+            let current = application_progress(&progress.snapshot());
+            if current != reported {
+                self.annotate(PROGRESS_ANNOTATION, &current).await;
+                reported = current;
             }
         }
     }
 
     async fn ended(&self, snapshot: &Snapshot) {
-        let result = result_of(snapshot);
+        let result = application_result(snapshot);
         offer_to_airflow(&result);
-        self.annotate(PROGRESS, &progress_of(snapshot)).await;
-        self.annotate(RESULT, &result).await;
+        let progress = application_progress(snapshot);
+        self.annotate(PROGRESS_ANNOTATION, &progress).await;
+        self.annotate(RESULT_ANNOTATION, &result).await;
         if let Some(history) = &self.history {
-            history.keep(&self.name, DRIVER_CONTAINER).await;
+            history.store(&self.name, DRIVER_CONTAINER).await;
         }
     }
 }
 
-/// Leaves what a task of Airflow pushes, where there is a place for it.
+/// Writes the value that an Airflow task pushes to XCom, if the pod has a container for it.
 fn offer_to_airflow(value: &impl Serialize) {
     let file = std::path::Path::new(XCOM_FILE);
     if file.parent().is_some_and(std::path::Path::is_dir)
@@ -199,8 +207,9 @@ fn offer_to_airflow(value: &impl Serialize) {
     }
 }
 
-/// Leaves a container's last words, where there is a place for them.
-pub fn last_words(text: &str) {
+/// Writes the error that ends this process as the container's termination message, if it runs in a
+/// container. The operator copies it to the status of the application.
+pub fn write_termination_message(text: &str) {
     let mut end = text.len().min(TERMINATION_BYTES_MAX);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -213,36 +222,37 @@ pub fn last_words(text: &str) {
     offer_to_airflow(&json!({"error": text}));
 }
 
-/// How far a job is, from what the engine knows.
-fn progress_of(snapshot: &Snapshot) -> ApplicationProgress {
+/// Converts the engine's progress to the form of the application's status.
+fn application_progress(snapshot: &Snapshot) -> ApplicationProgress {
     let stages = || snapshot.queries.values().flat_map(|query| &query.stages);
-    let totals = || snapshot.executors.values();
+    let executors = || snapshot.executors.values();
     let running: Vec<&str> = snapshot
         .queries
         .values()
         .map(|query| query.label.as_str())
         .collect();
-    let done = stages()
+    let stages_done = stages()
         .filter(|stage| stage.tasks > 0 && stage.done == stage.tasks)
         .count();
-    let left: u64 = stages()
+    let tasks_left: u64 = stages()
         .map(|stage| u64::from(stage.tasks.saturating_sub(stage.done)))
         .sum();
-    let tasks_done: u64 = totals().map(|executor| u64::from(executor.tasks)).sum();
+    let tasks_done: u64 = executors().map(|executor| u64::from(executor.tasks)).sum();
     ApplicationProgress {
         step: (!running.is_empty()).then(|| running.join(", ")),
-        stage: (stages().count() > 0).then(|| format!("{done}/{}", stages().count())),
+        stage: (stages().count() > 0).then(|| format!("{stages_done}/{}", stages().count())),
         tasks_done,
-        tasks_total: tasks_done + left,
-        rows: totals().map(|executor| executor.rows).sum(),
-        bytes: totals().map(|executor| executor.bytes).sum(),
+        tasks_total: tasks_done + tasks_left,
+        rows: executors().map(|executor| executor.rows).sum(),
+        bytes: executors().map(|executor| executor.bytes).sum(),
         percent: snapshot
             .steps
-            .map(|(done, all)| format!("{}%", done * 100 / all.max(1))),
+            .map(|(done, total)| format!("{}%", done * 100 / total.max(1))),
     }
 }
 
-fn result_of(snapshot: &Snapshot) -> ApplicationResult {
+/// Sums up what the job wrote.
+fn application_result(snapshot: &Snapshot) -> ApplicationResult {
     let written = || snapshot.written.iter();
     ApplicationResult {
         tables: written()

@@ -1,8 +1,15 @@
-//! Executors as bare pods: all asked for at once, watched, replaced when they end.
+//! Runs an application's executors as bare pods: creates, watches, replaces and deletes them.
 //!
-//! A watch tells of a loss before a heartbeat would; the connection to each executor tells the
-//! engine all else. Pods belong to the resource, so that nothing outlives it.
+//! A watch reports the loss of a pod before a heartbeat would. Everything else reaches the engine by
+//! its connection to each executor. Each pod is owned by the resource, so none outlives it.
+//!
+//! # Layout
+//! - this file: launches the fleet, and stops it
+//! - `keeper`: watches the pods, replaces lost ones, follows the work
+//! - `executor_state`: the state of an executor, from its pod
+//! - `scale`: decides how many executors there should be
 
+mod executor_state;
 mod keeper;
 mod scale;
 
@@ -20,56 +27,40 @@ use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client};
 use tokio::task::JoinHandle;
 
-use crate::application::{Application, executors};
+use crate::application::{Application, executor_count};
+use crate::error::explain_api_error;
 use crate::history::History;
-use crate::operator::explained;
 use crate::pods::{EXECUTOR_CONTAINER, ExecutorPods, executor_selector};
+use keeper::{FleetKeeper, KeeperParameters};
 
-/// Pods asked for side by side.
-const REQUESTS_AT_ONCE: usize = 32;
-/// The end of a job waits so long for the API server to take the deletion of its executors.
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// The end of a job waits so long for its executors' logs to be kept.
+/// Number of pods created concurrently.
+const CREATE_CONCURRENCY: usize = 32;
+/// Wait at the end of a job for the API server to accept the deletion of its executors.
+const DELETE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Wait at the end of a job for the logs of its executors to be stored.
 const HISTORY_TIMEOUT: Duration = Duration::from_secs(20);
-/// Seconds that executors get to end once their job has: they hold nothing that anybody needs.
+/// Seconds between SIGTERM and SIGKILL once the job has ended: the executors hold nothing that is
+/// still needed.
 const STOP_GRACE_SECONDS: u32 = 5;
 
-/// Starts executors as pods of this driver's application.
+/// Launches executors as pods of this driver's application.
 #[derive(Clone)]
-pub struct PodLauncher {
-    client: Client,
-    application: Application,
-    attempt: u32,
-    address: IpAddr,
-    token: String,
-    history: Option<History>,
+pub(crate) struct PodLauncher {
+    pub(crate) client: Client,
+    pub(crate) application: Application,
+    /// Attempt of the driver.
+    pub(crate) attempt: u32,
+    /// IP address of the driver's pod.
+    pub(crate) address: IpAddr,
+    /// Token by which driver and executors authenticate each other.
+    pub(crate) token: String,
+    /// Where logs are stored, if the application asks for it.
+    pub(crate) history: Option<History>,
 }
 
 impl std::fmt::Debug for PodLauncher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "pods of {}", self.application.name)
-    }
-}
-
-impl PodLauncher {
-    /// For the driver of an application, in a pod with this address.
-    #[must_use]
-    pub(crate) fn new(
-        client: Client,
-        application: Application,
-        attempt: u32,
-        address: IpAddr,
-        token: String,
-        history: Option<History>,
-    ) -> Self {
-        Self {
-            client,
-            application,
-            attempt,
-            address,
-            token,
-            history,
-        }
     }
 }
 
@@ -95,16 +86,16 @@ impl Launcher for PodLauncher {
             variables,
         });
         let api = Api::<Pod>::namespaced(self.client.clone(), &self.application.namespace);
-        let create = |executor| {
-            let (api, pods) = (api.clone(), Arc::clone(&pods));
-            async move { create(&api, &pods, executor).await }
-        };
-        // The session plans for as many as there may be; as many come as the manifest says, and the work asks for.
-        let count =
-            executors(self.application.spec()).map_err(|error| Error::Plan(error.to_string()))?;
+        // The request's number is the upper bound that the session plans for. The spec says how many
+        // start now; the keeper creates more when the work needs them.
+        let count = executor_count(self.application.spec())
+            .map_err(|error| Error::Plan(error.to_string()))?;
         futures::stream::iter(1..=count.initial)
-            .map(create)
-            .buffer_unordered(REQUESTS_AT_ONCE)
+            .map(|executor| {
+                let (api, pods) = (api.clone(), Arc::clone(&pods));
+                async move { create_executor(&api, &pods, executor).await }
+            })
+            .buffer_unordered(CREATE_CONCURRENCY)
             .try_collect::<()>()
             .await?;
         let FleetRequest {
@@ -115,29 +106,29 @@ impl Launcher for PodLauncher {
             control,
             ..
         } = request;
-        let keeper = keeper::Keeper::new(
-            api.clone(),
-            Arc::clone(&pods),
+        let keeper = FleetKeeper::new(KeeperParameters {
+            api: api.clone(),
+            pods: Arc::clone(&pods),
             engine,
             count,
-            (slots, replacements_max),
-            self.history.clone(),
-        );
-        let keeping = tokio::task::spawn(keeper.keep(control.given_up.subscribe()));
-        let history = self.history.clone();
+            slots,
+            replacements_max,
+            history: self.history.clone(),
+        });
+        let keeper = tokio::task::spawn(keeper.run(control.given_up.subscribe()));
         Ok(Box::new(PodFleet {
             slots_expected: executors * slots,
             api,
             pods,
-            keeping,
-            history,
+            keeper,
+            history: self.history.clone(),
             _control: control,
         }))
     }
 }
 
-/// Makes the pod of an executor.
-async fn create(api: &Api<Pod>, pods: &ExecutorPods, executor: u32) -> Result<()> {
+/// Creates the pod of an executor.
+async fn create_executor(api: &Api<Pod>, pods: &ExecutorPods, executor: u32) -> Result<()> {
     let pod = pods
         .pod(executor)
         .map_err(|error| Error::Plan(error.to_string()))?;
@@ -146,71 +137,76 @@ async fn create(api: &Api<Pod>, pods: &ExecutorPods, executor: u32) -> Result<()
         Err(error) => Err(Error::Fleet(format!(
             "executor pod {}: {}",
             pods.name(executor),
-            explained(&error)
+            explain_api_error(&error)
         ))),
     }
 }
 
-/// Executors of one attempt.
+/// The executors of one attempt.
 struct PodFleet {
+    /// Task slots of the largest fleet that the spec allows.
     slots_expected: u32,
     api: Api<Pod>,
     pods: Arc<ExecutorPods>,
-    keeping: JoinHandle<()>,
+    /// Runs until the fleet stops.
+    keeper: JoinHandle<()>,
     history: Option<History>,
+    /// Held only to keep the server of the executors' connections alive.
     _control: ControlServer,
 }
 
 impl PodFleet {
-    /// Logs of executors that are there; others are kept when they end.
-    async fn keep_logs(&self) {
+    /// Stores the logs of the executors that still exist, and waits for those that ended earlier.
+    async fn store_logs(&self) {
         let Some(history) = &self.history else { return };
-        let selected = ListParams::default().labels(&executor_selector(
-            &self.pods.application.owner.uid,
-            Some(self.pods.attempt),
-        ));
-        let kept = async {
-            let present = self.api.list_metadata(&selected).await?.items;
-            history
-                .keep_all(
-                    present.into_iter().filter_map(|pod| pod.metadata.name),
-                    EXECUTOR_CONTAINER,
-                )
-                .await;
-            history.followed().await;
+        let selected = ListParams::default().labels(&self.selector());
+        let stored = async {
+            let pods = self.api.list_metadata(&selected).await?.items;
+            let names = pods.into_iter().filter_map(|pod| pod.metadata.name);
+            history.store_all(names, EXECUTOR_CONTAINER).await;
+            history.finish_following().await;
             Ok::<_, kube::Error>(())
         };
-        match tokio::time::timeout(HISTORY_TIMEOUT, kept).await {
+        match tokio::time::timeout(HISTORY_TIMEOUT, stored).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!("executors' logs are not kept: {}", explained(&error)),
+            Ok(Err(error)) => {
+                tracing::warn!(
+                    "cannot store the executors' logs: {}",
+                    explain_api_error(&error)
+                );
+            }
             Err(_) => tracing::warn!(
-                "some executors' logs are not kept: {} s were not enough",
+                "some executors' logs are not stored: they took longer than {} s",
                 HISTORY_TIMEOUT.as_secs()
             ),
         }
     }
 
+    /// Returns a future that deletes all executors. It borrows nothing, so `drop` can spawn it.
     fn delete_all(&self) -> impl Future<Output = ()> + Send + 'static {
-        let (api, selector) = (
-            self.api.clone(),
-            executor_selector(&self.pods.application.owner.uid, Some(self.pods.attempt)),
-        );
+        let (api, selector) = (self.api.clone(), self.selector());
         async move {
             let params = DeleteParams::default().grace_period(STOP_GRACE_SECONDS);
             let selected = ListParams::default().labels(&selector);
-            match tokio::time::timeout(STOP_TIMEOUT, api.delete_collection(&params, &selected))
-                .await
-            {
+            let deleted = api.delete_collection(&params, &selected);
+            // A failure is not an error: the operator deletes the rest once the driver has ended.
+            match tokio::time::timeout(DELETE_TIMEOUT, deleted).await {
                 Ok(Ok(_)) => {}
-                // The operator deletes what is left once it sees the driver's end.
                 Ok(Err(error)) => {
-                    tracing::warn!("executors are left to the operator: {}", explained(&error))
+                    tracing::warn!(
+                        "the operator will delete the executors: {}",
+                        explain_api_error(&error)
+                    );
                 }
                 Err(_) => tracing::warn!(
-                    "executors are left to the operator: the API server does not answer"
+                    "the operator will delete the executors: the API server does not respond"
                 ),
             }
         }
+    }
+
+    fn selector(&self) -> String {
+        executor_selector(&self.pods.application.owner.uid, Some(self.pods.attempt))
     }
 }
 
@@ -221,9 +217,10 @@ impl Fleet for PodFleet {
     }
 
     async fn stop(&self) {
-        if !self.keeping.is_finished() {
-            self.keeping.abort();
-            self.keep_logs().await;
+        // The keeper ends first: it would replace the executors that are deleted below.
+        if !self.keeper.is_finished() {
+            self.keeper.abort();
+            self.store_logs().await;
         }
         self.delete_all().await;
     }
@@ -231,8 +228,8 @@ impl Fleet for PodFleet {
 
 impl Drop for PodFleet {
     fn drop(&mut self) {
-        if !self.keeping.is_finished() {
-            self.keeping.abort();
+        if !self.keeper.is_finished() {
+            self.keeper.abort();
             if let Ok(runtime) = tokio::runtime::Handle::try_current() {
                 runtime.spawn(self.delete_all());
             }

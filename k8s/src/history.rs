@@ -1,7 +1,8 @@
-//! Logs of pods, kept where the end of a pod does not reach.
+//! Stores the logs of pods in an object store, where they outlive the pods.
 //!
-//! At the end of the session the driver fetches the logs of its executors, and its own, from the API server. A pod that
-//! is deleted takes its log with it, so the driver reads along as well: what it has read by then is kept.
+//! At the end of the session the driver fetches the logs of its executors, and its own, from the API
+//! server. The log of a pod that is deleted earlier is lost there, so the driver also follows the
+//! log of each executor, and stores what it has read when the pod ends.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,20 +22,22 @@ use tracing::warn;
 use url::Url;
 
 use crate::application::Application;
-use crate::operator::explained;
+use crate::error::explain_api_error;
 
-/// The setting that names the folder.
+/// Setting of the folder.
 pub(crate) const SETTING: &str = "faisca.history.path";
-/// Logs fetched side by side.
-const AT_ONCE: usize = 16;
-/// Of a longer log the beginning is kept: the API server has no other way.
+/// Number of logs fetched concurrently.
+const CONCURRENCY: usize = 16;
+/// Bytes stored of one log. Of a longer log the beginning is stored, because
+/// `limitBytes` of the API server cuts off the end.
 const LOG_BYTES_MAX: i64 = 64 << 20;
-/// Reading along holds the log in memory, one for each executor.
+/// Bytes followed of one log. They are held in memory, for each executor.
 const FOLLOWED_BYTES_MAX: i64 = 8 << 20;
-/// Last lines of a pod that has ended are waited for so long: the stream of a deleted one may never end.
-const LAST_LINES: Duration = Duration::from_secs(2);
+/// Wait for the last lines of a pod that has ended: the stream of a deleted pod may never end.
+const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where the logs of one attempt go: `<folder>/<namespace>/<application>/<identity>/<attempt>/<pod>.log`.
+/// Stores the logs of one attempt as
+/// `<folder>/<namespace>/<application>/<uid>/<attempt>/<pod>.log`.
 #[derive(Clone)]
 pub(crate) struct History {
     pods: Api<Pod>,
@@ -44,11 +47,11 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// `None` where nobody asked for it.
+    /// Creates the history of an attempt. `None` if the application does not set [`SETTING`].
     ///
     /// # Errors
-    /// If the folder is none of an object store.
-    pub(crate) fn of(
+    /// If the setting is not a folder of an object store.
+    pub(crate) fn new(
         application: &Application,
         attempt: u32,
         client: &Client,
@@ -56,16 +59,16 @@ impl History {
         let Some(folder) = application.spec().conf.get(SETTING) else {
             return Ok(None);
         };
-        let wrong = |why: &dyn std::fmt::Display| {
+        let invalid = |why: &dyn std::fmt::Display| {
             Error::Plan(format!(
-                "spec.conf.{SETTING}: {folder}: {why}; give a folder as in s3://bucket/history"
+                "spec.conf.{SETTING}: {folder}: {why}; expected a folder such as s3://bucket/history"
             ))
         };
-        let url = Url::parse(folder).map_err(|e| wrong(&e))?;
+        let url = Url::parse(folder).map_err(|e| invalid(&e))?;
         let store = Stores::new(application.spec().stores.clone())
             .get(&url)
-            .map_err(|e| wrong(&e))?;
-        let base = Path::from_url_path(url.path()).map_err(|e| wrong(&e))?;
+            .map_err(|e| invalid(&e))?;
+        let base = Path::from_url_path(url.path()).map_err(|e| invalid(&e))?;
         let parts = [
             &application.namespace,
             &application.name,
@@ -83,16 +86,21 @@ impl History {
         }))
     }
 
-    /// Keeps the log of a pod's container as it is now. A job never fails for want of its log.
-    pub(crate) async fn keep(&self, pod: &str, container: &str) {
+    /// Stores the current log of a pod's container. A failure is logged and never fails the job.
+    pub(crate) async fn store(&self, pod: &str, container: &str) {
         match self.pods.logs(pod, &params(container, LOG_BYTES_MAX)).await {
             Ok(log) => self.put(pod, log.into()).await,
-            Err(error) => warn!("the log of {pod} is not kept: {}", explained(&error)),
+            Err(error) => warn!(
+                "cannot store the log of {pod}: {}",
+                explain_api_error(&error)
+            ),
         }
     }
 
-    /// Reads along from now on. What was read is kept once the sender says that the pod has ended; nothing if it is
-    /// dropped before: who stops fetches the logs of pods that are there.
+    /// Follows a log from now on, and stores it once the returned sender reports the pod's end.
+    ///
+    /// Dropping the sender stores nothing: at the end of a session the logs of the pods that still
+    /// exist are fetched by [`Self::store_all`].
     pub(crate) fn follow(&self, pod: String, container: &'static str) -> oneshot::Sender<()> {
         let (sender, mut ended) = oneshot::channel();
         let history = self.clone();
@@ -102,42 +110,47 @@ impl History {
             .unwrap_or_else(PoisonError::into_inner);
         followers.spawn(async move {
             let mut log = vec![];
-            let told = {
-                let mut read = pin!(history.read_along(&pod, container, &mut log));
+            let end = {
+                let mut read = pin!(history.read_to_end(&pod, container, &mut log));
                 tokio::select! {
                     () = &mut read => ended.await,
-                    told = &mut ended => {
-                        let _ = tokio::time::timeout(LAST_LINES, read).await;
-                        told
+                    end = &mut ended => {
+                        let _ = tokio::time::timeout(LAST_LINES_TIMEOUT, read).await;
+                        end
                     }
                 }
             };
-            if told.is_err() {
-                return;
+            if end.is_ok() {
+                history.put(&pod, log.into()).await;
             }
-            history.put(&pod, log.into()).await;
         });
         sender
     }
 
-    async fn read_along(&self, pod: &str, container: &str, log: &mut Vec<u8>) {
+    /// Appends a container's log to `log` until the stream ends or breaks.
+    async fn read_to_end(&self, pod: &str, container: &str, log: &mut Vec<u8>) {
         let followed = LogParams {
             follow: true,
             ..params(container, FOLLOWED_BYTES_MAX)
         };
         let mut stream = match self.pods.log_stream(pod, &followed).await {
             Ok(stream) => pin!(stream),
-            Err(error) => return warn!("the log of {pod} is not kept: {}", explained(&error)),
+            Err(error) => {
+                return warn!(
+                    "cannot store the log of {pod}: {}",
+                    explain_api_error(&error)
+                );
+            }
         };
         let mut chunk = vec![0; 16 << 10];
-        // What came before a broken connection is worth keeping.
+        // If the connection breaks, what was read so far is still stored.
         while let Ok(count @ 1..) = stream.read(&mut chunk).await {
             log.extend_from_slice(&chunk[..count]);
         }
     }
 
-    /// Waits for the logs of pods that have ended.
-    pub(crate) async fn followed(&self) {
+    /// Waits until the followed logs of all pods that have ended are stored.
+    pub(crate) async fn finish_following(&self) {
         let mut followers = std::mem::take(
             &mut *self
                 .followers
@@ -150,14 +163,14 @@ impl History {
     async fn put(&self, pod: &str, log: PutPayload) {
         let file = self.folder.clone().join(format!("{pod}.log"));
         if let Err(error) = self.objects.put(&file, log).await {
-            warn!("the log of {pod} is not kept: {error}");
+            warn!("cannot store the log of {pod}: {error}");
         }
     }
 
-    /// Keeps the logs of many.
-    pub(crate) async fn keep_all(&self, pods: impl IntoIterator<Item = String>, container: &str) {
+    /// Stores the current logs of several pods, concurrently.
+    pub(crate) async fn store_all(&self, pods: impl IntoIterator<Item = String>, container: &str) {
         futures::stream::iter(pods)
-            .for_each_concurrent(AT_ONCE, async |pod| self.keep(&pod, container).await)
+            .for_each_concurrent(CONCURRENCY, async |pod| self.store(&pod, container).await)
             .await;
     }
 }

@@ -1,7 +1,7 @@
-//! The resources as Kubernetes stores them.
+//! The resources as Kubernetes stores them: `SparkApplication` and `ScheduledSparkApplication`.
 //!
-//! The spec of an application stays raw here: a spec that cannot be read must not stop the watch of
-//! all others, and its mistakes are told with the nearest valid name. [`crate::application`] reads it.
+//! The spec of an application stays raw JSON here. One invalid spec must not stop the watch of all
+//! other applications; [`crate::application`] parses it and reports each mistake by its field.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,9 +12,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::crd;
+use crate::schema::{application_spec_schema, resource_schema, structural_schema};
 
-/// The manifest's `spec`, unread.
+/// The manifest's `spec`, not parsed.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "faisca.dev",
@@ -41,7 +41,7 @@ impl JsonSchema for ApplicationSpec {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        crd::application_spec()
+        application_spec_schema()
     }
 }
 
@@ -51,14 +51,14 @@ impl JsonSchema for SparkApplication {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        crd::object(
-            &crd::application_spec(),
-            &crd::schema_of::<ApplicationStatus>(),
+        resource_schema(
+            &application_spec_schema(),
+            &structural_schema::<ApplicationStatus>(),
         )
     }
 }
 
-/// States of an application, as Spark Operator's users and Airflow know them.
+/// State of an application, with the names that Spark Operator and Airflow use.
 #[derive(
     Debug,
     Clone,
@@ -75,55 +75,55 @@ impl JsonSchema for SparkApplication {
 )]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ApplicationState {
-    /// The operator has not looked at it.
+    /// Not reconciled by the operator yet.
     #[default]
     #[serde(rename = "")]
     New,
-    /// Its driver pod was asked for.
+    /// The driver pod is created.
     Submitted,
-    /// Its driver runs.
+    /// The driver runs.
     Running,
-    /// Its driver failed; another one follows after a while.
+    /// The driver failed; the next attempt starts after a delay.
     PendingRerun,
-    /// It does not run because `spec.suspend` says so.
+    /// Stopped because `spec.suspend` is true.
     Suspended,
-    /// Done.
+    /// The driver succeeded: all output is visible.
     Completed,
-    /// Ended without success.
+    /// Ended without success; no further attempt follows.
     Failed,
-    /// A state of another version of this operator.
+    /// A state that this version of the operator does not know.
     #[serde(other)]
     Unknown,
 }
 
 impl ApplicationState {
-    /// Nothing follows.
+    /// Whether the application has ended for good.
     #[must_use]
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Completed | Self::Failed)
     }
 }
 
-/// State, and the reason for it.
+/// State of an application, and the reason for a failure.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StateAndReason {
-    /// State.
+    /// State of the application.
     #[serde(default)]
     pub state: ApplicationState,
-    /// Why it failed, and how to mend that.
+    /// Why it failed, and how to fix it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
 }
 
-/// Where the driver is.
+/// Location of the driver.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DriverInfo {
-    /// Its pod.
+    /// Name of the driver's pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_name: Option<String>,
-    /// Its page, where there is one.
+    /// Address of the driver's web page, if it has one.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -132,38 +132,38 @@ pub struct DriverInfo {
     pub web_ui_address: Option<String>,
 }
 
-/// How far a job is. The driver writes it on its pod, the operator copies it.
+/// Progress of a job. The driver writes it to an annotation of its pod; the operator copies it here.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApplicationProgress {
-    /// What runs, by the names that the user gave.
+    /// Names of the steps that run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
-    /// Stages of it that are done, of all: `2/3`.
+    /// Finished stages of all known stages, for example `2/3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
-    /// Tasks that are committed.
+    /// Number of committed tasks.
     #[serde(default)]
     pub tasks_done: u64,
-    /// Tasks that are known so far.
+    /// Number of tasks known so far; grows while later stages are planned.
     #[serde(default)]
     pub tasks_total: u64,
-    /// Rows that executors made so far.
+    /// Rows that executors have produced so far.
     #[serde(default)]
     pub rows: u64,
-    /// Bytes that executors made so far.
+    /// Bytes that executors have produced so far.
     #[serde(default)]
     pub bytes: u64,
-    /// Steps that are done, of all, with a percent sign.
+    /// Share of finished steps, with a percent sign.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<String>,
 }
 
-/// What a job wrote.
+/// Output of a completed job.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApplicationResult {
-    /// Paths by step.
+    /// Path of each written table, by step.
     #[serde(default)]
     pub tables: BTreeMap<String, String>,
     /// Rows written.
@@ -174,19 +174,19 @@ pub struct ApplicationResult {
     pub bytes: u64,
 }
 
-/// What an attempt held, whether it used it or not: requests times time.
+/// Resources reserved by an attempt, used or not: requests multiplied by time.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApplicationCost {
-    /// Cores times seconds.
+    /// Requested cores multiplied by seconds.
     #[serde(default)]
     pub vcpu_seconds: u64,
-    /// GiB of memory times seconds.
+    /// Requested memory in GiB, multiplied by seconds.
     #[serde(default)]
     pub gib_seconds: u64,
 }
 
-/// Whether something holds of an application: for `kubectl wait --for=condition=Completed`.
+/// Condition of an application, for `kubectl wait --for=condition=Completed`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApplicationCondition {
@@ -195,70 +195,70 @@ pub struct ApplicationCondition {
     pub kind: String,
     /// `True` or `False`.
     pub status: String,
-    /// The state, as one word.
+    /// State of the application, as one word.
     pub reason: String,
-    /// Why, as a sentence.
+    /// Explanation, as a sentence.
     #[serde(default)]
     pub message: String,
-    /// When `status` changed.
+    /// When `status` last changed.
     #[schemars(with = "String")]
     pub last_transition_time: Time,
 }
 
-/// What the operator tells of an application.
+/// Status of an application, written by the operator.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApplicationStatus {
-    /// State.
+    /// State, and the reason for a failure.
     #[serde(default)]
     pub application_state: StateAndReason,
-    /// The driver.
+    /// Location of the driver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub driver_info: Option<DriverInfo>,
-    /// States of executors by pod.
+    /// State of each executor, by pod name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub executor_state: BTreeMap<String, String>,
-    /// Driver pods that were started.
+    /// Number of driver pods started so far.
     #[serde(default)]
     pub execution_attempts: u32,
-    /// Attempts that failed; those that were suspended do not count.
+    /// Number of failed attempts since the last success; suspended attempts do not count.
     #[serde(default)]
     pub failures: u32,
-    /// When the newest attempt was submitted.
+    /// When the latest attempt was submitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub submission_time: Option<Time>,
-    /// When it ended, or its newest attempt failed.
+    /// When the application ended, or its latest attempt failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub termination_time: Option<Time>,
-    /// How far it is.
+    /// Progress of the latest attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<ApplicationProgress>,
-    /// What it wrote.
+    /// Output of the completed job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<ApplicationResult>,
-    /// What it held.
+    /// Resources reserved by the latest attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<ApplicationCost>,
-    /// Whether it runs, is completed, failed.
+    /// Conditions `Running`, `Completed` and `Failed`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<ApplicationCondition>,
 }
 
-/// What happens if a run is due while another still runs.
+/// What happens if a run is due while the previous one still runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ConcurrencyPolicy {
-    /// Both run.
+    /// Both runs execute concurrently.
     #[default]
     Allow,
-    /// The new one is left out.
+    /// The new run is skipped.
     Forbid,
-    /// The old one is stopped.
+    /// The previous run is deleted, and the new one starts.
     Replace,
 }
 
-/// An application, again and again.
+/// An application that runs on a schedule.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "faisca.dev",
@@ -279,27 +279,27 @@ pub enum ConcurrencyPolicy {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ScheduledApplicationSpec {
-    /// Five fields of cron, or `@hourly` and its like.
+    /// Cron expression of five fields, or an alias such as `@hourly`.
     pub schedule: String,
-    /// Name of the time zone of the schedule, say `America/Sao_Paulo`. Default: UTC.
+    /// IANA time zone of the schedule, for example `America/Sao_Paulo`. Default: UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
-    /// True: no run starts.
+    /// If true, no run starts.
     #[serde(default)]
     pub suspend: bool,
-    /// What happens if the run before still runs.
+    /// What happens if the previous run has not ended.
     #[serde(default)]
     pub concurrency_policy: ConcurrencyPolicy,
-    /// A run that could not start so many seconds after it was due is left out. Default: it starts however late.
+    /// Runs that could not start within this many seconds of their scheduled time are skipped. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starting_deadline_seconds: Option<u64>,
-    /// Completed runs that are kept. Default 3.
+    /// Number of completed runs to keep. Default: 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub successful_run_history_limit: Option<u32>,
-    /// Failed runs that are kept. Default 1.
+    /// Number of failed runs to keep. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_run_history_limit: Option<u32>,
-    /// The application.
+    /// Spec of the application that each run creates.
     pub template: ApplicationSpec,
 }
 
@@ -309,38 +309,38 @@ impl JsonSchema for ScheduledSparkApplication {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        crd::object(
-            &crd::schema_of::<ScheduledApplicationSpec>(),
-            &crd::schema_of::<ScheduledStatus>(),
+        resource_schema(
+            &structural_schema::<ScheduledApplicationSpec>(),
+            &structural_schema::<ScheduledStatus>(),
         )
     }
 }
 
-/// What the operator tells of a schedule.
+/// Status of a schedule, written by the operator.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScheduledStatus {
-    /// When the newest run was due.
+    /// Scheduled time of the latest run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub last_run: Option<Time>,
-    /// Its name.
+    /// Name of the latest run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_run_name: Option<String>,
-    /// When the next one is due.
+    /// Scheduled time of the next run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub next_run: Option<Time>,
-    /// Completed runs that are kept.
+    /// Names of the completed runs that are kept, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub past_successful_run_names: Vec<String>,
-    /// Failed runs that are kept.
+    /// Names of the failed runs that are kept, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub past_failed_run_names: Vec<String>,
     /// `Scheduled`, `Suspended` or `FailedValidation`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule_state: Option<String>,
-    /// Why it is not scheduled.
+    /// Why a run was skipped, or why the schedule is invalid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

@@ -2,7 +2,8 @@
 
 use clap::Args;
 use faisca::{Error, Result};
-use faisca_k8s::client::{Applications, ClientError};
+use faisca_k8s::client::Applications;
+use faisca_k8s::error::ClientError;
 use faisca_k8s::kube::ResourceExt;
 use faisca_k8s::resource::{ApplicationState, ApplicationStatus, SparkApplication};
 use indicatif::{HumanBytes, HumanCount};
@@ -61,14 +62,14 @@ pub(super) struct ListArgs {
     namespace: Option<String>,
 }
 
-fn failed(error: ClientError) -> Error {
-    Error::Fleet(error.0)
+fn failed(error: &ClientError) -> Error {
+    Error::Fleet(error.to_string())
 }
 
 async fn connect(namespace: Option<&String>) -> Result<Applications> {
     Applications::connect(namespace.map(String::as_str))
         .await
-        .map_err(failed)
+        .map_err(|error| failed(&error))
 }
 
 pub(super) async fn submit(args: SubmitArgs) -> Result<()> {
@@ -81,14 +82,17 @@ pub(super) async fn submit(args: SubmitArgs) -> Result<()> {
             .or(manifest.metadata.namespace.as_ref()),
     )
     .await?;
-    let created = applications.submit(&manifest).await.map_err(failed)?;
+    let created = applications
+        .submit(&manifest)
+        .await
+        .map_err(|error| failed(&error))?;
     let name = created.name_any();
     print(&format!("{}/{name} is submitted", applications.namespace));
     if args.follow {
         applications
             .logs(&name, true, print)
             .await
-            .map_err(failed)?;
+            .map_err(|error| failed(&error))?;
     }
     if !args.wait && !args.follow {
         return Ok(());
@@ -101,7 +105,10 @@ pub(super) async fn submit(args: SubmitArgs) -> Result<()> {
         }
         last = line;
     };
-    let status = applications.wait(&name, told).await.map_err(failed)?;
+    let status = applications
+        .wait(&name, told)
+        .await
+        .map_err(|error| failed(&error))?;
     match status.application_state.state {
         ApplicationState::Completed => Ok(()),
         _ => Err(Error::Fleet(format!(
@@ -137,7 +144,10 @@ fn state(status: &ApplicationStatus) -> String {
 
 pub(super) async fn status(args: NameArgs) -> Result<()> {
     let applications = connect(args.namespace.as_ref()).await?;
-    let found = applications.get(&args.name).await.map_err(failed)?;
+    let found = applications
+        .get(&args.name)
+        .await
+        .map_err(|error| failed(&error))?;
     let status = found.status.unwrap_or_default();
     print(&format!(
         "{}/{}: {}",
@@ -183,12 +193,15 @@ pub(super) async fn logs(args: LogsArgs) -> Result<()> {
     applications
         .logs(&args.application.name, args.follow, print)
         .await
-        .map_err(failed)
+        .map_err(|error| failed(&error))
 }
 
 pub(super) async fn kill(args: NameArgs) -> Result<()> {
     let applications = connect(args.namespace.as_ref()).await?;
-    applications.kill(&args.name).await.map_err(failed)?;
+    applications
+        .kill(&args.name)
+        .await
+        .map_err(|error| failed(&error))?;
     print(&format!(
         "{}/{} is stopped, and removed",
         applications.namespace, args.name
@@ -199,7 +212,7 @@ pub(super) async fn kill(args: NameArgs) -> Result<()> {
 pub(super) async fn list(args: ListArgs) -> Result<()> {
     let applications = connect(args.namespace.as_ref()).await?;
     let mut rows = table(&["name", "state", "progress", "attempts", "created"]);
-    for application in applications.list().await.map_err(failed)? {
+    for application in applications.list().await.map_err(|error| failed(&error))? {
         rows.add_row(row(&application));
     }
     print(&rows.to_string());

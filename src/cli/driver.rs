@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use faisca::{Error, Result, Session};
 use faisca_driver::job::Job;
-use faisca_k8s::application::executors;
-use faisca_k8s::driver::application;
+use faisca_k8s::application::executor_count;
+use faisca_k8s::driver::application_from_env;
 use faisca_planner::manifest::{Positions, check};
 
 use super::show::{print, step_line, summary};
@@ -15,11 +15,11 @@ pub(super) async fn driver() -> Result<()> {
     let outside = || {
         Error::Plan("`faisca driver` runs in a pod that the operator made; on other machines use `faisca run`".to_owned())
     };
-    let application = application()?.ok_or_else(outside)?;
+    let application = application_from_env()?.ok_or_else(outside)?;
     let (name, manifest, positions) =
         (application.name, application.manifest, Positions::default());
     let order = check(&name, &manifest, &positions)?;
-    let count = executors(&manifest.spec).map_err(|error| Error::Plan(error.to_string()))?;
+    let count = executor_count(&manifest.spec).map_err(|error| Error::Plan(error.to_string()))?;
     let executors = if count.min == count.max {
         count.max.to_string()
     } else {

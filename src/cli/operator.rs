@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use faisca::{Error, Result};
 use faisca_k8s::kube::Client;
-use faisca_k8s::operator::{OperatorConfig, Patience, run};
+use faisca_k8s::operator::{OperatorConfig, StartupTimeouts, run};
 
 /// Flags of `faisca operator`.
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ pub(super) async fn operator(args: OperatorArgs, end: impl Future<Output = ()>) 
         service_account: args.service_account,
         listen: args.listen,
         lease_namespace: args.lease_namespace.filter(|name| !name.is_empty()),
-        patience: Patience {
+        startup_timeouts: StartupTimeouts {
             start: Duration::from_secs(args.start_timeout),
             schedule: Duration::from_secs(args.schedule_timeout),
         },

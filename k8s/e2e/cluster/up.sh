@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# A real Kubernetes on a bare machine, from package registries only. Needs root, Debian, Go 1.26.
+# Starts a real Kubernetes on a plain machine, from package registries only. Requires root, Debian and Go 1.26.
 # up.sh build | cp | apiserver | node | images | all
 #   build : build k8s+etcd+coredns from the Go module proxy, install Debian's containerd/runc/CNI
 #   cp    : start etcd + apiserver + controller-manager + scheduler
 #   node  : start containerd + kubelet + kube-proxy + CoreDNS (real pods)
-# The whole cluster lives in its own network namespace (no route out, so no packet can leave the machine);
-# a unix-socket relay shows its API server on the host at https://127.0.0.1:6443.
+# The cluster runs in its own network namespace without a route to the outside, so no packet leaves the machine.
+# A relay through a Unix socket offers its API server on the host at https://127.0.0.1:6443.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd); K=${FAISCA_CLUSTER:-$HOME/.cache/faisca/cluster}; KV=v1.36.3; SV=v0.36.3; COREDNS=v1.15.0
 BIN=$K/bin; RUN=$K/run; PKI=$K/run/pki; LOG=$K/run/log; PIDS=$K/run/pids
@@ -94,7 +94,7 @@ bg(){ # bg NAME cmd... : start once, remember the pid
   setsid "$@" >$LOG/$n.log 2>&1 </dev/null & echo $! > $PIDS/$n
 }
 inns(){ nsenter --net=/run/netns/$NS "$@"; }   # not `ip netns exec`: that hides /sys/fs/cgroup
-put(){ cat > $1.new; if cmp -s $1.new $1; then rm $1.new; else mv $1.new $1; fi; }   # leave an unchanged file alone: kube-proxy exits when its file is rewritten
+put(){ cat > $1.new; if cmp -s $1.new $1; then rm $1.new; else mv $1.new $1; fi; }   # writes only changed files: kube-proxy exits when its file is rewritten
 until_ok(){ local t=$1; shift; local i; for ((i=0;i<t*5;i++)); do "$@" >/dev/null 2>&1 && return 0; sleep .2; done; echo "timeout: $*" >&2; return 1; }
 
 netns(){
@@ -151,7 +151,7 @@ apiserver_up(){
 
 cp_up(){
   mkdir -p $RUN $LOG $PIDS; netns; pki
-  # etcd on a unix-less loopback port inside the namespace; no fsync: this is a test cluster
+  # etcd listens on a loopback port inside the namespace; without fsync, because test data need not survive a crash
   bg etcd nsenter --net=/run/netns/$NS nice -n 5 $BIN/etcd --data-dir $RUN/etcd --unsafe-no-fsync --listen-client-urls http://127.0.0.1:2379 \
      --advertise-client-urls http://127.0.0.1:2379 --listen-peer-urls http://127.0.0.1:2380 --initial-advertise-peer-urls http://127.0.0.1:2380 --initial-cluster default=http://127.0.0.1:2380
   apiserver_up

@@ -1,4 +1,4 @@
-"""Our operator: deferred, with an asset for each table."""
+"""Runs our operator: deferred, with one asset per table."""
 
 from datetime import datetime
 

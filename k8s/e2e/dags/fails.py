@@ -1,4 +1,4 @@
-"""A job that is wrong."""
+"""Runs an invalid job."""
 
 from datetime import datetime
 from pathlib import Path

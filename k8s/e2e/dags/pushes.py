@@ -1,4 +1,4 @@
-"""The stock operator fetches the driver's result, and the next task gets it."""
+"""Runs the stock operator, which pushes the driver's result to the next task."""
 
 from datetime import datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-//! Watches executors' pods, and puts others in the place of those that end.
+//! Watches the executors' pods, replaces lost ones, and adapts their number to the work.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use faisca_driver::engine::{EngineHandle, Message};
-use faisca_executor::control::ServeError;
 use faisca_planner::ids::ExecutorId;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
@@ -17,276 +16,267 @@ use tokio::sync::{broadcast, oneshot};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::create;
-use super::scale::{Change, change};
+use super::create_executor;
+use super::executor_state::{ExecutorState, executor_state};
+use super::scale::{ScaleChange, scale_change};
 use crate::application::ExecutorCount;
 use crate::history::History;
-use crate::loss::{Loss, loss};
-use crate::pods::{EXECUTOR_CONTAINER, ExecutorPods, executor_selector};
-use crate::stuck::{Patience, Stuck, stuck};
+use crate::pod_state::{Loss, StartupProblem, StartupTimeouts, loss};
+use crate::pods::{EXECUTOR_CONTAINER, EXECUTOR_LABEL, ExecutorPods, executor_selector};
 
-/// How often executors that do not start are looked at.
-const LOOK: Duration = Duration::from_secs(2);
+/// Interval between two checks of the fleet's size and of executors that do not start.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What a pod is to its fleet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// Not there yet; held up by something, perhaps.
-    Coming(Option<Stuck>),
-    Up,
-    /// Told to end: it hands on what it has.
-    Leaving,
-    /// At its end, and why.
-    Ended {
-        reason: String,
-        unusable: bool,
-    },
+/// An executor whose pod was created.
+struct TrackedExecutor {
+    state: ExecutorState,
+    /// Another executor was created in its place, or none is wanted. At most once for each.
+    is_replaced: bool,
+    /// Reports the pod's end to the follower of its log.
+    log_end: Option<oneshot::Sender<()>>,
 }
 
-pub(super) fn standing(pod: &Pod) -> Standing {
-    let status = pod.status.as_ref();
-    let phase = status
-        .and_then(|status| status.phase.as_deref())
-        .unwrap_or("Pending");
-    let containers = status
-        .and_then(|status| status.container_statuses.as_deref())
-        .unwrap_or_default();
-    let code = containers
-        .iter()
-        .find_map(|c| Some(c.state.as_ref()?.terminated.as_ref()?.exit_code));
-    match (phase, loss(pod)) {
-        ("Succeeded" | "Failed", found) => {
-            let unusable = code == Some(ServeError::UNUSABLE);
-            let reason = match (found, code) {
-                (Some(loss), _) if loss != Loss::Failed => loss.to_string(),
-                (_, Some(code)) => format!("exit code {code}"),
-                _ => format!("phase {phase}"),
-            };
-            Standing::Ended { reason, unusable }
-        }
-        _ if pod.metadata.deletion_timestamp.is_some() => Standing::Leaving,
-        ("Running", _) => Standing::Up,
-        _ => Standing::Coming(stuck(pod)),
-    }
-}
-
-struct Kept {
-    standing: Standing,
-    /// Another one was asked for in its place.
-    replaced: bool,
-    /// Tells who reads its log along that it has ended.
-    log: Option<oneshot::Sender<()>>,
-}
-
-impl Kept {
-    fn coming() -> Self {
+impl TrackedExecutor {
+    fn starting() -> Self {
         Self {
-            standing: Standing::Coming(None),
-            replaced: false,
-            log: None,
+            state: ExecutorState::Starting(None),
+            is_replaced: false,
+            log_end: None,
         }
     }
 }
 
-pub(super) struct Keeper {
+/// What a [`FleetKeeper`] needs.
+pub(super) struct KeeperParameters {
+    pub(super) api: Api<Pod>,
+    pub(super) pods: Arc<ExecutorPods>,
+    pub(super) engine: EngineHandle,
+    /// Bounds of the number of executors; the initial ones exist already.
+    pub(super) count: ExecutorCount,
+    /// Task slots of one executor.
+    pub(super) slots: u32,
+    /// Replacements of lost executors in the whole attempt.
+    pub(super) replacements_max: u32,
+    pub(super) history: Option<History>,
+}
+
+/// Owns the state of the executors' pods. One task runs it, so nothing is locked.
+pub(super) struct FleetKeeper {
     api: Api<Pod>,
     pods: Arc<ExecutorPods>,
     engine: EngineHandle,
-    all: BTreeMap<u32, Kept>,
-    next: u32,
+    /// All executors of the attempt, ended ones included, by number.
+    executors: BTreeMap<u32, TrackedExecutor>,
+    /// Number of the next executor. Numbers are never reused.
+    next_id: u32,
     replacements_left: u32,
-    /// How many there may be, and task slots of each.
     count: ExecutorCount,
     slots: u32,
     history: Option<History>,
-    /// More than needed since then.
+    /// Since when there are more executors than needed.
     idle_since: Option<Instant>,
-    began: Instant,
-    /// Some executor was up at some time.
-    was_up: bool,
-    gone: bool,
+    /// When executors were last requested; their startup timeout begins here.
+    requested_at: Instant,
+    /// Some executor has run; later startup problems cost capacity, but do not fail the job.
+    has_ever_run: bool,
+    /// The engine was notified that the fleet is lost. Notified once.
+    is_lost: bool,
 }
 
-impl Keeper {
-    pub(super) fn new(
-        api: Api<Pod>,
-        pods: Arc<ExecutorPods>,
-        engine: EngineHandle,
-        count: ExecutorCount,
-        (slots, replacements_left): (u32, u32),
-        history: Option<History>,
-    ) -> Self {
-        let all = (1..=count.initial).map(|id| (id, Kept::coming())).collect();
-        let next = count.initial + 1;
+impl FleetKeeper {
+    pub(super) fn new(parameters: KeeperParameters) -> Self {
+        let KeeperParameters {
+            api,
+            pods,
+            engine,
+            count,
+            slots,
+            replacements_max,
+            history,
+        } = parameters;
         Self {
             api,
             pods,
             engine,
-            all,
-            next,
-            replacements_left,
+            executors: (1..=count.initial)
+                .map(|id| (id, TrackedExecutor::starting()))
+                .collect(),
+            next_id: count.initial + 1,
+            replacements_left: replacements_max,
             count,
             slots,
             history,
             idle_since: None,
-            began: Instant::now(),
-            was_up: false,
-            gone: false,
+            requested_at: Instant::now(),
+            has_ever_run: false,
+            is_lost: false,
         }
     }
 
-    pub(super) async fn keep(mut self, mut given_up: broadcast::Receiver<ExecutorId>) {
+    /// Runs until aborted. `given_up` yields executors that the driver has declared dead.
+    pub(super) async fn run(mut self, mut given_up: broadcast::Receiver<ExecutorId>) {
         let selector = executor_selector(&self.pods.application.owner.uid, Some(self.pods.attempt));
-        let mut events = pin!(
-            watcher(
-                self.api.clone(),
-                watcher::Config::default().labels(&selector)
-            )
-            .default_backoff()
-        );
-        let mut looks = tokio::time::interval(LOOK);
-        let mut wanted = self.engine.slots_wanted();
+        let config = watcher::Config::default().labels(&selector);
+        let mut events = pin!(watcher(self.api.clone(), config).default_backoff());
+        let mut checks = tokio::time::interval(CHECK_INTERVAL);
+        let mut slots_wanted = self.engine.slots_wanted();
         loop {
             tokio::select! {
                 event = events.next() => match event {
-                    Some(Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod))) => self.changed(&pod, standing(&pod)).await,
-                    Some(Ok(watcher::Event::Delete(pod))) => {
-                        let why = loss(&pod).filter(|loss| *loss != Loss::Failed);
-                        let reason = why.map_or_else(|| "its pod was deleted".to_owned(), |loss| loss.to_string());
-                        let ended = Standing::Ended { reason, unusable: false };
-                        self.changed(&pod, ended).await;
-                    }
-                    Some(Ok(watcher::Event::Init | watcher::Event::InitDone)) => {}
-                    // It tries again by itself; executors go on meanwhile.
-                    Some(Err(error)) => warn!("watching executors: {error}"),
+                    Some(event) => self.on_watch_event(event).await,
                     None => return,
                 },
-                Ok(executor) = given_up.recv() => self.end(executor).await,
-                Ok(()) = wanted.changed() => {
-                    let slots = *wanted.borrow_and_update();
+                Ok(executor) = given_up.recv() => self.delete_given_up(executor).await,
+                Ok(()) = slots_wanted.changed() => {
+                    let slots = *slots_wanted.borrow_and_update();
                     self.scale(slots).await;
                 }
-                _ = looks.tick() => {
-                    let slots = *wanted.borrow();
+                _ = checks.tick() => {
+                    let slots = *slots_wanted.borrow();
                     self.scale(slots).await;
-                    self.look().await;
+                    self.check_startup().await;
                 }
             }
         }
     }
 
-    async fn changed(&mut self, pod: &Pod, now: Standing) {
-        let Some(id) = pod
-            .labels()
-            .get("spark-exec-id")
-            .and_then(|text| text.parse::<u32>().ok())
-        else {
+    async fn on_watch_event(&mut self, event: Result<watcher::Event<Pod>, watcher::Error>) {
+        match event {
+            Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod)) => {
+                self.on_pod_state(&pod, executor_state(&pod)).await;
+            }
+            Ok(watcher::Event::Delete(pod)) => {
+                let cause = loss(&pod).filter(|loss| *loss != Loss::Failed);
+                let reason =
+                    cause.map_or_else(|| "its pod was deleted".to_owned(), |loss| loss.to_string());
+                let ended = ExecutorState::Ended {
+                    reason,
+                    is_unusable: false,
+                };
+                self.on_pod_state(&pod, ended).await;
+            }
+            Ok(watcher::Event::Init | watcher::Event::InitDone) => {}
+            // The watch reconnects by itself; the executors do not depend on it.
+            Err(error) => warn!("watching executors: {error}"),
+        }
+    }
+
+    async fn on_pod_state(&mut self, pod: &Pod, state: ExecutorState) {
+        let label = pod.labels().get(EXECUTOR_LABEL);
+        let Some(id) = label.and_then(|text| text.parse::<u32>().ok()) else {
             return;
         };
-        let Some(kept) = self.all.get_mut(&id) else {
+        let Some(executor) = self.executors.get_mut(&id) else {
             return;
         };
-        if kept.standing == now || matches!(kept.standing, Standing::Ended { .. }) {
+        // An ended pod may still be updated and deleted: its end counts once.
+        if executor.state == state || matches!(executor.state, ExecutorState::Ended { .. }) {
             return;
         }
-        kept.standing = now.clone();
-        if let (Some(history), None, false) =
-            (&self.history, &kept.log, matches!(now, Standing::Coming(_)))
-        {
-            kept.log = Some(history.follow(self.pods.name(id), EXECUTOR_CONTAINER));
+        executor.state = state.clone();
+        let has_started = !matches!(state, ExecutorState::Starting(_));
+        if let (Some(history), None, true) = (&self.history, &executor.log_end, has_started) {
+            executor.log_end = Some(history.follow(self.pods.name(id), EXECUTOR_CONTAINER));
         }
-        match now {
-            Standing::Coming(_) => {}
-            Standing::Up => self.was_up = true,
-            Standing::Leaving => {
-                info!("executor-{id}: its pod was told to end");
+        match state {
+            ExecutorState::Starting(_) => {}
+            ExecutorState::Running => self.has_ever_run = true,
+            ExecutorState::Terminating => {
+                info!("executor-{id}: its pod is terminating");
                 self.replace(id).await;
             }
-            Standing::Ended { reason, unusable } => {
-                if let Some(log) = kept.log.take() {
-                    // Nobody reads along any more.
-                    let _ = log.send(());
-                }
-                let _ = self
-                    .engine
-                    .send(Message::Lost(ExecutorId(id), reason.clone()))
-                    .await;
-                if unusable {
-                    error!("executor-{id} could not serve: {reason}; its log tells why");
-                } else {
-                    warn!("executor-{id}: {reason}");
-                    self.replace(id).await;
-                }
-                self.give_up_if_none(unusable, &format!("executor-{id}: {reason}"))
-                    .await;
-            }
+            ExecutorState::Ended {
+                reason,
+                is_unusable,
+            } => self.on_end(id, &reason, is_unusable).await,
         }
     }
 
-    /// Asks for another executor, once for each that goes.
+    async fn on_end(&mut self, id: u32, reason: &str, is_unusable: bool) {
+        let executor = self.executors.get_mut(&id);
+        if let Some(log_end) = executor.and_then(|executor| executor.log_end.take()) {
+            // An error means that the follower has ended: there is nothing to report to.
+            let _ = log_end.send(());
+        }
+        let lost = Message::Lost(ExecutorId(id), reason.to_owned());
+        // An error means that the engine has stopped: the driver is about to end.
+        let _ = self.engine.send(lost).await;
+        if is_unusable {
+            // A replacement would fail in the same way.
+            error!("executor-{id} could not serve: {reason}; its log has the cause");
+        } else {
+            warn!("executor-{id}: {reason}");
+            self.replace(id).await;
+        }
+        self.report_if_all_ended(is_unusable, &format!("executor-{id}: {reason}"))
+            .await;
+    }
+
+    /// Creates another executor in place of this one, once, while replacements are left.
     async fn replace(&mut self, id: u32) {
-        if self.replacements_left == 0
-            || self
-                .all
-                .get_mut(&id)
-                .is_none_or(|kept| std::mem::replace(&mut kept.replaced, true))
-        {
+        if self.replacements_left == 0 {
+            return;
+        }
+        let Some(executor) = self.executors.get_mut(&id) else {
+            return;
+        };
+        if std::mem::replace(&mut executor.is_replaced, true) {
             return;
         }
         self.replacements_left -= 1;
-        info!("another executor takes the place of executor-{id}");
-        self.add().await;
+        info!("another executor replaces executor-{id}");
+        self.create_next().await;
     }
 
-    async fn add(&mut self) {
-        let next = self.next;
-        self.next += 1;
-        match create(&self.api, &self.pods, next).await {
-            Ok(()) => drop(self.all.insert(next, Kept::coming())),
-            Err(error) => warn!("executor-{next}: {error}"),
+    async fn create_next(&mut self) {
+        let id = self.next_id;
+        self.next_id += 1;
+        match create_executor(&self.api, &self.pods, id).await {
+            Ok(()) => drop(self.executors.insert(id, TrackedExecutor::starting())),
+            Err(error) => warn!("executor-{id}: {error}"),
         }
     }
 
-    /// Follows the work, where the manifest leaves room for it.
+    /// Adapts the number of executors to the number of tasks, if the spec allows a range.
     async fn scale(&mut self, slots_wanted: usize) {
-        if self.count.min == self.count.max || self.gone {
+        if self.count.min == self.count.max || self.is_lost {
             return;
         }
         let present: Vec<u32> = self
-            .all
+            .executors
             .iter()
-            .filter(|(_, kept)| matches!(kept.standing, Standing::Coming(_) | Standing::Up))
+            .filter(|(_, executor)| executor.state.is_starting_or_running())
             .map(|(id, _)| *id)
             .collect();
-        let enough = slots_wanted < present.len() * self.slots as usize;
-        let idle = if enough {
+        let has_surplus = slots_wanted < present.len() * self.slots as usize;
+        let idle = if has_surplus {
             self.idle_since.get_or_insert_with(Instant::now).elapsed()
         } else {
+            self.idle_since = None;
             Duration::ZERO
         };
-        if !enough {
-            self.idle_since = None;
-        }
-        match change(
+        match scale_change(
             self.count,
             slots_wanted,
             self.slots,
             u32::try_from(present.len()).unwrap_or(u32::MAX),
             idle,
         ) {
-            Change::None => {}
-            Change::Grow(more) => {
-                info!("{more} more executors for {slots_wanted} tasks");
-                for _ in 0..more {
-                    self.add().await;
+            ScaleChange::None => {}
+            ScaleChange::Grow(count) => {
+                info!("creating {count} more executors for {slots_wanted} tasks");
+                for _ in 0..count {
+                    self.create_next().await;
                 }
-                self.began = Instant::now();
+                self.requested_at = Instant::now();
             }
-            Change::Shrink(fewer) => {
-                info!("{fewer} executors may go, {slots_wanted} tasks are left");
-                // The youngest hold least. They hand on what they have, and nobody takes their place.
-                for id in present.into_iter().rev().take(fewer as usize) {
-                    self.all.entry(id).and_modify(|kept| kept.replaced = true);
+            ScaleChange::Shrink(count) => {
+                info!("removing {count} executors: {slots_wanted} tasks are left");
+                // The youngest hold the fewest blocks. They hand them over before they end.
+                for id in present.into_iter().rev().take(count as usize) {
+                    self.executors
+                        .entry(id)
+                        .and_modify(|executor| executor.is_replaced = true);
                     self.delete(id, &DeleteParams::default()).await;
                 }
                 self.idle_since = None;
@@ -294,107 +284,73 @@ impl Keeper {
         }
     }
 
-    /// An executor that the driver gave up may still hold memory and cores, unless it has ended by itself.
-    async fn end(&self, executor: ExecutorId) {
-        if matches!(
-            self.all.get(&executor.0),
-            None | Some(Kept {
-                standing: Standing::Ended { .. },
-                ..
-            })
-        ) {
-            return;
+    /// Deletes an executor that the driver has given up, for example a frozen one: it may still hold
+    /// memory and cores.
+    async fn delete_given_up(&self, ExecutorId(id): ExecutorId) {
+        match self.executors.get(&id).map(|executor| &executor.state) {
+            None | Some(ExecutorState::Ended { .. }) => {}
+            Some(_) => {
+                self.delete(id, &DeleteParams::default().grace_period(0))
+                    .await;
+            }
         }
-        self.delete(executor.0, &DeleteParams::default().grace_period(0))
-            .await;
     }
 
     async fn delete(&self, id: u32, params: &DeleteParams) {
         let name = self.pods.name(id);
         match self.api.delete(&name, params).await {
             Ok(_) => {}
+            // Already deleted.
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => warn!("{name}: {error}"),
         }
     }
 
-    async fn look(&mut self) {
-        if self.was_up {
+    /// Reports the fleet as lost if no executor has started in time.
+    async fn check_startup(&mut self) {
+        if self.has_ever_run {
             return;
         }
-        let waited = self.began.elapsed();
-        let held_up = self.all.values().find_map(|kept| match &kept.standing {
-            Standing::Coming(Some(stuck)) => Some(stuck.clone()),
-            _ => None,
-        });
-        let Some(stuck) = held_up else { return };
-        if waited >= stuck.limit(Patience::default()) && !std::mem::replace(&mut self.gone, true) {
-            let text = format!("no executor started in {} s: {stuck}", waited.as_secs());
-            let _ = self.engine.send(Message::FleetLost(text)).await;
-        }
-    }
-
-    async fn give_up_if_none(&mut self, unusable: bool, last: &str) {
-        // Where none are needed now, others may come later, unless they would end the same way.
-        let may_come = self.count.min == 0 && !unusable && self.replacements_left > 0;
-        let alive = self
-            .all
-            .values()
-            .any(|kept| !matches!(kept.standing, Standing::Ended { .. }));
-        if !alive && !may_come && !std::mem::replace(&mut self.gone, true) {
-            let _ = self
-                .engine
-                .send(Message::FleetLost(format!(
-                    "every executor is gone; the last one: {last}"
-                )))
+        let Some(problem) = self.first_startup_problem() else {
+            return;
+        };
+        let waited = self.requested_at.elapsed();
+        if waited >= problem.timeout(StartupTimeouts::default()) {
+            let seconds = waited.as_secs();
+            self.report_lost(format!("no executor started in {seconds} s: {problem}"))
                 .await;
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn of(pod: Value) -> Standing {
-        standing(&serde_json::from_value(pod).unwrap())
+    fn first_startup_problem(&self) -> Option<StartupProblem> {
+        self.executors
+            .values()
+            .find_map(|executor| match &executor.state {
+                ExecutorState::Starting(Some(problem)) => Some(problem.clone()),
+                _ => None,
+            })
     }
 
-    #[test]
-    fn pods_come_serve_leave_and_end() {
-        assert_eq!(of(json!({})), Standing::Coming(None));
-        assert_eq!(of(json!({"status": {"phase": "Running"}})), Standing::Up);
-        let deleting = json!({"metadata": {"deletionTimestamp": "2026-11-23T00:00:00Z"}, "status": {"phase": "Running"}});
-        assert_eq!(of(deleting), Standing::Leaving);
-        let ended = |code: i32, reason: &str| {
-            let state = json!({"terminated": {"exitCode": code, "reason": reason}});
-            of(
-                json!({"status": {"phase": "Failed", "containerStatuses": [{"name": "a", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state}]}}),
-            )
-        };
-        assert_eq!(
-            ended(1, "Error"),
-            Standing::Ended {
-                reason: "exit code 1".to_owned(),
-                unusable: false
-            }
-        );
-        assert_eq!(
-            ended(78, "Error"),
-            Standing::Ended {
-                reason: "exit code 78".to_owned(),
-                unusable: true
-            }
-        );
-        let killed = "killed for taking more memory than its limit".to_owned();
-        assert_eq!(
-            ended(137, "OOMKilled"),
-            Standing::Ended {
-                reason: killed,
-                unusable: false
-            }
-        );
+    /// Reports the fleet as lost if all executors have ended and no replacement can come.
+    async fn report_if_all_ended(&mut self, is_unusable: bool, last: &str) {
+        // With a minimum of 0, having no executor is normal: later work creates new ones. Not so if
+        // they would end in the same way, or if no replacement is left.
+        let may_create_more = self.count.min == 0 && !is_unusable && self.replacements_left > 0;
+        let all_ended = self
+            .executors
+            .values()
+            .all(|executor| matches!(executor.state, ExecutorState::Ended { .. }));
+        if all_ended && !may_create_more {
+            self.report_lost(format!("all executors have ended; the last one: {last}"))
+                .await;
+        }
+    }
+
+    /// Notifies the engine, once, that no executor is left and none will come.
+    async fn report_lost(&mut self, reason: String) {
+        if !std::mem::replace(&mut self.is_lost, true) {
+            // An error means that the engine has stopped: the driver is about to end.
+            let _ = self.engine.send(Message::FleetLost(reason)).await;
+        }
     }
 }

@@ -1,42 +1,47 @@
-//! How many executors there should be: enough for the tasks that run and wait, within bounds.
+//! Decides how many executors an application should have: enough for its running and waiting tasks,
+//! within the bounds of its spec.
 //!
-//! As Spark's dynamic allocation: growth is asked for at once, and shrinking waits, since a job that
-//! is between two stages wants nothing for a moment.
+//! Like Spark's dynamic allocation: the fleet grows at once and shrinks after a delay, because a job
+//! between two stages has no tasks for a moment.
 
 use std::time::Duration;
 
 use crate::application::ExecutorCount;
 
-/// Executors beyond need are let go after so long; Spark's default.
-pub(super) const IDLE_MAX: Duration = Duration::from_secs(60);
+/// Delay after which surplus executors are removed; Spark's default.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What to do about the number of executors.
+/// Change of the number of executors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum ScaleChange {
     None,
-    /// Ask for so many more.
+    /// Create this many more.
     Grow(u32),
-    /// So many may go.
+    /// Remove this many.
     Shrink(u32),
 }
 
-/// `slots_wanted` by tasks, `slots` of an executor, `present` executors that come or serve, idle for `idle`.
-pub(super) fn change(
+/// Returns the change that brings the fleet to its size.
+///
+/// `slots_wanted` is the number of running and waiting tasks, `slots` the task slots of one executor,
+/// `present` the number of executors that start or run, and `idle` how long there have been more
+/// than needed.
+pub(super) fn scale_change(
     count: ExecutorCount,
     slots_wanted: usize,
     slots: u32,
     present: u32,
     idle: Duration,
-) -> Change {
+) -> ScaleChange {
     let wanted = u32::try_from(slots_wanted.div_ceil(slots.max(1) as usize))
         .unwrap_or(u32::MAX)
         .clamp(count.min, count.max);
     if wanted > present {
-        Change::Grow(wanted - present)
-    } else if wanted < present && idle >= IDLE_MAX {
-        Change::Shrink(present - wanted)
+        ScaleChange::Grow(wanted - present)
+    } else if wanted < present && idle >= IDLE_TIMEOUT {
+        ScaleChange::Shrink(present - wanted)
     } else {
-        Change::None
+        ScaleChange::None
     }
 }
 
@@ -45,21 +50,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn executors_follow_the_work_up_at_once_and_down_in_time() {
+    fn the_fleet_grows_at_once_and_shrinks_after_a_delay() {
         let count = ExecutorCount {
             initial: 0,
             min: 0,
             max: 8,
         };
-        let (now, later) = (Duration::ZERO, IDLE_MAX);
-        assert_eq!(change(count, 0, 2, 0, later), Change::None);
-        assert_eq!(change(count, 5, 2, 0, now), Change::Grow(3));
-        assert_eq!(change(count, 500, 2, 3, now), Change::Grow(5));
-        assert_eq!(change(count, 3, 2, 8, now), Change::None);
-        assert_eq!(change(count, 3, 2, 8, later), Change::Shrink(6));
+        let (now, later) = (Duration::ZERO, IDLE_TIMEOUT);
+        assert_eq!(scale_change(count, 0, 2, 0, later), ScaleChange::None);
+        assert_eq!(scale_change(count, 5, 2, 0, now), ScaleChange::Grow(3));
+        assert_eq!(scale_change(count, 500, 2, 3, now), ScaleChange::Grow(5));
+        assert_eq!(scale_change(count, 3, 2, 8, now), ScaleChange::None);
+        assert_eq!(scale_change(count, 3, 2, 8, later), ScaleChange::Shrink(6));
         assert_eq!(
-            change(ExecutorCount { min: 2, ..count }, 0, 2, 8, later),
-            Change::Shrink(6)
+            scale_change(ExecutorCount { min: 2, ..count }, 0, 2, 8, later),
+            ScaleChange::Shrink(6)
         );
     }
 }

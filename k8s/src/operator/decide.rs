@@ -1,90 +1,110 @@
-//! What follows from what is: the operator's decisions, without a clock or a network.
+//! The operator's decisions: observed state → status, actions and Events. Pure: no clock, no network.
+//!
+//! ```text
+//!  (new) ─► SUBMITTED ─► RUNNING ─► COMPLETED
+//!               │           │
+//!               └─ failure ─┴─┬─► PENDING_RERUN ─► SUBMITTED  if restartPolicy allows a retry
+//!                             └─► FAILED                      otherwise
+//!
+//!  (new) ─► FAILED                           if the spec is invalid
+//!  any state ─► SUSPENDED ─► SUBMITTED       while, and after, spec.suspend is true
+//! ```
+//!
+//! **Every decision can be repeated.** The operator may die between any two actions; the next one
+//! decides on what it then observes, and reaches the same result.
 
 use std::time::Duration;
 
-use faisca_planner::manifest::RestartPolicyType;
+use faisca_driver::Error;
+use faisca_planner::manifest::{JobSpec, RestartPolicyType};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::cost::cost;
-use super::view::{DriverView, Phase, PodsView};
-use crate::application::{Application, InvalidSpec};
-use crate::loss::Loss;
+use super::view::{DriverView, PodsView};
+use crate::application::Application;
+use crate::error::InvalidSpec;
+use crate::pod_state::{Loss, Phase, StartupTimeouts};
 use crate::pods::driver_name;
 use crate::resource::{ApplicationCondition, ApplicationState, ApplicationStatus, DriverInfo};
-use crate::stuck::Patience;
 
-/// Between two tries of a failed driver, unless the manifest says otherwise; doubled each time.
+/// Default delay before the second attempt; doubled for each further one.
 const RETRY_INTERVAL_SECONDS: u64 = 5;
+/// Upper bound of the doubled delay.
 const RETRY_INTERVAL_MAX: Duration = Duration::from_secs(300);
-/// The exit code of a job that is wrong: another try would end the same way.
-const EXIT_CODE_WRONG: i32 = 2;
 
-/// What is done to the cluster. In this order.
+/// Change of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Make the secret and the driver's pod of an attempt.
+    /// Creates the secret and the driver's pod of this attempt.
     CreateDriver(u32),
     DeleteDriver,
     DeleteExecutors,
     DeleteResource,
 }
 
-/// An Event, as Airflow and `kubectl describe` show it.
+/// An Event to publish, as `kubectl describe` and Airflow show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Note {
+pub(super) struct PendingEvent {
+    /// One word, stable: programs match on it.
     pub(super) reason: &'static str,
-    pub(super) text: String,
-    pub(super) warning: bool,
+    pub(super) message: String,
+    pub(super) is_warning: bool,
 }
 
-/// What follows.
+/// Result of a decision.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Decision {
     pub(super) status: ApplicationStatus,
+    /// Executed in this order, before the status is written.
     pub(super) actions: Vec<Action>,
-    pub(super) notes: Vec<Note>,
-    /// Look again then, even if nothing happens.
-    pub(super) again: Option<Duration>,
+    /// Published after the status is written.
+    pub(super) events: Vec<PendingEvent>,
+    /// When to decide again, even if nothing changes.
+    pub(super) requeue_after: Option<Duration>,
 }
 
-/// What is.
-pub(super) struct Situation<'a> {
+/// Everything a decision depends on.
+pub(super) struct Observed<'a> {
+    /// The checked application, or what is wrong with its spec.
     pub(super) application: Result<&'a Application, &'a InvalidSpec>,
+    /// Name of the resource.
     pub(super) name: &'a str,
     pub(super) status: &'a ApplicationStatus,
     pub(super) pods: &'a PodsView,
-    pub(super) patience: Patience,
+    pub(super) startup_timeouts: StartupTimeouts,
     pub(super) now: Timestamp,
 }
 
-pub(super) fn decide(situation: &Situation<'_>) -> Decision {
+/// Decides the next step of an application.
+pub(super) fn decide(observed: &Observed<'_>) -> Decision {
     let mut decider = Decider {
-        situation,
+        observed,
         decision: Decision {
-            status: situation.status.clone(),
+            status: observed.status.clone(),
             actions: vec![],
-            notes: vec![],
-            again: None,
+            events: vec![],
+            requeue_after: None,
         },
     };
     decider.decide();
     decider.decision
 }
 
+/// A decision in progress.
 struct Decider<'a> {
-    situation: &'a Situation<'a>,
+    observed: &'a Observed<'a>,
     decision: Decision,
 }
 
-impl Decider<'_> {
+impl<'a> Decider<'a> {
     fn decide(&mut self) {
-        let Situation {
+        let Observed {
             status,
             pods,
             application,
             ..
-        } = self.situation;
+        } = self.observed;
         let state = status.application_state.state;
         if state != ApplicationState::New {
             self.decision.status.executor_state = pods
@@ -94,48 +114,43 @@ impl Decider<'_> {
                 .collect();
         }
         if state.is_terminal() {
-            return self.ended();
+            return self.clean_up();
         }
         match application {
-            // An edit that breaks the spec must not stop what runs.
+            // With a driver, an edit that breaks the spec must not stop the running attempt.
             Err(invalid) if pods.driver.is_none() => {
                 self.fail(invalid.to_string(), "SparkApplicationSubmissionFailed")
             }
-            Ok(application) if application.spec().suspend => self.suspended(),
-            Ok(_) | Err(_) => self.driven(),
+            Ok(application) if application.spec().suspend => self.suspend(),
+            Ok(_) | Err(_) => self.follow_attempt(),
         }
     }
 
-    /// Clean-up, and the end of the resource itself.
-    fn ended(&mut self) {
-        let Situation {
-            status,
-            pods,
-            application,
-            now,
-            ..
-        } = self.situation;
+    /// The application has ended: deletes its executors and, after its time to live, the resource.
+    fn clean_up(&mut self) {
+        let Observed {
+            status, pods, now, ..
+        } = self.observed;
         if pods.has_executors() {
             self.decision.actions.push(Action::DeleteExecutors);
         }
-        let ttl = application
-            .as_ref()
-            .ok()
-            .and_then(|application| application.spec().time_to_live_seconds);
+        let ttl = self.spec().and_then(|spec| spec.time_to_live_seconds);
         if let (Some(ttl), Some(ended)) = (ttl, &status.termination_time) {
             let left = Duration::from_secs(ttl).saturating_sub(since(ended.0, *now));
             if left.is_zero() {
                 self.decision.actions.push(Action::DeleteResource);
             } else {
-                self.decision.again = Some(left);
+                self.decision.requeue_after = Some(left);
             }
         }
     }
 
-    fn suspended(&mut self) {
-        let driver = self.situation.pods.driver.as_ref();
+    /// Deletes all pods; `spec.suspend` is true.
+    fn suspend(&mut self) {
+        let driver = self.observed.pods.driver.as_ref();
+        // The job is done: there is nothing left to suspend.
         if driver.is_some_and(|driver| driver.phase == Phase::Succeeded) {
-            return self.driven();
+            return self.follow_attempt();
         }
         if self.state() != ApplicationState::Suspended {
             self.enter(
@@ -144,23 +159,24 @@ impl Decider<'_> {
                 "stopped until spec.suspend is false".to_owned(),
             );
         }
-        if driver.is_some_and(|driver| !driver.deleting) {
+        if driver.is_some_and(|driver| !driver.is_deleting) {
             self.decision.actions.push(Action::DeleteDriver);
         }
-        if self.situation.pods.has_executors() {
+        if self.observed.pods.has_executors() {
             self.decision.actions.push(Action::DeleteExecutors);
         }
     }
 
-    fn driven(&mut self) {
-        let Situation { status, pods, .. } = self.situation;
+    /// Follows the current attempt, or waits for the pod of the previous one to disappear.
+    fn follow_attempt(&mut self) {
+        let Observed { status, pods, .. } = self.observed;
         let Some(driver) = &pods.driver else {
-            return self.without_driver();
+            return self.follow_without_driver();
         };
         match self.state() {
             ApplicationState::PendingRerun | ApplicationState::Suspended => {
-                // The old pod has the name of the next one.
-                if !driver.deleting {
+                // The pod of the previous attempt has the name of the next one.
+                if !driver.is_deleting {
                     self.decision.actions.push(Action::DeleteDriver);
                 }
             }
@@ -168,28 +184,23 @@ impl Decider<'_> {
                 if driver.attempt > status.execution_attempts
                     || self.state() == ApplicationState::New
                 {
-                    // The operator died between making the pod and telling so.
-                    self.submitted(driver.attempt);
+                    // The operator died after it created the pod and before it wrote the status.
+                    self.record_submission(driver.attempt);
                 }
-                self.followed(driver);
+                self.follow_driver(driver);
             }
         }
     }
 
-    fn without_driver(&mut self) {
-        let Situation {
-            status,
-            now,
-            application,
-            ..
-        } = self.situation;
+    /// There is no driver pod: starts an attempt, waits for its time, or notices a deleted driver.
+    fn follow_without_driver(&mut self) {
+        let Observed { status, now, .. } = self.observed;
         match self.state() {
             ApplicationState::New | ApplicationState::Suspended => self.submit(),
             ApplicationState::PendingRerun => {
-                let interval = application
-                    .as_ref()
-                    .ok()
-                    .and_then(|a| a.spec().restart_policy.on_failure_retry_interval);
+                let interval = self
+                    .spec()
+                    .and_then(|spec| spec.restart_policy.on_failure_retry_interval);
                 let wait = backoff(interval.unwrap_or(RETRY_INTERVAL_SECONDS), status.failures);
                 let left = wait.saturating_sub(
                     status
@@ -200,26 +211,28 @@ impl Decider<'_> {
                 if left.is_zero() {
                     self.submit()
                 } else {
-                    self.decision.again = Some(left)
+                    self.decision.requeue_after = Some(left)
                 }
             }
-            _ => self.attempt_failed("the driver pod was deleted".to_owned(), None),
+            _ => self.fail_attempt("the driver pod was deleted".to_owned(), None),
         }
     }
 
+    /// Starts the next attempt.
     fn submit(&mut self) {
         let attempt = self.decision.status.execution_attempts + 1;
         self.decision.actions.push(Action::CreateDriver(attempt));
-        self.submitted(attempt);
-        // No news may be bad news: images and nodes that never come.
-        self.decision.again = Some(self.situation.patience.start);
+        self.record_submission(attempt);
+        // A pod that stays pending causes no further change that would trigger a decision.
+        self.decision.requeue_after = Some(self.observed.startup_timeouts.start);
     }
 
-    fn submitted(&mut self, attempt: u32) {
-        let pod = driver_name(self.situation.name);
+    /// Enters `SUBMITTED` for this attempt, and clears what belongs to the previous one.
+    fn record_submission(&mut self, attempt: u32) {
+        let pod = driver_name(self.observed.name);
         let status = &mut self.decision.status;
         status.execution_attempts = attempt;
-        status.submission_time = Some(Time(self.situation.now));
+        status.submission_time = Some(Time(self.observed.now));
         status.termination_time = None;
         status.driver_info = Some(DriverInfo {
             pod_name: Some(pod.clone()),
@@ -233,103 +246,90 @@ impl Decider<'_> {
         );
     }
 
-    fn followed(&mut self, driver: &DriverView) {
+    /// Copies the driver's progress, and reacts to its phase.
+    fn follow_driver(&mut self, driver: &DriverView) {
         if driver.progress.is_some() {
             self.decision.status.progress.clone_from(&driver.progress);
         }
         match driver.phase {
-            Phase::Pending if driver.deleting => {}
-            Phase::Pending => self.pending(driver),
+            Phase::Pending if driver.is_deleting => {}
+            Phase::Pending => self.wait_for_start(driver),
             Phase::Running => {
                 if self.state() != ApplicationState::Running {
                     self.enter(
                         ApplicationState::Running,
                         "SparkDriverRunning",
-                        format!("driver {} runs", driver_name(self.situation.name)),
+                        format!("driver {} runs", driver_name(self.observed.name)),
                     );
                 }
-                self.decision.again = None;
+                self.decision.requeue_after = None;
             }
-            Phase::Succeeded => self.succeeded(driver),
+            Phase::Succeeded => self.complete(driver),
             Phase::Failed => {
-                let from_outside = match driver.loss {
-                    Some(loss) if loss != Loss::Failed => Some(format!("the driver was {loss}")),
-                    _ if driver.deleting => Some("the driver pod was deleted".to_owned()),
-                    _ => None,
-                };
-                if let Some(cause) = from_outside {
-                    return self.attempt_failed(cause, None);
-                }
-                let code = || {
-                    driver.exit_code.map_or_else(
-                        || "the driver failed".to_owned(),
-                        |code| format!("the driver ended with exit code {code}"),
-                    )
-                };
-                // The driver's own words tell the cause and how to mend it.
-                self.attempt_failed(
-                    driver.last_words.clone().unwrap_or_else(code),
-                    driver.exit_code,
-                );
+                let (message, exit_code) = failure_cause(driver);
+                self.fail_attempt(message, exit_code);
             }
         }
     }
 
-    /// Waits for images and nodes, but not for ever.
-    fn pending(&mut self, driver: &DriverView) {
-        let Situation { patience, now, .. } = self.situation;
+    /// Waits for images and nodes, within the timeouts.
+    fn wait_for_start(&mut self, driver: &DriverView) {
+        let Observed {
+            startup_timeouts,
+            now,
+            ..
+        } = self.observed;
         let age = driver
             .created
             .map_or(Duration::ZERO, |created| since(created, *now));
-        let limit = driver
-            .stuck
+        let timeout = driver
+            .startup_problem
             .as_ref()
-            .map_or(patience.start, |stuck| stuck.limit(*patience));
-        match &driver.stuck {
-            Some(why) if age >= limit => {
+            .map_or(startup_timeouts.start, |problem| {
+                problem.timeout(*startup_timeouts)
+            });
+        match &driver.startup_problem {
+            Some(problem) if age >= timeout => {
                 self.decision
                     .actions
                     .extend([Action::DeleteDriver, Action::DeleteExecutors]);
                 self.fail(
-                    format!("the driver did not start in {} s: {why}", age.as_secs()),
+                    format!("the driver did not start in {} s: {problem}", age.as_secs()),
                     "SparkApplicationFailed",
                 );
             }
             Some(_) => {
-                self.decision.again = Some(limit.saturating_sub(age).max(Duration::from_secs(1)))
+                self.decision.requeue_after =
+                    Some(timeout.saturating_sub(age).max(Duration::from_secs(1)))
             }
-            // The watch tells when that changes.
-            None => self.decision.again = Some(limit),
+            // Images are being pulled, for example. The watch reports when that changes.
+            None => self.decision.requeue_after = Some(timeout),
         }
     }
 
-    fn succeeded(&mut self, driver: &DriverView) {
+    /// The driver succeeded.
+    fn complete(&mut self, driver: &DriverView) {
         self.decision.status.result.clone_from(&driver.result);
-        let restart = self
-            .situation
-            .application
-            .as_ref()
-            .is_ok_and(|a| a.spec().restart_policy.kind == RestartPolicyType::Always);
-        if restart {
+        let runs_again = self
+            .spec()
+            .is_some_and(|spec| spec.restart_policy.kind == RestartPolicyType::Always);
+        if runs_again {
             self.decision.status.failures = 0;
-            return self.rerun("it is done, and runs again".to_owned());
+            return self
+                .rerun("the job completed and runs again: restartPolicy is Always".to_owned());
         }
         self.end(
             ApplicationState::Completed,
             "SparkApplicationCompleted",
-            "done".to_owned(),
+            "the job completed".to_owned(),
         );
         self.decision.actions.push(Action::DeleteExecutors);
     }
 
-    fn attempt_failed(&mut self, text: String, exit_code: Option<i32>) {
+    /// Ends an attempt: starts another one if the restart policy allows it.
+    fn fail_attempt(&mut self, message: String, exit_code: Option<i32>) {
         self.decision.status.failures += 1;
-        let policy = self
-            .situation
-            .application
-            .as_ref()
-            .ok()
-            .map(|application| &application.spec().restart_policy);
+        let policy = self.spec().map(|spec| &spec.restart_policy);
         let retries = match policy.map(|policy| policy.kind) {
             Some(RestartPolicyType::Always) => u32::MAX,
             Some(RestartPolicyType::OnFailure) => policy
@@ -337,71 +337,76 @@ impl Decider<'_> {
                 .unwrap_or(u32::MAX),
             Some(RestartPolicyType::Never) | None => 0,
         };
-        if self.decision.status.failures <= retries && exit_code != Some(EXIT_CODE_WRONG) {
-            return self.rerun(text);
+        // An invalid job would fail again in the same way.
+        let is_job_invalid = exit_code == Some(i32::from(Error::EXIT_CODE_INVALID));
+        if self.decision.status.failures <= retries && !is_job_invalid {
+            return self.rerun(message);
         }
         self.decision.actions.push(Action::DeleteExecutors);
-        self.fail(text, "SparkApplicationFailed");
+        self.fail(message, "SparkApplicationFailed");
     }
 
-    fn rerun(&mut self, text: String) {
+    /// Deletes the pods of this attempt; the next one starts after the retry interval.
+    fn rerun(&mut self, message: String) {
         self.decision
             .actions
             .extend([Action::DeleteDriver, Action::DeleteExecutors]);
-        self.decision.status.termination_time = Some(Time(self.situation.now));
-        self.decision.again = Some(Duration::from_secs(1));
+        self.decision.status.termination_time = Some(Time(self.observed.now));
+        self.decision.requeue_after = Some(Duration::from_secs(1));
         self.enter(
             ApplicationState::PendingRerun,
             "SparkApplicationPendingRerun",
-            text,
+            message,
         );
     }
 
-    fn fail(&mut self, text: String, reason: &'static str) {
-        self.end(ApplicationState::Failed, reason, text);
+    fn fail(&mut self, message: String, reason: &'static str) {
+        self.end(ApplicationState::Failed, reason, message);
     }
 
-    fn end(&mut self, state: ApplicationState, reason: &'static str, text: String) {
-        let now = self.situation.now;
+    /// Enters a final state, with the cost of the attempt.
+    fn end(&mut self, state: ApplicationState, reason: &'static str, message: String) {
+        let now = self.observed.now;
         self.decision.status.termination_time = Some(Time(now));
-        let began = self
+        let submitted = self
             .decision
             .status
             .submission_time
             .as_ref()
             .map_or(now, |time| time.0);
-        let spec = self
-            .situation
-            .application
-            .as_ref()
-            .ok()
-            .map(|application| application.spec());
-        self.decision.status.cost = spec.map(|spec| cost(spec, since(began, now)));
+        let spec = self.spec();
+        self.decision.status.cost = spec.map(|spec| cost(spec, since(submitted, now)));
         let ttl = spec.and_then(|spec| spec.time_to_live_seconds);
-        self.decision.again = ttl.map(Duration::from_secs);
-        self.enter(state, reason, text);
+        self.decision.requeue_after = ttl.map(Duration::from_secs);
+        self.enter(state, reason, message);
     }
 
-    fn enter(&mut self, state: ApplicationState, reason: &'static str, text: String) {
-        let warning = matches!(
+    /// Enters a state: sets state, message and conditions, and announces it by an Event.
+    fn enter(&mut self, state: ApplicationState, reason: &'static str, message: String) {
+        let is_warning = matches!(
             state,
             ApplicationState::Failed | ApplicationState::PendingRerun
         );
         let status = &mut self.decision.status.application_state;
         status.state = state;
-        status.error_message = warning.then(|| text.clone());
+        status.error_message = is_warning.then(|| message.clone());
         let conditions = conditions(
             &self.decision.status.conditions,
             state,
-            &text,
-            self.situation.now,
+            &message,
+            self.observed.now,
         );
         self.decision.status.conditions = conditions;
-        self.decision.notes.push(Note {
+        self.decision.events.push(PendingEvent {
             reason,
-            text,
-            warning,
+            message,
+            is_warning,
         });
+    }
+
+    /// Returns the spec, if it is valid.
+    fn spec(&self) -> Option<&'a JobSpec> {
+        self.observed.application.ok().map(Application::spec)
     }
 
     fn state(&self) -> ApplicationState {
@@ -409,7 +414,25 @@ impl Decider<'_> {
     }
 }
 
-/// One condition for each state that people wait for.
+/// Returns why a driver failed, and its exit code if that is the cause.
+fn failure_cause(driver: &DriverView) -> (String, Option<i32>) {
+    // A cause outside of the process counts more than how the process ended.
+    match driver.loss {
+        Some(loss) if loss != Loss::Failed => return (format!("the driver was {loss}"), None),
+        _ if driver.is_deleting => return ("the driver pod was deleted".to_owned(), None),
+        _ => {}
+    }
+    // The driver's own message names the cause and how to fix it.
+    let message = driver.termination_message.clone().unwrap_or_else(|| {
+        driver.exit_code.map_or_else(
+            || "the driver failed".to_owned(),
+            |code| format!("the driver ended with exit code {code}"),
+        )
+    });
+    (message, driver.exit_code)
+}
+
+/// Returns one condition for each state that users wait for.
 fn conditions(
     before: &[ApplicationCondition],
     state: ApplicationState,
@@ -417,34 +440,38 @@ fn conditions(
     now: Timestamp,
 ) -> Vec<ApplicationCondition> {
     let reason = format!("{state:?}");
-    let all = [
+    let states = [
         ("Running", ApplicationState::Running),
         ("Completed", ApplicationState::Completed),
         ("Failed", ApplicationState::Failed),
     ];
-    let condition = |(kind, holds_in): (&str, ApplicationState)| {
-        let status = if state == holds_in { "True" } else { "False" };
+    let condition = |(kind, true_in): (&str, ApplicationState)| {
+        let status = if state == true_in { "True" } else { "False" };
         let unchanged = before
             .iter()
-            .find(|old| old.kind == kind && old.status == status);
+            .find(|previous| previous.kind == kind && previous.status == status);
         ApplicationCondition {
             kind: kind.to_owned(),
             status: status.to_owned(),
             reason: reason.clone(),
             message: message.to_owned(),
-            last_transition_time: unchanged
-                .map_or_else(|| Time(now), |old| old.last_transition_time.clone()),
+            last_transition_time: unchanged.map_or_else(
+                || Time(now),
+                |previous| previous.last_transition_time.clone(),
+            ),
         }
     };
-    all.map(condition).into()
+    states.map(condition).into()
 }
 
-fn since(then: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(now.duration_since(then).max(SignedDuration::ZERO)).unwrap_or_default()
+/// Returns the time between two instants; zero if the clock was set back.
+fn since(start: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(start).max(SignedDuration::ZERO)).unwrap_or_default()
 }
 
-/// `interval`, doubled with each failure after the first.
-fn backoff(interval: u64, failures: u32) -> Duration {
-    let doubled = interval.saturating_mul(1 << failures.saturating_sub(1).min(16));
-    Duration::from_secs(doubled).min(RETRY_INTERVAL_MAX.max(Duration::from_secs(interval)))
+/// Returns the delay before the next attempt: `interval_seconds`, doubled with each failure after the
+/// first, up to [`RETRY_INTERVAL_MAX`] or the interval itself, whichever is longer.
+fn backoff(interval_seconds: u64, failures: u32) -> Duration {
+    let doubled = interval_seconds.saturating_mul(1 << failures.saturating_sub(1).min(16));
+    Duration::from_secs(doubled).min(RETRY_INTERVAL_MAX.max(Duration::from_secs(interval_seconds)))
 }

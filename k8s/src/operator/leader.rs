@@ -1,7 +1,8 @@
-//! Several operators, one of which acts: by a Lease, as Kubernetes' own controllers do it.
+//! Elects one of several operators by a Lease, like Kubernetes' own controllers.
 //!
-//! Follows client-go's leaderelection: a lease is taken when its holder has not renewed it for its
-//! duration, as seen by our own clock; updates carry the resource version, so that one of two wins.
+//! It follows client-go's `leaderelection`. A candidate takes the lease when its holder has not
+//! renewed it for the lease's duration, measured by the candidate's own clock. Updates carry the
+//! resource version, so only one of two candidates succeeds.
 
 use std::time::{Duration, Instant};
 
@@ -13,54 +14,58 @@ use kube::{Api, Client};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use super::{NAME, OperatorError};
+use super::NAME;
+use crate::error::OperatorError;
 
-/// A lease that was not renewed for so long is free.
-const LEASE: Duration = Duration::from_secs(15);
-/// A holder that could not renew for so long gives up, before another may take over.
+/// Duration after which a lease that was not renewed is free.
+const LEASE_DURATION: Duration = Duration::from_secs(15);
+/// A holder that cannot renew for this long stops. Shorter than the lease, so that two operators
+/// never act at once.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
-/// Between two looks.
-const RETRY: Duration = Duration::from_secs(2);
+/// Interval between two attempts to take or renew the lease.
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
-struct Elector {
+/// A candidate for the lease.
+struct Candidate {
     leases: Api<Lease>,
     identity: String,
-    /// The last change of the lease that we saw, and when: other machines' clocks are not trusted.
-    seen: Option<(Option<MicroTime>, Instant)>,
+    /// The latest renewal by another holder, and when this process saw it. Its timestamp comes from
+    /// another machine's clock, so it is compared for equality only.
+    last_renewal: Option<(Option<MicroTime>, Instant)>,
 }
 
-/// The lease is ours.
+/// Proof that this process holds the lease.
 pub(super) struct Leadership {
     leases: Api<Lease>,
     identity: String,
-    /// Ends when it is ours no more.
-    pub(super) renewing: JoinHandle<()>,
+    /// Renews the lease; ends when it is lost.
+    pub(super) renewal: JoinHandle<()>,
 }
 
 impl Leadership {
-    /// Gives the lease back, so that the next one need not wait for its end.
+    /// Releases the lease, so that the next operator need not wait until it expires.
     pub(super) async fn release(self) {
-        self.renewing.abort();
+        self.renewal.abort();
         let Ok(Some(mut lease)) = self.leases.get_opt(NAME).await else {
             return;
         };
-        let ours = lease
+        let held = lease
             .spec
             .as_mut()
             .filter(|spec| spec.holder_identity.as_ref() == Some(&self.identity));
-        let Some(spec) = ours else { return };
+        let Some(spec) = held else { return };
         spec.holder_identity = Some(String::new());
         if let Err(error) = self
             .leases
             .replace(NAME, &PostParams::default(), &lease)
             .await
         {
-            warn!("the lease is not given back: {error}");
+            warn!("cannot release the lease: {error}");
         }
     }
 }
 
-/// Waits until this process leads.
+/// Waits until this process holds the lease, and renews it from then on.
 ///
 /// # Errors
 /// If leases cannot be read.
@@ -68,23 +73,22 @@ pub(super) async fn lead(client: Client, namespace: &str) -> Result<Leadership, 
     let host = std::env::var("POD_NAME")
         .or_else(|_| std::env::var("HOSTNAME"))
         .unwrap_or_else(|_| NAME.to_owned());
-    let random =
-        faisca_driver::random_hex(4).map_err(|error| OperatorError::Local(error.to_string()))?;
-    let mut elector = Elector {
+    let random = faisca_driver::random_hex(4).map_err(OperatorError::Random)?;
+    let mut candidate = Candidate {
         leases: Api::namespaced(client, namespace),
         identity: format!("{host}-{random}"),
-        seen: None,
+        last_renewal: None,
     };
-    while !elector.try_hold().await? {
-        tokio::time::sleep(RETRY).await;
+    while !candidate.take_or_renew().await? {
+        tokio::time::sleep(RETRY_INTERVAL).await;
     }
-    info!(identity = elector.identity, "leading");
-    let (leases, identity) = (elector.leases.clone(), elector.identity.clone());
-    let renewing = tokio::task::spawn(async move {
+    info!(identity = candidate.identity, "leading");
+    let (leases, identity) = (candidate.leases.clone(), candidate.identity.clone());
+    let renewal = tokio::task::spawn(async move {
         let mut renewed = Instant::now();
         while renewed.elapsed() < RENEW_DEADLINE {
-            tokio::time::sleep(RETRY).await;
-            match elector.try_hold().await {
+            tokio::time::sleep(RETRY_INTERVAL).await;
+            match candidate.take_or_renew().await {
                 Ok(true) => renewed = Instant::now(),
                 Ok(false) => return,
                 Err(error) => warn!("renewing the lease: {error}"),
@@ -94,13 +98,13 @@ pub(super) async fn lead(client: Client, namespace: &str) -> Result<Leadership, 
     Ok(Leadership {
         leases,
         identity,
-        renewing,
+        renewal,
     })
 }
 
-impl Elector {
-    /// Takes or renews the lease; answers whether it is ours.
-    async fn try_hold(&mut self) -> Result<bool, OperatorError> {
+impl Candidate {
+    /// Takes or renews the lease. Returns whether this process holds it.
+    async fn take_or_renew(&mut self) -> Result<bool, OperatorError> {
         let Some(mut lease) = self.leases.get_opt(NAME).await? else {
             let metadata = ObjectMeta {
                 name: Some(NAME.to_owned()),
@@ -108,41 +112,44 @@ impl Elector {
             };
             let lease = Lease {
                 metadata,
-                spec: Some(self.held(None)),
+                spec: Some(self.renewed_spec(None)),
             };
-            return won(self.leases.create(&PostParams::default(), &lease).await);
+            return is_won(self.leases.create(&PostParams::default(), &lease).await);
         };
         let spec = lease.spec.take().unwrap_or_default();
         if spec.holder_identity.as_ref() != Some(&self.identity) && !self.is_free(&spec) {
             return Ok(false);
         }
-        lease.spec = Some(self.held(Some(&spec)));
-        won(self
-            .leases
-            .replace(NAME, &PostParams::default(), &lease)
-            .await)
+        lease.spec = Some(self.renewed_spec(Some(&spec)));
+        is_won(
+            self.leases
+                .replace(NAME, &PostParams::default(), &lease)
+                .await,
+        )
     }
 
+    /// Whether the lease has no holder, or its holder has not renewed it in time.
     fn is_free(&mut self, spec: &LeaseSpec) -> bool {
         if spec.holder_identity.as_deref().is_none_or(str::is_empty) {
             return true;
         }
-        match &self.seen {
-            Some((renewed, at)) if *renewed == spec.renew_time => at.elapsed() >= LEASE,
+        match &self.last_renewal {
+            Some((renewed, at)) if *renewed == spec.renew_time => at.elapsed() >= LEASE_DURATION,
             _ => {
-                self.seen = Some((spec.renew_time.clone(), Instant::now()));
+                self.last_renewal = Some((spec.renew_time.clone(), Instant::now()));
                 false
             }
         }
     }
 
-    fn held(&self, before: Option<&LeaseSpec>) -> LeaseSpec {
+    /// Returns the lease's spec with this process as holder, renewed now.
+    fn renewed_spec(&self, before: Option<&LeaseSpec>) -> LeaseSpec {
         let now = MicroTime(Timestamp::now());
-        let ours = before.filter(|before| before.holder_identity.as_ref() == Some(&self.identity));
+        let own = before.filter(|before| before.holder_identity.as_ref() == Some(&self.identity));
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
-            lease_duration_seconds: i32::try_from(LEASE.as_secs()).ok(),
-            acquire_time: ours
+            lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
+            acquire_time: own
                 .and_then(|before| before.acquire_time.clone())
                 .or_else(|| Some(now.clone())),
             renew_time: Some(now),
@@ -150,15 +157,15 @@ impl Elector {
                 before
                     .and_then(|before| before.lease_transitions)
                     .unwrap_or(0)
-                    + i32::from(ours.is_none()),
+                    + i32::from(own.is_none()),
             ),
             ..LeaseSpec::default()
         }
     }
 }
 
-/// Whoever was faster has it.
-fn won(outcome: Result<Lease, kube::Error>) -> Result<bool, OperatorError> {
+/// Returns whether an update of the lease succeeded. A conflict means that another candidate won.
+fn is_won(outcome: Result<Lease, kube::Error>) -> Result<bool, OperatorError> {
     match outcome {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),

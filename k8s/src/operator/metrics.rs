@@ -1,9 +1,9 @@
-//! Metrics for Prometheus, and whether the operator lives and works.
+//! Serves metrics for Prometheus, and health for Kubernetes' probes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::server::conn::http1;
@@ -18,97 +18,100 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::OperatorError;
+use crate::error::OperatorError;
 use crate::resource::ApplicationState;
 
+/// Delay after a failure to accept a connection.
+const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Label of a counter: a state, in lower case.
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct State {
+struct StateLabel {
     state: String,
 }
 
-/// Counts of one operator. Cheap to clone.
+/// Metrics of one operator. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Metrics(Arc<Inner>);
 
 struct Inner {
     registry: Registry,
-    is_ready: AtomicBool,
-    submissions: Counter,
-    failures: Counter,
-    transitions: Family<State, Counter>,
-    seconds: Histogram,
+    is_leading: AtomicBool,
+    drivers_created: Counter,
+    reconcile_failures: Counter,
+    states_entered: Family<StateLabel, Counter>,
+    reconcile_seconds: Histogram,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("faisca_operator");
-        let (submissions, failures, transitions) =
-            (Counter::default(), Counter::default(), Family::default());
-        let seconds = Histogram::new(exponential_buckets(0.001, 2.0, 14));
+        let drivers_created = Counter::default();
+        let reconcile_failures = Counter::default();
+        let states_entered = Family::default();
+        let reconcile_seconds = Histogram::new(exponential_buckets(0.001, 2.0, 14));
         registry.register(
             "driver_pods",
-            "Driver pods that were asked for",
-            submissions.clone(),
+            "Driver pods created",
+            drivers_created.clone(),
         );
         registry.register(
             "reconcile_errors",
-            "Reconciliations that failed",
-            failures.clone(),
+            "Failed reconciliations",
+            reconcile_failures.clone(),
         );
         registry.register(
             "applications_entered",
             "Applications that entered a state",
-            transitions.clone(),
+            states_entered.clone(),
         );
         registry.register(
             "reconcile_seconds",
             "Duration of reconciliations",
-            seconds.clone(),
+            reconcile_seconds.clone(),
         );
         Self(Arc::new(Inner {
             registry,
-            is_ready: AtomicBool::new(false),
-            submissions,
-            failures,
-            transitions,
-            seconds,
+            is_leading: AtomicBool::new(false),
+            drivers_created,
+            reconcile_failures,
+            states_entered,
+            reconcile_seconds,
         }))
     }
 }
 
 impl Metrics {
-    pub(super) fn ready(&self) {
-        self.0.is_ready.store(true, Ordering::Relaxed);
+    /// Reports on `/readyz` that this operator leads.
+    pub(super) fn set_leading(&self) {
+        self.0.is_leading.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn submitted(&self) {
-        self.0.submissions.inc();
+    pub(super) fn driver_created(&self) {
+        self.0.drivers_created.inc();
     }
 
     pub(super) fn reconcile_failed(&self) {
-        self.0.failures.inc();
+        self.0.reconcile_failures.inc();
     }
 
-    pub(super) fn entered(&self, state: ApplicationState) {
+    pub(super) fn state_entered(&self, state: ApplicationState) {
         self.0
-            .transitions
-            .get_or_create(&State {
+            .states_entered
+            .get_or_create(&StateLabel {
                 state: format!("{state:?}").to_lowercase(),
             })
             .inc();
     }
 
-    #[expect(clippy::unused_self, reason = "begins what `reconciled` ends")]
-    pub(super) fn reconcile_started(&self) -> Instant {
-        Instant::now()
+    /// Records the duration of a successful reconciliation.
+    pub(super) fn reconciled(&self, duration: Duration) {
+        self.0.reconcile_seconds.observe(duration.as_secs_f64());
     }
 
-    pub(super) fn reconciled(&self, started: Instant) {
-        self.0.seconds.observe(started.elapsed().as_secs_f64());
-    }
-
-    fn answer(&self, path: &str) -> Response<Full<hyper::body::Bytes>> {
-        let told = |status: StatusCode, text: String| {
+    /// Responds to a request for a path.
+    fn respond(&self, path: &str) -> Response<Full<hyper::body::Bytes>> {
+        let response = |status: StatusCode, text: String| {
             let mut response = Response::new(Full::from(text));
             *response.status_mut() = status;
             response
@@ -117,30 +120,30 @@ impl Metrics {
             "/metrics" => {
                 let mut text = String::new();
                 match prometheus_client::encoding::text::encode(&mut text, &self.0.registry) {
-                    Ok(()) => told(StatusCode::OK, text),
-                    Err(error) => told(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+                    Ok(()) => response(StatusCode::OK, text),
+                    Err(error) => response(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
                 }
             }
-            "/healthz" => told(StatusCode::OK, "ok\n".to_owned()),
-            // One that waits for the lease is ready too: it is there to take over.
-            "/readyz" => told(
+            "/healthz" => response(StatusCode::OK, "ok\n".to_owned()),
+            // An operator that waits for the lease is ready, too: a rollout must not wait for it to lead.
+            "/readyz" => response(
                 StatusCode::OK,
-                if self.0.is_ready.load(Ordering::Relaxed) {
+                if self.0.is_leading.load(Ordering::Relaxed) {
                     "leading\n"
                 } else {
                     "waiting\n"
                 }
                 .to_owned(),
             ),
-            _ => told(
+            _ => response(
                 StatusCode::NOT_FOUND,
-                "known are /metrics, /healthz, /readyz\n".to_owned(),
+                "unknown path: use /metrics, /healthz or /readyz\n".to_owned(),
             ),
         }
     }
 }
 
-/// Serves `/metrics`, `/healthz` and `/readyz`.
+/// Serves `/metrics`, `/healthz` and `/readyz` in a task of its own.
 ///
 /// # Errors
 /// If the address is in use.
@@ -150,21 +153,22 @@ pub(super) async fn serve(
 ) -> Result<JoinHandle<()>, OperatorError> {
     let listener = TcpListener::bind(address)
         .await
-        .map_err(|error| OperatorError::Local(format!("{address}: {error}")))?;
+        .map_err(|source| OperatorError::Listen { address, source })?;
     Ok(tokio::task::spawn(async move {
         loop {
             let Ok((stream, _)) = listener.accept().await else {
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                // Out of file descriptors, for example: do not spin.
+                tokio::time::sleep(ACCEPT_RETRY_INTERVAL).await;
                 continue;
             };
             let metrics = metrics.clone();
-            let answer = service_fn(move |request: Request<hyper::body::Incoming>| {
+            let service = service_fn(move |request: Request<hyper::body::Incoming>| {
                 std::future::ready(Ok::<_, std::convert::Infallible>(
-                    metrics.answer(request.uri().path()),
+                    metrics.respond(request.uri().path()),
                 ))
             });
             tokio::task::spawn(
-                http1::Builder::new().serve_connection(TokioIo::new(stream), answer),
+                http1::Builder::new().serve_connection(TokioIo::new(stream), service),
             );
         }
     }))

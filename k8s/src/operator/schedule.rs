@@ -1,4 +1,7 @@
-//! Applications by the clock: `ScheduledSparkApplication`.
+//! Runs applications on a schedule: `ScheduledSparkApplication`.
+//!
+//! [`plan`] is pure: schedule, runs and time → status, runs to delete and the run to start. Missed
+//! runs are not made up: however many were due, at most one starts.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -11,24 +14,30 @@ use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
-use kube::runtime::controller::{Action as Next, Controller};
+use kube::runtime::controller::{Action, Controller};
 use kube::runtime::watcher;
 use kube::{Api, Resource, ResourceExt};
 
-use super::{Context, OperatorError, api, gone, is_conflict, put_status, retry};
+use super::reconcile::{already_exists, ignore_not_found};
+use super::status::replace_status;
+use super::{Context, retry};
+use crate::error::OperatorError;
 use crate::resource::{
     ApplicationState, ConcurrencyPolicy, ScheduledApplicationSpec, ScheduledSparkApplication,
     ScheduledStatus, SparkApplication,
 };
 
-/// Label of runs: the schedule that they belong to.
+/// Label of a run: the name of its schedule.
 const SCHEDULE_LABEL: &str = "faisca.dev/schedule";
-const SUCCESSFUL_KEPT: u32 = 3;
-const FAILED_KEPT: u32 = 1;
-/// A run's name is the schedule's with a dash and the minute in this many digits; driver pods add to it.
+/// Default number of completed runs to keep.
+const SUCCESSFUL_RUNS_DEFAULT: u32 = 3;
+/// Default number of failed runs to keep.
+const FAILED_RUNS_DEFAULT: u32 = 1;
+/// Longest name of a schedule. A run's name adds a dash and the minute of its scheduled time, and the
+/// names of its pods add more.
 const NAME_LENGTH_MAX: usize = 52;
 
-/// A run, as far as schedules care.
+/// A run of a schedule, as the plan sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Run {
     name: String,
@@ -36,20 +45,22 @@ struct Run {
     created: Timestamp,
 }
 
-/// What follows for a schedule.
+/// The next step of a schedule.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Plan {
     status: ScheduledStatus,
-    /// Runs to stop or to forget.
+    /// Runs to delete: replaced ones, and those beyond the history limits.
     delete: Vec<String>,
-    /// Run to start.
+    /// Name of the run to start.
     start: Option<String>,
-    again: Option<Duration>,
+    /// When to plan again, even if nothing changes.
+    requeue_after: Option<Duration>,
 }
 
-pub(super) async fn run(context: Arc<Context>) {
-    let schedules = api::<ScheduledSparkApplication>(&context.client, &context.config);
-    let runs = api::<SparkApplication>(&context.client, &context.config);
+/// Reconciles schedules whenever they or their runs change.
+pub(super) async fn control_schedules(context: Arc<Context>) {
+    let schedules = context.watched_api::<ScheduledSparkApplication>();
+    let runs = context.watched_api::<SparkApplication>();
     Controller::new(schedules, watcher::Config::default())
         .owns(runs, watcher::Config::default().labels(SCHEDULE_LABEL))
         .run(
@@ -64,14 +75,15 @@ pub(super) async fn run(context: Arc<Context>) {
 async fn reconcile(
     schedule: Arc<ScheduledSparkApplication>,
     context: Arc<Context>,
-) -> Result<Next, OperatorError> {
+) -> Result<Action, OperatorError> {
     if schedule.metadata.deletion_timestamp.is_some() {
-        return Ok(Next::await_change());
+        // Its runs are deleted with it: they have an owner reference.
+        return Ok(Action::await_change());
     }
+    let name = schedule.name_any();
     let namespace = schedule.namespace().unwrap_or_default();
     let applications = Api::<SparkApplication>::namespaced(context.client.clone(), &namespace);
-    let selected =
-        ListParams::default().labels(&format!("{SCHEDULE_LABEL}={}", schedule.name_any()));
+    let selected = ListParams::default().labels(&format!("{SCHEDULE_LABEL}={name}"));
     let runs: Vec<Run> = applications
         .list(&selected)
         .await?
@@ -83,42 +95,47 @@ async fn reconcile(
         .creation_timestamp()
         .map_or_else(Timestamp::now, |time| time.0);
     let plan = plan(
-        &schedule.name_any(),
+        &name,
         &schedule.spec,
         &status,
         &runs,
         created,
         Timestamp::now(),
     );
-    for name in &plan.delete {
-        gone(
-            applications
-                .delete(name, &DeleteParams::background())
-                .await
-                .map(drop),
-        )?;
+    for run in &plan.delete {
+        let deleted = applications.delete(run, &DeleteParams::background()).await;
+        ignore_not_found(deleted)?;
     }
-    if let Some(name) = &plan.start {
-        let mut run = SparkApplication::new(name, schedule.spec.template.clone());
-        let mut labels = schedule.labels().clone();
-        labels.insert(SCHEDULE_LABEL.to_owned(), schedule.name_any());
-        run.metadata = ObjectMeta {
-            name: Some(name.clone()),
-            labels: Some(labels),
-            owner_references: schedule.controller_owner_ref(&()).map(|owner| vec![owner]),
-            ..ObjectMeta::default()
-        };
+    if let Some(run) = &plan.start {
+        let run = run_resource(&schedule, run);
         match applications.create(&PostParams::default(), &run).await {
-            Err(error) if is_conflict(&error) => {}
+            // An operator that died before it wrote the status has started it.
+            Err(error) if already_exists(&error) => {}
             created => drop(created?),
         }
     }
     if plan.status != status {
         let schedules =
             Api::<ScheduledSparkApplication>::namespaced(context.client.clone(), &namespace);
-        put_status(&schedules, &schedule.name_any(), &plan.status).await?;
+        replace_status(&schedules, &name, &plan.status).await?;
     }
-    Ok(plan.again.map_or_else(Next::await_change, Next::requeue))
+    Ok(plan
+        .requeue_after
+        .map_or_else(Action::await_change, Action::requeue))
+}
+
+/// Builds the application of a run, owned by its schedule.
+fn run_resource(schedule: &ScheduledSparkApplication, name: &str) -> SparkApplication {
+    let mut run = SparkApplication::new(name, schedule.spec.template.clone());
+    let mut labels = schedule.labels().clone();
+    labels.insert(SCHEDULE_LABEL.to_owned(), schedule.name_any());
+    run.metadata = ObjectMeta {
+        name: Some(name.to_owned()),
+        labels: Some(labels),
+        owner_references: schedule.controller_owner_ref(&()).map(|owner| vec![owner]),
+        ..ObjectMeta::default()
+    };
+    run
 }
 
 fn run_of(application: &SparkApplication) -> Run {
@@ -136,6 +153,7 @@ fn run_of(application: &SparkApplication) -> Run {
     }
 }
 
+/// Plans the next step of a schedule that was created at `created`.
 fn plan(
     name: &str,
     spec: &ScheduledApplicationSpec,
@@ -148,130 +166,147 @@ fn plan(
         status: status.clone(),
         ..Plan::default()
     };
-    let told = |plan: &mut Plan, state: &str, reason: Option<String>| {
-        plan.status.schedule_state = Some(state.to_owned());
-        plan.status.reason = reason;
-    };
-    keep_history(spec, runs, &mut plan);
+    plan.limit_history(spec, runs);
     if name.len() > NAME_LENGTH_MAX {
-        told(
-            &mut plan,
+        let length = name.len();
+        plan.set_state(
             "FailedValidation",
             Some(format!(
-                "metadata.name: {} characters, {NAME_LENGTH_MAX} at most",
-                name.len()
+                "metadata.name: {length} characters, the limit is {NAME_LENGTH_MAX}"
             )),
         );
         return plan;
     }
     if spec.suspend {
-        told(&mut plan, "Suspended", None);
+        plan.set_state("Suspended", None);
         plan.status.next_run = None;
         return plan;
     }
-    // Runs that were due while nobody looked are one run.
-    let last = status.last_run.as_ref().map_or(created, |time| time.0);
-    let (due, next) = match due_and_next(spec, last, now) {
-        Ok(found) => found,
+    // A schedule without runs begins at its creation: earlier times are not due.
+    let last_run = status.last_run.as_ref().map_or(created, |time| time.0);
+    let (due, next) = match due_and_next(spec, last_run, now) {
+        Ok(times) => times,
         Err(reason) => {
-            told(&mut plan, "FailedValidation", Some(reason));
+            plan.set_state("FailedValidation", Some(reason));
             plan.status.next_run = None;
             return plan;
         }
     };
-    told(&mut plan, "Scheduled", None);
+    plan.set_state("Scheduled", None);
     plan.status.next_run = next.map(Time);
-    plan.again = next.map(|next| {
+    plan.requeue_after = next.map(|next| {
         Duration::try_from(next.duration_since(now))
             .unwrap_or_default()
             .max(Duration::from_millis(1))
     });
-    let Some(due) = due else { return plan };
-    plan.status.last_run = Some(Time(due));
-    let late = u64::try_from(now.duration_since(due).as_secs()).unwrap_or_default();
-    if let Some(limit) = spec.starting_deadline_seconds.filter(|limit| late > *limit) {
-        plan.status.reason = Some(format!(
-            "the run of {due} was left out: {late} s late, {limit} s at most"
-        ));
-        return plan;
-    }
-    let running: Vec<&Run> = runs.iter().filter(|run| !run.state.is_terminal()).collect();
-    match spec.concurrency_policy {
-        ConcurrencyPolicy::Forbid if !running.is_empty() => {
-            plan.status.reason = Some(format!(
-                "the run of {due} was left out: {} still runs",
-                running[0].name
-            ));
-        }
-        policy => {
-            if policy == ConcurrencyPolicy::Replace {
-                plan.delete
-                    .extend(running.iter().map(|run| run.name.clone()));
-            }
-            let run = format!("{name}-{}", due.as_second() / 60);
-            plan.status.last_run_name = Some(run.clone());
-            plan.start = Some(run);
-        }
+    if let Some(due) = due {
+        plan.start_or_skip(name, spec, runs, due, now);
     }
     plan
 }
 
-/// Ended runs beyond the limits go, the oldest first.
-fn keep_history(spec: &ScheduledApplicationSpec, runs: &[Run], plan: &mut Plan) {
-    let limits = [
-        (
-            ApplicationState::Completed,
-            spec.successful_run_history_limit.unwrap_or(SUCCESSFUL_KEPT),
-        ),
-        (
-            ApplicationState::Failed,
-            spec.failed_run_history_limit.unwrap_or(FAILED_KEPT),
-        ),
-    ];
-    for (state, limit) in limits {
+impl Plan {
+    fn set_state(&mut self, state: &str, reason: Option<String>) {
+        self.status.schedule_state = Some(state.to_owned());
+        self.status.reason = reason;
+    }
+
+    /// Starts the due run, unless it is too late or the concurrency policy forbids it.
+    fn start_or_skip(
+        &mut self,
+        name: &str,
+        spec: &ScheduledApplicationSpec,
+        runs: &[Run],
+        due: Timestamp,
+        now: Timestamp,
+    ) {
+        // A skipped run counts as the last one, too: it is not tried again.
+        self.status.last_run = Some(Time(due));
+        let late = u64::try_from(now.duration_since(due).as_secs()).unwrap_or_default();
+        if let Some(limit) = spec.starting_deadline_seconds.filter(|limit| late > *limit) {
+            self.status.reason = Some(format!(
+                "the run of {due} was skipped: {late} s late, the limit is {limit} s"
+            ));
+            return;
+        }
+        let running: Vec<&Run> = runs.iter().filter(|run| !run.state.is_terminal()).collect();
+        match (spec.concurrency_policy, running.first()) {
+            (ConcurrencyPolicy::Forbid, Some(run)) => {
+                self.status.reason = Some(format!(
+                    "the run of {due} was skipped: {} still runs",
+                    run.name
+                ));
+                return;
+            }
+            (ConcurrencyPolicy::Replace, _) => {
+                let replaced = running.iter().map(|run| run.name.clone());
+                self.delete.extend(replaced);
+            }
+            (ConcurrencyPolicy::Allow | ConcurrencyPolicy::Forbid, _) => {}
+        }
+        // Two operators, or one that restarts, derive the same name for the same run.
+        let run = format!("{name}-{}", due.as_second() / 60);
+        self.status.last_run_name = Some(run.clone());
+        self.start = Some(run);
+    }
+
+    /// Deletes ended runs beyond the history limits, the oldest first, and lists the others.
+    fn limit_history(&mut self, spec: &ScheduledApplicationSpec, runs: &[Run]) {
+        let successful = spec
+            .successful_run_history_limit
+            .unwrap_or(SUCCESSFUL_RUNS_DEFAULT);
+        let failed = spec.failed_run_history_limit.unwrap_or(FAILED_RUNS_DEFAULT);
+        self.status.past_successful_run_names =
+            self.limit_runs(runs, ApplicationState::Completed, successful);
+        self.status.past_failed_run_names = self.limit_runs(runs, ApplicationState::Failed, failed);
+    }
+
+    /// Deletes the runs in `state` beyond `limit`. Returns the names of the others, newest first.
+    fn limit_runs(&mut self, runs: &[Run], state: ApplicationState, limit: u32) -> Vec<String> {
         let mut ended: Vec<&Run> = runs.iter().filter(|run| run.state == state).collect();
         ended.sort_by_key(|run| std::cmp::Reverse((run.created, run.name.clone())));
-        let (kept, gone) = ended.split_at(ended.len().min(limit as usize));
-        plan.delete.extend(gone.iter().map(|run| run.name.clone()));
-        let names = kept.iter().map(|run| run.name.clone()).collect();
-        match state {
-            ApplicationState::Completed => plan.status.past_successful_run_names = names,
-            _ => plan.status.past_failed_run_names = names,
-        }
+        let (kept, surplus) = ended.split_at(ended.len().min(limit as usize));
+        self.delete
+            .extend(surplus.iter().map(|run| run.name.clone()));
+        kept.iter().map(|run| run.name.clone()).collect()
     }
 }
 
-/// The newest time that is due and not after `now`, if any since `last`; and the next one after `now`.
+/// Returns the latest scheduled time in (`last_run`, `now`], if there is one, and the first one after
+/// `now`.
+///
+/// # Errors
+/// If the cron expression or the time zone is invalid.
 fn due_and_next(
     spec: &ScheduledApplicationSpec,
-    last: Timestamp,
+    last_run: Timestamp,
     now: Timestamp,
 ) -> Result<(Option<Timestamp>, Option<Timestamp>), String> {
     let cron = Cron::from_str(&spec.schedule)
         .map_err(|error| format!("spec.schedule: `{}`: {error}", spec.schedule))?;
     let zone = spec.time_zone.as_deref().unwrap_or("UTC");
     let zone = Tz::from_str(zone).map_err(|_| {
-        format!("spec.timeZone: `{zone}` is no time zone; write one like America/Sao_Paulo")
+        format!("spec.timeZone: `{zone}` is not a time zone; expected an IANA name such as America/Sao_Paulo")
     })?;
     let local = |time: Timestamp| {
         DateTime::<Utc>::from_timestamp(time.as_second(), 0)
             .unwrap_or_default()
             .with_timezone(&zone)
     };
-    let global = |time: DateTime<Tz>| {
+    let utc = |time: DateTime<Tz>| {
         Timestamp::from_second(time.timestamp()).map_err(|error| error.to_string())
     };
     let next = cron
         .find_next_occurrence(&local(now), false)
         .ok()
-        .map(global)
+        .map(utc)
         .transpose()?;
-    let before = cron
+    let previous = cron
         .find_previous_occurrence(&local(now), true)
         .ok()
-        .map(global)
+        .map(utc)
         .transpose()?;
-    Ok((before.filter(|due| *due > last), next))
+    Ok((previous.filter(|due| *due > last_run), next))
 }
 
 #[cfg(test)]
@@ -297,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_due_by_the_clock_of_its_zone_and_only_once() {
+    fn a_run_is_due_in_its_time_zone_and_only_once() {
         let (created, before, after) = (
             at("2026-11-22T00:00:00Z"),
             at("2026-11-22T08:59:00Z"),
@@ -313,7 +348,7 @@ mod tests {
             before,
         );
         assert_eq!(
-            (waiting.start, waiting.again),
+            (waiting.start, waiting.requeue_after),
             (None, Some(Duration::from_secs(60)))
         );
         let due = plan(
@@ -331,7 +366,7 @@ mod tests {
             (again.start, again.status.last_run_name),
             (None, Some(name))
         );
-        // A day later, after two nights without an operator: one run, not two.
+        // After two nights without an operator, one run starts, not two.
         let late = plan(
             "enem",
             &six,
@@ -357,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_that_overlap_are_left_out_or_replaced_and_old_ones_go() {
+    fn overlapping_runs_are_skipped_or_replaced_and_old_runs_are_deleted() {
         let now = at("2026-11-22T09:00:10Z");
         let run = |name: &str, state, created: &str| Run {
             name: name.to_owned(),
@@ -383,12 +418,10 @@ mod tests {
                 now,
             )
         };
-        let left_out = planned(ConcurrencyPolicy::Forbid);
-        assert!(
-            left_out.start.is_none() && left_out.status.reason.unwrap().contains("c still runs")
-        );
+        let skipped = planned(ConcurrencyPolicy::Forbid);
+        assert!(skipped.start.is_none() && skipped.status.reason.unwrap().contains("c still runs"));
         assert_eq!(
-            (left_out.delete, left_out.status.past_successful_run_names),
+            (skipped.delete, skipped.status.past_successful_run_names),
             (vec!["a".to_owned()], vec!["b".to_owned()])
         );
         let replaced = planned(ConcurrencyPolicy::Replace);
@@ -397,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schedule_that_cannot_be_read_says_why() {
+    fn an_invalid_schedule_reports_why() {
         let state = |spec: &ScheduledApplicationSpec, name: &str| {
             let status = plan(
                 name,
@@ -422,7 +455,7 @@ mod tests {
             time_zone: Some("Brasilia".to_owned()),
             ..spec("@daily")
         };
-        assert!(state(&zone, "a").contains("`Brasilia` is no time zone"));
+        assert!(state(&zone, "a").contains("`Brasilia` is not a time zone"));
         assert!(state(&spec("@daily"), &"a".repeat(60)).contains("60 characters"));
         assert_eq!(
             state(

@@ -1,19 +1,18 @@
-//! The story of an application, told to the decisions step by step.
+//! Follows applications through the decisions step by step, from submission to their end.
 
 use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::decide::{Action, Decision, Situation, decide};
-use super::view::{DriverView, Phase, PodsView};
+use super::decide::{Action, Decision, Observed, decide};
+use super::view::{DriverView, PodsView};
 use crate::application::Application;
 use crate::application::tests::resource;
-use crate::loss::Loss;
+use crate::pod_state::{Loss, Phase, StartupProblem, StartupTimeouts};
 use crate::resource::{ApplicationProgress, ApplicationState, ApplicationStatus};
-use crate::stuck::{Patience, Stuck};
 
-/// One application, and the world around it.
+/// One application, its pods and the time.
 struct Story {
     spec: Value,
     status: ApplicationStatus,
@@ -40,18 +39,18 @@ impl Story {
             .extend(extra.as_object().unwrap().clone());
     }
 
-    /// Looks, and lets what was decided happen.
+    /// Decides once, and applies the decision to status and pods.
     fn step(&mut self) -> Decision {
-        let application = Application::read(&resource(self.spec.clone()));
-        let situation = Situation {
+        let application = Application::parse(&resource(self.spec.clone()));
+        let observed = Observed {
             application: application.as_ref(),
             name: "enem",
             status: &self.status,
             pods: &self.pods,
-            patience: Patience::default(),
+            startup_timeouts: StartupTimeouts::default(),
             now: self.now,
         };
-        let decision = decide(&situation);
+        let decision = decide(&observed);
         self.status = decision.status.clone();
         for action in &decision.actions {
             match action {
@@ -75,14 +74,15 @@ impl Story {
         self.pods.driver.as_mut().unwrap()
     }
 
-    fn ends(&mut self, phase: Phase, exit_code: i32, words: &str) -> Decision {
+    /// Ends the driver, and decides.
+    fn end_driver(&mut self, phase: Phase, exit_code: i32, message: &str) -> Decision {
         let driver = self.driver();
-        (driver.phase, driver.exit_code, driver.last_words) =
-            (phase, Some(exit_code), Some(words.to_owned()));
+        (driver.phase, driver.exit_code) = (phase, Some(exit_code));
+        driver.termination_message = Some(message.to_owned());
         self.step()
     }
 
-    fn later(&mut self, seconds: i64) {
+    fn advance(&mut self, seconds: i64) {
         self.now = self
             .now
             .checked_add(SignedDuration::from_secs(seconds))
@@ -95,15 +95,15 @@ impl Story {
 }
 
 fn reasons(decision: &Decision) -> Vec<&'static str> {
-    decision.notes.iter().map(|note| note.reason).collect()
+    decision.events.iter().map(|event| event.reason).collect()
 }
 
 #[test]
 fn an_application_runs_and_completes() {
     let mut story = Story::new(&json!({"timeToLiveSeconds": 60}));
-    let begun = story.step();
+    let submitted = story.step();
     assert_eq!(
-        (begun.actions.as_slice(), reasons(&begun)),
+        (submitted.actions.as_slice(), reasons(&submitted)),
         (
             &[Action::CreateDriver(1)][..],
             vec!["SparkApplicationSubmitted"]
@@ -130,52 +130,52 @@ fn an_application_runs_and_completes() {
         .pods
         .executors
         .insert("enem-1-exec-1".to_owned(), "RUNNING");
-    let told = story.step();
+    let running = story.step();
     assert_eq!(
         (
-            reasons(&told),
-            told.status.executor_state["enem-1-exec-1"].as_str()
+            reasons(&running),
+            running.status.executor_state["enem-1-exec-1"].as_str()
         ),
         (vec![], "RUNNING")
     );
     assert_eq!(
-        told.status.progress.unwrap().percent.as_deref(),
+        running.status.progress.unwrap().percent.as_deref(),
         Some("50%")
     );
-    story.later(30);
-    let done = story.ends(Phase::Succeeded, 0, "");
+    story.advance(30);
+    let completed = story.end_driver(Phase::Succeeded, 0, "");
     assert_eq!(
-        (story.state(), reasons(&done)),
+        (story.state(), reasons(&completed)),
         (
             ApplicationState::Completed,
             vec!["SparkApplicationCompleted"]
         )
     );
-    let holds: Vec<_> = story
+    let true_conditions: Vec<_> = story
         .status
         .conditions
         .iter()
         .filter(|c| c.status == "True")
         .map(|c| c.kind.as_str())
         .collect();
-    assert_eq!(holds, ["Completed"]);
-    assert_eq!(done.actions, [Action::DeleteExecutors]);
+    assert_eq!(true_conditions, ["Completed"]);
+    assert_eq!(completed.actions, [Action::DeleteExecutors]);
     assert_eq!(story.status.cost.clone().unwrap().vcpu_seconds, 30);
-    // Its pod goes, and it stays what it is; then it goes itself.
+    // The state outlives the pod; then the time to live ends.
     story.pods.driver = None;
-    assert_eq!(story.step().again, Some(Duration::from_secs(60)));
-    story.later(61);
+    assert_eq!(story.step().requeue_after, Some(Duration::from_secs(60)));
+    story.advance(61);
     assert_eq!(story.step().actions, [Action::DeleteResource]);
     assert_eq!(story.state(), ApplicationState::Completed);
 }
 
 #[test]
-fn a_failed_driver_is_tried_again_as_the_policy_says_but_not_if_the_job_is_wrong() {
+fn a_failed_driver_is_retried_as_the_policy_allows_unless_the_job_is_invalid() {
     let policy = json!({"restartPolicy": {"type": "OnFailure", "onFailureRetries": 2, "onFailureRetryInterval": 10}});
     let mut story = Story::new(&policy);
     story.step();
     for (failures, wait) in [(1, 10), (2, 20)] {
-        let failed = story.ends(Phase::Failed, 3, "no executor started");
+        let failed = story.end_driver(Phase::Failed, 3, "no executor started");
         assert_eq!(
             (story.state(), story.status.failures),
             (ApplicationState::PendingRerun, failures)
@@ -184,11 +184,11 @@ fn a_failed_driver_is_tried_again_as_the_policy_says_but_not_if_the_job_is_wrong
             failed.actions,
             [Action::DeleteDriver, Action::DeleteExecutors]
         );
-        assert_eq!(story.step().again, Some(Duration::from_secs(wait)));
-        story.later(i64::try_from(wait).unwrap());
+        assert_eq!(story.step().requeue_after, Some(Duration::from_secs(wait)));
+        story.advance(i64::try_from(wait).unwrap());
         assert_eq!(story.step().actions, [Action::CreateDriver(failures + 1)]);
     }
-    let failed = story.ends(Phase::Failed, 3, "no executor started");
+    let failed = story.end_driver(Phase::Failed, 3, "no executor started");
     assert_eq!(
         (story.state(), reasons(&failed)),
         (ApplicationState::Failed, vec!["SparkApplicationFailed"])
@@ -197,17 +197,17 @@ fn a_failed_driver_is_tried_again_as_the_policy_says_but_not_if_the_job_is_wrong
         story.status.application_state.error_message.as_deref(),
         Some("no executor started")
     );
-    let mut wrong = Story::new(&policy);
-    wrong.step();
-    wrong.ends(Phase::Failed, 2, "unknown column `a`");
+    let mut invalid = Story::new(&policy);
+    invalid.step();
+    invalid.end_driver(Phase::Failed, 2, "unknown column `a`");
     assert_eq!(
-        (wrong.state(), wrong.status.execution_attempts),
+        (invalid.state(), invalid.status.execution_attempts),
         (ApplicationState::Failed, 1)
     );
 }
 
 #[test]
-fn a_driver_that_is_deleted_or_evicted_is_told_as_such() {
+fn a_deleted_or_evicted_driver_is_reported_as_such() {
     let mut story = Story::new(&json!({}));
     story.step();
     story.driver().phase = Phase::Running;
@@ -231,36 +231,36 @@ fn a_driver_that_is_deleted_or_evicted_is_told_as_such() {
 }
 
 #[test]
-fn images_and_nodes_that_never_come_end_the_wait() {
-    for (stuck, seconds, text) in [
+fn a_driver_that_cannot_start_fails_after_its_timeout() {
+    for (problem, seconds, text) in [
         (
-            Stuck::Invalid("InvalidImageName: x".to_owned()),
+            StartupProblem::InvalidImageName("InvalidImageName: x".to_owned()),
             0,
             "InvalidImageName",
         ),
         (
-            Stuck::Start("ImagePullBackOff: x".to_owned()),
+            StartupProblem::ContainerBlocked("ImagePullBackOff: x".to_owned()),
             61,
             "ImagePullBackOff",
         ),
         (
-            Stuck::Node("Unschedulable: 0/1 nodes".to_owned()),
+            StartupProblem::Unschedulable("Unschedulable: 0/1 nodes".to_owned()),
             301,
             "0/1 nodes",
         ),
     ] {
         let mut story = Story::new(&json!({}));
         story.step();
-        story.driver().stuck = Some(stuck);
+        story.driver().startup_problem = Some(problem);
         if seconds > 0 {
-            assert!(story.step().again.is_some());
+            assert!(story.step().requeue_after.is_some());
             assert_eq!(
                 story.state(),
                 ApplicationState::Submitted,
-                "{text}: too soon"
+                "{text}: failed too early"
             );
         }
-        story.later(seconds);
+        story.advance(seconds);
         let ended = story.step();
         assert_eq!(
             (story.state(), ended.actions.first()),
@@ -279,11 +279,11 @@ fn images_and_nodes_that_never_come_end_the_wait() {
 }
 
 #[test]
-fn edits_stop_nothing_that_runs_and_suspension_does() {
+fn an_edit_does_not_stop_a_running_job_but_suspension_does() {
     let mut story = Story::new(&json!({"mainAplicationFile": "typo"}));
-    let refused = story.step();
+    let rejected = story.step();
     assert_eq!(
-        (story.state(), reasons(&refused)),
+        (story.state(), reasons(&rejected)),
         (
             ApplicationState::Failed,
             vec!["SparkApplicationSubmissionFailed"]
@@ -320,10 +320,10 @@ fn edits_stop_nothing_that_runs_and_suspension_does() {
 }
 
 #[test]
-fn an_operator_that_died_between_two_writes_goes_on() {
+fn an_operator_that_died_before_it_wrote_the_status_continues() {
     let mut story = Story::new(&json!({}));
     story.step();
-    // The pod is there, the status was never written.
+    // The pod exists, but the status was never written.
     story.status = ApplicationStatus::default();
     story.driver().phase = Phase::Running;
     let resumed = story.step();

@@ -1,4 +1,7 @@
-//! What the operator needs to know of pods, and nothing more: it keeps thousands.
+//! The pods as the operator's decisions see them.
+//!
+//! Only the needed fields are stored, because the operator holds the pods of thousands of
+//! applications in memory.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -9,35 +12,27 @@ use kube::ResourceExt;
 use kube::runtime::watcher::Event;
 use serde::de::DeserializeOwned;
 
-use crate::loss::{Loss, loss};
-use crate::pods::{ATTEMPT_LABEL, DRIVER_CONTAINER, PROGRESS, RESULT, ROLE_LABEL, SELECTOR_LABEL};
+use crate::pod_state::{Loss, Phase, StartupProblem, loss, phase, startup_problem};
+use crate::pods::{
+    ATTEMPT_LABEL, DRIVER_CONTAINER, PROGRESS_ANNOTATION, RESULT_ANNOTATION, ROLE_LABEL,
+    SELECTOR_LABEL,
+};
 use crate::resource::{ApplicationProgress, ApplicationResult};
-use crate::stuck::{Stuck, stuck};
 
-/// Phases of a pod.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Phase {
-    #[default]
-    Pending,
-    Running,
-    Succeeded,
-    Failed,
-}
-
-/// A driver's pod.
+/// The driver's pod.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct DriverView {
     pub(super) attempt: u32,
+    /// Phase of the driver's container, where it differs from the pod's.
     pub(super) phase: Phase,
     pub(super) created: Option<Timestamp>,
-    pub(super) deleting: bool,
-    /// What keeps it from starting.
-    pub(super) stuck: Option<Stuck>,
-    /// What its container exited with.
+    pub(super) is_deleting: bool,
+    pub(super) startup_problem: Option<StartupProblem>,
+    /// Exit code of the driver's container.
     pub(super) exit_code: Option<i32>,
-    /// What its container left as its last words.
-    pub(super) last_words: Option<String>,
-    /// Why it ended, if not by itself.
+    /// Termination message of the driver's container: cause of a failure, and how to fix it.
+    pub(super) termination_message: Option<String>,
+    /// Why the pod ended early.
     pub(super) loss: Option<Loss>,
     pub(super) progress: Option<ApplicationProgress>,
     pub(super) result: Option<ApplicationResult>,
@@ -47,29 +42,30 @@ pub(super) struct DriverView {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct PodsView {
     pub(super) driver: Option<DriverView>,
-    /// States of executors by pod.
+    /// State of each executor, by pod name.
     pub(super) executors: BTreeMap<String, &'static str>,
 }
 
-/// State of an executor whose pod was told to end.
+/// State of an executor whose pod is being deleted.
 const TERMINATING: &str = "TERMINATING";
 
 impl PodsView {
-    /// Executors that nobody told to end.
+    /// Whether there are executors that are not being deleted.
     pub(super) fn has_executors(&self) -> bool {
         self.executors.values().any(|state| *state != TERMINATING)
     }
 }
 
-/// The pods of all applications, by the application's unique identity.
+/// The pods of all applications, by the UID of the application.
 #[derive(Debug, Default)]
 pub(super) struct PodIndex(
-    /// Held for single updates and copies only.
+    /// Locked for single updates and copies only, never across an await.
     Mutex<HashMap<String, PodsView>>,
 );
 
 impl PodIndex {
-    pub(super) fn of(&self, uid: &str) -> PodsView {
+    /// Returns a copy of the pods of an application.
+    pub(super) fn pods_of(&self, uid: &str) -> PodsView {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -78,17 +74,18 @@ impl PodIndex {
             .unwrap_or_default()
     }
 
-    /// Takes a change of a pod in.
+    /// Updates the index by an event of the watch.
     pub(super) fn apply(&self, event: &Event<Pod>) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut applications = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            Event::Init => all.clear(),
+            // A new list follows.
+            Event::Init => applications.clear(),
             Event::InitDone => {}
             Event::InitApply(pod) | Event::Apply(pod) => {
                 let Some(uid) = pod.labels().get(SELECTOR_LABEL) else {
                     return;
                 };
-                let pods = all.entry(uid.clone()).or_default();
+                let pods = applications.entry(uid.clone()).or_default();
                 match pod.labels().get(ROLE_LABEL).map(String::as_str) {
                     Some("driver") => pods.driver = Some(driver_view(pod)),
                     Some("executor") => {
@@ -101,7 +98,9 @@ impl PodIndex {
                 let Some(uid) = pod.labels().get(SELECTOR_LABEL) else {
                     return;
                 };
-                let Some(pods) = all.get_mut(uid) else { return };
+                let Some(pods) = applications.get_mut(uid) else {
+                    return;
+                };
                 if pod
                     .labels()
                     .get(ROLE_LABEL)
@@ -112,30 +111,19 @@ impl PodIndex {
                     pods.executors.remove(&pod.name_any());
                 }
                 if pods.driver.is_none() && pods.executors.is_empty() {
-                    all.remove(uid);
+                    applications.remove(uid);
                 }
             }
         }
     }
 }
 
+/// Parses an annotation that the driver writes as JSON. An invalid one counts as absent.
 fn annotation<T: DeserializeOwned>(pod: &Pod, name: &str) -> Option<T> {
     serde_json::from_str(pod.annotations().get(name)?).ok()
 }
 
-fn phase(pod: &Pod) -> Phase {
-    match pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref())
-    {
-        Some("Running") => Phase::Running,
-        Some("Succeeded") => Phase::Succeeded,
-        Some("Failed") => Phase::Failed,
-        _ => Phase::Pending,
-    }
-}
-
+/// Extracts what decisions need from the driver's pod.
 pub(super) fn driver_view(pod: &Pod) -> DriverView {
     let status = pod.status.as_ref();
     let containers = status
@@ -145,8 +133,8 @@ pub(super) fn driver_view(pod: &Pod) -> DriverView {
         .iter()
         .find(|container| container.name == DRIVER_CONTAINER);
     let state = main.and_then(|container| container.state.as_ref());
-    let ended = state.and_then(|state| state.terminated.as_ref());
-    let others_run = containers.iter().any(|c| {
+    let terminated = state.and_then(|state| state.terminated.as_ref());
+    let other_containers_run = containers.iter().any(|c| {
         c.name != DRIVER_CONTAINER
             && c.state
                 .as_ref()
@@ -158,26 +146,31 @@ pub(super) fn driver_view(pod: &Pod) -> DriverView {
             .get(ATTEMPT_LABEL)
             .and_then(|text| text.parse().ok())
             .unwrap_or_default(),
-        // Containers beside the driver's may keep the pod up, for Airflow or against anybody's wish.
-        phase: match ended.filter(|_| others_run).map(|ended| ended.exit_code) {
+        // Other containers may keep the pod running after the driver has ended: Airflow's on
+        // purpose, an injected one (of a service mesh, say) by accident.
+        phase: match terminated
+            .filter(|_| other_containers_run)
+            .map(|terminated| terminated.exit_code)
+        {
             Some(0) => Phase::Succeeded,
             Some(_) => Phase::Failed,
             None => phase(pod),
         },
         created: pod.creation_timestamp().map(|time| time.0),
-        deleting: pod.metadata.deletion_timestamp.is_some(),
-        stuck: stuck(pod),
-        exit_code: ended.map(|ended| ended.exit_code),
-        last_words: ended
-            .and_then(|ended| ended.message.clone())
+        is_deleting: pod.metadata.deletion_timestamp.is_some(),
+        startup_problem: startup_problem(pod),
+        exit_code: terminated.map(|terminated| terminated.exit_code),
+        termination_message: terminated
+            .and_then(|terminated| terminated.message.clone())
             .map(|text| text.trim().to_owned())
             .filter(|text| !text.is_empty()),
         loss: loss(pod),
-        progress: annotation(pod, PROGRESS),
-        result: annotation(pod, RESULT),
+        progress: annotation(pod, PROGRESS_ANNOTATION),
+        result: annotation(pod, RESULT_ANNOTATION),
     }
 }
 
+/// Returns the state of an executor, with the names of Spark Operator.
 fn executor_state(pod: &Pod) -> &'static str {
     match phase(pod) {
         _ if pod.metadata.deletion_timestamp.is_some() => TERMINATING,

@@ -1,4 +1,4 @@
-//! The driver's pod, and the secret that driver and executors share.
+//! The driver's pod, and the secret with the token that driver and executors share.
 
 use std::collections::BTreeMap;
 
@@ -7,39 +7,39 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
 
-use super::{
-    Parts, Role, driver_name, env, field, labels, pod, secret_name, token_variable, variable,
-};
-use crate::application::{Application, InvalidSpec};
+use super::build::{PodParameters, build_pod, env_from_field, env_token, env_value};
+use super::{Role, TOKEN_KEY, driver_name, env, labels, secret_name};
+use crate::application::Application;
+use crate::error::InvalidSpec;
 
-/// The pod of one attempt.
+/// Builds the driver's pod for one attempt.
 ///
 /// # Errors
-/// If a part of the spec makes no valid pod.
-pub fn driver_pod(application: &Application, attempt: u32) -> Result<Pod, InvalidSpec> {
+/// If a part of the spec does not form a valid pod.
+pub(crate) fn driver_pod(application: &Application, attempt: u32) -> Result<Pod, InvalidSpec> {
     let spec = application.spec();
     let (job, owner) = (
         json!(application.manifest).to_string(),
         json!(application.owner).to_string(),
     );
     let variables = vec![
-        variable(env::JOB, job),
-        variable(env::OWNER, owner),
-        variable(env::ATTEMPT, attempt.to_string()),
-        field(env::POD_NAME, "metadata.name"),
-        field(env::POD_NAMESPACE, "metadata.namespace"),
-        field(env::POD_IP, "status.podIP"),
-        token_variable(application),
+        env_value(env::JOB, job),
+        env_value(env::OWNER, owner),
+        env_value(env::ATTEMPT, attempt.to_string()),
+        env_from_field(env::POD_NAME, "metadata.name"),
+        env_from_field(env::POD_NAMESPACE, "metadata.namespace"),
+        env_from_field(env::POD_IP, "status.podIP"),
+        env_token(application),
     ];
-    // A program of the user's own reads the same variables through the job API.
+    // A user's own program reads the same variables, by `Session::builder()`.
     let (command, arguments) = if spec.command.is_empty() {
         (vec![], vec!["driver".to_owned()])
     } else {
         (spec.command.clone(), spec.arguments.clone())
     };
-    pod(
+    build_pod(
         application,
-        &Parts {
+        &PodParameters {
             role: Role::Driver,
             name: driver_name(&application.name),
             attempt,
@@ -54,9 +54,8 @@ pub fn driver_pod(application: &Application, attempt: u32) -> Result<Pod, Invali
     )
 }
 
-/// The secret with the token that executors and driver show each other.
-#[must_use]
-pub fn token_secret(application: &Application, token: &str) -> Secret {
+/// Builds the secret with the token by which driver and executors authenticate each other.
+pub(crate) fn token_secret(application: &Application, token: &str) -> Secret {
     Secret {
         metadata: ObjectMeta {
             name: Some(secret_name(application)),
@@ -66,7 +65,7 @@ pub fn token_secret(application: &Application, token: &str) -> Secret {
             ..ObjectMeta::default()
         },
         data: Some(BTreeMap::from([(
-            "token".to_owned(),
+            TOKEN_KEY.to_owned(),
             ByteString(token.as_bytes().to_vec()),
         )])),
         immutable: Some(true),
@@ -82,12 +81,12 @@ mod tests {
     use crate::application::tests::resource;
 
     fn driver(spec: Value) -> Result<Value, InvalidSpec> {
-        let application = Application::read(&resource(spec))?;
+        let application = Application::parse(&resource(spec))?;
         driver_pod(&application, 2).map(|pod| serde_json::to_value(pod).unwrap())
     }
 
     #[test]
-    fn airflow_finds_what_it_looks_for() {
+    fn the_driver_pod_has_the_names_and_labels_that_airflow_expects() {
         let pod = driver(json!({
             "mainApplicationFile": "s3://lake/job.sql", "image": "faisca:1", "serviceAccount": "etl",
             "labels": {"team": "data"},
@@ -136,12 +135,12 @@ mod tests {
         assert_eq!(pod["metadata"]["ownerReferences"][0]["uid"], "1-2-3");
         assert!(
             !pod.to_string().contains("\"token\":"),
-            "the token is referred to, never written: {pod}"
+            "the pod must refer to the token, not contain it: {pod}"
         );
     }
 
     #[test]
-    fn a_spec_that_makes_no_pod_is_told_by_its_field() {
+    fn a_spec_that_forms_no_pod_is_rejected_with_the_field() {
         let error = driver(
             json!({"mainApplicationFile": "a.sql", "image": "i", "driver": {"memory": "much"}}),
         )

@@ -1,25 +1,31 @@
-//! Cores and memory, in Spark's form and in Kubernetes'.
+//! Cores and memory: from the notations of Spark and Kubernetes to resource requirements.
+
+use std::collections::BTreeMap;
 
 use faisca_planner::names::parse_bytes;
-use serde_json::{Map, Value, json};
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-/// Requests and limits of a container. Memory is limited to what is asked for: what lies beyond is taken from others.
+/// Returns requests and limits of a container.
+///
+/// The memory limit equals the request: memory beyond the request may be needed by other pods, and
+/// the kernel would then kill this one at an arbitrary time.
 ///
 /// # Errors
-/// A value that is no quantity, by its field.
+/// If a value is not a quantity; the message begins with the field.
 pub(super) fn resources(
     cores: Option<f64>,
     core_limit: Option<&str>,
     memory: Option<&str>,
-) -> Result<Value, String> {
-    let (mut requests, mut limits) = (Map::new(), Map::new());
+) -> Result<ResourceRequirements, String> {
+    let (mut requests, mut limits) = (BTreeMap::new(), BTreeMap::new());
     if let Some(cores) = cores {
         if !cores.is_finite() || cores <= 0.0 {
             return Err(format!("cores: {cores} is not a number of cores"));
         }
         requests.insert(
             "cpu".to_owned(),
-            json!(format!("{}m", (cores * 1000.0).ceil())),
+            Quantity(format!("{}m", (cores * 1000.0).ceil())),
         );
     }
     if let Some(limit) = core_limit {
@@ -29,36 +35,35 @@ pub(super) fn resources(
                 "coreLimit: `{limit}` is not a quantity of cores; write 2 or 1500m"
             ));
         }
-        limits.insert("cpu".to_owned(), json!(limit));
+        limits.insert("cpu".to_owned(), Quantity(limit.to_owned()));
     }
     if let Some(memory) = memory {
         let bytes = parse_bytes(memory)
             .ok_or_else(|| format!("memory: `{memory}` is not a size; write 2g or 512Mi"))?;
-        requests.insert("memory".to_owned(), json!(bytes.to_string()));
-        limits.insert("memory".to_owned(), json!(bytes.to_string()));
+        requests.insert("memory".to_owned(), Quantity(bytes.to_string()));
+        limits.insert("memory".to_owned(), Quantity(bytes.to_string()));
     }
-    let parts = [("requests", requests), ("limits", limits)];
-    Ok(Value::Object(
-        parts
-            .into_iter()
-            .filter(|(_, fields)| !fields.is_empty())
-            .map(|(name, fields)| (name.to_owned(), Value::Object(fields)))
-            .collect(),
-    ))
+    Ok(ResourceRequirements {
+        requests: (!requests.is_empty()).then_some(requests),
+        limits: (!limits.is_empty()).then_some(limits),
+        claims: None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
-    fn sparks_and_kubernetes_forms_are_read() {
-        let told = resources(Some(1.5), Some("2"), Some("2g")).unwrap();
+    fn the_notations_of_spark_and_kubernetes_are_read() {
+        let requirements = resources(Some(1.5), Some("2"), Some("2g")).unwrap();
         assert_eq!(
-            told,
+            json!(requirements),
             json!({"requests": {"cpu": "1500m", "memory": "2147483648"}, "limits": {"cpu": "2", "memory": "2147483648"}})
         );
-        assert_eq!(resources(None, None, None), Ok(json!({})));
+        assert_eq!(json!(resources(None, None, None).unwrap()), json!({}));
         assert_eq!(
             resources(Some(0.0), None, None),
             Err("cores: 0 is not a number of cores".to_owned())

@@ -1,41 +1,41 @@
-//! Merging a pod over a template, as strategic merge patches do it.
+//! Merges a pod over a template, like a strategic merge patch of Kubernetes.
 
 use serde_json::{Map, Value};
 
-/// `over` wins; objects merge field by field, lists of named objects by name, other lists one after the other.
-pub(super) fn merge(under: Value, over: Value) -> Value {
-    match (under, over) {
-        (Value::Object(under), Value::Object(over)) => Value::Object(merge_fields(under, over)),
-        (Value::Array(under), Value::Array(over)) => Value::Array(merge_lists(under, over)),
-        (_, over) => over,
+/// Merges `overlay` over `base`. Objects merge field by field and lists of named objects by name;
+/// other lists are concatenated, and other values of the overlay win.
+pub(super) fn merge(base: Value, overlay: Value) -> Value {
+    match (base, overlay) {
+        (Value::Object(base), Value::Object(overlay)) => Value::Object(merge_fields(base, overlay)),
+        (Value::Array(base), Value::Array(overlay)) => Value::Array(merge_lists(base, overlay)),
+        (_, overlay) => overlay,
     }
 }
 
-fn merge_fields(mut under: Map<String, Value>, over: Map<String, Value>) -> Map<String, Value> {
-    for (name, value) in over {
-        let merged = match under.remove(&name) {
+fn merge_fields(mut base: Map<String, Value>, overlay: Map<String, Value>) -> Map<String, Value> {
+    for (name, value) in overlay {
+        let merged = match base.remove(&name) {
             Some(present) => merge(present, value),
             None => value,
         };
-        under.insert(name, merged);
+        base.insert(name, merged);
     }
-    under
+    base
 }
 
-fn merge_lists(mut under: Vec<Value>, over: Vec<Value>) -> Vec<Value> {
-    let name = |value: &Value| value.get("name").and_then(Value::as_str).map(str::to_owned);
-    for value in over {
-        let position = name(&value).and_then(|wanted| {
-            under
-                .iter()
-                .position(|present| name(present).as_ref() == Some(&wanted))
+fn merge_lists(mut base: Vec<Value>, overlay: Vec<Value>) -> Vec<Value> {
+    let name_of = |value: &Value| value.get("name").and_then(Value::as_str).map(str::to_owned);
+    for value in overlay {
+        let position = name_of(&value).and_then(|name| {
+            base.iter()
+                .position(|present| name_of(present).as_ref() == Some(&name))
         });
         match position {
-            Some(at) => under[at] = merge(std::mem::take(&mut under[at]), value),
-            None => under.push(value),
+            Some(index) => base[index] = merge(std::mem::take(&mut base[index]), value),
+            None => base.push(value),
         }
     }
-    under
+    base
 }
 
 #[cfg(test)]
@@ -45,11 +45,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_template_is_kept_where_nothing_else_is_said() {
+    fn a_template_is_kept_where_the_overlay_sets_nothing() {
         let template = json!({"metadata": {"labels": {"a": "1", "b": "1"}}, "spec": {"priorityClassName": "spot",
             "containers": [{"name": "main", "image": "old", "env": [{"name": "X", "value": "1"}]}, {"name": "other"}]}});
-        let over = json!({"metadata": {"labels": {"b": "2"}}, "spec": {"containers": [{"name": "main", "image": "new", "env": [{"name": "Y"}]}]}});
-        let merged = merge(template, over);
+        let overlay = json!({"metadata": {"labels": {"b": "2"}}, "spec": {"containers": [{"name": "main", "image": "new", "env": [{"name": "Y"}]}]}});
+        let merged = merge(template, overlay);
         assert_eq!(merged["metadata"]["labels"], json!({"a": "1", "b": "2"}));
         assert_eq!(merged["spec"]["priorityClassName"], "spot");
         let main = json!({"name": "main", "image": "new", "env": [{"name": "X", "value": "1"}, {"name": "Y"}]});

@@ -1,51 +1,80 @@
-//! The container in which Airflow's operators look for a task's result.
+//! The sidecar container from which Airflow's operators fetch a task's result.
 //!
-//! They run `cat` in it once the driver's container has ended, then end it by a signal. So the pod outlives the
-//! driver, and what became of the job is read from the driver's container, not from the pod's phase.
+//! They run `cat` in it once the driver's container has ended, then stop it with a signal. The pod
+//! therefore outlives the driver: the operator reads the outcome of the job from the driver's
+//! container, not from the pod's phase.
+
+use std::collections::BTreeMap;
 
 use faisca_planner::manifest::AirflowSpec;
-use serde_json::{Value, json};
+use k8s_openapi::api::core::v1::{
+    Container, EmptyDirVolumeSource, ResourceRequirements, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::container_security;
+use super::build::container_security_context;
 
-/// Name that Airflow knows the container by.
+/// Container name that Airflow expects.
 const CONTAINER: &str = "airflow-xcom-sidecar";
-/// Folder that Airflow reads from.
+/// Directory that Airflow expects.
 const FOLDER: &str = "/airflow/xcom";
-/// File that Airflow reads.
+/// File that Airflow reads; the driver writes it.
 pub(crate) const FILE: &str = "/airflow/xcom/return.json";
 const VOLUME: &str = "xcom";
-/// Has what is needed: `sh`, `cat`, `pgrep`.
+/// Default image. It must contain `sh`, `cat` and `pgrep`.
 const IMAGE: &str = "alpine:3";
-/// Airflow had so many seconds to fetch the result once it was there.
-const PATIENCE_SECONDS: u32 = 600;
+/// Seconds the pod stays up for Airflow to fetch the result, once it is written.
+const FETCH_TIMEOUT_SECONDS: u32 = 600;
 
-/// Volume, its place in the driver's container, and the container beside it.
+/// Parts of a driver's pod that offer the result to Airflow.
 pub(super) struct Xcom {
-    pub(super) volume: Value,
-    pub(super) mount: Value,
-    pub(super) container: Value,
+    /// Volume shared by the driver and the sidecar.
+    pub(super) volume: Volume,
+    /// Mount of the volume in both containers.
+    pub(super) mount: VolumeMount,
+    /// The sidecar.
+    pub(super) container: Container,
 }
 
-/// For a driver whose application asks for it.
+/// Returns the parts, if the application asks for them.
 pub(super) fn xcom(airflow: Option<&AirflowSpec>) -> Option<Xcom> {
     let airflow = airflow.filter(|airflow| airflow.xcom)?;
-    let mount = json!({"name": VOLUME, "mountPath": FOLDER});
+    let mount = VolumeMount {
+        name: VOLUME.to_owned(),
+        mount_path: FOLDER.to_owned(),
+        ..VolumeMount::default()
+    };
+    let volume = Volume {
+        name: VOLUME.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource::default()),
+        ..Volume::default()
+    };
     let script = format!(
-        "trap 'exit 0' INT TERM; until [ -s {FILE} ]; do sleep 1; done; left={PATIENCE_SECONDS}; \
+        "trap 'exit 0' INT TERM; until [ -s {FILE} ]; do sleep 1; done; left={FETCH_TIMEOUT_SECONDS}; \
          while [ $left -gt 0 ]; do sleep 1; left=$((left-1)); done"
     );
-    let container = json!({
-        "name": CONTAINER,
-        "image": airflow.image.as_deref().unwrap_or(IMAGE),
-        "command": ["sh", "-c", script],
-        "resources": {"requests": {"cpu": "1m", "memory": "10Mi"}, "limits": {"memory": "32Mi"}},
-        "securityContext": container_security(),
-        "volumeMounts": [mount],
-    });
+    let container = Container {
+        name: CONTAINER.to_owned(),
+        image: Some(airflow.image.as_deref().unwrap_or(IMAGE).to_owned()),
+        command: Some(vec!["sh".to_owned(), "-c".to_owned(), script]),
+        resources: Some(ResourceRequirements {
+            requests: Some(quantities([("cpu", "1m"), ("memory", "10Mi")])),
+            limits: Some(quantities([("memory", "32Mi")])),
+            claims: None,
+        }),
+        security_context: Some(container_security_context()),
+        volume_mounts: Some(vec![mount.clone()]),
+        ..Container::default()
+    };
     Some(Xcom {
-        volume: json!({"name": VOLUME, "emptyDir": {}}),
+        volume,
         mount,
         container,
     })
+}
+
+fn quantities<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, Quantity> {
+    pairs
+        .map(|(name, quantity)| (name.to_owned(), Quantity(quantity.to_owned())))
+        .into()
 }

@@ -4,7 +4,7 @@ __version__ = "0.1.0"
 
 
 def get_provider_info():
-    """What Airflow lists among its providers."""
+    """Returns the entry in Airflow's list of providers."""
     return {
         "package-name": "faisca-airflow",
         "name": "Faísca",

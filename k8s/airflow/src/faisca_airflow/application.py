@@ -1,4 +1,4 @@
-"""An application as the API server tells of it. Nothing here needs Airflow or a network."""
+"""Reads and builds applications. Nothing here needs Airflow or a network."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 GROUP = {"group": "faisca.dev", "version": "v1alpha1", "plural": "sparkapplications"}
 DRIVER_CONTAINER = "spark-kubernetes-driver"
 NAME_LENGTH_MAX = 63
-# A driver's or executor's pod has the application's name and some more.
-SUFFIX_ROOM = 16
+# Characters that the names of driver and executor pods add to the application's name.
+SUFFIX_LENGTH_MAX = 16
 
 
 @dataclass(frozen=True)
 class State:
-    """State, how far it is, and what it wrote."""
+    """State of an application, with its progress as text and its result."""
 
     state: str = ""
     message: str = ""
@@ -24,22 +24,22 @@ class State:
     result: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         return self.state in ("COMPLETED", "FAILED")
 
     @classmethod
-    def of(cls, resource: dict[str, Any]) -> State:
+    def from_resource(cls, resource: dict[str, Any]) -> State:
         status = resource.get("status") or {}
         state = status.get("applicationState") or {}
         return cls(
             state=state.get("state", ""),
             message=state.get("errorMessage", ""),
-            progress=_told(status.get("progress") or {}),
+            progress=_describe_progress(status.get("progress") or {}),
             result=status.get("result") or {},
         )
 
 
-def _told(progress: dict[str, Any]) -> str:
+def _describe_progress(progress: dict[str, Any]) -> str:
     parts = [
         progress.get("percent", ""),
         progress.get("step", ""),
@@ -50,8 +50,8 @@ def _told(progress: dict[str, Any]) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def prepared(application: dict[str, Any], *, name: str, namespace: str, parameters: dict[str, str], labels: dict[str, str]) -> dict[str, Any]:
-    """The resource of one try: its name, its parameters, and the labels by which pods tell whose they are."""
+def resource_of_try(application: dict[str, Any], *, name: str, namespace: str, parameters: dict[str, str], labels: dict[str, str]) -> dict[str, Any]:
+    """Returns the resource of one try: with its name, its parameters, and labels that identify the task on its pods."""
     spec = dict(application.get("spec") or {})
     spec["parameters"] = {**(spec.get("parameters") or {}), **parameters}
     spec["labels"] = {**(spec.get("labels") or {}), **labels}
@@ -64,12 +64,12 @@ def prepared(application: dict[str, Any], *, name: str, namespace: str, paramete
 
 
 def unique_name(base: str, *identity: object) -> str:
-    """`base` and a digest of what makes a try unique: the same try finds its application again."""
+    """Returns `base` with a digest of the try's identity, so that a restarted worker finds the application of the same try."""
     digest = hashlib.sha256("/".join(map(str, identity)).encode()).hexdigest()[:8]
     clean = re.sub(r"[^a-z0-9-]+", "-", base.lower()).strip("-") or "application"
-    return f"{clean[: NAME_LENGTH_MAX - SUFFIX_ROOM - len(digest) - 1].rstrip('-')}-{digest}"
+    return f"{clean[: NAME_LENGTH_MAX - SUFFIX_LENGTH_MAX - len(digest) - 1].rstrip('-')}-{digest}"
 
 
 def label_value(text: object) -> str:
-    """Text as a label's value: Kubernetes takes 63 characters of a small alphabet."""
+    """Converts text to a valid label value: at most 63 characters of a small alphabet."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", str(text))[:63].strip("_.-")

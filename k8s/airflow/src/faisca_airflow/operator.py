@@ -1,4 +1,4 @@
-"""Submits an application and answers with what it wrote."""
+"""Airflow operator that runs an application and returns what it wrote."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from airflow.sdk import Asset, AssetAlias, BaseOperator
 from airflow.sdk.exceptions import AirflowException
 from kubernetes.client.exceptions import ApiException
 
-from faisca_airflow.application import DRIVER_CONTAINER, GROUP, State, label_value, prepared, unique_name
+from faisca_airflow.application import DRIVER_CONTAINER, GROUP, State, label_value, resource_of_try, unique_name
 from faisca_airflow.trigger import FaiscaTrigger
 
 
 class FaiscaOperator(BaseOperator):
     """
-    Runs a SparkApplication of faisca.dev and waits for its end.
+    Runs a SparkApplication of faisca.dev, and waits until it ends.
 
-    :param application: manifest: a `.yaml` file beside the DAG, its text, or a dict; templated.
+    :param application: the manifest: a `.yaml` file next to the DAG, its text, or a dict; templated.
     :param namespace: namespace of the job; templated.
     :param parameters: values for the manifest's `${name}`; templated.
     :param kubernetes_conn_id: connection to the cluster.
-    :param deferrable: wait in the triggerer instead of a worker.
-    :param poll_interval: seconds between two looks.
-    :param keep: `always`, `failed` or `never`: whether the resource stays after its end.
+    :param deferrable: whether to wait in the triggerer instead of a worker.
+    :param poll_interval: seconds between two requests for the state.
+    :param keep: whether the resource stays after the job ends: `always`, `failed` (only after a failure) or `never`.
     """
 
     template_fields: Sequence[str] = ("application", "namespace", "parameters")
@@ -75,12 +75,12 @@ class FaiscaOperator(BaseOperator):
         return self._finish(context, self._wait())
 
     def resume(self, context: Any, event: dict[str, Any], name: str) -> dict[str, Any]:
-        """Goes on once the trigger fired."""
+        """Continues after the trigger has fired."""
         self.name = name
         return self._finish(context, State(event["state"], event.get("message", ""), "", event.get("result") or {}))
 
     def on_kill(self) -> None:
-        """Pods go with the resource."""
+        """Deletes the resource; Kubernetes deletes its pods with it."""
         if self.name:
             self._delete()
 
@@ -91,37 +91,37 @@ class FaiscaOperator(BaseOperator):
         base = (application.get("metadata") or {}).get("name") or self.task_id
         name = unique_name(base, ti.dag_id, ti.task_id, ti.run_id, ti.map_index, ti.try_number)
         labels = {key: label_value(getattr(ti, key)) for key in ("dag_id", "task_id", "run_id", "try_number")}
-        body = prepared(application, name=name, namespace=self.namespace, parameters=self.parameters, labels=labels)
+        body = resource_of_try(application, name=name, namespace=self.namespace, parameters=self.parameters, labels=labels)
         try:
             self.hook.custom_object_client.create_namespaced_custom_object(**GROUP, namespace=self.namespace, body=body)
             self.log.info("submitted %s/%s", self.namespace, name)
         except ApiException as error:
             if error.status != 409:
                 raise AirflowException(f"{self.namespace}/{name}: {error.body or error.reason}") from error
-            self.log.info("%s/%s is there already: waiting for it", self.namespace, name)
+            self.log.info("%s/%s already exists: waiting for it", self.namespace, name)
         return name
 
     def _wait(self) -> State:
-        told = ""
+        reported = ""
         while True:
             try:
-                state = State.of(self.hook.custom_object_client.get_namespaced_custom_object(**GROUP, namespace=self.namespace, name=self.name))
+                state = State.from_resource(self.hook.custom_object_client.get_namespaced_custom_object(**GROUP, namespace=self.namespace, name=self.name))
             except ApiException as error:
                 if error.status == 404:
                     return State("DELETED")
                 self.log.warning("%s: %s", self.name, error.reason)
                 time.sleep(self.poll_interval)
                 continue
-            if state.progress != told:
-                told = state.progress
-                self.log.info("%s: %s", self.name, told)
-            if state.ended:
+            if state.progress != reported:
+                reported = state.progress
+                self.log.info("%s: %s", self.name, reported)
+            if state.has_ended:
                 return state
             time.sleep(self.poll_interval)
 
     def _finish(self, context: Any, state: State) -> dict[str, Any]:
         if state.state == "DELETED":
-            raise AirflowException(f"{self.namespace}/{self.name} was deleted before its end")
+            raise AirflowException(f"{self.namespace}/{self.name} was deleted before it ended")
         self._show_log(failed=state.state == "FAILED")
         if self.keep == "never" or (self.keep == "failed" and state.state == "COMPLETED"):
             self._delete()
@@ -153,4 +153,4 @@ class FaiscaOperator(BaseOperator):
             self.hook.custom_object_client.delete_namespaced_custom_object(**GROUP, namespace=self.namespace, name=self.name)
         except ApiException as error:
             if error.status != 404:
-                self.log.warning("%s stays: %s", self.name, error.reason)
+                self.log.warning("cannot delete %s: %s", self.name, error.reason)

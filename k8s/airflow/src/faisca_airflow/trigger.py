@@ -1,4 +1,4 @@
-"""Waits for the end of an application without holding a worker."""
+"""Waits for the end of an application without occupying a worker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from faisca_airflow.application import GROUP, State
 
 
 class FaiscaTrigger(BaseTrigger):
-    """Fires when the application ended, or is gone."""
+    """Fires when the application has ended or was deleted."""
 
     def __init__(self, name: str, namespace: str, kubernetes_conn_id: str, poll_interval: float) -> None:
         super().__init__()
@@ -25,32 +25,32 @@ class FaiscaTrigger(BaseTrigger):
         self.poll_interval = poll_interval
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        kept = ("name", "namespace", "kubernetes_conn_id", "poll_interval")
-        return "faisca_airflow.trigger.FaiscaTrigger", {key: getattr(self, key) for key in kept}
+        arguments = ("name", "namespace", "kubernetes_conn_id", "poll_interval")
+        return "faisca_airflow.trigger.FaiscaTrigger", {key: getattr(self, key) for key in arguments}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        told = ""
+        reported = ""
         while True:
             try:
-                state = State.of(await self._call("get_namespaced_custom_object"))
+                state = State.from_resource(await self._call("get_namespaced_custom_object"))
             except ApiException as error:
                 if error.status == 404:
                     yield TriggerEvent({"state": "DELETED"})
                     return
-                # The API server may be away for a while: the job does not need it, so neither do we.
+                # The API server may be unavailable for a while. The job continues without it, so the trigger does, too.
                 self.log.warning("%s: %s", self.name, error.reason)
                 await asyncio.sleep(self.poll_interval)
                 continue
-            if state.progress != told:
-                told = state.progress
-                self.log.info("%s: %s", self.name, told)
-            if state.ended:
+            if state.progress != reported:
+                reported = state.progress
+                self.log.info("%s: %s", self.name, reported)
+            if state.has_ended:
                 yield TriggerEvent({"state": state.state, "message": state.message, "result": state.result})
                 return
             await asyncio.sleep(self.poll_interval)
 
     async def on_kill(self) -> None:
-        """Somebody ended the task by hand: its pods go too."""
+        """Deletes the resource with its pods, because a user has ended the task."""
         try:
             await self._call("delete_namespaced_custom_object")
         except ApiException as error:

@@ -16,7 +16,8 @@ app.kubernetes.io/component: operator
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
 
-{{- /* What the operator may do where applications run. */ -}}
+{{- /* Rights of the operator in the namespaces of applications. `finalizers` is needed where the admission plugin
+       OwnerReferencesPermissionEnforcement is enabled: the operator sets owner references, but no finalizers. */ -}}
 {{- define "faisca.operatorRules" -}}
 - apiGroups: [faisca.dev]
   resources: [sparkapplications, scheduledsparkapplications]

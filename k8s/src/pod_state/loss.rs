@@ -1,17 +1,19 @@
-//! Why a pod ended before its time: who is to blame decides whether it counts against the job.
+//! Classifies why a pod ended early. The cause decides whether the end counts against the job.
 
 use k8s_openapi::api::core::v1::Pod;
 
-/// Causes of a pod's early end.
+use super::{Phase, phase};
+
+/// Cause of a pod's early end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loss {
-    /// A pod of higher priority needed its place.
+pub(crate) enum Loss {
+    /// Preempted by a pod of higher priority.
     Preempted,
-    /// Its node ran out of something, was drained, or is going away, as spot nodes do.
+    /// Evicted: its node ran out of a resource, was drained, or is shutting down (spot nodes).
     Evicted,
-    /// It took more memory than its limit.
+    /// Killed for exceeding its memory limit.
     OutOfMemory,
-    /// Its own failure.
+    /// Failed by itself.
     Failed,
 }
 
@@ -20,17 +22,17 @@ impl std::fmt::Display for Loss {
         f.write_str(match self {
             Self::Preempted => "preempted by a pod of higher priority",
             Self::Evicted => "evicted from its node",
-            Self::OutOfMemory => "killed for taking more memory than its limit",
+            Self::OutOfMemory => "killed for exceeding its memory limit",
             Self::Failed => "failed",
         })
     }
 }
 
-/// Why a pod ended, or will; `None` while nothing is known against it.
-#[must_use]
-pub fn loss(pod: &Pod) -> Option<Loss> {
+/// Returns why a pod ended, or is about to end. `None` if the pod is healthy or succeeded.
+pub(crate) fn loss(pod: &Pod) -> Option<Loss> {
     let status = pod.status.as_ref()?;
     let conditions = status.conditions.as_deref().unwrap_or_default();
+    // Set before the pod ends, so it is known earlier than the phase.
     let disruption = conditions
         .iter()
         .find(|c| c.type_ == "DisruptionTarget" && c.status == "True");
@@ -41,6 +43,7 @@ pub fn loss(pod: &Pod) -> Option<Loss> {
             Loss::Evicted
         });
     }
+    // Kubelets that do not set the condition report the cause as the status' reason.
     match status.reason.as_deref() {
         Some("Preempting" | "Preempted") => return Some(Loss::Preempted),
         Some("Evicted" | "NodeShutdown" | "NodeLost" | "Terminated" | "Shutdown") => {
@@ -49,16 +52,14 @@ pub fn loss(pod: &Pod) -> Option<Loss> {
         _ => {}
     }
     let containers = status.container_statuses.as_deref().unwrap_or_default();
-    let ended = containers
+    let is_out_of_memory = containers
         .iter()
-        .filter_map(|c| c.state.as_ref()?.terminated.as_ref());
-    if ended
-        .clone()
-        .any(|ended| ended.reason.as_deref() == Some("OOMKilled"))
-    {
+        .filter_map(|c| c.state.as_ref()?.terminated.as_ref())
+        .any(|terminated| terminated.reason.as_deref() == Some("OOMKilled"));
+    if is_out_of_memory {
         return Some(Loss::OutOfMemory);
     }
-    (status.phase.as_deref() == Some("Failed")).then_some(Loss::Failed)
+    (phase(pod) == Phase::Failed).then_some(Loss::Failed)
 }
 
 #[cfg(test)]
@@ -67,29 +68,38 @@ mod tests {
 
     use super::*;
 
-    fn of(status: &Value) -> Option<Loss> {
+    fn loss_of_status(status: &Value) -> Option<Loss> {
         loss(&serde_json::from_value(json!({"status": status})).unwrap())
     }
 
     #[test]
-    fn pods_end_for_reasons_of_their_own_or_of_others() {
-        assert_eq!(of(&json!({"phase": "Running"})), None);
-        assert_eq!(of(&json!({"phase": "Succeeded"})), None);
-        assert_eq!(of(&json!({"phase": "Failed"})), Some(Loss::Failed));
+    fn the_cause_of_a_pods_end_is_read_from_its_status() {
+        assert_eq!(loss_of_status(&json!({"phase": "Running"})), None);
+        assert_eq!(loss_of_status(&json!({"phase": "Succeeded"})), None);
         assert_eq!(
-            of(&json!({"phase": "Failed", "reason": "Evicted"})),
+            loss_of_status(&json!({"phase": "Failed"})),
+            Some(Loss::Failed)
+        );
+        assert_eq!(
+            loss_of_status(&json!({"phase": "Failed", "reason": "Evicted"})),
             Some(Loss::Evicted)
         );
         let disrupted = |reason: &str| json!({"phase": "Running", "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": reason}]});
         assert_eq!(
-            of(&disrupted("PreemptionByScheduler")),
+            loss_of_status(&disrupted("PreemptionByScheduler")),
             Some(Loss::Preempted)
         );
-        assert_eq!(of(&disrupted("EvictionByEvictionAPI")), Some(Loss::Evicted));
-        assert_eq!(of(&disrupted("TerminationByKubelet")), Some(Loss::Evicted));
+        assert_eq!(
+            loss_of_status(&disrupted("EvictionByEvictionAPI")),
+            Some(Loss::Evicted)
+        );
+        assert_eq!(
+            loss_of_status(&disrupted("TerminationByKubelet")),
+            Some(Loss::Evicted)
+        );
         let killed = json!({"name": "a", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}});
         assert_eq!(
-            of(&json!({"phase": "Failed", "containerStatuses": [killed]})),
+            loss_of_status(&json!({"phase": "Failed", "containerStatuses": [killed]})),
             Some(Loss::OutOfMemory)
         );
     }

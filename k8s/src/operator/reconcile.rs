@@ -1,0 +1,226 @@
+//! Observes one application, and executes the decision about it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::runtime::controller;
+use kube::{Api, ResourceExt};
+
+use super::Context;
+use super::decide::{Action, Observed, decide};
+use super::view::{PodsView, driver_view};
+use crate::application::Application;
+use crate::error::{InvalidSpec, OperatorError, explain_api_error};
+use crate::pods::{driver_name, driver_pod, executor_selector, token_secret};
+use crate::resource::{ApplicationState, ApplicationStatus, SparkApplication};
+
+/// Random bytes of an application's token.
+const TOKEN_BYTES: usize = 16;
+
+/// Brings one application a step further: observes, decides, executes, and writes the status.
+pub(super) async fn reconcile(
+    resource: Arc<SparkApplication>,
+    context: Arc<Context>,
+) -> Result<controller::Action, OperatorError> {
+    let uid = resource.uid().unwrap_or_default();
+    if resource.metadata.deletion_timestamp.is_some() {
+        context.statuses.remove(&uid);
+        return Ok(controller::Action::await_change());
+    }
+    let started = Instant::now();
+    let name = resource.name_any();
+    let status = context.statuses.latest(&resource);
+    let application = parse_with_defaults(&resource, &context);
+    let pods = observe_pods(&resource, &status, &context).await?;
+    let observed = Observed {
+        application: application.as_ref(),
+        name: &name,
+        status: &status,
+        pods: &pods,
+        startup_timeouts: context.config.startup_timeouts,
+        now: Timestamp::now(),
+    };
+    let mut decision = decide(&observed);
+    for action in &decision.actions {
+        let executed = context
+            .execute(*action, &resource, application.as_ref().ok())
+            .await;
+        match executed {
+            Ok(()) => {}
+            // The cluster rejects what the spec asks for. A retry would be rejected again, so the
+            // application fails, as with any other invalid spec.
+            Err(OperatorError::InvalidSpec(invalid)) => {
+                decision = decide(&Observed {
+                    application: Err(&invalid),
+                    pods: &PodsView::default(),
+                    ..observed
+                });
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    context.write_outcome(&resource, &status, &decision).await?;
+    context.metrics.reconciled(started.elapsed());
+    Ok(decision.requeue_after.map_or_else(
+        controller::Action::await_change,
+        controller::Action::requeue,
+    ))
+}
+
+/// Parses an application, and fills in the operator's image and service account where it has none.
+fn parse_with_defaults(
+    resource: &SparkApplication,
+    context: &Context,
+) -> Result<Application, InvalidSpec> {
+    let mut application = Application::parse(resource)?;
+    let spec = &mut application.manifest.spec;
+    spec.image = spec.image.take().or_else(|| context.config.image.clone());
+    spec.service_account = spec
+        .service_account
+        .take()
+        .or_else(|| context.config.service_account.clone());
+    Ok(application)
+}
+
+/// Returns the pods of an application. A driver that the watch does not show is looked up.
+async fn observe_pods(
+    resource: &SparkApplication,
+    status: &ApplicationStatus,
+    context: &Context,
+) -> Result<PodsView, OperatorError> {
+    let mut pods = context.pods.pods_of(&resource.uid().unwrap_or_default());
+    let should_have_driver = matches!(
+        status.application_state.state,
+        ApplicationState::Submitted | ApplicationState::Running
+    );
+    if pods.driver.is_none() && should_have_driver {
+        // Only a request can tell a deleted driver from one that the watch has not shown yet.
+        let namespace = resource.namespace().unwrap_or_default();
+        let driver = Api::<Pod>::namespaced(context.client.clone(), &namespace)
+            .get_opt(&driver_name(&resource.name_any()))
+            .await?;
+        pods.driver = driver.map(|pod| driver_view(&pod));
+    }
+    Ok(pods)
+}
+
+impl Context {
+    /// Executes one action. Every action may be repeated.
+    ///
+    /// # Errors
+    /// [`OperatorError::InvalidSpec`] is final; all other errors are worth a retry.
+    async fn execute(
+        &self,
+        action: Action,
+        resource: &SparkApplication,
+        application: Option<&Application>,
+    ) -> Result<(), OperatorError> {
+        let name = resource.name_any();
+        let namespace = resource.namespace().unwrap_or_default();
+        let pods = Api::<Pod>::namespaced(self.client.clone(), &namespace);
+        match action {
+            Action::CreateDriver(attempt) => match application {
+                Some(application) => self.create_driver(&pods, application, attempt).await,
+                // Decided only for a valid spec.
+                None => Ok(()),
+            },
+            Action::DeleteDriver => ignore_not_found(
+                pods.delete(&driver_name(&name), &DeleteParams::default())
+                    .await,
+            ),
+            Action::DeleteExecutors => {
+                let uid = resource.uid().unwrap_or_default();
+                let executors = ListParams::default().labels(&executor_selector(&uid, None));
+                ignore_not_found(
+                    pods.delete_collection(&DeleteParams::default(), &executors)
+                        .await,
+                )
+            }
+            Action::DeleteResource => ignore_not_found(
+                Api::<SparkApplication>::namespaced(self.client.clone(), &namespace)
+                    .delete(&name, &DeleteParams::background())
+                    .await,
+            ),
+        }
+    }
+
+    /// Creates the secret and the driver's pod of an attempt.
+    async fn create_driver(
+        &self,
+        pods: &Api<Pod>,
+        application: &Application,
+        attempt: u32,
+    ) -> Result<(), OperatorError> {
+        let pod = driver_pod(application, attempt)?;
+        let token = faisca_driver::random_hex(TOKEN_BYTES).map_err(OperatorError::Random)?;
+        let secret = token_secret(application, &token);
+        let secrets = Api::<Secret>::namespaced(self.client.clone(), &application.namespace);
+        match secrets.create(&PostParams::default(), &secret).await {
+            // The secret of an earlier attempt serves as well.
+            Err(error) if already_exists(&error) => {}
+            created => drop(created.map_err(rejected)?),
+        }
+        match pods.create(&PostParams::default(), &pod).await {
+            Ok(_) => {
+                self.metrics.driver_created();
+                Ok(())
+            }
+            Err(error) if already_exists(&error) => check_existing_driver(pods, &pod).await,
+            Err(error) => Err(rejected(error)),
+        }
+    }
+}
+
+/// Decides what an existing pod with the name of the new driver means.
+///
+/// # Errors
+/// [`OperatorError::InvalidSpec`] if the pod belongs to something else; an error that is retried if it
+/// is the driver of an earlier attempt.
+async fn check_existing_driver(pods: &Api<Pod>, wanted: &Pod) -> Result<(), OperatorError> {
+    let name = wanted.name_any();
+    let Some(existing) = pods.get_opt(&name).await? else {
+        // Deleted since the request to create it: the retry finds the name free.
+        return Err(OperatorError::PodNotDeleted { pod: name });
+    };
+    let is_deleting = existing.metadata.deletion_timestamp.is_some();
+    if existing.labels() == wanted.labels() && !is_deleting {
+        // This attempt's pod: created by this operator, or by one that died before it wrote the status.
+        return Ok(());
+    }
+    if is_deleting || existing.owner_references() == wanted.owner_references() {
+        return Err(OperatorError::PodNotDeleted { pod: name });
+    }
+    Err(InvalidSpec(format!(
+        "pod {name} exists and does not belong to this application: delete it, or rename the application"
+    ))
+    .into())
+}
+
+/// Whether an object of that name exists already. Other conflicts have the same code.
+pub(super) fn already_exists(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409 && status.reason == "AlreadyExists")
+}
+
+/// Treats an object that does not exist as deleted.
+pub(super) fn ignore_not_found<T>(outcome: Result<T, kube::Error>) -> Result<(), OperatorError> {
+    match outcome {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Classifies a failure to create an object. A rejection by content, rights or quota needs the user,
+/// so the application fails with its text; everything else is retried.
+fn rejected(error: kube::Error) -> OperatorError {
+    match &error {
+        kube::Error::Api(status) if [400, 403, 422].contains(&status.code) => {
+            InvalidSpec(explain_api_error(&error)).into()
+        }
+        _ => error.into(),
+    }
+}
