@@ -284,8 +284,8 @@ impl FleetKeeper {
         }
     }
 
-    /// Deletes an executor that the driver has given up, for example a frozen one: it may still hold
-    /// memory and cores.
+    /// Deletes an executor that the driver has declared dead, for example a frozen one: its pod may
+    /// still hold memory and cores.
     async fn delete_given_up(&self, ExecutorId(id): ExecutorId) {
         match self.executors.get(&id).map(|executor| &executor.state) {
             None | Some(ExecutorState::Ended { .. }) => {}
