@@ -23,7 +23,7 @@ pub struct Application {
     pub namespace: String,
     /// Owner reference to the resource, set on every object created for it.
     pub owner: OwnerReference,
-    /// The job, with parameters not substituted yet.
+    /// The job. The operator passes it on as it was written; the driver substitutes the parameters.
     pub manifest: Manifest,
 }
 

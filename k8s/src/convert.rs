@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::error::ConvertError;
+
 /// A converted resource.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Converted {
@@ -71,12 +73,13 @@ const JVM_FIELDS: [&str; 16] = [
 ///
 /// # Errors
 /// If it is not a `SparkApplication` of Spark Operator.
-pub fn convert(old: &Value) -> Result<Converted, String> {
+pub fn convert(old: &Value) -> Result<Converted, ConvertError> {
     let (version, kind) = (text(old, "apiVersion"), text(old, "kind"));
     if !version.starts_with("sparkoperator.k8s.io/") || kind != "SparkApplication" {
-        return Err(format!(
-            "expected a SparkApplication of sparkoperator.k8s.io, found {kind} of {version}"
-        ));
+        return Err(ConvertError::OtherKind {
+            kind: kind.to_owned(),
+            api_version: version.to_owned(),
+        });
     }
     let empty = Map::new();
     let spec = old.get("spec").and_then(Value::as_object).unwrap_or(&empty);
@@ -128,23 +131,16 @@ pub fn convert(old: &Value) -> Result<Converted, String> {
 ///
 /// # Errors
 /// If the text is not valid YAML; the message has line and column.
-pub fn read(text: &str) -> Result<Value, String> {
-    serde_saphyr::from_str(text).map_err(|error| {
-        error
-            .to_string()
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .to_owned()
-    })
+pub fn read(text: &str) -> Result<Value, ConvertError> {
+    serde_saphyr::from_str(text).map_err(|error| ConvertError::Parse(Box::new(error)))
 }
 
 /// Writes a manifest as YAML.
 ///
 /// # Errors
 /// If a value cannot be serialized, which would be a bug.
-pub fn write(manifest: &Value) -> Result<String, String> {
-    serde_saphyr::to_string(manifest).map_err(|error| error.to_string())
+pub fn write(manifest: &Value) -> Result<String, ConvertError> {
+    serde_saphyr::to_string(manifest).map_err(|error| ConvertError::Write(Box::new(error)))
 }
 
 /// Returns a text field; `nothing` if it is absent, for messages.
@@ -278,6 +274,7 @@ mod tests {
         assert!(
             convert(&json!({"kind": "Pod", "apiVersion": "v1"}))
                 .unwrap_err()
+                .to_string()
                 .contains("found Pod of v1")
         );
     }

@@ -78,6 +78,31 @@ impl From<kube::Error> for ClientError {
     }
 }
 
+/// Failure to convert a resource of Spark Operator.
+#[derive(Debug, thiserror::Error)]
+pub enum ConvertError {
+    /// The text is not valid YAML. Displays as one line, with line and column.
+    #[error("{}", first_line(.0))]
+    Parse(#[source] Box<serde_saphyr::Error>),
+    /// The resource has another kind.
+    #[error("expected a SparkApplication of sparkoperator.k8s.io, found {kind} of {api_version}")]
+    OtherKind {
+        /// Kind of the resource.
+        kind: String,
+        /// API version of the resource.
+        api_version: String,
+    },
+    /// The manifest cannot be written as YAML, which would be a bug.
+    #[error("the manifest cannot be written as YAML: {0}")]
+    Write(#[source] Box<serde_saphyr::SerializeError>),
+}
+
+/// Returns the first line of a message: the others quote the text.
+fn first_line(error: &dyn std::fmt::Display) -> String {
+    let message = error.to_string();
+    message.lines().next().unwrap_or_default().to_owned()
+}
+
 /// Failure of the operator, or of one reconciliation.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
