@@ -22,6 +22,10 @@ sizes:
 deny:
     cargo deny check
 
+# Which folders of the driver import which; fails on an import that points up. `just arrows --files` lists files.
+arrows *ARGS:
+    .ci/arrows {{ARGS}}
+
 # Measurements: `just bench suite --scale 10`, `just bench --help`.
 bench *ARGS:
     cargo run --release -p faisca-benches -- {{ARGS}}

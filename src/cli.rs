@@ -183,7 +183,6 @@ pub(crate) fn main() -> ExitCode {
             () = told_to_end(), if is_job => Err(Error::Cancelled),
         }
     });
-    runtime.block_on(faisca_driver::end_abandoned_writes());
     // Tasks may still be unwinding; nothing that they could add is wanted.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     ended.map_or_else(|e| failed(&e), |()| ExitCode::SUCCESS)

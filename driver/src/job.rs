@@ -434,6 +434,7 @@ async fn register_output(session: &Session, name: &str, target: &Write) -> Resul
         }
         None => {
             session
+                .services
                 .register_output(name, &target.path, target.format)
                 .await
         }

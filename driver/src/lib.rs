@@ -1,18 +1,22 @@
-//! Decides, and owns the truth: plans statements, schedules their tasks, commits their output.
+//! Plans queries, schedules their tasks and commits their output.
 //!
-//! All decisions about tasks are in one pure function, [`scheduler::Scheduler::step`]; all truth
-//! about them is in the one loop that calls it. What that gave up is a driver that survives its own
-//! death; what it won is that every failure of anything else can be simulated.
+//! One pure function, [`scheduler::Scheduler::step`], makes every decision about tasks; one loop
+//! calls it and owns all state about them. A driver therefore does not survive its own failure, but
+//! every failure of anything else can be simulated.
 //!
 //! # Layout
-//! - [`Session`], [`DataFrame`]: what users hold; `settings`, `sql`, `read`, `write`, `source`,
-//!   `tables` below them
-//! - [`job`] — runs a manifest or a script; [`preflight`]: looks at one before
-//! - [`crawl`] — tables for folders that others wrote
-//! - `planner`, `cluster`, `result`: DataFusion's plan → stages → running statement → rows
-//! - [`scheduler`] — pure decisions; [`engine`]: the loop that owns them
-//! - [`fleet`] — embedded and process executors; [`control`]: their connections
-//! - `commit`, `layout`: output becomes visible; [`catalog`], `partitioned`: tables by name; [`progress`]: what is shown while it runs
+//! From the top down; a folder imports only what is below it, and `.ci/arrows` checks that.
+//! - [`job`] — runs, explains and plans a manifest, runs a script, crawls folders for tables
+//! - `session` — [`Session`], [`DataFrame`], reader, writer, SQL: what users hold
+//! - `output` — writes, save modes, layout, commit
+//! - `services` — what a session owns
+//! - `input` — files, registered tables, tables of catalogs, scans that several queries share
+//! - [`catalog`] — the local catalog and AWS Glue
+//! - `statement` — DataFusion's plan → stages → running query → rows
+//! - [`fleet`] — embedded executors, processes, their connections; the platform
+//! - [`engine`] — the loop; queries ready to run, re-planning, progress
+//! - [`scheduler`] — pure decisions
+//! - `random`, `error`
 
 pub mod catalog;
 pub mod engine;
@@ -32,7 +36,6 @@ pub use error::{Error, Result};
 pub use fleet::{control, platform, serve_if_executor};
 pub use job::{crawl, plan as preflight};
 pub use output::commit::{Leftover, LeftoverKind, clean};
-pub use output::write::end_abandoned_writes;
 pub use random::random_hex;
 pub use session::{
     DataFrame, DataFrameReader, DataFrameWriter, GroupedData, Outcome, Session, SessionBuilder,

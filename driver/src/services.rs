@@ -1,18 +1,35 @@
-//! What a session owns: the services that its dataframes, statements and writes share.
+//! The services that a session owns, and that its dataframes, statements and writes share.
 
-use std::sync::Arc;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use datafusion::catalog::TableProvider;
 use datafusion::prelude::SessionContext;
 use faisca_executor::stores::Stores as ObjectStores;
+use faisca_planner::manifest::{FileFormat, Source};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::catalog::Catalogs;
+use crate::engine::Message;
 use crate::engine::progress::Progress;
+use crate::error::Result;
 use crate::fleet::platform::Platform;
 use crate::fleet::serve::Compute;
-use crate::input::Tables;
+use crate::input::source::{default_source, open};
+use crate::input::{TableFiles, Tables};
 use crate::statement::Cluster;
 
+/// How long the end of a session waits for abandoned writes to abort their uploads. `faisca clean`
+/// finds what is left after that.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Everything that runs for a session. Dropping it stops the engine, and waits for abandoned writes
+/// if it can.
 pub(crate) struct Services {
+    // Dropped in this order: the stores and the engine's threads outlive the abandoned writes.
+    pub(crate) abandoned_writes: AbandonedWrites,
     pub(crate) context: SessionContext,
     pub(crate) tables: Arc<Tables>,
     /// Folder of the tables that have a name, but no path.
@@ -21,8 +38,73 @@ pub(crate) struct Services {
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) object_stores: Arc<ObjectStores>,
     pub(crate) reporter: Option<PlatformReporter>,
+    pub(crate) engine_task: JoinHandle<()>,
     pub(crate) _compute: Compute,
-    pub(crate) engine_task: tokio::task::JoinHandle<()>,
+}
+
+impl Services {
+    /// Registers a table under a name, with the files that statements write to, if there are any.
+    ///
+    /// # Errors
+    /// If two of its columns differ only by case.
+    pub(crate) fn register_table(
+        &self,
+        name: &str,
+        provider: Arc<dyn TableProvider>,
+        files: Option<TableFiles>,
+    ) -> Result<()> {
+        self.tables.register(&self.context, name, provider, files)
+    }
+
+    /// Registers files as a table.
+    ///
+    /// # Errors
+    /// If they cannot be read, or two columns differ only by case.
+    pub(crate) async fn register_source(&self, source: &Source) -> Result<()> {
+        let provider = open(&self.context, source).await?;
+        let files = TableFiles {
+            path: source.path.clone(),
+            format: source.format,
+            partition_by: vec![],
+        };
+        self.register_table(&source.name, provider, Some(files))
+    }
+
+    /// Registers a written folder under a name.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) async fn register_output(
+        &self,
+        name: &str,
+        path: &str,
+        format: FileFormat,
+    ) -> Result<()> {
+        // We write CSV files with a header.
+        let header = (format == FileFormat::Csv).then_some(true);
+        self.register_source(&Source {
+            header,
+            ..default_source(name, path, format)
+        })
+        .await
+    }
+
+    /// Stops the fleet and the engine and waits for their end. Running queries fail.
+    pub(crate) async fn stop(&self) {
+        let cluster = &self.cluster;
+        // Both at once: a fleet that knows it stops does not replace executors that the engine ends.
+        let _ = futures::join!(cluster.fleet.stop(), cluster.engine.send(Message::Shutdown));
+        if let Some(embedded) = &cluster.embedded {
+            embedded.stop().await;
+        }
+        cluster.engine.ended().await;
+        self.abandoned_writes.wait().await;
+        if let Some(reporter) = &self.reporter {
+            reporter.task.abort();
+            let snapshot = cluster.engine.progress.snapshot();
+            reporter.platform.ended(&snapshot).await;
+        }
+    }
 }
 
 impl Drop for Services {
@@ -31,24 +113,79 @@ impl Drop for Services {
     }
 }
 
+/// Writes that failed or were cancelled and still abort their uploads. Their own futures are
+/// dropped, so the session waits for them: when it stops, or when it is dropped.
+#[derive(Default)]
+pub(crate) struct AbandonedWrites(
+    /// Held for single changes only, never across an await.
+    Mutex<JoinSet<()>>,
+);
+
+impl AbandonedWrites {
+    /// Aborts a write in the background. Without a runtime nothing happens, and `faisca clean`
+    /// removes what the write left.
+    pub(crate) fn spawn(&self, abort: impl Future<Output = ()> + Send + 'static) {
+        if Handle::try_current().is_err() {
+            return;
+        }
+        let mut tasks = self.lock();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(abort);
+    }
+
+    /// Waits until no write is left, for at most [`ABORT_TIMEOUT`].
+    pub(crate) async fn wait(&self) {
+        let tasks = std::mem::take(&mut *self.lock());
+        wait_for(tasks).await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for AbandonedWrites {
+    fn drop(&mut self) {
+        let mut tasks = std::mem::take(&mut *self.lock());
+        if tasks.is_empty() {
+            return;
+        }
+        match Handle::try_current() {
+            // A cancelled job drops its session, and its process may exit at once.
+            Ok(runtime) if runtime.runtime_flavor() == RuntimeFlavor::MultiThread => {
+                tokio::task::block_in_place(|| runtime.block_on(wait_for(tasks)));
+            }
+            // A single thread would wait for itself.
+            _ => tasks.detach_all(),
+        }
+    }
+}
+
+async fn wait_for(mut tasks: JoinSet<()>) {
+    let _ = tokio::time::timeout(ABORT_TIMEOUT, async {
+        while tasks.join_next().await.is_some() {}
+    })
+    .await;
+}
+
 /// The platform that launched the driver, and the task that reports progress to it.
 pub(crate) struct PlatformReporter {
-    pub(crate) platform: Arc<dyn Platform>,
-    pub(crate) following: tokio::task::JoinHandle<()>,
+    platform: Arc<dyn Platform>,
+    task: JoinHandle<()>,
 }
 
 impl PlatformReporter {
     pub(crate) fn start(platform: Arc<dyn Platform>, progress: Arc<Progress>) -> Self {
-        let reporter = Arc::clone(&platform);
+        let follower = Arc::clone(&platform);
         Self {
             platform,
-            following: tokio::spawn(async move { reporter.follow(progress).await }),
+            task: tokio::spawn(async move { follower.follow(progress).await }),
         }
     }
 }
 
 impl Drop for PlatformReporter {
     fn drop(&mut self) {
-        self.following.abort();
+        self.task.abort();
     }
 }

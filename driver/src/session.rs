@@ -1,154 +1,165 @@
 //! The session: entry to everything, as in Spark.
 
 mod builder;
+mod columns;
 mod dataframe;
+mod options;
 mod reader;
 mod settings;
 mod sql;
+mod start;
+mod writer;
 
+use std::fmt;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
+use datafusion::dataframe::DataFrame as DfDataFrame;
 use datafusion::prelude::SessionContext;
 use faisca_executor::stores::Stores as ObjectStores;
-use faisca_planner::manifest::{FileFormat, Source};
+use faisca_planner::manifest::Source;
 
 use crate::catalog::Catalogs;
-use crate::engine::Message;
 use crate::engine::progress::{Progress, Snapshot};
 use crate::error::Result;
-use crate::input::TableFiles;
-use crate::input::source::default_source;
 use crate::services::Services;
 
 pub use builder::SessionBuilder;
-pub use dataframe::{DataFrame, DataFrameWriter, GroupedData};
+pub use dataframe::{DataFrame, GroupedData};
 pub use reader::DataFrameReader;
 pub use sql::Outcome;
+pub use writer::DataFrameWriter;
 
-/// An open session. Cheap to clone.
+/// An open session: reads files, runs SQL, and owns the executors. Cheap to clone.
+///
+/// Names of tables and columns are case-insensitive, as in Spark.
+///
+/// ```no_run
+/// use faisca_driver::SessionBuilder;
+///
+/// # async fn example() -> faisca_driver::Result<()> {
+/// let session = SessionBuilder::default().get_or_create().await?;
+/// let people = session.read().option("header", true).csv("people.csv").await?;
+/// people.create_or_replace_temp_view("people")?;
+/// session.sql("SELECT count(*) FROM people").await?.show().await?;
+/// session.stop().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Session {
     pub(crate) services: Arc<Services>,
 }
 
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("cluster", &self.services.cluster)
+            .field("tables", &self.services.tables.names())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Session {
-    /// Reads files.
+    /// Returns a reader of files, with default options.
     pub fn read(&self) -> DataFrameReader {
-        DataFrameReader::new(self.clone())
+        DataFrameReader::new(Arc::clone(&self.services))
     }
 
-    /// Runs a statement, or plans a query. Names are without regard to case.
+    /// Plans a query, or runs any other statement at once. A query runs when its rows are needed;
+    /// other statements return no rows.
     ///
     /// # Errors
-    /// If it cannot be planned; for statements that act at once, if they fail.
+    /// If the statement cannot be planned, or fails while it runs.
     pub async fn sql(&self, sql: &str) -> Result<DataFrame> {
-        sql::run(self, sql).await
+        sql::run(&self.services, sql).await
     }
 
-    /// A registered table.
+    /// Plans a query, or runs any other statement and returns what it wrote.
     ///
     /// # Errors
-    /// If there is none of that name.
+    /// As [`Self::sql`].
+    pub async fn statement(&self, sql: &str) -> Result<Outcome> {
+        sql::statement(&self.services, sql).await
+    }
+
+    /// Returns a registered table. Its columns keep the spelling of the data.
+    ///
+    /// # Errors
+    /// If no table has that name; the error suggests the nearest name.
     pub async fn table(&self, name: &str) -> Result<DataFrame> {
         match self.services.tables.provider(name) {
             Some(provider) => Ok(DataFrame::new(
-                self.clone(),
+                Arc::clone(&self.services),
                 self.services.context.read_table(provider)?,
             )),
-            None => Err(sql::unknown_table(self, name)),
+            None => Err(sql::unknown_table(&self.services, name)),
         }
     }
 
-    /// Registers any DataFusion table under a name.
+    /// Registers any DataFusion table under a name, in place of a table that has it.
     ///
     /// # Errors
     /// If two of its columns differ only by case.
     pub fn register_table(&self, name: &str, provider: Arc<dyn TableProvider>) -> Result<()> {
-        self.services
-            .tables
-            .register(&self.services.context, name, provider, None)
+        self.services.register_table(name, provider, None)
     }
 
-    /// Registers files as a table.
+    /// Registers the files of a source as a table of the source's name.
     ///
     /// # Errors
-    /// If they cannot be read.
+    /// If they cannot be read, or two columns differ only by case.
     pub async fn register_source(&self, source: &Source) -> Result<()> {
-        let provider = crate::input::source::open(&self.services.context, source).await?;
-        let files = TableFiles {
-            path: source.path.clone(),
-            format: source.format,
-            partition_by: vec![],
-        };
-        self.services
-            .tables
-            .register(&self.services.context, &source.name, provider, Some(files))
+        self.services.register_source(source).await
     }
 
-    /// Registers a written folder of Parquet or other files under a name.
-    pub(crate) async fn register_output(
-        &self,
-        name: &str,
-        path: &str,
-        format: FileFormat,
-    ) -> Result<()> {
-        let header = (format == FileFormat::Csv).then_some(true);
-        self.register_source(&Source {
-            header,
-            ..default_source(name, path, format)
-        })
-        .await
-    }
-
-    /// The catalogs that writes register tables in.
+    /// Returns the catalogs that writes register tables in.
     #[must_use]
     pub fn catalogs(&self) -> &Arc<Catalogs> {
         &self.services.catalogs
     }
 
-    /// Object stores by URL.
+    /// Returns the object stores, by URL.
     #[must_use]
     pub fn object_stores(&self) -> &Arc<ObjectStores> {
         &self.services.object_stores
     }
 
-    /// DataFusion's own context, for whatever is not offered here; it runs on the same executors.
+    /// Returns DataFusion's context, for features that this type does not offer. Its queries run on
+    /// the same executors.
     #[must_use]
     pub fn context(&self) -> &SessionContext {
         &self.services.context
     }
 
-    /// Waits until there is an executor.
+    /// Waits for the first executor.
     pub async fn ready(&self) {
         self.services.cluster.engine.first_executor().await;
     }
 
-    /// What runs at the moment and what ran.
+    /// Returns a copy of the progress: queries that run, and totals since the start.
     #[must_use]
     pub fn progress(&self) -> Snapshot {
         self.services.cluster.engine.progress.snapshot()
     }
 
-    /// The same, shared, for a progress display that outlives borrows.
+    /// Returns a shared handle to the progress, for a display that outlives this borrow.
     #[must_use]
     pub fn progress_handle(&self) -> Arc<Progress> {
         Arc::clone(&self.services.cluster.engine.progress)
     }
 
-    /// Stops everything and waits for the executors' end. What still runs fails.
+    /// Stops everything and waits until the executors have ended. Running queries fail, and writes
+    /// that were abandoned abort their uploads.
     pub async fn stop(&self) {
-        // The fleet is told first, so that it takes no ended child for a lost one.
-        let cluster = &self.services.cluster;
-        let _ = futures::join!(cluster.fleet.stop(), cluster.engine.send(Message::Shutdown));
-        if let Some(helper) = &self.services.cluster.helper {
-            helper.stop().await;
-        }
-        cluster.engine.ended().await;
-        crate::output::write::end_abandoned_writes().await;
-        if let Some(reporter) = &self.services.reporter {
-            reporter.following.abort();
-            reporter.platform.ended(&self.progress()).await;
-        }
+        self.services.stop().await;
+    }
+}
+
+impl DataFrame {
+    /// Wraps a DataFusion DataFrame of this session's [context](Session::context).
+    #[must_use]
+    pub fn from_inner(session: &Session, frame: DfDataFrame) -> Self {
+        Self::new(Arc::clone(&session.services), frame)
     }
 }

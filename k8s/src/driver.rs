@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use faisca_driver::platform::Platform;
+use faisca_driver::platform::{Platform, PlatformSettings};
 use faisca_driver::progress::{Progress, Snapshot};
-use faisca_driver::{Error, Result, SessionBuilder};
+use faisca_driver::{Error, Result};
 use faisca_planner::manifest::{Positions, with_parameters};
 use faisca_planner::names::parse_bytes;
 use futures::FutureExt;
@@ -139,7 +139,7 @@ impl DriverPod {
 
 #[async_trait]
 impl Platform for DriverPod {
-    fn settle(&self, builder: SessionBuilder) -> Result<SessionBuilder> {
+    fn settings(&self) -> Result<PlatformSettings> {
         let spec = self.application.spec();
         let count = executor_count(spec).map_err(|error| Error::Plan(error.to_string()))?;
         let launcher = PodLauncher {
@@ -150,25 +150,20 @@ impl Platform for DriverPod {
             token: self.token.clone(),
             history: self.history.clone(),
         };
-        let mut builder = builder.executors(count.max).launcher(Arc::new(launcher));
-        if !spec.stores.is_empty() {
-            builder = builder.stores(spec.stores.clone());
-        }
         // Without executors, tasks run in the driver, on its own cores and memory.
         let (cores, memory) = if count.max > 0 {
             (spec.executor.cores, &spec.executor.memory)
         } else {
             (spec.driver.cores, &spec.driver.memory)
         };
-        if let Some(cores) = cores {
-            builder = builder.executor_cores(cores.ceil() as u32);
-        }
-        if let Some(bytes) = memory.as_deref().and_then(parse_bytes) {
-            builder = builder.memory_bytes(bytes);
-        }
-        Ok(spec.conf.iter().fold(builder, |builder, (key, value)| {
-            builder.default_config(key, value)
-        }))
+        Ok(PlatformSettings {
+            executors: count.max,
+            launcher: Arc::new(launcher),
+            executor_cores: cores.map(|cores| cores.ceil() as u32),
+            memory_bytes: memory.as_deref().and_then(parse_bytes),
+            stores: spec.stores.clone(),
+            default_settings: spec.conf.clone().into_iter().collect(),
+        })
     }
 
     /// Writes progress to the pod whenever it changes. Never fails the job: nothing depends on it.

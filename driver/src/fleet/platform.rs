@@ -1,28 +1,45 @@
-//! The platform that started this driver, for example a Kubernetes pod that an operator created.
+//! The platform that launched the driver, such as a pod that an operator created for a resource.
 //!
-//! A program that uses the job API is the same on a laptop and on a cluster. The platform knows
-//! what differs: the number of executors and how they start, and who wants to be informed of the
-//! progress.
+//! A program on the job API is the same on a laptop and on a cluster. The platform knows what
+//! differs: how many executors there are, how they start, and where progress is reported to.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use faisca_planner::manifest::Stores;
 use futures::future::BoxFuture;
 
+use super::Launcher;
 use crate::engine::progress::{Progress, Snapshot};
 use crate::error::Result;
-use crate::session::SessionBuilder;
 
-/// The platform that started this driver. Called by the session only: `settle` once, before
+/// What a platform decides about a session.
+#[derive(Debug)]
+pub struct PlatformSettings {
+    /// Number of executors; 0 runs tasks in the driver.
+    pub executors: u32,
+    /// How they start.
+    pub launcher: Arc<dyn Launcher>,
+    /// Task slots of each executor; `None` keeps the program's.
+    pub executor_cores: Option<u32>,
+    /// Memory of each executor in bytes; `None` keeps the program's.
+    pub memory_bytes: Option<u64>,
+    /// Object store settings; empty keeps the program's.
+    pub stores: Stores,
+    /// Settings for which the program chose no value.
+    pub default_settings: BTreeMap<String, String>,
+}
+
+/// The platform that launched this driver. Called by the session only: `settings` once, before
 /// anything starts; then `follow`, and `ended` once.
 #[async_trait]
 pub trait Platform: Send + Sync {
-    /// Sets what the platform decides: the executors, how they start, their size, and defaults for
-    /// settings that the program did not choose.
+    /// Returns what the platform decides: executors, how they start, and their size.
     ///
     /// # Errors
     /// If the platform's own configuration is invalid.
-    fn settle(&self, builder: SessionBuilder) -> Result<SessionBuilder>;
+    fn settings(&self) -> Result<PlatformSettings>;
 
     /// Reports the progress of the job. Runs until it is dropped, and must tolerate that at any
     /// await.
@@ -32,5 +49,5 @@ pub trait Platform: Send + Sync {
     async fn ended(&self, snapshot: &Snapshot);
 }
 
-/// Finds the platform that started this process; `None` if none did.
+/// Detects the platform of this process; `None` if no platform launched it.
 pub type FindPlatform = fn() -> BoxFuture<'static, Result<Option<Arc<dyn Platform>>>>;

@@ -2,25 +2,48 @@
 
 use faisca_executor::control::{ExecutorConfig, ServeError};
 use faisca_executor::environment::UserFunctions;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 use crate::error::{Error, Result};
 
-/// The threads of tasks. Ends without waiting: a plain runtime must not be dropped in async code.
-pub(crate) struct Compute(pub(crate) Option<Runtime>);
+/// Stack of a thread that runs tasks: DataFusion recurses over deep expressions and plans.
+const STACK_BYTES: usize = 8 * 1024 * 1024;
+
+/// The threads of tasks. Dropping them never waits, because a runtime must not block async code.
+pub(crate) struct Compute {
+    handle: Handle,
+    /// `None` only while it is dropped.
+    runtime: Option<Runtime>,
+}
 
 impl Compute {
-    pub(crate) fn handle(&self) -> Result<tokio::runtime::Handle> {
-        self.0
-            .as_ref()
-            .map(|runtime| runtime.handle().clone())
-            .ok_or_else(|| Error::Fleet("the session has ended".to_owned()))
+    /// Starts this many threads, at least one.
+    ///
+    /// # Errors
+    /// If the system refuses threads.
+    pub(crate) fn start(threads: usize) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads.max(1))
+            .thread_name("faisca-task")
+            .thread_stack_size(STACK_BYTES)
+            .enable_all()
+            .build()
+            .map_err(Error::of_fleet("threads for tasks"))?;
+        Ok(Self {
+            handle: runtime.handle().clone(),
+            runtime: Some(runtime),
+        })
+    }
+
+    /// Spawns tasks on these threads.
+    pub(crate) fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 }
 
 impl Drop for Compute {
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
+        if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
@@ -29,7 +52,7 @@ impl Drop for Compute {
 /// Serves as an executor if this process was started as one, and then exits.
 ///
 /// # Errors
-/// If the environment is that of an executor, but broken.
+/// If the environment is that of an executor, but invalid.
 pub async fn serve_if_executor(functions: &UserFunctions) -> Result<()> {
     match ExecutorConfig::from_env().map_err(Error::Fleet)? {
         Some(config) => serve_and_exit(config, functions).await,
@@ -37,35 +60,18 @@ pub async fn serve_if_executor(functions: &UserFunctions) -> Result<()> {
     }
 }
 
+/// Serves tasks until the driver ends the connection, then exits with the code of the outcome.
 pub(crate) async fn serve_and_exit(config: ExecutorConfig, functions: &UserFunctions) -> ! {
     let executor = config.executor;
-    let ended = match compute_runtime(config.slots as usize) {
-        Ok(compute) => {
-            let ended =
-                faisca_executor::control::run(config, functions, compute.handle().clone()).await;
-            compute.shutdown_background();
-            ended
-        }
+    let served = match Compute::start(config.slots as usize) {
+        Ok(compute) => faisca_executor::control::run(config, functions, compute.handle()).await,
         Err(error) => Err(ServeError::Broken(error.to_string())),
     };
-    match ended {
+    match served {
         Ok(()) => std::process::exit(0),
         Err(error) => {
             tracing::error!("{executor}: {error}");
             std::process::exit(error.exit_code())
         }
     }
-}
-
-pub(crate) fn compute_runtime(threads: usize) -> Result<Runtime> {
-    const STACK_BYTES: usize = 8 * 1024 * 1024;
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder
-        .worker_threads(threads.max(1))
-        .thread_name("faisca-task")
-        .thread_stack_size(STACK_BYTES)
-        .enable_all();
-    builder
-        .build()
-        .map_err(Error::of_fleet("threads for tasks"))
 }

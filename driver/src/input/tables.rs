@@ -111,6 +111,10 @@ impl Tables {
         self.entry(name).map(|entry| entry.provider)
     }
 
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.entry(name).is_some()
+    }
+
     pub(crate) fn files(&self, name: &str) -> Option<TableFiles> {
         self.entry(name)?.files
     }

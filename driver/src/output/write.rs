@@ -1,7 +1,7 @@
 //! Writing a result: sinks in the tasks, one commit in the driver.
 
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::Column;
@@ -12,7 +12,6 @@ use faisca_executor::wire::SinkSpec;
 use faisca_planner::manifest::{CatalogKind, Compression, FileFormat, SaveMode, Write};
 use faisca_planner::names::parse_bytes;
 use futures::FutureExt;
-use tokio::task::JoinSet;
 
 use crate::catalog::{PlannedTable, storage_type};
 use crate::engine::prepared::PreparedQuery;
@@ -28,12 +27,6 @@ const TARGET_FILE_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Bytes of randomness that make a write's files its own.
 const TAG_BYTES: usize = 6;
-
-/// Abandoned writes have so long to give up their uploads.
-const ABORT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Writes of this process that are being given up: their futures are gone, and nobody else waits for them.
-static ABANDONED: LazyLock<Mutex<JoinSet<()>>> = LazyLock::new(Mutex::default);
 
 /// A write whose query is planned, up to its stages.
 pub(crate) struct PlannedWrite<'a> {
@@ -59,18 +52,18 @@ pub(crate) struct WriteError {
 /// # Errors
 /// Of planning, of any task, of the commit or the catalog. Up to the commit the folder is as it was.
 pub(crate) async fn write(
-    session: &Arc<Services>,
+    services: &Arc<Services>,
     frame: DfDataFrame,
     write: &Write,
     label: String,
 ) -> Result<WriteSummary> {
-    let Some(planned) = PlannedWrite::plan(session, frame, write, label)
+    let Some(planned) = PlannedWrite::plan(services, frame, write, label)
         .boxed()
         .await?
     else {
         return Ok(skipped(write));
     };
-    let summaries = write_together(session, vec![planned])
+    let summaries = write_together(services, vec![planned])
         .boxed()
         .await
         .map_err(|failed| failed.error)?;
@@ -95,7 +88,7 @@ impl<'a> PlannedWrite<'a> {
     /// # Errors
     /// If it cannot be planned, or the catalog does not allow it.
     pub(crate) async fn plan(
-        session: &Arc<Services>,
+        services: &Arc<Services>,
         frame: DfDataFrame,
         write: &'a Write,
         label: String,
@@ -105,7 +98,7 @@ impl<'a> PlannedWrite<'a> {
         let table = match &write.catalog {
             Some(asked) => Some(
                 PlannedTable::plan(
-                    &session.catalogs,
+                    &services.catalogs,
                     asked,
                     &label,
                     frame.schema().as_arrow(),
@@ -146,10 +139,10 @@ impl<'a> PlannedWrite<'a> {
     }
 
     /// Begins the output; `None` if the mode says that there is nothing to do.
-    async fn open(self, session: &Arc<Services>) -> Result<Option<OpenWrite<'a>>> {
+    async fn open(self, services: &Arc<Services>) -> Result<Option<OpenWrite<'a>>> {
         let tag = crate::random::random_hex(TAG_BYTES)?;
         let Some(output) =
-            OutputWrite::begin(self.write, tag, &session.object_stores, &session.catalogs)
+            OutputWrite::begin(self.write, tag, &services.object_stores, &services.catalogs)
                 .boxed()
                 .await?
         else {
@@ -174,6 +167,7 @@ impl<'a> PlannedWrite<'a> {
             _ => Layout::default(),
         };
         Ok(Some(OpenWrite {
+            services: Arc::clone(services),
             planned: self,
             layout,
             output: Some(output),
@@ -190,7 +184,7 @@ impl<'a> PlannedWrite<'a> {
 /// # Errors
 /// Of planning, of any task, of a commit or the catalog. Up to its commit an output is as it was.
 pub(crate) async fn write_together(
-    session: &Arc<Services>,
+    services: &Arc<Services>,
     planned: Vec<PlannedWrite<'_>>,
 ) -> std::result::Result<Vec<WriteSummary>, WriteError> {
     let common = |error: Error| WriteError { of: None, error };
@@ -201,7 +195,7 @@ pub(crate) async fn write_together(
     let mut open = vec![];
     for (number, planned) in planned.into_iter().enumerate() {
         let opened = planned
-            .open(session)
+            .open(services)
             .boxed()
             .await
             .map_err(|error| WriteError {
@@ -237,7 +231,7 @@ pub(crate) async fn write_together(
         .map_err(common)?;
     let prepared = PreparedQuery::new(Arc::clone(&graph), sinks, state.config_options())
         .map_err(|e| common(e.into()))?;
-    let (_running, done) = session
+    let (_running, done) = services
         .cluster
         .run(&prepared, label)
         .boxed()
@@ -255,7 +249,7 @@ pub(crate) async fn write_together(
             retried: done.retried,
             ..summary
         };
-        session
+        services
             .cluster
             .engine
             .progress
@@ -273,8 +267,9 @@ fn describes_columns(write: &Write) -> bool {
     asked && write.mode == SaveMode::Overwrite && write.partition_by.is_empty()
 }
 
-/// Gives its output up when it is dropped: by a failure, or since the job was cancelled.
+/// Aborts the write when dropped, whether by an error or by cancellation.
 struct OpenWrite<'a> {
+    services: Arc<Services>,
     planned: PlannedWrite<'a>,
     layout: Layout,
     /// Until it is committed.
@@ -322,27 +317,11 @@ impl OpenWrite<'_> {
 
 impl Drop for OpenWrite<'_> {
     fn drop(&mut self) {
-        let Some(output) = self.output.take() else {
-            return;
-        };
-        if matches!(output, OutputWrite::Object(_)) && tokio::runtime::Handle::try_current().is_ok()
-        {
-            let mut abandoned = ABANDONED.lock().unwrap_or_else(PoisonError::into_inner);
-            while abandoned.try_join_next().is_some() {}
-            abandoned.spawn(output.abort());
+        // A local write leaves only a staging folder, which it removes when it is dropped.
+        if let Some(output @ OutputWrite::Object(_)) = self.output.take() {
+            self.services.abandoned_writes.spawn(output.abort());
         }
     }
-}
-
-/// Waits until writes that failed or were cancelled have given up their uploads.
-pub async fn end_abandoned_writes() {
-    let mut abandoned =
-        std::mem::take(&mut *ABANDONED.lock().unwrap_or_else(PoisonError::into_inner));
-    // What is left then, `faisca clean` finds.
-    let _ = tokio::time::timeout(ABORT_TIMEOUT, async {
-        while abandoned.join_next().await.is_some() {}
-    })
-    .await;
 }
 
 /// The frame with columns of types that Athena reads.

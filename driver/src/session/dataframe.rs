@@ -3,53 +3,81 @@
 //! Everything that DataFusion's DataFrame can do is one [`DataFrame::into_inner`] away, and runs on
 //! the same executors.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::common::{Column, DFSchema, JoinType};
+use datafusion::common::{Column, JoinType};
 use datafusion::dataframe::DataFrame as DfDataFrame;
 use datafusion::logical_expr::{Expr, SortExpr};
 use datafusion::prelude::ident;
-use faisca_planner::manifest::{
-    CatalogTable, Compression, FileFormat, PartitionOverwrite, SaveMode, Write, nearest,
-};
 
-use super::Session;
-use crate::engine::progress::WriteSummary;
-use crate::error::{Error, Result};
+use super::columns::{find_column, resolve, unknown_column};
+use super::writer::DataFrameWriter;
+use crate::error::Result;
 use crate::input::SharedView;
-use crate::output::write::write;
+use crate::services::Services;
 
 /// Rows that [`DataFrame::show`] prints.
 const SHOWN_ROWS: usize = 20;
 
 /// A query that has not run yet. Cheap to clone.
+///
+/// Methods return a new query; nothing runs before [`Self::collect`], [`Self::count`],
+/// [`Self::show`] or a write. Names of columns are case-insensitive, and keep the spelling of the
+/// data. Arguments are DataFusion's expressions.
+///
+/// ```no_run
+/// use datafusion::common::JoinType;
+/// use datafusion::functions_aggregate::expr_fn::{avg, count};
+/// use datafusion::prelude::{col, lit};
+/// use faisca_driver::{DataFrame, Session};
+///
+/// # async fn example(session: &Session) -> faisca_driver::Result<()> {
+/// let people: DataFrame = session.read().option("header", true).csv("people.csv").await?;
+/// let cities = session.read().parquet("cities").await?.select_columns(&["city", "state"])?;
+/// let by_state = people
+///     .filter(col("age").gt_eq(lit(18)))?
+///     .with_column("decade", col("age") / lit(10))?
+///     .with_column_renamed("town", "city")?
+///     .drop_columns(&["comment"])?
+///     .join(cities, &["city"], JoinType::Inner)?
+///     .group_by(vec![col("state")])?
+///     .agg(vec![avg(col("age")).alias("mean_age"), count(lit(1)).alias("people")])?
+///     .sort(vec![col("people").sort(false, true)])?
+///     .limit(10)?;
+/// println!("{}", by_state.clone().explain().await?);
+/// by_state.show().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct DataFrame {
-    session: Session,
+    services: Arc<Services>,
     frame: DfDataFrame,
 }
 
+impl fmt::Debug for DataFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DataFrame")
+            .field("plan", self.frame.logical_plan())
+            .finish_non_exhaustive()
+    }
+}
+
 impl DataFrame {
-    pub(crate) fn new(session: Session, frame: DfDataFrame) -> Self {
-        Self { session, frame }
+    pub(crate) fn new(services: Arc<Services>, frame: DfDataFrame) -> Self {
+        Self { services, frame }
     }
 
-    /// DataFusion's DataFrame; it runs on the same executors.
+    /// Returns DataFusion's DataFrame, which runs on the same executors.
     #[must_use]
     pub fn into_inner(self) -> DfDataFrame {
         self.frame
     }
 
-    /// Wraps a DataFusion DataFrame of this session's context.
-    #[must_use]
-    pub fn from_inner(session: &Session, frame: DfDataFrame) -> Self {
-        Self::new(session.clone(), frame)
-    }
-
-    /// Names and types of its columns.
+    /// Returns the names and types of the columns.
     #[must_use]
     pub fn schema(&self) -> SchemaRef {
         SchemaRef::new(self.frame.schema().as_arrow().clone())
@@ -59,9 +87,9 @@ impl DataFrame {
         self,
         f: impl FnOnce(DfDataFrame) -> datafusion::common::Result<DfDataFrame>,
     ) -> Result<Self> {
-        let Self { session, frame } = self;
+        let Self { services, frame } = self;
         Ok(Self {
-            session,
+            services,
             frame: f(frame)?,
         })
     }
@@ -74,16 +102,16 @@ impl DataFrame {
         exprs.into_iter().map(|expr| self.resolve(expr)).collect()
     }
 
-    /// Rows for which `predicate` holds.
+    /// Keeps the rows for which `predicate` is true. The columns stay the same.
     ///
     /// # Errors
-    /// For a column that is not there, with the nearest name. The same for all that follow.
+    /// For an unknown column, with the nearest name, and for types that do not match.
     pub fn filter(self, predicate: Expr) -> Result<Self> {
         let predicate = self.resolve(predicate)?;
         self.map(|f| f.filter(predicate))
     }
 
-    /// These expressions as the new columns.
+    /// Returns one column for each expression.
     ///
     /// # Errors
     /// As [`Self::filter`].
@@ -92,7 +120,7 @@ impl DataFrame {
         self.map(|f| f.select(exprs))
     }
 
-    /// These columns, by name.
+    /// Keeps these columns, in this order.
     ///
     /// # Errors
     /// As [`Self::filter`].
@@ -100,7 +128,7 @@ impl DataFrame {
         self.select(names.iter().map(|name| ident(*name)).collect())
     }
 
-    /// All columns, with `name` added or replaced.
+    /// Adds the column `name` at the end, or replaces the column of that name.
     ///
     /// # Errors
     /// As [`Self::filter`].
@@ -110,7 +138,7 @@ impl DataFrame {
         self.map(|f| f.with_column(&name, expr))
     }
 
-    /// All columns, one with another name.
+    /// Renames one column.
     ///
     /// # Errors
     /// As [`Self::filter`].
@@ -134,7 +162,7 @@ impl DataFrame {
         self.map(|f| f.select(columns))
     }
 
-    /// All columns but these.
+    /// Removes these columns.
     ///
     /// # Errors
     /// As [`Self::filter`].
@@ -155,7 +183,7 @@ impl DataFrame {
         self.map(|f| f.select(kept))
     }
 
-    /// Groups rows by equal keys, for [`GroupedData::agg`].
+    /// Groups the rows by these keys, for [`GroupedData::agg`].
     ///
     /// # Errors
     /// As [`Self::filter`].
@@ -164,7 +192,7 @@ impl DataFrame {
         Ok(GroupedData { frame: self, keys })
     }
 
-    /// Aggregates over all rows.
+    /// Aggregates all rows into one row, with one column for each aggregate.
     ///
     /// # Errors
     /// As [`Self::filter`].
@@ -172,7 +200,8 @@ impl DataFrame {
         self.group_by(vec![])?.agg(aggregates)
     }
 
-    /// Joins on columns of the same name, which appear once in the result, as in Spark.
+    /// Joins on columns that both sides have. These appear once in the result, as in Spark: first
+    /// the columns of the left side, then the others of the right side.
     ///
     /// # Errors
     /// As [`Self::filter`].
@@ -197,7 +226,7 @@ impl DataFrame {
         let joined = self.frame.alias("__left")?.join_on(right_frame, how, on)?;
         if one_side {
             return Ok(Self {
-                session: self.session,
+                services: self.services,
                 frame: joined,
             });
         }
@@ -233,12 +262,12 @@ impl DataFrame {
             }
         }
         Ok(Self {
-            session: self.session,
+            services: self.services,
             frame: joined.select(columns)?,
         })
     }
 
-    /// Rows in order.
+    /// Sorts the rows.
     ///
     /// # Errors
     /// As [`Self::filter`].
@@ -253,73 +282,75 @@ impl DataFrame {
         self.map(|f| f.sort(exprs))
     }
 
-    /// The first `count` rows.
+    /// Keeps the first `count` rows; without [`Self::sort`], any rows.
     ///
     /// # Errors
-    /// Only if DataFusion refuses.
+    /// If DataFusion rejects the plan.
     pub fn limit(self, count: usize) -> Result<Self> {
         self.map(|f| f.limit(0, Some(count)))
     }
 
-    /// Rows without duplicates.
+    /// Removes duplicate rows.
     ///
     /// # Errors
-    /// Only if DataFusion refuses.
+    /// If DataFusion rejects the plan.
     pub fn distinct(self) -> Result<Self> {
         self.map(DfDataFrame::distinct)
     }
 
-    /// Rows of both, duplicates kept.
+    /// Returns the rows of both, with duplicates. Columns match by position, as in Spark.
     ///
     /// # Errors
-    /// If their columns do not match.
+    /// If the number or the types of their columns do not match.
     pub fn union(self, other: Self) -> Result<Self> {
         self.map(|f| f.union(other.frame))
     }
 
-    /// Makes the query known to SQL under a name.
+    /// Registers the query under a name for SQL. It runs again for each query that reads it.
     ///
     /// # Errors
     /// If two columns differ only by case.
     pub fn create_or_replace_temp_view(self, name: &str) -> Result<()> {
-        let Self { session, frame } = self;
-        session.register_table(name, frame.into_view())
+        let Self { services, frame } = self;
+        services.register_table(name, frame.into_view(), None)
     }
 
-    /// The same for so many readers, which share its rows if they are dear to make.
+    /// Registers a view that `readers` steps read. Its rows are materialized once if they are
+    /// expensive to compute.
     pub(crate) fn register_view(self, name: &str, readers: usize) -> Result<()> {
         let shared = SharedView::new(self.frame.logical_plan().clone()).filter(|_| readers > 1);
         match shared {
-            Some(view) => self.session.register_table(name, Arc::new(view)),
+            Some(view) => self.services.register_table(name, Arc::new(view), None),
             None => self.create_or_replace_temp_view(name),
         }
     }
 
-    /// Runs the query.
+    /// Runs the query and returns all rows in this process's memory.
     ///
     /// # Errors
-    /// Of any task.
+    /// If it cannot be planned or a task fails.
     pub async fn collect(self) -> Result<Vec<RecordBatch>> {
         Ok(self.frame.collect().await?)
     }
 
-    /// Runs the query and counts its rows.
+    /// Runs the query and returns the number of its rows.
     ///
     /// # Errors
-    /// Of any task.
+    /// As [`Self::collect`].
     pub async fn count(self) -> Result<usize> {
         Ok(self.frame.count().await?)
     }
 
-    /// Runs the query and prints its first rows.
+    /// Runs the query and prints its first 20 rows to standard output.
     ///
     /// # Errors
-    /// Of any task.
+    /// As [`Self::collect`].
     pub async fn show(self) -> Result<()> {
         Ok(self.frame.show_limit(SHOWN_ROWS).await?)
     }
 
-    /// The stages that the query would run as, and the rules that shaped them.
+    /// Returns a drawing of the stages that the query would run as, and the rules that shaped them.
+    /// Nothing runs.
     ///
     /// # Errors
     /// If it cannot be planned.
@@ -328,30 +359,27 @@ impl DataFrame {
         Ok(crate::statement::explain(&plan, &state).await?)
     }
 
-    /// Writes the query's result.
+    /// Returns a writer of the rows, with default options.
     pub fn write(self) -> DataFrameWriter {
-        DataFrameWriter {
-            frame: self,
-            write: Write::to(""),
-            problem: None,
-        }
+        DataFrameWriter::new(self.services, self.frame)
     }
 
-    /// The data's spelling of a column.
+    /// Returns a column's name in the spelling of the data.
     fn find(&self, name: &str) -> Option<String> {
-        find(name, &[self.frame.schema()]).map(|column| column.name)
+        find_column(name, &[self.frame.schema()]).map(|column| column.name)
     }
 }
 
-/// Grouped rows, waiting for aggregates.
+/// Grouped rows, from [`DataFrame::group_by`].
 #[must_use]
+#[derive(Debug)]
 pub struct GroupedData {
     frame: DataFrame,
     keys: Vec<Expr>,
 }
 
 impl GroupedData {
-    /// One row a group: the keys and these aggregates.
+    /// Returns one row for each group: the keys, then these aggregates.
     ///
     /// # Errors
     /// As [`DataFrame::filter`].
@@ -360,224 +388,4 @@ impl GroupedData {
         let keys = self.keys;
         self.frame.map(|f| f.aggregate(keys, aggregates))
     }
-}
-
-/// Says how and where a result is written.
-#[must_use]
-pub struct DataFrameWriter {
-    frame: DataFrame,
-    write: Write,
-    problem: Option<Error>,
-}
-
-impl DataFrameWriter {
-    /// What happens to what is there. Default: an error.
-    pub fn mode(mut self, mode: SaveMode) -> Self {
-        self.write.mode = mode;
-        self
-    }
-
-    /// Columns that become `key=value` folders.
-    pub fn partition_by<I: IntoIterator<Item = S>, S: Into<String>>(mut self, columns: I) -> Self {
-        self.write.partition_by = columns.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// Registers the output as a table.
-    pub fn catalog(mut self, table: CatalogTable) -> Self {
-        self.write.catalog = Some(table);
-        self
-    }
-
-    /// `compression`, `targetFileSize`, `mode` or `partitionOverwriteMode`.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "`option(\"header\", true)` reads better than a reference"
-    )]
-    pub fn option(mut self, key: &str, value: impl ToString) -> Self {
-        if let Err(error) = set_write_option(&mut self.write, key, &value.to_string()) {
-            self.problem.get_or_insert(error);
-        }
-        self
-    }
-
-    /// Writes Parquet into a folder.
-    ///
-    /// # Errors
-    /// Of planning, of any task, or of the commit; the folder then is as it was.
-    pub async fn parquet(self, path: &str) -> Result<WriteSummary> {
-        self.save(FileFormat::Parquet, path).await
-    }
-
-    /// Writes CSV, with a header.
-    ///
-    /// # Errors
-    /// As [`Self::parquet`].
-    pub async fn csv(self, path: &str) -> Result<WriteSummary> {
-        self.save(FileFormat::Csv, path).await
-    }
-
-    /// Writes one JSON object a line.
-    ///
-    /// # Errors
-    /// As [`Self::parquet`].
-    pub async fn json(self, path: &str) -> Result<WriteSummary> {
-        self.save(FileFormat::Ndjson, path).await
-    }
-
-    /// Writes into the folder NAME of the warehouse and registers it under that name. The warehouse is
-    /// `spark-warehouse`, unless the setting `faisca.warehouse` or `spark.sql.warehouse.dir` says otherwise.
-    ///
-    /// # Errors
-    /// As [`Self::parquet`].
-    pub async fn save_as_table(self, name: &str) -> Result<WriteSummary> {
-        let session = self.frame.session.clone();
-        let format = self.write.format;
-        let path = format!(
-            "{}/{}",
-            session.services.warehouse.trim_end_matches('/'),
-            name.to_lowercase()
-        );
-        let summary = self.save(format, &path).await?;
-        session.register_output(name, &path, format).await?;
-        Ok(summary)
-    }
-
-    async fn save(mut self, format: FileFormat, path: &str) -> Result<WriteSummary> {
-        if let Some(problem) = self.problem {
-            return Err(problem);
-        }
-        self.write.format = format;
-        self.write.path = path.to_owned();
-        let inner = std::sync::Arc::clone(&self.frame.session.services);
-        write(
-            &inner,
-            self.frame.frame,
-            &self.write,
-            format!("write {path}"),
-        )
-        .await
-    }
-}
-
-/// Sets an option of a write by name.
-///
-/// # Errors
-/// For an unknown name or value.
-pub(crate) fn set_write_option(write: &mut Write, key: &str, value: &str) -> Result<()> {
-    match key.to_lowercase().as_str() {
-        "compression" => {
-            write.compression = Some(
-                match value.to_lowercase().split('(').next().unwrap_or_default() {
-                    "none" | "uncompressed" => Compression::None,
-                    "snappy" => Compression::Snappy,
-                    "gzip" | "gz" => Compression::Gzip,
-                    "zstd" | "zst" => Compression::Zstd,
-                    "lz4" => Compression::Lz4,
-                    _ => {
-                        return Err(Error::Plan(format!(
-                            "compression: `{value}` is not one of none, snappy, gzip, zstd, lz4"
-                        )));
-                    }
-                },
-            );
-        }
-        "targetfilesize" => write.target_file_size = Some(value.to_owned()),
-        "mode" => {
-            write.mode = match value.to_lowercase().as_str() {
-                "overwrite" => SaveMode::Overwrite,
-                "append" => SaveMode::Append,
-                "ignore" => SaveMode::Ignore,
-                "error" | "errorifexists" => SaveMode::ErrorIfExists,
-                _ => {
-                    return Err(Error::Plan(format!(
-                        "mode: `{value}` is not one of overwrite, append, ignore, errorifexists"
-                    )));
-                }
-            }
-        }
-        "partitionoverwritemode" => {
-            write.partition_overwrite = match value.to_lowercase().as_str() {
-                "static" => PartitionOverwrite::Static,
-                "dynamic" => PartitionOverwrite::Dynamic,
-                _ => {
-                    return Err(Error::Plan(format!(
-                        "partitionOverwriteMode: `{value}` is not one of static, dynamic"
-                    )));
-                }
-            }
-        }
-        "successfile" | "mapreduce.fileoutputcommitter.marksuccessfuljobs" => {
-            write.success_file = value
-                .parse()
-                .map_err(|_| Error::Plan(format!("{key}: `{value}` is not true or false")))?;
-        }
-        // CSV files always have a header.
-        "has_header" | "header" if value.eq_ignore_ascii_case("true") => {}
-        _ => {
-            let known = [
-                "compression",
-                "targetFileSize",
-                "mode",
-                "partitionOverwriteMode",
-                "successFile",
-            ];
-            let help = nearest(key, known).map_or_else(
-                || format!("known: {}", known.join(", ")),
-                |near| format!("did you mean `{near}`?"),
-            );
-            return Err(Error::Plan(format!(
-                "unknown write option `{key}` with value `{value}`; {help}"
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// Puts the data's spelling into every column of an expression.
-fn resolve(expr: Expr, schemas: &[&DFSchema]) -> Result<Expr> {
-    let mut unknown = None;
-    let resolved = expr
-        .transform(|node| match node {
-            Expr::Column(column) => {
-                let exact = schemas.iter().any(|s| s.has_column(&column));
-                match if exact {
-                    Some(column.clone())
-                } else {
-                    find(&column.name, schemas)
-                } {
-                    Some(found) => Ok(Transformed::yes(Expr::Column(found))),
-                    None => {
-                        unknown.get_or_insert(column.name.clone());
-                        Ok(Transformed::no(Expr::Column(column)))
-                    }
-                }
-            }
-            other => Ok(Transformed::no(other)),
-        })
-        .data()?;
-    match unknown {
-        Some(name) => Err(unknown_column(&name, schemas)),
-        None => Ok(resolved),
-    }
-}
-
-fn find(name: &str, schemas: &[&DFSchema]) -> Option<Column> {
-    let fields = || schemas.iter().flat_map(|s| s.iter());
-    let exact = fields().find(|(_, f)| f.name() == name);
-    let found =
-        exact.or_else(|| fields().find(|(_, f)| f.name().to_lowercase() == name.to_lowercase()))?;
-    Some(Column::new(found.0.cloned(), found.1.name()))
-}
-
-fn unknown_column(name: &str, schemas: &[&DFSchema]) -> Error {
-    let names: Vec<&str> = schemas
-        .iter()
-        .flat_map(|s| s.fields().iter().map(|f| f.name().as_str()))
-        .collect();
-    let help = match nearest(name, names.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("columns here: {}", names.join(", ")),
-    };
-    Error::Plan(format!("no column named `{name}`; {help}"))
 }

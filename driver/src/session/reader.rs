@@ -1,65 +1,76 @@
 //! `session.read()`, with the option names that Spark's users know.
 
-use faisca_planner::manifest::{
-    Decimal, FileFormat, OnMalformedRow, Source, TextEncoding, nearest,
-};
+use std::fmt;
+use std::sync::Arc;
 
-use super::Session;
+use faisca_planner::manifest::{FileFormat, Source};
+
+use super::dataframe::DataFrame;
+use super::options::set_source_option;
 use crate::error::{Error, Result};
-use crate::input::source::default_source;
-use crate::session::dataframe::DataFrame;
+use crate::input::source::{default_source, open};
+use crate::services::Services;
 
-/// Options that [`DataFrameReader::option`] and CREATE EXTERNAL TABLE know.
-const OPTIONS: [&str; 16] = [
-    "delimiter",
-    "sep",
-    "header",
-    "has_header",
-    "quote",
-    "escape",
-    "comment",
-    "nullValue",
-    "decimal",
-    "encoding",
-    "multiLine",
-    "mode",
-    "inferRows",
-    "schema_infer_max_rec",
-    "inferSchema",
-    "compression",
-];
-
-/// Reads files into DataFrames.
+/// Reads files into dataframes; [`Session::read`] returns it.
+///
+/// A path names a file, a folder or a glob, on this machine or in an object store. The files are
+/// listed and their schema is inferred when the dataframe is made; their rows are read when it runs.
+///
+/// ```no_run
+/// use faisca_driver::{DataFrame, Session};
+///
+/// # async fn example(session: &Session) -> faisca_driver::Result<DataFrame> {
+/// session
+///     .read()
+///     .option("delimiter", ";")
+///     .option("header", true)
+///     .schema("name STRING, age INT")
+///     .csv("data/people-*.csv")
+///     .await
+/// # }
+/// ```
+///
+/// [`Session::read`]: super::Session::read
 #[must_use]
 pub struct DataFrameReader {
-    session: Session,
+    services: Arc<Services>,
     source: Source,
+    /// The first invalid option; the read reports it.
     problem: Option<Error>,
 }
 
+impl fmt::Debug for DataFrameReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DataFrameReader")
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
+}
+
 impl DataFrameReader {
-    pub(crate) fn new(session: Session) -> Self {
+    pub(super) fn new(services: Arc<Services>) -> Self {
         Self {
-            session,
+            services,
             source: default_source("read", "", FileFormat::Parquet),
             problem: None,
         }
     }
 
-    /// A CSV option: `delimiter`, `header`, `quote`, `escape`, `comment`, `nullValue`, `decimal`,
-    /// `encoding`, `multiLine`, `mode` (FAILFAST, DROPMALFORMED, PERMISSIVE), `inferRows`.
+    /// Sets one option of CSV or JSON: `delimiter`, `header`, `quote`, `escape`, `comment`,
+    /// `nullValue`, `decimal`, `encoding`, `multiLine`, `mode` (FAILFAST, DROPMALFORMED,
+    /// PERMISSIVE), `inferRows` or `compression`. The read reports an unknown option or value.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "`option(\"header\", true)` reads better than a reference"
     )]
     pub fn option(mut self, key: &str, value: impl ToString) -> Self {
-        if let Err(error) = set_option(&mut self.source, key, &value.to_string()) {
+        if let Err(error) = set_source_option(&mut self.source, key, &value.to_string()) {
             self.problem.get_or_insert(error);
         }
         self
     }
 
-    /// Columns as in CREATE TABLE, say `a INT, b STRING`; inferred when not given.
+    /// Sets the columns, written as in CREATE TABLE: `a INT, b STRING`. Default: they are inferred.
     pub fn schema(mut self, schema: &str) -> Self {
         self.source.schema = Some(schema.to_owned());
         self
@@ -68,7 +79,7 @@ impl DataFrameReader {
     /// Reads CSV: a file, folder or glob.
     ///
     /// # Errors
-    /// If nothing is there, or an option is unknown.
+    /// If no file is at the path, an option is invalid, or two columns differ only by case.
     pub async fn csv(self, path: &str) -> Result<DataFrame> {
         self.load(FileFormat::Csv, path).await
     }
@@ -81,7 +92,7 @@ impl DataFrameReader {
         self.load(FileFormat::Parquet, path).await
     }
 
-    /// Reads one JSON object a line: a file, folder or glob.
+    /// Reads one JSON object per line: a file, folder or glob.
     ///
     /// # Errors
     /// As [`Self::csv`].
@@ -95,94 +106,15 @@ impl DataFrameReader {
         }
         self.source.format = format;
         self.source.path = path.to_owned();
-        let provider = crate::input::source::open(self.session.context(), &self.source).await?;
-        let names = provider.schema();
-        if let Some((a, b)) =
-            faisca_planner::names::clash(names.fields().iter().map(|f| f.name().as_str()))
-        {
+        let provider = open(&self.services.context, &self.source).await?;
+        let schema = provider.schema();
+        let names = schema.fields().iter().map(|field| field.name().as_str());
+        if let Some((a, b)) = faisca_planner::names::clash(names) {
             return Err(Error::Plan(format!(
                 "{path}: the columns `{a}` and `{b}` differ only by case; give a schema"
             )));
         }
-        let frame = self.session.context().read_table(provider)?;
-        Ok(DataFrame::new(self.session, frame))
+        let frame = self.services.context.read_table(provider)?;
+        Ok(DataFrame::new(self.services, frame))
     }
-}
-
-/// Sets one option of a source by name.
-///
-/// # Errors
-/// For an unknown name, with the nearest, and for a value that does not fit.
-pub(crate) fn set_option(source: &mut Source, key: &str, value: &str) -> Result<()> {
-    let invalid =
-        |expected: &str| Error::Plan(format!("option {key}: `{value}` is not {expected}"));
-    let character = || match value {
-        "\\t" => Ok('\t'),
-        _ => value
-            .chars()
-            .next()
-            .filter(|_| value.chars().count() == 1)
-            .ok_or_else(|| invalid("one character")),
-    };
-    let flag = || match value.to_lowercase().as_str() {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err(invalid("true or false")),
-    };
-    match key.to_lowercase().as_str() {
-        "delimiter" | "sep" => source.delimiter = Some(character()?),
-        "header" | "has_header" => source.header = Some(flag()?),
-        "quote" => source.quote = Some(character()?),
-        "escape" => source.escape = Some(character()?),
-        "comment" => source.comment = Some(character()?),
-        "nullvalue" | "null_value" => source.null_value = Some(value.to_owned()),
-        "decimal" => {
-            source.decimal = match value {
-                "." => Decimal::Point,
-                "," => Decimal::Comma,
-                _ => return Err(invalid("`.` or `,`")),
-            }
-        }
-        "encoding" | "charset" => {
-            source.encoding = match value.to_lowercase().as_str() {
-                "utf-8" | "utf8" => TextEncoding::Utf8,
-                "iso-8859-1" | "latin1" => TextEncoding::Iso8859_1,
-                "windows-1252" | "cp1252" => TextEncoding::Windows1252,
-                _ => return Err(invalid("utf-8, iso-8859-1 or windows-1252")),
-            }
-        }
-        "multiline" | "newlines_in_values" => source.multi_line = flag()?,
-        "mode" | "onmalformedrow" => {
-            source.on_malformed_row = match value.to_lowercase().as_str() {
-                "failfast" | "fail" => OnMalformedRow::Fail,
-                "dropmalformed" | "drop" => OnMalformedRow::Drop,
-                "permissive" | "nulls" => OnMalformedRow::Nulls,
-                _ => return Err(invalid("FAILFAST, DROPMALFORMED or PERMISSIVE")),
-            }
-        }
-        "inferrows" | "schema_infer_max_rec" => {
-            source.infer_rows = Some(value.parse().map_err(|_| invalid("a number"))?)
-        }
-        // Schemas are always inferred where none is given.
-        "inferschema" => drop(flag()?),
-        "compression" => {
-            use faisca_planner::manifest::TextCompression;
-            source.compression = Some(match value.to_lowercase().as_str() {
-                "none" | "uncompressed" => TextCompression::None,
-                "gzip" | "gz" => TextCompression::Gzip,
-                "bzip2" => TextCompression::Bzip2,
-                "xz" => TextCompression::Xz,
-                "zstd" | "zst" => TextCompression::Zstd,
-                _ => return Err(invalid("none, gzip, bzip2, xz or zstd")),
-            });
-        }
-        _ => {
-            let help = nearest(key, OPTIONS).map_or_else(
-                || format!("known: {}", OPTIONS.join(", ")),
-                |near| format!("did you mean `{near}`?"),
-            );
-            return Err(Error::Plan(format!("unknown option `{key}`; {help}")));
-        }
-    }
-    Ok(())
 }

@@ -1,6 +1,7 @@
-//! SQL statements: queries are planned, everything else acts at once, as in Spark.
+//! SQL statements: queries are planned, everything else runs at once, as in Spark.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, StringArray};
@@ -10,160 +11,168 @@ use datafusion::dataframe::DataFrame as DfDataFrame;
 use datafusion::datasource::MemTable;
 use datafusion::logical_expr::dml::{CopyTo, InsertOp};
 use datafusion::logical_expr::{
-    CreateExternalTable, DdlStatement, LogicalPlan, LogicalPlanBuilder, WriteOp,
+    CreateExternalTable, CreateMemoryTable, CreateView, DdlStatement, DmlStatement, LogicalPlan,
+    LogicalPlanBuilder, WriteOp,
 };
 use faisca_planner::manifest::{FileFormat, SaveMode, Source, Write, nearest};
 use faisca_planner::names::{aliases, lower_identifiers};
 
-use super::Session;
+use super::dataframe::DataFrame;
+use super::options::{set_source_option, set_write_option};
 use crate::engine::progress::WriteSummary;
 use crate::error::{Error, Result};
 use crate::input::TableFiles;
-use crate::input::source::default_source;
+use crate::input::source::{default_source, files as files_of_source, open};
 use crate::output::write::write;
-use crate::session::dataframe::DataFrame;
-use crate::session::reader::set_option;
+use crate::services::Services;
+use crate::statement::{analyze, explain};
 
-/// Runs one statement.
-pub(crate) async fn run(session: &Session, sql: &str) -> Result<DataFrame> {
-    match statement(session, sql).await? {
+/// Result of a statement.
+pub enum Outcome {
+    /// A query that has not run yet.
+    Rows(DataFrame),
+    /// The statement had a side effect; carries a summary if it wrote files.
+    Done(Option<WriteSummary>),
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rows(frame) => f.debug_tuple("Rows").field(frame).finish(),
+            Self::Done(written) => f.debug_tuple("Done").field(written).finish(),
+        }
+    }
+}
+
+/// Runs a statement; one that is not a query returns no rows.
+pub(super) async fn run(services: &Arc<Services>, sql: &str) -> Result<DataFrame> {
+    match statement(services, sql).await? {
         Outcome::Rows(frame) => Ok(frame),
         Outcome::Done(_) => Ok(DataFrame::new(
-            session.clone(),
-            session.context().read_empty()?,
+            Arc::clone(services),
+            services.context.read_empty()?,
         )),
     }
 }
 
-/// What a statement came to.
-pub enum Outcome {
-    /// A query, not run yet.
-    Rows(DataFrame),
-    /// It acted; with what it wrote, if it wrote.
-    Done(Option<WriteSummary>),
-}
-
-impl Session {
-    /// Plans a query or runs any other statement, and tells what it wrote.
-    ///
-    /// # Errors
-    /// As [`Session::sql`].
-    pub async fn statement(&self, sql: &str) -> Result<Outcome> {
-        statement(self, sql).await
-    }
-}
-
-async fn statement(session: &Session, sql: &str) -> Result<Outcome> {
+/// Plans a query, or runs any other statement.
+pub(super) async fn statement(services: &Arc<Services>, sql: &str) -> Result<Outcome> {
     let lowered = lower_identifiers(sql).map_err(|e| Error::Plan(e.to_string()))?;
     let spelling = aliases(sql);
-    let context = session.context();
+    let context = &services.context;
     let plan = context
         .state()
         .create_logical_plan(&lowered)
         .await
-        .map_err(|e| better(session, e.into()))?;
+        .map_err(|e| with_nearest_table(services, e.into()))?;
     match plan {
-        LogicalPlan::Ddl(DdlStatement::CreateExternalTable(create)) => {
-            create_external_table(session, &create).await?;
-            Ok(Outcome::Done(None))
-        }
-        LogicalPlan::Ddl(DdlStatement::CreateView(view)) => {
-            let frame = restored(session, view.input.as_ref().clone(), &spelling)?;
-            exists(session, &view.name, view.or_replace, false)?;
-            session.register_table(view.name.table(), frame.into_view())?;
-            Ok(Outcome::Done(None))
-        }
-        LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create)) => {
-            if exists(
-                session,
-                &create.name,
-                create.or_replace,
-                create.if_not_exists,
-            )? {
-                return Ok(Outcome::Done(None));
-            }
-            let frame = restored(session, create.input.as_ref().clone(), &spelling)?;
-            let schema = Arc::new(frame.schema().as_arrow().clone());
-            let table = MemTable::try_new(schema, vec![frame.collect().await?])?;
-            session.register_table(create.name.table(), Arc::new(table))?;
-            Ok(Outcome::Done(None))
-        }
-        LogicalPlan::Ddl(DdlStatement::DropTable(drop))
-            if session
-                .services
-                .tables
-                .provider(drop.name.table())
-                .is_some() =>
-        {
-            session.services.tables.remove(drop.name.table());
-            context.deregister_table(drop.name)?;
-            Ok(Outcome::Done(None))
-        }
-        LogicalPlan::Ddl(DdlStatement::DropView(drop))
-            if session
-                .services
-                .tables
-                .provider(drop.name.table())
-                .is_some() =>
-        {
-            session.services.tables.remove(drop.name.table());
-            context.deregister_table(drop.name)?;
-            Ok(Outcome::Done(None))
-        }
-        LogicalPlan::Copy(copy) => copy_to(session, &copy, &spelling)
-            .await
-            .map(|summary| Outcome::Done(Some(summary))),
-        LogicalPlan::Dml(dml) => match &dml.op {
-            WriteOp::Insert(op) => insert(
-                session,
-                dml.table_name.table(),
-                *op,
-                dml.input.as_ref().clone(),
-            )
-            .await
-            .map(|s| Outcome::Done(Some(s))),
-            other => Err(Error::Plan(format!(
-                "{other} is not supported: tables are folders of files; use INSERT OVERWRITE"
-            ))),
-        },
-        LogicalPlan::Ddl(_) | LogicalPlan::Statement(_) => {
+        LogicalPlan::Ddl(ddl) => define(services, ddl, &spelling).await,
+        LogicalPlan::Statement(_) => {
             context.execute_logical_plan(plan).await?;
             Ok(Outcome::Done(None))
         }
-        LogicalPlan::Explain(explain) if is_query(&explain.plan) => {
-            let state = context.state();
-            let stages = crate::statement::explain(&explain.plan, &state).await?;
-            let logical = state.optimize(&explain.plan)?.display_indent().to_string();
-            told(
-                session,
-                explain.schema.as_arrow(),
-                &[("logical_plan", logical), ("stages", stages)],
-            )
+        LogicalPlan::Copy(copy) => {
+            let summary = copy_to(services, &copy, &spelling).await?;
+            Ok(Outcome::Done(Some(summary)))
         }
-        LogicalPlan::Analyze(analyze) if is_query(&analyze.input) => {
-            let stages = crate::statement::analyze(
-                &analyze.input,
-                &context.state(),
-                &session.services.cluster,
-            )
-            .await?;
-            told(session, analyze.schema.as_arrow(), &[("stages", stages)])
+        LogicalPlan::Dml(dml) => change(services, &dml).await,
+        LogicalPlan::Explain(explained) if is_query(&explained.plan) => {
+            let state = context.state();
+            let stages = explain(&explained.plan, &state).await?;
+            let logical = state
+                .optimize(&explained.plan)?
+                .display_indent()
+                .to_string();
+            let texts = [("logical_plan", logical), ("stages", stages)];
+            plan_rows(services, explained.schema.as_arrow(), &texts)
+        }
+        LogicalPlan::Analyze(analyzed) if is_query(&analyzed.input) => {
+            let state = context.state();
+            let stages = analyze(&analyzed.input, &state, &services.cluster).await?;
+            plan_rows(services, analyzed.schema.as_arrow(), &[("stages", stages)])
         }
         LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::DescribeTable(_) => {
             // Such plans must be roots: `show` could not put its limit above them.
             let frame = context.execute_logical_plan(plan).await?;
-            let schema = Arc::new(frame.schema().as_arrow().clone());
-            let table = MemTable::try_new(schema, vec![frame.collect().await?])?;
-            Ok(Outcome::Rows(DataFrame::new(
-                session.clone(),
-                context.read_table(Arc::new(table))?,
-            )))
+            let frame = context.read_table(Arc::new(materialized(frame).await?))?;
+            Ok(Outcome::Rows(DataFrame::new(Arc::clone(services), frame)))
         }
-        query => Ok(Outcome::Rows(DataFrame::new(
-            session.clone(),
-            restored(session, query, &spelling)?,
-        ))),
+        query => {
+            let frame = restored(services, query, &spelling)?;
+            Ok(Outcome::Rows(DataFrame::new(Arc::clone(services), frame)))
+        }
     }
+}
+
+/// Runs a statement that defines or removes a table or view.
+async fn define(
+    services: &Arc<Services>,
+    ddl: DdlStatement,
+    spelling: &HashMap<String, String>,
+) -> Result<Outcome> {
+    match ddl {
+        DdlStatement::CreateExternalTable(create) => {
+            create_external_table(services, &create).await?;
+        }
+        DdlStatement::CreateView(view) => create_view(services, &view, spelling)?,
+        DdlStatement::CreateMemoryTable(create) => {
+            create_memory_table(services, &create, spelling).await?;
+        }
+        DdlStatement::DropTable(drop) if services.tables.contains(drop.name.table()) => {
+            drop_table(services, drop.name)?;
+        }
+        DdlStatement::DropView(drop) if services.tables.contains(drop.name.table()) => {
+            drop_table(services, drop.name)?;
+        }
+        other => {
+            let plan = LogicalPlan::Ddl(other);
+            services.context.execute_logical_plan(plan).await?;
+        }
+    }
+    Ok(Outcome::Done(None))
+}
+
+fn create_view(
+    services: &Arc<Services>,
+    view: &CreateView,
+    spelling: &HashMap<String, String>,
+) -> Result<()> {
+    let frame = restored(services, view.input.as_ref().clone(), spelling)?;
+    keeps_existing(services, &view.name, view.or_replace, false)?;
+    services.register_table(view.name.table(), frame.into_view(), None)
+}
+
+async fn create_memory_table(
+    services: &Arc<Services>,
+    create: &CreateMemoryTable,
+    spelling: &HashMap<String, String>,
+) -> Result<()> {
+    let (or_replace, if_not_exists) = (create.or_replace, create.if_not_exists);
+    if keeps_existing(services, &create.name, or_replace, if_not_exists)? {
+        return Ok(());
+    }
+    let frame = restored(services, create.input.as_ref().clone(), spelling)?;
+    let table = Arc::new(materialized(frame).await?);
+    services.register_table(create.name.table(), table, None)
+}
+
+fn drop_table(services: &Services, name: TableReference) -> Result<()> {
+    services.tables.remove(name.table());
+    services.context.deregister_table(name)?;
+    Ok(())
+}
+
+/// Runs a statement that changes rows: only INSERT is supported.
+async fn change(services: &Arc<Services>, dml: &DmlStatement) -> Result<Outcome> {
+    let WriteOp::Insert(op) = dml.op else {
+        return Err(Error::Plan(format!(
+            "{} is not supported: tables are folders of files; use INSERT OVERWRITE",
+            dml.op
+        )));
+    };
+    let (table, rows) = (dml.table_name.table(), dml.input.as_ref().clone());
+    let summary = insert(services, table, op, rows).await?;
+    Ok(Outcome::Done(Some(summary)))
 }
 
 fn is_query(plan: &LogicalPlan) -> bool {
@@ -176,40 +185,50 @@ fn is_query(plan: &LogicalPlan) -> bool {
     )
 }
 
-/// Plans as rows: what each is, and its text.
-fn told(session: &Session, schema: &Schema, plans: &[(&str, String)]) -> Result<Outcome> {
-    let kinds: StringArray = plans.iter().map(|(kind, _)| Some(*kind)).collect();
-    let texts: StringArray = plans.iter().map(|(_, text)| Some(text.as_str())).collect();
-    let batch = RecordBatch::try_new(
-        Arc::new(schema.clone()),
-        vec![Arc::new(kinds), Arc::new(texts)],
-    )
-    .map_err(DataFusionError::from)?;
-    Ok(Outcome::Rows(DataFrame::new(
-        session.clone(),
-        session.context().read_batch(batch)?,
-    )))
+/// Runs a query and keeps its rows in memory.
+async fn materialized(frame: DfDataFrame) -> Result<MemTable> {
+    let schema = Arc::new(frame.schema().as_arrow().clone());
+    Ok(MemTable::try_new(schema, vec![frame.collect().await?])?)
 }
 
-/// A query's result with its columns in the data's spelling.
+/// Plans as rows: the kind of each plan, and its text.
+fn plan_rows(
+    services: &Arc<Services>,
+    schema: &Schema,
+    plans: &[(&str, String)],
+) -> Result<Outcome> {
+    let kinds: StringArray = plans.iter().map(|(kind, _)| Some(*kind)).collect();
+    let texts: StringArray = plans.iter().map(|(_, text)| Some(text.as_str())).collect();
+    let columns = vec![Arc::new(kinds) as _, Arc::new(texts) as _];
+    let batch = RecordBatch::try_new(Arc::new(schema.clone()), columns);
+    let frame = services
+        .context
+        .read_batch(batch.map_err(DataFusionError::from)?)?;
+    Ok(Outcome::Rows(DataFrame::new(Arc::clone(services), frame)))
+}
+
+/// Restores the data's spelling of a query's columns.
 fn restored(
-    session: &Session,
+    services: &Arc<Services>,
     plan: LogicalPlan,
     spelling: &HashMap<String, String>,
 ) -> Result<DfDataFrame> {
-    session
-        .services
+    services
         .tables
-        .restore(DfDataFrame::new(session.context().state(), plan), spelling)
+        .restore(DfDataFrame::new(services.context.state(), plan), spelling)
 }
 
-fn exists(
-    session: &Session,
+/// Whether an existing table of that name is kept, so that there is nothing to do.
+///
+/// # Errors
+/// If it exists and the statement allows neither to keep nor to replace it.
+fn keeps_existing(
+    services: &Arc<Services>,
     name: &TableReference,
     or_replace: bool,
     if_not_exists: bool,
 ) -> Result<bool> {
-    let exists = session.services.tables.provider(name.table()).is_some();
+    let exists = services.tables.contains(name.table());
     match (exists, or_replace, if_not_exists) {
         (true, false, false) => Err(Error::Plan(format!(
             "table `{name}` already exists; use CREATE OR REPLACE"
@@ -230,9 +249,12 @@ fn format_of(name: &str) -> Result<FileFormat> {
     }
 }
 
-async fn create_external_table(session: &Session, create: &CreateExternalTable) -> Result<()> {
-    if exists(
-        session,
+async fn create_external_table(
+    services: &Arc<Services>,
+    create: &CreateExternalTable,
+) -> Result<()> {
+    if keeps_existing(
+        services,
         &create.name,
         create.or_replace,
         create.if_not_exists,
@@ -247,7 +269,7 @@ async fn create_external_table(session: &Session, create: &CreateExternalTable) 
     let name = create.name.table();
     let mut described = default_source(name, path, format);
     for (key, value) in &create.options {
-        set_option(&mut described, key.trim_start_matches("format."), value)?;
+        set_source_option(&mut described, key.trim_start_matches("format."), value)?;
     }
     let files = TableFiles {
         path: path.clone(),
@@ -267,24 +289,16 @@ async fn create_external_table(session: &Session, create: &CreateExternalTable) 
         );
     }
     let to_be_written = !fields.is_empty()
-        && crate::input::source::files(session.context(), &described)
+        && files_of_source(&services.context, &described)
             .await
             .is_ok_and(|files| files.count == 0);
-    match crate::input::source::open(session.context(), &described).await {
-        Ok(provider) => {
-            session
-                .services
-                .tables
-                .register(session.context(), name, provider, Some(files))
-        }
+    match open(&services.context, &described).await {
+        Ok(provider) => services.register_table(name, provider, Some(files)),
         // A table to be written: its folder comes with the first INSERT.
         Err(_) if to_be_written => {
             let table =
                 MemTable::try_new(Arc::new(create.schema.as_arrow().clone()), vec![vec![]])?;
-            session
-                .services
-                .tables
-                .register(session.context(), name, Arc::new(table), Some(files))
+            services.register_table(name, Arc::new(table), Some(files))
         }
         Err(error) => Err(error),
     }
@@ -310,11 +324,11 @@ fn sql_type(data_type: &arrow::datatypes::DataType) -> String {
 }
 
 async fn copy_to(
-    session: &Session,
+    services: &Arc<Services>,
     copy: &CopyTo,
     spelling: &HashMap<String, String>,
 ) -> Result<WriteSummary> {
-    let frame = restored(session, copy.input.as_ref().clone(), spelling)?;
+    let frame = restored(services, copy.input.as_ref().clone(), spelling)?;
     let format = format_of(&copy.file_type.get_ext())?;
     let mut target = Write {
         format,
@@ -322,14 +336,10 @@ async fn copy_to(
         ..Write::to(&copy.output_url)
     };
     for (key, value) in &copy.options {
-        crate::session::dataframe::set_write_option(
-            &mut target,
-            key.trim_start_matches("format."),
-            value,
-        )?;
+        set_write_option(&mut target, key.trim_start_matches("format."), value)?;
     }
     write(
-        &session.services,
+        services,
         frame,
         &target,
         format!("copy to {}", copy.output_url),
@@ -338,22 +348,21 @@ async fn copy_to(
 }
 
 async fn insert(
-    session: &Session,
+    services: &Arc<Services>,
     table: &str,
     op: InsertOp,
     input: LogicalPlan,
 ) -> Result<WriteSummary> {
-    let files = session.services.tables.files(table).ok_or_else(|| {
+    let files = services.tables.files(table).ok_or_else(|| {
         Error::Plan(format!(
             "table `{table}` has no files to write to; create it as an external table"
         ))
     })?;
     // The input's columns are in the table's order; they take the table's names.
-    let provider = session
-        .services
+    let provider = services
         .tables
         .provider(table)
-        .ok_or_else(|| unknown_table(session, table))?;
+        .ok_or_else(|| unknown_table(services, table))?;
     let schema = provider.schema();
     let columns = input.schema().columns();
     let exprs = columns
@@ -361,7 +370,7 @@ async fn insert(
         .zip(schema.fields())
         .map(|(column, field)| datafusion::logical_expr::Expr::Column(column).alias(field.name()));
     let plan = LogicalPlanBuilder::from(input).project(exprs)?.build()?;
-    let frame = DfDataFrame::new(session.context().state(), plan);
+    let frame = DfDataFrame::new(services.context.state(), plan);
     let mode = match op {
         InsertOp::Append => SaveMode::Append,
         InsertOp::Overwrite | InsertOp::Replace => SaveMode::Overwrite,
@@ -372,28 +381,19 @@ async fn insert(
         partition_by: files.partition_by.clone(),
         ..Write::to(&files.path)
     };
-    let summary = write(
-        &session.services,
-        frame,
-        &target,
-        format!("insert into {table}"),
-    )
-    .await?;
+    let summary = write(services, frame, &target, format!("insert into {table}")).await?;
     let described = Source {
         header: (files.format == FileFormat::Csv).then_some(true),
         ..default_source(table, &files.path, files.format)
     };
-    let provider = crate::input::source::open(session.context(), &described).await?;
-    session
-        .services
-        .tables
-        .register(session.context(), table, provider, Some(files))?;
+    let provider = open(&services.context, &described).await?;
+    services.register_table(table, provider, Some(files))?;
     Ok(summary)
 }
 
-/// An error with the nearest name.
-pub(crate) fn unknown_table(session: &Session, name: &str) -> Error {
-    let names = session.services.tables.names();
+/// An error that suggests the nearest name.
+pub(super) fn unknown_table(services: &Arc<Services>, name: &str) -> Error {
+    let names = services.tables.names();
     let help = match nearest(name, names.iter().map(String::as_str)) {
         Some(near) => format!("did you mean `{near}`?"),
         None if names.is_empty() => "no tables are registered".to_owned(),
@@ -402,8 +402,8 @@ pub(crate) fn unknown_table(session: &Session, name: &str) -> Error {
     Error::Plan(format!("no table named `{name}`; {help}"))
 }
 
-/// Puts the nearest table's name into DataFusion's complaint.
-fn better(session: &Session, error: Error) -> Error {
+/// Adds the nearest table's name to DataFusion's error for an unknown table.
+fn with_nearest_table(services: &Arc<Services>, error: Error) -> Error {
     let Error::Plan(text) = &error else {
         return error;
     };
@@ -411,7 +411,7 @@ fn better(session: &Session, error: Error) -> Error {
         .strip_prefix("table '")
         .and_then(|rest| rest.strip_suffix("' not found"));
     match name {
-        Some(name) => unknown_table(session, name.rsplit('.').next().unwrap_or(name)),
+        Some(name) => unknown_table(services, name.rsplit('.').next().unwrap_or(name)),
         None => error,
     }
 }

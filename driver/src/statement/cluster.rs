@@ -24,7 +24,7 @@ pub(crate) struct Cluster {
     pub(crate) engine: EngineHandle,
     pub(crate) fleet: Box<dyn Fleet>,
     /// The driver's own executor, where it is not the fleet itself.
-    pub(crate) helper: Option<Box<dyn Fleet>>,
+    pub(crate) embedded: Option<Box<dyn Fleet>>,
     pub(crate) store: Arc<BlockStore>,
     pub(crate) peers: Arc<PeerClients>,
     /// Where blocks outlive their executors, and when they get there.
@@ -52,7 +52,7 @@ impl Cluster {
         label: String,
     ) -> Result<(RunningQuery, QueryOutput)> {
         let query = self.engine.next_query();
-        let small = prepared.scan_bytes < self.small_bytes && self.helper.is_some();
+        let small = prepared.scan_bytes < self.small_bytes && self.embedded.is_some();
         let asked = self
             .durable
             .as_ref()
@@ -64,7 +64,7 @@ impl Cluster {
             Placement::Fleet
         };
         let host = if small {
-            self.helper.as_ref().unwrap_or(&self.fleet)
+            self.embedded.as_ref().unwrap_or(&self.fleet)
         } else {
             &self.fleet
         };

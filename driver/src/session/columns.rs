@@ -1,0 +1,60 @@
+//! Columns by name: case-insensitive, with the nearest name in errors.
+
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{Column, DFSchema};
+use datafusion::logical_expr::Expr;
+use faisca_planner::manifest::nearest;
+
+use crate::error::{Error, Result};
+
+/// Replaces the columns of an expression by those of the schemas, with the spelling of the data.
+///
+/// # Errors
+/// For an unknown column.
+pub(super) fn resolve(expr: Expr, schemas: &[&DFSchema]) -> Result<Expr> {
+    let mut unknown = None;
+    let resolved = expr
+        .transform(|node| match node {
+            Expr::Column(column) => {
+                let exact = schemas.iter().any(|s| s.has_column(&column));
+                match if exact {
+                    Some(column.clone())
+                } else {
+                    find_column(&column.name, schemas)
+                } {
+                    Some(column) => Ok(Transformed::yes(Expr::Column(column))),
+                    None => {
+                        unknown.get_or_insert(column.name.clone());
+                        Ok(Transformed::no(Expr::Column(column)))
+                    }
+                }
+            }
+            other => Ok(Transformed::no(other)),
+        })
+        .data()?;
+    match unknown {
+        Some(name) => Err(unknown_column(&name, schemas)),
+        None => Ok(resolved),
+    }
+}
+
+/// Finds a column; an exact match wins over one that differs by case.
+pub(super) fn find_column(name: &str, schemas: &[&DFSchema]) -> Option<Column> {
+    let fields = || schemas.iter().flat_map(|s| s.iter());
+    let exact = fields().find(|(_, f)| f.name() == name);
+    let found =
+        exact.or_else(|| fields().find(|(_, f)| f.name().to_lowercase() == name.to_lowercase()))?;
+    Some(Column::new(found.0.cloned(), found.1.name()))
+}
+
+pub(super) fn unknown_column(name: &str, schemas: &[&DFSchema]) -> Error {
+    let names: Vec<&str> = schemas
+        .iter()
+        .flat_map(|s| s.fields().iter().map(|f| f.name().as_str()))
+        .collect();
+    let help = match nearest(name, names.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("columns here: {}", names.join(", ")),
+    };
+    Error::Plan(format!("no column named `{name}`; {help}"))
+}

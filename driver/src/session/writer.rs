@@ -1,0 +1,146 @@
+//! `frame.write()`, with the option names that Spark's users know.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::dataframe::DataFrame as DfDataFrame;
+use faisca_planner::manifest::{CatalogTable, FileFormat, SaveMode, Write};
+
+use super::options::set_write_option;
+use crate::engine::progress::WriteSummary;
+use crate::error::{Error, Result};
+use crate::output::write::write;
+use crate::services::Services;
+
+/// Describes how and where the rows of a dataframe are written; [`DataFrame::write`] returns it.
+///
+/// Each write is one commit: readers see the old files or the new ones, and a failed write leaves
+/// the folder unchanged.
+///
+/// ```no_run
+/// use faisca_driver::{DataFrame, WriteSummary};
+/// use faisca_planner::manifest::SaveMode;
+///
+/// # async fn example(frame: DataFrame) -> faisca_driver::Result<WriteSummary> {
+/// frame
+///     .write()
+///     .mode(SaveMode::Overwrite)
+///     .partition_by(["year"])
+///     .option("compression", "zstd")
+///     .parquet("s3://lake/sales")
+///     .await
+/// # }
+/// ```
+///
+/// [`DataFrame::write`]: super::DataFrame::write
+#[must_use]
+pub struct DataFrameWriter {
+    services: Arc<Services>,
+    frame: DfDataFrame,
+    write: Write,
+    /// The first invalid option; the write reports it.
+    problem: Option<Error>,
+}
+
+impl fmt::Debug for DataFrameWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DataFrameWriter")
+            .field("plan", self.frame.logical_plan())
+            .field("write", &self.write)
+            .finish_non_exhaustive()
+    }
+}
+
+impl DataFrameWriter {
+    pub(super) fn new(services: Arc<Services>, frame: DfDataFrame) -> Self {
+        Self {
+            services,
+            frame,
+            write: Write::to(""),
+            problem: None,
+        }
+    }
+
+    /// Sets what happens to existing files. Default: the write fails if there are any.
+    pub fn mode(mut self, mode: SaveMode) -> Self {
+        self.write.mode = mode;
+        self
+    }
+
+    /// Writes each combination of these columns' values to its own `key=value` folder. The files
+    /// do not contain these columns.
+    pub fn partition_by<I: IntoIterator<Item = S>, S: Into<String>>(mut self, columns: I) -> Self {
+        self.write.partition_by = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Registers the output as a table of a catalog, in the same commit.
+    pub fn catalog(mut self, table: CatalogTable) -> Self {
+        self.write.catalog = Some(table);
+        self
+    }
+
+    /// Sets one option: `compression`, `targetFileSize`, `mode`, `partitionOverwriteMode` or
+    /// `successFile`. The write reports an unknown option or value.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "`option(\"header\", true)` reads better than a reference"
+    )]
+    pub fn option(mut self, key: &str, value: impl ToString) -> Self {
+        if let Err(error) = set_write_option(&mut self.write, key, &value.to_string()) {
+            self.problem.get_or_insert(error);
+        }
+        self
+    }
+
+    /// Writes Parquet files into a folder.
+    ///
+    /// # Errors
+    /// If the query cannot be planned, a task fails, or the commit fails. The folder is then
+    /// unchanged.
+    pub async fn parquet(self, path: &str) -> Result<WriteSummary> {
+        self.save(FileFormat::Parquet, path).await
+    }
+
+    /// Writes CSV files with a header into a folder.
+    ///
+    /// # Errors
+    /// As [`Self::parquet`].
+    pub async fn csv(self, path: &str) -> Result<WriteSummary> {
+        self.save(FileFormat::Csv, path).await
+    }
+
+    /// Writes files with one JSON object per line into a folder.
+    ///
+    /// # Errors
+    /// As [`Self::parquet`].
+    pub async fn json(self, path: &str) -> Result<WriteSummary> {
+        self.save(FileFormat::Ndjson, path).await
+    }
+
+    /// Writes into the folder `name` of the warehouse, and registers it under that name in the
+    /// session. The setting `faisca.warehouse` (or `spark.sql.warehouse.dir`) names the warehouse;
+    /// its default is `spark-warehouse`.
+    ///
+    /// # Errors
+    /// As [`Self::parquet`].
+    pub async fn save_as_table(self, name: &str) -> Result<WriteSummary> {
+        let services = Arc::clone(&self.services);
+        let format = self.write.format;
+        let warehouse = services.warehouse.trim_end_matches('/');
+        let path = format!("{warehouse}/{}", name.to_lowercase());
+        let summary = self.save(format, &path).await?;
+        services.register_output(name, &path, format).await?;
+        Ok(summary)
+    }
+
+    async fn save(mut self, format: FileFormat, path: &str) -> Result<WriteSummary> {
+        if let Some(problem) = self.problem {
+            return Err(problem);
+        }
+        self.write.format = format;
+        self.write.path = path.to_owned();
+        let label = format!("write {path}");
+        write(&self.services, self.frame, &self.write, label).await
+    }
+}
