@@ -1,4 +1,4 @@
-//! Tells what a second run of a task would yield, so that recovery knows what it may mix.
+//! Whether a second run of a task returns the same rows, so that recovery knows which outputs it may combine.
 
 use std::sync::Arc;
 
@@ -13,23 +13,25 @@ use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
 
-/// What a re-run of a task yields, given the same inputs.
+/// What a second run of a task returns, given the same inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Determinism {
     /// The same rows in the same order.
     Deterministic,
-    /// The same rows, perhaps in another order.
+    /// The same rows, possibly in another order.
     Unordered,
-    /// Perhaps other rows: its first output must not be mixed with a second one.
+    /// Possibly different rows: outputs of two runs must not be combined.
     Indeterminate,
 }
 
-/// Judges one stage. A limit over unordered rows and any volatile function make it indeterminate, and
-/// so do buckets by the hash of a float in a stage that takes its rows as they come: sums differ in
-/// their last bits with the order of rows, and a hash with any bit.
+/// Classifies the plan of one stage.
+///
+/// A stage is indeterminate if it has a limit over unordered rows or a volatile function. It is also indeterminate if it
+/// reads rows in arbitrary order and partitions its output by the hash of a float: sums of floats differ in their last bits
+/// with the order of rows, and one bit changes the hash.
 ///
 /// # Errors
-/// Only if walking the plan fails inside DataFusion.
+/// If DataFusion fails to visit the plan.
 pub(crate) fn determinism_of(plan: &Arc<dyn ExecutionPlan>) -> Result<Determinism> {
     let mut worst = Determinism::Deterministic;
     plan.apply(|node| {
@@ -40,9 +42,9 @@ pub(crate) fn determinism_of(plan: &Arc<dyn ExecutionPlan>) -> Result<Determinis
             .children()
             .first()
             .is_some_and(|child| child.output_ordering().is_none());
-        let limits =
+        let has_limit =
             node.is::<GlobalLimitExec>() || node.is::<LocalLimitExec>() || node.fetch().is_some();
-        if limits && unordered_input && node.output_ordering().is_none() {
+        if has_limit && unordered_input && node.output_ordering().is_none() {
             worst = Determinism::Indeterminate;
         }
         node.apply_expressions(&mut |expr| {
@@ -53,37 +55,44 @@ pub(crate) fn determinism_of(plan: &Arc<dyn ExecutionPlan>) -> Result<Determinis
         })?;
         Ok(TreeNodeRecursion::Continue)
     })?;
-    if worst == Determinism::Unordered && spreads_by_float(plan)? {
+    if worst == Determinism::Unordered && partitions_by_float(plan)? {
         worst = Determinism::Indeterminate;
     }
     Ok(worst)
 }
 
-/// Whether a part of a plan that is made twice, apart from each other, holds the same rows both times: besides what makes a
-/// stage indeterminate, nothing in it may go by the order of rows, and no sums of floats, which differ in their last bits.
+/// Whether a plan that is executed twice, independently, returns the same rows both times.
+///
+/// Besides what makes a stage indeterminate, it must not have operators whose result depends on the order of rows, such as
+/// window functions and sums of floats.
 pub(crate) fn is_repeatable(plan: &Arc<dyn ExecutionPlan>) -> bool {
-    let goes_by_order = |node: &Arc<dyn ExecutionPlan>| {
-        let windows = node.is::<WindowAggExec>() || node.is::<BoundedWindowAggExec>();
-        windows
+    let depends_on_order = |node: &Arc<dyn ExecutionPlan>| {
+        let is_window = node.is::<WindowAggExec>() || node.is::<BoundedWindowAggExec>();
+        is_window
             || node
                 .downcast_ref::<AggregateExec>()
-                .is_some_and(|aggregate| aggregate.aggr_expr().iter().any(|of| !is_exact(of)))
+                .is_some_and(|aggregate| {
+                    aggregate
+                        .aggr_expr()
+                        .iter()
+                        .any(|function| !is_order_independent(function))
+                })
     };
-    determinism_of(plan).is_ok_and(|found| found != Determinism::Indeterminate)
+    determinism_of(plan).is_ok_and(|determinism| determinism != Determinism::Indeterminate)
         && plan
-            .exists(|node| Ok(goes_by_order(node)))
-            .is_ok_and(|found| !found)
+            .exists(|node| Ok(depends_on_order(node)))
+            .is_ok_and(|exists| !exists)
 }
 
-/// Whether an aggregate comes out the same whatever the order of its rows.
-fn is_exact(aggregate: &AggregateFunctionExpr) -> bool {
+/// Whether an aggregate function returns the same result for any order of its rows.
+fn is_order_independent(aggregate: &AggregateFunctionExpr) -> bool {
     matches!(aggregate.fun().name(), "count" | "sum" | "min" | "max")
         && !aggregate.field().data_type().is_floating()
         || aggregate.fun().name() == "avg"
             && matches!(aggregate.field().data_type(), DataType::Decimal128(..))
 }
 
-fn spreads_by_float(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
+fn partitions_by_float(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
     let Some(root) = plan.downcast_ref::<RepartitionExec>() else {
         return Ok(false);
     };

@@ -1,61 +1,68 @@
-//! A newtype for every identity, so that an index is never taken for a count or for another index.
+//! A newtype for every identity, so that an index cannot be mistaken for a count or for another index.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// One statement of a job. Unique within a driver.
+/// A query. Unique within a driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct QueryId(pub u32);
 
-/// A sub-plan with no exchange inside; its index in [`crate::stages::StageGraph::stages`].
+/// A stage: its index in [`StageGraph::stages`](crate::stages::StageGraph::stages).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StageId(pub u32);
 
 impl StageId {
-    /// Returns the index of the stage in [`crate::stages::StageGraph::stages`].
-    #[must_use]
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
+    /// Stands for the result in plans that read a query's result. It is not a stage of any graph.
+    pub const RESULT: Self = Self(u32::MAX);
 
-    /// Returns the id of the stage with this index.
+    /// Returns the identity of the stage at this index of its graph.
     #[must_use]
     pub fn from_index(index: usize) -> Self {
+        // A graph has a few hundred stages at most.
         Self(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    /// Returns the stage's index in its graph.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
     }
 }
 
-/// A slice of a stage's partitions. `index` counts from 0 within the stage.
+/// A task: one slice of a stage's partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TaskId {
-    /// The statement.
+    /// The query.
     pub query: QueryId,
-    /// The stage of that statement.
+    /// The stage of that query.
     pub stage: StageId,
-    /// The slice, from 0.
+    /// The index of the slice in its stage, from 0.
     pub index: u32,
 }
 
-/// How often a task has been started, from 1.
+/// The number of an attempt of a task, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Attempt(pub u32);
 
-/// One executor of a fleet. Never reused within a driver.
+/// An executor, or one of the two other places where blocks may lie. Never reused within a driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ExecutorId(pub u32);
 
 impl ExecutorId {
-    /// Not an executor, but where blocks lie that outlive theirs.
+    /// The driver process, which runs tasks itself if the session has an embedded executor.
+    pub const DRIVER: Self = Self(0);
+
+    /// The durable exchange in an object store. No executor: it holds copies of blocks that outlive their executors.
     pub const STORE: Self = Self(u32::MAX);
 }
 
-/// The output of one attempt of one task: a sealed set of buckets.
+/// A block: the sealed output of one attempt of one task, in partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BlockId {
-    /// The task that made it.
+    /// The task that wrote it.
     pub task: TaskId,
-    /// The attempt that made it.
+    /// The attempt that wrote it.
     pub attempt: Attempt,
 }
 
@@ -79,10 +86,10 @@ impl fmt::Display for TaskId {
 
 impl fmt::Display for ExecutorId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 => f.write_str("driver"),
-            u32::MAX => f.write_str("the object store"),
-            n => write!(f, "executor-{n}"),
+        match *self {
+            Self::DRIVER => f.write_str("driver"),
+            Self::STORE => f.write_str("the object store"),
+            Self(number) => write!(f, "executor-{number}"),
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Table and column names without regard to case, keeping the data's case, as in Spark.
+//! Case-insensitive table and column names that keep the spelling of the data, as in Spark.
 //!
-//! SQL is planned in a world of lower case: a table whose columns have capitals is seen through a
-//! view that renames them, and every identifier of a statement is lowered ([`lower_identifiers`]).
-//! The result's columns get their spelling back at the end ([`aliases`] and the tables' own). Plans
-//! lose nothing by it, since DataFusion pushes everything through renames.
+//! SQL is planned in lower case: a table whose columns have capitals is read through a view that renames them, and every
+//! identifier of a statement is converted to lower case ([`lower_identifiers`]). The result's columns get their spelling
+//! back at the end ([`aliases`] and the tables' own names). This costs nothing at run time, since DataFusion pushes all
+//! operators through renames.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -15,10 +15,10 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer, TokenizerError};
 
-/// Lowers every quoted identifier of a statement; unquoted ones are lowered by the SQL planner.
+/// Converts every quoted identifier of a statement to lower case. The SQL planner does so for unquoted ones.
 ///
 /// # Errors
-/// If the text cannot be cut into tokens, say at an open quote.
+/// If the text cannot be split into tokens, for example because of an unclosed quote.
 pub fn lower_identifiers(sql: &str) -> Result<String, TokenizerError> {
     let tokens = Tokenizer::new(&GenericDialect {}, sql)
         .with_unescape(false)
@@ -33,8 +33,9 @@ pub fn lower_identifiers(sql: &str) -> Result<String, TokenizerError> {
     Ok(lowered.map(|token| token.to_string()).collect())
 }
 
-/// Spelling of the names that a statement gives to columns: lower case to as written. An outer one
-/// wins over an inner one.
+/// Returns the aliases that a statement gives to columns: from lower case to the spelling as written.
+///
+/// An outer query's spelling wins over an inner one's.
 #[must_use]
 pub fn aliases(sql: &str) -> HashMap<String, String> {
     #[derive(Default)]
@@ -92,14 +93,14 @@ pub fn aliases(sql: &str) -> HashMap<String, String> {
             }
         }
     }
-    let mut found = Aliases::default();
+    let mut aliases = Aliases::default();
     if let Ok(statements) = Parser::parse_sql(&GenericDialect {}, sql) {
-        let _ = statements.visit(&mut found);
+        let _ = statements.visit(&mut aliases);
     }
-    found.0
+    aliases.0
 }
 
-/// Two of `names` that differ only by case, if there are such.
+/// Returns two of `names` that differ only by case, if there are any.
 #[must_use]
 pub fn clash<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<(&'a str, &'a str)> {
     let mut seen: HashMap<String, &str> = HashMap::new();
@@ -109,7 +110,7 @@ pub fn clash<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<(&'a str, &
     })
 }
 
-/// Bytes of a Kubernetes quantity (`512Mi`, `2G`) or of Spark's form (`2g`, `512m`, both binary).
+/// Parses a number of bytes, written as a Kubernetes quantity (`512Mi`, `2G`) or as in Spark (`2g`, `512m`, both binary).
 #[must_use]
 pub fn parse_bytes(text: &str) -> Option<u64> {
     let text = text.trim();
@@ -139,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quoted_identifiers_are_lowered_and_strings_are_not() {
+    fn quoted_identifiers_become_lower_case_and_strings_do_not() {
         let sql = "SELECT \"SG_UF\", `NU_Idade`, 'It''s M', x -- \"C\"\nFROM \"T\" WHERE a = 'F'";
         let lowered = lower_identifiers(sql).unwrap();
         assert_eq!(
@@ -150,9 +151,10 @@ mod tests {
 
     #[test]
     fn the_outer_spelling_of_an_alias_wins() {
-        let found = aliases("SELECT a AS Media FROM (SELECT b AS MEDIA, c AS \"Outra\" FROM t)");
-        assert_eq!(found["media"], "Media");
-        assert_eq!(found["outra"], "Outra");
+        let spellings =
+            aliases("SELECT a AS Media FROM (SELECT b AS MEDIA, c AS \"Outra\" FROM t)");
+        assert_eq!(spellings["media"], "Media");
+        assert_eq!(spellings["outra"], "Outra");
         assert_eq!(
             aliases("SELECT * FROM (VALUES (1)) AS v(Chave)")["chave"],
             "Chave"

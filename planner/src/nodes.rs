@@ -7,5 +7,5 @@ mod materialize;
 
 pub use codec::{NodeTag, PlannerNodeCodec};
 pub use exchange_read::{ExchangeHandle, ExchangeReadExec, ExchangeSource, InputMode};
-pub(crate) use key_filter::{KeyFilterExec, KeySetExec, Shape, has_places};
+pub(crate) use key_filter::{KeyFilterExec, KeySetExec, KeySetLayout, is_range_type};
 pub use materialize::MaterializeExec;

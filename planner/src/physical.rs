@@ -1,4 +1,4 @@
-//! Small steps over physical plans that the cut, the rules and the estimate share.
+//! Small helpers for physical plans that nodes, estimates, rules and stages share.
 
 use std::sync::Arc;
 
@@ -7,10 +7,23 @@ use datafusion::common::{JoinType, NullEquality, Result, internal_datafusion_err
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 
+/// Returns `plan` with one of its children replaced.
+pub(crate) fn replace_child(
+    plan: &Arc<dyn ExecutionPlan>,
+    index: usize,
+    child: Arc<dyn ExecutionPlan>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let mut children: Vec<_> = plan.children().into_iter().cloned().collect();
+    children[index] = child;
+    replace_children(Arc::clone(plan), children)
+}
+
+/// Returns `plan` with other children, and its properties recomputed.
 pub(crate) fn replace_children(
     plan: Arc<dyn ExecutionPlan>,
     children: Vec<Arc<dyn ExecutionPlan>>,
@@ -21,42 +34,50 @@ pub(crate) fn replace_children(
     )
 }
 
-/// `plan` with each hash join replaced for which `better` has another plan, from the leaves up.
+/// Replaces each hash join for which `rewrite` returns another plan, from the leaves up.
 pub(crate) fn replace_hash_joins(
     plan: Arc<dyn ExecutionPlan>,
-    better: impl Fn(&HashJoinExec) -> Result<Option<Arc<dyn ExecutionPlan>>>,
+    rewrite: impl Fn(&HashJoinExec) -> Result<Option<Arc<dyn ExecutionPlan>>>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|node| {
-        let found = node
+        let rewritten = node
             .downcast_ref::<HashJoinExec>()
-            .map(&better)
+            .map(&rewrite)
             .transpose()?
             .flatten();
-        Ok(found.map_or(Transformed::no(node), Transformed::yes))
+        Ok(rewritten.map_or(Transformed::no(node), Transformed::yes))
     })
     .data()
 }
 
-/// These children, as many as there must be.
+/// Returns the input whose partitions `plan` collects into one; `None` if it does anything else, or stops early.
+pub(crate) fn collected_input(plan: &Arc<dyn ExecutionPlan>) -> Option<&Arc<dyn ExecutionPlan>> {
+    plan.downcast_ref::<CoalescePartitionsExec>()
+        .filter(|collected| collected.fetch().is_none())
+        .map(CoalescePartitionsExec::input)
+}
+
+/// Returns the children as an array of the expected length.
 ///
 /// # Errors
-/// If there are more or fewer, which would be a bug.
-pub(crate) fn children<const N: usize>(
-    of: &str,
+/// If there are more or fewer children, which is a bug.
+pub(crate) fn expect_children<const N: usize>(
+    node: &str,
     children: Vec<Arc<dyn ExecutionPlan>>,
 ) -> Result<[Arc<dyn ExecutionPlan>; N]> {
     children
         .try_into()
-        .map_err(|_| internal_datafusion_err!("{of} without its {N} inputs"))
+        .map_err(|_| internal_datafusion_err!("{node} must have {N} inputs"))
 }
 
-/// Whether a join goes by its keys alone: nulls match nothing, and none of them empties the result.
+/// Whether a join has plain SQL keys: nulls match nothing, and it is no null-aware anti join.
 pub(crate) fn has_plain_keys(join: &HashJoinExec) -> bool {
     !join.null_aware && join.null_equality() == NullEquality::NullEqualsNothing
 }
 
-/// Whether a build side that every task collects for itself gives right results: no row of the
-/// output may come from an unmatched build row, since no task sees all matches.
+/// Whether every task may collect the whole build side for itself.
+///
+/// The join must not return unmatched build rows, since no task sees all matches of a build row.
 pub(crate) fn build_side_may_be_broadcast(join_type: JoinType) -> bool {
     match join_type {
         JoinType::Inner
@@ -72,7 +93,7 @@ pub(crate) fn build_side_may_be_broadcast(join_type: JoinType) -> bool {
     }
 }
 
-/// Whether rows of a side, 0 the left one, only come out with a match.
+/// Whether a join drops unmatched rows of a side, 0 for the left one.
 pub(crate) fn drops_unmatched(join_type: JoinType, side: usize) -> bool {
     use JoinType::{
         Inner, Left, LeftAnti, LeftMark, LeftSemi, Right, RightAnti, RightMark, RightSemi,
@@ -89,38 +110,40 @@ pub(crate) fn drops_unmatched(join_type: JoinType, side: usize) -> bool {
     }
 }
 
-/// The place of a column; `None` of any other expression.
+/// Returns the index of a column; `None` for any other expression.
 pub(crate) fn column_index(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
     expr.downcast_ref::<Column>().map(Column::index)
 }
 
-/// The column at this place of a plan.
+/// Returns the column at this index of a plan.
 pub(crate) fn column_at(plan: &Arc<dyn ExecutionPlan>, index: usize) -> Arc<dyn PhysicalExpr> {
     Arc::new(Column::new(plan.schema().field(index).name(), index))
 }
 
-/// `input`'s rows whose keys `source` has. `keys` are pairs of a column of `source` and one of `input`.
+/// Returns the semi join that keeps the rows of `input` whose keys are in `source`.
+///
+/// `keys` are pairs of a column of `source` and a column of `input`.
 pub(crate) fn semi_join(
     source: &Arc<dyn ExecutionPlan>,
     input: &Arc<dyn ExecutionPlan>,
     keys: &[(usize, usize)],
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let only = keys.iter().map(|(key, _)| ProjectionExpr {
+    let key_columns = keys.iter().map(|(key, _)| ProjectionExpr {
         expr: column_at(source, *key),
         alias: source.schema().field(*key).name().clone(),
     });
-    let only: Arc<dyn ExecutionPlan> = Arc::new(ProjectionExec::try_new(
-        only.collect::<Vec<_>>(),
+    let source_keys: Arc<dyn ExecutionPlan> = Arc::new(ProjectionExec::try_new(
+        key_columns.collect::<Vec<_>>(),
         Arc::clone(source),
     )?);
     let on = keys
         .iter()
         .enumerate()
-        .map(|(index, (_, key))| (column_at(&only, index), column_at(input, *key)))
+        .map(|(index, (_, key))| (column_at(&source_keys, index), column_at(input, *key)))
         .collect();
     let (mode, nulls) = (PartitionMode::CollectLeft, NullEquality::NullEqualsNothing);
     Ok(Arc::new(HashJoinExec::try_new(
-        only,
+        source_keys,
         Arc::clone(input),
         on,
         None,
@@ -132,7 +155,7 @@ pub(crate) fn semi_join(
     )?))
 }
 
-/// The leaves of a plan, left to right.
+/// Returns the leaves of a plan, left to right.
 #[must_use]
 pub fn leaves(plan: &Arc<dyn ExecutionPlan>) -> Vec<Arc<dyn ExecutionPlan>> {
     let children = plan.children();

@@ -1,16 +1,20 @@
-//! Rules that make plans better, and fit for cutting. One rule per file, each better-plan rule with its switch.
+//! Optimizer rules that make plans better, and fit for cutting. One file per rule; each rule but `prune_empty` and
+//! `spread_collected_joins` has a switch of its own.
 
 mod build_side;
 mod conjunct_order;
 mod join_order;
 mod key_filter;
 mod keys_before_shuffle;
+mod ownership;
 mod prune_empty;
 mod reduce_first;
 mod rule;
 mod semi_join_first;
 mod spread_collected_joins;
 mod switches;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 
@@ -25,8 +29,8 @@ use datafusion::physical_optimizer::sanity_checker::SanityCheckPlan;
 
 use build_side::BUILD_SIDE;
 use conjunct_order::{CONJUNCT_SHAPE, ConjunctOrder};
-use join_order::{JOIN_ORDER, JOIN_ORDER_OF_REST};
-use key_filter::{KEY_FILTER, KEY_FILTER_OF_REST};
+use join_order::{JOIN_ORDER, JOIN_ORDER_WHILE_RUNNING};
+use key_filter::{KEY_FILTER, KEY_FILTER_WHILE_RUNNING};
 use keys_before_shuffle::KEYS_BEFORE_SHUFFLE;
 use prune_empty::PRUNE_EMPTY;
 use reduce_first::REDUCE_FIRST;
@@ -35,7 +39,7 @@ use semi_join_first::SemiJoinFirst;
 use spread_collected_joins::SPREAD_COLLECTED_JOINS;
 pub use switches::{Switches, switches};
 
-/// DataFusion's logical rules, and ours at their end: by then subqueries are joins and filters are where they belong.
+/// Returns DataFusion's logical rules followed by ours, which need subqueries decorrelated and filters pushed down.
 #[must_use]
 pub fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = Optimizer::new().rules;
@@ -44,27 +48,29 @@ pub fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     rules
 }
 
-/// A physical rule as DataFusion takes it.
+/// A physical rule in the type that DataFusion takes.
 pub type PhysicalRule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 
-/// Physical rules that go by sizes, for a plan whose exchanges below joins are taken out.
-pub(crate) fn rules_of_rest() -> Vec<PhysicalRule> {
+/// Returns the rules that depend on row counts, for planning again while the query runs.
+///
+/// They expect a plan without exchanges directly below its joins.
+pub(crate) fn rules_while_running() -> Vec<PhysicalRule> {
     vec![
         Arc::new(OutputRequirements::new_add_mode()),
         Arc::new(PRUNE_EMPTY),
-        Arc::new(JOIN_ORDER_OF_REST),
+        Arc::new(JOIN_ORDER_WHILE_RUNNING),
         Arc::new(JoinSelection::new()),
         Arc::new(BUILD_SIDE),
         Arc::new(SPREAD_COLLECTED_JOINS),
         Arc::new(EnsureRequirements::new()),
         Arc::new(ProjectionPushdown::new()),
         Arc::new(OutputRequirements::new_remove_mode()),
-        Arc::new(KEY_FILTER_OF_REST),
+        Arc::new(KEY_FILTER_WHILE_RUNNING),
         Arc::new(SanityCheckPlan::new()),
     ]
 }
 
-/// DataFusion's physical rules with ours at their places.
+/// Returns DataFusion's physical rules with ours inserted.
 #[must_use]
 pub fn physical_rules() -> Vec<PhysicalRule> {
     let mut rules = PhysicalOptimizer::new().rules;

@@ -1,5 +1,5 @@
-//! From a physical plan to stages: where a plan is cut, which stages are equal, how many tasks a stage runs as, and what
-//! changes when a finished stage was not as expected.
+//! From a physical plan to stages: where a plan is cut, which stages are equal, how many tasks a stage runs as, and how the
+//! rest is planned again when a finished stage deviates from its estimate.
 
 mod cut;
 mod divide;
@@ -12,6 +12,6 @@ mod slices;
 pub use cut::{cut, cut_writes};
 pub use draw::about;
 pub use graph::{Slicing, Stage, StageGraph, StageInput, StageOutput};
-pub use revise::{Fact, Revised, has_choices, revise, unsurprising};
+pub use revise::{Fact, Revised, expected_rows, is_replannable, revise};
 pub use share::share;
 pub use slices::{Part, parts, slice_by_bytes, slice_singly};

@@ -13,7 +13,9 @@ use datafusion_proto::bytes::physical_plan_to_bytes_with_extension_codec;
 use faisca_executor::codec::PlanCodec;
 use faisca_executor::wire::{OutputSpec, SinkSpec};
 use faisca_planner::leaves;
-use faisca_planner::stages::{Slicing, Stage, StageGraph, StageOutput, has_choices, unsurprising};
+use faisca_planner::stages::{
+    Slicing, Stage, StageGraph, StageOutput, expected_rows, is_replannable,
+};
 
 use crate::scheduler::{InputReads, OutputKind, StageInfo, StageInput, TaskGrouping};
 
@@ -90,13 +92,13 @@ impl EncodedStage {
 pub(crate) fn stage_info(stage: &Stage, options: &ConfigOptions) -> StageInfo {
     let input = |input: &faisca_planner::stages::StageInput| StageInput {
         stage: input.stage,
-        reads: if input.mode.is_by_bucket() {
+        reads: if input.mode.is_by_partition() {
             InputReads::OwnPartition
         } else {
             InputReads::AllPartitions
         },
     };
-    let reads_shuffle = stage.inputs.iter().any(|i| i.mode.is_by_bucket());
+    let reads_shuffle = stage.inputs.iter().any(|i| i.mode.is_by_partition());
     let grouping = match stage.slicing {
         Slicing::Whole { .. } => TaskGrouping::Whole,
         Slicing::Free if stage.reads_only_exchanges() && reads_shuffle => TaskGrouping::Merged,
@@ -114,8 +116,8 @@ pub(crate) fn stage_info(stage: &Stage, options: &ConfigOptions) -> StageInfo {
         divisible: stage.divisible.clone(),
         output,
         is_indeterminate: stage.is_indeterminate(),
-        expected_rows: unsurprising(stage, options),
-        is_replannable: has_choices(stage),
+        expected_rows: expected_rows(stage, options),
+        is_replannable: is_replannable(stage),
     }
 }
 

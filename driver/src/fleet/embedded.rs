@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::scheduler::Placement;
 
 /// The id of the driver's own executor.
-pub const DRIVER: ExecutorId = ExecutorId(0);
+pub const DRIVER: ExecutorId = ExecutorId::DRIVER;
 
 /// An executor inside the driver's process, without encoding or a connection. Serves until dropped.
 pub struct EmbeddedExecutor {

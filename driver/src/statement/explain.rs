@@ -29,7 +29,7 @@ pub(crate) async fn explain(plan: &LogicalPlan, state: &SessionState) -> Result<
             .set(&format!("faisca.{rule}"), "false")?;
         let other = planned(plan, &without).await?;
         if without_counters(&other.to_string()) != without_counters(&drawing) {
-            fired.push((rule, other.rows_yielded()));
+            fired.push((rule, other.operator_rows_expected()));
         }
     }
     let Some((first, _)) = fired.first() else {
@@ -43,7 +43,7 @@ pub(crate) async fn explain(plan: &LogicalPlan, state: &SessionState) -> Result<
     Ok(format!(
         "{drawing}\nRules that shaped it: {} (SET faisca.{first} = false turns one off)\nRows that all operators together are expected to yield: {}{worth}\n",
         names.join(", "),
-        about(graph.rows_yielded()),
+        about(graph.operator_rows_expected()),
     ))
 }
 
@@ -80,7 +80,7 @@ pub(crate) async fn analyze(
         .map(|query| query.stages)
         .unwrap_or_default();
     let (graph, changes) = running.plan.current();
-    let drawing = graph.drawn(|stage| stages.get(stage.id.0 as usize).map(|ran| told(stage, ran)));
+    let drawing = graph.render(|stage| stages.get(stage.id.0 as usize).map(|ran| told(stage, ran)));
     let again = [
         (output.retried, "followed a failure or a loss"),
         (output.speculated, "stood beside a slow one"),

@@ -50,7 +50,7 @@ pub(crate) struct ResultReader {
     open: Option<(BlockLocation, SendableRecordBatchStream)>,
 }
 
-const ROOT: StageId = StageId(u32::MAX);
+const ROOT: StageId = StageId::RESULT;
 
 impl ResultReader {
     pub(crate) fn new(

@@ -218,7 +218,7 @@ impl ExchangeSource for ExchangeReader {
             .ok_or_else(|| internal_datafusion_err!("task has no blocks of {}", read.stage()))?;
         let bucket = read
             .mode()
-            .is_by_bucket()
+            .is_by_partition()
             .then(|| u32::try_from(partition).unwrap_or(u32::MAX));
         let schema = read.schema();
         let streams: Vec<_> = match read.mode() {

@@ -47,7 +47,7 @@ pub(crate) fn estimate(plan: &Arc<dyn ExecutionPlan>) -> Estimate {
     }
     if let Some(known) = plan
         .downcast_ref::<ExchangeReadExec>()
-        .and_then(ExchangeReadExec::known)
+        .and_then(ExchangeReadExec::known_output)
     {
         return known.as_ref().clone();
     }

@@ -1,8 +1,17 @@
 //! The reading side of an exchange, as a plan leaf.
 //!
-//! The planner knows only *which* buckets a partition reads. *Where* they are is known when a task
-//! starts, and travels in the task's [`datafusion::execution::TaskContext`] as an [`ExchangeHandle`];
-//! so one stage plan serves every attempt of every task.
+//! ```text
+//!   producer tasks           t0          t1            consumer partitions read
+//!     output partitions    [0 1 2]     [0 1 2]
+//!                                                      Forward    p: partition p, of the task that has it
+//!                                                      Shuffle    p: partition p of t0, then of t1
+//!                                                      Merge      0: all partitions of t0 and t1
+//!                                                      Broadcast  all: all partitions of t0 and t1
+//! ```
+//!
+//! The planner knows only *which* output partitions a consumer's partition reads. *Where* they are is known when a task
+//! starts, and is passed in the task's [`datafusion::execution::TaskContext`] as an [`ExchangeHandle`]. So one plan serves
+//! every attempt of every task of a stage.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,37 +31,36 @@ use serde::{Deserialize, Serialize};
 use crate::ids::StageId;
 use crate::statistics::Estimate;
 
-/// Which buckets of the producer one partition of the consumer reads.
+/// Which output partitions of the producer one partition of the consumer reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InputMode {
     /// Partition *p* reads partition *p*, in its order.
     Forward,
-    /// The only partition reads every bucket, partition after partition.
+    /// The only partition reads every output partition, one after another.
     Merge,
-    /// Partition *p* reads bucket *p* of every task.
+    /// Partition *p* reads output partition *p* of every task.
     Shuffle,
-    /// As `Merge`, but in every task of the consumer.
+    /// As `Merge`, in every task of the consumer.
     Broadcast,
 }
 
 impl InputMode {
-    /// Whether a partition reads the bucket of its own number only.
+    /// Whether partition *p* reads output partition *p* only.
     #[must_use]
-    pub fn is_by_bucket(self) -> bool {
+    pub fn is_by_partition(self) -> bool {
         matches!(self, Self::Forward | Self::Shuffle)
     }
 }
 
-/// Opens the blocks that a task was given. Implemented by the executor.
+/// Opens the input blocks of a task. Implemented by the executor.
 ///
-/// Called once per partition of each [`ExchangeReadExec`], from inside a task. Dropping the stream
-/// stops the fetch. A block that no tier holds must surface as an error of the stream, never as an
-/// early end.
+/// Called inside a task, once per partition of each [`ExchangeReadExec`]. Dropping the stream stops the fetch. A lost block
+/// must surface as an error of the stream, never as its early end.
 pub trait ExchangeSource: Send + Sync {
-    /// Streams what `partition` of `read` sees.
+    /// Streams the rows that `partition` of `read` reads.
     ///
     /// # Errors
-    /// If `read`'s stage is not among the task's inputs.
+    /// If `read`'s stage is not an input of the task.
     fn open(
         &self,
         read: &ExchangeReadExec,
@@ -61,7 +69,7 @@ pub trait ExchangeSource: Send + Sync {
     ) -> Result<SendableRecordBatchStream>;
 }
 
-/// Carries an [`ExchangeSource`] in a session configuration's extensions.
+/// Passes an [`ExchangeSource`] in a session configuration's extensions.
 pub struct ExchangeHandle(pub Arc<dyn ExchangeSource>);
 
 /// A plan leaf that reads the output of another stage.
@@ -70,11 +78,11 @@ pub struct ExchangeReadExec {
     stage: StageId,
     mode: InputMode,
     properties: Arc<PlanProperties>,
-    known: Option<Arc<Estimate>>,
+    known_output: Option<Arc<Estimate>>,
 }
 
 impl ExchangeReadExec {
-    /// `eq_properties` are those of the operator that this leaf replaces; they hold its schema.
+    /// Reads `stage`. `eq_properties` are those of the operator that this leaf replaces; they include its schema.
     #[must_use]
     pub fn new(
         stage: StageId,
@@ -93,11 +101,11 @@ impl ExchangeReadExec {
             stage,
             mode,
             properties: Arc::new(properties),
-            known: None,
+            known_output: None,
         }
     }
 
-    /// The same, of another producer's equal output.
+    /// Returns a leaf that reads another stage instead, whose output is equal.
     #[must_use]
     pub(crate) fn with_stage(&self, stage: StageId) -> Self {
         Self {
@@ -106,27 +114,27 @@ impl ExchangeReadExec {
         }
     }
 
-    /// The same, for planning on: what the producer yields, as far as that is known, or else expected.
+    /// Adds what the producer returned, or is expected to return, for planning again while the query runs.
     #[must_use]
-    pub(crate) fn knowing(self, known: Arc<Estimate>) -> Self {
+    pub(crate) fn with_known_output(self, known: Arc<Estimate>) -> Self {
         Self {
-            known: Some(known),
+            known_output: Some(known),
             ..self
         }
     }
 
-    /// What the producer yields. It does not travel: executors read what there is.
-    pub(crate) fn known(&self) -> Option<&Arc<Estimate>> {
-        self.known.as_ref()
+    /// Returns the producer's output as far as it is known. Not encoded: executors do not need it.
+    pub(crate) fn known_output(&self) -> Option<&Arc<Estimate>> {
+        self.known_output.as_ref()
     }
 
-    /// The producer.
+    /// Returns the producer.
     #[must_use]
     pub fn stage(&self) -> StageId {
         self.stage
     }
 
-    /// Which buckets a partition reads.
+    /// Returns which output partitions a partition reads.
     #[must_use]
     pub fn mode(&self) -> InputMode {
         self.mode
@@ -137,7 +145,7 @@ impl DisplayAs for ExchangeReadExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "ExchangeReadExec: {} {:?}", self.stage, self.mode)?;
         let count = self.properties.partitioning.partition_count();
-        if self.mode.is_by_bucket() {
+        if self.mode.is_by_partition() {
             write!(f, ", partitions={count}")
         } else {
             Ok(())
@@ -196,7 +204,9 @@ impl ExecutionPlan for ExchangeReadExec {
         let handle = context
             .session_config()
             .get_extension::<ExchangeHandle>()
-            .ok_or_else(|| internal_datafusion_err!("{} read outside a task", self.stage))?;
+            .ok_or_else(|| {
+                internal_datafusion_err!("stage {} is read outside a task", self.stage)
+            })?;
         handle.0.open(self, partition, &context)
     }
 }

@@ -1,15 +1,16 @@
-//! Filters rows by the keys of a finished stage.
+//! Filters rows by the join keys of a finished stage.
 //!
-//! A join drops most rows of its large side if its small side is a choice of all keys. They need not be moved to it: the
-//! keys of the small side, as bits, are read where the large side is scanned. What passes is a little more than what will
-//! be joined, so the join is as it was, and the filter may let everything pass where it does not pay.
+//! If the small side of a join has only a selection of the keys, the join drops most rows of its large side. Such rows need
+//! not be shuffled: the keys of the small side, as a set of bits, are read where the large side is scanned. The filter passes
+//! a few more rows than the join matches, so the join stays as it is, and the filter may pass all rows where testing them
+//! does not pay off.
 //!
 //! ```text
 //!   HashJoinExec Partitioned                 HashJoinExec Partitioned
 //!     small                          ──►       small
 //!     RepartitionExec Hash                     RepartitionExec Hash
 //!       large                                    KeyFilterExec
-//!                                                  KeySetExec sum ← KeySetExec each ← small
+//!                                                  KeySetExec union ← KeySetExec per partition ← small
 //!                                                  large
 //! ```
 
@@ -37,15 +38,15 @@ use crate::cost::{KEY_FILTER_PASSED_FRACTION_MAX, KEY_FILTER_TRIAL_ROWS};
 use crate::physical;
 pub(crate) use collect::KeySetExec;
 use set::KeySet;
-pub(crate) use set::{Shape, has_places};
+pub(crate) use set::{KeySetLayout, is_range_type};
 
-/// Rows of `input` whose key is in the sets that `keys` yields, or seems to be.
+/// Returns the rows of `input` whose key may be in the set that `keys` returns.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyFilterExec {
     keys: Arc<dyn ExecutionPlan>,
     input: Arc<dyn ExecutionPlan>,
     key: usize,
-    shape: Shape,
+    layout: KeySetLayout,
     /// Fraction of rows that is expected to pass.
     selectivity: f64,
 }
@@ -56,14 +57,14 @@ impl KeyFilterExec {
         keys: Arc<dyn ExecutionPlan>,
         input: Arc<dyn ExecutionPlan>,
         key: usize,
-        shape: Shape,
+        layout: KeySetLayout,
         selectivity: f64,
     ) -> Self {
         Self {
             keys,
             input,
             key,
-            shape,
+            layout,
             selectivity,
         }
     }
@@ -76,8 +77,8 @@ impl KeyFilterExec {
         self.key
     }
 
-    pub(crate) fn shape(&self) -> Shape {
-        self.shape
+    pub(crate) fn layout(&self) -> KeySetLayout {
+        self.layout
     }
 
     pub(crate) fn selectivity(&self) -> f64 {
@@ -138,7 +139,7 @@ impl ExecutionPlan for KeyFilterExec {
         children: Vec<Arc<dyn ExecutionPlan>>,
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let [keys, input] = physical::children(self.name(), children)?;
+        let [keys, input] = physical::expect_children(self.name(), children)?;
         Ok(Arc::new(Self {
             keys,
             input,
@@ -161,39 +162,40 @@ impl ExecutionPlan for KeyFilterExec {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        let (key, shape, input) = (self.key, self.shape, Arc::clone(&self.input));
+        let (key, layout, input) = (self.key, self.layout, Arc::clone(&self.input));
         let schema = input.schema();
         let mut reservation = MemoryConsumer::new("KeyFilterExec").register(context.memory_pool());
         let fits = reservation
-            .try_grow(usize::try_from(shape.bytes()).unwrap_or(usize::MAX))
+            .try_grow(usize::try_from(layout.bytes()).unwrap_or(usize::MAX))
             .is_ok();
-        let first = if fits {
-            KeySet::new(shape)
+        // Without memory for the set, the filter passes all rows.
+        let initial = if fits {
+            KeySet::new(layout)
         } else {
             KeySet::all()
         };
         let keys = self.keys.execute(0, Arc::clone(&context))?;
-        let set = keys.try_fold(first, move |mut set, batch| {
+        let set = keys.try_fold(initial, move |mut set, batch| {
             if !set.has_all() {
                 batch
                     .column(0)
                     .as_binary::<i32>()
                     .iter()
                     .flatten()
-                    .for_each(|bytes| set.add_encoded(shape, bytes));
+                    .for_each(|bytes| set.add_encoded(layout, bytes));
             }
             futures::future::ready(Ok(set))
         });
-        let filtered = stream::once(set).map(move |set| {
+        let rows = stream::once(set).map(move |set| {
             let set = set?;
-            // No key, no row: the scan need not begin.
-            let rows = if set.is_empty() {
+            // No key matches, so the input is not read at all.
+            let input_rows = if set.is_empty() {
                 stream::empty().boxed()
             } else {
                 input.execute(partition, Arc::clone(&context))?.boxed()
             };
-            Ok::<_, DataFusionError>(filtered(
-                rows,
+            Ok::<_, DataFusionError>(filter_stream(
+                input_rows,
                 Filter::new(
                     set,
                     key,
@@ -205,18 +207,18 @@ impl ExecutionPlan for KeyFilterExec {
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(
             schema,
-            filtered.try_flatten(),
+            rows.try_flatten(),
         )))
     }
 }
 
-/// Tests rows, and gathers those that pass into batches of full size.
+/// Tests rows, and collects those that pass into batches of full size.
 struct Filter {
     set: KeySet,
     key: usize,
-    seen: usize,
+    tested: usize,
     passed: usize,
-    gathered: BatchCoalescer,
+    output: BatchCoalescer,
     _memory: MemoryReservation,
 }
 
@@ -231,42 +233,44 @@ impl Filter {
         Self {
             set,
             key,
-            seen: 0,
+            tested: 0,
             passed: 0,
-            gathered: BatchCoalescer::new(schema, batch_rows),
+            output: BatchCoalescer::new(schema, batch_rows),
             _memory: memory,
         }
     }
 
-    fn pays(&self) -> bool {
-        self.seen < KEY_FILTER_TRIAL_ROWS
-            || (self.passed as f64) < self.seen as f64 * KEY_FILTER_PASSED_FRACTION_MAX
+    /// Whether enough rows are dropped. True until enough rows have been tested to decide.
+    fn is_worthwhile(&self) -> bool {
+        self.tested < KEY_FILTER_TRIAL_ROWS
+            || (self.passed as f64) < self.tested as f64 * KEY_FILTER_PASSED_FRACTION_MAX
     }
 
-    /// Takes a batch in, or the end; answers batches that are ready.
+    /// Processes a batch, or the end of the input. Returns the batches that are complete.
     fn step(&mut self, batch: Option<RecordBatch>) -> Result<Vec<RecordBatch>> {
         let mut ready = vec![];
         match batch {
-            Some(batch) if self.set.has_all() || !self.pays() => {
-                // What was gathered comes first: rows stay in their order.
-                self.gathered.finish_buffered_batch()?;
-                ready.extend(std::iter::from_fn(|| self.gathered.next_completed_batch()));
+            Some(batch) if self.set.has_all() || !self.is_worthwhile() => {
+                // Rows collected earlier come first, so that rows keep their order.
+                self.output.finish_buffered_batch()?;
+                ready.extend(std::iter::from_fn(|| self.output.next_completed_batch()));
                 ready.push(batch);
             }
             Some(batch) => {
                 let passes = self.set.may_have(batch.column(self.key))?;
-                self.seen += batch.num_rows();
+                self.tested += batch.num_rows();
                 self.passed += passes.true_count();
-                self.gathered.push_batch_with_filter(batch, &passes)?;
+                self.output.push_batch_with_filter(batch, &passes)?;
             }
-            None => self.gathered.finish_buffered_batch()?,
+            None => self.output.finish_buffered_batch()?,
         }
-        ready.extend(std::iter::from_fn(|| self.gathered.next_completed_batch()));
+        ready.extend(std::iter::from_fn(|| self.output.next_completed_batch()));
         Ok(ready)
     }
 }
 
-fn filtered(
+/// Applies the filter to a stream of batches.
+fn filter_stream(
     rows: stream::BoxStream<'static, Result<RecordBatch>>,
     mut filter: Filter,
 ) -> impl stream::Stream<Item = Result<RecordBatch>> + Send {

@@ -1,7 +1,7 @@
-//! A mark in a plan: here a stage ends, so that several readers may read what it made.
+//! Marks a stage boundary whose output is read by several consumers.
 //!
-//! The cut puts an exchange in its place, and [`crate::share`] finds that the stages below equal marks are one. A plan that
-//! is never cut runs through it.
+//! The cut replaces it by an exchange, and [`share`](crate::stages::share) makes one stage of the equal stages below equal
+//! marks. In a plan that is never cut, it passes its input through.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 
 use crate::physical;
 
-/// The end of a stage that is read more than once.
+/// A stage boundary whose output is read by several consumers.
 #[derive(Debug, Clone)]
 pub struct MaterializeExec {
     input: Arc<dyn ExecutionPlan>,
 }
 
 impl MaterializeExec {
-    /// Keeps the rows of `input`.
+    /// Marks the end of a stage above `input`.
     #[must_use]
     pub fn new(input: Arc<dyn ExecutionPlan>) -> Self {
         Self { input }
@@ -72,7 +72,7 @@ impl ExecutionPlan for MaterializeExec {
         children: Vec<Arc<dyn ExecutionPlan>>,
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let [input] = physical::children(self.name(), children)?;
+        let [input] = physical::expect_children(self.name(), children)?;
         Ok(Arc::new(Self { input }))
     }
 

@@ -1,8 +1,14 @@
-//! Chooses which side of a hash join is built, and whether it is broadcast or both sides are shuffled.
+//! Chooses each hash join's build side, and whether it is broadcast or both sides are shuffled.
 //!
-//! DataFusion does so by counts that it cannot always tell, and only where both sides tell them. Here the price of each way
-//! is estimated: rows that are moved, put into a table, and looked up. A build side of which rows are emitted can only be
-//! shuffled, since no task of a broadcast sees all of its matches.
+//! ```text
+//!   HashJoinExec Partitioned                 HashJoinExec CollectLeft
+//!     large                          ──►       few rows
+//!     few rows                                 large
+//! ```
+//!
+//! DataFusion decides this from exact counts, which it does not always have, and only where both sides have them. This
+//! rule estimates the cost of each strategy: rows that are shuffled, inserted into the hash table, and probed. A build side
+//! whose unmatched rows are returned can only be shuffled, since no task of a broadcast join sees all of its matches.
 
 use std::sync::Arc;
 
@@ -25,170 +31,174 @@ pub(super) const BUILD_SIDE: Rule = Rule {
     rewrite: |plan, config| replace_hash_joins(plan, |join| choose(join, &config.optimizer)),
 };
 
-/// What is expected of one side.
+/// What is expected of one side of a join.
 #[derive(Debug, Clone, Copy)]
 struct Side {
     rows: f64,
     bytes: f64,
     partitions: f64,
-    /// Its rows are where a partitioned join wants them.
-    is_spread: bool,
+    /// The side is partitioned by the join keys already, so a partitioned join does not shuffle it.
+    is_partitioned: bool,
 }
 
-/// How a join is made.
+/// How a join is executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Way {
-    /// The right side becomes the left one, which is built.
-    swapped: bool,
+struct Strategy {
+    /// The right side becomes the left side, which is built.
+    swap: bool,
     mode: PartitionMode,
 }
 
-fn side(plan: &Arc<dyn ExecutionPlan>, keys: Vec<Arc<dyn PhysicalExpr>>) -> Side {
-    let rows = estimate(plan).rows;
-    let width: usize = plan
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| {
-            field
-                .data_type()
-                .primitive_width()
-                .unwrap_or(VARIABLE_WIDTH_BYTES)
-        })
-        .sum();
-    let (partitioning, wanted) = (
-        plan.output_partitioning(),
-        Distribution::KeyPartitioned(keys),
-    );
-    let is_spread = partitioning.partition_count() > 1
-        && partitioning
-            .satisfaction(&wanted, plan.equivalence_properties(), false)
-            .is_satisfied();
-    Side {
-        rows,
-        bytes: rows * width as f64,
-        partitions: partitioning.partition_count() as f64,
-        is_spread,
-    }
-}
-
+/// Returns the join in its cheapest form; `None` if it stays as it is.
 fn choose(
     join: &HashJoinExec,
     limits: &OptimizerOptions,
 ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-    let now = Way {
-        swapped: false,
-        mode: *join.partition_mode(),
-    };
     if join.null_aware {
         return Ok(None);
     }
+    let present = Strategy {
+        swap: false,
+        mode: *join.partition_mode(),
+    };
     let (left_keys, right_keys) = join.on().iter().cloned().unzip();
-    let way = best(
-        now,
+    let cheapest = cheapest_strategy(
+        present,
         *join.join_type(),
-        side(join.left(), left_keys),
-        side(join.right(), right_keys),
+        measure_side(join.left(), left_keys),
+        measure_side(join.right(), right_keys),
         limits,
     );
-    if way == now {
+    if cheapest == present {
         return Ok(None);
     }
-    if way.swapped {
-        return join.swap_inputs(way.mode).map(Some);
+    if cheapest.swap {
+        return join.swap_inputs(cheapest.mode).map(Some);
     }
     let join = join
         .builder()
-        .with_partition_mode(way.mode)
+        .with_partition_mode(cheapest.mode)
         .recompute_properties()
         .build()?;
     Ok(Some(Arc::new(join)))
 }
 
-/// The cheapest way, or `now` if that costs little more.
-fn best(now: Way, join_type: JoinType, left: Side, right: Side, limits: &OptimizerOptions) -> Way {
-    let ways = [false, true].into_iter().flat_map(|swapped| {
+fn measure_side(plan: &Arc<dyn ExecutionPlan>, keys: Vec<Arc<dyn PhysicalExpr>>) -> Side {
+    let rows = estimate(plan).rows;
+    let row_bytes: usize = plan
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| {
+            let width = field.data_type().primitive_width();
+            width.unwrap_or(VARIABLE_WIDTH_BYTES)
+        })
+        .sum();
+    let partitioning = plan.output_partitioning();
+    let required = Distribution::KeyPartitioned(keys);
+    let is_partitioned = partitioning.partition_count() > 1
+        && partitioning
+            .satisfaction(&required, plan.equivalence_properties(), false)
+            .is_satisfied();
+    Side {
+        rows,
+        bytes: rows * row_bytes as f64,
+        partitions: partitioning.partition_count() as f64,
+        is_partitioned,
+    }
+}
+
+/// Returns the cheapest strategy, or `present` if that costs only a little more.
+fn cheapest_strategy(
+    present: Strategy,
+    join_type: JoinType,
+    left: Side,
+    right: Side,
+    limits: &OptimizerOptions,
+) -> Strategy {
+    let strategies = [false, true].into_iter().flat_map(|swap| {
         let modes = [PartitionMode::CollectLeft, PartitionMode::Partitioned];
-        modes.into_iter().map(move |mode| Way { swapped, mode })
+        modes.into_iter().map(move |mode| Strategy { swap, mode })
     });
-    let price = |way: Way| {
-        let (build, probe) = if way.swapped {
-            (right, left)
+    let cost_of = |strategy: Strategy| {
+        if strategy.swap {
+            cost(strategy.mode, join_type.swap(), right, left, limits)
         } else {
-            (left, right)
-        };
-        let of = if way.swapped {
-            join_type.swap()
-        } else {
-            join_type
-        };
-        let (table, looked_up) = (build.rows * HASH_BUILD_COST, probe.rows);
-        match way.mode {
-            PartitionMode::CollectLeft => {
-                let fits = build.rows <= limits.hash_join_single_partition_threshold_rows as f64
-                    && build.bytes <= limits.hash_join_single_partition_threshold as f64;
-                // Each task makes the table for itself.
-                (build_side_may_be_broadcast(of) && fits)
-                    .then_some(table * probe.partitions + looked_up)
-            }
-            _ => {
-                let moved: f64 = [build, probe]
-                    .iter()
-                    .filter(|side| !side.is_spread)
-                    .map(|side| side.rows)
-                    .sum();
-                Some(table + looked_up + moved * SHUFFLE_COST)
-            }
+            cost(strategy.mode, join_type, left, right, limits)
         }
     };
-    let possible = ways
-        .filter(|way| !way.swapped || join_type.supports_swap())
-        .filter_map(|way| Some((way, price(way)?)));
-    let found = possible.min_by(|(_, a), (_, b)| a.total_cmp(b));
-    match (found, price(now)) {
-        (Some((_, least)), Some(price)) if least >= price * BUILD_SIDE_COST_FRACTION_MAX => now,
-        (Some((way, _)), _) => way,
-        (None, _) => now,
+    let cheapest = strategies
+        .filter(|strategy| !strategy.swap || join_type.supports_swap())
+        .filter_map(|strategy| Some((strategy, cost_of(strategy)?)))
+        .min_by(|(_, a), (_, b)| a.total_cmp(b));
+    match (cheapest, cost_of(present)) {
+        (Some((_, least)), Some(cost)) if least >= cost * BUILD_SIDE_COST_FRACTION_MAX => present,
+        (Some((strategy, _)), _) => strategy,
+        (None, _) => present,
     }
+}
+
+/// Returns the cost of a join of this type; `None` if it may not be executed in this mode.
+fn cost(
+    mode: PartitionMode,
+    join_type: JoinType,
+    build: Side,
+    probe: Side,
+    limits: &OptimizerOptions,
+) -> Option<f64> {
+    let build_cost = build.rows * HASH_BUILD_COST;
+    if mode == PartitionMode::CollectLeft {
+        let fits = build.rows <= limits.hash_join_single_partition_threshold_rows as f64
+            && build.bytes <= limits.hash_join_single_partition_threshold as f64;
+        // Each task builds a table of its own.
+        return (build_side_may_be_broadcast(join_type) && fits)
+            .then_some(build_cost * probe.partitions + probe.rows);
+    }
+    let shuffled: f64 = [build, probe]
+        .iter()
+        .filter(|side| !side.is_partitioned)
+        .map(|side| side.rows)
+        .sum();
+    Some(build_cost + probe.rows + shuffled * SHUFFLE_COST)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn way(join_type: JoinType, left: f64, right: f64) -> (bool, PartitionMode) {
+    fn strategy(join_type: JoinType, left: f64, right: f64) -> (bool, PartitionMode) {
         let side = |rows: f64| Side {
             rows,
             bytes: rows * 8.0,
             partitions: 4.0,
-            is_spread: false,
+            is_partitioned: false,
         };
         let mut limits = OptimizerOptions::default();
         (
             limits.hash_join_single_partition_threshold_rows,
             limits.hash_join_single_partition_threshold,
         ) = (1000, 1_000_000);
-        let now = Way {
-            swapped: false,
+        let present = Strategy {
+            swap: false,
             mode: PartitionMode::Partitioned,
         };
-        let found = best(now, join_type, side(left), side(right), &limits);
-        (found.swapped, found.mode)
+        let cheapest = cheapest_strategy(present, join_type, side(left), side(right), &limits);
+        (cheapest.swap, cheapest.mode)
     }
 
     #[test]
-    fn the_small_side_is_built_and_broadcast_where_no_row_of_it_is_emitted() {
+    fn the_small_side_is_built_and_broadcast_unless_its_unmatched_rows_are_returned() {
         use PartitionMode::{CollectLeft, Partitioned};
-        assert_eq!(way(JoinType::Inner, 10.0, 1e6), (false, CollectLeft));
-        assert_eq!(way(JoinType::Inner, 1e6, 10.0), (true, CollectLeft));
-        // A left join emits rows of its left side: it may only be looked up.
-        assert_eq!(way(JoinType::Left, 10.0, 1e6), (false, Partitioned));
-        assert_eq!(way(JoinType::Left, 1e6, 10.0), (true, CollectLeft));
-        assert_eq!(way(JoinType::LeftAnti, 1e6, 2e6), (false, Partitioned));
-        assert_eq!(way(JoinType::LeftAnti, 2e6, 1e6), (true, Partitioned));
-        assert_eq!(way(JoinType::Full, 1e6, 10.0), (true, Partitioned));
-        // Four tasks would make four tables.
-        assert_eq!(way(JoinType::Inner, 1e3, 6e3), (false, CollectLeft));
-        assert_eq!(way(JoinType::Inner, 1e3, 3e3), (false, Partitioned));
+        assert_eq!(strategy(JoinType::Inner, 10.0, 1e6), (false, CollectLeft));
+        assert_eq!(strategy(JoinType::Inner, 1e6, 10.0), (true, CollectLeft));
+        // A left join returns unmatched rows of its left side, which may only be probed in a broadcast join.
+        assert_eq!(strategy(JoinType::Left, 10.0, 1e6), (false, Partitioned));
+        assert_eq!(strategy(JoinType::Left, 1e6, 10.0), (true, CollectLeft));
+        assert_eq!(strategy(JoinType::LeftAnti, 1e6, 2e6), (false, Partitioned));
+        assert_eq!(strategy(JoinType::LeftAnti, 2e6, 1e6), (true, Partitioned));
+        assert_eq!(strategy(JoinType::Full, 1e6, 10.0), (true, Partitioned));
+        // Four tasks would build four tables.
+        assert_eq!(strategy(JoinType::Inner, 1e3, 6e3), (false, CollectLeft));
+        assert_eq!(strategy(JoinType::Inner, 1e3, 3e3), (false, Partitioned));
     }
 }

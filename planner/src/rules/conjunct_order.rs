@@ -1,13 +1,17 @@
-//! Tests cheap conditions first.
+//! Tests cheap predicates first.
 //!
-//! Conditions joined by AND are tested from left to right, and rows that an early one throws away are not tested by the
-//! others where it throws away many. SQL's order is the writer's; comparing numbers and dates costs a fraction of
-//! comparing text. Only conditions that cannot fail move to the front, so that none is tested on rows that another was
-//! to keep from it.
+//! ```text
+//!   text LIKE '%x%' AND a < 1 AND b < 2 AND c < 3   ──►   (a < 1 AND (b < 2 AND c < 3)) AND text LIKE '%x%'
+//! ```
 //!
-//! DataFusion picks the rows that are left, tests them alone and puts the outcome back in its place wherever all conditions up
-//! to there pass less than a fifth of the rows. For a comparison of numbers that costs more than comparing all of them, so
-//! the cheap ones are nested to the right, where each is looked at alone: `(a AND (b AND c)) AND text`.
+//! Predicates joined by AND are tested from left to right. A predicate that drops many rows spares the later ones their
+//! work. Comparing numbers and dates costs a fraction of comparing text, but queries seldom list predicates in that order.
+//! Only predicates that cannot fail move to the front, so that none is tested on rows from which an earlier predicate
+//! protected it.
+//!
+//! When the predicates so far pass less than a fifth of the rows, DataFusion copies those rows before it tests the next
+//! predicate. For a comparison of numbers this costs more than comparing all rows. The cheap predicates are therefore nested
+//! to the right, where DataFusion considers each pair alone.
 
 use std::sync::Arc;
 
@@ -65,15 +69,15 @@ impl OptimizerRule for ConjunctOrder {
     }
 }
 
-/// The shape of filters, once they are where they stay.
+/// Nests the cheap predicates of each filter to the right. Runs last, when filters are at their final place.
 pub(super) const CONJUNCT_SHAPE: Rule = Rule {
     name: "conjunct_shape",
     is_on: |switches| switches.conjunct_order,
-    rewrite: |plan, _| shaped(plan),
+    rewrite: |plan, _| nest_cheap_predicates(plan),
 };
 
-fn shaped(plan: Plan) -> Result<Plan> {
-    let shape = |node: Plan| {
+fn nest_cheap_predicates(plan: Plan) -> Result<Plan> {
+    let nest = |node: Plan| {
         let Some(filter) = node.downcast_ref::<FilterExec>() else {
             return Ok(Transformed::no(node));
         };
@@ -84,9 +88,9 @@ fn shaped(plan: Plan) -> Result<Plan> {
             .collect();
         let cheap = all
             .iter()
-            .take_while(|condition| is_quick(condition, &schema))
+            .take_while(|condition| is_cheap_physical(condition, &schema))
             .count();
-        // Two of them have one shape only.
+        // Two predicates can be nested in one way only.
         let Some((last, first)) = all[..cheap].split_last().filter(|_| cheap > 2) else {
             return Ok(Transformed::no(node));
         };
@@ -108,14 +112,16 @@ fn shaped(plan: Plan) -> Result<Plan> {
                 .build()?,
         ) as Plan))
     };
-    plan.transform_up(shape).data()
+    plan.transform_up(nest).data()
 }
 
-/// [`is_cheap`] of a condition that is planned.
-fn is_quick(condition: &Arc<dyn PhysicalExpr>, schema: &Schema) -> bool {
+/// [`is_cheap`] for a physical expression.
+fn is_cheap_physical(condition: &Arc<dyn PhysicalExpr>, schema: &Schema) -> bool {
     let is_plain = |expr: &Arc<dyn PhysicalExpr>| {
         (expr.is::<Column>() || expr.is::<Literal>())
-            && expr.data_type(schema).is_ok_and(|of| is_fixed(&of))
+            && expr
+                .data_type(schema)
+                .is_ok_and(|data_type| is_fixed_width(&data_type))
     };
     condition
         .downcast_ref::<BinaryExpr>()
@@ -129,11 +135,13 @@ fn is_comparison(operator: Operator) -> bool {
     matches!(operator, Eq | NotEq | Lt | LtEq | Gt | GtEq)
 }
 
-/// A comparison of columns and constants of fixed width: it is quick, and cannot fail.
+/// Whether a predicate compares columns and constants of fixed width, which is fast and cannot fail.
 fn is_cheap(condition: &Expr, input: &LogicalPlan) -> bool {
     let fixed = |expr: &Expr| match expr {
-        Expr::Literal(value, _) => is_fixed(&value.data_type()),
-        Expr::Column(_) => expr.get_type(input.schema()).is_ok_and(|of| is_fixed(&of)),
+        Expr::Literal(value, _) => is_fixed_width(&value.data_type()),
+        Expr::Column(_) => expr
+            .get_type(input.schema())
+            .is_ok_and(|data_type| is_fixed_width(&data_type)),
         _ => false,
     };
     match condition {
@@ -147,8 +155,8 @@ fn is_cheap(condition: &Expr, input: &LogicalPlan) -> bool {
     }
 }
 
-fn is_fixed(of: &DataType) -> bool {
-    of.is_primitive() || *of == DataType::Boolean
+fn is_fixed_width(data_type: &DataType) -> bool {
+    data_type.is_primitive() || *data_type == DataType::Boolean
 }
 
 #[cfg(test)]
@@ -160,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_go_before_text_and_what_may_fail_stays_behind_its_guard() {
+    fn numbers_are_tested_before_text_and_a_predicate_that_may_fail_stays_behind_its_guard() {
         let fields = [
             ("t", DataType::Utf8View),
             ("n", DataType::Int64),
@@ -179,10 +187,10 @@ mod tests {
             .unwrap()
             .build()
             .unwrap();
-        let found = Optimizer::with_rules(vec![Arc::new(ConjunctOrder)])
+        let optimized = Optimizer::with_rules(vec![Arc::new(ConjunctOrder)])
             .optimize(plan, &OptimizerContext::new(), |_, _| {})
             .unwrap();
         let expected = "Filter: a.n != Int64(0) AND a.d < a.d AND a.n BETWEEN Int64(1) AND Int64(9) AND a.t = Utf8(\"x\") AND Int64(1) / a.n > Int64(0)";
-        assert_eq!(found.to_string().lines().next().unwrap(), expected);
+        assert_eq!(optimized.to_string().lines().next().unwrap(), expected);
     }
 }

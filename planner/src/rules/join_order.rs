@@ -1,11 +1,20 @@
-//! Orders inner joins by cost instead of as they are written.
+//! Orders inner joins by cost instead of by the order in which they are written.
 //!
-//! A tree of inner joins is taken apart into relations and the equalities between them; equal columns are equal to each
-//! other (`a = b AND b = c` also joins `a` with `c`). Of all orders without a cross product the cheapest is built: every
-//! set of relations keeps its best tree (Selinger 1979, over sets), up to [`JOIN_ORDER_EXACT_RELATIONS_MAX`](crate::cost::JOIN_ORDER_EXACT_RELATIONS_MAX) relations, beyond that the two
-//! trees are joined next whose join is cheapest (Fegaras 1998). The written order stays where another one gains little.
+//! ```text
+//!   ⋈                            ⋈
+//!     ⋈                            ⋈
+//!       facts            ──►         dimension, filtered
+//!       dimension                    facts
+//!     dimension, filtered          dimension
+//! ```
 //!
-//! It works on physical plans, because there the leaves tell how many rows they hold.
+//! A tree of inner joins is taken apart into relations and the equalities between them. Equality is transitive:
+//! `a = b AND b = c` also joins `a` with `c`. The rule builds the cheapest of all orders without a cross product. Up to
+//! [`JOIN_ORDER_EXACT_RELATIONS_MAX`](crate::cost::JOIN_ORDER_EXACT_RELATIONS_MAX) relations, it keeps the best tree of every
+//! set of relations (Selinger 1979, over sets); beyond that, it repeatedly joins the two trees whose join is cheapest
+//! (Fegaras 1998). The written order is kept if another one gains little.
+//!
+//! It works on physical plans, because their leaves have row counts.
 
 mod graph;
 mod search;
@@ -24,8 +33,8 @@ use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use super::rule::Rule;
 use crate::cost::{JOIN_ORDER_COST_FRACTION_MAX, JOIN_ORDER_COST_FRACTION_MAX_RUNNING};
 use crate::physical::{column_at, replace_children};
-use graph::{Graph, Products, columns_of, moved, take_apart};
-use search::{Tree, cheapest, cost_as_written};
+use graph::{Graph, Products, columns_of, decompose, renumber};
+use search::{Tree, cheapest_tree, cost_as_written};
 
 pub(super) const JOIN_ORDER: Rule = Rule {
     name: "join_order",
@@ -33,32 +42,32 @@ pub(super) const JOIN_ORDER: Rule = Rule {
     rewrite: |plan, _| reorder(plan, JOIN_ORDER_COST_FRACTION_MAX),
 };
 
-/// The same for what is left of a statement that runs.
-pub(super) const JOIN_ORDER_OF_REST: Rule = Rule {
+/// [`JOIN_ORDER`] for planning again while the query runs.
+pub(super) const JOIN_ORDER_WHILE_RUNNING: Rule = Rule {
     rewrite: |plan, _| reorder(plan, JOIN_ORDER_COST_FRACTION_MAX_RUNNING),
     ..JOIN_ORDER
 };
 
-/// `plan` with each tree of inner joins in it in its best order.
-fn reorder(plan: Arc<dyn ExecutionPlan>, gain: f64) -> Result<Arc<dyn ExecutionPlan>> {
+/// Reorders each tree of inner joins in `plan` if the new cost is below `cost_fraction_max` of the present cost.
+fn reorder(plan: Arc<dyn ExecutionPlan>, cost_fraction_max: f64) -> Result<Arc<dyn ExecutionPlan>> {
     let mut graphs: Vec<Graph> = [Products::Apart, Products::Whole]
         .into_iter()
-        .filter_map(|products| take_apart(&plan, products))
+        .filter_map(|products| decompose(&plan, products))
         .collect();
-    // Without cross products both are one.
+    // Without cross products, both graphs are equal.
     graphs.dedup_by_key(|graph| graph.relations.len());
     for mut graph in graphs {
-        if let Some(better) = better(&graph, gain) {
+        if let Some(tree) = find_better_order(&graph, cost_fraction_max) {
             for relation in &mut graph.relations {
-                *relation = reorder(Arc::clone(relation), gain)?;
+                *relation = reorder(Arc::clone(relation), cost_fraction_max)?;
             }
-            return build(&graph, &better, &plan);
+            return build(&graph, &tree, &plan);
         }
     }
     let children = plan
         .children()
         .into_iter()
-        .map(|child| reorder(Arc::clone(child), gain))
+        .map(|child| reorder(Arc::clone(child), cost_fraction_max))
         .collect::<Result<Vec<_>>>()?;
     if children.is_empty() {
         return Ok(plan);
@@ -66,16 +75,16 @@ fn reorder(plan: Arc<dyn ExecutionPlan>, gain: f64) -> Result<Arc<dyn ExecutionP
     replace_children(plan, children)
 }
 
-fn better(graph: &Graph, gain: f64) -> Option<Tree> {
+fn find_better_order(graph: &Graph, cost_fraction_max: f64) -> Option<Tree> {
     let sizes = graph.sizes();
-    let found = cheapest(&sizes)?;
-    // What multiplies as it is written costs more than any order that does not.
+    let tree = cheapest_tree(&sizes)?;
+    // A written order with a cross product costs more than any order without.
     cost_as_written(&sizes, &graph.written)
-        .is_none_or(|written| found.cost < written * gain)
-        .then_some(found)
+        .is_none_or(|written| tree.cost < written * cost_fraction_max)
+        .then_some(tree)
 }
 
-/// The joins of a tree, and on top of them the columns of the plan that they replace.
+/// Builds the joins of a tree, and on top of them a projection to the columns of the plan that they replace.
 fn build(
     graph: &Graph,
     tree: &Tree,
@@ -83,7 +92,7 @@ fn build(
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let mut wanted: Vec<usize> = graph.output.clone();
     wanted.extend(graph.conditions.iter().flat_map(columns_of));
-    let (plan, columns) = joins(graph, tree, &wanted)?;
+    let (plan, columns) = build_joins(graph, tree, &wanted)?;
     let schema = replaced.schema();
     let outputs = graph
         .output
@@ -93,39 +102,40 @@ fn build(
     project(plan, &columns, outputs)
 }
 
-/// A plan, and which columns of the graph its columns are.
-type Part = (Arc<dyn ExecutionPlan>, Vec<usize>);
+/// A plan, and the number in the graph of each of its columns.
+type NumberedPlan = (Arc<dyn ExecutionPlan>, Vec<usize>);
 
-fn joins(graph: &Graph, tree: &Tree, wanted: &[usize]) -> Result<Part> {
+/// Builds the joins of a tree. The output has the `wanted` columns, at least.
+fn build_joins(graph: &Graph, tree: &Tree, wanted: &[usize]) -> Result<NumberedPlan> {
     let Some((left, right)) = tree.sides.as_deref() else {
         let relation = tree.relations.trailing_zeros() as usize;
         let columns = graph.columns_of_relation(relation).collect();
         return Ok((Arc::clone(&graph.relations[relation]), columns));
     };
     let keys = graph.keys(left.relations, right.relations);
-    let mut below = wanted.to_vec();
-    below.extend(
+    let mut wanted_below = wanted.to_vec();
+    wanted_below.extend(
         keys.iter()
             .flat_map(|(l, r)| columns_of(l).into_iter().chain(columns_of(r))),
     );
-    let (left_plan, left_columns) = joins(graph, left, &below)?;
-    let (right_plan, right_columns) = joins(graph, right, &below)?;
+    let (left_plan, left_columns) = build_joins(graph, left, &wanted_below)?;
+    let (right_plan, right_columns) = build_joins(graph, right, &wanted_below)?;
     let on = keys.iter().map(|(l, r)| {
         Ok((
-            moved(
+            renumber(
                 l,
-                |global| place(&left_columns, global),
+                |global| index_of(&left_columns, global),
                 &left_plan.schema(),
             )?,
-            moved(
+            renumber(
                 r,
-                |global| place(&right_columns, global),
+                |global| index_of(&right_columns, global),
                 &right_plan.schema(),
             )?,
         ))
     });
     let on = on.collect::<Result<Vec<_>>>()?;
-    let filter = filter(
+    let filter = join_filter(
         graph,
         (left, &left_plan, &left_columns),
         (right, &right_plan, &right_columns),
@@ -143,7 +153,8 @@ fn joins(graph: &Graph, tree: &Tree, wanted: &[usize]) -> Result<Part> {
         false,
     )?;
     let all: Vec<usize> = left_columns.into_iter().chain(right_columns).collect();
-    // What conditions above still read is in `wanted` of the root; those tested here cost a column at worst.
+    // Columns that predicates above read are in `wanted`. A column that only this join's predicates read may be kept: it is
+    // cheaper to carry than to track.
     let kept: Vec<usize> = all
         .iter()
         .copied()
@@ -157,24 +168,24 @@ fn joins(graph: &Graph, tree: &Tree, wanted: &[usize]) -> Result<Part> {
     let named = kept.iter().map(|global| {
         (
             *global,
-            place(&all, *global).map_or("", |index| schema.field(index).name().as_str()),
+            index_of(&all, *global).map_or("", |index| schema.field(index).name().as_str()),
         )
     });
     Ok((project(Arc::clone(&plan), &all, named)?, kept))
 }
 
-fn place(columns: &[usize], global: usize) -> Option<usize> {
+fn index_of(columns: &[usize], global: usize) -> Option<usize> {
     columns.iter().position(|column| *column == global)
 }
 
-/// These columns of the graph, under these names.
+/// Projects `plan` to these columns of the graph, under these names.
 fn project<'a>(
     plan: Arc<dyn ExecutionPlan>,
     columns: &[usize],
     wanted: impl Iterator<Item = (usize, &'a str)>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let exprs = wanted.filter_map(|(global, name)| {
-        let index = place(columns, global)?;
+        let index = index_of(columns, global)?;
         Some(ProjectionExpr {
             expr: column_at(&plan, index),
             alias: name.to_owned(),
@@ -186,19 +197,17 @@ fn project<'a>(
 
 type Side<'a> = (&'a Tree, &'a Arc<dyn ExecutionPlan>, &'a [usize]);
 
-/// The conditions that can be tested on this join, and on neither side of it.
-fn filter(graph: &Graph, left: Side, right: Side) -> Result<Option<JoinFilter>> {
+/// Returns the predicates that can be tested on this join, but on neither side alone.
+fn join_filter(graph: &Graph, left: Side, right: Side) -> Result<Option<JoinFilter>> {
     let both = left.0.relations | right.0.relations;
-    let here = graph.conditions.iter().filter(|condition| {
+    let conditions = graph.conditions.iter().filter(|condition| {
         let needs = graph.relations_of(condition);
         needs & both == needs
             && needs & left.0.relations != needs
             && needs & right.0.relations != needs
     });
-    let here: Vec<_> = here.collect();
-    let Some(all) = here
-        .iter()
-        .map(|condition| Arc::clone(condition))
+    let Some(all) = conditions
+        .cloned()
         .reduce(|a, b| Arc::new(BinaryExpr::new(a, Operator::And, b)))
     else {
         return Ok(None);
@@ -208,8 +217,8 @@ fn filter(graph: &Graph, left: Side, right: Side) -> Result<Option<JoinFilter>> 
     globals.dedup();
     let (mut indices, mut fields) = (vec![], vec![]);
     for global in &globals {
-        let of = |side, (_, plan, columns): Side| {
-            place(columns, *global).map(|index| {
+        let field_of = |side, (_, plan, columns): Side| {
+            index_of(columns, *global).map(|index| {
                 (
                     ColumnIndex { index, side },
                     plan.schema().field(index).clone(),
@@ -217,14 +226,14 @@ fn filter(graph: &Graph, left: Side, right: Side) -> Result<Option<JoinFilter>> 
             })
         };
         if let Some((index, field)) =
-            of(JoinSide::Left, left).or_else(|| of(JoinSide::Right, right))
+            field_of(JoinSide::Left, left).or_else(|| field_of(JoinSide::Right, right))
         {
             indices.push(index);
             fields.push(field);
         }
     }
     let schema = Arc::new(arrow::datatypes::Schema::new(fields));
-    let expression = moved(
+    let expression = renumber(
         &all,
         |global| globals.iter().position(|other| *other == global),
         &schema,

@@ -1,6 +1,13 @@
-//! Leaves out what is joined with nothing.
+//! Removes operators that cannot return rows, because a finished stage was empty.
 //!
-//! A finished stage may turn out to have no rows. Whatever an inner join would have read beside it is not read at all.
+//! ```text
+//!   HashJoinExec Inner                     EmptyExec
+//!     ExchangeReadExec s0, no rows  ──►
+//!     scan
+//! ```
+//!
+//! Applied while the query runs, when a stage turns out to have no rows. The other side of an inner join with it is then
+//! not read at all.
 
 use std::sync::Arc;
 
@@ -38,33 +45,33 @@ fn prune(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     .data()
 }
 
-/// Whether an operator yields no rows, over inputs of which the empty ones are known by now.
+/// Whether an operator returns no rows. Empty inputs have been replaced by [`EmptyExec`] already.
 fn is_empty(plan: &Arc<dyn ExecutionPlan>) -> bool {
     if let Some(read) = plan.downcast_ref::<ExchangeReadExec>() {
-        return read.known().is_some_and(|known| known.rows == 0.0);
+        return read.known_output().is_some_and(|known| known.rows == 0.0);
     }
-    let no_rows: Vec<bool> = plan
+    let is_input_empty: Vec<bool> = plan
         .children()
         .into_iter()
         .map(|child| child.is::<EmptyExec>())
         .collect();
-    match no_rows[..] {
-        [input] => input && passes_rows_on(plan),
+    match is_input_empty[..] {
+        [input] => input && is_empty_on_empty_input(plan),
         [left, right] if plan.is::<CrossJoinExec>() => left || right,
         [_, input] if plan.is::<KeyFilterExec>() => input,
-        // A side that comes out in matches only is in vain if the other one has no rows.
+        // A side whose unmatched rows are dropped returns nothing if the other side has no rows.
         [left, right] => plan.downcast_ref::<HashJoinExec>().is_some_and(|join| {
-            let in_vain = |side| drops_unmatched(*join.join_type(), side);
-            left && in_vain(1) || right && in_vain(0)
+            let needs_match = |side| drops_unmatched(*join.join_type(), side);
+            left && needs_match(1) || right && needs_match(0)
         }),
         _ => false,
     }
 }
 
-/// Whether no rows come out of an operator if none go in.
-fn passes_rows_on(plan: &Arc<dyn ExecutionPlan>) -> bool {
+/// Whether an operator with one input returns no rows if its input has none.
+fn is_empty_on_empty_input(plan: &Arc<dyn ExecutionPlan>) -> bool {
     if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
-        // A sum over all rows is a row even if there are none.
+        // An aggregation without keys returns one row even for an empty input.
         let keys = aggregate.group_expr();
         return keys.is_single() && !keys.expr().is_empty();
     }
@@ -77,4 +84,45 @@ fn passes_rows_on(plan: &Arc<dyn ExecutionPlan>) -> bool {
         || plan.is::<MaterializeExec>()
         || plan.is::<GlobalLimitExec>()
         || plan.is::<LocalLimitExec>()
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::common::JoinType;
+    use datafusion::physical_plan::joins::PartitionMode;
+
+    use super::*;
+    use crate::rules::testing::{join, optimize, relation, shuffle};
+
+    fn optimized(left_rows: f64, right_rows: f64, join_type: JoinType) -> String {
+        let (left, right) = (
+            shuffle(relation(0, left_rows)),
+            shuffle(relation(1, right_rows)),
+        );
+        optimize(
+            &PRUNE_EMPTY,
+            join(left, right, join_type, PartitionMode::Partitioned),
+        )
+    }
+
+    #[test]
+    fn a_join_with_an_empty_side_that_it_needs_a_match_of_is_removed() {
+        assert_eq!(optimized(0.0, 10.0, JoinType::Inner), "EmptyExec");
+        assert_eq!(optimized(10.0, 0.0, JoinType::Inner), "EmptyExec");
+        assert_eq!(optimized(0.0, 10.0, JoinType::Left), "EmptyExec");
+        assert_eq!(optimized(10.0, 0.0, JoinType::LeftSemi), "EmptyExec");
+    }
+
+    #[test]
+    fn an_outer_join_keeps_the_rows_of_its_other_side() {
+        let plan = optimized(10.0, 0.0, JoinType::Left);
+        assert!(plan.starts_with("HashJoinExec"), "{plan}");
+        assert!(plan.ends_with("\n  EmptyExec"), "{plan}");
+    }
+
+    #[test]
+    fn a_plan_whose_stages_have_rows_stays_as_it_is() {
+        let plan = optimized(10.0, 10.0, JoinType::Inner);
+        assert!(!plan.contains("EmptyExec"), "{plan}");
+    }
 }

@@ -1,4 +1,4 @@
-//! A physical rule as a name, a switch and a function.
+//! A physical optimizer rule: a name, a switch and a function.
 
 use std::sync::Arc;
 
@@ -11,10 +11,13 @@ use super::switches::{Switches, switches};
 
 pub(super) type Plan = Arc<dyn ExecutionPlan>;
 
+/// A physical optimizer rule. Rules are data, so that a variant of a rule differs only in what it changes.
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) name: &'static str,
+    /// Whether the rule applies in this session.
     pub(super) is_on: fn(&Switches) -> bool,
+    /// Returns the optimized plan, or the same plan.
     pub(super) rewrite: fn(Plan, &ConfigOptions) -> Result<Plan>,
 }
 

@@ -1,10 +1,18 @@
-//! Moves a semi-join below inner joins, to the relation that owns its keys.
+//! Moves a semi join below inner joins, to the relation that owns its keys.
 //!
-//! `WHERE o_orderkey IN (SELECT … HAVING …)` is planned above all joins of its query: everything is joined, then nearly
-//! everything is thrown away. An inner join with `B` neither adds rows of `A` that the semi-join would not see nor
-//! changes its keys, so `(A ⋈ B) ⋉ S` is `(A ⋉ S) ⋈ B` where the keys are `A`'s.
+//! ```text
+//!   LeftSemi Join a.k = s.k              Inner Join a.k = b.k
+//!     Inner Join a.k = b.k                 LeftSemi Join a.k = s.k
+//!       a                         ──►        a
+//!       b                                    Filter s
+//!     Filter s                             b
+//! ```
 //!
-//! Only where `S` is filtered: an unfiltered right side seldom removes much, and then the joins do it cheaper.
+//! `WHERE o_orderkey IN (SELECT … HAVING …)` is planned above all joins of its query: all rows are joined, and then most of
+//! them are dropped. An inner join with `B` neither adds rows of `A` that the semi join would not see nor changes its keys,
+//! so `(A ⋈ B) ⋉ S` equals `(A ⋉ S) ⋈ B` if the keys are columns of `A`.
+//!
+//! The rule applies only if `S` is filtered: an unfiltered right side seldom drops many rows, and then the joins are cheaper.
 
 use std::sync::Arc;
 
@@ -41,41 +49,41 @@ impl OptimizerRule for SemiJoinFirst {
             LogicalPlan::Join(semi)
                 if semi.join_type == JoinType::LeftSemi
                     && semi.filter.is_none()
-                    && is_filtered(&semi.right)? =>
+                    && has_predicate(&semi.right)? =>
             {
                 let keys: Option<Vec<Column>> = semi
                     .on
                     .iter()
                     .map(|(left, _)| left.try_as_col().cloned())
                     .collect();
-                let lower = keys.map_or(Ok(None), |keys| below(&semi.left, &keys, semi))?;
-                Ok(lower.map_or(Transformed::no(plan), Transformed::yes))
+                let pushed = keys.map_or(Ok(None), |keys| push_below(&semi.left, &keys, semi))?;
+                Ok(pushed.map_or(Transformed::no(plan), Transformed::yes))
             }
             _ => Ok(Transformed::no(plan)),
         }
     }
 }
 
-/// Whether a plan leaves rows out by what they hold.
-fn is_filtered(plan: &LogicalPlan) -> Result<bool> {
-    let mut found = false;
+/// Whether a plan has a predicate.
+fn has_predicate(plan: &LogicalPlan) -> Result<bool> {
+    let mut has_predicate = false;
     plan.apply(|node| {
-        found |= match node {
+        has_predicate |= match node {
             LogicalPlan::Filter(_) => true,
             LogicalPlan::TableScan(scan) => !scan.filters.is_empty(),
             _ => false,
         };
-        Ok(if found {
+        Ok(if has_predicate {
             TreeNodeRecursion::Stop
         } else {
             TreeNodeRecursion::Continue
         })
     })?;
-    Ok(found)
+    Ok(has_predicate)
 }
 
-/// `plan` with the semi-join somewhere in it; `None` if it can be nowhere but on top.
-fn below(plan: &LogicalPlan, keys: &[Column], semi: &Join) -> Result<Option<LogicalPlan>> {
+/// Pushes the semi join below the top of `plan`; `None` if it has to stay above.
+fn push_below(plan: &LogicalPlan, keys: &[Column], semi: &Join) -> Result<Option<LogicalPlan>> {
     match plan {
         LogicalPlan::Join(join) if join.join_type == JoinType::Inner => {
             let owned_by =
@@ -86,10 +94,10 @@ fn below(plan: &LogicalPlan, keys: &[Column], semi: &Join) -> Result<Option<Logi
                 (_, true) => &mut right,
                 _ => return Ok(None),
             };
-            let Some(lower) = at(owner, keys, semi)? else {
+            let Some(pushed) = push_into(owner, keys, semi)? else {
                 return Ok(None);
             };
-            *owner = Arc::new(lower);
+            *owner = Arc::new(pushed);
             Ok(Some(LogicalPlan::Join(Join {
                 left,
                 right,
@@ -97,7 +105,7 @@ fn below(plan: &LogicalPlan, keys: &[Column], semi: &Join) -> Result<Option<Logi
             })))
         }
         LogicalPlan::Filter(filter) => {
-            let Some(input) = below(&filter.input, keys, semi)? else {
+            let Some(input) = push_below(&filter.input, keys, semi)? else {
                 return Ok(None);
             };
             Filter::try_new(filter.predicate.clone(), Arc::new(input))
@@ -106,12 +114,12 @@ fn below(plan: &LogicalPlan, keys: &[Column], semi: &Join) -> Result<Option<Logi
         LogicalPlan::Projection(projection) => {
             let Some(keys) = keys
                 .iter()
-                .map(|key| source(projection, key))
+                .map(|key| input_column(projection, key))
                 .collect::<Option<Vec<_>>>()
             else {
                 return Ok(None);
             };
-            let Some(input) = below(&projection.input, &keys, semi)? else {
+            let Some(input) = push_below(&projection.input, &keys, semi)? else {
                 return Ok(None);
             };
             let projected = Projection::try_new_with_schema(
@@ -125,12 +133,14 @@ fn below(plan: &LogicalPlan, keys: &[Column], semi: &Join) -> Result<Option<Logi
     }
 }
 
-/// The semi-join in `plan`, or on it if that is a relation: amid joins it would keep them from being ordered.
-fn at(plan: &LogicalPlan, keys: &[Column], semi: &Join) -> Result<Option<LogicalPlan>> {
-    if let Some(lower) = below(plan, keys, semi)? {
-        return Ok(Some(lower));
+/// Pushes the semi join into `plan` as far as possible, or puts it on top if `plan` is a single relation.
+///
+/// Between joins it would keep them from being reordered.
+fn push_into(plan: &LogicalPlan, keys: &[Column], semi: &Join) -> Result<Option<LogicalPlan>> {
+    if let Some(pushed) = push_below(plan, keys, semi)? {
+        return Ok(Some(pushed));
     }
-    if is_joined(plan) {
+    if is_inner_join(plan) {
         return Ok(None);
     }
     let on = keys
@@ -151,18 +161,18 @@ fn at(plan: &LogicalPlan, keys: &[Column], semi: &Join) -> Result<Option<Logical
     Ok(Some(LogicalPlan::Join(join)))
 }
 
-/// Whether a plan is an inner join, perhaps under columns and conditions.
-fn is_joined(plan: &LogicalPlan) -> bool {
+/// Whether a plan is an inner join, perhaps below filters and projections.
+fn is_inner_join(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Join(join) => join.join_type == JoinType::Inner,
-        LogicalPlan::Filter(filter) => is_joined(&filter.input),
-        LogicalPlan::Projection(projection) => is_joined(&projection.input),
+        LogicalPlan::Filter(filter) => is_inner_join(&filter.input),
+        LogicalPlan::Projection(projection) => is_inner_join(&projection.input),
         _ => false,
     }
 }
 
-/// The column that a projection passes on as `key`.
-fn source(projection: &Projection, key: &Column) -> Option<Column> {
+/// Returns the input column that a projection returns unchanged as `key`.
+fn input_column(projection: &Projection, key: &Column) -> Option<Column> {
     let index = projection.schema.maybe_index_of_column(key)?;
     match projection.expr.get(index)? {
         Expr::Column(column) => Some(column.clone()),
@@ -184,8 +194,8 @@ mod tests {
         table_scan(Some(name), &Schema::new(fields.to_vec()), None).unwrap()
     }
 
-    /// `a` and `b` joined, and a semi-join with `s` on these columns of theirs.
-    fn plan(filtered: bool, left: &[&str], right: &[&str]) -> String {
+    /// Optimizes an inner join of `a` and `b` below a semi join with `s` on these columns.
+    fn optimized(filtered: bool, left: &[&str], right: &[&str]) -> String {
         let mut s = table("s");
         if filtered {
             s = s.filter(col("s.n").gt(lit(1i64))).unwrap();
@@ -210,14 +220,14 @@ mod tests {
             )
             .unwrap();
         let optimizer = Optimizer::with_rules(vec![Arc::new(SemiJoinFirst)]);
-        let found = optimizer
+        let optimized = optimizer
             .optimize(semi.build().unwrap(), &OptimizerContext::new(), |_, _| {})
             .unwrap();
-        found.to_string()
+        optimized.to_string()
     }
 
     #[test]
-    fn it_goes_to_the_relation_that_owns_its_keys() {
+    fn it_moves_to_the_relation_that_owns_its_keys() {
         let expected = "Projection: a.n, a.k AS key, b.n\
             \n  Inner Join: a.k = b.k\
             \n    LeftSemi Join: a.k = s.k\
@@ -225,19 +235,19 @@ mod tests {
             \n      Filter: s.n > Int64(1)\
             \n        TableScan: s\
             \n    TableScan: b";
-        assert_eq!(plan(true, &["key"], &["s.k"]), expected);
+        assert_eq!(optimized(true, &["key"], &["s.k"]), expected);
         assert!(
-            plan(true, &["b.n"], &["s.k"])
+            optimized(true, &["b.n"], &["s.k"])
                 .contains("\n    LeftSemi Join: b.n = s.k\n      TableScan: b")
         );
     }
 
     #[test]
-    fn it_stays_where_its_keys_are_of_two_relations_or_it_leaves_nothing_out() {
+    fn it_stays_if_its_keys_are_of_two_relations_or_its_right_side_has_no_predicate() {
         assert!(
-            plan(true, &["a.n", "b.n"], &["s.k", "s.n"])
+            optimized(true, &["a.n", "b.n"], &["s.k", "s.n"])
                 .starts_with("LeftSemi Join: a.n = s.k, b.n = s.n\n")
         );
-        assert!(plan(false, &["key"], &["s.k"]).starts_with("LeftSemi Join: key = s.k\n"));
+        assert!(optimized(false, &["key"], &["s.k"]).starts_with("LeftSemi Join: key = s.k\n"));
     }
 }

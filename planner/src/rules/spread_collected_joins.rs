@@ -1,8 +1,14 @@
-//! Turns a hash join that collects its build side, and must emit rows of it, into a partitioned one.
+//! Partitions hash joins that cannot be broadcast.
 //!
-//! Such a join could not be broadcast: each task would see only its own matches. Collected, the
-//! whole stage would run in one task; partitioned, it spreads. Null-aware anti joins stay as they
-//! are, since one null anywhere empties the whole result.
+//! ```text
+//!   HashJoinExec CollectLeft, Left         HashJoinExec Partitioned, Left
+//!     left                         ──►       left
+//!     right                                  right
+//! ```
+//!
+//! A join that returns unmatched rows of its build side cannot be broadcast: each task would see only its own matches.
+//! With a collected build side the whole stage would have to run as one task; partitioned, it runs as many. Null-aware
+//! anti joins stay as they are, since one null anywhere empties the whole result.
 
 use std::sync::Arc;
 
@@ -16,10 +22,10 @@ use crate::physical::{build_side_may_be_broadcast, replace_hash_joins};
 pub(super) const SPREAD_COLLECTED_JOINS: Rule = Rule {
     name: "spread_collected_joins",
     is_on: |_| true,
-    rewrite: |plan, _| replace_hash_joins(plan, spread),
+    rewrite: |plan, _| replace_hash_joins(plan, partition_join),
 };
 
-fn spread(join: &HashJoinExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+fn partition_join(join: &HashJoinExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let collects = *join.partition_mode() == PartitionMode::CollectLeft && !join.on().is_empty();
     if !collects || join.null_aware || build_side_may_be_broadcast(*join.join_type()) {
         return Ok(None);
@@ -30,4 +36,36 @@ fn spread(join: &HashJoinExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         .recompute_properties()
         .build()?;
     Ok(Some(Arc::new(join)))
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::common::JoinType;
+
+    use super::*;
+    use crate::rules::testing::{join, optimize, relation};
+
+    fn optimized(join_type: JoinType) -> String {
+        let plan = join(
+            relation(0, 10.0),
+            relation(1, 10.0),
+            join_type,
+            PartitionMode::CollectLeft,
+        );
+        optimize(&SPREAD_COLLECTED_JOINS, plan)
+    }
+
+    #[test]
+    fn a_join_that_returns_unmatched_build_rows_is_partitioned() {
+        for join_type in [JoinType::Left, JoinType::Full, JoinType::LeftAnti] {
+            assert!(optimized(join_type).starts_with("HashJoinExec: mode=Partitioned"));
+        }
+    }
+
+    #[test]
+    fn a_join_that_may_be_broadcast_keeps_its_collected_build_side() {
+        for join_type in [JoinType::Inner, JoinType::Right, JoinType::RightSemi] {
+            assert!(optimized(join_type).starts_with("HashJoinExec: mode=CollectLeft"));
+        }
+    }
 }

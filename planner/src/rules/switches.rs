@@ -1,28 +1,28 @@
-//! A switch for each rule: `SET faisca.semi_join_first = false`.
+//! A switch for each rule, for example `SET faisca.semi_join_first = false`.
 
 use datafusion::common::config::{ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::common::extensions_options;
 
 extensions_options! {
-    /// Rules of the planner, each of which can be turned off.
+    /// The rules that a session may turn off.
     pub struct Switches {
-        /// Semi-joins with a filtered right side go below inner joins, to the relation that owns their keys.
+        /// Move semi joins with a filtered right side below inner joins, to the relation that owns their keys.
         pub semi_join_first: bool, default = true
-        /// Inner joins are made in the order that is cheapest by the rows that are expected.
+        /// Order inner joins by estimated cost.
         pub join_order: bool, default = true
-        /// Joins build the side, and move rows in the way, that is cheapest by the rows that are expected.
+        /// Choose each join's build side and distribution by estimated cost.
         pub build_side: bool, default = true
-        /// Equal stages are made once, for all of their readers.
+        /// Run equal stages once, for all of their readers.
         pub share_stages: bool, default = true
-        /// Rows whose groups nobody will ask for are kept from aggregates.
+        /// Drop rows before an aggregation whose groups a join above drops anyway.
         pub reduce_first: bool, default = true
-        /// Rows that a join will not match are left out before they are moved to it, by the keys of its small side.
+        /// Drop rows without a match from the large side of a join before they are shuffled, by a semi join with the small side.
         pub keys_before_shuffle: bool, default = true
-        /// The large side of a partitioned join is filtered, where it is scanned, by the keys of the small one.
+        /// Filter the large side of a join where it is scanned, by the keys of the small side.
         pub key_filter: bool, default = true
-        /// What is left of a statement is planned again when a finished stage was not what was expected.
+        /// Plan the rest of a query again when a finished stage deviates from its estimate.
         pub adaptive: bool, default = true
-        /// Of conditions joined by AND, cheap ones on numbers and dates are tested first.
+        /// Test cheap predicates on numbers and dates before other predicates joined by AND.
         pub conjunct_order: bool, default = true
     }
 }
@@ -32,7 +32,7 @@ impl ConfigExtension for Switches {
 }
 
 impl Switches {
-    /// Names of all of them, without the prefix.
+    /// Returns the names of all switches, without the prefix.
     #[must_use]
     pub fn names() -> Vec<String> {
         let entries = Self::default().entries();
@@ -43,7 +43,7 @@ impl Switches {
     }
 }
 
-/// The switches of a session; all on where it has none.
+/// Returns the switches of a session; all are on if it has none.
 #[must_use]
 pub fn switches(options: &ConfigOptions) -> Switches {
     options

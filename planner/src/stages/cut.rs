@@ -4,13 +4,13 @@
 //!   plan as planned for one node            stages
 //!   AggregateExec Final                     s1  AggregateExec Final
 //!     RepartitionExec Hash(k, 8)    ──►           ExchangeReadExec s0 Shuffle
-//!       AggregateExec Partial               s0  RepartitionExec Hash(k, 8)      (spreads the output)
+//!       AggregateExec Partial               s0  RepartitionExec Hash(k, 8)      (partitions the output)
 //!         DataSourceExec                          AggregateExec Partial
 //!                                                   DataSourceExec
 //! ```
 //!
-//! **Invariant.** A plan that runs on a single node before the cut gives the same rows after it:
-//! a cut never changes an operator, only where its input comes from.
+//! **Invariant.** A plan that runs on a single node before the cut returns the same rows after it. A cut never changes an
+//! operator, only where its input comes from.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
 
-use super::divide::divisible;
+use super::divide::divisible_inputs;
 use super::graph::{Slicing, Stage, StageGraph, StageInput, StageOutput};
 use crate::determinism::determinism_of;
 use crate::estimate::estimate;
@@ -36,7 +36,7 @@ use crate::nodes::{ExchangeReadExec, InputMode, KeyFilterExec, MaterializeExec};
 use crate::physical::{build_side_may_be_broadcast, leaves, replace_children};
 use crate::statistics::Estimate;
 
-/// Cuts `plan`; the root stage gets `output`, which is `Partitions` for a result and `Sink` for a write.
+/// Cuts `plan` into stages. The root stage's output is `output`: `Partitions` for a result, `Sink` for a write.
 ///
 /// # Errors
 /// If DataFusion refuses to rebuild an operator over its new input.
@@ -46,10 +46,10 @@ pub fn cut(plan: Arc<dyn ExecutionPlan>, output: StageOutput) -> Result<StageGra
     })
 }
 
-/// Cuts plans whose rows are written, each to files of its own, and that run together.
+/// Cuts several plans that run as one graph; each writes its rows to files of its own.
 ///
 /// # Errors
-/// As [`cut`].
+/// As for [`cut`].
 pub fn cut_writes(plans: Vec<Arc<dyn ExecutionPlan>>) -> Result<StageGraph> {
     let mut stages = vec![];
     for (write, plan) in (0..).zip(plans) {
@@ -58,14 +58,14 @@ pub fn cut_writes(plans: Vec<Arc<dyn ExecutionPlan>>) -> Result<StageGraph> {
     Ok(StageGraph { stages })
 }
 
-/// The stages of a plan that may read some of `others` stages, after which these are numbered.
+/// Cuts a plan whose leaves may read `existing` stages. The new stages are numbered after these.
 pub(crate) fn cut_after(
-    others: usize,
+    existing: usize,
     plan: Arc<dyn ExecutionPlan>,
     output: StageOutput,
 ) -> Result<Vec<Stage>> {
     let mut cutter = Cutter {
-        others,
+        existing,
         stages: vec![],
     };
     let expected = expected(&plan);
@@ -75,8 +75,9 @@ pub(crate) fn cut_after(
 }
 
 struct Cutter {
-    /// Stages that there were before.
-    others: usize,
+    /// Number of stages that exist already.
+    existing: usize,
+    /// The new stages, producers before consumers.
     stages: Vec<Stage>,
 }
 
@@ -102,7 +103,7 @@ impl Cutter {
             let input = self.rewrite(Arc::clone(materialize.input()))?;
             return self.forward(input, partitioning, expected);
         }
-        // Its body is executed again and again over in-process state.
+        // Its body runs repeatedly over state in this process, so it cannot be cut.
         if plan.is::<RecursiveQueryExec>() {
             return Ok(plan);
         }
@@ -123,6 +124,7 @@ impl Cutter {
         }
     }
 
+    /// Ends a stage at a repartition. The stage keeps the repartition as its root, by which its tasks partition their output.
     fn cut_repartition(
         &mut self,
         plan: &Arc<dyn ExecutionPlan>,
@@ -132,18 +134,18 @@ impl Cutter {
         let input = self.rewrite(Arc::clone(node.input()))?;
         let unordered = RepartitionExec::try_new(input, partitioning.clone())?;
         let mut eq_properties = plan.equivalence_properties().clone();
-        // Tasks of several partitions feed a bucket, so an order survives only by sorting again.
+        // Several tasks write to each output partition, so rows must be sorted again to keep their order.
         eq_properties.clear_orderings();
-        let buckets = partitioning.partition_count();
+        let partitions = partitioning.partition_count();
         let expected = expected(plan);
         let id = self.push(
             Arc::new(unordered),
-            StageOutput::Shuffle { buckets },
+            StageOutput::Shuffle { partitions },
             &expected,
         )?;
         let read: Arc<dyn ExecutionPlan> = Arc::new(
             ExchangeReadExec::new(id, InputMode::Shuffle, eq_properties, partitioning)
-                .knowing(expected),
+                .with_known_output(expected),
         );
         match plan.output_ordering() {
             Some(ordering) => Ok(Arc::new(
@@ -153,6 +155,7 @@ impl Cutter {
         }
     }
 
+    /// Ends a stage below an operator that merges all partitions into one.
     fn cut_coalesce(
         &mut self,
         plan: &Arc<dyn ExecutionPlan>,
@@ -163,11 +166,12 @@ impl Cutter {
             return replace_children(Arc::clone(plan), vec![input]);
         }
         let expected = expected(node.input());
-        let id = self.made(input, &expected)?;
+        let id = self.stage_of(input, &expected)?;
         let eq_properties = plan.equivalence_properties().clone();
         let one = Partitioning::UnknownPartitioning(1);
         let read = Arc::new(
-            ExchangeReadExec::new(id, InputMode::Merge, eq_properties, one).knowing(expected),
+            ExchangeReadExec::new(id, InputMode::Merge, eq_properties, one)
+                .with_known_output(expected),
         );
         match node.fetch() {
             Some(fetch) => Ok(Arc::new(GlobalLimitExec::new(read, 0, Some(fetch)))),
@@ -175,6 +179,7 @@ impl Cutter {
         }
     }
 
+    /// Ends a stage at `input`, and reads its partitions one to one.
     fn forward(
         &mut self,
         input: Arc<dyn ExecutionPlan>,
@@ -188,10 +193,11 @@ impl Cutter {
         let id = self.push(input, StageOutput::Partitions, &expected)?;
         Ok(Arc::new(
             ExchangeReadExec::new(id, InputMode::Forward, eq_properties, partitioning)
-                .knowing(expected),
+                .with_known_output(expected),
         ))
     }
 
+    /// Ends a stage at a build side, which every task of the consumer reads in full.
     fn broadcast(&mut self, build: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         let eq_properties = build.equivalence_properties().clone();
         let collected = build
@@ -202,28 +208,30 @@ impl Cutter {
             return Ok(Arc::clone(build));
         }
         let (input, expected) = (self.rewrite(Arc::clone(inner))?, expected(inner));
-        let id = self.made(input, &expected)?;
+        let id = self.stage_of(input, &expected)?;
         let one = Partitioning::UnknownPartitioning(1);
         Ok(Arc::new(
-            ExchangeReadExec::new(id, InputMode::Broadcast, eq_properties, one).knowing(expected),
+            ExchangeReadExec::new(id, InputMode::Broadcast, eq_properties, one)
+                .with_known_output(expected),
         ))
     }
 
-    /// The stage that makes these rows: one that is read as it is need not be copied.
-    fn made(&mut self, input: Arc<dyn ExecutionPlan>, expected: &Estimate) -> Result<StageId> {
+    /// Returns the stage that returns these rows. If `input` only reads another stage, no new one is needed.
+    fn stage_of(&mut self, input: Arc<dyn ExecutionPlan>, expected: &Estimate) -> Result<StageId> {
         match input.downcast_ref::<ExchangeReadExec>() {
             Some(read) => Ok(read.stage()),
             None => self.push(input, StageOutput::Partitions, expected),
         }
     }
 
+    /// Adds a stage with this plan.
     fn push(
         &mut self,
         plan: Arc<dyn ExecutionPlan>,
         output: StageOutput,
         expected: &Estimate,
     ) -> Result<StageId> {
-        let id = StageId(u32::try_from(self.others + self.stages.len()).unwrap_or(u32::MAX));
+        let id = StageId::from_index(self.existing + self.stages.len());
         let inputs = leaves(&plan)
             .iter()
             .filter_map(|leaf| leaf.downcast_ref::<ExchangeReadExec>())
@@ -245,13 +253,13 @@ impl Cutter {
             rows_expected,
             dropped: false,
         };
-        stage.divisible = divisible(stage.body(), output);
+        stage.divisible = divisible_inputs(stage.body(), output);
         self.stages.push(stage);
         Ok(id)
     }
 }
 
-/// Whether the left child is a build side, or a set of keys, that the operator collects from one partition.
+/// Whether the left child is a build side, or a key set, that the operator collects into one partition.
 fn collects_left(plan: &Arc<dyn ExecutionPlan>) -> bool {
     let hash_collect = plan
         .downcast_ref::<HashJoinExec>()
@@ -262,6 +270,7 @@ fn collects_left(plan: &Arc<dyn ExecutionPlan>) -> bool {
         || plan.is::<CrossJoinExec>()
 }
 
+/// Decides whether a stage's partitions may run in different tasks.
 fn slicing(plan: &Arc<dyn ExecutionPlan>) -> Slicing {
     if partition_count(plan) > 1 {
         if let Some(join) = plan.downcast_ref::<HashJoinExec>()
@@ -269,24 +278,24 @@ fn slicing(plan: &Arc<dyn ExecutionPlan>) -> Slicing {
             && (join.null_aware || !build_side_may_be_broadcast(*join.join_type()))
         {
             return Slicing::Whole {
-                reason: "the hash join emits rows of its collected build side",
+                reason: "the hash join returns unmatched rows of its collected build side",
             };
         }
         if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>()
             && !build_side_may_be_broadcast(*join.join_type())
         {
             return Slicing::Whole {
-                reason: "the nested loop join emits rows of its collected build side",
+                reason: "the nested loop join returns unmatched rows of its collected build side",
             };
         }
     }
     let children = plan.children().into_iter().map(slicing);
-    children.fold(Slicing::Free, |found, child| {
-        if found == Slicing::Free { child } else { found }
+    children.fold(Slicing::Free, |first, child| {
+        if first == Slicing::Free { child } else { first }
     })
 }
 
-/// What is expected of a plan that is not cut yet.
+/// Estimates a plan that is not cut yet.
 fn expected(plan: &Arc<dyn ExecutionPlan>) -> Arc<Estimate> {
     Arc::new(estimate(plan))
 }

@@ -1,8 +1,15 @@
 //! Which inputs of a stage may be divided among several tasks of one partition.
 //!
-//! A key with most of the rows fills one bucket, and one task would read it while the others wait. Where operators treat
-//! each row of an input by itself, several tasks may each read a part of that input, and all of what it is joined with:
-//! together they yield what one would have.
+//! ```text
+//!   one task reads partition 3              two tasks read partition 3
+//!     join                                    join          join
+//!       build: 1 MB                 ──►         build: 1 MB   build: 1 MB
+//!       probe: 9 GB                             probe, half   probe, other half
+//! ```
+//!
+//! A key with most of the rows makes one partition large, and one task would read it while the others wait. If the operators
+//! process each row of an input independently, several tasks may each read a part of that input, and all of what it is
+//! joined with. Together they return what one task would have returned.
 
 use std::sync::Arc;
 
@@ -18,59 +25,62 @@ use crate::ids::StageId;
 use crate::nodes::{ExchangeReadExec, InputMode, KeyFilterExec};
 use crate::physical::{build_side_may_be_broadcast, leaves};
 
-/// The inputs of a stage with this body of which tasks may each read a part, one input at a time.
-pub(crate) fn divisible(body: &Arc<dyn ExecutionPlan>, output: StageOutput) -> Vec<StageId> {
+/// Returns the inputs of a stage with this body that may be divided among tasks, one input at a time.
+pub(crate) fn divisible_inputs(body: &Arc<dyn ExecutionPlan>, output: StageOutput) -> Vec<StageId> {
     let keeps_order =
         !matches!(output, StageOutput::Shuffle { .. }) && body.output_ordering().is_some();
     if keeps_order {
         return vec![];
     }
-    let mut found = vec![];
-    find(body, &mut found);
+    let mut inputs = vec![];
+    collect_divisible(body, &mut inputs);
     let leaves = leaves(body);
-    let read = |stage: StageId| {
+    let reader_count = |stage: StageId| {
         leaves
             .iter()
             .filter_map(|leaf| leaf.downcast_ref::<ExchangeReadExec>())
             .filter(|read| read.stage() == stage)
             .count()
     };
-    found.retain(|stage| read(*stage) == 1);
-    found
+    // Divided in one place and read in full in another, an input would be joined with parts of itself only.
+    inputs.retain(|stage| reader_count(*stage) == 1);
+    inputs
 }
 
-fn find(plan: &Arc<dyn ExecutionPlan>, found: &mut Vec<StageId>) {
+/// Collects the shuffled inputs below operators that process their rows independently.
+fn collect_divisible(plan: &Arc<dyn ExecutionPlan>, inputs: &mut Vec<StageId>) {
     if let Some(read) = plan.downcast_ref::<ExchangeReadExec>() {
-        found.extend((read.mode() == InputMode::Shuffle).then_some(read.stage()));
+        inputs.extend((read.mode() == InputMode::Shuffle).then_some(read.stage()));
     } else if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
         if join.null_aware || join.fetch().is_some() {
             return;
         }
         if build_side_may_be_broadcast(*join.join_type()) {
-            find(join.right(), found);
+            collect_divisible(join.right(), inputs);
         }
         if *join.partition_mode() == PartitionMode::Partitioned
             && probe_side_may_be_repeated(*join.join_type())
         {
-            find(join.left(), found);
+            collect_divisible(join.left(), inputs);
         }
     } else if let Some(filter) = plan.downcast_ref::<KeyFilterExec>() {
-        find(filter.input(), found);
+        collect_divisible(filter.input(), inputs);
     } else if let [child] = plan.children()[..]
-        && each_row_by_itself(plan)
+        && processes_rows_independently(plan)
     {
-        find(child, found);
+        collect_divisible(child, inputs);
     }
 }
 
-/// Whether parts of the build side may each be joined with the whole probe side: no row of the output may come from an
-/// unmatched probe row, since no task sees all matches.
+/// Whether parts of the build side may each be joined with the whole probe side.
+///
+/// The join must not return unmatched probe rows, since no task sees all matches of a probe row.
 fn probe_side_may_be_repeated(join_type: JoinType) -> bool {
     build_side_may_be_broadcast(join_type.swap())
 }
 
-/// Whether the output for some rows does not depend on the others. Partial aggregates are added up later.
-fn each_row_by_itself(plan: &Arc<dyn ExecutionPlan>) -> bool {
+/// Whether the output for a row does not depend on other rows. Partial aggregates are merged later.
+fn processes_rows_independently(plan: &Arc<dyn ExecutionPlan>) -> bool {
     plan.fetch().is_none()
         && (plan.is::<ProjectionExec>()
             || plan.is::<FilterExec>()

@@ -1,4 +1,4 @@
-//! Draws a stage graph as text, for EXPLAIN and for approved plans.
+//! Renders a stage graph as text, for EXPLAIN and for approved plans.
 
 use std::fmt::{self, Display};
 
@@ -7,11 +7,11 @@ use datafusion::physical_plan::displayable;
 use super::graph::{Slicing, Stage, StageGraph, StageOutput};
 
 impl StageGraph {
-    /// Root first, each stage with its edges, its slicing, what is noted of it, and its operators.
-    pub fn drawn(&self, note: impl Fn(&Stage) -> Option<String>) -> String {
+    /// Renders the graph, root first: each stage with its inputs, its slicing, its note, and its operators.
+    pub fn render(&self, note: impl Fn(&Stage) -> Option<String>) -> String {
         self.live()
             .rev()
-            .map(|stage| stage.drawn(note(stage).as_deref()))
+            .map(|stage| stage.render(note(stage).as_deref()))
             .collect::<Vec<_>>()
             .join("\n")
     }
@@ -19,12 +19,12 @@ impl StageGraph {
 
 impl Display for StageGraph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.drawn(|_| None))
+        f.write_str(&self.render(|_| None))
     }
 }
 
 impl Stage {
-    fn drawn(&self, note: Option<&str>) -> String {
+    fn render(&self, note: Option<&str>) -> String {
         let mut title = vec![format!(
             "Stage {}: {} partitions → {}",
             self.id,
@@ -54,7 +54,7 @@ impl Stage {
 impl Display for StageOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Shuffle { buckets } => write!(f, "{buckets} buckets"),
+            Self::Shuffle { partitions } => write!(f, "{partitions} partitions"),
             Self::Partitions => f.write_str("as they are"),
             Self::Sink { write: 0 } => f.write_str("files"),
             Self::Sink { write } => write!(f, "files of write {}", write + 1),
@@ -62,7 +62,7 @@ impl Display for StageOutput {
     }
 }
 
-/// A count in two digits: it is an estimate.
+/// Formats a count with one decimal of its unit, for estimates.
 #[must_use]
 pub fn about(rows: u64) -> String {
     let units = [(1_000_000_000, " G"), (1_000_000, " M"), (1_000, " k")];

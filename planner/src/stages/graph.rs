@@ -1,4 +1,4 @@
-//! The stage graph: what the scheduler schedules.
+//! The graph of stages that the scheduler runs.
 
 use std::sync::Arc;
 
@@ -10,21 +10,22 @@ use crate::ids::StageId;
 use crate::nodes::{ExchangeReadExec, InputMode};
 use crate::physical::leaves;
 
-/// The stages of one statement, or of several that run together. Producers come before their consumers. The last stage is a
-/// root; where there are several, each is a sink.
+/// The stages of one query, or of several that run together.
+///
+/// Producers come before their consumers. The last stage is a root. If there are several roots, each is a sink.
 #[derive(Debug)]
 pub struct StageGraph {
-    /// Index = [`StageId`].
+    /// All stages; a stage's index is its [`StageId`].
     pub stages: Vec<Stage>,
 }
 
 impl StageGraph {
-    /// The stages that run.
+    /// Returns the stages that run: all but those that planning again has dropped.
     pub fn live(&self) -> impl DoubleEndedIterator<Item = &Stage> {
         self.stages.iter().filter(|stage| !stage.dropped)
     }
 
-    /// The stages whose output is the statement's result: one, or a sink for each write.
+    /// Returns the stages whose output is the query's result: one, or a sink for each write.
     pub fn roots(&self) -> impl Iterator<Item = &Stage> {
         let last = self.stages.last().map(|stage| stage.id);
         self.live().filter(move |stage| {
@@ -32,47 +33,47 @@ impl StageGraph {
         })
     }
 
-    /// Rows that all operators together are expected to yield. Reading a stage's output adds none.
+    /// Returns the rows that all operators together are expected to return. Reads of other stages do not count.
     #[must_use]
-    pub fn rows_yielded(&self) -> u64 {
-        fn yielded(plan: &Arc<dyn ExecutionPlan>) -> f64 {
+    pub fn operator_rows_expected(&self) -> u64 {
+        fn rows_of(plan: &Arc<dyn ExecutionPlan>) -> f64 {
             let own = if plan.is::<ExchangeReadExec>() {
                 0.0
             } else {
                 estimate(plan).rows
             };
-            own + plan.children().into_iter().map(yielded).sum::<f64>()
+            own + plan.children().into_iter().map(rows_of).sum::<f64>()
         }
-        self.live().map(|stage| yielded(&stage.plan)).sum::<f64>() as u64
+        self.live().map(|stage| rows_of(&stage.plan)).sum::<f64>() as u64
     }
 }
 
-/// One stage: a plan whose leaves are scans and [`crate::ExchangeReadExec`]s.
+/// A stage: a plan whose leaves are scans and [`crate::ExchangeReadExec`]s.
 #[derive(Debug, Clone)]
 pub struct Stage {
-    /// Its place in the graph.
+    /// Its index in the graph.
     pub id: StageId,
-    /// What a task runs. For a shuffled output the root is a `RepartitionExec`, which only tells
-    /// the writer how to spread rows over buckets; its input is what executes.
+    /// The plan that a task runs. For a shuffled output the root is a `RepartitionExec`, which does not execute: the
+    /// exchange writer partitions the rows of its input accordingly.
     pub plan: Arc<dyn ExecutionPlan>,
-    /// How the rows leave.
+    /// Where the rows go.
     pub output: StageOutput,
-    /// The stages it reads, each once per edge.
+    /// The stages that it reads, one entry per read.
     pub inputs: Vec<StageInput>,
     /// Whether its partitions may run in different tasks.
     pub slicing: Slicing,
-    /// Inputs of which several tasks of one partition may each read a part, one input at a time.
+    /// Inputs that may be divided among several tasks of one partition, one input at a time.
     pub divisible: Vec<StageId>,
-    /// What a second run of a task would yield.
+    /// Whether a second run of a task returns the same rows.
     pub determinism: Determinism,
-    /// Rows that are expected of all of its tasks together.
+    /// Rows that all of its tasks together are expected to return.
     pub rows_expected: u64,
-    /// It was planned otherwise before any task of it ran: nothing reads it, and it never runs.
+    /// Replaced by planning again before any task of it ran: no stage reads it, and it never runs.
     pub dropped: bool,
 }
 
 impl Stage {
-    /// The part of [`Stage::plan`] that executes.
+    /// Returns the part of [`Stage::plan`] that executes.
     #[must_use]
     pub fn body(&self) -> &Arc<dyn ExecutionPlan> {
         match (self.output, self.plan.children().first()) {
@@ -81,19 +82,19 @@ impl Stage {
         }
     }
 
-    /// Partitions of [`Stage::body`]: the finest slices that tasks can be cut into.
+    /// Returns the number of partitions of [`Stage::body`], which is the largest number of undivided tasks.
     #[must_use]
     pub fn partitions(&self) -> usize {
         self.body().output_partitioning().partition_count()
     }
 
-    /// Whether a second run of a task may yield other rows.
+    /// Whether a second run of a task may return different rows.
     #[must_use]
     pub fn is_indeterminate(&self) -> bool {
         self.determinism == Determinism::Indeterminate
     }
 
-    /// Whether every leaf reads an exchange, so that adjacent partitions may be run as one task.
+    /// Whether every leaf reads an exchange, so that adjacent partitions may run as one task.
     #[must_use]
     pub fn reads_only_exchanges(&self) -> bool {
         !self.inputs.is_empty()
@@ -103,40 +104,40 @@ impl Stage {
     }
 }
 
-/// How a stage's rows leave it.
+/// Where a stage's rows go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StageOutput {
-    /// Rows are spread over this many buckets by the partitioning of the plan's root.
+    /// Each task partitions its rows by the partitioning of the plan's root.
     Shuffle {
-        /// Number of buckets.
-        buckets: usize,
+        /// Number of output partitions.
+        partitions: usize,
     },
-    /// Bucket *p* is partition *p*.
+    /// Output partition *p* is partition *p* of the plan.
     Partitions,
-    /// Rows are written to files by the tasks themselves.
+    /// The tasks write their rows to files.
     Sink {
-        /// Which of the statement's writes.
+        /// Index of the write among the query's writes.
         write: u32,
     },
 }
 
-/// An edge of the graph.
+/// An edge of the graph, from producer to consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StageInput {
     /// The producer.
     pub stage: StageId,
-    /// Which of its buckets a partition of the consumer sees.
+    /// Which of its output partitions a partition of the consumer reads.
     pub mode: InputMode,
 }
 
 /// Whether a stage's partitions may run in different tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slicing {
-    /// Any partition stands alone.
+    /// Partitions are independent.
     Free,
-    /// An operator keeps state across partitions: one task must run them all.
+    /// An operator keeps state across partitions, so one task must run them all.
     Whole {
-        /// That operator and why, for EXPLAIN.
+        /// The operator and the reason, for EXPLAIN.
         reason: &'static str,
     },
 }

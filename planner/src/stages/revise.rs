@@ -1,9 +1,9 @@
-//! Plans what is left of a statement again, from what its finished stages yielded.
+//! Plans the rest of a query again, from the row counts of its finished stages.
 //!
-//! The stages of which no task has run are put back together into one plan ([`cut()`](crate::stages::cut) undone), whose leaves are
-//! scans and the stages that have run or run now. The rules that go by sizes look at it again, now with exact rows for
-//! what is finished, and it is cut again. Stages that ran stay what they are, under their numbers; those that did not are
-//! dropped, and new ones are numbered after them.
+//! The stages of which no task has run are joined into one plan, which undoes [`cut()`](crate::stages::cut). Its leaves are
+//! scans and the stages that have started. The rules that depend on row counts optimize this plan again, now with exact
+//! counts for finished stages, and it is cut again. Stages that have started keep their plans and numbers. Waiting stages
+//! are dropped, and new stages are numbered after them.
 //!
 //! ```text
 //!   s4 join        waiting             s4 join        dropped        s6 join broadcasts s0
@@ -12,7 +12,7 @@
 //!     s0 shuffle   1 row               s0 shuffle     1 row
 //! ```
 //!
-//! **Invariant.** The plan yields the same rows: rules move operators, and nothing is left out but what is known to be empty.
+//! **Invariant.** The new plan returns the same rows: rules move operators, and remove only what is known to be empty.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -34,43 +34,43 @@ use crate::cost::{REPLAN_FACTOR, REPLAN_FEW_ROWS_DIVISOR};
 use crate::estimate::estimate;
 use crate::ids::StageId;
 use crate::nodes::{ExchangeReadExec, InputMode, KeyFilterExec, MaterializeExec};
-use crate::physical::replace_children;
-use crate::rules::{rules_of_rest, switches};
+use crate::physical::{collected_input, replace_children};
+use crate::rules::{rules_while_running, switches};
 use crate::statistics::Estimate;
 
-/// How far a stage has come.
+/// The progress of a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fact {
-    /// No task of it has been started.
+    /// No task has been started.
     Waiting,
-    /// It runs, and ran perhaps in part.
+    /// Some tasks have been started.
     Started,
-    /// It is complete, with so many rows.
+    /// All tasks are committed.
     Finished {
-        /// Of all of its tasks.
+        /// Rows of all tasks together.
         rows: u64,
     },
 }
 
-/// A statement planned again.
+/// The outcome of planning the rest of a query again.
 #[derive(Debug)]
 pub struct Revised {
-    /// All stages: those that ran as they were, those dropped, and new ones behind.
+    /// All stages: started ones as they were, dropped ones, and the new ones at the end.
     pub graph: StageGraph,
-    /// The first that is new.
+    /// The first new stage.
     pub first_new: StageId,
-    /// The rules that changed something.
+    /// Names of the rules that changed the plan.
     pub rules: Vec<String>,
 }
 
-/// The rows of a stage that are no reason to plan again; `None` if nothing is.
+/// Returns the row counts of a stage within which the plan is kept; `None` if the plan is kept for any count.
 ///
-/// No rows at all are always a surprise: whatever is joined with them need not be read.
+/// Zero rows are never within: what is joined with them need not be read.
 #[must_use]
-pub fn unsurprising(stage: &Stage, options: &ConfigOptions) -> Option<RangeInclusive<u64>> {
-    let is_known =
+pub fn expected_rows(stage: &Stage, options: &ConfigOptions) -> Option<RangeInclusive<u64>> {
+    let is_always_kept =
         matches!(stage.output, StageOutput::Sink { .. }) || stage.body().is::<EmptyExec>();
-    if !switches(options).adaptive || is_known {
+    if !switches(options).adaptive || is_always_kept {
         return None;
     }
     let few = options.optimizer.hash_join_single_partition_threshold_rows as u64
@@ -83,16 +83,18 @@ pub fn unsurprising(stage: &Stage, options: &ConfigOptions) -> Option<RangeInclu
     Some(low..=stage.rows_expected.saturating_mul(REPLAN_FACTOR).max(few))
 }
 
-/// Whether a stage may look otherwise once more is known.
+/// Whether the plan of a stage may change once actual row counts are known: whether it has a hash join.
 #[must_use]
-pub fn has_choices(stage: &Stage) -> bool {
-    fn joins(plan: &Arc<dyn ExecutionPlan>) -> bool {
-        plan.is::<HashJoinExec>() || plan.children().into_iter().any(joins)
+pub fn is_replannable(stage: &Stage) -> bool {
+    fn has_join(plan: &Arc<dyn ExecutionPlan>) -> bool {
+        plan.is::<HashJoinExec>() || plan.children().into_iter().any(has_join)
     }
-    joins(&stage.plan)
+    has_join(&stage.plan)
 }
 
-/// What is left of `graph`, planned again; `None` if that changes nothing. `facts` are of each stage.
+/// Plans the rest of `graph` again; `None` if that changes nothing.
+///
+/// `facts` has the progress of each stage. `encoded` returns a plan's bytes, or `None` if it cannot be encoded.
 ///
 /// # Errors
 /// If DataFusion refuses to rebuild an operator over its new input.
@@ -102,19 +104,23 @@ pub fn revise(
     options: &ConfigOptions,
     encoded: impl Fn(&Arc<dyn ExecutionPlan>) -> Option<Vec<u8>>,
 ) -> Result<Option<Revised>> {
-    let rest = Rest::new(graph, facts)?;
+    let progress = Progress::new(graph, facts)?;
     let first_new = graph.stages.len();
-    let (mut new, mut rules, mut is_other) = (vec![], vec![], false);
+    let (mut new, mut rules, mut has_changed) = (vec![], vec![], false);
     for root in graph
         .roots()
         .filter(|root| fact(facts, root.id) == Fact::Waiting)
     {
-        let before = rest.put_together(Arc::clone(&root.plan))?;
-        let plan = planned_again(gathered(Arc::clone(&before))?, options, &mut rules)?;
-        is_other |= decisions(&plan) != decisions(&before);
+        let before = progress.undo_cut(Arc::clone(&root.plan))?;
+        let plan = optimize_again(
+            remove_exchanges_below_joins(Arc::clone(&before))?,
+            options,
+            &mut rules,
+        )?;
+        has_changed |= decisions(&plan) != decisions(&before);
         new.extend(cut_after(first_new + new.len(), plan, root.output)?);
     }
-    if !is_other {
+    if !has_changed {
         return Ok(None);
     }
     let new = if switches(options).share_stages {
@@ -129,18 +135,18 @@ pub fn revise(
     let stages = kept.chain(new).collect();
     Ok(Some(Revised {
         graph: StageGraph { stages },
-        first_new: StageId(u32::try_from(first_new).unwrap_or(u32::MAX)),
+        first_new: StageId::from_index(first_new),
         rules,
     }))
 }
 
-/// A plan by the rules that go by sizes; those that changed something are added to `changed`.
-fn planned_again(
+/// Applies the rules that depend on row counts. Adds the names of those that changed the plan to `changed`.
+fn optimize_again(
     mut plan: Arc<dyn ExecutionPlan>,
     options: &ConfigOptions,
     changed: &mut Vec<String>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    for rule in rules_of_rest() {
+    for rule in rules_while_running() {
         let before = decisions(&plan);
         plan = rule.optimize(plan, options)?;
         if decisions(&plan) != before && !changed.iter().any(|name| name == rule.name()) {
@@ -150,23 +156,21 @@ fn planned_again(
     Ok(plan)
 }
 
+/// Returns the progress of a stage.
 fn fact(facts: &[Fact], stage: StageId) -> Fact {
-    facts
-        .get(stage.0 as usize)
-        .copied()
-        .unwrap_or(Fact::Waiting)
+    facts.get(stage.index()).copied().unwrap_or(Fact::Waiting)
 }
 
-/// A graph whose waiting stages are to be put together.
-struct Rest<'a> {
+/// A graph, and what is known of its started stages.
+struct Progress<'a> {
     graph: &'a StageGraph,
-    /// Of each stage that has started, what it yields.
+    /// The output of each stage that has started; `None` for a waiting stage.
     known: Vec<Option<Arc<Estimate>>>,
 }
 
-impl<'a> Rest<'a> {
+impl<'a> Progress<'a> {
     fn new(graph: &'a StageGraph, facts: &[Fact]) -> Result<Self> {
-        let mut rest = Self {
+        let mut progress = Self {
             graph,
             known: vec![],
         };
@@ -176,15 +180,17 @@ impl<'a> Rest<'a> {
                 Fact::Started => Some(None),
                 Fact::Finished { rows } => Some(Some(rows as f64)),
             };
-            let known = rows.map(|rows| rest.estimated(stage, rows)).transpose()?;
-            rest.known.push(known.map(Arc::new));
+            let known = rows
+                .map(|rows| progress.estimate_output(stage, rows))
+                .transpose()?;
+            progress.known.push(known.map(Arc::new));
         }
-        Ok(rest)
+        Ok(progress)
     }
 
-    /// What a stage that has started yields: rows exactly, if it is finished.
-    fn estimated(&self, stage: &Stage, rows: Option<f64>) -> Result<Estimate> {
-        let expected = estimate(&self.put_together(Arc::clone(&stage.plan))?);
+    /// Estimates the output of a started stage. `rows` is exact, if the stage is finished.
+    fn estimate_output(&self, stage: &Stage, rows: Option<f64>) -> Result<Estimate> {
+        let expected = estimate(&self.undo_cut(Arc::clone(&stage.plan))?);
         Ok(match rows {
             Some(rows) => Estimate {
                 rows,
@@ -195,21 +201,21 @@ impl<'a> Rest<'a> {
         })
     }
 
-    /// The plan with what it reads of waiting stages in the place of reading it.
-    fn put_together(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    /// Replaces each read of a waiting stage by that stage's plan.
+    fn undo_cut(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         if let Some(read) = plan.downcast_ref::<ExchangeReadExec>() {
             return self.source(read);
         }
         if let Some(filter) = plan.downcast_ref::<KeyFilterExec>()
             && !self.has_started(filter.children()[0])
         {
-            // The rule that put it there decides again.
-            return self.put_together(Arc::clone(filter.input()));
+            // Its keys are not computed yet, so the rule may decide again.
+            return self.undo_cut(Arc::clone(filter.input()));
         }
         let children = plan
             .children()
             .into_iter()
-            .map(|child| self.put_together(Arc::clone(child)))
+            .map(|child| self.undo_cut(Arc::clone(child)))
             .collect::<Result<Vec<_>>>()?;
         if children.is_empty() {
             Ok(plan)
@@ -221,37 +227,38 @@ impl<'a> Rest<'a> {
     fn has_started(&self, plan: &Arc<dyn ExecutionPlan>) -> bool {
         plan.downcast_ref::<ExchangeReadExec>().is_some_and(|read| {
             self.known
-                .get(read.stage().0 as usize)
+                .get(read.stage().index())
                 .is_some_and(Option::is_some)
         })
     }
 
+    /// Returns the plan that replaces a read: a leaf for a started stage, else the stage's own plan.
     fn source(&self, read: &ExchangeReadExec) -> Result<Arc<dyn ExecutionPlan>> {
-        let place = read.stage().0 as usize;
-        let Some(stage) = self.graph.stages.get(place) else {
+        let index = read.stage().index();
+        let Some(stage) = self.graph.stages.get(index) else {
             return Ok(Arc::new(read.clone()));
         };
-        let source: Arc<dyn ExecutionPlan> = match self.known.get(place).cloned().flatten() {
-            Some(known) => Arc::new(partitions_of(stage).knowing(known)),
-            None => self.put_together(Arc::clone(&stage.plan))?,
+        let source: Arc<dyn ExecutionPlan> = match self.known.get(index).cloned().flatten() {
+            Some(known) => Arc::new(read_partitions(stage).with_known_output(known)),
+            None => self.undo_cut(Arc::clone(&stage.plan))?,
         };
-        let is_one = source.output_partitioning().partition_count() == 1;
+        let has_one_partition = source.output_partitioning().partition_count() == 1;
         Ok(match read.mode() {
             InputMode::Shuffle => source,
             InputMode::Forward
-                if self.readers(read.stage()) > 1 && !source.is::<ExchangeReadExec>() =>
+                if self.reader_count(read.stage()) > 1 && !source.is::<ExchangeReadExec>() =>
             {
                 Arc::new(MaterializeExec::new(source))
             }
             InputMode::Forward => source,
-            InputMode::Merge | InputMode::Broadcast if is_one => source,
+            InputMode::Merge | InputMode::Broadcast if has_one_partition => source,
             InputMode::Merge | InputMode::Broadcast => {
                 Arc::new(CoalescePartitionsExec::new(source))
             }
         })
     }
 
-    fn readers(&self, stage: StageId) -> usize {
+    fn reader_count(&self, stage: StageId) -> usize {
         self.graph
             .live()
             .flat_map(|other| &other.inputs)
@@ -260,8 +267,8 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// A leaf that reads each partition of a stage.
-fn partitions_of(stage: &Stage) -> ExchangeReadExec {
+/// Returns a leaf that reads a stage's output partitions one to one.
+fn read_partitions(stage: &Stage) -> ExchangeReadExec {
     let mut eq_properties = stage.plan.equivalence_properties().clone();
     let mode = match stage.output {
         StageOutput::Shuffle { .. } => {
@@ -278,43 +285,39 @@ fn partitions_of(stage: &Stage) -> ExchangeReadExec {
     )
 }
 
-/// The plan without the exchanges right below hash joins, so that the order of joins can be seen; they are put in again
-/// where they are needed.
-fn gathered(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    fn below(plan: &Arc<dyn ExecutionPlan>) -> &Arc<dyn ExecutionPlan> {
-        let spread = plan
+/// Removes the exchanges directly below hash joins, so that rules see adjacent joins. Rules add them again where needed.
+fn remove_exchanges_below_joins(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    fn without_exchange(plan: &Arc<dyn ExecutionPlan>) -> &Arc<dyn ExecutionPlan> {
+        let repartitioned = plan
             .downcast_ref::<RepartitionExec>()
             .map(RepartitionExec::input);
-        let collected = || {
-            plan.downcast_ref::<CoalescePartitionsExec>()
-                .filter(|all| all.fetch().is_none())
-                .map(CoalescePartitionsExec::input)
-        };
-        spread.or_else(collected).map_or(plan, below)
+        repartitioned
+            .or_else(|| collected_input(plan))
+            .map_or(plan, without_exchange)
     }
-    let open = |node: Arc<dyn ExecutionPlan>| {
+    let remove = |node: Arc<dyn ExecutionPlan>| {
         if !node.is::<HashJoinExec>() {
             return Ok(Transformed::no(node));
         }
         let children = node
             .children()
             .into_iter()
-            .map(|child| Arc::clone(below(child)))
+            .map(|child| Arc::clone(without_exchange(child)))
             .collect();
         replace_children(node, children).map(Transformed::yes)
     };
-    plan.transform_up(open).data()
+    plan.transform_up(remove).data()
 }
 
-/// What rules decide, in the order of the plan: joins and filters by keys.
+/// Returns what the rules decide, in the order of the plan: joins and key filters, a line each.
 fn decisions(plan: &Arc<dyn ExecutionPlan>) -> Vec<String> {
-    let mut found = vec![];
+    let mut lines = vec![];
     if matches!(
         plan.name(),
         "HashJoinExec" | "NestedLoopJoinExec" | "CrossJoinExec" | "KeyFilterExec"
     ) {
         let line = displayable(plan.as_ref()).one_line().to_string();
-        // Which columns go on is no decision of its own, nor is what a filter is expected to let pass.
+        // The projection and the expected selectivity follow from other decisions.
         let line = line
             .split(", projection=")
             .next()
@@ -322,16 +325,16 @@ fn decisions(plan: &Arc<dyn ExecutionPlan>) -> Vec<String> {
             .split(", about ")
             .next()
             .unwrap_or_default();
-        found.push(without_places(line.trim()));
+        lines.push(without_column_indices(line.trim()));
     }
     plan.children()
         .into_iter()
-        .for_each(|child| found.extend(decisions(child)));
-    found
+        .for_each(|child| lines.extend(decisions(child)));
+    lines
 }
 
-/// A line without the places of columns, which change with what is planned beside them.
-fn without_places(line: &str) -> String {
+/// Removes column indices (`name@3`) from a line: they change with unrelated parts of the plan.
+fn without_column_indices(line: &str) -> String {
     let mut parts = line.split('@');
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |line, part| {

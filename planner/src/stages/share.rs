@@ -1,7 +1,14 @@
-//! Makes one stage of equal stages, with several readers.
+//! Replaces equal stages by one stage with several readers.
 //!
-//! A view that is used twice is planned twice. Its outputs are kept for readers anyway, so the second reader may as well
-//! read the first one's. Equal are stages whose plans are equal as bytes once their own inputs are shared.
+//! ```text
+//!   s3 join                          s2 join
+//!     s2 shuffle of view v   ──►       s1 shuffle of view v
+//!     s1 shuffle of view v             s1
+//!   s0 …                             s0 …
+//! ```
+//!
+//! A view that is used twice is planned twice. A stage's output is kept until its last reader has finished, so the second
+//! reader can read the first one's. Two stages are equal if their encoded plans are, once their own inputs are shared.
 
 use std::sync::Arc;
 
@@ -16,7 +23,8 @@ use crate::ids::StageId;
 use crate::nodes::ExchangeReadExec;
 use crate::physical::leaves;
 
-/// `graph` without the stages that others make as well. `encoded` tells a plan's bytes, or that it has none.
+/// Removes stages of `graph` that are equal to an earlier one. `encoded` returns a plan's bytes, or `None` if it cannot be
+/// encoded.
 ///
 /// # Errors
 /// If DataFusion refuses to rebuild an operator over its new input.
@@ -29,42 +37,44 @@ pub fn share(
     })
 }
 
-/// The same of stages that are numbered after `others`.
+/// Removes stages that are equal to an earlier one of `stages`, whose numbers start at `first`.
 pub(crate) fn share_after(
-    others: usize,
+    first: usize,
     stages: Vec<Stage>,
     encoded: impl Fn(&Arc<dyn ExecutionPlan>) -> Option<Vec<u8>>,
 ) -> Result<Vec<Stage>> {
     let mut kept: Vec<Stage> = vec![];
-    let mut now: Vec<StageId> = vec![];
+    // The new number of each stage so far.
+    let mut new_ids: Vec<StageId> = vec![];
     for stage in stages {
-        let of = |id: StageId| {
-            (id.0 as usize)
-                .checked_sub(others)
-                .and_then(|place| now.get(place))
+        let new_id = |id: StageId| {
+            id.index()
+                .checked_sub(first)
+                .and_then(|index| new_ids.get(index))
                 .copied()
                 .unwrap_or(id)
         };
-        let stage = renumbered(stage, others + kept.len(), of)?;
-        let equal = kept.iter().find(|other| {
+        let stage = renumber(stage, StageId::from_index(first + kept.len()), new_id)?;
+        let earlier = kept.iter().find(|other| {
             look_equal(other, &stage) && bytes_equal(&other.plan, &stage.plan, &encoded)
         });
-        if let Some(equal) = equal {
-            now.push(equal.id);
+        if let Some(earlier) = earlier {
+            new_ids.push(earlier.id);
         } else {
-            now.push(stage.id);
+            new_ids.push(stage.id);
             kept.push(stage);
         }
     }
     Ok(kept)
 }
 
-fn renumbered(stage: Stage, place: usize, of: impl Fn(StageId) -> StageId) -> Result<Stage> {
+/// Gives a stage another number, and its inputs the numbers that `new_id` returns.
+fn renumber(stage: Stage, id: StageId, new_id: impl Fn(StageId) -> StageId) -> Result<Stage> {
     let plan = stage
         .plan
         .transform_up(|node| match node.downcast_ref::<ExchangeReadExec>() {
-            Some(read) if of(read.stage()) != read.stage() => Ok(Transformed::yes(Arc::new(
-                read.with_stage(of(read.stage())),
+            Some(read) if new_id(read.stage()) != read.stage() => Ok(Transformed::yes(Arc::new(
+                read.with_stage(new_id(read.stage())),
             )
                 as _)),
             _ => Ok(Transformed::no(node)),
@@ -73,12 +83,11 @@ fn renumbered(stage: Stage, place: usize, of: impl Fn(StageId) -> StageId) -> Re
         .inputs
         .into_iter()
         .map(|input| StageInput {
-            stage: of(input.stage),
+            stage: new_id(input.stage),
             ..input
         })
         .collect();
-    let id = StageId(u32::try_from(place).unwrap_or(u32::MAX));
-    let divisible = stage.divisible.into_iter().map(&of).collect();
+    let divisible = stage.divisible.into_iter().map(&new_id).collect();
     Ok(Stage {
         id,
         plan: plan.data()?,
@@ -88,16 +97,16 @@ fn renumbered(stage: Stage, place: usize, of: impl Fn(StageId) -> StageId) -> Re
     })
 }
 
-/// What is quickly compared. What may come out otherwise the next time is made for each reader.
+/// Compares what is cheap to compare. Indeterminate stages are never equal: each reader gets rows of its own.
 fn look_equal(a: &Stage, b: &Stage) -> bool {
-    let shape = |stage: &Stage| -> (StageOutput, SchemaRef, usize) {
+    let summary = |stage: &Stage| -> (StageOutput, SchemaRef, usize) {
         (stage.output, stage.plan.schema(), leaves(&stage.plan).len())
     };
-    let determined = |stage: &Stage| {
+    let is_shareable = |stage: &Stage| {
         stage.determinism != Determinism::Indeterminate
             && !matches!(stage.output, StageOutput::Sink { .. })
     };
-    determined(a) && determined(b) && a.inputs == b.inputs && shape(a) == shape(b)
+    is_shareable(a) && is_shareable(b) && a.inputs == b.inputs && summary(a) == summary(b)
 }
 
 fn bytes_equal(

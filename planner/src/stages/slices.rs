@@ -1,42 +1,45 @@
 //! Decides how many tasks a stage runs as, once the exact sizes of its inputs are known.
 //!
-//! Exchanges are over-partitioned, so that skew and slow executors even out. Where the buckets turn
-//! out small, adjacent ones share a task: fewer, fuller tasks and fewer, larger files. Where one key
-//! fills a bucket, several tasks share that.
+//! Exchanges have more partitions than there are slots, so that skew and slow executors even out. Adjacent small partitions
+//! share a task, which gives fewer tasks and fewer, larger files. A partition that is much larger than others is divided
+//! among several tasks.
 
 use crate::cost::{SKEW_FACTOR, STAGE_INPUT_BYTES_MIN, TASK_INPUT_BYTES_MIN};
 use crate::ids::StageId;
 
-/// What one of several tasks of a partition reads of an input: the output of every `of`-th producer, from this one on.
+/// The part of an input that one of several tasks of a partition reads: the output of every `of`-th producer task,
+/// starting with producer `number`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
     /// The input that is divided.
     pub input: StageId,
-    /// From 0.
+    /// The index of this part, from 0.
     pub number: u32,
-    /// Tasks that the partition is divided among.
+    /// Number of tasks that the partition is divided among.
     pub of: u32,
 }
 
-/// Tasks to divide a partition among, each of which reads a part of one input and all of the others.
+/// Returns the number of tasks to divide a partition among; 1 if it is not skewed.
 ///
-/// `divided` bytes are of that input, `others` of the others; all partitions together read `total`. An input comes in at
-/// most as many parts as it has `producers`, and no part is smaller than what is read with it.
+/// Each task reads a part of one input and all of the others. `divided` is the partition's bytes of that input, `others` its
+/// bytes of the others, and `total` the bytes of all partitions. There are at most as many parts as `producers`, and no part
+/// is smaller than `others`.
 #[must_use]
 pub fn parts(divided: u64, others: u64, total: u64, slots: usize, producers: usize) -> u32 {
-    let even = total / (2 * slots as u64).max(1);
-    let target = even.max(TASK_INPUT_BYTES_MIN);
+    // Two tasks per slot, so that slots even out.
+    let fair_share = total / (2 * slots as u64).max(1);
+    let target = fair_share.max(TASK_INPUT_BYTES_MIN);
     if divided <= target * SKEW_FACTOR {
         return 1;
     }
-    let most = (divided / others.max(1)).min(producers as u64).max(1);
-    u32::try_from(divided.div_ceil(target).min(most)).unwrap_or(u32::MAX)
+    let parts_max = (divided / others.max(1)).min(producers as u64).max(1);
+    u32::try_from(divided.div_ceil(target).min(parts_max)).unwrap_or(u32::MAX)
 }
 
-/// Slices `0..bytes.len()` partitions into runs of adjacent ones, in order, each at least one long.
+/// Groups the partitions `0..bytes.len()` into slices of adjacent partitions, in order, each for one task.
 ///
-/// `bytes[p]` is what partition *p* reads. A stage that reads next to nothing becomes one slice;
-/// otherwise there are at least `slots` slices as long as there are that many partitions.
+/// `bytes[p]` is what partition *p* reads. A stage with little input becomes one slice. Otherwise there are at least
+/// `slots` slices, or one per partition if there are fewer partitions.
 #[must_use]
 pub fn slice_by_bytes(bytes: &[u64], slots: usize) -> Vec<Vec<u32>> {
     let total: u64 = bytes.iter().sum();
@@ -69,7 +72,7 @@ pub fn slice_by_bytes(bytes: &[u64], slots: usize) -> Vec<Vec<u32>> {
     slices
 }
 
-/// One slice per partition.
+/// Returns one slice per partition.
 #[must_use]
 pub fn slice_singly(partitions: usize) -> Vec<Vec<u32>> {
     (0..u32::try_from(partitions).unwrap_or(u32::MAX))
@@ -89,18 +92,18 @@ mod tests {
     }
 
     #[test]
-    fn a_middling_stage_keeps_every_slot_busy() {
+    fn a_stage_of_medium_size_keeps_every_slot_busy() {
         assert_eq!(slice_by_bytes(&[2 * MIB; 8], 4).len(), 4);
     }
 
     #[test]
-    fn a_large_stage_runs_bucket_by_bucket() {
+    fn a_large_stage_runs_one_task_per_partition() {
         assert_eq!(slice_by_bytes(&[64 * MIB; 8], 2).len(), 8);
     }
 
     #[test]
     fn a_skewed_partition_is_divided_as_far_as_that_gains() {
-        // Even, or small: as it is.
+        // Not skewed, or small.
         assert_eq!(parts(100 * MIB, 10 * MIB, 400 * MIB, 4, 16), 1);
         assert_eq!(parts(40 * MIB, 0, 41 * MIB, 4, 16), 1);
         // Nine tenths of the rows, over four slots: each task should read an eighth.

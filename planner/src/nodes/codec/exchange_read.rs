@@ -1,6 +1,8 @@
-//! [`ExchangeReadExec`] as bytes, with every property that operators above it were planned by:
-//! orderings, equal columns and constants. Were one lost, an aggregation planned for sorted input
-//! would fall back to hashing and break the order that its consumers rely on.
+//! Encodes [`ExchangeReadExec`] with every property that operators above it were planned for: orderings, equal columns
+//! and constants.
+//!
+//! Without one of them, an aggregation that was planned for sorted input would fall back to hashing, and its output would
+//! lose the order that its consumers rely on.
 
 use std::sync::Arc;
 
@@ -159,5 +161,5 @@ pub(super) fn decode(
 }
 
 fn missing(field: &str) -> DataFusionError {
-    internal_datafusion_err!("encoded ExchangeReadExec without {field}")
+    internal_datafusion_err!("encoded ExchangeReadExec lacks its {field}")
 }

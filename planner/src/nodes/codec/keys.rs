@@ -1,4 +1,4 @@
-//! [`KeyFilterExec`] and [`KeySetExec`] as bytes.
+//! Encodes [`KeyFilterExec`] and [`KeySetExec`], whose settings are sent as JSON.
 
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use datafusion::common::Result;
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::external;
-use crate::nodes::{KeyFilterExec, KeySetExec, Shape};
-use crate::physical::children;
+use crate::nodes::{KeyFilterExec, KeySetExec, KeySetLayout};
+use crate::physical::expect_children;
 
 pub(super) fn encode_filter(filter: &KeyFilterExec, buf: &mut Vec<u8>) -> Result<()> {
-    serde_json::to_writer(buf, &(filter.key(), filter.shape(), filter.selectivity()))
+    serde_json::to_writer(buf, &(filter.key(), filter.layout(), filter.selectivity()))
         .map_err(external)
 }
 
@@ -18,20 +18,22 @@ pub(super) fn decode_filter(
     buf: &[u8],
     inputs: &[Arc<dyn ExecutionPlan>],
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let (key, shape, part): (usize, Shape, f64) = serde_json::from_slice(buf).map_err(external)?;
-    let [keys, input] = children("KeyFilterExec", inputs.to_vec())?;
-    Ok(Arc::new(KeyFilterExec::new(keys, input, key, shape, part)))
+    let (key, layout, part): (usize, KeySetLayout, f64) =
+        serde_json::from_slice(buf).map_err(external)?;
+    let [keys, input] = expect_children("KeyFilterExec", inputs.to_vec())?;
+    Ok(Arc::new(KeyFilterExec::new(keys, input, key, layout, part)))
 }
 
 pub(super) fn encode_set(set: &KeySetExec, buf: &mut Vec<u8>) -> Result<()> {
-    serde_json::to_writer(buf, &(set.key(), set.shape())).map_err(external)
+    serde_json::to_writer(buf, &(set.key(), set.layout())).map_err(external)
 }
 
 pub(super) fn decode_set(
     buf: &[u8],
     inputs: &[Arc<dyn ExecutionPlan>],
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let (key, shape): (Option<usize>, Shape) = serde_json::from_slice(buf).map_err(external)?;
-    let [input] = children("KeySetExec", inputs.to_vec())?;
-    Ok(Arc::new(KeySetExec::new(input, key, shape)))
+    let (key, layout): (Option<usize>, KeySetLayout) =
+        serde_json::from_slice(buf).map_err(external)?;
+    let [input] = expect_children("KeySetExec", inputs.to_vec())?;
+    Ok(Arc::new(KeySetExec::new(input, key, layout)))
 }

@@ -1,4 +1,4 @@
-//! Makes sets of keys: one of each partition's rows, then one of those.
+//! Collects key sets: one per partition of the input, then the union of these.
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -20,7 +20,7 @@ use datafusion::physical_plan::{
 };
 use futures::{TryFutureExt, TryStreamExt, stream};
 
-use super::set::{KeySet, Shape};
+use super::set::{KeySet, KeySetLayout};
 use crate::physical;
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
@@ -31,18 +31,22 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     )]))
 });
 
-/// One row for each partition, a set as bytes.
+/// Returns one row per partition: the encoded set of its keys.
 #[derive(Debug, Clone)]
 pub(crate) struct KeySetExec {
     input: Arc<dyn ExecutionPlan>,
-    /// The column whose values are collected; without one the input's rows are sets, which are added up.
+    /// The column whose values are collected. With `None`, the input's rows are sets, which are united.
     key: Option<usize>,
-    shape: Shape,
+    layout: KeySetLayout,
     properties: Arc<PlanProperties>,
 }
 
 impl KeySetExec {
-    pub(crate) fn new(input: Arc<dyn ExecutionPlan>, key: Option<usize>, shape: Shape) -> Self {
+    pub(crate) fn new(
+        input: Arc<dyn ExecutionPlan>,
+        key: Option<usize>,
+        layout: KeySetLayout,
+    ) -> Self {
         let partitioning =
             Partitioning::UnknownPartitioning(input.output_partitioning().partition_count());
         let eq_properties = EquivalenceProperties::new(Arc::clone(&SCHEMA));
@@ -55,7 +59,7 @@ impl KeySetExec {
         Self {
             input,
             key,
-            shape,
+            layout,
             properties: Arc::new(properties),
         }
     }
@@ -64,8 +68,8 @@ impl KeySetExec {
         self.key
     }
 
-    pub(crate) fn shape(&self) -> Shape {
-        self.shape
+    pub(crate) fn layout(&self) -> KeySetLayout {
+        self.layout
     }
 }
 
@@ -77,9 +81,9 @@ impl DisplayAs for KeySetExec {
                 f,
                 "KeySetExec: {}@{key}, {:?}",
                 schema.field(key).name(),
-                self.shape
+                self.layout
             ),
-            None => write!(f, "KeySetExec: sum"),
+            None => write!(f, "KeySetExec: union"),
         }
     }
 }
@@ -109,8 +113,8 @@ impl ExecutionPlan for KeySetExec {
         children: Vec<Arc<dyn ExecutionPlan>>,
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let [input] = physical::children(self.name(), children)?;
-        Ok(Arc::new(Self::new(input, self.key, self.shape)))
+        let [input] = physical::expect_children(self.name(), children)?;
+        Ok(Arc::new(Self::new(input, self.key, self.layout)))
     }
 
     fn with_new_children(
@@ -128,11 +132,11 @@ impl ExecutionPlan for KeySetExec {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        let (key, shape) = (self.key, self.shape);
+        let (key, layout) = (self.key, self.layout);
         let reservation = MemoryConsumer::new("KeySetExec").register(context.memory_pool());
-        reservation.try_grow(usize::try_from(shape.bytes()).unwrap_or(usize::MAX))?;
+        reservation.try_grow(usize::try_from(layout.bytes()).unwrap_or(usize::MAX))?;
         let input = self.input.execute(partition, context)?;
-        let set = input.try_fold(KeySet::new(shape), move |mut set, batch| {
+        let set = input.try_fold(KeySet::new(layout), move |mut set, batch| {
             let added = match key {
                 Some(key) => set.add(batch.column(key)),
                 None => {
@@ -141,7 +145,7 @@ impl ExecutionPlan for KeySetExec {
                         .as_binary::<i32>()
                         .iter()
                         .flatten()
-                        .for_each(|bytes| set.add_encoded(shape, bytes));
+                        .for_each(|bytes| set.add_encoded(layout, bytes));
                     Ok(())
                 }
             };

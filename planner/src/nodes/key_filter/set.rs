@@ -1,4 +1,4 @@
-//! A set of keys in little space: exact for whole numbers and dates of a known range, a Bloom filter for all others.
+//! A compact set of keys: exact for integers and dates of a known range, a Bloom filter for all others.
 
 use std::sync::Arc;
 
@@ -13,19 +13,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::cost::BLOOM_HASHES;
 
-/// Not the seed by which rows are spread over buckets: a bucket's hashes are alike in that one.
+/// Seed of the hashes. It must differ from the seed by which rows are partitioned: within a partition, those hashes are
+/// alike.
 const SEED: u64 = 0x6661_6973_6361;
 
-/// What a set is made like. Sets of one shape can be added up.
+/// The layout of a set. Sets of equal layout can be united.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Shape {
-    /// A bit for each of so many values, from `low` on.
+pub(crate) enum KeySetLayout {
+    /// One bit for each of `values` values, starting at `low`.
     Range { low: i64, values: u64 },
-    /// So many bits.
+    /// A Bloom filter of this many bits.
     Bloom { bits: u64 },
 }
 
-impl Shape {
+impl KeySetLayout {
     pub(crate) fn bytes(self) -> u64 {
         let (Self::Range { values: bits, .. } | Self::Bloom { bits }) = self;
         bits.div_ceil(64) * 8
@@ -38,26 +39,27 @@ enum Bits {
     Bloom(Box<BloomFilter>),
 }
 
-/// Keys, or all there are.
+/// A set of keys, which may degrade to the set of all keys.
 #[derive(Debug)]
 pub(crate) struct KeySet {
     bits: Bits,
     is_empty: bool,
-    /// A key came that has no place in the shape: nothing can be ruled out.
+    /// A key outside the layout was added, so no key can be ruled out.
     has_all: bool,
 }
 
 impl KeySet {
-    pub(crate) fn new(shape: Shape) -> Self {
-        Self::of(
-            shape,
-            vec![0; usize::try_from(shape.bytes() / 8).unwrap_or(0).max(1)],
+    /// Creates an empty set.
+    pub(crate) fn new(layout: KeySetLayout) -> Self {
+        Self::from_words(
+            layout,
+            vec![0; usize::try_from(layout.bytes() / 8).unwrap_or(0).max(1)],
             true,
             false,
         )
     }
 
-    /// The set that rules nothing out.
+    /// Creates the set of all keys.
     pub(crate) fn all() -> Self {
         Self {
             bits: Bits::Range {
@@ -69,10 +71,10 @@ impl KeySet {
         }
     }
 
-    fn of(shape: Shape, words: Vec<u64>, is_empty: bool, has_all: bool) -> Self {
-        let bits = match shape {
-            Shape::Range { low, .. } => Bits::Range { low, words },
-            Shape::Bloom { .. } => {
+    fn from_words(layout: KeySetLayout, words: Vec<u64>, is_empty: bool, has_all: bool) -> Self {
+        let bits = match layout {
+            KeySetLayout::Range { low, .. } => Bits::Range { low, words },
+            KeySetLayout::Bloom { .. } => {
                 Bits::Bloom(Box::new(BloomFilter::from_vec(words).hashes(BLOOM_HASHES)))
             }
         };
@@ -83,20 +85,20 @@ impl KeySet {
         }
     }
 
-    /// Whether no key is in it.
+    /// Whether the set has no key.
     pub(crate) fn is_empty(&self) -> bool {
         self.is_empty
     }
 
-    /// Whether it rules nothing out.
+    /// Whether the set has all keys.
     pub(crate) fn has_all(&self) -> bool {
         self.has_all
     }
 
-    /// Adds all values but nulls, which join with nothing.
+    /// Adds all values except nulls, which match nothing.
     ///
     /// # Errors
-    /// If they cannot be hashed.
+    /// If the values cannot be hashed or cast.
     pub(crate) fn add(&mut self, keys: &ArrayRef) -> Result<()> {
         if keys.null_count() == keys.len() {
             return Ok(());
@@ -104,14 +106,14 @@ impl KeySet {
         self.is_empty = false;
         match &mut self.bits {
             Bits::Range { low, words } => {
-                let numbers = numbers(keys)?;
+                let numbers = to_int64(keys)?;
                 for number in numbers.as_primitive::<Int64Type>().iter().flatten() {
-                    match place(number, *low, words.len()) {
+                    match bit_of(number, *low, words.len()) {
                         Some((word, bit)) => words[word] |= bit,
                         None => self.has_all = true,
                     }
                 }
-                // A number beyond 64 bits became null on the way.
+                // An integer that does not fit into 64 bits became null in the cast.
                 self.has_all |= numbers.null_count() > keys.null_count();
             }
             Bits::Bloom(bloom) => {
@@ -126,33 +128,33 @@ impl KeySet {
         Ok(())
     }
 
-    /// Which of these values may be in it; nulls are not.
+    /// Returns for each value whether it may be in the set. Nulls are not.
     ///
     /// # Errors
-    /// If they cannot be hashed.
+    /// If the values cannot be hashed or cast.
     pub(crate) fn may_have(&self, keys: &ArrayRef) -> Result<BooleanArray> {
-        let found = match &self.bits {
+        let contained = match &self.bits {
             Bits::Range { low, words } => {
-                let numbers = numbers(keys)?;
+                let numbers = to_int64(keys)?;
                 let values = numbers.as_primitive::<Int64Type>().values();
-                let found = BooleanBuffer::collect_bool(values.len(), |row| {
-                    place(values[row], *low, words.len())
+                let bits = BooleanBuffer::collect_bool(values.len(), |row| {
+                    bit_of(values[row], *low, words.len())
                         .is_some_and(|(word, bit)| words[word] & bit != 0)
                 });
-                valid(&found, numbers.nulls())
+                mask_nulls(&bits, numbers.nulls())
             }
             Bits::Bloom(bloom) => {
                 let hashes = hashes(keys)?;
-                let found = BooleanBuffer::collect_bool(hashes.len(), |row| {
+                let bits = BooleanBuffer::collect_bool(hashes.len(), |row| {
                     bloom.contains_hash(hashes[row])
                 });
-                valid(&found, keys.logical_nulls().as_ref())
+                mask_nulls(&bits, keys.logical_nulls().as_ref())
             }
         };
-        Ok(BooleanArray::new(found, None))
+        Ok(BooleanArray::new(contained, None))
     }
 
-    /// The set as bytes, which [`Self::add_encoded`] adds to another one of its shape.
+    /// Encodes the set, for [`Self::add_encoded`] on a set of the same layout.
     pub(crate) fn encoded(&self) -> Vec<u8> {
         let words = match &self.bits {
             Bits::Range { words, .. } => words.as_slice(),
@@ -166,8 +168,8 @@ impl KeySet {
         bytes
     }
 
-    /// Adds a set of the same shape.
-    pub(crate) fn add_encoded(&mut self, shape: Shape, bytes: &[u8]) {
+    /// Adds all keys of an encoded set of the same layout.
+    pub(crate) fn add_encoded(&mut self, layout: KeySetLayout, bytes: &[u8]) {
         let Some((flags, bytes)) = bytes.split_first() else {
             return;
         };
@@ -183,7 +185,8 @@ impl KeySet {
                 .zip(words)
                 .for_each(|(own, other)| *own |= other),
             Bits::Bloom(own) => {
-                if let Bits::Bloom(other) = Self::of(shape, words.collect(), false, false).bits
+                if let Bits::Bloom(other) =
+                    Self::from_words(layout, words.collect(), false, false).bits
                     && other.num_bits() == own.num_bits()
                 {
                     own.union(&other);
@@ -193,12 +196,12 @@ impl KeySet {
     }
 }
 
-/// Whole numbers and dates, whose keys can be told by a bit each.
-pub(crate) fn has_places(of: &DataType) -> bool {
-    of.is_integer() || matches!(of, DataType::Date32)
+/// Whether a type's values are integers or days, so that each can have a bit of its own.
+pub(crate) fn is_range_type(data_type: &DataType) -> bool {
+    data_type.is_integer() || matches!(data_type, DataType::Date32)
 }
 
-fn numbers(keys: &ArrayRef) -> Result<ArrayRef> {
+fn to_int64(keys: &ArrayRef) -> Result<ArrayRef> {
     Ok(if keys.data_type() == &DataType::Int64 {
         Arc::clone(keys)
     } else {
@@ -206,9 +209,10 @@ fn numbers(keys: &ArrayRef) -> Result<ArrayRef> {
     })
 }
 
-fn place(number: i64, low: i64, words: usize) -> Option<(usize, u64)> {
-    let place = usize::try_from(number.checked_sub(low)?).ok()?;
-    (place / 64 < words).then_some((place / 64, 1 << (place % 64)))
+/// Returns the word and the bit of a number, unless it is outside the range.
+fn bit_of(number: i64, low: i64, words: usize) -> Option<(usize, u64)> {
+    let offset = usize::try_from(number.checked_sub(low)?).ok()?;
+    (offset / 64 < words).then_some((offset / 64, 1 << (offset % 64)))
 }
 
 fn hashes(keys: &ArrayRef) -> Result<Vec<u64>> {
@@ -217,8 +221,8 @@ fn hashes(keys: &ArrayRef) -> Result<Vec<u64>> {
     Ok(hashes)
 }
 
-fn valid(found: &BooleanBuffer, nulls: Option<&NullBuffer>) -> BooleanBuffer {
-    nulls.map_or_else(|| found.clone(), |nulls| found & nulls.inner())
+fn mask_nulls(bits: &BooleanBuffer, nulls: Option<&NullBuffer>) -> BooleanBuffer {
+    nulls.map_or_else(|| bits.clone(), |nulls| bits & nulls.inner())
 }
 
 #[cfg(test)]
@@ -227,25 +231,25 @@ mod tests {
 
     use super::*;
 
-    fn found(set: &KeySet, keys: &ArrayRef) -> Vec<bool> {
+    fn lookup(set: &KeySet, keys: &ArrayRef) -> Vec<bool> {
         set.may_have(keys).unwrap().values().iter().collect()
     }
 
     #[test]
-    fn numbers_of_a_range_are_told_exactly_and_nulls_never_found() {
-        let shape = Shape::Range {
+    fn integers_of_a_range_are_exact_and_nulls_are_never_contained() {
+        let layout = KeySetLayout::Range {
             low: -3,
             values: 100,
         };
-        let (mut set, mut other) = (KeySet::new(shape), KeySet::new(shape));
+        let (mut set, mut other) = (KeySet::new(layout), KeySet::new(layout));
         assert!(set.is_empty());
         set.add(&(Arc::new(Int32Array::from(vec![Some(-3), None, Some(96)])) as _))
             .unwrap();
         other
             .add(&(Arc::new(Int32Array::from(vec![5])) as _))
             .unwrap();
-        set.add_encoded(shape, &other.encoded());
-        let asked: ArrayRef = Arc::new(Int32Array::from(vec![
+        set.add_encoded(layout, &other.encoded());
+        let keys: ArrayRef = Arc::new(Int32Array::from(vec![
             Some(-3),
             Some(5),
             Some(96),
@@ -255,44 +259,48 @@ mod tests {
             None,
         ]));
         assert_eq!(
-            found(&set, &asked),
+            lookup(&set, &keys),
             [true, true, true, false, false, false, false]
         );
         let dates: ArrayRef = Arc::new(Date32Array::from(vec![5, 6]));
-        assert_eq!(found(&set, &dates), [true, false]);
+        assert_eq!(lookup(&set, &dates), [true, false]);
         assert!(!set.has_all() && !set.is_empty());
     }
 
     #[test]
-    fn a_key_without_a_place_lets_everything_pass() {
-        let shape = Shape::Range { low: 0, values: 64 };
+    fn a_key_outside_the_range_makes_the_set_contain_all_keys() {
+        let layout = KeySetLayout::Range { low: 0, values: 64 };
         for outside in [
             Arc::new(Int32Array::from(vec![64])) as ArrayRef,
             Arc::new(UInt64Array::from(vec![u64::MAX])),
         ] {
-            let (mut set, mut sum) = (KeySet::new(shape), KeySet::new(shape));
+            let (mut set, mut union) = (KeySet::new(layout), KeySet::new(layout));
             set.add(&outside).unwrap();
-            sum.add_encoded(shape, &set.encoded());
-            assert!(sum.has_all());
+            union.add_encoded(layout, &set.encoded());
+            assert!(union.has_all());
         }
     }
 
     #[test]
-    fn text_is_found_where_it_is_and_seldom_where_it_is_not() {
-        let shape = Shape::Bloom { bits: 10_000 };
+    fn added_text_is_always_contained_and_other_text_seldom() {
+        let layout = KeySetLayout::Bloom { bits: 10_000 };
         let text = |range: std::ops::Range<u32>| {
             Arc::new(StringViewArray::from_iter_values(
                 range.map(|n| n.to_string()),
             )) as ArrayRef
         };
-        let (mut set, mut other) = (KeySet::new(shape), KeySet::new(shape));
+        let (mut set, mut other) = (KeySet::new(layout), KeySet::new(layout));
         set.add(&text(0..500)).unwrap();
         other.add(&text(500..1000)).unwrap();
-        set.add_encoded(shape, &other.encoded());
-        assert!(found(&set, &text(0..1000)).into_iter().all(|found| found));
-        let wrong = found(&set, &text(1000..11_000))
+        set.add_encoded(layout, &other.encoded());
+        assert!(
+            lookup(&set, &text(0..1000))
+                .into_iter()
+                .all(|contained| contained)
+        );
+        let wrong = lookup(&set, &text(1000..11_000))
             .into_iter()
-            .filter(|found| *found)
+            .filter(|contained| *contained)
             .count();
         assert!(wrong < 300, "{wrong} of 10,000");
     }

@@ -1,6 +1,6 @@
-//! A tree of inner joins taken apart: relations, what is equal between them, and other conditions.
+//! A tree of inner joins taken apart: relations, equalities between them, and other predicates.
 //!
-//! Columns of all relations are numbered through; expressions here refer to those numbers.
+//! The columns of all relations are numbered consecutively. Expressions in the graph refer to these numbers.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,9 +20,9 @@ use crate::estimate::{estimate, selectivity};
 use crate::physical::{column_index, has_plain_keys};
 use crate::statistics::{ColumnValues, Estimate};
 
-/// A set of relations.
+/// A set of relations: bit *i* stands for relation *i*.
 pub(super) type Set = u64;
-/// Relations that a set has room for.
+/// Number of relations that fit into a [`Set`].
 const RELATIONS_MAX: usize = 64;
 
 type Expr = Arc<dyn PhysicalExpr>;
@@ -31,31 +31,31 @@ type Expr = Arc<dyn PhysicalExpr>;
 pub(super) struct Graph {
     products: Products,
     pub(super) relations: Vec<Arc<dyn ExecutionPlan>>,
-    /// Number of each relation's first column, and of the one after the last.
+    /// Number of each relation's first column, and one more for the end.
     starts: Vec<usize>,
-    /// Expressions that are equal to each other, each of one relation.
+    /// Classes of expressions that are equal to each other, each with its relation.
     classes: Vec<Vec<(usize, Expr)>>,
-    /// Conditions of several relations that are no equalities between two.
+    /// Predicates over several relations that are not equalities between two of them.
     pub(super) conditions: Vec<Expr>,
-    /// The columns of the whole.
+    /// The columns of the plan that was taken apart.
     pub(super) output: Vec<usize>,
-    /// The joins as they are written.
+    /// The joins in the order in which they are written.
     pub(super) written: Vec<(Set, Set)>,
 }
 
-/// Whether cross products are taken apart too.
+/// Whether cross joins are taken apart too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Products {
-    /// Each is a relation.
+    /// Each cross join is a relation.
     #[default]
     Whole,
-    /// They are as they were written, and conditions elsewhere may join what they multiply.
+    /// A cross join's sides are relations: a predicate elsewhere may join them.
     Apart,
 }
 
 /// Takes a tree of inner joins of at least three relations apart; `None` for any other plan.
-pub(super) fn take_apart(plan: &Arc<dyn ExecutionPlan>, products: Products) -> Option<Graph> {
-    if !is_joined(plan, products) {
+pub(super) fn decompose(plan: &Arc<dyn ExecutionPlan>, products: Products) -> Option<Graph> {
+    if !is_inner_join(plan, products) {
         return None;
     }
     let mut graph = Graph {
@@ -65,11 +65,11 @@ pub(super) fn take_apart(plan: &Arc<dyn ExecutionPlan>, products: Products) -> O
     };
     (graph.output, _) = graph.add(plan)?;
     let enough = (3..=RELATIONS_MAX).contains(&graph.relations.len());
-    (enough && graph.each_class_has_one_of_a_relation()).then_some(graph)
+    (enough && graph.has_one_member_per_relation()).then_some(graph)
 }
 
-/// Whether a plan is an inner join that may be taken apart, perhaps under columns and conditions.
-fn is_joined(plan: &Arc<dyn ExecutionPlan>, products: Products) -> bool {
+/// Whether a plan is an inner join that may be taken apart, perhaps below projections and filters.
+fn is_inner_join(plan: &Arc<dyn ExecutionPlan>, products: Products) -> bool {
     if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
         return *join.join_type() == JoinType::Inner
             && has_plain_keys(join)
@@ -81,19 +81,19 @@ fn is_joined(plan: &Arc<dyn ExecutionPlan>, products: Products) -> bool {
             .expr()
             .iter()
             .all(|projected| projected.expr.is::<Column>())
-            && is_joined(projection.input(), products);
+            && is_inner_join(projection.input(), products);
     }
     if plan.is::<CrossJoinExec>() {
         return products == Products::Apart;
     }
     plan.downcast_ref::<FilterExec>()
-        .is_some_and(|filter| filter.fetch().is_none() && is_joined(filter.input(), products))
+        .is_some_and(|filter| filter.fetch().is_none() && is_inner_join(filter.input(), products))
 }
 
 impl Graph {
-    /// Adds all of a plan; its columns and relations.
+    /// Adds a plan. Returns its columns' numbers and its relations.
     fn add(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Option<(Vec<usize>, Set)> {
-        if !is_joined(plan, self.products) {
+        if !is_inner_join(plan, self.products) {
             return self.add_relation(plan);
         }
         if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
@@ -127,7 +127,7 @@ impl Graph {
             self.add_equality(l, r)?;
         }
         if let Some(filter) = join.filter() {
-            let of = |index: usize| {
+            let number_of = |index: usize| {
                 let at = filter.column_indices().get(index)?;
                 let side = if at.side == JoinSide::Left {
                     &left
@@ -136,7 +136,7 @@ impl Graph {
                 };
                 side.get(at.index).copied()
             };
-            self.add_conditions(filter.expression(), of)?;
+            self.add_conditions(filter.expression(), number_of)?;
         }
         self.written.push((left_set, right_set));
         Some((
@@ -157,10 +157,14 @@ impl Graph {
         (number < RELATIONS_MAX).then(|| ((start..end).collect(), 1 << number))
     }
 
-    fn add_conditions(&mut self, all: &Expr, of: impl Fn(usize) -> Option<usize>) -> Option<()> {
-        for condition in split_conjunction(all) {
-            let condition = self.global(condition, &of)?;
-            // One of a single relation would have been pushed to it: it stays away for a reason.
+    fn add_conditions(
+        &mut self,
+        predicate: &Expr,
+        number_of: impl Fn(usize) -> Option<usize>,
+    ) -> Option<()> {
+        for condition in split_conjunction(predicate) {
+            let condition = self.global(condition, &number_of)?;
+            // A predicate on a single relation would have been pushed down to it, so there is a reason to leave it.
             if condition.is_volatile_node() || self.relations_of(&condition).count_ones() < 2 {
                 return None;
             }
@@ -190,8 +194,8 @@ impl Graph {
         Some(())
     }
 
-    /// Two equal columns of one relation are a condition on it, which no join would test.
-    fn each_class_has_one_of_a_relation(&self) -> bool {
+    /// Whether no class has two columns of one relation. Their equality is a predicate that no join would test.
+    fn has_one_member_per_relation(&self) -> bool {
         self.classes.iter().all(|class| {
             class
                 .iter()
@@ -200,8 +204,9 @@ impl Graph {
         })
     }
 
-    fn global(&self, expr: &Expr, of: impl Fn(usize) -> Option<usize>) -> Option<Expr> {
-        moved(expr, of, &self.schema()).ok()
+    /// Rewrites an expression over a plan's columns to the graph's numbers.
+    fn global(&self, expr: &Expr, number_of: impl Fn(usize) -> Option<usize>) -> Option<Expr> {
+        renumber(expr, number_of, &self.schema()).ok()
     }
 
     fn schema(&self) -> SchemaRef {
@@ -224,9 +229,9 @@ impl Graph {
             .fold(0, |set, column| set | 1 << relation(column))
     }
 
-    /// The equalities by which two sets of relations are joined.
+    /// Returns the equalities that join two sets of relations.
     pub(super) fn keys(&self, left: Set, right: Set) -> Vec<(Expr, Expr)> {
-        let of = |class: &[(usize, Expr)], set: Set| {
+        let member_of = |class: &[(usize, Expr)], set: Set| {
             class
                 .iter()
                 .find(|(relation, _)| set & 1 << relation != 0)
@@ -234,21 +239,24 @@ impl Graph {
         };
         self.classes
             .iter()
-            .filter_map(|class| Some((of(class, left)?, of(class, right)?)))
+            .filter_map(|class| Some((member_of(class, left)?, member_of(class, right)?)))
             .collect()
     }
 
-    /// What the search goes by.
+    /// Estimates the relations, classes and predicates, for the search.
     pub(super) fn sizes(&self) -> Sizes {
         let each: Vec<Estimate> = self.relations.iter().map(estimate).collect();
         let all = Estimate {
             rows: 0.0,
             base_rows: 0.0,
-            columns: each.iter().flat_map(|of| of.columns.clone()).collect(),
+            columns: each
+                .iter()
+                .flat_map(|relation| relation.columns.clone())
+                .collect(),
         };
         let column =
             |expr: &Expr| column_index(expr).and_then(|index| all.columns.get(index).cloned());
-        // Of values that nobody has counted there are no more than the smallest relation has that is joined by them.
+        // If distinct values are unknown, the smallest relation of the class is an upper bound.
         let class = |class: &Vec<(usize, Expr)>| {
             let most = class
                 .iter()
@@ -264,8 +272,8 @@ impl Graph {
                 .collect()
         };
         Sizes {
-            rows: each.iter().map(|of| of.rows).collect(),
-            base_rows: each.iter().map(|of| of.base_rows).collect(),
+            rows: each.iter().map(|relation| relation.rows).collect(),
+            base_rows: each.iter().map(|relation| relation.base_rows).collect(),
             classes: self.classes.iter().map(class).collect(),
             conditions: self
                 .conditions
@@ -276,15 +284,16 @@ impl Graph {
     }
 }
 
-/// Rows and values of a graph's relations.
+/// Estimates of a graph's relations, classes and predicates.
 #[derive(Debug)]
 pub(super) struct Sizes {
-    /// Of each relation, and what they were before any condition.
+    /// Rows of each relation.
     pub(super) rows: Vec<f64>,
+    /// Rows of each relation before any predicate.
     pub(super) base_rows: Vec<f64>,
-    /// Of each class: its members' relations, and what is known of their values.
+    /// The members of each class: their relation, and what is known of their values.
     pub(super) classes: Vec<Vec<(usize, ColumnValues)>>,
-    /// Relations that each condition needs, and the part of rows for which it holds.
+    /// The relations that each predicate needs, and its selectivity.
     pub(super) conditions: Vec<(Set, f64)>,
 }
 
@@ -298,13 +307,13 @@ fn kept(columns: Vec<usize>, projection: Option<&[usize]>) -> Vec<usize> {
     }
 }
 
-/// The expression over other columns: `of` tells the place of each in `schema`.
+/// Rewrites an expression to other columns: `index_in` returns the index in `schema` of each column.
 ///
 /// # Errors
-/// If a column has no place.
-pub(super) fn moved(
+/// If a column has no index.
+pub(super) fn renumber(
     expr: &Expr,
-    of: impl Fn(usize) -> Option<usize>,
+    index_in: impl Fn(usize) -> Option<usize>,
     schema: &SchemaRef,
 ) -> Result<Expr> {
     Arc::clone(expr)
@@ -312,9 +321,9 @@ pub(super) fn moved(
             let Some(column) = node.downcast_ref::<Column>() else {
                 return Ok(Transformed::no(node));
             };
-            let index = of(column.index()).filter(|index| *index < schema.fields().len());
+            let index = index_in(column.index()).filter(|index| *index < schema.fields().len());
             let index = index.ok_or_else(|| {
-                internal_datafusion_err!("{column} is of no relation of its join")
+                internal_datafusion_err!("column {column} belongs to no relation of its join")
             })?;
             Ok(Transformed::yes(
                 Arc::new(Column::new(schema.field(index).name(), index)) as Expr,
@@ -323,7 +332,7 @@ pub(super) fn moved(
         .data()
 }
 
-/// The numbers of an expression's columns.
+/// Returns the numbers of an expression's columns.
 pub(super) fn columns_of(expr: &Expr) -> Vec<usize> {
     collect_columns(expr).iter().map(Column::index).collect()
 }
