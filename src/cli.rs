@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use faisca::{Error, Result, Session};
-use faisca_executor::control::env;
+use faisca_executor::protocol::env;
 use faisca_planner::manifest::Stores;
 use faisca_planner::names::parse_bytes;
 

@@ -41,7 +41,7 @@ pub use session::{Session, SessionBuilder};
 pub mod stores {
     //! How object stores are reached.
 
-    pub use faisca_executor::stores::RequestSnapshot;
+    pub use faisca_executor::protocol::RequestSnapshot;
     pub use faisca_planner::manifest::{SecretRef, StoreCredentials, StoreSettings, Stores};
 }
 

@@ -21,17 +21,18 @@ use datafusion_proto::bytes::{
 use faisca_driver::scheduler::{Action, Event, Placement, RetryLimits, Scheduler, StageInfo};
 use faisca_executor::codec::PlanCodec;
 use faisca_executor::exchange::{
-    BlockMemory, BlockStore, ExchangeReader, ExchangeWriter, PeerClients, SealedBlock, Spread,
+    BlockMemory, BlockService, BlockStore, ExchangeReader, ExchangeWriter, PeerClients,
+    RowPartitioner, SealedBlock,
 };
-use faisca_executor::flight::{BlockService, serve, url};
-use faisca_executor::wire::{BlockLocation, StageBlocks, TaskMetrics, TaskReport};
+use faisca_executor::protocol::flight::{serve, url};
+use faisca_executor::protocol::{BlockLocation, StageBlocks, TaskMetrics, TaskReport};
 use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
 use faisca_planner::{ExchangeReadExec, ExchangeSource, InputMode};
 use futures::TryStreamExt;
 
 const ROWS: i64 = 8192;
 const BATCHES: i64 = 64;
-const BUCKETS: usize = 16;
+const PARTITIONS: usize = 16;
 const STAGE: StageId = StageId(0);
 const BLOCK: BlockId = BlockId {
     task: TaskId {
@@ -65,7 +66,7 @@ fn bytes(batches: &[RecordBatch]) -> u64 {
 }
 
 fn by_key(schema: &SchemaRef) -> Partitioning {
-    Partitioning::Hash(vec![col("key", schema).unwrap()], BUCKETS)
+    Partitioning::Hash(vec![col("key", schema).unwrap()], PARTITIONS)
 }
 
 fn write(batches: &[RecordBatch]) -> SealedBlock {
@@ -76,10 +77,10 @@ fn write(batches: &[RecordBatch]) -> SealedBlock {
         Arc::new(RuntimeEnv::default()),
         Arc::new(BlockMemory::new(None)),
     );
-    let mut spread = Spread::new(Some(&by_key(&schema)), 0, 1).unwrap();
+    let mut partitioner = RowPartitioner::new(Some(&by_key(&schema)), 0, 1).unwrap();
     batches
         .iter()
-        .for_each(|batch| writer.write(&mut spread, 0, batch.clone()).unwrap());
+        .for_each(|batch| writer.write(&mut partitioner, 0, batch.clone()).unwrap());
     writer.seal().unwrap().block
 }
 
@@ -113,9 +114,9 @@ async fn fetch(
     }];
     let reader = ExchangeReader::new(inputs, ExecutorId(me), Arc::clone(store), Arc::clone(peers));
     let mut rows = 0;
-    for bucket in 0..BUCKETS {
+    for partition in 0..PARTITIONS {
         let batches: Vec<RecordBatch> = reader
-            .open(leaf, bucket, &Arc::new(TaskContext::default()))
+            .open(leaf, partition, &Arc::new(TaskContext::default()))
             .unwrap()
             .try_collect()
             .await
@@ -147,9 +148,8 @@ fn exchange(c: &mut Criterion) {
             ExecutorId(1),
             Arc::clone(&store),
             Arc::new(RuntimeEnv::default()),
-            "token".to_owned(),
         );
-        tokio::task::spawn(serve(listener, blocks));
+        tokio::task::spawn(serve(listener, blocks, "token".to_owned()));
         address
     });
     let leaf = leaf(&schema);
@@ -228,7 +228,7 @@ fn half_way(tasks: u32) -> (Scheduler, Event) {
     let report = TaskReport {
         task: spec.task,
         attempt: spec.attempt,
-        buckets: vec![],
+        partitions: vec![],
         durable: false,
         files: vec![],
         statistics: None,

@@ -6,23 +6,23 @@ use faisca_driver::scheduler::{
     Action, Event, InputReads, Placement, RetryLimits, Scheduler, StageInfo, StageInput,
     TaskGrouping,
 };
-use faisca_executor::wire::{BucketSize, TaskMetrics, TaskReport, TaskSpec};
+use faisca_executor::protocol::{PartitionSize, TaskMetrics, TaskReport, TaskSpec};
 use faisca_planner::ids::{ExecutorId, QueryId, StageId};
 
 use crate::compare::numeric_table;
 
 const EXECUTORS: u32 = 1_000;
 const SLOTS: u32 = 4;
-const BUCKETS: u32 = 64;
+const PARTITIONS: u32 = 64;
 
-/// A scan of that many tasks, and an aggregation of 64 buckets behind it.
+/// A scan of that many tasks, and an aggregation of 64 partitions behind it.
 fn stages(tasks: u32) -> Vec<StageInfo> {
     let scan = StageInfo {
         partitions: tasks,
         ..StageInfo::default()
     };
     let aggregation = StageInfo {
-        partitions: BUCKETS,
+        partitions: PARTITIONS,
         inputs: vec![StageInput {
             stage: StageId(0),
             reads: InputReads::OwnPartition,
@@ -34,9 +34,9 @@ fn stages(tasks: u32) -> Vec<StageInfo> {
 }
 
 fn report(spec: &TaskSpec) -> TaskReport {
-    let buckets = (0..BUCKETS)
-        .map(|bucket| BucketSize {
-            bucket,
+    let partitions = (0..PARTITIONS)
+        .map(|partition| PartitionSize {
+            partition,
             rows: 1,
             bytes: 1 << 20,
         })
@@ -44,7 +44,7 @@ fn report(spec: &TaskSpec) -> TaskReport {
     TaskReport {
         task: spec.task,
         attempt: spec.attempt,
-        buckets,
+        partitions,
         durable: false,
         files: vec![],
         statistics: None,

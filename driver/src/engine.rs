@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use faisca_executor::exchange::DurableTier;
-use faisca_executor::wire::{Failure, FromExecutor, Registration, StageSpec, ToExecutor};
+use faisca_executor::protocol::{Failure, FromExecutor, Registration, StageSpec, ToExecutor};
 use faisca_planner::ids::{BlockId, ExecutorId, QueryId, StageId};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;

@@ -2,7 +2,7 @@
 
 use datafusion::common::DataFusionError;
 use faisca_executor::error::message;
-use faisca_executor::wire::{Failure, FailureKind};
+use faisca_executor::protocol::{Failure, FailureKind};
 use faisca_planner::manifest::ManifestError;
 
 /// Why a job, or a part of it, did not succeed. Displays as a few plain lines.

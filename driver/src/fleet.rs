@@ -18,8 +18,7 @@ use std::fmt::Debug;
 use std::net::IpAddr;
 
 use async_trait::async_trait;
-use faisca_executor::control::env;
-use faisca_executor::environment::Limits;
+use faisca_executor::protocol::Limits;
 
 pub use embedded::{DRIVER, EmbeddedExecutor, EmbeddedHost};
 pub use process::{ProcessFleet, ProcessLauncher};
@@ -104,27 +103,8 @@ impl FleetRequest {
     /// # Errors
     /// If a value cannot be serialized, which would be a defect of Faísca.
     pub fn variables(&self) -> Result<Vec<(&'static str, String)>> {
-        let mut variables = vec![
-            (env::DRIVER, self.control.url.clone()),
-            (env::TOKEN, self.token.clone()),
-            (env::SLOTS, self.slots.to_string()),
-        ];
-        if let Some(bytes) = self.limits.memory_bytes {
-            variables.push((env::MEMORY, bytes.to_string()));
-        }
-        if let Some(folder) = &self.limits.spill_folder {
-            variables.push((env::SPILL, folder.display().to_string()));
-        }
-        if !self.limits.stores.is_empty() {
-            let json = serde_json::to_string(&self.limits.stores)
-                .map_err(Error::of_fleet("settings of the object stores"))?;
-            variables.push((env::STORES, json));
-        }
-        if let Some(durable) = &self.limits.durable {
-            let json = serde_json::to_string(durable)
-                .map_err(Error::of_fleet("settings of the durable exchange"))?;
-            variables.push((env::DURABLE, json));
-        }
-        Ok(variables)
+        self.limits
+            .variables(&self.control.url, &self.token)
+            .map_err(Error::of_fleet("settings of the executors"))
     }
 }

@@ -46,7 +46,7 @@ mod task;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use faisca_executor::wire::TaskReport;
+use faisca_executor::protocol::TaskReport;
 use faisca_planner::ids::{ExecutorId, QueryId, TaskId};
 
 pub use event::{

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use datafusion::catalog::TableProvider;
 use datafusion::prelude::SessionContext;
-use faisca_executor::stores::Stores as ObjectStores;
+use faisca_executor::storage::Stores as ObjectStores;
 use faisca_planner::manifest::{FileFormat, Source};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::{JoinHandle, JoinSet};

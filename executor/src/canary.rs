@@ -1,7 +1,7 @@
 //! A fingerprint of the exchange's partitioner.
 //!
-//! Two builds that hash differently would send equal keys to different buckets, and joins would
-//! silently lose rows. Driver and executors compare this number before any work.
+//! Two builds that hash differently would send equal keys to different partitions, and joins would
+//! silently lose rows. The driver compares this number when an executor registers (step 3).
 
 use std::sync::Arc;
 
@@ -11,9 +11,10 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::metrics::Time;
 use datafusion::physical_plan::repartition::BatchPartitioner;
 
-const BUCKETS: usize = 1021;
+/// A prime, so that every bit of a hash matters.
+const PARTITIONS: usize = 1021;
 
-/// Where fixed keys of the common types land.
+/// Hashes which partition fixed keys of the common types go to.
 ///
 /// # Errors
 /// Only if hashing fails inside DataFusion.
@@ -38,10 +39,11 @@ pub fn canary() -> Result<u64> {
             .iter()
             .map(|k| Arc::new(Column::new(["i", "t", "f"][*k], *k)) as _)
             .collect();
-        let mut partitioner = BatchPartitioner::new_hash_partitioner(exprs, BUCKETS, Time::new())?;
-        partitioner.partition(batch.clone(), |bucket, rows| {
+        let mut partitioner =
+            BatchPartitioner::new_hash_partitioner(exprs, PARTITIONS, Time::new())?;
+        partitioner.partition(batch.clone(), |partition, rows| {
             fingerprint = fingerprint.rotate_left(5)
-                ^ (bucket as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                ^ (partition as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
                 ^ rows.num_rows() as u64;
             Ok(())
         })?;

@@ -1,4 +1,4 @@
-//! The codec of whole plans: the planner's nodes and our file sources.
+//! The codec of stage plans: DataFusion's nodes, the planner's, and the CSV source.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -12,10 +12,12 @@ use datafusion_proto::physical_plan::{
 };
 use faisca_planner::{NodeTag, PlannerNodeCodec};
 
-use crate::csv::codec as csv;
+use crate::formats::csv::codec as csv;
 
-/// DataFusion's own scalar functions by name. Spark's replace some of them in the registry, by
-/// which plans are decoded; but a DataFrame may hold the original, and must get that back.
+/// DataFusion's own scalar functions by name.
+///
+/// Plans are decoded by a registry in which Spark's functions replace some of these. A DataFrame may
+/// hold the original function, which must still be the original after decoding.
 static ORIGINALS: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
     let nested = datafusion::functions_nested::all_default_nested_functions();
     let all = datafusion::functions::all_default_functions()
@@ -24,10 +26,10 @@ static ORIGINALS: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
     all.map(|udf| (udf.name().to_owned(), udf)).collect()
 });
 
-/// Definition of a function that is DataFusion's own.
+/// The encoded definition that marks a function as DataFusion's own.
 const ORIGINAL: &[u8] = &[1];
 
-/// Encodes and decodes every node that a stage plan may hold.
+/// Encodes and decodes every node that a stage plan may contain.
 #[derive(Debug, Default)]
 pub struct PlanCodec;
 

@@ -1,7 +1,7 @@
-//! What every task of an executor shares: memory pool, spill folder, object stores, functions.
+//! What all tasks of an executor share: memory pool, spill folder, object stores, functions.
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::common::{DataFusionError, Result};
@@ -13,17 +13,18 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{FunctionRegistry, TaskContext};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::SessionConfig;
-use faisca_planner::manifest::Stores as StoreTable;
 
-use crate::exchange::{BlockMemory, DurableExchange, DurableTier};
-use crate::stores::Stores;
+use crate::exchange::{BlockMemory, DurableTier};
+pub use crate::protocol::Limits;
+use crate::storage::Stores;
 
-/// Consumers named in an out-of-memory message.
+/// Number of memory consumers that an out-of-memory message names.
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(5).unwrap();
-/// Most that one executor may spill.
+/// Most bytes that one executor may spill: no limit in practice.
 const SPILL_BYTES_MAX: u64 = 1 << 40;
 
-/// Functions of the user's own. The same in driver and executors, since both run the same binary.
+/// The user's own functions. Driver and executors have the same ones, because both run the same
+/// binary.
 #[derive(Debug, Clone, Default)]
 pub struct UserFunctions {
     /// Scalar functions.
@@ -34,22 +35,7 @@ pub struct UserFunctions {
     pub window: Vec<Arc<WindowUDF>>,
 }
 
-/// Limits of one process.
-#[derive(Debug, Clone, Default)]
-pub struct Limits {
-    /// Bytes that operators and exchange may hold; all that the machine has when absent.
-    pub memory_bytes: Option<u64>,
-    /// Tasks at once, which share that memory.
-    pub slots: u32,
-    /// Where to spill; the system's folder for temporary files when absent.
-    pub spill_folder: Option<PathBuf>,
-    /// How buckets are reached.
-    pub stores: StoreTable,
-    /// Where blocks outlive their executors, if anywhere.
-    pub durable: Option<DurableExchange>,
-}
-
-/// Shared by all tasks of an executor; immutable.
+/// The environment of all tasks of an executor. Immutable.
 #[derive(Debug)]
 pub struct Environment {
     state: SessionState,
@@ -60,10 +46,10 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Builds pool and registries.
+    /// Builds the memory pool, the store and function registries, and the durable tier.
     ///
     /// # Errors
-    /// If the spill folder cannot be used.
+    /// If the spill folder is not writable, or the settings of the durable tier are wrong.
     pub fn new(limits: &Limits, functions: &UserFunctions) -> Result<Self> {
         let stores = Arc::new(Stores::new(limits.stores.clone()));
         let runtime = runtime(limits, &stores)?;
@@ -91,31 +77,31 @@ impl Environment {
         })
     }
 
-    /// Object stores by URL.
+    /// Returns the object stores.
     #[must_use]
     pub fn stores(&self) -> &Arc<Stores> {
         &self.stores
     }
 
-    /// Where blocks outlive their executors, if anywhere.
+    /// Returns the durable tier, if there is one.
     #[must_use]
     pub fn durable(&self) -> Option<&Arc<DurableTier>> {
         self.durable.as_ref()
     }
 
-    /// What sealed blocks may hold.
+    /// Returns the memory that sealed blocks share.
     #[must_use]
     pub fn block_memory(&self) -> &Arc<BlockMemory> {
         &self.block_memory
     }
 
-    /// A slot's share of the memory pool; `None` where that has no limit.
+    /// Returns one slot's share of the memory pool; `None` for a pool without limit.
     #[must_use]
     pub fn task_memory_bytes(&self) -> Option<u64> {
         self.task_memory_bytes
     }
 
-    /// Memory pool, spill folder and stores.
+    /// Returns the memory pool, spill folder and stores.
     #[must_use]
     pub fn runtime(&self) -> &Arc<RuntimeEnv> {
         self.state.runtime_env()
@@ -138,7 +124,7 @@ fn runtime(limits: &Limits, stores: &Arc<Stores>) -> Result<Arc<RuntimeEnv>> {
     let disk = DiskManagerBuilder::default()
         .with_mode(mode)
         .with_max_temp_directory_size(SPILL_BYTES_MAX);
-    // A listing must see what a statement before it wrote.
+    // No cache of listings: a query must see the files that the query before it wrote.
     let registry: Arc<dyn ObjectStoreRegistry> = Arc::clone(stores) as _;
     let mut builder = RuntimeEnvBuilder::new()
         .with_disk_manager_builder(disk)
@@ -152,7 +138,7 @@ fn runtime(limits: &Limits, stores: &Arc<Stores>) -> Result<Arc<RuntimeEnv>> {
     builder.build_arc()
 }
 
-/// Finds out now rather than when memory has run out.
+/// Fails now rather than when memory is exhausted.
 fn check_writable(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder)
         .and_then(|()| tempfile::tempfile_in(folder))
@@ -166,15 +152,16 @@ fn check_writable(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Scalar functions of which Spark's version here takes less than DataFusion's: dates, for one.
+/// Scalar functions whose Spark version in `datafusion-spark` accepts fewer types than DataFusion's.
 const KEPT_SCALARS: [&str; 1] = ["date_trunc"];
 
-/// Registers Spark's functions over DataFusion's, the user's over those.
+/// Registers Spark's functions, which replace DataFusion's of the same name, and then the user's,
+/// which replace both.
 ///
-/// DataFusion's own aggregates stay: of those that Spark's would replace, `avg` knows no decimals.
+/// DataFusion's own aggregates stay, because Spark's `avg` does not support decimals.
 ///
 /// # Errors
-/// If two functions cannot live together.
+/// If a function cannot be registered.
 pub fn register_functions(state: &mut SessionState, functions: &UserFunctions) -> Result<()> {
     let aggregates: Vec<_> = state.aggregate_functions().values().cloned().collect();
     let kept = KEPT_SCALARS

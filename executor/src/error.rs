@@ -1,57 +1,65 @@
-//! Failures of an executor, and what kind each is.
+//! The failures of an executor, and the kind of each.
+//!
+//! Every error of a task ends in [`classify`]. It looks through the wrappers of DataFusion, Arrow and
+//! Parquet for the cause, so code elsewhere only has to keep the source of an error.
 
 use datafusion::common::{DataFusionError, SchemaError};
 use faisca_planner::ids::{BlockId, ExecutorId};
 
-use crate::wire::{Failure, FailureKind};
+use crate::protocol::{Failure, FailureKind};
+use crate::storage::advice;
+pub use crate::storage::store_message;
 
 /// Failures to obtain a committed block.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// Final for this attempt: the driver must have the block made again.
+    /// The executor does not hold the block. Final for this attempt: the driver must recompute it.
     #[error("{executor} does not hold block {block}")]
     Lost {
-        /// Which.
+        /// The missing block.
         block: BlockId,
-        /// Who should have it.
+        /// The executor that should hold it.
         executor: ExecutorId,
     },
-    /// Its executor does not answer. The driver hears of that executor's end by itself.
-    #[error("block {block} from {executor} at {address}: {reason}")]
+    /// The executor cannot be reached. The driver detects the executor's end by itself.
+    #[error("block {block} from {executor} at {address}: {}", .source.message())]
     Peer {
-        /// The first of the blocks asked for.
+        /// The first of the requested blocks.
         block: BlockId,
-        /// Who was asked.
+        /// The executor that the block was requested from.
         executor: ExecutorId,
-        /// Where that one was reached before.
+        /// URL of its Flight service.
         address: String,
-        /// What the connection said.
-        reason: String,
+        /// Why the request failed.
+        source: Box<tonic::Status>,
     },
 }
 
-/// Sorts an error by what can be done about it. The only place that does.
+/// Classifies an error by what the scheduler can do about it. No other code assigns kinds to
+/// errors.
 #[must_use]
 pub fn classify(error: &DataFusionError) -> Failure {
     Failure {
-        kind: kind(error),
+        kind: kind_of_error(error),
         message: message(error),
     }
 }
 
-fn kind(error: &DataFusionError) -> FailureKind {
+fn kind_of_error(error: &DataFusionError) -> FailureKind {
     match error {
-        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => kind(inner),
-        DataFusionError::Shared(inner) => kind(inner),
-        DataFusionError::Collection(all) => all.first().map_or(FailureKind::Bug, kind),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => {
+            kind_of_error(inner)
+        }
+        DataFusionError::Shared(inner) => kind_of_error(inner),
+        DataFusionError::Collection(all) => all.first().map_or(FailureKind::Bug, kind_of_error),
         DataFusionError::ResourcesExhausted(_) => FailureKind::Resource,
-        DataFusionError::IoError(io) => io_kind(io),
-        DataFusionError::ObjectStore(store) => store_kind(store),
-        DataFusionError::ParquetError(_) => nested(error).unwrap_or(FailureKind::User),
+        DataFusionError::IoError(io) => kind_of_io_error(io),
+        DataFusionError::ObjectStore(store) => kind_of_store_error(store),
+        DataFusionError::ParquetError(_) => kind_of_cause(error).unwrap_or(FailureKind::User),
         DataFusionError::ArrowError(_, _)
         | DataFusionError::External(_)
         | DataFusionError::ExecutionJoin(_) => {
-            nested(error).unwrap_or(if matches!(error, DataFusionError::ArrowError(_, _)) {
+            kind_of_cause(error).unwrap_or(if matches!(error, DataFusionError::ArrowError(_, _)) {
                 FailureKind::User
             } else {
                 FailureKind::Bug
@@ -68,8 +76,8 @@ fn kind(error: &DataFusionError) -> FailureKind {
     }
 }
 
-/// Looks through wrappers for a cause that we know.
-fn nested(error: &DataFusionError) -> Option<FailureKind> {
+/// Returns the kind of the first cause below `error` whose type is known here.
+fn kind_of_cause(error: &DataFusionError) -> Option<FailureKind> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
     if let DataFusionError::External(inner) = error {
         cause = Some(inner.as_ref());
@@ -84,20 +92,20 @@ fn nested(error: &DataFusionError) -> Option<FailureKind> {
             });
         }
         if let Some(inner) = current.downcast_ref::<DataFusionError>() {
-            return Some(kind(inner));
+            return Some(kind_of_error(inner));
         }
         if let Some(store) = current.downcast_ref::<object_store::Error>() {
-            return Some(store_kind(store));
+            return Some(kind_of_store_error(store));
         }
         if let Some(io) = current.downcast_ref::<std::io::Error>() {
-            return Some(io_kind(io));
+            return Some(kind_of_io_error(io));
         }
         cause = current.source();
     }
     None
 }
 
-fn io_kind(error: &std::io::Error) -> FailureKind {
+fn kind_of_io_error(error: &std::io::Error) -> FailureKind {
     use std::io::ErrorKind;
     match error.kind() {
         ErrorKind::NotFound
@@ -112,11 +120,11 @@ fn io_kind(error: &std::io::Error) -> FailureKind {
     }
 }
 
-fn store_kind(error: &object_store::Error) -> FailureKind {
+fn kind_of_store_error(error: &object_store::Error) -> FailureKind {
     match error {
         object_store::Error::Generic { source, .. } => {
             match source.downcast_ref::<std::io::Error>() {
-                Some(io) => io_kind(io),
+                Some(io) => kind_of_io_error(io),
                 None if advice(&error.to_string()).is_some() => FailureKind::User,
                 None => FailureKind::Transient,
             }
@@ -126,93 +134,7 @@ fn store_kind(error: &object_store::Error) -> FailureKind {
     }
 }
 
-/// What S3's error codes ask a user to do.
-const ADVICE: [(&str, &str); 13] = [
-    (
-        "KMS.",
-        "the KMS key of the bucket, or of `kmsKeyId`, cannot be used: check that it is enabled, and the role's kms: permissions",
-    ),
-    (
-        "NoSuchBucket",
-        "there is no such bucket: check its name, and the endpoint if one is set",
-    ),
-    (
-        "NoSuchKey",
-        "the object is gone: somebody removed it after it was listed; run the job again",
-    ),
-    (
-        "AccessDenied",
-        "the credentials may not do that: check the role's policy, the bucket's policy and its KMS key",
-    ),
-    (
-        "InvalidAccessKeyId",
-        "the access key is unknown to the store",
-    ),
-    ("SignatureDoesNotMatch", "the secret access key is wrong"),
-    (
-        "ExpiredToken",
-        "the session's credentials have expired: get new ones",
-    ),
-    (
-        "TokenRefreshRequired",
-        "the session's credentials have expired: get new ones",
-    ),
-    (
-        "InvalidToken",
-        "the session token is not valid: get new credentials",
-    ),
-    (
-        "RequestTimeTooSkewed",
-        "this machine's clock differs from the store's: set it by NTP",
-    ),
-    (
-        "PermanentRedirect",
-        "the bucket is in another region: set stores.\"s3://BUCKET\".region",
-    ),
-    (
-        "AuthorizationHeaderMalformed",
-        "the bucket is in another region: set stores.\"s3://BUCKET\".region",
-    ),
-    ("InvalidBucketName", "that is not a valid name of a bucket"),
-];
-
-fn advice(text: &str) -> Option<(&str, &'static str)> {
-    let code = text.split_once("<Code>")?.1.split_once("</Code>")?.0;
-    let known = ADVICE
-        .into_iter()
-        .find(|(known, _)| code == *known || (known.ends_with('.') && code.starts_with(known)));
-    known.map(|(_, help)| (code, help))
-}
-
-/// A store's error for people: without XML, with what to do about it.
-#[must_use]
-pub fn store_message(error: &object_store::Error) -> String {
-    let text = error.to_string();
-    if let Some((code, help)) = advice(&text) {
-        return match path_of(error) {
-            Some(path) => format!("{path}: {code}: {help}"),
-            None => format!("{code}: {help}"),
-        };
-    }
-    match error {
-        object_store::Error::NotFound { path, .. } => {
-            format!("{path}: not found; if it was there a moment ago, somebody removed it")
-        }
-        object_store::Error::PermissionDenied { path, .. } => {
-            format!("{path}: permission denied: check the role's policy and the bucket's policy")
-        }
-        object_store::Error::Unauthenticated { source, .. } => source.to_string(),
-        // A server's page of XML or HTML helps nobody.
-        _ => text
-            .split('<')
-            .next()
-            .unwrap_or_default()
-            .trim_end_matches([':', ' '])
-            .to_owned(),
-    }
-}
-
-/// A store's error below others.
+/// Finds the error of an object store below its wrappers.
 fn store_cause<'a>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> Option<&'a object_store::Error> {
@@ -226,16 +148,8 @@ fn store_cause<'a>(
     None
 }
 
-fn path_of(error: &object_store::Error) -> Option<&str> {
-    match error {
-        object_store::Error::NotFound { path, .. }
-        | object_store::Error::PermissionDenied { path, .. }
-        | object_store::Error::Unauthenticated { path, .. } => Some(path),
-        _ => None,
-    }
-}
-
-/// A user's message: without DataFusion's layers of prefixes, backtrace and blame.
+/// Returns the text of an error for users: without DataFusion's prefixes, backtrace, and request to
+/// report a bug.
 #[must_use]
 pub fn message(error: &DataFusionError) -> String {
     let text = match error {

@@ -1,6 +1,6 @@
-//! The executor's life: takes commands, runs attempts on its slots, reports.
+//! The life of an executor: receives commands, runs attempts on its slots, reports.
 //!
-//! It decides nothing: which task runs where, and what follows a failure, is the driver's.
+//! It decides nothing: the driver chooses which task runs where, and what follows a failure.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -17,36 +17,38 @@ use tracing::{debug, info, warn};
 
 use crate::environment::Environment;
 use crate::error::classify;
-use crate::exchange::{BlockStore, DurableTier, ExchangeReader, PeerClients, send_hand_over};
-use crate::task::TaskRun;
-use crate::wire::{
+use crate::exchange::{BlockHandOver, BlockStore, DurableTier, ExchangeReader, PeerClients};
+pub use crate::protocol::QUEUE_LENGTH;
+use crate::protocol::{
     Durability, Failure, FailureKind, FromExecutor, StageSpec, TaskSpec, ToExecutor,
 };
+use crate::task::TaskRun;
 
-/// Commands and reports under way at once, each.
-pub const QUEUE_LENGTH: usize = 4096;
-
-/// An executor that ends waits so long for the removal of its durable blocks.
+/// Longest wait for the removal of durable blocks when the executor ends.
 const REMOVALS_MAX: Duration = Duration::from_secs(4);
-/// Frames of a block under way to another executor, of some MiB each.
-const HAND_OVER_FRAMES: usize = 4;
 
-/// Runs tasks of one fleet member, embedded or in a process of its own.
+/// Runs the tasks of one member of the fleet, embedded or in a process of its own.
 pub struct Executor {
     id: ExecutorId,
     environment: Arc<Environment>,
     store: Arc<BlockStore>,
     peers: Arc<PeerClients>,
-    /// Where tasks compute, apart from control, so that heartbeats never wait for them.
+    /// The runtime of the tasks. It is not the runtime of control, so heartbeats never wait for
+    /// computation.
     compute: Handle,
 }
 
-struct Running {
-    abort: AbortHandle,
+/// What an executor holds for its driver while it serves.
+struct Assignments {
+    stages: HashMap<(QueryId, StageId), Arc<StageSpec>>,
+    running: HashMap<(TaskId, Attempt), AbortHandle>,
+    /// Removals of durable blocks in flight.
+    removals: JoinSet<()>,
+    reports: mpsc::Sender<FromExecutor>,
 }
 
 impl Executor {
-    /// Tasks run on `compute`.
+    /// Creates an executor whose tasks run on `compute`.
     #[must_use]
     pub fn new(
         id: ExecutorId,
@@ -64,83 +66,109 @@ impl Executor {
         }
     }
 
-    /// Serves until `Shutdown`, or until the driver hangs up; then stops every attempt.
+    /// Serves until `Shutdown`, or until the driver drops `commands`. Then aborts every attempt.
     pub async fn serve(
         self,
         mut commands: mpsc::Receiver<ToExecutor>,
         reports: mpsc::Sender<FromExecutor>,
     ) {
-        let mut stages: HashMap<(QueryId, StageId), Arc<StageSpec>> = HashMap::new();
-        let mut running: HashMap<(TaskId, Attempt), Running> = HashMap::new();
-        let mut removals = JoinSet::new();
+        let mut assignments = Assignments {
+            stages: HashMap::new(),
+            running: HashMap::new(),
+            removals: JoinSet::new(),
+            reports,
+        };
         while let Some(command) = commands.recv().await {
-            running.retain(|_, task| !task.abort.is_finished());
-            while removals.try_join_next().is_some() {}
+            assignments.forget_finished();
             match command {
                 ToExecutor::Stage(stage) => {
-                    stages.insert((stage.query, stage.stage), Arc::new(stage));
+                    let key = (stage.query, stage.stage);
+                    assignments.stages.insert(key, Arc::new(stage));
                 }
-                ToExecutor::Launch(spec) => {
-                    let key = (spec.task, spec.attempt);
-                    match stages.get(&(spec.task.query, spec.task.stage)) {
-                        Some(stage) => {
-                            running.insert(
-                                key,
-                                Running {
-                                    abort: self.launch(Arc::clone(stage), spec, reports.clone()),
-                                },
-                            );
-                        }
-                        None => report_unknown_stage(&spec, &reports).await,
-                    }
-                }
+                ToExecutor::Launch(spec) => self.launch(spec, &mut assignments).await,
                 ToExecutor::Cancel { task, attempt } => {
-                    if let Some(running) = running.remove(&(task, attempt)) {
-                        running.abort.abort();
-                    }
-                    let block = BlockId { task, attempt };
-                    self.store.remove(block);
-                    if let Some(tier) = self.environment.durable().cloned() {
-                        removals.spawn(async move { tier.forget(block).await });
-                    }
+                    self.cancel(BlockId { task, attempt }, &mut assignments);
                 }
-                ToExecutor::Release(query) => {
-                    running.retain(|(task, _), running| {
-                        if task.query == query {
-                            running.abort.abort();
-                        }
-                        task.query != query
-                    });
-                    stages.retain(|(owner, _), _| *owner != query);
-                    self.store.release(query);
-                    if let Some(tier) = self.environment.durable().cloned() {
-                        removals.spawn(async move { tier.release(query).await });
-                    }
-                }
+                ToExecutor::Release(query) => self.release(query, &mut assignments),
                 ToExecutor::HandOver {
                     to,
                     address,
                     blocks,
                 } => {
-                    let way = Way {
+                    let hand_over = BlockHandOver {
                         store: Arc::clone(&self.store),
                         peers: Arc::clone(&self.peers),
                         durable: self.environment.durable().cloned(),
+                        to,
+                        address,
                     };
                     self.compute
-                        .spawn(hand_over(way, to, address, blocks, reports.clone()));
+                        .spawn(hand_over.run(blocks, assignments.reports.clone()));
                 }
                 ToExecutor::Shutdown => break,
             }
         }
-        for running in running.values() {
-            running.abort.abort();
+        for attempt in assignments.running.values() {
+            attempt.abort();
         }
-        // What was begun is brought to its end; the bucket's lifecycle rule is the net below it.
-        let _ = tokio::time::timeout(REMOVALS_MAX, removals.join_all()).await;
+        // Removals that do not end in time are left to the bucket's lifecycle rule.
+        let _ = tokio::time::timeout(REMOVALS_MAX, assignments.removals.join_all()).await;
     }
 
-    fn launch(
+    /// Step 6: starts an attempt, or reports why it cannot start.
+    async fn launch(&self, spec: TaskSpec, assignments: &mut Assignments) {
+        let (task, attempt) = (spec.task, spec.attempt);
+        match assignments.stages.get(&(task.query, task.stage)) {
+            Some(stage) => {
+                let abort = self.start(Arc::clone(stage), spec, assignments.reports.clone());
+                assignments.running.insert((task, attempt), abort);
+            }
+            None => {
+                let failure = Failure {
+                    kind: FailureKind::Bug,
+                    message: format!("{task} was launched before its stage was sent"),
+                };
+                let report = FromExecutor::Failed {
+                    task,
+                    attempt,
+                    failure,
+                };
+                let _ = assignments.reports.send(report).await;
+            }
+        }
+    }
+
+    /// Step 9: stops an attempt and discards its block.
+    fn cancel(&self, block: BlockId, assignments: &mut Assignments) {
+        if let Some(attempt) = assignments.running.remove(&(block.task, block.attempt)) {
+            attempt.abort();
+        }
+        self.store.remove(block);
+        if let Some(tier) = self.environment.durable().cloned() {
+            assignments
+                .removals
+                .spawn(async move { tier.forget(block).await });
+        }
+    }
+
+    /// Step 9: stops the attempts of a query and discards its plans and blocks.
+    fn release(&self, query: QueryId, assignments: &mut Assignments) {
+        assignments.running.retain(|(task, _), attempt| {
+            if task.query == query {
+                attempt.abort();
+            }
+            task.query != query
+        });
+        assignments.stages.retain(|(owner, _), _| *owner != query);
+        self.store.release(query);
+        if let Some(tier) = self.environment.durable().cloned() {
+            assignments
+                .removals
+                .spawn(async move { tier.release(query).await });
+        }
+    }
+
+    fn start(
         &self,
         stage: Arc<StageSpec>,
         mut spec: TaskSpec,
@@ -154,13 +182,8 @@ impl Executor {
             Arc::clone(&self.peers),
         );
         let reader = Arc::new(reader.with_durable(self.environment.durable().cloned()));
-        let (task, attempt) = (spec.task, spec.attempt);
-        let later = self
-            .environment
-            .durable()
-            .filter(|_| stage.durability == Durability::Async)
-            .cloned();
-        let later = later.map(|tier| (tier, Arc::clone(&self.store)));
+        let copies_later = stage.durability == Durability::Async;
+        let tier = self.environment.durable().filter(|_| copies_later).cloned();
         let run = TaskRun {
             stage,
             spec,
@@ -168,93 +191,55 @@ impl Executor {
             environment: Arc::clone(&self.environment),
             store: Arc::clone(&self.store),
         };
-        let work = async move {
-            debug!(%task, attempt = attempt.0, "started");
-            let outcome = AssertUnwindSafe(run.run()).catch_unwind().await;
-            let report = match outcome {
-                Ok(Ok(report)) => FromExecutor::Finished(report),
-                Ok(Err(error)) => failed(task, attempt, &error),
-                Err(panic) => FromExecutor::Failed {
-                    task,
-                    attempt,
-                    failure: Failure {
-                        kind: FailureKind::Bug,
-                        message: panic_text(&panic),
-                    },
-                },
-            };
-            let finished = matches!(report, FromExecutor::Finished(_));
-            // A closed channel means that the driver is gone, and nobody is left to tell.
-            let _ = reports.send(report).await;
-            let block = BlockId { task, attempt };
-            if let (true, Some((tier, store))) = (finished, later)
-                && tier.keep(&store, block).await
-            {
-                let _ = reports.send(FromExecutor::Durable(block)).await;
-            }
-        };
-        self.compute.spawn(work).abort_handle()
+        let attempt = run_and_report(run, tier, reports);
+        self.compute.spawn(attempt).abort_handle()
     }
 }
 
-/// How blocks leave an executor.
-struct Way {
-    store: Arc<BlockStore>,
-    peers: Arc<PeerClients>,
-    durable: Option<Arc<DurableTier>>,
+impl Assignments {
+    fn forget_finished(&mut self) {
+        self.running.retain(|_, attempt| !attempt.is_finished());
+        while self.removals.try_join_next().is_some() {}
+    }
 }
 
-/// Brings blocks to a peer or to the object store, one after another, and tells the driver of each.
-async fn hand_over(
-    way: Way,
-    heir: ExecutorId,
-    address: String,
-    blocks: Vec<BlockId>,
+/// Step 8: runs an attempt, reports its outcome, and then writes the durable copy of its block to
+/// `tier`.
+async fn run_and_report(
+    run: TaskRun,
+    tier: Option<Arc<DurableTier>>,
     reports: mpsc::Sender<FromExecutor>,
 ) {
-    for block in blocks {
-        let brought = match &way.durable {
-            Some(tier) if heir == ExecutorId::STORE => match way.store.get(block) {
-                Some(found) => tier
-                    .write(block, found)
-                    .await
-                    .map_err(|e| e.strip_backtrace()),
-                None => Err("it is not here".to_owned()),
+    let (task, attempt) = (run.spec.task, run.spec.attempt);
+    let store = Arc::clone(&run.store);
+    debug!(%task, attempt = attempt.0, "started");
+    let report = match AssertUnwindSafe(run.run()).catch_unwind().await {
+        Ok(Ok(report)) => FromExecutor::Finished(report),
+        Ok(Err(error)) => failed(task, attempt, &error),
+        Err(panic) => FromExecutor::Failed {
+            task,
+            attempt,
+            failure: Failure {
+                kind: FailureKind::Bug,
+                message: panic_text(&panic),
             },
-            _ => bring(&way.store, &way.peers, &address, block).await,
-        };
-        let to = match brought {
-            Ok(()) => Some(heir),
-            Err(reason) => {
-                warn!(%block, %heir, "not handed over: {reason}");
-                None
-            }
-        };
-        let _ = reports.send(FromExecutor::HandedOver { block, to }).await;
-    }
-}
-
-async fn bring(
-    store: &BlockStore,
-    peers: &PeerClients,
-    address: &str,
-    block: BlockId,
-) -> Result<(), String> {
-    let found = store.get(block).ok_or("it is not here")?;
-    let (sender, frames) = mpsc::channel(HAND_OVER_FRAMES);
-    let sending = tokio::task::spawn_blocking(move || send_hand_over(block, &found, &sender));
-    let put = peers.put(address, frames).await;
-    match sending.await {
-        Ok(Ok(())) => put.map_err(|status| status.message().to_owned()),
-        Ok(Err(error)) => Err(error.strip_backtrace()),
-        Err(panic) => Err(panic.to_string()),
+        },
+    };
+    let is_finished = matches!(report, FromExecutor::Finished(_));
+    // A send fails only if the driver hung up; then no one needs the report.
+    let _ = reports.send(report).await;
+    let block = BlockId { task, attempt };
+    if let (true, Some(tier)) = (is_finished, tier)
+        && tier.keep(&store, block).await
+    {
+        let _ = reports.send(FromExecutor::Durable(block)).await;
     }
 }
 
 fn failed(task: TaskId, attempt: Attempt, error: &DataFusionError) -> FromExecutor {
     let failure = classify(error);
     match failure.kind {
-        // Expected wherever an executor dies, of which the driver tells.
+        // Expected after every loss of an executor, which the driver reports itself.
         FailureKind::BlockLost(..) => info!(%task, attempt = attempt.0, "failed: {failure}"),
         kind => warn!(%task, attempt = attempt.0, ?kind, "failed: {failure}"),
     }
@@ -263,20 +248,6 @@ fn failed(task: TaskId, attempt: Attempt, error: &DataFusionError) -> FromExecut
         attempt,
         failure,
     }
-}
-
-async fn report_unknown_stage(spec: &TaskSpec, reports: &mpsc::Sender<FromExecutor>) {
-    let failure = Failure {
-        kind: FailureKind::Bug,
-        message: format!("{} launched before its stage", spec.task),
-    };
-    let _ = reports
-        .send(FromExecutor::Failed {
-            task: spec.task,
-            attempt: spec.attempt,
-            failure,
-        })
-        .await;
 }
 
 fn panic_text(panic: &Box<dyn std::any::Any + Send>) -> String {

@@ -1,30 +1,49 @@
-//! Runs one attempt of one task at a time per slot, and owns the bytes that it makes.
+//! The executor: runs attempts of tasks, one at a time per slot, and owns the bytes they produce.
 //!
-//! An executor knows no other executor, no scheduler, no catalog and no cluster: it is given a plan
-//! and places to read from, and reports what it sealed. What it gave up is any decision of its own;
-//! what it won is that it can be killed at any instant.
+//! An executor knows no scheduler, catalog or cluster, and other executors only by the addresses of
+//! the blocks that a task reads. It receives plans and block locations, and reports what it sealed.
+//! It makes no decision of its own; in return it can be killed at any moment, and the driver only
+//! has to run tasks again.
+//!
+//! ```text
+//! driver ◄─ control ─► executor ─► task ─► plan: reads exchange, storage; writes exchange, sink
+//!                                               ▲
+//!                             peers ◄─ block service of the exchange
+//! ```
 //!
 //! # Layout
-//! - [`wire`] — the only serialized types, and the protocol's steps
-//! - [`control`] — those types between processes; [`executor`]: the life of an executor
-//! - `task`: one attempt; `join_by_merge`: joins that spill; `array_join`: joins that find rows by an array; [`exchange`]: blocks, their writer, store and reader; [`sink`]: files
-//! - [`flight`] — serves blocks; [`csv`]: the CSV source; [`codec`]: plans as bytes
-//! - [`stores`] — object stores by URL, their credentials, uploads and request counts
-//! - [`environment`] — pool, functions; [`error`]: what kind a failure is; [`canary`]; `resident`
+//! Each module uses only those above it.
+//!
+//! - [`protocol`]: everything that crosses processes: messages, settings, Flight transport
+//! - [`storage`]: object stores by URL, credentials, uploads, request counts, advice for errors
+//! - [`error`]: failures, and the kind of each
+//! - [`exchange`]: blocks, their writer, store and reader; the durable copy; the block service
+//! - [`environment`]: what all tasks of an executor share: memory pool, stores, functions
+//! - [`formats`]: the CSV source; [`codec`]: plans as bytes
+//! - `operators`: joins adapted to the sizes of a task's inputs; [`sink`]: output files
+//! - `task`: one attempt; `memory`: peak memory of the process; [`canary`]: the partitioner's fingerprint
+//! - [`executor`]: the life of an executor; [`control`]: its connection to the driver
 
-mod array_join;
 pub mod canary;
 pub mod codec;
 pub mod control;
-pub mod csv;
 pub mod environment;
 pub mod error;
 pub mod exchange;
 pub mod executor;
-pub mod flight;
-mod join_by_merge;
-mod resident;
+pub mod formats;
+mod memory;
+mod operators;
+pub mod protocol;
 pub mod sink;
-pub mod stores;
+pub mod storage;
 mod task;
-pub mod wire;
+
+/// Former path of the Flight transport.
+pub mod flight {
+    pub use crate::exchange::BlockService;
+    pub use crate::protocol::flight::*;
+}
+pub use formats::csv;
+pub use protocol as wire;
+pub use storage as stores;

@@ -1,11 +1,17 @@
-//! The sink: a task writes its own files, where no reader sees them.
+//! The sink: each task writes its own files, which no reader sees yet.
 //!
-//! On this machine that is a staging folder; on object stores, uploads that are not completed. The
-//! driver makes one attempt of each task visible, and throws away what other attempts wrote.
+//! ```text
+//! batches ─► Partitioner ─► FileEncoder of each folder ─► OutputFolder ─► PendingFile
+//!                                       │ local: a file in a staging folder
+//!                                       └ object store: a multipart upload, not completed
+//! ```
+//!
+//! The driver makes the files of one attempt of each task visible, and removes those of other
+//! attempts.
 
 mod encode;
+mod folder;
 mod partition;
-mod place;
 mod statistics;
 
 use std::collections::HashMap;
@@ -18,36 +24,36 @@ use datafusion::common::{Result, exec_datafusion_err};
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 
-use crate::stores::Stores;
-use crate::wire::{PendingFile, SinkSpec, TaskSpec};
+use crate::protocol::{PendingFile, SinkSpec, TaskSpec};
+use crate::storage::Stores;
 use encode::FileEncoder;
+use folder::OutputFolder;
 use partition::Partitioner;
-use place::Place;
 pub use statistics::{ColumnSummary, Sketches, Values};
 
-/// Files open at once in one task; with more folders than this, the fullest file is closed early.
+/// Files open at once in one task. With more folders than this, the largest file is closed early.
 const OPEN_FILES_MAX: usize = 64;
 
-/// Writes one attempt's rows. Dropping it leaves unfinished files, which nobody looks at.
+/// Writes the rows of one attempt. Dropping it leaves unfinished files, which no reader opens.
 pub struct SinkWriter {
     spec: SinkSpec,
-    place: Place,
+    folder: OutputFolder,
     prefix: String,
     partitioner: Partitioner,
     open: HashMap<String, FileEncoder>,
     files_started: u32,
     done: Vec<PendingFile>,
-    /// Where the table's columns are to be described.
+    /// Column statistics, if the catalog wants them.
     sketches: Option<Sketches>,
-    /// Covers what the encoders hold.
+    /// Reserves the bytes that the encoders hold.
     reservation: MemoryReservation,
 }
 
 impl SinkWriter {
-    /// For rows of `schema`.
+    /// Creates a writer of rows of `schema`.
     ///
     /// # Errors
-    /// If the folder is on no store that can be written, or a partition column is missing.
+    /// If the folder's store cannot be written, or a partition column is missing.
     pub fn new(
         spec: SinkSpec,
         task: &TaskSpec,
@@ -55,7 +61,7 @@ impl SinkWriter {
         context: &TaskContext,
         stores: &Stores,
     ) -> Result<Self> {
-        let place = Place::new(&spec.folder, stores)?;
+        let folder = OutputFolder::new(&spec.folder, stores)?;
         let partitioner = Partitioner::new(schema, &spec.partition_by)?;
         // Attempts never share a name: a slow loser must not overwrite the winner's file.
         let prefix = format!(
@@ -69,7 +75,7 @@ impl SinkWriter {
             None
         };
         Ok(Self {
-            place,
+            folder,
             prefix,
             partitioner,
             open: HashMap::new(),
@@ -99,7 +105,7 @@ impl SinkWriter {
     async fn write_to(&mut self, folder: String, rows: &RecordBatch) -> Result<()> {
         if !self.open.contains_key(&folder) {
             if self.open.len() >= OPEN_FILES_MAX {
-                self.close_fullest().await?;
+                self.close_largest().await?;
             }
             let encoder = self.start(&folder, rows).await?;
             self.open.insert(folder.clone(), encoder);
@@ -107,7 +113,7 @@ impl SinkWriter {
         let encoder = self
             .open
             .get_mut(&folder)
-            .ok_or_else(|| exec_datafusion_err!("file of {folder} vanished"))?;
+            .ok_or_else(|| exec_datafusion_err!("the file of {folder} is not open"))?;
         encoder.write(rows).await?;
         if encoder.bytes() >= self.spec.target_file_bytes {
             self.close(&folder).await?;
@@ -134,16 +140,16 @@ impl SinkWriter {
             .filter(|part| !part.is_empty())
             .collect::<Vec<_>>()
             .join("/");
-        FileEncoder::new(&self.spec, &self.place, path, rows.schema()).await
+        FileEncoder::new(&self.spec, &self.folder, path, rows.schema()).await
     }
 
-    async fn close_fullest(&mut self) -> Result<()> {
-        let fullest = self
+    async fn close_largest(&mut self) -> Result<()> {
+        let largest = self
             .open
             .iter()
             .max_by_key(|(_, encoder)| encoder.memory_bytes())
             .map(|(folder, _)| folder.clone());
-        match fullest {
+        match largest {
             Some(folder) => self.close(&folder).await,
             None => Ok(()),
         }
@@ -156,8 +162,10 @@ impl SinkWriter {
         Ok(())
     }
 
-    /// Finishes every file. A task without rows writes none, except where `keep_schema` asks for
-    /// one empty file, so that an empty table still has columns.
+    /// Finishes every file; returns them and the encoded column statistics.
+    ///
+    /// A task without rows writes no file, unless `keep_schema` is given: then it writes an empty
+    /// file, so that an empty table has columns.
     ///
     /// # Errors
     /// If the store fails.

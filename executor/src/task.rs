@@ -13,16 +13,17 @@ use faisca_planner::ExchangeHandle;
 use faisca_planner::ids::BlockId;
 use futures::StreamExt;
 
-use crate::array_join::key_density_min;
 use crate::codec::PlanCodec;
 use crate::environment::Environment;
-use crate::exchange::{BlockStore, ExchangeReader, ExchangeWriter, Spread};
-use crate::join_by_merge::JoinsByMerge;
-use crate::resident::resident_peak_bytes;
+use crate::exchange::{BlockStore, ExchangeReader, ExchangeWriter, RowPartitioner};
+use crate::memory::resident_peak_bytes;
+use crate::operators::{JoinsByMerge, key_density_min};
+use crate::protocol::{
+    Durability, OutputSpec, SinkSpec, StageSpec, TaskMetrics, TaskReport, TaskSpec,
+};
 use crate::sink::SinkWriter;
-use crate::wire::{Durability, OutputSpec, SinkSpec, StageSpec, TaskMetrics, TaskReport, TaskSpec};
 
-/// One attempt, with all it needs.
+/// One attempt, with everything it needs.
 pub(crate) struct TaskRun {
     pub(crate) stage: Arc<StageSpec>,
     pub(crate) spec: TaskSpec,
@@ -32,7 +33,7 @@ pub(crate) struct TaskRun {
 }
 
 impl TaskRun {
-    /// Runs to the end. Dropping the future stops the work and leaves nothing in the store.
+    /// Runs the attempt to its end. Dropping the future stops it and leaves no block in the store.
     pub(crate) async fn run(self) -> Result<TaskReport> {
         let started = Instant::now();
         let config = self.config()?;
@@ -46,7 +47,7 @@ impl TaskRun {
         let mut report = match &self.stage.output {
             OutputSpec::Shuffle => {
                 let root = plan.downcast_ref::<RepartitionExec>().ok_or_else(|| {
-                    internal_datafusion_err!("a shuffled stage without partitioning")
+                    internal_datafusion_err!("the root of a shuffled stage is not a repartitioning")
                 })?;
                 self.exchange(root.input(), Some(root.partitioning()), &context)
                     .await?
@@ -63,6 +64,7 @@ impl TaskRun {
         Ok(report)
     }
 
+    /// Replaces joins whose build side does not fit into the task's memory by joins that spill.
     fn fit_joins(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         let partition_bytes = self.reader.partition_bytes();
         match (self.spec.frugal, self.environment.task_memory_bytes()) {
@@ -84,22 +86,22 @@ impl TaskRun {
         Ok(config.with_extension(Arc::new(ExchangeHandle(Arc::clone(&self.reader) as _))))
     }
 
-    /// What the plan runs with.
+    /// Returns the context that the plan runs with.
     fn context(
         &self,
         mut config: SessionConfig,
         plan: &Arc<dyn ExecutionPlan>,
     ) -> Arc<TaskContext> {
         if let Some(task_memory_bytes) = self.environment.task_memory_bytes() {
-            let asked = &mut config
+            let density_min = &mut config
                 .options_mut()
                 .execution
                 .perfect_hash_join_min_key_density;
-            *asked = key_density_min(
+            *density_min = key_density_min(
                 plan,
                 self.reader.partition_bytes(),
                 task_memory_bytes,
-                *asked,
+                *density_min,
             );
         }
         self.environment
@@ -109,7 +111,7 @@ impl TaskRun {
     async fn exchange(
         &self,
         body: &Arc<dyn ExecutionPlan>,
-        spread_by: Option<&Partitioning>,
+        partitioning: Option<&Partitioning>,
         context: &Arc<TaskContext>,
     ) -> Result<TaskReport> {
         let batch_rows = context.session_config().batch_size();
@@ -122,17 +124,17 @@ impl TaskRun {
         );
         for partition in &self.spec.partitions {
             let index = *partition as usize;
-            let mut spread = Spread::new(spread_by, index, partitions)?;
+            let mut partitioner = RowPartitioner::new(partitioning, index, partitions)?;
             let mut stream = body.execute(index, Arc::clone(context))?;
             while let Some(batch) = next(&mut stream).await? {
-                writer.write(&mut spread, *partition, batch)?;
+                writer.write(&mut partitioner, *partition, batch)?;
             }
         }
         let sealed = writer.seal()?;
-        let buckets = sealed.block.sizes().to_vec();
+        let partitions = sealed.block.sizes().to_vec();
         let metrics = TaskMetrics {
-            rows: buckets.iter().map(|b| b.rows).sum(),
-            bytes: buckets.iter().map(|b| b.bytes).sum(),
+            rows: partitions.iter().map(|size| size.rows).sum(),
+            bytes: partitions.iter().map(|size| size.bytes).sum(),
             spilled_bytes: sealed.spilled_bytes,
             ..TaskMetrics::default()
         };
@@ -152,7 +154,7 @@ impl TaskRun {
         Ok(TaskReport {
             task: id.task,
             attempt: id.attempt,
-            buckets,
+            partitions,
             durable,
             files: vec![],
             statistics: None,
@@ -180,7 +182,7 @@ impl TaskRun {
                 writer.write(batch).await?;
             }
         }
-        // One task stands for the table: its file tells the columns even if no row came.
+        // One task of each stage writes a file even without rows, so that an empty table has columns.
         let keeps_schema = self.spec.task.index == 0;
         let (files, statistics) = writer.finish(keeps_schema.then_some(&schema)).await?;
         let metrics = TaskMetrics {
@@ -191,7 +193,7 @@ impl TaskRun {
         Ok(TaskReport {
             task: self.spec.task,
             attempt: self.spec.attempt,
-            buckets: vec![],
+            partitions: vec![],
             durable: false,
             files,
             statistics,
@@ -200,7 +202,7 @@ impl TaskRun {
     }
 }
 
-/// What operators spilled.
+/// Sums the bytes that the operators of a plan have spilled.
 fn spilled_bytes(plan: &Arc<dyn ExecutionPlan>) -> u64 {
     let own = plan
         .metrics()
@@ -209,22 +211,19 @@ fn spilled_bytes(plan: &Arc<dyn ExecutionPlan>) -> u64 {
     own + plan.children().into_iter().map(spilled_bytes).sum::<u64>()
 }
 
-/// The next batch. Gives other work a turn, since a stream that is always ready would never yield.
+/// Returns the next batch. Yields to other tasks from time to time, because a stream that is always
+/// ready would never yield.
 async fn next(stream: &mut SendableRecordBatchStream) -> Result<Option<arrow::array::RecordBatch>> {
     tokio::task::consume_budget().await;
-    stream.next().await.transpose().map_err(|e| e.find_cause())
+    stream.next().await.transpose().map_err(unshared)
 }
 
-trait FindCause {
-    fn find_cause(self) -> DataFusionError;
-}
-
-impl FindCause for DataFusionError {
-    /// Opens `Shared` errors that only this reader holds, so that messages stay short.
-    fn find_cause(self) -> DataFusionError {
-        match self {
-            Self::Shared(inner) => Arc::try_unwrap(inner).unwrap_or_else(Self::Shared),
-            other => other,
+/// Unwraps a `Shared` error that only this reader holds, so that messages stay short.
+fn unshared(error: DataFusionError) -> DataFusionError {
+    match error {
+        DataFusionError::Shared(inner) => {
+            Arc::try_unwrap(inner).unwrap_or_else(DataFusionError::Shared)
         }
+        other => other,
     }
 }

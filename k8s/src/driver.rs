@@ -119,7 +119,7 @@ impl DriverPod {
             address: variable(env::POD_IP)?
                 .parse()
                 .map_err(|e| invalid_variable(env::POD_IP, &e))?,
-            token: variable(faisca_executor::control::env::TOKEN)?,
+            token: variable(faisca_executor::protocol::env::TOKEN)?,
         })
     }
 

@@ -9,7 +9,7 @@ use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table};
 use faisca_driver::job::StepSummary;
 use faisca_driver::progress::{Progress, Snapshot};
-use faisca_executor::stores::RequestSnapshot;
+use faisca_executor::protocol::RequestSnapshot;
 use faisca_planner::ids::QueryId;
 use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;

@@ -86,7 +86,7 @@ pub(super) struct GlueCatalog {
 
 impl GlueCatalog {
     pub(super) async fn open(settings: &GlueSettings) -> Self {
-        let shared = faisca_executor::stores::sdk_config(settings.profile.as_deref()).await;
+        let shared = faisca_executor::storage::sdk_config(settings.profile.as_deref()).await;
         let mut config = aws_sdk_glue::config::Builder::from(&shared)
             .retry_config(RetryConfig::standard().with_max_attempts(TRIES));
         if let Some(endpoint) = &settings.endpoint {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use faisca_executor::wire::{TaskSpec, ToExecutor};
+use faisca_executor::protocol::{TaskSpec, ToExecutor};
 use faisca_planner::ids::{ExecutorId, QueryId};
 use faisca_planner::stages::Fact;
 use tracing::{debug, info, warn};

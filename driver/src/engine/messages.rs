@@ -1,7 +1,7 @@
 //! From messages to the scheduler's events. Each handler records what only the engine needs to
 //! know.
 
-use faisca_executor::wire::{Failure, FailureKind, FromExecutor, Registration, ToExecutor};
+use faisca_executor::protocol::{Failure, FailureKind, FromExecutor, Registration, ToExecutor};
 use faisca_planner::ids::{ExecutorId, QueryId};
 use tokio::sync::mpsc;
 use tracing::{info, warn};

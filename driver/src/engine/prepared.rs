@@ -11,7 +11,7 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::bytes::physical_plan_to_bytes_with_extension_codec;
 use faisca_executor::codec::PlanCodec;
-use faisca_executor::wire::{OutputSpec, SinkSpec};
+use faisca_executor::protocol::{OutputSpec, SinkSpec};
 use faisca_planner::leaves;
 use faisca_planner::stages::{
     Slicing, Stage, StageGraph, StageOutput, expected_rows, is_replannable,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use faisca_executor::stores::RequestSnapshot;
-use faisca_executor::wire::TaskReport;
+use faisca_executor::protocol::RequestSnapshot;
+use faisca_executor::protocol::TaskReport;
 use faisca_planner::ids::{ExecutorId, QueryId, StageId, TaskId};
 use faisca_planner::stages::StageGraph;
 

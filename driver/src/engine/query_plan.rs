@@ -11,7 +11,7 @@ use datafusion::common::Result;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::bytes::physical_plan_to_bytes_with_extension_codec;
 use faisca_executor::codec::PlanCodec;
-use faisca_executor::wire::{Durability, StageSpec};
+use faisca_executor::protocol::{Durability, StageSpec};
 use faisca_planner::ids::{QueryId, StageId};
 use faisca_planner::stages::{Fact, Revised, Stage, StageGraph, revise};
 

@@ -7,29 +7,26 @@
 //!            ◄─ commands ──────────────── bounded queue ◄───────────────────────
 //! ```
 //!
-//! The steps of the protocol are numbered in [`faisca_executor::wire`].
+//! The steps of the protocol are numbered in [`faisca_executor::protocol`].
 
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::time::Duration;
 
-use arrow_flight::flight_service_server::FlightService;
-use arrow_flight::{
-    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo,
-    HandshakeRequest, HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
-};
+use arrow_flight::FlightData;
 use faisca_executor::canary::canary;
-use faisca_executor::control::{VERSION, frame, unframe};
-use faisca_executor::executor::QUEUE_LENGTH;
-use faisca_executor::flight::{BlockService, authorize, serve, unsupported, url};
-use faisca_executor::wire::{FromExecutor, Registration, ToExecutor};
+use faisca_executor::exchange::BlockService;
+use faisca_executor::protocol::flight::{serve, url};
+use faisca_executor::protocol::{
+    BoxedStream, FetchRequest, FromExecutor, PeerService, QUEUE_LENGTH, Registration, ToExecutor,
+    VERSION, frame, unframe,
+};
 use faisca_planner::ids::ExecutorId;
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Status, Streaming};
 
 use crate::engine::{EngineHandle, Message};
 use crate::error::{Error, Result};
@@ -44,8 +41,6 @@ const END_GRACE: Duration = Duration::from_secs(5);
 
 /// Capacity of the channel of executors whose processes the fleet must end.
 const GIVEN_UP_QUEUE: usize = 256;
-
-type BoxedStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// The control service. Dropping it closes its port and all connections.
 #[derive(Debug)]
@@ -85,13 +80,12 @@ impl ControlServer {
         let (given_up, _) = broadcast::channel(GIVEN_UP_QUEUE);
         let service = Control {
             engine,
-            token,
             canary,
             blocks,
             given_up: given_up.clone(),
         };
         let task = tokio::task::spawn(async move {
-            if let Err(error) = serve(listener, service).await {
+            if let Err(error) = serve(listener, service, token).await {
                 tracing::error!("control service: {error}");
             }
         });
@@ -105,7 +99,6 @@ impl ControlServer {
 
 struct Control {
     engine: EngineHandle,
-    token: String,
     canary: u64,
     /// Serves the driver's own blocks, and receives those of draining executors.
     blocks: BlockService,
@@ -113,7 +106,7 @@ struct Control {
 }
 
 impl Control {
-    /// Step 2 of the protocol: refuses an executor of another version, or one that would assign
+    /// Step 3 of the protocol: refuses an executor of another version, or one that would assign
     /// equal keys to other partitions than this process does.
     fn check(&self, registration: &Registration) -> Result<(), Status> {
         let Registration {
@@ -179,22 +172,12 @@ async fn pump(
 }
 
 #[tonic::async_trait]
-impl FlightService for Control {
-    type HandshakeStream = BoxedStream<HandshakeResponse>;
-    type ListFlightsStream = BoxedStream<FlightInfo>;
-    type DoGetStream = BoxedStream<FlightData>;
-    type DoPutStream = BoxedStream<PutResult>;
-    type DoExchangeStream = BoxedStream<FlightData>;
-    type DoActionStream = BoxedStream<arrow_flight::Result>;
-    type ListActionsStream = BoxedStream<ActionType>;
-
-    async fn do_exchange(
+impl PeerService for Control {
+    async fn control(
         &self,
-        request: Request<Streaming<FlightData>>,
-    ) -> Result<Response<Self::DoExchangeStream>, Status> {
-        authorize(&request, &self.token)?;
-        let mut incoming = request.into_inner();
-        let first = tokio::time::timeout(SILENCE_MAX, incoming.next())
+        mut reports: Streaming<FlightData>,
+    ) -> Result<BoxedStream<FlightData>, Status> {
+        let first = tokio::time::timeout(SILENCE_MAX, reports.next())
             .await
             .map_err(|_| Status::deadline_exceeded("no registration"))?;
         let first = first.ok_or_else(|| Status::invalid_argument("no registration"))??;
@@ -219,73 +202,18 @@ impl FlightService for Control {
             self.engine.clone(),
             self.given_up.clone(),
             executor,
-            incoming,
+            reports,
         ));
         let frames = ReceiverStream::new(outgoing).map(|command| frame(&command));
-        Ok(Response::new(frames.boxed()))
+        Ok(frames.boxed())
     }
 
-    async fn do_get(
-        &self,
-        request: Request<Ticket>,
-    ) -> Result<Response<Self::DoGetStream>, Status> {
-        self.blocks.do_get(request).await
+    async fn fetch(&self, request: FetchRequest) -> Result<BoxedStream<FlightData>, Status> {
+        self.blocks.fetch(request).await
     }
 
-    async fn handshake(
-        &self,
-        _: Request<Streaming<HandshakeRequest>>,
-    ) -> Result<Response<Self::HandshakeStream>, Status> {
-        Err(unsupported())
-    }
-
-    async fn list_flights(
-        &self,
-        _: Request<Criteria>,
-    ) -> Result<Response<Self::ListFlightsStream>, Status> {
-        Err(unsupported())
-    }
-
-    async fn get_flight_info(
-        &self,
-        _: Request<FlightDescriptor>,
-    ) -> Result<Response<FlightInfo>, Status> {
-        Err(unsupported())
-    }
-
-    async fn poll_flight_info(
-        &self,
-        _: Request<FlightDescriptor>,
-    ) -> Result<Response<PollInfo>, Status> {
-        Err(unsupported())
-    }
-
-    async fn get_schema(
-        &self,
-        _: Request<FlightDescriptor>,
-    ) -> Result<Response<SchemaResult>, Status> {
-        Err(unsupported())
-    }
-
-    async fn do_put(
-        &self,
-        request: Request<Streaming<FlightData>>,
-    ) -> Result<Response<Self::DoPutStream>, Status> {
-        self.blocks.do_put(request).await
-    }
-
-    async fn do_action(
-        &self,
-        _: Request<Action>,
-    ) -> Result<Response<Self::DoActionStream>, Status> {
-        Err(unsupported())
-    }
-
-    async fn list_actions(
-        &self,
-        _: Request<Empty>,
-    ) -> Result<Response<Self::ListActionsStream>, Status> {
-        Err(unsupported())
+    async fn receive_block(&self, frames: Streaming<FlightData>) -> Result<(), Status> {
+        self.blocks.receive_block(frames).await
     }
 }
 
@@ -294,9 +222,10 @@ mod tests {
     use std::sync::Arc;
 
     use arrow_flight::flight_service_client::FlightServiceClient;
-    use faisca_executor::environment::{Environment, Limits, UserFunctions};
+    use faisca_executor::environment::{Environment, UserFunctions};
     use faisca_executor::exchange::BlockStore;
-    use faisca_executor::flight::{bearer, connect};
+    use faisca_executor::protocol::Limits;
+    use faisca_executor::protocol::flight::{bearer, connect};
 
     use super::*;
     use crate::scheduler::RetryLimits;
@@ -308,7 +237,6 @@ mod tests {
             ExecutorId(0),
             Arc::new(BlockStore::default()),
             Arc::clone(environment.runtime()),
-            "secret".into(),
         );
         let server = ControlServer::start(
             [127, 0, 0, 1].into(),
@@ -329,7 +257,7 @@ mod tests {
         change(&mut registration);
         let first = frame(&FromExecutor::Register(registration)).unwrap();
         let mut request =
-            Request::new(futures::stream::iter([first]).chain(futures::stream::pending()));
+            tonic::Request::new(futures::stream::iter([first]).chain(futures::stream::pending()));
         bearer(&mut request, token).unwrap();
         FlightServiceClient::new(connect(&server.url).await.unwrap())
             .do_exchange(request)

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use faisca_executor::environment::Environment;
 use faisca_executor::exchange::{BlockStore, PeerClients};
-use faisca_executor::executor::{Executor, QUEUE_LENGTH};
-use faisca_executor::wire::{FromExecutor, Registration};
+use faisca_executor::executor::Executor;
+use faisca_executor::protocol::QUEUE_LENGTH;
+use faisca_executor::protocol::{FromExecutor, Registration};
 use faisca_planner::ids::ExecutorId;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -56,7 +57,7 @@ impl EmbeddedExecutor {
             executor: DRIVER,
             slots: host.slots,
             address: host.address,
-            version: faisca_executor::control::VERSION.to_owned(),
+            version: faisca_executor::protocol::VERSION.to_owned(),
             canary: 0,
             pid: std::process::id(),
         };

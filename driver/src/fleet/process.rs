@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use faisca_executor::control::{ServeError, env};
+use faisca_executor::control::ServeError;
+use faisca_executor::protocol::env;
 use faisca_planner::ids::ExecutorId;
 use tokio::process::{Child, Command};
 use tokio::sync::{broadcast, watch};

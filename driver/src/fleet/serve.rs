@@ -1,7 +1,8 @@
 //! Threads for tasks, and processes that serve as executors.
 
-use faisca_executor::control::{ExecutorConfig, ServeError};
+use faisca_executor::control::ServeError;
 use faisca_executor::environment::UserFunctions;
+use faisca_executor::protocol::ExecutorConfig;
 use tokio::runtime::{Handle, Runtime};
 
 use crate::error::{Error, Result};
@@ -54,7 +55,7 @@ impl Drop for Compute {
 /// # Errors
 /// If the environment is that of an executor, but invalid.
 pub async fn serve_if_executor(functions: &UserFunctions) -> Result<()> {
-    match ExecutorConfig::from_env().map_err(Error::Fleet)? {
+    match ExecutorConfig::from_env().map_err(Error::of_fleet("starting as an executor"))? {
         Some(config) => serve_and_exit(config, functions).await,
         None => Ok(()),
     }
@@ -63,9 +64,9 @@ pub async fn serve_if_executor(functions: &UserFunctions) -> Result<()> {
 /// Serves tasks until the driver ends the connection, then exits with the code of the outcome.
 pub(crate) async fn serve_and_exit(config: ExecutorConfig, functions: &UserFunctions) -> ! {
     let executor = config.executor;
-    let served = match Compute::start(config.slots as usize) {
+    let served = match Compute::start(config.limits.slots as usize) {
         Ok(compute) => faisca_executor::control::run(config, functions, compute.handle()).await,
-        Err(error) => Err(ServeError::Broken(error.to_string())),
+        Err(error) => Err(ServeError::broken("starting the threads of tasks", error)),
     };
     match served {
         Ok(()) => std::process::exit(0),

@@ -18,7 +18,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::prelude::SessionContext;
-use faisca_executor::stores::known_scheme;
+use faisca_executor::storage::known_scheme;
 use faisca_planner::manifest::{FileFormat, Source};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
@@ -182,7 +182,7 @@ async fn spelled(
     let store = context.runtime_env().object_store(&folder.store)?;
     let Some(first) = list(&store, &folder.prefix)
         .await
-        .map_err(|e| Error::Plan(faisca_executor::error::store_message(&e)))?
+        .map_err(|e| Error::Plan(faisca_executor::storage::store_message(&e)))?
         .into_iter()
         .next()
     else {

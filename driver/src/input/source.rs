@@ -13,8 +13,8 @@ use datafusion::datasource::listing::{
     ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
 };
 use datafusion::prelude::SessionContext;
-use faisca_executor::csv::{CsvFileFormat, CsvReadOptions};
-use faisca_executor::stores::known_scheme;
+use faisca_executor::formats::csv::{CsvFileFormat, CsvReadOptions};
+use faisca_executor::storage::known_scheme;
 use faisca_planner::manifest::{Decimal, FileFormat, Source, TextCompression};
 use futures::TryStreamExt;
 use object_store::path::Path;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema};
 use datafusion::datasource::listing::ListingTableUrl;
-use faisca_executor::stores::known_scheme;
+use faisca_executor::storage::known_scheme;
 use faisca_planner::manifest::{
     CatalogKind, FileFormat, OnSchemaChange, TextCompression, TextEncoding,
 };
@@ -102,7 +102,7 @@ pub async fn crawl(session: &Session, asked: &Crawl) -> Result<CrawlPlan> {
         Error::Plan(format!(
             "{}: {}",
             asked.path,
-            faisca_executor::error::store_message(&e)
+            faisca_executor::storage::store_message(&e)
         ))
     })?;
     let (found, skipped) = folders::tables(url.prefix(), &objects);
@@ -249,7 +249,7 @@ async fn sample(store: &Arc<dyn ObjectStore>, folder: &TableFolder) -> Result<Ve
             Error::Plan(format!(
                 "{}: {}",
                 first.location,
-                faisca_executor::error::store_message(&e)
+                faisca_executor::storage::store_message(&e)
             ))
         })?
         .to_vec())

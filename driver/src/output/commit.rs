@@ -11,8 +11,8 @@ mod record;
 
 use std::sync::Arc;
 
-use faisca_executor::stores::Stores;
-use faisca_executor::wire::PendingFile;
+use faisca_executor::protocol::PendingFile;
+use faisca_executor::storage::Stores;
 use faisca_planner::manifest::Write;
 
 use crate::catalog::{Catalogs, Registration};

@@ -12,8 +12,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use faisca_executor::stores::known_scheme;
-use faisca_executor::wire::PendingFile;
+use faisca_executor::protocol::PendingFile;
+use faisca_executor::storage::known_scheme;
 use faisca_planner::manifest::{PartitionOverwrite, SaveMode, Write};
 use percent_encoding::percent_decode_str;
 

@@ -8,7 +8,7 @@ use datafusion::common::Column;
 use datafusion::dataframe::DataFrame as DfDataFrame;
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, cast};
-use faisca_executor::wire::SinkSpec;
+use faisca_executor::protocol::SinkSpec;
 use faisca_planner::manifest::{CatalogKind, Compression, FileFormat, SaveMode, Write};
 use faisca_planner::names::parse_bytes;
 use futures::FutureExt;

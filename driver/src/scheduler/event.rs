@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use faisca_executor::wire::{BlockLocation, Failure, PendingFile, TaskReport, TaskSpec};
+use faisca_executor::protocol::{BlockLocation, Failure, PendingFile, TaskReport, TaskSpec};
 use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
 use faisca_planner::stages::Fact;
 

@@ -18,7 +18,7 @@
 
 use std::collections::BTreeSet;
 
-use faisca_executor::wire::{Failure, FailureKind};
+use faisca_executor::protocol::{Failure, FailureKind};
 use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, TaskId};
 
 use super::query::{Loss, Verdict};

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
-use faisca_executor::wire::{Failure, FailureKind, TaskSpec};
+use faisca_executor::protocol::{Failure, FailureKind, TaskSpec};
 use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
 use faisca_planner::stages::Fact;
 
@@ -406,6 +406,6 @@ impl Simulation {
     }
 }
 
-fn stored(location: &faisca_executor::wire::BlockLocation) -> (BlockId, BlockHome) {
+fn stored(location: &faisca_executor::protocol::BlockLocation) -> (BlockId, BlockHome) {
     (location.block, location.executor.into())
 }

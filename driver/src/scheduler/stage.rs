@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use faisca_executor::wire::{BlockLocation, BucketSize};
+use faisca_executor::protocol::{BlockLocation, PartitionSize};
 
 use super::durations::Durations;
 use super::task::{Committed, RunningAttempt, TaskPhase, TaskState};
@@ -101,10 +101,10 @@ impl StageState {
     }
 
     /// Adds the output sizes of a task. Called once for each task.
-    pub(super) fn add_sizes(&mut self, sizes: &[BucketSize]) {
+    pub(super) fn add_sizes(&mut self, sizes: &[PartitionSize]) {
         for size in sizes {
             self.rows += size.rows;
-            let partition = size.bucket as usize;
+            let partition = size.partition as usize;
             if self.partition_bytes.len() <= partition {
                 self.partition_bytes.resize(partition + 1, 0);
             }

@@ -18,7 +18,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
-use faisca_executor::wire::PendingFile;
+use faisca_executor::protocol::PendingFile;
 use faisca_planner::ids::{Attempt, ExecutorId};
 use faisca_planner::stages::Part;
 

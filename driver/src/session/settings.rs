@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use datafusion::prelude::SessionConfig;
-use faisca_executor::wire::Durability;
+use faisca_executor::protocol::Durability;
 use faisca_planner::names::parse_bytes;
 use faisca_planner::rules::Switches;
 

@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use faisca_executor::control::ExecutorConfig;
-use faisca_executor::environment::{Environment, Limits, register_functions};
-use faisca_executor::exchange::{BlockStore, DurableExchange, PeerClients};
-use faisca_executor::flight::BlockService;
-use faisca_executor::wire::Durability;
+use faisca_executor::environment::{Environment, register_functions};
+use faisca_executor::exchange::{BlockService, BlockStore, PeerClients};
+use faisca_executor::protocol::{Durability, DurableExchange, ExecutorConfig, Limits};
 use faisca_planner::rules::{logical_rules, physical_rules};
 use tokio::task::JoinHandle;
 
@@ -105,7 +103,9 @@ impl SessionBuilder {
     /// If a setting is unknown, the memory does not suffice for the slots, or the executors cannot
     /// be started.
     pub async fn get_or_create(self) -> Result<Session> {
-        if let Some(config) = ExecutorConfig::from_env().map_err(Error::Fleet)? {
+        if let Some(config) =
+            ExecutorConfig::from_env().map_err(Error::of_fleet("starting as an executor"))?
+        {
             serve_and_exit(config, &self.functions).await;
         }
         let platform = match self.platform {
@@ -270,7 +270,7 @@ impl SessionBuilder {
         }
         let (engine, token) = (driver.engine.clone(), driver.token.clone());
         let runtime = Arc::clone(driver.environment.runtime());
-        let blocks = BlockService::new(DRIVER, Arc::clone(&driver.store), runtime, token.clone());
+        let blocks = BlockService::new(DRIVER, Arc::clone(&driver.store), runtime);
         let control = ControlServer::start(
             driver.launcher.host(),
             token.clone(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::common::Result;
 use faisca_executor::exchange::{BlockStore, DurableTier, PeerClients};
-use faisca_executor::wire::Durability;
+use faisca_executor::protocol::Durability;
 use tokio::sync::mpsc;
 
 use super::running::RunningQuery;

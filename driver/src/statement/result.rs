@@ -18,7 +18,7 @@ use datafusion::physical_plan::Partitioning;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use faisca_executor::error::FetchError;
 use faisca_executor::exchange::{BlockStore, DurableTier, ExchangeReader, PeerClients};
-use faisca_executor::wire::{BlockLocation, StageBlocks};
+use faisca_executor::protocol::{BlockLocation, StageBlocks};
 use faisca_planner::ids::{StageId, TaskId};
 use faisca_planner::{ExchangeReadExec, ExchangeSource, InputMode};
 use futures::StreamExt;

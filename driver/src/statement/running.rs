@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::common::Result;
-use faisca_executor::wire::Failure;
+use faisca_executor::protocol::Failure;
 use faisca_planner::ids::QueryId;
 use tokio::sync::mpsc;
 

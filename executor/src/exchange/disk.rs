@@ -1,4 +1,4 @@
-//! The disk tier: Arrow IPC streams with LZ4 in one file per attempt, each with its checksum.
+//! The disk tier: one file per attempt, of Arrow IPC streams with LZ4, each with a checksum.
 
 use std::fmt;
 use std::fs::File;
@@ -16,7 +16,7 @@ use datafusion::common::{DataFusionError, Result, exec_datafusion_err};
 use datafusion::execution::SpillFile as TempFile;
 use datafusion::execution::runtime_env::RuntimeEnv;
 
-/// A finished spill file; deleted when dropped.
+/// A finished spill file. Dropping it deletes the file.
 pub(super) struct SpillFile {
     path: PathBuf,
     handle: File,
@@ -32,7 +32,7 @@ impl fmt::Debug for SpillFile {
     }
 }
 
-/// A range of a [`SpillFile`].
+/// A range of a [`SpillFile`]: one Arrow IPC stream.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DiskSegment {
     offset: u64,
@@ -45,7 +45,7 @@ impl DiskSegment {
         decode(&self.read_encoded(file)?)
     }
 
-    /// The bytes as they lie on disk, checked.
+    /// Returns the encoded bytes, after a check of the checksum.
     pub(super) fn read_encoded(self, file: Option<&SpillFile>) -> Result<Vec<u8>> {
         let file = file.ok_or_else(|| exec_datafusion_err!("a disk segment without its file"))?;
         let mut buffer = vec![0; usize::try_from(self.bytes).unwrap_or(usize::MAX)];
@@ -61,7 +61,7 @@ impl DiskSegment {
     }
 }
 
-/// Batches as an Arrow IPC stream with LZ4.
+/// Encodes batches as an Arrow IPC stream with LZ4.
 pub(super) fn encode(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<u8>> {
     let options =
         IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
@@ -77,8 +77,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Vec<RecordBatch>> {
     Ok(reader.collect::<Result<Vec<_>, _>>()?)
 }
 
-/// Bytes after which written pages are brought to disk and dropped from the page cache, which counts
-/// against a container's memory.
+/// Bytes after which written pages are flushed to disk and dropped from the page cache, because the
+/// page cache counts against a container's memory limit.
 const CACHED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Appends segments to a file in the executor's spill folder.
@@ -108,12 +108,12 @@ impl SpillWriter {
         })
     }
 
-    /// Bytes so far.
+    /// Returns the number of bytes written.
     pub(super) fn bytes(&self) -> u64 {
         self.offset
     }
 
-    /// Appends what [`encode`] made.
+    /// Appends a stream encoded by [`encode`].
     pub(super) fn append(&mut self, encoded: &[u8]) -> Result<DiskSegment> {
         self.out
             .write_all(encoded)
@@ -153,11 +153,52 @@ impl SpillWriter {
     }
 }
 
-/// Names the place, and keeps the kind: a full disk is not the statement's fault.
+/// Adds the path to an error and keeps its kind, by which a full disk is a resource failure and not
+/// the user's.
 fn spill_error(path: &Path, error: &std::io::Error) -> DataFusionError {
     let text = format!(
         "spilling to {}: {error}; `--spill-folder` takes a folder with more room",
         path.display()
     );
     DataFusionError::IoError(std::io::Error::new(error.kind(), text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, Int64Array};
+
+    fn batch(values: [i64; 3]) -> RecordBatch {
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(values));
+        RecordBatch::try_from_iter([("n", column)]).unwrap()
+    }
+
+    #[test]
+    fn a_segment_reads_back_its_own_rows() {
+        let mut writer = SpillWriter::new(&Arc::new(RuntimeEnv::default())).unwrap();
+        let batches = [batch([1, 2, 3]), batch([4, 5, 6])];
+        let segments = batches.clone().map(|batch| {
+            let encoded = encode(&batch.schema(), &[batch]).unwrap();
+            writer.append(&encoded).unwrap()
+        });
+        let file = writer.finish().unwrap();
+        for (segment, batch) in segments.into_iter().zip(batches) {
+            assert_eq!(segment.read(Some(&file)).unwrap(), [batch]);
+        }
+    }
+
+    #[test]
+    fn a_damaged_segment_is_an_error_that_names_the_file() {
+        let mut writer = SpillWriter::new(&Arc::new(RuntimeEnv::default())).unwrap();
+        let batch = batch([1, 2, 3]);
+        let segment = writer
+            .append(&encode(&batch.schema(), &[batch]).unwrap())
+            .unwrap();
+        let file = writer.finish().unwrap();
+        let mut bytes = std::fs::read(&file.path).unwrap();
+        bytes[10] ^= 1;
+        std::fs::write(&file.path, bytes).unwrap();
+        let error = segment.read(Some(&file)).unwrap_err().to_string();
+        assert!(error.contains("checksum of "), "{error}");
+    }
 }

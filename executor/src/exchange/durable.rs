@@ -1,8 +1,9 @@
-//! The durable tier: blocks in an object store, which outlive their executor.
+//! The durable tier: copies of blocks in an object store, which outlive their executors.
 //!
-//! One object for each attempt, at a name that follows from its identity: nothing is listed, and a
-//! reader that finds no executor with a block knows where else to look. Objects go when their
-//! statement ends: by the executor that wrote them, or by the driver for executors that are gone.
+//! Each attempt has one object, and its key follows from the identity of the block. So nothing is
+//! listed, and a reader that cannot reach the executor of a block computes where the copy is.
+//! When a query ends, its objects are removed by the executor that wrote them, or by the driver if
+//! that executor is dead.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +18,6 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload};
-use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
 use url::Url;
@@ -25,32 +25,23 @@ use url::Url;
 use super::object::{ObjectIndex, Tail, batches};
 use super::{BlockStore, SealedBlock};
 use crate::error::FetchError;
-use crate::stores::{Store, Stores, UploadWriter};
-use crate::wire::FetchRequest;
+use crate::protocol::{DurableExchange, FetchRequest};
+use crate::storage::{Store, Stores, UploadWriter};
 
-/// A block up to this size is one request; larger ones travel in parts.
+/// Largest block that is written by a single request; larger ones are multipart uploads.
 const PUT_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Uploads of one executor at once.
+/// Concurrent uploads of one executor.
 const UPLOADS_MAX: usize = 2;
-/// Memory of one upload: a segment, the parts under way and the one being filled.
+/// Memory reserved for one upload: a segment, the parts in flight and the part being filled.
 const UPLOAD_BYTES: usize = 40 * 1024 * 1024;
-/// Bytes of an object's end that are read first.
+/// Bytes of an object's end that the first request reads; most indexes fit.
 const TAIL_BYTES: u64 = 64 * 1024;
-/// Adjacent segments that are read in one request.
+/// Most bytes of adjacent segments that one request reads.
 const REQUEST_BYTES: u64 = 8 * 1024 * 1024;
-/// Blocks that one reader opens ahead.
+/// Blocks that one reader opens ahead of the one being read.
 const PREFETCH_BLOCKS: usize = 4;
 
-/// Where blocks are kept, and when. Travels to executors.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DurableExchange {
-    /// URL of a folder in an object store.
-    pub folder: String,
-    /// Part of every key, so that jobs never meet.
-    pub run: String,
-}
-
-/// See the module.
+/// Writes, reads and removes the durable copies of one job.
 pub struct DurableTier {
     store: Store,
     prefix: Path,
@@ -58,16 +49,16 @@ pub struct DurableTier {
     runtime: Arc<RuntimeEnv>,
     uploads: Arc<Semaphore>,
     written: Mutex<Written>,
-    /// Indexes of blocks that were read.
+    /// Indexes of blocks that were read, so that each is fetched once.
     indexes: Mutex<HashMap<BlockId, Arc<ObjectIndex>>>,
 }
 
-/// What this process wrote, or began to write.
+/// The objects that this process has written or is writing.
 #[derive(Default)]
 struct Written {
-    /// Each is locked until its upload has come to an end.
+    /// Each mutex is locked until the upload of its block has ended.
     blocks: BTreeMap<BlockId, Arc<tokio::sync::Mutex<()>>>,
-    /// Statements that have ended: nothing more is begun for them.
+    /// Queries that have ended: no upload is started for them.
     released: BTreeSet<QueryId>,
 }
 
@@ -81,27 +72,27 @@ impl std::fmt::Debug for DurableTier {
 }
 
 impl DurableTier {
-    /// Opens the tier; nothing is sent yet.
+    /// Opens the tier; sends no request yet.
     ///
     /// # Errors
-    /// If the URL is not that of a store with multipart uploads.
+    /// If the URL is malformed, or its store has no multipart uploads.
     pub fn open(
         settings: &DurableExchange,
         stores: &Stores,
         runtime: &Arc<RuntimeEnv>,
     ) -> Result<Self> {
-        let name = "faisca.exchange.store";
+        let setting = "faisca.exchange.store";
         let url = Url::parse(&settings.folder)
-            .map_err(|e| exec_datafusion_err!("{name}: `{}`: {e}", settings.folder))?;
+            .map_err(|e| exec_datafusion_err!("{setting}: `{}`: {e}", settings.folder))?;
         let store = stores.get(&url)?;
         if store.uploads.is_none() {
             return Err(exec_datafusion_err!(
-                "{name}: `{}` is not in an object store that can be written",
+                "{setting}: `{}` is not in an object store that can be written",
                 settings.folder
             ));
         }
         let prefix =
-            Path::from_url_path(url.path()).map_err(|e| exec_datafusion_err!("{name}: {e}"))?;
+            Path::from_url_path(url.path()).map_err(|e| exec_datafusion_err!("{setting}: {e}"))?;
         Ok(Self {
             store,
             prefix,
@@ -113,7 +104,7 @@ impl DurableTier {
         })
     }
 
-    /// Keys begin with a hash, since stores spread their load by prefix.
+    /// Returns the key of a block. It begins with a hash, because stores spread load by prefix.
     fn key(&self, id: BlockId) -> Path {
         let BlockId { task, attempt } = id;
         let name = format!(
@@ -126,43 +117,51 @@ impl DurableTier {
             .fold(self.prefix.clone(), Path::join)
     }
 
-    /// Gives a block its copy; answers whether it has one. The block itself stays, so that a
-    /// statement can go on without. One without rows needs none.
+    /// Copies a block of `store`. Returns whether it has a copy now.
+    ///
+    /// A failure is logged only: the query continues with the block itself. A block without rows
+    /// gets no copy.
     pub(crate) async fn keep(self: &Arc<Self>, store: &BlockStore, id: BlockId) -> bool {
         let Some(block) = store.get(id).filter(|block| !block.sizes().is_empty()) else {
             return false;
         };
         let written = self.write(id, block).await;
-        written.inspect_err(|error| tracing::warn!(block = %id, "has no durable copy: {}", error.strip_backtrace())).is_ok()
+        if let Err(error) = &written {
+            let reason = error.strip_backtrace();
+            tracing::warn!(block = %id, "the block has no durable copy: {reason}");
+        }
+        written.is_ok()
     }
 
-    /// Writes a block. An upload that nobody waits for any more still comes to its end, since a
-    /// request that was sent cannot be taken back: only so does [`Self::release`] know what to remove.
+    /// Writes the copy of a block.
+    ///
+    /// Dropping the future does not stop the upload: a request that was sent cannot be recalled, and
+    /// [`Self::release`] must know the final state of every object to remove it.
     ///
     /// # Errors
-    /// Of the store, or if memory is short.
+    /// If the store fails, memory is exhausted, or the query has ended.
     pub(crate) async fn write(
         self: &Arc<Self>,
         id: BlockId,
         block: Arc<SealedBlock>,
     ) -> Result<()> {
-        let turn = Arc::clone(&self.uploads)
+        let permit = Arc::clone(&self.uploads)
             .acquire_owned()
             .await
             .map_err(|e| DataFusionError::External(Box::new(e)))?;
         let ended = Arc::new(tokio::sync::Mutex::new(()));
-        let under_way = Arc::clone(&ended).lock_owned().await;
+        let running = Arc::clone(&ended).lock_owned().await;
         {
             let mut written = lock(&self.written);
             if written.released.contains(&id.task.query) {
-                return Err(over(id));
+                return Err(unwanted(id));
             }
             written.blocks.insert(id, ended);
         }
         let tier = Arc::clone(self);
         let upload = tokio::task::spawn(async move {
             let uploaded = tier.upload(id, block).await;
-            drop((under_way, turn));
+            drop((running, permit));
             uploaded
         });
         upload
@@ -176,14 +175,15 @@ impl DurableTier {
         reservation.try_grow(UPLOAD_BYTES)?;
         let key = self.key(id);
         let (mut index, mut head, mut upload) = (ObjectIndex::default(), Vec::new(), None);
-        for place in block.segments(None) {
+        for segment_id in block.segments(None) {
+            // The attempt may be cancelled meanwhile.
             if !lock(&self.written).blocks.contains_key(&id) {
-                return Err(over(id));
+                return Err(unwanted(id));
             }
             let block = Arc::clone(&block);
-            let encoded = tokio::task::spawn_blocking(move || block.encoded(place)).await;
+            let encoded = tokio::task::spawn_blocking(move || block.encoded(segment_id)).await;
             for segment in encoded.map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))?? {
-                index.push(place.bucket, &segment);
+                index.push(segment_id.partition, &segment);
                 self.append(&key, &mut head, &mut upload, &segment).await?;
             }
         }
@@ -209,6 +209,7 @@ impl DurableTier {
         Ok(())
     }
 
+    /// Appends to the single request's body, or to the upload once the body gets too large for one.
     async fn append(
         &self,
         key: &Path,
@@ -223,7 +224,7 @@ impl DurableTier {
                 .as_ref()
                 .ok_or_else(|| exec_datafusion_err!("no multipart uploads"))?;
             let (mut writer, result) =
-                UploadWriter::begin(Arc::clone(uploads), key.clone()).await?;
+                UploadWriter::start(Arc::clone(uploads), key.clone()).await?;
             writer.write_all(&std::mem::take(head)).await?;
             *upload = Some((writer, result));
         }
@@ -234,58 +235,56 @@ impl DurableTier {
         Ok(())
     }
 
-    async fn index(&self, id: BlockId) -> object_store::Result<Result<Arc<ObjectIndex>>> {
+    /// Returns the index of a block's object; `None` if there is no such object.
+    async fn index(&self, id: BlockId) -> Result<Option<Arc<ObjectIndex>>> {
         if let Some(known) = lock(&self.indexes).get(&id) {
-            return Ok(Ok(Arc::clone(known)));
+            return Ok(Some(Arc::clone(known)));
         }
         let key = self.key(id);
-        let mut wanted = TAIL_BYTES;
+        let mut tail_bytes = TAIL_BYTES;
         loop {
             let options = GetOptions {
-                range: Some(GetRange::Suffix(wanted)),
+                range: Some(GetRange::Suffix(tail_bytes)),
                 ..GetOptions::default()
             };
-            let tail = self
-                .store
-                .objects
-                .get_opts(&key, options)
-                .await?
-                .bytes()
-                .await?;
-            match ObjectIndex::decode(&tail) {
-                Ok(Tail::Longer(bytes)) => wanted = bytes,
-                Ok(Tail::Index(index)) => {
+            let tail = match self.store.objects.get_opts(&key, options).await {
+                Ok(response) => response.bytes().await?,
+                Err(object_store::Error::NotFound { .. }) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+            match ObjectIndex::decode(&tail)? {
+                Tail::Longer(bytes) => tail_bytes = bytes,
+                Tail::Index(index) => {
                     let index = Arc::new(index);
                     lock(&self.indexes).insert(id, Arc::clone(&index));
-                    return Ok(Ok(index));
+                    return Ok(Some(index));
                 }
-                Err(error) => return Ok(Err(error)),
             }
         }
     }
 
-    /// Whether all of these are here.
-    pub(crate) async fn has(self: &Arc<Self>, blocks: Vec<BlockId>) -> bool {
+    /// Whether all of these blocks have a readable copy.
+    pub(crate) async fn has_all(self: &Arc<Self>, blocks: Vec<BlockId>) -> bool {
         let index = |id| {
             let tier = Arc::clone(self);
-            async move { matches!(tier.index(id).await, Ok(Ok(_))) }.boxed()
+            async move { matches!(tier.index(id).await, Ok(Some(_))) }.boxed()
         };
-        let found: Vec<_> = blocks.into_iter().map(index).collect();
-        futures::stream::iter(found)
+        let lookups: Vec<_> = blocks.into_iter().map(index).collect();
+        futures::stream::iter(lookups)
             .buffered(PREFETCH_BLOCKS)
             .all(futures::future::ready)
             .await
     }
 
-    /// Rows of blocks, one block after another.
+    /// Reads the rows of blocks, one block after another.
     pub(crate) fn read(
         self: Arc<Self>,
         request: FetchRequest,
         schema: SchemaRef,
     ) -> BoxStream<'static, Result<RecordBatch>> {
-        let bucket = request.bucket;
+        let partition = request.partition;
         let opened = futures::stream::iter(request.blocks)
-            .map(move |id| Arc::clone(&self).open_block(id, bucket));
+            .map(move |id| Arc::clone(&self).open_block(id, partition));
         let batches = opened.buffered(PREFETCH_BLOCKS).try_flatten();
         batches
             .map(move |batch| Ok(batch?.with_schema(Arc::clone(&schema))?))
@@ -295,7 +294,7 @@ impl DurableTier {
     async fn open_block(
         self: Arc<Self>,
         id: BlockId,
-        bucket: Option<u32>,
+        partition: Option<u32>,
     ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
         let lost = move || {
             DataFusionError::External(Box::new(FetchError::Lost {
@@ -303,13 +302,9 @@ impl DurableTier {
                 executor: ExecutorId::STORE,
             }))
         };
-        let index = match self.index(id).await {
-            Ok(index) => index?,
-            Err(object_store::Error::NotFound { .. }) => return Err(lost()),
-            Err(error) => return Err(error.into()),
-        };
+        let index = self.index(id).await?.ok_or_else(lost)?;
         let key = self.key(id);
-        let requests = futures::stream::iter(index.requests(bucket, REQUEST_BYTES)).then(
+        let requests = futures::stream::iter(index.requests(partition, REQUEST_BYTES)).then(
             move |(range, segments)| {
                 let (objects, key) = (Arc::clone(&self.store.objects), key.clone());
                 async move {
@@ -324,7 +319,7 @@ impl DurableTier {
         Ok(requests.try_flatten().boxed())
     }
 
-    /// Removes one attempt's object, if this process wrote it.
+    /// Removes the copy of one attempt, if this process wrote it. Waits for its upload to end.
     pub(crate) async fn forget(&self, id: BlockId) {
         let ended = lock(&self.written).blocks.remove(&id);
         if let Some(ended) = ended {
@@ -333,7 +328,7 @@ impl DurableTier {
         }
     }
 
-    /// Removes what this process wrote for a statement, and forgets what it knows of it.
+    /// Removes every copy that this process wrote for a query. Waits for their uploads to end.
     pub(crate) async fn release(&self, query: QueryId) {
         lock(&self.indexes).retain(|id, _| id.task.query != query);
         let own: Vec<_> = {
@@ -356,8 +351,8 @@ impl DurableTier {
             .await;
     }
 
-    /// Removes objects, whoever wrote them; those that are not there are fine. What cannot be
-    /// removed is left to the bucket's lifecycle rule.
+    /// Removes the copies of blocks, no matter which process wrote them. Missing ones are ignored.
+    /// Those that cannot be removed are logged and left to the bucket's lifecycle rule.
     pub async fn remove(&self, blocks: Vec<BlockId>) {
         let keys: Vec<Path> = blocks.into_iter().map(|id| self.key(id)).collect();
         let mut removed = self
@@ -368,18 +363,18 @@ impl DurableTier {
             match outcome {
                 Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
                 Err(error) => tracing::warn!(
-                    "a block in the object store is left to its lifecycle rule: {error}"
+                    "a block in the object store is left to the bucket's lifecycle rule: {error}"
                 ),
             }
         }
     }
 }
 
-fn over(id: BlockId) -> DataFusionError {
-    exec_datafusion_err!("nobody wants block {id} any more")
+fn unwanted(id: BlockId) -> DataFusionError {
+    exec_datafusion_err!("block {id} is no longer needed")
 }
 
-type Upload = (UploadWriter, crate::stores::UploadResult);
+type Upload = (UploadWriter, crate::storage::UploadResult);
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

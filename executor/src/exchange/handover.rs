@@ -1,7 +1,15 @@
-//! Handing a block to another executor, before this one ends.
+//! Handing blocks over to another executor or to the object store, before this executor ends.
 //!
-//! A block travels as it would lie on disk: the sender encodes what it has in memory, the receiver
-//! writes all of it to its spill folder, so that taking a neighbour's blocks costs it no memory.
+//! ```text
+//! draining executor                                       executor that takes the block
+//!   BlockHandOver ─► send ─► Block{id, sizes}  ──────────► receive
+//!      ▲                     Segment{crc} + IPC bytes ───►   │ append to a spill file
+//!      │                     …                               │ all partitions present?
+//!      └────────────────── confirmed ◄───────────────────────┴─► BlockStore
+//! ```
+//!
+//! A block travels in the encoding that it has on disk: the sender encodes its segments in memory,
+//! the receiver writes all of them to its spill folder. So the receiver needs no memory for it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,65 +17,101 @@ use std::sync::Arc;
 use arrow_flight::FlightData;
 use datafusion::common::{DataFusionError, Result, exec_datafusion_err};
 use datafusion::execution::runtime_env::RuntimeEnv;
-use faisca_planner::ids::BlockId;
+use faisca_planner::ids::{BlockId, ExecutorId};
 use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tonic::Status;
+use tracing::warn;
 
 use super::block::{SealedBlock, Segment};
 use super::disk::SpillWriter;
 use super::store::BlockStore;
-use crate::wire::{BucketSize, HandOverFrame};
+use super::{DurableTier, PeerClients};
+use crate::protocol::{FromExecutor, HandOverFrame, PartitionSize, hand_over_frame, unframe};
 
-/// Sends the messages that carry a block. Blocks its thread while the other side is slower.
+/// Frames of a block in flight to another executor, of some MiB each.
+const FRAMES_MAX: usize = 4;
+
+/// Steps 11 to 13: moves blocks from this executor to `to`.
+pub(crate) struct BlockHandOver {
+    pub(crate) store: Arc<BlockStore>,
+    pub(crate) peers: Arc<PeerClients>,
+    pub(crate) durable: Option<Arc<DurableTier>>,
+    /// The executor that takes the blocks, or [`ExecutorId::STORE`].
+    pub(crate) to: ExecutorId,
+    /// URL of its Flight service.
+    pub(crate) address: String,
+}
+
+impl BlockHandOver {
+    /// Moves the blocks one after another, and reports each to the driver.
+    pub(crate) async fn run(self, blocks: Vec<BlockId>, reports: mpsc::Sender<FromExecutor>) {
+        for block in blocks {
+            let moved = self.hand_over(block).await;
+            if let Err(error) = &moved {
+                let reason = error.strip_backtrace();
+                warn!(%block, to = %self.to, "the block was not handed over: {reason}");
+            }
+            let to = moved.is_ok().then_some(self.to);
+            let _ = reports.send(FromExecutor::HandedOver { block, to }).await;
+        }
+    }
+
+    async fn hand_over(&self, id: BlockId) -> Result<()> {
+        let block = self
+            .store
+            .get(id)
+            .ok_or_else(|| exec_datafusion_err!("this executor does not hold it"))?;
+        match &self.durable {
+            Some(tier) if self.to == ExecutorId::STORE => tier.write(id, block).await,
+            _ => self.send_to_peer(id, block).await,
+        }
+    }
+
+    async fn send_to_peer(&self, id: BlockId, block: Arc<SealedBlock>) -> Result<()> {
+        let (sender, frames) = mpsc::channel(FRAMES_MAX);
+        let sending = tokio::task::spawn_blocking(move || send(id, &block, &sender));
+        let put = self.peers.put(&self.address, frames).await;
+        // An unreadable segment explains more than the peer's complaint that it is missing.
+        sending
+            .await
+            .map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))??;
+        put.map_err(status_error)
+    }
+}
+
+/// Step 12, sender: sends the frames of a block. Blocks its thread while the receiver is slower.
 ///
-/// # Errors
-/// A segment that cannot be read: the receiver then misses buckets and refuses.
-pub(crate) fn send(
-    id: BlockId,
-    block: &SealedBlock,
-    frames: &mpsc::Sender<FlightData>,
-) -> Result<()> {
-    let send = |frame: FlightData| {
+/// If a segment cannot be read, the receiver misses partitions and refuses the block.
+fn send(id: BlockId, block: &SealedBlock, frames: &mpsc::Sender<FlightData>) -> Result<()> {
+    let send_frame = |header: HandOverFrame, body: Vec<u8>| {
+        let frame = hand_over_frame(&header, body).map_err(status_error)?;
         frames
             .blocking_send(frame)
             .map_err(|_| exec_datafusion_err!("the peer hung up"))
     };
-    send(frame(
-        &HandOverFrame::Block {
-            block: id,
-            buckets: block.sizes().to_vec(),
-        },
-        vec![],
-    )?)?;
-    for place in block.segments(None) {
-        for body in block.encoded(place)? {
-            send(frame(
-                &HandOverFrame::Segment {
-                    bucket: place.bucket,
-                    crc: crc32fast::hash(&body),
-                },
-                body,
-            )?)?;
+    let header = HandOverFrame::Block {
+        block: id,
+        partitions: block.sizes().to_vec(),
+    };
+    send_frame(header, vec![])?;
+    for segment in block.segments(None) {
+        for body in block.encoded(segment)? {
+            let header = HandOverFrame::Segment {
+                partition: segment.partition,
+                crc: crc32fast::hash(&body),
+            };
+            send_frame(header, body)?;
         }
     }
     Ok(())
 }
 
-fn frame(header: &HandOverFrame, body: Vec<u8>) -> Result<FlightData> {
-    let header = postcard::to_stdvec(header).map_err(|e| exec_datafusion_err!("encoding: {e}"))?;
-    Ok(FlightData {
-        app_metadata: header.into(),
-        data_body: body.into(),
-        ..FlightData::default()
-    })
-}
-
-/// Takes a block in.
+/// Step 12, receiver: stores a block that another executor sends.
 ///
 /// # Errors
-/// If messages are missing or damaged, or the disk is full.
-pub(crate) async fn receive(
+/// If frames are missing or damaged, or the disk is full.
+pub(super) async fn receive(
     mut frames: impl Stream<Item = Result<FlightData, Status>> + Unpin,
     store: &BlockStore,
     runtime: &Arc<RuntimeEnv>,
@@ -78,35 +122,37 @@ pub(crate) async fn receive(
         .ok_or_else(|| Status::invalid_argument("an empty hand-over"))??;
     let HandOverFrame::Block {
         block,
-        buckets: sizes,
-    } = header(&first)?
+        partitions: sizes,
+    } = unframe(&first)?
     else {
         return Err(Status::invalid_argument(
-            "a hand-over starts with its block",
+            "a hand-over starts with the identity of its block",
         ));
     };
     let mut spill = SpillWriter::new(runtime).map_err(|e| internal(&e))?;
-    let mut buckets: BTreeMap<u32, Vec<Segment>> = BTreeMap::new();
-    while let Some(message) = frames.next().await {
-        let message = message?;
-        let HandOverFrame::Segment { bucket, crc } = header(&message)? else {
-            return Err(Status::invalid_argument("one block at a time"));
+    let mut partitions: BTreeMap<u32, Vec<Segment>> = BTreeMap::new();
+    while let Some(frame) = frames.next().await {
+        let frame = frame?;
+        let HandOverFrame::Segment { partition, crc } = unframe(&frame)? else {
+            return Err(Status::invalid_argument("a hand-over has a single block"));
         };
-        if crc32fast::hash(&message.data_body) != crc {
+        if crc32fast::hash(&frame.data_body) != crc {
             return Err(Status::data_loss(format!(
                 "block {block}: the checksum of a segment differs"
             )));
         }
-        buckets.entry(bucket).or_default().push(Segment::Disk(
-            spill.append(&message.data_body).map_err(|e| internal(&e))?,
-        ));
+        let segment = spill.append(&frame.data_body).map_err(|e| internal(&e))?;
+        partitions
+            .entry(partition)
+            .or_default()
+            .push(Segment::Disk(segment));
     }
-    check_whole(block, &sizes, &buckets)?;
+    check_complete(block, &sizes, &partitions)?;
     let file = spill.finish().map_err(|e| internal(&e))?;
     store.put(
         block,
         SealedBlock {
-            buckets,
+            partitions,
             sizes,
             file: Some(Arc::new(file)),
             _memory: None,
@@ -115,26 +161,25 @@ pub(crate) async fn receive(
     Ok(())
 }
 
-fn check_whole(
+fn check_complete(
     block: BlockId,
-    sizes: &[BucketSize],
-    buckets: &BTreeMap<u32, Vec<Segment>>,
+    sizes: &[PartitionSize],
+    partitions: &BTreeMap<u32, Vec<Segment>>,
 ) -> Result<(), Status> {
-    match sizes
+    let missing = sizes
         .iter()
-        .find(|size| !buckets.contains_key(&size.bucket))
-    {
+        .find(|size| !partitions.contains_key(&size.partition));
+    match missing {
         Some(missing) => Err(Status::data_loss(format!(
-            "block {block}: bucket {} did not arrive",
-            missing.bucket
+            "block {block}: partition {} did not arrive",
+            missing.partition
         ))),
         None => Ok(()),
     }
 }
 
-fn header(frame: &FlightData) -> Result<HandOverFrame, Status> {
-    postcard::from_bytes(&frame.app_metadata)
-        .map_err(|e| Status::invalid_argument(format!("hand-over: {e}")))
+fn status_error(status: Status) -> DataFusionError {
+    DataFusionError::External(Box::new(status))
 }
 
 fn internal(error: &DataFusionError) -> Status {

@@ -1,11 +1,11 @@
-//! A block as one object: its segments in ascending order of buckets, then an index, then its size.
+//! A block as one object: its segments in ascending order of partitions, an index, a trailer.
 //!
 //! ```text
-//! | segment | segment | … | index: bucket, bytes, crc of each (postcard) | bytes of index (u32) | FBLK |
+//! | segment | segment | … | index: partition, bytes, crc of each (postcard) | bytes of index (u32) | FBLK |
 //! ```
 //!
-//! A segment is an Arrow IPC stream with LZ4, as on disk. A reader needs the end of the object once,
-//! and of the rest only the adjacent ranges of its bucket.
+//! A segment is an Arrow IPC stream with LZ4, as on disk. A reader requests the end of the object
+//! once, and then only the adjacent ranges of its partition.
 
 use std::ops::Range;
 
@@ -16,39 +16,39 @@ use serde::{Deserialize, Serialize};
 use super::disk::decode;
 
 const MAGIC: &[u8; 4] = b"FBLK";
-/// Size of the index and magic, at the very end.
+/// Bytes of the trailer: the size of the index, and the magic.
 const TRAILER_BYTES: usize = 8;
 
 /// One segment of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ObjectSegment {
-    bucket: u32,
+    partition: u32,
     bytes: u64,
     crc: u32,
 }
 
-/// Where each segment of an object lies.
+/// The segments of an object, in the order of their offsets.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ObjectIndex(Vec<ObjectSegment>);
 
-/// What the end of an object tells.
+/// What the end of an object contains.
 pub(super) enum Tail {
     Index(ObjectIndex),
-    /// The index is longer: so many bytes from the end.
+    /// The index is longer: it needs this many bytes of the end.
     Longer(u64),
 }
 
 impl ObjectIndex {
-    /// Notes the next segment.
-    pub(super) fn push(&mut self, bucket: u32, encoded: &[u8]) {
+    /// Adds the next segment.
+    pub(super) fn push(&mut self, partition: u32, encoded: &[u8]) {
         self.0.push(ObjectSegment {
-            bucket,
+            partition,
             bytes: encoded.len() as u64,
             crc: crc32fast::hash(encoded),
         });
     }
 
-    /// The end of the object.
+    /// Encodes the index and the trailer.
     pub(super) fn encode(&self) -> Result<Vec<u8>> {
         let mut end =
             postcard::to_stdvec(self).map_err(|e| exec_datafusion_err!("encoding: {e}"))?;
@@ -78,10 +78,10 @@ impl ObjectIndex {
         }
     }
 
-    /// Segments of one bucket, or of all, in requests of about `request_bytes` of adjacent ones.
+    /// Segments of one partition, or of all, in requests of about `request_bytes` of adjacent ones.
     pub(super) fn requests(
         &self,
-        bucket: Option<u32>,
+        partition: Option<u32>,
         request_bytes: u64,
     ) -> Vec<(Range<u64>, Vec<ObjectSegment>)> {
         let mut requests: Vec<(Range<u64>, Vec<ObjectSegment>)> = vec![];
@@ -89,7 +89,7 @@ impl ObjectIndex {
         for segment in &self.0 {
             let range = offset..offset + segment.bytes;
             offset = range.end;
-            if bucket.is_some_and(|bucket| bucket != segment.bucket) {
+            if partition.is_some_and(|partition| partition != segment.partition) {
                 continue;
             }
             match requests.last_mut() {
@@ -106,10 +106,10 @@ impl ObjectIndex {
     }
 }
 
-/// The rows of adjacent segments.
+/// Decodes the rows of adjacent segments.
 ///
 /// # Errors
-/// If bytes are missing, or differ from what was written.
+/// If bytes are missing, or a checksum differs.
 pub(super) fn batches(mut bytes: &[u8], segments: &[ObjectSegment]) -> Result<Vec<RecordBatch>> {
     let mut all = vec![];
     for segment in segments {
@@ -133,14 +133,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_is_read_in_few_requests_and_no_other_is() {
+    fn a_partition_is_read_in_few_requests_and_no_other_is() {
         let mut index = ObjectIndex::default();
-        for (bucket, bytes) in [(0, 10), (1, 20), (1, 30), (1, 40), (3, 5)] {
-            index.push(bucket, &vec![0; bytes]);
+        for (partition, bytes) in [(0, 10), (1, 20), (1, 30), (1, 40), (3, 5)] {
+            index.push(partition, &vec![0; bytes]);
         }
-        let ranges = |bucket, bytes| {
+        let ranges = |partition, bytes| {
             index
-                .requests(bucket, bytes)
+                .requests(partition, bytes)
                 .into_iter()
                 .map(|(range, s)| (range, s.len()))
                 .collect::<Vec<_>>()
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn an_index_is_read_from_the_end_and_says_how_long_it_is() {
         let mut index = ObjectIndex::default();
-        (0..100).for_each(|bucket| index.push(bucket, b"rows"));
+        (0..100).for_each(|partition| index.push(partition, b"rows"));
         let mut object = vec![7; 400];
         object.extend(index.encode().unwrap());
         assert!(

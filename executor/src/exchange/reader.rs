@@ -1,7 +1,27 @@
-//! The reading side: same process first, then the peer that made the block, then its durable copy.
+//! The reading side of the exchange: from the same process, a peer, or the durable copy.
 //!
-//! Blocks of one executor are asked for together, in one `DoGet`. Each stream to a peer holds a
+//! Blocks of one executor are requested together, in one `DoGet`. Each stream from a peer holds a
 //! bounded number of batches, so a reader's memory does not grow with its number of producers.
+//!
+//! What one task reads, by input mode (producers A and B, partitions 0 and 1):
+//!
+//! ```text
+//! Shuffle    task 0 ◄── A:0, B:0           its own partition of every block, in any order
+//!            task 1 ◄── A:1, B:1
+//! Broadcast  every task ◄── A:0 1, B:0 1   every block, in any order
+//! Forward    task 0 ◄── A:0                the partition of the same number, in order
+//!            task 1 ◄── B:1
+//! Merge      the only task ◄── A:0 1, B:0 1   every block, in the order of the partitions
+//! ```
+//!
+//! Where a block is read:
+//!
+//! ```text
+//! this executor holds it ──► no copy, no encoding
+//! a peer holds it ─────────► DoGet ──┬─► rows
+//!                                    └─ fails ─► durable copy, if all blocks have one
+//! no executor holds it ────► durable copy
+//! ```
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,134 +29,47 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use arrow_flight::decode::FlightRecordBatchStream;
-use arrow_flight::error::FlightError;
-use arrow_flight::flight_service_client::FlightServiceClient;
-use arrow_flight::{FlightData, Ticket};
 use datafusion::common::{DataFusionError, Result, internal_datafusion_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use faisca_planner::ids::{BlockId, ExecutorId, StageId};
+use faisca_planner::ids::{ExecutorId, StageId};
 use faisca_planner::{ExchangeReadExec, ExchangeSource, InputMode};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Code;
-use tonic::transport::Channel;
 
-use super::{BlockStore, DurableTier, SealedBlock};
+use super::peers::Peer;
+use super::{BlockStore, DurableTier, PeerClients, SealedBlock};
 use crate::error::FetchError;
-use crate::flight::{MESSAGE_BYTES_MAX, bearer, connect, is_loopback};
-use crate::wire::{BlockLocation, FetchRequest, StageBlocks};
+use crate::protocol::flight::is_loopback;
+use crate::protocol::{BlockLocation, FetchRequest, StageBlocks};
 
 /// Requests that an ordered read keeps open ahead of the one being read.
 const PREFETCH_REQUESTS: usize = 2;
-
-/// Connections to other executors' Flight services, one each, made when first needed.
-#[derive(Debug)]
-pub struct PeerClients {
-    token: String,
-    /// Guards only the map; connecting happens outside it.
-    channels: std::sync::Mutex<HashMap<String, Channel>>,
-}
-
-impl PeerClients {
-    /// `token` authorizes every request.
-    #[must_use]
-    pub fn new(token: String) -> Self {
-        Self {
-            token,
-            channels: std::sync::Mutex::default(),
-        }
-    }
-
-    async fn client(&self, address: &str) -> Result<FlightServiceClient<Channel>, tonic::Status> {
-        let cached = self.lock().get(address).cloned();
-        let channel = match cached {
-            Some(channel) => channel,
-            None => {
-                let channel = connect(address)
-                    .await
-                    .map_err(|e| tonic::Status::unavailable(format!("{e:?}")))?;
-                self.lock().insert(address.to_owned(), channel.clone());
-                channel
-            }
-        };
-        Ok(FlightServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX))
-    }
-
-    async fn fetch(
-        &self,
-        address: &str,
-        request: &FetchRequest,
-    ) -> Result<tonic::Streaming<FlightData>, tonic::Status> {
-        let ticket =
-            postcard::to_stdvec(request).map_err(|e| tonic::Status::internal(e.to_string()))?;
-        let mut request = tonic::Request::new(Ticket {
-            ticket: ticket.into(),
-        });
-        bearer(&mut request, &self.token)?;
-        Ok(self
-            .client(address)
-            .await?
-            .do_get(request)
-            .await?
-            .into_inner())
-    }
-
-    /// Sends a block, frame by frame, and waits until the other side has all of it.
-    pub(crate) async fn put(
-        &self,
-        address: &str,
-        frames: mpsc::Receiver<FlightData>,
-    ) -> Result<(), tonic::Status> {
-        let mut request = tonic::Request::new(ReceiverStream::new(frames));
-        bearer(&mut request, &self.token)?;
-        let mut stored = self
-            .client(address)
-            .await?
-            .do_put(request)
-            .await?
-            .into_inner();
-        match stored.message().await? {
-            Some(_) => Ok(()),
-            None => Err(tonic::Status::aborted("the peer did not confirm the block")),
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Channel>> {
-        self.channels
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
 
 /// Opens the inputs of one attempt.
 pub struct ExchangeReader {
     inputs: HashMap<StageId, Arc<Vec<BlockLocation>>>,
     partition_bytes: HashMap<StageId, u64>,
-    me: ExecutorId,
+    local: ExecutorId,
     store: Arc<BlockStore>,
     peers: Arc<PeerClients>,
     durable: Option<Arc<DurableTier>>,
     fetched_bytes: Arc<AtomicU64>,
 }
 
-/// Adjacent blocks of one executor, asked for together.
-struct Group {
-    executor: ExecutorId,
-    address: String,
+/// Blocks of one executor, requested together.
+struct BlockGroup {
+    peer: Peer,
     request: FetchRequest,
 }
 
 impl ExchangeReader {
-    /// For one attempt's inputs, as seen from executor `me`.
+    /// Creates a reader of one attempt's inputs, on executor `local`.
     #[must_use]
     pub fn new(
         inputs: Vec<StageBlocks>,
-        me: ExecutorId,
+        local: ExecutorId,
         store: Arc<BlockStore>,
         peers: Arc<PeerClients>,
     ) -> Self {
@@ -151,7 +84,7 @@ impl ExchangeReader {
         Self {
             inputs,
             partition_bytes,
-            me,
+            local,
             store,
             peers,
             durable: None,
@@ -159,41 +92,45 @@ impl ExchangeReader {
         }
     }
 
-    /// Looks there for blocks whose executors are gone.
+    /// Adds the durable tier, for blocks whose executors cannot be reached.
     #[must_use]
     pub fn with_durable(self, durable: Option<Arc<DurableTier>>) -> Self {
         Self { durable, ..self }
     }
 
-    /// Exact bytes of the largest partition that the attempt reads of each stage.
+    /// Returns the exact bytes of the largest partition that the attempt reads of each stage.
     #[must_use]
     pub fn partition_bytes(&self) -> &HashMap<StageId, u64> {
         &self.partition_bytes
     }
 
-    /// Bytes that came from other executors so far.
+    /// Returns the bytes received from other executors so far.
     #[must_use]
     pub fn fetched_bytes(&self) -> u64 {
         self.fetched_bytes.load(Ordering::Relaxed)
     }
 
-    fn stream(&self, group: Group, schema: SchemaRef) -> BoxStream<'static, Result<RecordBatch>> {
-        if group.executor == self.me {
-            return local(Arc::clone(&self.store), self.me, group.request);
+    fn read_group(
+        &self,
+        group: BlockGroup,
+        schema: SchemaRef,
+    ) -> BoxStream<'static, Result<RecordBatch>> {
+        if group.peer.executor == self.local {
+            return local_batches(Arc::clone(&self.store), self.local, group.request);
         }
         let durable = self.durable.clone();
-        let (peers, fetched) = (Arc::clone(&self.peers), Arc::clone(&self.fetched_bytes));
+        let (peers, fetched_bytes) = (Arc::clone(&self.peers), Arc::clone(&self.fetched_bytes));
         let opened = async move {
-            match (durable, group.executor) {
-                (Some(tier), ExecutorId::STORE) => Ok(tier.read(group.request, schema)),
-                (durable, _) => {
-                    let request = group.request.clone();
-                    match (
-                        remote(peers, group, Arc::clone(&schema), fetched).await,
-                        durable,
-                    ) {
+            let BlockGroup { peer, request } = group;
+            match durable {
+                Some(tier) if peer.executor == ExecutorId::STORE => Ok(tier.read(request, schema)),
+                durable => {
+                    let fetched = peers
+                        .fetch(peer, &request, Arc::clone(&schema), fetched_bytes)
+                        .await;
+                    match (fetched, durable) {
                         (Ok(stream), _) => Ok(stream),
-                        (Err(_), Some(tier)) if tier.has(request.blocks.clone()).await => {
+                        (Err(_), Some(tier)) if tier.has_all(request.blocks.clone()).await => {
                             Ok(tier.read(request, schema))
                         }
                         (Err(error), _) => Err(error),
@@ -212,22 +149,21 @@ impl ExchangeSource for ExchangeReader {
         partition: usize,
         _context: &Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        let blocks = self
-            .inputs
-            .get(&read.stage())
-            .ok_or_else(|| internal_datafusion_err!("task has no blocks of {}", read.stage()))?;
-        let bucket = read
+        let blocks = self.inputs.get(&read.stage()).ok_or_else(|| {
+            internal_datafusion_err!("the task has no blocks of {}", read.stage())
+        })?;
+        let partition = read
             .mode()
             .is_by_partition()
             .then(|| u32::try_from(partition).unwrap_or(u32::MAX));
         let schema = read.schema();
         let streams: Vec<_> = match read.mode() {
-            // The order of partitions is the order of tasks: keep it.
-            InputMode::Forward | InputMode::Merge => group_adjacent(blocks, bucket),
-            InputMode::Shuffle | InputMode::Broadcast => group_by_executor(blocks, bucket),
+            // Rows must arrive in the order of the partitions, which is the order of the tasks.
+            InputMode::Forward | InputMode::Merge => group_adjacent(blocks, partition),
+            InputMode::Shuffle | InputMode::Broadcast => group_by_executor(blocks, partition),
         }
         .into_iter()
-        .map(|group| self.stream(group, Arc::clone(&schema)))
+        .map(|group| self.read_group(group, Arc::clone(&schema)))
         .collect();
         let merged = match read.mode() {
             InputMode::Forward | InputMode::Merge => {
@@ -242,139 +178,166 @@ impl ExchangeSource for ExchangeReader {
     }
 }
 
-fn wanted(blocks: &[BlockLocation], bucket: Option<u32>) -> impl Iterator<Item = &BlockLocation> {
-    blocks.iter().filter(move |b| {
-        b.partitions.is_empty() || bucket.is_none_or(|bucket| b.partitions.contains(&bucket))
+/// The blocks that may hold rows of a partition; of any partition if `None`.
+fn blocks_with(
+    blocks: &[BlockLocation],
+    partition: Option<u32>,
+) -> impl Iterator<Item = &BlockLocation> {
+    blocks.iter().filter(move |location| {
+        location.partitions.is_empty()
+            || partition.is_none_or(|partition| location.partitions.contains(&partition))
     })
 }
 
-fn group_adjacent(blocks: &[BlockLocation], bucket: Option<u32>) -> Vec<Group> {
-    let mut groups: Vec<Group> = vec![];
-    for location in wanted(blocks, bucket) {
+/// Groups neighbours of one executor, which keeps the order of the blocks.
+fn group_adjacent(blocks: &[BlockLocation], partition: Option<u32>) -> Vec<BlockGroup> {
+    let mut groups: Vec<BlockGroup> = vec![];
+    for location in blocks_with(blocks, partition) {
         match groups.last_mut() {
-            Some(group) if group.executor == location.executor => {
-                group.request.blocks.push(location.block)
+            Some(group) if group.peer.executor == location.executor => {
+                group.request.blocks.push(location.block);
             }
-            _ => groups.push(Group::of(location, bucket)),
+            _ => groups.push(BlockGroup::new(location, partition)),
         }
     }
     groups
 }
 
-fn group_by_executor(blocks: &[BlockLocation], bucket: Option<u32>) -> Vec<Group> {
-    let mut groups: Vec<Group> = vec![];
-    for location in wanted(blocks, bucket) {
+/// Groups all blocks of one executor, in any order.
+fn group_by_executor(blocks: &[BlockLocation], partition: Option<u32>) -> Vec<BlockGroup> {
+    let mut groups: Vec<BlockGroup> = vec![];
+    for location in blocks_with(blocks, partition) {
         match groups
             .iter_mut()
-            .find(|group| group.executor == location.executor)
+            .find(|group| group.peer.executor == location.executor)
         {
             Some(group) => group.request.blocks.push(location.block),
-            None => groups.push(Group::of(location, bucket)),
+            None => groups.push(BlockGroup::new(location, partition)),
         }
     }
     groups
 }
 
-impl Group {
-    fn of(location: &BlockLocation, bucket: Option<u32>) -> Self {
+impl BlockGroup {
+    fn new(location: &BlockLocation, partition: Option<u32>) -> Self {
         let request = FetchRequest {
             blocks: vec![location.block],
-            bucket,
+            partition,
             compressed: !is_loopback(&location.address),
         };
         Self {
-            executor: location.executor,
-            address: location.address.clone(),
+            peer: Peer {
+                executor: location.executor,
+                address: location.address.clone(),
+            },
             request,
         }
     }
 }
 
-/// Batches of blocks in this process: handed on as they are, those on disk a segment at a time.
-pub(crate) fn local(
+/// Batches of blocks in this process: shared as they are, those on disk one segment at a time.
+pub(super) fn local_batches(
     store: Arc<BlockStore>,
-    me: ExecutorId,
+    local: ExecutorId,
     request: FetchRequest,
 ) -> BoxStream<'static, Result<RecordBatch>> {
-    let bucket = request.bucket;
+    let partition = request.partition;
     let per_block = request
         .blocks
         .into_iter()
         .map(move |id| match store.get(id) {
-            Some(block) => futures::stream::iter(block_batches(block, bucket)).boxed(),
-            None => futures::stream::iter([Err(DataFusionError::External(Box::new(
-                FetchError::Lost {
+            Some(block) => futures::stream::iter(block_batches(block, partition)).boxed(),
+            None => {
+                let lost = FetchError::Lost {
                     block: id,
-                    executor: me,
-                },
-            )))])
-            .boxed(),
+                    executor: local,
+                };
+                let error = DataFusionError::External(Box::new(lost));
+                futures::stream::iter([Err(error)]).boxed()
+            }
         });
     futures::stream::iter(per_block).flatten().boxed()
 }
 
 fn block_batches(
     block: Arc<SealedBlock>,
-    bucket: Option<u32>,
+    partition: Option<u32>,
 ) -> impl Iterator<Item = Result<RecordBatch>> {
     block
-        .segments(bucket)
+        .segments(partition)
         .into_iter()
-        .flat_map(move |place| match block.batches(place) {
+        .flat_map(move |segment| match block.batches(segment) {
             Ok(batches) => batches.into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error)],
         })
 }
 
-async fn remote(
-    peers: Arc<PeerClients>,
-    group: Group,
-    schema: SchemaRef,
-    fetched: Arc<AtomicU64>,
-) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-    let first = *group
-        .request
-        .blocks
-        .first()
-        .ok_or_else(|| internal_datafusion_err!("an empty fetch"))?;
-    let (address, executor) = (group.address.clone(), group.executor);
-    let failed = move |status: &tonic::Status| peer_error(first, executor, &address, status);
-    let stream = peers
-        .fetch(&group.address, &group.request)
-        .await
-        .map_err(|status| failed(&status))?;
-    let counted = stream.map_err(FlightError::from).inspect_ok(move |data| {
-        fetched.fetch_add(data.data_body.len() as u64, Ordering::Relaxed);
-    });
-    let batches = FlightRecordBatchStream::new_from_flight_data(counted);
-    let batches = batches.map(move |item| {
-        let batch = item.map_err(|error| match &error {
-            FlightError::Tonic(status) => failed(status),
-            other => failed(&tonic::Status::internal(other.to_string())),
-        })?;
-        Ok(batch.with_schema(Arc::clone(&schema))?)
-    });
-    Ok(batches.boxed())
-}
+#[cfg(test)]
+mod tests {
+    use faisca_planner::ids::{Attempt, BlockId, QueryId, TaskId};
 
-/// `NOT_FOUND` carries the lost block in its details.
-fn peer_error(
-    first: BlockId,
-    executor: ExecutorId,
-    address: &str,
-    status: &tonic::Status,
-) -> DataFusionError {
-    let error = match status.code() {
-        Code::NotFound => FetchError::Lost {
-            block: postcard::from_bytes(status.details()).unwrap_or(first),
-            executor,
-        },
-        _ => FetchError::Peer {
-            block: first,
-            executor,
-            address: address.to_owned(),
-            reason: status.message().to_owned(),
-        },
-    };
-    DataFusionError::External(Box::new(error))
+    use super::*;
+
+    fn location(task: u32, executor: u32, partitions: &[u32]) -> BlockLocation {
+        let task = TaskId {
+            query: QueryId(1),
+            stage: StageId(0),
+            index: task,
+        };
+        BlockLocation {
+            block: BlockId {
+                task,
+                attempt: Attempt(1),
+            },
+            executor: ExecutorId(executor),
+            address: String::new(),
+            partitions: partitions.to_vec(),
+        }
+    }
+
+    fn tasks(groups: &[BlockGroup]) -> Vec<(u32, Vec<u32>)> {
+        let tasks =
+            |group: &BlockGroup| group.request.blocks.iter().map(|b| b.task.index).collect();
+        groups
+            .iter()
+            .map(|group| (group.peer.executor.0, tasks(group)))
+            .collect()
+    }
+
+    #[test]
+    fn a_shuffle_requests_all_blocks_of_an_executor_at_once() {
+        let blocks = [
+            location(0, 1, &[]),
+            location(1, 2, &[]),
+            location(2, 1, &[]),
+        ];
+        let groups = group_by_executor(&blocks, Some(5));
+        assert_eq!(tasks(&groups), [(1, vec![0, 2]), (2, vec![1])]);
+        assert!(
+            groups
+                .iter()
+                .all(|group| group.request.partition == Some(5))
+        );
+    }
+
+    #[test]
+    fn a_merge_requests_neighbours_together_and_keeps_their_order() {
+        let blocks = [
+            location(0, 1, &[0]),
+            location(1, 1, &[1]),
+            location(2, 2, &[2]),
+            location(3, 1, &[3]),
+        ];
+        let groups = group_adjacent(&blocks, None);
+        assert_eq!(
+            tasks(&groups),
+            [(1, vec![0, 1]), (2, vec![2]), (1, vec![3])]
+        );
+    }
+
+    #[test]
+    fn a_forward_reads_only_the_block_that_has_its_partition() {
+        let blocks = [location(0, 1, &[0, 1]), location(1, 2, &[2])];
+        assert_eq!(tasks(&group_adjacent(&blocks, Some(2))), [(2, vec![1])]);
+    }
 }

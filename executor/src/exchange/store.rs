@@ -1,4 +1,4 @@
-//! The blocks that this executor holds, by identity.
+//! The sealed blocks that an executor holds, by identity, and their share of its memory.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,10 +8,10 @@ use faisca_planner::ids::{BlockId, QueryId};
 
 use super::SealedBlock;
 
-/// Part of a memory pool that sealed blocks may keep; the rest is for operators at work.
+/// Fraction of the memory pool that sealed blocks may hold; the rest is for running operators.
 const BLOCK_SHARE: f64 = 0.4;
 
-/// What sealed blocks may hold in memory. Once that is taken, further blocks go to disk when sealed.
+/// The memory that sealed blocks share. Once it is exhausted, further blocks are sealed to disk.
 #[derive(Debug)]
 pub struct BlockMemory {
     bytes_max: usize,
@@ -19,7 +19,7 @@ pub struct BlockMemory {
 }
 
 impl BlockMemory {
-    /// For a pool of that size; `None` is without limit.
+    /// Creates the share of a pool of `pool_bytes`; `None` is a pool without limit.
     #[must_use]
     pub fn new(pool_bytes: Option<u64>) -> Self {
         let bytes_max =
@@ -30,7 +30,7 @@ impl BlockMemory {
         }
     }
 
-    /// Takes so many bytes until the share is dropped; `None` if they are not there.
+    /// Takes `bytes` until the returned share is dropped; `None` if they are not available.
     pub(super) fn take(self: &Arc<Self>, bytes: usize) -> Option<BlockShare> {
         let add = |taken: usize| {
             taken
@@ -47,7 +47,7 @@ impl BlockMemory {
     }
 }
 
-/// Gives its bytes back when dropped.
+/// Bytes taken from [`BlockMemory`]. Dropping it returns them.
 #[derive(Debug)]
 pub(super) struct BlockShare {
     memory: Arc<BlockMemory>,
@@ -60,42 +60,42 @@ impl Drop for BlockShare {
     }
 }
 
-/// Sealed blocks of running statements. Cheap to share.
+/// The sealed blocks of running queries.
 #[derive(Debug, Default)]
 pub struct BlockStore {
-    /// Guards only the map: nothing is awaited, read or decoded under it.
+    /// Guards only the map: no I/O, decoding or await happens under the lock.
     blocks: std::sync::Mutex<HashMap<BlockId, Arc<SealedBlock>>>,
 }
 
 impl BlockStore {
-    /// Keeps a block until its statement is released.
+    /// Adds a block, which stays until it is removed or its query is released.
     pub fn put(&self, id: BlockId, block: SealedBlock) {
         self.with(|blocks| blocks.insert(id, Arc::new(block)));
     }
 
-    /// A block, if this executor holds it.
+    /// Returns a block; `None` if this executor does not hold it.
     #[must_use]
     pub fn get(&self, id: BlockId) -> Option<Arc<SealedBlock>> {
         self.with(|blocks| blocks.get(&id).cloned())
     }
 
-    /// Forgets one block. Readers that have it keep it.
+    /// Removes a block. Readers that have it already can finish.
     pub fn remove(&self, id: BlockId) {
         self.with(|blocks| blocks.remove(&id));
     }
 
-    /// Forgets a statement's blocks.
+    /// Removes the blocks of a query.
     pub fn release(&self, query: QueryId) {
         self.with(|blocks| blocks.retain(|id, _| id.task.query != query));
     }
 
-    /// Number of blocks held.
+    /// Returns the number of blocks.
     #[must_use]
     pub fn len(&self) -> usize {
         self.with(|blocks| blocks.len())
     }
 
-    /// Whether it holds none.
+    /// Whether the store has no block.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -104,5 +104,21 @@ impl BlockStore {
     fn with<T>(&self, f: impl FnOnce(&mut HashMap<BlockId, Arc<SealedBlock>>) -> T) -> T {
         let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         f(&mut blocks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_take_their_share_of_the_pool_and_return_it() {
+        let memory = Arc::new(BlockMemory::new(Some(1000)));
+        let share = memory.take(300);
+        assert!(share.is_some());
+        assert!(memory.take(101).is_none(), "more than 40 % of the pool");
+        drop(share);
+        assert!(memory.take(400).is_some());
+        assert!(Arc::new(BlockMemory::new(None)).take(1 << 40).is_some());
     }
 }

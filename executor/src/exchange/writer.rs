@@ -1,4 +1,5 @@
-//! The writing side: rows into buckets, in memory while the pool allows, on disk after that.
+//! The writing side of the exchange: rows into partitions, in memory while the pool allows, on disk
+//! after that.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,18 +17,20 @@ use datafusion::physical_plan::repartition::BatchPartitioner;
 use super::block::{SealedBlock, Segment, chunks};
 use super::disk::{SpillWriter, encode};
 use super::store::{BlockMemory, BlockShare};
-use crate::wire::BucketSize;
+use crate::protocol::PartitionSize;
 
-/// How rows find their bucket.
-pub enum Spread {
-    /// By DataFusion's own partitioner, with its fixed public seed: same build, same buckets.
-    By(Box<BatchPartitioner>),
-    /// All of a partition into the bucket of that number.
-    AsIs,
+/// Which output partition a row goes to.
+pub enum RowPartitioner {
+    /// Rows are repartitioned by DataFusion's partitioner. Its seed is fixed, so that all executors
+    /// of one build agree.
+    Repartition(Box<BatchPartitioner>),
+    /// Rows keep the partition of the plan.
+    Keep,
 }
 
-impl Spread {
-    /// For `partition` of `partitions`; `None` keeps partitions as they are.
+impl RowPartitioner {
+    /// Creates the partitioner for input partition `partition` of `partitions`. Without a
+    /// `partitioning`, rows keep their partition.
     ///
     /// # Errors
     /// If DataFusion has no partitioner for it.
@@ -37,40 +40,43 @@ impl Spread {
         partitions: usize,
     ) -> Result<Self> {
         match partitioning {
-            Some(p) => Ok(Self::By(Box::new(BatchPartitioner::try_new(
+            Some(p) => Ok(Self::Repartition(Box::new(BatchPartitioner::try_new(
                 p.clone(),
                 Time::new(),
                 partition,
                 partitions,
             )?))),
-            None => Ok(Self::AsIs),
+            None => Ok(Self::Keep),
         }
     }
 }
 
-/// Collects one attempt's output. Dropping it unsealed forgets everything.
+/// Collects the output of one attempt. Dropping it unsealed discards everything.
 pub struct ExchangeWriter {
     schema: SchemaRef,
     batch_rows: usize,
-    buckets: BTreeMap<u32, Bucket>,
-    /// Covers `Bucket::full` and what the coalescers hold.
+    partitions: BTreeMap<u32, PartitionBuffer>,
+    /// Reserves the bytes of [`PartitionBuffer::batches`].
     reservation: MemoryReservation,
     runtime: Arc<RuntimeEnv>,
     blocks: Arc<BlockMemory>,
     spill: Option<SpillWriter>,
 }
 
-struct Bucket {
+struct PartitionBuffer {
+    /// Gathers small batches.
     coalescer: BatchCoalescer,
-    full: Vec<RecordBatch>,
+    /// Completed batches, in memory.
+    batches: Vec<RecordBatch>,
+    /// What was spilled before.
     segments: Vec<Segment>,
     rows: u64,
     bytes: u64,
 }
 
 impl ExchangeWriter {
-    /// `batch_rows` is the number of rows that small batches are gathered to; `blocks` is what sealed
-    /// blocks share.
+    /// Creates a writer. Small batches are gathered to `batch_rows` rows; `blocks` is the memory that
+    /// sealed blocks share.
     #[must_use]
     pub fn new(
         schema: SchemaRef,
@@ -84,7 +90,7 @@ impl ExchangeWriter {
         Self {
             schema,
             batch_rows,
-            buckets: BTreeMap::new(),
+            partitions: BTreeMap::new(),
             reservation,
             runtime,
             blocks,
@@ -92,41 +98,47 @@ impl ExchangeWriter {
         }
     }
 
-    /// Takes a batch of `partition`.
+    /// Adds a batch of the plan's partition `partition`.
     ///
     /// # Errors
     /// If keys cannot be evaluated, or if both memory and disk are full.
-    pub fn write(&mut self, spread: &mut Spread, partition: u32, batch: RecordBatch) -> Result<()> {
-        match spread {
-            Spread::AsIs => self.push(partition, batch),
-            Spread::By(partitioner) => {
+    pub fn write(
+        &mut self,
+        rows: &mut RowPartitioner,
+        partition: u32,
+        batch: RecordBatch,
+    ) -> Result<()> {
+        match rows {
+            RowPartitioner::Keep => self.push(partition, batch),
+            RowPartitioner::Repartition(partitioner) => {
                 let mut parts = Vec::new();
-                partitioner.partition(batch, |bucket, part| {
-                    parts.push((bucket, part));
+                partitioner.partition(batch, |target, part| {
+                    parts.push((target, part));
                     Ok(())
                 })?;
-                parts.into_iter().try_for_each(|(bucket, part)| {
-                    self.push(u32::try_from(bucket).unwrap_or(u32::MAX), part)
+                parts.into_iter().try_for_each(|(target, part)| {
+                    self.push(u32::try_from(target).unwrap_or(u32::MAX), part)
                 })
             }
         }
     }
 
-    fn push(&mut self, number: u32, batch: RecordBatch) -> Result<()> {
+    fn push(&mut self, partition: u32, batch: RecordBatch) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
         let (schema, rows) = (&self.schema, self.batch_rows);
-        let bucket = self
-            .buckets
-            .entry(number)
-            .or_insert_with(|| Bucket::new(Arc::clone(schema), rows));
-        bucket.rows += batch.num_rows() as u64;
-        bucket.coalescer.push_batch(batch)?;
-        let grown = bucket.drain()?;
+        let buffer = self
+            .partitions
+            .entry(partition)
+            .or_insert_with(|| PartitionBuffer::new(Arc::clone(schema), rows));
+        buffer.rows += batch.num_rows() as u64;
+        buffer.coalescer.push_batch(batch)?;
+        let grown = buffer.drain()?;
         self.reserve(grown)
     }
 
+    /// Reserves `bytes` more, or spills everything if the pool refuses.
     fn reserve(&mut self, bytes: usize) -> Result<()> {
         if bytes == 0 || self.reservation.try_grow(bytes).is_ok() {
             return Ok(());
@@ -137,22 +149,24 @@ impl ExchangeWriter {
     fn spill_all(&mut self) -> Result<()> {
         let spill = match &mut self.spill {
             Some(spill) => spill,
-            none => none.insert(SpillWriter::new(&self.runtime)?),
+            unopened => unopened.insert(SpillWriter::new(&self.runtime)?),
         };
-        for bucket in self.buckets.values_mut() {
-            let full = std::mem::take(&mut bucket.full);
-            for chunk in chunks(&full) {
-                bucket
-                    .segments
-                    .push(Segment::Disk(spill.append(&encode(&self.schema, chunk)?)?));
+        for buffer in self.partitions.values_mut() {
+            let batches = std::mem::take(&mut buffer.batches);
+            for chunk in chunks(&batches) {
+                let segment = spill.append(&encode(&self.schema, chunk)?)?;
+                buffer.segments.push(Segment::Disk(segment));
             }
         }
         self.reservation.free();
         Ok(())
     }
 
-    /// Moves what the sealed block holds from this writer, which could spill, to the block, which
-    /// cannot. A pool divides itself among those that can, so blocks must not be of them.
+    /// Moves the reservation from this writer, a consumer that can spill, to the block, a consumer
+    /// that cannot; `None` if everything was spilled instead.
+    ///
+    /// The pool divides its memory among the consumers that can spill. A block among them would
+    /// only reduce the others' parts.
     fn keep_in_memory(&mut self) -> Result<Option<(MemoryReservation, BlockShare)>> {
         let bytes = self.reservation.size();
         if let Some(share) = self.blocks.take(bytes) {
@@ -166,31 +180,31 @@ impl ExchangeWriter {
         Ok(None)
     }
 
-    /// Closes the block.
+    /// Seals the block.
     ///
     /// # Errors
-    /// If the rest neither fits into memory nor onto the disk.
+    /// If the remaining rows fit neither into memory nor onto the disk.
     pub fn seal(mut self) -> Result<Sealed> {
         let mut grown = 0;
-        for bucket in self.buckets.values_mut() {
-            bucket.coalescer.finish_buffered_batch()?;
-            grown += bucket.drain()?;
+        for buffer in self.partitions.values_mut() {
+            buffer.coalescer.finish_buffered_batch()?;
+            grown += buffer.drain()?;
         }
         self.reserve(grown)?;
         let memory = self.keep_in_memory()?;
         let spilled_bytes = self.spill.as_ref().map_or(0, SpillWriter::bytes);
-        let mut sealed = BTreeMap::new();
-        let mut sizes = Vec::with_capacity(self.buckets.len());
-        for (number, mut bucket) in self.buckets {
-            sizes.push(BucketSize {
-                bucket: number,
-                rows: bucket.rows,
-                bytes: bucket.bytes,
+        let mut partitions = BTreeMap::new();
+        let mut sizes = Vec::with_capacity(self.partitions.len());
+        for (partition, mut buffer) in self.partitions {
+            sizes.push(PartitionSize {
+                partition,
+                rows: buffer.rows,
+                bytes: buffer.bytes,
             });
-            if !bucket.full.is_empty() {
-                bucket.segments.push(Segment::Memory(bucket.full));
+            if !buffer.batches.is_empty() {
+                buffer.segments.push(Segment::Memory(buffer.batches));
             }
-            sealed.insert(number, bucket.segments);
+            partitions.insert(partition, buffer.segments);
         }
         let file = self
             .spill
@@ -198,7 +212,7 @@ impl ExchangeWriter {
             .transpose()?
             .map(Arc::new);
         let block = SealedBlock {
-            buckets: sealed,
+            partitions,
             sizes,
             file,
             _memory: memory,
@@ -210,42 +224,42 @@ impl ExchangeWriter {
     }
 }
 
-/// A closed block and what it cost.
+/// A sealed block and its cost.
 pub struct Sealed {
-    /// The block.
+    /// The sealed block.
     pub block: SealedBlock,
-    /// Bytes of it on disk.
+    /// Bytes of the block on disk.
     pub spilled_bytes: u64,
 }
 
-impl Bucket {
+impl PartitionBuffer {
     fn new(schema: SchemaRef, batch_rows: usize) -> Self {
-        // Large batches pass as they are: copying them would gain nothing.
+        // Large batches pass unchanged: copying them would gain nothing.
         let coalescer = BatchCoalescer::new(schema, batch_rows)
             .with_biggest_coalesce_batch_size(Some(batch_rows / 2));
         Self {
             coalescer,
-            full: vec![],
+            batches: vec![],
             segments: vec![],
             rows: 0,
             bytes: 0,
         }
     }
 
-    /// Moves completed batches over; answers their bytes.
+    /// Moves completed batches from the coalescer. Returns their bytes in memory.
     fn drain(&mut self) -> Result<usize> {
         let mut bytes = 0;
         while let Some(batch) = self.coalescer.next_completed_batch() {
             let batch = shrink(batch)?;
             bytes += batch.get_array_memory_size();
             self.bytes += data_bytes(&batch);
-            self.full.push(batch);
+            self.batches.push(batch);
         }
         Ok(bytes)
     }
 }
 
-/// Gives back what the coalescer allocated for a full batch and a last, short one does not need.
+/// Returns unused capacity: the coalescer allocates for a full batch, the last batch is shorter.
 fn shrink(batch: RecordBatch) -> Result<RecordBatch> {
     let (schema, mut columns, rows) = batch.into_parts();
     for column in &mut columns {
@@ -259,7 +273,7 @@ fn shrink(batch: RecordBatch) -> Result<RecordBatch> {
     )?)
 }
 
-/// Bytes of the values themselves, however large their buffers are.
+/// Bytes of the values themselves, without the unused capacity of their buffers.
 fn data_bytes(batch: &RecordBatch) -> u64 {
     let column = |array: &ArrayRef| {
         array
@@ -272,4 +286,71 @@ fn data_bytes(batch: &RecordBatch) -> u64 {
         .iter()
         .map(|array| column(array) as u64)
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Int64Array;
+    use datafusion::execution::memory_pool::GreedyMemoryPool;
+    use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+    use datafusion::physical_expr::expressions::col;
+
+    use super::*;
+
+    fn batch(rows: i64) -> RecordBatch {
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
+        RecordBatch::try_from_iter([("n", column)]).unwrap()
+    }
+
+    fn writer(memory_bytes: usize) -> ExchangeWriter {
+        let pool = Arc::new(GreedyMemoryPool::new(memory_bytes));
+        let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool);
+        ExchangeWriter::new(
+            batch(0).schema(),
+            8192,
+            runtime.build_arc().unwrap(),
+            Arc::new(BlockMemory::new(None)),
+        )
+    }
+
+    fn rows(block: &SealedBlock, partition: Option<u32>) -> usize {
+        let segments = block.segments(partition).into_iter();
+        segments
+            .flat_map(|segment| block.batches(segment).unwrap())
+            .map(|batch| batch.num_rows())
+            .sum()
+    }
+
+    #[test]
+    fn rows_keep_their_partition_where_none_is_asked_for() {
+        let mut writer = writer(1 << 20);
+        writer
+            .write(&mut RowPartitioner::Keep, 3, batch(10))
+            .unwrap();
+        let sealed = writer.seal().unwrap();
+        assert_eq!(rows(&sealed.block, Some(3)), 10);
+        assert_eq!(sealed.spilled_bytes, 0);
+        let size = PartitionSize {
+            partition: 3,
+            rows: 10,
+            bytes: 80,
+        };
+        assert_eq!(sealed.block.sizes(), [size]);
+    }
+
+    #[test]
+    fn a_block_that_does_not_fit_into_memory_has_all_its_rows_on_disk() {
+        let keys = vec![col("n", &batch(0).schema()).unwrap()];
+        let partitioning = Partitioning::Hash(keys, 4);
+        let mut partitioner = RowPartitioner::new(Some(&partitioning), 0, 1).unwrap();
+        let mut writer = writer(1024);
+        for _ in 0..3 {
+            writer.write(&mut partitioner, 0, batch(20_000)).unwrap();
+        }
+        let sealed = writer.seal().unwrap();
+        assert!(sealed.spilled_bytes > 0);
+        assert_eq!(rows(&sealed.block, None), 60_000);
+        let counted: u64 = sealed.block.sizes().iter().map(|size| size.rows).sum();
+        assert_eq!(counted, 60_000);
+    }
 }

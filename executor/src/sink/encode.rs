@@ -1,4 +1,4 @@
-//! Batches to the bytes of one file.
+//! Encodes batches as one Parquet, CSV or JSON file.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use parquet::basic::{Compression as ParquetCompression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use tokio::io::AsyncWriteExt;
 
-use super::place::{Finished, Output, Place};
-use crate::wire::{PendingFile, SinkSpec};
+use super::folder::{Finished, Output, OutputFolder};
+use crate::protocol::{PendingFile, SinkSpec};
 
-/// A row group is closed once it holds about this much.
+/// A row group is closed once it has about this many bytes.
 const ROW_GROUP_BYTES: usize = 128 * 1024 * 1024;
 
 /// One file being written.
@@ -38,7 +38,7 @@ enum Kind {
     },
 }
 
-/// Ending of a file's name, as Spark writes it.
+/// Returns the extension of a file name, as Spark writes it.
 pub(super) fn extension(format: FileFormat, compression: Compression) -> String {
     let codec = match compression {
         Compression::None => "",
@@ -60,11 +60,11 @@ pub(super) fn extension(format: FileFormat, compression: Compression) -> String 
 impl FileEncoder {
     pub(super) async fn new(
         spec: &SinkSpec,
-        place: &Place,
+        folder: &OutputFolder,
         path: String,
         schema: SchemaRef,
     ) -> Result<Self> {
-        let (out, finished) = place.create(&path).await?;
+        let (out, finished) = folder.create(&path).await?;
         let kind = match spec.format {
             FileFormat::Parquet => {
                 let mut properties = WriterProperties::builder()
@@ -110,7 +110,7 @@ impl FileEncoder {
         }
     }
 
-    /// Bytes so far, roughly.
+    /// Returns the approximate number of bytes written.
     pub(super) fn bytes(&self) -> u64 {
         match &self.kind {
             Kind::Parquet(writer) => (writer.bytes_written() + writer.in_progress_size()) as u64,
@@ -142,8 +142,8 @@ impl FileEncoder {
     }
 }
 
-/// The schema that a file says it has: plans differ in where they hold text as views, and files of
-/// one table must not.
+/// Returns the schema that the file declares. Some plans have views of text where others have text,
+/// but all files of a table must declare the same types.
 fn without_views(schema: &SchemaRef) -> Schema {
     let field = |field: &FieldRef| match field.data_type() {
         DataType::Utf8View => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),

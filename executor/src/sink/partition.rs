@@ -1,4 +1,4 @@
-//! Rows into `key=value` folders, as Hive and Spark name them.
+//! Splits rows into `key=value` folders, named as by Hive and Spark.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use arrow::datatypes::SchemaRef;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::{Result, plan_datafusion_err, plan_err};
 
-/// Folder of rows whose key is null.
+/// Value in the folder name of rows whose key is null.
 const NULL_FOLDER: &str = "__HIVE_DEFAULT_PARTITION__";
 
-/// Splits batches by the partition columns, which leave the rows.
+/// Splits batches by the partition columns, which the files do not contain.
 pub(super) struct Partitioner {
     keys: Vec<(String, usize)>,
     rest: Vec<usize>,
@@ -45,7 +45,8 @@ impl Partitioner {
         Ok(Self { keys, rest })
     }
 
-    /// Each folder with its rows.
+    /// Returns the folders of a batch's rows, each with its rows. Without partition columns, all rows
+    /// have the empty folder.
     pub(super) fn split(&self, batch: &RecordBatch) -> Result<Vec<(String, RecordBatch)>> {
         if batch.num_rows() == 0 {
             return Ok(vec![]);
@@ -95,7 +96,7 @@ impl Partitioner {
     }
 }
 
-/// Percent-encodes what Hive does, so that any value is one folder.
+/// Percent-encodes the characters that Hive encodes, so that any value is a single folder.
 fn escape(value: &str) -> String {
     const RESERVED: &str = "\"#%'*/:=?\\{[]^";
     if value.is_empty() {
@@ -119,6 +120,25 @@ mod tests {
     use super::*;
     use arrow::array::{Int32Array, StringArray};
     use arrow::datatypes::{DataType, Field, Schema};
+
+    #[test]
+    fn a_partition_column_that_does_not_exist_is_an_error_that_names_the_columns() {
+        let schema = Arc::new(Schema::new(vec![Field::new("UF", DataType::Utf8, true)]));
+        let error = |columns: &[&str]| {
+            let columns: Vec<String> = columns.iter().map(|&name| name.to_owned()).collect();
+            let failed = Partitioner::new(&schema, &columns).err().unwrap();
+            failed.strip_backtrace()
+        };
+        assert!(error(&["ano"]).contains("no column `ano` in the result; its columns are UF"));
+        assert!(error(&["uf"]).contains("names every column"));
+    }
+
+    #[test]
+    fn values_are_escaped_as_by_hive() {
+        assert_eq!(escape("São Paulo"), "São Paulo");
+        assert_eq!(escape("a=b:c\n"), "a%3Db%3Ac%0A");
+        assert_eq!(escape(""), NULL_FOLDER);
+    }
 
     #[test]
     fn rows_go_to_the_folder_of_their_keys_and_lose_them() {

@@ -1,7 +1,11 @@
-//! What a written table's columns hold: nulls, distinct values, least and greatest, lengths of text.
+//! Column statistics of a written table: nulls, distinct values, minimum and maximum, text lengths.
 //!
-//! Each task keeps a sketch of each column, which travels with its report; the driver merges those
-//! of the attempts that count. Distinct values are estimated by DataFusion's HyperLogLog.
+//! ```text
+//! task:    batches ─► Sketches::update ─► encode ─► TaskReport::statistics
+//! driver:  committed attempts ─► Sketches::merge ─► summaries ─► catalog
+//! ```
+//!
+//! Distinct values are estimated by DataFusion's HyperLogLog.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,40 +27,40 @@ use serde::{Deserialize, Serialize};
 /// Statistics of one column.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ColumnSummary {
-    /// As the data spells it.
+    /// Name of the column, in the case of the data.
     pub name: String,
-    /// Values that are null.
+    /// Number of nulls.
     pub nulls: u64,
-    /// Different values, about.
+    /// Number of distinct values, estimated.
     pub distinct: u64,
-    /// What else is known.
+    /// Statistics that depend on the type.
     pub values: Values,
 }
 
-/// What a kind of column tells besides.
+/// Statistics of a column that depend on its type. Ranges are `None` without values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Values {
-    /// Whole numbers: least and greatest.
+    /// Integers: minimum and maximum.
     Long(Option<(i64, i64)>),
-    /// Numbers: least and greatest.
+    /// Floating-point numbers: minimum and maximum.
     Double(Option<(f64, f64)>),
-    /// Days since 1970: first and last.
+    /// Days since 1970: minimum and maximum.
     Date(Option<(i32, i32)>),
-    /// Text: bytes of the longest, and of all together.
+    /// Text.
     Text {
-        /// Bytes of the longest.
+        /// Bytes of the longest value.
         longest: u64,
-        /// Bytes of all.
+        /// Bytes of all values.
         bytes: u64,
-        /// Values that are not null.
+        /// Number of values that are not null.
         count: u64,
     },
-    /// True and false ones.
+    /// Booleans.
     Boolean {
-        /// True ones.
+        /// Number of `true`.
         trues: u64,
-        /// False ones.
+        /// Number of `false`.
         falses: u64,
     },
 }
@@ -68,10 +72,54 @@ struct Sketch {
     index: usize,
     name: String,
     data_type: DataType,
-    /// Rows, nulls, longest text, bytes of text, trues.
-    counts: [i64; 5],
+    counts: Counts,
     distinct: Box<dyn Accumulator>,
+    /// Minimum and maximum, for types that are ordered here.
     bounds: Option<[Box<dyn Accumulator>; 2]>,
+}
+
+/// What is counted of a column.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Counts {
+    rows: i64,
+    nulls: i64,
+    /// Bytes of the longest text.
+    longest: i64,
+    /// Bytes of all texts.
+    bytes: i64,
+    trues: i64,
+}
+
+impl Counts {
+    /// The counts in the order of their encoding.
+    fn to_array(self) -> [i64; 5] {
+        let Self {
+            rows,
+            nulls,
+            longest,
+            bytes,
+            trues,
+        } = self;
+        [rows, nulls, longest, bytes, trues]
+    }
+
+    fn from_array([rows, nulls, longest, bytes, trues]: [i64; 5]) -> Self {
+        Self {
+            rows,
+            nulls,
+            longest,
+            bytes,
+            trues,
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.nulls += other.nulls;
+        self.longest = self.longest.max(other.longest);
+        self.bytes += other.bytes;
+        self.trues += other.trues;
+    }
 }
 
 fn accumulator(
@@ -105,7 +153,7 @@ fn is_text(data_type: &DataType) -> bool {
 }
 
 impl Sketches {
-    /// Empty ones, for the columns of kinds that are known here.
+    /// Creates empty sketches of the columns of `schema`. Columns of other types have none.
     ///
     /// # Errors
     /// If DataFusion has no sketch for a type.
@@ -116,7 +164,7 @@ impl Sketches {
             if !is_ordered(&data_type) && !is_text(&data_type) && data_type != DataType::Boolean {
                 continue;
             }
-            // Floats have no sketch of distinct values: their bits are looked at as whole numbers.
+            // HyperLogLog does not take floats here: their bits are counted as integers.
             let distinct = match data_type {
                 DataType::Float32 | DataType::Float64 => {
                     let bits: SchemaRef =
@@ -137,7 +185,7 @@ impl Sketches {
                 index,
                 name: field.name().clone(),
                 data_type,
-                counts: [0; 5],
+                counts: Counts::default(),
                 distinct,
                 bounds,
             });
@@ -145,20 +193,20 @@ impl Sketches {
         Ok(Self(all))
     }
 
-    /// Takes rows in.
+    /// Adds the rows of a batch.
     ///
     /// # Errors
-    /// Of DataFusion's sketches.
+    /// If an accumulator of DataFusion fails.
     pub fn update(&mut self, batch: &RecordBatch) -> Result<()> {
         self.0
             .iter_mut()
             .try_for_each(|sketch| sketch.update(batch.column(sketch.index)))
     }
 
-    /// One row of all states, as an Arrow IPC stream.
+    /// Encodes the state of all sketches as one row of an Arrow IPC stream.
     ///
     /// # Errors
-    /// If a state cannot be told.
+    /// If an accumulator has no state.
     pub fn encode(&mut self) -> Result<Bytes> {
         let mut columns: Vec<(String, ArrayRef)> = vec![];
         for (index, sketch) in self.0.iter_mut().enumerate() {
@@ -166,10 +214,10 @@ impl Sketches {
                 format!("{index}.name"),
                 Arc::new(StringArray::from(vec![sketch.name.as_str()])),
             ));
-            for (part, count) in sketch.counts.iter().enumerate() {
+            for (part, count) in sketch.counts.to_array().into_iter().enumerate() {
                 columns.push((
                     format!("{index}.count.{part}"),
-                    Arc::new(Int64Array::from(vec![*count])),
+                    Arc::new(Int64Array::from(vec![count])),
                 ));
             }
             for (what, accumulator) in sketch.accumulators() {
@@ -186,34 +234,31 @@ impl Sketches {
         Ok(writer.into_inner()?.into())
     }
 
-    /// Takes in what [`Self::encode`] made of others.
+    /// Adds sketches encoded by [`Self::encode`].
     ///
     /// # Errors
     /// If they are of other columns.
     pub fn merge(&mut self, encoded: &[u8]) -> Result<()> {
         for batch in StreamReader::try_new(encoded, None)? {
             let batch = batch?;
-            let of = |name: String| {
+            let state_column = |name: String| {
                 batch
                     .column_by_name(&name)
                     .cloned()
                     .ok_or_else(|| exec_datafusion_err!("statistics without {name}"))
             };
             for (index, sketch) in self.0.iter_mut().enumerate() {
-                for (part, count) in sketch.counts.iter_mut().enumerate() {
-                    let other = of(format!("{index}.count.{part}"))?
+                let mut counts = [0; 5];
+                for (part, count) in counts.iter_mut().enumerate() {
+                    *count = state_column(format!("{index}.count.{part}"))?
                         .as_primitive::<arrow::datatypes::Int64Type>()
                         .value(0);
-                    *count = if part == LONGEST {
-                        (*count).max(other)
-                    } else {
-                        *count + other
-                    };
                 }
+                sketch.counts.merge(Counts::from_array(counts));
                 for (what, accumulator) in sketch.accumulators() {
                     let states = accumulator.state()?.len();
                     let states: Vec<ArrayRef> = (0..states)
-                        .map(|part| of(format!("{index}.{what}.{part}")))
+                        .map(|part| state_column(format!("{index}.{what}.{part}")))
                         .collect::<Result<_>>()?;
                     accumulator.merge_batch(&states)?;
                 }
@@ -222,20 +267,14 @@ impl Sketches {
         Ok(())
     }
 
-    /// What they tell, by column.
+    /// Returns the statistics of each column.
     ///
     /// # Errors
-    /// Of DataFusion's sketches.
+    /// If an accumulator of DataFusion fails.
     pub fn summaries(mut self) -> Result<Vec<ColumnSummary>> {
         self.0.iter_mut().map(Sketch::summary).collect()
     }
 }
-
-const ROWS: usize = 0;
-const NULLS: usize = 1;
-const LONGEST: usize = 2;
-const BYTES: usize = 3;
-const TRUES: usize = 4;
 
 impl Sketch {
     fn accumulators(&mut self) -> BTreeMap<&'static str, &mut Box<dyn Accumulator>> {
@@ -247,17 +286,18 @@ impl Sketch {
     }
 
     fn update(&mut self, column: &ArrayRef) -> Result<()> {
-        self.counts[ROWS] += column.len() as i64;
-        self.counts[NULLS] += column.null_count() as i64;
+        let counts = &mut self.counts;
+        counts.rows += column.len() as i64;
+        counts.nulls += column.null_count() as i64;
         if is_text(&self.data_type) {
             let lengths = arrow::compute::cast(&length(column.as_ref())?, &DataType::Int64)?;
             let lengths = lengths.as_primitive::<arrow::datatypes::Int64Type>();
-            self.counts[LONGEST] =
-                self.counts[LONGEST].max(arrow::compute::max(lengths).unwrap_or_default());
-            self.counts[BYTES] += arrow::compute::sum(lengths).unwrap_or_default();
+            let longest = arrow::compute::max(lengths).unwrap_or_default();
+            counts.longest = counts.longest.max(longest);
+            counts.bytes += arrow::compute::sum(lengths).unwrap_or_default();
         }
         if let Some(flags) = column.as_boolean_opt() {
-            self.counts[TRUES] += flags.true_count() as i64;
+            counts.trues += flags.true_count() as i64;
         }
         let values = match column.data_type() {
             DataType::Float32 | DataType::Float64 => bits(column)?,
@@ -273,13 +313,16 @@ impl Sketch {
     }
 
     fn summary(&mut self) -> Result<ColumnSummary> {
-        let count = |index: usize| u64::try_from(self.counts[index]).unwrap_or_default();
-        let (rows, nulls) = (count(ROWS), count(NULLS));
+        let [rows, nulls, longest, bytes, trues] = self
+            .counts
+            .to_array()
+            .map(|count| u64::try_from(count).unwrap_or_default());
         let distinct = self.distinct.evaluate()?.cast_to(&DataType::Int64)?;
         let ScalarValue::Int64(distinct) = distinct else {
-            return Err(exec_datafusion_err!("a count that is no number"));
+            return Err(exec_datafusion_err!(
+                "the number of distinct values is not a number"
+            ));
         };
-        let (longest, bytes, trues) = (count(LONGEST), count(BYTES), count(TRUES));
         let bounds = match &mut self.bounds {
             Some([least, greatest]) => Some((least.evaluate()?, greatest.evaluate()?)),
             None => None,
@@ -337,7 +380,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sketches_of_two_tasks_tell_what_one_would() {
+    fn merged_sketches_of_two_tasks_equal_the_sketch_of_one() {
         let schema: SchemaRef = Arc::new(Schema::new(vec![
             Field::new("i", DataType::Int32, true),
             Field::new("t", DataType::Utf8, true),
@@ -374,7 +417,7 @@ mod tests {
         [10, 20]
             .into_iter()
             .for_each(|from| all.merge(&task(from)).unwrap());
-        let told = all.summaries().unwrap();
+        let summaries = all.summaries().unwrap();
         let summary = |name: &str, nulls, distinct, values| ColumnSummary {
             name: name.to_owned(),
             nulls,
@@ -382,7 +425,7 @@ mod tests {
             values,
         };
         assert_eq!(
-            told,
+            summaries,
             [
                 summary("i", 2, 4, Values::Long(Some((10, 21)))),
                 summary(

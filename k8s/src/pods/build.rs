@@ -252,7 +252,7 @@ pub(super) fn env_token(application: &Application) -> EnvVar {
         ..EnvVarSource::default()
     };
     EnvVar {
-        name: faisca_executor::control::env::TOKEN.to_owned(),
+        name: faisca_executor::protocol::env::TOKEN.to_owned(),
         value: None,
         value_from: Some(source),
     }

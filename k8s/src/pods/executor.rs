@@ -41,7 +41,7 @@ impl ExecutorPods {
     /// # Errors
     /// If a part of the spec does not form a valid pod.
     pub(crate) fn pod(&self, executor: u32) -> Result<Pod, InvalidSpec> {
-        use faisca_executor::control::env;
+        use faisca_executor::protocol::env;
         let spec = self.application.spec();
         let grace = spec
             .executor

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use faisca_executor::stores::Stores;
+use faisca_executor::storage::Stores;
 
 use super::folder::Folder;
 use super::record::State;

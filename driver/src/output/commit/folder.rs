@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use datafusion::datasource::listing::ListingTableUrl;
-use faisca_executor::stores::{StaleUpload, Stores, Uploads, known_scheme};
-use faisca_executor::wire::PendingFile;
+use faisca_executor::protocol::PendingFile;
+use faisca_executor::storage::{StaleUpload, Stores, Uploads, known_scheme};
 use faisca_planner::manifest::SaveMode;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt};
@@ -397,7 +397,7 @@ impl Folder {
         Error::Write(format!(
             "cannot {what} {}: {}",
             self.url,
-            faisca_executor::error::store_message(error)
+            faisca_executor::storage::store_message(error)
         ))
     }
 }

@@ -16,7 +16,7 @@ use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use faisca_executor::wire::PendingFile;
+use faisca_executor::protocol::PendingFile;
 use faisca_planner::manifest::{PartitionOverwrite, SaveMode, Write};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::TempDir;

@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use faisca_executor::wire::PendingFile;
+use faisca_executor::protocol::PendingFile;
 use faisca_planner::manifest::{PartitionOverwrite, SaveMode, Write};
 use object_store::PutMode;
 use object_store::path::Path;

@@ -7,7 +7,7 @@
 //!
 //! Each step can be taken again, so whoever finds a record that is not done finishes it.
 
-use faisca_executor::wire::PendingFile;
+use faisca_executor::protocol::PendingFile;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use faisca_executor::wire::{TaskReport, TaskSpec};
+use faisca_executor::protocol::{TaskReport, TaskSpec};
 use faisca_planner::ids::{Attempt, ExecutorId, StageId, TaskId};
 
 use super::{QueryPhase, QueryState, count};
@@ -133,14 +133,14 @@ impl QueryState {
         task.phase = TaskPhase::Committed(Committed {
             attempt: report.attempt,
             home: BlockHome::Executor(executor),
-            is_empty: report.buckets.is_empty(),
+            is_empty: report.partitions.is_empty(),
             is_durable: report.durable,
             files: report.files.clone(),
             statistics: report.statistics.clone(),
         });
         // The sizes of a second run must not be added to those of the first.
         if !std::mem::replace(&mut task.is_measured, true) {
-            stage.add_sizes(&report.buckets);
+            stage.add_sizes(&report.partitions);
         }
         stage.durations.add(now.saturating_sub(reported.since));
         stage.committed += 1;

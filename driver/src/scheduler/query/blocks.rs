@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use faisca_executor::wire::{BlockLocation, StageBlocks};
+use faisca_executor::protocol::{BlockLocation, StageBlocks};
 use faisca_planner::ids::{Attempt, BlockId, ExecutorId, StageId, TaskId};
 use faisca_planner::stages::Part;
 

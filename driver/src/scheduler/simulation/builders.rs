@@ -1,7 +1,7 @@
 //! Stages, reports and failures for the tests.
 
-use faisca_executor::wire::{
-    BucketSize, Failure, FailureKind, PendingFile, TaskMetrics, TaskReport, TaskSpec,
+use faisca_executor::protocol::{
+    Failure, FailureKind, PartitionSize, PendingFile, TaskMetrics, TaskReport, TaskSpec,
 };
 use faisca_planner::ids::{StageId, TaskId};
 
@@ -59,10 +59,10 @@ pub(super) fn failure(kind: FailureKind) -> Failure {
 /// The report of a finished attempt: four partitions, the first of them skewed, or else one file.
 pub(super) fn report(spec: &TaskSpec, output: OutputKind) -> TaskReport {
     let bytes = |partition| if partition == 0 { 400 << 20 } else { 40 << 20 };
-    let size = |bucket| BucketSize {
-        bucket,
+    let size = |partition| PartitionSize {
+        partition,
         rows: 1,
-        bytes: bytes(bucket),
+        bytes: bytes(partition),
     };
     let file = PendingFile {
         path: format!(
@@ -73,14 +73,14 @@ pub(super) fn report(spec: &TaskSpec, output: OutputKind) -> TaskReport {
         bytes: 1,
         upload: None,
     };
-    let (buckets, files) = match output {
+    let (partitions, files) = match output {
         OutputKind::Shuffle | OutputKind::Partitions => ((0..4).map(size).collect(), vec![]),
         OutputKind::Sink(_) => (vec![], vec![file]),
     };
     TaskReport {
         task: spec.task,
         attempt: spec.attempt,
-        buckets,
+        partitions,
         durable: false,
         files,
         statistics: None,

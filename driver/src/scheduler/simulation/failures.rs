@@ -1,6 +1,6 @@
 //! Attempts that fail: which failures are final, and what changes before the next attempt.
 
-use faisca_executor::wire::{BucketSize, FailureKind, TaskReport};
+use faisca_executor::protocol::{FailureKind, PartitionSize, TaskReport};
 use faisca_planner::ids::{Attempt, ExecutorId};
 
 use super::builders::{failure, report, stage};
@@ -91,15 +91,15 @@ fn a_task_that_runs_out_of_memory_is_split_and_saves() {
     let stages = vec![stage(1, &[]), stage(4, &[(0, OwnPartition)])];
     let mut sim = Simulation::new(10, stages, 1, 1);
     let (executor, spec) = sim.running.pop().unwrap();
-    let small = BucketSize {
-        bucket: 0,
+    let small = PartitionSize {
+        partition: 0,
         rows: 1,
         bytes: 10,
     };
     sim.step(Event::Finished(
         executor,
         TaskReport {
-            buckets: vec![small],
+            partitions: vec![small],
             ..report(&spec, OutputKind::Shuffle)
         },
     ));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use faisca_executor::wire::PendingFile;
+use faisca_executor::protocol::PendingFile;
 use faisca_planner::ids::{Attempt, BlockId, StageId, TaskId};
 
 use super::Simulation;

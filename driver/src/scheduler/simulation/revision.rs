@@ -19,7 +19,8 @@ fn scan(expected_rows: Option<RangeInclusive<u64>>) -> StageInfo {
 
 /// Finishes a running attempt of this stage, and returns the actions that follow.
 fn finish_one(sim: &mut Simulation, stage: u32) -> Vec<Action> {
-    let is_of_stage = |spec: &faisca_executor::wire::TaskSpec| spec.task.stage == StageId(stage);
+    let is_of_stage =
+        |spec: &faisca_executor::protocol::TaskSpec| spec.task.stage == StageId(stage);
     let index = sim.running.iter().position(|(_, spec)| is_of_stage(spec));
     let (executor, spec) = sim.running.remove(index.unwrap());
     let report = report(&spec, OutputKind::Shuffle);

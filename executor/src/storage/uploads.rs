@@ -1,4 +1,5 @@
-//! Uploads that one process begins and another completes: the ground of the commit on object stores.
+//! Multipart uploads that one process starts and another completes. The commit on object stores
+//! depends on them.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -8,28 +9,30 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{MultipartId, PutPayload, PutResult, Result};
 
-/// A multipart upload that was neither completed nor aborted. Nobody sees it, but its parts are paid for.
+/// A multipart upload that was neither completed nor aborted. No reader sees it, but its parts use
+/// storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaleUpload {
-    /// Of which object.
+    /// Path of the object.
     pub path: Path,
-    /// Its id.
+    /// Identity of the upload.
     pub id: MultipartId,
-    /// When it was begun.
+    /// When it was started, if the store reports it.
     pub begun: Option<SystemTime>,
 }
 
-/// Multipart uploads, and a look at those that are open.
+/// A store with multipart uploads, which can list the open ones.
 #[async_trait]
 pub trait Uploads: MultipartStore {
-    /// Open uploads below a prefix. Empty for stores that do not tell: they forget them by themselves.
+    /// Lists the open uploads below a prefix. Empty for stores that cannot list them; those remove
+    /// them by themselves.
     ///
     /// # Errors
-    /// Of the store.
+    /// If the store fails.
     async fn unfinished(&self, prefix: &Path) -> Result<Vec<StaleUpload>>;
 }
 
-/// A store that does not tell which uploads are open.
+/// A store that cannot list open uploads.
 pub(super) struct Plain<T>(pub(super) Arc<T>);
 
 #[async_trait]

@@ -1,4 +1,5 @@
-//! AWS' usual credential chain: environment, profile, SSO, web identity (IRSA), pod identity, instance.
+//! AWS credentials: from the manifest, or by AWS's default chain (environment, profile, SSO, web
+//! identity (IRSA), pod identity, instance metadata).
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,40 +16,40 @@ use object_store::aws::AwsCredential;
 use object_store::{CredentialProvider, StaticCredentialProvider};
 use tokio::sync::Mutex;
 
-/// Credentials are asked for anew so long before they expire: requests under way must not outlive them.
+/// Credentials are renewed this long before they expire, so that no request in flight outlives them.
 const RENEW_BEFORE: Duration = Duration::from_secs(5 * 60);
 
-/// What AWS' tools would use on this machine: credentials, region, endpoint.
+/// Loads the credentials, region and endpoint that AWS's tools would use on this machine.
 ///
-/// Region and credentials come from the environment and the profile files first. The instance's
-/// own service is asked for credentials only when nothing else has any.
+/// The environment and the profile files have precedence. The region never comes from the instance
+/// metadata service; credentials do if no other source has any.
 pub async fn sdk_config(profile: Option<&str>) -> aws_config::SdkConfig {
     let client = aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .build_https();
-    let mut of_profile = ProfileFileRegionProvider::builder();
+    let mut profile_region = ProfileFileRegionProvider::builder();
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(client);
     if let Some(profile) = profile {
-        of_profile = of_profile.profile_name(profile);
+        profile_region = profile_region.profile_name(profile);
         loader = loader.profile_name(profile);
     }
     let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
-        .or_else(of_profile.build());
+        .or_else(profile_region.build());
     loader.region(region).load().await
 }
 
-/// The chain, as `object_store` asks for it.
+/// AWS's default chain as a credential provider of `object_store`. Caches until renewal.
 #[derive(Debug)]
 pub(super) struct Chain {
     provider: SharedCredentialsProvider,
-    held: Mutex<Option<(Arc<AwsCredential>, Option<SystemTime>)>>,
+    cached: Mutex<Option<(Arc<AwsCredential>, Option<SystemTime>)>>,
 }
 
 impl Chain {
     pub(super) fn new(provider: SharedCredentialsProvider) -> Self {
         Self {
             provider,
-            held: Mutex::default(),
+            cached: Mutex::default(),
         }
     }
 }
@@ -58,23 +59,23 @@ impl CredentialProvider for Chain {
     type Credential = AwsCredential;
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
-        let mut held = self.held.lock().await;
-        if let Some((credential, expiry)) = held.as_ref()
+        let mut cached = self.cached.lock().await;
+        if let Some((credential, expiry)) = cached.as_ref()
             && expiry.is_none_or(|at| SystemTime::now() + RENEW_BEFORE < at)
         {
             return Ok(Arc::clone(credential));
         }
-        let found = self
+        let credentials = self
             .provider
             .provide_credentials()
             .await
             .map_err(|e| no_credentials(&e))?;
         let credential = Arc::new(AwsCredential {
-            key_id: found.access_key_id().to_owned(),
-            secret_key: found.secret_access_key().to_owned(),
-            token: found.session_token().map(str::to_owned),
+            key_id: credentials.access_key_id().to_owned(),
+            secret_key: credentials.secret_access_key().to_owned(),
+            token: credentials.session_token().map(str::to_owned),
         });
-        *held = Some((Arc::clone(&credential), found.expiry()));
+        *cached = Some((Arc::clone(&credential), credentials.expiry()));
         Ok(credential)
     }
 }
@@ -96,8 +97,8 @@ fn no_credentials(
     }
 }
 
-/// A key that the manifest refers to.
-pub(super) fn referred(
+/// Resolves the access key that the manifest refers to.
+pub(super) fn resolve(
     credentials: &StoreCredentials,
 ) -> object_store::Result<Arc<dyn CredentialProvider<Credential = AwsCredential>>> {
     let token = credentials.session_token.as_ref().map(secret).transpose()?;

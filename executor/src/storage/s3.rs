@@ -1,4 +1,5 @@
-//! A bucket of S3, made when it is first used: region and credentials need a look at files or the network.
+//! A bucket of S3. It is opened when first used, because its region and credentials may need files or
+//! the network.
 
 use std::fmt;
 use std::ops::Range;
@@ -26,23 +27,23 @@ use serde::Deserialize;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::credentials::{Chain, referred, sdk_config};
+use super::credentials::{Chain, resolve, sdk_config};
 use super::list::list_in_ranges;
 use super::requests::{CountingConnector, RequestCounts};
 use super::uploads::{StaleUpload, Uploads};
 
-/// Requests at once to one bucket, unless its settings say otherwise.
+/// Default of concurrent requests to one bucket.
 const REQUESTS_MAX: usize = 64;
-/// A request without any answer for so long is given up and sent again.
+/// A request without a response for this long is aborted and retried.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-/// Requests are sent again for so long.
+/// Requests are retried for at most this long.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(150);
-/// Tries of a request that is no object's.
+/// Tries of a request to list uploads, which `object_store` does not retry.
 const LIST_TRIES: u32 = 5;
-/// Of S3 itself, and of servers that do not care.
+/// Region for endpoints of other servers, which ignore it.
 const REGION: &str = "us-east-1";
 
-/// One bucket.
+/// One bucket of S3, or of a server with its API.
 pub(super) struct S3Bucket {
     shared: Arc<Shared>,
 }
@@ -58,7 +59,7 @@ struct Open {
     s3: Arc<AmazonS3>,
     client: HttpClient,
     region: String,
-    /// The bucket's own URL, with a slash at its end.
+    /// URL of the bucket, with a trailing slash.
     url: String,
 }
 
@@ -74,7 +75,7 @@ impl S3Bucket {
         }
     }
 
-    /// The bucket with a limit on requests at once.
+    /// Returns the bucket with a limit on concurrent requests.
     pub(super) fn limited(&self) -> Arc<dyn ObjectStore> {
         let requests_max = self
             .shared
@@ -98,7 +99,7 @@ impl Shared {
 
     async fn make(&self) -> Result<Open> {
         let settings = &self.settings;
-        // Looking for what is said already would ask the network.
+        // The default chain may use the network, so it is skipped if the settings are complete.
         let is_complete =
             settings.region.is_some() && (settings.anonymous || settings.credentials.is_some());
         let config = if is_complete {
@@ -146,7 +147,7 @@ impl Shared {
             None => format!("https://{}.s3.{region}.amazonaws.com/", self.bucket),
         };
         if let Some(endpoint) = &endpoint {
-            // This builder adds the bucket to paths, but not to hosts.
+            // The builder adds the bucket to the path, but not to the host.
             let endpoint = if path_style { endpoint } else { &url };
             builder = builder.with_endpoint(endpoint.trim_end_matches('/'));
         }
@@ -154,7 +155,7 @@ impl Shared {
             builder = builder.with_sse_kms_encryption(key);
         }
         if let Some(credentials) = &settings.credentials {
-            builder = builder.with_credentials(referred(credentials)?);
+            builder = builder.with_credentials(resolve(credentials)?);
         } else if let (false, Some(provider)) = (settings.anonymous, config.credentials_provider())
         {
             builder = builder.with_credentials(Arc::new(Chain::new(provider)));
@@ -343,7 +344,7 @@ impl MultipartStore for S3Bucket {
     }
 }
 
-/// The answer to ListMultipartUploads, as far as we read it.
+/// The fields of a ListMultipartUploads response that are used here.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct UploadPage {
@@ -366,7 +367,7 @@ struct ListedUpload {
 #[async_trait]
 impl Uploads for S3Bucket {
     async fn unfinished(&self, prefix: &Path) -> Result<Vec<StaleUpload>> {
-        let mut found = vec![];
+        let mut uploads = vec![];
         let mut markers: Option<(String, String)> = None;
         loop {
             let page = self.page(prefix, markers.as_ref()).await?;
@@ -375,7 +376,7 @@ impl Uploads for S3Bucket {
                     .initiated
                     .and_then(|at| chrono::DateTime::parse_from_rfc3339(&at).ok())
                     .map(SystemTime::from);
-                found.push(StaleUpload {
+                uploads.push(StaleUpload {
                     path: Path::parse(&upload.key)?,
                     id: upload.upload_id,
                     begun,
@@ -387,7 +388,7 @@ impl Uploads for S3Bucket {
                 page.next_upload_id_marker,
             ) {
                 (true, Some(key), id) => markers = Some((key, id.unwrap_or_default())),
-                _ => return Ok(found),
+                _ => return Ok(uploads),
             }
         }
     }
@@ -396,7 +397,7 @@ impl Uploads for S3Bucket {
 impl S3Bucket {
     async fn page(&self, prefix: &Path, markers: Option<&(String, String)>) -> Result<UploadPage> {
         let open = self.shared.open().await?;
-        let mut url = Url::parse(&open.url).map_err(other)?;
+        let mut url = Url::parse(&open.url).map_err(generic_error)?;
         url.query_pairs_mut()
             .append_pair("prefix", prefix.as_ref())
             .append_pair("uploads", "");
@@ -407,12 +408,12 @@ impl S3Bucket {
         }
         let mut wait = Duration::from_millis(100);
         for attempt in 1.. {
-            let failure = match self.ask(open, &url).await {
+            let failure = match self.send(open, &url).await {
                 Ok((status, body)) if status.is_success() => {
-                    return quick_xml::de::from_reader(body.as_ref()).map_err(other);
+                    return quick_xml::de::from_reader(body.as_ref()).map_err(generic_error);
                 }
                 Ok((status, body)) => {
-                    let error = other(format!(
+                    let error = generic_error(format!(
                         "listing open uploads: {status}: {}",
                         String::from_utf8_lossy(&body)
                     ));
@@ -427,31 +428,33 @@ impl S3Bucket {
                 Err(error) if attempt >= LIST_TRIES => return Err(error),
                 Err(error) => error,
             };
-            tracing::debug!("sent again: {failure}");
+            tracing::debug!("retrying: {failure}");
             tokio::time::sleep(wait).await;
             wait *= 2;
         }
-        Err(other("listing open uploads: no tries"))
+        Err(generic_error("listing open uploads: no tries"))
     }
 
-    async fn ask(&self, open: &Open, url: &Url) -> Result<(http::StatusCode, Bytes)> {
+    async fn send(&self, open: &Open, url: &Url) -> Result<(http::StatusCode, Bytes)> {
         let mut request = Request::get(url.as_str())
             .body(HttpRequestBody::empty())
-            .map_err(other)?;
+            .map_err(generic_error)?;
         if !self.shared.settings.anonymous {
             let credential = open.s3.credentials().get_credential().await?;
             let authorizer = AwsAuthorizer::new(&credential, "s3", &open.region)
                 .with_request_payer(self.shared.settings.requester_pays);
             authorizer.authorize(&mut request, None);
         }
-        let response = open.client.execute(request).await.map_err(other)?;
+        let response = open.client.execute(request).await.map_err(generic_error)?;
         let status = response.status();
-        let body = response.into_body().bytes().await.map_err(other)?;
+        let body = response.into_body().bytes().await.map_err(generic_error)?;
         Ok((status, body))
     }
 }
 
-fn other(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> object_store::Error {
+fn generic_error(
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> object_store::Error {
     object_store::Error::Generic {
         store: "S3",
         source: source.into(),

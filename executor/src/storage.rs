@@ -1,8 +1,9 @@
-//! Object stores by URL: local files, S3, and whatever else `object_store` speaks.
+//! Object stores by URL: local files, S3, Google Cloud Storage, Azure, HTTP.
 //!
-//! A store is made when its URL is first seen, in every process for itself: nothing secret
-//! travels between driver and executors, only where each of them is to look for it.
+//! Each process opens a store when it first sees a URL of it. No secret travels between driver and
+//! executors, only a reference to where each process finds it.
 
+mod advice;
 mod credentials;
 mod list;
 mod requests;
@@ -20,19 +21,22 @@ use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use url::Url;
 
+pub(crate) use advice::advice;
+pub use advice::store_message;
 pub use credentials::sdk_config;
-pub use requests::{RequestCounts, RequestSnapshot};
+pub use requests::RequestCounts;
 pub(crate) use upload_writer::{UploadResult, UploadWriter};
 pub use uploads::{StaleUpload, Uploads};
 
+pub use crate::protocol::RequestSnapshot;
 use s3::S3Bucket;
 
-/// One bucket, or this machine's files.
+/// One bucket, or the files of this machine.
 #[derive(Clone)]
 pub struct Store {
-    /// Reads, lists, deletes.
+    /// Reads, lists and deletes objects.
     pub objects: Arc<dyn ObjectStore>,
-    /// Writes whose completion is another's decision; `None` for stores that cannot.
+    /// Multipart uploads that another process completes; `None` for stores without them.
     pub uploads: Option<Arc<dyn Uploads>>,
 }
 
@@ -42,7 +46,7 @@ impl std::fmt::Debug for Store {
     }
 }
 
-/// All stores of a process.
+/// The stores of a process, opened on demand.
 #[derive(Debug, Default)]
 pub struct Stores {
     settings: StoreTable,
@@ -51,7 +55,7 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// With settings for some buckets.
+    /// Creates the registry with settings keyed by `s3://bucket` or by scheme.
     #[must_use]
     pub fn new(settings: StoreTable) -> Self {
         Self {
@@ -60,22 +64,22 @@ impl Stores {
         }
     }
 
-    /// Settings by URL.
+    /// Returns the settings.
     #[must_use]
     pub fn settings(&self) -> &StoreTable {
         &self.settings
     }
 
-    /// Requests sent so far.
+    /// Returns the counts of requests sent so far.
     #[must_use]
     pub fn requests(&self) -> RequestSnapshot {
         self.requests.snapshot()
     }
 
-    /// The store of a URL.
+    /// Returns the store of a URL, and opens it if needed.
     ///
     /// # Errors
-    /// For a scheme that no store speaks, and settings that are incomplete.
+    /// If no store supports the scheme, or settings are incomplete.
     pub fn get(&self, url: &Url) -> Result<Store> {
         let key = key(url);
         if let Some(store) = self
@@ -142,13 +146,13 @@ impl Stores {
                 })
             }
             other => Err(exec_datafusion_err!(
-                "{url}: no store for `{other}://`; known are s3, s3a, gs, az, abfs, abfss, http, https and local paths"
+                "{url}: no store for `{other}://`; supported are s3, s3a, gs, az, abfs, abfss, http, https and local paths"
             )),
         }
     }
 }
 
-/// A path with the scheme by which a store is known: Hadoop's `s3a://` is S3.
+/// Replaces Hadoop's `s3a://` by `s3://`; returns other paths unchanged.
 #[must_use]
 pub fn known_scheme(path: &str) -> String {
     path.strip_prefix("s3a://")
@@ -159,7 +163,7 @@ fn store_error(error: object_store::Error) -> DataFusionError {
     DataFusionError::ObjectStore(Box::new(error))
 }
 
-/// Scheme and host: what one store serves.
+/// Returns the scheme and host of a URL, which identify its store.
 fn key(url: &Url) -> String {
     let scheme = if url.scheme() == "s3a" {
         "s3"

@@ -1,4 +1,4 @@
-//! The entry into DataFusion's listing tables.
+//! The CSV format for DataFusion's listing tables.
 
 use std::sync::Arc;
 
@@ -20,17 +20,17 @@ use super::infer::infer;
 use super::options::CsvReadOptions;
 use super::source::CsvFileSource;
 
-/// Files whose beginnings are read at once.
+/// Files whose schemas are inferred concurrently.
 const INFERRED_AT_ONCE: usize = 16;
 
-/// A CSV format with Faísca's options.
+/// CSV with Faísca's options, as a file format of DataFusion.
 #[derive(Debug, Clone)]
 pub struct CsvFileFormat {
     options: CsvReadOptions,
 }
 
 impl CsvFileFormat {
-    /// With these options.
+    /// Creates the format.
     #[must_use]
     pub fn new(options: CsvReadOptions) -> Self {
         Self { options }
@@ -72,11 +72,11 @@ impl FileFormat for CsvFileFormat {
             .buffered(INFERRED_AT_ONCE)
             .zip(futures::stream::iter(objects));
         while let Some((outcome, object)) = inferred.next().await {
-            let (found, rows) = outcome
+            let (inferred_schema, rows) = outcome
                 .map_err(|e| DataFusionError::Context(object.location.to_string(), Box::new(e)))?;
             schema = Some(match schema {
-                None => found,
-                Some(first) => super::infer::merge(&first, &found, object)?,
+                None => inferred_schema,
+                Some(first) => super::infer::merge(&first, &inferred_schema, object)?,
             });
             rows_left = rows_left.saturating_sub(rows);
             if rows_left == 0 {

@@ -1,4 +1,4 @@
-//! Schema inference from the first rows, and the mistakes that show there.
+//! Infers the schema from the first rows, and detects a wrong delimiter there.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::options::CsvReadOptions;
 /// Bytes read at most to infer a schema from one file.
 const SAMPLE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// The schema by the first `rows_max` rows of one file, and the number of rows looked at.
+/// Infers the schema from the first `rows_max` rows of a file. Returns it and the number of rows read.
 pub(super) async fn infer(
     options: &CsvReadOptions,
     store: &Arc<dyn ObjectStore>,
@@ -39,7 +39,7 @@ pub(super) async fn infer(
     Ok((schema, rows))
 }
 
-/// The first whole lines of a file, as UTF-8.
+/// Reads the first complete lines of a file, as UTF-8.
 async fn sample(
     options: &CsvReadOptions,
     store: &Arc<dyn ObjectStore>,
@@ -55,17 +55,17 @@ async fn sample(
     let mut stream = options.compression_type().convert_stream(stream)?;
     let mut text = vec![];
     let mut lines = 0;
-    let mut whole = true;
+    let mut is_complete = true;
     while let Some(chunk) = stream.next().await {
         let chunk = options.to_utf8(chunk?);
         lines += chunk.iter().filter(|b| **b == b'\n').count();
         text.extend_from_slice(&chunk);
         if lines > rows_max || text.len() > SAMPLE_BYTES_MAX {
-            whole = false;
+            is_complete = false;
             break;
         }
     }
-    if !whole && let Some(end) = text.iter().rposition(|b| *b == b'\n') {
+    if !is_complete && let Some(end) = text.iter().rposition(|b| *b == b'\n') {
         text.truncate(end + 1);
     }
     if text.starts_with(super::decode::BYTE_ORDER_MARK) {
@@ -74,7 +74,8 @@ async fn sample(
     Ok(text)
 }
 
-/// One column, where another delimiter would give the same number of several in the first two lines.
+/// Fails if the delimiter does not occur in the first line, but another one occurs equally often in
+/// the first two lines.
 fn check_delimiter(options: &CsvReadOptions, sample: &[u8]) -> Result<()> {
     let mut lines = sample.split(|b| *b == b'\n').filter(|l| !l.is_empty());
     let (Some(first), Some(second)) = (lines.next(), lines.next()) else {
@@ -84,22 +85,23 @@ fn check_delimiter(options: &CsvReadOptions, sample: &[u8]) -> Result<()> {
     if count(first, options.delimiter) > 0 {
         return Ok(());
     }
-    let meant = [b';', b',', b'|', b'\t']
+    let likely = [b';', b',', b'|', b'\t']
         .into_iter()
         .find(|d| count(first, *d) > 0 && count(first, *d) == count(second, *d));
-    match meant {
-        Some(meant) => plan_err!(
+    match likely {
+        Some(likely) => plan_err!(
             "the delimiter is `{}`, but the lines have none of it; they look as if it were `{}`. Set the delimiter",
             char::from(options.delimiter),
-            char::from(meant).escape_default()
+            char::from(likely).escape_default()
         ),
         None => Ok(()),
     }
 }
 
+/// Delimiter of the sample after the replacement; it does not occur in text.
 const UNIT_SEPARATOR: u8 = 0x1f;
 
-/// The sample with decimal points, so that the usual inference sees numbers.
+/// Replaces decimal commas in a sample, so that Arrow's inference recognizes numbers.
 fn with_decimal_points(options: &CsvReadOptions, sample: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(sample.len());
     super::lenient::for_each_record(options, sample, |fields| {
@@ -114,7 +116,10 @@ fn with_decimal_points(options: &CsvReadOptions, sample: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Two files of one folder: the same columns, with types that hold both.
+/// Merges the schemas of two files of a folder: the same columns, with types that can hold both.
+///
+/// # Errors
+/// If names or order of the columns differ.
 pub(super) fn merge(first: &Schema, second: &Schema, object: &ObjectMeta) -> Result<Schema> {
     if second.fields().is_empty() {
         return Ok(first.clone());
@@ -159,7 +164,7 @@ pub(super) fn merge(first: &Schema, second: &Schema, object: &ObjectMeta) -> Res
     Ok(Schema::new(fields.collect::<Fields>()))
 }
 
-/// Columns without any value are text, as in Spark.
+/// Gives columns without any value the type text, as Spark does.
 pub(super) fn without_nulls(schema: &Schema) -> Schema {
     let fields = schema.fields().iter().map(|field| match field.data_type() {
         DataType::Null => Field::new(field.name(), DataType::Utf8, true),

@@ -1,6 +1,6 @@
-//! The process's memory as the kernel sees it: what a container's limit is held against.
+//! Memory of the process as the kernel counts it for a container's limit.
 
-/// Most memory that this process ever held, in bytes: `VmHWM` of Linux; 0 elsewhere.
+/// Returns the peak resident memory of this process in bytes: `VmHWM` of Linux; 0 elsewhere.
 pub(crate) fn resident_peak_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

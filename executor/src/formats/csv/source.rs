@@ -1,4 +1,4 @@
-//! The scan: one file or byte range after another, through DataFusion's file streams.
+//! Scans CSV files, or byte ranges of them, with DataFusion's file streams.
 
 use std::fmt;
 use std::sync::Arc;
@@ -127,7 +127,7 @@ struct CsvOpener {
 }
 
 impl FileOpener for CsvOpener {
-    /// Lines that begin in `[start, end)` belong to a range, as in DataFusion.
+    /// Opens a file or a byte range. A range has the lines that begin in it, as in DataFusion.
     fn open(&self, file: PartitionedFile) -> Result<FileOpenFuture> {
         let (source, store) = (self.source.clone(), Arc::clone(&self.store));
         Ok(Box::pin(async move {
@@ -145,7 +145,7 @@ impl FileOpener for CsvOpener {
                 source.batch_rows,
             );
             let options = source.options.clone();
-            let bytes = raw(&source.options, &store, &file).await?;
+            let bytes = read_bytes(&source.options, &store, &file).await?;
             let bytes = if start == 0 {
                 without_byte_order_mark(bytes)
             } else {
@@ -163,7 +163,8 @@ impl FileOpener for CsvOpener {
     }
 }
 
-async fn raw(
+/// Streams the uncompressed bytes of a file, or the complete lines of a byte range.
+async fn read_bytes(
     options: &CsvReadOptions,
     store: &Arc<dyn ObjectStore>,
     file: &PartitionedFile,

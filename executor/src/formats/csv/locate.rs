@@ -1,7 +1,7 @@
-//! Turns a decoder's complaint into file, line and remedy.
+//! Adds file, line and remedy to a decoder's error.
 //!
-//! A decoder of a byte range counts lines from the start of the range. Only when something is wrong
-//! are the lines before it counted.
+//! A decoder counts lines from the start of its byte range. The lines before the range are counted
+//! only after an error.
 
 use std::sync::Arc;
 
@@ -12,9 +12,11 @@ use object_store::{GetOptions, GetRange, ObjectStore};
 
 use super::options::CsvReadOptions;
 
-/// Longest part of a message that quotes the data.
+/// Most characters of a message, which may quote the data.
 const QUOTE_CHARS_MAX: usize = 160;
 
+/// Returns the error with the line in the whole file. `start` is the first byte of the range.
+/// Errors without a line are returned unchanged.
 pub(super) async fn locate(
     error: DataFusionError,
     options: &CsvReadOptions,
@@ -26,10 +28,10 @@ pub(super) async fn locate(
         return error;
     };
     let text = arrow.to_string();
-    let Some((what, line)) = split_line(&text) else {
+    let Some((problem, line)) = split_line(&text) else {
         return error;
     };
-    // Arrow counts lines from 0 where a value does not parse, and from 1 elsewhere.
+    // Arrow counts lines from 0 for values that do not parse, and from 1 for other errors.
     let line = if text.contains("Error while parsing value") {
         line + 1
     } else {
@@ -41,25 +43,25 @@ pub(super) async fn locate(
         lines_before(store, file, start).await
     };
     let name = &file.object_meta.location;
-    let what: String = what
+    let problem: String = problem
         .trim_start_matches("Csv error: ")
         .trim_start_matches("Parser error: ")
         .chars()
         .take(QUOTE_CHARS_MAX)
         .collect();
-    let what = what
+    let problem = problem
         .trim_end_matches(" for ")
         .trim_end_matches(" at ")
         .trim_end_matches(" on ");
-    let rest = expected(&text).unwrap_or_default();
+    let expectation = expectation(&text).unwrap_or_default();
     exec_datafusion_err!(
-        "/{name} line {}: {what}{rest}. Check delimiter ({:?}), quote and schema, or set onMalformedRow to `drop` or `nulls`",
+        "/{name} line {}: {problem}{expectation}. Check delimiter ({:?}), quote and schema, or set onMalformedRow to `drop` or `nulls`",
         before + line,
         char::from(options.delimiter)
     )
 }
 
-/// The message before `line N`, and N.
+/// Splits a message into the part before `line N`, and N.
 fn split_line(text: &str) -> Option<(&str, u64)> {
     let at = text
         .rfind("line ")
@@ -72,11 +74,13 @@ fn split_line(text: &str) -> Option<(&str, u64)> {
     Some((&text[..at], digits[..end].parse().ok()?))
 }
 
-/// Arrow says how many fields it expected after the line number.
-fn expected(text: &str) -> Option<String> {
+/// Returns the part after the line number, in which Arrow gives the expected number of fields.
+fn expectation(text: &str) -> Option<String> {
     text.find(", expected ").map(|at| text[at..].to_owned())
 }
 
+/// Counts the lines before a byte range; 0 if they cannot be read, so that the error is reported
+/// anyway.
 async fn lines_before(store: &Arc<dyn ObjectStore>, file: &PartitionedFile, start: u64) -> u64 {
     if start == 0 {
         return 0;

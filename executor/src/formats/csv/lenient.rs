@@ -1,4 +1,4 @@
-//! Field by field: decimal commas, null texts, and rows that do not fit.
+//! Decodes field by field: for decimal commas, null texts, and rows that do not match the schema.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use faisca_planner::manifest::OnMalformedRow;
 
 use super::options::CsvReadOptions;
 
-/// Longest record that is taken apart.
+/// Longest record that is decoded.
 const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Decodes text to columns of the projection, each value as text first.
+/// Decodes the projected columns. Each value is text first, and then cast to its type.
 #[derive(Debug)]
 pub(super) struct LenientDecoder {
     records: Records,
@@ -64,7 +64,7 @@ impl LenientDecoder {
         self.lines.len() >= self.batch_rows
     }
 
-    /// Consumes text; an empty buffer means its end.
+    /// Consumes text and returns the number of bytes. An empty buffer means the end of the file.
     pub(super) fn decode(&mut self, buf: &[u8]) -> Result<usize, ArrowError> {
         let mut taken = 0;
         while !self.is_full() {
@@ -82,15 +82,15 @@ impl LenientDecoder {
         if std::mem::take(&mut self.skip_header) {
             return Ok(());
         }
-        let found = self.records.len();
-        if found != self.columns_in_file {
+        let fields = self.records.len();
+        if fields != self.columns_in_file {
             match self.on_malformed {
                 OnMalformedRow::Drop => return Ok(()),
                 OnMalformedRow::Nulls => {}
                 OnMalformedRow::Fail => {
                     let (line, expected) = (self.records.line, self.columns_in_file);
                     return Err(ArrowError::CsvError(format!(
-                        "incorrect number of fields for line {line}, expected {expected} got {found}"
+                        "incorrect number of fields for line {line}, expected {expected} got {fields}"
                     )));
                 }
             }
@@ -115,7 +115,7 @@ impl LenientDecoder {
             return Ok(None);
         }
         let lines = std::mem::take(&mut self.lines);
-        let mut fits = vec![true; lines.len()];
+        let mut matches_schema = vec![true; lines.len()];
         let mut arrays = Vec::with_capacity(self.values.len());
         for (builder, field) in self.values.iter_mut().zip(self.schema.fields()) {
             let text = builder.finish();
@@ -128,7 +128,7 @@ impl LenientDecoder {
                         "value '{value}' of column {name} is no {kind} at line {line}"
                     )));
                 }
-                fits[row] = false;
+                matches_schema[row] = false;
             }
             arrays.push(array);
         }
@@ -136,14 +136,14 @@ impl LenientDecoder {
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)?;
         match self.on_malformed {
             OnMalformedRow::Drop => {
-                filter_record_batch(&batch, &BooleanArray::from(fits)).map(Some)
+                filter_record_batch(&batch, &BooleanArray::from(matches_schema)).map(Some)
             }
             OnMalformedRow::Nulls | OnMalformedRow::Fail => Ok(Some(batch)),
         }
     }
 }
 
-/// What cannot be read becomes null.
+/// Casts text to a type. A value that cannot be cast becomes null.
 fn convert(text: &StringArray, to: &DataType, decimal_comma: bool) -> Result<ArrayRef, ArrowError> {
     let options = CastOptions {
         safe: true,
@@ -161,7 +161,7 @@ fn convert(text: &StringArray, to: &DataType, decimal_comma: bool) -> Result<Arr
     cast_with_options(text, to, &options)
 }
 
-/// `1234,5` as `1234.5`; anything else as it is.
+/// Replaces the comma of a number: `1234,5` becomes `1234.5`. Other text is unchanged.
 pub(super) fn decimal_point(field: &[u8]) -> Cow<'_, [u8]> {
     let number = field.iter().filter(|b| **b == b',').count() == 1
         && field
@@ -179,7 +179,7 @@ pub(super) fn decimal_point(field: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// Calls `f` with the fields of each whole record.
+/// Calls `f` with the fields of each complete record.
 pub(super) fn for_each_record(options: &CsvReadOptions, text: &[u8], mut f: impl FnMut(&[&[u8]])) {
     let mut records = Records::new(options);
     let mut rest = text;
@@ -198,7 +198,7 @@ pub(super) fn for_each_record(options: &CsvReadOptions, text: &[u8], mut f: impl
     }
 }
 
-/// One record at a time from chunks of text, with `csv_core`.
+/// Reads one record at a time from chunks of text, with `csv_core`.
 #[derive(Debug)]
 struct Records {
     core: Box<csv_core::Reader>,
@@ -206,9 +206,9 @@ struct Records {
     ends: Vec<usize>,
     written: usize,
     ended: usize,
-    /// Whether the arrays hold a finished record, to be overwritten by the next.
+    /// Whether `output` and `ends` hold a complete record, which the next overwrites.
     finished: bool,
-    /// Line on which the current record ends, from 1.
+    /// Line on which the current record ends; the first is 1.
     line: u64,
 }
 
@@ -237,7 +237,7 @@ impl Records {
         self.output.get(start..self.ends[index])
     }
 
-    /// Reads on; answers the bytes consumed and whether a record is complete.
+    /// Reads on. Returns the bytes consumed, and whether a record is complete.
     fn advance(&mut self, text: &[u8]) -> Result<(usize, bool), ArrowError> {
         if std::mem::take(&mut self.finished) {
             (self.written, self.ended) = (0, 0);

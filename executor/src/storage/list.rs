@@ -1,8 +1,12 @@
-//! Listing many objects by several requests at once.
+//! Lists many objects by concurrent requests.
 //!
-//! A store answers a thousand keys a request, each page naming the next: ten thousand objects are ten
-//! round trips, one after another. Where a first page is not all, the folders behind it tell where
-//! the rest can be split into ranges that are listed side by side.
+//! A store returns a thousand keys per request, and each page names the next: ten thousand objects
+//! are ten sequential round trips. If the first page is not the last, the folders after it are
+//! listed, and the rest is split at their names into ranges that are listed concurrently.
+//!
+//! ```text
+//! first page │ range up to k=03/ │ range up to k=07/ │ … (at most RANGES_MAX)
+//! ```
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,18 +16,17 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 use object_store::{ObjectMeta, Result};
 
-/// Ranges listed at once.
+/// Ranges listed concurrently.
 const RANGES_MAX: usize = 16;
 
-/// Keys between two others; the first is left out.
+/// A range of keys, `after` (exclusive) to `until` (exclusive).
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Range {
     after: Option<String>,
-    /// Keys from this one on are not in it.
     until: Option<String>,
 }
 
-/// All objects below a prefix, in no order.
+/// Lists all objects below a prefix, in no particular order.
 pub(super) fn list_in_ranges<S: PaginatedListStore>(
     store: Arc<S>,
     prefix: String,
@@ -38,13 +41,13 @@ fn list_after<S: PaginatedListStore>(
 ) -> BoxStream<'static, Result<ObjectMeta>> {
     let started = async move {
         let first = page(&store, &prefix, after, None, None).await?;
-        let found = first.result.objects;
-        let Some(last) = found
+        let objects = first.result.objects;
+        let Some(last) = objects
             .last()
             .map(|meta| meta.location.to_string())
             .filter(|_| first.page_token.is_some())
         else {
-            return Ok(futures::stream::iter(found).map(Ok).boxed());
+            return Ok(futures::stream::iter(objects).map(Ok).boxed());
         };
         let folders = page(&store, &prefix, Some(last.clone()), None, Some("/")).await?;
         let names: Vec<String> = folders
@@ -55,11 +58,11 @@ fn list_after<S: PaginatedListStore>(
             .filter(|name| *name > last)
             .collect();
         let mut ranges = split(last, &names);
-        let mut parts = vec![futures::stream::iter(found).map(Ok).boxed()];
+        let mut parts = vec![futures::stream::iter(objects).map(Ok).boxed()];
         if folders.page_token.is_some()
             && let Some(rest) = ranges.pop()
         {
-            // More folders than one page names: look again behind them.
+            // There are more folders than one page names: repeat after the last of them.
             parts.push(list_after(Arc::clone(&store), prefix.clone(), rest.after));
         }
         parts.extend(
@@ -76,7 +79,7 @@ fn list_after<S: PaginatedListStore>(
     futures::stream::once(started).try_flatten().boxed()
 }
 
-/// Ranges that together hold every key after `last`, cut at some of the folders' names.
+/// Splits all keys after `last` into ranges, at some of the names of the folders.
 fn split(last: String, folders: &[String]) -> Vec<Range> {
     let step = folders.len().div_ceil(RANGES_MAX - 1).max(1);
     let mut ranges = vec![Range {
@@ -113,10 +116,10 @@ fn list_range<S: PaginatedListStore>(
                     .as_ref()
                     .is_none_or(|until| meta.location.as_ref() < until.as_str())
             });
-            let goes_on = objects.len() == before && page.page_token.is_some();
+            let has_more = objects.len() == before && page.page_token.is_some();
             Ok::<_, object_store::Error>(Some((
                 futures::stream::iter(objects).map(Ok),
-                goes_on.then_some(page.page_token),
+                has_more.then_some(page.page_token),
             )))
         }
     });
@@ -150,7 +153,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers as S3 does, ten keys a page.
+    /// Lists as S3 does, with ten keys per page.
     struct Keys(BTreeSet<String>, AtomicUsize);
 
     #[async_trait]
@@ -175,7 +178,7 @@ mod tests {
                     .filter(|_| options.delimiter.is_some())
                     .map(|(name, _)| format!("{prefix}{name}/"));
                 let name = folder.clone().unwrap_or_else(|| key.clone());
-                // After the last folder of a page its keys must not be told again.
+                // After the last folder of a page its keys must not be listed again.
                 if name <= after || !seen.insert(name.clone()) {
                     continue;
                 }
@@ -212,20 +215,20 @@ mod tests {
 
     async fn check(keys: impl Iterator<Item = String>) -> usize {
         let store = Arc::new(Keys(keys.collect(), AtomicUsize::new(0)));
-        let found: Vec<String> = list_in_ranges(Arc::clone(&store), "t/".to_owned())
+        let listed: Vec<String> = list_in_ranges(Arc::clone(&store), "t/".to_owned())
             .map_ok(|meta| meta.location.to_string())
             .try_collect()
             .await
             .unwrap();
         let expected: Vec<&String> = store.0.iter().filter(|key| key.starts_with("t/")).collect();
-        let set: BTreeSet<&String> = found.iter().collect();
-        assert_eq!(set.len(), found.len(), "a key is told twice");
+        let set: BTreeSet<&String> = listed.iter().collect();
+        assert_eq!(set.len(), listed.len(), "a key is listed twice");
         assert_eq!(set.into_iter().collect::<Vec<_>>(), expected);
         store.1.load(Ordering::Relaxed)
     }
 
     #[tokio::test]
-    async fn every_key_is_told_once_however_folders_and_files_lie() {
+    async fn every_key_is_listed_once_for_any_layout_of_folders() {
         assert_eq!(check((0..9).map(|n| format!("t/{n}"))).await, 1);
         check((0..95).map(|n| format!("t/{n:03}"))).await;
         check((0..300).map(|n| format!("t/k={:02}/{n}", n % 7))).await;

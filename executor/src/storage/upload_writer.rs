@@ -1,4 +1,4 @@
-//! A file that travels in parts and stays invisible: its completion is somebody's to order.
+//! Writes an object as a multipart upload and does not complete it; the commit does.
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,28 +15,28 @@ use object_store::{MultipartId, PutPayload};
 use tokio::io::AsyncWrite;
 
 use super::uploads::Uploads;
-use crate::wire::PendingUpload;
+use crate::protocol::PendingUpload;
 
-/// Bytes of a part. S3 takes 10,000 parts of 5 MiB at least.
+/// Bytes of a part. S3 accepts at most 10,000 parts, of at least 5 MiB.
 const PART_BYTES: usize = 8 * 1024 * 1024;
-/// Parts of one file under way at once.
+/// Parts of one file in flight.
 const PARTS_MAX: usize = 3;
 
 type Part = BoxFuture<'static, object_store::Result<PartId>>;
 
-/// Writes one object.
+/// Writes one object. Dropping it before shutdown aborts the upload.
 pub(crate) struct UploadWriter {
     uploads: Arc<dyn Uploads>,
     path: Path,
     id: MultipartId,
     buffer: Vec<u8>,
     sent: usize,
-    /// In the order of their numbers.
-    under_way: VecDeque<Part>,
+    /// Parts in flight, in the order of their numbers.
+    in_flight: VecDeque<Part>,
     result: UploadResult,
 }
 
-/// What became of an [`UploadWriter`], for whoever has given it away.
+/// The outcome of an [`UploadWriter`] that was moved into an encoder.
 #[derive(Clone, Default)]
 pub(crate) struct UploadResult(Arc<Mutex<Progress>>);
 
@@ -49,11 +49,14 @@ struct Progress {
 }
 
 impl UploadResult {
-    /// The upload, to be completed by the driver, and the object's bytes.
+    /// Returns the upload, for the driver to complete, and the bytes of the object.
+    ///
+    /// # Errors
+    /// If the writer was not shut down.
     pub(crate) fn sealed(&self) -> Result<(PendingUpload, u64)> {
         let progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !progress.sealed {
-            return Err(exec_datafusion_err!("an upload was not brought to its end"));
+            return Err(exec_datafusion_err!("an upload was not finished"));
         }
         Ok((
             PendingUpload {
@@ -66,8 +69,8 @@ impl UploadResult {
 }
 
 impl UploadWriter {
-    /// Begins an upload.
-    pub(crate) async fn begin(
+    /// Starts an upload.
+    pub(crate) async fn start(
         uploads: Arc<dyn Uploads>,
         path: Path,
     ) -> object_store::Result<(Self, UploadResult)> {
@@ -85,12 +88,13 @@ impl UploadWriter {
             id,
             buffer: vec![],
             sent: 0,
-            under_way: VecDeque::new(),
+            in_flight: VecDeque::new(),
             result: result.clone(),
         };
         Ok((writer, result))
     }
 
+    /// Sends the buffer as the next part.
     fn send(&mut self) {
         let data = PutPayload::from(std::mem::take(&mut self.buffer));
         let (uploads, path, id, index) = (
@@ -100,23 +104,23 @@ impl UploadWriter {
             self.sent,
         );
         self.sent += 1;
-        // A task of its own: a part goes on while the file's next rows are computed.
+        // In a task of its own, so that a part is sent while the next rows are computed.
         let part =
             tokio::task::spawn(async move { uploads.put_part(&path, &id, index, data).await });
-        self.under_way.push_back(
+        self.in_flight.push_back(
             part.map(|joined| joined.unwrap_or_else(|e| Err(e.into())))
                 .boxed(),
         );
     }
 
-    /// Waits until at most `left` parts are under way.
+    /// Waits until at most `left` parts are in flight.
     fn poll_parts(&mut self, cx: &mut Context<'_>, left: usize) -> Poll<io::Result<()>> {
-        while self.under_way.len() > left {
-            let Some(first) = self.under_way.front_mut() else {
+        while self.in_flight.len() > left {
+            let Some(first) = self.in_flight.front_mut() else {
                 break;
             };
             let part = ready!(first.poll_unpin(cx)).map_err(io::Error::other)?;
-            self.under_way.pop_front();
+            self.in_flight.pop_front();
             self.result
                 .0
                 .lock()
@@ -149,7 +153,7 @@ impl AsyncWrite for UploadWriter {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Parts have a least size: what is buffered goes with the end.
+        // Parts have a minimum size, so the buffer is sent at shutdown.
         Poll::Ready(Ok(()))
     }
 
@@ -181,7 +185,7 @@ impl Drop for UploadWriter {
                 self.path.clone(),
                 self.id.clone(),
             );
-            // What does not succeed here is found by the driver's sweep, or by `faisca clean`.
+            // If this fails, the next commit of the folder or `faisca clean` aborts the upload.
             runtime.spawn(async move { uploads.abort_multipart(&path, &id).await });
         }
     }

@@ -1,9 +1,9 @@
 //! Hash joins that do not fit into memory become sort-merge joins, which spill.
 //!
-//! DataFusion's hash join keeps its whole build side in memory. At a stage's start the exact bytes of
-//! each partition are known, so a task decides for its own plan, just before it runs it: where the
-//! build side of a partition would take more than its share of the pool, and everywhere once the
-//! task has run out of memory before.
+//! DataFusion's hash join keeps its whole build side in memory. When a task starts, the exact bytes
+//! of its partitions are known. So the task decides for its own plan, just before it runs it: a join
+//! merges if its build side would take more than its share of the memory, and every join merges
+//! if an earlier attempt ran out of memory.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,25 +22,25 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use faisca_planner::ids::StageId;
 use faisca_planner::{ExchangeReadExec, leaves};
 
-/// Part of a task's memory that the rows of one build side may take: its hash table needs about as
-/// much again, and the stage has other operators.
+/// The rows of one build side may take one in `BUILD_SHARE` of a task's memory: the hash table needs
+/// about as much again, and the stage has other operators.
 const BUILD_SHARE: u64 = 4;
 
-/// Which joins of a task are to merge.
+/// Which joins of a task become sort-merge joins.
 pub(crate) enum JoinsByMerge<'a> {
-    /// All that can.
+    /// Every join that can.
     All,
-    /// Those whose build side is too large for a task with so much memory.
+    /// Joins whose build side is too large for the memory of a task.
     TooLarge {
         /// Exact bytes of the largest partition that the task reads of each stage.
         partition_bytes: &'a HashMap<StageId, u64>,
-        /// What the pool has for each of the executor's slots.
+        /// Bytes of the memory pool for each slot of the executor.
         task_memory_bytes: u64,
     },
 }
 
 impl JoinsByMerge<'_> {
-    /// The same plan with other joins.
+    /// Returns the plan with those joins replaced.
     ///
     /// # Errors
     /// If a join cannot be built, which would be a bug.
@@ -48,16 +48,16 @@ impl JoinsByMerge<'_> {
         plan.transform_up(|node| {
             match node
                 .downcast_ref::<HashJoinExec>()
-                .filter(|join| can_merge(join) && self.wants(join))
+                .filter(|join| can_merge(join) && self.applies_to(join))
             {
-                Some(join) => Ok(Transformed::yes(merging(join)?)),
+                Some(join) => Ok(Transformed::yes(sort_merge_join(join)?)),
                 None => Ok(Transformed::no(node)),
             }
         })
         .data()
     }
 
-    fn wants(&self, join: &HashJoinExec) -> bool {
+    fn applies_to(&self, join: &HashJoinExec) -> bool {
         match self {
             Self::All => true,
             Self::TooLarge {
@@ -74,7 +74,8 @@ impl JoinsByMerge<'_> {
     }
 }
 
-/// What the build side of a join reads of other stages, each with the exact bytes of its largest partition.
+/// Returns the exchange reads of a join's build side, each with the exact bytes of its largest
+/// partition.
 pub(crate) fn build_inputs(
     join: &HashJoinExec,
     partition_bytes: &HashMap<StageId, u64>,
@@ -86,7 +87,10 @@ pub(crate) fn build_inputs(
     leaves(join.left()).into_iter().filter_map(read).collect()
 }
 
-/// A hash join keeps the order of its probe side, which an operator above may count on.
+/// Whether a join can become a sort-merge join.
+///
+/// A hash join keeps the order of its probe side. An operator above may rely on it, so an ordered
+/// join stays.
 fn can_merge(join: &HashJoinExec) -> bool {
     *join.partition_mode() == PartitionMode::Partitioned
         && !join.null_aware
@@ -95,7 +99,7 @@ fn can_merge(join: &HashJoinExec) -> bool {
         && join.properties().output_ordering().is_none()
 }
 
-fn merging(join: &HashJoinExec) -> Result<Arc<dyn ExecutionPlan>> {
+fn sort_merge_join(join: &HashJoinExec) -> Result<Arc<dyn ExecutionPlan>> {
     let (left_keys, right_keys): (Vec<_>, Vec<_>) = join.on().iter().cloned().unzip();
     let left = sorted(join.left(), left_keys);
     let right = sorted(join.right(), right_keys);

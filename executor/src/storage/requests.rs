@@ -1,4 +1,4 @@
-//! Counts of requests, as they go over the wire: each retry is one more.
+//! Counts of HTTP requests. Each retry is a request of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,9 +8,10 @@ use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
 };
-use serde::{Deserialize, Serialize};
 
-/// Requests of one process to all of its stores.
+use crate::protocol::RequestSnapshot;
+
+/// Counters of the requests of one process to its stores.
 #[derive(Debug, Default)]
 pub struct RequestCounts {
     reads: AtomicU64,
@@ -18,47 +19,6 @@ pub struct RequestCounts {
     deletes: AtomicU64,
     refused: AtomicU64,
     broken: AtomicU64,
-}
-
-/// The counts at one moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RequestSnapshot {
-    /// GET and HEAD: objects, parts of them, listings.
-    pub reads: u64,
-    /// PUT and POST: objects, parts, completions, bulk deletes.
-    pub writes: u64,
-    /// DELETE.
-    pub deletes: u64,
-    /// Answered by 429 or 5xx: the store wants us slower, or has a problem.
-    pub refused: u64,
-    /// Not answered: a broken connection or none at all.
-    pub broken: u64,
-}
-
-impl RequestSnapshot {
-    /// Requests in all.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.reads + self.writes + self.deletes
-    }
-
-    /// Those of two processes.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            reads: self.reads + other.reads,
-            writes: self.writes + other.writes,
-            deletes: self.deletes + other.deletes,
-            refused: self.refused + other.refused,
-            broken: self.broken + other.broken,
-        }
-    }
-
-    /// Requests that were sent again.
-    #[must_use]
-    pub fn retried(&self) -> u64 {
-        self.refused + self.broken
-    }
 }
 
 impl RequestCounts {
@@ -74,7 +34,7 @@ impl RequestCounts {
     }
 }
 
-/// Makes clients that count.
+/// Creates HTTP clients that count their requests.
 #[derive(Debug)]
 pub(super) struct CountingConnector(pub(super) Arc<RequestCounts>);
 
@@ -103,8 +63,8 @@ impl HttpService for Counting {
             _ => &self.counts.writes,
         };
         kind.fetch_add(1, Ordering::Relaxed);
-        let answer = self.inner.execute(request).await;
-        match &answer {
+        let outcome = self.inner.execute(request).await;
+        match &outcome {
             Ok(response)
                 if response.status().is_server_error() || response.status().as_u16() == 429 =>
             {
@@ -115,6 +75,6 @@ impl HttpService for Counting {
                 self.counts.broken.fetch_add(1, Ordering::Relaxed);
             }
         }
-        answer
+        outcome
     }
 }

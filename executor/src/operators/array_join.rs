@@ -1,8 +1,9 @@
-//! How dense keys must be for a join to find its rows by an array instead of a hash table.
+//! How dense keys must be for a join to look rows up in an array instead of a hash table.
 //!
-//! DataFusion's array has a place for each value between the smallest and the largest key, so thin keys of a large build
-//! side take memory that nobody asked for. At a task's start the exact bytes of its build sides are known: where memory is
-//! limited, keys must be so dense that the largest array takes no more than its share of the task's memory.
+//! DataFusion's array has an entry for each value between the smallest and the largest key. Sparse
+//! keys of a large build side therefore take a lot of memory. When a task starts, the exact bytes of
+//! its build sides are known. Where memory is limited, the keys must be dense enough that the
+//! largest array takes at most its share of the task's memory.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,31 +12,32 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::HashJoinExec;
 use faisca_planner::ids::StageId;
 
-use crate::join_by_merge::build_inputs;
+use super::join_by_merge::build_inputs;
 
-/// Bytes of a place in the array.
-const PLACE_BYTES: u64 = 4;
-/// Part of a task's memory that an array may take.
+/// Bytes of an entry of the array.
+const ENTRY_BYTES: u64 = 4;
+/// An array may take this fraction of a task's memory: one in `ARRAY_SHARE`.
 const ARRAY_SHARE: u64 = 8;
-/// Of a column whose values have no fixed width: a view.
+/// Bytes assumed for a value without a fixed width: those of a view.
 const VIEW_BYTES: usize = 16;
 
-/// Rows by values between the smallest and the largest key, at least: what was `asked` for, or more if memory wants it.
+/// Returns the minimum of rows per value between the smallest and the largest key: `configured`, or
+/// more if memory is short.
 ///
-/// `partition_bytes` are of the largest partition that the task reads of each stage.
+/// `partition_bytes` has the bytes of the largest partition that the task reads of each stage.
 pub(crate) fn key_density_min(
     plan: &Arc<dyn ExecutionPlan>,
     partition_bytes: &HashMap<StageId, u64>,
     task_memory_bytes: u64,
-    asked: f64,
+    configured: f64,
 ) -> f64 {
     let array_bytes_max = (task_memory_bytes / ARRAY_SHARE).max(1);
     let needed =
-        (build_rows_max(plan, partition_bytes) * PLACE_BYTES) as f64 / array_bytes_max as f64;
-    asked.max(needed)
+        (build_rows_max(plan, partition_bytes) * ENTRY_BYTES) as f64 / array_bytes_max as f64;
+    configured.max(needed)
 }
 
-/// Rows of the largest build side, at most.
+/// Upper bound of the rows of the largest build side.
 fn build_rows_max(plan: &Arc<dyn ExecutionPlan>, partition_bytes: &HashMap<StageId, u64>) -> u64 {
     let own = plan
         .downcast_ref::<HashJoinExec>()

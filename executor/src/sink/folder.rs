@@ -1,8 +1,8 @@
-//! Where a task's files go: below a folder of an object store, or of this machine.
+//! The folder that a task writes into, in an object store or on this machine.
 //!
-//! Objects are uploaded to where they will be, and left uncompleted. A local folder is written by
-//! its own path, and never made anew: a cancelled task may write a moment longer than its job
-//! lives, and must not bring back a staging folder that is gone.
+//! Objects are uploaded to their final keys, and the uploads are not completed. A local folder is
+//! never created here: a cancelled task may write a moment longer than its job lives, and must not
+//! create a staging folder again that the job has removed.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,24 +12,24 @@ use datafusion::datasource::listing::ListingTableUrl;
 use object_store::path::Path;
 use tokio::io::AsyncWrite;
 
-use crate::stores::{Stores, UploadResult, UploadWriter, Uploads};
-use crate::wire::PendingUpload;
+use crate::protocol::PendingUpload;
+use crate::storage::{Stores, UploadResult, UploadWriter, Uploads};
 
-/// Bytes gathered before a local file is written to.
+/// Bytes buffered before a write to a local file.
 const BUFFER_BYTES: usize = 1024 * 1024;
 
 /// A file being written.
 pub(super) type Output = Box<dyn AsyncWrite + Send + Unpin>;
 
-/// What tells of a file once its [`Output`] was shut down.
+/// How to look up a file after its [`Output`] was shut down.
 pub(super) enum Finished {
     Local(PathBuf),
     Upload(UploadResult),
 }
 
-/// The folder that a task writes below.
+/// The folder that a task writes into.
 #[derive(Clone)]
-pub(super) enum Place {
+pub(super) enum OutputFolder {
     Local(PathBuf),
     Store {
         uploads: Arc<dyn Uploads>,
@@ -37,14 +37,14 @@ pub(super) enum Place {
     },
 }
 
-impl Place {
+impl OutputFolder {
     pub(super) fn new(folder: &str, stores: &Stores) -> Result<Self> {
         let url = ListingTableUrl::parse(folder)?;
         if url.scheme() == "file" {
             let folder = url
                 .get_url()
                 .to_file_path()
-                .map_err(|()| exec_datafusion_err!("{folder} is no local folder"))?;
+                .map_err(|()| exec_datafusion_err!("{folder} is not a local folder"))?;
             return Ok(Self::Local(folder));
         }
         let uploads = stores.get(url.get_url())?.uploads;
@@ -60,32 +60,32 @@ impl Place {
         })
     }
 
-    /// Opens a new file at `path` below the folder.
+    /// Opens a new file at `path`, relative to the folder.
     pub(super) async fn create(&self, path: &str) -> Result<(Output, Finished)> {
         match self {
             Self::Local(folder) => {
-                let mut at = folder.clone();
+                let mut target = folder.clone();
                 let mut parts: Vec<&str> = path.split('/').collect();
                 let name = parts.pop().unwrap_or_default();
                 for part in parts {
-                    at.push(part);
-                    match tokio::fs::create_dir(&at).await {
+                    target.push(part);
+                    match tokio::fs::create_dir(&target).await {
                         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
                             return Err(error.into());
                         }
                         _ => {}
                     }
                 }
-                at.push(name);
-                let file = tokio::fs::File::create(&at).await?;
+                target.push(name);
+                let file = tokio::fs::File::create(&target).await?;
                 Ok((
                     Box::new(tokio::io::BufWriter::with_capacity(BUFFER_BYTES, file)),
-                    Finished::Local(at),
+                    Finished::Local(target),
                 ))
             }
             Self::Store { uploads, base } => {
                 let (writer, result) =
-                    UploadWriter::begin(Arc::clone(uploads), child(base, path)?).await?;
+                    UploadWriter::start(Arc::clone(uploads), child(base, path)?).await?;
                 Ok((Box::new(writer), Finished::Upload(result)))
             }
         }
@@ -93,7 +93,7 @@ impl Place {
 }
 
 impl Finished {
-    /// The file's bytes, and its upload if somebody must complete it.
+    /// Returns the size of the file, and the upload that the commit completes, if any.
     pub(super) async fn into_parts(self) -> Result<(u64, Option<PendingUpload>)> {
         match self {
             Self::Local(path) => Ok((tokio::fs::metadata(path).await?.len(), None)),
@@ -105,7 +105,7 @@ impl Finished {
     }
 }
 
-/// A key below a prefix, which is empty for a bucket's root.
+/// Joins a prefix, which is empty for a bucket's root, and a relative path.
 fn child(base: &Path, path: &str) -> Result<Path> {
     let key = if base.as_ref().is_empty() {
         path.to_owned()

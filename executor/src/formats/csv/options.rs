@@ -1,4 +1,4 @@
-//! What a user can say of a CSV file.
+//! The options of CSV files.
 
 use arrow::csv::ReaderBuilder;
 use arrow::csv::reader::Format;
@@ -12,29 +12,29 @@ use serde::{Deserialize, Serialize};
 /// How to read a CSV file. The defaults are Spark's, with a header.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CsvReadOptions {
-    /// Between values.
+    /// Separator of values.
     pub delimiter: u8,
-    /// Whether the first line names the columns.
+    /// Whether the first line has the names of the columns.
     pub header: bool,
-    /// Around values that hold delimiters.
+    /// Quote around values that contain delimiters.
     pub quote: u8,
-    /// Before a quote inside quotes; a doubled quote when absent.
+    /// Escapes a quote inside quotes. With `None`, a quote is escaped by doubling it.
     pub escape: Option<u8>,
-    /// Lines that begin with it are skipped.
+    /// Lines that start with this byte are skipped.
     pub comment: Option<u8>,
-    /// Text that means null, besides the empty field.
+    /// Text that means null, in addition to the empty field.
     pub null_value: Option<String>,
-    /// Whether numbers have a decimal comma.
+    /// Whether numbers have a decimal comma instead of a decimal point.
     pub decimal_comma: bool,
     /// Encoding of the text.
     pub encoding: TextEncoding,
     /// Whether quoted values may span lines; such files are not split.
     pub multi_line: bool,
-    /// What to do with a row that does not fit.
+    /// What to do with a row that does not match the schema.
     pub on_malformed_row: OnMalformedRow,
     /// Compression of the files.
     pub compression: TextCompression,
-    /// Rows read to infer the schema; 0 is all.
+    /// Rows read to infer the schema; 0 for all.
     pub infer_rows: usize,
 }
 
@@ -58,14 +58,14 @@ impl Default for CsvReadOptions {
 }
 
 impl CsvReadOptions {
-    /// Whether values must be looked at one by one, as text first.
+    /// Whether an option needs the lenient decoder, which parses each value from text.
     pub(super) fn needs_lenient(&self) -> bool {
         self.decimal_comma
             || self.on_malformed_row != OnMalformedRow::Fail
             || self.null_value.is_some()
     }
 
-    /// DataFusion's name for the compression.
+    /// Returns DataFusion's name of the compression.
     #[must_use]
     pub fn compression_type(&self) -> FileCompressionType {
         match self.compression {
@@ -115,12 +115,13 @@ impl CsvReadOptions {
         builder.build()
     }
 
-    /// Text of a chunk as UTF-8. All supported encodings have one byte a character, or are UTF-8,
+    /// Converts a chunk to UTF-8. All supported encodings are UTF-8 or have one byte per character,
     /// so a chunk can be converted without its neighbours.
     pub(super) fn to_utf8(&self, chunk: Bytes) -> Bytes {
         let encoding: &'static Encoding = match self.encoding {
             TextEncoding::Utf8 => return chunk,
-            // The Web's table for ISO-8859-1 is Windows-1252: they differ only in control codes.
+            // The encoding standard of the Web maps ISO-8859-1 to Windows-1252, which differs only in
+            // control codes.
             TextEncoding::Iso8859_1 | TextEncoding::Windows1252 => encoding_rs::WINDOWS_1252,
         };
         if chunk.is_ascii() {

@@ -1,4 +1,4 @@
-//! A CSV scan as bytes: our options, then DataFusion's own message for the files.
+//! Encodes a CSV scan as part of a plan: the options by postcard, the files by DataFusion's protobuf.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ struct CsvScan {
     files: Vec<u8>,
 }
 
-/// Encodes `node` if it is a scan of ours; answers whether it was.
+/// Encodes `node` if it is a scan of this source. Returns whether it is.
 pub(crate) fn encode(
     node: &Arc<dyn ExecutionPlan>,
     buf: &mut Vec<u8>,

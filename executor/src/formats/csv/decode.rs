@@ -1,4 +1,4 @@
-//! Text to batches: Arrow's decoder for plain files, the lenient one for the rest.
+//! Decodes text: Arrow's decoder for plain files, the lenient decoder for the rest.
 
 use arrow::array::RecordBatch;
 use arrow::csv::reader::Decoder as ArrowDecoder;
@@ -13,8 +13,10 @@ use futures::stream::BoxStream;
 use super::lenient::LenientDecoder;
 use super::options::CsvReadOptions;
 
+/// The UTF-8 byte order mark.
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// The decoder of a file, chosen by its options.
 #[derive(Debug)]
 pub(super) enum RowDecoder {
     Plain(Box<ArrowDecoder>),

@@ -1,0 +1,3 @@
+//! File formats with a reader of our own.
+
+pub mod csv;
