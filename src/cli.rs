@@ -16,9 +16,12 @@ mod sql;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
-use faisca::{Error, Result, Session};
+use faisca::{Error, Result};
+use faisca_driver::SessionBuilder;
+use faisca_driver::fleet::PlanningLauncher;
 use faisca_executor::protocol::env;
 use faisca_planner::manifest::Stores;
 use faisca_planner::names::parse_bytes;
@@ -27,7 +30,7 @@ use faisca_planner::names::parse_bytes;
 #[derive(Debug, Parser)]
 #[command(name = "faisca", version, after_help = EXIT_CODES)]
 struct Cli {
-    /// What is logged: error, warn, info, debug, trace, or a filter like `faisca_driver=debug`.
+    /// Log level: error, warn, info, debug, trace, or a filter like `faisca_driver=debug`.
     #[arg(
         long,
         global = true,
@@ -36,14 +39,14 @@ struct Cli {
         value_name = "FILTER"
     )]
     log: String,
-    /// How it is logged.
+    /// Format of log lines.
     #[arg(long, global = true, value_enum, default_value_t = logging::Format::Text)]
     log_format: logging::Format,
     #[command(subcommand)]
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done · 2 the job is wrong: mend it · 3 resources or other machines failed: try again · 4 a defect of Faísca · 130 cancelled";
+const EXIT_CODES: &str = "Exit codes: 0 done · 2 the job is wrong: fix it · 3 resources or other machines failed: try again · 4 a defect of Faísca · 130 cancelled";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -51,27 +54,27 @@ enum Command {
     Run(run::RunArgs),
     /// Run SQL: a query, a file, or an interactive shell.
     Sql(sql::SqlArgs),
-    /// Draw the stages that a job or query would run as.
+    /// Draw the stages that a job or query would run in.
     Explain(explain::ExplainArgs),
-    /// Look at what a job would do: files, stages, permissions, tables. Changes nothing; fails on a problem.
+    /// Check what a job would do: files, stages, permissions, tables. Changes nothing; fails on a problem.
     Plan(plan::PlanArgs),
-    /// Find the tables in folders that others wrote, compare them with a catalog, and register them.
+    /// Find tables in folders that other programs wrote, compare them with a catalog, and register them.
     Crawl(crawl::CrawlArgs),
-    /// List, or mend, what crashed jobs left in a folder of an object store.
+    /// List, or clean up, what crashed jobs left in a folder of an object store.
     Clean(clean::CleanArgs),
     /// Submit a job to a cluster.
     Submit(applications::SubmitArgs),
-    /// Tell how an application on a cluster is doing.
+    /// Show the state of an application on a cluster.
     Status(applications::NameArgs),
     /// Print the log of an application's driver.
     Logs(applications::LogsArgs),
-    /// Stop an application, and remove it.
+    /// Stop an application and remove it.
     Kill(applications::NameArgs),
     /// List the applications of a namespace.
     List(applications::ListArgs),
-    /// Turn a SparkApplication of Spark Operator into a manifest, and tell what does not map.
+    /// Convert a SparkApplication of Spark Operator into a manifest, and list what has no equivalent.
     Convert(convert::ConvertArgs),
-    /// Make drivers from the applications of a cluster. Runs until it is told to end.
+    /// Create drivers for the applications of a cluster. Runs until SIGINT or SIGTERM.
     Operator(operator::OperatorArgs),
     /// Run the job of a driver's pod.
     #[command(hide = true)]
@@ -80,41 +83,67 @@ enum Command {
     Schema,
     /// Print the CustomResourceDefinitions, for `kubectl apply -f -`; JSON is YAML.
     Crd,
-    /// Generate data to try things on.
+    /// Generate deterministic test data.
     Generate(generate::GenerateArgs),
 }
 
-/// Where tasks run.
+/// Flags of the executors and the session.
 #[derive(Debug, Clone, Args)]
 struct ClusterArgs {
-    /// Processes that run tasks; 0 runs them in this one.
+    /// Number of executor processes; 0 runs tasks in this process.
     #[arg(long, default_value_t = 0, value_name = "N")]
     executors: u32,
-    /// Task slots of each executor [default: this machine's cores, shared].
+    /// Task slots of each executor [default: this machine's cores, divided among executors].
     #[arg(long, value_name = "N")]
     executor_cores: Option<u32>,
-    /// Memory of each executor, say 2g or 512Mi [default: no limit].
+    /// Memory of each executor, for example 2g or 512Mi [default: no limit].
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     memory: Option<u64>,
     /// Partitions of scans and exchanges [default: 2 for each slot, 4 with a memory limit].
     #[arg(long, value_name = "N")]
     partitions: Option<usize>,
-    /// Folder to spill to [default: the system's for temporary files].
+    /// Folder for spill files [default: the system's temporary folder].
     #[arg(long, value_name = "FOLDER")]
     spill_folder: Option<PathBuf>,
-    /// A session setting, say datafusion.execution.batch_size=4096; may be repeated.
+    /// A session setting, for example datafusion.execution.batch_size=4096; may be repeated.
     #[arg(long = "conf", value_name = "KEY=VALUE", value_parser = key_value)]
     conf: Vec<(String, String)>,
 }
 
 impl ClusterArgs {
+    /// Starts a session that runs queries.
     async fn session(
         &self,
         name: &str,
         conf: impl IntoIterator<Item = (String, String)>,
         stores: Stores,
-    ) -> Result<Session> {
-        let mut builder = Session::builder()
+    ) -> Result<faisca_driver::Session> {
+        self.builder(name, conf, stores)
+            .platform(faisca_k8s::driver::find_platform)
+            .get_or_create()
+            .await
+    }
+
+    /// Starts a session that plans what [`Self::session`] would run, without its executors.
+    async fn planning_session(
+        &self,
+        name: &str,
+        conf: impl IntoIterator<Item = (String, String)>,
+        stores: Stores,
+    ) -> Result<faisca_driver::Session> {
+        self.builder(name, conf, stores)
+            .launcher(Arc::new(PlanningLauncher))
+            .get_or_create()
+            .await
+    }
+
+    fn builder(
+        &self,
+        name: &str,
+        conf: impl IntoIterator<Item = (String, String)>,
+        stores: Stores,
+    ) -> SessionBuilder {
+        let mut builder = SessionBuilder::default()
             .app_name(name)
             .executors(self.executors)
             .stores(stores);
@@ -130,11 +159,23 @@ impl ClusterArgs {
         if let Some(folder) = &self.spill_folder {
             builder = builder.spill_folder(folder);
         }
+        // Flags come last: they take precedence over the manifest.
         for (key, value) in conf.into_iter().chain(self.conf.iter().cloned()) {
             builder = builder.config(key, value);
         }
-        builder.get_or_create().await
+        builder
     }
+}
+
+/// Prints all errors but the last, and returns the last, which decides the exit code.
+fn last_error(mut errors: Vec<Error>) -> Result<()> {
+    let Some(last) = errors.pop() else {
+        return Ok(());
+    };
+    for error in &errors {
+        eprintln!("error: {error}");
+    }
+    Err(last)
 }
 
 fn bytes(text: &str) -> std::result::Result<u64, String> {
@@ -146,7 +187,7 @@ fn key_value(text: &str) -> std::result::Result<(String, String), String> {
     Ok((key.trim().to_owned(), value.to_owned()))
 }
 
-/// Parses arguments, runs the command, tells the exit code.
+/// Parses arguments, runs the command, and returns its exit code.
 pub(crate) fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .thread_stack_size(8 * 1024 * 1024)
@@ -156,9 +197,10 @@ pub(crate) fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&Error::Fleet(format!("threads: {error}"))),
     };
-    // A process of the fleet has no arguments: its environment says what it is.
+    // An executor process has no arguments: its environment says what it is.
     if std::env::var_os(env::DRIVER).is_some() {
-        // A pod has a log of its own, which should tell that it came and went; other processes share the driver's terminal.
+        // A pod has a log of its own, which should show its start and end. Other processes share
+        // the driver's terminal.
         let level = if std::env::var_os(env::HOST).is_some() {
             "info"
         } else {
@@ -175,21 +217,21 @@ pub(crate) fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     logging::start(&cli.log, cli.log_format);
-    // Jobs are cut short; a service ends by itself when it is told to.
+    // A signal cancels a job; the operator stops by itself.
     let is_job = !matches!(cli.command, Command::Operator(_));
     let ended = runtime.block_on(async {
         tokio::select! {
             ended = dispatch(cli.command) => ended,
-            () = told_to_end(), if is_job => Err(Error::Cancelled),
+            () = termination_signal(), if is_job => Err(Error::Cancelled),
         }
     });
-    // Tasks may still be unwinding; nothing that they could add is wanted.
+    // Tasks may still be unwinding, but their results are not needed.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     ended.map_or_else(|e| failed(&e), |()| ExitCode::SUCCESS)
 }
 
-/// SIGINT or SIGTERM.
-async fn told_to_end() {
+/// Waits for SIGINT or SIGTERM.
+async fn termination_signal() {
     let Ok(mut terminate) =
         tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
     else {
@@ -215,7 +257,7 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Kill(args) => applications::kill(args).await,
         Command::List(args) => applications::list(args).await,
         Command::Convert(args) => convert::convert(&args),
-        Command::Operator(args) => operator::operator(args, told_to_end()).await,
+        Command::Operator(args) => operator::operator(args, termination_signal()).await,
         Command::Driver => driver::driver().await,
         Command::Schema => {
             let schema = serde_json::to_string_pretty(&faisca_planner::manifest::json_schema());

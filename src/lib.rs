@@ -58,7 +58,8 @@ pub mod manifest {
     //! The job manifest, as `faisca run` reads it.
 
     pub use faisca_planner::manifest::{
-        JobSpec, Manifest, ManifestError, Metadata, Problem, Step, Write, json_schema,
+        CheckedManifest, JobSpec, Manifest, ManifestError, Metadata, Problem, Step, Write,
+        json_schema,
     };
 }
 

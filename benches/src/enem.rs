@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use faisca::{Error, Result, Session};
 use faisca_driver::job::Job;
-use faisca_planner::manifest::{check, parse, with_parameters};
+use faisca_planner::manifest::CheckedManifest;
 
 use crate::compare::{Comparison, layout, report};
 
@@ -63,25 +63,20 @@ fn prepare(data: &Path, rows: u64) -> std::io::Result<()> {
 /// Runs the manifest and returns its time, including the start of the session.
 async fn faisca(data: &Path, executors: u32) -> Result<Duration> {
     let started = Instant::now();
-    let (manifest, positions) = parse("enem.yaml", MANIFEST)?;
-    let set = BTreeMap::from([("data".to_owned(), data.display().to_string())]);
-    let manifest = with_parameters("enem.yaml", manifest, &positions, &set)?;
-    let order = check("enem.yaml", &manifest, &positions)?;
+    let manifest = manifest(data)?;
     let session = Session::builder()
         .app_name("enem")
         .executors(executors)
         .get_or_create()
         .await?;
-    Job {
-        file: "enem.yaml",
-        manifest: &manifest,
-        positions: &positions,
-        order: &order,
-    }
-    .run(&session, |_| {})
-    .await?;
+    Job::new(&manifest).run(&session, |_| {}).await?;
     session.stop().await;
     Ok(started.elapsed())
+}
+
+fn manifest(data: &Path) -> Result<CheckedManifest> {
+    let set = BTreeMap::from([("data".to_owned(), data.display().to_string())]);
+    Ok(CheckedManifest::load("enem.yaml", MANIFEST, &set)?)
 }
 
 /// Runs the same statements on DataFusion, one after the other.
@@ -92,7 +87,7 @@ async fn datafusion(data: &Path) -> Result<Duration> {
     let config =
         SessionConfig::new().set_bool("datafusion.sql_parser.enable_ident_normalization", false);
     let context = SessionContext::new_with_config(config);
-    let (manifest, _) = parse("enem.yaml", MANIFEST)?;
+    let manifest = manifest(data)?;
     for (name, _, delimiter) in SOURCES {
         let path = data.join(format!("utf8/{name}.csv"));
         let options = format!("'delimiter' '{delimiter}', 'schema_infer_max_rec' '10000'");
@@ -102,7 +97,7 @@ async fn datafusion(data: &Path) -> Result<Duration> {
         );
         context.sql(&sql).await?.collect().await?;
     }
-    for step in &manifest.spec.steps {
+    for step in &manifest.spec().steps {
         let path = out.join(&step.name);
         let copy = format!(
             "COPY ({}) TO '{}/' STORED AS PARQUET OPTIONS (compression 'snappy')",

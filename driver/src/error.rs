@@ -32,6 +32,9 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The platform, such as Kubernetes, refused a request or reported a failure.
+    #[error("{0}")]
+    Platform(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The user stopped the job.
     #[error("cancelled")]
     Cancelled,
@@ -65,7 +68,7 @@ impl Error {
                 | FailureKind::ExecutorLost => 3,
                 FailureKind::Bug => 4,
             },
-            Self::Fleet(_) | Self::FleetOperation { .. } => 3,
+            Self::Fleet(_) | Self::FleetOperation { .. } | Self::Platform(_) => 3,
             Self::Cancelled => 130,
             Self::At { source, .. } => source.exit_code(),
         }

@@ -2,6 +2,7 @@
 //!
 //! - `embedded`: one executor inside the driver's process; batches pass without encoding
 //! - `process`: executors as child processes, connected by Flight
+//! - `planning`: no executors, for sessions that only plan
 //! - [`control`]: the service to which executors connect
 //! - [`platform`]: where the driver itself runs
 //! - `serve`: this process as an executor
@@ -10,6 +11,7 @@
 
 pub mod control;
 mod embedded;
+mod planning;
 pub mod platform;
 mod process;
 pub(crate) mod serve;
@@ -21,6 +23,7 @@ use async_trait::async_trait;
 use faisca_executor::protocol::Limits;
 
 pub use embedded::{DRIVER, EmbeddedExecutor, EmbeddedHost};
+pub use planning::PlanningLauncher;
 pub use process::{ProcessFleet, ProcessLauncher};
 pub use serve::serve_if_executor;
 

@@ -1,8 +1,6 @@
 //! Parses and checks a resource. The pods of an application are built from the result.
 
-use faisca_planner::manifest::{
-    JobSpec, Manifest, ManifestError, Problem, StepOrder, check, parse, with_parameters,
-};
+use faisca_planner::manifest::{CheckedManifest, JobSpec, Manifest, ManifestError, Problem};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 use serde_json::json;
@@ -48,8 +46,10 @@ impl Application {
                 text.len()
             )));
         }
-        let manifest = parse_and_check(&name, &text)
-            .map_err(|error| InvalidSpec(without_positions(&error)))?;
+        // Checked with its parameters filled in, as it will run, but kept as written.
+        let manifest = CheckedManifest::load_resource(&name, &text)
+            .map_err(|error| InvalidSpec(without_positions(&error)))?
+            .into_written();
         executor_count(&manifest.spec)?;
         let owner = resource.controller_owner_ref(&()).unwrap_or_default();
         Ok(Self {
@@ -123,17 +123,9 @@ pub fn executor_count(spec: &JobSpec) -> Result<ExecutorCount, InvalidSpec> {
     Ok(ExecutorCount { initial, min, max })
 }
 
-fn parse_and_check(name: &str, text: &str) -> Result<Manifest, ManifestError> {
-    let (manifest, positions) = parse(name, text)?;
-    // Checked with parameters substituted, as the driver will run it; stored as it was written.
-    let substituted = with_parameters(name, manifest.clone(), &positions, &Default::default())?;
-    let _: StepOrder = check(name, &substituted, &positions)?;
-    Ok(manifest)
-}
-
 /// Formats the problems by path only: lines and columns refer to generated JSON that the user never
 /// sees.
-fn without_positions(error: &ManifestError) -> String {
+pub(crate) fn without_positions(error: &ManifestError) -> String {
     let describe = |problem: &Problem| {
         let path = if problem.path.is_empty() {
             String::new()

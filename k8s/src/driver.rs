@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use faisca_driver::platform::{Platform, PlatformSettings};
 use faisca_driver::progress::{Progress, Snapshot};
 use faisca_driver::{Error, Result};
-use faisca_planner::manifest::{Positions, with_parameters};
+use faisca_planner::manifest::CheckedManifest;
 use faisca_planner::names::parse_bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -25,7 +25,7 @@ use kube::{Api, Client};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::application::{Application, executor_count};
+use crate::application::{Application, executor_count, without_positions};
 use crate::error::explain_api_error;
 use crate::fleet::PodLauncher;
 use crate::history::History;
@@ -39,31 +39,35 @@ const TERMINATION_BYTES_MAX: usize = 4096;
 /// Interval at which progress is reported.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Returns the application that this process drives, with its parameters substituted. `None` if the
-/// process does not run in a driver's pod.
+/// Returns the manifest of the application that this process drives, or `None` in other processes.
 ///
 /// # Errors
-/// If an environment variable is missing or invalid; the message names it.
-pub fn application_from_env() -> Result<Option<Application>> {
+/// If a variable is missing or cannot be read, with its name; or every mistake of the manifest.
+pub fn job_from_env() -> Result<Option<CheckedManifest>> {
     if std::env::var_os(env::JOB).is_none() {
         return Ok(None);
     }
-    let owner: OwnerReference = serde_json::from_str(&variable(env::OWNER)?)
-        .map_err(|e| invalid_variable(env::OWNER, &e))?;
-    let manifest =
-        serde_json::from_str(&variable(env::JOB)?).map_err(|e| invalid_variable(env::JOB, &e))?;
-    let manifest = with_parameters(
-        &owner.name,
-        manifest,
-        &Positions::default(),
-        &Default::default(),
-    )
-    .map_err(|e| Error::Plan(e.to_string()))?;
+    let name = owner()?.name;
+    CheckedManifest::load_resource(&name, &variable(env::JOB)?)
+        .map(Some)
+        .map_err(|error| Error::Plan(format!("{name}: {}", without_positions(&error))))
+}
+
+/// Returns the resource that the operator created this process for.
+fn owner() -> Result<OwnerReference> {
+    serde_json::from_str(&variable(env::OWNER)?).map_err(|e| invalid_variable(env::OWNER, &e))
+}
+
+fn application_from_env() -> Result<Option<Application>> {
+    let Some(job) = job_from_env()? else {
+        return Ok(None);
+    };
+    let owner = owner()?;
     Ok(Some(Application {
         name: owner.name.clone(),
         namespace: variable(env::POD_NAMESPACE)?,
         owner,
-        manifest,
+        manifest: job.manifest().clone(),
     }))
 }
 

@@ -5,6 +5,7 @@
 
 mod catalog;
 mod check;
+mod checked;
 mod cluster;
 mod job;
 mod parameters;
@@ -14,7 +15,7 @@ mod shape;
 mod stores;
 
 pub use catalog::{CatalogKind, CatalogTable, OnSchemaChange};
-pub use check::{StepOrder, check};
+pub use checked::CheckedManifest;
 pub use cluster::{
     AirflowSpec, DriverSpec, DynamicAllocation, ExecutorScale, ExecutorSpec, PodSpecParts,
     RestartPolicy, RestartPolicyType,
@@ -24,9 +25,8 @@ pub use job::{
     OnMalformedRow, PartitionOverwrite, SaveMode, Source, Step, TextCompression, TextEncoding,
     Write,
 };
-pub use parameters::with_parameters;
-pub use parse::{ManifestError, Problem, parse};
-pub use positions::{Position, Positions};
+pub use parse::{ManifestError, Problem};
+pub use positions::Position;
 pub use stores::{SecretRef, StoreCredentials, StoreSettings, Stores, settings_for};
 
 /// The JSON Schema of the manifest, for editors and for `faisca schema`.

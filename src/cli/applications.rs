@@ -1,6 +1,7 @@
-//! `faisca submit`, `status`, `logs`, `kill`, `list`: applications on a cluster, from a laptop.
+//! `faisca submit`, `status`, `logs`, `kill`, `list`: applications on a cluster.
 
 use clap::Args;
+use comfy_table::CellAlignment;
 use faisca::{Error, Result};
 use faisca_k8s::client::Applications;
 use faisca_k8s::error::ClientError;
@@ -26,10 +27,10 @@ pub(super) struct SubmitArgs {
     /// Value of a parameter of the manifest; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     set: Vec<(String, String)>,
-    /// Wait for the end; fail if the job fails.
+    /// Wait until the job ends; fail if it fails.
     #[arg(long)]
     wait: bool,
-    /// Wait, and print the driver's log meanwhile.
+    /// Wait, and print the driver's log.
     #[arg(long)]
     follow: bool,
 }
@@ -49,7 +50,7 @@ pub(super) struct NameArgs {
 pub(super) struct LogsArgs {
     #[command(flatten)]
     application: NameArgs,
-    /// Until the driver ends.
+    /// Print new lines until the driver ends.
     #[arg(short, long)]
     follow: bool,
 }
@@ -62,19 +63,19 @@ pub(super) struct ListArgs {
     namespace: Option<String>,
 }
 
-fn failed(error: &ClientError) -> Error {
-    Error::Fleet(error.to_string())
+fn failed(error: ClientError) -> Error {
+    Error::Platform(Box::new(error))
 }
 
 async fn connect(namespace: Option<&String>) -> Result<Applications> {
     Applications::connect(namespace.map(String::as_str))
         .await
-        .map_err(|error| failed(&error))
+        .map_err(failed)
 }
 
 pub(super) async fn submit(args: SubmitArgs) -> Result<()> {
-    // Mistakes are told here, with line and column, before the cluster hears of the job.
-    let mut manifest = load(&args.job, &args.set)?.manifest;
+    // Checked here, where mistakes have lines and columns, before the cluster receives the job.
+    let mut manifest = load(&args.job, &args.set)?.manifest().clone();
     manifest.metadata.name = args.name.unwrap_or(manifest.metadata.name);
     let applications = connect(
         args.namespace
@@ -82,43 +83,37 @@ pub(super) async fn submit(args: SubmitArgs) -> Result<()> {
             .or(manifest.metadata.namespace.as_ref()),
     )
     .await?;
-    let created = applications
-        .submit(&manifest)
-        .await
-        .map_err(|error| failed(&error))?;
+    let created = applications.submit(&manifest).await.map_err(failed)?;
     let name = created.name_any();
     print(&format!("{}/{name} is submitted", applications.namespace));
     if args.follow {
         applications
             .logs(&name, true, print)
             .await
-            .map_err(|error| failed(&error))?;
+            .map_err(failed)?;
     }
     if !args.wait && !args.follow {
         return Ok(());
     }
     let mut last = String::new();
-    let told = |status: &ApplicationStatus| {
+    let report = |status: &ApplicationStatus| {
         let line = line(status);
         if line != last && !args.follow {
             print(&line);
         }
         last = line;
     };
-    let status = applications
-        .wait(&name, told)
-        .await
-        .map_err(|error| failed(&error))?;
+    let status = applications.wait(&name, report).await.map_err(failed)?;
     match status.application_state.state {
         ApplicationState::Completed => Ok(()),
-        _ => Err(Error::Fleet(format!(
-            "{name} failed: {}",
-            status.application_state.error_message.unwrap_or_default()
-        ))),
+        _ => {
+            let message = status.application_state.error_message.unwrap_or_default();
+            Err(Error::Platform(format!("{name} failed: {message}").into()))
+        }
     }
 }
 
-/// State and progress in one line.
+/// Describes state and progress in one line.
 fn line(status: &ApplicationStatus) -> String {
     let progress = status.progress.clone().unwrap_or_default();
     let mut line = state(status);
@@ -144,11 +139,8 @@ fn state(status: &ApplicationStatus) -> String {
 
 pub(super) async fn status(args: NameArgs) -> Result<()> {
     let applications = connect(args.namespace.as_ref()).await?;
-    let found = applications
-        .get(&args.name)
-        .await
-        .map_err(|error| failed(&error))?;
-    let status = found.status.unwrap_or_default();
+    let application = applications.get(&args.name).await.map_err(failed)?;
+    let status = application.status.unwrap_or_default();
     print(&format!(
         "{}/{}: {}",
         applications.namespace,
@@ -193,17 +185,14 @@ pub(super) async fn logs(args: LogsArgs) -> Result<()> {
     applications
         .logs(&args.application.name, args.follow, print)
         .await
-        .map_err(|error| failed(&error))
+        .map_err(failed)
 }
 
 pub(super) async fn kill(args: NameArgs) -> Result<()> {
     let applications = connect(args.namespace.as_ref()).await?;
-    applications
-        .kill(&args.name)
-        .await
-        .map_err(|error| failed(&error))?;
+    applications.kill(&args.name).await.map_err(failed)?;
     print(&format!(
-        "{}/{} is stopped, and removed",
+        "{}/{} is stopped and removed",
         applications.namespace, args.name
     ));
     Ok(())
@@ -211,8 +200,9 @@ pub(super) async fn kill(args: NameArgs) -> Result<()> {
 
 pub(super) async fn list(args: ListArgs) -> Result<()> {
     let applications = connect(args.namespace.as_ref()).await?;
-    let mut rows = table(&["name", "state", "progress", "attempts", "created"]);
-    for application in applications.list().await.map_err(|error| failed(&error))? {
+    let header = ["name", "state", "progress", "attempts", "created"];
+    let mut rows = table(&header, CellAlignment::Right);
+    for application in applications.list().await.map_err(failed)? {
         rows.add_row(row(&application));
     }
     print(&rows.to_string());

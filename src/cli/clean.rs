@@ -12,15 +12,15 @@ use super::show::print;
 /// Flags of `faisca clean`.
 #[derive(Debug, Args)]
 pub(super) struct CleanArgs {
-    /// Folder on an object store that jobs write to, say s3://lake/gold/sales/.
+    /// Folder on an object store that jobs write to, for example s3://lake/gold/sales/.
     path: String,
-    /// Abort what is listed, and finish an interrupted commit.
+    /// Finish interrupted commits, abort uploads and remove old records, instead of listing them.
     #[arg(long)]
     apply: bool,
-    /// Hours since an upload was begun: younger ones may be of a job that still runs.
+    /// Minimum age of an upload in hours: a younger one may belong to a job that still runs.
     #[arg(long, value_name = "HOURS", default_value_t = 24.0)]
     older_than: f64,
-    /// A session setting, say faisca.glue.region=sa-east-1; may be repeated.
+    /// A session setting, for example faisca.glue.region=sa-east-1; may be repeated.
     #[arg(long = "conf", value_name = "KEY=VALUE", value_parser = key_value)]
     conf: Vec<(String, String)>,
 }
@@ -33,7 +33,7 @@ pub(super) async fn clean(args: CleanArgs) -> Result<()> {
     );
     let session = builder.get_or_create().await?;
     let older_than = Duration::from_secs_f64((args.older_than * SECONDS).max(0.0));
-    let found = faisca_driver::clean(
+    let leftovers = faisca_driver::clean(
         &args.path,
         older_than,
         args.apply,
@@ -42,20 +42,20 @@ pub(super) async fn clean(args: CleanArgs) -> Result<()> {
     )
     .await?;
     session.stop().await;
-    for leftover in &found {
+    for leftover in &leftovers {
         let age = leftover.age.map_or_else(
             || "of unknown age".to_owned(),
             |age| format!("{:.1} h old", age.as_secs_f64() / SECONDS),
         );
         let what = match leftover.kind {
             LeftoverKind::UnfinishedCommit => "unfinished commit",
-            LeftoverKind::Upload => "upload that nobody completes",
+            LeftoverKind::Upload => "abandoned upload",
             LeftoverKind::OldRecord => "old record",
         };
         print(&format!("{}  {what}, {age}", leftover.path));
     }
     let count = |kind: LeftoverKind| {
-        found
+        leftovers
             .iter()
             .filter(|leftover| leftover.kind == kind)
             .count()
@@ -65,8 +65,8 @@ pub(super) async fn clean(args: CleanArgs) -> Result<()> {
         count(LeftoverKind::Upload),
         count(LeftoverKind::OldRecord),
     );
-    let what = match (found.len(), args.apply) {
-        (0, _) => "nothing was left behind".to_owned(),
+    let what = match (leftovers.len(), args.apply) {
+        (0, _) => "nothing to clean up".to_owned(),
         (_, true) => format!(
             "commits finished: {commits}; uploads aborted: {uploads}; records removed: {records}"
         ),

@@ -12,7 +12,7 @@ pub(super) struct ConvertArgs {
     old: String,
 }
 
-/// Prints the manifest, below comments that tell what does not map.
+/// Prints the manifest, below comments about everything that has no equivalent.
 pub(super) fn convert(args: &ConvertArgs) -> Result<()> {
     let text = std::fs::read_to_string(&args.old)
         .map_err(|error| Error::Plan(format!("{}: {error}", args.old)))?;

@@ -1,58 +1,57 @@
 //! `faisca crawl PATH --database D`.
 
-use clap::{Args, ValueEnum};
-use comfy_table::Table;
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use faisca::{Error, Result, Session};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use comfy_table::CellAlignment;
+use faisca::{Result, Session};
 use faisca_driver::catalog::TableOutlook;
-use faisca_driver::crawl::{Crawl, CrawlPlan, CrawledTable, apply, crawl as look};
+use faisca_driver::crawl::{Crawl, CrawlPlan, CrawledTable, apply, crawl as find_tables};
 use faisca_planner::manifest::{CatalogKind, OnSchemaChange};
 use indicatif::HumanBytes;
 
-use super::key_value;
-use super::show::print;
+use super::show::{print, table};
+use super::{key_value, last_error};
 
 /// Flags of `faisca crawl`.
 #[derive(Debug, Args)]
 pub(super) struct CrawlArgs {
-    /// Folder whose folders are tables, say s3://lake/landing/.
+    /// Folder whose subfolders are tables, for example s3://lake/landing/.
     path: String,
-    /// Database of the catalog; made if it is not there.
+    /// Database of the catalog; created if it does not exist.
     #[arg(long, value_name = "NAME")]
     database: String,
-    /// Which catalog.
-    #[arg(long, value_enum, default_value_t = Kind::Glue)]
-    catalog: Kind,
-    /// In front of each table's name.
+    /// Catalog of the tables: AWS Glue, or files below the warehouse folder.
+    #[arg(long, default_value = "glue", value_parser = catalog_kind())]
+    catalog: CatalogKind,
+    /// Prefix of each table's name.
     #[arg(long, value_name = "TEXT", default_value = "")]
     table_prefix: String,
-    /// What to do if columns differ from those of a table that is there.
-    #[arg(long, value_enum, default_value_t = Rule::AddColumns)]
-    on_schema_change: Rule,
-    /// Do what is shown.
+    /// What to do if columns differ from those of an existing table: `fail` leaves the table;
+    /// `add-columns` adds new columns and keeps those that no file has; `replace` sets the columns
+    /// that the files have, but refuses to change a type.
+    #[arg(long, default_value = "add-columns", value_parser = schema_change())]
+    on_schema_change: OnSchemaChange,
+    /// Apply the changes that are shown.
     #[arg(long)]
     apply: bool,
-    /// A session setting, say faisca.glue.region=sa-east-1; may be repeated.
+    /// A session setting, for example faisca.glue.region=sa-east-1; may be repeated.
     #[arg(long = "conf", value_name = "KEY=VALUE", value_parser = key_value)]
     conf: Vec<(String, String)>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Kind {
-    /// AWS Glue.
-    Glue,
-    /// Files below the warehouse folder.
-    Local,
+fn catalog_kind() -> impl TypedValueParser<Value = CatalogKind> {
+    PossibleValuesParser::new(["glue", "local"]).map(|name| match name.as_str() {
+        "local" => CatalogKind::Local,
+        _ => CatalogKind::Glue,
+    })
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Rule {
-    /// Leave the table, and fail.
-    Fail,
-    /// New columns are added; those that are gone stay.
-    AddColumns,
-    /// The table gets the columns that were found; a column of another type is refused.
-    Replace,
+fn schema_change() -> impl TypedValueParser<Value = OnSchemaChange> {
+    PossibleValuesParser::new(["fail", "add-columns", "replace"]).map(|name| match name.as_str() {
+        "fail" => OnSchemaChange::Fail,
+        "replace" => OnSchemaChange::Replace,
+        _ => OnSchemaChange::AddColumns,
+    })
 }
 
 pub(super) async fn crawl(args: CrawlArgs) -> Result<()> {
@@ -61,22 +60,15 @@ pub(super) async fn crawl(args: CrawlArgs) -> Result<()> {
         |builder, (key, value)| builder.config(key, value),
     );
     let session = builder.get_or_create().await?;
-    let asked = Crawl {
+    let request = Crawl {
         path: args.path,
-        kind: match args.catalog {
-            Kind::Glue => CatalogKind::Glue,
-            Kind::Local => CatalogKind::Local,
-        },
+        kind: args.catalog,
         database: args.database,
         table_prefix: args.table_prefix,
-        on_schema_change: match args.on_schema_change {
-            Rule::Fail => OnSchemaChange::Fail,
-            Rule::AddColumns => OnSchemaChange::AddColumns,
-            Rule::Replace => OnSchemaChange::Replace,
-        },
+        on_schema_change: args.on_schema_change,
     };
-    let mut plan = look(&session, &asked).await?;
-    print(&drawn(&plan));
+    let plan = find_tables(&session, &request).await?;
+    print(&draw(&plan));
     let changes = plan.tables.iter().filter(|table| table.changes()).count();
     if args.apply {
         apply(&session, &plan).await?;
@@ -87,37 +79,29 @@ pub(super) async fn crawl(args: CrawlArgs) -> Result<()> {
         (n, true) => format!("{n} tables created or changed"),
         (n, false) => format!("{n} tables can be created or changed: add --apply"),
     });
-    let Some(last) = plan.problems.pop() else {
-        return Ok(());
-    };
-    plan.problems
-        .iter()
-        .for_each(|problem| eprintln!("error: {problem}"));
-    Err::<(), Error>(last)
+    last_error(plan.problems)
 }
 
-fn drawn(plan: &CrawlPlan) -> String {
-    let mut table = Table::new();
-    table
-        .load_preset(UTF8_HORIZONTAL_ONLY)
-        .set_header(["table", "files", "columns", "partitions"]);
-    for found in &plan.tables {
+fn draw(plan: &CrawlPlan) -> String {
+    let header = ["table", "files", "columns", "partitions"];
+    let mut table = table(&header, CellAlignment::Left);
+    for crawled in &plan.tables {
         let files = format!(
             "{} {}, {}",
-            found.files.count,
-            format!("{:?}", found.format).to_lowercase(),
-            HumanBytes(found.files.bytes)
+            crawled.files.count,
+            format!("{:?}", crawled.format).to_lowercase(),
+            HumanBytes(crawled.files.bytes)
         );
-        let columns = match &found.outlook {
+        let columns = match &crawled.outlook {
             TableOutlook::New(columns) => format!("new, {columns} columns"),
             TableOutlook::Kept => "as they are".to_owned(),
             TableOutlook::Changed(difference) => difference.clone(),
         };
         table.add_row([
-            format!("{}\n{}", found.name, found.location),
+            format!("{}\n{}", crawled.name, crawled.location),
             files,
             columns,
-            partitions(found),
+            partitions(crawled),
         ]);
     }
     let skipped: String = plan
@@ -128,8 +112,8 @@ fn drawn(plan: &CrawlPlan) -> String {
     format!("{table}{skipped}")
 }
 
-fn partitions(found: &CrawledTable) -> String {
-    match (found.new_partitions, found.gone_partitions) {
+fn partitions(crawled: &CrawledTable) -> String {
+    match (crawled.new_partitions, crawled.gone_partitions) {
         (0, 0) => String::new(),
         (new, 0) => format!("{new} new"),
         (0, gone) => format!("{gone} gone"),

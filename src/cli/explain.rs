@@ -3,7 +3,6 @@
 use clap::Args;
 use faisca::{Error, Result};
 use faisca_driver::job::Job;
-use faisca_planner::manifest::Stores;
 
 use super::run::{is_script, load};
 use super::show::print;
@@ -15,7 +14,7 @@ pub(super) struct ExplainArgs {
     /// A manifest (.yaml).
     #[arg(required_unless_present = "query")]
     job: Option<String>,
-    /// A query instead.
+    /// A query instead of a manifest.
     #[arg(short = 'c', long = "query", conflicts_with = "job")]
     query: Option<String>,
     /// Value of a parameter of the manifest; may be repeated.
@@ -25,16 +24,15 @@ pub(super) struct ExplainArgs {
     cluster: ClusterArgs,
 }
 
-pub(super) async fn explain(mut args: ExplainArgs) -> Result<()> {
-    // The plan depends on the number of slots, not on processes that are really there.
-    let slots = args.cluster.executors * args.cluster.executor_cores.unwrap_or(1);
-    if slots > 0 {
-        args.cluster.partitions = args.cluster.partitions.or(Some(slots as usize * 4));
-        args.cluster.executors = 0;
-    }
+pub(super) async fn explain(args: ExplainArgs) -> Result<()> {
     if let Some(query) = &args.query {
-        let session = args.cluster.session("explain", [], Stores::new()).await?;
-        print(&session.sql(query).await?.explain().await?.to_string());
+        let session = args
+            .cluster
+            .planning_session("explain", [], Default::default())
+            .await?;
+        let drawing = session.sql(query).await?.explain().await?;
+        session.stop().await;
+        print(&drawing);
         return Ok(());
     }
     let file = args.job.unwrap_or_default();
@@ -43,16 +41,15 @@ pub(super) async fn explain(mut args: ExplainArgs) -> Result<()> {
             "{file}: write EXPLAIN before a statement of the script"
         )));
     }
-    let checked = load(&file, &args.set)?;
-    let stores = checked.manifest.spec.stores.clone();
-    let session = args.cluster.session("explain", [], stores).await?;
-    let job = Job {
-        file: &file,
-        manifest: &checked.manifest,
-        positions: &checked.positions,
-        order: &checked.order,
-    };
-    for (step, drawing) in job.explain(&session).await? {
+    let manifest = load(&file, &args.set)?;
+    let spec = manifest.spec();
+    let session = args
+        .cluster
+        .planning_session("explain", spec.conf.clone(), spec.stores.clone())
+        .await?;
+    let drawings = Job::new(&manifest).explain(&session).await;
+    session.stop().await;
+    for (step, drawing) in drawings? {
         print(&format!("── step {step}\n{drawing}"));
     }
     Ok(())

@@ -1,11 +1,12 @@
-//! `faisca generate`.
+//! `faisca generate`: test data.
 
 use std::path::PathBuf;
 
-use super::show::print;
 use clap::{Args, Subcommand};
 use faisca::{Error, Result};
 use indicatif::{HumanBytes, HumanCount};
+
+use super::show::print;
 
 /// Flags of `faisca generate`.
 #[derive(Debug, Args)]
@@ -16,12 +17,12 @@ pub(super) struct GenerateArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// CSV files of the layout of Brazil's ENEM, ENADE 2017 and higher education census 2019.
+    /// CSV files in the layout of Brazil's ENEM, ENADE 2017 and higher education census 2019.
     Enem {
         /// Rows of the ENEM file, about 700 bytes each.
         #[arg(long, default_value_t = 1_000_000)]
         rows: u64,
-        /// Folder that gets `landing/`.
+        /// Folder to create `landing/` in.
         #[arg(long, default_value = "data")]
         out: PathBuf,
     },
@@ -30,7 +31,7 @@ enum What {
         /// Scale factor: 1 is about 8.7 million rows.
         #[arg(long, default_value_t = 1.0)]
         scale: f64,
-        /// Folder that gets one folder a table.
+        /// Folder to create one folder per table in.
         #[arg(long, default_value = "data/tpch")]
         out: PathBuf,
     },

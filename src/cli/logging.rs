@@ -10,11 +10,11 @@ use tracing_subscriber::EnvFilter;
 pub(super) enum Format {
     /// For people.
     Text,
-    /// For machines: one JSON object a line.
+    /// For machines: one JSON object per line.
     Json,
 }
 
-/// AWS' library warns of every place without credentials; the error at the end of its search tells enough.
+/// The AWS library warns of each place without credentials; the error after the last one is enough.
 const QUIET: &str = "aws_config=error";
 
 /// Starts logging; later calls do nothing.

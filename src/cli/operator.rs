@@ -11,19 +11,19 @@ use faisca_k8s::operator::{OperatorConfig, StartupTimeouts, run};
 /// Flags of `faisca operator`.
 #[derive(Debug, Args)]
 pub(super) struct OperatorArgs {
-    /// The only namespace to look at [default: all].
+    /// Namespace to watch [default: all].
     #[arg(long, env = "FAISCA_NAMESPACE", value_name = "NAME")]
     namespace: Option<String>,
-    /// Image of applications that name none.
+    /// Image of applications that do not set one.
     #[arg(long, env = "FAISCA_IMAGE", value_name = "IMAGE")]
     image: Option<String>,
-    /// Service account of applications that name none.
+    /// Service account of applications that do not set one.
     #[arg(long, env = "FAISCA_SERVICE_ACCOUNT", value_name = "NAME")]
     service_account: Option<String>,
     /// Address of /metrics, /healthz and /readyz.
     #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     listen: SocketAddr,
-    /// Namespace of the lease by which one of several operators is elected [default: no election].
+    /// Namespace of the lease that elects one of several operators [default: no election].
     #[arg(long, env = "FAISCA_LEASE_NAMESPACE", value_name = "NAME")]
     lease_namespace: Option<String>,
     /// Seconds that a driver may wait for its image before its application fails.
@@ -37,7 +37,7 @@ pub(super) struct OperatorArgs {
 pub(super) async fn operator(args: OperatorArgs, end: impl Future<Output = ()>) -> Result<()> {
     let client = Client::try_default()
         .await
-        .map_err(|error| Error::Fleet(format!("Kubernetes' API: {error}")))?;
+        .map_err(|error| Error::Platform(format!("Kubernetes' API: {error}").into()))?;
     let config = OperatorConfig {
         namespace: args.namespace.filter(|name| !name.is_empty()),
         image: args.image,
@@ -51,5 +51,5 @@ pub(super) async fn operator(args: OperatorArgs, end: impl Future<Output = ()>) 
     };
     run(client, config, end)
         .await
-        .map_err(|error| Error::Fleet(error.to_string()))
+        .map_err(|error| Error::Platform(Box::new(error)))
 }

@@ -1,8 +1,7 @@
 //! `faisca plan JOB`.
 
 use clap::Args;
-use comfy_table::Table;
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::CellAlignment;
 use faisca::{Error, Result};
 use faisca_driver::catalog::TableOutlook;
 use faisca_driver::job::Job;
@@ -11,8 +10,8 @@ use faisca_planner::manifest::SaveMode;
 use indicatif::HumanBytes;
 
 use super::run::{is_script, load};
-use super::show::print;
-use super::{ClusterArgs, key_value};
+use super::show::{print, table};
+use super::{ClusterArgs, key_value, last_error};
 
 /// Flags of `faisca plan`.
 #[derive(Debug, Args)]
@@ -26,49 +25,32 @@ pub(super) struct PlanArgs {
     cluster: ClusterArgs,
 }
 
-pub(super) async fn plan(mut args: PlanArgs) -> Result<()> {
+pub(super) async fn plan(args: PlanArgs) -> Result<()> {
     if is_script(&args.job) {
         return Err(Error::Plan(format!(
             "{}: write EXPLAIN before a statement of the script",
             args.job
         )));
     }
-    let checked = load(&args.job, &args.set)?;
-    // Nothing runs: no process is worth starting.
-    args.cluster.executors = 0;
-    let spec = &checked.manifest.spec;
+    let manifest = load(&args.job, &args.set)?;
+    let spec = manifest.spec();
     let session = args
         .cluster
-        .session("plan", spec.conf.clone(), spec.stores.clone())
+        .planning_session("plan", spec.conf.clone(), spec.stores.clone())
         .await?;
-    let job = Job {
-        file: &args.job,
-        manifest: &checked.manifest,
-        positions: &checked.positions,
-        order: &checked.order,
-    };
-    let plan = job.plan(&session).await;
+    let plan = Job::new(&manifest).plan(&session).await;
     session.stop().await;
-    print(&drawn(&plan));
-    let mut problems = plan.problems.into_iter();
-    let Some(first) = problems.next() else {
-        return Ok(());
-    };
-    let rest: Vec<Error> = problems.collect();
-    // The last one is told by its exit code.
-    std::iter::once(&first)
-        .chain(&rest)
-        .take(rest.len())
-        .for_each(|problem| eprintln!("error: {problem}"));
-    Err(rest.into_iter().next_back().unwrap_or(first))
+    print(&draw(&plan));
+    last_error(plan.problems)
 }
 
-fn drawn(plan: &JobPlan) -> String {
-    let mut sources = table(&["source", "reads"]);
+fn draw(plan: &JobPlan) -> String {
+    let mut sources = table(&["source", "reads"], CellAlignment::Left);
     for (name, files) in &plan.sources {
         sources.add_row([name.clone(), amount(*files)]);
     }
-    let mut steps = table(&["step", "stages", "reads", "writes", "table"]);
+    let header = ["step", "stages", "reads", "writes", "table"];
+    let mut steps = table(&header, CellAlignment::Left);
     for step in &plan.steps {
         let mut reads: Vec<String> = step
             .reads
@@ -80,7 +62,7 @@ fn drawn(plan: &JobPlan) -> String {
         }
         let (writes, table) = match &step.output {
             None => ("a view".to_owned(), String::new()),
-            Some(output) => (written(output), registered(output)),
+            Some(output) => (describe_write(output), describe_table(output)),
         };
         steps.add_row([
             step.name.clone(),
@@ -93,7 +75,7 @@ fn drawn(plan: &JobPlan) -> String {
     format!("{sources}\n{steps}")
 }
 
-fn written(output: &OutputPlan) -> String {
+fn describe_write(output: &OutputPlan) -> String {
     let there = if output.present.count == 0 {
         "nothing there yet".to_owned()
     } else {
@@ -108,7 +90,7 @@ fn written(output: &OutputPlan) -> String {
     format!("{}\n{what}", output.path)
 }
 
-fn registered(output: &OutputPlan) -> String {
+fn describe_table(output: &OutputPlan) -> String {
     match &output.table {
         None => String::new(),
         Some((name, TableOutlook::New(columns))) => format!("{name}\nnew, {columns} columns"),
@@ -120,10 +102,4 @@ fn registered(output: &OutputPlan) -> String {
 fn amount(files: Files) -> String {
     let noun = if files.count == 1 { "file" } else { "files" };
     format!("{} {noun}, {}", files.count, HumanBytes(files.bytes))
-}
-
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(header);
-    table
 }

@@ -1,12 +1,12 @@
 //! `faisca run JOB`.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use clap::Args;
-use faisca::{Error, Result, Session};
+use faisca::{Error, Result};
+use faisca_driver::Session;
 use faisca_driver::job::{Job, StepSummary, run_script};
-use faisca_planner::manifest::{Manifest, Positions, StepOrder, check, parse, with_parameters};
+use faisca_planner::manifest::CheckedManifest;
 
 use super::show::{Bars, print, step_line, summary};
 use super::{ClusterArgs, key_value};
@@ -23,25 +23,11 @@ pub(super) struct RunArgs {
     cluster: ClusterArgs,
 }
 
-/// A manifest that passed every check.
-pub(super) struct Checked {
-    pub(super) manifest: Manifest,
-    pub(super) positions: Positions,
-    pub(super) order: StepOrder,
-}
-
-/// Reads, fills in and checks a manifest.
-pub(super) fn load(file: &str, set: &[(String, String)]) -> Result<Checked> {
+/// Loads the manifest of a file.
+pub(super) fn load(file: &str, set: &[(String, String)]) -> Result<CheckedManifest> {
     let text = std::fs::read_to_string(file).map_err(|e| Error::Plan(format!("{file}: {e}")))?;
-    let (manifest, positions) = parse(file, &text)?;
-    let overrides: BTreeMap<String, String> = set.iter().cloned().collect();
-    let manifest = with_parameters(file, manifest, &positions, &overrides)?;
-    let order = check(file, &manifest, &positions)?;
-    Ok(Checked {
-        manifest,
-        positions,
-        order,
-    })
+    let parameters = set.iter().cloned().collect();
+    Ok(CheckedManifest::load(file, &text, &parameters)?)
 }
 
 pub(super) fn is_script(file: &str) -> bool {
@@ -62,27 +48,23 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         drop(bars);
         return finish(&session, ended, started).await;
     }
-    let checked = load(&args.job, &args.set)?;
-    if !checked.manifest.spec.command.is_empty() {
+    let manifest = load(&args.job, &args.set)?;
+    let spec = manifest.spec();
+    if !spec.command.is_empty() {
         return Err(Error::Plan(format!(
             "{}: `command` runs in an image on a cluster; run the program itself here",
             args.job
         )));
     }
-    let conf = checked.manifest.spec.conf.clone();
-    let stores = checked.manifest.spec.stores.clone();
+    let name = &manifest.manifest().metadata.name;
     let session = args
         .cluster
-        .session(&checked.manifest.metadata.name, conf, stores)
+        .session(name, spec.conf.clone(), spec.stores.clone())
         .await?;
     let bars = Bars::start(session.progress_handle());
-    let job = Job {
-        file: &args.job,
-        manifest: &checked.manifest,
-        positions: &checked.positions,
-        order: &checked.order,
-    };
-    let ended = job.run(&session, |step| bars.line(&step_line(step))).await;
+    let ended = Job::new(&manifest)
+        .run(&session, |step| bars.line(&step_line(step)))
+        .await;
     drop(bars);
     finish(&session, ended, started).await
 }

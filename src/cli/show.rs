@@ -1,4 +1,4 @@
-//! What a person sees: progress while a job runs, a summary at its end.
+//! The output for people: progress while a job runs, a summary at its end.
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
@@ -16,12 +16,12 @@ use tokio::task::JoinHandle;
 
 const REFRESH: Duration = Duration::from_millis(100);
 
-/// Prints a line. A reader that went away, like `head`, is no reason to fail.
+/// Prints a line. A closed pipe, as after `head`, is not an error.
 pub(super) fn print(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Bars of running stages, on a terminal only. Ends when dropped.
+/// Progress bars of running stages, on a terminal only. Dropping them removes them.
 pub(super) struct Bars {
     task: Option<JoinHandle<()>>,
     screen: MultiProgress,
@@ -86,7 +86,7 @@ fn draw(screen: &MultiProgress, bars: &mut HashMap<(QueryId, usize), ProgressBar
         }
     }
     bars.retain(|(query, stage), bar| {
-        // A stage that was planned otherwise has no tasks any more.
+        // A stage has no tasks after its query was planned again without it.
         let runs = now
             .queries
             .get(query)
@@ -99,13 +99,13 @@ fn draw(screen: &MultiProgress, bars: &mut HashMap<(QueryId, usize), ProgressBar
     });
 }
 
-/// One line a step, as it ends.
+/// Describes a step that ended, in one line.
 pub(super) fn step_line(step: &StepSummary) -> String {
     let seconds = step.elapsed.as_secs_f64();
     match &step.written {
         None => format!("✓ {} ({seconds:.2} s)", step.name),
         Some(written) if written.skipped => format!(
-            "✓ {} → {} was there, mode is ignore",
+            "✓ {} → {} exists already, mode is ignore",
             step.name, written.path
         ),
         Some(written) => {
@@ -119,14 +119,15 @@ pub(super) fn step_line(step: &StepSummary) -> String {
     }
 }
 
-/// Rows, bytes, files and seconds of each step; tasks and bytes of each executor.
+/// Tabulates rows, bytes, files and seconds of each step, and tasks and bytes of each executor.
 pub(super) fn summary(
     steps: &[StepSummary],
     now: &Snapshot,
     own: &RequestSnapshot,
     total: Duration,
 ) -> String {
-    let mut table = table(&["step", "rows", "bytes", "files", "seconds"]);
+    let header = ["step", "rows", "bytes", "files", "seconds"];
+    let mut table = table(&header, CellAlignment::Right);
     for step in steps {
         let written = step.written.clone().unwrap_or_default();
         let cells = match step.written {
@@ -146,7 +147,7 @@ pub(super) fn summary(
             format!("{:.2}", step.elapsed.as_secs_f64()),
         ]);
     }
-    let mut executors = self::table(&[
+    let header = [
         "executor",
         "tasks",
         "rows out",
@@ -155,7 +156,8 @@ pub(super) fn summary(
         "spilled",
         "peak memory",
         "busy seconds",
-    ]);
+    ];
+    let mut executors = self::table(&header, CellAlignment::Right);
     for (id, totals) in now.executors.iter().filter(|(_, totals)| totals.tasks > 0) {
         executors.add_row([
             id.to_string(),
@@ -181,41 +183,41 @@ pub(super) fn summary(
     )
 }
 
-/// What the driver and the executors asked of object stores, if anything.
+/// Counts the requests of the driver and the executors to object stores; empty if there were none.
 fn requests(now: &Snapshot, own: &RequestSnapshot) -> String {
-    // The driver's own tasks count with the driver.
-    let others = now
+    // The driver's own counts include those of its tasks.
+    let executors = now
         .executors
         .iter()
         .filter(|(id, _)| id.0 > 0)
         .map(|(_, totals)| totals.requests);
-    let sum = others.fold(*own, RequestSnapshot::plus);
+    let sum = executors.fold(*own, RequestSnapshot::plus);
     match (sum.total(), sum.retried()) {
         (0, _) => String::new(),
-        (total, again) => {
-            let of = format!(
+        (total, retried) => {
+            let kinds = format!(
                 "{} reads, {} writes, {} deletes",
                 HumanCount(sum.reads),
                 HumanCount(sum.writes),
                 HumanCount(sum.deletes)
             );
             format!(
-                "\nObject stores: {} requests ({of}), {again} of them sent again",
+                "\nObject stores: {} requests ({kinds}), {retried} of them sent again",
                 HumanCount(total)
             )
         }
     }
 }
 
-/// What went wrong and was mended, if anything did.
+/// Counts the failures that the engine recovered from; empty if there were none.
 fn incidents(retried: u32, now: &Snapshot) -> String {
     let counts = [
         (now.executors_lost, "executors were lost"),
         (
             now.executors_drained,
-            "executors ended as told, and handed on what they had",
+            "executors were drained and handed over their blocks",
         ),
-        (now.tasks_redone, "finished tasks were made again"),
+        (now.tasks_redone, "finished tasks were recomputed"),
         (retried, "attempts followed a failure or a loss"),
     ];
     counts
@@ -225,12 +227,13 @@ fn incidents(retried: u32, now: &Snapshot) -> String {
         .collect()
 }
 
-pub(super) fn table(header: &[&str]) -> Table {
+/// Returns an empty table. `alignment` is that of all columns but the first.
+pub(super) fn table(header: &[&str], alignment: CellAlignment) -> Table {
     let mut table = Table::new();
     table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(header);
     for index in 1..header.len() {
         if let Some(column) = table.column_mut(index) {
-            column.set_cell_alignment(CellAlignment::Right);
+            column.set_cell_alignment(alignment);
         }
     }
     table

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use clap::Args;
-use faisca::{Error, Outcome, Result, Session};
+use faisca::{Error, Outcome, Result};
+use faisca_driver::Session;
 use faisca_driver::job::{run_script, split};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;

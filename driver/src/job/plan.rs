@@ -14,10 +14,11 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::EmptyRecordBatchStream;
 use datafusion::physical_plan::streaming::PartitionStream;
 use faisca_planner::leaves;
-use faisca_planner::manifest::{SaveMode, Step, Write};
+use faisca_planner::manifest::{SaveMode, Write};
 use faisca_planner::stages::StageGraph;
 
 use super::Job;
+use super::walk::StepWalk;
 use crate::catalog::{PlannedTable, TableOutlook};
 use crate::engine::prepared::files_of_scan;
 use crate::error::{Error, Result};
@@ -66,12 +67,11 @@ pub struct JobPlan {
 }
 
 impl Job<'_> {
-    /// Looks at everything that the job needs, and changes nothing.
+    /// Checks everything that the job needs, and changes nothing.
     pub async fn plan(&self, session: &Session) -> JobPlan {
         let mut plan = JobPlan::default();
-        let spec = &self.manifest.spec;
-        for (index, source) in spec.sources.iter().enumerate() {
-            let place = self.place(&format!("spec.sources[{index}].path"));
+        for (index, source) in self.manifest.spec().sources.iter().enumerate() {
+            let place = self.source_place(index);
             match session.register_source(source).await {
                 Ok(()) => match crate::input::source::files(session.context(), source).await {
                     Ok(files) => plan.sources.push((source.name.clone(), files)),
@@ -80,27 +80,15 @@ impl Job<'_> {
                 Err(error) => plan.problems.push(error.at(place)),
             }
         }
-        let mut ended = BTreeSet::new();
-        let mut failed = BTreeSet::new();
-        while let Some(index) = (0..spec.steps.len())
-            .find(|index| !ended.contains(index) && self.order.reads[*index].is_subset(&ended))
-        {
-            ended.insert(index);
-            let step = &spec.steps[index];
-            // What follows a step that cannot be planned would only repeat its problem.
-            if !self.order.reads[index].is_disjoint(&failed) {
-                failed.insert(index);
-                continue;
-            }
-            match self
-                .plan_step(session, index, step, &mut plan.problems)
-                .await
-            {
-                Ok(step) => plan.steps.push(step),
-                Err(error) => {
-                    failed.insert(index);
-                    plan.problems.push(error);
+        let mut walk = StepWalk::new(self.manifest);
+        while let Some(index) = walk.begin_next() {
+            match self.plan_step(session, index, &mut plan.problems).await {
+                Ok(step) => {
+                    plan.steps.push(step);
+                    walk.end(index);
                 }
+                // The step does not end: its readers would only repeat its problem.
+                Err(error) => plan.problems.push(error),
             }
         }
         plan
@@ -110,16 +98,10 @@ impl Job<'_> {
         &self,
         session: &Session,
         index: usize,
-        step: &Step,
         problems: &mut Vec<Error>,
     ) -> Result<StepPlan> {
-        let place = |field: &str| {
-            format!(
-                "{}: step `{}`",
-                self.place(&format!("spec.steps[{index}].{field}")),
-                step.name
-            )
-        };
+        let step = &self.steps()[index];
+        let place = |field: &str| self.field(index, field);
         let frame = session
             .sql(&step.sql)
             .await
@@ -164,10 +146,8 @@ impl Job<'_> {
                 Some(output)
             }
         };
-        let reads = self.order.reads[index]
-            .iter()
-            .map(|read| self.manifest.spec.steps[*read].name.clone())
-            .collect();
+        let reads = self.manifest.reads(index).iter();
+        let reads = reads.map(|read| self.steps()[*read].name.clone()).collect();
         Ok(StepPlan {
             name: step.name.clone(),
             stages: graph.stages.len(),

@@ -8,20 +8,21 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::parse::{ManifestError, Problem};
-use super::{JobSpec, Manifest, PartitionOverwrite, Positions, SaveMode, Step, nearest};
+use super::positions::Positions;
+use super::{JobSpec, Manifest, PartitionOverwrite, SaveMode, Step, nearest};
 
-/// For each step, the indices of the steps it reads. Step *i* may start when all of `reads[i]` ended.
+/// For each step, the indices of the steps it reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StepOrder {
-    /// Index = step.
-    pub reads: Vec<BTreeSet<usize>>,
+pub(super) struct StepOrder {
+    /// By the index of the reading step, which may start when all of these have ended.
+    pub(super) reads: Vec<BTreeSet<usize>>,
 }
 
 /// Checks names, tables, paths and cycles.
 ///
 /// # Errors
-/// Every problem found, in the order of the file.
-pub fn check(
+/// Every problem, in the order of the file.
+pub(super) fn check(
     file: &str,
     manifest: &Manifest,
     positions: &Positions,

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::parse::{ManifestError, Problem};
-use super::{JobSpec, Manifest, Positions, nearest};
+use super::positions::Positions;
+use super::{JobSpec, Manifest, nearest};
 
-/// Puts parameter values in. `overrides` come from `--set name=value` and win over the manifest's own.
+/// Replaces parameters by their values. `overrides` come from `--set name=value` and take precedence
+/// over the manifest's own values.
 ///
 /// # Errors
 /// For each `${name}` or override that the manifest does not declare.
-pub fn with_parameters(
+pub(super) fn with_parameters(
     file: &str,
     mut manifest: Manifest,
     positions: &Positions,
@@ -92,7 +94,7 @@ fn texts(spec: &mut JobSpec) -> Vec<(String, &mut String)> {
 ///
 /// # Errors
 /// The first name without a value.
-pub(crate) fn substitute(text: &str, values: &BTreeMap<String, String>) -> Result<String, String> {
+fn substitute(text: &str, values: &BTreeMap<String, String>) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("${") {

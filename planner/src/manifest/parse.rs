@@ -12,13 +12,13 @@ use super::{Manifest, json_schema};
 /// One mistake in a manifest.
 #[derive(Debug, Clone)]
 pub struct Problem {
-    /// Where.
+    /// Where it is in the file.
     pub position: Position,
     /// The field, like `spec.steps[1].sql`.
     pub path: String,
     /// What is wrong.
     pub what: String,
-    /// How to mend it; may be empty.
+    /// How to fix it; may be empty.
     pub help: String,
 }
 
@@ -55,7 +55,7 @@ impl ManifestError {
 ///
 /// # Errors
 /// All unknown fields at once, or the first syntax or type error.
-pub fn parse(file: &str, text: &str) -> Result<(Manifest, Positions), ManifestError> {
+pub(super) fn parse(file: &str, text: &str) -> Result<(Manifest, Positions), ManifestError> {
     let failed = |problems| ManifestError {
         file: file.to_owned(),
         problems,

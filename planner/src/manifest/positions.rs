@@ -1,4 +1,4 @@
-//! Where each field of a YAML document stands, so that every later error can point at it.
+//! The position of each field of a YAML document, so that later errors can point at it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,12 +17,11 @@ pub struct Position {
 
 /// Field path, like `spec.steps[1].sql`, to the position of its value.
 #[derive(Debug, Clone, Default)]
-pub struct Positions(HashMap<String, Position>);
+pub(super) struct Positions(HashMap<String, Position>);
 
 impl Positions {
-    /// The position of `path`, or of the nearest enclosing field that has one.
-    #[must_use]
-    pub fn of(&self, path: &str) -> Position {
+    /// Returns the position of a field, or of the nearest enclosing field that has one.
+    pub(super) fn of(&self, path: &str) -> Position {
         let mut path = path;
         loop {
             if let Some(position) = self.0.get(path) {

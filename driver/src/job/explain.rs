@@ -1,0 +1,102 @@
+//! Draws the stages of a job without running it: `faisca explain`.
+
+use super::walk::StepWalk;
+use super::{Job, groups};
+use crate::error::{Error, Result};
+use crate::session::{DataFrame, Session};
+
+impl Job<'_> {
+    /// Plans every step without running it, and returns names and stages of the steps that run
+    /// together. Steps that read an output that is not written yet are planned with what that
+    /// output is made from.
+    ///
+    /// # Errors
+    /// Of the first step that cannot be planned.
+    pub async fn explain(&self, session: &Session) -> Result<Vec<(String, String)>> {
+        self.register_sources(session).await?;
+        let mut drawings = vec![];
+        let mut walk = StepWalk::new(self.manifest);
+        while !walk.is_complete() {
+            for view in self.register_views(session, &mut walk).await? {
+                drawings.push((view.name, "A view: its readers plan it.\n".to_owned()));
+            }
+            let ready = walk.begin_ready();
+            if ready.is_empty() {
+                break;
+            }
+            let mut frames = vec![];
+            for index in &ready {
+                let frame = session.sql(&self.steps()[*index].sql).await;
+                frames.push(frame.map_err(|e| e.at(self.field(*index, "sql")))?);
+            }
+            drawings.extend(self.draw(session, &ready, &frames).await?);
+            for (index, frame) in ready.into_iter().zip(frames) {
+                self.expect_output(session, index, frame)?;
+                walk.end(index);
+            }
+        }
+        Ok(drawings)
+    }
+
+    /// Registers the output that a step would write, so that later steps can be planned.
+    fn expect_output(&self, session: &Session, index: usize, frame: DataFrame) -> Result<()> {
+        let step = &self.steps()[index];
+        if let Some(catalog) = step.write.as_ref().and_then(|write| write.catalog.as_ref()) {
+            let table = catalog.table_of(&step.name);
+            let view = frame.clone().into_inner().into_view();
+            let catalogs = session.catalogs();
+            catalogs.expect(catalog.kind, &catalog.database, table, view);
+        }
+        frame.create_or_replace_temp_view(&step.name)
+    }
+
+    /// Draws the steps that are ready at the same time, by the groups that they would run in.
+    async fn draw(
+        &self,
+        session: &Session,
+        ready: &[usize],
+        frames: &[DataFrame],
+    ) -> Result<Vec<(String, String)>> {
+        let state = session.context().state();
+        let mut plans = vec![];
+        for (index, frame) in ready.iter().zip(frames) {
+            let (state, plan) = frame.clone().into_inner().into_parts();
+            plans.push(
+                state
+                    .optimize(&plan)
+                    .map_err(|e| Error::from(e).at(self.field(*index, "sql")))?,
+            );
+        }
+        let (plans, groups) = groups(plans, &state)?;
+        let mut drawings = vec![];
+        for group in groups {
+            let names: Vec<&str> = group
+                .members
+                .iter()
+                .map(|member| self.steps()[ready[*member]].name.as_str())
+                .collect();
+            let drawing = match &group.members[..] {
+                [alone] if group.tables.is_empty() => frames[*alone]
+                    .clone()
+                    .explain()
+                    .await
+                    .map_err(|e| e.at(self.field(ready[*alone], "sql")))?,
+                members => {
+                    let plans: Vec<_> = members.iter().map(|m| plans[*m].clone()).collect();
+                    let tables: Vec<String> = group
+                        .tables
+                        .iter()
+                        .map(|name| format!("`{name}`"))
+                        .collect();
+                    let graph = crate::statement::stages_of_writes(&plans, &state).await?;
+                    format!(
+                        "{graph}\nRead once for all: {} (faisca.share_stages: false turns this off)\n",
+                        tables.join(", ")
+                    )
+                }
+            };
+            drawings.push((names.join(" + "), drawing));
+        }
+        Ok(drawings)
+    }
+}
