@@ -10,7 +10,7 @@ use arrow::datatypes::DataType;
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility};
 use faisca::prelude::*;
 
-/// `*****` + four digits of the enrolment + `***`.
+/// Returns a function that keeps four digits of an enrolment number: `*****` + digits + `***`.
 fn hidden() -> ScalarUDF {
     let hide = |arguments: &[ColumnarValue]| {
         let arrays = ColumnarValue::values_to_arrays(arguments)?;
@@ -43,7 +43,7 @@ async fn main() -> faisca::Result<()> {
         .next()
         .unwrap_or_else(|| "examples/enem/data".to_owned());
     let executors = arguments.next().and_then(|n| n.parse().ok()).unwrap_or(0);
-    // In an executor this call serves tasks and never returns.
+    // In an executor process this call serves tasks and never returns.
     let session = Session::builder()
         .app_name("enem")
         .executors(executors)
@@ -67,68 +67,46 @@ async fn main() -> faisca::Result<()> {
         .await?;
     let state = || vec![col("sg_uf_residencia")];
 
-    let ages = enem
-        .clone()
-        .group_by(state())?
-        .agg(vec![avg(col("nu_idade")).alias("med_nu_idade")])?;
-    let mut marks = None;
-    for (subject, name) in [
-        ("mt", "med_mt"),
-        ("cn", "med_cn"),
-        ("ch", "med_ch"),
-        ("lc", "med_lc"),
-    ] {
-        let mean = enem
-            .clone()
-            .group_by(state())?
-            .agg(vec![avg(col(format!("nu_nota_{subject}"))).alias(name)])?;
-        marks = Some(match marks {
-            None => mean,
-            Some(all) => {
-                faisca::DataFrame::join(all, mean, &["sg_uf_residencia"], JoinType::Inner)?
-            }
-        });
-    }
+    let means = enem.clone().group_by(state())?.agg(vec![
+        avg(col("nu_idade")).alias("med_nu_idade"),
+        avg(col("nu_nota_mt")).alias("med_mt"),
+        avg(col("nu_nota_cn")).alias("med_cn"),
+        avg(col("nu_nota_ch")).alias("med_ch"),
+        avg(col("nu_nota_lc")).alias("med_lc"),
+    ])?;
     let by_sex = |sex: &str, name: &str| {
         enem.clone()
             .filter(col("tp_sexo").eq(lit(sex)))?
             .group_by(state())?
             .agg(vec![count(lit(1)).alias(name)])
     };
-    let sexes = by_sex("M", "count_m")?.join(
-        by_sex("F", "count_f")?,
-        &["sg_uf_residencia"],
-        JoinType::Inner,
-    )?;
-    let mut all = ages;
-    if let Some(marks) = marks {
-        all = all.join(marks, &["sg_uf_residencia"], JoinType::Inner)?;
-    }
-    let all = all.join(sexes, &["sg_uf_residencia"], JoinType::Inner)?;
-    all.write()
+    let key = ["sg_uf_residencia"];
+    let states = means
+        .join(by_sex("M", "count_m")?, &key, JoinType::Inner)?
+        .join(by_sex("F", "count_f")?, &key, JoinType::Inner)?;
+    states
+        .write()
         .mode(SaveMode::Overwrite)
         .parquet(&format!("{data}/consumer/enem_uf"))
         .await?;
 
-    let hide = hidden();
-    let anonymous = enem.with_column("inscricao_oculta", hide.call(vec![col("nu_inscricao")]))?;
-    let anonymous = anonymous.select_columns(&[
-        "nu_inscricao",
-        "inscricao_oculta",
-        "nu_nota_mt",
-        "sg_uf_residencia",
-    ])?;
-    let written = anonymous
+    let written = enem
+        .with_column("inscricao_oculta", hidden().call(vec![col("nu_inscricao")]))?
+        .select_columns(&[
+            "nu_inscricao",
+            "inscricao_oculta",
+            "nu_nota_mt",
+            "sg_uf_residencia",
+        ])?
         .write()
         .mode(SaveMode::Overwrite)
         .parquet(&format!("{data}/consumer/enem_anon"))
         .await?;
 
-    let states = session
+    session
         .read()
         .parquet(&format!("{data}/consumer/enem_uf/"))
-        .await?;
-    states
+        .await?
         .sort(vec![col("sg_uf_residencia").sort(true, false)])?
         .limit(5)?
         .show()
