@@ -5,9 +5,7 @@ mod credentials;
 mod durable;
 mod faults;
 mod mistakes;
-mod modes;
 mod others;
-mod tables;
 
 use std::path::Path;
 
@@ -42,7 +40,7 @@ pub fn stores(server: &S3Server) -> Stores {
     Stores::from([("s3://".to_owned(), settings)])
 }
 
-async fn session(server: &S3Server, warehouse: &Path) -> Session {
+pub async fn session(server: &S3Server, warehouse: &Path) -> Session {
     let builder = Session::builder()
         .stores(stores(server))
         .partitions(4)
@@ -54,13 +52,13 @@ async fn session(server: &S3Server, warehouse: &Path) -> Session {
         .unwrap()
 }
 
-async fn query(session: &Session, sql: &str) -> Vec<String> {
+pub async fn query(session: &Session, sql: &str) -> Vec<String> {
     sorted(rows(
         &session.sql(sql).await.unwrap().collect().await.unwrap(),
     ))
 }
 
-async fn put(session: &Session, sql: &str, mode: SaveMode, path: &str) -> faisca::Result<()> {
+pub async fn put(session: &Session, sql: &str, mode: SaveMode, path: &str) -> faisca::Result<()> {
     session
         .sql(sql)
         .await
@@ -72,7 +70,7 @@ async fn put(session: &Session, sql: &str, mode: SaveMode, path: &str) -> faisca
         .map(drop)
 }
 
-const JOB: &str = r#"
+pub const JOB: &str = r#"
 apiVersion: faisca.dev/v1alpha1
 kind: SparkApplication
 metadata: {name: lake}

@@ -10,6 +10,7 @@
 mod adaptive;
 mod api;
 mod bad_input;
+mod conformance;
 mod explain;
 mod generated;
 mod glue_server;

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use faisca::prelude::*;
 
-use super::{JOB, query, session};
 use crate::glue_server::GlueServer;
+use crate::lake::{JOB, query, session};
 use crate::s3_server::S3Server;
 use crate::support::{command, scratch};
 

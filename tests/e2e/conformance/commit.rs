@@ -3,7 +3,7 @@
 use faisca::Session;
 use faisca::prelude::*;
 
-use super::{put, query, session};
+use crate::lake::{put, query, session};
 use crate::s3_server::S3Server;
 use crate::support::{files_below, scratch};
 
