@@ -195,7 +195,7 @@ async fn executors_killed_after_it_was_planned_again_change_no_result() {
         assert_eq!(running.await.unwrap(), expected, "{dead} killed");
         assert!(
             session.progress().tasks_redone > before.tasks_redone,
-            "{dead} killed, and nothing was made again"
+            "{dead} killed, and no task was recomputed"
         );
     }
     stop(session).await;

@@ -21,7 +21,7 @@ fn run(folder: &Path, spec: &str) -> Output {
         .unwrap()
 }
 
-/// Runs a bad job; answers its error after checking that nothing was written.
+/// Runs a bad job; returns its error after checking that nothing was written.
 fn error(folder: &Path, spec: &str) -> String {
     let job = manifest(folder, spec);
     let before = files_below(folder);

@@ -1,4 +1,4 @@
-//! Queries that nobody wrote: seeded, over small tables with nulls, duplicates and nothing, against DataFusion alone.
+//! Generated queries: seeded, over small tables with nulls, duplicates and nothing, against DataFusion alone.
 //!
 //! A failure names its number; `FAISCA_GENERATED=4711 cargo test --release --test e2e generated` runs that one.
 

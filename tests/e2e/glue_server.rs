@@ -97,7 +97,7 @@ impl GlueServer {
         std::mem::take(&mut self.state.lock().unwrap().calls)
     }
 
-    /// What is told of a table's columns.
+    /// The statistics of a table's columns.
     pub fn statistics(&self, database: &str, table: &str) -> Vec<Value> {
         self.state.lock().unwrap().databases[database][table]
             .statistics

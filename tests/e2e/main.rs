@@ -4,7 +4,7 @@
     clippy::unwrap_used,
     clippy::panic,
     unreachable_pub,
-    reason = "tests fail by panicking, and nobody links them"
+    reason = "tests fail by panicking, and no crate links them"
 )]
 
 mod adaptive;

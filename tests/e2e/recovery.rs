@@ -1,4 +1,4 @@
-//! Executors die, freeze, slow down and are told to end; results do not change.
+//! Executors die, freeze, slow down and are stopped; results do not change.
 
 mod interrupted;
 mod kills;

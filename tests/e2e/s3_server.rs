@@ -218,7 +218,7 @@ async fn answer(
         Act::Break => return Err("hung up".into()),
         Act::Refuse(status, code) => {
             let mut refused = Answer::new(s3s::Body::from(format!(
-                "<Error><Code>{code}</Code><Message>as told</Message></Error>"
+                "<Error><Code>{code}</Code><Message>injected</Message></Error>"
             )));
             *refused.status_mut() = hyper::StatusCode::from_u16(status)?;
             return Ok(refused);
@@ -227,12 +227,12 @@ async fn answer(
         Act::Pass | Act::DoAndBreak | Act::CutShort => {}
     }
     // In a task of its own: what a client began is done, whether or not it waits for the answer.
-    let answered =
+    let response =
         tokio::task::spawn(async move { service.call(request.map(s3s::Body::from)).await }).await?;
     match act {
         Act::DoAndBreak => Err("hung up".into()),
         Act::CutShort => {
-            let (mut head, body) = answered.map_err(|e| format!("{e:?}"))?.into_parts();
+            let (mut head, body) = response.map_err(|e| format!("{e:?}"))?.into_parts();
             let whole = body
                 .collect()
                 .await
@@ -248,7 +248,7 @@ async fn answer(
                 s3s::Body::http_body_unsync(StreamBody::new(futures::stream::iter(half))),
             ))
         }
-        _ => answered.map_err(|e| format!("{e:?}").into()),
+        _ => response.map_err(|e| format!("{e:?}").into()),
     }
 }
 

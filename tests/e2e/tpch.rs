@@ -223,7 +223,7 @@ async fn skewed_joins_are_right_and_divided() {
                     &session.sql(&sql).await.unwrap().collect().await.unwrap(),
                 ));
                 assert_eq!(found, expected, "{layout:?}: {sql}");
-                let told = rows(
+                let report = rows(
                     &session
                         .sql(&format!("EXPLAIN ANALYZE {sql}"))
                         .await
@@ -234,7 +234,7 @@ async fn skewed_joins_are_right_and_divided() {
                 )
                 .pop()
                 .unwrap();
-                if told.contains("skewed ones divided") {
+                if report.contains("skewed ones divided") {
                     divided.push(format!("{left} {join} {right}"));
                 }
             }
@@ -346,8 +346,8 @@ async fn explain_names_rules_and_analyze_tells_what_came_of_the_estimates() {
     let session = session(Layout::Embedded, 4).await;
     register_folders(&session, tpch_data(), &TPCH_TABLES).await;
     let stages = async |sql: &str| {
-        let told = session.sql(sql).await.unwrap().collect().await.unwrap();
-        rows(&told).pop().unwrap()
+        let report = session.sql(sql).await.unwrap().collect().await.unwrap();
+        rows(&report).pop().unwrap()
     };
     let explained = stages(&format!("EXPLAIN {}", tpch_query(18))).await;
     let rules = explained

@@ -158,7 +158,7 @@ impl Job<'_> {
     }
 }
 
-/// Rows that a step has yet to write: as many as nobody knows.
+/// Rows that a step has yet to write. Their number is unknown.
 #[derive(Debug)]
 struct Upcoming(SchemaRef);
 

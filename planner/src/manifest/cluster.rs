@@ -79,10 +79,10 @@ pub struct ExecutorSpec {
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExecutorScale {
-    /// At least so many.
+    /// Minimum number of executors.
     #[serde(default)]
     pub min: u32,
-    /// At most so many.
+    /// Maximum number of executors.
     pub max: u32,
 }
 
@@ -141,10 +141,10 @@ pub struct DynamicAllocation {
     /// Executors at the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_executors: Option<u32>,
-    /// At least so many.
+    /// Minimum number of executors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_executors: Option<u32>,
-    /// At most so many.
+    /// Maximum number of executors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_executors: Option<u32>,
 }

@@ -168,7 +168,7 @@ pub struct Source {
     /// CSV: what to do with a row that does not fit the schema.
     #[serde(default)]
     pub on_malformed_row: OnMalformedRow,
-    /// CSV and ndjson: compression; told from the file's ending when absent.
+    /// CSV and ndjson: compression. Default: by the extension of the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<TextCompression>,
     /// CSV and ndjson: rows read to infer the schema. Default 10,000; 0 reads every row.

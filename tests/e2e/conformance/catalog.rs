@@ -1,4 +1,4 @@
-//! What every catalog must hold: tables that appear, switch and change as a whole. On files, and on Glue.
+//! The contract of every catalog: tables appear, switch and change as a whole. On files and on Glue.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,7 +25,7 @@ impl Lake {
         }
     }
 
-    /// Runs the command; answers success, and all that it printed.
+    /// Runs the command; returns its success and all that it printed.
     async fn faisca(&self, arguments: &[&str]) -> (bool, String) {
         let mut command = command();
         let conf = format!("faisca.warehouse={}", self.warehouse.path().display());
@@ -34,15 +34,15 @@ impl Lake {
             .args(["--conf", &conf])
             .envs(self.server.environment())
             .env("AWS_ENDPOINT_URL_GLUE", &self.glue.url);
-        let told = tokio::task::spawn_blocking(move || command.output().unwrap())
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap())
             .await
             .unwrap();
         (
-            told.status.success(),
+            output.status.success(),
             format!(
                 "{}{}",
-                String::from_utf8_lossy(&told.stdout),
-                String::from_utf8_lossy(&told.stderr)
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
             ),
         )
     }
@@ -207,12 +207,12 @@ async fn glue_holds_what_catalogs_must() {
         )],
     )
     .await;
-    let told = lake.glue.statistics("d", "numbers");
-    let id = &told[0]["StatisticsData"]["LongColumnStatisticsData"];
+    let statistics = lake.glue.statistics("d", "numbers");
+    let id = &statistics[0]["StatisticsData"]["LongColumnStatisticsData"];
     assert_eq!(
         (
-            told[0]["ColumnName"].as_str(),
-            told[0]["ColumnType"].as_str()
+            statistics[0]["ColumnName"].as_str(),
+            statistics[0]["ColumnType"].as_str()
         ),
         (Some("id"), Some("bigint"))
     );

@@ -1,4 +1,4 @@
-//! What every committer must hold, on a folder of this machine and on an object store.
+//! The contract of every commit: on a folder of this machine and on an object store.
 
 use faisca::Session;
 use faisca::prelude::*;

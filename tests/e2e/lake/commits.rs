@@ -82,21 +82,21 @@ async fn a_driver_killed_at_any_step_of_the_commit_leaves_every_row_once() {
                 String::from_utf8_lossy(&ended.stderr)
             );
             server.pass_all();
-            // The record is the only trace that tells a commit from uploads of a job that may still run.
+            // The record is the only trace that distinguishes a commit from uploads of a job that may still run.
             let listed = command()
                 .args(["clean", "s3://lake/t"])
                 .envs(server.environment())
                 .output()
                 .unwrap();
-            let told = String::from_utf8_lossy(&listed.stdout).into_owned();
+            let listing = String::from_utf8_lossy(&listed.stdout).into_owned();
             let recorded = step == "a completion"
                 || step == "the removal"
                 || (step == "the record" && done)
                 || (step == "the end" && !done);
             assert_eq!(
-                told.contains("unfinished commit"),
+                listing.contains("unfinished commit"),
                 recorded,
-                "{step}, done {done}: {told}"
+                "{step}, done {done}: {listing}"
             );
             let again = run().output().unwrap();
             assert!(

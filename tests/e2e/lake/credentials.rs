@@ -68,7 +68,7 @@ async fn requests_say_who_pays_and_which_key_encrypts() {
 }
 
 /// The services that give out credentials: STS, the agent of EKS, the metadata of an instance. They answer with the
-/// same key, and a token that tells which of them it came from.
+/// same key, and a token that says which of them it came from.
 struct Identities {
     url: String,
     asked: Arc<Mutex<Vec<String>>>,
@@ -233,16 +233,16 @@ async fn credentials_come_from_wherever_aws_tools_find_them() {
             .into_iter()
             .filter(|(name, _)| !name.starts_with("AWS_ACCESS") && !name.starts_with("AWS_SECRET"));
         job.env("HOME", folder.path()).envs(kept).envs(variables);
-        let told = tokio::task::spawn_blocking(move || job.output().unwrap())
+        let output = tokio::task::spawn_blocking(move || job.output().unwrap())
             .await
             .unwrap();
         let text = format!(
             "{}{}",
-            String::from_utf8_lossy(&told.stdout),
-            String::from_utf8_lossy(&told.stderr)
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
         );
         assert!(
-            told.status.success() && text.contains("500500"),
+            output.status.success() && text.contains("500500"),
             "{way}: {text}"
         );
         let said = server.said();

@@ -1,4 +1,4 @@
-//! Blocks that outlive their executors: on an object store, every executor may die and nothing finished is made again.
+//! Blocks that outlive their executors: on an object store, every executor may die and no finished task is recomputed.
 
 use std::time::Duration;
 
@@ -93,7 +93,7 @@ async fn copies_that_come_later_or_on_notice_serve_as_well() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_cannot_keep_blocks_is_refused_by_name() {
-    for (store, durability, told) in [
+    for (store, durability, message) in [
         ("/tmp/exchange", "sync", "faisca.exchange.store"),
         (
             "https://example.org/x",
@@ -117,6 +117,6 @@ async fn a_store_that_cannot_keep_blocks_is_refused_by_name() {
             .err()
             .unwrap()
             .to_string();
-        assert!(error.contains(told), "{error}");
+        assert!(error.contains(message), "{error}");
     }
 }

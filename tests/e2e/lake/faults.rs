@@ -1,4 +1,4 @@
-//! A store that refuses, hangs up, dawdles and cuts answers short: results are the same.
+//! A store that refuses, disconnects, is slow and truncates responses: results are the same.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use crate::support::{
     command, files_below, rows, scratch, sorted, tpch_data, tpch_oracle, tpch_query,
 };
 
-/// Faults of every kind, for one request in so many, always the same ones.
+/// Faults of every kind, for one request in N, always the same ones.
 fn faulty(one_in: u64, injected: Arc<AtomicUsize>) -> impl FnMut(&str, &str) -> Act + Send {
     let mut state = 20_261_123_u64;
     move |method, _| {
@@ -121,12 +121,15 @@ async fn all_queries_are_right_on_a_faulty_store() {
         }
     }
     session.stop().await;
-    let (injected, told) = (
+    let (injected, requests) = (
         injected.load(Ordering::Relaxed),
         session.object_stores().requests(),
     );
     assert!(injected > 20, "only {injected} faults");
-    assert!(told.retried() > 0 && told.total() > 22, "{told:?}");
+    assert!(
+        requests.retried() > 0 && requests.total() > 22,
+        "{requests:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,15 +161,15 @@ async fn the_pipeline_is_right_on_a_faulty_store() {
     server.on_request(faulty(20, Arc::clone(&injected)));
     for executors in ["0", "2"] {
         let mut job = run("s3://lake", executors);
-        let told = tokio::task::spawn_blocking(move || job.output().unwrap())
+        let output = tokio::task::spawn_blocking(move || job.output().unwrap())
             .await
             .unwrap();
         let text = format!(
             "{}{}",
-            String::from_utf8_lossy(&told.stdout),
-            String::from_utf8_lossy(&told.stderr)
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
         );
-        assert!(told.status.success(), "{text}");
+        assert!(output.status.success(), "{text}");
         assert!(text.contains("of them sent again"), "{text}");
     }
     assert!(injected.load(Ordering::Relaxed) > 20);

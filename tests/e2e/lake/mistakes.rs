@@ -1,4 +1,4 @@
-//! What a lake refuses, told so that a person can mend it.
+//! Errors of a lake that say how to fix the mistake.
 
 use faisca::Session;
 use faisca::prelude::*;

@@ -48,10 +48,10 @@ fn file(folder: &Path, request: &hyper::Request<hyper::body::Incoming>) -> Answe
         ),
         Err(_) => (all.len().saturating_sub(last.parse().unwrap()), all.len()),
     };
-    let told = format!("bytes {first}-{}/{}", last - 1, all.len());
+    let range = format!("bytes {first}-{}/{}", last - 1, all.len());
     builder
         .status(206)
-        .header(CONTENT_RANGE, told)
+        .header(CONTENT_RANGE, range)
         .body(Full::from(all[first..last].to_vec()))
         .unwrap()
 }
@@ -165,15 +165,15 @@ async fn googles_store_takes_uploads_that_the_driver_completes() {
         command
             .args(["sql", "--conf", "faisca.smallQueryBytes=0", "-c", statement])
             .env("GOOGLE_SERVICE_ACCOUNT", &account);
-        let told = tokio::task::spawn_blocking(move || command.output().unwrap())
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap())
             .await
             .unwrap();
         let text = format!(
             "{}{}",
-            String::from_utf8_lossy(&told.stdout),
-            String::from_utf8_lossy(&told.stderr)
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
         );
-        assert!(told.status.success(), "{text}");
+        assert!(output.status.success(), "{text}");
         text
     };
     for rows in [5000, 3000] {
@@ -182,8 +182,8 @@ async fn googles_store_takes_uploads_that_the_driver_completes() {
             "COPY ({numbers}) TO 'gs://lake/t/' STORED AS PARQUET OPTIONS ('mode' 'overwrite')"
         ))
         .await;
-        let told = faisca("CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION 'gs://lake/t/'; SELECT count(DISTINCT a), count(*) FROM t").await;
-        assert_eq!(told.matches(&rows.to_string()).count(), 2, "{told}");
+        let output = faisca("CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION 'gs://lake/t/'; SELECT count(DISTINCT a), count(*) FROM t").await;
+        assert_eq!(output.matches(&rows.to_string()).count(), 2, "{output}");
         assert_eq!(
             (server.visible("t").len(), server.open_uploads().len()),
             (1, 0)

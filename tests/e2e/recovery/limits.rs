@@ -126,7 +126,7 @@ fn a_full_disk_while_spilling_is_told_by_name_and_leaves_the_old_output() {
         spill = spill.display()
     );
     let Some(mut job) = in_own_namespace(&line) else {
-        println!("not tried: this kernel lets nobody but root mount a small disk");
+        println!("not tried: only root can mount a small disk on this kernel");
         return;
     };
     let run = job.output().unwrap();

@@ -42,7 +42,7 @@ async fn executors_killed_at_any_moment_change_no_result() {
             let tasks: u32 = 12 * 12;
             assert!(
                 redone < tasks,
-                "{redone} of at most {tasks} tasks were made again"
+                "{redone} of at most {tasks} tasks were recomputed"
             );
         }
     }
