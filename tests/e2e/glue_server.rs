@@ -206,21 +206,7 @@ impl State {
                 );
                 Ok(json!({}))
             }
-            "UpdateTable" => {
-                let stored = self.stored(&json!({"DatabaseName": request["DatabaseName"], "Name": request["TableInput"]["Name"]}), "Name")?;
-                if request["VersionId"]
-                    .as_str()
-                    .is_some_and(|version| version != stored.version.to_string())
-                {
-                    return Err((
-                        "ConcurrentModificationException",
-                        "Update table failed due to concurrent modifications.".to_owned(),
-                    ));
-                }
-                stored.input = request["TableInput"].clone();
-                stored.version += 1;
-                Ok(json!({}))
-            }
+            "UpdateTable" => self.update_table(request),
             "UpdateColumnStatisticsForTable" => {
                 let list = batch(request, "ColumnStatisticsList", 25)?.clone();
                 self.stored(request, "TableName")?.statistics = list;
@@ -228,6 +214,24 @@ impl State {
             }
             _ => self.act_on_partitions(action, request),
         }
+    }
+
+    fn update_table(&mut self, request: &Value) -> Result<Value, Refusal> {
+        let name =
+            json!({"DatabaseName": request["DatabaseName"], "Name": request["TableInput"]["Name"]});
+        let stored = self.stored(&name, "Name")?;
+        if request["VersionId"]
+            .as_str()
+            .is_some_and(|version| version != stored.version.to_string())
+        {
+            return Err((
+                "ConcurrentModificationException",
+                "Update table failed due to concurrent modifications.".to_owned(),
+            ));
+        }
+        stored.input = request["TableInput"].clone();
+        stored.version += 1;
+        Ok(json!({}))
     }
 
     fn act_on_partitions(&mut self, action: &str, request: &Value) -> Result<Value, Refusal> {

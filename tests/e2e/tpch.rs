@@ -163,6 +163,10 @@ async fn joins_that_all_shuffle_are_right_and_filter_by_keys() {
     }
 }
 
+async fn query(session: &Session, sql: &str) -> Vec<String> {
+    rows(&session.sql(sql).await.unwrap().collect().await.unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn skewed_joins_are_right_and_divided() {
     let folder = scratch("skew");
@@ -216,24 +220,11 @@ async fn skewed_joins_are_right_and_divided() {
                 let sql = format!(
                     "SELECT {of}.k % 100, count(*), sum({of}.v) FROM {left} {join} {right} ON {left}.k = {right}.k GROUP BY {of}.k % 100"
                 );
-                let expected = sorted(rows(
-                    &oracle.sql(&sql).await.unwrap().collect().await.unwrap(),
-                ));
-                let found = sorted(rows(
-                    &session.sql(&sql).await.unwrap().collect().await.unwrap(),
-                ));
-                assert_eq!(found, expected, "{layout:?}: {sql}");
-                let report = rows(
-                    &session
-                        .sql(&format!("EXPLAIN ANALYZE {sql}"))
-                        .await
-                        .unwrap()
-                        .collect()
-                        .await
-                        .unwrap(),
-                )
-                .pop()
-                .unwrap();
+                let expected = oracle.sql(&sql).await.unwrap().collect().await.unwrap();
+                let actual = query(&session, &sql).await;
+                assert_eq!(sorted(actual), sorted(rows(&expected)), "{layout:?}: {sql}");
+                let analyzed = format!("EXPLAIN ANALYZE {sql}");
+                let report = query(&session, &analyzed).await.pop().unwrap();
                 if report.contains("skewed ones divided") {
                     divided.push(format!("{left} {join} {right}"));
                 }

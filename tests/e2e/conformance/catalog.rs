@@ -1,5 +1,6 @@
 //! The contract of every catalog: tables appear, switch and change as a whole. On files and on Glue.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use faisca::prelude::*;
@@ -86,6 +87,13 @@ impl Lake {
 }
 
 async fn catalog_holds(lake: &Lake, kind: &str) {
+    rows_and_partitions_follow_each_write(lake, kind).await;
+    other_columns_are_refused_or_added(lake, kind).await;
+    unknown_names_are_errors(lake, kind).await;
+}
+
+/// Leaves five rows in `numbers`.
+async fn rows_and_partitions_follow_each_write(lake: &Lake, kind: &str) {
     let table = |name: &str| format!("{kind}.d.{name}");
     let by_k = format!("SELECT k, count(*) FROM {} GROUP BY k", table("by_k"));
     let count = format!("SELECT count(*) FROM {}", table("numbers"));
@@ -117,7 +125,12 @@ async fn catalog_holds(lake: &Lake, kind: &str) {
         .await;
     assert_eq!(lake.rows(&count).await, ["5"]);
     assert_eq!(lake.rows(&by_k).await, ["0|1", "1|3", "2|3"]);
-    // Other columns are refused before a byte is written, or taken as the job says.
+}
+
+/// Refused before a byte is written, or added if the job says so.
+async fn other_columns_are_refused_or_added(lake: &Lake, kind: &str) {
+    let numbers = format!("{kind}.d.numbers");
+    let count = format!("SELECT count(*) FROM {numbers}");
     let changed = ("value AS Id", "CAST(value AS STRING) AS Id, 1 AS extra");
     let before = lake.server.requests.load(Ordering::Relaxed);
     let (success, error) = lake.job(kind, 5, &[changed]).await;
@@ -136,16 +149,15 @@ async fn catalog_holds(lake: &Lake, kind: &str) {
     );
     lake.done(kind, 4, &[more, adds]).await;
     assert_eq!(
-        lake.rows(&format!(
-            "SELECT max(extra), count(*) FROM {}",
-            table("numbers")
-        ))
-        .await,
+        lake.rows(&format!("SELECT max(extra), count(*) FROM {numbers}"))
+            .await,
         ["x|4"]
     );
-    let (success, error) = lake
-        .faisca(&["sql", "-c", &format!("SELECT * FROM {}", table("numbrs"))])
-        .await;
+}
+
+async fn unknown_names_are_errors(lake: &Lake, kind: &str) {
+    let query = format!("SELECT * FROM {kind}.d.numbrs");
+    let (success, error) = lake.faisca(&["sql", "-c", &query]).await;
     assert!(
         !success && error.contains("did you mean `numbers`?"),
         "{error}"
@@ -175,6 +187,11 @@ async fn the_local_catalog_holds_what_catalogs_must() {
 async fn glue_holds_what_catalogs_must() {
     let lake = Lake::start().await;
     catalog_holds(&lake, "glue").await;
+    glue_stores_comments_and_statistics(&lake).await;
+    glue_stores_partition_projections(&lake).await;
+}
+
+async fn glue_stores_comments_and_statistics(lake: &Lake) {
     let stored = lake.glue.table("d", "numbers");
     assert_eq!(
         (
@@ -228,6 +245,9 @@ async fn glue_holds_what_catalogs_must() {
         (95..=105).contains(&id["NumberOfDistinctValues"].as_i64().unwrap()),
         "{id}"
     );
+}
+
+async fn glue_stores_partition_projections(lake: &Lake) {
     let projected = "catalog: {type: glue, database: d, parameters: {projection.enabled: 'true', projection.k.type: integer, projection.k.range: '0,2'}}";
     let by_k = "catalog: {type: glue, database: d}";
     lake.done("glue", 3, &[(by_k, projected)]).await;
@@ -303,11 +323,23 @@ async fn a_plan_tells_what_would_happen_and_what_is_wrong_and_changes_nothing() 
 async fn folders_of_others_become_tables_once_and_follow_what_changes() {
     let lake = Lake::start().await;
     let landing = lake.server.root.path().join("lake/landing");
-    let write = |name: &str, bytes: &[u8]| {
-        let path = landing.join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, bytes).unwrap();
-    };
+    folders_become_tables(&lake, &landing).await;
+    changed_folders_change_their_tables(&lake, &landing).await;
+}
+
+fn write(path: PathBuf, bytes: &[u8]) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// Crawls the landing folder into the database `d` of Glue.
+async fn crawl(lake: &Lake, more: &[&str]) -> (bool, String) {
+    lake.faisca(&[&["crawl", "s3://lake/landing/", "--database", "d"], more].concat())
+        .await
+}
+
+async fn folders_become_tables(lake: &Lake, landing: &Path) {
+    let write = |name: &str, bytes: &[u8]| write(landing.join(name), bytes);
     write(
         "Cidades 2020/a.csv",
         b"Id;Nome;Nota\n1;S\xe3o Paulo;3.5\n2;Rio;4.5\n",
@@ -316,11 +348,7 @@ async fn folders_of_others_become_tables_once_and_follow_what_changes() {
     write("vendas/uf=RJ/a.csv", b"id,valor\n2,3.5\n");
     write("eventos/a.jsonl", b"{\"id\": 1, \"tipo\": \"x\"}\n");
     write("fotos/gato.png", b"png");
-    let crawl = async |more: &[&str]| {
-        lake.faisca(&[&["crawl", "s3://lake/landing/", "--database", "d"], more].concat())
-            .await
-    };
-    let (success, text) = crawl(&[]).await;
+    let (success, text) = crawl(lake, &[]).await;
     assert!(
         success
             && text.contains("3 tables can be created")
@@ -334,7 +362,7 @@ async fn folders_of_others_become_tables_once_and_follow_what_changes() {
             .keys()
             .any(|action| !action.starts_with("Get"))
     );
-    assert!(crawl(&["--apply"]).await.0);
+    assert!(crawl(lake, &["--apply"]).await.0);
     assert_eq!(
         lake.rows("SELECT id, nome, nota FROM glue.d.cidades_2020")
             .await,
@@ -346,19 +374,23 @@ async fn folders_of_others_become_tables_once_and_follow_what_changes() {
         ["RJ|3.5", "SP|2.5"]
     );
     assert_eq!(lake.rows("SELECT tipo FROM glue.d.eventos").await, ["x"]);
-    let (success, text) = crawl(&[]).await;
+    let (success, text) = crawl(lake, &[]).await;
     assert!(
         success && text.contains("the catalog is up to date"),
         "{text}"
     );
-    // A partition more, one less, a column more; then a column of another type.
+}
+
+/// A new partition, a removed one and a new column are applied; another type is refused.
+async fn changed_folders_change_their_tables(lake: &Lake, landing: &Path) {
+    let write = |name: &str, bytes: &[u8]| write(landing.join(name), bytes);
     write("vendas/uf=MG/a.csv", b"id,valor\n3,4.5\n");
     std::fs::remove_dir_all(landing.join("vendas/uf=RJ")).unwrap();
     write(
         "eventos/b.jsonl",
         b"{\"id\": 2, \"tipo\": \"y\", \"cor\": \"azul\"}\n",
     );
-    let (success, text) = crawl(&["--apply"]).await;
+    let (success, text) = crawl(lake, &["--apply"]).await;
     assert!(
         success && text.contains("1 new, 1 gone") && text.contains("new: cor string"),
         "{text}"
@@ -374,7 +406,7 @@ async fn folders_of_others_become_tables_once_and_follow_what_changes() {
     );
     std::fs::remove_file(landing.join("eventos/b.jsonl")).unwrap();
     write("eventos/a.jsonl", b"{\"id\": \"one\", \"tipo\": \"x\"}\n");
-    let (success, text) = crawl(&["--apply"]).await;
+    let (success, text) = crawl(lake, &["--apply"]).await;
     assert!(
         !success
             && text.contains("table `eventos`")

@@ -1,6 +1,6 @@
 //! Drivers and executors that die or sleep while they write, and jobs that write the same table.
 
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -20,6 +20,54 @@ const STEPS: [(&str, &str, &str); 5] = [
     ("the removal", "POST", "delete"),
     ("the end", "PUT", "_faisca/commit-"),
 ];
+
+fn assert_success(output: &Output, place: &str) {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{place}: {errors}");
+}
+
+fn send(signal: &str, pid: usize) {
+    let mut kill = std::process::Command::new("kill");
+    assert!(
+        kill.args([signal, &pid.to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+/// Kills a driver at one request of its commit.
+struct Killer {
+    pid: Arc<AtomicUsize>,
+    has_killed: Arc<AtomicBool>,
+}
+
+impl Killer {
+    /// Waits for a step. `done` says whether the server handles the request of the kill.
+    fn install(server: &S3Server, (step, method, part): (&str, &str, &str), done: bool) -> Self {
+        let killer = Self {
+            pid: Arc::new(AtomicUsize::new(0)),
+            has_killed: Arc::new(AtomicBool::new(false)),
+        };
+        let (pid, has_killed) = (Arc::clone(&killer.pid), Arc::clone(&killer.has_killed));
+        let (method, part) = (method.to_owned(), part.to_owned());
+        // The record is created, marked, and closed: the end is its third writing.
+        let mut to_skip = if step == "the end" { 2 } else { 0 };
+        server.on_request(move |m, uri| {
+            if m != method || !uri.contains(&part) || has_killed.load(Ordering::SeqCst) {
+                return Act::Pass;
+            }
+            if to_skip > 0 {
+                to_skip -= 1;
+                return Act::Pass;
+            }
+            has_killed.store(true, Ordering::SeqCst);
+            send("-KILL", pid.load(Ordering::SeqCst));
+            if done { Act::DoAndBreak } else { Act::Break }
+        });
+        killer
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_driver_killed_at_any_step_of_the_commit_leaves_every_row_once() {
@@ -47,37 +95,15 @@ async fn a_driver_killed_at_any_step_of_the_commit_leaves_every_row_once() {
         .unwrap();
     for (step, method, part) in STEPS {
         for done in [false, true] {
-            let pid = Arc::new(AtomicUsize::new(0));
-            let killed = Arc::new(AtomicBool::new(false));
-            let (of_hook, has_killed) = (Arc::clone(&pid), Arc::clone(&killed));
-            // The record is created, marked, and closed: the end is its third writing.
-            let mut to_skip = if step == "the end" { 2 } else { 0 };
-            server.on_request(move |m, uri| {
-                if m != method || !uri.contains(part) || has_killed.load(Ordering::SeqCst) {
-                    return Act::Pass;
-                }
-                if to_skip > 0 {
-                    to_skip -= 1;
-                    return Act::Pass;
-                }
-                has_killed.store(true, Ordering::SeqCst);
-                let pid = of_hook.load(Ordering::SeqCst).to_string();
-                assert!(
-                    std::process::Command::new("kill")
-                        .args(["-KILL", &pid])
-                        .status()
-                        .unwrap()
-                        .success()
-                );
-                if done { Act::DoAndBreak } else { Act::Break }
-            });
+            let place = format!("{step}, done {done}");
+            let killer = Killer::install(&server, (step, method, part), done);
             let child = run().spawn().unwrap();
-            pid.store(child.id() as usize, Ordering::SeqCst);
+            killer.pid.store(child.id() as usize, Ordering::SeqCst);
             let ended = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap())
                 .await
                 .unwrap();
             assert!(
-                killed.load(Ordering::SeqCst),
+                killer.has_killed.load(Ordering::SeqCst),
                 "{step}: never came: {}",
                 String::from_utf8_lossy(&ended.stderr)
             );
@@ -96,34 +122,21 @@ async fn a_driver_killed_at_any_step_of_the_commit_leaves_every_row_once() {
             assert_eq!(
                 listing.contains("unfinished commit"),
                 recorded,
-                "{step}, done {done}: {listing}"
+                "{place}: {listing}"
             );
-            let again = run().output().unwrap();
-            assert!(
-                again.status.success(),
-                "{step}, done {done}: {}",
-                String::from_utf8_lossy(&again.stderr)
-            );
+            assert_success(&run().output().unwrap(), &place);
             assert_eq!(
                 query(&session, "SELECT count(*), count(DISTINCT a) FROM t").await,
                 ["1000|1000"],
-                "{step}, done {done}"
+                "{place}"
             );
             let cleaned = command()
                 .args(["clean", "s3://lake/t", "--older-than", "0", "--apply"])
                 .envs(server.environment())
                 .output()
                 .unwrap();
-            assert!(
-                cleaned.status.success(),
-                "{}",
-                String::from_utf8_lossy(&cleaned.stderr)
-            );
-            assert_eq!(
-                server.open_uploads(),
-                Vec::<String>::new(),
-                "{step}, done {done}"
-            );
+            assert_success(&cleaned, &place);
+            assert_eq!(server.open_uploads(), Vec::<String>::new(), "{place}");
         }
     }
     session.stop().await;
@@ -186,13 +199,7 @@ async fn a_driver_that_slept_through_the_next_write_turns_nothing_back() {
         if method == "POST" && uri.contains("uploadId=") {
             let pid = of_hook.swap(0, Ordering::SeqCst);
             if pid > 0 {
-                assert!(
-                    std::process::Command::new("kill")
-                        .args(["-STOP", &pid.to_string()])
-                        .status()
-                        .unwrap()
-                        .success()
-                );
+                send("-STOP", pid);
             }
         }
         Act::Pass
@@ -204,28 +211,13 @@ async fn a_driver_that_slept_through_the_next_write_turns_nothing_back() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     server.pass_all();
-    let next = run(5).output().unwrap();
-    assert!(
-        next.status.success(),
-        "{}",
-        String::from_utf8_lossy(&next.stderr)
-    );
-    assert!(
-        std::process::Command::new("kill")
-            .args(["-CONT", &id.to_string()])
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert_success(&run(5).output().unwrap(), "the next job");
+    send("-CONT", id as usize);
     // Its first step is done, and replaced; its second comes after the other job's, and is whole.
     let ended = tokio::task::spawn_blocking(move || sleeper.wait_with_output().unwrap())
         .await
         .unwrap();
-    assert!(
-        ended.status.success(),
-        "{}",
-        String::from_utf8_lossy(&ended.stderr)
-    );
+    assert_success(&ended, "the sleeper");
     let session = session(&server, warehouse.path()).await;
     assert_eq!(
         query(&session, "SELECT count(*), sum(id) FROM local.d.numbers").await,

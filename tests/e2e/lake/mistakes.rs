@@ -119,6 +119,13 @@ async fn codes_of_the_store_become_advice() {
         assert!(!error.contains("secret"), "{error}");
     }
     server.pass_all();
+    session.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_vanishes_after_its_listing_is_an_error() {
+    let (server, warehouse) = (S3Server::start().await, scratch("lake"));
+    let session = session(&server, warehouse.path()).await;
     put(
         &session,
         "SELECT value AS a FROM generate_series(1, 3)",
@@ -127,7 +134,6 @@ async fn codes_of_the_store_become_advice() {
     )
     .await
     .unwrap();
-    // An object that goes between the listing and the read.
     session
         .sql("CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION 's3://lake/t/'")
         .await

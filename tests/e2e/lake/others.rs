@@ -129,23 +129,15 @@ async fn files_of_a_web_server_are_read_and_never_written() {
         .await,
         ["um|7143", "zero|7142"]
     );
-    let error = session
-        .read()
-        .parquet(&format!("{url}/none.parquet"))
-        .await
-        .err()
-        .unwrap()
-        .to_string();
+    let missing = format!("{url}/none.parquet");
+    let error = session.read().parquet(&missing).await.err().unwrap();
+    let error = error.to_string();
     assert!(error.contains("none.parquet"), "{error}");
-    let error = super::put(
-        &session,
-        "SELECT 1 AS a",
-        SaveMode::Overwrite,
-        &format!("{url}/out"),
-    )
-    .await
-    .unwrap_err()
-    .to_string();
+    let out = format!("{url}/out");
+    let error = super::put(&session, "SELECT 1 AS a", SaveMode::Overwrite, &out)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("`http://` can be read, but not written"),
         "{error}"
