@@ -24,8 +24,9 @@ use crate::environment::{Environment, UserFunctions};
 use crate::exchange::{BlockService, BlockStore, PeerClients};
 use crate::executor::Executor;
 use crate::protocol::flight::{self, MESSAGE_BYTES_MAX};
-pub use crate::protocol::{ExecutorConfig, VERSION, env, frame, unframe};
-use crate::protocol::{FromExecutor, QUEUE_LENGTH, Registration, ToExecutor};
+use crate::protocol::{
+    ExecutorConfig, FromExecutor, QUEUE_LENGTH, Registration, ToExecutor, VERSION, frame, unframe,
+};
 
 /// Interval of heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(2);

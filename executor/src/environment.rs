@@ -15,7 +15,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::SessionConfig;
 
 use crate::exchange::{BlockMemory, DurableTier};
-pub use crate::protocol::Limits;
+use crate::protocol::Limits;
 use crate::storage::Stores;
 
 /// Number of memory consumers that an out-of-memory message names.
@@ -91,13 +91,13 @@ impl Environment {
 
     /// Returns the memory that sealed blocks share.
     #[must_use]
-    pub fn block_memory(&self) -> &Arc<BlockMemory> {
+    pub(crate) fn block_memory(&self) -> &Arc<BlockMemory> {
         &self.block_memory
     }
 
     /// Returns one slot's share of the memory pool; `None` for a pool without limit.
     #[must_use]
-    pub fn task_memory_bytes(&self) -> Option<u64> {
+    pub(crate) fn task_memory_bytes(&self) -> Option<u64> {
         self.task_memory_bytes
     }
 

@@ -7,8 +7,7 @@ use datafusion::common::{DataFusionError, SchemaError};
 use faisca_planner::ids::{BlockId, ExecutorId};
 
 use crate::protocol::{Failure, FailureKind};
-use crate::storage::advice;
-pub use crate::storage::store_message;
+use crate::storage::{advice, store_message};
 
 /// Failures to obtain a committed block.
 #[derive(Debug, thiserror::Error)]

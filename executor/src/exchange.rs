@@ -26,7 +26,6 @@ mod reader;
 mod store;
 mod writer;
 
-pub use crate::protocol::DurableExchange;
 pub use block::SealedBlock;
 pub use block_service::BlockService;
 pub use durable::DurableTier;

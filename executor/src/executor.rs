@@ -18,7 +18,6 @@ use tracing::{debug, info, warn};
 use crate::environment::Environment;
 use crate::error::classify;
 use crate::exchange::{BlockHandOver, BlockStore, DurableTier, ExchangeReader, PeerClients};
-pub use crate::protocol::QUEUE_LENGTH;
 use crate::protocol::{
     Durability, Failure, FailureKind, FromExecutor, StageSpec, TaskSpec, ToExecutor,
 };

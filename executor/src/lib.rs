@@ -38,12 +38,3 @@ pub mod protocol;
 pub mod sink;
 pub mod storage;
 mod task;
-
-/// Former path of the Flight transport.
-pub mod flight {
-    pub use crate::exchange::BlockService;
-    pub use crate::protocol::flight::*;
-}
-pub use formats::csv;
-pub use protocol as wire;
-pub use storage as stores;

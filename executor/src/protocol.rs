@@ -32,7 +32,8 @@ mod settings;
 mod stage;
 mod task;
 
-pub use block::{FetchRequest, HandOverFrame};
+pub use block::FetchRequest;
+pub(crate) use block::HandOverFrame;
 pub use encoding::{VERSION, frame, unframe};
 pub(crate) use encoding::{block_lost, hand_over_frame, lost_block, ticket};
 pub use failure::{Failure, FailureKind};

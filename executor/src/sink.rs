@@ -35,7 +35,7 @@ pub use statistics::{ColumnSummary, Sketches, Values};
 const OPEN_FILES_MAX: usize = 64;
 
 /// Writes the rows of one attempt. Dropping it leaves unfinished files, which no reader opens.
-pub struct SinkWriter {
+pub(crate) struct SinkWriter {
     spec: SinkSpec,
     folder: OutputFolder,
     prefix: String,
@@ -54,7 +54,7 @@ impl SinkWriter {
     ///
     /// # Errors
     /// If the folder's store cannot be written, or a partition column is missing.
-    pub fn new(
+    pub(crate) fn new(
         spec: SinkSpec,
         task: &TaskSpec,
         schema: &SchemaRef,
@@ -91,7 +91,7 @@ impl SinkWriter {
     ///
     /// # Errors
     /// If the store fails, or memory runs out.
-    pub async fn write(&mut self, batch: RecordBatch) -> Result<()> {
+    pub(crate) async fn write(&mut self, batch: RecordBatch) -> Result<()> {
         if let Some(sketches) = &mut self.sketches {
             sketches.update(&batch)?;
         }
@@ -169,7 +169,7 @@ impl SinkWriter {
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn finish(
+    pub(crate) async fn finish(
         mut self,
         keep_schema: Option<&SchemaRef>,
     ) -> Result<(Vec<PendingFile>, Option<Bytes>)> {

@@ -24,11 +24,11 @@ use url::Url;
 pub(crate) use advice::advice;
 pub use advice::store_message;
 pub use credentials::sdk_config;
-pub use requests::RequestCounts;
+use requests::RequestCounts;
 pub(crate) use upload_writer::{UploadResult, UploadWriter};
 pub use uploads::{StaleUpload, Uploads};
 
-pub use crate::protocol::RequestSnapshot;
+use crate::protocol::RequestSnapshot;
 use s3::S3Bucket;
 
 /// One bucket, or the files of this machine.

@@ -18,7 +18,7 @@ pub struct FetchRequest {
 
 /// Step 12: one frame of a Flight `DoPut`, by which a draining executor hands a block over.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum HandOverFrame {
+pub(crate) enum HandOverFrame {
     /// The first frame: the identity of the block, and what it must contain.
     Block {
         /// The block.

@@ -12,7 +12,7 @@ use tonic::{Request, Status};
 use super::service::{FlightMethods, PeerService};
 
 /// Largest message on the wire; batches are split long before.
-pub const MESSAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
+pub(crate) const MESSAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Longest time to open a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Interval of probes on a silent connection, and the longest wait for the response to one.
@@ -105,7 +105,7 @@ pub fn url(address: SocketAddr) -> String {
 
 /// Whether the host of a URL is a loopback address.
 #[must_use]
-pub fn is_loopback(url: &str) -> bool {
+pub(crate) fn is_loopback(url: &str) -> bool {
     let host = url
         .parse::<Uri>()
         .ok()

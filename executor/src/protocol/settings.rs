@@ -26,13 +26,13 @@ pub mod env {
     /// Number of tasks at once.
     pub const SLOTS: &str = "FAISCA_SLOTS";
     /// Memory limit in bytes.
-    pub const MEMORY: &str = "FAISCA_MEMORY_BYTES";
+    pub(crate) const MEMORY: &str = "FAISCA_MEMORY_BYTES";
     /// Folder to spill to.
-    pub const SPILL: &str = "FAISCA_SPILL_FOLDER";
+    pub(crate) const SPILL: &str = "FAISCA_SPILL_FOLDER";
     /// Object store settings: the manifest's `stores`, as JSON.
-    pub const STORES: &str = "FAISCA_STORES";
+    pub(crate) const STORES: &str = "FAISCA_STORES";
     /// Settings of the durable exchange, as JSON.
-    pub const DURABLE: &str = "FAISCA_DURABLE_EXCHANGE";
+    pub(crate) const DURABLE: &str = "FAISCA_DURABLE_EXCHANGE";
     /// Address of this process that peers can reach.
     pub const HOST: &str = "FAISCA_HOST";
     /// Seconds from SIGTERM to the end.

@@ -13,7 +13,7 @@ use crate::protocol::RequestSnapshot;
 
 /// Counters of the requests of one process to its stores.
 #[derive(Debug, Default)]
-pub struct RequestCounts {
+pub(crate) struct RequestCounts {
     reads: AtomicU64,
     writes: AtomicU64,
     deletes: AtomicU64,

@@ -67,7 +67,7 @@ impl CsvReadOptions {
 
     /// Returns DataFusion's name of the compression.
     #[must_use]
-    pub fn compression_type(&self) -> FileCompressionType {
+    pub(crate) fn compression_type(&self) -> FileCompressionType {
         match self.compression {
             TextCompression::None => FileCompressionType::UNCOMPRESSED,
             TextCompression::Gzip => FileCompressionType::GZIP,
