@@ -1,4 +1,5 @@
-//! Whether a second run of a task returns the same rows, so that recovery knows which outputs it may combine.
+//! Whether a second run of a task returns the same rows, so that recovery knows which outputs it
+//! may combine.
 
 use std::sync::Arc;
 
@@ -26,9 +27,10 @@ pub enum Determinism {
 
 /// Classifies the plan of one stage.
 ///
-/// A stage is indeterminate if it has a limit over unordered rows or a volatile function. It is also indeterminate if it
-/// reads rows in arbitrary order and partitions its output by the hash of a float: sums of floats differ in their last bits
-/// with the order of rows, and one bit changes the hash.
+/// A stage is indeterminate if it has a limit over unordered rows or a volatile function. It is
+/// also indeterminate if it reads rows in arbitrary order and partitions its output by the hash of
+/// a float: sums of floats differ in their last bits with the order of rows, and one bit changes
+/// the hash.
 ///
 /// # Errors
 /// If DataFusion fails to visit the plan.
@@ -63,8 +65,8 @@ pub(crate) fn determinism_of(plan: &Arc<dyn ExecutionPlan>) -> Result<Determinis
 
 /// Whether a plan that is executed twice, independently, returns the same rows both times.
 ///
-/// Besides what makes a stage indeterminate, it must not have operators whose result depends on the order of rows, such as
-/// window functions and sums of floats.
+/// Besides what makes a stage indeterminate, it must not have operators whose result depends on the
+/// order of rows, such as window functions and sums of floats.
 pub(crate) fn is_repeatable(plan: &Arc<dyn ExecutionPlan>) -> bool {
     let depends_on_order = |node: &Arc<dyn ExecutionPlan>| {
         let is_window = node.is::<WindowAggExec>() || node.is::<BoundedWindowAggExec>();

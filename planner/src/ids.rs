@@ -1,4 +1,5 @@
-//! A newtype for every identity, so that an index cannot be mistaken for a count or for another index.
+//! A newtype for every identity, so that an index cannot be mistaken for a count or for another
+//! index.
 
 use std::fmt;
 
@@ -53,7 +54,8 @@ impl ExecutorId {
     /// The driver process, which runs tasks itself if the session has an embedded executor.
     pub const DRIVER: Self = Self(0);
 
-    /// The durable exchange in an object store. No executor: it holds copies of blocks that outlive their executors.
+    /// The durable exchange in an object store. No executor: it holds copies of blocks that outlive
+    /// their executors.
     pub const STORE: Self = Self(u32::MAX);
 }
 

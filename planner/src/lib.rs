@@ -1,8 +1,8 @@
 //! Turns what a user asks for into stages that executors can run.
 //!
-//! DataFusion plans a query for one node. [`stages`] splits that plan where rows must move between tasks, without changing
-//! an operator. The price is that no rule plans across stages at once; the gain is every operator, and every fix, of
-//! DataFusion.
+//! DataFusion plans a query for one node. [`stages`] splits that plan where rows must move between
+//! tasks, without changing an operator. The price is that no rule plans across stages at once; the
+//! gain is every operator, and every fix, of DataFusion.
 //!
 //! **Invariant.** Nothing here awaits, reads a clock or opens anything.
 //!
@@ -18,7 +18,8 @@
 //! - `determinism` — whether a second run of a task returns the same rows
 //! - `estimate` — how many rows an operator is expected to return
 //! - [`rules`] — optimizer rules that make plans better, and fit for cutting
-//! - [`stages`] — where a plan is cut, which stages are shared, how many tasks run them, and planning again while they run
+//! - [`stages`] — where a plan is cut, which stages are shared, how many tasks run them, and
+//!   planning again while they run
 
 mod cost;
 mod determinism;

@@ -1,8 +1,9 @@
 //! Case-insensitive table and column names that keep the spelling of the data, as in Spark.
 //!
-//! SQL is planned in lower case: a table whose columns have capitals is read through a view that renames them, and every
-//! identifier of a statement is converted to lower case ([`lower_identifiers`]). The result's columns get their spelling
-//! back at the end ([`aliases`] and the tables' own names). This costs nothing at run time, since DataFusion pushes all
+//! SQL is planned in lower case: a table whose columns have capitals is read through a view that
+//! renames them, and every identifier of a statement is converted to lower case
+//! ([`lower_identifiers`]). The result's columns get their spelling back at the end ([`aliases`]
+//! and the tables' own names). This costs nothing at run time, since DataFusion pushes all
 //! operators through renames.
 
 use std::collections::HashMap;
@@ -15,7 +16,8 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer, TokenizerError};
 
-/// Converts every quoted identifier of a statement to lower case. The SQL planner does so for unquoted ones.
+/// Converts every quoted identifier of a statement to lower case. The SQL planner does so for
+/// unquoted ones.
 ///
 /// # Errors
 /// If the text cannot be split into tokens, for example because of an unclosed quote.
@@ -33,7 +35,8 @@ pub fn lower_identifiers(sql: &str) -> Result<String, TokenizerError> {
     Ok(lowered.map(|token| token.to_string()).collect())
 }
 
-/// Returns the aliases that a statement gives to columns: from lower case to the spelling as written.
+/// Returns the aliases that a statement gives to columns: from lower case to the spelling as
+/// written.
 ///
 /// An outer query's spelling wins over an inner one's.
 #[must_use]
@@ -110,7 +113,8 @@ pub fn clash<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<(&'a str, &
     })
 }
 
-/// Parses a number of bytes, written as a Kubernetes quantity (`512Mi`, `2G`) or as in Spark (`2g`, `512m`, both binary).
+/// Parses a number of bytes, written as a Kubernetes quantity (`512Mi`, `2G`) or as in Spark (`2g`,
+/// `512m`, both binary).
 #[must_use]
 pub fn parse_bytes(text: &str) -> Option<u64> {
     let text = text.trim();

@@ -50,7 +50,8 @@ pub(crate) fn replace_hash_joins(
     .data()
 }
 
-/// Returns the input whose partitions `plan` collects into one; `None` if it does anything else, or stops early.
+/// Returns the input whose partitions `plan` collects into one; `None` if it does anything else, or
+/// stops early.
 pub(crate) fn collected_input(plan: &Arc<dyn ExecutionPlan>) -> Option<&Arc<dyn ExecutionPlan>> {
     plan.downcast_ref::<CoalescePartitionsExec>()
         .filter(|collected| collected.fetch().is_none())

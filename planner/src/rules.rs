@@ -1,5 +1,5 @@
-//! Optimizer rules that make plans better, and fit for cutting. One file per rule; each rule but `prune_empty` and
-//! `spread_collected_joins` has a switch of its own.
+//! Optimizer rules that make plans better, and fit for cutting. One file per rule; each rule but
+//! `prune_empty` and `spread_collected_joins` has a switch of its own.
 
 mod build_side;
 mod conjunct_order;
@@ -39,7 +39,8 @@ use semi_join_first::SemiJoinFirst;
 use spread_collected_joins::SPREAD_COLLECTED_JOINS;
 pub use switches::{Switches, switches};
 
-/// Returns DataFusion's logical rules followed by ours, which need subqueries decorrelated and filters pushed down.
+/// Returns DataFusion's logical rules followed by ours, which need subqueries decorrelated and
+/// filters pushed down.
 #[must_use]
 pub fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = Optimizer::new().rules;

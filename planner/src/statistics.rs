@@ -87,7 +87,8 @@ impl Estimate {
         }
     }
 
-    /// Returns the values of these columns. `None` stands for an expression, whose values are unknown.
+    /// Returns the values of these columns. `None` stands for an expression, whose values are
+    /// unknown.
     pub(crate) fn column_values(
         &self,
         columns: impl IntoIterator<Item = Option<usize>>,

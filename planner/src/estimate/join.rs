@@ -16,7 +16,8 @@ pub(super) fn estimate_join(
 ) -> Estimate {
     let left_keys = left.column_values(on.iter().map(|(key, _)| column_index(key)));
     let right_keys = right.column_values(on.iter().map(|(_, key)| column_index(key)));
-    // A key filter below has dropped only rows without a match, so it must not lower the matches a second time.
+    // A key filter below has dropped only rows without a match, so it must not lower the matches a
+    // second time.
     let passed: f64 = left_keys
         .iter()
         .chain(&right_keys)
@@ -58,7 +59,8 @@ pub(super) fn estimate_join(
     }
 }
 
-/// Returns the rows of a join, given its inputs' rows, the matching pairs, and the rows of each side that have a match.
+/// Returns the rows of a join, given its inputs' rows, the matching pairs, and the rows of each
+/// side that have a match.
 fn join_rows(
     join_type: JoinType,
     left: f64,
@@ -108,17 +110,20 @@ fn present_key_values(keys: &[ColumnValues], rows: f64) -> f64 {
         .map_or(rows, |values| values.min(rows))
 }
 
-/// Returns the distinct values of several columns together, at most `base_rows`; `None` if one of them is unknown.
+/// Returns the distinct values of several columns together, at most `base_rows`; `None` if one of
+/// them is unknown.
 pub(super) fn distinct_values(columns: &[ColumnValues], base_rows: f64) -> Option<f64> {
     let product: Option<f64> = columns.iter().map(|values| values.distinct).product();
     product.map(|product| product.min(base_rows).max(1.0))
 }
 
-/// Returns the number of distinct values that the join keys of two inputs range over. Each input comes with its base rows.
+/// Returns the number of distinct values that the join keys of two inputs range over. Each input
+/// comes with its base rows.
 ///
-/// The matching pairs are the product of both inputs' rows divided by this number. Usually one of the tables owns the key
-/// and the other refers to it. The owner is the side with fewer values, unless those are spread so thinly over their
-/// range that they must be a selection from the other side's.
+/// The matching pairs are the product of both inputs' rows divided by this number. Usually one of
+/// the tables owns the key and the other refers to it. The owner is the side with fewer values,
+/// unless those are spread so thinly over their range that they must be a selection from the other
+/// side's.
 pub(crate) fn shared_key_values(
     (left, left_rows): (&[ColumnValues], f64),
     (right, right_rows): (&[ColumnValues], f64),

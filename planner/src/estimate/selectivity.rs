@@ -42,7 +42,8 @@ pub(crate) fn selectivity(predicate: &Arc<dyn PhysicalExpr>, input: &Estimate) -
     product.clamp(SELECTIVITY_MIN, 1.0)
 }
 
-/// Returns the column and the bounds that a comparison with a constant gives it, if the column's range is known.
+/// Returns the column and the bounds that a comparison with a constant gives it, if the column's
+/// range is known.
 fn column_bound(conjunct: &Arc<dyn PhysicalExpr>, input: &Estimate) -> Option<(usize, f64, f64)> {
     let comparison = conjunct.downcast_ref::<BinaryExpr>()?;
     let (left, right) = (comparison.left(), comparison.right());

@@ -1,8 +1,9 @@
 //! Encodes the planner's own nodes.
 //!
-//! DataFusion's protobuf messages carry its own operators. A node of ours is sent as an extension whose first byte is its
-//! kind ([`NodeTag`]). What follows is protobuf where the node holds expressions, which DataFusion encodes, and JSON or
-//! postcard where it holds plain settings, which serde encodes.
+//! DataFusion's protobuf messages carry its own operators. A node of ours is sent as an extension
+//! whose first byte is its kind ([`NodeTag`]). What follows is protobuf where the node holds
+//! expressions, which DataFusion encodes, and JSON or postcard where it holds plain settings, which
+//! serde encodes.
 
 mod exchange_read;
 mod keys;
@@ -18,7 +19,8 @@ use datafusion_proto::physical_plan::{
 
 use crate::nodes::{ExchangeReadExec, KeyFilterExec, KeySetExec};
 
-/// The kind of an encoded node: its first byte. One list for all crates, so that no byte is used twice.
+/// The kind of an encoded node: its first byte. One list for all crates, so that no byte is used
+/// twice.
 ///
 /// Driver and executors are of one build, so kinds may be renumbered at will.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,9 +9,9 @@
 //!                                                      Broadcast  all: all partitions of t0 and t1
 //! ```
 //!
-//! The planner knows only *which* output partitions a consumer's partition reads. *Where* they are is known when a task
-//! starts, and is passed in the task's [`datafusion::execution::TaskContext`] as an [`ExchangeHandle`]. So one plan serves
-//! every attempt of every task of a stage.
+//! The planner knows only *which* output partitions a consumer's partition reads. *Where* they are
+//! is known when a task starts, and is passed in the task's [`datafusion::execution::TaskContext`]
+//! as an [`ExchangeHandle`]. So one plan serves every attempt of every task of a stage.
 
 use std::fmt;
 use std::sync::Arc;
@@ -54,8 +54,8 @@ impl InputMode {
 
 /// Opens the input blocks of a task. Implemented by the executor.
 ///
-/// Called inside a task, once per partition of each [`ExchangeReadExec`]. Dropping the stream stops the fetch. A lost block
-/// must surface as an error of the stream, never as its early end.
+/// Called inside a task, once per partition of each [`ExchangeReadExec`]. Dropping the stream stops
+/// the fetch. A lost block must surface as an error of the stream, never as its early end.
 pub trait ExchangeSource: Send + Sync {
     /// Streams the rows that `partition` of `read` reads.
     ///
@@ -82,7 +82,8 @@ pub struct ExchangeReadExec {
 }
 
 impl ExchangeReadExec {
-    /// Reads `stage`. `eq_properties` are those of the operator that this leaf replaces; they include its schema.
+    /// Reads `stage`. `eq_properties` are those of the operator that this leaf replaces; they
+    /// include its schema.
     #[must_use]
     pub fn new(
         stage: StageId,
@@ -114,7 +115,8 @@ impl ExchangeReadExec {
         }
     }
 
-    /// Adds what the producer returned, or is expected to return, for planning again while the query runs.
+    /// Adds what the producer returned, or is expected to return, for planning again while the
+    /// query runs.
     #[must_use]
     pub(crate) fn with_known_output(self, known: Arc<Estimate>) -> Self {
         Self {

@@ -1,9 +1,10 @@
 //! Filters rows by the join keys of a finished stage.
 //!
-//! If the small side of a join has only a selection of the keys, the join drops most rows of its large side. Such rows need
-//! not be shuffled: the keys of the small side, as a set of bits, are read where the large side is scanned. The filter passes
-//! a few more rows than the join matches, so the join stays as it is, and the filter may pass all rows where testing them
-//! does not pay off.
+//! If the small side of a join has only a selection of the keys, the join drops most rows of its
+//! large side. Such rows need not be shuffled: the keys of the small side, as a set of bits, are
+//! read where the large side is scanned. The filter passes a few more rows than the join matches,
+//! so the join stays as it is, and the filter may pass all rows where testing them does not pay
+//! off.
 //!
 //! ```text
 //!   HashJoinExec Partitioned                 HashJoinExec Partitioned

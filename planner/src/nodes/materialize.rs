@@ -1,7 +1,7 @@
 //! Marks a stage boundary whose output is read by several consumers.
 //!
-//! The cut replaces it by an exchange, and [`share`](crate::stages::share) makes one stage of the equal stages below equal
-//! marks. In a plan that is never cut, it passes its input through.
+//! The cut replaces it by an exchange, and [`share`](crate::stages::share) makes one stage of the
+//! equal stages below equal marks. In a plan that is never cut, it passes its input through.
 
 use std::fmt;
 use std::sync::Arc;

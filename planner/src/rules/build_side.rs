@@ -6,9 +6,10 @@
 //!     few rows                                 large
 //! ```
 //!
-//! DataFusion decides this from exact counts, which it does not always have, and only where both sides have them. This
-//! rule estimates the cost of each strategy: rows that are shuffled, inserted into the hash table, and probed. A build side
-//! whose unmatched rows are returned can only be shuffled, since no task of a broadcast join sees all of its matches.
+//! DataFusion decides this from exact counts, which it does not always have, and only where both
+//! sides have them. This rule estimates the cost of each strategy: rows that are shuffled, inserted
+//! into the hash table, and probed. A build side whose unmatched rows are returned can only be
+//! shuffled, since no task of a broadcast join sees all of its matches.
 
 use std::sync::Arc;
 
@@ -191,7 +192,8 @@ mod tests {
         use PartitionMode::{CollectLeft, Partitioned};
         assert_eq!(strategy(JoinType::Inner, 10.0, 1e6), (false, CollectLeft));
         assert_eq!(strategy(JoinType::Inner, 1e6, 10.0), (true, CollectLeft));
-        // A left join returns unmatched rows of its left side, which may only be probed in a broadcast join.
+        // A left join returns unmatched rows of its left side, which may only be probed in a
+        // broadcast join.
         assert_eq!(strategy(JoinType::Left, 10.0, 1e6), (false, Partitioned));
         assert_eq!(strategy(JoinType::Left, 1e6, 10.0), (true, CollectLeft));
         assert_eq!(strategy(JoinType::LeftAnti, 1e6, 2e6), (false, Partitioned));

@@ -4,14 +4,15 @@
 //!   text LIKE '%x%' AND a < 1 AND b < 2 AND c < 3   ──►   (a < 1 AND (b < 2 AND c < 3)) AND text LIKE '%x%'
 //! ```
 //!
-//! Predicates joined by AND are tested from left to right. A predicate that drops many rows spares the later ones their
-//! work. Comparing numbers and dates costs a fraction of comparing text, but queries seldom list predicates in that order.
-//! Only predicates that cannot fail move to the front, so that none is tested on rows from which an earlier predicate
-//! protected it.
+//! Predicates joined by AND are tested from left to right. A predicate that drops many rows spares
+//! the later ones their work. Comparing numbers and dates costs a fraction of comparing text, but
+//! queries seldom list predicates in that order. Only predicates that cannot fail move to the
+//! front, so that none is tested on rows from which an earlier predicate protected it.
 //!
-//! When the predicates so far pass less than a fifth of the rows, DataFusion copies those rows before it tests the next
-//! predicate. For a comparison of numbers this costs more than comparing all rows. The cheap predicates are therefore nested
-//! to the right, where DataFusion considers each pair alone.
+//! When the predicates so far pass less than a fifth of the rows, DataFusion copies those rows
+//! before it tests the next predicate. For a comparison of numbers this costs more than comparing
+//! all rows. The cheap predicates are therefore nested to the right, where DataFusion considers
+//! each pair alone.
 
 use std::sync::Arc;
 
@@ -69,7 +70,8 @@ impl OptimizerRule for ConjunctOrder {
     }
 }
 
-/// Nests the cheap predicates of each filter to the right. Runs last, when filters are at their final place.
+/// Nests the cheap predicates of each filter to the right. Runs last, when filters are at their
+/// final place.
 pub(super) const CONJUNCT_SHAPE: Rule = Rule {
     name: "conjunct_shape",
     is_on: |switches| switches.conjunct_order,
@@ -135,7 +137,8 @@ fn is_comparison(operator: Operator) -> bool {
     matches!(operator, Eq | NotEq | Lt | LtEq | Gt | GtEq)
 }
 
-/// Whether a predicate compares columns and constants of fixed width, which is fast and cannot fail.
+/// Whether a predicate compares columns and constants of fixed width, which is fast and cannot
+/// fail.
 fn is_cheap(condition: &Expr, input: &LogicalPlan) -> bool {
     let fixed = |expr: &Expr| match expr {
         Expr::Literal(value, _) => is_fixed_width(&value.data_type()),

@@ -8,11 +8,13 @@
 //!     dimension, filtered          dimension
 //! ```
 //!
-//! A tree of inner joins is taken apart into relations and the equalities between them. Equality is transitive:
-//! `a = b AND b = c` also joins `a` with `c`. The rule builds the cheapest of all orders without a cross product. Up to
-//! [`JOIN_ORDER_EXACT_RELATIONS_MAX`](crate::cost::JOIN_ORDER_EXACT_RELATIONS_MAX) relations, it keeps the best tree of every
-//! set of relations (Selinger 1979, over sets); beyond that, it repeatedly joins the two trees whose join is cheapest
-//! (Fegaras 1998). The written order is kept if another one gains little.
+//! A tree of inner joins is taken apart into relations and the equalities between them. Equality is
+//! transitive: `a = b AND b = c` also joins `a` with `c`. The rule builds the cheapest of all
+//! orders without a cross product. Up to
+//! [`JOIN_ORDER_EXACT_RELATIONS_MAX`](crate::cost::JOIN_ORDER_EXACT_RELATIONS_MAX) relations, it
+//! keeps the best tree of every set of relations (Selinger 1979, over sets); beyond that, it
+//! repeatedly joins the two trees whose join is cheapest (Fegaras 1998). The written order is kept
+//! if another one gains little.
 //!
 //! It works on physical plans, because their leaves have row counts.
 
@@ -48,7 +50,8 @@ pub(super) const JOIN_ORDER_WHILE_RUNNING: Rule = Rule {
     ..JOIN_ORDER
 };
 
-/// Reorders each tree of inner joins in `plan` if the new cost is below `cost_fraction_max` of the present cost.
+/// Reorders each tree of inner joins in `plan` if the new cost is below `cost_fraction_max` of the
+/// present cost.
 fn reorder(plan: Arc<dyn ExecutionPlan>, cost_fraction_max: f64) -> Result<Arc<dyn ExecutionPlan>> {
     let mut graphs: Vec<Graph> = [Products::Apart, Products::Whole]
         .into_iter()
@@ -84,7 +87,8 @@ fn find_better_order(graph: &Graph, cost_fraction_max: f64) -> Option<Tree> {
         .then_some(tree)
 }
 
-/// Builds the joins of a tree, and on top of them a projection to the columns of the plan that they replace.
+/// Builds the joins of a tree, and on top of them a projection to the columns of the plan that they
+/// replace.
 fn build(
     graph: &Graph,
     tree: &Tree,
@@ -153,8 +157,8 @@ fn build_joins(graph: &Graph, tree: &Tree, wanted: &[usize]) -> Result<NumberedP
         false,
     )?;
     let all: Vec<usize> = left_columns.into_iter().chain(right_columns).collect();
-    // Columns that predicates above read are in `wanted`. A column that only this join's predicates read may be kept: it is
-    // cheaper to carry than to track.
+    // Columns that predicates above read are in `wanted`. A column that only this join's predicates
+    // read may be kept: it is cheaper to carry than to track.
     let kept: Vec<usize> = all
         .iter()
         .copied()

@@ -1,4 +1,5 @@
-//! Filters the large side of a join by the keys of its small side, where the large side is scanned ([`KeyFilterExec`]).
+//! Filters the large side of a join by the keys of its small side, where the large side is scanned
+//! ([`KeyFilterExec`]).
 //!
 //! ```text
 //!   HashJoinExec Partitioned                 HashJoinExec Partitioned
@@ -10,10 +11,11 @@
 //!                                                  large
 //! ```
 //!
-//! For a partitioned join this avoids shuffling rows that find no match. A broadcast join drops such rows where they are
-//! scanned anyway, but testing a bit is faster than probing a hash table that fits no cache; this gains only if few rows
-//! remain. The rule runs last, when it is known where rows are shuffled: the stage of the small side then has two readers,
-//! the join and the key set.
+//! For a partitioned join this avoids shuffling rows that find no match. A broadcast join drops
+//! such rows where they are scanned anyway, but testing a bit is faster than probing a hash table
+//! that fits no cache; this gains only if few rows remain. The rule runs last, when it is known
+//! where rows are shuffled: the stage of the small side then has two readers, the join and the key
+//! set.
 
 use std::sync::Arc;
 
@@ -48,7 +50,8 @@ pub(super) const KEY_FILTER: Rule = Rule {
     rewrite: |plan, config| replace_hash_joins(plan, |join| filter_large_side(join, config)),
 };
 
-/// [`KEY_FILTER`] for planning again while the query runs: filters whose keys are computed already stay, and suffice.
+/// [`KEY_FILTER`] for planning again while the query runs: filters whose keys are computed already
+/// stay, and suffice.
 pub(super) const KEY_FILTER_WHILE_RUNNING: Rule = Rule {
     rewrite: |plan, config| {
         replace_hash_joins(plan, |join| {
@@ -81,7 +84,8 @@ fn filter_large_side(join: &HashJoinExec, config: &ConfigOptions) -> Result<Opti
     };
     let sides = [join.left(), join.right()];
     let (small_side, large_side) = (sides[1 - large], sides[large]);
-    // A side that is not repeatable is not shared as one stage: computed twice, it might return different rows.
+    // A side that is not repeatable is not shared as one stage: computed twice, it might return
+    // different rows.
     if !is_repeatable(small_side) {
         return Ok(None);
     }
@@ -141,7 +145,8 @@ fn find_large_side(join: &HashJoinExec, config: &ConfigOptions) -> Option<usize>
     (is_applicable && is_worth_it && is_allowed).then_some(large)
 }
 
-/// Chooses the pair of keys that lets the fewest rows pass; `None` if every pair lets too many pass.
+/// Chooses the pair of keys that lets the fewest rows pass; `None` if every pair lets too many
+/// pass.
 fn choose_keys(join: &HashJoinExec, large: usize) -> Result<Option<KeyPair>> {
     let sides = [join.left(), join.right()];
     let (small_side, large_side) = (sides[1 - large], sides[large]);
@@ -176,7 +181,8 @@ fn choose_keys(join: &HashJoinExec, large: usize) -> Result<Option<KeyPair>> {
 
 /// Whether testing a bit is faster than probing the build side of a broadcast join.
 ///
-/// It is not if the join's only key is dense: DataFusion then probes an array instead of a hash table.
+/// It is not if the join's only key is dense: DataFusion then probes an array instead of a hash
+/// table.
 fn is_faster_than_probing(
     layout: KeySetLayout,
     join: &HashJoinExec,
@@ -191,7 +197,8 @@ fn is_faster_than_probing(
 
 /// Ends a stage at `plan`, so that its rows are computed once for two readers.
 ///
-/// Returns the plan for the join, and the part of it whose rows both readers share. A shuffle ends a stage anyway.
+/// Returns the plan for the join, and the part of it whose rows both readers share. A shuffle ends
+/// a stage anyway.
 fn materialize(plan: &Plan) -> Result<(Plan, Plan)> {
     if let Some(input) = collected_input(plan) {
         let (_, shared) = materialize(input)?;
@@ -235,7 +242,8 @@ fn choose_layout(plan: &Plan, key: usize) -> Option<KeySetLayout> {
         .find(|layout| layout.bytes() <= KEY_SET_BYTES_MAX)
 }
 
-/// Puts the filter on the relation of `plan` that owns the key, above that relation's own predicates.
+/// Puts the filter on the relation of `plan` that owns the key, above that relation's own
+/// predicates.
 fn filter_owner(plan: &Plan, key: usize, filter: &impl Fn(&Plan, usize) -> Plan) -> Result<Plan> {
     let owner = if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
         owning_side(join, key)

@@ -10,9 +10,10 @@
 //!                                                   large
 //! ```
 //!
-//! `EXISTS` over a large table is a join that returns rows of its small side. That side cannot be broadcast, so both sides
-//! are shuffled. Its keys can be broadcast, however: a semi join reduces the large side to them first, and only the
-//! remaining rows are shuffled. The small side is read twice, so a stage ends there ([`MaterializeExec`]).
+//! `EXISTS` over a large table is a join that returns rows of its small side. That side cannot be
+//! broadcast, so both sides are shuffled. Its keys can be broadcast, however: a semi join reduces
+//! the large side to them first, and only the remaining rows are shuffled. The small side is read
+//! twice, so a stage ends there ([`MaterializeExec`]).
 
 use std::sync::Arc;
 
@@ -39,7 +40,8 @@ pub(super) const KEYS_BEFORE_SHUFFLE: Rule = Rule {
     },
 };
 
-/// Returns the join with its large side reduced to the keys of its small side; `None` if that gains nothing.
+/// Returns the join with its large side reduced to the keys of its small side; `None` if that gains
+/// nothing.
 fn reduce_large_side(
     join: &HashJoinExec,
     limits: &OptimizerOptions,
@@ -126,7 +128,8 @@ mod tests {
 
     #[test]
     fn a_join_stays_as_it_is_if_a_side_has_the_wrong_size_or_it_can_be_broadcast() {
-        // Keys too many to broadcast, a large side that is cheap to shuffle, and a join that may be broadcast itself.
+        // Keys too many to broadcast, a large side that is cheap to shuffle, and a join that may be
+        // broadcast itself.
         for (small, large, join_type) in [
             (9e5, 1e7, JoinType::LeftSemi),
             (1e3, 1e4, JoinType::LeftSemi),

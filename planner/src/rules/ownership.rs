@@ -1,4 +1,5 @@
-//! Which input of an operator a column comes from, and whether a rule may push something to that input.
+//! Which input of an operator a column comes from, and whether a rule may push something to that
+//! input.
 
 use std::sync::Arc;
 
@@ -37,7 +38,8 @@ pub(super) fn owning_side(join: &HashJoinExec, column: usize) -> Option<(usize, 
     }
 }
 
-/// Returns the input column that a projection or a filter returns unchanged as `column`; `None` for other operators.
+/// Returns the input column that a projection or a filter returns unchanged as `column`; `None` for
+/// other operators.
 pub(super) fn input_column(plan: &Arc<dyn ExecutionPlan>, column: usize) -> Option<usize> {
     if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
         return column_index(&projection.expr().get(column)?.expr);

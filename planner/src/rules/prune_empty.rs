@@ -6,8 +6,8 @@
 //!     scan
 //! ```
 //!
-//! Applied while the query runs, when a stage turns out to have no rows. The other side of an inner join with it is then
-//! not read at all.
+//! Applied while the query runs, when a stage turns out to have no rows. The other side of an inner
+//! join with it is then not read at all.
 
 use std::sync::Arc;
 

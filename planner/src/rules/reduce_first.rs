@@ -1,4 +1,5 @@
-//! Drops rows before an aggregation whose groups the join above drops anyway (magic sets, Bancilhon et al. 1986).
+//! Drops rows before an aggregation whose groups the join above drops anyway (magic sets, Bancilhon
+//! et al. 1986).
 //!
 //! ```text
 //!   HashJoinExec k = g                          HashJoinExec k = g
@@ -9,10 +10,10 @@
 //!                                                     large
 //! ```
 //!
-//! `… WHERE l_quantity < (SELECT 0.2 * avg(l_quantity) FROM lineitem WHERE l_partkey = p_partkey)` is planned as a join
-//! with the averages of all parts, although few parts remain by then. If one side of a join is an aggregation by the join
-//! key, and the other side takes its key from a small relation, a semi join first reduces the aggregation's input to the
-//! keys of that relation.
+//! `… WHERE l_quantity < (SELECT 0.2 * avg(l_quantity) FROM lineitem WHERE l_partkey = p_partkey)`
+//! is planned as a join with the averages of all parts, although few parts remain by then. If one
+//! side of a join is an aggregation by the join key, and the other side takes its key from a small
+//! relation, a semi join first reduces the aggregation's input to the keys of that relation.
 
 use std::sync::Arc;
 
@@ -43,7 +44,8 @@ pub(super) const REDUCE_FIRST: Rule = Rule {
 /// A plan, and a column of it.
 type Column<'a> = (&'a Arc<dyn ExecutionPlan>, usize);
 
-/// Returns the join with an aggregation in it reduced; `None` if there is none, or it gains nothing.
+/// Returns the join with an aggregation in it reduced; `None` if there is none, or it gains
+/// nothing.
 fn reduce_aggregate(
     join: &HashJoinExec,
     limits: &OptimizerOptions,
@@ -105,7 +107,8 @@ fn reduce_below_aggregate(
         .transpose()
 }
 
-/// Puts the semi join on the relation of `plan` that owns the key, so that joins above read fewer rows as well.
+/// Puts the semi join on the relation of `plan` that owns the key, so that joins above read fewer
+/// rows as well.
 fn reduce_owner(
     plan: &Arc<dyn ExecutionPlan>,
     key: usize,
@@ -120,7 +123,8 @@ fn reduce_owner(
         .transpose()
 }
 
-/// Reduces `input` to the keys of the cheapest source of `other`'s values; `None` if no source gains anything.
+/// Reduces `input` to the keys of the cheapest source of `other`'s values; `None` if no source
+/// gains anything.
 fn reduce_to_keys(
     input: &Arc<dyn ExecutionPlan>,
     key: usize,
@@ -133,7 +137,8 @@ fn reduce_to_keys(
     let mut cheapest: Option<(f64, Arc<dyn ExecutionPlan>)> = None;
     for (source, column) in sources {
         let rows_read: f64 = leaves(&source).iter().map(|leaf| estimate(leaf).rows).sum();
-        // The source runs a second time here: it must return the same rows, and cost less than it saves.
+        // The source runs a second time here: it must return the same rows, and cost less than it
+        // saves.
         if !is_repeatable(&source)
             || estimate(&source).rows > limits.hash_join_single_partition_threshold_rows as f64
             || rows_read > rows

@@ -11,7 +11,8 @@ use super::switches::{Switches, switches};
 
 pub(super) type Plan = Arc<dyn ExecutionPlan>;
 
-/// A physical optimizer rule. Rules are data, so that a variant of a rule differs only in what it changes.
+/// A physical optimizer rule. Rules are data, so that a variant of a rule differs only in what it
+/// changes.
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) name: &'static str,

@@ -8,11 +8,13 @@
 //!     Filter s                             b
 //! ```
 //!
-//! `WHERE o_orderkey IN (SELECT … HAVING …)` is planned above all joins of its query: all rows are joined, and then most of
-//! them are dropped. An inner join with `B` neither adds rows of `A` that the semi join would not see nor changes its keys,
-//! so `(A ⋈ B) ⋉ S` equals `(A ⋉ S) ⋈ B` if the keys are columns of `A`.
+//! `WHERE o_orderkey IN (SELECT … HAVING …)` is planned above all joins of its query: all rows are
+//! joined, and then most of them are dropped. An inner join with `B` neither adds rows of `A` that
+//! the semi join would not see nor changes its keys, so `(A ⋈ B) ⋉ S` equals `(A ⋉ S) ⋈ B` if the
+//! keys are columns of `A`.
 //!
-//! The rule applies only if `S` is filtered: an unfiltered right side seldom drops many rows, and then the joins are cheaper.
+//! The rule applies only if `S` is filtered: an unfiltered right side seldom drops many rows, and
+//! then the joins are cheaper.
 
 use std::sync::Arc;
 
@@ -133,7 +135,8 @@ fn push_below(plan: &LogicalPlan, keys: &[Column], semi: &Join) -> Result<Option
     }
 }
 
-/// Pushes the semi join into `plan` as far as possible, or puts it on top if `plan` is a single relation.
+/// Pushes the semi join into `plan` as far as possible, or puts it on top if `plan` is a single
+/// relation.
 ///
 /// Between joins it would keep them from being reordered.
 fn push_into(plan: &LogicalPlan, keys: &[Column], semi: &Join) -> Result<Option<LogicalPlan>> {

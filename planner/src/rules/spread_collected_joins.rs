@@ -6,9 +6,10 @@
 //!     right                                  right
 //! ```
 //!
-//! A join that returns unmatched rows of its build side cannot be broadcast: each task would see only its own matches.
-//! With a collected build side the whole stage would have to run as one task; partitioned, it runs as many. Null-aware
-//! anti joins stay as they are, since one null anywhere empties the whole result.
+//! A join that returns unmatched rows of its build side cannot be broadcast: each task would see
+//! only its own matches. With a collected build side the whole stage would have to run as one task;
+//! partitioned, it runs as many. Null-aware anti joins stay as they are, since one null anywhere
+//! empties the whole result.
 
 use std::sync::Arc;
 

@@ -6,7 +6,8 @@ use datafusion::common::extensions_options;
 extensions_options! {
     /// The rules that a session may turn off.
     pub struct Switches {
-        /// Move semi joins with a filtered right side below inner joins, to the relation that owns their keys.
+        /// Move semi joins with a filtered right side below inner joins, to the relation that owns
+        /// their keys.
         pub semi_join_first: bool, default = true
         /// Order inner joins by estimated cost.
         pub join_order: bool, default = true
@@ -16,7 +17,8 @@ extensions_options! {
         pub share_stages: bool, default = true
         /// Drop rows before an aggregation whose groups a join above drops anyway.
         pub reduce_first: bool, default = true
-        /// Drop rows without a match from the large side of a join before they are shuffled, by a semi join with the small side.
+        /// Drop rows without a match from the large side of a join before they are shuffled, by a
+        /// semi join with the small side.
         pub keys_before_shuffle: bool, default = true
         /// Filter the large side of a join where it is scanned, by the keys of the small side.
         pub key_filter: bool, default = true

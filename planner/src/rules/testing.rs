@@ -68,7 +68,8 @@ pub(super) fn join(left: Plan, right: Plan, join_type: JoinType, mode: Partition
     Arc::new(join.unwrap())
 }
 
-/// Applies `rule` with default settings and draws the result, an operator a line, without details after the first comma.
+/// Applies `rule` with default settings and draws the result, an operator a line, without details
+/// after the first comma.
 pub(super) fn optimize(rule: &Rule, plan: Plan) -> String {
     let plan = rule.optimize(plan, &ConfigOptions::default()).unwrap();
     draw(&plan)

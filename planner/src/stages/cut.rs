@@ -9,8 +9,8 @@
 //!                                                   DataSourceExec
 //! ```
 //!
-//! **Invariant.** A plan that runs on a single node before the cut returns the same rows after it. A cut never changes an
-//! operator, only where its input comes from.
+//! **Invariant.** A plan that runs on a single node before the cut returns the same rows after it.
+//! A cut never changes an operator, only where its input comes from.
 
 use std::sync::Arc;
 
@@ -36,7 +36,8 @@ use crate::nodes::{ExchangeReadExec, InputMode, KeyFilterExec, MaterializeExec};
 use crate::physical::{build_side_may_be_broadcast, leaves, replace_children};
 use crate::statistics::Estimate;
 
-/// Cuts `plan` into stages. The root stage's output is `output`: `Partitions` for a result, `Sink` for a write.
+/// Cuts `plan` into stages. The root stage's output is `output`: `Partitions` for a result, `Sink`
+/// for a write.
 ///
 /// # Errors
 /// If DataFusion refuses to rebuild an operator over its new input.
@@ -124,7 +125,8 @@ impl Cutter {
         }
     }
 
-    /// Ends a stage at a repartition. The stage keeps the repartition as its root, by which its tasks partition their output.
+    /// Ends a stage at a repartition. The stage keeps the repartition as its root, by which its
+    /// tasks partition their output.
     fn cut_repartition(
         &mut self,
         plan: &Arc<dyn ExecutionPlan>,
@@ -134,7 +136,8 @@ impl Cutter {
         let input = self.rewrite(Arc::clone(node.input()))?;
         let unordered = RepartitionExec::try_new(input, partitioning.clone())?;
         let mut eq_properties = plan.equivalence_properties().clone();
-        // Several tasks write to each output partition, so rows must be sorted again to keep their order.
+        // Several tasks write to each output partition, so rows must be sorted again to keep their
+        // order.
         eq_properties.clear_orderings();
         let partitions = partitioning.partition_count();
         let expected = expected(plan);
@@ -216,7 +219,8 @@ impl Cutter {
         ))
     }
 
-    /// Returns the stage that returns these rows. If `input` only reads another stage, no new one is needed.
+    /// Returns the stage that returns these rows. If `input` only reads another stage, no new one
+    /// is needed.
     fn stage_of(&mut self, input: Arc<dyn ExecutionPlan>, expected: &Estimate) -> Result<StageId> {
         match input.downcast_ref::<ExchangeReadExec>() {
             Some(read) => Ok(read.stage()),
@@ -259,7 +263,8 @@ impl Cutter {
     }
 }
 
-/// Whether the left child is a build side, or a key set, that the operator collects into one partition.
+/// Whether the left child is a build side, or a key set, that the operator collects into one
+/// partition.
 fn collects_left(plan: &Arc<dyn ExecutionPlan>) -> bool {
     let hash_collect = plan
         .downcast_ref::<HashJoinExec>()

@@ -7,9 +7,10 @@
 //!       probe: 9 GB                             probe, half   probe, other half
 //! ```
 //!
-//! A key with most of the rows makes one partition large, and one task would read it while the others wait. If the operators
-//! process each row of an input independently, several tasks may each read a part of that input, and all of what it is
-//! joined with. Together they return what one task would have returned.
+//! A key with most of the rows makes one partition large, and one task would read it while the
+//! others wait. If the operators process each row of an input independently, several tasks may each
+//! read a part of that input, and all of what it is joined with. Together they return what one task
+//! would have returned.
 
 use std::sync::Arc;
 
@@ -25,7 +26,8 @@ use crate::ids::StageId;
 use crate::nodes::{ExchangeReadExec, InputMode, KeyFilterExec};
 use crate::physical::{build_side_may_be_broadcast, leaves};
 
-/// Returns the inputs of a stage with this body that may be divided among tasks, one input at a time.
+/// Returns the inputs of a stage with this body that may be divided among tasks, one input at a
+/// time.
 pub(crate) fn divisible_inputs(body: &Arc<dyn ExecutionPlan>, output: StageOutput) -> Vec<StageId> {
     let keeps_order =
         !matches!(output, StageOutput::Shuffle { .. }) && body.output_ordering().is_some();
@@ -42,7 +44,8 @@ pub(crate) fn divisible_inputs(body: &Arc<dyn ExecutionPlan>, output: StageOutpu
             .filter(|read| read.stage() == stage)
             .count()
     };
-    // Divided in one place and read in full in another, an input would be joined with parts of itself only.
+    // Divided in one place and read in full in another, an input would be joined with parts of
+    // itself only.
     inputs.retain(|stage| reader_count(*stage) == 1);
     inputs
 }

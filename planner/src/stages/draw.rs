@@ -7,7 +7,8 @@ use datafusion::physical_plan::displayable;
 use super::graph::{Slicing, Stage, StageGraph, StageOutput};
 
 impl StageGraph {
-    /// Renders the graph, root first: each stage with its inputs, its slicing, its note, and its operators.
+    /// Renders the graph, root first: each stage with its inputs, its slicing, its note, and its
+    /// operators.
     pub fn render(&self, note: impl Fn(&Stage) -> Option<String>) -> String {
         self.live()
             .rev()

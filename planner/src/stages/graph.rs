@@ -12,7 +12,8 @@ use crate::physical::leaves;
 
 /// The stages of one query, or of several that run together.
 ///
-/// Producers come before their consumers. The last stage is a root. If there are several roots, each is a sink.
+/// Producers come before their consumers. The last stage is a root. If there are several roots,
+/// each is a sink.
 #[derive(Debug)]
 pub struct StageGraph {
     /// All stages; a stage's index is its [`StageId`].
@@ -33,7 +34,8 @@ impl StageGraph {
         })
     }
 
-    /// Returns the rows that all operators together are expected to return. Reads of other stages do not count.
+    /// Returns the rows that all operators together are expected to return. Reads of other stages
+    /// do not count.
     #[must_use]
     pub fn operator_rows_expected(&self) -> u64 {
         fn rows_of(plan: &Arc<dyn ExecutionPlan>) -> f64 {
@@ -53,8 +55,8 @@ impl StageGraph {
 pub struct Stage {
     /// Its index in the graph.
     pub id: StageId,
-    /// The plan that a task runs. For a shuffled output the root is a `RepartitionExec`, which does not execute: the
-    /// exchange writer partitions the rows of its input accordingly.
+    /// The plan that a task runs. For a shuffled output the root is a `RepartitionExec`, which does
+    /// not execute: the exchange writer partitions the rows of its input accordingly.
     pub plan: Arc<dyn ExecutionPlan>,
     /// Where the rows go.
     pub output: StageOutput,
@@ -82,7 +84,8 @@ impl Stage {
         }
     }
 
-    /// Returns the number of partitions of [`Stage::body`], which is the largest number of undivided tasks.
+    /// Returns the number of partitions of [`Stage::body`], which is the largest number of
+    /// undivided tasks.
     #[must_use]
     pub fn partitions(&self) -> usize {
         self.body().output_partitioning().partition_count()

@@ -1,9 +1,10 @@
 //! Plans the rest of a query again, from the row counts of its finished stages.
 //!
-//! The stages of which no task has run are joined into one plan, which undoes [`cut()`](crate::stages::cut). Its leaves are
-//! scans and the stages that have started. The rules that depend on row counts optimize this plan again, now with exact
-//! counts for finished stages, and it is cut again. Stages that have started keep their plans and numbers. Waiting stages
-//! are dropped, and new stages are numbered after them.
+//! The stages of which no task has run are joined into one plan, which undoes
+//! [`cut()`](crate::stages::cut). Its leaves are scans and the stages that have started. The rules
+//! that depend on row counts optimize this plan again, now with exact counts for finished stages,
+//! and it is cut again. Stages that have started keep their plans and numbers. Waiting stages are
+//! dropped, and new stages are numbered after them.
 //!
 //! ```text
 //!   s4 join        waiting             s4 join        dropped        s6 join broadcasts s0
@@ -12,7 +13,8 @@
 //!     s0 shuffle   1 row               s0 shuffle     1 row
 //! ```
 //!
-//! **Invariant.** The new plan returns the same rows: rules move operators, and remove only what is known to be empty.
+//! **Invariant.** The new plan returns the same rows: rules move operators, and remove only what is
+//! known to be empty.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -63,7 +65,8 @@ pub struct Revised {
     pub rules: Vec<String>,
 }
 
-/// Returns the row counts of a stage within which the plan is kept; `None` if the plan is kept for any count.
+/// Returns the row counts of a stage within which the plan is kept; `None` if the plan is kept for
+/// any count.
 ///
 /// Zero rows are never within: what is joined with them need not be read.
 #[must_use]
@@ -83,7 +86,8 @@ pub fn expected_rows(stage: &Stage, options: &ConfigOptions) -> Option<RangeIncl
     Some(low..=stage.rows_expected.saturating_mul(REPLAN_FACTOR).max(few))
 }
 
-/// Whether the plan of a stage may change once actual row counts are known: whether it has a hash join.
+/// Whether the plan of a stage may change once actual row counts are known: whether it has a hash
+/// join.
 #[must_use]
 pub fn is_replannable(stage: &Stage) -> bool {
     fn has_join(plan: &Arc<dyn ExecutionPlan>) -> bool {
@@ -94,7 +98,8 @@ pub fn is_replannable(stage: &Stage) -> bool {
 
 /// Plans the rest of `graph` again; `None` if that changes nothing.
 ///
-/// `facts` has the progress of each stage. `encoded` returns a plan's bytes, or `None` if it cannot be encoded.
+/// `facts` has the progress of each stage. `encoded` returns a plan's bytes, or `None` if it cannot
+/// be encoded.
 ///
 /// # Errors
 /// If DataFusion refuses to rebuild an operator over its new input.
@@ -140,7 +145,8 @@ pub fn revise(
     }))
 }
 
-/// Applies the rules that depend on row counts. Adds the names of those that changed the plan to `changed`.
+/// Applies the rules that depend on row counts. Adds the names of those that changed the plan to
+/// `changed`.
 fn optimize_again(
     mut plan: Arc<dyn ExecutionPlan>,
     options: &ConfigOptions,
@@ -232,7 +238,8 @@ impl<'a> Progress<'a> {
         })
     }
 
-    /// Returns the plan that replaces a read: a leaf for a started stage, else the stage's own plan.
+    /// Returns the plan that replaces a read: a leaf for a started stage, else the stage's own
+    /// plan.
     fn source(&self, read: &ExchangeReadExec) -> Result<Arc<dyn ExecutionPlan>> {
         let index = read.stage().index();
         let Some(stage) = self.graph.stages.get(index) else {
@@ -285,7 +292,8 @@ fn read_partitions(stage: &Stage) -> ExchangeReadExec {
     )
 }
 
-/// Removes the exchanges directly below hash joins, so that rules see adjacent joins. Rules add them again where needed.
+/// Removes the exchanges directly below hash joins, so that rules see adjacent joins. Rules add
+/// them again where needed.
 fn remove_exchanges_below_joins(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     fn without_exchange(plan: &Arc<dyn ExecutionPlan>) -> &Arc<dyn ExecutionPlan> {
         let repartitioned = plan

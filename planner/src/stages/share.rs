@@ -7,8 +7,9 @@
 //!   s0 …                             s0 …
 //! ```
 //!
-//! A view that is used twice is planned twice. A stage's output is kept until its last reader has finished, so the second
-//! reader can read the first one's. Two stages are equal if their encoded plans are, once their own inputs are shared.
+//! A view that is used twice is planned twice. A stage's output is kept until its last reader has
+//! finished, so the second reader can read the first one's. Two stages are equal if their encoded
+//! plans are, once their own inputs are shared.
 
 use std::sync::Arc;
 
@@ -23,8 +24,8 @@ use crate::ids::StageId;
 use crate::nodes::ExchangeReadExec;
 use crate::physical::leaves;
 
-/// Removes stages of `graph` that are equal to an earlier one. `encoded` returns a plan's bytes, or `None` if it cannot be
-/// encoded.
+/// Removes stages of `graph` that are equal to an earlier one. `encoded` returns a plan's bytes, or
+/// `None` if it cannot be encoded.
 ///
 /// # Errors
 /// If DataFusion refuses to rebuild an operator over its new input.
@@ -97,7 +98,8 @@ fn renumber(stage: Stage, id: StageId, new_id: impl Fn(StageId) -> StageId) -> R
     })
 }
 
-/// Compares what is cheap to compare. Indeterminate stages are never equal: each reader gets rows of its own.
+/// Compares what is cheap to compare. Indeterminate stages are never equal: each reader gets rows
+/// of its own.
 fn look_equal(a: &Stage, b: &Stage) -> bool {
     let summary = |stage: &Stage| -> (StageOutput, SchemaRef, usize) {
         (stage.output, stage.plan.schema(), leaves(&stage.plan).len())

@@ -1,14 +1,14 @@
 //! Decides how many tasks a stage runs as, once the exact sizes of its inputs are known.
 //!
-//! Exchanges have more partitions than there are slots, so that skew and slow executors even out. Adjacent small partitions
-//! share a task, which gives fewer tasks and fewer, larger files. A partition that is much larger than others is divided
-//! among several tasks.
+//! Exchanges have more partitions than there are slots, so that skew and slow executors even out.
+//! Adjacent small partitions share a task, which gives fewer tasks and fewer, larger files. A
+//! partition that is much larger than others is divided among several tasks.
 
 use crate::cost::{SKEW_FACTOR, STAGE_INPUT_BYTES_MIN, TASK_INPUT_BYTES_MIN};
 use crate::ids::StageId;
 
-/// The part of an input that one of several tasks of a partition reads: the output of every `of`-th producer task,
-/// starting with producer `number`.
+/// The part of an input that one of several tasks of a partition reads: the output of every `of`-th
+/// producer task, starting with producer `number`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
     /// The input that is divided.
@@ -21,9 +21,9 @@ pub struct Part {
 
 /// Returns the number of tasks to divide a partition among; 1 if it is not skewed.
 ///
-/// Each task reads a part of one input and all of the others. `divided` is the partition's bytes of that input, `others` its
-/// bytes of the others, and `total` the bytes of all partitions. There are at most as many parts as `producers`, and no part
-/// is smaller than `others`.
+/// Each task reads a part of one input and all of the others. `divided` is the partition's bytes of
+/// that input, `others` its bytes of the others, and `total` the bytes of all partitions. There are
+/// at most as many parts as `producers`, and no part is smaller than `others`.
 #[must_use]
 pub fn parts(divided: u64, others: u64, total: u64, slots: usize, producers: usize) -> u32 {
     // Two tasks per slot, so that slots even out.
@@ -36,10 +36,11 @@ pub fn parts(divided: u64, others: u64, total: u64, slots: usize, producers: usi
     u32::try_from(divided.div_ceil(target).min(parts_max)).unwrap_or(u32::MAX)
 }
 
-/// Groups the partitions `0..bytes.len()` into slices of adjacent partitions, in order, each for one task.
+/// Groups the partitions `0..bytes.len()` into slices of adjacent partitions, in order, each for
+/// one task.
 ///
-/// `bytes[p]` is what partition *p* reads. A stage with little input becomes one slice. Otherwise there are at least
-/// `slots` slices, or one per partition if there are fewer partitions.
+/// `bytes[p]` is what partition *p* reads. A stage with little input becomes one slice. Otherwise
+/// there are at least `slots` slices, or one per partition if there are fewer partitions.
 #[must_use]
 pub fn slice_by_bytes(bytes: &[u64], slots: usize) -> Vec<Vec<u32>> {
     let total: u64 = bytes.iter().sum();

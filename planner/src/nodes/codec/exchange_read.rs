@@ -1,8 +1,8 @@
-//! Encodes [`ExchangeReadExec`] with every property that operators above it were planned for: orderings, equal columns
-//! and constants.
+//! Encodes [`ExchangeReadExec`] with every property that operators above it were planned for:
+//! orderings, equal columns and constants.
 //!
-//! Without one of them, an aggregation that was planned for sorted input would fall back to hashing, and its output would
-//! lose the order that its consumers rely on.
+//! Without one of them, an aggregation that was planned for sorted input would fall back to
+//! hashing, and its output would lose the order that its consumers rely on.
 
 use std::sync::Arc;
 

@@ -35,7 +35,8 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 #[derive(Debug, Clone)]
 pub(crate) struct KeySetExec {
     input: Arc<dyn ExecutionPlan>,
-    /// The column whose values are collected. With `None`, the input's rows are sets, which are united.
+    /// The column whose values are collected. With `None`, the input's rows are sets, which are
+    /// united.
     key: Option<usize>,
     layout: KeySetLayout,
     properties: Arc<PlanProperties>,

@@ -1,4 +1,5 @@
-//! A compact set of keys: exact for integers and dates of a known range, a Bloom filter for all others.
+//! A compact set of keys: exact for integers and dates of a known range, a Bloom filter for all
+//! others.
 
 use std::sync::Arc;
 
@@ -13,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::cost::BLOOM_HASHES;
 
-/// Seed of the hashes. It must differ from the seed by which rows are partitioned: within a partition, those hashes are
-/// alike.
+/// Seed of the hashes. It must differ from the seed by which rows are partitioned: within a
+/// partition, those hashes are alike.
 const SEED: u64 = 0x6661_6973_6361;
 
 /// The layout of a set. Sets of equal layout can be united.

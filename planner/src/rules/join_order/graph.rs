@@ -1,6 +1,7 @@
 //! A tree of inner joins taken apart: relations, equalities between them, and other predicates.
 //!
-//! The columns of all relations are numbered consecutively. Expressions in the graph refer to these numbers.
+//! The columns of all relations are numbered consecutively. Expressions in the graph refer to these
+//! numbers.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -164,7 +165,8 @@ impl Graph {
     ) -> Option<()> {
         for condition in split_conjunction(predicate) {
             let condition = self.global(condition, &number_of)?;
-            // A predicate on a single relation would have been pushed down to it, so there is a reason to leave it.
+            // A predicate on a single relation would have been pushed down to it, so there is a
+            // reason to leave it.
             if condition.is_volatile_node() || self.relations_of(&condition).count_ones() < 2 {
                 return None;
             }
@@ -194,7 +196,8 @@ impl Graph {
         Some(())
     }
 
-    /// Whether no class has two columns of one relation. Their equality is a predicate that no join would test.
+    /// Whether no class has two columns of one relation. Their equality is a predicate that no join
+    /// would test.
     fn has_one_member_per_relation(&self) -> bool {
         self.classes.iter().all(|class| {
             class
@@ -307,7 +310,8 @@ fn kept(columns: Vec<usize>, projection: Option<&[usize]>) -> Vec<usize> {
     }
 }
 
-/// Rewrites an expression to other columns: `index_in` returns the index in `schema` of each column.
+/// Rewrites an expression to other columns: `index_in` returns the index in `schema` of each
+/// column.
 ///
 /// # Errors
 /// If a column has no index.

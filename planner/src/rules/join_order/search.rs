@@ -81,7 +81,8 @@ fn join_trees(sizes: &Sizes, a: &Tree, b: &Tree) -> Option<Tree> {
     })
 }
 
-/// Returns the cost of the joins in their written order; `None` if there is a cross product among them.
+/// Returns the cost of the joins in their written order; `None` if there is a cross product among
+/// them.
 pub(super) fn cost_as_written(sizes: &Sizes, written: &[(Set, Set)]) -> Option<f64> {
     let mut trees: HashMap<Set, Tree> = leaves(sizes).map(|tree| (tree.relations, tree)).collect();
     let mut cost = None;
@@ -162,7 +163,8 @@ mod tests {
     use super::*;
     use crate::statistics::ColumnValues;
 
-    /// Relations, each with its rows after and before its filter, and the keys that they share, each with its distinct values.
+    /// Relations, each with its rows after and before its filter, and the keys that they share,
+    /// each with its distinct values.
     fn sizes(rows: &[(f64, f64)], keys: &[(&[usize], f64)]) -> Sizes {
         let values = |distinct: f64| ColumnValues {
             distinct: Some(distinct),
