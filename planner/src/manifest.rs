@@ -7,12 +7,13 @@ mod catalog;
 mod check;
 mod checked;
 mod cluster;
+mod error;
 mod job;
 mod parameters;
 mod parse;
 mod positions;
-mod shape;
 mod stores;
+mod unknown_fields;
 
 pub use catalog::{CatalogKind, CatalogTable, OnSchemaChange};
 pub use checked::CheckedManifest;
@@ -20,16 +21,16 @@ pub use cluster::{
     AirflowSpec, DriverSpec, DynamicAllocation, ExecutorScale, ExecutorSpec, PodSpecParts,
     RestartPolicy, RestartPolicyType,
 };
+pub use error::{ManifestError, Problem};
 pub use job::{
     ApiVersion, Compression, Decimal, FileFormat, JobSpec, Kind, Manifest, Metadata,
     OnMalformedRow, PartitionOverwrite, SaveMode, Source, Step, TextCompression, TextEncoding,
     Write,
 };
-pub use parse::{ManifestError, Problem};
 pub use positions::Position;
 pub use stores::{SecretRef, StoreCredentials, StoreSettings, Stores, settings_for};
 
-/// The JSON Schema of the manifest, for editors and for `faisca schema`.
+/// Returns the JSON Schema of the manifest, for editors and for `faisca schema`.
 #[must_use]
 pub fn json_schema() -> schemars::Schema {
     schemars::generate::SchemaSettings::draft2020_12()
@@ -37,7 +38,7 @@ pub fn json_schema() -> schemars::Schema {
         .into_root_schema_for::<Manifest>()
 }
 
-/// The valid name nearest to `wrong`, if one is near enough to be meant.
+/// Returns the valid name nearest to `wrong`, if it is near enough to be a typing mistake.
 #[must_use]
 pub fn nearest<'a>(wrong: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const SIMILARITY_MIN: f64 = 0.75;

@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{ObjectName, visit_relations};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
-use super::parse::{ManifestError, Problem};
+use super::error::{ManifestError, Problem};
 use super::positions::Positions;
 use super::{JobSpec, Manifest, PartitionOverwrite, SaveMode, Step, nearest};
 

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::check::{StepOrder, check};
+use super::error::ManifestError;
 use super::parameters::with_parameters;
-use super::parse::{ManifestError, parse};
+use super::parse::parse;
 use super::positions::Positions;
 use super::{JobSpec, Manifest};
 

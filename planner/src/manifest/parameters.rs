@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::parse::{ManifestError, Problem};
+use super::error::{ManifestError, Problem};
 use super::positions::Positions;
 use super::{JobSpec, Manifest, nearest};
 

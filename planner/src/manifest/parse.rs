@@ -1,57 +1,14 @@
-//! YAML text to a [`Manifest`], or every mistake in it with its place.
-
-use std::fmt::Write as _;
+//! Parses YAML text into a [`Manifest`], or returns every mistake in it with its position.
 
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
+use super::error::{ManifestError, Problem};
 use super::positions::{Node, Position, Positions};
-use super::shape::unknown_fields;
+use super::unknown_fields::unknown_fields;
 use super::{Manifest, json_schema};
 
-/// One mistake in a manifest.
-#[derive(Debug, Clone)]
-pub struct Problem {
-    /// Where it is in the file.
-    pub position: Position,
-    /// The field, like `spec.steps[1].sql`.
-    pub path: String,
-    /// What is wrong.
-    pub what: String,
-    /// How to fix it; may be empty.
-    pub help: String,
-}
-
-/// A manifest that cannot be run. Final: only an edit of the file helps.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{}", self.render())]
-pub struct ManifestError {
-    /// Name of the file.
-    pub file: String,
-    /// In the order of the file.
-    pub problems: Vec<Problem>,
-}
-
-impl ManifestError {
-    fn render(&self) -> String {
-        let mut text = String::new();
-        for (index, problem) in self.problems.iter().enumerate() {
-            let newline = if index == 0 { "" } else { "\n" };
-            let Position { line, column } = problem.position;
-            let _ = write!(text, "{newline}{}:{line}:{column}: ", self.file);
-            if !problem.path.is_empty() {
-                let _ = write!(text, "{}: ", problem.path);
-            }
-            text.push_str(&problem.what);
-            if !problem.help.is_empty() {
-                let _ = write!(text, "\n  help: {}", problem.help);
-            }
-        }
-        text
-    }
-}
-
-/// Reads a manifest. `file` is only for messages.
+/// Parses a manifest. `file` is its name in messages.
 ///
 /// # Errors
 /// All unknown fields at once, or the first syntax or type error.
@@ -82,7 +39,7 @@ fn problem_of(error: &serde_saphyr::Error) -> Problem {
             column: l.column(),
         })
         .unwrap_or_default();
-    // The library's message repeats the place and quotes the source in further lines.
+    // The library's message repeats the position, and quotes the source in further lines.
     let message = error.to_string();
     let first = message.lines().next().unwrap_or_default();
     let what = match first.rfind(" at line ") {

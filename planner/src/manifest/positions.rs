@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
-/// A place in a text file, both from 1.
+/// A position in a text file. Lines and columns start at 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Position {
     /// Line.
@@ -15,7 +15,7 @@ pub struct Position {
     pub column: u64,
 }
 
-/// Field path, like `spec.steps[1].sql`, to the position of its value.
+/// The positions of fields by their path, like `spec.steps[1].sql`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Positions(HashMap<String, Position>);
 
@@ -77,7 +77,7 @@ pub(super) fn position<T>(spanned: &Spanned<T>) -> Position {
 pub(super) enum Node {
     Map(Vec<(Spanned<String>, Spanned<Self>)>),
     Seq(Vec<Spanned<Self>>),
-    /// What kind of scalar it is.
+    /// The kind of the scalar.
     Scalar(&'static str),
 }
 

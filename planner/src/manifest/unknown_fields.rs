@@ -1,22 +1,29 @@
-//! Finds field names that the JSON Schema does not know, before serde stumbles over the first.
+//! Finds fields that the JSON Schema does not have, before serde deserializes the manifest.
 //!
-//! Serde would stop at one mistake and know no nearest name; this walk reports them all.
+//! Serde would stop at the first mistake, and it has no nearest name to suggest. This finds all of
+//! them.
 
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
+use super::error::Problem;
 use super::nearest;
-use super::parse::Problem;
 use super::positions::{Node, position};
 
-/// Every unknown field of `node`, by the schema of [`super::json_schema`].
+/// Returns every unknown field of `node`, by the schema of [`super::json_schema`].
 pub(super) fn unknown_fields(node: &Spanned<Node>, schema: &Value) -> Vec<Problem> {
-    let mut found = vec![];
-    walk(node, schema, schema, "", &mut found);
-    found
+    let mut problems = vec![];
+    walk(node, schema, schema, "", &mut problems);
+    problems
 }
 
-fn walk(node: &Spanned<Node>, schema: &Value, root: &Value, path: &str, found: &mut Vec<Problem>) {
+fn walk(
+    node: &Spanned<Node>,
+    schema: &Value,
+    root: &Value,
+    path: &str,
+    problems: &mut Vec<Problem>,
+) {
     let schema = resolve(schema, root);
     match &node.value {
         Node::Map(entries) => {
@@ -32,7 +39,7 @@ fn walk(node: &Spanned<Node>, schema: &Value, root: &Value, path: &str, found: &
                     format!("{path}.{name}")
                 };
                 if let Some(property) = properties.get(name) {
-                    walk(value, property, root, &path, found);
+                    walk(value, property, root, &path, problems);
                 } else if closed {
                     let names = properties.keys().map(String::as_str);
                     let help = match nearest(name, names.clone()) {
@@ -42,7 +49,7 @@ fn walk(node: &Spanned<Node>, schema: &Value, root: &Value, path: &str, found: &
                             names.collect::<Vec<_>>().join(", ")
                         ),
                     };
-                    found.push(Problem {
+                    problems.push(Problem {
                         position: position(key),
                         path,
                         what: format!("unknown field `{name}`"),
@@ -56,7 +63,7 @@ fn walk(node: &Spanned<Node>, schema: &Value, root: &Value, path: &str, found: &
                 return;
             };
             for (index, item) in items.iter().enumerate() {
-                walk(item, schema, root, &format!("{path}[{index}]"), found);
+                walk(item, schema, root, &format!("{path}[{index}]"), problems);
             }
         }
         Node::Scalar(kind) => {
@@ -65,7 +72,7 @@ fn walk(node: &Spanned<Node>, schema: &Value, root: &Value, path: &str, found: &
                 && let Some(expected @ ("object" | "array")) = expected
             {
                 let what = format!("expected {expected}, found a {kind}");
-                found.push(Problem {
+                problems.push(Problem {
                     position: position(node),
                     path: path.to_owned(),
                     what,
