@@ -14,10 +14,10 @@ mod registration;
 pub use catalogs::Catalogs;
 pub use changes::TableOutlook;
 pub(crate) use changes::{PlannedTable, compatible, outlook};
-pub(crate) use definition::checked_name;
 pub use definition::{
     Catalog, Changed, ColumnStatistics, TableColumn, TableDefinition, TablePartition, TableVersion,
 };
+pub(crate) use definition::{checked_name, file_parameters};
 pub use faisca_executor::sink::Values as ColumnValues;
 pub use glue::{GlueSettings, arrow_type, hive_type, storage_type};
 pub(crate) use registration::{PartitionChange, Registration};

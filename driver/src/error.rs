@@ -1,26 +1,52 @@
 //! Failures of a job, as its user sees them.
 
+use std::io;
+use std::path::{Path, PathBuf};
+
 use datafusion::common::DataFusionError;
 use faisca_executor::error::message;
 use faisca_executor::protocol::{Failure, FailureKind};
-use faisca_planner::manifest::ManifestError;
+use faisca_executor::storage::store_message;
+use faisca_planner::manifest::{ManifestError, nearest};
 
-/// Why a job, or a part of it, did not succeed. Displays as a few plain lines.
+/// Why a job, or a part of it, failed. Displays as a few plain lines.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The manifest is wrong. Mend the file.
+    /// The manifest is invalid. Fix the file.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// A statement cannot be planned: a name, a type, its grammar. Mend the statement.
+    /// A statement cannot be planned: a name, a type, its grammar. Fix the statement.
     #[error("{0}")]
     Plan(String),
-    /// A statement failed while it ran.
+    /// A query failed while it ran.
     #[error("{}", .0.message)]
     Run(Failure),
-    /// The output cannot be written as asked.
+    /// The output cannot be written as requested.
     #[error("{0}")]
     Write(String),
-    /// No executor could be started, or the session is shutting down.
+    /// A file or folder of this machine cannot be used for the output or the local catalog.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// What failed, as a verb: `create`.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// An object store refuses a request for the output.
+    #[error("cannot {action} {url}: {}", store_message(source))]
+    Store {
+        /// What failed, as a verb: `list`.
+        action: &'static str,
+        /// The folder.
+        url: String,
+        /// Why.
+        #[source]
+        source: object_store::Error,
+    },
+    /// No executor could be started.
     #[error("{0}")]
     Fleet(String),
     /// Executors could not be started or reached, because an operation of the system failed.
@@ -35,6 +61,18 @@ pub enum Error {
     /// The platform, such as Kubernetes, refused a request or reported a failure.
     #[error("{0}")]
     Platform(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The operating system refuses something that a session needs: threads, random numbers, a port.
+    #[error("{needed}: {source}")]
+    System {
+        /// What was needed.
+        needed: &'static str,
+        /// Why it was refused.
+        #[source]
+        source: io::Error,
+    },
+    /// The session was stopped, or is shutting down.
+    #[error("the session has ended")]
+    SessionEnded,
     /// The user stopped the job.
     #[error("cancelled")]
     Cancelled,
@@ -54,12 +92,16 @@ impl Error {
     /// Exit code of a job that its user must fix. The operator does not retry it.
     pub const EXIT_CODE_INVALID: u8 = 2;
 
-    /// 2 for what its user must mend before trying again, 3 for what may go away by itself,
-    /// 4 for a defect of Faísca, 130 for a cancelled job.
+    /// Returns 2 for what the user must fix before another try, 3 for what another try may not
+    /// meet, 4 for a defect of Faísca, and 130 for a cancelled job.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Manifest(_) | Self::Plan(_) | Self::Write(_) => Self::EXIT_CODE_INVALID,
+            Self::Manifest(_)
+            | Self::Plan(_)
+            | Self::Write(_)
+            | Self::File { .. }
+            | Self::Store { .. } => Self::EXIT_CODE_INVALID,
             Self::Run(failure) => match failure.kind {
                 FailureKind::User => Self::EXIT_CODE_INVALID,
                 FailureKind::Resource
@@ -68,7 +110,11 @@ impl Error {
                 | FailureKind::ExecutorLost => 3,
                 FailureKind::Bug => 4,
             },
-            Self::Fleet(_) | Self::FleetOperation { .. } | Self::Platform(_) => 3,
+            Self::Fleet(_)
+            | Self::FleetOperation { .. }
+            | Self::Platform(_)
+            | Self::System { .. }
+            | Self::SessionEnded => 3,
             Self::Cancelled => 130,
             Self::At { source, .. } => source.exit_code(),
         }
@@ -87,7 +133,24 @@ impl Error {
         }
     }
 
-    /// Tells where it happened.
+    /// Whether the output is the cause, not the query.
+    pub(crate) fn concerns_output(&self) -> bool {
+        match self {
+            Self::Write(_) | Self::File { .. } | Self::Store { .. } => true,
+            Self::At { source, .. } => source.concerns_output(),
+            Self::Manifest(_)
+            | Self::Plan(_)
+            | Self::Run(_)
+            | Self::Fleet(_)
+            | Self::FleetOperation { .. }
+            | Self::Platform(_)
+            | Self::System { .. }
+            | Self::SessionEnded
+            | Self::Cancelled => false,
+        }
+    }
+
+    /// Adds the place where it happened.
     #[must_use]
     pub fn at(self, place: impl Into<String>) -> Self {
         Self::At {
@@ -120,10 +183,31 @@ impl From<DataFusionError> for Error {
 #[error("{0}")]
 pub(crate) struct TaskFailure(pub(crate) Failure);
 
-/// An error of ours on its way through DataFusion.
+/// A failure of the file system; `action` is a verb.
+pub(crate) fn cannot(action: &'static str, path: &Path, source: io::Error) -> Error {
+    Error::File {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Help for an unknown name: the nearest known one, or all of them after `listed`.
+pub(crate) fn did_you_mean<'a>(
+    name: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+    listed: &str,
+) -> String {
+    match nearest(name, known.clone()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("{listed} {}", known.collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// Wraps an error of ours for its way through DataFusion.
 pub(crate) fn external<E: std::error::Error + Send + Sync + 'static>(error: E) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 
-/// The result of everything here.
+/// Result of fallible functions of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

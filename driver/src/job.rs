@@ -120,7 +120,7 @@ impl<'a> Job<'a> {
 
     /// Adds to an error of a step its place in the file.
     fn placed(&self, index: usize, error: Error) -> Error {
-        let field = if matches!(error, Error::Write(_)) {
+        let field = if error.concerns_output() {
             "write"
         } else {
             "sql"
@@ -224,23 +224,24 @@ impl<'a> Job<'a> {
         let (indices, planned): (Vec<usize>, Vec<_>) = steps.into_iter().unzip();
         let written =
             write_together(&session.services, planned.into_iter().flatten().collect()).await;
-        let written = written.map_err(|WriteError { of, error }| match (of, &indices[..]) {
-            (Some(member), _) => self.placed(indices[member], error),
-            (None, [alone]) => self.placed(*alone, error),
-            (None, _) => {
-                let names: Vec<&str> = indices
-                    .iter()
-                    .map(|index| self.steps()[*index].name.as_str())
-                    .collect();
-                let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
-                error.at(format!(
-                    "{}: steps {}, which read {} together",
-                    self.manifest.file(),
-                    names.join(", "),
-                    tables.join(", ")
-                ))
-            }
-        })?;
+        let written =
+            written.map_err(|WriteError { write, error }| match (write, &indices[..]) {
+                (Some(member), _) => self.placed(indices[member], error),
+                (None, [alone]) => self.placed(*alone, error),
+                (None, _) => {
+                    let names: Vec<&str> = indices
+                        .iter()
+                        .map(|index| self.steps()[*index].name.as_str())
+                        .collect();
+                    let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
+                    error.at(format!(
+                        "{}: steps {}, which read {} together",
+                        self.manifest.file(),
+                        names.join(", "),
+                        tables.join(", ")
+                    ))
+                }
+            })?;
         let mut summaries = vec![];
         let mut written = written.into_iter();
         for index in indices {

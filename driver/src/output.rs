@@ -2,6 +2,7 @@
 
 pub(crate) mod commit;
 mod layout;
+mod save_mode;
 pub(crate) mod write;
 
 pub(crate) use layout::values;

@@ -1,15 +1,21 @@
 //! Random names, from the operating system.
 
+use std::fs::File;
+use std::io::Read;
+
 use crate::error::{Error, Result};
 
-/// So many random bytes, as hexadecimal digits.
+/// Returns this many random bytes as hexadecimal digits, two for each.
 ///
 /// # Errors
-/// If the system has none.
+/// If the system has no random numbers.
 pub fn random_hex(bytes: usize) -> Result<String> {
-    use std::io::Read;
-    let mut bytes = vec![0u8; bytes];
-    let read = std::fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes));
-    read.map_err(|e| Error::Fleet(format!("no randomness: {e}")))?;
-    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+    let mut random = vec![0u8; bytes];
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut random))
+        .map_err(|source| Error::System {
+            needed: "random numbers",
+            source,
+        })?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }

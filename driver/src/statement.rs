@@ -9,3 +9,4 @@ mod running;
 pub(crate) use cluster::Cluster;
 pub(crate) use explain::{analyze, explain};
 pub(crate) use query_planner::{DistributedPlanner, stages, stages_of_writes};
+pub(crate) use running::RunningQuery;

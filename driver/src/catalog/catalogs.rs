@@ -35,7 +35,7 @@ impl Catalogs {
         }
     }
 
-    /// Answers that name with a table that is not there yet.
+    /// Makes a table known under a name before it exists, for jobs that are only planned.
     pub(crate) fn expect(
         &self,
         kind: CatalogKind,

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 
 use arrow::datatypes::Schema;
-use faisca_planner::manifest::{CatalogTable, FileFormat, OnSchemaChange, SaveMode, Write};
+use faisca_planner::manifest::{
+    CatalogTable, FileFormat, OnSchemaChange, PartitionOverwrite, SaveMode, Write,
+};
 
 use super::catalogs::Catalogs;
-use super::definition::{TableColumn, TableDefinition, TablePartition, checked_name};
+use super::definition::{
+    TableColumn, TableDefinition, TablePartition, checked_name, file_parameters,
+};
 use super::glue::{hive_type, projection};
 use super::registration::{Registration, merged};
 use crate::error::{Error, Result};
@@ -23,7 +27,7 @@ pub(crate) struct PlannedTable {
 /// What a write makes of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TableOutlook {
-    /// It comes into being, with so many columns.
+    /// The table is created with this many columns.
     New(usize),
     /// Its columns stay.
     Kept,
@@ -72,23 +76,7 @@ impl PlannedTable {
                 "catalog: tables are of Parquet; set write.format to parquet".to_owned(),
             ));
         }
-        let (columns, partition_keys) = columns(asked, schema, write)?;
-        projection::check(&asked.parameters, &partition_keys)
-            .map_err(|e| Error::Write(format!("catalog.parameters: {e}")))?;
-        let mut parameters = asked.parameters.clone();
-        parameters.insert("classification".to_owned(), "parquet".to_owned());
-        parameters.insert("typeOfData".to_owned(), "file".to_owned());
-        parameters.insert("EXTERNAL".to_owned(), "TRUE".to_owned());
-        let table = TableDefinition {
-            name,
-            columns,
-            partition_keys,
-            location: String::new(),
-            format: write.format,
-            comment: asked.comment.clone(),
-            parameters,
-            serde: BTreeMap::new(),
-        };
+        let table = definition(name, asked, schema, write)?;
         let catalog = catalogs.get(asked.kind).await;
         if !asked.create_database
             && !catalogs.expects_database(asked.kind, &database)
@@ -106,8 +94,7 @@ impl PlannedTable {
         let mut partitions = vec![];
         if let Some(present) = &present {
             let keeps_files = write.mode != SaveMode::Overwrite
-                || write.partition_overwrite
-                    == faisca_planner::manifest::PartitionOverwrite::Dynamic;
+                || write.partition_overwrite == PartitionOverwrite::Dynamic;
             compatible(
                 &database,
                 present,
@@ -136,6 +123,33 @@ impl PlannedTable {
             partitions,
         })
     }
+}
+
+/// The table that a write makes; its location is known once the write begins.
+///
+/// # Errors
+/// For columns that Athena cannot read, and for an invalid partition projection.
+fn definition(
+    name: String,
+    asked: &CatalogTable,
+    schema: &Schema,
+    write: &Write,
+) -> Result<TableDefinition> {
+    let (columns, partition_keys) = columns(asked, schema, write)?;
+    projection::check(&asked.parameters, &partition_keys)
+        .map_err(|e| Error::Write(format!("catalog.parameters: {e}")))?;
+    let mut parameters = asked.parameters.clone();
+    parameters.extend(file_parameters(write.format));
+    Ok(TableDefinition {
+        name,
+        columns,
+        partition_keys,
+        location: String::new(),
+        format: write.format,
+        comment: asked.comment.clone(),
+        parameters,
+        serde: BTreeMap::new(),
+    })
 }
 
 fn columns(

@@ -65,7 +65,7 @@ pub struct ColumnStatistics {
     pub nulls: u64,
     /// Different values, about.
     pub distinct: u64,
-    /// What a kind of column tells besides.
+    /// Bounds and sizes, by the kind of the column.
     pub values: ColumnValues,
 }
 
@@ -130,6 +130,23 @@ pub trait Catalog: Debug + Send + Sync {
         table: &str,
         values: &[Vec<String>],
     ) -> Result<()>;
+}
+
+/// Parameters that Athena expects of each table of files.
+pub(crate) fn file_parameters(format: FileFormat) -> BTreeMap<String, String> {
+    let classification = match format {
+        FileFormat::Parquet => "parquet",
+        FileFormat::Csv => "csv",
+        FileFormat::Ndjson => "json",
+    };
+    [
+        ("classification", classification),
+        ("typeOfData", "file"),
+        ("EXTERNAL", "TRUE"),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .collect()
 }
 
 /// A database and table name as a catalog takes it.

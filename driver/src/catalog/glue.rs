@@ -204,7 +204,7 @@ fn partition_input(table: &TableDefinition, partition: &TablePartition) -> Resul
         .build())
 }
 
-/// A table of Glue as ours; its format is told from its SerDe and classification.
+/// Converts a table of Glue; its SerDe and classification decide the format.
 fn definition(table: &Table) -> TableDefinition {
     let ours = |columns: &[Column]| {
         let column = |c: &Column| TableColumn {

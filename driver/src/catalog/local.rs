@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::definition::{
     Catalog, Changed, ColumnStatistics, TableDefinition, TablePartition, TableVersion,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, cannot};
 
 /// Folder of the catalog below the warehouse.
 const FOLDER: &str = ".catalog";
@@ -53,11 +53,11 @@ impl LocalCatalog {
                 .map(Some)
                 .map_err(|e| Error::Write(format!("catalog: {}: {e}", path.display()))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(cannot("read", &path, &error)),
+            Err(error) => Err(cannot("read", &path, error).at("catalog")),
         }
     }
 
-    /// Changes a table while nobody else does: the database's folder holds the lock.
+    /// Changes a table under the lock of its database's folder.
     fn change(
         &self,
         database: &str,
@@ -70,20 +70,21 @@ impl LocalCatalog {
                 "catalog: there is no database `{database}` in {}",
                 self.folder.display()
             )),
-            _ => cannot("lock", &folder, &e),
+            _ => cannot("lock", &folder, e).at("catalog"),
         })?;
-        lock.lock().map_err(|e| cannot("lock", &folder, &e))?;
+        lock.lock()
+            .map_err(|e| cannot("lock", &folder, e).at("catalog"))?;
         let Some(next) = change(self.read(database, table)?) else {
             return Ok(Changed::Conflict);
         };
         let json = serde_json::to_vec_pretty(&next).map_err(|e| Error::Write(e.to_string()))?;
         let path = self.file(database, table);
         let mut file = tempfile::NamedTempFile::new_in(&folder)
-            .map_err(|e| cannot("write to", &folder, &e))?;
+            .map_err(|e| cannot("write to", &folder, e).at("catalog"))?;
         file.write_all(&json)
-            .map_err(|e| cannot("write to", &folder, &e))?;
+            .map_err(|e| cannot("write to", &folder, e).at("catalog"))?;
         file.persist(&path)
-            .map_err(|e| cannot("write", &path, &e.error))?;
+            .map_err(|e| cannot("write", &path, e.error).at("catalog"))?;
         Ok(Changed::Yes)
     }
 }
@@ -96,7 +97,7 @@ impl Catalog for LocalCatalog {
 
     async fn create_database(&self, database: &str) -> Result<()> {
         let folder = self.folder.join(database);
-        fs::create_dir_all(&folder).map_err(|e| cannot("create", &folder, &e))
+        fs::create_dir_all(&folder).map_err(|e| cannot("create", &folder, e).at("catalog"))
     }
 
     async fn tables(&self, database: &str) -> Result<Vec<String>> {
@@ -104,7 +105,7 @@ impl Catalog for LocalCatalog {
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
-            Err(error) => return Err(cannot("read", &folder, &error)),
+            Err(error) => return Err(cannot("read", &folder, error).at("catalog")),
         };
         let names = entries.flatten().filter_map(|e| {
             e.file_name()
@@ -234,11 +235,4 @@ fn found(database: &str, table: &str, changed: Changed) -> Result<()> {
             "catalog: there is no table {database}.{table}"
         ))),
     }
-}
-
-fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Error {
-    Error::Write(format!(
-        "catalog: cannot {what} {}: {error}",
-        path.display()
-    ))
 }

@@ -1,4 +1,4 @@
-//! A table to register, and how a catalog is told: in steps that can be taken again, by anybody.
+//! A table to register, and how it is registered: in steps that any process can repeat.
 
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
@@ -15,7 +15,8 @@ const COMMIT: &str = "faisca.commit";
 /// A change of a table is tried so often against faster writers.
 const UPDATE_TRIES: usize = 10;
 
-/// A table to register, as it stands in a commit record: whoever finds it can carry it out.
+/// A table to register, as a commit record stores it. Any process that reads the record can
+/// register the table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Registration {
     pub(crate) kind: CatalogKind,

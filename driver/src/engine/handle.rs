@@ -68,7 +68,7 @@ impl EngineHandle {
         self.sender
             .send(message)
             .await
-            .map_err(|_| Error::Fleet("the session has ended".to_owned()))
+            .map_err(|_| Error::SessionEnded)
     }
 
     /// Returns an id for the next query.

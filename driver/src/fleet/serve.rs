@@ -29,7 +29,10 @@ impl Compute {
             .thread_stack_size(STACK_BYTES)
             .enable_all()
             .build()
-            .map_err(Error::of_fleet("threads for tasks"))?;
+            .map_err(|source| Error::System {
+                needed: "threads for tasks",
+                source,
+            })?;
         Ok(Self {
             handle: runtime.handle().clone(),
             runtime: Some(runtime),

@@ -159,7 +159,7 @@ impl Database {
     }
 }
 
-/// How the files of a table are to be read, from what Hive's SerDes are told.
+/// Returns how to read the files of a table, from the parameters of its Hive SerDe.
 fn described(definition: &TableDefinition) -> Source {
     let mut described = default_source(&definition.name, &definition.location, definition.format);
     let said = |key: &str| {

@@ -1,4 +1,4 @@
-//! A table whose catalog tells the folder of each partition: what lies beside those folders is not of it.
+//! A table whose catalog names the folder of each partition. Other folders do not belong to it.
 
 use std::sync::Arc;
 

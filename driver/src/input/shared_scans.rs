@@ -1,4 +1,5 @@
-//! Rows that several steps of a job read, or one step in several places: made once, and kept for all of them.
+//! Rows that several steps of a job read, or one step in several places: computed once, and kept for
+//! all of them.
 //!
 //! Two kinds of tables are worth it. Text is parsed as a whole, whatever its readers want of it. A view with joins or
 //! aggregates does its work again for each reader. Their scans are found in optimised plans; all scans of one table get a
@@ -34,19 +35,20 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use faisca_planner::MaterializeExec;
 use tokio::sync::OnceCell;
 
-/// A view that several steps read, whose rows are worth keeping. Unlike a plain one it is still there in optimised plans.
+/// A view that several steps read and whose rows are worth keeping. Unlike a plain view, the
+/// optimizer does not inline it.
 #[derive(Debug)]
 pub(crate) struct SharedView {
     plan: LogicalPlan,
 }
 
 impl SharedView {
-    /// `None` if the plan does nothing that is worth keeping.
+    /// Returns `None` if the rows are cheap to compute.
     pub(crate) fn new(plan: LogicalPlan) -> Option<Self> {
         is_costly(&plan).then_some(Self { plan })
     }
 
-    /// Whether a table is read for it, by itself or by a view that it reads.
+    /// Whether the view reads a table, directly or through another view.
     fn reads(&self, table: &Arc<dyn TableProvider>) -> bool {
         let mut found = false;
         let searched = each_shareable(&self.plan, |provider, _| {
@@ -59,7 +61,7 @@ impl SharedView {
     }
 }
 
-/// Whether a plan reads text, or joins, aggregates or sorts.
+/// Whether a plan parses text, joins, aggregates or sorts.
 fn is_costly(plan: &LogicalPlan) -> bool {
     let costs = |node: &LogicalPlan| match node {
         LogicalPlan::Aggregate(_)
@@ -105,7 +107,7 @@ impl TableProvider for SharedView {
             .collect())
     }
 
-    /// For its only reader: its rows are not kept.
+    /// Plans the view for its only reader; its rows are not kept.
     async fn scan(
         &self,
         state: &dyn Session,
@@ -121,17 +123,17 @@ impl TableProvider for SharedView {
     }
 }
 
-/// What all readers of a table want of it, made once.
+/// The rows that any reader of a table needs, computed once.
 struct SharedRows {
-    /// Of the whole table.
+    /// Schema of the whole table.
     schema: SchemaRef,
-    /// Those that are made.
+    /// Indices of the columns that are computed.
     columns: Vec<usize>,
-    /// Optimised.
+    /// The optimized plan of the rows.
     plan: LogicalPlan,
-    /// More than one reads them.
+    /// Whether several readers read them, so that they are materialized.
     is_kept: bool,
-    /// The same for each reader, so that they are known to be the same.
+    /// Identical for every reader, so the optimizer can recognize equal scans.
     planned: OnceCell<Arc<dyn ExecutionPlan>>,
 }
 
@@ -191,7 +193,7 @@ impl TableProvider for SharedRows {
     }
 }
 
-/// The plan of an optimised one. Rules for physical plans come to it with what reads it.
+/// Plans an optimized plan. Physical rules do not run here: they run on the plan that reads it.
 async fn physical(plan: &LogicalPlan, state: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
     let without_rules = SessionStateBuilder::new_from_existing(session_state(state)?.clone())
         .with_physical_optimizer_rules(vec![])
@@ -208,7 +210,7 @@ fn session_state(state: &dyn Session) -> Result<&SessionState> {
         .ok_or_else(|| internal_datafusion_err!("not a session of DataFusion"))
 }
 
-/// Some columns of the rows that pass a filter.
+/// Projects some columns of the rows that pass a filter.
 fn narrowed(plan: LogicalPlan, columns: &[usize], filter: Option<Expr>) -> Result<LogicalPlan> {
     let all: Vec<Expr> = plan
         .schema()
@@ -225,7 +227,7 @@ fn narrowed(plan: LogicalPlan, columns: &[usize], filter: Option<Expr>) -> Resul
         .build()
 }
 
-/// Columns by their names alone: a table is called otherwise by each that reads it.
+/// Removes qualifiers from columns: each reader may use another alias for the table.
 fn unqualified(filter: Expr) -> Result<Expr> {
     let bare = |expr| match expr {
         Expr::Column(column) => Ok(Transformed::yes(Expr::Column(Column::new_unqualified(
@@ -236,35 +238,36 @@ fn unqualified(filter: Expr) -> Result<Expr> {
     filter.transform(bare).data()
 }
 
-/// Plans that run together, since they read the same rows.
+/// Plans that run together because they read the same rows.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Group {
-    /// Which of the plans.
+    /// Indices of the plans.
     pub(crate) members: Vec<usize>,
-    /// The tables of which they share rows.
+    /// The tables whose rows they share.
     pub(crate) tables: BTreeSet<String>,
 }
 
-/// All scans of one table, by the plans that they are in.
+/// All scans of one table, with the index of the plan that contains each.
 struct Readers {
     provider: Arc<dyn TableProvider>,
     scans: Vec<(usize, TableScan)>,
 }
 
-/// A table whose rows are made once.
-struct Made {
+/// A table whose rows are computed once.
+struct SharedTable {
     provider: Arc<dyn TableProvider>,
     name: String,
     rows: SharedRows,
     is_kept: bool,
-    /// The steps that read it, or a view that reads it.
+    /// The steps that read it, directly or through a view.
     steps: BTreeSet<usize>,
 }
 
-/// A table, and what is read in its place.
+/// A table, and the table that replaces it.
 type Replacement = (Arc<dyn TableProvider>, Arc<dyn TableProvider>);
 
-/// Optimised plans, with what several scans read made once, and which of them are to run together for it.
+/// Rewrites optimized plans so that rows which several scans read are computed once. Returns the
+/// plans, and the groups that must run together for that.
 ///
 /// # Errors
 /// If DataFusion refuses to rebuild a plan.
@@ -273,8 +276,8 @@ pub(crate) fn share_scans(
     state: &SessionState,
 ) -> Result<(Vec<LogicalPlan>, Vec<Group>)> {
     let steps = plans.len();
-    let mut made: Vec<Made> = vec![];
-    // The plan of a view is one more that reads.
+    let mut made: Vec<SharedTable> = vec![];
+    // The plan of a shared view is itself a reader of other tables.
     while let Some(readers) = next_to_make(&plans, &made)? {
         let name = readers.scans[0].1.table_name.table().to_owned();
         let rows = rows_for(&readers.scans, state)?;
@@ -282,20 +285,20 @@ pub(crate) fn share_scans(
             plan.checked_sub(steps)
                 .map_or_else(|| BTreeSet::from([*plan]), |view| made[view].steps.clone())
         };
-        let of = readers.scans.iter().flat_map(reads).collect();
+        let reading_steps = readers.scans.iter().flat_map(reads).collect();
         plans.push(rows.plan.clone());
-        made.push(Made {
+        made.push(SharedTable {
             provider: readers.provider,
             name,
             rows,
             is_kept: readers.scans.len() > 1,
-            steps: of,
+            steps: reading_steps,
         });
     }
     let groups = groups(steps, &made);
     let mut shared: Vec<Replacement> = vec![];
-    // What was found last is read by those before, and reads none of them.
-    for Made {
+    // A table that was found later is read by earlier ones, and reads none of them.
+    for SharedTable {
         provider,
         rows,
         is_kept,
@@ -317,31 +320,32 @@ pub(crate) fn share_scans(
     Ok((plans, groups))
 }
 
-/// A view that no other one reads that is yet to be made, or else a text that is read more than once.
-fn next_to_make(plans: &[LogicalPlan], made: &[Made]) -> Result<Option<Readers>> {
+/// Returns the next table to share: a shared view, or a text file with several scans. A table that
+/// another remaining view reads must wait, because that view's plan adds one more scan of it.
+fn next_to_make(plans: &[LogicalPlan], made: &[SharedTable]) -> Result<Option<Readers>> {
     let mut all = all_readers(plans)?;
     all.retain(|readers| {
         !made
             .iter()
             .any(|made| Arc::ptr_eq(&made.provider, &readers.provider))
     });
-    let is_read_by_others = |one: &Readers| {
+    let is_read_by_a_view = |readers: &Readers| {
         all.iter().any(|other| {
             other
                 .provider
                 .downcast_ref::<SharedView>()
-                .is_some_and(|view| view.reads(&one.provider))
+                .is_some_and(|view| view.reads(&readers.provider))
         })
     };
     let next = all.iter().position(|readers| {
         (readers.provider.is::<SharedView>() || readers.scans.len() > 1)
-            && !is_read_by_others(readers)
+            && !is_read_by_a_view(readers)
     });
     Ok(next.map(|next| all.swap_remove(next)))
 }
 
-/// Steps that read the same rows, directly or through others.
-fn groups(steps: usize, made: &[Made]) -> Vec<Group> {
+/// Groups the steps that read the same rows, directly or through other tables.
+fn groups(steps: usize, made: &[SharedTable]) -> Vec<Group> {
     let mut groups: Vec<Group> = (0..steps)
         .map(|step| Group {
             members: vec![step],
@@ -401,7 +405,8 @@ fn each_shareable(
     .map(drop)
 }
 
-/// The table that a scan reads, if others may read the same rows: all that it filters is filtered again above it, or may be.
+/// Returns the table of a scan if other scans may read the same rows. This requires that the plan
+/// repeats every filter of the scan above it.
 fn shareable(scan: &TableScan) -> Result<Option<Arc<dyn TableProvider>>> {
     let Ok(provider) = source_as_provider(&scan.source) else {
         return Ok(None);
@@ -415,7 +420,7 @@ fn shareable(scan: &TableScan) -> Result<Option<Arc<dyn TableProvider>>> {
     Ok((is_worth_it && is_filtered_above && scan.fetch.is_none()).then_some(provider))
 }
 
-/// What these scans of one table read.
+/// Returns the rows that these scans of one table need.
 fn rows_for(scans: &[(usize, TableScan)], state: &SessionState) -> Result<SharedRows> {
     let (_, first) = &scans[0];
     let schema = first.source.schema();
@@ -447,19 +452,19 @@ fn rows_for(scans: &[(usize, TableScan)], state: &SessionState) -> Result<Shared
     })
 }
 
-/// A plan that reads the second of each pair in the place of the first.
+/// Replaces the scans of tables in a plan.
 fn replaced(plan: LogicalPlan, shared: &[Replacement]) -> Result<LogicalPlan> {
     let replace = |node| {
         let LogicalPlan::TableScan(scan) = node else {
             return Ok(Transformed::no(node));
         };
         let provider = shareable(&scan)?;
-        let of = |(table, _): &&Replacement| {
+        let is_scanned = |(table, _): &&Replacement| {
             provider
                 .as_ref()
                 .is_some_and(|provider| Arc::ptr_eq(table, provider))
         };
-        Ok(match shared.iter().find(of) {
+        Ok(match shared.iter().find(is_scanned) {
             Some((_, rows)) => {
                 let source = provider_as_source(Arc::clone(rows));
                 Transformed::yes(LogicalPlan::TableScan(TableScan {

@@ -25,16 +25,16 @@ use crate::error::{Error, Result};
 /// Rows that a JSON schema is inferred from when nothing else is said.
 const JSON_INFER_ROWS: usize = 10_000;
 
-/// Files and their bytes.
+/// Number and size of files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Files {
-    /// How many.
+    /// Number of files.
     pub count: usize,
-    /// Bytes of all.
+    /// Bytes of all files together.
     pub bytes: u64,
 }
 
-/// A source with defaults.
+/// Returns a source with default options.
 #[must_use]
 pub(crate) fn default_source(name: &str, path: &str, format: FileFormat) -> Source {
     Source {
@@ -57,10 +57,10 @@ pub(crate) fn default_source(name: &str, path: &str, format: FileFormat) -> Sour
     }
 }
 
-/// The table that a source describes.
+/// Opens the table that a source describes.
 ///
 /// # Errors
-/// If nothing is at its path, its files are damaged, or their schema cannot be told.
+/// If no file is at its path, its files are damaged, or their schema cannot be inferred.
 pub(crate) async fn open(
     context: &SessionContext,
     source: &Source,
@@ -114,29 +114,30 @@ pub(crate) async fn open(
     Ok(Arc::new(table.with_cache(cache)))
 }
 
-/// The files at a URL. On an object store nothing tells a folder from a file but what is found there.
+/// Lists the files at a URL. An object store has no folders: a URL without a slash at its end may
+/// name a file or the files below it.
 async fn locate(
     store: &Arc<dyn ObjectStore>,
     url: ListingTableUrl,
 ) -> Result<(ListingTableUrl, Vec<ObjectMeta>), DataFusionError> {
-    let found = list(store, &url).await?;
-    if !found.is_empty()
+    let files = list(store, &url).await?;
+    if !files.is_empty()
         || url.is_collection()
         || url.get_glob().is_some()
         || url.scheme() == "file"
     {
-        return Ok((url, found));
+        return Ok((url, files));
     }
     let folder = ListingTableUrl::parse(format!("{url}/"))?;
-    let found = list(store, &folder).await?;
-    Ok(if found.is_empty() {
-        (url, found)
+    let files = list(store, &folder).await?;
+    Ok(if files.is_empty() {
+        (url, files)
     } else {
-        (folder, found)
+        (folder, files)
     })
 }
 
-/// Data files below a path: hidden ones, markers and empty ones left out, as in Spark.
+/// Lists the data files below a path, without hidden files, markers and empty files, as in Spark.
 async fn list(
     store: &Arc<dyn ObjectStore>,
     url: &ListingTableUrl,
@@ -161,17 +162,18 @@ async fn list(
     Ok(files)
 }
 
-/// Whether a key below a prefix is a file that readers see: hidden names are not, as in Spark.
+/// Whether readers see a key below a prefix: names that begin with `.` or `_` are hidden, as in
+/// Spark, unless they are `key=value` folders.
 pub(crate) fn is_visible(prefix: &Path, key: &Path) -> bool {
     let hidden = |name: &str| name.starts_with(['.', '_']) && !name.contains('=');
     key.prefix_match(prefix)
         .is_some_and(|mut below| !below.any(|part| hidden(part.as_ref())))
 }
 
-/// The data files at a source's path.
+/// Counts the data files at a source's path.
 ///
 /// # Errors
-/// If the store cannot be asked.
+/// If the store cannot list them.
 pub(crate) async fn files(context: &SessionContext, source: &Source) -> Result<Files> {
     let url = ListingTableUrl::parse(known_scheme(&source.path))?;
     let store = context.runtime_env().object_store(&url)?;
@@ -182,7 +184,7 @@ pub(crate) async fn files(context: &SessionContext, source: &Source) -> Result<F
     })
 }
 
-/// The ending that all files share, or none.
+/// Returns the file extension that all files share, or an empty one.
 fn common_ending(files: &[ObjectMeta]) -> String {
     let ending = |meta: &ObjectMeta| {
         let name = meta.location.filename().unwrap_or_default().to_owned();
@@ -261,7 +263,7 @@ fn csv_options(source: &Source, compression: TextCompression) -> Result<CsvReadO
     })
 }
 
-/// `a INT, b STRING`, in its own spelling.
+/// Parses a schema such as `a INT, b STRING`, and keeps the spelling of its names.
 fn given_schema(context: &SessionContext, text: &str) -> Result<SchemaRef> {
     use datafusion::sql::sqlparser::dialect::GenericDialect;
     use datafusion::sql::sqlparser::parser::Parser;

@@ -17,7 +17,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use crate::catalog::{
     Catalog, PartitionChange, Registration, TableColumn, TableDefinition, TableOutlook,
-    TablePartition, checked_name, hive_type,
+    TablePartition, checked_name, file_parameters, hive_type,
 };
 use crate::error::{Error, Result};
 use crate::input::source::Files;
@@ -58,7 +58,7 @@ pub struct CrawledTable {
     pub outlook: TableOutlook,
     /// Partitions that the catalog does not know yet, or knows elsewhere.
     pub new_partitions: usize,
-    /// Partitions of the catalog whose folders are gone.
+    /// Partitions of the catalog whose folders no longer exist.
     pub gone_partitions: usize,
     registration: Registration,
     changes: bool,
@@ -174,32 +174,15 @@ async fn look_at(
         .iter()
         .map(|below| partition(&location, below))
         .collect();
-    let mut known = vec![];
-    if let Some(present) = &present {
-        crate::catalog::compatible(database, present, &table, asked.on_schema_change, true)?;
-        if !present.partition_keys.is_empty() {
-            known = catalog.partitions(database, &table.name).await?;
-        }
-    }
-    let put: Vec<TablePartition> = partitions
-        .iter()
-        .filter(|partition| !known.contains(partition))
-        .cloned()
-        .collect();
-    let gone = known
-        .iter()
-        .filter(|old| !partitions.iter().any(|new| new.values == old.values))
-        .count();
+    let known = known_partitions(catalog, database, present.as_ref(), &table, asked).await?;
+    let (change, new, removed) = partition_change(&partitions, &known);
     let registration = Registration {
         kind: asked.kind,
         database: database.to_owned(),
         create_database: true,
         skip_archive: false,
         on_schema_change: asked.on_schema_change,
-        partitions: (!table.partition_keys.is_empty()).then(|| PartitionChange {
-            put: if gone > 0 { partitions } else { put.clone() },
-            only: gone > 0,
-        }),
+        partitions: (!table.partition_keys.is_empty()).then_some(change),
         table,
         statistics: vec![],
         commit: String::new(),
@@ -210,15 +193,60 @@ async fn look_at(
     });
     Ok(CrawledTable {
         name: registration.table.name.clone(),
-        changes: outlook != TableOutlook::Kept || !put.is_empty() || gone > 0 || moved,
+        changes: outlook != TableOutlook::Kept || new > 0 || removed > 0 || moved,
         location,
         format: folder.format,
         files: folder.files,
         outlook,
-        new_partitions: put.len(),
-        gone_partitions: gone,
+        new_partitions: new,
+        gone_partitions: removed,
         registration,
     })
+}
+
+/// Partitions that the catalog has of a table, after a check that the columns may change so.
+async fn known_partitions(
+    catalog: &Arc<dyn Catalog>,
+    database: &str,
+    present: Option<&TableDefinition>,
+    table: &TableDefinition,
+    asked: &Crawl,
+) -> Result<Vec<TablePartition>> {
+    let Some(present) = present else {
+        return Ok(vec![]);
+    };
+    crate::catalog::compatible(database, present, table, asked.on_schema_change, true)?;
+    if present.partition_keys.is_empty() {
+        return Ok(vec![]);
+    }
+    catalog.partitions(database, &table.name).await
+}
+
+/// What makes the catalog's partitions those that were found, with the number of new and of removed
+/// ones. The change names all of them if some are removed, since it then replaces the list.
+fn partition_change(
+    partitions: &[TablePartition],
+    known: &[TablePartition],
+) -> (PartitionChange, usize, usize) {
+    let new: Vec<TablePartition> = partitions
+        .iter()
+        .filter(|partition| !known.contains(partition))
+        .cloned()
+        .collect();
+    let removed = known
+        .iter()
+        .filter(|old| !partitions.iter().any(|new| new.values == old.values))
+        .count();
+    let new_count = new.len();
+    let change = PartitionChange {
+        put: if removed > 0 {
+            partitions.to_vec()
+        } else {
+            new
+        },
+        only: removed > 0,
+    };
+    (change, new_count, removed)
 }
 
 fn place(url: &ListingTableUrl, folder: &str) -> String {
@@ -238,7 +266,7 @@ async fn sample(store: &Arc<dyn ObjectStore>, folder: &TableFolder) -> Result<Ve
     };
     let Some(first) = folder.objects.iter().find(plain) else {
         let what =
-            "all files are compressed: their delimiter cannot be told; use CREATE EXTERNAL TABLE";
+            "all files are compressed, so their delimiter is unknown; use CREATE EXTERNAL TABLE";
         return Err(Error::Plan(what.to_owned()));
     };
     let read = store
@@ -307,16 +335,7 @@ fn definition(
         hive_type: "string".to_owned(),
         comment: None,
     };
-    let classification = match folder.format {
-        FileFormat::Parquet => "parquet",
-        FileFormat::Csv => "csv",
-        FileFormat::Ndjson => "json",
-    };
-    let mut parameters = BTreeMap::from([
-        ("classification".to_owned(), classification.to_owned()),
-        ("typeOfData".to_owned(), "file".to_owned()),
-        ("EXTERNAL".to_owned(), "TRUE".to_owned()),
-    ]);
+    let mut parameters = file_parameters(folder.format);
     if folder.format == FileFormat::Csv {
         parameters.insert("skip.header.line.count".to_owned(), "1".to_owned());
     }

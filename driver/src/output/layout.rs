@@ -85,7 +85,7 @@ impl Layout {
         self.subfolders.get(folder).unwrap_or(&self.subfolder)
     }
 
-    /// What the catalog is told, once the files are known.
+    /// Returns what the catalog registers, once the files are known.
     pub(crate) fn registration(
         &self,
         write: &Write,

@@ -16,11 +16,13 @@ use futures::FutureExt;
 use crate::catalog::{PlannedTable, storage_type};
 use crate::engine::prepared::PreparedQuery;
 use crate::engine::progress::WriteSummary;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, did_you_mean};
 use crate::output::commit::OutputWrite;
 use crate::output::layout::Layout;
-use crate::scheduler::SinkOutput;
+use crate::output::save_mode::{SaveDecision, decide};
+use crate::scheduler::{QueryOutput, SinkOutput};
 use crate::services::Services;
+use crate::statement::{RunningQuery, stages_of_writes};
 
 /// A file is closed once it is about this large, unless the write says otherwise.
 const TARGET_FILE_BYTES: u64 = 256 * 1024 * 1024;
@@ -39,12 +41,25 @@ pub(crate) struct PlannedWrite<'a> {
     started: Instant,
 }
 
-/// What went wrong with writes that ran together.
+/// The failure of writes that ran together.
 #[derive(Debug)]
 pub(crate) struct WriteError {
-    /// The one whose own it is.
-    pub(crate) of: Option<usize>,
+    /// Number of the write that failed; `None` if the failure concerns all of them.
+    pub(crate) write: Option<usize>,
     pub(crate) error: Error,
+}
+
+impl WriteError {
+    fn of_write(number: usize, error: Error) -> Self {
+        Self {
+            write: Some(number),
+            error,
+        }
+    }
+
+    fn of_all(error: Error) -> Self {
+        Self { write: None, error }
+    }
 }
 
 /// Runs `frame` into the folder that `write` names, and registers it as a table if asked to.
@@ -109,17 +124,9 @@ impl<'a> PlannedWrite<'a> {
             ),
             None => None,
         };
-        if table.as_ref().is_some_and(|table| table.present.is_some()) {
-            match write.mode {
-                SaveMode::ErrorIfExists => {
-                    return Err(Error::Write(
-                        "catalog: the table exists; set write.mode to overwrite, append or ignore"
-                            .to_owned(),
-                    ));
-                }
-                SaveMode::Ignore => return Ok(None),
-                SaveMode::Overwrite | SaveMode::Append => {}
-            }
+        let exists = table.as_ref().is_some_and(|table| table.present.is_some());
+        if decide(write.mode, exists, "catalog: the table exists")? == SaveDecision::Skip {
+            return Ok(None);
         }
         let frame = if table.is_some() {
             storable(frame)?
@@ -179,83 +186,77 @@ impl<'a> PlannedWrite<'a> {
     }
 }
 
-/// Runs writes as one statement, then makes the output of each visible.
+/// Runs writes as one query, then makes the output of each visible.
 ///
 /// # Errors
-/// Of planning, of any task, of a commit or the catalog. Up to its commit an output is as it was.
+/// If a write cannot be planned, a task fails, or a commit or the catalog fails. Up to its commit
+/// an output is unchanged; the outputs of earlier writes stay visible.
 pub(crate) async fn write_together(
     services: &Arc<Services>,
     planned: Vec<PlannedWrite<'_>>,
 ) -> std::result::Result<Vec<WriteSummary>, WriteError> {
-    let common = |error: Error| WriteError { of: None, error };
     let mut summaries: Vec<WriteSummary> = planned
         .iter()
         .map(|planned| skipped(planned.write))
         .collect();
     let mut open = vec![];
     for (number, planned) in planned.into_iter().enumerate() {
-        let opened = planned
-            .open(services)
-            .boxed()
-            .await
-            .map_err(|error| WriteError {
-                of: Some(number),
-                error,
-            })?;
+        let opened = planned.open(services).boxed().await;
+        let opened = opened.map_err(|error| WriteError::of_write(number, error))?;
         open.extend(opened.map(|write| (number, write)));
     }
-    let Some((_, first)) = open.first() else {
+    if open.is_empty() {
         return Ok(summaries);
-    };
-    let (state, label) = (
-        first.planned.state.clone(),
-        open.iter()
-            .map(|(_, write)| write.planned.label.as_str())
-            .collect::<Vec<_>>()
-            .join(" + "),
-    );
-    let plans: Vec<LogicalPlan> = open
-        .iter()
-        .map(|(_, write)| write.planned.plan.clone())
-        .collect();
-    let graph = Arc::new(
-        crate::statement::stages_of_writes(&plans, &state)
-            .boxed()
-            .await
-            .map_err(|e| common(e.into()))?,
-    );
-    let sinks = open
-        .iter()
-        .map(|(_, write)| write.sink())
-        .collect::<Result<_>>()
-        .map_err(common)?;
-    let prepared = PreparedQuery::new(Arc::clone(&graph), sinks, state.config_options())
-        .map_err(|e| common(e.into()))?;
-    let (_running, done) = services
-        .cluster
-        .run(&prepared, label)
+    }
+    // Holds the blocks of the query until everything is committed.
+    let written = run_sinks(services, &open)
         .boxed()
         .await
-        .map_err(|e| common(e.into()))?;
-    let schemas: Vec<SchemaRef> = graph.roots().map(|root| root.plan.schema()).collect();
-    for (((number, mut write), written), schema) in open.into_iter().zip(&done.writes).zip(&schemas)
-    {
-        let committed = write.commit(written, schema).boxed().await;
-        let summary = committed.map_err(|error| WriteError {
-            of: Some(number),
-            error,
-        })?;
+        .map_err(WriteError::of_all)?;
+    let outputs = written.output.writes.iter().zip(&written.schemas);
+    for ((number, mut write), (files, schema)) in open.into_iter().zip(outputs) {
+        let committed = write.commit(files, schema).boxed().await;
+        let summary = committed.map_err(|error| WriteError::of_write(number, error))?;
         summaries[number] = WriteSummary {
-            retried: done.retried,
+            retried: written.output.retried,
             ..summary
         };
-        services
-            .cluster
-            .engine
-            .progress
-            .wrote(&write.planned.label, &summaries[number]);
+        let progress = &services.cluster.engine.progress;
+        progress.wrote(&write.planned.label, &summaries[number]);
     }
     Ok(summaries)
+}
+
+/// The files of a finished query, not visible yet.
+struct WrittenFiles {
+    _running: RunningQuery,
+    output: QueryOutput,
+    /// Schema of the rows of each write, as its sink saw them.
+    schemas: Vec<SchemaRef>,
+}
+
+/// Runs the sinks of opened writes as one query.
+async fn run_sinks(
+    services: &Arc<Services>,
+    open: &[(usize, OpenWrite<'_>)],
+) -> Result<WrittenFiles> {
+    let writes = || open.iter().map(|(_, write)| write);
+    let state = writes()
+        .map(|write| &write.planned.state)
+        .next()
+        .ok_or(Error::Cancelled)?;
+    let plans: Vec<LogicalPlan> = writes().map(|write| write.planned.plan.clone()).collect();
+    let graph = Arc::new(stages_of_writes(&plans, state).boxed().await?);
+    let sinks = writes().map(OpenWrite::sink).collect::<Result<_>>()?;
+    let prepared = PreparedQuery::new(Arc::clone(&graph), sinks, state.config_options())?;
+    let labels: Vec<&str> = writes().map(|write| write.planned.label.as_str()).collect();
+    let run = services.cluster.run(&prepared, labels.join(" + "));
+    let (running, output) = run.boxed().await?;
+    Ok(WrittenFiles {
+        _running: running,
+        output,
+        schemas: graph.roots().map(|root| root.plan.schema()).collect(),
+    })
 }
 
 /// Whether the figures of this write are those of the whole table.
@@ -380,11 +381,7 @@ fn check_columns(frame: &DfDataFrame, write: &Write) -> Result<()> {
     }
     for column in &write.partition_by {
         if !names.iter().any(|name| name.eq_ignore_ascii_case(column)) {
-            let near = faisca_planner::manifest::nearest(column, names.iter().copied());
-            let help = near.map_or_else(
-                || format!("its columns are {}", names.join(", ")),
-                |n| format!("did you mean `{n}`?"),
-            );
+            let help = did_you_mean(column, names.iter().copied(), "its columns are");
             return Err(Error::Write(format!(
                 "partitionBy: no column `{column}` in the result; {help}"
             )));

@@ -3,9 +3,8 @@
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::Expr;
-use faisca_planner::manifest::nearest;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, did_you_mean};
 
 /// Replaces the columns of an expression by those of the schemas, with the spelling of the data.
 ///
@@ -48,13 +47,9 @@ pub(super) fn find_column(name: &str, schemas: &[&DFSchema]) -> Option<Column> {
 }
 
 pub(super) fn unknown_column(name: &str, schemas: &[&DFSchema]) -> Error {
-    let names: Vec<&str> = schemas
+    let names = schemas
         .iter()
-        .flat_map(|s| s.fields().iter().map(|f| f.name().as_str()))
-        .collect();
-    let help = match nearest(name, names.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("columns here: {}", names.join(", ")),
-    };
+        .flat_map(|schema| schema.fields().iter().map(|field| field.name().as_str()));
+    let help = did_you_mean(name, names, "columns here:");
     Error::Plan(format!("no column named `{name}`; {help}"))
 }

@@ -256,7 +256,7 @@ impl DataFrame {
                     );
                 }
                 (false, _, Some(_)) => columns.push(column.alias(field.name())),
-                // Two columns of one name keep their side, so that both can be told apart.
+                // Two columns of one name keep their side as qualifier, so that both can be addressed.
                 _ if is_alone(field.name()) => columns.push(column.alias(field.name())),
                 _ => columns.push(column),
             }

@@ -2,10 +2,10 @@
 
 use faisca_planner::manifest::{
     Compression, Decimal, OnMalformedRow, PartitionOverwrite, SaveMode, Source, TextCompression,
-    TextEncoding, Write, nearest,
+    TextEncoding, Write,
 };
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, did_you_mean};
 
 /// Options that [`DataFrameReader::option`] and CREATE EXTERNAL TABLE know.
 const SOURCE_OPTIONS: [&str; 16] = [
@@ -89,10 +89,7 @@ pub(crate) fn set_write_option(write: &mut Write, key: &str, value: &str) -> Res
                 "partitionOverwriteMode",
                 "successFile",
             ];
-            let help = nearest(key, known).map_or_else(
-                || format!("known: {}", known.join(", ")),
-                |near| format!("did you mean `{near}`?"),
-            );
+            let help = did_you_mean(key, known.into_iter(), "known:");
             return Err(Error::Plan(format!(
                 "unknown write option `{key}` with value `{value}`; {help}"
             )));
@@ -168,10 +165,7 @@ pub(crate) fn set_source_option(source: &mut Source, key: &str, value: &str) -> 
             });
         }
         _ => {
-            let help = nearest(key, SOURCE_OPTIONS).map_or_else(
-                || format!("known: {}", SOURCE_OPTIONS.join(", ")),
-                |near| format!("did you mean `{near}`?"),
-            );
+            let help = did_you_mean(key, SOURCE_OPTIONS.into_iter(), "known:");
             return Err(Error::Plan(format!("unknown option `{key}`; {help}")));
         }
     }

@@ -17,7 +17,8 @@ const SMALL_BYTES: u64 = 1024 * 1024;
 /// other side. Measured on TPC-H at scale factor 10, where four times as much was slower again.
 const BROADCAST_BYTES: u64 = 200 * 1024 * 1024;
 const BROADCAST_ROWS: u64 = 2_000_000;
-/// Each executor fetches a copy; of so many the network costs no more than that of moving the other side.
+/// Each executor fetches a copy. Up to this many copies cost the network no more than moving the
+/// other side.
 const BROADCAST_EXECUTORS: u64 = 2;
 /// A table of a build side takes its part of a slot's memory, and cannot spill.
 const SLOTS_MEMORY_BY_BROADCAST: u64 = 16;

@@ -14,13 +14,13 @@ use datafusion::logical_expr::{
     CreateExternalTable, CreateMemoryTable, CreateView, DdlStatement, DmlStatement, LogicalPlan,
     LogicalPlanBuilder, WriteOp,
 };
-use faisca_planner::manifest::{FileFormat, SaveMode, Source, Write, nearest};
+use faisca_planner::manifest::{FileFormat, SaveMode, Source, Write};
 use faisca_planner::names::{aliases, lower_identifiers};
 
 use super::dataframe::DataFrame;
 use super::options::{set_source_option, set_write_option};
 use crate::engine::progress::WriteSummary;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, did_you_mean};
 use crate::input::TableFiles;
 use crate::input::source::{default_source, files as files_of_source, open};
 use crate::output::write::write;
@@ -394,10 +394,10 @@ async fn insert(
 /// An error that suggests the nearest name.
 pub(super) fn unknown_table(services: &Arc<Services>, name: &str) -> Error {
     let names = services.tables.names();
-    let help = match nearest(name, names.iter().map(String::as_str)) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None if names.is_empty() => "no tables are registered".to_owned(),
-        None => format!("tables: {}", names.join(", ")),
+    let help = if names.is_empty() {
+        "no tables are registered".to_owned()
+    } else {
+        did_you_mean(name, names.iter().map(String::as_str), "tables:")
     };
     Error::Plan(format!("no table named `{name}`; {help}"))
 }

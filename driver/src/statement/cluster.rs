@@ -19,7 +19,7 @@ use crate::scheduler::{Placement, QueryOutput};
 /// lost and recomputed.
 const OUTCOMES: usize = 8;
 
-/// Everything that runs a session's statements.
+/// Everything that runs the queries of a session.
 pub(crate) struct Cluster {
     pub(crate) engine: EngineHandle,
     pub(crate) fleet: Box<dyn Fleet>,
@@ -27,9 +27,9 @@ pub(crate) struct Cluster {
     pub(crate) embedded: Option<Box<dyn Fleet>>,
     pub(crate) store: Arc<BlockStore>,
     pub(crate) peers: Arc<PeerClients>,
-    /// Where blocks outlive their executors, and when they get there.
+    /// Store of durable blocks, and when blocks are copied there.
     pub(crate) durable: Option<(Arc<DurableTier>, Durability)>,
-    /// Statements that read less than this run on the driver's own slots.
+    /// Queries that read fewer bytes than this run on the driver's own slots.
     pub(crate) small_bytes: u64,
 }
 
@@ -42,7 +42,7 @@ impl std::fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    /// Runs a statement to its end.
+    /// Runs a query to its end.
     ///
     /// # Errors
     /// A task's failure, as [`TaskFailure`].

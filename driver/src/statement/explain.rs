@@ -13,7 +13,7 @@ use super::cluster::Cluster;
 use crate::engine::prepared::PreparedQuery;
 use crate::engine::progress::StageProgress;
 
-/// The stages of a query that is not optimised yet, and the rules without which they would be others.
+/// Returns the stages of a query that is not optimized yet, and the rules that changed them.
 ///
 /// # Errors
 /// If it cannot be planned.
@@ -59,7 +59,7 @@ async fn planned(plan: &LogicalPlan, state: &SessionState) -> Result<StageGraph>
     super::query_planner::stages(&state.optimize(plan)?, state).await
 }
 
-/// Runs a query, throws its rows away, and tells of each stage what was expected and what came.
+/// Runs a query, discards its rows, and returns each stage with its estimate and its actual rows.
 ///
 /// # Errors
 /// If it cannot be planned, and those of any task.
@@ -80,12 +80,16 @@ pub(crate) async fn analyze(
         .map(|query| query.stages)
         .unwrap_or_default();
     let (graph, changes) = running.plan.current();
-    let drawing = graph.render(|stage| stages.get(stage.id.0 as usize).map(|ran| told(stage, ran)));
-    let again = [
+    let drawing = graph.render(|stage| {
+        stages
+            .get(stage.id.0 as usize)
+            .map(|ran| describe_run(stage, ran))
+    });
+    let extra_attempts = [
         (output.retried, "followed a failure or a loss"),
         (output.speculated, "stood beside a slow one"),
     ];
-    let again = again
+    let extra_attempts = extra_attempts
         .iter()
         .filter(|(count, _)| *count > 0)
         .map(|(count, why)| format!("\n{count} task attempts {why}\n"));
@@ -93,10 +97,11 @@ pub(crate) async fn analyze(
         .iter()
         .map(|change| format!("\nPlanned again while it ran: {change}\n"))
         .collect();
-    Ok(drawing + &changes + &again.collect::<String>())
+    Ok(drawing + &changes + &extra_attempts.collect::<String>())
 }
 
-fn told(stage: &Stage, ran: &StageProgress) -> String {
+/// One line on a stage that ran.
+fn describe_run(stage: &Stage, ran: &StageProgress) -> String {
     let times = ran.rows as f64 / stage.rows_expected.max(1) as f64;
     let tasks = match (ran.tasks as usize).cmp(&stage.partitions()) {
         Ordering::Less => format!(

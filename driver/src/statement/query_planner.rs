@@ -1,7 +1,7 @@
 //! Hooks distribution under DataFusion: its own DataFrame and SQL run on the fleet, unaware.
 //!
 //! DataFusion asks a session's query planner for a physical plan and executes partition 0 of what
-//! it gets. Ours answers a leaf that, when executed, runs the cut plan on the cluster.
+//! it gets. Ours returns a leaf that, when executed, runs the cut plan on the cluster.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Reads a finished statement's result, even if executors that hold it die meanwhile.
 //!
 //! A block is held back until it is whole, as far as memory allows: one that gets lost on the way is
-//! made again and read from its start, unseen by the reader. Only a block too large to hold back is
+//! recomputed and read from its start, unseen by the reader. Only a block too large to hold back is
 //! handed on as it comes; if that one is lost half-way, the statement fails, since its rows may come
 //! in another order the second time.
 
@@ -98,8 +98,8 @@ impl ResultReader {
             if let Some((block, rest)) = &mut self.open {
                 match rest.next().await {
                     Some(Ok(batch)) => return Ok(Some(batch)),
-                    Some(Err(error)) if lost(&error).is_some() => {
-                        let rows_text = "part of which was handed on already";
+                    Some(Err(error)) if lost_block(&error).is_some() => {
+                        let rows_text = "whose first rows were already returned";
                         return Err(exec_datafusion_err!(
                             "an executor was lost with block {} of the result, {rows_text}: {error}",
                             block.block
@@ -118,12 +118,12 @@ impl ResultReader {
                     self.done.insert(block.block.task);
                     self.open = rest.map(|rest| (block, rest));
                 }
-                Err(error) => self.made_again(error).await?,
+                Err(error) => self.await_recomputed(error).await?,
             }
         }
     }
 
-    /// Reads a block to its end, or as far as memory allows; then answers the rest.
+    /// Reads a block to its end, or as far as memory allows; then returns the rest of the stream.
     async fn hold_back(
         &mut self,
         location: &BlockLocation,
@@ -157,12 +157,12 @@ impl ResultReader {
         Ok(None)
     }
 
-    /// Has a lost block made again, and waits for the result's new whereabouts.
-    async fn made_again(&mut self, error: DataFusionError) -> Result<()> {
-        let Some((block, executor)) = lost(&error) else {
+    /// Reports a lost block, waits until it is recomputed, and takes the new locations.
+    async fn await_recomputed(&mut self, error: DataFusionError) -> Result<()> {
+        let Some((block, executor)) = lost_block(&error) else {
             return Err(error);
         };
-        info!(%block, "part of the result is lost and made again: {error}");
+        info!(%block, "part of the result is lost and recomputed: {error}");
         self.running
             .engine
             .send(Message::OutputLost(block, executor))
@@ -179,7 +179,8 @@ impl ResultReader {
     }
 }
 
-fn lost(
+/// Returns the block and the executor if the error says that a block is lost.
+fn lost_block(
     error: &DataFusionError,
 ) -> Option<(
     faisca_planner::ids::BlockId,

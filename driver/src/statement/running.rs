@@ -9,10 +9,10 @@ use tokio::sync::mpsc;
 
 use crate::engine::EngineHandle;
 use crate::engine::query_plan::QueryPlan;
-use crate::error::{TaskFailure, external};
+use crate::error::{Error, TaskFailure, external};
 use crate::scheduler::QueryOutput;
 
-/// Releases a statement's blocks, and stops what runs of it, when dropped.
+/// A query that was submitted. When dropped, it releases the blocks and stops the tasks that still run.
 pub(crate) struct RunningQuery {
     pub(crate) query: QueryId,
     pub(crate) plan: Arc<QueryPlan>,
@@ -32,9 +32,7 @@ impl RunningQuery {
         match self.outcomes.recv().await {
             Some(Ok(output)) => Ok(output),
             Some(Err(failure)) => Err(external(TaskFailure(failure))),
-            None => Err(external(crate::Error::Fleet(
-                "the session ended while a statement ran".to_owned(),
-            ))),
+            None => Err(external(Error::SessionEnded)),
         }
     }
 }

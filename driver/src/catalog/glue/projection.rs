@@ -20,7 +20,7 @@ const TEMPLATE: &str = "storage.location.template";
 /// Checks parameters of a table against its partition columns.
 ///
 /// # Errors
-/// The first mistake, with the parameter that mends it.
+/// Returns the first mistake, with the parameter that fixes it.
 pub(in crate::catalog) fn check(
     parameters: &BTreeMap<String, String>,
     keys: &[TableColumn],

@@ -1,11 +1,11 @@
-//! How a CSV file is written, told from its beginning.
+//! Infers the format of a CSV file from its first bytes.
 
 use faisca_planner::manifest::TextEncoding;
 
 /// What separates columns, most usual first.
 const DELIMITERS: [char; 4] = [',', ';', '\t', '|'];
 
-/// Told from a file's first bytes.
+/// Format of a CSV file, inferred from its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TextLook {
     pub(super) delimiter: char,
@@ -74,18 +74,18 @@ mod tests {
 
     #[test]
     fn delimiter_encoding_and_quotes_are_seen() {
-        let told = look(b"NU;NOME;NOTA\n1;S\xe3o Paulo;3,5\n2;Rio;4,5\n");
+        let looked = look(b"NU;NOME;NOTA\n1;S\xe3o Paulo;3,5\n2;Rio;4,5\n");
         assert_eq!(
-            told,
+            looked,
             TextLook {
                 delimiter: ';',
                 encoding: TextEncoding::Iso8859_1,
                 quoted: false
             }
         );
-        let told = look("a,b\n\"x;y;z\",2\n\"ü\",3\n".as_bytes());
+        let looked = look("a,b\n\"x;y;z\",2\n\"ü\",3\n".as_bytes());
         assert_eq!(
-            told,
+            looked,
             TextLook {
                 delimiter: ',',
                 encoding: TextEncoding::Utf8,

@@ -1,4 +1,4 @@
-//! What a crash leaves on an object store: unfinished commits, and uploads that nobody will complete.
+//! What a crash leaves on an object store: unfinished commits, and uploads that no process completes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::error::Result;
 pub enum LeftoverKind {
     /// A commit whose job died in the middle of it. It is finished, not undone, wherever that can be.
     UnfinishedCommit,
-    /// An upload that nobody will complete.
+    /// An upload that no process will complete.
     Upload,
     /// A record that no job needs any more.
     OldRecord,

@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 use super::record::{CommitRecord, FOLDER, State, is_data, key, version};
 use crate::catalog::Catalogs;
 use crate::error::{Error, Result};
+use crate::output::save_mode::{SaveDecision, decide};
 
 /// Uploads completed at once.
 const COMPLETIONS_MAX: usize = 16;
@@ -96,7 +97,7 @@ impl Folder {
             .list(Some(&self.target))
             .try_collect()
             .await
-            .map_err(|e| self.failed("list", &e))?;
+            .map_err(|e| self.failed("list", e))?;
         let mut listing = Listing {
             data: vec![],
             records: vec![],
@@ -124,49 +125,43 @@ impl Folder {
         self.objects
             .put(&probe, PutPayload::from_static(b"faisca plan"))
             .await
-            .map_err(|e| self.failed("write to", &e))?;
+            .map_err(|e| self.failed("write to", e))?;
         let read = self
             .objects
             .get(&probe)
             .await
-            .map_err(|e| self.failed("read from", &e));
+            .map_err(|e| self.failed("read from", e));
         self.objects
             .delete(&probe)
             .await
-            .map_err(|e| self.failed("delete from", &e))?;
+            .map_err(|e| self.failed("delete from", e))?;
         read?;
         let id = self
             .uploads
             .create_multipart(&probe)
             .await
-            .map_err(|e| self.failed("begin an upload in", &e))?;
+            .map_err(|e| self.failed("begin an upload in", e))?;
         self.uploads
             .abort_multipart(&probe, &id)
             .await
-            .map_err(|e| self.failed("abort an upload in", &e))?;
+            .map_err(|e| self.failed("abort an upload in", e))?;
         self.unfinished().await.map(drop)
     }
 
-    /// Whether a write has anything to do.
-    pub(super) fn check_mode(&self, mode: SaveMode, listing: &Listing) -> Result<bool> {
-        let exists = !listing.data.is_empty();
-        match mode {
-            SaveMode::ErrorIfExists if exists => Err(Error::Write(format!(
-                "{} already exists; set write.mode to overwrite, append or ignore",
-                self.url
-            ))),
-            SaveMode::Ignore if exists => Ok(false),
-            SaveMode::ErrorIfExists | SaveMode::Ignore | SaveMode::Overwrite | SaveMode::Append => {
-                Ok(true)
-            }
-        }
+    /// Decides by the save mode whether a write runs.
+    ///
+    /// # Errors
+    /// If the mode does not allow the files that exist.
+    pub(super) fn check_mode(&self, mode: SaveMode, listing: &Listing) -> Result<SaveDecision> {
+        let existing = format!("{} already exists", self.url);
+        decide(mode, !listing.data.is_empty(), existing)
     }
 
     pub(super) async fn read(&self, version: u64) -> Result<CommitRecord> {
         let at = key(&self.target, version);
         let json = async { self.objects.get(&at).await?.bytes().await }
             .await
-            .map_err(|e| self.failed("read the commit record of", &e))?;
+            .map_err(|e| self.failed("read the commit record of", e))?;
         CommitRecord::parse(&json).map_err(|e| {
             Error::Write(format!(
                 "{}: the commit record {at} cannot be read: {e}",
@@ -218,7 +213,7 @@ impl Folder {
             record.remove.clear();
             self.put(*newest, &record, PutMode::Overwrite)
                 .await
-                .map_err(|e| self.failed("write to", &e))?;
+                .map_err(|e| self.failed("write to", e))?;
         }
         Ok(*newest)
     }
@@ -227,14 +222,14 @@ impl Folder {
         self.uploads
             .unfinished(&self.target)
             .await
-            .map_err(|e| self.failed("list open uploads of", &e))
+            .map_err(|e| self.failed("list open uploads of", e))
     }
 
     pub(super) async fn abort_upload(&self, upload: &StaleUpload) -> Result<()> {
         self.uploads
             .abort_multipart(&upload.path, &upload.id)
             .await
-            .map_err(|e| self.failed("abort an upload of", &e))
+            .map_err(|e| self.failed("abort an upload of", e))
     }
 
     /// All that follows a record. May be taken again, and by two at once.
@@ -264,7 +259,7 @@ impl Folder {
             if !record.remove.is_empty() {
                 self.put(version, &record, PutMode::Overwrite)
                     .await
-                    .map_err(|e| self.failed("write to", &e))?;
+                    .map_err(|e| self.failed("write to", e))?;
             }
         }
         if record.remove_at <= now() {
@@ -276,7 +271,7 @@ impl Folder {
             self.objects
                 .put(&marker, PutPayload::new())
                 .await
-                .map_err(|e| self.failed("write to", &e))?;
+                .map_err(|e| self.failed("write to", e))?;
         }
         let winners: BTreeSet<String> = record
             .files
@@ -286,7 +281,7 @@ impl Folder {
         self.sweep(&record.tag, &winners).await;
         self.put(version, &record.ended(), PutMode::Overwrite)
             .await
-            .map_err(|e| self.failed("write to", &e))
+            .map_err(|e| self.failed("write to", e))
     }
 
     /// Whether a file can be completed no more: somebody aborted its upload.
@@ -346,7 +341,7 @@ impl Folder {
             // Another may have completed it, or we ourselves before an answer was lost.
             Err(error) => match self.objects.head(&at).await {
                 Ok(meta) if meta.size == file.bytes => Ok(()),
-                _ => Err(self.failed("complete a file of", &error)),
+                _ => Err(self.failed("complete a file of", error)),
             },
         }
     }
@@ -366,7 +361,7 @@ impl Folder {
         while let Some(outcome) = removed.next().await {
             match outcome {
                 Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(self.failed("remove replaced files of", &error)),
+                Err(error) => return Err(self.failed("remove replaced files of", error)),
             }
         }
         Ok(())
@@ -378,7 +373,7 @@ impl Folder {
             Ok(open) => open,
             Err(error) => {
                 return warn!(
-                    "{}: uploads that were given up cannot be listed, `faisca clean` finds them later: {error}",
+                    "{}: aborted uploads cannot be listed; `faisca clean` finds them later: {error}",
                     self.url
                 );
             }
@@ -393,12 +388,12 @@ impl Folder {
         }
     }
 
-    pub(super) fn failed(&self, what: &str, error: &object_store::Error) -> Error {
-        Error::Write(format!(
-            "cannot {what} {}: {}",
-            self.url,
-            faisca_executor::storage::store_message(error)
-        ))
+    pub(super) fn failed(&self, action: &'static str, source: object_store::Error) -> Error {
+        Error::Store {
+            action,
+            url: self.url.clone(),
+            source,
+        }
     }
 }
 

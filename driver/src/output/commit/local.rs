@@ -24,7 +24,8 @@ use tracing::debug;
 use url::Url;
 
 use super::record::partition_folder;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, cannot};
+use crate::output::save_mode::{SaveDecision, decide};
 
 /// A write under way. Dropping it uncommitted leaves the output as it was, and no litter.
 #[derive(Debug)]
@@ -54,16 +55,9 @@ impl LocalWrite {
             .parent()
             .ok_or_else(|| Error::Write(format!("{path} is not a folder that can be written")))?
             .to_path_buf();
-        match (exists_with_content(&target)?, mode) {
-            (true, SaveMode::ErrorIfExists) => {
-                let help = "set write.mode to overwrite, append or ignore";
-                return Err(Error::Write(format!(
-                    "{} already exists; {help}",
-                    target.display()
-                )));
-            }
-            (true, SaveMode::Ignore) => return Ok(None),
-            (_, SaveMode::Overwrite | SaveMode::Append) | (false, _) => {}
+        let existing = format!("{} already exists", target.display());
+        if decide(mode, exists_with_content(&target)?, existing)? == SaveDecision::Skip {
+            return Ok(None);
         }
         let made = make_folders(&parent)?;
         let lock = WriteLock::take(&parent.join(format!(".{name}.faisca-lock")), &target)?;
@@ -71,10 +65,10 @@ impl LocalWrite {
         let staging = tempfile::Builder::new()
             .prefix(&format!(".{name}.faisca-"))
             .tempdir_in(&parent)
-            .map_err(|e| cannot("write to", &parent, &e))?;
-        // Tasks do not make it: once it is gone, no late writer brings it back.
+            .map_err(|e| cannot("write to", &parent, e))?;
+        // Tasks do not create it: after its removal, no late task can create it again.
         fs::create_dir(staging.path().join("attempts"))
-            .map_err(|e| cannot("write to", &parent, &e))?;
+            .map_err(|e| cannot("write to", &parent, e))?;
         let dynamic = write.partition_overwrite == PartitionOverwrite::Dynamic;
         let success_file = write.success_file;
         Ok(Some(Self {
@@ -119,7 +113,7 @@ impl LocalWrite {
     pub(crate) fn commit(&mut self, files: &[PendingFile]) -> Result<()> {
         let next = self.staging.path().join("next");
         let attempts = self.staging.path().join("attempts");
-        fs::create_dir(&next).map_err(|e| cannot("create", &next, &e))?;
+        fs::create_dir(&next).map_err(|e| cannot("create", &next, e))?;
         let keeps_old =
             self.mode == SaveMode::Append || (self.mode == SaveMode::Overwrite && self.dynamic);
         if keeps_old && self.target.is_dir() {
@@ -136,13 +130,13 @@ impl LocalWrite {
         for file in files {
             let to = next.join(&file.path);
             if let Some(folder) = to.parent() {
-                fs::create_dir_all(folder).map_err(|e| cannot("create", folder, &e))?;
+                fs::create_dir_all(folder).map_err(|e| cannot("create", folder, e))?;
             }
-            fs::rename(attempts.join(&file.path), &to).map_err(|e| cannot("move", &to, &e))?;
+            fs::rename(attempts.join(&file.path), &to).map_err(|e| cannot("move", &to, e))?;
         }
         if self.success_file {
             let marker = next.join("_SUCCESS");
-            File::create(&marker).map_err(|e| cannot("create", &marker, &e))?;
+            File::create(&marker).map_err(|e| cannot("create", &marker, e))?;
         }
         self.swap(&next)?;
         self.committed = true;
@@ -152,7 +146,7 @@ impl LocalWrite {
 
     fn swap(&self, next: &Path) -> Result<()> {
         if !self.target.exists() {
-            return fs::rename(next, &self.target).map_err(|e| cannot("create", &self.target, &e));
+            return fs::rename(next, &self.target).map_err(|e| cannot("create", &self.target, e));
         }
         match renameat_with(CWD, next, CWD, &self.target, RenameFlags::EXCHANGE) {
             Ok(()) => Ok(()),
@@ -161,14 +155,14 @@ impl LocalWrite {
                 rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP,
             ) => {
                 let old = self.staging.path().join("old");
-                fs::rename(&self.target, &old).map_err(|e| cannot("replace", &self.target, &e))?;
+                fs::rename(&self.target, &old).map_err(|e| cannot("replace", &self.target, e))?;
                 fs::rename(next, &self.target).or_else(|error| {
                     fs::rename(&old, &self.target)
-                        .map_err(|e| cannot("restore", &self.target, &e))?;
-                    Err(cannot("replace", &self.target, &error))
+                        .map_err(|e| cannot("restore", &self.target, e))?;
+                    Err(cannot("replace", &self.target, error))
                 })
             }
-            Err(errno) => Err(cannot("replace", &self.target, &errno.into())),
+            Err(errno) => Err(cannot("replace", &self.target, errno.into())),
         }
     }
 }
@@ -202,7 +196,7 @@ impl WriteLock {
         const TRIES: usize = 8;
         for _ in 0..TRIES {
             let file = File::create(path)
-                .map_err(|e| cannot("write to", path.parent().unwrap_or(path), &e))?;
+                .map_err(|e| cannot("write to", path.parent().unwrap_or(path), e))?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
@@ -211,7 +205,7 @@ impl WriteLock {
                         target.display()
                     )));
                 }
-                Err(TryLockError::Error(error)) => return Err(cannot("lock", path, &error)),
+                Err(TryLockError::Error(error)) => return Err(cannot("lock", path, error)),
             }
             // Its last owner may have deleted the file that we locked.
             let ours = file.metadata().map(|m| m.ino()).ok();
@@ -248,7 +242,7 @@ fn absolute(path: &str) -> Result<PathBuf> {
     } else {
         PathBuf::from(path)
     };
-    let path = std::path::absolute(&path).map_err(|e| cannot("use", &path, &e))?;
+    let path = std::path::absolute(&path).map_err(|e| cannot("use", &path, e))?;
     let path: PathBuf = path.components().collect();
     let path = fs::canonicalize(&path).unwrap_or(path);
     let here = std::env::current_dir().unwrap_or_default();
@@ -278,7 +272,7 @@ fn exists_with_content(target: &Path) -> Result<bool> {
         Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Err(Error::Write(
             format!("{} is a file; an output is a folder", target.display()),
         )),
-        Err(error) => Err(cannot("read", target, &error)),
+        Err(error) => Err(cannot("read", target, error)),
     }
 }
 
@@ -289,11 +283,11 @@ fn make_folders(parent: &Path) -> Result<Vec<PathBuf>> {
         .map(Path::to_path_buf)
         .collect();
     missing.reverse();
-    fs::create_dir_all(parent).map_err(|e| cannot("create", parent, &e))?;
+    fs::create_dir_all(parent).map_err(|e| cannot("create", parent, e))?;
     Ok(missing)
 }
 
-/// Staging folders of jobs that were killed: the lock says that their owner is gone.
+/// Removes the staging folders of killed jobs: with the lock held, no other job runs here.
 fn remove_stale(parent: &Path, name: &str) {
     let prefix = format!(".{name}.faisca-");
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
@@ -316,26 +310,22 @@ fn link_tree(
     replaced: &impl Fn(&Path) -> bool,
 ) -> Result<()> {
     let folder = from.join(below);
-    for entry in fs::read_dir(&folder).map_err(|e| cannot("read", &folder, &e))? {
-        let entry = entry.map_err(|e| cannot("read", &folder, &e))?;
+    for entry in fs::read_dir(&folder).map_err(|e| cannot("read", &folder, e))? {
+        let entry = entry.map_err(|e| cannot("read", &folder, e))?;
         let below_entry = below.join(entry.file_name());
         let (source, copy) = (entry.path(), to.join(&below_entry));
         if source.is_dir() {
             if !replaced(&below_entry) {
-                fs::create_dir_all(&copy).map_err(|e| cannot("create", &copy, &e))?;
+                fs::create_dir_all(&copy).map_err(|e| cannot("create", &copy, e))?;
                 link_tree(from, to, &below_entry, replaced)?;
             }
         } else {
             let linked =
                 fs::hard_link(&source, &copy).or_else(|_| fs::copy(&source, &copy).map(|_| ()));
-            linked.map_err(|e| cannot("link", &copy, &e))?;
+            linked.map_err(|e| cannot("link", &copy, e))?;
         }
     }
     Ok(())
-}
-
-fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Error {
-    Error::Write(format!("cannot {what} {}: {error}", path.display()))
 }
 
 #[cfg(test)]

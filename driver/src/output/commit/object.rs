@@ -4,7 +4,7 @@
 //! The driver picks one attempt of each task, creates the [record](super::record) if no other
 //! writer was faster, completes the uploads, registers the table, removes what is replaced.
 //! Killed between any two of these, it left a record that the next write, or `faisca clean`,
-//! brings to its end; killed before the record, uploads that nobody sees, and `clean` aborts.
+//! completes; killed before the record, it left uploads that readers do not see and `clean` aborts.
 //!
 //! **Limits.** Readers of a bare path may see new files beside old ones while an overwrite is in
 //! its last step, never neither of them. Readers by a catalog see either.
@@ -22,6 +22,7 @@ use super::folder::{Folder, now};
 use super::record::{CommitRecord, name, replaced};
 use crate::catalog::Registration;
 use crate::error::{Error, Result};
+use crate::output::save_mode::SaveDecision;
 
 /// Appends that give way to faster writers try again so often.
 const APPEND_TRIES: u32 = 20;
@@ -52,7 +53,7 @@ impl ObjectWrite {
         let listing = folder.list().await?;
         let base = folder.recover(&listing.records).await?;
         let old_records = listing.old_records(base);
-        if !folder.check_mode(write.mode, &listing)? {
+        if folder.check_mode(write.mode, &listing)? == SaveDecision::Skip {
             return Ok(None);
         }
         let keep_old = write
@@ -135,7 +136,7 @@ impl ObjectWrite {
                 // It may be there all the same, so the uploads stay: the next write finds out.
                 Err(error) => {
                     self.recorded = true;
-                    return Err(self.folder.failed("write the commit record of", &error));
+                    return Err(self.folder.failed("write the commit record of", error));
                 }
             }
         }

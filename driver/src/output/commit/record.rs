@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! out/_faisca/commit-0000000007.json     created only if absent: of two writers one wins
-//!   completing ─► uploads completed ─► table registered ─► removing ─► old files gone ─► done
+//!   completing ─► uploads completed ─► table registered ─► removing ─► old files removed ─► done
 //! ```
 //!
-//! Each step can be taken again, so whoever finds a record that is not done finishes it.
+//! Each step can be repeated, so any process that finds an unfinished record completes it.
 
 use faisca_executor::protocol::PendingFile;
 use object_store::path::Path;
