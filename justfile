@@ -38,6 +38,10 @@ lake:
 clouds:
     tests/integration/clouds.sh
 
+# Files of others: counts and values of each Parquet, CSV and JSON file below a folder, compared with PyArrow. Needs Python.
+others FOLDER:
+    tests/integration/others.sh {{FOLDER}}
+
 # The operator and its jobs on a real Kubernetes, its own or that of KUBECONFIG. Needs root, Debian, Go and Python.
 cluster *ARGS:
     k8s/e2e/run.sh {{ARGS}}
@@ -46,9 +50,10 @@ cluster *ARGS:
 image OUT="out/faisca.tar":
     k8s/image/build.sh {{OUT}}
 
-# A million simulated schedules, 200 real kills.
+# A million simulated schedules, 200 real kills, 100,000 generated queries against DataFusion and as many against DuckDB.
 nightly:
-    FAISCA_SIMULATIONS=1000000 FAISCA_KILLS=200 cargo test --release --workspace -- simulat random_kills
+    FAISCA_SIMULATIONS=1000000 FAISCA_KILLS=200 FAISCA_GENERATED=100000 \
+        cargo test --release --workspace -- simulat random_kills generated
 
 # Approve new plans of TPC-H, and the chart's resource definitions, after reading the difference.
 approve:

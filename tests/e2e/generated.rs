@@ -1,6 +1,6 @@
 //! Generated queries: seeded, over small tables with nulls, duplicates and nothing, against DataFusion alone.
 //!
-//! A failure names its number; `FAISCA_GENERATED=4711 cargo test --release --test e2e generated` runs that one.
+//! A failure names its number; `FAISCA_GENERATED_NUMBER=4711 cargo test --release --test e2e generated` runs that one.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -12,9 +12,10 @@ use faisca::Session;
 use faisca_planner::rules::Switches;
 use fastrand::Rng;
 
-use crate::support::{LAYOUTS, oracle_over, register_folders, rows, scratch, session, sorted};
+use crate::support::{
+    Generated, LAYOUTS, oracle_over, register_folders, rows, scratch, session, sorted,
+};
 
-const QUERIES: u64 = 10_000;
 /// No query takes a tenth of this.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Side by side, as many as there are cores to expect.
@@ -284,9 +285,8 @@ async fn analyzed(session: &Session, query: &str) -> String {
 async fn queries_that_nobody_wrote_are_right() {
     let folder = scratch("generated");
     data(folder.path()).await;
-    let one: Option<u64> = std::env::var("FAISCA_GENERATED")
-        .ok()
-        .map(|number| number.parse().unwrap());
+    let generated = Generated::from_environment();
+    let is_alone = generated.count == 1;
     let sessions = sessions(folder.path()).await;
     let oracle = oracle_over(folder.path(), &TABLES).await;
     oracle
@@ -294,14 +294,12 @@ async fn queries_that_nobody_wrote_are_right() {
         .await
         .unwrap();
     let (next, run, yielding) = (
-        AtomicU64::new(one.unwrap_or(0)),
+        AtomicU64::new(generated.first),
         AtomicUsize::new(0),
         AtomicUsize::new(0),
     );
     let work = async || {
-        while run.load(Ordering::Relaxed)
-            < usize::try_from(if one.is_some() { 1 } else { QUERIES }).unwrap()
-        {
+        while run.load(Ordering::Relaxed) < usize::try_from(generated.count).unwrap() {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let sql = query(number);
             // What DataFusion cannot plan or run is no query.
@@ -319,7 +317,7 @@ async fn queries_that_nobody_wrote_are_right() {
             } else {
                 turn / 2 % sessions.len()
             };
-            for (name, session) in if one.is_some() {
+            for (name, session) in if is_alone {
                 &sessions[..]
             } else {
                 &sessions[of..=of]
@@ -342,12 +340,12 @@ async fn queries_that_nobody_wrote_are_right() {
         }
     };
     futures::future::join_all((0..AT_ONCE).map(|_| work())).await;
-    if one.is_none() {
+    if !is_alone {
         assert_every_rule_has_work(&sessions).await;
     }
     // Queries without rows would prove little.
     assert!(
-        one.is_some() || yielding.into_inner() > run.into_inner() / 2,
+        is_alone || yielding.into_inner() > run.into_inner() / 2,
         "most queries yield nothing"
     );
     for (_, session) in sessions {

@@ -11,6 +11,7 @@ mod adaptive;
 mod api;
 mod bad_input;
 mod conformance;
+mod duckdb;
 mod explain;
 mod generated;
 mod glue_server;

@@ -34,6 +34,31 @@ pub async fn session(layout: Layout, partitions: usize) -> Session {
     builder.get_or_create().await.unwrap()
 }
 
+/// Which generated queries a test runs.
+pub struct Generated {
+    pub first: u64,
+    pub count: u64,
+}
+
+impl Generated {
+    /// In the gate; `just nightly` sets more.
+    const COUNT: u64 = 3_000;
+
+    /// The query `FAISCA_GENERATED_NUMBER` alone, or the first `FAISCA_GENERATED`.
+    pub fn from_environment() -> Self {
+        let number = |name: &str| -> Option<u64> {
+            std::env::var(name).ok().map(|value| value.parse().unwrap())
+        };
+        match number("FAISCA_GENERATED_NUMBER") {
+            Some(first) => Self { first, count: 1 },
+            None => Self {
+                first: 0,
+                count: number("FAISCA_GENERATED").unwrap_or(Self::COUNT),
+            },
+        }
+    }
+}
+
 /// The command itself.
 pub fn command() -> std::process::Command {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_faisca"));

@@ -1,0 +1,94 @@
+//! The process that runs DuckDB: started once, one query at a time.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::Mutex;
+
+use super::compare::{Cell, Row};
+
+pub struct DuckDb {
+    pipes: Mutex<(ChildStdin, Lines<BufReader<ChildStdout>>)>,
+    /// Killed when dropped.
+    _process: Child,
+}
+
+/// A Python that has DuckDB: the one that `.ci/run tools` installs, or the machine's own.
+fn python() -> Option<PathBuf> {
+    let tools = std::env::var_os("FAISCA_TOOLS").map_or_else(
+        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/faisca/tools"),
+        PathBuf::from,
+    );
+    [tools.join("duckdb/bin/python"), PathBuf::from("python3")]
+        .into_iter()
+        .find(|python| {
+            std::process::Command::new(python)
+                .args(["-c", "import duckdb"])
+                .stderr(Stdio::null())
+                .status()
+                .is_ok_and(|status| status.success())
+        })
+}
+
+impl DuckDb {
+    /// None where no Python has DuckDB.
+    pub fn start(folder: &Path, tables: &[&str]) -> Option<Self> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/duckdb/oracle.py");
+        let mut process = Command::new(python()?)
+            .arg(script)
+            .arg(folder)
+            .args(tables)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let stdin = process.stdin.take().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        Some(Self {
+            pipes: Mutex::new((stdin, lines)),
+            _process: process,
+        })
+    }
+
+    /// The rows of a query, or why DuckDB refuses it.
+    pub async fn run(&self, sql: &str) -> Result<Vec<Row>, String> {
+        let mut pipes = self.pipes.lock().await;
+        let request = format!("{}\n", Value::from(dialect(sql)));
+        pipes.0.write_all(request.as_bytes()).await.unwrap();
+        let line = pipes.1.next_line().await.unwrap();
+        let line = line.unwrap_or_else(|| panic!("DuckDB's process has ended at {sql}"));
+        let response: Value = serde_json::from_str(&line).unwrap();
+        if let Some(reason) = response["refused"].as_str() {
+            return Err(reason.to_owned());
+        }
+        let row = |row: &Value| row.as_array().unwrap().iter().map(cell).collect();
+        Ok(response["rows"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(row)
+            .collect())
+    }
+}
+
+fn cell(value: &Value) -> Cell {
+    let Some(text) = value.as_str() else {
+        return Cell::Null;
+    };
+    match text.split_at(1) {
+        ("n", number) => Cell::exact(number),
+        ("f", number) => Cell::Float(number.parse().unwrap()),
+        (_, text) => Cell::Text(text.to_owned()),
+    }
+}
+
+/// The same statement in DuckDB's words.
+fn dialect(sql: &str) -> String {
+    sql.replace("LEFT SEMI JOIN", "SEMI JOIN")
+        .replace("LEFT ANTI JOIN", "ANTI JOIN")
+        .replace("INT UNSIGNED", "UINTEGER")
+}

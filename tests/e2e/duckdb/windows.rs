@@ -1,0 +1,122 @@
+//! Window functions with frames, over orders that leave no ties where a row's position counts.
+
+use super::aggregates::SUMMABLE;
+use super::data::Kind;
+use super::expressions::{Column, filter, pick};
+use super::known::{Difference, is_known};
+use super::queries::Generator;
+use super::relations::From;
+use super::shrink::optional;
+
+impl Generator {
+    pub fn windows(&mut self) -> (String, usize) {
+        let from = loop {
+            let from = self.from(1);
+            let has_bytes = from.order.iter().any(|column| column.kind == Kind::Binary);
+            if !(has_bytes && is_known(Difference::BinaryWindowOrder)) {
+                break from;
+            }
+        };
+        // Rows that are equal in every column have no order: two windows may number them differently.
+        let has_keys = from.order.iter().all(|column| column.sql.ends_with(".id"));
+        let width = if has_keys { self.rng.usize(2..4) } else { 2 };
+        let mut items = vec![format!("{} AS c0", pick(&mut self.rng, &from.scope).sql)];
+        let directions = ["ASC NULLS FIRST", "DESC NULLS LAST"];
+        let same = *pick(&mut self.rng, &directions);
+        for index in 1..width {
+            let direction = if is_known(Difference::ReversedWindow) {
+                same
+            } else {
+                *pick(&mut self.rng, &directions)
+            };
+            let window = self.window(&from, direction);
+            items.push(optional(format!(", {window} AS c{index}")));
+        }
+        (
+            format!(
+                "SELECT {} FROM {}{}",
+                items.concat(),
+                from.sql,
+                filter(&from.conditions)
+            ),
+            width,
+        )
+    }
+
+    /// A window function: over a total order where the position of a row counts.
+    fn window(&mut self, from: &From, direction: &str) -> String {
+        let partition = if self.rng.u8(..4) == 0 {
+            String::new()
+        } else {
+            optional(format!(
+                "PARTITION BY {} ",
+                pick(&mut self.rng, &from.scope).sql
+            ))
+        };
+        let columns: Vec<_> = from
+            .order
+            .iter()
+            .map(|column| format!("{} {direction}", column.sql))
+            .collect();
+        let total = format!("{partition}ORDER BY {}", columns.join(", "));
+        let by = loop {
+            let column = pick(&mut self.rng, &from.scope);
+            if !(column.kind == Kind::Binary && is_known(Difference::BinaryWindowOrder)) {
+                break column.sql.clone();
+            }
+            if from.scope.iter().all(|column| column.kind == Kind::Binary) {
+                break "1".to_owned();
+            }
+        };
+        let peers = format!("{partition}ORDER BY {by} {direction}");
+        let kind = *pick(&mut self.rng, &Kind::ALL);
+        let value = self.value(kind, &from.scope, 0);
+        let number = self.rng.u8(1..4);
+        let frame = optional(self.frame());
+        match self.rng.u8(..12) {
+            0 => format!("row_number() OVER ({total})"),
+            1 => format!("ntile({number}) OVER ({total})"),
+            2 => format!("rank() OVER ({peers})"),
+            3 => format!("dense_rank() OVER ({peers})"),
+            4 => format!("percent_rank() OVER ({peers})"),
+            5 => format!("cume_dist() OVER ({peers})"),
+            6 => format!("lag({value}, {number}) OVER ({total})"),
+            7 => format!("lead({value}) OVER ({total})"),
+            8 => {
+                let function = pick(&mut self.rng, &["first_value", "last_value"]);
+                format!("{function}({value}) OVER ({total}{frame})")
+            }
+            9 => format!("nth_value({value}, {number}) OVER ({total}{frame})"),
+            10 => format!("{} OVER ({peers})", self.window_aggregate(&from.scope)),
+            _ => format!(
+                "{} OVER ({total}{frame})",
+                self.window_aggregate(&from.scope)
+            ),
+        }
+    }
+
+    fn window_aggregate(&mut self, scope: &[Column]) -> String {
+        let kind = *pick(&mut self.rng, &Kind::ALL);
+        let value = self.value(kind, scope, 0);
+        let summable = *pick(&mut self.rng, &SUMMABLE);
+        let number = self.value(summable, scope, 0);
+        match self.rng.u8(..6) {
+            0 => "count(*)".to_owned(),
+            1 => format!("count({value})"),
+            2 | 3 => self.extreme(scope, 0),
+            4 => format!("sum({number})"),
+            _ => format!("avg(CAST({number} AS DOUBLE))"),
+        }
+    }
+
+    fn frame(&mut self) -> String {
+        let mut bound = |side: &str| match self.rng.u8(..3) {
+            0 => "CURRENT ROW".to_owned(),
+            1 => format!("UNBOUNDED {side}"),
+            _ => format!("{} {side}", self.rng.u8(..4)),
+        };
+        let (start, end) = (bound("PRECEDING"), bound("FOLLOWING"));
+        let unit = pick(&mut self.rng, &["ROWS", "ROWS", "GROUPS"]);
+        format!(" {unit} BETWEEN {start} AND {end}")
+    }
+}
