@@ -6,15 +6,15 @@ use super::known::{Difference, is_known};
 use super::queries::Generator;
 use super::shrink::optional;
 
-/// The types that sums and averages are taken of.
+/// The types that sums and averages are taken of; floats are the last two.
 pub const SUMMABLE: [Kind; 7] = [
     Kind::I8,
     Kind::I16,
     Kind::I32,
     Kind::U32,
+    Kind::Decimal,
     Kind::F32,
     Kind::F64,
-    Kind::Decimal,
 ];
 
 impl Generator {

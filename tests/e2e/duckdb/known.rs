@@ -17,6 +17,7 @@ pub enum Difference {
     NullSafeJoin,
     OuterJoinFilter,
     Overflow,
+    RetractedInfinity,
     ReversedWindow,
     TimeRange,
 }
@@ -76,6 +77,10 @@ const KNOWN: &[(Difference, &str)] = &[
         "a filter above a RIGHT or FULL JOIN is applied to the column of that name of the other side",
     ),
     (Difference::Overflow, "sums and products of BIGINT wrap"),
+    (
+        Difference::RetractedInfinity,
+        "sum and avg over a sliding frame subtract what leaves it: inf - inf is NaN for the rest of the partition",
+    ),
     (
         Difference::ReversedWindow,
         "lag beside a window of the opposite order is reversed to lead, and loses that on the way to an executor",
