@@ -36,6 +36,29 @@ fn hidden() -> ScalarUDF {
     )
 }
 
+/// Mean age and marks of each state, with the number of men and of women.
+fn summarize_states(enem: &DataFrame) -> faisca::Result<DataFrame> {
+    let state = || vec![col("sg_uf_residencia")];
+
+    let means = enem.clone().group_by(state())?.agg(vec![
+        avg(col("nu_idade")).alias("med_nu_idade"),
+        avg(col("nu_nota_mt")).alias("med_mt"),
+        avg(col("nu_nota_cn")).alias("med_cn"),
+        avg(col("nu_nota_ch")).alias("med_ch"),
+        avg(col("nu_nota_lc")).alias("med_lc"),
+    ])?;
+    let by_sex = |sex: &str, name: &str| {
+        enem.clone()
+            .filter(col("tp_sexo").eq(lit(sex)))?
+            .group_by(state())?
+            .agg(vec![count(lit(1)).alias(name)])
+    };
+    let key = ["sg_uf_residencia"];
+    means
+        .join(by_sex("M", "count_m")?, &key, JoinType::Inner)?
+        .join(by_sex("F", "count_f")?, &key, JoinType::Inner)
+}
+
 #[tokio::main]
 async fn main() -> faisca::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -65,26 +88,7 @@ async fn main() -> faisca::Result<()> {
         .read()
         .parquet(&format!("{data}/processing/enem/"))
         .await?;
-    let state = || vec![col("sg_uf_residencia")];
-
-    let means = enem.clone().group_by(state())?.agg(vec![
-        avg(col("nu_idade")).alias("med_nu_idade"),
-        avg(col("nu_nota_mt")).alias("med_mt"),
-        avg(col("nu_nota_cn")).alias("med_cn"),
-        avg(col("nu_nota_ch")).alias("med_ch"),
-        avg(col("nu_nota_lc")).alias("med_lc"),
-    ])?;
-    let by_sex = |sex: &str, name: &str| {
-        enem.clone()
-            .filter(col("tp_sexo").eq(lit(sex)))?
-            .group_by(state())?
-            .agg(vec![count(lit(1)).alias(name)])
-    };
-    let key = ["sg_uf_residencia"];
-    let states = means
-        .join(by_sex("M", "count_m")?, &key, JoinType::Inner)?
-        .join(by_sex("F", "count_f")?, &key, JoinType::Inner)?;
-    states
+    summarize_states(&enem)?
         .write()
         .mode(SaveMode::Overwrite)
         .parquet(&format!("{data}/consumer/enem_uf"))

@@ -22,7 +22,7 @@ pub enum ToExecutor {
     /// Step 9: discard the plans and blocks of a query. Idempotent.
     Release(QueryId),
     /// Step 11: copy blocks to another executor or to the object store, because this executor is
-    /// about to end. Each block is answered by a [`FromExecutor::HandedOver`].
+    /// about to end. The executor reports each block with a [`FromExecutor::HandedOver`].
     HandOver {
         /// The executor that takes the blocks.
         to: ExecutorId,

@@ -147,7 +147,7 @@ pub struct RequestSnapshot {
     pub writes: u64,
     /// DELETE.
     pub deletes: u64,
-    /// Requests answered by 429 or 5xx: the store throttles, or has a problem.
+    /// Requests with status 429 or 5xx: the store throttles, or has a problem.
     pub refused: u64,
     /// Requests without a response, because the connection broke or could not be opened.
     pub broken: u64,

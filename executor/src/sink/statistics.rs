@@ -379,35 +379,40 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn merged_sketches_of_two_tasks_equal_the_sketch_of_one() {
-        let schema: SchemaRef = Arc::new(Schema::new(vec![
+    fn schema() -> SchemaRef {
+        Arc::new(Schema::new(vec![
             Field::new("i", DataType::Int32, true),
             Field::new("t", DataType::Utf8, true),
             Field::new("f", DataType::Float64, true),
             Field::new("d", DataType::Date32, true),
             Field::new("b", DataType::Boolean, true),
             Field::new("x", DataType::Binary, true),
-        ]));
-        let batch = |from: i32| {
-            let columns: Vec<ArrayRef> = vec![
-                Arc::new(arrow::array::Int32Array::from(vec![
-                    Some(from),
-                    None,
-                    Some(from + 1),
-                ])),
-                Arc::new(StringArray::from(vec![Some("a"), Some("são"), None])),
-                Arc::new(Float64Array::from(vec![0.5, 0.5, f64::from(from)])),
-                Arc::new(Date32Array::from(vec![from, from, from])),
-                Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])),
-                Arc::new(arrow::array::BinaryArray::from(vec![
-                    Some(b"x".as_slice()),
-                    None,
-                    None,
-                ])),
-            ];
-            RecordBatch::try_new(Arc::clone(&schema), columns).unwrap()
-        };
+        ]))
+    }
+
+    fn batch(from: i32) -> RecordBatch {
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(arrow::array::Int32Array::from(vec![
+                Some(from),
+                None,
+                Some(from + 1),
+            ])),
+            Arc::new(StringArray::from(vec![Some("a"), Some("são"), None])),
+            Arc::new(Float64Array::from(vec![0.5, 0.5, f64::from(from)])),
+            Arc::new(Date32Array::from(vec![from, from, from])),
+            Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])),
+            Arc::new(arrow::array::BinaryArray::from(vec![
+                Some(b"x".as_slice()),
+                None,
+                None,
+            ])),
+        ];
+        RecordBatch::try_new(schema(), columns).unwrap()
+    }
+
+    #[test]
+    fn merged_sketches_of_two_tasks_equal_the_sketch_of_one() {
+        let schema = schema();
         let task = |from: i32| {
             let mut sketches = Sketches::new(&schema).unwrap();
             sketches.update(&batch(from)).unwrap();

@@ -12,7 +12,7 @@ const ADVICE: [(&str, &str); 13] = [
     ),
     (
         "NoSuchKey",
-        "the object is gone: it was removed after it was listed; run the job again",
+        "the object no longer exists: it was removed after it was listed; run the job again",
     ),
     (
         "AccessDenied",

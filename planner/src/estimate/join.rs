@@ -158,7 +158,7 @@ mod tests {
         // Keys of orders fill a quarter of their range; there are four lines of each.
         let values = shared_key_values((&key(15e6, 60e6), 15e6), (&key(60e6, 60e6), 60e6));
         assert_eq!(15e6 * 60e6 / values, 60e6);
-        // By two columns, of which the smaller side has each pair once.
+        // By two columns; the smaller side has each pair once.
         let two = |rows: f64| ([key(2e5, 2e5), key(1e5, 1e5)].concat(), rows);
         let ((left, left_rows), (right, right_rows)) = (two(8e6), two(60e6));
         assert_eq!(

@@ -1,6 +1,6 @@
 //! Plans the rest of a query again, from the row counts of its finished stages.
 //!
-//! The stages of which no task has run are joined into one plan, which undoes
+//! Stages without a started task are joined into one plan, which undoes
 //! [`cut()`](crate::stages::cut). Its leaves are scans and the stages that have started. The rules
 //! that depend on row counts optimize this plan again, now with exact counts for finished stages,
 //! and it is cut again. Stages that have started keep their plans and numbers. Waiting stages are

@@ -153,7 +153,7 @@ async fn an_object_that_vanishes_after_its_listing_is_an_error() {
         .await
         .unwrap_err()
         .to_string();
-    assert!(error.contains("the object is gone"), "{error}");
+    assert!(error.contains("the object no longer exists"), "{error}");
     server.pass_all();
     assert_eq!(
         super::query(&session, "SELECT sum(a) FROM t").await,

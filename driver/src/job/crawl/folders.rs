@@ -259,7 +259,7 @@ mod tests {
             skipped
                 .iter()
                 .zip(reasons)
-                .all(|(told, reason)| told.contains(reason)),
+                .all(|(text, reason)| text.contains(reason)),
             "{skipped:?}"
         );
         assert_eq!(skipped.len(), reasons.len());

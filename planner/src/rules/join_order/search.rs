@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn the_filtered_dimension_is_joined_first_wherever_it_is_written() {
-        // 0: facts, 1: a large dimension, 2: a small one of which little is left.
+        // 0: facts, 1: a large dimension, 2: a small one whose filter keeps few rows.
         let tree = cheapest_tree(&sizes(
             &[(1e6, 1e6), (1e5, 1e5), (10.0, 1e3)],
             &[(&[0, 1], 1e5), (&[0, 2], 1e3)],
