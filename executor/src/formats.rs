@@ -1,3 +1,4 @@
 //! File formats with a reader of our own.
 
 pub mod csv;
+mod text;

@@ -11,6 +11,7 @@ mod adaptive;
 mod api;
 mod bad_input;
 mod conformance;
+mod csv;
 mod duckdb;
 mod explain;
 mod generated;

@@ -85,24 +85,23 @@ pub(crate) async fn open(
     let ending = common_ending(&files);
     let format = file_format(source, &first.location)?;
     let state = context.state();
-    let mut options = ListingOptions::new(Arc::clone(&format)).with_file_extension(ending);
+    let options = ListingOptions::new(Arc::clone(&format)).with_file_extension(ending.clone());
     let partitions = options
         .infer_partitions(&state, &url)
         .await
         .map_err(named)?;
-    options = options.with_table_partition_cols(
-        partitions
-            .iter()
-            .map(|name| (name.clone(), DataType::Utf8))
-            .collect(),
-    );
-    let schema = match &source.schema {
-        Some(text) => given_schema(context, text)?,
-        None => {
-            let inferred = format.infer_schema(&state, &store, &files).await;
-            without(&inferred.map_err(|e| named(damaged(e)))?, &partitions)
-        }
-    };
+    let (schema, format) = read_columns(context, source, format, &store, &files)
+        .await
+        .map_err(|e| e.at(format!("source `{}` ({})", source.name, source.path)))?;
+    let schema = without(&schema, &partitions);
+    let options = ListingOptions::new(format)
+        .with_file_extension(ending)
+        .with_table_partition_cols(
+            partitions
+                .iter()
+                .map(|name| (name.clone(), DataType::Utf8))
+                .collect(),
+        );
     let config = ListingTableConfig::new(url)
         .with_listing_options(options)
         .with_schema(schema);
@@ -112,6 +111,42 @@ pub(crate) async fn open(
         .cache_manager
         .get_file_statistic_cache();
     Ok(Arc::new(table.with_cache(cache)))
+}
+
+/// Reads the columns of a source. Returns them with the format, which checks headers against them.
+async fn read_columns(
+    context: &SessionContext,
+    source: &Source,
+    format: Arc<dyn DfFileFormat>,
+    store: &Arc<dyn ObjectStore>,
+    files: &[ObjectMeta],
+) -> Result<(SchemaRef, Arc<dyn DfFileFormat>)> {
+    let schema = match &source.schema {
+        Some(text) => given_schema(context, text)?,
+        None => format
+            .infer_schema(&context.state(), store, files)
+            .await
+            .map_err(damaged)?,
+    };
+    let Some(first) = files.first().filter(|_| source.format == FileFormat::Csv) else {
+        return Ok((schema, format));
+    };
+    let csv = csv_format(source, &first.location)?;
+    let names = match &source.schema {
+        // A given schema may rename the columns, so the files are compared with each other.
+        Some(_) => csv.read_header(store, first).await?,
+        None => Some(schema.fields().iter().map(|f| f.name().clone()).collect()),
+    };
+    let csv = match names {
+        Some(names) => csv.with_first_header(names),
+        None => csv,
+    };
+    Ok((schema, Arc::new(csv)))
+}
+
+fn csv_format(source: &Source, first: &Path) -> Result<CsvFileFormat> {
+    let compression = source.compression.unwrap_or_else(|| compression_of(first));
+    Ok(CsvFileFormat::new(csv_options(source, compression)?))
 }
 
 /// Lists the files at a URL. An object store has no folders: a URL without a slash at its end may
@@ -203,7 +238,7 @@ pub(crate) fn file_format(source: &Source, first: &Path) -> Result<Arc<dyn DfFil
     let compression = source.compression.unwrap_or_else(|| compression_of(first));
     Ok(match source.format {
         FileFormat::Parquet => Arc::new(ParquetFormat::default()),
-        FileFormat::Csv => Arc::new(CsvFileFormat::new(csv_options(source, compression)?)),
+        FileFormat::Csv => Arc::new(csv_format(source, first)?),
         FileFormat::Ndjson => {
             let kind = match compression {
                 TextCompression::None => FileCompressionType::UNCOMPRESSED,
@@ -225,7 +260,7 @@ pub(crate) fn file_format(source: &Source, first: &Path) -> Result<Arc<dyn DfFil
 }
 
 pub(crate) fn compression_of(file: &Path) -> TextCompression {
-    match file.extension() {
+    match file.extension().map(str::to_lowercase).as_deref() {
         Some("gz" | "gzip") => TextCompression::Gzip,
         Some("bz2") => TextCompression::Bzip2,
         Some("xz") => TextCompression::Xz,
@@ -260,6 +295,7 @@ fn csv_options(source: &Source, compression: TextCompression) -> Result<CsvReadO
         on_malformed_row: source.on_malformed_row,
         compression,
         infer_rows: source.infer_rows.unwrap_or(defaults.infer_rows),
+        first_header: None,
     })
 }
 

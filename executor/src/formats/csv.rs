@@ -1,23 +1,34 @@
 //! A CSV source for real-world files: other encodings, decimal commas, malformed rows.
 //!
 //! DataFusion's own source reads only UTF-8 with decimal points, and does not report the line of a
-//! malformed row. This source is as fast for plain files (the same Arrow decoder, the same splitting
-//! into byte ranges), and parses field by field only if an option needs it.
+//! malformed row. This source has one reader for all options. Inference, header checks and scans
+//! share it, so they agree about records, nulls, numbers and encodings.
+//!
+//! ```text
+//! file, byte range ─► to_utf8 ─► Records ─┬─► Kinds: inferred types
+//!                                         ├─► FileColumns: where a file has the table's columns
+//!                                         └─► RowDecoder: text columns ─► cast ─► batches
+//! ```
 //!
 //! # Layout
 //! - [`CsvReadOptions`]: the options of a user
-//! - `format`: schema inference, and the entry into DataFusion's listing tables
-//! - `source`, `decode`, `lenient`: bytes to batches; `locate`: errors with file and line
+//! - `format`: the entry into DataFusion's listing tables; `infer`, `kind`, `header`
+//! - `source`, `decode`: bytes to batches; `records`, `values`: rules that all share
+//! - `error`, `locate`: errors with file and line
 //! - `codec`: encodes the scan as part of a plan
 
 pub(crate) mod codec;
 mod decode;
+mod error;
 mod format;
+mod header;
 mod infer;
-mod lenient;
+mod kind;
 mod locate;
 mod options;
+mod records;
 mod source;
+mod values;
 
 pub use format::CsvFileFormat;
 pub use options::CsvReadOptions;

@@ -1,84 +1,233 @@
-//! Decodes text: Arrow's decoder for plain files, the lenient decoder for the rest.
+//! Records to batches of the projected columns.
 
-use arrow::array::RecordBatch;
-use arrow::csv::reader::Decoder as ArrowDecoder;
-use arrow::datatypes::SchemaRef;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use bytes::Bytes;
-use datafusion::common::Result;
-use datafusion_datasource::decoder::Decoder;
-use futures::StreamExt;
-use futures::stream::BoxStream;
+use datafusion::common::{DataFusionError, Result};
+use faisca_planner::manifest::OnMalformedRow;
 
-use super::lenient::LenientDecoder;
+use super::error::CsvError;
+use super::header::FileColumns;
 use super::options::CsvReadOptions;
+use super::records::{Records, Start};
+use super::values::{
+    TextColumn, convert, exchange_decimal_marks, has_decimal_mark, is_null, is_text,
+};
 
-/// The UTF-8 byte order mark.
-pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// A batch ends early once its text has this many bytes.
+const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// The decoder of a file, chosen by its options.
+/// Decodes text. Each value is text first, and is then cast to its type.
 #[derive(Debug)]
-pub(super) enum RowDecoder {
-    Plain(Box<ArrowDecoder>),
-    Lenient(Box<LenientDecoder>),
+pub(super) struct RowDecoder {
+    records: Records,
+    options: CsvReadOptions,
+    schema: SchemaRef,
+    /// Number of fields that a record must have.
+    width: usize,
+    columns: Vec<Column>,
+    /// The columns of the result, as positions in `columns`.
+    projection: Vec<usize>,
+    batch_rows: usize,
+    skip_header: bool,
+    /// Line of each row of the batch.
+    lines: Vec<u64>,
+}
+
+#[derive(Debug)]
+struct Column {
+    /// Position of the value in a record.
+    position: usize,
+    is_text: bool,
+    text: TextColumn,
 }
 
 impl RowDecoder {
+    /// Decodes the columns `projected` of `file_schema` from text that begins at `start`.
     pub(super) fn new(
         options: &CsvReadOptions,
-        schema: SchemaRef,
-        header: bool,
-        columns: Vec<usize>,
+        file_schema: &SchemaRef,
+        file: &FileColumns,
+        start: Start,
+        projected: &[usize],
         batch_rows: usize,
     ) -> Self {
-        if options.needs_lenient() {
-            return Self::Lenient(Box::new(LenientDecoder::new(
-                options, &schema, header, columns, batch_rows,
-            )));
-        }
-        let builder = options
-            .builder(schema, header)
-            .with_batch_size(batch_rows)
-            .with_projection(columns);
-        Self::Plain(Box::new(builder.build_decoder()))
-    }
-}
-
-impl Decoder for RowDecoder {
-    fn decode(&mut self, buf: &[u8]) -> Result<usize, ArrowError> {
-        match self {
-            Self::Plain(decoder) => decoder.decode(buf),
-            Self::Lenient(decoder) => decoder.decode(buf),
-        }
-    }
-
-    fn flush(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
-        match self {
-            Self::Plain(decoder) => decoder.flush(),
-            Self::Lenient(decoder) => decoder.flush(),
-        }
-    }
-
-    fn can_flush_early(&self) -> bool {
-        match self {
-            Self::Plain(decoder) => decoder.capacity() == 0,
-            Self::Lenient(decoder) => decoder.is_full(),
+        // Which rows are dropped must not depend on the columns that a query reads.
+        let decoded: Vec<usize> = match options.on_malformed_row {
+            OnMalformedRow::Drop => (0..file_schema.fields().len()).collect(),
+            OnMalformedRow::Fail | OnMalformedRow::Nulls => projected.to_vec(),
+        };
+        let fields: Vec<_> = decoded
+            .iter()
+            .filter_map(|c| file_schema.fields().get(*c).cloned())
+            .collect();
+        let columns = decoded.iter().zip(&fields).map(|(column, field)| Column {
+            position: file.position(*column),
+            is_text: is_text(field.data_type()),
+            text: TextColumn::new(),
+        });
+        let projection = match options.on_malformed_row {
+            OnMalformedRow::Drop => projected.to_vec(),
+            OnMalformedRow::Fail | OnMalformedRow::Nulls => (0..projected.len()).collect(),
+        };
+        Self {
+            records: Records::new(options, start, Some(file.width())),
+            options: options.clone(),
+            columns: columns.collect(),
+            schema: Arc::new(Schema::new(fields)),
+            width: file.width(),
+            projection,
+            batch_rows,
+            skip_header: options.header && start == Start::File,
+            lines: vec![],
         }
     }
-}
 
-/// Drops a UTF-8 byte order mark from the first chunk.
-pub(super) fn without_byte_order_mark(
-    chunks: BoxStream<'static, Result<Bytes>>,
-) -> BoxStream<'static, Result<Bytes>> {
-    let strip = |(index, chunk): (usize, Result<Bytes>)| {
-        chunk.map(|chunk| {
-            if index == 0 && chunk.starts_with(BYTE_ORDER_MARK) {
-                chunk.slice(BYTE_ORDER_MARK.len()..)
-            } else {
-                chunk
+    /// Adds text, after [`Self::decode`] has returned `None`.
+    pub(super) fn push(&mut self, chunk: &[u8]) -> Result<(), DecodeError> {
+        Ok(self.records.push(chunk)?)
+    }
+
+    /// No more text follows.
+    pub(super) fn end(&mut self) -> Result<(), DecodeError> {
+        Ok(self.records.end()?)
+    }
+
+    /// The next full batch; `None` if it needs more text.
+    pub(super) fn decode(&mut self) -> Result<Option<RecordBatch>, DecodeError> {
+        while self.records.advance()? {
+            self.take_record()?;
+            if self.is_full() {
+                return self.flush();
             }
-        })
-    };
-    chunks.enumerate().map(strip).boxed()
+        }
+        Ok(None)
+    }
+
+    fn is_full(&self) -> bool {
+        self.lines.len() >= self.batch_rows
+            // The sum is only taken now and then: it visits every column.
+            || (self.lines.len().is_multiple_of(64)
+                && self.columns.iter().map(|c| c.text.byte_count()).sum::<usize>() >= BATCH_BYTES_MAX)
+    }
+
+    fn take_record(&mut self) -> Result<(), CsvError> {
+        let line = self.records.line();
+        if std::mem::take(&mut self.skip_header) {
+            return Ok(());
+        }
+        let found = self.records.len();
+        let is_unclosed = self.records.is_unclosed();
+        if found != self.width || is_unclosed {
+            match self.options.on_malformed_row {
+                OnMalformedRow::Drop => return Ok(()),
+                OnMalformedRow::Nulls => {}
+                OnMalformedRow::Fail if is_unclosed => {
+                    return Err(CsvError::unclosed(line, self.options.multi_line));
+                }
+                OnMalformedRow::Fail => return Err(CsvError::width(line, self.width, found)),
+            }
+        }
+        self.lines.push(line);
+        for column in &mut self.columns {
+            // The end of an unclosed value is unknown, so is the value.
+            let is_known = !is_unclosed || column.position + 1 < found;
+            let field = self
+                .records
+                .field(column.position)
+                .filter(|field| is_known && !is_null(&self.options, field, column.is_text));
+            column
+                .text
+                .push(field.as_ref().map(|field| field.bytes.as_ref()));
+        }
+        Ok(())
+    }
+
+    /// The rows that are not yet in a batch; `None` if there are none.
+    pub(super) fn flush(&mut self) -> Result<Option<RecordBatch>, DecodeError> {
+        if self.lines.is_empty() {
+            return Ok(None);
+        }
+        let lines = std::mem::take(&mut self.lines);
+        let mut fits = vec![true; lines.len()];
+        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.columns.len());
+        for (column, field) in self.columns.iter_mut().zip(self.schema.fields()) {
+            let exchange_marks = self.options.decimal_comma && has_decimal_mark(field.data_type());
+            let text = column.text.finish(exchange_marks)?;
+            let array = convert(&text, field.data_type())?;
+            if array.logical_null_count() != text.null_count() {
+                let refused =
+                    (0..text.len()).filter(|row| array.is_null(*row) && text.is_valid(*row));
+                for row in refused {
+                    if self.options.on_malformed_row == OnMalformedRow::Fail {
+                        return Err(wrong_type(
+                            text.value(row),
+                            field,
+                            exchange_marks,
+                            lines[row],
+                        ));
+                    }
+                    fits[row] = false;
+                }
+            }
+            arrays.push(array);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(lines.len()));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)?;
+        let batch = match self.options.on_malformed_row {
+            OnMalformedRow::Drop => filter_record_batch(&batch, &BooleanArray::from(fits))?,
+            OnMalformedRow::Nulls | OnMalformedRow::Fail => batch,
+        };
+        Ok(Some(batch.project(&self.projection)?))
+    }
+}
+
+fn wrong_type(text: &str, field: &Field, exchange_marks: bool, line: u64) -> DecodeError {
+    let mut value = text.as_bytes().to_vec();
+    if exchange_marks {
+        exchange_decimal_marks(&mut value);
+    }
+    let what = format!(
+        "the value '{}' of column {} is not {}",
+        String::from_utf8_lossy(&value),
+        field.name(),
+        type_name(field.data_type())
+    );
+    CsvError::new(line, what).into()
+}
+
+/// The name of a type in SQL, for messages.
+fn type_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Boolean => "a BOOLEAN".to_owned(),
+        DataType::Int8 => "a TINYINT".to_owned(),
+        DataType::Int16 => "a SMALLINT".to_owned(),
+        DataType::Int32 => "an INT".to_owned(),
+        DataType::Int64 => "a BIGINT".to_owned(),
+        DataType::Float32 => "a FLOAT".to_owned(),
+        DataType::Float64 => "a DOUBLE".to_owned(),
+        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
+            format!("a DECIMAL({precision}, {scale})")
+        }
+        DataType::Date32 => "a DATE, such as 2024-12-31".to_owned(),
+        DataType::Timestamp(..) => "a TIMESTAMP, such as 2024-12-31 23:59:59".to_owned(),
+        other => format!("of type {other}"),
+    }
+}
+
+/// Why a text cannot be decoded.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DecodeError {
+    /// The text is wrong.
+    #[error(transparent)]
+    Text(#[from] CsvError),
+    /// Arrow cannot build the batch.
+    #[error(transparent)]
+    Arrow(#[from] ArrowError),
+    /// The text cannot be read.
+    #[error(transparent)]
+    Read(#[from] DataFusionError),
 }

@@ -16,7 +16,7 @@ use datafusion_datasource::file_scan_config::FileScanConfigBuilder;
 use futures::{FutureExt, StreamExt};
 use object_store::{ObjectMeta, ObjectStore};
 
-use super::infer::infer;
+use super::infer::{InferredColumns, infer, read_header};
 use super::options::CsvReadOptions;
 use super::source::CsvFileSource;
 
@@ -35,6 +35,68 @@ impl CsvFileFormat {
     pub fn new(options: CsvReadOptions) -> Self {
         Self { options }
     }
+
+    /// Returns the format for files whose headers must have the names of `columns`, in any order.
+    #[must_use]
+    pub fn with_first_header(mut self, columns: Vec<String>) -> Self {
+        self.options.first_header = Some(columns);
+        self
+    }
+
+    /// Reads the header of a file; `None` if the file is empty, or if files have no headers.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not text.
+    pub async fn read_header(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        object: &ObjectMeta,
+    ) -> Result<Option<Vec<String>>> {
+        if !self.options.header {
+            return Ok(None);
+        }
+        read_header(&self.options, store, object)
+            .await
+            .map_err(|e| in_file(e, object))
+    }
+
+    async fn infer_columns(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        objects: &[ObjectMeta],
+    ) -> Result<Option<InferredColumns>> {
+        let mut columns: Option<InferredColumns> = None;
+        let mut rows_left = if self.options.infer_rows == 0 {
+            usize::MAX
+        } else {
+            self.options.infer_rows
+        };
+        let inferred: Vec<_> = objects
+            .iter()
+            .map(|object| infer(&self.options, store, object, rows_left).boxed())
+            .collect();
+        let mut inferred = futures::stream::iter(inferred)
+            .buffered(INFERRED_AT_ONCE)
+            .zip(futures::stream::iter(objects));
+        while let Some((outcome, object)) = inferred.next().await {
+            let Some(found) = outcome.map_err(|e| in_file(e, object))? else {
+                continue;
+            };
+            rows_left = rows_left.saturating_sub(found.rows);
+            match &mut columns {
+                None => columns = Some(found),
+                Some(columns) => columns.merge(&found).map_err(|e| in_file(e, object))?,
+            }
+            if rows_left == 0 {
+                break;
+            }
+        }
+        Ok(columns)
+    }
+}
+
+fn in_file(error: DataFusionError, object: &ObjectMeta) -> DataFusionError {
+    DataFusionError::Context(format!("/{}", object.location), Box::new(error))
 }
 
 #[async_trait]
@@ -58,34 +120,8 @@ impl FileFormat for CsvFileFormat {
         store: &Arc<dyn ObjectStore>,
         objects: &[ObjectMeta],
     ) -> Result<SchemaRef> {
-        let mut schema: Option<Schema> = None;
-        let mut rows_left = if self.options.infer_rows == 0 {
-            usize::MAX
-        } else {
-            self.options.infer_rows
-        };
-        let inferred: Vec<_> = objects
-            .iter()
-            .map(|object| infer(&self.options, store, object, rows_left).boxed())
-            .collect();
-        let mut inferred = futures::stream::iter(inferred)
-            .buffered(INFERRED_AT_ONCE)
-            .zip(futures::stream::iter(objects));
-        while let Some((outcome, object)) = inferred.next().await {
-            let (inferred_schema, rows) = outcome
-                .map_err(|e| DataFusionError::Context(object.location.to_string(), Box::new(e)))?;
-            schema = Some(match schema {
-                None => inferred_schema,
-                Some(first) => super::infer::merge(&first, &inferred_schema, object)?,
-            });
-            rows_left = rows_left.saturating_sub(rows);
-            if rows_left == 0 {
-                break;
-            }
-        }
-        Ok(Arc::new(super::infer::without_nulls(
-            &schema.unwrap_or_else(Schema::empty),
-        )))
+        let columns = self.infer_columns(store, objects).await?;
+        Ok(Arc::new(columns.map_or_else(Schema::empty, |c| c.schema())))
     }
 
     async fn infer_stats(

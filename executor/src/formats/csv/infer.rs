@@ -1,174 +1,272 @@
-//! Infers the schema from the first rows, and detects a wrong delimiter there.
+//! Infers columns from the first records of a file, and detects a wrong delimiter there.
 
-use std::io::Cursor;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Fields, Schema};
-use datafusion::common::{DataFusionError, Result, plan_err};
+use arrow::datatypes::{Field, Schema};
+use datafusion::common::{DataFusionError, Result, plan_datafusion_err, plan_err};
+use faisca_planner::manifest::{OnMalformedRow, TextCompression};
 use futures::StreamExt;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStore};
 
+use super::error::CsvError;
+use super::header::FileColumns;
+use super::kind::Kinds;
 use super::options::CsvReadOptions;
+use super::records::{Records, Start};
+use super::values::is_null;
+use crate::formats::text::{read_beginning, read_file};
 
-/// Bytes read at most to infer a schema from one file.
+/// Bytes read at most to infer the columns of one file.
 const SAMPLE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of the first request for a header, which are enough for most.
+const HEADER_BYTES: u64 = 64 * 1024;
 
-/// Infers the schema from the first `rows_max` rows of a file. Returns it and the number of rows read.
+/// The columns of a file, or of several.
+#[derive(Debug)]
+pub(super) struct InferredColumns {
+    pub(super) names: Vec<String>,
+    kinds: Vec<Kinds>,
+    /// Rows that were read.
+    pub(super) rows: usize,
+}
+
+impl InferredColumns {
+    pub(super) fn schema(&self) -> Schema {
+        let fields = self.names.iter().zip(&self.kinds);
+        Schema::new(
+            fields
+                .map(|(name, kinds)| Field::new(name, kinds.data_type(), true))
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    /// Adds the columns of another file, which must have the same names in any order.
+    pub(super) fn merge(&mut self, other: &Self) -> Result<()> {
+        let file = FileColumns::find(&self.names, Some(&self.names), &other.names)?;
+        for (column, kinds) in self.kinds.iter_mut().enumerate() {
+            kinds.unite(
+                other
+                    .kinds
+                    .get(file.position(column))
+                    .copied()
+                    .unwrap_or_default(),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Infers the columns from the first `rows_max` rows of a file; `None` if it is empty.
 pub(super) async fn infer(
     options: &CsvReadOptions,
     store: &Arc<dyn ObjectStore>,
     object: &ObjectMeta,
     rows_max: usize,
-) -> Result<(Schema, usize)> {
-    let sample = sample(options, store, object, rows_max).await?;
-    if sample.is_empty() {
-        return Ok((Schema::empty(), 0));
+) -> Result<Option<InferredColumns>> {
+    let mut chunks = read_file(options.compression, store, &object.location).await?;
+    let mut sample = Sample::new(options, rows_max);
+    let mut bytes = 0;
+    while let Some(chunk) = chunks.next().await {
+        let chunk = options.to_utf8(chunk?);
+        bytes += chunk.len();
+        sample.records.push(&chunk).map_err(invalid)?;
+        if sample.take()? || bytes > SAMPLE_BYTES_MAX {
+            return Ok(sample.columns);
+        }
     }
-    check_delimiter(options, &sample)?;
-    let text = if options.decimal_comma {
-        with_decimal_points(options, &sample)
-    } else {
-        sample
-    };
-    let format = if options.decimal_comma {
-        options.format().with_delimiter(UNIT_SEPARATOR)
-    } else {
-        options.format()
-    };
-    let (schema, rows) = format.infer_schema(Cursor::new(text), Some(rows_max))?;
-    Ok((schema, rows))
+    sample.records.end().map_err(invalid)?;
+    sample.take()?;
+    Ok(sample.columns)
 }
 
-/// Reads the first complete lines of a file, as UTF-8.
-async fn sample(
+/// Reads the names in the first line of a file; `None` if it is empty.
+pub(super) async fn read_header(
     options: &CsvReadOptions,
     store: &Arc<dyn ObjectStore>,
     object: &ObjectMeta,
-    rows_max: usize,
-) -> Result<Vec<u8>> {
-    let stream = store
-        .get(&object.location)
-        .await?
-        .into_stream()
-        .map(|r| r.map_err(DataFusionError::from))
-        .boxed();
-    let mut stream = options.compression_type().convert_stream(stream)?;
-    let mut text = vec![];
-    let mut lines = 0;
-    let mut is_complete = true;
-    while let Some(chunk) = stream.next().await {
-        let chunk = options.to_utf8(chunk?);
-        lines += chunk.iter().filter(|b| **b == b'\n').count();
-        text.extend_from_slice(&chunk);
-        if lines > rows_max || text.len() > SAMPLE_BYTES_MAX {
-            is_complete = false;
-            break;
+) -> Result<Option<Vec<String>>> {
+    if options.compression == TextCompression::None {
+        let mut records = Records::new(options, Start::File, None);
+        let beginning = read_beginning(store, &object.location, HEADER_BYTES).await?;
+        let is_all = beginning.len() as u64 >= object.size;
+        records.push(&options.to_utf8(beginning)).map_err(invalid)?;
+        if is_all {
+            records.end().map_err(invalid)?;
+        }
+        if records.advance().map_err(invalid)? {
+            return Ok(Some(header_names(&records)));
+        }
+        if is_all {
+            return Ok(None);
         }
     }
-    if !is_complete && let Some(end) = text.iter().rposition(|b| *b == b'\n') {
-        text.truncate(end + 1);
+    let mut records = Records::new(options, Start::File, None);
+    let mut chunks = read_file(options.compression, store, &object.location).await?;
+    while let Some(chunk) = chunks.next().await {
+        records.push(&options.to_utf8(chunk?)).map_err(invalid)?;
+        if records.advance().map_err(invalid)? {
+            return Ok(Some(header_names(&records)));
+        }
     }
-    if text.starts_with(super::decode::BYTE_ORDER_MARK) {
-        text.drain(..super::decode::BYTE_ORDER_MARK.len());
-    }
-    Ok(text)
+    records.end().map_err(invalid)?;
+    Ok(records
+        .advance()
+        .map_err(invalid)?
+        .then(|| header_names(&records)))
 }
 
-/// Fails if the delimiter does not occur in the first line, but another one occurs equally often in
-/// the first two lines.
-fn check_delimiter(options: &CsvReadOptions, sample: &[u8]) -> Result<()> {
-    let mut lines = sample.split(|b| *b == b'\n').filter(|l| !l.is_empty());
-    let (Some(first), Some(second)) = (lines.next(), lines.next()) else {
+#[expect(clippy::needless_pass_by_value, reason = "maps errors by its name")]
+fn invalid(error: CsvError) -> DataFusionError {
+    plan_datafusion_err!("{error}. {}", error.advice)
+}
+
+/// Names without text are called `_c0`, `_c1`, and so on, as in Spark.
+fn header_names(records: &Records) -> Vec<String> {
+    let texts = records.texts().into_iter().enumerate();
+    texts
+        .map(|(index, name)| match name.trim() {
+            "" => format!("_c{index}"),
+            _ => name,
+        })
+        .collect()
+}
+
+struct Sample<'a> {
+    options: &'a CsvReadOptions,
+    records: Records,
+    rows_max: usize,
+    columns: Option<InferredColumns>,
+    /// The first two records as the file has them, to detect another delimiter.
+    first: Vec<Vec<String>>,
+}
+
+impl<'a> Sample<'a> {
+    fn new(options: &'a CsvReadOptions, rows_max: usize) -> Self {
+        Self {
+            options,
+            records: Records::new(options, Start::File, None),
+            rows_max,
+            columns: None,
+            first: vec![],
+        }
+    }
+
+    /// Reads the records that are complete; true if no more rows are needed.
+    fn take(&mut self) -> Result<bool> {
+        while self.records.advance().map_err(invalid)? {
+            if self.first.len() < 2 {
+                self.first.push(self.records.texts());
+                check_delimiter(self.options, &self.first)?;
+            }
+            match &mut self.columns {
+                None => self.begin()?,
+                Some(_) => self.take_row()?,
+            }
+            if self
+                .columns
+                .as_ref()
+                .is_some_and(|c| c.rows >= self.rows_max)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        if self.records.is_unclosed() {
+            return Err(invalid(CsvError::unclosed(
+                self.records.line(),
+                self.options.multi_line,
+            )));
+        }
+        let width = self.records.len();
+        let names = if self.options.header {
+            header_names(&self.records)
+        } else {
+            (1..=width).map(|n| format!("column_{n}")).collect()
+        };
+        check_duplicates(&names)?;
+        self.records.set_columns(width);
+        self.columns = Some(InferredColumns {
+            names,
+            kinds: vec![Kinds::default(); width],
+            rows: 0,
+        });
+        if self.options.header {
+            return Ok(());
+        }
+        self.take_row()
+    }
+
+    fn take_row(&mut self) -> Result<()> {
+        let Some(columns) = &mut self.columns else {
+            return Ok(());
+        };
+        columns.rows += 1;
+        let (found, expected) = (self.records.len(), columns.names.len());
+        let is_unclosed = self.records.is_unclosed();
+        if found != expected || is_unclosed {
+            let line = self.records.line();
+            match self.options.on_malformed_row {
+                OnMalformedRow::Drop => return Ok(()),
+                OnMalformedRow::Nulls => {}
+                OnMalformedRow::Fail if is_unclosed => {
+                    return Err(invalid(CsvError::unclosed(line, self.options.multi_line)));
+                }
+                OnMalformedRow::Fail => {
+                    return Err(invalid(CsvError::width(line, expected, found)));
+                }
+            }
+        }
+        for (index, kinds) in columns.kinds.iter_mut().enumerate() {
+            if let Some(field) = self.records.field(index)
+                && !is_null(self.options, &field, false)
+            {
+                kinds.add(
+                    &String::from_utf8_lossy(&field.bytes),
+                    self.options.decimal_comma,
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_duplicates(names: &[String]) -> Result<()> {
+    let mut seen = std::collections::HashMap::new();
+    for (index, name) in names.iter().enumerate() {
+        if let Some(first) = seen.insert(name, index) {
+            return plan_err!(
+                "the columns {} and {} are both named `{name}`; rename one in the header, or set header to false and give a schema",
+                first + 1,
+                index + 1
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a header without delimiters that another delimiter would split, as it would the next line.
+fn check_delimiter(options: &CsvReadOptions, first: &[Vec<String>]) -> Result<()> {
+    let [first, second] = first else {
         return Ok(());
     };
-    let count = |line: &[u8], byte: u8| line.iter().filter(|b| **b == byte).count();
-    if count(first, options.delimiter) > 0 {
+    let [first] = first.as_slice() else {
         return Ok(());
-    }
-    let likely = [b';', b',', b'|', b'\t']
+    };
+    let delimiter = char::from(options.delimiter);
+    let second = second.join(&delimiter.to_string());
+    let count = |text: &str, delimiter: char| text.matches(delimiter).count();
+    let probable = [';', ',', '|', '\t']
         .into_iter()
-        .find(|d| count(first, *d) > 0 && count(first, *d) == count(second, *d));
-    match likely {
-        Some(likely) => plan_err!(
+        .find(|d| count(first, *d) > 0 && count(first, *d) == count(&second, *d));
+    match probable {
+        Some(probable) => plan_err!(
             "the delimiter is `{}`, but the lines have none of it; they look as if it were `{}`. Set the delimiter",
-            char::from(options.delimiter),
-            char::from(likely).escape_default()
+            delimiter,
+            probable.escape_default()
         ),
         None => Ok(()),
     }
-}
-
-/// Delimiter of the sample after the replacement; it does not occur in text.
-const UNIT_SEPARATOR: u8 = 0x1f;
-
-/// Replaces decimal commas in a sample, so that Arrow's inference recognizes numbers.
-fn with_decimal_points(options: &CsvReadOptions, sample: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(sample.len());
-    super::lenient::for_each_record(options, sample, |fields| {
-        for (index, field) in fields.iter().enumerate() {
-            if index > 0 {
-                out.push(UNIT_SEPARATOR);
-            }
-            out.extend_from_slice(&super::lenient::decimal_point(field));
-        }
-        out.push(b'\n');
-    });
-    out
-}
-
-/// Merges the schemas of two files of a folder: the same columns, with types that can hold both.
-///
-/// # Errors
-/// If names or order of the columns differ.
-pub(super) fn merge(first: &Schema, second: &Schema, object: &ObjectMeta) -> Result<Schema> {
-    if second.fields().is_empty() {
-        return Ok(first.clone());
-    }
-    if first.fields().is_empty() {
-        return Ok(second.clone());
-    }
-    let names = |schema: &Schema| {
-        schema
-            .fields()
-            .iter()
-            .map(|f| f.name().clone())
-            .collect::<Vec<_>>()
-    };
-    if names(first) != names(second) {
-        let (a, b) = (names(first), names(second));
-        let at = a
-            .iter()
-            .zip(&b)
-            .position(|(x, y)| x != y)
-            .unwrap_or(a.len().min(b.len()));
-        let name = |v: &[String]| v.get(at).map_or("nothing".to_owned(), |n| format!("`{n}`"));
-        return plan_err!(
-            "{}: its columns differ from those of the files before it: column {} is {}, expected {}",
-            object.location,
-            at + 1,
-            name(&b),
-            name(&a)
-        );
-    }
-    let fields = first.fields().iter().zip(second.fields()).map(|(a, b)| {
-        let both = match (a.data_type(), b.data_type()) {
-            (x, y) if x == y => x.clone(),
-            (DataType::Null, x) | (x, DataType::Null) => x.clone(),
-            (DataType::Int64, DataType::Float64) | (DataType::Float64, DataType::Int64) => {
-                DataType::Float64
-            }
-            _ => DataType::Utf8,
-        };
-        Field::new(a.name(), both, true)
-    });
-    Ok(Schema::new(fields.collect::<Fields>()))
-}
-
-/// Gives columns without any value the type text, as Spark does.
-pub(super) fn without_nulls(schema: &Schema) -> Schema {
-    let fields = schema.fields().iter().map(|field| match field.data_type() {
-        DataType::Null => Field::new(field.name(), DataType::Utf8, true),
-        other => Field::new(field.name(), other.clone(), true),
-    });
-    Schema::new(fields.collect::<Fields>())
 }

@@ -1,13 +1,12 @@
 //! The options of CSV files.
 
-use arrow::csv::ReaderBuilder;
-use arrow::csv::reader::Format;
-use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use encoding_rs::Encoding;
 use faisca_planner::manifest::{OnMalformedRow, TextCompression, TextEncoding};
 use serde::{Deserialize, Serialize};
+
+use crate::formats::text::compression_type;
 
 /// How to read a CSV file. The defaults are Spark's, with a header.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +35,9 @@ pub struct CsvReadOptions {
     pub compression: TextCompression,
     /// Rows read to infer the schema; 0 for all.
     pub infer_rows: usize,
+    /// Header of the table's first file, with which those of all files are compared. With `None`,
+    /// they are compared with the table's columns.
+    pub first_header: Option<Vec<String>>,
 }
 
 impl Default for CsvReadOptions {
@@ -53,66 +55,16 @@ impl Default for CsvReadOptions {
             on_malformed_row: OnMalformedRow::Fail,
             compression: TextCompression::None,
             infer_rows: 10_000,
+            first_header: None,
         }
     }
 }
 
 impl CsvReadOptions {
-    /// Whether an option needs the lenient decoder, which parses each value from text.
-    pub(super) fn needs_lenient(&self) -> bool {
-        self.decimal_comma
-            || self.on_malformed_row != OnMalformedRow::Fail
-            || self.null_value.is_some()
-    }
-
     /// Returns DataFusion's name of the compression.
     #[must_use]
     pub(crate) fn compression_type(&self) -> FileCompressionType {
-        match self.compression {
-            TextCompression::None => FileCompressionType::UNCOMPRESSED,
-            TextCompression::Gzip => FileCompressionType::GZIP,
-            TextCompression::Bzip2 => FileCompressionType::BZIP2,
-            TextCompression::Xz => FileCompressionType::XZ,
-            TextCompression::Zstd => FileCompressionType::ZSTD,
-        }
-    }
-
-    pub(super) fn builder(&self, schema: SchemaRef, header: bool) -> ReaderBuilder {
-        let mut builder = ReaderBuilder::new(schema)
-            .with_header(header)
-            .with_delimiter(self.delimiter)
-            .with_quote(self.quote);
-        if let Some(escape) = self.escape {
-            builder = builder.with_escape(escape);
-        }
-        if let Some(comment) = self.comment {
-            builder = builder.with_comment(comment);
-        }
-        builder
-    }
-
-    pub(super) fn format(&self) -> Format {
-        let mut format = Format::default()
-            .with_header(self.header)
-            .with_delimiter(self.delimiter)
-            .with_quote(self.quote);
-        if let Some(escape) = self.escape {
-            format = format.with_escape(escape);
-        }
-        if let Some(comment) = self.comment {
-            format = format.with_comment(comment);
-        }
-        format
-    }
-
-    pub(super) fn core_reader(&self) -> csv_core::Reader {
-        let mut builder = csv_core::ReaderBuilder::new();
-        builder
-            .delimiter(self.delimiter)
-            .quote(self.quote)
-            .escape(self.escape)
-            .comment(self.comment);
-        builder.build()
+        compression_type(self.compression)
     }
 
     /// Converts a chunk to UTF-8. All supported encodings are UTF-8 or have one byte per character,

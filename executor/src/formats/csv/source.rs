@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use arrow::array::RecordBatch;
+use datafusion::common::Result;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{
     FileOpenFuture, FileOpener, FileScanConfig, FileSource,
@@ -14,16 +14,18 @@ use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::{DisplayFormatType, PhysicalExpr};
 use datafusion_datasource::TableSchema;
-use datafusion_datasource::boundary_stream::AlignedBoundaryStream;
-use datafusion_datasource::decoder::{DecoderDeserializer, deserialize_stream};
 use datafusion_datasource::projection::{ProjectionOpener, SplitProjection};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::ObjectStore;
 
-use super::decode::{RowDecoder, without_byte_order_mark};
+use super::decode::{DecodeError, RowDecoder};
+use super::header::FileColumns;
+use super::infer::read_header;
 use super::locate::locate;
 use super::options::CsvReadOptions;
+use super::records::Start;
+use crate::formats::text::{Chunks, read_bytes};
 
 /// Scans CSV files with Faísca's options.
 #[derive(Debug, Clone)]
@@ -131,69 +133,86 @@ impl FileOpener for CsvOpener {
     fn open(&self, file: PartitionedFile) -> Result<FileOpenFuture> {
         let (source, store) = (self.source.clone(), Arc::clone(&self.store));
         Ok(Box::pin(async move {
-            let start = file
+            let first_byte = file
                 .range
                 .as_ref()
                 .map_or(0, |r| u64::try_from(r.start).unwrap_or(0));
-            let header = source.options.header && start == 0;
-            let schema = Arc::clone(source.table_schema.file_schema());
+            let start = match first_byte {
+                0 => Start::File,
+                _ => Start::Line,
+            };
+            let schema = source.table_schema.file_schema();
+            let columns = source.find_columns(&store, &file).await?;
             let decoder = RowDecoder::new(
                 &source.options,
                 schema,
-                header,
-                source.projection.file_indices.clone(),
+                &columns,
+                start,
+                &source.projection.file_indices,
                 source.batch_rows,
             );
             let options = source.options.clone();
-            let bytes = read_bytes(&source.options, &store, &file).await?;
-            let bytes = if start == 0 {
-                without_byte_order_mark(bytes)
-            } else {
-                bytes
-            };
-            let text = bytes.map_ok(move |chunk| options.to_utf8(chunk)).fuse();
-            let batches = deserialize_stream(text, DecoderDeserializer::new(decoder));
-            let located = batches.or_else(move |error| {
+            let bytes = read_bytes(options.compression, &store, &file).await?;
+            let text = bytes.map_ok(move |chunk| options.to_utf8(chunk)).boxed();
+            let located = decode(text, decoder).or_else(move |error| {
                 let (store, file, options) =
                     (Arc::clone(&store), file.clone(), source.options.clone());
-                async move { Err(locate(error.into(), &options, &store, &file, start).await) }
+                async move { Err(locate(error, &options, &store, &file, first_byte).await) }
             });
             Ok(located.boxed())
         }))
     }
 }
 
-/// Streams the uncompressed bytes of a file, or the complete lines of a byte range.
-async fn read_bytes(
-    options: &CsvReadOptions,
-    store: &Arc<dyn ObjectStore>,
-    file: &PartitionedFile,
-) -> Result<BoxStream<'static, Result<Bytes>>> {
-    let meta = &file.object_meta;
-    match &file.range {
-        Some(range) => {
-            let (start, end) = (
-                u64::try_from(range.start).unwrap_or(0),
-                u64::try_from(range.end).unwrap_or(u64::MAX),
-            );
-            let lines = AlignedBoundaryStream::new(
-                Arc::clone(store),
-                meta.location.clone(),
-                start,
-                end,
-                meta.size,
-                b'\n',
-            )
-            .await?;
-            Ok(lines.map_err(DataFusionError::from).boxed())
-        }
-        None => {
-            let stream = store
-                .get(&meta.location)
-                .await?
-                .into_stream()
-                .map_err(DataFusionError::from);
-            options.compression_type().convert_stream(stream.boxed())
-        }
+impl CsvFileSource {
+    /// Where the columns of the table are in a file. A range that does not begin the file has no
+    /// header of its own, but its columns are in the order of the file's header.
+    async fn find_columns(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        file: &PartitionedFile,
+    ) -> Result<FileColumns> {
+        let fields = self.table_schema.file_schema().fields();
+        let meta = &file.object_meta;
+        let header = match self.options.header {
+            true => read_header(&self.options, store, meta).await,
+            false => Ok(None),
+        };
+        let columns: Vec<String> = fields.iter().map(|f| f.name().clone()).collect();
+        let found = match header {
+            Ok(Some(header)) => {
+                FileColumns::find(&columns, self.options.first_header.as_deref(), &header)
+            }
+            Ok(None) => Ok(FileColumns::in_order(columns.len())),
+            Err(error) => Err(error),
+        };
+        found.map_err(|e| e.context(format!("/{}", meta.location)))
     }
+}
+
+/// Decodes text batch by batch.
+fn decode(
+    text: Chunks,
+    decoder: RowDecoder,
+) -> BoxStream<'static, Result<RecordBatch, DecodeError>> {
+    let state = (text, decoder, false);
+    futures::stream::try_unfold(state, async |(mut text, mut decoder, mut is_over)| {
+        loop {
+            if let Some(batch) = decoder.decode()? {
+                return Ok(Some((batch, (text, decoder, is_over))));
+            }
+            if is_over {
+                let rest = decoder.flush()?;
+                return Ok(rest.map(|batch| (batch, (text, decoder, is_over))));
+            }
+            match text.next().await {
+                Some(chunk) => decoder.push(&chunk?)?,
+                None => {
+                    decoder.end()?;
+                    is_over = true;
+                }
+            }
+        }
+    })
+    .boxed()
 }

@@ -1,0 +1,104 @@
+//! Bytes of text files: complete files and byte ranges, compressed and not.
+
+use std::sync::Arc;
+
+use async_compression::tokio::bufread::{BzDecoder, GzipDecoder, XzDecoder, ZstdDecoder};
+use bytes::Bytes;
+use datafusion::common::{DataFusionError, Result};
+use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion_datasource::boundary_stream::AlignedBoundaryStream;
+use faisca_planner::manifest::TextCompression;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
+use tokio_util::io::{ReaderStream, StreamReader};
+
+pub(super) type Chunks = BoxStream<'static, Result<Bytes>>;
+
+/// Size of a decompressed chunk, in bytes.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// Returns DataFusion's name of a compression.
+pub(super) fn compression_type(compression: TextCompression) -> FileCompressionType {
+    match compression {
+        TextCompression::None => FileCompressionType::UNCOMPRESSED,
+        TextCompression::Gzip => FileCompressionType::GZIP,
+        TextCompression::Bzip2 => FileCompressionType::BZIP2,
+        TextCompression::Xz => FileCompressionType::XZ,
+        TextCompression::Zstd => FileCompressionType::ZSTD,
+    }
+}
+
+/// Streams the uncompressed bytes of a file, or the complete lines of a byte range.
+pub(super) async fn read_bytes(
+    compression: TextCompression,
+    store: &Arc<dyn ObjectStore>,
+    file: &PartitionedFile,
+) -> Result<Chunks> {
+    let meta = &file.object_meta;
+    let Some(range) = &file.range else {
+        return read_file(compression, store, &meta.location).await;
+    };
+    let (start, end) = (
+        u64::try_from(range.start).unwrap_or(0),
+        u64::try_from(range.end).unwrap_or(u64::MAX),
+    );
+    let lines = AlignedBoundaryStream::new(
+        Arc::clone(store),
+        meta.location.clone(),
+        start,
+        end,
+        meta.size,
+        b'\n',
+    )
+    .await?;
+    Ok(lines.map_err(DataFusionError::from).boxed())
+}
+
+/// Streams the uncompressed bytes of a file.
+pub(super) async fn read_file(
+    compression: TextCompression,
+    store: &Arc<dyn ObjectStore>,
+    path: &Path,
+) -> Result<Chunks> {
+    let stream = store.get(path).await?.into_stream();
+    Ok(decompress(
+        compression,
+        stream.map_err(DataFusionError::from).boxed(),
+    ))
+}
+
+/// Streams the first bytes of a file that is not compressed, without a request for all of it.
+pub(super) async fn read_beginning(
+    store: &Arc<dyn ObjectStore>,
+    path: &Path,
+    bytes_max: u64,
+) -> Result<Bytes> {
+    let options = GetOptions {
+        range: Some(GetRange::Bounded(0..bytes_max)),
+        ..Default::default()
+    };
+    Ok(store.get_opts(path, options).await?.bytes().await?)
+}
+
+/// Reads every stream of a file: Hadoop, pbzip2 and pzstd write one after another.
+fn decompress(compression: TextCompression, chunks: Chunks) -> Chunks {
+    macro_rules! decoded {
+        ($decoder:ident) => {{
+            let mut decoder = $decoder::new(StreamReader::new(chunks));
+            decoder.multiple_members(true);
+            ReaderStream::with_capacity(decoder, CHUNK_BYTES)
+                .map_err(DataFusionError::from)
+                .boxed()
+        }};
+    }
+    match compression {
+        TextCompression::None => chunks,
+        TextCompression::Gzip => decoded!(GzipDecoder),
+        TextCompression::Bzip2 => decoded!(BzDecoder),
+        TextCompression::Xz => decoded!(XzDecoder),
+        TextCompression::Zstd => decoded!(ZstdDecoder),
+    }
+}
