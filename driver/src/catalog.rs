@@ -1,8 +1,8 @@
-//! Catalogs: where tables are known by name, and which files are theirs.
+//! Catalogs map the names of tables to the files that hold their rows.
 //!
-//! Written tables are registered after their files are visible, in one step of the commit; readers
-//! by name see the old table or the new one. Glue is what Athena reads; the local catalog is the
-//! same for a machine without one.
+//! A write registers its table in one step of the commit, after its files are visible. A reader
+//! that uses the name therefore sees either the old table or the new one. The Glue catalog is the
+//! one that Athena reads. The local catalog does the same for a machine without Glue.
 
 mod catalogs;
 mod changes;

@@ -1,4 +1,4 @@
-//! What queries read: files, registered tables, tables of catalogs, and rows that several of them share.
+//! The inputs of queries: files, registered tables, catalog tables, and rows that queries share.
 
 mod catalog_tables;
 mod partitioned;

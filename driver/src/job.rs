@@ -1,12 +1,12 @@
-//! Runs a manifest: each step as soon as the steps that it reads have ended.
+//! Runs the steps of a manifest. Each step starts when the steps that it reads have ended.
 //!
-//! Independent steps run side by side. Steps that read the same file or view run as one query, which
-//! reads it once (`input/shared_scans.rs`).
+//! Independent steps run concurrently. Steps that read the same file or view run as one query,
+//! which reads it once (`input/shared_scans.rs`).
 //!
 //! - `walk`: the order of the steps, for `run`, `explain` and `plan`
-//! - `explain`, `plan`: what a job would do
-//! - `script`: the statements of a `.sql` file
-//! - `crawl`: tables of folders that other programs wrote
+//! - `explain`, `plan`: show what a job would do
+//! - `script`: runs the statements of a `.sql` file
+//! - `crawl`: finds tables in folders that other programs wrote
 
 pub mod crawl;
 mod explain;
@@ -34,22 +34,26 @@ pub use script::{ScriptStatement, run_script, split};
 pub use summary::StepSummary;
 use walk::StepWalk;
 
-/// A job that can be run, explained or planned in a session.
+/// A job: a manifest that can be run, explained or planned in a session.
 pub struct Job<'a> {
     manifest: &'a CheckedManifest,
 }
 
 impl<'a> Job<'a> {
-    /// Returns the job of a manifest.
+    /// Returns the job that a manifest describes.
     #[must_use]
     pub fn new(manifest: &'a CheckedManifest) -> Self {
         Self { manifest }
     }
 
-    /// Runs every step, and calls `done` with each as it ends.
+    /// Runs every step, and returns their summaries in the order in which the steps ended. Calls
+    /// `done` with each summary when the step ends.
+    ///
+    /// If the manifest names a `.sql` script, it runs the statements of that script instead.
     ///
     /// # Errors
-    /// Of the first step that fails. The others are stopped, and their outputs stay as they were.
+    /// Returns the error of the first step that fails, with its position in the manifest. Steps
+    /// that still run are stopped, and their outputs stay unchanged; outputs of ended steps stay.
     pub async fn run(
         &self,
         session: &Session,
@@ -91,10 +95,11 @@ impl<'a> Job<'a> {
         Ok(summaries)
     }
 
-    /// Registers all sources as tables, side by side.
+    /// Registers all sources as tables, concurrently.
     ///
     /// # Errors
-    /// Of the first that cannot be read, with its place in the file.
+    /// Returns the error of the first source that cannot be read, with its position in the
+    /// manifest.
     async fn register_sources(&self, session: &Session) -> Result<()> {
         let sources = self.manifest.spec().sources.iter().enumerate();
         let all = sources.map(|(index, source)| async move {
@@ -108,17 +113,18 @@ impl<'a> Job<'a> {
         &self.manifest.spec().steps
     }
 
+    /// Returns the position of a source's path in the manifest.
     fn source_place(&self, index: usize) -> String {
         self.manifest.place(&format!("spec.sources[{index}].path"))
     }
 
-    /// Returns where a field of a step is, and the step's name.
+    /// Returns the position of a step's field in the manifest, and the name of the step.
     fn field(&self, index: usize, field: &str) -> String {
         let place = self.manifest.place(&format!("spec.steps[{index}].{field}"));
         format!("{place}: step `{}`", self.steps()[index].name)
     }
 
-    /// Adds to an error of a step its place in the file.
+    /// Adds to an error of a step the position in the manifest of the field that caused it.
     fn placed(&self, index: usize, error: Error) -> Error {
         let field = if error.concerns_output() {
             "write"
@@ -128,7 +134,7 @@ impl<'a> Job<'a> {
         error.at(self.field(index, field))
     }
 
-    /// Registers the views whose steps are ready, and those that become ready by that.
+    /// Registers the views whose steps are ready, and the views that then become ready.
     async fn register_views(
         &self,
         session: &Session,
@@ -138,6 +144,7 @@ impl<'a> Job<'a> {
         while let Some(index) = walk.begin_view() {
             let started = Instant::now();
             let step = &self.steps()[index];
+            // A view with a single reader is not worth keeping.
             let readers = (0..self.steps().len())
                 .filter(|reader| self.manifest.reads(*reader).contains(&index))
                 .count();
@@ -158,7 +165,7 @@ impl<'a> Job<'a> {
         Ok(registered)
     }
 
-    /// Plans steps that write, and finds those that read the same rows.
+    /// Plans the ready steps that write, and groups those that read the same rows.
     async fn plan_steps(&self, session: &Session, ready: Vec<usize>) -> Result<Vec<StepGroup<'a>>> {
         let steps = self.steps();
         let (mut all, mut plans, mut alone) = (vec![], vec![], vec![]);
@@ -182,6 +189,7 @@ impl<'a> Job<'a> {
             plans.extend(planned.as_ref().map(|planned| planned.plan.clone()));
             match planned {
                 Some(planned) => all.push(Some((index, planned))),
+                // The output exists and the save mode is `ignore`: there is nothing to run.
                 None => alone.push(StepGroup {
                     started,
                     steps: vec![(index, None)],
@@ -211,6 +219,7 @@ impl<'a> Job<'a> {
         Ok(together.chain(alone).collect())
     }
 
+    /// Runs the steps of a group as one query, and registers the outputs that later steps read.
     async fn run_group(
         &self,
         session: &Session,
@@ -228,6 +237,7 @@ impl<'a> Job<'a> {
             written.map_err(|WriteError { write, error }| match (write, &indices[..]) {
                 (Some(member), _) => self.placed(indices[member], error),
                 (None, [alone]) => self.placed(*alone, error),
+                // The error concerns the shared rows, so no single step caused it.
                 (None, _) => {
                     let names: Vec<&str> = indices
                         .iter()
@@ -246,6 +256,7 @@ impl<'a> Job<'a> {
         let mut written = written.into_iter();
         for index in indices {
             let step = &self.steps()[index];
+            // Views are registered before, so each step of a group writes.
             let Some(target) = &step.write else { continue };
             let is_read =
                 (0..self.steps().len()).any(|reader| self.manifest.reads(reader).contains(&index));
@@ -268,15 +279,15 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Steps that run as one query; one that is skipped has no plan.
+/// Steps that run as one query. A step that is skipped has no planned write.
 struct StepGroup<'a> {
     started: Instant,
     steps: Vec<(usize, Option<PlannedWrite<'a>>)>,
-    /// What they read together.
+    /// Names of the tables that the steps read together.
     tables: BTreeSet<String>,
 }
 
-/// Which plans run together, unless that is turned off.
+/// Groups the plans that share rows. If `faisca.share_stages` is off, each plan runs alone.
 fn groups(plans: Vec<LogicalPlan>, state: &SessionState) -> Result<(Vec<LogicalPlan>, Vec<Group>)> {
     if switches(state.config_options()).share_stages {
         return Ok(share_scans(plans, state)?);
@@ -290,10 +301,10 @@ fn groups(plans: Vec<LogicalPlan>, state: &SessionState) -> Result<(Vec<LogicalP
     Ok((plans, alone))
 }
 
-/// Makes a step's output known to the steps that read it.
+/// Registers the output of a step as a table, for the steps that read it.
 async fn register_output(session: &Session, name: &str, target: &Write) -> Result<()> {
     match &target.catalog {
-        // The folder may hold more than the table.
+        // The folder may contain files that are not part of the table, so the catalog decides.
         Some(catalog) => {
             let frame = session
                 .sql(&format!("SELECT * FROM {}", catalog.full_name(name)))

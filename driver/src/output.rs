@@ -1,4 +1,5 @@
-//! What queries write: sinks in the tasks, one commit in the driver.
+//! The output of queries: sinks in the tasks write files, and one commit in the driver makes them
+//! visible.
 
 pub(crate) mod commit;
 mod layout;

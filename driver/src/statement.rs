@@ -1,4 +1,4 @@
-//! From a query to its rows: DataFusion's plan → stages → running query → result.
+//! Plans a query, runs it and reads its result: DataFusion's plan → stages → running query → rows.
 
 mod cluster;
 mod explain;

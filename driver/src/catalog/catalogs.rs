@@ -1,4 +1,4 @@
-//! The catalogs of a session.
+//! The set of catalogs of a session, and the tables that a dry run pretends to have created.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -12,20 +12,22 @@ use super::definition::Catalog;
 use super::glue::{GlueCatalog, GlueSettings};
 use super::local::LocalCatalog;
 
-/// The catalogs of a session, opened when they are first used.
+/// The catalogs of a session. Each is opened when it is first used.
 #[derive(Debug)]
 pub struct Catalogs {
+    /// Folder of the local catalog and of its tables.
     warehouse: PathBuf,
     glue_settings: GlueSettings,
     glue: OnceCell<Arc<dyn Catalog>>,
-    /// Tables that a job that is only looked at would make.
+    /// Tables that earlier steps of a planned job would create. Nothing is written for them.
     expected: RwLock<HashMap<ExpectedName, Arc<dyn TableProvider>>>,
 }
 
-/// Catalog, database and table.
+/// Catalog, database and table. Database and table are in lower case.
 type ExpectedName = (CatalogKind, String, String);
 
 impl Catalogs {
+    /// Creates the set without opening a catalog: no request is sent and no file is read.
     pub(crate) fn new(warehouse: &str, glue_settings: GlueSettings) -> Self {
         Self {
             warehouse: PathBuf::from(warehouse),
@@ -35,7 +37,10 @@ impl Catalogs {
         }
     }
 
-    /// Makes a table known under a name before it exists, for jobs that are only planned.
+    /// Makes a table readable by name before it exists.
+    ///
+    /// `faisca plan` and `EXPLAIN` do not run the steps of a job. A later step can still read the
+    /// table that an earlier step would write. The names may be in any case.
     pub(crate) fn expect(
         &self,
         kind: CatalogKind,
@@ -46,11 +51,14 @@ impl Catalogs {
         let name = (kind, database.to_lowercase(), table.to_lowercase());
         self.expected
             .write()
+            // A panic of another thread cannot leave the map half changed, so a poisoned lock is
+            // usable.
             .unwrap_or_else(PoisonError::into_inner)
             .insert(name, provider);
     }
 
-    /// Whether that database would be there by then.
+    /// Whether an expected table is in this database, so that the database exists by the time the
+    /// table does. `database` must be in lower case.
     pub(crate) fn expects_database(&self, kind: CatalogKind, database: &str) -> bool {
         let expected = self.expected.read().unwrap_or_else(PoisonError::into_inner);
         expected
@@ -58,6 +66,7 @@ impl Catalogs {
             .any(|(of, name, _)| *of == kind && name == database)
     }
 
+    /// Returns the expected table of this name, if any. The names must be in lower case.
     pub(crate) fn expected(
         &self,
         kind: CatalogKind,
@@ -72,7 +81,10 @@ impl Catalogs {
             .cloned()
     }
 
-    /// One of them.
+    /// Returns the catalog of this kind.
+    ///
+    /// The Glue client is created once and shared: it loads credentials and keeps connections. The
+    /// local catalog has no state in memory, so each call returns a new one.
     pub async fn get(&self, kind: CatalogKind) -> Arc<dyn Catalog> {
         match kind {
             CatalogKind::Local => Arc::new(LocalCatalog::new(&self.warehouse)),

@@ -1,4 +1,7 @@
-//! What a write changes in a catalog, decided before the first byte is written.
+//! Plans what a write changes in a catalog, before the first byte is written.
+//!
+//! A table that the catalog or Athena would refuse must fail here, in seconds, and not after the
+//! query has run for hours.
 
 use std::collections::BTreeMap;
 
@@ -15,27 +18,28 @@ use super::glue::{hive_type, projection};
 use super::registration::{Registration, merged};
 use crate::error::{Error, Result};
 
-/// A table that a write will register, checked against what is there.
+/// A table that a write will register, checked against the table that exists now.
 pub(crate) struct PlannedTable {
+    /// What to register. Its location and its partitions are filled in once the files are known.
     pub(crate) registration: Registration,
-    /// The table before.
+    /// The table as it is now, if it exists.
     pub(crate) present: Option<TableDefinition>,
-    /// Its partitions before, if it has any.
+    /// Its partitions as they are now. Empty if it does not exist or is not partitioned.
     pub(crate) partitions: Vec<TablePartition>,
 }
 
-/// What a write makes of a table.
+/// What a write does to the columns of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TableOutlook {
-    /// The table is created with this many columns.
+    /// The table is created, with this number of columns.
     New(usize),
-    /// Its columns stay.
+    /// The columns stay the same.
     Kept,
-    /// Its columns change so.
+    /// The columns change. The text describes how, for users.
     Changed(String),
 }
 
-/// What a registration makes of the columns of a table that may be there.
+/// Compares the columns of a table, if it exists, with those that a registration gives it.
 pub(crate) fn outlook(
     present: Option<&TableDefinition>,
     registration: &Registration,
@@ -52,16 +56,19 @@ pub(crate) fn outlook(
 }
 
 impl PlannedTable {
-    /// What becomes of the table's columns.
+    /// Returns what the write does to the columns of the table.
     pub(crate) fn outlook(&self) -> TableOutlook {
         outlook(self.present.as_ref(), &self.registration)
     }
 
-    /// Checks names and types, and looks at the catalog.
+    /// Checks names and types, and compares the table with the one in the catalog. Changes nothing.
+    ///
+    /// `step` is the name of the step of the job. It is also the name of the table, unless `asked`
+    /// has one.
     ///
     /// # Errors
-    /// If Athena could not read the table, the database is missing, or the columns differ from
-    /// what is there.
+    /// If Athena could not read the table, if the database is missing and is not to be created, if
+    /// the new columns are not compatible with the present ones, or if the catalog fails.
     pub(crate) async fn plan(
         catalogs: &Catalogs,
         asked: &CatalogTable,
@@ -79,6 +86,8 @@ impl PlannedTable {
         let table = definition(name, asked, schema, write)?;
         let catalog = catalogs.get(asked.kind).await;
         if !asked.create_database
+            // An earlier step of a planned job may create the database; then the catalog does not
+            // have it.
             && !catalogs.expects_database(asked.kind, &database)
             && !catalog.database_exists(&database).await?
         {
@@ -93,6 +102,7 @@ impl PlannedTable {
             .map(|(present, _)| present);
         let mut partitions = vec![];
         if let Some(present) = &present {
+            // If old files stay in the table, a column must keep the type that they hold.
             let keeps_files = write.mode != SaveMode::Overwrite
                 || write.partition_overwrite == PartitionOverwrite::Dynamic;
             compatible(
@@ -125,10 +135,12 @@ impl PlannedTable {
     }
 }
 
-/// The table that a write makes; its location is known once the write begins.
+/// Builds the definition of the table that a write makes. Its location stays empty: it is known
+/// only once the write begins.
 ///
 /// # Errors
-/// For columns that Athena cannot read, and for an invalid partition projection.
+/// If a column has a type that Athena cannot read, if a comment names an unknown column, or if the
+/// partition projection is invalid.
 fn definition(
     name: String,
     asked: &CatalogTable,
@@ -139,6 +151,7 @@ fn definition(
     projection::check(&asked.parameters, &partition_keys)
         .map_err(|e| Error::Write(format!("catalog.parameters: {e}")))?;
     let mut parameters = asked.parameters.clone();
+    // After those of the user: Athena could not read the files if these were wrong.
     parameters.extend(file_parameters(write.format));
     Ok(TableDefinition {
         name,
@@ -152,6 +165,12 @@ fn definition(
     })
 }
 
+/// Splits the columns of a result into those in the files and the partition keys.
+///
+/// The keys are in the order of `partitionBy`, which is the order of the folders.
+///
+/// # Errors
+/// If a column has a type without a Hive equivalent, or a comment names an unknown column.
 fn columns(
     asked: &CatalogTable,
     schema: &Schema,
@@ -199,7 +218,13 @@ fn columns(
     Ok((columns, keys.into_values().collect()))
 }
 
-/// Whether a table may become another.
+/// Checks whether the table `present` may be replaced by `next`.
+///
+/// `keeps_files` says that old files stay in the table. Their columns then cannot change type,
+/// whatever the rule.
+///
+/// # Errors
+/// If the partition keys differ, or the columns differ in a way that `rule` does not allow.
 pub(crate) fn compatible(
     database: &str,
     present: &TableDefinition,
@@ -209,6 +234,7 @@ pub(crate) fn compatible(
 ) -> Result<()> {
     let name = format!("{database}.{}", present.name);
     let names = |keys: &[TableColumn]| keys.iter().map(|key| key.name.clone()).collect::<Vec<_>>();
+    // No rule allows this: the folders of the old files are named after the old keys.
     if names(&present.partition_keys) != names(&next.partition_keys) {
         let (is, would) = (
             names(&present.partition_keys).join(", "),
@@ -245,7 +271,7 @@ pub(crate) fn compatible(
     )))
 }
 
-/// How one list of columns differs from another.
+/// How one list of columns differs from another. Each entry is a text for users.
 #[derive(Debug, Default)]
 struct Difference {
     added: Vec<String>,
@@ -254,6 +280,7 @@ struct Difference {
 }
 
 impl Difference {
+    /// Compares by name. The order of the columns and their comments do not count.
     fn between(present: &[TableColumn], next: &[TableColumn]) -> Self {
         let mut difference = Self::default();
         for column in next {

@@ -1,4 +1,4 @@
-//! Tables as catalogs know them, and what a catalog does.
+//! Tables as catalogs describe them, and the operations of a catalog.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -10,37 +10,38 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// A column as catalogs know it: lower-case name, Hive type.
+/// A column as a catalog describes it: a name in lower case and a Hive type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableColumn {
     /// Name, in lower case.
     pub name: String,
-    /// Hive type, say `array<int>`.
+    /// Hive type, such as `array<int>`.
     pub hive_type: String,
-    /// What it holds.
+    /// Comment of the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
 }
 
-/// A table of files.
+/// A table that consists of files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableDefinition {
     /// Name, in lower case.
     pub name: String,
-    /// Columns in the files.
+    /// Columns that the files contain.
     pub columns: Vec<TableColumn>,
-    /// Columns in the folders' names.
+    /// Columns whose values are in the names of the folders, outermost folder first.
     pub partition_keys: Vec<TableColumn>,
-    /// URL of the folder, with a slash at its end.
+    /// URL of the folder, with a slash at the end.
     pub location: String,
     /// Format of the files.
     pub format: FileFormat,
-    /// What it holds.
+    /// Comment of the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
-    /// Whatever else is said about it.
+    /// All other properties, such as `classification` or those of partition projection.
     pub parameters: BTreeMap<String, String>,
-    /// How its files are written, in the words of Hive's SerDes: `field.delim`, `serialization.encoding`.
+    /// Parameters of the Hive SerDe that reads the files, such as `field.delim` or
+    /// `serialization.encoding`. Empty except for text files.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub serde: BTreeMap<String, String>,
 }
@@ -48,58 +49,102 @@ pub struct TableDefinition {
 /// One partition of a table.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TablePartition {
-    /// Values of the partition keys, in their order.
+    /// Values of the partition keys, in the order of the keys.
     pub values: Vec<String>,
-    /// URL of its folder, with a slash at its end.
+    /// URL of the folder, with a slash at the end.
     pub location: String,
 }
 
-/// What a column of a table holds.
+/// Statistics of one column of a table. Query planners use them; no result depends on them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ColumnStatistics {
-    /// Name, in lower case.
+    /// Name of the column, in lower case.
     pub column: String,
-    /// Hive type.
+    /// Hive type of the column.
     pub hive_type: String,
-    /// Values that are null.
+    /// Number of nulls.
     pub nulls: u64,
-    /// Different values, about.
+    /// Approximate number of distinct values.
     pub distinct: u64,
-    /// Bounds and sizes, by the kind of the column.
+    /// Bounds or sizes of the values, depending on the type of the column.
     pub values: ColumnValues,
 }
 
-/// The state of a table's definition that an update is based on.
+/// Version of a table's definition, as its catalog reports it. An update names the version that it
+/// is based on. Versions can be compared for equality only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableVersion(pub String);
 
-/// Whether a change took place.
+/// Result of a conditional change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Changed {
-    /// It did.
+    /// The change was made.
     Yes,
-    /// Somebody was faster: look again.
+    /// Another writer changed the table first, and nothing was changed now. Read the table again
+    /// before the next attempt.
     Conflict,
 }
 
-/// A place where tables are known by name. Names are in lower case.
+/// A catalog of tables by name.
+///
+/// **Names.** Databases, tables and columns are in lower case, in arguments and in results. A
+/// caller that has a name from a user converts it first. Implementations do not check this.
+///
+/// **Atomicity.** [`Self::create_table`] and [`Self::update_table`] are atomic and conditional:
+/// readers see the old definition or the new one, and of two concurrent writers only one succeeds.
+/// The methods that take lists may work in batches. An error, or a dropped future, can leave some
+/// batches done.
+///
+/// **Idempotency.** All other methods that change something can be repeated with the same result. A
+/// repeated `create_table` or `update_table` returns [`Changed::Conflict`], after which the caller
+/// reads the table and decides again. A registration can therefore run any number of times, in any
+/// process.
+///
+/// **Errors.** A conflict and a missing table are results of the methods that can report them.
+/// Every other failure is an error that names the object and, where known, how to fix it.
+/// Implementations repeat throttled requests themselves; callers repeat only conflicts.
+///
+/// **Callers.** The planner of a write and the crawler read the present table. The name resolution
+/// of SQL lists and reads tables. Only [`Catalogs::register`](super::Catalogs) changes a catalog:
+/// as part of a commit, of its recovery, or of a crawl.
 #[async_trait]
 pub trait Catalog: Debug + Send + Sync {
-    /// Whether there is such a database.
+    /// Whether the database exists.
+    ///
+    /// Called when a write is planned, and before a registration creates a database.
     async fn database_exists(&self, database: &str) -> Result<bool>;
-    /// Creates a database; one that is there is fine.
+    /// Creates a database. Succeeds if it exists already.
+    ///
+    /// Called by a registration that may create its database.
     async fn create_database(&self, database: &str) -> Result<()>;
-    /// Names of a database's tables.
+    /// Returns the names of the tables of a database. Empty if the database does not exist.
+    ///
+    /// Called by the name resolution of SQL, to suggest a name in place of an unknown one.
     async fn tables(&self, database: &str) -> Result<Vec<String>>;
-    /// A table, if there is one.
+    /// Returns a table and its version. `None` if the table or its database does not exist.
+    ///
+    /// Called before every write, registration and crawl of the table, and when a query names it.
     async fn table(
         &self,
         database: &str,
         table: &str,
     ) -> Result<Option<(TableDefinition, TableVersion)>>;
-    /// Creates a table.
+    /// Creates a table. Returns [`Changed::Conflict`] if it exists already.
+    ///
+    /// Called by a registration that found no table.
+    ///
+    /// # Errors
+    /// If the database does not exist.
     async fn create_table(&self, database: &str, table: &TableDefinition) -> Result<Changed>;
-    /// Replaces a table's definition, if it is still that version.
+    /// Replaces the definition of a table if `version` is still its version; returns
+    /// [`Changed::Conflict`] if it is not. Partitions and statistics stay.
+    ///
+    /// `skip_archive` asks Glue not to archive the old definition. The local catalog archives none
+    /// and ignores it. Called by a registration that changes an existing table.
+    ///
+    /// # Errors
+    /// If the catalog reports that the table is missing. The local catalog reports this as a
+    /// conflict.
     async fn update_table(
         &self,
         database: &str,
@@ -107,23 +152,48 @@ pub trait Catalog: Debug + Send + Sync {
         version: &TableVersion,
         skip_archive: bool,
     ) -> Result<Changed>;
-    /// Describes columns of a table, in place of what was said about them.
+    /// Replaces the statistics of the given columns.
+    ///
+    /// Statistics of other columns stay in Glue; the local catalog drops them. Called by a
+    /// registration, which logs a failure and continues.
+    ///
+    /// # Errors
+    /// If the table does not exist.
     async fn put_statistics(
         &self,
         database: &str,
         table: &str,
         statistics: &[ColumnStatistics],
     ) -> Result<()>;
-    /// All partitions of a table.
+    /// Returns all partitions of a table, in any order.
+    ///
+    /// Called for tables that exist and are partitioned: by queries, the planner of a write, the
+    /// crawler, and a registration that removes the other partitions.
+    ///
+    /// # Errors
+    /// If the catalog reports that the table is missing. The local catalog returns an empty list.
     async fn partitions(&self, database: &str, table: &str) -> Result<Vec<TablePartition>>;
-    /// Creates or replaces partitions.
+    /// Creates partitions, or replaces those with the same values.
+    ///
+    /// `table` is the definition that is registered now. Glue stores a copy of it with each
+    /// partition. Called by a registration, after the definition of the table.
+    ///
+    /// # Errors
+    /// If the table does not exist.
     async fn put_partitions(
         &self,
         database: &str,
         table: &TableDefinition,
         partitions: &[TablePartition],
     ) -> Result<()>;
-    /// Forgets partitions; those that are not there are fine.
+    /// Removes partitions by their values, in the order of the keys. Ignores those that do not
+    /// exist. The files stay.
+    ///
+    /// Called by a registration after [`Self::put_partitions`], so that no reader misses a
+    /// partition that was only moved.
+    ///
+    /// # Errors
+    /// If the table does not exist.
     async fn delete_partitions(
         &self,
         database: &str,
@@ -132,7 +202,7 @@ pub trait Catalog: Debug + Send + Sync {
     ) -> Result<()>;
 }
 
-/// Parameters that Athena expects of each table of files.
+/// Returns the parameters that Athena expects on every table of files.
 pub(crate) fn file_parameters(format: FileFormat) -> BTreeMap<String, String> {
     let classification = match format {
         FileFormat::Parquet => "parquet",
@@ -142,6 +212,7 @@ pub(crate) fn file_parameters(format: FileFormat) -> BTreeMap<String, String> {
     [
         ("classification", classification),
         ("typeOfData", "file"),
+        // Marks the table as external: engines such as Hive then never delete its files.
         ("EXTERNAL", "TRUE"),
     ]
     .into_iter()
@@ -149,10 +220,11 @@ pub(crate) fn file_parameters(format: FileFormat) -> BTreeMap<String, String> {
     .collect()
 }
 
-/// A database and table name as a catalog takes it.
+/// Returns the name of a database or table in lower case, as catalogs need it. `what` says which of
+/// the two it is, for the error.
 ///
 /// # Errors
-/// For what Athena could not read.
+/// If Athena could not read the name: it allows letters, digits and underscores.
 pub(crate) fn checked_name(what: &str, name: &str) -> Result<String> {
     let lower = name.to_lowercase();
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
@@ -168,7 +240,7 @@ pub(crate) fn checked_name(what: &str, name: &str) -> Result<String> {
 pub(super) mod tests {
     use super::*;
 
-    /// A table `t` of columns by name and Hive type.
+    /// Returns a table `t` with these columns, each given by its name and Hive type.
     pub(in crate::catalog) fn table(columns: &[(&str, &str)]) -> TableDefinition {
         let column = |(name, hive): &(&str, &str)| TableColumn {
             name: (*name).to_owned(),

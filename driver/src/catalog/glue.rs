@@ -1,4 +1,7 @@
-//! AWS Glue, as Athena reads it.
+//! The AWS Glue Data Catalog, in the form that Athena reads.
+//!
+//! Glue has no transactions. One request changes one table or one batch of partitions, so the order
+//! of the requests in a registration keeps readers correct.
 
 use async_trait::async_trait;
 use aws_sdk_glue::Client;
@@ -24,40 +27,42 @@ use statistics::column_statistics;
 
 pub use hive::{arrow_type, hive_type, storage_type};
 
-/// Partitions in one request to create or update.
+/// Partitions in one request to create or update them. This is the limit of Glue.
 const PUT_BATCH: usize = 100;
-/// Partitions in one request to delete.
+/// Partitions in one request to delete them. This is the limit of Glue.
 const DELETE_BATCH: usize = 25;
-/// Columns in one request to describe them.
+/// Columns in one request to store statistics. This is the limit of Glue.
 const STATISTICS_BATCH: usize = 25;
-/// Batches under way at once.
+/// Batches of partitions that are sent concurrently. Glue throttles larger bursts.
 const BATCHES_MAX: usize = 4;
-/// Partitions in one answer.
+/// Partitions in one response page. This is the limit of Glue.
 const PAGE: i32 = 1000;
-/// Tries of each request: Glue throttles.
+/// Attempts of each request, including the first. Glue throttles often.
 const TRIES: u32 = 8;
 
-/// Where Glue is, as far as AWS' usual places do not tell.
+/// Overrides of the AWS configuration that the environment and the profile provide.
 #[derive(Debug, Clone, Default)]
 pub struct GlueSettings {
-    /// URL of a server that speaks Glue.
+    /// URL of a server with the API of Glue.
     pub endpoint: Option<String>,
-    /// Region.
+    /// AWS region.
     pub region: Option<String>,
-    /// Id of the catalog, which is an account's; by default that of the credentials.
+    /// Id of the catalog, which is the id of an account. By default that of the credentials.
     pub catalog_id: Option<String>,
-    /// Profile of the AWS configuration files.
+    /// Profile in the AWS configuration files.
     pub profile: Option<String>,
 }
 
-/// One account's catalog.
+/// The catalog of one account and region.
 #[derive(Debug)]
 pub(super) struct GlueCatalog {
     client: Client,
+    /// Id of the account. `None` for the account of the credentials.
     id: Option<String>,
 }
 
 impl GlueCatalog {
+    /// Creates the client. Sends no request to Glue; errors appear with the first one.
     pub(super) async fn open(settings: &GlueSettings) -> Self {
         let shared = faisca_executor::storage::sdk_config(settings.profile.as_deref()).await;
         let mut config = aws_sdk_glue::config::Builder::from(&shared)
@@ -75,7 +80,8 @@ impl GlueCatalog {
     }
 }
 
-/// An error for people: what was asked, and which permission may be missing.
+/// Converts an error of Glue to one for users: the action, its object `of`, and the permission or
+/// credentials that may be missing.
 fn failed<E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static>(
     action: &str,
     of: &str,
@@ -101,6 +107,7 @@ fn failed<E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static>(
     ))
 }
 
+/// Whether Glue itself returned this error code. `false` for errors of the connection.
 fn is<E: ProvideErrorMetadata>(error: &SdkError<E>, code: &str) -> bool {
     error
         .as_service_error()
@@ -160,6 +167,7 @@ impl Catalog for GlueCatalog {
                         .iter()
                         .map(|table| table.name().to_lowercase()),
                 ),
+                // The database does not exist, so it has no tables.
                 Err(error) if is(&error, "EntityNotFoundException") => return Ok(vec![]),
                 Err(error) => return Err(failed("GetTables", database, &error)),
             }
@@ -217,6 +225,7 @@ impl Catalog for GlueCatalog {
         version: &TableVersion,
         skip_archive: bool,
     ) -> Result<Changed> {
+        // A server that reports no version cannot check one. The last writer wins there.
         let version = Some(version.0.clone()).filter(|version| !version.is_empty());
         let request = self
             .client
@@ -257,6 +266,7 @@ impl Catalog for GlueCatalog {
                 .table_name(table);
             let answer = request.set_column_statistics_list(Some(list)).send().await;
             let answer = answer.map_err(|e| failed("UpdateColumnStatisticsForTable", &of, &e))?;
+            // The request succeeds as a whole even if Glue rejects some of its columns.
             if let Some(error) = answer.errors().first() {
                 let said = error
                     .error()
@@ -278,6 +288,7 @@ impl Catalog for GlueCatalog {
             .database_name(database)
             .table_name(table);
         let mut pages = request
+            // The schema is in the table already, and it would dominate the size of the response.
             .exclude_column_schema(true)
             .max_results(PAGE)
             .into_paginator()
@@ -346,6 +357,7 @@ impl Catalog for GlueCatalog {
                 .send()
                 .await
                 .map_err(|e| failed("BatchDeletePartition", &of, &e))?;
+            // A repeated registration finds its partitions removed. That is the wanted state.
             let missing =
                 |e: &&aws_sdk_glue::types::PartitionError| code(e) == "EntityNotFoundException";
             if let Some(error) = answer.errors().iter().find(|e| !missing(e)) {
@@ -357,7 +369,10 @@ impl Catalog for GlueCatalog {
 }
 
 impl GlueCatalog {
-    /// Creates the partitions that are new, updates those that are there.
+    /// Creates the new partitions of a batch and updates the existing ones.
+    ///
+    /// Glue cannot do both in one request. Creating comes first: most partitions of a write are
+    /// new, and the response lists exactly those that exist.
     async fn put_batch(
         &self,
         database: &str,
@@ -381,6 +396,7 @@ impl GlueCatalog {
             .await
             .map_err(|e| failed("BatchCreatePartition", &of, &e))?;
         let mut there = vec![];
+        // The request succeeds as a whole; each partition that was not created has an error.
         for error in answer.errors() {
             if code(error) != "AlreadyExistsException" {
                 return Err(partition_failed("BatchCreatePartition", &of, error));
@@ -432,6 +448,7 @@ impl GlueCatalog {
     }
 }
 
+/// Returns the error code of one partition of a batch.
 fn code(error: &aws_sdk_glue::types::PartitionError) -> &str {
     error
         .error_detail()
@@ -439,6 +456,7 @@ fn code(error: &aws_sdk_glue::types::PartitionError) -> &str {
         .unwrap_or("unknown error")
 }
 
+/// Converts the error of one partition of a batch to one for users.
 fn partition_failed(action: &str, of: &str, error: &aws_sdk_glue::types::PartitionError) -> Error {
     let said = error
         .error_detail()

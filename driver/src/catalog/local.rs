@@ -1,8 +1,12 @@
-//! The catalog of a machine without one: a file for each table, below the warehouse folder.
+//! The catalog of a machine without Glue: one file for each table, in a folder of the warehouse.
 //!
 //! ```text
-//! spark-warehouse/.catalog/enem/uf_idade.json    {version, table, partitions}
+//! spark-warehouse/.catalog/enem/uf_idade.json    {version, table, partitions, statistics}
 //! ```
+//!
+//! Every change replaces the whole file by a rename, under a lock of the database. Readers take no
+//! lock and see the old file or the new one. All calls block for the time of a small file
+//! operation.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -17,15 +21,17 @@ use super::definition::{
 };
 use crate::error::{Error, Result, cannot};
 
-/// Folder of the catalog below the warehouse.
+/// Folder of the catalog, below the warehouse. It is hidden, so that no reader takes it for data.
 const FOLDER: &str = ".catalog";
 
-/// Tables as files.
+/// A catalog whose tables are files.
 #[derive(Debug)]
 pub(super) struct LocalCatalog {
     folder: PathBuf,
 }
 
+/// Content of the file of one table. Every change increments `version`, also one of the partitions
+/// or statistics only.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Stored {
     version: u64,
@@ -36,16 +42,19 @@ struct Stored {
 }
 
 impl LocalCatalog {
+    /// Opens the catalog of a warehouse folder. Nothing needs to exist there.
     pub(super) fn new(warehouse: &Path) -> Self {
         Self {
             folder: warehouse.join(FOLDER),
         }
     }
 
+    /// Path of the file of a table.
     fn file(&self, database: &str, table: &str) -> PathBuf {
         self.folder.join(database).join(format!("{table}.json"))
     }
 
+    /// Reads the file of a table. `None` if it does not exist.
     fn read(&self, database: &str, table: &str) -> Result<Option<Stored>> {
         let path = self.file(database, table);
         match fs::read(&path) {
@@ -57,7 +66,13 @@ impl LocalCatalog {
         }
     }
 
-    /// Changes a table under the lock of its database's folder.
+    /// Changes the file of a table under the lock of its database.
+    ///
+    /// `change` receives the present content, if any, and returns the next one. If it returns
+    /// `None`, nothing is written and the result is [`Changed::Conflict`].
+    ///
+    /// # Errors
+    /// If the database does not exist, or a file cannot be read or written.
     fn change(
         &self,
         database: &str,
@@ -72,6 +87,8 @@ impl LocalCatalog {
             )),
             _ => cannot("lock", &folder, e).at("catalog"),
         })?;
+        // Blocks this thread until other writers finish; each holds the lock for one small file.
+        // The lock ends when `lock` is dropped, also if the process dies.
         lock.lock()
             .map_err(|e| cannot("lock", &folder, e).at("catalog"))?;
         let Some(next) = change(self.read(database, table)?) else {
@@ -79,6 +96,7 @@ impl LocalCatalog {
         };
         let json = serde_json::to_vec_pretty(&next).map_err(|e| Error::Write(e.to_string()))?;
         let path = self.file(database, table);
+        // In the same folder, since a rename across file systems would not be atomic.
         let mut file = tempfile::NamedTempFile::new_in(&folder)
             .map_err(|e| cannot("write to", &folder, e).at("catalog"))?;
         file.write_all(&json)
@@ -107,6 +125,7 @@ impl Catalog for LocalCatalog {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
             Err(error) => return Err(cannot("read", &folder, error).at("catalog")),
         };
+        // Skips the lock file and temporary files, which do not end in `.json`.
         let names = entries.flatten().filter_map(|e| {
             e.file_name()
                 .to_str()?
@@ -148,6 +167,7 @@ impl Catalog for LocalCatalog {
         _: bool,
     ) -> Result<Changed> {
         self.change(database, &table.name, |present| {
+            // A table that was removed meanwhile is a conflict, too.
             let present = present.filter(|p| p.version.to_string() == version.0)?;
             Some(Stored {
                 version: present.version + 1,
@@ -205,6 +225,10 @@ impl Catalog for LocalCatalog {
 }
 
 impl LocalCatalog {
+    /// Changes the partitions of a table, given as a map by their values.
+    ///
+    /// # Errors
+    /// If the table does not exist, or its file cannot be read or written.
     fn change_partitions(
         &self,
         database: &str,
@@ -228,6 +252,8 @@ impl LocalCatalog {
     }
 }
 
+/// Converts the result of a change that writes whenever the table exists: a conflict then means
+/// that the table is missing.
 fn found(database: &str, table: &str, changed: Changed) -> Result<()> {
     match changed {
         Changed::Yes => Ok(()),

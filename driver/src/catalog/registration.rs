@@ -1,4 +1,7 @@
-//! A table to register, and how it is registered: in steps that any process can repeat.
+//! The registration of a table in a catalog, in steps that any process can repeat.
+//!
+//! A commit record contains a [`Registration`]. If the job dies after the record is written, the
+//! next job that finds the record registers the table.
 
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
@@ -10,40 +13,48 @@ use super::catalogs::Catalogs;
 use super::definition::{Catalog, Changed, ColumnStatistics, TableDefinition, TablePartition};
 use crate::error::{Error, Result};
 
-/// Parameter of a table: the commit record of its newest overwrite.
+/// Parameter of a table that names the commit record of its newest overwrite.
 const COMMIT: &str = "faisca.commit";
-/// A change of a table is tried so often against faster writers.
+/// Attempts to change a table while other writers change it at the same time.
 const UPDATE_TRIES: usize = 10;
 
-/// A table to register, as a commit record stores it. Any process that reads the record can
-/// register the table.
+/// All that a process needs to register a table. It is stored in a commit record, so the names of
+/// its fields are part of the format of the record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Registration {
+    /// The catalog.
     pub(crate) kind: CatalogKind,
+    /// Name of the database, in lower case.
     pub(crate) database: String,
+    /// Whether to create the database if it is missing.
     pub(crate) create_database: bool,
+    /// Whether Glue keeps no older version of the definition.
     pub(crate) skip_archive: bool,
+    /// How columns that differ from the present ones are treated.
     pub(crate) on_schema_change: OnSchemaChange,
+    /// The definition. It is merged with the present one.
     pub(crate) table: TableDefinition,
+    /// Change of the partitions. `None` if they stay as they are.
     pub(crate) partitions: Option<PartitionChange>,
-    /// What its columns hold, where it was asked for.
+    /// Statistics of the columns. Empty if the write did not ask for them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) statistics: Vec<ColumnStatistics>,
-    /// URL of the commit record that this belongs to; empty on this machine's disk.
+    /// URL of the commit record that contains this. Empty for writes to local folders.
     #[serde(default)]
     pub(crate) commit: String,
 }
 
 impl Registration {
-    /// Adds what the columns hold, as each task saw it.
+    /// Adds the statistics of the columns, from the sketches that the tasks of the write produced.
     ///
     /// # Errors
-    /// If the tasks' sketches are damaged.
+    /// If a sketch cannot be decoded.
     pub(crate) fn describe(&mut self, schema: &SchemaRef, tasks: &[Bytes]) -> Result<()> {
         let mut sketches = Sketches::new(schema)?;
         tasks.iter().try_for_each(|task| sketches.merge(task))?;
         for summary in sketches.summaries()? {
             let column = summary.name.to_lowercase();
+            // Partition keys are not in the files; the catalog has no statistics of them.
             let Some(known) = self.table.columns.iter().find(|known| known.name == column) else {
                 continue;
             };
@@ -59,8 +70,10 @@ impl Registration {
         Ok(())
     }
 
-    /// The same, as part of a commit that does or does not replace what is there.
+    /// Returns this registration as part of a commit. `commit` is the URL of its record, and
+    /// `replaces` says whether the commit is an overwrite.
     pub(crate) fn of_commit(mut self, commit: String, replaces: bool) -> Self {
+        // An append does not move the table, so it never makes an earlier commit obsolete.
         if replaces {
             self.table
                 .parameters
@@ -70,16 +83,17 @@ impl Registration {
     }
 }
 
-/// Partitions of a registration.
+/// How a registration changes the partitions of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PartitionChange {
-    /// Those that are there now.
+    /// Partitions to create or replace.
     pub(crate) put: Vec<TablePartition>,
-    /// Every other one goes.
+    /// Whether all other partitions are removed.
     pub(crate) only: bool,
 }
 
-/// The definition after a write: what others said about the table stays.
+/// Returns the definition after a write. Comments and parameters that others added to the table
+/// stay, unless the registration replaces them.
 pub(super) fn merged(present: &TableDefinition, registration: &Registration) -> TableDefinition {
     let mut next = registration.table.clone();
     let mut parameters = present.parameters.clone();
@@ -96,7 +110,7 @@ pub(super) fn merged(present: &TableDefinition, registration: &Registration) -> 
         }
     }
     if registration.on_schema_change == OnSchemaChange::AddColumns {
-        // Old columns stay, in their order: files without them read as null.
+        // Old columns stay, in their order: they are null in files that do not have them.
         let (mut columns, new) = (present.columns.clone(), next.columns);
         for column in new {
             match columns.iter_mut().find(|c| c.name == column.name) {
@@ -109,19 +123,28 @@ pub(super) fn merged(present: &TableDefinition, registration: &Registration) -> 
     next
 }
 
-/// Whether a table was overwritten by a later commit than this: a writer that was asleep while
-/// another finished its work must not turn the table back.
+/// Whether a later commit has overwritten the table already.
+///
+/// A writer may be suspended between its commit and its registration. When it continues, it must
+/// not return the table to its older files.
 fn is_overtaken(present: &TableDefinition, registration: &Registration) -> bool {
     let folder = |commit: &str| commit.rsplit_once('/').map(|(folder, _)| folder.to_owned());
     let newest = present.parameters.get(COMMIT).map_or("", String::as_str);
+    // Records of one folder have numbers of fixed width, so the order of the names is that of the
+    // commits. Records of different folders have no order: the table was moved on purpose.
     folder(newest) == folder(&registration.commit) && *newest > *registration.commit
 }
 
 impl Catalogs {
-    /// Creates or updates a table and its partitions. May be taken again.
+    /// Creates or updates a table, its statistics and its partitions. Can be repeated, also by
+    /// several processes at once.
+    ///
+    /// The definition comes first, since partitions need a table. New partitions are added before
+    /// old ones are removed, so a reader never misses one that was only moved. Does nothing if a
+    /// later commit has overwritten the table.
     ///
     /// # Errors
-    /// Of the catalog.
+    /// If the catalog fails, or other writers change the table during all attempts.
     pub(crate) async fn register(&self, registration: &Registration) -> Result<()> {
         let catalog = self.get(registration.kind).await;
         let (database, name) = (
@@ -139,7 +162,7 @@ impl Catalogs {
                 .put_statistics(database, name, &registration.statistics)
                 .await
         {
-            // They speed queries up, and no row depends on them.
+            // Statistics make queries faster, but no result depends on them.
             tracing::warn!("{error}");
         }
         let Some(change) = &registration.partitions else {
@@ -149,6 +172,7 @@ impl Catalogs {
             .put_partitions(database, &definition, &change.put)
             .await?;
         if change.only {
+            // Read now, and not when the write was planned: others may have added partitions since.
             let present = catalog.partitions(database, name).await?;
             let gone = present
                 .into_iter()
@@ -162,7 +186,11 @@ impl Catalogs {
     }
 }
 
-/// The table's definition from now on; `None` if a later commit has overwritten it.
+/// Writes the definition of the table, merged with the present one, and returns it. `None` if a
+/// later commit has overwritten the table.
+///
+/// # Errors
+/// If the catalog fails, or every attempt was a conflict.
 async fn put_table(
     catalog: &dyn Catalog,
     registration: &Registration,
@@ -177,6 +205,7 @@ async fn put_table(
             Some((present, _)) if is_overtaken(&present, registration) => return Ok(None),
             Some((present, version)) => {
                 let next = merged(&present, registration);
+                // A repeated registration changes nothing, and adds no version to Glue's archive.
                 if next == present {
                     return Ok(Some(next));
                 }

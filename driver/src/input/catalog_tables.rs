@@ -1,6 +1,6 @@
-//! Three-part names in SQL: `glue.database.table`, `local.database.table`.
+//! Catalog tables in SQL, by three-part names: `glue.database.table`, `local.database.table`.
 //!
-//! Tables are looked up when a statement names them, so each statement sees the newest state.
+//! A table is looked up each time a statement names it, so each statement sees the current state.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::input::source::Files;
 use crate::input::source::default_source;
 
-/// Makes the catalogs known to a session.
+/// Registers the catalogs with the context of a session.
 pub(crate) fn register_catalogs(
     context: &SessionContext,
     catalogs: &Arc<Catalogs>,
@@ -38,11 +38,12 @@ pub(crate) fn register_catalogs(
     }
 }
 
+/// What the databases of one catalog have in common.
 struct Shared {
     kind: CatalogKind,
     name: &'static str,
     catalogs: Arc<Catalogs>,
-    /// Without the catalogs themselves: it only opens files.
+    /// A copy of the session's context, which is used only to open files.
     context: SessionContext,
     tables: Arc<Tables>,
 }
@@ -58,7 +59,7 @@ struct Provider(Arc<Shared>);
 
 impl CatalogProvider for Provider {
     fn schema_names(&self) -> Vec<String> {
-        // Listing them takes requests, and this is no place to wait.
+        // Listing databases needs requests to the catalog, and this method cannot wait.
         vec![]
     }
 
@@ -87,13 +88,20 @@ impl SchemaProvider for Database {
     }
 
     fn table_exist(&self, _: &str) -> bool {
+        // Unknown without a request; `table` then reports an unknown table with a suggestion.
         true
     }
 }
 
 impl Database {
+    /// Looks a table up in the catalog and opens its files.
+    ///
+    /// # Errors
+    /// Returns an error if the catalog or the files cannot be read, or if there is no such table;
+    /// this error suggests the nearest name.
     async fn open(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let shared = &self.shared;
+        // A job that is only planned reads tables that its earlier steps would have created.
         if let Some(expected) = shared.catalogs.expected(shared.kind, &self.name, name) {
             shared.tables.learn(&expected.schema());
             let reference = TableReference::full(shared.name, self.name.as_str(), name);
@@ -139,11 +147,12 @@ impl Database {
         Ok(Some(lower_view(&reference, &provider)?))
     }
 
+    /// Opens a table without partition keys.
     async fn unpartitioned(&self, definition: &TableDefinition) -> Result<Arc<dyn TableProvider>> {
         let described = described(definition);
         match crate::input::source::open(&self.shared.context, &described).await {
             Ok(provider) => Ok(provider),
-            // A table without files still has columns.
+            // A table without files is empty, and the catalog states its columns.
             Err(error) => match crate::input::source::files(&self.shared.context, &described).await
             {
                 Ok(Files { count: 0, .. }) => {
@@ -159,7 +168,8 @@ impl Database {
     }
 }
 
-/// Returns how to read the files of a table, from the parameters of its Hive SerDe.
+/// Returns the options with which to read the files of a table, taken from the parameters of its
+/// Hive SerDe and of the table.
 fn described(definition: &TableDefinition) -> Source {
     let mut described = default_source(&definition.name, &definition.location, definition.format);
     let said = |key: &str| {
@@ -186,6 +196,7 @@ fn described(definition: &TableDefinition) -> Source {
     described
 }
 
+/// Converts the Hive types of columns to an Arrow schema. All columns are nullable.
 fn schema(columns: &[TableColumn]) -> Result<Schema> {
     let field = |column: &TableColumn| {
         let data_type = arrow_type(&column.hive_type)

@@ -1,4 +1,4 @@
-//! A table whose catalog names the folder of each partition. Other folders do not belong to it.
+//! A table whose catalog lists the folder of each partition. Only these folders are read.
 
 use std::sync::Arc;
 
@@ -27,21 +27,26 @@ use object_store::{ObjectMeta, ObjectStore};
 use crate::catalog::TablePartition;
 use crate::error::{Error, Result};
 
-/// Folders listed at once.
+/// Maximum number of folders that are listed at the same time.
 const LISTINGS_MAX: usize = 16;
-/// Value of a partition whose key is null.
+/// The value with which Hive names the partition of a null key.
 const NULL_VALUE: &str = "__HIVE_DEFAULT_PARTITION__";
 
-/// A partitioned table.
+/// A partitioned table of a catalog.
 #[derive(Debug)]
 pub(crate) struct PartitionedTable {
+    /// Columns that the files contain.
     files: SchemaRef,
+    /// Partition keys, whose values the catalog states.
     keys: SchemaRef,
+    /// All columns: those of the files, then the keys.
     schema: SchemaRef,
+    /// The values of the keys and the folder of each partition.
     partitions: Vec<(Vec<ScalarValue>, Folder)>,
     format: Arc<dyn DfFileFormat>,
 }
 
+/// The folder of one partition.
 #[derive(Debug, Clone)]
 struct Folder {
     store: ObjectStoreUrl,
@@ -49,7 +54,11 @@ struct Folder {
 }
 
 impl Folder {
-    /// A catalog's location is a key as it is: nothing in it is escaped.
+    /// Parses the location of a partition. A catalog does not escape characters in locations, so
+    /// nothing is unescaped here.
+    ///
+    /// # Errors
+    /// Returns an error if the location is neither a URL nor an absolute path.
     fn parse(location: &str) -> Result<Self> {
         let invalid = || Error::Plan(format!("`{location}` is not the location of a folder"));
         if let Some(path) = location
@@ -73,10 +82,12 @@ impl Folder {
 }
 
 impl PartitionedTable {
-    /// Columns in the files come first, keys last. The files' own spelling of names is kept.
+    /// Opens a partitioned table. Its schema contains the columns of the files, spelled as in the
+    /// files, then the keys.
     ///
     /// # Errors
-    /// For values that are not of their key's type, and folders on unknown stores.
+    /// Returns an error for a value that does not have the type of its key, and for a folder in an
+    /// unknown or unreachable store.
     pub(crate) async fn open(
         context: &SessionContext,
         files: &Schema,
@@ -96,6 +107,7 @@ impl PartitionedTable {
                 Folder::parse(&partition.location)?,
             ));
         }
+        // Without partitions there are no files, so the format does not matter.
         let (files, format) = match parsed.first() {
             Some((_, folder)) => spelled(context, folder, files, described).await?,
             None => (
@@ -126,7 +138,7 @@ impl PartitionedTable {
             .collect()
     }
 
-    /// Partitions that may hold rows for these filters.
+    /// Returns the partitions that may contain rows for these filters. Only filters on keys count.
     fn pruned(&self, filters: &[Expr]) -> DfResult<Vec<&(Vec<ScalarValue>, Folder)>> {
         let names = self.key_names();
         let filters: Vec<Expr> = filters
@@ -137,6 +149,7 @@ impl PartitionedTable {
         let schema = DFSchema::try_from(Arc::clone(&self.keys))?;
         let mut kept = vec![];
         for partition in &self.partitions {
+            // DataFusion prunes files, so a file stands in for the partition.
             let mut probe = PartitionedFile::new("probe", 0);
             probe.partition_values.clone_from(&partition.0);
             if filter_partitioned_file(probe, &filters, &schema)?.is_some() {
@@ -147,7 +160,7 @@ impl PartitionedTable {
     }
 }
 
-/// Data files of a folder.
+/// Lists the data files of a folder, without hidden and empty files.
 async fn list(
     store: &Arc<dyn ObjectStore>,
     prefix: &Path,
@@ -159,6 +172,7 @@ async fn list(
         .collect())
 }
 
+/// Lists the files of one partition, each with the partition's values.
 async fn partition_files(
     store: Arc<dyn ObjectStore>,
     prefix: Path,
@@ -172,7 +186,8 @@ async fn partition_files(
     Ok(files.collect())
 }
 
-/// The catalog's columns with the names that the files spell in their own case, and how to read them.
+/// Returns the catalog's columns, with names spelled as in the first file of `folder`, and the
+/// format that reads the files.
 async fn spelled(
     context: &SessionContext,
     folder: &Folder,
@@ -195,7 +210,7 @@ async fn spelled(
     let own = format
         .infer_schema(&context.state(), &store, &[first])
         .await?;
-    // Text has no types of its own.
+    // Parquet files state their types; those of text files are inferred, so the catalog's count.
     let is_typed = described.format == FileFormat::Parquet;
     let field = |column: &Arc<Field>| match own
         .fields()
@@ -244,6 +259,7 @@ impl TableProvider for PartitionedTable {
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let kept = self.pruned(filters)?;
+        // All partitions of a table are in one store.
         let Some((_, Folder { store: url, .. })) = kept.first().copied() else {
             let schema = datafusion::common::project_schema(&self.schema, projection)?;
             return Ok(Arc::new(EmptyExec::new(schema)));

@@ -1,10 +1,13 @@
-//! Rows that several steps of a job read, or one step in several places: computed once, and kept for
-//! all of them.
+//! Computes rows once that several steps of a job read, or that one step reads several times.
 //!
-//! Two kinds of tables are worth it. Text is parsed as a whole, whatever its readers want of it. A view with joins or
-//! aggregates does its work again for each reader. Their scans are found in optimised plans; all scans of one table get a
-//! [`SharedRows`] in its place, which reads the columns that any of them wants, and the rows that pass the filters of any.
-//! The steps are then cut into one graph of stages, where [`faisca_planner::stages::share`] makes one of the equal stages.
+//! This is worth its cost for two kinds of tables. A text file is parsed completely, even if a
+//! reader needs few of its columns. A view with joins or aggregates is computed again for each
+//! reader.
+//!
+//! The scans of such tables are found in optimized plans. All scans of one table are replaced by
+//! scans of one [`SharedRows`], which reads the columns that any of them needs, and the rows that
+//! pass the filters of at least one. The steps are then cut into one graph of stages, where
+//! [`faisca_planner::stages::share`] merges equal stages.
 //!
 //! ```text
 //!   step a: means of x by k, from c.csv           s2 means, write 1    s3 counts, write 2
@@ -35,20 +38,20 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use faisca_planner::MaterializeExec;
 use tokio::sync::OnceCell;
 
-/// A view that several steps read and whose rows are worth keeping. Unlike a plain view, the
-/// optimizer does not inline it.
+/// A view that several steps read, and whose rows are expensive to compute. The optimizer does not
+/// inline it as it does a plain view, so its scans can be found.
 #[derive(Debug)]
 pub(crate) struct SharedView {
     plan: LogicalPlan,
 }
 
 impl SharedView {
-    /// Returns `None` if the rows are cheap to compute.
+    /// Returns a shared view, or `None` if its rows are cheap to compute.
     pub(crate) fn new(plan: LogicalPlan) -> Option<Self> {
         is_costly(&plan).then_some(Self { plan })
     }
 
-    /// Whether the view reads a table, directly or through another view.
+    /// Returns true if the view reads `table`, directly or through another view.
     fn reads(&self, table: &Arc<dyn TableProvider>) -> bool {
         let mut found = false;
         let searched = each_shareable(&self.plan, |provider, _| {
@@ -61,7 +64,7 @@ impl SharedView {
     }
 }
 
-/// Whether a plan parses text, joins, aggregates or sorts.
+/// Returns true if a plan parses text, joins, aggregates or sorts.
 fn is_costly(plan: &LogicalPlan) -> bool {
     let costs = |node: &LogicalPlan| match node {
         LogicalPlan::Aggregate(_)
@@ -75,6 +78,7 @@ fn is_costly(plan: &LogicalPlan) -> bool {
     plan.exists(costs).unwrap_or(false)
 }
 
+/// Returns true if a scan reads files other than Parquet, or a view that is costly.
 fn is_text(scan: &TableScan) -> bool {
     let Ok(provider) = source_as_provider(&scan.source) else {
         return false;
@@ -107,7 +111,7 @@ impl TableProvider for SharedView {
             .collect())
     }
 
-    /// Plans the view for its only reader; its rows are not kept.
+    /// Plans the view for a single reader; its rows are not shared.
     async fn scan(
         &self,
         state: &dyn Session,
@@ -123,17 +127,17 @@ impl TableProvider for SharedView {
     }
 }
 
-/// The rows that any reader of a table needs, computed once.
+/// The rows that the readers of a table need together, computed once.
 struct SharedRows {
-    /// Schema of the whole table.
+    /// Schema of the complete table.
     schema: SchemaRef,
-    /// Indices of the columns that are computed.
+    /// Indices of the columns that are computed, in ascending order.
     columns: Vec<usize>,
-    /// The optimized plan of the rows.
+    /// The optimized plan that computes the rows.
     plan: LogicalPlan,
-    /// Whether several readers read them, so that they are materialized.
+    /// True if there are several readers, so that the rows are materialized.
     is_kept: bool,
-    /// Identical for every reader, so the optimizer can recognize equal scans.
+    /// The physical plan. All readers get the same one, so that equal stages can be recognized.
     planned: OnceCell<Arc<dyn ExecutionPlan>>,
 }
 
@@ -193,7 +197,8 @@ impl TableProvider for SharedRows {
     }
 }
 
-/// Plans an optimized plan. Physical rules do not run here: they run on the plan that reads it.
+/// Converts an optimized plan to a physical plan. Physical optimizer rules do not run here: they
+/// run later on the complete plan, which includes this one.
 async fn physical(plan: &LogicalPlan, state: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
     let without_rules = SessionStateBuilder::new_from_existing(session_state(state)?.clone())
         .with_physical_optimizer_rules(vec![])
@@ -203,6 +208,7 @@ async fn physical(plan: &LogicalPlan, state: &dyn Session) -> Result<Arc<dyn Exe
         .await
 }
 
+/// Returns the concrete type of the session, which optimizer rules require.
 fn session_state(state: &dyn Session) -> Result<&SessionState> {
     state
         .as_any()
@@ -210,7 +216,7 @@ fn session_state(state: &dyn Session) -> Result<&SessionState> {
         .ok_or_else(|| internal_datafusion_err!("not a session of DataFusion"))
 }
 
-/// Projects some columns of the rows that pass a filter.
+/// Restricts a plan to the rows that pass a filter, and to the columns of these indices.
 fn narrowed(plan: LogicalPlan, columns: &[usize], filter: Option<Expr>) -> Result<LogicalPlan> {
     let all: Vec<Expr> = plan
         .schema()
@@ -227,7 +233,7 @@ fn narrowed(plan: LogicalPlan, columns: &[usize], filter: Option<Expr>) -> Resul
         .build()
 }
 
-/// Removes qualifiers from columns: each reader may use another alias for the table.
+/// Removes the qualifiers of columns, because each reader may use a different alias of the table.
 fn unqualified(filter: Expr) -> Result<Expr> {
     let bare = |expr| match expr {
         Expr::Column(column) => Ok(Transformed::yes(Expr::Column(Column::new_unqualified(
@@ -241,13 +247,13 @@ fn unqualified(filter: Expr) -> Result<Expr> {
 /// Plans that run together because they read the same rows.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Group {
-    /// Indices of the plans.
+    /// Indices of the plans, in ascending order.
     pub(crate) members: Vec<usize>,
-    /// The tables whose rows they share.
+    /// Names of the tables whose rows they share.
     pub(crate) tables: BTreeSet<String>,
 }
 
-/// All scans of one table, with the index of the plan that contains each.
+/// All scans of one table, each with the index of the plan that contains it.
 struct Readers {
     provider: Arc<dyn TableProvider>,
     scans: Vec<(usize, TableScan)>,
@@ -259,25 +265,26 @@ struct SharedTable {
     name: String,
     rows: SharedRows,
     is_kept: bool,
-    /// The steps that read it, directly or through a view.
+    /// Indices of the steps that read it, directly or through a view.
     steps: BTreeSet<usize>,
 }
 
-/// A table, and the table that replaces it.
+/// A table and its replacement.
 type Replacement = (Arc<dyn TableProvider>, Arc<dyn TableProvider>);
 
-/// Rewrites optimized plans so that rows which several scans read are computed once. Returns the
-/// plans, and the groups that must run together for that.
+/// Rewrites optimized plans so that rows with several readers are computed once. Returns the plans
+/// in their order, and the groups of plans that must run as one query. Each plan is in one group.
 ///
 /// # Errors
-/// If DataFusion refuses to rebuild a plan.
+/// Returns an error if DataFusion cannot rebuild a plan.
 pub(crate) fn share_scans(
     mut plans: Vec<LogicalPlan>,
     state: &SessionState,
 ) -> Result<(Vec<LogicalPlan>, Vec<Group>)> {
     let steps = plans.len();
     let mut made: Vec<SharedTable> = vec![];
-    // The plan of a shared view is itself a reader of other tables.
+    // The plan of a shared view may itself read shared tables. It is therefore appended to `plans`:
+    // index `steps + n` is the plan of `made[n]`.
     while let Some(readers) = next_to_make(&plans, &made)? {
         let name = readers.scans[0].1.table_name.table().to_owned();
         let rows = rows_for(&readers.scans, state)?;
@@ -297,7 +304,8 @@ pub(crate) fn share_scans(
     }
     let groups = groups(steps, &made);
     let mut shared: Vec<Replacement> = vec![];
-    // A table that was found later is read by earlier ones, and reads none of them.
+    // The plan of a table can read only tables that were added after it. In reverse order, their
+    // replacements are ready when it needs them.
     for SharedTable {
         provider,
         rows,
@@ -321,7 +329,7 @@ pub(crate) fn share_scans(
 }
 
 /// Returns the next table to share: a shared view, or a text file with several scans. A table that
-/// another remaining view reads must wait, because that view's plan adds one more scan of it.
+/// a remaining view reads has to wait, because the plan of that view adds another scan of it.
 fn next_to_make(plans: &[LogicalPlan], made: &[SharedTable]) -> Result<Option<Readers>> {
     let mut all = all_readers(plans)?;
     all.retain(|readers| {
@@ -344,7 +352,7 @@ fn next_to_make(plans: &[LogicalPlan], made: &[SharedTable]) -> Result<Option<Re
     Ok(next.map(|next| all.swap_remove(next)))
 }
 
-/// Groups the steps that read the same rows, directly or through other tables.
+/// Groups the steps that share rows, directly or through other steps.
 fn groups(steps: usize, made: &[SharedTable]) -> Vec<Group> {
     let mut groups: Vec<Group> = (0..steps)
         .map(|step| Group {
@@ -370,6 +378,7 @@ fn groups(steps: usize, made: &[SharedTable]) -> Vec<Group> {
     groups
 }
 
+/// Collects the scans that can be shared, by table.
 fn all_readers(plans: &[LogicalPlan]) -> Result<Vec<Readers>> {
     let mut all: Vec<Readers> = vec![];
     for (number, plan) in plans.iter().enumerate() {
@@ -390,6 +399,7 @@ fn all_readers(plans: &[LogicalPlan]) -> Result<Vec<Readers>> {
     Ok(all)
 }
 
+/// Calls `found` with each scan of a plan that can be shared, and with its table.
 fn each_shareable(
     plan: &LogicalPlan,
     mut found: impl FnMut(Arc<dyn TableProvider>, &TableScan),
@@ -405,8 +415,8 @@ fn each_shareable(
     .map(drop)
 }
 
-/// Returns the table of a scan if other scans may read the same rows. This requires that the plan
-/// repeats every filter of the scan above it.
+/// Returns the table of a scan if the scan can be shared. The plan must then repeat every filter of
+/// the scan above it, because the shared rows also contain those that other scans need.
 fn shareable(scan: &TableScan) -> Result<Option<Arc<dyn TableProvider>>> {
     let Ok(provider) = source_as_provider(&scan.source) else {
         return Ok(None);
@@ -420,7 +430,7 @@ fn shareable(scan: &TableScan) -> Result<Option<Arc<dyn TableProvider>>> {
     Ok((is_worth_it && is_filtered_above && scan.fetch.is_none()).then_some(provider))
 }
 
-/// Returns the rows that these scans of one table need.
+/// Returns the rows and columns that these scans of one table need together.
 fn rows_for(scans: &[(usize, TableScan)], state: &SessionState) -> Result<SharedRows> {
     let (_, first) = &scans[0];
     let schema = first.source.schema();
@@ -430,6 +440,7 @@ fn rows_for(scans: &[(usize, TableScan)], state: &SessionState) -> Result<Shared
         .flat_map(|(_, scan)| scan.projection.clone().unwrap_or_else(all))
         .collect();
     let columns: Vec<usize> = columns.into_iter().collect();
+    // `None` if one scan has no filter: it needs all rows.
     let filters: Option<Vec<Expr>> = scans
         .iter()
         .map(|(_, scan)| conjunction(scan.filters.clone()).and_then(|f| unqualified(f).ok()))
@@ -452,7 +463,7 @@ fn rows_for(scans: &[(usize, TableScan)], state: &SessionState) -> Result<Shared
     })
 }
 
-/// Replaces the scans of tables in a plan.
+/// Replaces scans of the given tables in a plan by scans of their replacements.
 fn replaced(plan: LogicalPlan, shared: &[Replacement]) -> Result<LogicalPlan> {
     let replace = |node| {
         let LogicalPlan::TableScan(scan) = node else {

@@ -1,4 +1,4 @@
-//! Files to tables: what a manifest's `sources`, `session.read()` and CREATE EXTERNAL TABLE share.
+//! Opens files as tables, for a manifest's `sources`, `session.read()` and CREATE EXTERNAL TABLE.
 
 use std::sync::Arc;
 
@@ -22,19 +22,19 @@ use object_store::{ObjectMeta, ObjectStore};
 
 use crate::error::{Error, Result};
 
-/// Rows that a JSON schema is inferred from when nothing else is said.
+/// Default number of rows from which a JSON schema is inferred.
 const JSON_INFER_ROWS: usize = 10_000;
 
-/// Number and size of files.
+/// The number and the total size of some files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Files {
     /// Number of files.
     pub count: usize,
-    /// Bytes of all files together.
+    /// Total size in bytes.
     pub bytes: u64,
 }
 
-/// Returns a source with default options.
+/// Returns a source with default options and an inferred schema.
 #[must_use]
 pub(crate) fn default_source(name: &str, path: &str, format: FileFormat) -> Source {
     Source {
@@ -57,10 +57,12 @@ pub(crate) fn default_source(name: &str, path: &str, format: FileFormat) -> Sour
     }
 }
 
-/// Opens the table that a source describes.
+/// Opens the files of a source as a table. Lists the files, and infers their schema if none is
+/// given.
 ///
 /// # Errors
-/// If no file is at its path, its files are damaged, or their schema cannot be inferred.
+/// Returns an error with the name and path of the source if there are no files at its path, a file
+/// is damaged, or the schema is invalid or cannot be inferred.
 pub(crate) async fn open(
     context: &SessionContext,
     source: &Source,
@@ -113,7 +115,8 @@ pub(crate) async fn open(
     Ok(Arc::new(table.with_cache(cache)))
 }
 
-/// Reads the columns of a source. Returns them with the format, which checks headers against them.
+/// Returns the columns of a source, given or inferred, and the format that reads them. For CSV, the
+/// format checks the header of each file against that of the first.
 async fn read_columns(
     context: &SessionContext,
     source: &Source,
@@ -133,7 +136,7 @@ async fn read_columns(
     };
     let csv = csv_format(source, &first.location)?;
     let names = match &source.schema {
-        // A given schema may rename the columns, so the files are compared with each other.
+        // A given schema may rename columns, so headers are compared with the first file's header.
         Some(_) => csv.read_header(store, first).await?,
         None => Some(schema.fields().iter().map(|f| f.name().clone()).collect()),
     };
@@ -144,13 +147,14 @@ async fn read_columns(
     Ok((schema, Arc::new(csv)))
 }
 
+/// Returns the CSV format of a source. `first` is a file whose extension may state the compression.
 fn csv_format(source: &Source, first: &Path) -> Result<CsvFileFormat> {
     let compression = source.compression.unwrap_or_else(|| compression_of(first));
     Ok(CsvFileFormat::new(csv_options(source, compression)?))
 }
 
-/// Lists the files at a URL. An object store has no folders: a URL without a slash at its end may
-/// name a file or the files below it.
+/// Lists the files at a URL, and returns them with the URL that names them. An object store has no
+/// folders: a URL without a trailing slash may mean a file, or the files below that prefix.
 async fn locate(
     store: &Arc<dyn ObjectStore>,
     url: ListingTableUrl,
@@ -172,7 +176,8 @@ async fn locate(
     })
 }
 
-/// Lists the data files below a path, without hidden files, markers and empty files, as in Spark.
+/// Lists the data files at a URL, sorted by path. Hidden files, markers and empty files are left
+/// out, as in Spark.
 async fn list(
     store: &Arc<dyn ObjectStore>,
     url: &ListingTableUrl,
@@ -197,18 +202,18 @@ async fn list(
     Ok(files)
 }
 
-/// Whether readers see a key below a prefix: names that begin with `.` or `_` are hidden, as in
-/// Spark, unless they are `key=value` folders.
+/// Returns true if a reader of `prefix` sees `key`. Files and folders below the prefix whose names
+/// begin with `.` or `_` are hidden, as in Spark, except for `key=value` folders.
 pub(crate) fn is_visible(prefix: &Path, key: &Path) -> bool {
     let hidden = |name: &str| name.starts_with(['.', '_']) && !name.contains('=');
     key.prefix_match(prefix)
         .is_some_and(|mut below| !below.any(|part| hidden(part.as_ref())))
 }
 
-/// Counts the data files at a source's path.
+/// Returns the number and the size of the data files at a source's path, which may be 0.
 ///
 /// # Errors
-/// If the store cannot list them.
+/// Returns an error if the path is invalid, or the store cannot list the files.
 pub(crate) async fn files(context: &SessionContext, source: &Source) -> Result<Files> {
     let url = ListingTableUrl::parse(known_scheme(&source.path))?;
     let store = context.runtime_env().object_store(&url)?;
@@ -219,7 +224,8 @@ pub(crate) async fn files(context: &SessionContext, source: &Source) -> Result<F
     })
 }
 
-/// Returns the file extension that all files share, or an empty one.
+/// Returns the extension that all files share, with its dot, or an empty text. DataFusion lists
+/// only files with this ending.
 fn common_ending(files: &[ObjectMeta]) -> String {
     let ending = |meta: &ObjectMeta| {
         let name = meta.location.filename().unwrap_or_default().to_owned();
@@ -234,6 +240,11 @@ fn common_ending(files: &[ObjectMeta]) -> String {
     }
 }
 
+/// Returns the format that reads the files of a source. The compression is that of the source, or
+/// follows from the extension of `first`.
+///
+/// # Errors
+/// Returns an error if an option is not a single ASCII character, as CSV requires.
 pub(crate) fn file_format(source: &Source, first: &Path) -> Result<Arc<dyn DfFileFormat>> {
     let compression = source.compression.unwrap_or_else(|| compression_of(first));
     Ok(match source.format {
@@ -247,6 +258,7 @@ pub(crate) fn file_format(source: &Source, first: &Path) -> Result<Arc<dyn DfFil
                 TextCompression::Xz => FileCompressionType::XZ,
                 TextCompression::Zstd => FileCompressionType::ZSTD,
             };
+            // 0 means all rows.
             let rows = source.infer_rows.map_or(JSON_INFER_ROWS, |rows| {
                 if rows == 0 { usize::MAX } else { rows }
             });
@@ -259,6 +271,7 @@ pub(crate) fn file_format(source: &Source, first: &Path) -> Result<Arc<dyn DfFil
     })
 }
 
+/// Returns the compression that a file's extension states.
 pub(crate) fn compression_of(file: &Path) -> TextCompression {
     match file.extension().map(str::to_lowercase).as_deref() {
         Some("gz" | "gzip") => TextCompression::Gzip,
@@ -269,6 +282,10 @@ pub(crate) fn compression_of(file: &Path) -> TextCompression {
     }
 }
 
+/// Converts the options of a source to those of the CSV reader, which works on bytes.
+///
+/// # Errors
+/// Returns an error if a delimiter, quote, escape or comment is not an ASCII character.
 fn csv_options(source: &Source, compression: TextCompression) -> Result<CsvReadOptions> {
     let byte = |character: Option<char>, what: &str| {
         let narrow = |c: char| {
@@ -299,7 +316,10 @@ fn csv_options(source: &Source, compression: TextCompression) -> Result<CsvReadO
     })
 }
 
-/// Parses a schema such as `a INT, b STRING`, and keeps the spelling of its names.
+/// Parses a schema such as `a INT, b STRING`. Keeps the spelling of the names.
+///
+/// # Errors
+/// Returns an error that quotes the schema if its syntax or one of its types is invalid.
 fn given_schema(context: &SessionContext, text: &str) -> Result<SchemaRef> {
     use datafusion::sql::sqlparser::dialect::GenericDialect;
     use datafusion::sql::sqlparser::parser::Parser;
@@ -313,6 +333,7 @@ fn given_schema(context: &SessionContext, text: &str) -> Result<SchemaRef> {
         .and_then(|mut parser| parser.parse_columns());
     let (columns, _) = parsed.map_err(|e| invalid(e.to_string()))?;
     let types = columns.iter().map(|c| {
+        // DataFusion converts a SQL type only as part of an expression, so a cast is planned.
         let sql = format!("arrow_cast(NULL, 'Null')::{}", c.data_type);
         let schema = datafusion::common::DFSchema::empty();
         let expr = context
@@ -328,6 +349,7 @@ fn given_schema(context: &SessionContext, text: &str) -> Result<SchemaRef> {
     Ok(Arc::new(Schema::new(types.collect::<Result<Vec<_>>>()?)))
 }
 
+/// Returns a schema without the columns whose values are in the names of folders.
 fn without(schema: &SchemaRef, partitions: &[String]) -> SchemaRef {
     let fields = schema
         .fields()
@@ -338,6 +360,7 @@ fn without(schema: &SchemaRef, partitions: &[String]) -> SchemaRef {
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
+/// Adds to an error of the Parquet reader what it usually means.
 fn damaged(error: DataFusionError) -> DataFusionError {
     match error {
         DataFusionError::ParquetError(inner) => DataFusionError::Plan(format!(

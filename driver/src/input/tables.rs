@@ -1,6 +1,7 @@
-//! Tables of a session, and the spelling of their columns.
+//! The tables of a session, and the spelling of their columns.
 //!
-//! See [`faisca_planner::names`]: SQL sees every table in lower case; the data keeps its case.
+//! SQL sees the columns of every table in lower case; the data keeps its spelling. See
+//! [`faisca_planner::names`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,34 +17,41 @@ use faisca_planner::names::clash;
 
 use crate::error::{Error, Result};
 
-/// Where a table's files are, for statements that write to it.
+/// The files of a table, for statements that write to it.
 #[derive(Debug, Clone)]
 pub(crate) struct TableFiles {
+    /// Path or URL of the folder.
     pub(crate) path: String,
     pub(crate) format: faisca_planner::manifest::FileFormat,
+    /// Columns whose values are in the names of folders.
     pub(crate) partition_by: Vec<String>,
 }
 
+/// A registered table.
 #[derive(Clone)]
 struct Entry {
+    /// The table in the spelling of the data.
     provider: Arc<dyn TableProvider>,
+    /// Column names, from lower case to the spelling of the data.
     spelling: HashMap<String, String>,
     files: Option<TableFiles>,
 }
 
-/// Registered tables by lower-case name.
+/// The registered tables of a session, by name in lower case.
 #[derive(Default)]
 pub(crate) struct Tables {
     entries: RwLock<HashMap<String, Entry>>,
-    /// Spelling of any column seen so far, for columns that lost their table on the way.
+    /// Spelling of every column seen so far. It serves columns of a result that no longer name
+    /// their table, for example those of a subquery.
     spelling: RwLock<HashMap<String, String>>,
 }
 
 impl Tables {
-    /// Makes `provider` known as `name`, in any case.
+    /// Registers `provider` under `name`, which is case-insensitive, and replaces a table of that
+    /// name.
     ///
     /// # Errors
-    /// If two of its columns differ only by case.
+    /// Returns an error if two of its columns differ only by case.
     pub(crate) fn register(
         &self,
         context: &SessionContext,
@@ -86,7 +94,7 @@ impl Tables {
         Ok(())
     }
 
-    /// Remembers how the columns of a table are spelled that is not registered here.
+    /// Adds the spelling of the columns of a table that is not registered here.
     pub(crate) fn learn(&self, schema: &SchemaRef) {
         let spelling = schema
             .fields()
@@ -98,6 +106,8 @@ impl Tables {
             .extend(spelling);
     }
 
+    // A poisoned lock is still usable everywhere in this type: each critical section makes one
+    // change, so a panic leaves no partial state.
     fn entry(&self, name: &str) -> Option<Entry> {
         self.entries
             .read()
@@ -106,7 +116,7 @@ impl Tables {
             .cloned()
     }
 
-    /// The table with its own spelling.
+    /// Returns the table, with columns in the spelling of the data.
     pub(crate) fn provider(&self, name: &str) -> Option<Arc<dyn TableProvider>> {
         self.entry(name).map(|entry| entry.provider)
     }
@@ -115,10 +125,12 @@ impl Tables {
         self.entry(name).is_some()
     }
 
+    /// Returns the files of a table; `None` if it is unknown, or is a view or in memory.
     pub(crate) fn files(&self, name: &str) -> Option<TableFiles> {
         self.entry(name)?.files
     }
 
+    /// Returns the names of all tables, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self
             .entries
@@ -138,7 +150,8 @@ impl Tables {
             .remove(&name.to_lowercase());
     }
 
-    /// Gives a result's columns their spelling back: that of their alias, else that of the data.
+    /// Restores the spelling of a result's columns: that of their table, of their alias, or of any
+    /// column seen before, in this order.
     pub(crate) fn restore(
         &self,
         frame: DfDataFrame,
@@ -174,7 +187,8 @@ impl Tables {
     }
 }
 
-/// The table as SQL sees it; itself where nothing is to be lowered.
+/// Returns the table as SQL sees it, with columns in lower case. Returns the table itself if they
+/// are in lower case already.
 pub(crate) fn lower_view(
     name: &TableReference,
     provider: &Arc<dyn TableProvider>,

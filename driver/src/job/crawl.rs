@@ -1,4 +1,7 @@
-//! Tables for folders that others wrote: what a Glue crawler does, shown before it is done.
+//! Registers folders that other programs wrote as catalog tables, like a crawler of AWS Glue.
+//!
+//! [`crawl()`] finds the tables and compares them with the catalog; [`apply`] then changes the
+//! catalog.
 
 mod folders;
 mod sniff;
@@ -25,68 +28,70 @@ use crate::input::source::default_source;
 use crate::session::Session;
 use folders::TableFolder;
 
-/// Bytes of a text file that tell how it is written.
+/// Number of bytes of a text file from which its delimiter and encoding are inferred.
 const SAMPLE_BYTES: u64 = 64 * 1024;
 
-/// What to crawl.
+/// The folder to crawl, and the catalog database for its tables.
 #[derive(Debug, Clone)]
 pub struct Crawl {
-    /// URL of a folder.
+    /// Path or URL of the folder.
     pub path: String,
-    /// Which catalog.
+    /// The kind of catalog.
     pub kind: CatalogKind,
-    /// Its database.
+    /// Name of the database in the catalog. It is created if it does not exist.
     pub database: String,
-    /// In front of each table's name.
+    /// Prefix of the name of each table; may be empty.
     pub table_prefix: String,
-    /// What to do if columns differ from those of a table that is there.
+    /// What to do if the columns differ from those of an existing table.
     pub on_schema_change: OnSchemaChange,
 }
 
-/// A table that was found.
+/// A table that a crawl found.
 #[derive(Debug, Clone)]
 pub struct CrawledTable {
-    /// Its name.
+    /// Name of the table, with the prefix.
     pub name: String,
-    /// URL of its folder.
+    /// Path or URL of its folder.
     pub location: String,
     /// Format of its files.
     pub format: FileFormat,
-    /// Its files.
+    /// Number and size of its files.
     pub files: Files,
-    /// What becomes of its columns.
+    /// How its columns in the catalog change.
     pub outlook: TableOutlook,
-    /// Partitions that the catalog does not know yet, or knows elsewhere.
+    /// Number of partitions that the catalog does not contain, or contains with another location.
     pub new_partitions: usize,
-    /// Partitions of the catalog whose folders no longer exist.
+    /// Number of partitions in the catalog whose folders no longer exist. [`apply`] removes them.
     pub gone_partitions: usize,
     registration: Registration,
     changes: bool,
 }
 
 impl CrawledTable {
-    /// Whether the catalog differs from what was found.
+    /// Returns true if the catalog differs from the table found, so that [`apply`] changes it.
     #[must_use]
     pub fn changes(&self) -> bool {
         self.changes
     }
 }
 
-/// What a crawl found.
+/// The result of a crawl, which [`apply`] writes to the catalog.
 #[derive(Debug, Default)]
 pub struct CrawlPlan {
-    /// Tables.
+    /// Tables that were found.
     pub tables: Vec<CrawledTable>,
-    /// What is no table, with the reason.
+    /// Folders that are not tables, each with the reason.
     pub skipped: Vec<String>,
-    /// Tables that differ from the catalog in a way that `on_schema_change` refuses.
+    /// Errors of tables that cannot be registered, for example because `on_schema_change` forbids
+    /// the change.
     pub problems: Vec<Error>,
 }
 
-/// Looks for tables below a folder, and compares them with the catalog. Changes nothing.
+/// Finds tables below a folder, and compares them with the catalog. Changes nothing. An error that
+/// concerns one table is reported in [`CrawlPlan::problems`].
 ///
 /// # Errors
-/// If the folder cannot be listed, or the catalog cannot be asked.
+/// Returns an error if the name of the database is invalid, or the folder cannot be listed.
 pub async fn crawl(session: &Session, asked: &Crawl) -> Result<CrawlPlan> {
     let database = checked_name("database name", &asked.database)?;
     let url = ListingTableUrl::parse(format!(
@@ -121,10 +126,11 @@ pub async fn crawl(session: &Session, asked: &Crawl) -> Result<CrawlPlan> {
     Ok(plan)
 }
 
-/// Makes the catalog what the plan says.
+/// Changes the catalog according to the plan.
 ///
 /// # Errors
-/// Of the catalog; tables before that one are done.
+/// Returns the first error of the catalog, with the name of the table. Tables before that one stay
+/// registered.
 pub async fn apply(session: &Session, plan: &CrawlPlan) -> Result<()> {
     for table in plan.tables.iter().filter(|table| table.changes) {
         session
@@ -136,6 +142,7 @@ pub async fn apply(session: &Session, plan: &CrawlPlan) -> Result<()> {
     Ok(())
 }
 
+/// Infers the definition of one table from its files, and compares it with the catalog.
 async fn look_at(
     session: &Session,
     asked: &Crawl,
@@ -204,7 +211,10 @@ async fn look_at(
     })
 }
 
-/// Partitions that the catalog has of a table, after a check that the columns may change so.
+/// Returns the partitions of a table in the catalog.
+///
+/// # Errors
+/// Returns an error if `on_schema_change` forbids the change of columns, or the catalog fails.
 async fn known_partitions(
     catalog: &Arc<dyn Catalog>,
     database: &str,
@@ -222,8 +232,9 @@ async fn known_partitions(
     catalog.partitions(database, &table.name).await
 }
 
-/// What makes the catalog's partitions those that were found, with the number of new and of removed
-/// ones. The change names all of them if some are removed, since it then replaces the list.
+/// Returns the change from the partitions in the catalog to those found, the number of new ones,
+/// and the number of removed ones. If some are removed, the change replaces the complete list, so
+/// it contains all partitions.
 fn partition_change(
     partitions: &[TablePartition],
     known: &[TablePartition],
@@ -249,6 +260,7 @@ fn partition_change(
     (change, new_count, removed)
 }
 
+/// Returns the path or URL of a folder, from its key in the store.
 fn place(url: &ListingTableUrl, folder: &str) -> String {
     match url.scheme() {
         "file" => format!("/{folder}/"),
@@ -259,7 +271,10 @@ fn place(url: &ListingTableUrl, folder: &str) -> String {
     }
 }
 
-/// The beginning of a file that is not compressed.
+/// Reads the first bytes of a file that is not compressed.
+///
+/// # Errors
+/// Returns an error if all files are compressed, or the file cannot be read.
 async fn sample(store: &Arc<dyn ObjectStore>, folder: &TableFolder) -> Result<Vec<u8>> {
     let plain = |meta: &&ObjectMeta| {
         crate::input::source::compression_of(&meta.location) == TextCompression::None
@@ -283,7 +298,7 @@ async fn sample(store: &Arc<dyn ObjectStore>, folder: &TableFolder) -> Result<Ve
         .to_vec())
 }
 
-/// Parameters of Hive's text SerDes.
+/// Returns the parameters of Hive's SerDe for text files, with or without quotes.
 fn text_serde(look: sniff::TextLook) -> BTreeMap<String, String> {
     let delimiter = look.delimiter.to_string();
     let mut serde = match look.quoted {
@@ -302,6 +317,8 @@ fn text_serde(look: sniff::TextLook) -> BTreeMap<String, String> {
     serde
 }
 
+/// Returns the definition of a table: lower-case column names, Hive types, and partition keys as
+/// strings.
 fn definition(
     asked: &Crawl,
     folder: &TableFolder,
@@ -316,7 +333,8 @@ fn definition(
         .iter()
         .filter(|f| !folder.keys.contains(&f.name().to_lowercase()))
     {
-        // A column without one value, and what the quoting SerDe does not parse, are text.
+        // Columns that contain only nulls are text. Hive's SerDe for quoted text does not parse
+        // dates and timestamps, so these are text too.
         let data_type = match field.data_type() {
             DataType::Null => &DataType::Utf8,
             DataType::Date32 | DataType::Timestamp(_, _) if quoted => &DataType::Utf8,
@@ -354,6 +372,7 @@ fn definition(
     })
 }
 
+/// Returns the partition of a `key=value` folder below a table's location.
 fn partition(location: &str, below: &str) -> TablePartition {
     TablePartition {
         values: crate::output::values(below),

@@ -1,4 +1,4 @@
-//! Draws the stages of a job without running it: `faisca explain`.
+//! Shows the stages of a job without running it, for `faisca explain`.
 
 use super::walk::StepWalk;
 use super::{Job, groups};
@@ -6,12 +6,15 @@ use crate::error::{Error, Result};
 use crate::session::{DataFrame, Session};
 
 impl Job<'_> {
-    /// Plans every step without running it, and returns names and stages of the steps that run
-    /// together. Steps that read an output that is not written yet are planned with what that
-    /// output is made from.
+    /// Plans every step without running it. Returns one pair for each group of steps that run as
+    /// one query: the names of the steps, joined by ` + `, and a text that shows their stages.
+    ///
+    /// An output that is not written yet is planned as a view: the steps that read it show the
+    /// query that would write it.
     ///
     /// # Errors
-    /// Of the first step that cannot be planned.
+    /// Returns the error of the first source that cannot be read, or of the first step that cannot
+    /// be planned.
     pub async fn explain(&self, session: &Session) -> Result<Vec<(String, String)>> {
         self.register_sources(session).await?;
         let mut drawings = vec![];
@@ -21,6 +24,7 @@ impl Job<'_> {
                 drawings.push((view.name, "A view: its readers plan it.\n".to_owned()));
             }
             let ready = walk.begin_ready();
+            // All steps that remain wait for a step that has not ended.
             if ready.is_empty() {
                 break;
             }
@@ -38,7 +42,8 @@ impl Job<'_> {
         Ok(drawings)
     }
 
-    /// Registers the output that a step would write, so that later steps can be planned.
+    /// Registers the query of a step in place of the output that it would write, so that later
+    /// steps can be planned.
     fn expect_output(&self, session: &Session, index: usize, frame: DataFrame) -> Result<()> {
         let step = &self.steps()[index];
         if let Some(catalog) = step.write.as_ref().and_then(|write| write.catalog.as_ref()) {
@@ -50,7 +55,7 @@ impl Job<'_> {
         frame.create_or_replace_temp_view(&step.name)
     }
 
-    /// Draws the steps that are ready at the same time, by the groups that they would run in.
+    /// Returns the names and stages of each group of the steps that are ready at the same time.
     async fn draw(
         &self,
         session: &Session,

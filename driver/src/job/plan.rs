@@ -1,8 +1,8 @@
-//! What a job would do, looked at before it does anything: `faisca plan`.
+//! Checks what a job would do without doing it, for `faisca plan`.
 //!
-//! Sources are listed and their schemas read, steps are planned, each output's store is asked for
-//! what a write will ask it for, under a key of its own that is removed again, and tables are
-//! compared with the catalog. Every problem is found, not only the first.
+//! The check lists the sources and reads their schemas, plans the steps, and compares tables with
+//! the catalog. For each output it sends the store the same kinds of requests as a write would,
+//! with a temporary key that it removes again. It reports every problem, not only the first.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,47 +27,52 @@ use crate::output::commit::OutputWrite;
 use crate::session::Session;
 use crate::statement::{stages, stages_of_writes};
 
-/// One step as it would run.
+/// How one step would run.
 #[derive(Debug, Clone)]
 pub struct StepPlan {
-    /// Its name.
+    /// Name of the step.
     pub name: String,
-    /// Stages it is cut into. Statistics of files that other steps have yet to write may change that.
+    /// Number of stages. It may change once the statistics of files from earlier steps are known.
     pub stages: usize,
-    /// What it scans of sources and tables that are there, after pruning.
+    /// Files that it scans after pruning. Outputs of other steps that do not exist yet are not
+    /// included.
     pub scans: Files,
-    /// Steps whose output it reads.
+    /// Names of the steps whose output it reads.
     pub reads: Vec<String>,
-    /// What it writes; nothing for a view.
+    /// The output that it writes; `None` for a view.
     pub output: Option<OutputPlan>,
 }
 
-/// One output as it would be written.
+/// How one output would be written.
 #[derive(Debug, Clone)]
 pub struct OutputPlan {
-    /// The folder.
+    /// Path or URL of the folder.
     pub path: String,
-    /// What happens to what is there.
+    /// What happens to the existing files.
     pub mode: SaveMode,
-    /// What is there.
+    /// Files that exist in the folder.
     pub present: Files,
-    /// The table that is registered, by its full name, and what becomes of it.
+    /// Full name of the catalog table that is registered, and how it changes; `None` without a
+    /// catalog.
     pub table: Option<(String, TableOutlook)>,
 }
 
-/// A job as it would run.
+/// How a job would run, and the problems that would prevent it.
 #[derive(Debug, Default)]
 pub struct JobPlan {
-    /// Files of each source, by its name.
+    /// Name and files of each source.
     pub sources: Vec<(String, Files)>,
-    /// Steps, in an order in which they could run.
+    /// Steps, in an order in which they could run. Steps with a problem, and those that read them,
+    /// are not included.
     pub steps: Vec<StepPlan>,
-    /// What is wrong, with its place in the manifest.
+    /// Problems, each with its position in the manifest.
     pub problems: Vec<Error>,
 }
 
 impl Job<'_> {
-    /// Checks everything that the job needs, and changes nothing.
+    /// Checks everything that the job needs, and leaves files and catalogs unchanged. Registers the
+    /// sources and steps of the job as tables of the session. Problems are reported in
+    /// [`JobPlan::problems`].
     pub async fn plan(&self, session: &Session) -> JobPlan {
         let mut plan = JobPlan::default();
         for (index, source) in self.manifest.spec().sources.iter().enumerate() {
@@ -87,13 +92,18 @@ impl Job<'_> {
                     plan.steps.push(step);
                     walk.end(index);
                 }
-                // The step does not end: its readers would only repeat its problem.
+                // The step is not ended, so its readers are not planned: they would only repeat
+                // its problem.
                 Err(error) => plan.problems.push(error),
             }
         }
         plan
     }
 
+    /// Plans one step, and registers a stand-in for its output so that later steps can be planned.
+    ///
+    /// # Errors
+    /// Returns an error if the step cannot be planned. Problems of the output go to `problems`.
     async fn plan_step(
         &self,
         session: &Session,
@@ -158,7 +168,8 @@ impl Job<'_> {
     }
 }
 
-/// Rows that a step has yet to write. Their number is unknown.
+/// The output of a step that has not run: a schema without rows. Its row count is unknown, so that
+/// the optimizer does not treat it as empty.
 #[derive(Debug)]
 struct Upcoming(SchemaRef);
 
@@ -172,13 +183,14 @@ impl PartitionStream for Upcoming {
     }
 }
 
+/// Returns the files that a query scans, each counted once.
 fn scanned(graph: &StageGraph) -> Files {
     let files = graph
         .stages
         .iter()
         .flat_map(|stage| leaves(&stage.plan))
         .flat_map(|leaf| files_of_scan(&leaf));
-    // One file may be cut into ranges of several partitions.
+    // Several partitions may scan ranges of the same file: it counts once, its ranges add up.
     let mut names = BTreeSet::new();
     let mut bytes = 0;
     for (name, size) in files {
@@ -191,6 +203,7 @@ fn scanned(graph: &StageGraph) -> Files {
     }
 }
 
+/// Checks one output: its store, its folder and its catalog table. Returns the problems found.
 async fn look_at_output(
     session: &Session,
     step: &str,
@@ -207,7 +220,7 @@ async fn look_at_output(
         &format!("{}/", write.path.trim_end_matches('/')),
         write.format,
     );
-    // A folder that is not there yet has no files; one that cannot be listed was a problem before.
+    // A missing folder has no files. A folder that cannot be listed has failed the probe above.
     let present = crate::input::source::files(session.context(), &folder)
         .await
         .unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Runs a `.sql` script, statement after statement.
+//! Splits a `.sql` script into statements and runs them.
 
 use std::time::Instant;
 
@@ -9,10 +9,14 @@ use super::summary::StepSummary;
 use crate::error::{Error, Result};
 use crate::session::{Outcome, Session};
 
-/// Runs a `.sql` script, statement after statement; results of queries are printed.
+/// Runs a `.sql` script, one statement after another. Prints the first rows of each query. Calls
+/// `done` with each summary when the statement ends.
+///
+/// `path` is a local path or a URL of an object store.
 ///
 /// # Errors
-/// Of the first statement that fails, with its line.
+/// Returns an error if the script cannot be read or split, or the error of the first statement that
+/// fails, with its line. Effects of earlier statements stay.
 pub async fn run_script(
     session: &Session,
     path: &str,
@@ -55,7 +59,10 @@ pub async fn run_script(
     Ok(summaries)
 }
 
-/// A script of this machine, or of an object store.
+/// Reads a script from this machine or from an object store.
+///
+/// # Errors
+/// Returns an error if the file cannot be read, or is not UTF-8.
 async fn read_script(session: &Session, path: &str) -> Result<String> {
     let failed = |error: &dyn std::fmt::Display| Error::Plan(format!("{path}: {error}"));
     let bytes = match url::Url::parse(path) {
@@ -81,19 +88,21 @@ async fn read_script(session: &Session, path: &str) -> Result<String> {
 /// One statement of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScriptStatement {
-    /// Its text, without the semicolon.
+    /// SQL text without the semicolon. Comments are replaced by spaces.
     pub sql: String,
-    /// Line on which it begins, from 1.
+    /// Line on which the statement begins, counted from 1.
     pub line: usize,
 }
 
-/// Cuts a script at its semicolons: those in strings, quotes and comments do not count.
+/// Splits a script into statements at its semicolons. Semicolons in strings, quoted names and
+/// comments do not count.
 ///
 /// # Errors
-/// If a string or comment never ends.
+/// Returns an error if a string or comment is not closed.
 pub fn split(text: &str) -> std::result::Result<Vec<ScriptStatement>, String> {
     use datafusion::sql::sqlparser::dialect::GenericDialect;
     use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer, Whitespace};
+    // Escapes stay as written, because the tokens are joined to SQL text again.
     let tokens = Tokenizer::new(&GenericDialect {}, text)
         .with_unescape(false)
         .tokenize_with_location()

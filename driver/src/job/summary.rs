@@ -1,16 +1,17 @@
-//! What a step of a job, or a statement of a script, did.
+//! The summary of a step of a job, or of a statement of a script.
 
 use std::time::Duration;
 
 use crate::engine::progress::WriteSummary;
 
-/// What one step came to.
+/// The result of one step.
 #[derive(Debug, Clone)]
 pub struct StepSummary {
-    /// The step, or the statement of a script.
+    /// Name of the step; for a script, the line and the first words of the statement.
     pub name: String,
-    /// What it wrote; nothing for a view.
+    /// Summary of the files written; `None` for a view or a query.
     pub written: Option<WriteSummary>,
-    /// From its start to its end.
+    /// Time from the start of the step to its end. Steps that run as one query report the same
+    /// time.
     pub elapsed: Duration,
 }

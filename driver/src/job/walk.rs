@@ -1,13 +1,14 @@
-//! One walk over the steps of a job, for running, explaining and planning it.
+//! The order in which the steps of a job begin, for running, explaining and planning it.
 
 use std::collections::BTreeSet;
 
 use faisca_planner::manifest::{CheckedManifest, Step};
 
-/// Which steps of a job have begun, and which have ended.
+/// Tracks which steps of a job have begun, and which have ended.
 ///
-/// A step is ready once all steps that it reads have ended. A step that failed never ends, so the
-/// steps that read it never become ready.
+/// A step is ready when all steps that it reads have ended and it has not begun. A caller does not
+/// end a step that failed, so the steps that read it never become ready. Steps are named by their
+/// index in the manifest.
 pub(super) struct StepWalk<'a> {
     manifest: &'a CheckedManifest,
     begun: BTreeSet<usize>,
@@ -27,7 +28,7 @@ impl<'a> StepWalk<'a> {
         &self.manifest.spec().steps
     }
 
-    /// Returns the number of steps that have ended, and of all steps.
+    /// Returns the number of ended steps, and the number of all steps.
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.ended.len(), self.steps().len())
     }
@@ -37,7 +38,7 @@ impl<'a> StepWalk<'a> {
         self.ended.len() == self.steps().len()
     }
 
-    /// Begins the first ready step that defines a view.
+    /// Begins the first ready step that defines a view, and returns its index.
     pub(super) fn begin_view(&mut self) -> Option<usize> {
         let steps = self.steps();
         let view = self.ready().find(|index| steps[*index].write.is_none())?;
@@ -45,25 +46,26 @@ impl<'a> StepWalk<'a> {
         Some(view)
     }
 
-    /// Begins the first ready step, in the order of the manifest.
+    /// Begins the first ready step in the order of the manifest, and returns its index.
     pub(super) fn begin_next(&mut self) -> Option<usize> {
         let next = self.ready().next()?;
         self.begun.insert(next);
         Some(next)
     }
 
-    /// Begins all ready steps, in the order of the manifest.
+    /// Begins all ready steps, and returns their indices in the order of the manifest.
     pub(super) fn begin_ready(&mut self) -> Vec<usize> {
         let ready: Vec<usize> = self.ready().collect();
         self.begun.extend(&ready);
         ready
     }
 
-    /// Ends a step, which may make others ready.
+    /// Ends a step. Steps that read it may become ready.
     pub(super) fn end(&mut self, step: usize) {
         self.ended.insert(step);
     }
 
+    /// Returns the ready steps in the order of the manifest.
     fn ready(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.steps().len())
             .filter(|step| !self.begun.contains(step))
@@ -77,7 +79,7 @@ mod tests {
 
     use super::*;
 
-    /// `a` writes; `b` is a view of it; `c` writes what `b` yields; `d` writes and reads none.
+    /// Step `a` writes, `b` is a view of `a`, `c` writes the rows of `b`, `d` reads no other step.
     fn manifest() -> CheckedManifest {
         let text = "apiVersion: faisca.dev/v1alpha1
 kind: SparkApplication

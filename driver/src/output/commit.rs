@@ -1,7 +1,8 @@
-//! Output commit: a job's files become visible once and whole, or not at all.
+//! Output commit: the files of a write become visible once and completely, or not at all.
 //!
-//! Where files are written decides how: a [folder of this machine](local) is exchanged in one
-//! rename, [objects](object) are uploaded and completed once a record of it exists.
+//! The protocol depends on where the files are. A [folder of this machine](local) is exchanged by
+//! one rename. On an [object store](object), the driver completes the uploads of the tasks after it
+//! has created a record of them.
 
 mod clean;
 mod folder;
@@ -24,21 +25,28 @@ use object::ObjectWrite;
 pub use clean::{Leftover, LeftoverKind, clean};
 pub(crate) use record::partition_folder;
 
-/// A write under way. Dropped or aborted, it leaves the output as it was.
+/// A write in progress. If it is dropped or aborted before its commit, the output is unchanged.
 pub(crate) enum OutputWrite {
+    /// To a folder of this machine.
     Local {
         write: Box<LocalWrite>,
         catalogs: Arc<Catalogs>,
         registration: Option<Box<Registration>>,
     },
+    /// To a folder of an object store.
     Object(Box<ObjectWrite>),
 }
 
 impl OutputWrite {
-    /// Looks at what is there; `None` if the mode says that there is nothing to do.
+    /// Checks what exists at the target and begins the write. `None` if the save mode says that
+    /// there is nothing to do. `tag` becomes part of the file names on an object store.
+    ///
+    /// On an object store, it first finishes the commit of an earlier job that died, if it finds
+    /// one.
     ///
     /// # Errors
-    /// If the mode forbids to write, another job writes there, or permissions do not allow it.
+    /// If the save mode forbids the write, if another job writes to the same local folder, or if
+    /// the file system or the store fails.
     pub(crate) async fn begin(
         write: &Write,
         tag: String,
@@ -59,7 +67,8 @@ impl OutputWrite {
             .map(|write| Self::Object(Box::new(write))))
     }
 
-    /// Asks the store for all that a write will ask it for, and leaves it as it was.
+    /// Sends the store each kind of request that a write will need, and leaves the output
+    /// unchanged. A missing permission then appears before the query runs.
     ///
     /// # Errors
     /// As [`Self::begin`].
@@ -69,6 +78,7 @@ impl OutputWrite {
         catalogs: &Arc<Catalogs>,
     ) -> Result<()> {
         if is_local(&write.path) {
+            // Begins a write and drops it at once.
             return LocalWrite::begin(write).map(drop);
         }
         Folder::new(&write.path, stores, Arc::clone(catalogs))?
@@ -76,7 +86,7 @@ impl OutputWrite {
             .await
     }
 
-    /// URL that tasks write below.
+    /// URL of the folder that tasks write to. It is not always the folder of the output.
     pub(crate) fn url(&self) -> String {
         match self {
             Self::Local { write, .. } => write.staging_url(),
@@ -84,7 +94,7 @@ impl OutputWrite {
         }
     }
 
-    /// A short text that no other write shares, for file names.
+    /// A short text that is unique to this write, for file names.
     pub(crate) fn tag(&self) -> String {
         match self {
             Self::Local { write, .. } => write.tag(),
@@ -92,7 +102,7 @@ impl OutputWrite {
         }
     }
 
-    /// Where the output is, for people and catalogs; a slash at its end.
+    /// Location of the output for users and catalogs, not escaped, with a slash at the end.
     pub(crate) fn location(&self) -> String {
         match self {
             Self::Local { write, .. } => format!("{}/", write.target().display()),
@@ -100,7 +110,7 @@ impl OutputWrite {
         }
     }
 
-    /// Makes a table of it when it is committed.
+    /// Sets the table that the commit registers. Nothing is registered before [`Self::commit`].
     pub(crate) fn register(&mut self, table: Registration) {
         match self {
             Self::Local { registration, .. } => *registration = Some(Box::new(table)),
@@ -108,10 +118,13 @@ impl OutputWrite {
         }
     }
 
-    /// Makes `files`, and nothing else, visible; then registers the table.
+    /// Makes `files` visible, and no other file of this write; then registers the table, if one was
+    /// set.
     ///
     /// # Errors
-    /// Of the store, another writer, or the catalog.
+    /// If the file system or store, another writer, or the catalog fails this commit. If only the
+    /// catalog fails, the files of a local write stay visible without a registration; a write to an
+    /// object store stays unfinished, and the next write or `faisca clean` finishes it.
     pub(crate) async fn commit(&mut self, files: &[PendingFile]) -> Result<()> {
         match self {
             Self::Local {
@@ -119,7 +132,8 @@ impl OutputWrite {
                 catalogs,
                 registration,
             } => {
-                // Renames and links of a few files; cancelling in the middle of it must not be possible.
+                // Synchronous on purpose: a few renames and links, and no `await` at which a
+                // cancellation could stop them halfway.
                 write.commit(files)?;
                 match registration {
                     Some(registration) => catalogs.register(registration).await,
@@ -130,7 +144,8 @@ impl OutputWrite {
         }
     }
 
-    /// Gives up what tasks wrote. After a commit's record exists that is only what it did not take.
+    /// Removes what the tasks wrote. Does nothing on an object store once the commit record may
+    /// exist: that commit is then finished, not undone.
     pub(crate) async fn abort(self) {
         match self {
             Self::Local { write, .. } => drop(write),
@@ -139,7 +154,7 @@ impl OutputWrite {
     }
 }
 
-/// Whether a path or URL is of this machine.
+/// Whether a path or URL is on this machine: a path without a scheme, or a `file://` URL.
 pub(crate) fn is_local(path: &str) -> bool {
     path.split_once("://")
         .is_none_or(|(scheme, _)| scheme == "file")

@@ -1,14 +1,15 @@
-//! Where the files of a catalog's table lie below its folder, so that readers see old or new.
+//! Where the files of a catalog's table are, below the folder of the table.
 //!
-//! On object stores an overwrite goes to a folder of its own, and the catalog is switched to it:
+//! Objects cannot be exchanged atomically. On an object store, an overwrite therefore goes to a new
+//! subfolder, and one change in the catalog moves readers to it:
 //!
 //! ```text
 //! gold/t/run-4f2a/part-0.parquet                 table's location: gold/t/run-4f2a/
 //! gold/u/uf=SP/run-4f2a/part-0.parquet           partition's location: gold/u/uf=SP/run-4f2a/
 //! ```
 //!
-//! An append goes to where the table, or the partition, is. Folders of this machine are exchanged
-//! whole, and need none of this.
+//! An append goes to the present location of the table or partition. Local folders are exchanged as
+//! a whole and need no subfolders.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,20 +22,23 @@ use crate::catalog::{PartitionChange, PlannedTable, Registration, TablePartition
 use crate::error::{Error, Result};
 use crate::output::commit::partition_folder;
 
-/// Folders between the partitions' and the files.
+/// Subfolders between the folders of the partitions and the files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Layout {
-    /// Of a partition that is not named below, and of tables without partitions.
+    /// Subfolder of tables without partitions, and of partitions that `subfolders` does not name.
+    /// Empty if the files are directly in the folder.
     pub(crate) subfolder: String,
-    /// Of some partitions.
+    /// Subfolders of existing partitions, by the `key=value` folders of the partition.
     pub(crate) subfolders: BTreeMap<String, String>,
 }
 
 impl Layout {
-    /// For a table below `location`, on an object store.
+    /// Plans the layout of a table below `location`, on an object store. `tag` identifies the
+    /// write.
     ///
     /// # Errors
-    /// If an append would have to write outside the folder.
+    /// If an append would have to write outside `location`, where the present table or partition
+    /// is.
     pub(crate) fn plan(
         write: &Write,
         location: &str,
@@ -69,9 +73,13 @@ impl Layout {
             Some(_) => {
                 for partition in &planned.partitions {
                     let place = below(&partition.location)?;
+                    // The slash marks the last folder as one; `partition_folder` ignores a file
+                    // name.
                     let folder = partition_folder(&format!("{place}/")).to_owned();
                     layout.subfolders.insert(
                         folder.clone(),
+                        // What follows the `key=value` folders is the subfolder of an earlier
+                        // overwrite.
                         place[folder.len()..].trim_matches('/').to_owned(),
                     );
                 }
@@ -81,11 +89,13 @@ impl Layout {
         Ok(layout)
     }
 
+    /// Returns the subfolder of a partition, given its `key=value` folders.
     fn of(&self, folder: &str) -> &str {
         self.subfolders.get(folder).unwrap_or(&self.subfolder)
     }
 
-    /// Returns what the catalog registers, once the files are known.
+    /// Returns what the catalog registers, once the files are known: locations, partitions and
+    /// totals.
     pub(crate) fn registration(
         &self,
         write: &Write,
@@ -103,6 +113,7 @@ impl Layout {
         if keys == 0 {
             planned.table.location = place("");
             let sum = |of: fn(&PendingFile) -> u64| files.iter().map(of).sum::<u64>().to_string();
+            // An append does not know the totals of the table.
             if write.mode == SaveMode::Overwrite {
                 planned
                     .table
@@ -119,6 +130,7 @@ impl Layout {
             }
             return planned;
         }
+        // Only the partitions point to the subfolders; new partitions may be anywhere below.
         planned.table.location = location.to_owned();
         let folders: BTreeSet<&str> = files
             .iter()
@@ -131,6 +143,7 @@ impl Layout {
                 location: place(folder),
             })
             .collect();
+        // A static overwrite replaces the whole table, so partitions without new files are removed.
         let only = write.mode == SaveMode::Overwrite
             && write.partition_overwrite == PartitionOverwrite::Static;
         planned.partitions = Some(PartitionChange { put, only });
@@ -138,7 +151,7 @@ impl Layout {
     }
 }
 
-/// The values in `a=1/b=x%2Fy`.
+/// Returns the values in a path of partition folders: `1` and `x/y` in `a=1/b=x%2Fy`.
 pub(crate) fn values(folder: &str) -> Vec<String> {
     let value = |part: &str| {
         percent_decode_str(part.split_once('=').map_or("", |(_, value)| value))
@@ -148,6 +161,7 @@ pub(crate) fn values(folder: &str) -> Vec<String> {
     folder.split('/').map(value).collect()
 }
 
+/// Returns a location with exactly one slash at the end, and with `s3://` for `s3a://`.
 fn slashed(place: &str) -> String {
     format!("{}/", known_scheme(place.trim_end_matches('/')))
 }

@@ -1,4 +1,4 @@
-//! Save modes: what a write does where files, or a table, exist already.
+//! Save modes: what a write does if files or a table exist already.
 
 use std::fmt::Display;
 
@@ -6,16 +6,17 @@ use faisca_planner::manifest::SaveMode;
 
 use crate::error::{Error, Result};
 
-/// What follows from a save mode.
+/// Whether a write runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SaveDecision {
     /// The write runs.
     Write,
-    /// The mode is `ignore` and there is something: nothing is written.
+    /// The mode is `ignore` and something exists: nothing is written, and this is no error.
     Skip,
 }
 
-/// Decides whether a write runs. `existing` says what exists, for the error: `/out already exists`.
+/// Decides whether a write runs. `existing` describes what exists, as the beginning of the error:
+/// `/out already exists`.
 ///
 /// # Errors
 /// If something exists and the mode is `errorIfExists`.

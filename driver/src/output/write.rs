@@ -1,4 +1,11 @@
-//! Writing a result: sinks in the tasks, one commit in the driver.
+//! Runs a query and writes its result: sinks in the tasks, one commit in the driver.
+//!
+//! ```text
+//! plan ─► begin the output ─► tasks run the sinks ─► commit the files ─► register the table
+//! ```
+//!
+//! Whatever can fail without running the query is checked first. Several writes can run as one
+//! query, so that they share stages; each still has its own commit.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,28 +31,32 @@ use crate::scheduler::{QueryOutput, SinkOutput};
 use crate::services::Services;
 use crate::statement::{RunningQuery, stages_of_writes};
 
-/// A file is closed once it is about this large, unless the write says otherwise.
+/// A sink closes a file at about this size, unless the write sets another one.
 const TARGET_FILE_BYTES: u64 = 256 * 1024 * 1024;
 
-/// Bytes of randomness that make a write's files its own.
+/// Random bytes in the tag of a write, which makes the names of its files unique.
 const TAG_BYTES: usize = 6;
 
-/// A write whose query is planned, up to its stages.
+/// A write that is checked and has a logical plan. Nothing has been written.
 pub(crate) struct PlannedWrite<'a> {
     write: &'a Write,
+    /// Name of the write, for progress and errors.
     label: String,
+    /// The table to register, if any.
     table: Option<PlannedTable>,
     state: SessionState,
-    /// Optimised.
+    /// The optimised logical plan.
     pub(crate) plan: LogicalPlan,
+    /// When planning began. The time that the user sees includes it.
     started: Instant,
 }
 
-/// The failure of writes that ran together.
+/// The failure of one or more writes that ran together.
 #[derive(Debug)]
 pub(crate) struct WriteError {
-    /// Number of the write that failed; `None` if the failure concerns all of them.
+    /// Index of the write that failed. `None` if the failure concerns all of them.
     pub(crate) write: Option<usize>,
+    /// The cause.
     pub(crate) error: Error,
 }
 
@@ -62,10 +73,11 @@ impl WriteError {
     }
 }
 
-/// Runs `frame` into the folder that `write` names, and registers it as a table if asked to.
+/// Writes the rows of `frame` to the folder that `write` names, and registers them as a table if
+/// `write` has a catalog. `label` names the write in the progress of the query.
 ///
 /// # Errors
-/// Of planning, of any task, of the commit or the catalog. Up to the commit the folder is as it was.
+/// If planning, a task, the commit or the catalog fails. The folder is unchanged until the commit.
 pub(crate) async fn write(
     services: &Arc<Services>,
     frame: DfDataFrame,
@@ -88,7 +100,7 @@ pub(crate) async fn write(
         .unwrap_or_else(|| skipped(write)))
 }
 
-/// Of a write that found something there, and leaves it.
+/// Returns the summary of a write that did nothing, since its target exists already.
 pub(crate) fn skipped(write: &Write) -> WriteSummary {
     WriteSummary {
         path: write.path.clone(),
@@ -98,10 +110,11 @@ pub(crate) fn skipped(write: &Write) -> WriteSummary {
 }
 
 impl<'a> PlannedWrite<'a> {
-    /// `None` if the mode says that there is nothing to do.
+    /// Checks and plans a write. `None` if the save mode says that there is nothing to do.
     ///
     /// # Errors
-    /// If it cannot be planned, or the catalog does not allow it.
+    /// If the query cannot be planned, or the result does not fit the write, the catalog or the
+    /// save mode.
     pub(crate) async fn plan(
         services: &Arc<Services>,
         frame: DfDataFrame,
@@ -128,6 +141,7 @@ impl<'a> PlannedWrite<'a> {
         if decide(write.mode, exists, "catalog: the table exists")? == SaveDecision::Skip {
             return Ok(None);
         }
+        // Without a catalog, files keep the exact types of the query.
         let frame = if table.is_some() {
             storable(frame)?
         } else {
@@ -145,7 +159,10 @@ impl<'a> PlannedWrite<'a> {
         }))
     }
 
-    /// Begins the output; `None` if the mode says that there is nothing to do.
+    /// Begins the output. `None` if the save mode says that there is nothing to do.
+    ///
+    /// # Errors
+    /// If the output cannot be begun, or the present table is at another location.
     async fn open(self, services: &Arc<Services>) -> Result<Option<OpenWrite<'a>>> {
         let tag = crate::random::random_hex(TAG_BYTES)?;
         let Some(output) =
@@ -158,6 +175,8 @@ impl<'a> PlannedWrite<'a> {
         let on_store = matches!(output, OutputWrite::Object(_));
         let location = output.location();
         let layout = match &self.table {
+            // Athena could not read the files. The staging folder is removed when `output` is
+            // dropped.
             Some(planned) if planned.registration.kind == CatalogKind::Glue && !on_store => {
                 let what = format!(
                     "{} is a folder of this machine; write to an object store, or set catalog.type to local",
@@ -181,20 +200,23 @@ impl<'a> PlannedWrite<'a> {
         }))
     }
 
+    /// Whether the sinks collect statistics of the columns for the catalog.
     fn describes_columns(&self) -> bool {
         self.table.is_some() && describes_columns(self.write)
     }
 }
 
-/// Runs writes as one query, then makes the output of each visible.
+/// Runs several writes as one query, then commits them one after the other. Returns one summary for
+/// each write, in the order of `planned`.
 ///
 /// # Errors
-/// If a write cannot be planned, a task fails, or a commit or the catalog fails. Up to its commit
-/// an output is unchanged; the outputs of earlier writes stay visible.
+/// If a write cannot begin, a task fails, or a commit or the catalog fails. An output is unchanged
+/// until its own commit; the outputs of earlier writes stay visible.
 pub(crate) async fn write_together(
     services: &Arc<Services>,
     planned: Vec<PlannedWrite<'_>>,
 ) -> std::result::Result<Vec<WriteSummary>, WriteError> {
+    // A write that turns out to have nothing to do keeps this summary.
     let mut summaries: Vec<WriteSummary> = planned
         .iter()
         .map(|planned| skipped(planned.write))
@@ -208,7 +230,7 @@ pub(crate) async fn write_together(
     if open.is_empty() {
         return Ok(summaries);
     }
-    // Holds the blocks of the query until everything is committed.
+    // Keeps the blocks of the query until everything is committed.
     let written = run_sinks(services, &open)
         .boxed()
         .await
@@ -227,20 +249,25 @@ pub(crate) async fn write_together(
     Ok(summaries)
 }
 
-/// The files of a finished query, not visible yet.
+/// The files that a finished query wrote. They are not visible yet.
 struct WrittenFiles {
+    /// Never read: the blocks of the query are released when it is dropped.
     _running: RunningQuery,
     output: QueryOutput,
-    /// Schema of the rows of each write, as its sink saw them.
+    /// Schema of the rows of each write, as the sink received them.
     schemas: Vec<SchemaRef>,
 }
 
-/// Runs the sinks of opened writes as one query.
+/// Runs the sinks of several writes as one query.
+///
+/// # Errors
+/// If the query cannot be planned, or a task fails.
 async fn run_sinks(
     services: &Arc<Services>,
     open: &[(usize, OpenWrite<'_>)],
 ) -> Result<WrittenFiles> {
     let writes = || open.iter().map(|(_, write)| write);
+    // All writes come from one session, so any of their states will do.
     let state = writes()
         .map(|write| &write.planned.state)
         .next()
@@ -259,7 +286,8 @@ async fn run_sinks(
     })
 }
 
-/// Whether the figures of this write are those of the whole table.
+/// Whether the statistics of this write are those of the whole table. An append knows only the rows
+/// that it adds; tables with partitions get no statistics.
 fn describes_columns(write: &Write) -> bool {
     let asked = write
         .catalog
@@ -268,16 +296,18 @@ fn describes_columns(write: &Write) -> bool {
     asked && write.mode == SaveMode::Overwrite && write.partition_by.is_empty()
 }
 
-/// Aborts the write when dropped, whether by an error or by cancellation.
+/// A write whose output has begun. It aborts the output when it is dropped before its commit, after
+/// an error or a cancellation.
 struct OpenWrite<'a> {
     services: Arc<Services>,
     planned: PlannedWrite<'a>,
     layout: Layout,
-    /// Until it is committed.
+    /// `None` once it is committed.
     output: Option<OutputWrite>,
 }
 
 impl OpenWrite<'_> {
+    /// Describes the sink that tasks run for this write.
     fn sink(&self) -> Result<SinkSpec> {
         let output = self.output.as_ref().ok_or(Error::Cancelled)?;
         Ok(SinkSpec {
@@ -286,7 +316,11 @@ impl OpenWrite<'_> {
         })
     }
 
-    /// `schema` is that of the rows as the sink saw them.
+    /// Registers the table with the output and commits the output. `schema` is that of the rows as
+    /// the sink received them.
+    ///
+    /// # Errors
+    /// If the statistics cannot be decoded, or the commit or the catalog fails.
     async fn commit(&mut self, written: &SinkOutput, schema: &SchemaRef) -> Result<WriteSummary> {
         let output = self.output.as_mut().ok_or(Error::Cancelled)?;
         let location = output.location();
@@ -303,6 +337,7 @@ impl OpenWrite<'_> {
             ));
         }
         output.commit(&written.files).boxed().await?;
+        // From here on, a drop must not abort the output.
         self.output = None;
         Ok(WriteSummary {
             path: location.trim_end_matches('/').to_owned(),
@@ -318,14 +353,15 @@ impl OpenWrite<'_> {
 
 impl Drop for OpenWrite<'_> {
     fn drop(&mut self) {
-        // A local write leaves only a staging folder, which it removes when it is dropped.
+        // A local write needs no abort: dropping it removes its staging folder. The uploads of an
+        // object store need requests, for which `drop` cannot wait.
         if let Some(output @ OutputWrite::Object(_)) = self.output.take() {
             self.services.abandoned_writes.spawn(output.abort());
         }
     }
 }
 
-/// The frame with columns of types that Athena reads.
+/// Casts columns to types that Athena can read from files. The names stay.
 fn storable(frame: DfDataFrame) -> Result<DfDataFrame> {
     let columns = frame.schema().iter().map(|(qualifier, field)| {
         let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
@@ -338,6 +374,10 @@ fn storable(frame: DfDataFrame) -> Result<DfDataFrame> {
     Ok(frame.select(columns)?)
 }
 
+/// Describes the sink of a write, without statistics.
+///
+/// # Errors
+/// If the target size of a file is not a size.
 fn sink_spec(write: &Write, output: &OutputWrite, layout: &Layout) -> Result<SinkSpec> {
     let target_file_bytes = match &write.target_file_size {
         Some(text) => parse_bytes(text).ok_or_else(|| {
@@ -363,7 +403,12 @@ fn sink_spec(write: &Write, output: &OutputWrite, layout: &Layout) -> Result<Sin
     })
 }
 
-/// Mistakes that would show only after the work is done.
+/// Checks the columns and options of a write for mistakes that would otherwise appear only after
+/// the query has run.
+///
+/// # Errors
+/// If two columns have the same name up to case, if `partitionBy` names an unknown column or all
+/// columns, or if the format does not support the compression.
 fn check_columns(frame: &DfDataFrame, write: &Write) -> Result<()> {
     let names: Vec<&str> = frame
         .schema()
@@ -371,6 +416,7 @@ fn check_columns(frame: &DfDataFrame, write: &Write) -> Result<()> {
         .iter()
         .map(|f| f.name().as_str())
         .collect();
+    // Catalogs and most readers ignore the case of names.
     if let Some((a, b)) = faisca_planner::names::clash(names.iter().copied()) {
         let what = if a == b {
             format!("two columns are named `{a}`")

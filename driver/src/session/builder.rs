@@ -1,4 +1,4 @@
-//! Settings of a session before it starts.
+//! The builder that configures and starts a session.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use faisca_planner::manifest::Stores;
 use crate::fleet::Launcher;
 use crate::fleet::platform::{FindPlatform, PlatformSettings};
 
-/// Settings of a session before it starts.
+/// Configures a session; [`Self::get_or_create`] starts it. Every setting has a default.
 ///
 /// ```no_run
 /// use faisca_driver::SessionBuilder;
@@ -46,44 +46,47 @@ pub struct SessionBuilder {
 }
 
 impl SessionBuilder {
-    /// Sets the name of the job, which appears in logs.
+    /// Sets the name of the application, which appears in logs. Default: `faisca`.
     #[must_use]
     pub fn app_name(mut self, name: impl Into<String>) -> Self {
         self.app_name = Some(name.into());
         self
     }
 
-    /// Sets the number of executor processes. With 0 (the default), tasks run in this process.
+    /// Sets the number of executor processes. Default: 0, which runs all tasks in this process.
     #[must_use]
     pub fn executors(mut self, count: u32) -> Self {
         self.executors = count;
         self
     }
 
-    /// Sets the task slots of each executor, at least 1. Default: this machine's cores divided by
-    /// the number of executors.
+    /// Sets the number of task slots of each executor, which is how many tasks it runs at the same
+    /// time. The minimum is 1. Default: the cores of this machine divided by the number of
+    /// executors.
     #[must_use]
     pub fn executor_cores(mut self, cores: u32) -> Self {
         self.executor_cores = Some(cores.max(1));
         self
     }
 
-    /// Limits the memory of each executor, in bytes. Default: no limit.
+    /// Limits the memory of each executor, in bytes. Most operators spill to disk when they reach
+    /// the limit. [`Self::get_or_create`] fails if it is less than 32 MiB for each slot. Default:
+    /// no limit.
     #[must_use]
     pub fn memory_bytes(mut self, bytes: u64) -> Self {
         self.memory = Some(bytes);
         self
     }
 
-    /// Sets the number of partitions of exchanges and scans, at least 1. Default: 2 for each slot,
-    /// or 4 with a memory limit.
+    /// Sets the number of partitions of exchanges and scans. The minimum is 1. Default: 2 for each
+    /// slot of all executors, or 4 with a memory limit.
     #[must_use]
     pub fn partitions(mut self, partitions: usize) -> Self {
         self.partitions = Some(partitions.max(1));
         self
     }
 
-    /// Sets the folder that operators and exchanges spill to. Default: the system's folder for
+    /// Sets the folder to which operators and exchanges spill. Default: the system's folder for
     /// temporary files.
     #[must_use]
     pub fn spill_folder(mut self, folder: impl Into<PathBuf>) -> Self {
@@ -91,8 +94,8 @@ impl SessionBuilder {
         self
     }
 
-    /// Sets the object store settings, keyed by `s3://bucket` or by scheme. Missing values are read
-    /// from the environment.
+    /// Sets the settings of object stores, keyed by `s3://bucket` or by scheme. Missing values are
+    /// read from the environment.
     #[must_use]
     pub fn stores(mut self, stores: Stores) -> Self {
         self.stores = stores;
@@ -107,22 +110,23 @@ impl SessionBuilder {
         self
     }
 
-    /// Sets how executors are started. Default: as processes of this machine.
+    /// Sets how executors are started. Default: as processes on this machine.
     #[must_use]
     pub fn launcher(mut self, launcher: Arc<dyn Launcher>) -> Self {
         self.launcher = Some(launcher);
         self
     }
 
-    /// Sets the platform that provisions the executors (for example a Kubernetes pod). Default:
-    /// none.
+    /// Sets the function that detects the platform, for example Kubernetes. A detected platform
+    /// provisions the executors, and its sizes take precedence over those set here. Default: none.
     #[must_use]
     pub fn platform(mut self, find: FindPlatform) -> Self {
         self.platform = Some(find);
         self
     }
 
-    /// Sets the default value of a setting; an explicit setting wins.
+    /// Sets a setting as [`Self::config`] does, unless it already has a value. A later call of
+    /// [`Self::config`] replaces it.
     #[must_use]
     pub fn default_config(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings
@@ -131,37 +135,52 @@ impl SessionBuilder {
         self
     }
 
-    /// Sets one of our settings, such as `faisca.smallQueryBytes`, or any `datafusion.*` setting of
-    /// DataFusion. [`Self::get_or_create`] fails for an unknown name.
+    /// Sets a setting by name. [`Self::get_or_create`] fails for an unknown name or an invalid
+    /// value.
+    ///
+    /// - `faisca.smallQueryBytes`: queries that read less run in the driver; bytes, or a size such
+    ///   as `4Mi`; 0 sends every query to the executors; default: 1 MiB
+    /// - `faisca.warehouse` or `spark.sql.warehouse.dir`: folder of tables that are written by
+    ///   name; default: `spark-warehouse`
+    /// - `faisca.exchange.store`: URL of an object store folder for copies of exchange blocks,
+    ///   which survive the loss of an executor; default: none
+    /// - `faisca.exchange.durability`: when blocks are copied there: `never`, `onDrain`, `async` or
+    ///   `sync`; default: `async`
+    /// - `faisca.glue.endpoint`, `faisca.glue.region`, `faisca.glue.profile`,
+    ///   `faisca.glue.catalogId`: how to reach AWS Glue; default: from the environment
+    /// - `faisca.share_stages` and the other optimizer rules of Faísca: `true` or `false`; default:
+    ///   `true`
+    /// - `datafusion.*`: any setting of DataFusion
     #[must_use]
     pub fn config(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.insert(key.into(), value.into());
         self
     }
 
-    /// Registers a scalar function, for SQL and on every executor.
+    /// Registers a scalar function for SQL, in the driver and on every executor.
     #[must_use]
     pub fn udf(mut self, udf: ScalarUDF) -> Self {
         self.functions.scalar.push(Arc::new(udf));
         self
     }
 
-    /// Registers an aggregate function, for SQL and on every executor.
+    /// Registers an aggregate function for SQL, in the driver and on every executor.
     #[must_use]
     pub fn udaf(mut self, udaf: AggregateUDF) -> Self {
         self.functions.aggregate.push(Arc::new(udaf));
         self
     }
 
-    /// Registers a window function, for SQL and on every executor.
+    /// Registers a window function for SQL, in the driver and on every executor.
     #[must_use]
     pub fn udwf(mut self, udwf: WindowUDF) -> Self {
         self.functions.window.push(Arc::new(udwf));
         self
     }
 
-    /// Applies what the platform decides. Its executors and sizes win over those of the program,
-    /// because the platform provisioned them; its settings are defaults only.
+    /// Applies the settings of the platform. Its executors and sizes take precedence over those of
+    /// the program, because the platform has provisioned them. Its other settings are only
+    /// defaults.
     pub(super) fn with_platform(mut self, platform: PlatformSettings) -> Self {
         self.executors = platform.executors;
         self.launcher = Some(platform.launcher);

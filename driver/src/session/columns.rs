@@ -1,4 +1,4 @@
-//! Columns by name: case-insensitive, with the nearest name in errors.
+//! Finds columns by name, without regard to case. Errors suggest the nearest name.
 
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, DFSchema};
@@ -6,10 +6,11 @@ use datafusion::logical_expr::Expr;
 
 use crate::error::{Error, Result, did_you_mean};
 
-/// Replaces the columns of an expression by those of the schemas, with the spelling of the data.
+/// Replaces the columns of an expression by those of the schemas, which have the spelling of the
+/// data.
 ///
 /// # Errors
-/// For an unknown column.
+/// Returns an error for the first unknown column, which suggests the nearest name.
 pub(super) fn resolve(expr: Expr, schemas: &[&DFSchema]) -> Result<Expr> {
     let mut unknown = None;
     let resolved = expr
@@ -22,6 +23,7 @@ pub(super) fn resolve(expr: Expr, schemas: &[&DFSchema]) -> Result<Expr> {
                     find_column(&column.name, schemas)
                 } {
                     Some(column) => Ok(Transformed::yes(Expr::Column(column))),
+                    // Reported after the traversal, which can fail with DataFusion's errors only.
                     None => {
                         unknown.get_or_insert(column.name.clone());
                         Ok(Transformed::no(Expr::Column(column)))
@@ -37,7 +39,7 @@ pub(super) fn resolve(expr: Expr, schemas: &[&DFSchema]) -> Result<Expr> {
     }
 }
 
-/// Finds a column; an exact match wins over one that differs by case.
+/// Returns the first column of this name. An exact match wins over one that differs by case.
 pub(super) fn find_column(name: &str, schemas: &[&DFSchema]) -> Option<Column> {
     let fields = || schemas.iter().flat_map(|s| s.iter());
     let exact = fields().find(|(_, f)| f.name() == name);
@@ -46,6 +48,7 @@ pub(super) fn find_column(name: &str, schemas: &[&DFSchema]) -> Option<Column> {
     Some(Column::new(found.0.cloned(), found.1.name()))
 }
 
+/// Returns the error for an unknown column, which suggests the nearest name.
 pub(super) fn unknown_column(name: &str, schemas: &[&DFSchema]) -> Error {
     let names = schemas
         .iter()

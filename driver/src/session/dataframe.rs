@@ -1,7 +1,7 @@
-//! DataFrames: DataFusion's own, with Spark's verbs and columns without regard to case.
+//! DataFrames with the methods of Spark, built on those of DataFusion.
 //!
-//! Everything that DataFusion's DataFrame can do is one [`DataFrame::into_inner`] away, and runs on
-//! the same executors.
+//! Column names are case-insensitive. For everything else that DataFusion's DataFrame offers, call
+//! [`DataFrame::into_inner`]; the result runs on the same executors.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,14 +19,15 @@ use crate::error::Result;
 use crate::input::SharedView;
 use crate::services::Services;
 
-/// Rows that [`DataFrame::show`] prints.
+/// Number of rows that [`DataFrame::show`] prints at most.
 const SHOWN_ROWS: usize = 20;
 
 /// A query that has not run yet. Cheap to clone.
 ///
-/// Methods return a new query; nothing runs before [`Self::collect`], [`Self::count`],
-/// [`Self::show`] or a write. Names of columns are case-insensitive, and keep the spelling of the
-/// data. Arguments are DataFusion's expressions.
+/// Each method returns a new query. Nothing runs before [`Self::collect`], [`Self::count`],
+/// [`Self::show`] or a write; each of these runs the whole query again. Column names are
+/// case-insensitive, and the result keeps the spelling of the data. Arguments are DataFusion's
+/// expressions.
 ///
 /// ```no_run
 /// use datafusion::common::JoinType;
@@ -71,13 +72,13 @@ impl DataFrame {
         Self { services, frame }
     }
 
-    /// Returns DataFusion's DataFrame, which runs on the same executors.
+    /// Returns the underlying DataFusion DataFrame, which runs on the same executors.
     #[must_use]
     pub fn into_inner(self) -> DfDataFrame {
         self.frame
     }
 
-    /// Returns the names and types of the columns.
+    /// Returns the names and Arrow types of the result's columns. Nothing runs.
     #[must_use]
     pub fn schema(&self) -> SchemaRef {
         SchemaRef::new(self.frame.schema().as_arrow().clone())
@@ -102,19 +103,21 @@ impl DataFrame {
         exprs.into_iter().map(|expr| self.resolve(expr)).collect()
     }
 
-    /// Keeps the rows for which `predicate` is true. The columns stay the same.
+    /// Keeps the rows for which `predicate` is true; rows for which it is null are removed. The
+    /// columns stay the same.
     ///
     /// # Errors
-    /// For an unknown column, with the nearest name, and for types that do not match.
+    /// Returns an error for an unknown column, which suggests the nearest name, and for types that
+    /// do not match.
     pub fn filter(self, predicate: Expr) -> Result<Self> {
         let predicate = self.resolve(predicate)?;
         self.map(|f| f.filter(predicate))
     }
 
-    /// Returns one column for each expression.
+    /// Computes one column for each expression, in this order. All other columns are removed.
     ///
     /// # Errors
-    /// As [`Self::filter`].
+    /// Same as [`Self::filter`].
     pub fn select(self, exprs: Vec<Expr>) -> Result<Self> {
         let exprs = self.resolve_all(exprs)?;
         self.map(|f| f.select(exprs))
@@ -123,25 +126,26 @@ impl DataFrame {
     /// Keeps these columns, in this order.
     ///
     /// # Errors
-    /// As [`Self::filter`].
+    /// Same as [`Self::filter`].
     pub fn select_columns(self, names: &[&str]) -> Result<Self> {
         self.select(names.iter().map(|name| ident(*name)).collect())
     }
 
-    /// Adds the column `name` at the end, or replaces the column of that name.
+    /// Adds the column `name` at the end, or replaces the existing column of that name in its
+    /// position.
     ///
     /// # Errors
-    /// As [`Self::filter`].
+    /// Same as [`Self::filter`].
     pub fn with_column(self, name: &str, expr: Expr) -> Result<Self> {
         let expr = self.resolve(expr)?;
         let name = self.find(name).unwrap_or_else(|| name.to_owned());
         self.map(|f| f.with_column(&name, expr))
     }
 
-    /// Renames one column.
+    /// Renames one column. Its position stays the same.
     ///
     /// # Errors
-    /// As [`Self::filter`].
+    /// Same as [`Self::filter`]. Unlike in Spark, an unknown column is an error.
     pub fn with_column_renamed(self, old: &str, new: &str) -> Result<Self> {
         let old = self
             .find(old)
@@ -165,7 +169,7 @@ impl DataFrame {
     /// Removes these columns.
     ///
     /// # Errors
-    /// As [`Self::filter`].
+    /// Same as [`Self::filter`]. Unlike in Spark, an unknown column is an error.
     pub fn drop_columns(self, names: &[&str]) -> Result<Self> {
         let found = names.iter().map(|name| {
             self.find(name)
@@ -183,28 +187,32 @@ impl DataFrame {
         self.map(|f| f.select(kept))
     }
 
-    /// Groups the rows by these keys, for [`GroupedData::agg`].
+    /// Groups the rows by these keys; [`GroupedData::agg`] then aggregates each group.
     ///
     /// # Errors
-    /// As [`Self::filter`].
+    /// Same as [`Self::filter`].
     pub fn group_by(self, keys: Vec<Expr>) -> Result<GroupedData> {
         let keys = self.resolve_all(keys)?;
         Ok(GroupedData { frame: self, keys })
     }
 
-    /// Aggregates all rows into one row, with one column for each aggregate.
+    /// Aggregates all rows into one row, with one column for each aggregate. An empty input also
+    /// yields one row.
     ///
     /// # Errors
-    /// As [`Self::filter`].
+    /// Same as [`Self::filter`].
     pub fn agg(self, aggregates: Vec<Expr>) -> Result<Self> {
         self.group_by(vec![])?.agg(aggregates)
     }
 
-    /// Joins on columns that both sides have. These appear once in the result, as in Spark: first
-    /// the columns of the left side, then the others of the right side.
+    /// Joins two queries on equality of the columns `on`, which must exist on both sides.
+    ///
+    /// The result contains the columns of the left side, then the remaining columns of the right
+    /// side. Each join column appears once, as in Spark. A semi or anti join returns the columns of
+    /// one side only.
     ///
     /// # Errors
-    /// As [`Self::filter`].
+    /// Same as [`Self::filter`].
     pub fn join(self, right: Self, on: &[&str], how: JoinType) -> Result<Self> {
         let missing = |frame: &Self, name: &str| unknown_column(name, &[frame.frame.schema()]);
         let mut left_keys = vec![];
@@ -213,6 +221,7 @@ impl DataFrame {
             left_keys.push(self.find(name).ok_or_else(|| missing(&self, name))?);
             right_keys.push(right.find(name).ok_or_else(|| missing(&right, name))?);
         }
+        // Both sides may read the same table; the aliases keep their columns apart.
         let right_frame = right.frame.alias("__right")?;
         let equal = |(left, right): (&String, &String)| {
             let column = |table: &str, name: &String| Expr::Column(Column::new(Some(table), name));
@@ -247,7 +256,9 @@ impl DataFrame {
                 key,
                 left_keys.iter().position(|k| k == field.name()),
             ) {
+                // The left side already yields the join column.
                 (true, Some(_), _) => {}
+                // A row without a match on the left has its key on the right side only.
                 (false, _, Some(index)) if matches!(how, JoinType::Right | JoinType::Full) => {
                     let other = Expr::Column(Column::new(Some("__right"), &right_keys[index]));
                     columns.push(
@@ -256,7 +267,7 @@ impl DataFrame {
                     );
                 }
                 (false, _, Some(_)) => columns.push(column.alias(field.name())),
-                // Two columns of one name keep their side as qualifier, so that both can be addressed.
+                // Columns that share a name keep their qualifier, so that both stay addressable.
                 _ if is_alone(field.name()) => columns.push(column.alias(field.name())),
                 _ => columns.push(column),
             }
@@ -267,10 +278,10 @@ impl DataFrame {
         })
     }
 
-    /// Sorts the rows.
+    /// Sorts all rows. Each [`SortExpr`] states its direction and where nulls go.
     ///
     /// # Errors
-    /// As [`Self::filter`].
+    /// Same as [`Self::filter`].
     pub fn sort(self, exprs: Vec<SortExpr>) -> Result<Self> {
         let resolved = exprs.into_iter().map(|s| {
             Ok(SortExpr {
@@ -282,41 +293,42 @@ impl DataFrame {
         self.map(|f| f.sort(exprs))
     }
 
-    /// Keeps the first `count` rows; without [`Self::sort`], any rows.
+    /// Keeps the first `count` rows. Without a preceding [`Self::sort`], it keeps any `count` rows.
     ///
     /// # Errors
-    /// If DataFusion rejects the plan.
+    /// Returns an error if DataFusion rejects the plan.
     pub fn limit(self, count: usize) -> Result<Self> {
         self.map(|f| f.limit(0, Some(count)))
     }
 
-    /// Removes duplicate rows.
+    /// Removes duplicate rows: those that are equal in every column.
     ///
     /// # Errors
-    /// If DataFusion rejects the plan.
+    /// Returns an error if DataFusion rejects the plan.
     pub fn distinct(self) -> Result<Self> {
         self.map(DfDataFrame::distinct)
     }
 
-    /// Returns the rows of both, with duplicates. Columns match by position, as in Spark.
+    /// Appends the rows of `other` and keeps duplicates. Columns match by position, as in Spark.
     ///
     /// # Errors
-    /// If the number or the types of their columns do not match.
+    /// Returns an error if the number or the types of the columns do not match.
     pub fn union(self, other: Self) -> Result<Self> {
         self.map(|f| f.union(other.frame))
     }
 
-    /// Registers the query under a name for SQL. It runs again for each query that reads it.
+    /// Registers the query as a view for SQL, and replaces a view or table of the same name. The
+    /// view stores no rows: each query that reads it computes them again.
     ///
     /// # Errors
-    /// If two columns differ only by case.
+    /// Returns an error if two columns differ only by case.
     pub fn create_or_replace_temp_view(self, name: &str) -> Result<()> {
         let Self { services, frame } = self;
         services.register_table(name, frame.into_view(), None)
     }
 
-    /// Registers a view that `readers` steps read. Its rows are materialized once if they are
-    /// expensive to compute.
+    /// Registers a view that `readers` steps of a job read. If there are several readers and the
+    /// rows are expensive to compute, the rows are materialized once.
     pub(crate) fn register_view(self, name: &str, readers: usize) -> Result<()> {
         let shared = SharedView::new(self.frame.logical_plan().clone()).filter(|_| readers > 1);
         match shared {
@@ -325,52 +337,53 @@ impl DataFrame {
         }
     }
 
-    /// Runs the query and returns all rows in this process's memory.
+    /// Runs the query and returns all its rows, which must fit into the memory of this process.
     ///
     /// # Errors
-    /// If it cannot be planned or a task fails.
+    /// Returns an error if the query cannot be planned, or a task still fails after its retries.
     pub async fn collect(self) -> Result<Vec<RecordBatch>> {
         Ok(self.frame.collect().await?)
     }
 
-    /// Runs the query and returns the number of its rows.
+    /// Runs the query and returns the number of its rows. The rows stay on the executors.
     ///
     /// # Errors
-    /// As [`Self::collect`].
+    /// Same as [`Self::collect`].
     pub async fn count(self) -> Result<usize> {
         Ok(self.frame.count().await?)
     }
 
-    /// Runs the query and prints its first 20 rows to standard output.
+    /// Runs the query and prints its first 20 rows as a table to standard output.
     ///
     /// # Errors
-    /// As [`Self::collect`].
+    /// Same as [`Self::collect`].
     pub async fn show(self) -> Result<()> {
         Ok(self.frame.show_limit(SHOWN_ROWS).await?)
     }
 
-    /// Returns a drawing of the stages that the query would run as, and the rules that shaped them.
-    /// Nothing runs.
+    /// Returns a text that shows the stages of the query, and the optimizer rules that changed
+    /// them. The query is planned, but does not run.
     ///
     /// # Errors
-    /// If it cannot be planned.
+    /// Returns an error if the query cannot be planned.
     pub async fn explain(self) -> Result<String> {
         let (state, plan) = self.frame.into_parts();
         Ok(crate::statement::explain(&plan, &state).await?)
     }
 
-    /// Returns a writer of the rows, with default options.
+    /// Returns a writer for the rows of this query, with default options. Nothing runs before one
+    /// of the writer's output methods is called.
     pub fn write(self) -> DataFrameWriter {
         DataFrameWriter::new(self.services, self.frame)
     }
 
-    /// Returns a column's name in the spelling of the data.
+    /// Returns the name of a column as the data spells it, or `None` if there is no such column.
     fn find(&self, name: &str) -> Option<String> {
         find_column(name, &[self.frame.schema()]).map(|column| column.name)
     }
 }
 
-/// Grouped rows, from [`DataFrame::group_by`].
+/// The rows of a query, grouped by keys; [`DataFrame::group_by`] returns it.
 #[must_use]
 #[derive(Debug)]
 pub struct GroupedData {
@@ -379,10 +392,10 @@ pub struct GroupedData {
 }
 
 impl GroupedData {
-    /// Returns one row for each group: the keys, then these aggregates.
+    /// Returns one row for each group: the columns of the keys, then one column for each aggregate.
     ///
     /// # Errors
-    /// As [`DataFrame::filter`].
+    /// Same as [`DataFrame::filter`].
     pub fn agg(self, aggregates: Vec<Expr>) -> Result<DataFrame> {
         let aggregates = self.frame.resolve_all(aggregates)?;
         let keys = self.keys;

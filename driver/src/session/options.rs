@@ -1,4 +1,4 @@
-//! Options of sources and writes by the names that Spark's users know.
+//! Sets options of reads and writes by the names that Spark uses.
 
 use faisca_planner::manifest::{
     Compression, Decimal, OnMalformedRow, PartitionOverwrite, SaveMode, Source, TextCompression,
@@ -7,7 +7,7 @@ use faisca_planner::manifest::{
 
 use crate::error::{Error, Result, did_you_mean};
 
-/// Options that [`DataFrameReader::option`] and CREATE EXTERNAL TABLE know.
+/// Options that `DataFrameReader::option` and CREATE EXTERNAL TABLE accept.
 const SOURCE_OPTIONS: [&str; 16] = [
     "delimiter",
     "sep",
@@ -27,14 +27,15 @@ const SOURCE_OPTIONS: [&str; 16] = [
     "compression",
 ];
 
-/// Sets an option of a write by name.
+/// Sets one option of a write by its name, in any case.
 ///
 /// # Errors
-/// For an unknown name or value.
+/// Returns an error for an unknown name, which suggests the nearest, and for an invalid value.
 pub(crate) fn set_write_option(write: &mut Write, key: &str, value: &str) -> Result<()> {
     match key.to_lowercase().as_str() {
         "compression" => {
             write.compression = Some(
+                // A compression level in parentheses, as in `zstd(3)`, is ignored.
                 match value.to_lowercase().split('(').next().unwrap_or_default() {
                     "none" | "uncompressed" => Compression::None,
                     "snappy" => Compression::Snappy,
@@ -79,7 +80,7 @@ pub(crate) fn set_write_option(write: &mut Write, key: &str, value: &str) -> Res
                 .parse()
                 .map_err(|_| Error::Plan(format!("{key}: `{value}` is not true or false")))?;
         }
-        // CSV files always have a header.
+        // Written CSV files always have a header, so only `true` is valid.
         "has_header" | "header" if value.eq_ignore_ascii_case("true") => {}
         _ => {
             let known = [
@@ -98,14 +99,15 @@ pub(crate) fn set_write_option(write: &mut Write, key: &str, value: &str) -> Res
     Ok(())
 }
 
-/// Sets one option of a source by name.
+/// Sets one option of a source by its name, in any case.
 ///
 /// # Errors
-/// For an unknown name, with the nearest, and for a value that does not fit.
+/// Returns an error for an unknown name, which suggests the nearest, and for an invalid value.
 pub(crate) fn set_source_option(source: &mut Source, key: &str, value: &str) -> Result<()> {
     let invalid =
         |expected: &str| Error::Plan(format!("option {key}: `{value}` is not {expected}"));
     let character = || match value {
+        // In a manifest or in SQL, a tab is often written as these two characters.
         "\\t" => Ok('\t'),
         _ => value
             .chars()
@@ -152,7 +154,7 @@ pub(crate) fn set_source_option(source: &mut Source, key: &str, value: &str) -> 
         "inferrows" | "schema_infer_max_rec" => {
             source.infer_rows = Some(value.parse().map_err(|_| invalid("a number"))?)
         }
-        // Schemas are always inferred where none is given.
+        // The value has no effect: a schema is always inferred if none is given.
         "inferschema" => drop(flag()?),
         "compression" => {
             source.compression = Some(match value.to_lowercase().as_str() {

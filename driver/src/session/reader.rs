@@ -1,4 +1,4 @@
-//! `session.read()`, with the option names that Spark's users know.
+//! The reader that `session.read()` returns, with the option names of Spark.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,10 +11,12 @@ use crate::error::{Error, Result};
 use crate::input::source::{default_source, open};
 use crate::services::Services;
 
-/// Reads files into dataframes; [`Session::read`] returns it.
+/// Reads files into DataFrames; [`Session::read`] returns it.
 ///
-/// A path names a file, a folder or a glob, on this machine or in an object store. The files are
-/// listed and their schema is inferred when the dataframe is made; their rows are read when it runs.
+/// A path names a file, a folder or a glob, on this machine or in an object store. Creating the
+/// DataFrame lists the files and infers their schema; running it reads their rows. Names that begin
+/// with `.` or `_`, and empty files, are skipped as in Spark. `key=value` folders become columns of
+/// strings.
 ///
 /// ```no_run
 /// use faisca_driver::{DataFrame, Session};
@@ -35,7 +37,7 @@ use crate::services::Services;
 pub struct DataFrameReader {
     services: Arc<Services>,
     source: Source,
-    /// The first invalid option; the read reports it.
+    /// The first invalid option. The read methods return it, so that calls can be chained.
     problem: Option<Error>,
 }
 
@@ -56,9 +58,19 @@ impl DataFrameReader {
         }
     }
 
-    /// Sets one option of CSV or JSON: `delimiter`, `header`, `quote`, `escape`, `comment`,
-    /// `nullValue`, `decimal`, `encoding`, `multiLine`, `mode` (FAILFAST, DROPMALFORMED,
-    /// PERMISSIVE), `inferRows` or `compression`. The read reports an unknown option or value.
+    /// Sets one option of CSV or JSON. An unknown option or an invalid value is reported when a
+    /// read method is called.
+    ///
+    /// - `delimiter` (or `sep`), `quote`, `escape`, `comment`: one ASCII character
+    /// - `header`: `true` if the first line of each file contains the column names
+    /// - `nullValue`: the text that stands for null
+    /// - `decimal`: the decimal separator, `.` or `,`
+    /// - `encoding`: `utf-8`, `iso-8859-1` or `windows-1252`
+    /// - `multiLine`: `true` if quoted values may contain line breaks
+    /// - `mode`: for malformed rows, `FAILFAST`, `DROPMALFORMED` or `PERMISSIVE`
+    /// - `inferRows`: number of rows from which a schema is inferred; 0 means all rows
+    /// - `compression`: `none`, `gzip`, `bzip2`, `xz` or `zstd`; default: from the file extension
+    /// - `inferSchema`: accepted for compatibility and ignored; see [`Self::schema`]
     #[expect(
         clippy::needless_pass_by_value,
         reason = "`option(\"header\", true)` reads better than a reference"
@@ -70,32 +82,35 @@ impl DataFrameReader {
         self
     }
 
-    /// Sets the columns, written as in CREATE TABLE: `a INT, b STRING`. Default: they are inferred.
+    /// Sets the names and types of the columns, written as in CREATE TABLE: `a INT, b STRING`.
+    /// Default: they are inferred from the files. A text that cannot be parsed is reported when a
+    /// read method is called.
     pub fn schema(mut self, schema: &str) -> Self {
         self.source.schema = Some(schema.to_owned());
         self
     }
 
-    /// Reads CSV: a file, folder or glob.
+    /// Reads CSV files. `path` is a file, folder or glob.
     ///
     /// # Errors
-    /// If no file is at the path, an option is invalid, or two columns differ only by case.
+    /// Returns an error if there are no files at the path, a file is damaged, an option or the
+    /// schema is invalid, or two columns differ only by case.
     pub async fn csv(self, path: &str) -> Result<DataFrame> {
         self.load(FileFormat::Csv, path).await
     }
 
-    /// Reads Parquet: a file, folder or glob.
+    /// Reads Parquet files. `path` is a file, folder or glob.
     ///
     /// # Errors
-    /// As [`Self::csv`].
+    /// Same as [`Self::csv`].
     pub async fn parquet(self, path: &str) -> Result<DataFrame> {
         self.load(FileFormat::Parquet, path).await
     }
 
-    /// Reads one JSON object per line: a file, folder or glob.
+    /// Reads files with one JSON object per line. `path` is a file, folder or glob.
     ///
     /// # Errors
-    /// As [`Self::csv`].
+    /// Same as [`Self::csv`].
     pub async fn json(self, path: &str) -> Result<DataFrame> {
         self.load(FileFormat::Ndjson, path).await
     }

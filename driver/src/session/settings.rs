@@ -1,4 +1,4 @@
-//! Settings of a session: DataFusion's, with defaults that suit distribution, and a few of our own.
+//! Settings of a session: our own, and those of DataFusion with defaults for distributed execution.
 
 use std::collections::BTreeMap;
 
@@ -10,37 +10,40 @@ use faisca_planner::rules::Switches;
 use crate::catalog::GlueSettings;
 use crate::error::{Error, Result};
 
-/// Statements that read less stay in the driver, where there is a fleet besides it.
+/// Default limit in bytes: queries that read less run in the driver, even if there is a fleet.
 const SMALL_BYTES: u64 = 1024 * 1024;
 
-/// Build sides up to this are broadcast on one machine: below it, building a table in every task costs less than moving the
-/// other side. Measured on TPC-H at scale factor 10, where four times as much was slower again.
+/// Size of the largest build side that is broadcast, for up to [`BROADCAST_EXECUTORS`] executors.
+/// Below it, building the hash table in every task costs less than moving the other side. Measured
+/// on TPC-H at scale factor 10, where a limit four times as large was slower.
 const BROADCAST_BYTES: u64 = 200 * 1024 * 1024;
+/// The same limit as a number of rows.
 const BROADCAST_ROWS: u64 = 2_000_000;
-/// Each executor fetches a copy. Up to this many copies cost the network no more than moving the
-/// other side.
+/// Each executor fetches its own copy of a broadcast side. This many copies cost the network no
+/// more than moving the other side; with more executors, the limits shrink.
 const BROADCAST_EXECUTORS: u64 = 2;
-/// A table of a build side takes its part of a slot's memory, and cannot spill.
+/// A broadcast side may take 1/16 of a slot's memory: its hash table cannot spill.
 const SLOTS_MEMORY_BY_BROADCAST: u64 = 16;
-/// A row of a build side and its place in the hash table.
+/// Estimated memory of one row of a build side, with its entry in the hash table.
 const BROADCAST_ROW_BYTES: u64 = 100;
-/// With keys as dense as this, joins find rows by an array of all keys instead of a hash table. Executors with little memory
-/// ask for more, task by task.
+/// If at least this fraction of the key range is in use, a join looks rows up in an array of all
+/// keys instead of a hash table. Executors with little memory require a higher density, for each
+/// task.
 const ARRAY_JOIN_DENSITY: f64 = 0.05;
 
-/// What executors a session plans for.
+/// The executors that a session plans for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Resources {
-    /// Partitions of scans and exchanges.
+    /// Number of partitions of scans and exchanges.
     pub(crate) partitions: usize,
-    /// Processes; 0 is embedded.
+    /// Number of executor processes; 0 means that tasks run in the driver.
     pub(crate) executors: u32,
-    /// Memory of a task slot, if there is a limit.
+    /// Memory of one task slot in bytes; `None` without a limit.
     pub(crate) slot_memory_bytes: Option<u64>,
 }
 
 impl Resources {
-    /// Bytes and rows of a build side that is broadcast, at most.
+    /// Returns the largest build side that is broadcast, in bytes and in rows.
     fn broadcast_max(&self) -> (usize, usize) {
         let copies = u64::from(self.executors).max(BROADCAST_EXECUTORS);
         let by_network = |limit: u64| limit * BROADCAST_EXECUTORS / copies;
@@ -56,24 +59,24 @@ impl Resources {
     }
 }
 
-/// Settings that are not DataFusion's.
+/// Settings that are our own, not those of DataFusion.
 pub(crate) struct OwnSettings {
-    /// Statements that read less stay in the driver.
+    /// Queries that read fewer bytes than this run in the driver.
     pub(crate) small_bytes: u64,
-    /// Folder of the tables that have a name, but no path.
+    /// Folder of tables that are written by name, without a path.
     pub(crate) warehouse: String,
-    /// URL of a folder in an object store, where blocks outlive their executors.
+    /// URL of a folder in an object store, for copies of blocks that outlive their executors.
     pub(crate) exchange_store: Option<String>,
-    /// When they get there.
+    /// When blocks are copied to that folder.
     pub(crate) durability: Durability,
-    /// Where Glue is.
+    /// How to reach the AWS Glue catalog.
     pub(crate) glue: GlueSettings,
 }
 
-/// DataFusion's settings, and ours.
+/// Applies settings by name, and returns the configuration of DataFusion and our own settings.
 ///
 /// # Errors
-/// For an unknown name or a value that is none.
+/// Returns an error for an unknown name and for an invalid value.
 pub(crate) fn session_config(
     resources: Resources,
     settings: &BTreeMap<String, String>,
@@ -83,16 +86,19 @@ pub(crate) fn session_config(
         .with_information_schema(true)
         .with_option_extension(Switches::default());
     let options = config.options_mut();
-    // One task must never drain another's files, and filters do not cross processes.
+    // Partitions run in separate processes: a partition must read exactly its own files, and a
+    // filter that one operator computes at run time cannot reach a scan in another process.
     options.execution.enable_file_stream_work_stealing = false;
     options.optimizer.enable_dynamic_filter_pushdown = false;
-    // The switch above does not reach these three unless it is set by name.
+    // DataFusion applies the switch above to these three only if it is set by name.
     options.optimizer.enable_join_dynamic_filter_pushdown = false;
     options.optimizer.enable_topk_dynamic_filter_pushdown = false;
     options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+    // Scalar subqueries are planned as joins, which can be cut into stages.
     options
         .optimizer
         .enable_physical_uncorrelated_scalar_subquery = false;
+    // Such a repartition would only add an exchange.
     options.optimizer.enable_round_robin_repartition = false;
     let (bytes, rows) = resources.broadcast_max();
     options.optimizer.hash_join_single_partition_threshold = bytes;
@@ -107,6 +113,7 @@ pub(crate) fn session_config(
     };
     for (key, value) in settings {
         match key.as_str() {
+            // `parse_bytes` rejects 0, which here means that no query counts as small.
             "faisca.smallQueryBytes" if value == "0" => own.small_bytes = 0,
             "faisca.smallQueryBytes" => {
                 own.small_bytes = parse_bytes(value)
@@ -115,7 +122,7 @@ pub(crate) fn session_config(
             "faisca.warehouse" | "spark.sql.warehouse.dir" => own.warehouse.clone_from(value),
             "faisca.exchange.store" => own.exchange_store = Some(value.clone()),
             "faisca.exchange.durability" => own.durability = durability(key, value)?,
-            // A cluster's matter; on this machine logs go to standard error.
+            // Read by the Kubernetes platform; known here so that it is valid in every session.
             "faisca.history.path" => {}
             "faisca.glue.endpoint" => own.glue.endpoint = Some(value.clone()),
             "faisca.glue.region" => own.glue.region = Some(value.clone()),
@@ -131,6 +138,7 @@ pub(crate) fn session_config(
     Ok((config, own))
 }
 
+/// Parses a value of `faisca.exchange.durability`.
 fn durability(key: &str, value: &str) -> Result<Durability> {
     match value {
         "never" => Ok(Durability::Never),

@@ -1,4 +1,7 @@
-//! SQL statements: queries are planned, everything else runs at once, as in Spark.
+//! Executes SQL statements.
+//!
+//! As in Spark, a query is only planned and runs when its rows are needed. All other statements run
+//! immediately.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -27,11 +30,11 @@ use crate::output::write::write;
 use crate::services::Services;
 use crate::statement::{analyze, explain};
 
-/// Result of a statement.
+/// The result of a SQL statement.
 pub enum Outcome {
     /// A query that has not run yet.
     Rows(DataFrame),
-    /// The statement had a side effect; carries a summary if it wrote files.
+    /// The statement has already run. It carries a summary if it wrote files.
     Done(Option<WriteSummary>),
 }
 
@@ -44,7 +47,7 @@ impl fmt::Debug for Outcome {
     }
 }
 
-/// Runs a statement; one that is not a query returns no rows.
+/// Plans a query, or runs any other statement and returns an empty DataFrame.
 pub(super) async fn run(services: &Arc<Services>, sql: &str) -> Result<DataFrame> {
     match statement(services, sql).await? {
         Outcome::Rows(frame) => Ok(frame),
@@ -58,6 +61,7 @@ pub(super) async fn run(services: &Arc<Services>, sql: &str) -> Result<DataFrame
 /// Plans a query, or runs any other statement.
 pub(super) async fn statement(services: &Arc<Services>, sql: &str) -> Result<Outcome> {
     let lowered = lower_identifiers(sql).map_err(|e| Error::Plan(e.to_string()))?;
+    // Taken from the original text: the planner sees lower-case names only.
     let spelling = aliases(sql);
     let context = &services.context;
     let plan = context
@@ -92,7 +96,7 @@ pub(super) async fn statement(services: &Arc<Services>, sql: &str) -> Result<Out
             plan_rows(services, analyzed.schema.as_arrow(), &[("stages", stages)])
         }
         LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::DescribeTable(_) => {
-            // Such plans must be roots: `show` could not put its limit above them.
+            // DataFusion accepts such plans only as roots, and `show` adds a limit above them.
             let frame = context.execute_logical_plan(plan).await?;
             let frame = context.read_table(Arc::new(materialized(frame).await?))?;
             Ok(Outcome::Rows(DataFrame::new(Arc::clone(services), frame)))
@@ -104,7 +108,7 @@ pub(super) async fn statement(services: &Arc<Services>, sql: &str) -> Result<Out
     }
 }
 
-/// Runs a statement that defines or removes a table or view.
+/// Runs a DDL statement, which creates or drops a table or view.
 async fn define(
     services: &Arc<Services>,
     ddl: DdlStatement,
@@ -118,6 +122,7 @@ async fn define(
         DdlStatement::CreateMemoryTable(create) => {
             create_memory_table(services, &create, spelling).await?;
         }
+        // A guard that fails leaves the error message or IF EXISTS to DataFusion.
         DdlStatement::DropTable(drop) if services.tables.contains(drop.name.table()) => {
             drop_table(services, drop.name)?;
         }
@@ -162,7 +167,7 @@ fn drop_table(services: &Services, name: TableReference) -> Result<()> {
     Ok(())
 }
 
-/// Runs a statement that changes rows: only INSERT is supported.
+/// Runs a DML statement. Only INSERT is supported.
 async fn change(services: &Arc<Services>, dml: &DmlStatement) -> Result<Outcome> {
     let WriteOp::Insert(op) = dml.op else {
         return Err(Error::Plan(format!(
@@ -185,13 +190,13 @@ fn is_query(plan: &LogicalPlan) -> bool {
     )
 }
 
-/// Runs a query and keeps its rows in memory.
+/// Runs a query and returns its rows as an in-memory table.
 async fn materialized(frame: DfDataFrame) -> Result<MemTable> {
     let schema = Arc::new(frame.schema().as_arrow().clone());
     Ok(MemTable::try_new(schema, vec![frame.collect().await?])?)
 }
 
-/// Plans as rows: the kind of each plan, and its text.
+/// Returns plans as rows, each with its kind and its text, in the schema of EXPLAIN.
 fn plan_rows(
     services: &Arc<Services>,
     schema: &Schema,
@@ -207,7 +212,7 @@ fn plan_rows(
     Ok(Outcome::Rows(DataFrame::new(Arc::clone(services), frame)))
 }
 
-/// Restores the data's spelling of a query's columns.
+/// Returns a query whose columns are spelled as in the data or in the statement's aliases.
 fn restored(
     services: &Arc<Services>,
     plan: LogicalPlan,
@@ -218,10 +223,10 @@ fn restored(
         .restore(DfDataFrame::new(services.context.state(), plan), spelling)
 }
 
-/// Whether an existing table of that name is kept, so that there is nothing to do.
+/// Returns true if the statement keeps an existing table of this name and has nothing to do.
 ///
 /// # Errors
-/// If it exists and the statement allows neither to keep nor to replace it.
+/// Returns an error if the table exists and the statement allows neither to keep nor to replace it.
 fn keeps_existing(
     services: &Arc<Services>,
     name: &TableReference,
@@ -238,6 +243,7 @@ fn keeps_existing(
     }
 }
 
+/// Parses the name of a file format, in any case.
 fn format_of(name: &str) -> Result<FileFormat> {
     match name.to_lowercase().as_str() {
         "parquet" => Ok(FileFormat::Parquet),
@@ -268,6 +274,7 @@ async fn create_external_table(
         .ok_or_else(|| Error::Plan("CREATE EXTERNAL TABLE needs a LOCATION".to_owned()))?;
     let name = create.name.table();
     let mut described = default_source(name, path, format);
+    // DataFusion's parser adds `format.` to the names of options.
     for (key, value) in &create.options {
         set_source_option(&mut described, key.trim_start_matches("format."), value)?;
     }
@@ -278,6 +285,7 @@ async fn create_external_table(
     };
     let fields = create.schema.fields();
     if !fields.is_empty() {
+        // The values of partition columns are in the folder names, not in the files.
         let columns = fields
             .iter()
             .filter(|f| !create.table_partition_cols.contains(f.name()));
@@ -294,7 +302,7 @@ async fn create_external_table(
             .is_ok_and(|files| files.count == 0);
     match open(&services.context, &described).await {
         Ok(provider) => services.register_table(name, provider, Some(files)),
-        // A table to be written: its folder comes with the first INSERT.
+        // The table has no files yet: the first INSERT creates its folder.
         Err(_) if to_be_written => {
             let table =
                 MemTable::try_new(Arc::new(create.schema.as_arrow().clone()), vec![vec![]])?;
@@ -304,6 +312,7 @@ async fn create_external_table(
     }
 }
 
+/// Returns the SQL name of a type, which `Source::schema` accepts.
 fn sql_type(data_type: &arrow::datatypes::DataType) -> String {
     use arrow::datatypes::DataType;
     match data_type {
@@ -323,6 +332,7 @@ fn sql_type(data_type: &arrow::datatypes::DataType) -> String {
     }
 }
 
+/// Runs COPY TO: writes the rows of a query to a folder.
 async fn copy_to(
     services: &Arc<Services>,
     copy: &CopyTo,
@@ -347,6 +357,8 @@ async fn copy_to(
     .await
 }
 
+/// Runs INSERT: writes the rows into the table's folder, and registers the table again with the new
+/// files.
 async fn insert(
     services: &Arc<Services>,
     table: &str,
@@ -358,7 +370,7 @@ async fn insert(
             "table `{table}` has no files to write to; create it as an external table"
         ))
     })?;
-    // The input's columns are in the table's order; they take the table's names.
+    // The planner has put the columns into the table's order, but not given them its names.
     let provider = services
         .tables
         .provider(table)
@@ -391,7 +403,7 @@ async fn insert(
     Ok(summary)
 }
 
-/// An error that suggests the nearest name.
+/// Returns the error for an unknown table, which suggests the nearest name.
 pub(super) fn unknown_table(services: &Arc<Services>, name: &str) -> Error {
     let names = services.tables.names();
     let help = if names.is_empty() {
@@ -402,11 +414,13 @@ pub(super) fn unknown_table(services: &Arc<Services>, name: &str) -> Error {
     Error::Plan(format!("no table named `{name}`; {help}"))
 }
 
-/// Adds the nearest table's name to DataFusion's error for an unknown table.
+/// Replaces DataFusion's error for an unknown table by one that suggests the nearest name. Returns
+/// any other error unchanged.
 fn with_nearest_table(services: &Arc<Services>, error: Error) -> Error {
     let Error::Plan(text) = &error else {
         return error;
     };
+    // DataFusion has no typed error for this case; its message has to be parsed.
     let name = text
         .strip_prefix("table '")
         .and_then(|rest| rest.strip_suffix("' not found"));

@@ -1,4 +1,4 @@
-//! Starts a session: resources → environment → fleet → context.
+//! Starts a session, in this order: resources → environment → fleet → context.
 
 use std::sync::Arc;
 
@@ -28,50 +28,52 @@ use crate::scheduler::{Placement, RetryLimits};
 use crate::services::{AbandonedWrites, PlatformReporter, Services};
 use crate::statement::{Cluster, DistributedPlanner};
 
-/// With less memory for each slot, not even the buffers of one sort fit.
+/// Minimum memory of a slot: below it, not even the buffers of one sort fit.
 const SLOT_MEMORY_BYTES_MIN: u64 = 32 * 1024 * 1024;
-/// Bytes of a job's token.
+/// Number of random bytes of the token that driver and executors share.
 const TOKEN_BYTES: usize = 16;
-/// Random bytes in the names of durable blocks.
+/// Number of random bytes that tell the durable blocks of this session from those of others.
 const RUN_BYTES: usize = 6;
-/// Partitions of an exchange for each slot: more than one, so that skew and slow executors even
-/// out. More would make joins slower: their keys are less dense, and each task builds its own table
-/// of a broadcast side.
+/// Number of partitions of an exchange for each slot. More than one balances skewed partitions and
+/// slow executors. A higher number makes joins slower: the keys of each partition are less dense,
+/// and each task builds its own hash table of a broadcast side.
 const PARTITIONS_PER_SLOT: usize = 2;
-/// Partitions for each slot with a memory limit, where each task must hold less.
+/// Number of partitions for each slot under a memory limit: smaller partitions need less memory.
 const PARTITIONS_PER_LIMITED_SLOT: usize = 4;
-/// Fraction of an executor's memory that operators and exchange share; the rest is for allocations
-/// that no pool sees.
+/// Fraction of an executor's memory that operators and exchange share. The rest is for allocations
+/// that the memory pool does not track.
 const POOL_FRACTION: f64 = 0.7;
-/// Replacements of executors that ended, for each executor requested.
+/// Number of ended executors that are replaced during a session, for each executor requested. The
+/// limit stops executors that never stay alive from being started forever.
 const REPLACEMENTS_PER_EXECUTOR: u32 = 8;
 
-/// Sizes and settings of a session, decided before anything starts.
+/// Sizes and settings of a session, computed before anything starts.
 struct SessionPlan {
-    /// Cores of this machine.
+    /// Number of cores of this machine.
     cores: usize,
-    /// Slots of each executor.
+    /// Number of task slots of each executor.
     slots: u32,
     limits: Limits,
     config: SessionConfig,
     own: OwnSettings,
 }
 
-/// What this process needs to run tasks and to schedule them.
+/// The parts of the driver that run tasks and schedule queries.
 struct DriverEnvironment {
     environment: Arc<Environment>,
     compute: Compute,
     store: Arc<BlockStore>,
     peers: Arc<PeerClients>,
     launcher: Arc<dyn Launcher>,
-    /// Executors and driver show it to each other: processes of other users on this machine must
-    /// not reach them.
+    /// Secret with which executors and driver authenticate to each other. Without it, processes of
+    /// other users on this machine could connect.
     token: String,
     engine: EngineHandle,
     engine_task: JoinHandle<()>,
 }
 
 impl DriverEnvironment {
+    /// Starts the executor that runs inside the driver.
     async fn start_embedded(&self, host: EmbeddedHost) -> Result<Box<dyn Fleet>> {
         let executor = EmbeddedExecutor::start(
             &self.engine,
@@ -85,23 +87,23 @@ impl DriverEnvironment {
     }
 }
 
-/// Executors of a session.
+/// The executors of a session.
 struct SessionFleet {
     fleet: Box<dyn Fleet>,
-    /// The driver's own executor, if it is not the fleet itself.
+    /// The embedded executor; `None` if it is the fleet itself.
     embedded: Option<Box<dyn Fleet>>,
 }
 
 impl SessionBuilder {
-    /// Starts the session.
+    /// Starts a session and its executors. Unlike in Spark, each call starts a new session.
     ///
-    /// In a process that was started as an executor of this program, this call never returns: it
-    /// serves tasks with the functions registered here, then exits. Code after this call in `main`
-    /// therefore runs in the driver only.
+    /// Executors run the same binary. In a process that was started as an executor, this call never
+    /// returns: it serves tasks with the functions registered here, then exits the process. Code
+    /// after this call in `main` therefore runs in the driver only.
     ///
     /// # Errors
-    /// If a setting is unknown, the memory does not suffice for the slots, or the executors cannot
-    /// be started.
+    /// Returns an error if a setting is unknown or invalid, the memory does not suffice for the
+    /// slots, or the executors cannot be started.
     pub async fn get_or_create(self) -> Result<Session> {
         if let Some(config) =
             ExecutorConfig::from_env().map_err(Error::of_fleet("starting as an executor"))?
@@ -161,7 +163,10 @@ impl SessionBuilder {
         })
     }
 
-    /// Decides slots, partitions and limits.
+    /// Computes slots, partitions and limits from the builder's settings.
+    ///
+    /// # Errors
+    /// Returns an error if a setting is invalid, or the memory does not suffice for the slots.
     fn resources(&self) -> Result<SessionPlan> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let executors = self.executors.max(1) as usize;
@@ -196,10 +201,10 @@ impl SessionBuilder {
         })
     }
 
-    /// Bytes of an executor's memory pool; none without a limit.
+    /// Returns the size of an executor's memory pool in bytes, or `None` without a limit.
     ///
     /// # Errors
-    /// If the memory does not suffice for the slots.
+    /// Returns an error if the memory does not suffice for the slots.
     fn pool_bytes(&self, slots: u32) -> Result<Option<u64>> {
         let Some(bytes) = self.memory else {
             return Ok(None);
@@ -215,8 +220,8 @@ impl SessionBuilder {
         Ok(Some((bytes as f64 * POOL_FRACTION) as u64))
     }
 
-    /// The folder of durable blocks. None for embedded executors: a driver's own blocks end with
-    /// it, so that another copy gains nothing.
+    /// Returns the folder for durable blocks. Returns `None` if tasks run in the driver: its blocks
+    /// and its session end together, so a second copy has no use.
     fn durable_exchange(&self, own: &OwnSettings) -> Result<Option<DurableExchange>> {
         if self.executors == 0 || own.durability == Durability::Never {
             return Ok(None);
@@ -228,7 +233,7 @@ impl SessionBuilder {
         Ok(Some(DurableExchange { folder, run }))
     }
 
-    /// Starts the engine and the threads of this process's tasks.
+    /// Starts the engine, and the threads that run tasks in this process.
     fn environment(&self, plan: &SessionPlan) -> Result<DriverEnvironment> {
         let compute = Compute::start(plan.cores)?;
         let environment = Arc::new(Environment::new(&plan.limits, &self.functions)?);
@@ -237,6 +242,7 @@ impl SessionBuilder {
                 binary: self.executor_binary.clone(),
             })
         });
+        // A launcher may prescribe the token, for example if a platform has already issued it.
         let token = match launcher.token() {
             Some(token) => token,
             None => random_hex(TOKEN_BYTES)?,
@@ -255,7 +261,7 @@ impl SessionBuilder {
         })
     }
 
-    /// Starts the embedded executor, and the others if there are any.
+    /// Starts the embedded executor, and executor processes if any are requested.
     async fn fleet(&self, plan: &SessionPlan, driver: &DriverEnvironment) -> Result<SessionFleet> {
         if self.executors == 0 {
             let host = EmbeddedHost {
@@ -278,6 +284,7 @@ impl SessionBuilder {
             blocks,
         );
         let control = control.await?;
+        // Beside a fleet, the embedded executor runs small queries, on all cores of this machine.
         let host = EmbeddedHost {
             slots: u32::try_from(plan.cores).unwrap_or(1),
             placement: Placement::Driver,
@@ -299,7 +306,8 @@ impl SessionBuilder {
         })
     }
 
-    /// DataFusion's context, which plans for the cluster and knows the functions.
+    /// Returns a DataFusion context whose planner distributes queries over the cluster, with the
+    /// registered functions.
     fn context(
         &self,
         config: SessionConfig,

@@ -1,4 +1,4 @@
-//! `frame.write()`, with the option names that Spark's users know.
+//! The writer that `frame.write()` returns, with the option names of Spark.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use crate::error::{Error, Result};
 use crate::output::write::write;
 use crate::services::Services;
 
-/// Describes how and where the rows of a dataframe are written; [`DataFrame::write`] returns it.
+/// Writes the rows of a DataFrame to files; [`DataFrame::write`] returns it.
 ///
-/// Each write is one commit: readers see the old files or the new ones, and a failed write leaves
-/// the folder unchanged.
+/// Each write is one commit: readers see either the old files or the new files, and a failed write
+/// leaves the folder unchanged.
 ///
 /// ```no_run
 /// use faisca_driver::{DataFrame, WriteSummary};
@@ -38,7 +38,7 @@ pub struct DataFrameWriter {
     services: Arc<Services>,
     frame: DfDataFrame,
     write: Write,
-    /// The first invalid option; the write reports it.
+    /// The first invalid option. The write methods return it, so that calls can be chained.
     problem: Option<Error>,
 }
 
@@ -61,27 +61,34 @@ impl DataFrameWriter {
         }
     }
 
-    /// Sets what happens to existing files. Default: the write fails if there are any.
+    /// Sets what happens to existing files of the folder. Default: the write fails if there are
+    /// any.
     pub fn mode(mut self, mode: SaveMode) -> Self {
         self.write.mode = mode;
         self
     }
 
-    /// Writes each combination of these columns' values to its own `key=value` folder. The files
-    /// do not contain these columns.
+    /// Writes the rows of each combination of values of these columns to their own `key=value`
+    /// folder. The files themselves do not contain these columns.
     pub fn partition_by<I: IntoIterator<Item = S>, S: Into<String>>(mut self, columns: I) -> Self {
         self.write.partition_by = columns.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Registers the output as a table of a catalog, in the same commit.
+    /// Registers the output as a table of a catalog, in the same commit as the files.
     pub fn catalog(mut self, table: CatalogTable) -> Self {
         self.write.catalog = Some(table);
         self
     }
 
-    /// Sets one option: `compression`, `targetFileSize`, `mode`, `partitionOverwriteMode` or
-    /// `successFile`. The write reports an unknown option or value.
+    /// Sets one option. An unknown option or an invalid value is reported when a write method is
+    /// called.
+    ///
+    /// - `compression`: `none`, `snappy`, `gzip`, `zstd` or `lz4`
+    /// - `targetFileSize`: size of each file, in bytes or with a unit, such as `128Mi`
+    /// - `mode`: as [`Self::mode`]: `overwrite`, `append`, `ignore` or `errorifexists`
+    /// - `partitionOverwriteMode`: `static` or `dynamic`
+    /// - `successFile`: whether a `_SUCCESS` file is written, `true` or `false`
     #[expect(
         clippy::needless_pass_by_value,
         reason = "`option(\"header\", true)` reads better than a reference"
@@ -93,37 +100,40 @@ impl DataFrameWriter {
         self
     }
 
-    /// Writes Parquet files into a folder.
+    /// Runs the query and writes its rows as Parquet files into the folder `path`.
     ///
     /// # Errors
-    /// If the query cannot be planned, a task fails, or the commit fails. The folder is then
-    /// unchanged.
+    /// Returns an error if an option is invalid, the query cannot be planned, a task still fails
+    /// after its retries, or the commit fails. The folder is then unchanged.
     pub async fn parquet(self, path: &str) -> Result<WriteSummary> {
         self.save(FileFormat::Parquet, path).await
     }
 
-    /// Writes CSV files with a header into a folder.
+    /// Runs the query and writes its rows as CSV files with a header into the folder `path`.
     ///
     /// # Errors
-    /// As [`Self::parquet`].
+    /// Same as [`Self::parquet`].
     pub async fn csv(self, path: &str) -> Result<WriteSummary> {
         self.save(FileFormat::Csv, path).await
     }
 
-    /// Writes files with one JSON object per line into a folder.
+    /// Runs the query and writes its rows into the folder `path`, as files with one JSON object per
+    /// line.
     ///
     /// # Errors
-    /// As [`Self::parquet`].
+    /// Same as [`Self::parquet`].
     pub async fn json(self, path: &str) -> Result<WriteSummary> {
         self.save(FileFormat::Ndjson, path).await
     }
 
-    /// Writes into the folder `name` of the warehouse, and registers it under that name in the
-    /// session. The setting `faisca.warehouse` (or `spark.sql.warehouse.dir`) names the warehouse;
+    /// Writes Parquet files into the folder `name` of the warehouse, in lower case, and registers
+    /// that folder as a table `name` of the session.
+    ///
+    /// The setting `faisca.warehouse` (or `spark.sql.warehouse.dir`) is the path of the warehouse;
     /// its default is `spark-warehouse`.
     ///
     /// # Errors
-    /// As [`Self::parquet`].
+    /// Same as [`Self::parquet`]. If only the registration fails, the files stay.
     pub async fn save_as_table(self, name: &str) -> Result<WriteSummary> {
         let services = Arc::clone(&self.services);
         let format = self.write.format;

@@ -1,4 +1,4 @@
-//! What runs a session's queries: the engine, the fleet and the driver's own executor.
+//! Runs the queries of a session on the engine, the fleet and the embedded executor.
 
 use std::sync::Arc;
 
@@ -15,21 +15,21 @@ use crate::error::external;
 use crate::fleet::Fleet;
 use crate::scheduler::{Placement, QueryOutput};
 
-/// Capacity of a query's channel of outcomes. A second one follows only when a part of the result was
-/// lost and recomputed.
+/// Capacity of a query's channel of outcomes. After the first outcome, another one follows only if
+/// a part of the result was lost and recomputed.
 const OUTCOMES: usize = 8;
 
 /// Everything that runs the queries of a session.
 pub(crate) struct Cluster {
     pub(crate) engine: EngineHandle,
     pub(crate) fleet: Box<dyn Fleet>,
-    /// The driver's own executor, where it is not the fleet itself.
+    /// The embedded executor; `None` if it is the fleet itself.
     pub(crate) embedded: Option<Box<dyn Fleet>>,
     pub(crate) store: Arc<BlockStore>,
     pub(crate) peers: Arc<PeerClients>,
-    /// Store of durable blocks, and when blocks are copied there.
+    /// Store of durable blocks, and when blocks are copied to it.
     pub(crate) durable: Option<(Arc<DurableTier>, Durability)>,
-    /// Queries that read fewer bytes than this run on the driver's own slots.
+    /// Queries that read fewer bytes than this run on the embedded executor.
     pub(crate) small_bytes: u64,
 }
 
@@ -42,10 +42,11 @@ impl std::fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    /// Runs a query to its end.
+    /// Runs a query until its result is complete. The result stays readable for as long as the
+    /// returned [`RunningQuery`] exists.
     ///
     /// # Errors
-    /// A task's failure, as [`TaskFailure`].
+    /// Returns the failure of a task as a `TaskFailure`, or an error if the session has ended.
     pub(crate) async fn run(
         &self,
         prepared: &PreparedQuery,
@@ -53,6 +54,7 @@ impl Cluster {
     ) -> Result<(RunningQuery, QueryOutput)> {
         let query = self.engine.next_query();
         let small = prepared.scan_bytes < self.small_bytes && self.embedded.is_some();
+        // The blocks of a small query live in the driver: they are lost only with the session.
         let asked = self
             .durable
             .as_ref()

@@ -1,4 +1,4 @@
-//! Shows how a query would run, and how it ran.
+//! EXPLAIN and EXPLAIN ANALYZE: shows how a query would run, and how it ran.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -13,13 +13,15 @@ use super::cluster::Cluster;
 use crate::engine::prepared::PreparedQuery;
 use crate::engine::progress::StageProgress;
 
-/// Returns the stages of a query that is not optimized yet, and the rules that changed them.
+/// Returns the stages of a query as text, and the optimizer rules that changed them. `plan` is not
+/// optimized yet.
 ///
 /// # Errors
-/// If it cannot be planned.
+/// Returns an error if the query cannot be planned.
 pub(crate) async fn explain(plan: &LogicalPlan, state: &SessionState) -> Result<String> {
     let graph = planned(plan, state).await?;
     let drawing = graph.to_string();
+    // A rule counts if the query is planned differently without it.
     let mut fired = vec![];
     for rule in Switches::names() {
         let mut without = state.clone();
@@ -47,7 +49,8 @@ pub(crate) async fn explain(plan: &LogicalPlan, state: &SessionState) -> Result<
     ))
 }
 
-/// DataFusion numbers common expressions through all plans of a session.
+/// Removes the numbers of common expressions. DataFusion counts them through all plans of a
+/// session, so they differ between equal plans.
 fn without_counters(drawing: &str) -> String {
     drawing
         .split("__common_expr_")
@@ -55,14 +58,16 @@ fn without_counters(drawing: &str) -> String {
         .collect()
 }
 
+/// Optimizes a logical plan and cuts it into stages.
 async fn planned(plan: &LogicalPlan, state: &SessionState) -> Result<StageGraph> {
     super::query_planner::stages(&state.optimize(plan)?, state).await
 }
 
-/// Runs a query, discards its rows, and returns each stage with its estimate and its actual rows.
+/// Runs a query, discards its rows, and returns its stages as text, each with its estimated and its
+/// actual number of rows.
 ///
 /// # Errors
-/// If it cannot be planned, and those of any task.
+/// Returns an error if the query cannot be planned, or a task fails.
 pub(crate) async fn analyze(
     plan: &LogicalPlan,
     state: &SessionState,
@@ -79,6 +84,7 @@ pub(crate) async fn analyze(
         .remove(&running.query)
         .map(|query| query.stages)
         .unwrap_or_default();
+    // The engine may have changed the stages while the query ran.
     let (graph, changes) = running.plan.current();
     let drawing = graph.render(|stage| {
         stages
@@ -100,7 +106,7 @@ pub(crate) async fn analyze(
     Ok(drawing + &changes + &extra_attempts.collect::<String>())
 }
 
-/// One line on a stage that ran.
+/// Describes in one line how a stage ran: rows, size, tasks and time.
 fn describe_run(stage: &Stage, ran: &StageProgress) -> String {
     let times = ran.rows as f64 / stage.rows_expected.max(1) as f64;
     let tasks = match (ran.tasks as usize).cmp(&stage.partitions()) {

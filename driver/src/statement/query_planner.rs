@@ -1,7 +1,8 @@
-//! Hooks distribution under DataFusion: its own DataFrame and SQL run on the fleet, unaware.
+//! The query planner that makes DataFusion run its queries on the cluster.
 //!
-//! DataFusion asks a session's query planner for a physical plan and executes partition 0 of what
-//! it gets. Ours returns a leaf that, when executed, runs the cut plan on the cluster.
+//! DataFusion's own DataFrame and SQL need no change. DataFusion requests a physical plan from the
+//! session's query planner and executes its partition 0. Our planner cuts the plan into stages and
+//! returns a leaf operator which, when executed, runs these stages on the cluster.
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ use super::result::ResultReader;
 use crate::engine::prepared::PreparedQuery;
 use crate::engine::query_plan::encoded_plan;
 
-/// Plans statements for a cluster.
+/// Plans queries for execution on a cluster.
 #[derive(Debug)]
 pub(crate) struct DistributedPlanner {
     pub(crate) cluster: Arc<Cluster>,
@@ -49,6 +50,7 @@ impl QueryPlanner for DistributedPlanner {
         let plan = DefaultPhysicalPlanner::default()
             .create_physical_plan(logical_plan, session)
             .await?;
+        // These are executed by the session itself, or only show a plan.
         let distributable = !matches!(
             logical_plan,
             LogicalPlan::Copy(_)
@@ -67,7 +69,7 @@ impl QueryPlanner for DistributedPlanner {
                 &plan,
             ))),
             Err(reason) => {
-                // Tables of the catalog itself, streams and the like: nothing to gain from executors.
+                // For example information_schema and streams, which only this process can read.
                 debug!("runs in the driver: {reason}");
                 Ok(plan)
             }
@@ -75,10 +77,10 @@ impl QueryPlanner for DistributedPlanner {
     }
 }
 
-/// The stages of a statement that reads.
+/// Returns the stages of a query that returns rows. `plan` is already optimized.
 ///
 /// # Errors
-/// If it cannot be planned.
+/// Returns an error if the query cannot be planned.
 pub(crate) async fn stages(plan: &LogicalPlan, session: &dyn Session) -> Result<StageGraph> {
     let physical = DefaultPhysicalPlanner::default()
         .create_physical_plan(plan, session)
@@ -86,10 +88,10 @@ pub(crate) async fn stages(plan: &LogicalPlan, session: &dyn Session) -> Result<
     stages_of(physical, session)
 }
 
-/// The stages of statements that write, which run together.
+/// Returns the stages of several writes that run as one query. The plans are already optimized.
 ///
 /// # Errors
-/// If one cannot be planned.
+/// Returns an error if one of them cannot be planned.
 pub(crate) async fn stages_of_writes(
     plans: &[LogicalPlan],
     session: &dyn Session,
@@ -109,6 +111,7 @@ fn stages_of(plan: Arc<dyn ExecutionPlan>, session: &dyn Session) -> Result<Stag
     without_equals(cut(plan, StageOutput::Partitions)?, session)
 }
 
+/// Removes stages that are equal to an earlier one, unless `faisca.share_stages` is off.
 fn without_equals(graph: StageGraph, session: &dyn Session) -> Result<StageGraph> {
     if !switches(session.config_options()).share_stages {
         return Ok(graph);
@@ -116,7 +119,7 @@ fn without_equals(graph: StageGraph, session: &dyn Session) -> Result<StageGraph
     share(graph, encoded_plan)
 }
 
-/// A plan that runs on the cluster when executed.
+/// A leaf operator that, when executed, runs a prepared query on the cluster. It has one partition.
 #[derive(Debug)]
 struct DistributedExec {
     cluster: Arc<Cluster>,
@@ -127,7 +130,8 @@ struct DistributedExec {
 impl DistributedExec {
     fn new(cluster: Arc<Cluster>, prepared: PreparedQuery, plan: &Arc<dyn ExecutionPlan>) -> Self {
         let mut eq_properties = EquivalenceProperties::new(plan.schema());
-        // Only an order over all rows survives reading partition after partition.
+        // The result is read one partition after another: this keeps an order of all rows, but not
+        // an order within each partition.
         if plan.output_partitioning().partition_count() == 1 {
             eq_properties = plan.equivalence_properties().clone();
         }

@@ -1,9 +1,9 @@
-//! Reads a finished statement's result, even if executors that hold it die meanwhile.
+//! Reads the result of a finished query, even if executors that hold parts of it are lost.
 //!
-//! A block is held back until it is whole, as far as memory allows: one that gets lost on the way is
-//! recomputed and read from its start, unseen by the reader. Only a block too large to hold back is
-//! handed on as it comes; if that one is lost half-way, the statement fails, since its rows may come
-//! in another order the second time.
+//! The reader buffers each block until it is complete, as far as memory allows. A block that is
+//! lost during the read is recomputed and read again from its start; the consumer does not notice.
+//! A block that is too large for the buffer is passed on while it is read. If such a block is lost,
+//! the query fails, because the recomputed rows may arrive in a different order.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -31,10 +31,10 @@ use crate::error::external;
 use crate::fleet::DRIVER;
 use crate::scheduler::QueryOutput;
 
-/// A block of the result is held back until it is whole, up to this size.
+/// Maximum size of a block that is buffered until it is complete.
 const HELD_BACK_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// The way through a result: which blocks are read, and which are still to come.
+/// Reads the blocks of a result one after another, and recovers those that are lost.
 pub(crate) struct ResultReader {
     running: RunningQuery,
     store: Arc<BlockStore>,
@@ -42,14 +42,19 @@ pub(crate) struct ResultReader {
     durable: Option<Arc<DurableTier>>,
     leaf: ExchangeReadExec,
     context: Arc<TaskContext>,
+    /// Memory of the batches in `ready`.
     held_back: MemoryReservation,
+    /// Tasks whose blocks are read, or are in `ready` and `open`.
     done: HashSet<TaskId>,
+    /// Blocks that are not read yet.
     left: VecDeque<BlockLocation>,
+    /// Buffered batches, which are returned next.
     ready: VecDeque<RecordBatch>,
-    /// The rest of a block too large to hold back.
+    /// The unread part of a block that is too large for the buffer.
     open: Option<(BlockLocation, SendableRecordBatchStream)>,
 }
 
+/// The stage whose blocks are the result.
 const ROOT: StageId = StageId::RESULT;
 
 impl ResultReader {
@@ -80,6 +85,7 @@ impl ResultReader {
         }
     }
 
+    /// Returns the result as a stream of batches.
     pub(crate) fn stream(self) -> SendableRecordBatchStream {
         let schema: SchemaRef = datafusion::physical_plan::ExecutionPlan::schema(&self.leaf);
         let batches = futures::stream::try_unfold(self, |mut reader| async move {
@@ -88,6 +94,7 @@ impl ResultReader {
         Box::pin(RecordBatchStreamAdapter::new(schema, batches))
     }
 
+    /// Returns the next batch, or `None` at the end of the result.
     async fn next(&mut self) -> Result<Option<RecordBatch>> {
         loop {
             if let Some(batch) = self.ready.pop_front() {
@@ -123,7 +130,7 @@ impl ResultReader {
         }
     }
 
-    /// Reads a block to its end, or as far as memory allows; then returns the rest of the stream.
+    /// Reads a block into the buffer. If it does not fit, returns the rest of it as a stream.
     async fn hold_back(
         &mut self,
         location: &BlockLocation,
@@ -142,6 +149,7 @@ impl ResultReader {
         let reader = reader.with_durable(self.durable.clone());
         let mut stream = reader.open(&self.leaf, 0, &self.context)?;
         while let Some(batch) = stream.next().await {
+            // A partly buffered block is discarded: it will be read again from its start.
             let batch = batch.inspect_err(|_| {
                 self.ready.clear();
                 self.held_back.free();
@@ -157,7 +165,8 @@ impl ResultReader {
         Ok(None)
     }
 
-    /// Reports a lost block, waits until it is recomputed, and takes the new locations.
+    /// Reports a lost block to the engine, waits until it is recomputed, and uses the new locations
+    /// of all blocks that are not read yet. Returns any other error unchanged.
     async fn await_recomputed(&mut self, error: DataFusionError) -> Result<()> {
         let Some((block, executor)) = lost_block(&error) else {
             return Err(error);
@@ -179,7 +188,7 @@ impl ResultReader {
     }
 }
 
-/// Returns the block and the executor if the error says that a block is lost.
+/// Returns the block and its executor if the error means that the block is lost.
 fn lost_block(
     error: &DataFusionError,
 ) -> Option<(

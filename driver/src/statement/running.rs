@@ -1,4 +1,4 @@
-//! A query while it runs, and until its result is read.
+//! The handle of a query from its submission until its result has been read.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::engine::query_plan::QueryPlan;
 use crate::error::{Error, TaskFailure, external};
 use crate::scheduler::QueryOutput;
 
-/// A query that was submitted. When dropped, it releases the blocks and stops the tasks that still run.
+/// A submitted query. Dropping it releases its blocks and stops its tasks that still run.
 pub(crate) struct RunningQuery {
     pub(crate) query: QueryId,
     pub(crate) plan: Arc<QueryPlan>,
@@ -27,7 +27,10 @@ impl Drop for RunningQuery {
 }
 
 impl RunningQuery {
-    /// The next word of the engine: the result, or that there will be none.
+    /// Waits for the next outcome: the locations of the result.
+    ///
+    /// # Errors
+    /// Returns the failure of the query, or an error if the session ends first.
     pub(crate) async fn outcome(&mut self) -> Result<QueryOutput> {
         match self.outcomes.recv().await {
             Some(Ok(output)) => Ok(output),

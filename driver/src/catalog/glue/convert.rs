@@ -1,4 +1,4 @@
-//! Conversion of tables and partitions between Glue's types and ours.
+//! Converts tables and partitions between the types of Glue and those of this crate.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,7 +10,7 @@ use faisca_planner::manifest::FileFormat;
 use super::super::definition::{TableColumn, TableDefinition, TablePartition};
 use crate::error::{Error, Result};
 
-/// Input format, output format and SerDe of Hive.
+/// Java class names of the Hive input format, output format and SerDe of a file format.
 struct HiveClasses(&'static str, &'static str, &'static str);
 
 const PARQUET: HiveClasses = HiveClasses(
@@ -23,6 +23,7 @@ const CSV: HiveClasses = HiveClasses(
     TEXT_OUTPUT,
     "org.apache.hadoop.hive.serde2.lazy.LazySimpleSerDe",
 );
+// Unlike `LazySimpleSerDe`, this one understands quoted fields.
 const QUOTED_CSV: HiveClasses = HiveClasses(
     TEXT_INPUT,
     TEXT_OUTPUT,
@@ -36,6 +37,7 @@ const JSON: HiveClasses = HiveClasses(
 const TEXT_INPUT: &str = "org.apache.hadoop.mapred.TextInputFormat";
 const TEXT_OUTPUT: &str = "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat";
 
+/// Converts a column to the type of Glue.
 pub(super) fn column(column: &TableColumn) -> Result<Column> {
     let built = Column::builder()
         .name(&column.name)
@@ -45,15 +47,18 @@ pub(super) fn column(column: &TableColumn) -> Result<Column> {
     built.map_err(|e| Error::Write(format!("catalog: {e}")))
 }
 
+/// Describes the files of a table, or those of one of its partitions, at `location`.
 fn storage(table: &TableDefinition, location: &str) -> Result<StorageDescriptor> {
     let HiveClasses(input, output, library) = match table.format {
         FileFormat::Parquet => PARQUET,
+        // Only `OpenCSVSerde` has this parameter; `LazySimpleSerDe` calls it `field.delim`.
         FileFormat::Csv if table.serde.contains_key("separatorChar") => QUOTED_CSV,
         FileFormat::Csv => CSV,
         FileFormat::Ndjson => JSON,
     };
     let mut parameters: HashMap<String, String> = table.serde.clone().into_iter().collect();
     if parameters.is_empty() {
+        // Hive writes this parameter for every table, so this does, too.
         parameters.insert("serialization.format".to_owned(), "1".to_owned());
     }
     let serde = SerDeInfo::builder()
@@ -69,11 +74,13 @@ fn storage(table: &TableDefinition, location: &str) -> Result<StorageDescriptor>
         .output_format(output)
         .serde_info(serde)
         .compressed(false)
+        // Minus one means that the table has no Hive buckets.
         .number_of_buckets(-1)
         .stored_as_sub_directories(false)
         .build())
 }
 
+/// Converts a table to the input of a request to create or update it.
 pub(super) fn table_input(table: &TableDefinition) -> Result<TableInput> {
     let input = TableInput::builder()
         .name(&table.name)
@@ -92,6 +99,8 @@ pub(super) fn table_input(table: &TableDefinition) -> Result<TableInput> {
     input.map_err(|e| Error::Write(format!("catalog: {e}")))
 }
 
+/// Converts a partition to the input of a request. Glue stores the columns and the format with each
+/// partition, so they come from the table.
 pub(super) fn partition_input(
     table: &TableDefinition,
     partition: &TablePartition,
@@ -108,7 +117,8 @@ pub(super) fn partition_input(
         .build())
 }
 
-/// Converts a table of Glue; its SerDe and classification decide the format.
+/// Converts a table of Glue. Its classification decides the format, then its SerDe; a table with
+/// neither is read as Parquet.
 pub(super) fn definition(table: &Table) -> TableDefinition {
     let ours = |columns: &[Column]| {
         let column = |c: &Column| TableColumn {
@@ -161,6 +171,7 @@ pub(super) fn definition(table: &Table) -> TableDefinition {
             .filter(|text| !text.is_empty())
             .map(str::to_owned),
         parameters,
+        // Queries use these parameters for CSV only.
         serde: if format == FileFormat::Csv {
             serde_parameters
         } else {

@@ -1,14 +1,17 @@
-//! Arrow's types as Hive's, which is what Glue stores and Athena reads, and back.
+//! Maps Arrow types to Hive types, which Glue stores and Athena reads, and back.
 
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 
-/// Most digits of a decimal.
+/// Largest precision of a Hive decimal.
 const PRECISION_MAX: u8 = 38;
 
-/// The Hive type of a column.
+/// Returns the Hive type of an Arrow type.
+///
+/// Unsigned integers map to the next larger signed type. The files must hold that type, too; see
+/// [`storage_type`].
 ///
 /// # Errors
-/// For types that Athena cannot read, with what to do instead.
+/// If Athena cannot read the type. The text says how to cast it, and follows the name of a column.
 pub fn hive_type(data_type: &DataType) -> Result<String, String> {
     Ok(match data_type {
         DataType::Boolean => "boolean".to_owned(),
@@ -26,10 +29,12 @@ pub fn hive_type(data_type: &DataType) -> Result<String, String> {
         DataType::Date32 => "date".to_owned(),
         DataType::Timestamp(_, _) => "timestamp".to_owned(),
         DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s)
+            // Hive has no negative scale.
             if *s >= 0 && *p <= PRECISION_MAX =>
         {
             format!("decimal({p},{s})")
         }
+        // An encoding in memory only: files hold the plain values.
         DataType::Dictionary(_, values) => hive_type(values)?,
         DataType::List(item)
         | DataType::LargeList(item)
@@ -41,6 +46,7 @@ pub fn hive_type(data_type: &DataType) -> Result<String, String> {
             let fields = fields.iter().map(|f| {
                 Ok(format!(
                     "{}:{}",
+                    // Glue stores names in lower case, also those of nested fields.
                     f.name().to_lowercase(),
                     hive_type(f.data_type())?
                 ))
@@ -79,8 +85,11 @@ pub fn hive_type(data_type: &DataType) -> Result<String, String> {
     })
 }
 
-/// The type that files hold for Athena to read, where it differs: unsigned numbers become the next
-/// larger signed ones, timestamps microseconds.
+/// Returns the type that files must hold so that Athena can read the column. `None` if it is the
+/// same type.
+///
+/// Unsigned integers become the next larger signed ones, and timestamps get a unit of microseconds.
+/// Types inside lists, maps and structs are not changed.
 #[must_use]
 pub fn storage_type(data_type: &DataType) -> Option<DataType> {
     match data_type {
@@ -94,10 +103,10 @@ pub fn storage_type(data_type: &DataType) -> Option<DataType> {
     }
 }
 
-/// The Arrow type of a Hive type.
+/// Returns the Arrow type of a Hive type. `varchar` and `char` become text without a length.
 ///
 /// # Errors
-/// For text that is none.
+/// If the text is not a Hive type, or is one that has no equivalent here.
 pub fn arrow_type(hive: &str) -> Result<DataType, String> {
     let mut parser = Parser { rest: hive.trim() };
     let parsed = parser
@@ -110,16 +119,19 @@ pub fn arrow_type(hive: &str) -> Result<DataType, String> {
     }
 }
 
+/// A recursive-descent parser of Hive types. `rest` is the text that it has not read yet.
 struct Parser<'a> {
     rest: &'a str,
 }
 
 impl Parser<'_> {
+    /// Consumes one character. `None`, and nothing consumed, if another one is next.
     fn eat(&mut self, token: char) -> Option<()> {
         self.rest = self.rest.strip_prefix(token)?;
         Some(())
     }
 
+    /// Consumes the text up to the next punctuation, and returns it in lower case without spaces.
     fn word(&mut self) -> String {
         let end = self
             .rest
@@ -130,6 +142,7 @@ impl Parser<'_> {
         word.trim().to_lowercase()
     }
 
+    /// Consumes one type. `None` if the text is not a known type.
     fn parse(&mut self) -> Option<DataType> {
         let item = |data_type| std::sync::Arc::new(Field::new("item", data_type, true));
         Some(match self.word().as_str() {
@@ -142,6 +155,7 @@ impl Parser<'_> {
             "double" => DataType::Float64,
             "string" => DataType::Utf8,
             "varchar" | "char" => {
+                // Arrow's text has no maximum length.
                 self.eat('(')?;
                 self.word();
                 self.eat(')')?;

@@ -1,23 +1,31 @@
-//! Partition projection: Athena computes the partitions of a table from its parameters, and asks no catalog.
+//! Checks partition projection, by which Athena computes the partitions of a table from its
+//! parameters.
 //!
-//! A mistake in them shows only when a query fails, or silently finds nothing. The rules are those
-//! of Athena's documentation, "Supported types for partition projection".
+//! Athena then does not read partitions from the catalog. A mistake in the parameters appears only
+//! when a query fails, or when it silently returns no rows; so they are checked when the write is
+//! planned. The rules are those of Athena's documentation, "Supported types for partition
+//! projection".
 
 use std::collections::BTreeMap;
 
 use crate::catalog::definition::TableColumn;
 
-/// Types of projection, and what each needs beside its name.
+/// Types of projection, and the parameters that each needs besides its type.
 const TYPES: [(&str, &[&str]); 4] = [
     ("enum", &["values"]),
     ("integer", &["range"]),
     ("date", &["range", "format"]),
     ("injected", &[]),
 ];
+/// Parameter that turns projection on for the table.
 const ENABLED: &str = "projection.enabled";
+/// Parameter with the URL of a partition's folder, with a `${column}` for each key.
 const TEMPLATE: &str = "storage.location.template";
 
-/// Checks parameters of a table against its partition columns.
+/// Checks the parameters of a table against its partition keys, whose names are in lower case.
+///
+/// Checks that the parameters exist and name known columns and types, not that their values are
+/// valid.
 ///
 /// # Errors
 /// Returns the first mistake, with the parameter that fixes it.
@@ -35,6 +43,7 @@ pub(in crate::catalog) fn check(
             ))
         });
     };
+    // Turned off on purpose: Athena ignores the other parameters.
     if !enabled.eq_ignore_ascii_case("true") {
         return Ok(());
     }
@@ -70,6 +79,7 @@ pub(in crate::catalog) fn check(
             ));
         }
     }
+    // A parameter of an unknown column is usually a spelling mistake.
     let stray = parameters.keys().find(|parameter| {
         let column = parameter
             .strip_prefix("projection.")

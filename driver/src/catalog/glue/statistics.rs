@@ -1,4 +1,4 @@
-//! Statistics of columns in Glue's words.
+//! Converts statistics of columns to the types of Glue.
 
 use std::time::SystemTime;
 
@@ -13,13 +13,17 @@ use crate::catalog::definition::ColumnStatistics;
 use crate::error::{Error, Result};
 use faisca_executor::sink::Values as ColumnValues;
 
+/// Seconds of a day, since Glue stores dates as timestamps.
 const SECONDS_A_DAY: i64 = 24 * 3600;
 
-/// One column's. A column without values has bounds of zero, which Glue does not take as absent.
+/// Converts the statistics of one column.
+///
+/// Numeric bounds of a column without values become zero, since Glue requires them.
 ///
 /// # Errors
-/// If the library takes them for incomplete.
+/// If the AWS SDK rejects the statistics as incomplete.
 pub(super) fn column_statistics(of: &ColumnStatistics) -> Result<GlueStatistics> {
+    // Glue counts in signed integers.
     let narrow = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let (nulls, distinct) = (narrow(of.nulls), narrow(of.distinct));
     let data = ColumnStatisticsData::builder();
@@ -62,6 +66,7 @@ pub(super) fn column_statistics(of: &ColumnStatistics) -> Result<GlueStatistics>
             bytes,
             count,
         } => {
+            // Avoids a division by zero for a column without values.
             let average = *bytes as f64 / (*count).max(1) as f64;
             let text = StringColumnStatisticsData::builder()
                 .maximum_length(narrow(*longest))

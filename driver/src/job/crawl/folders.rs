@@ -1,7 +1,8 @@
-//! Keys to tables: what a Glue crawler makes of folders, without its guesses.
+//! Finds tables in the keys of an object store, by fixed rules instead of a crawler's heuristics.
 //!
-//! A table is a folder with files of one format; `key=value` folders below it are its partitions.
-//! Sibling folders are tables of their own. What Faísca wrote is registered by its jobs.
+//! A table is a folder with files of one format; the `key=value` folders below it are its
+//! partitions. Sibling folders are separate tables. Folders that Faísca wrote are skipped, because
+//! its jobs register them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,28 +16,30 @@ use crate::output::commit::partition_folder;
 /// A folder that is a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TableFolder {
-    /// Key of the folder.
+    /// Key of the folder, without a trailing slash.
     pub(super) folder: String,
-    /// Name of the table: that of the folder, in characters that Athena takes.
+    /// Name of the table: that of the folder, in characters that Athena accepts.
     pub(super) name: String,
     pub(super) format: FileFormat,
     pub(super) files: Files,
-    /// Its files.
+    /// The files of the table and of its partitions.
     pub(super) objects: Vec<ObjectMeta>,
-    /// Names of the partition keys, in their order.
+    /// Names of the partition keys in lower case, from the outermost folder to the innermost.
     pub(super) keys: Vec<String>,
-    /// `key=value` folders below it, with files.
+    /// `key=value` folders below the table that contain files.
     pub(super) partitions: BTreeSet<String>,
 }
 
+/// The files of one folder that may be a table.
 #[derive(Default)]
 struct Seen {
     formats: BTreeMap<FileFormat, Vec<ObjectMeta>>,
+    /// Number of files whose names do not state a format.
     unknown: usize,
     partitions: BTreeSet<String>,
 }
 
-/// Tables below a prefix, and what is none, with the reason.
+/// Returns the tables below a prefix, and the folders that are not tables, each with the reason.
 pub(super) fn tables(prefix: &Path, objects: &[ObjectMeta]) -> (Vec<TableFolder>, Vec<String>) {
     let ours = folders_of_faisca(objects);
     let mut seen: BTreeMap<String, Seen> = BTreeMap::new();
@@ -77,7 +80,7 @@ pub(super) fn tables(prefix: &Path, objects: &[ObjectMeta]) -> (Vec<TableFolder>
     (tables, skipped)
 }
 
-/// Folders with commit records.
+/// Returns the folders that contain commit records of Faísca, with a trailing slash.
 fn folders_of_faisca(objects: &[ObjectMeta]) -> BTreeSet<String> {
     let folder = |meta: &ObjectMeta| {
         meta.location
@@ -88,7 +91,7 @@ fn folders_of_faisca(objects: &[ObjectMeta]) -> BTreeSet<String> {
     objects.iter().filter_map(folder).collect()
 }
 
-/// The part of a folder before its `key=value` parts.
+/// Returns the part of a folder's key before its first `key=value` part.
 fn table_folder(folder: &str) -> &str {
     let end = folder
         .split_inclusive('/')
@@ -98,6 +101,7 @@ fn table_folder(folder: &str) -> &str {
     folder[..end].trim_end_matches('/')
 }
 
+/// Returns the format that a file's name states, without regard to a compression extension.
 fn format_of(key: &str) -> Option<FileFormat> {
     let name = key.rsplit('/').next()?.to_lowercase();
     let stem = [".gz", ".bz2", ".xz", ".zst"]
@@ -112,6 +116,7 @@ fn format_of(key: &str) -> Option<FileFormat> {
     }
 }
 
+/// Returns the table of a folder, or the reason why the folder is not a table.
 fn table(folder: &str, seen: Seen) -> Result<TableFolder, String> {
     let formats = seen.formats.len();
     let Some((format, objects)) = seen.formats.into_iter().next() else {
@@ -165,7 +170,7 @@ fn table(folder: &str, seen: Seen) -> Result<TableFolder, String> {
     })
 }
 
-/// Lower case, with `_` for what Athena does not take.
+/// Returns a table name: lower case, with `_` for each character that Athena does not accept.
 fn table_name(folder: &str) -> String {
     let fits = |c: char| {
         if c.is_ascii_alphanumeric() {
@@ -177,7 +182,7 @@ fn table_name(folder: &str) -> String {
     folder.chars().map(fits).collect()
 }
 
-/// Tables of one name get the name of the folder above in front.
+/// Distinguishes tables of the same name: each gets the name of its parent folder as a prefix.
 fn name_apart(tables: &mut [TableFolder]) {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     tables

@@ -1,24 +1,25 @@
-//! Infers the format of a CSV file from its first bytes.
+//! Infers the delimiter, encoding and quoting of a CSV file from its first bytes.
 
 use faisca_planner::manifest::TextEncoding;
 
-/// What separates columns, most usual first.
+/// Candidates for the delimiter, most common first.
 const DELIMITERS: [char; 4] = [',', ';', '\t', '|'];
 
-/// Format of a CSV file, inferred from its first bytes.
+/// The delimiter, encoding and quoting of a CSV file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TextLook {
     pub(super) delimiter: char,
     pub(super) encoding: TextEncoding,
-    /// Some value is in quotes.
+    /// True if the sample contains a double quote.
     pub(super) quoted: bool,
 }
 
-/// The delimiter that its first lines share, and whether they are UTF-8.
+/// Infers the format of a CSV file. The delimiter is the candidate whose minimum count over the
+/// first lines is highest, or a comma. Text that is not valid UTF-8 is read as ISO-8859-1.
 pub(super) fn look(sample: &[u8]) -> TextLook {
     let valid = match std::str::from_utf8(sample) {
         Ok(_) => true,
-        // A character that the sample cuts in two is no sign of another encoding.
+        // `None` means that the sample ends within a character, which is valid.
         Err(error) => error.error_len().is_none(),
     };
     let encoding = if valid {
@@ -26,9 +27,10 @@ pub(super) fn look(sample: &[u8]) -> TextLook {
     } else {
         TextEncoding::Iso8859_1
     };
+    // One character for each byte: this cannot fail, and the delimiters are ASCII.
     let text: String = sample.iter().map(|byte| char::from(*byte)).collect();
     let mut lines: Vec<&str> = text.lines().take(20).collect();
-    // The last one may be cut.
+    // The sample may end within the last line.
     if lines.len() > 1 {
         lines.pop();
     }
@@ -55,6 +57,7 @@ pub(super) fn look(sample: &[u8]) -> TextLook {
     }
 }
 
+/// Counts the delimiters of a line that are not in quotes.
 fn outside_quotes(line: &str, delimiter: char) -> usize {
     let mut quoted = false;
     let mut count = 0;

@@ -1,4 +1,5 @@
-//! What a crash leaves on an object store: unfinished commits, and uploads that no process completes.
+//! Finds and removes what a crash leaves on an object store: unfinished commits, and uploads that
+//! no process completes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,34 +12,39 @@ use super::record::State;
 use crate::catalog::Catalogs;
 use crate::error::Result;
 
-/// What was left.
+/// What kind of leftover was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeftoverKind {
-    /// A commit whose job died in the middle of it. It is finished, not undone, wherever that can be.
+    /// A commit whose job died before the last step. It is finished, or undone if its uploads are
+    /// lost.
     UnfinishedCommit,
     /// An upload that no process will complete.
     Upload,
-    /// A record that no job needs any more.
+    /// A commit record that no job needs any more.
     OldRecord,
 }
 
-/// What was found below a folder.
+/// One leftover that was found below a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftover {
-    /// What.
+    /// What it is.
     pub kind: LeftoverKind,
-    /// Key of the record, or of the object that an upload would have become.
+    /// Key of the record, or of the object that the upload would have created.
     pub path: String,
-    /// Since when.
+    /// Time since it was written or begun, if known.
     pub age: Option<Duration>,
 }
 
-/// Looks below `path` for commits that were interrupted, for uploads that were begun more than
-/// `older_than` ago and never completed, and for records that are long done with. With `apply`,
-/// finishes the first, aborts the second, and removes the third.
+/// Returns what crashed jobs left below `path`: an interrupted commit, uploads that began more than
+/// `older_than` ago, and commit records that no job needs any more.
+///
+/// With `apply`, it also finishes the commit, aborts the uploads and removes the records. An upload
+/// whose age the store does not report counts as old.
+///
+/// Choose `older_than` longer than any running job: the uploads of a running job look the same.
 ///
 /// # Errors
-/// Of the store.
+/// If `path` is not a folder of a store that can be written, or the store or the catalog fails.
 pub async fn clean(
     path: &str,
     older_than: Duration,
@@ -64,13 +70,14 @@ pub async fn clean(
         if apply {
             folder.recover(&listing.records).await?;
         } else {
-            // What a record names will be completed: it is no leftover.
+            // These uploads belong to the unfinished commit, which a later run completes.
             named = record
                 .files
                 .into_iter()
                 .filter_map(|file| file.upload.map(|upload| upload.id))
                 .collect();
         }
+        // Listed even without `apply`, so that a user sees what would be removed.
         let old = listing.old_records(*version);
         found.extend(old.iter().map(|path| Leftover {
             kind: LeftoverKind::OldRecord,

@@ -1,4 +1,7 @@
-//! A folder of an object store: what is there, and how a commit's record is brought to its end.
+//! A folder of an object store: what it holds, and the steps that follow a commit record.
+//!
+//! Every step can be repeated, and several processes may run the same step at once: the job that
+//! commits, the next job, and `faisca clean`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,34 +23,39 @@ use crate::catalog::Catalogs;
 use crate::error::{Error, Result};
 use crate::output::save_mode::{SaveDecision, decide};
 
-/// Uploads completed at once.
+/// Uploads of one commit that are completed concurrently.
 const COMPLETIONS_MAX: usize = 16;
-/// Records of older versions are kept so long: no job that still runs has read an older one.
+/// Age up to which older records are kept. No running job is expected to read an older one.
 const RECORDS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Random bytes in the name of a probe.
+/// Random bytes in the name of a probe, so that concurrent probes do not meet.
 const PROBE_BYTES: usize = 6;
 
-/// A folder of an object store.
+/// A folder of an object store that can be written.
 #[derive(Clone)]
 pub(crate) struct Folder {
+    /// The store of the folder.
     pub(super) objects: Arc<dyn ObjectStore>,
+    /// The same store, with its multipart uploads.
     uploads: Arc<dyn Uploads>,
+    /// Key prefix of the folder, without a slash at the end.
     pub(super) target: Path,
-    /// As its user knows it, and catalogs do: nothing is escaped, a slash at its end.
+    /// URL as users and catalogs write it: nothing is escaped, with a slash at the end.
     pub(super) url: String,
-    /// The same as a URL.
+    /// The same URL with special characters escaped, for tasks to parse.
     pub(super) escaped: String,
     catalogs: Arc<Catalogs>,
 }
 
-/// What a folder held at one moment.
+/// The objects of a folder, as one listing returned them.
 pub(super) struct Listing {
+    /// Files that readers see.
     pub(super) data: Vec<ObjectMeta>,
+    /// Commit records by version, oldest first.
     pub(super) records: Vec<(u64, ObjectMeta)>,
 }
 
 impl Listing {
-    /// Records before `base` that no job needs any more.
+    /// Keys of the records before version `base` that no job needs any more.
     pub(super) fn old_records(&self, base: u64) -> Vec<String> {
         let is_old = |meta: &ObjectMeta| {
             SystemTime::now()
@@ -63,6 +71,10 @@ impl Listing {
 }
 
 impl Folder {
+    /// Resolves a URL to a folder. Sends no request.
+    ///
+    /// # Errors
+    /// If the store is unknown or can only be read, or if the URL names a whole bucket.
     pub(crate) fn new(path: &str, stores: &Stores, catalogs: Arc<Catalogs>) -> Result<Self> {
         let path = known_scheme(path);
         let url = ListingTableUrl::parse(format!("{}/", path.trim_end_matches('/')))?;
@@ -91,6 +103,7 @@ impl Folder {
         })
     }
 
+    /// Lists the folder and all folders below it.
     pub(super) async fn list(&self) -> Result<Listing> {
         let all: Vec<ObjectMeta> = self
             .objects
@@ -106,6 +119,7 @@ impl Folder {
             match version(&self.target, &meta.location) {
                 Some(version) => listing.records.push((version, meta)),
                 None if is_data(&self.target, &meta.location) => listing.data.push(meta),
+                // Markers such as `_SUCCESS` and other hidden objects count as neither.
                 None => {}
             }
         }
@@ -113,7 +127,11 @@ impl Folder {
         Ok(listing)
     }
 
-    /// Lists, writes, reads, deletes, begins an upload and aborts it.
+    /// Sends each kind of request that a write needs: list, write, read, delete, begin an upload,
+    /// abort it, and list open uploads. Nothing remains in the folder.
+    ///
+    /// # Errors
+    /// If the save mode forbids the write, or the store rejects a request.
     pub(super) async fn probe(&self, mode: SaveMode) -> Result<()> {
         let listing = self.list().await?;
         self.check_mode(mode, &listing)?;
@@ -131,6 +149,7 @@ impl Folder {
             .get(&probe)
             .await
             .map_err(|e| self.failed("read from", e));
+        // The probe is deleted before an error of the read is returned.
         self.objects
             .delete(&probe)
             .await
@@ -157,6 +176,10 @@ impl Folder {
         decide(mode, !listing.data.is_empty(), existing)
     }
 
+    /// Reads the record of a version.
+    ///
+    /// # Errors
+    /// If it does not exist or cannot be parsed, or the store fails.
     pub(super) async fn read(&self, version: u64) -> Result<CommitRecord> {
         let at = key(&self.target, version);
         let json = async { self.objects.get(&at).await?.bytes().await }
@@ -170,6 +193,9 @@ impl Folder {
         })
     }
 
+    /// Writes the record of a version. [`PutMode::Create`] fails if the record exists already.
+    ///
+    /// Returns the error of the store unchanged, since the caller needs its kind.
     pub(super) async fn put(
         &self,
         version: u64,
@@ -190,7 +216,14 @@ impl Folder {
             .map(drop)
     }
 
-    /// Brings the newest record to its end, and removes old files whose time has come.
+    /// Completes the newest record if its job died, and returns the version that the next commit
+    /// follows. Zero if there is no record.
+    ///
+    /// Also removes replaced files whose retention has ended. Only the newest record can be
+    /// unfinished: a writer completes it before it creates the next one.
+    ///
+    /// # Errors
+    /// If the record cannot be read or completed.
     pub(super) async fn recover(&self, records: &[(u64, ObjectMeta)]) -> Result<u64> {
         let Some((newest, _)) = records.last() else {
             return Ok(0);
@@ -202,6 +235,8 @@ impl Folder {
                 self.url
             );
             if let Err(error) = self.finish(*newest, record.clone()).await {
+                // An error alone proves nothing: the store or the catalog may be unavailable for a
+                // moment.
                 if !self.has_lost_files(&record).await? {
                     return Err(error);
                 }
@@ -218,6 +253,7 @@ impl Folder {
         Ok(*newest)
     }
 
+    /// Lists the uploads below the folder that are neither completed nor aborted.
     pub(super) async fn unfinished(&self) -> Result<Vec<StaleUpload>> {
         self.uploads
             .unfinished(&self.target)
@@ -225,6 +261,7 @@ impl Folder {
             .map_err(|e| self.failed("list open uploads of", e))
     }
 
+    /// Aborts an upload, which removes its parts from the store.
     pub(super) async fn abort_upload(&self, upload: &StaleUpload) -> Result<()> {
         self.uploads
             .abort_multipart(&upload.path, &upload.id)
@@ -232,7 +269,15 @@ impl Folder {
             .map_err(|e| self.failed("abort an upload of", e))
     }
 
-    /// All that follows a record. May be taken again, and by two at once.
+    /// Runs all steps that follow the creation of a record. Can be repeated, also by two processes
+    /// at once.
+    ///
+    /// Replaced files are removed only after the new ones are complete and registered, so a reader
+    /// always finds at least one of the two.
+    ///
+    /// # Errors
+    /// If an upload cannot be completed, or the store or the catalog fails. The record then says
+    /// which step is next.
     pub(super) async fn finish(&self, version: u64, mut record: CommitRecord) -> Result<()> {
         if record.state == State::Completing {
             let completions: Vec<BoxFuture<'_, Result<()>>> = record
@@ -245,7 +290,8 @@ impl Folder {
                 .try_collect::<()>()
                 .await
             {
-                // A later writer may have finished this commit for us, and replaced its files since.
+                // A later writer may have finished this commit for us and replaced its files since.
+                // Then its uploads are unknown, and its files do not exist any more.
                 return if self.read(version).await?.state == State::Done {
                     Ok(())
                 } else {
@@ -256,12 +302,14 @@ impl Folder {
                 self.catalogs.register(registration).await?;
             }
             record.state = State::Removing;
+            // Without files to remove, the write of the final state below is enough.
             if !record.remove.is_empty() {
                 self.put(version, &record, PutMode::Overwrite)
                     .await
                     .map_err(|e| self.failed("write to", e))?;
             }
         }
+        // Otherwise the record keeps the list, and a later writer removes the files.
         if record.remove_at <= now() {
             self.remove(&record.remove).await?;
             record.remove.clear();
@@ -284,8 +332,10 @@ impl Folder {
             .map_err(|e| self.failed("write to", e))
     }
 
-    /// Whether a file can be completed no more: somebody aborted its upload.
+    /// Whether a file can never be completed: it does not exist, and its upload was aborted. Stores
+    /// can be configured to abort old uploads.
     async fn has_lost_files(&self, record: &CommitRecord) -> Result<bool> {
+        // In later states all files were completed once; replaced files may be removed already.
         if record.state != State::Completing {
             return Ok(false);
         }
@@ -295,6 +345,7 @@ impl Folder {
                 .as_ref()
                 .is_some_and(|upload| !open.iter().any(|o| o.id == upload.id))
         }) {
+            // Only "not found" proves that the file is missing. Other errors may be temporary.
             if let Err(object_store::Error::NotFound { .. }) =
                 self.objects.head(&self.path(&file.path)?).await
             {
@@ -304,7 +355,13 @@ impl Folder {
         Ok(false)
     }
 
-    /// Takes a commit back that can never be finished.
+    /// Undoes a commit that can never be finished: removes its files, its uploads and its record.
+    /// Old files are still there, since they are removed only after all new ones are complete.
+    ///
+    /// The record is removed last, so that an interrupted undo is repeated.
+    ///
+    /// # Errors
+    /// If a file or the record cannot be removed.
     async fn undo(&self, version: u64, record: &CommitRecord) -> Result<()> {
         warn!(
             "{}: its uploads were aborted by somebody: undoing that commit",
@@ -320,6 +377,11 @@ impl Folder {
         self.remove(&[key(&self.target, version).to_string()]).await
     }
 
+    /// Completes the upload of a file, which makes it visible. Does nothing for a file without an
+    /// upload.
+    ///
+    /// # Errors
+    /// If the upload cannot be completed, and the file does not exist in full.
     async fn complete(&self, file: &PendingFile) -> Result<()> {
         let Some(upload) = &file.upload else {
             return Ok(());
@@ -338,7 +400,7 @@ impl Folder {
             .await
         {
             Ok(_) => Ok(()),
-            // Another may have completed it, or we ourselves before an answer was lost.
+            // Another process may have completed it. So may this one, if the response was lost.
             Err(error) => match self.objects.head(&at).await {
                 Ok(meta) if meta.size == file.bytes => Ok(()),
                 _ => Err(self.failed("complete a file of", error)),
@@ -346,10 +408,15 @@ impl Folder {
         }
     }
 
+    /// Returns the key of a path below the folder.
     fn path(&self, below: &str) -> Result<Path> {
         Path::parse(format!("{}/{below}", self.target)).map_err(|e| Error::Write(e.to_string()))
     }
 
+    /// Removes objects by their keys. Ignores those that do not exist, so that it can be repeated.
+    ///
+    /// # Errors
+    /// If the store refuses to remove one. Others may be removed already.
     pub(super) async fn remove(&self, keys: &[String]) -> Result<()> {
         let paths: Vec<Path> = keys
             .iter()
@@ -367,7 +434,10 @@ impl Folder {
         Ok(())
     }
 
-    /// Aborts the uploads of a write but for some: those of attempts that lost, or were killed.
+    /// Aborts the open uploads of the write with this tag, except those with an id in `but`: they
+    /// belong to attempts that lost or were killed.
+    ///
+    /// Errors are only logged. Readers do not see the uploads, and `faisca clean` finds them later.
     pub(super) async fn sweep(&self, tag: &str, but: &BTreeSet<String>) {
         let open = match self.uploads.unfinished(&self.target).await {
             Ok(open) => open,
@@ -388,6 +458,7 @@ impl Folder {
         }
     }
 
+    /// Adds the action and the folder to an error of the store.
     pub(super) fn failed(&self, action: &'static str, source: object_store::Error) -> Error {
         Error::Store {
             action,
@@ -397,7 +468,7 @@ impl Folder {
     }
 }
 
-/// Seconds since 1970.
+/// Returns the seconds since 1970, by the clock of this machine.
 pub(super) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -1,15 +1,16 @@
 //! Local output commit, by one exchange of folders.
 //!
-//! Tasks write below a hidden staging folder beside the output. At the end the driver assembles
-//! the next version of the whole folder there, from one attempt of each task, and swaps it with
-//! the present one in a single `renameat2(RENAME_EXCHANGE)`. Append links the old files into the
-//! next version first, so it is as atomic as overwrite.
+//! Tasks write to a hidden staging folder beside the output. At the end, the driver builds the next
+//! version of the whole folder there, from one attempt of each task. It then exchanges this version
+//! with the present one by a single `renameat2(RENAME_EXCHANGE)`. An append first links the old
+//! files into the next version, so it is as atomic as an overwrite.
 //!
 //! ```text
-//! out/            .out.faisca-x/attempts/   ─ winners ─►  .out.faisca-x/next/  ◄─ exchange ─►  out/
+//! out/           .out.faisca-x/attempts/   ─ winners ─►  .out.faisca-x/next/  ◄─ exchange ─►  out/
 //! ```
 //!
-//! **Invariant.** Until the exchange a reader sees the old version, after it the new one.
+//! **Invariant.** A reader sees the old version until the exchange, and the new version after it. A
+//! file system without the exchange has a short gap between two renames, in which neither exists.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
@@ -27,26 +28,34 @@ use super::record::partition_folder;
 use crate::error::{Error, Result, cannot};
 use crate::output::save_mode::{SaveDecision, decide};
 
-/// A write under way. Dropping it uncommitted leaves the output as it was, and no litter.
+/// A write in progress. If it is dropped before its commit, the output is unchanged and no
+/// temporary files remain.
 #[derive(Debug)]
 pub(crate) struct LocalWrite {
+    /// Absolute path of the output, with symbolic links resolved if it exists.
     target: PathBuf,
     mode: SaveMode,
+    /// Whether an overwrite replaces only the partitions that it writes.
     dynamic: bool,
+    /// Whether the commit adds an empty `_SUCCESS` file.
     success_file: bool,
+    /// In the parent folder of the output: an exchange works within one file system only.
     staging: TempDir,
-    /// Held until the end: two jobs must not write the same folder.
+    /// Held until the drop: two jobs must not write to the same folder.
     lock: WriteLock,
-    /// Folders made for this write, outermost first.
+    /// Folders that were created for this write, outermost first.
     made: Vec<PathBuf>,
+    /// Whether the exchange has happened.
     committed: bool,
 }
 
 impl LocalWrite {
-    /// Looks at the target, locks it and makes the staging folder; `None` if there is nothing to do.
+    /// Checks the target, locks it and creates the staging folder. `None` if the save mode says
+    /// that there is nothing to do.
     ///
     /// # Errors
-    /// If the mode forbids to write, another job writes there, or permissions do not allow it.
+    /// If the save mode forbids the write, if another job writes to the folder, if the target is
+    /// not a folder that a write may replace, or if the file system fails.
     pub(crate) fn begin(write: &Write) -> Result<Option<Self>> {
         let (path, mode) = (write.path.as_str(), write.mode);
         let target = absolute(path)?;
@@ -66,7 +75,8 @@ impl LocalWrite {
             .prefix(&format!(".{name}.faisca-"))
             .tempdir_in(&parent)
             .map_err(|e| cannot("write to", &parent, e))?;
-        // Tasks do not create it: after its removal, no late task can create it again.
+        // Tasks never create this folder, so a task that is late cannot bring it back after its
+        // removal.
         fs::create_dir(staging.path().join("attempts"))
             .map_err(|e| cannot("write to", &parent, e))?;
         let dynamic = write.partition_overwrite == PartitionOverwrite::Dynamic;
@@ -83,14 +93,14 @@ impl LocalWrite {
         }))
     }
 
-    /// URL that tasks write below.
+    /// URL of the folder that tasks write to.
     pub(crate) fn staging_url(&self) -> String {
         let attempts = self.staging.path().join("attempts");
         Url::from_directory_path(&attempts)
             .map_or_else(|()| attempts.display().to_string(), |url| url.to_string())
     }
 
-    /// A short text that no other write shares, for file names.
+    /// A short text that is unique to this write, for file names.
     pub(crate) fn tag(&self) -> String {
         let name = self
             .staging
@@ -101,15 +111,16 @@ impl LocalWrite {
         name.rsplit('-').next().unwrap_or_default().to_lowercase()
     }
 
-    /// Where the output is.
+    /// Absolute path of the output.
     pub(crate) fn target(&self) -> &Path {
         &self.target
     }
 
-    /// Makes `files`, and nothing else, visible.
+    /// Makes `files` visible, and no other file of this write.
     ///
     /// # Errors
-    /// If the file system fails; the output then is as it was.
+    /// If the file system fails. The output is then unchanged, unless the file system has no
+    /// exchange and also fails to restore the old folder.
     pub(crate) fn commit(&mut self, files: &[PendingFile]) -> Result<()> {
         let next = self.staging.path().join("next");
         let attempts = self.staging.path().join("attempts");
@@ -122,6 +133,7 @@ impl LocalWrite {
                 .map(|file| partition_folder(&file.path))
                 .collect();
             let replaced = |below: &Path| {
+                // The folder of a partition, in an overwrite that keeps the other partitions.
                 self.mode == SaveMode::Overwrite
                     && below.to_str().is_some_and(|below| written.contains(below))
             };
@@ -144,13 +156,19 @@ impl LocalWrite {
         Ok(())
     }
 
+    /// Puts the folder `next` in the place of the target. The old version ends up in the staging
+    /// folder.
+    ///
+    /// # Errors
+    /// If the file system fails.
     fn swap(&self, next: &Path) -> Result<()> {
         if !self.target.exists() {
             return fs::rename(next, &self.target).map_err(|e| cannot("create", &self.target, e));
         }
         match renameat_with(CWD, next, CWD, &self.target, RenameFlags::EXCHANGE) {
             Ok(()) => Ok(()),
-            // A file system without exchange: the gap between the two renames is as short as can be.
+            // A file system without the exchange. The gap between the two renames is as short as
+            // possible.
             Err(
                 rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP,
             ) => {
@@ -169,14 +187,15 @@ impl LocalWrite {
 
 impl Drop for LocalWrite {
     fn drop(&mut self) {
-        // Cancelled tasks may still write for a moment: under another name the folder is out of
-        // their reach, and deleting it cannot meet a new file.
-        // The suffix is appended, so that `remove_stale` knows the folder if we die while deleting it.
+        // Cancelled tasks may write for another moment. Under a new name the folder is out of their
+        // reach, so no new file appears while it is deleted. The name keeps its prefix: if this
+        // process dies meanwhile, `remove_stale` of the next write finds the folder.
         let mut gone = self.staging.path().as_os_str().to_owned();
         gone.push(".gone");
         let _ = fs::rename(self.staging.path(), &gone).and_then(|()| fs::remove_dir_all(&gone));
         if !self.committed {
-            // Only what this write made, and only while it is empty but for the lock.
+            // Removes the folders that this write created, if they are empty: `remove_dir` fails
+            // for others. The lock file is removed first, since its folder would not be empty.
             let _ = fs::remove_file(&self.lock.path);
             for folder in self.made.iter().rev() {
                 let _ = fs::remove_dir(folder);
@@ -185,13 +204,20 @@ impl Drop for LocalWrite {
     }
 }
 
+/// An exclusive lock on an output folder. The operating system releases it if the process dies; the
+/// file is removed on drop.
 #[derive(Debug)]
 struct WriteLock {
     path: PathBuf,
+    /// The lock ends when this file is closed.
     _file: File,
 }
 
 impl WriteLock {
+    /// Locks the file at `path`, which stands for the folder `target`. Does not wait.
+    ///
+    /// # Errors
+    /// If another job has the lock, or the file system fails.
     fn take(path: &Path, target: &Path) -> Result<Self> {
         const TRIES: usize = 8;
         for _ in 0..TRIES {
@@ -207,7 +233,8 @@ impl WriteLock {
                 }
                 Err(TryLockError::Error(error)) => return Err(cannot("lock", path, error)),
             }
-            // Its last owner may have deleted the file that we locked.
+            // The last owner may have removed the file between our open and our lock. Our lock is
+            // then on a file that no one else can open, so try again.
             let ours = file.metadata().map(|m| m.ino()).ok();
             if ours.is_some() && ours == fs::metadata(path).map(|m| m.ino()).ok() {
                 return Ok(Self {
@@ -229,10 +256,10 @@ impl Drop for WriteLock {
     }
 }
 
-/// The folder that a path or `file://` URL names.
+/// Returns the absolute path of the folder that a path or `file://` URL names.
 ///
 /// # Errors
-/// For folders that a write must not replace.
+/// If the URL is not valid, or if the folder contains the working folder of this process.
 fn absolute(path: &str) -> Result<PathBuf> {
     let path = if path.starts_with("file://") {
         Url::parse(path)
@@ -243,7 +270,9 @@ fn absolute(path: &str) -> Result<PathBuf> {
         PathBuf::from(path)
     };
     let path = std::path::absolute(&path).map_err(|e| cannot("use", &path, e))?;
+    // Removes `.` and a slash at the end, which would hide the name of the folder.
     let path: PathBuf = path.components().collect();
+    // A symbolic link would be exchanged in place of the folder. A missing folder stays as it is.
     let path = fs::canonicalize(&path).unwrap_or(path);
     let here = std::env::current_dir().unwrap_or_default();
     if here.starts_with(&path) {
@@ -255,6 +284,7 @@ fn absolute(path: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Returns the name of a folder, for the names of its lock and staging folder.
 fn folder_name(target: &Path) -> Result<String> {
     let name = target.file_name().and_then(|n| n.to_str());
     name.map(str::to_owned).ok_or_else(|| {
@@ -265,6 +295,10 @@ fn folder_name(target: &Path) -> Result<String> {
     })
 }
 
+/// Whether the target exists and is not empty.
+///
+/// # Errors
+/// If it is a file, or cannot be read.
 fn exists_with_content(target: &Path) -> Result<bool> {
     match fs::read_dir(target) {
         Ok(mut entries) => Ok(entries.next().is_some()),
@@ -276,6 +310,7 @@ fn exists_with_content(target: &Path) -> Result<bool> {
     }
 }
 
+/// Creates a folder and its missing ancestors. Returns those that it created, outermost first.
 fn make_folders(parent: &Path) -> Result<Vec<PathBuf>> {
     let mut missing: Vec<PathBuf> = parent
         .ancestors()
@@ -287,7 +322,8 @@ fn make_folders(parent: &Path) -> Result<Vec<PathBuf>> {
     Ok(missing)
 }
 
-/// Removes the staging folders of killed jobs: with the lock held, no other job runs here.
+/// Removes the staging folders of jobs that were killed. The caller holds the lock, so no running
+/// job has one. Errors are ignored: the next write tries again.
 fn remove_stale(parent: &Path, name: &str) {
     let prefix = format!(".{name}.faisca-");
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
@@ -295,6 +331,7 @@ fn remove_stale(parent: &Path, name: &str) {
             .file_name()
             .to_str()
             .is_some_and(|n| n.starts_with(&prefix))
+            // The lock file has the same prefix.
             && entry.path().is_dir();
         if stale {
             let _ = fs::remove_dir_all(entry.path());
@@ -302,7 +339,11 @@ fn remove_stale(parent: &Path, name: &str) {
     }
 }
 
-/// Links every file below `from/below` into `to`, but for those of the folders to be replaced.
+/// Links every file below `from/below` into the same path below `to`, except in folders for which
+/// `replaced` is true. Paths that `replaced` receives are relative to `from`.
+///
+/// # Errors
+/// If a file can neither be linked nor copied.
 fn link_tree(
     from: &Path,
     to: &Path,
@@ -320,6 +361,7 @@ fn link_tree(
                 link_tree(from, to, &below_entry, replaced)?;
             }
         } else {
+            // Some file systems have no hard links.
             let linked =
                 fs::hard_link(&source, &copy).or_else(|_| fs::copy(&source, &copy).map(|_| ()));
             linked.map_err(|e| cannot("link", &copy, e))?;

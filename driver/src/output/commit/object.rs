@@ -1,13 +1,20 @@
-//! Exactly-once output on object stores, by deferred multipart uploads.
+//! Exactly-once output on object stores, by multipart uploads that are completed late.
 //!
-//! Tasks upload parts to where their files will be and complete nothing, so nothing is visible.
-//! The driver picks one attempt of each task, creates the [record](super::record) if no other
-//! writer was faster, completes the uploads, registers the table, removes what is replaced.
-//! Killed between any two of these, it left a record that the next write, or `faisca clean`,
-//! completes; killed before the record, it left uploads that readers do not see and `clean` aborts.
+//! Tasks upload the parts of their files to the final keys, but do not complete the uploads, so
+//! nothing is visible. Then the driver commits:
 //!
-//! **Limits.** Readers of a bare path may see new files beside old ones while an overwrite is in
-//! its last step, never neither of them. Readers by a catalog see either.
+//! ```text
+//! pick one attempt of each task ─► create the record ─► complete the uploads
+//!   ─► register the table ─► remove replaced files
+//! ```
+//!
+//! Of two writers, only one can create the [record](super::record). If the driver dies after that,
+//! the next write or `faisca clean` finishes the commit. If it dies before, readers see none of the
+//! uploads, and `faisca clean` aborts them.
+//!
+//! **Limits.** While an overwrite is in its last step, a reader of the bare path may see new files
+//! beside old ones, but it always sees at least one of the two. A reader that uses the catalog sees
+//! exactly one.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -24,31 +31,37 @@ use crate::catalog::Registration;
 use crate::error::{Error, Result};
 use crate::output::save_mode::SaveDecision;
 
-/// Appends that give way to faster writers try again so often.
+/// Attempts of an append to create its record while other writers create theirs.
 const APPEND_TRIES: u32 = 20;
 
-/// A write under way.
+/// A write in progress to a folder of an object store.
 pub(crate) struct ObjectWrite {
     folder: Folder,
     mode: SaveMode,
+    /// Whether an overwrite replaces only the partitions that it writes.
     dynamic: bool,
+    /// Whether the commit adds an empty `_SUCCESS` object.
     success_file: bool,
+    /// How long replaced files stay, for queries that still read them.
     keep_old: Duration,
+    /// Part of the name of every file of this write, and of no other write.
     tag: String,
-    /// The newest version when this write began.
+    /// The newest version when this write began. The record of this write is the next one.
     base: u64,
-    /// Records that no writer needs any more.
+    /// Keys of records that no job needs any more.
     old_records: Vec<String>,
+    /// The table to register, if any.
     registration: Option<Registration>,
-    /// The record may exist: from here on there is no way back.
+    /// Whether the record may exist. From then on the write cannot be aborted.
     recorded: bool,
 }
 
 impl ObjectWrite {
-    /// Looks at the folder; `None` if there is nothing to do.
+    /// Finishes an interrupted commit, if there is one, and begins the write. `None` if the save
+    /// mode says that there is nothing to do.
     ///
     /// # Errors
-    /// If the mode forbids to write, or the store does.
+    /// If the save mode forbids the write, or the store or the catalog fails.
     pub(crate) async fn begin(folder: Folder, write: &Write, tag: String) -> Result<Option<Self>> {
         let listing = folder.list().await?;
         let base = folder.recover(&listing.records).await?;
@@ -74,31 +87,35 @@ impl ObjectWrite {
         }))
     }
 
-    /// URL that tasks write below, with a slash at its end.
+    /// URL that tasks write to, escaped, with a slash at the end.
     pub(crate) fn escaped_url(&self) -> &str {
         &self.folder.escaped
     }
 
-    /// The folder as catalogs know it, with a slash at its end.
+    /// URL of the folder as catalogs write it, not escaped, with a slash at the end.
     pub(crate) fn location(&self) -> &str {
         &self.folder.url
     }
 
-    /// Part of the name of every file.
+    /// A short text that is unique to this write, for file names.
     pub(crate) fn tag(&self) -> &str {
         &self.tag
     }
 
-    /// Registers a table between the completion and the removal of what is replaced.
+    /// Sets the table to register, after the files are complete and before replaced ones are
+    /// removed.
     pub(crate) fn register(&mut self, registration: Registration) {
         self.registration = Some(registration);
     }
 
-    /// Makes `files`, and nothing else of this write, visible.
+    /// Makes `files` visible, and no other file of this write.
+    ///
+    /// If another writer created the next record first, an append tries again after that commit.
+    /// Any other write fails, since it decided on a folder that has changed since.
     ///
     /// # Errors
-    /// If another writer was faster, or the store fails. Before the record the folder is as it
-    /// was; after it, the next write or `faisca clean` goes on.
+    /// If another writer was first, or the store or the catalog fails. The folder is unchanged
+    /// before the record exists; after that, the next write or `faisca clean` finishes the commit.
     pub(crate) async fn commit(&mut self, files: &[PendingFile]) -> Result<()> {
         for _ in 0..APPEND_TRIES {
             let record = self.record(files).await?;
@@ -107,6 +124,8 @@ impl ObjectWrite {
                 Ok(()) => {
                     self.recorded = true;
                     self.folder.finish(version, record).await?;
+                    // The commit is complete. Old records do no harm, and a later write removes
+                    // them.
                     if let Err(error) = self.folder.remove(&self.old_records).await {
                         debug!("{error}");
                     }
@@ -116,7 +135,8 @@ impl ObjectWrite {
                     object_store::Error::AlreadyExists { .. }
                     | object_store::Error::Precondition { .. },
                 ) => {
-                    // A lost answer to our own request looks the same as another's success.
+                    // If the response to our own request was lost, its repetition fails in the same
+                    // way.
                     let there = self.folder.read(version).await?;
                     if there.tag == self.tag {
                         self.recorded = true;
@@ -133,7 +153,8 @@ impl ObjectWrite {
                     self.base = self.folder.recover(&listing.records).await?;
                     self.check_place(version).await?;
                 }
-                // It may be there all the same, so the uploads stay: the next write finds out.
+                // The record may exist despite the error. The uploads stay, and the next write
+                // finds out.
                 Err(error) => {
                     self.recorded = true;
                     return Err(self.folder.failed("write the commit record of", error));
@@ -147,11 +168,13 @@ impl ObjectWrite {
         Err(Error::Write(what))
     }
 
-    /// Whether the files of an append still lie where its table looks for them.
+    /// Checks that the files of an append are still where the table will look for them. `version`
+    /// is the first version that another writer committed.
     ///
     /// # Errors
-    /// If a commit since `version` moved the table.
+    /// If one of these commits overwrote the table, which moves it to another subfolder.
     async fn check_place(&self, version: u64) -> Result<()> {
+        // Readers of a bare path find the files wherever they are below it.
         if self.registration.is_none() {
             return Ok(());
         }
@@ -167,10 +190,16 @@ impl ObjectWrite {
         Ok(())
     }
 
+    /// Builds the commit record of `files` on top of version `base`.
+    ///
+    /// # Errors
+    /// If the folder cannot be listed.
     async fn record(&self, files: &[PendingFile]) -> Result<CommitRecord> {
         let mut record = CommitRecord::new(self.tag.clone(), files.to_vec());
         record.replaces = self.mode == SaveMode::Overwrite;
         if record.replaces {
+            // Lists again: `begin` may have finished a commit, and an overwrite must replace its
+            // files, too.
             let keys: Vec<Path> = self
                 .folder
                 .list()
@@ -195,7 +224,8 @@ impl ObjectWrite {
         Ok(record)
     }
 
-    /// Gives up what was uploaded, unless the record may name it already. The folder is as it was.
+    /// Aborts the uploads of this write, which leaves the folder unchanged. Does nothing if the
+    /// record may exist, since it names some of these uploads.
     pub(crate) async fn abort(&self) {
         if self.recorded {
             return;

@@ -1,11 +1,12 @@
-//! The commit record: one small object by which a write to an object store becomes a fact.
+//! The commit record: a small object whose creation decides that a write to an object store
+//! happens.
 //!
 //! ```text
 //! out/_faisca/commit-0000000007.json     created only if absent: of two writers one wins
 //!   completing ─► uploads completed ─► table registered ─► removing ─► old files removed ─► done
 //! ```
 //!
-//! Each step can be repeated, so any process that finds an unfinished record completes it.
+//! Each step can be repeated, so any process that finds an unfinished record can complete it.
 
 use faisca_executor::protocol::PendingFile;
 use object_store::path::Path;
@@ -13,45 +14,47 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::Registration;
 
-/// Folder of the records, below the output. Readers of data lakes skip names that begin so.
+/// Folder of the records, below the output. Readers skip names that begin with an underscore.
 pub(super) const FOLDER: &str = "_faisca";
-/// Version of this format.
+/// Version of the format of a record.
 const FORMAT: u32 = 1;
 
-/// How far a commit has come.
+/// The next step of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum State {
-    /// Its files may not be there yet.
+    /// Complete the uploads and register the table. Files may be missing.
     Completing,
-    /// Its files are there; those that they replace may be, too.
+    /// Remove the files that were replaced. All new files exist.
     Removing,
-    /// Nothing is left to do, or only later.
+    /// Nothing is left to do, except to remove replaced files at a later time.
     Done,
 }
 
-/// One committed write.
+/// One committed write, as it is stored in JSON. Changes of the format need a new `FORMAT`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct CommitRecord {
+    /// Version of the format. Another version of faisca may have written the record.
     pub(super) format: u32,
     pub(super) state: State,
     /// Part of the name of every file of this write.
     pub(super) tag: String,
-    /// Its files, by their paths below the output.
+    /// Files of the write, by their paths below the output.
     pub(super) files: Vec<PendingFile>,
-    /// Whether it takes the place of what was there.
+    /// Whether the write is an overwrite.
     pub(super) replaces: bool,
-    /// Keys of the objects that it replaces.
+    /// Keys of the objects that the write replaces.
     pub(super) remove: Vec<String>,
-    /// They are removed at this time, in seconds since 1970.
+    /// When these objects may be removed, in seconds since 1970. Zero means at once.
     pub(super) remove_at: u64,
-    /// Table to register.
+    /// Table to register, if any.
     pub(super) registration: Option<Registration>,
-    /// Leave a `_SUCCESS`.
+    /// Whether to add an empty `_SUCCESS` object.
     pub(super) success_file: bool,
 }
 
 impl CommitRecord {
+    /// Creates the record of an append without a table; the caller sets what differs.
     pub(super) fn new(tag: String, files: Vec<PendingFile>) -> Self {
         let (state, replaces, registration) = (State::Completing, false, None);
         Self {
@@ -67,7 +70,8 @@ impl CommitRecord {
         }
     }
 
-    /// What readers and later writers need of a commit that is over.
+    /// Returns the record of a finished commit, without what only the commit itself needed: uploads
+    /// and registration. Later writers still need the files and the objects to remove.
     pub(super) fn ended(mut self) -> Self {
         self.state = State::Done;
         self.registration = None;
@@ -77,6 +81,10 @@ impl CommitRecord {
         self
     }
 
+    /// Parses a record.
+    ///
+    /// # Errors
+    /// If the JSON is not valid, or is of another format.
     pub(super) fn parse(json: &[u8]) -> Result<Self, String> {
         let record: Self = serde_json::from_slice(json).map_err(|e| e.to_string())?;
         if record.format != FORMAT {
@@ -89,17 +97,18 @@ impl CommitRecord {
     }
 }
 
-/// The place of a record below its output. Later ones sort after earlier ones.
+/// Returns the path of a record below its output. The width of the number is fixed, so that the
+/// order of the names is that of the versions.
 pub(super) fn name(version: u64) -> String {
     format!("{FOLDER}/commit-{version:010}.json")
 }
 
-/// The key of a record.
+/// Returns the key of a record in the store.
 pub(super) fn key(target: &Path, version: u64) -> Path {
     name(version).split('/').fold(target.clone(), Path::join)
 }
 
-/// The version that a key below a target names, if it is a record's.
+/// Returns the version of the record at `key`. `None` if it is not a record of this target.
 pub(super) fn version(target: &Path, key: &Path) -> Option<u64> {
     let below: Vec<_> = key.prefix_match(target)?.collect();
     match below.as_slice() {
@@ -113,12 +122,13 @@ pub(super) fn version(target: &Path, key: &Path) -> Option<u64> {
     }
 }
 
-/// Whether a key below a target is a file that readers see: hidden names are not.
+/// Whether `key` is a file below the target that readers see. Hidden files are not.
 pub(super) fn is_data(target: &Path, key: &Path) -> bool {
     crate::input::source::is_visible(target, key)
 }
 
-/// The `key=value` folders of a path below the target; empty where there are none.
+/// Returns the leading `key=value` folders of a path below the target: `a=1/b=2` of
+/// `a=1/b=2/x/part-0`. Empty if there are none.
 pub(crate) fn partition_folder(path: &str) -> &str {
     let end = path
         .split_inclusive('/')
@@ -128,7 +138,8 @@ pub(crate) fn partition_folder(path: &str) -> &str {
     path[..end].trim_end_matches('/')
 }
 
-/// Keys that a write replaces.
+/// Returns those of `keys` that an overwrite with this tag replaces: all files that readers see,
+/// except its own. With `dynamic`, only those in partitions that it writes.
 pub(super) fn replaced(
     target: &Path,
     keys: &[Path],
@@ -148,6 +159,7 @@ pub(super) fn replaced(
     let goes = |key: &&Path| {
         let below = key.as_ref().strip_prefix(&prefix).unwrap_or_default();
         is_data(target, key)
+            // Never its own files, even if some of them are visible already.
             && !key.as_ref().contains(tag)
             && (!dynamic || written.contains(partition_folder(below)))
     };
