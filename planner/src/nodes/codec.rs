@@ -30,9 +30,9 @@ pub enum NodeTag {
     ExchangeRead = 1,
     /// A scan of CSV files, encoded by the executor's codec.
     CsvScan = 2,
-    /// A [`KeyFilterExec`].
+    /// A `KeyFilterExec`.
     KeyFilter = 3,
-    /// A [`KeySetExec`].
+    /// A `KeySetExec`.
     KeySet = 4,
 }
 
