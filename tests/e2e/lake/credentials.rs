@@ -67,8 +67,8 @@ async fn requests_say_who_pays_and_which_key_encrypts() {
     session.stop().await;
 }
 
-/// The services that give out credentials: STS, the agent of EKS, the metadata of an instance. They answer with the
-/// same key, and a token that says which of them it came from.
+/// The services that issue credentials: STS, the agent of EKS, the metadata of an instance. All
+/// return the same key, and a token that names the service.
 struct Identities {
     url: String,
     asked: Arc<Mutex<Vec<String>>>,
