@@ -6,6 +6,7 @@
 mod advice;
 mod credentials;
 mod list;
+mod local;
 mod requests;
 mod s3;
 mod upload_writer;
@@ -18,7 +19,6 @@ use datafusion::common::{DataFusionError, Result, exec_datafusion_err};
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use faisca_planner::manifest::{Stores as StoreTable, settings_for};
 use object_store::ObjectStore;
-use object_store::local::LocalFileSystem;
 use url::Url;
 
 pub(crate) use advice::advice;
@@ -29,6 +29,7 @@ pub(crate) use upload_writer::{UploadResult, UploadWriter};
 pub use uploads::{StaleUpload, Uploads};
 
 use crate::protocol::RequestSnapshot;
+use local::LocalFiles;
 use s3::S3Bucket;
 
 /// One bucket, or the files of this machine.
@@ -99,7 +100,7 @@ impl Stores {
         let bucket = url.host_str().unwrap_or_default();
         match url.scheme() {
             "file" => Ok(Store {
-                objects: Arc::new(LocalFileSystem::new()),
+                objects: Arc::new(LocalFiles::default()),
                 uploads: None,
             }),
             "s3" | "s3a" => {

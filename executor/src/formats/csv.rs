@@ -14,6 +14,7 @@
 //! - [`CsvReadOptions`]: the options of a user
 //! - `format`: the entry into DataFusion's listing tables; `infer`, `kind`, `header`
 //! - `source`, `decode`: bytes to batches; `records`, `values`: rules that all share
+//! - `write`: batches to text
 //! - `error`, `locate`: errors with file and line
 //! - `codec`: encodes the scan as part of a plan
 
@@ -29,6 +30,8 @@ mod options;
 mod records;
 mod source;
 mod values;
+mod write;
 
 pub use format::CsvFileFormat;
 pub use options::CsvReadOptions;
+pub(crate) use write::to_csv;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::csv::WriterBuilder;
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use arrow::json::LineDelimitedWriter;
 use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
@@ -16,6 +15,7 @@ use parquet::file::properties::WriterProperties;
 use tokio::io::AsyncWriteExt;
 
 use super::folder::{Finished, Output, OutputFolder};
+use crate::formats::csv::to_csv;
 use crate::protocol::{PendingFile, SinkSpec};
 
 /// A row group is closed once it has about this many bytes.
@@ -154,17 +154,13 @@ fn without_views(schema: &SchemaRef) -> Schema {
 }
 
 fn text(format: FileFormat, batch: &RecordBatch, first: bool) -> Result<Vec<u8>> {
-    let mut buffer = Vec::new();
     if format == FileFormat::Csv {
-        WriterBuilder::new()
-            .with_header(first)
-            .build(&mut buffer)
-            .write(batch)?;
-    } else {
-        let mut writer = LineDelimitedWriter::new(&mut buffer);
-        writer.write(batch)?;
-        writer.finish()?;
+        return to_csv(batch, first);
     }
+    let mut buffer = Vec::new();
+    let mut writer = LineDelimitedWriter::new(&mut buffer);
+    writer.write(batch)?;
+    writer.finish()?;
     Ok(buffer)
 }
 
