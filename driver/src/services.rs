@@ -80,10 +80,11 @@ impl Services {
         path: &str,
         format: FileFormat,
     ) -> Result<()> {
-        // We write CSV files with a header.
-        let header = (format == FileFormat::Csv).then_some(true);
+        // We write CSV files with a header, and quote line breaks within values.
+        let is_csv = format == FileFormat::Csv;
         self.register_source(&Source {
-            header,
+            header: is_csv.then_some(true),
+            multi_line: is_csv,
             ..default_source(name, path, format)
         })
         .await

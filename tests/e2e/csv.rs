@@ -296,3 +296,28 @@ async fn every_stream_of_a_compressed_file_is_read() {
     two_streams!("xz", XzEncoder);
     two_streams!("zst", ZstdEncoder);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_is_read_back_as_it_was() {
+    for session in sessions().await {
+        let folder = scratch("csv");
+        let rows_of =
+            "(values (1, '', 'a\nb'), (2, null, 'x,\"y\"'), (3, 'null', null)) v(id, s, u)";
+        for columns in ["id, s, u", "s"] {
+            let path = folder.path().join(columns.replace(", ", "-"));
+            let frame = session
+                .sql(&format!("select {columns} from {rows_of}"))
+                .await
+                .unwrap();
+            let expected = sorted(rows(&frame.clone().collect().await.unwrap()));
+            frame.write().csv(path.to_str().unwrap()).await.unwrap();
+            let read = session
+                .read()
+                .option("multiLine", true)
+                .csv(path.to_str().unwrap())
+                .await
+                .unwrap();
+            assert_eq!(sorted(rows(&read.collect().await.unwrap())), expected);
+        }
+    }
+}

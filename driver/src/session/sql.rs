@@ -396,6 +396,7 @@ async fn insert(
     let summary = write(services, frame, &target, format!("insert into {table}")).await?;
     let described = Source {
         header: (files.format == FileFormat::Csv).then_some(true),
+        multi_line: files.format == FileFormat::Csv,
         ..default_source(table, &files.path, files.format)
     };
     let provider = open(&services.context, &described).await?;
