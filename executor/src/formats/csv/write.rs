@@ -1,7 +1,5 @@
 //! Batches to CSV text that the reader reads back as it was.
 
-use std::fmt::Write;
-
 use arrow::array::{Array, RecordBatch};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
