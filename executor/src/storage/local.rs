@@ -38,7 +38,7 @@ struct Reading {
 }
 
 impl Reading {
-    fn error(&self, source: std::io::Error) -> object_store::Error {
+    fn error(&self, source: &std::io::Error) -> object_store::Error {
         object_store::Error::Generic {
             store: "local",
             source: Box::new(std::io::Error::new(
@@ -52,11 +52,12 @@ impl Reading {
         let wanted = (self.rest.end - self.rest.start).min(CHUNK_BYTES);
         let mut buffer = Vec::with_capacity(usize::try_from(wanted).unwrap_or_default());
         let read = (&mut self.file).take(wanted).read_to_end(&mut buffer);
-        let read = read.map_err(|e| self.error(e))? as u64;
+        let read = read.map_err(|e| self.error(&e))? as u64;
         if read < wanted {
             let what =
                 "the file got shorter while it was read; run the job again once it is complete";
-            return Err(self.error(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, what)));
+            let shorter = std::io::Error::new(std::io::ErrorKind::UnexpectedEof, what);
+            return Err(self.error(&shorter));
         }
         self.rest.start += read;
         Ok(buffer.into())
@@ -78,7 +79,7 @@ fn stream(file: File, location: Path, range: Range<u64>) -> BoxStream<'static, R
             let read = tokio::task::spawn_blocking(move || {
                 if !is_positioned {
                     let start = SeekFrom::Start(reading.rest.start);
-                    reading.file.seek(start).map_err(|e| reading.error(e))?;
+                    reading.file.seek(start).map_err(|e| reading.error(&e))?;
                 }
                 Ok((reading.next()?, (reading, true)))
             });
