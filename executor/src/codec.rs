@@ -12,7 +12,7 @@ use datafusion_proto::physical_plan::{
 };
 use faisca_planner::{NodeTag, PlannerNodeCodec};
 
-use crate::formats::csv::codec as csv;
+use crate::formats::codec as text;
 
 /// DataFusion's own scalar functions by name.
 ///
@@ -42,8 +42,8 @@ impl PhysicalExtensionCodec for PlanCodec {
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match NodeTag::split(buf) {
-            Some((NodeTag::CsvScan, rest)) => {
-                csv::decode(rest, &PhysicalPlanDecodeContext::new(ctx, self), converter)
+            Some((NodeTag::TextScan, rest)) => {
+                text::decode(rest, &PhysicalPlanDecodeContext::new(ctx, self), converter)
             }
             _ => PlannerNodeCodec.try_decode(buf, inputs, ctx, converter),
         }
@@ -55,7 +55,7 @@ impl PhysicalExtensionCodec for PlanCodec {
         buf: &mut Vec<u8>,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<()> {
-        if csv::encode(&node, buf, self, converter)? {
+        if text::encode(&node, buf, self, converter)? {
             Ok(())
         } else {
             PlannerNodeCodec.try_encode(node, buf, converter)

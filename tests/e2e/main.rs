@@ -18,6 +18,7 @@ mod generated;
 mod glue_server;
 mod lake;
 mod names;
+mod ndjson;
 mod pipeline;
 mod recovery;
 mod s3_server;

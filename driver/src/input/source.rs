@@ -6,14 +6,13 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::DataFusionError;
 use datafusion::datasource::file_format::FileFormat as DfFileFormat;
-use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
-use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{
     ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
 };
 use datafusion::prelude::SessionContext;
 use faisca_executor::formats::csv::{CsvFileFormat, CsvReadOptions};
+use faisca_executor::formats::json::{JsonFileFormat, JsonReadOptions};
 use faisca_executor::storage::known_scheme;
 use faisca_planner::manifest::{Decimal, FileFormat, Source, TextCompression};
 use futures::TryStreamExt;
@@ -250,24 +249,13 @@ pub(crate) fn file_format(source: &Source, first: &Path) -> Result<Arc<dyn DfFil
     Ok(match source.format {
         FileFormat::Parquet => Arc::new(ParquetFormat::default()),
         FileFormat::Csv => Arc::new(csv_format(source, first)?),
-        FileFormat::Ndjson => {
-            let kind = match compression {
-                TextCompression::None => FileCompressionType::UNCOMPRESSED,
-                TextCompression::Gzip => FileCompressionType::GZIP,
-                TextCompression::Bzip2 => FileCompressionType::BZIP2,
-                TextCompression::Xz => FileCompressionType::XZ,
-                TextCompression::Zstd => FileCompressionType::ZSTD,
-            };
-            // 0 means all rows.
-            let rows = source.infer_rows.map_or(JSON_INFER_ROWS, |rows| {
-                if rows == 0 { usize::MAX } else { rows }
-            });
-            Arc::new(
-                JsonFormat::default()
-                    .with_file_compression_type(kind)
-                    .with_schema_infer_max_rec(rows),
-            )
-        }
+        FileFormat::Ndjson => Arc::new(JsonFileFormat::new(JsonReadOptions {
+            compression,
+            infer_rows: match source.infer_rows.unwrap_or(JSON_INFER_ROWS) {
+                0 => usize::MAX,
+                rows => rows,
+            },
+        })),
     })
 }
 

@@ -13,12 +13,10 @@
 //! # Layout
 //! - [`CsvReadOptions`]: the options of a user
 //! - `format`: the entry into DataFusion's listing tables; `infer`, `kind`, `header`
-//! - `source`, `decode`: bytes to batches; `records`, `values`: rules that all share
+//! - `scan`, `decode`: bytes to batches; `records`, `values`: rules that all share
 //! - `write`: batches to text
 //! - `error`, `locate`: errors with file and line
-//! - `codec`: encodes the scan as part of a plan
 
-pub(crate) mod codec;
 mod decode;
 mod error;
 mod format;
@@ -28,10 +26,11 @@ mod kind;
 mod locate;
 mod options;
 mod records;
-mod source;
+mod scan;
 mod values;
 mod write;
 
 pub use format::CsvFileFormat;
 pub use options::CsvReadOptions;
+pub(super) use scan::open;
 pub(crate) use write::to_csv;

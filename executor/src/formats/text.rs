@@ -102,3 +102,31 @@ fn decompress(compression: TextCompression, chunks: Chunks) -> Chunks {
         TextCompression::Zstd => decoded!(ZstdDecoder),
     }
 }
+
+/// Counts the lines before the first line of a byte range. Only needed after an error.
+pub(super) async fn lines_before(
+    compression: TextCompression,
+    store: &Arc<dyn ObjectStore>,
+    file: &PartitionedFile,
+    start: u64,
+) -> u64 {
+    if start == 0 || compression != TextCompression::None {
+        return 0;
+    }
+    // A range begins with the first line that starts in it: the newline at `start - 1` counts.
+    let options = GetOptions {
+        range: Some(GetRange::Bounded(0..start)),
+        ..Default::default()
+    };
+    let Ok(result) = store.get_opts(&file.object_meta.location, options).await else {
+        return 0;
+    };
+    let mut stream = result.into_stream();
+    let mut lines = 0;
+    let mut last = b'\n';
+    while let Some(Ok(chunk)) = stream.next().await {
+        lines += chunk.iter().filter(|b| **b == b'\n').count() as u64;
+        last = chunk.last().copied().unwrap_or(last);
+    }
+    if last == b'\n' { lines } else { lines + 1 }
+}

@@ -28,8 +28,8 @@ use crate::nodes::{ExchangeReadExec, KeyFilterExec, KeySetExec};
 pub enum NodeTag {
     /// An [`ExchangeReadExec`].
     ExchangeRead = 1,
-    /// A scan of CSV files, encoded by the executor's codec.
-    CsvScan = 2,
+    /// A scan of text files, encoded by the executor's codec.
+    TextScan = 2,
     /// A `KeyFilterExec`.
     KeyFilter = 3,
     /// A `KeySetExec`.
@@ -39,7 +39,7 @@ pub enum NodeTag {
 impl NodeTag {
     const ALL: [Self; 4] = [
         Self::ExchangeRead,
-        Self::CsvScan,
+        Self::TextScan,
         Self::KeyFilter,
         Self::KeySet,
     ];
@@ -76,7 +76,7 @@ impl PhysicalExtensionCodec for PlannerNodeCodec {
             Some((NodeTag::ExchangeRead, rest)) => {
                 exchange_read::decode(rest, &PhysicalPlanDecodeContext::new(ctx, self), converter)
             }
-            Some((NodeTag::CsvScan, _)) | None => internal_err!(
+            Some((NodeTag::TextScan, _)) | None => internal_err!(
                 "unknown kind of plan node: driver and executor are of different builds"
             ),
         }

@@ -18,7 +18,7 @@ use object_store::{ObjectMeta, ObjectStore};
 
 use super::infer::{InferredColumns, infer, read_header};
 use super::options::CsvReadOptions;
-use super::source::CsvFileSource;
+use crate::formats::source::{TextFileSource, TextFormat};
 
 /// Files whose schemas are inferred concurrently.
 const INFERRED_AT_ONCE: usize = 16;
@@ -146,6 +146,9 @@ impl FileFormat for CsvFileFormat {
     }
 
     fn file_source(&self, table_schema: TableSchema) -> Arc<dyn FileSource> {
-        Arc::new(CsvFileSource::new(table_schema, self.options.clone()))
+        Arc::new(TextFileSource::new(
+            table_schema,
+            TextFormat::Csv(self.options.clone()),
+        ))
     }
 }

@@ -16,7 +16,7 @@ use super::records::{Records, Start};
 use super::values::is_null;
 use crate::formats::text::{read_beginning, read_file};
 
-/// Bytes read at most to infer the columns of one file.
+/// Bytes read at most to infer the columns of one file, unless all rows are.
 const SAMPLE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Bytes of the first request for a header, which are enough for most.
 const HEADER_BYTES: u64 = 64 * 1024;
@@ -70,7 +70,9 @@ pub(super) async fn infer(
         let chunk = options.to_utf8(chunk?);
         bytes += chunk.len();
         sample.records.push(&chunk).map_err(invalid)?;
-        if sample.take()? || bytes > SAMPLE_BYTES_MAX {
+        // Who asks for all rows gets all rows.
+        let is_enough = bytes > SAMPLE_BYTES_MAX && rows_max < usize::MAX;
+        if sample.take()? || is_enough {
             return Ok(sample.columns);
         }
     }

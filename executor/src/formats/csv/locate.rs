@@ -7,12 +7,11 @@ use std::sync::Arc;
 
 use datafusion::common::{DataFusionError, exec_datafusion_err};
 use datafusion::datasource::listing::PartitionedFile;
-use faisca_planner::manifest::TextCompression;
-use futures::StreamExt;
-use object_store::{GetOptions, GetRange, ObjectStore};
+use object_store::ObjectStore;
 
 use super::decode::DecodeError;
 use super::options::CsvReadOptions;
+use crate::formats::text::lines_before;
 
 /// Most characters of a message, which may quote the data.
 const QUOTE_CHARS_MAX: usize = 160;
@@ -33,37 +32,11 @@ pub(super) async fn locate(
         }
         DecodeError::Read(error) => return error,
     };
-    let before = if options.compression == TextCompression::None {
-        lines_before(store, file, start).await
-    } else {
-        0
-    };
+    let before = lines_before(options.compression, store, file, start).await;
     let problem: String = error.what.chars().take(QUOTE_CHARS_MAX).collect();
     exec_datafusion_err!(
         "/{name} line {}: {problem}. {}",
         before + error.line,
         error.advice
     )
-}
-
-async fn lines_before(store: &Arc<dyn ObjectStore>, file: &PartitionedFile, start: u64) -> u64 {
-    if start == 0 {
-        return 0;
-    }
-    // A range begins with the first line that starts in it: the newline at `start - 1` counts.
-    let options = GetOptions {
-        range: Some(GetRange::Bounded(0..start)),
-        ..Default::default()
-    };
-    let Ok(result) = store.get_opts(&file.object_meta.location, options).await else {
-        return 0;
-    };
-    let mut stream = result.into_stream();
-    let mut lines = 0;
-    let mut last = b'\n';
-    while let Some(Ok(chunk)) = stream.next().await {
-        lines += chunk.iter().filter(|b| **b == b'\n').count() as u64;
-        last = chunk.last().copied().unwrap_or(last);
-    }
-    if last == b'\n' { lines } else { lines + 1 }
 }

@@ -20,12 +20,12 @@ use faisca_planner::NodeTag;
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
-use super::options::CsvReadOptions;
-use super::source::CsvFileSource;
+use super::source::{TextFileSource, TextFormat};
+use super::text::compression_type;
 
 #[derive(Serialize, Deserialize)]
-struct CsvScan {
-    options: CsvReadOptions,
+struct TextScan {
+    format: TextFormat,
     files: Vec<u8>,
 }
 
@@ -42,15 +42,15 @@ pub(crate) fn encode(
     let Some(config) = config else {
         return Ok(false);
     };
-    let Some(source) = config.file_source.downcast_ref::<CsvFileSource>() else {
+    let Some(source) = config.file_source.downcast_ref::<TextFileSource>() else {
         return Ok(false);
     };
     let files = serialize_file_scan_config(config, codec, converter)?.encode_to_vec();
-    let scan = CsvScan {
-        options: source.options.clone(),
+    let scan = TextScan {
+        format: source.format.clone(),
         files,
     };
-    NodeTag::CsvScan.write(buf);
+    NodeTag::TextScan.write(buf);
     buf.extend(postcard::to_stdvec(&scan).map_err(|e| DataFusionError::External(Box::new(e)))?);
     Ok(true)
 }
@@ -60,14 +60,14 @@ pub(crate) fn decode(
     ctx: &PhysicalPlanDecodeContext<'_>,
     converter: &dyn PhysicalProtoConverterExtension,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let scan: CsvScan =
-        postcard::from_bytes(buf).map_err(|e| internal_datafusion_err!("encoded CSV scan: {e}"))?;
+    let scan: TextScan = postcard::from_bytes(buf)
+        .map_err(|e| internal_datafusion_err!("encoded scan of text: {e}"))?;
     let proto = FileScanExecConf::decode(scan.files.as_slice())
-        .map_err(|e| internal_datafusion_err!("encoded CSV scan: {e}"))?;
-    let compression = scan.options.compression_type();
-    let source = Arc::new(CsvFileSource::new(
+        .map_err(|e| internal_datafusion_err!("encoded scan of text: {e}"))?;
+    let compression = compression_type(scan.format.compression());
+    let source = Arc::new(TextFileSource::new(
         parse_table_schema_from_proto(&proto)?,
-        scan.options,
+        scan.format,
     ));
     let config = parse_protobuf_file_scan_config(&proto, ctx, converter, source)?;
     let config = FileScanConfigBuilder::from(config)

@@ -1,0 +1,190 @@
+//! Lines to batches of the projected columns.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use arrow::json::ReaderBuilder;
+use arrow::json::reader::Decoder;
+use datafusion::common::{DataFusionError, Result};
+use datafusion::datasource::listing::PartitionedFile;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectStore;
+
+use super::format::JsonReadOptions;
+use super::infer::syntax_error;
+use super::lines::{LineError, Lines};
+use crate::formats::source::{ScannedColumns, first_byte};
+use crate::formats::text::{Chunks, lines_before, read_bytes};
+
+/// A batch ends early once its text has this many bytes.
+const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Opens a file or a byte range. A range has the lines that begin in it, as in DataFusion.
+pub(in crate::formats) async fn open(
+    options: JsonReadOptions,
+    scanned: &ScannedColumns,
+    store: Arc<dyn ObjectStore>,
+    file: PartitionedFile,
+) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    let schema = Arc::new(scanned.file_schema.project(&scanned.projected)?);
+    let decoder = LineDecoder::new(schema, scanned.batch_rows)?;
+    let text = read_bytes(options.compression, &store, &file).await?;
+    let located = decode(text, decoder).or_else(move |error| {
+        let (store, file, options) = (Arc::clone(&store), file.clone(), options.clone());
+        async move {
+            match error {
+                DecodeError::Line(error) => {
+                    let start = first_byte(&file);
+                    let before = lines_before(options.compression, &store, &file, start).await;
+                    Err(error.located(&file.object_meta.location, before))
+                }
+                DecodeError::Arrow(error) => Err(error.into()),
+                DecodeError::Read(error) => Err(error),
+            }
+        }
+    });
+    Ok(located.boxed())
+}
+
+/// Decodes text batch by batch.
+fn decode(
+    text: Chunks,
+    decoder: LineDecoder,
+) -> BoxStream<'static, Result<RecordBatch, DecodeError>> {
+    let state = (text, decoder, false);
+    futures::stream::try_unfold(state, async |(mut text, mut decoder, mut is_over)| {
+        loop {
+            if let Some(batch) = decoder.decode(is_over)? {
+                return Ok(Some((batch, (text, decoder, is_over))));
+            }
+            if is_over {
+                return Ok(None);
+            }
+            match text.next().await {
+                Some(chunk) => decoder.lines.push(&chunk?)?,
+                None => {
+                    decoder.lines.end();
+                    is_over = true;
+                }
+            }
+        }
+    })
+    .boxed()
+}
+
+/// Why a text cannot be decoded.
+#[derive(Debug, thiserror::Error)]
+enum DecodeError {
+    /// A line is wrong.
+    #[error(transparent)]
+    Line(#[from] LineError),
+    /// Arrow cannot build the batch.
+    #[error(transparent)]
+    Arrow(#[from] ArrowError),
+    /// The text cannot be read.
+    #[error(transparent)]
+    Read(#[from] DataFusionError),
+}
+
+struct LineDecoder {
+    lines: Lines,
+    decoder: Decoder,
+    schema: SchemaRef,
+    batch_rows: usize,
+    /// The lines of the batch, to find the one that Arrow refuses: it does not tell.
+    text: String,
+    ends: Vec<(usize, u64)>,
+}
+
+impl LineDecoder {
+    fn new(schema: SchemaRef, batch_rows: usize) -> Result<Self, ArrowError> {
+        Ok(Self {
+            lines: Lines::default(),
+            decoder: decoder(&schema, batch_rows)?,
+            schema,
+            batch_rows,
+            text: String::new(),
+            ends: vec![],
+        })
+    }
+
+    /// The next full batch, or the last one; `None` if it needs more text, or none is left.
+    fn decode(&mut self, is_over: bool) -> Result<Option<RecordBatch>, DecodeError> {
+        while let Some((line, number)) = self.lines.next()? {
+            self.text.push_str(line);
+            self.ends.push((self.text.len(), number));
+            if self.ends.len() >= self.batch_rows || self.text.len() >= BATCH_BYTES_MAX {
+                return self.flush();
+            }
+        }
+        match is_over && !self.ends.is_empty() {
+            true => self.flush(),
+            false => Ok(None),
+        }
+    }
+
+    fn flush(&mut self) -> Result<Option<RecordBatch>, DecodeError> {
+        let batch = self.build();
+        if let Err(error) = batch {
+            return Err(self.find_refused(error));
+        }
+        self.text.clear();
+        self.ends.clear();
+        Ok(batch?)
+    }
+
+    fn build(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
+        let mut start = 0;
+        for (index, (end, _)) in self.ends.iter().enumerate() {
+            let line = &self.text.as_bytes()[start..*end];
+            let read = self.decoder.decode(line)?;
+            start = *end;
+            // A line may not hold more or less than one object: a cut between lines would not see it.
+            let is_one = read == line.len()
+                && self.decoder.len() == index + 1
+                && !self.decoder.has_partial_record();
+            if !is_one {
+                let what = "each line must have one complete object".to_owned();
+                return Err(ArrowError::JsonError(what));
+            }
+        }
+        self.decoder.flush()
+    }
+
+    /// Decodes line by line to find the first one that is refused.
+    fn find_refused(&self, error: ArrowError) -> DecodeError {
+        let mut start = 0;
+        for (end, number) in &self.ends {
+            let line = &self.text[start..*end];
+            start = *end;
+            if let Err(error) = serde_json::from_str::<serde_json::Value>(line) {
+                return syntax_error(*number, &error).into();
+            }
+            let alone = decoder(&self.schema, 1).and_then(|mut decoder| {
+                decoder.decode(line.as_bytes())?;
+                decoder.flush()
+            });
+            if let Err(error) = alone {
+                let text = error.to_string();
+                let what = text.trim_start_matches("Json error: ");
+                return LineError {
+                    line: *number,
+                    what: what.to_owned(),
+                }
+                .into();
+            }
+        }
+        error.into()
+    }
+}
+
+/// Numbers and booleans are text where the column is.
+fn decoder(schema: &SchemaRef, batch_rows: usize) -> Result<Decoder, ArrowError> {
+    ReaderBuilder::new(Arc::clone(schema))
+        .with_batch_size(batch_rows)
+        .with_coerce_primitive(true)
+        .build_decoder()
+}

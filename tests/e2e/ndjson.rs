@@ -1,0 +1,97 @@
+//! ndjson from elsewhere: marks, mixed types, several compressed streams, and clear refusals.
+
+use faisca::Session;
+
+use crate::support::{Layout, rows, scratch, session, sorted};
+
+async fn query(session: &Session, path: &str, columns: &str) -> Result<Vec<String>, String> {
+    let create =
+        format!("CREATE OR REPLACE EXTERNAL TABLE t {columns} STORED AS JSON LOCATION '{path}'");
+    session.sql(&create).await.map_err(|e| e.to_string())?;
+    let frame = session.sql("select * from t").await;
+    let batches = frame.map_err(|e| e.to_string())?.collect().await;
+    Ok(sorted(rows(&batches.map_err(|e| e.to_string())?)))
+}
+
+async fn check(text: impl AsRef<[u8]>, columns: &str, expected: Result<&[&str], &[&str]>) {
+    let folder = scratch("ndjson");
+    let path = folder.path().join("a.json");
+    std::fs::write(&path, text).unwrap();
+    let path = path.display().to_string();
+    for layout in [Layout::Embedded, Layout::Processes(3)] {
+        let found = query(&session(layout, 3).await, &path, columns).await;
+        match expected {
+            Ok(rows) => assert_eq!(found.unwrap(), rows),
+            Err(parts) => {
+                let error = found.unwrap_err();
+                for part in parts {
+                    assert!(error.contains(part), "no `{part}` in: {error}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn marks_and_mixed_types_are_read() {
+    check("\u{feff}{\"a\":1}\r\n\r\n{\"a\":2}", "", Ok(&["1", "2"])).await;
+    check(
+        "{\"a\":1}\n{\"a\":\"x\"}\n{\"a\":null}\n",
+        "",
+        Ok(&["1", "x", "∅"]),
+    )
+    .await;
+    check(
+        "{\"a\":1.5}\n{\"a\":true}\n",
+        "(a STRING)",
+        Ok(&["1.5", "true"]),
+    )
+    .await;
+    check("{\"a\":null}\n", "", Ok(&["∅"])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_name_file_and_line() {
+    check(
+        "{\"a\":1}\n\n{\"a\":\n",
+        "",
+        Err(&["a.json line 3", "not valid JSON"]),
+    )
+    .await;
+    check(
+        "[{\"a\":1},\n{\"a\":2}]\n",
+        "",
+        Err(&["a.json line 1", "array"]),
+    )
+    .await;
+    check("{\"a\":1} {\"a\":2}\n", "(a INT)", Err(&["a.json line 1"])).await;
+    check(
+        b"{\"a\":\"x\"}\n{\"a\":\"S\xe3o\"}\n",
+        "",
+        Err(&["a.json line 2", "UTF-8"]),
+    )
+    .await;
+    let mut text = String::new();
+    (0..600_000).for_each(|i| text.push_str(&format!("{{\"a\":{i},\"b\":\"some text\"}}\n")));
+    text.push_str("{\"a\":\"x\"}\n");
+    check(text, "(a BIGINT)", Err(&["a.json line 600001"])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_stream_of_a_compressed_file_is_read() {
+    use async_compression::tokio::write::ZstdEncoder;
+    use tokio::io::AsyncWriteExt;
+
+    let folder = scratch("ndjson");
+    let path = folder.path().join("a.json.zst");
+    let mut bytes = vec![];
+    for part in ["{\"a\":1}\n", "{\"a\":2}\n"] {
+        let mut encoder = ZstdEncoder::new(&mut bytes);
+        encoder.write_all(part.as_bytes()).await.unwrap();
+        encoder.shutdown().await.unwrap();
+    }
+    std::fs::write(&path, bytes).unwrap();
+    let session = session(Layout::Embedded, 2).await;
+    let found = query(&session, &path.display().to_string(), "").await;
+    assert_eq!(found.unwrap(), ["1", "2"]);
+}
