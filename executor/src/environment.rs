@@ -14,6 +14,7 @@ use datafusion::execution::{FunctionRegistry, TaskContext};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::SessionConfig;
 
+use crate::descriptors;
 use crate::exchange::{BlockMemory, DurableTier};
 use crate::protocol::Limits;
 use crate::storage::Stores;
@@ -46,11 +47,13 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Builds the memory pool, the store and function registries, and the durable tier.
+    /// Raises the process's limit of open files; builds the memory pool, the store and function
+    /// registries, and the durable tier.
     ///
     /// # Errors
     /// If the spill folder is not writable, or the settings of the durable tier are wrong.
     pub fn new(limits: &Limits, functions: &UserFunctions) -> Result<Self> {
+        descriptors::raise_limit();
         let stores = Arc::new(Stores::new(limits.stores.clone()));
         let runtime = runtime(limits, &stores)?;
         let durable = limits

@@ -6,6 +6,7 @@
 use datafusion::common::{DataFusionError, SchemaError};
 use faisca_planner::ids::{BlockId, ExecutorId};
 
+use crate::descriptors;
 use crate::protocol::{Failure, FailureKind};
 use crate::storage::{advice, store_message};
 
@@ -106,6 +107,9 @@ fn kind_of_cause(error: &DataFusionError) -> Option<FailureKind> {
 
 fn kind_of_io_error(error: &std::io::Error) -> FailureKind {
     use std::io::ErrorKind;
+    if descriptors::are_exhausted(error) {
+        return FailureKind::Resource;
+    }
     match error.kind() {
         ErrorKind::NotFound
         | ErrorKind::PermissionDenied
@@ -120,6 +124,9 @@ fn kind_of_io_error(error: &std::io::Error) -> FailureKind {
 }
 
 fn kind_of_store_error(error: &object_store::Error) -> FailureKind {
+    if are_descriptors_exhausted(error) {
+        return FailureKind::Resource;
+    }
     match error {
         object_store::Error::Generic { source, .. } => {
             match source.downcast_ref::<std::io::Error>() {
@@ -131,6 +138,19 @@ fn kind_of_store_error(error: &object_store::Error) -> FailureKind {
         object_store::Error::JoinError { .. } => FailureKind::Bug,
         _ => FailureKind::User,
     }
+}
+
+/// Returns whether a cause of `error` is that no file or connection can be opened any more.
+fn are_descriptors_exhausted(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        let io = current.downcast_ref::<std::io::Error>();
+        if io.is_some_and(descriptors::are_exhausted) {
+            return true;
+        }
+        cause = current.source();
+    }
+    false
 }
 
 /// Finds the error of an object store below its wrappers.
@@ -211,5 +231,39 @@ fn schema_message(error: &SchemaError) -> String {
             format!("no column named `{}`; {hint}", field.name)
         }
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use parquet::errors::ParquetError;
+
+    use super::*;
+
+    fn kind(error: &DataFusionError) -> FailureKind {
+        classify(error).kind
+    }
+
+    #[test]
+    fn too_many_open_files_is_a_lack_of_resources_and_not_the_users_mistake() {
+        for code in [23, 24] {
+            let io = || io::Error::from_raw_os_error(code);
+            let store = || object_store::Error::Generic {
+                store: "LocalFileSystem",
+                source: Box::new(io()),
+            };
+            let parquet = ParquetError::External(Box::new(store()));
+            assert_eq!(kind(&DataFusionError::IoError(io())), FailureKind::Resource);
+            assert_eq!(
+                kind(&DataFusionError::ObjectStore(Box::new(store()))),
+                FailureKind::Resource
+            );
+            assert_eq!(
+                kind(&DataFusionError::ParquetError(Box::new(parquet))),
+                FailureKind::Resource
+            );
+        }
     }
 }

@@ -14,6 +14,7 @@
 //! # Layout
 //! Each module uses only those above it.
 //!
+//! - [`descriptors`]: the limit of open files
 //! - [`protocol`]: everything that crosses processes: messages, settings, Flight transport
 //! - [`storage`]: object stores by URL, credentials, uploads, request counts, advice for errors
 //! - [`error`]: failures, and the kind of each
@@ -27,6 +28,7 @@
 pub mod canary;
 pub mod codec;
 pub mod control;
+pub mod descriptors;
 pub mod environment;
 pub mod error;
 pub mod exchange;

@@ -24,6 +24,7 @@ mod recovery;
 mod s3_server;
 mod sharing;
 mod slt;
+mod strangers;
 mod support;
 mod tpch;
 mod writes;

@@ -45,7 +45,7 @@ pub async fn until(what: &str, limit: Duration, mut is_true: impl FnMut() -> boo
 }
 
 /// Executors of a command, as the kernel knows them.
-fn children(parent: u32) -> Vec<u32> {
+pub fn children(parent: u32) -> Vec<u32> {
     let out = Command::new("pgrep")
         .args(["-P", &parent.to_string()])
         .output()

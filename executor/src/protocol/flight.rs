@@ -1,14 +1,26 @@
 //! Flight connections between processes: connect, serve, and the job's token on each request.
+//!
+//! ```text
+//!   socket ─► accept: visitor, for 10 s at most ─► HTTP/2 ─► gate: token, method, size ─► FlightMethods
+//!                        ▲                                      │
+//!                        └────── admitted, or closed ◄──────────┘
+//! ```
+//!
+//! - `accept`: connections, and which of them stay
+//! - `gate`: requests, judged by their headers alone
+
+mod accept;
+mod gate;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use tokio::net::TcpListener;
-use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint, Server, Uri};
 use tonic::{Request, Status};
 
+use self::gate::Gate;
 use super::service::{FlightMethods, PeerService};
 
 /// Largest message on the wire; batches are split long before.
@@ -17,6 +29,21 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Interval of probes on a silent connection, and the longest wait for the response to one.
 const KEEPALIVE: Duration = Duration::from_secs(5);
+/// Bytes that the sender of a response may be ahead of its reader, for each stream.
+const CLIENT_STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// The same for all streams of a connection.
+const CLIENT_CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// Bytes that the sender of a request may be ahead of its reader, for each stream. Smaller than for
+/// responses: a stranger can fill it before its token is checked.
+const SERVER_STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+/// The same for all streams of a connection.
+const SERVER_CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// Open requests of one connection. An executor reads many blocks of a peer at once over a single
+/// connection, and some readers consume one only when all are open: the limit must be far above
+/// slots × partitions × inputs of a task.
+const STREAMS_MAX: u32 = 16 * 1024;
+/// Bytes of all headers of a request. The token and gRPC's own headers have a few hundred.
+const HEADER_BYTES_MAX: u32 = 16 * 1024;
 
 /// Connects to another process's Flight service.
 ///
@@ -29,8 +56,8 @@ pub async fn connect(address: &str) -> Result<Channel, tonic::transport::Error> 
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE)
         .keep_alive_while_idle(true)
-        .initial_stream_window_size(4 * 1024 * 1024)
-        .initial_connection_window_size(16 * 1024 * 1024);
+        .initial_stream_window_size(CLIENT_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CLIENT_CONNECTION_WINDOW_BYTES);
     endpoint.connect().await
 }
 
@@ -46,34 +73,8 @@ pub fn bearer<T>(request: &mut Request<T>, token: &str) -> Result<(), Status> {
     Ok(())
 }
 
-/// Refuses requests that lack the job's token.
-///
-/// # Errors
-/// `UNAUTHENTICATED`.
-pub(super) fn authorize<T>(request: &Request<T>, token: &str) -> Result<(), Status> {
-    let actual = request
-        .metadata()
-        .get("authorization")
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or_default();
-    let expected = format!("Bearer {token}");
-    // Compares every byte, so that the time does not depend on the number of correct bytes.
-    let is_equal = actual.len() == expected.len()
-        && actual
-            .bytes()
-            .zip(expected.bytes())
-            .fold(0, |diff, (a, b)| diff | (a ^ b))
-            == 0;
-    if is_equal {
-        Ok(())
-    } else {
-        Err(Status::unauthenticated(
-            "the job's token is missing or wrong",
-        ))
-    }
-}
-
-/// Serves `service` on `listener` until the future is dropped. Requests must carry `token`.
+/// Serves `service` on `listener` until the future is dropped. Requests must carry `token`: others
+/// are refused before a byte of their body is decoded.
 ///
 /// # Errors
 /// If the socket fails.
@@ -82,18 +83,16 @@ pub async fn serve<S: PeerService>(
     service: S,
     token: String,
 ) -> Result<(), tonic::transport::Error> {
-    let methods = FlightMethods { service, token };
-    let service = FlightServiceServer::new(methods).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    // Set on the listener, because the server's option affects only connections that it accepts itself.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let mut server = Server::builder()
+    let methods = FlightServiceServer::new(FlightMethods(service))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
-        .initial_stream_window_size(4 * 1024 * 1024)
-        .initial_connection_window_size(16 * 1024 * 1024);
-    server
-        .add_service(service)
-        .serve_with_incoming(incoming)
+        .http2_max_header_list_size(Some(HEADER_BYTES_MAX))
+        .max_concurrent_streams(Some(STREAMS_MAX))
+        .initial_stream_window_size(SERVER_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(SERVER_CONNECTION_WINDOW_BYTES)
+        .serve_with_incoming(Gate::new(methods, &token), accept::connections(listener))
         .await
 }
 
