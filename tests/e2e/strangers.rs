@@ -165,7 +165,7 @@ fn start_slow_requests(port: u16, count: usize) -> Vec<TcpStream> {
         .filter_map(|_| TcpStream::connect(("127.0.0.1", port)).ok())
         .collect();
     for stream in &mut slow {
-        // The preface, empty settings, and a header of 8,192 bytes of which two arrive.
+        // The preface, empty settings, and two of the 8,192 bytes of a header.
         let frames =
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\x20\0\x01\0\0\0\0\x01ab";
         let _ = stream.write_all(frames);

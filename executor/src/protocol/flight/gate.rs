@@ -35,7 +35,7 @@ pub(super) struct Gate<S> {
 enum Method {
     /// One message.
     Unary,
-    /// A stream of messages, each of which has a limit of its own.
+    /// A stream of messages, each with a limit of its own.
     Stream,
 }
 
