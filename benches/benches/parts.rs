@@ -93,9 +93,9 @@ fn leaf(schema: &SchemaRef) -> ExchangeReadExec {
     )
 }
 
-/// Reads all partitions, as executor `me`.
+/// Reads all partitions, as executor `reader`.
 async fn fetch(
-    me: u32,
+    reader: u32,
     address: &str,
     store: &Arc<BlockStore>,
     peers: &Arc<PeerClients>,
@@ -112,7 +112,12 @@ async fn fetch(
         blocks: Arc::new(vec![location]),
         partition_bytes_max: 0,
     }];
-    let reader = ExchangeReader::new(inputs, ExecutorId(me), Arc::clone(store), Arc::clone(peers));
+    let reader = ExchangeReader::new(
+        inputs,
+        ExecutorId(reader),
+        Arc::clone(store),
+        Arc::clone(peers),
+    );
     let mut rows = 0;
     for partition in 0..PARTITIONS {
         let batches: Vec<RecordBatch> = reader
@@ -201,13 +206,13 @@ fn codec(c: &mut Criterion) {
 /// Returns a scheduler in the middle of a stage with `tasks` tasks, and a report for it.
 fn half_way(tasks: u32) -> (Scheduler, Event) {
     let mut scheduler = Scheduler::new(RetryLimits::default());
-    let up = |id| Event::ExecutorUp {
+    let executor_up = |id| Event::ExecutorUp {
         id: ExecutorId(id),
         slots: 4,
         address: String::new(),
         placement: Placement::Fleet,
     };
-    (1..=1000).for_each(|id| drop(scheduler.step(Duration::ZERO, up(id))));
+    (1..=1000).for_each(|id| drop(scheduler.step(Duration::ZERO, executor_up(id))));
     let stage = StageInfo {
         partitions: tasks,
         ..StageInfo::default()

@@ -7,9 +7,9 @@ use comfy_table::{CellAlignment, Table};
 /// Best times of one query or pipeline.
 pub(crate) struct Comparison {
     pub(crate) name: String,
-    pub(crate) ours: Duration,
+    pub(crate) faisca_time: Duration,
     /// DataFusion in one process.
-    pub(crate) theirs: Duration,
+    pub(crate) datafusion_time: Duration,
     /// Times of the requested peers, in the same order; `None` where a peer returned no valid result.
     pub(crate) peers: Vec<Option<Duration>>,
 }
@@ -19,20 +19,20 @@ impl Comparison {
     pub(crate) fn new(name: String, peers: usize) -> Self {
         Self {
             name,
-            ours: Duration::MAX,
-            theirs: Duration::MAX,
+            faisca_time: Duration::MAX,
+            datafusion_time: Duration::MAX,
             peers: vec![None; peers],
         }
     }
 
     /// Returns our time divided by DataFusion's.
     pub(crate) fn ratio(&self) -> f64 {
-        ratio(self.ours, self.theirs)
+        ratio(self.faisca_time, self.datafusion_time)
     }
 
     /// Returns our time divided by a peer's.
     fn peer_ratio(&self, peer: usize) -> Option<f64> {
-        Some(ratio(self.ours, (*self.peers.get(peer)?)?))
+        Some(ratio(self.faisca_time, (*self.peers.get(peer)?)?))
     }
 }
 
@@ -74,7 +74,10 @@ pub(crate) fn report(title: &str, peers: &[String], all: &[Comparison]) {
 
 fn comparison_row(comparison: &Comparison) -> Vec<String> {
     let mut cells = vec![comparison.name.clone()];
-    cells.extend(pair_cells(comparison.ours, comparison.theirs));
+    cells.extend(pair_cells(
+        comparison.faisca_time,
+        comparison.datafusion_time,
+    ));
     for (peer, time) in comparison.peers.iter().enumerate() {
         cells.push(time.map_or("failed".to_owned(), seconds));
         let ratio = comparison.peer_ratio(peer);
@@ -86,18 +89,21 @@ fn comparison_row(comparison: &Comparison) -> Vec<String> {
 fn total_row(peers: usize, all: &[Comparison]) -> Vec<String> {
     let mut cells = vec!["total".to_owned()];
     cells.extend(pair_cells(
-        all.iter().map(|c| c.ours).sum(),
-        all.iter().map(|c| c.theirs).sum(),
+        all.iter().map(|c| c.faisca_time).sum(),
+        all.iter().map(|c| c.datafusion_time).sum(),
     ));
     for peer in 0..peers {
-        let (mut ours, mut theirs) = (Duration::ZERO, Duration::ZERO);
+        let (mut faisca_time, mut datafusion_time) = (Duration::ZERO, Duration::ZERO);
         for comparison in all {
             if let Some(time) = comparison.peers.get(peer).copied().flatten() {
-                ours += comparison.ours;
-                theirs += time;
+                faisca_time += comparison.faisca_time;
+                datafusion_time += time;
             }
         }
-        cells.extend([seconds(theirs), format!("{:.2}", ratio(ours, theirs))]);
+        cells.extend([
+            seconds(datafusion_time),
+            format!("{:.2}", ratio(faisca_time, datafusion_time)),
+        ]);
     }
     cells
 }

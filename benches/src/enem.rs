@@ -20,18 +20,18 @@ pub(crate) async fn run(folder: &Path, rows: u64, runs: u32, executors: u32) -> 
     if !data.join("utf8").exists() {
         prepare(&data, rows).map_err(|e| Error::Write(e.to_string()))?;
     }
-    let (mut ours, mut theirs) = (Duration::MAX, Duration::MAX);
+    let (mut faisca_time, mut datafusion_time) = (Duration::MAX, Duration::MAX);
     for _ in 0..runs {
-        theirs = theirs.min(datafusion(&data).await?);
-        ours = ours.min(faisca(&data, executors).await?);
+        datafusion_time = datafusion_time.min(datafusion(&data).await?);
+        faisca_time = faisca_time.min(faisca(&data, executors).await?);
     }
     report(
         &format!("ENEM pipeline, {rows} rows, {}", layout(executors)),
         &[],
         &[Comparison {
             name: "pipeline".to_owned(),
-            ours,
-            theirs,
+            faisca_time,
+            datafusion_time,
             peers: vec![],
         }],
     );
@@ -81,8 +81,8 @@ fn manifest(data: &Path) -> Result<CheckedManifest> {
 
 /// Runs the same statements on DataFusion, one after the other.
 async fn datafusion(data: &Path) -> Result<Duration> {
-    let out = data.join("datafusion");
-    let _ = std::fs::remove_dir_all(&out);
+    let output = data.join("datafusion");
+    let _ = std::fs::remove_dir_all(&output);
     let started = Instant::now();
     let config =
         SessionConfig::new().set_bool("datafusion.sql_parser.enable_ident_normalization", false);
@@ -98,7 +98,7 @@ async fn datafusion(data: &Path) -> Result<Duration> {
         context.sql(&sql).await?.collect().await?;
     }
     for step in &manifest.spec().steps {
-        let path = out.join(&step.name);
+        let path = output.join(&step.name);
         let copy = format!(
             "COPY ({}) TO '{}/' STORED AS PARQUET OPTIONS (compression 'snappy')",
             step.sql,

@@ -14,7 +14,7 @@ use object_store::aws::AmazonS3Builder;
 use url::Url;
 
 use crate::compare::{Comparison, geometric_mean, numeric_table, ratio, report, seconds};
-use crate::tpch::{alone, data, queries_or_all, query, session, time_query};
+use crate::tpch::{data, queries_or_all, query, session, single_process, time_query};
 
 /// Flags of `lake`. Endpoint and credentials come from the environment variables of AWS tools.
 #[derive(Debug, Args)]
@@ -30,11 +30,11 @@ pub(crate) struct LakeArgs {
     queries: Vec<usize>,
     /// What to measure.
     #[arg(long, value_delimiter = ',', default_values = ["read", "write", "exchange"])]
-    parts: Vec<Part>,
+    parts: Vec<Workload>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Part {
+enum Workload {
     /// Run the queries on tables in the bucket.
     Read,
     /// Write the largest table into the bucket.
@@ -46,11 +46,11 @@ enum Part {
 pub(crate) async fn run(folder: &Path, args: LakeArgs, runs: u32, executors: u32) -> Result<()> {
     let queries = queries_or_all(&args.queries);
     let local = data(folder, args.scale)?;
-    for part in &args.parts {
-        match part {
-            Part::Read => read(&args, &queries, runs, executors).await?,
-            Part::Write => write(&args, &local, runs, executors).await?,
-            Part::Exchange => exchange(&args, &local, &queries, runs, executors.max(2)).await?,
+    for workload in &args.parts {
+        match workload {
+            Workload::Read => read(&args, &queries, runs, executors).await?,
+            Workload::Write => write(&args, &local, runs, executors).await?,
+            Workload::Exchange => exchange(&args, &local, &queries, runs, executors.max(2)).await?,
         }
     }
     Ok(())
@@ -69,36 +69,37 @@ fn register_bucket(context: &SessionContext, bucket: &str) -> Result<()> {
 }
 
 async fn read(args: &LakeArgs, queries: &[usize], runs: u32, executors: u32) -> Result<()> {
-    let theirs = SessionContext::new();
-    register_bucket(&theirs, &args.bucket)?;
-    let ours = Session::builder()
+    let datafusion = SessionContext::new();
+    register_bucket(&datafusion, &args.bucket)?;
+    let faisca = Session::builder()
         .executors(executors)
         .get_or_create()
         .await?;
     for table in TPCH_TABLES {
         let path = format!("{}/tpch/{table}/", args.bucket);
-        theirs
+        datafusion
             .register_parquet(table, &path, ParquetReadOptions::default())
             .await?;
-        ours.sql(&format!(
-            "CREATE EXTERNAL TABLE {table} STORED AS PARQUET LOCATION '{path}'"
-        ))
-        .await?;
+        faisca
+            .sql(&format!(
+                "CREATE EXTERNAL TABLE {table} STORED AS PARQUET LOCATION '{path}'"
+            ))
+            .await?;
     }
-    ours.ready().await;
+    faisca.ready().await;
     let mut all = vec![];
     for number in queries {
         let sql = query(*number)?;
         let mut best = Comparison::new(format!("q{number}"), 0);
         for _ in 0..runs {
             let started = Instant::now();
-            theirs.sql(&sql).await?.collect().await?;
-            best.theirs = best.theirs.min(started.elapsed());
-            best.ours = best.ours.min(time_query(&ours, &sql).await?);
+            datafusion.sql(&sql).await?.collect().await?;
+            best.datafusion_time = best.datafusion_time.min(started.elapsed());
+            best.faisca_time = best.faisca_time.min(time_query(&faisca, &sql).await?);
         }
         all.push(best);
     }
-    ours.stop().await;
+    faisca.stop().await;
     report(
         &format!(
             "TPC-H scale factor {} from {}, {executors} executors",
@@ -107,18 +108,18 @@ async fn read(args: &LakeArgs, queries: &[usize], runs: u32, executors: u32) -> 
         &[],
         &all,
     );
-    println!("{:?}", ours.object_stores().requests());
+    println!("{:?}", faisca.object_stores().requests());
     Ok(())
 }
 
 async fn write(args: &LakeArgs, local: &Path, runs: u32, executors: u32) -> Result<()> {
-    let theirs = alone(local).await?;
-    register_bucket(&theirs, &args.bucket)?;
-    let ours = session(Session::builder().executors(executors), local).await?;
+    let datafusion = single_process(local).await?;
+    register_bucket(&datafusion, &args.bucket)?;
+    let faisca = session(Session::builder().executors(executors), local).await?;
     let mut best = Comparison::new("lineitem".to_owned(), 0);
     for run in 0..runs {
         let started = Instant::now();
-        let frame = theirs.table("lineitem").await?;
+        let frame = datafusion.table("lineitem").await?;
         frame
             .write_parquet(
                 &format!("{}/out/theirs-{run}/", args.bucket),
@@ -126,17 +127,18 @@ async fn write(args: &LakeArgs, local: &Path, runs: u32, executors: u32) -> Resu
                 None,
             )
             .await?;
-        best.theirs = best.theirs.min(started.elapsed());
+        best.datafusion_time = best.datafusion_time.min(started.elapsed());
         let started = Instant::now();
-        ours.table("lineitem")
+        faisca
+            .table("lineitem")
             .await?
             .write()
             .mode(SaveMode::Overwrite)
             .parquet(&format!("{}/out/ours", args.bucket))
             .await?;
-        best.ours = best.ours.min(started.elapsed());
+        best.faisca_time = best.faisca_time.min(started.elapsed());
     }
-    ours.stop().await;
+    faisca.stop().await;
     report(
         &format!(
             "TPC-H scale factor {}, lineitem written to {}, {executors} executors",

@@ -38,11 +38,11 @@ struct Cli {
     #[arg(long, default_value_t = 0, global = true)]
     executors: u32,
     #[command(subcommand)]
-    what: What,
+    benchmark: Benchmark,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum Benchmark {
     /// Run the ENEM pipeline: CSV to Parquet, four tables of means and counts, joins, anonymisation.
     Enem {
         /// Rows of the CSV, about 600 bytes each.
@@ -98,30 +98,30 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let ran = runtime.block_on(async {
+    let result = runtime.block_on(async {
         faisca_driver::serve_if_executor(&Default::default()).await?;
         let cli = Cli::parse();
-        match cli.what {
-            What::Enem { rows } => enem::run(&cli.data, rows, cli.runs, cli.executors).await,
-            What::Suite(args) => tpch::suite(&cli.data, args, cli.runs, cli.executors).await,
-            What::Plans(args) => plans::run(&cli.data, args, cli.runs, cli.executors).await,
-            What::Lake(args) => lake::run(&cli.data, args, cli.runs, cli.executors).await,
-            What::Recovery { scale, queries, at } => {
+        match cli.benchmark {
+            Benchmark::Enem { rows } => enem::run(&cli.data, rows, cli.runs, cli.executors).await,
+            Benchmark::Suite(args) => tpch::suite(&cli.data, args, cli.runs, cli.executors).await,
+            Benchmark::Plans(args) => plans::run(&cli.data, args, cli.runs, cli.executors).await,
+            Benchmark::Lake(args) => lake::run(&cli.data, args, cli.runs, cli.executors).await,
+            Benchmark::Recovery { scale, queries, at } => {
                 recovery::run(&cli.data, scale, &queries, &at, cli.runs).await
             }
-            What::Startup => startup::run(&cli.data, cli.runs),
-            What::Memory {
+            Benchmark::Startup => startup::run(&cli.data, cli.runs),
+            Benchmark::Memory {
                 scale,
                 memory,
                 queries,
             } => memory::run(&cli.data, scale, memory, &queries, cli.executors.max(2)).await,
-            What::Scheduler => {
+            Benchmark::Scheduler => {
                 scheduler::run();
                 Ok(())
             }
         }
     });
-    match ran {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

@@ -21,9 +21,9 @@ pub(crate) async fn run(
     executors: u32,
 ) -> Result<()> {
     let data = tpch::data(folder, scale)?;
-    let alone = tpch::alone(&data).await?;
+    let single_process = tpch::single_process(&data).await?;
     let mut table = numeric_table(&["", "seconds", "spilled MiB", "peak resident MiB", "result"]);
-    let mut wrong = vec![];
+    let mut wrong_queries = vec![];
     for number in tpch::queries_or_all(queries) {
         // A new fleet per query, so that each query has its own peak.
         let builder = Session::builder()
@@ -43,14 +43,14 @@ pub(crate) async fn run(
             .map(|(_, e)| e)
             .collect();
         session.stop().await;
-        let expected = rows_as_text(&alone.sql(&sql).await?.collect().await?)?;
-        let verdict = match result {
+        let expected = rows_as_text(&single_process.sql(&sql).await?.collect().await?)?;
+        let outcome = match result {
             Ok(batches) if rows_as_text(&batches)? == expected => "correct".to_owned(),
             Ok(_) => "WRONG".to_owned(),
             Err(error) => format!("FAILED: {error}").chars().take(60).collect(),
         };
-        if verdict != "correct" {
-            wrong.push(number);
+        if outcome != "correct" {
+            wrong_queries.push(number);
         }
         let spilled = totals.iter().map(|e| e.spilled_bytes).sum::<u64>() / MIB;
         let peak = totals
@@ -60,7 +60,7 @@ pub(crate) async fn run(
             .unwrap_or_default()
             / MIB;
         println!(
-            "q{number}: {} s, {verdict}, {spilled} MiB spilled, {peak} MiB resident",
+            "q{number}: {} s, {outcome}, {spilled} MiB spilled, {peak} MiB resident",
             seconds(elapsed)
         );
         table.add_row([
@@ -68,16 +68,16 @@ pub(crate) async fn run(
             seconds(elapsed),
             spilled.to_string(),
             peak.to_string(),
-            verdict,
+            outcome,
         ]);
     }
     println!(
         "TPC-H scale factor {scale}, {executors} processes of 1 slot and {memory_mib} MiB\n{table}"
     );
-    if wrong.is_empty() {
+    if wrong_queries.is_empty() {
         Ok(())
     } else {
-        Err(Error::Plan(format!("wrong or failed: {wrong:?}")))
+        Err(Error::Plan(format!("wrong or failed: {wrong_queries:?}")))
     }
 }
 

@@ -11,7 +11,7 @@ const WIDTH: u32 = 960;
 const HEIGHT: u32 = 360;
 /// Height of the chart relative to the highest bar; the legend is above the bars.
 const HEADROOM: f64 = 1.3;
-const OURS: RGBColor = RGBColor(214, 93, 14);
+const FAISCA_COLOR: RGBColor = RGBColor(214, 93, 14);
 /// Colors of the peers, in their order.
 const PEERS: [RGBColor; 4] = [
     RGBColor(120, 120, 120),
@@ -35,7 +35,7 @@ fn plot(
 ) -> std::result::Result<(), Box<dyn std::error::Error>> {
     let area = SVGBackend::new(file, (WIDTH, HEIGHT)).into_drawing_area();
     area.fill(&WHITE)?;
-    let peer = |c: &Comparison, peer: usize| Some(ratio((*c.peers.get(peer)?)?, c.theirs));
+    let peer = |c: &Comparison, peer: usize| Some(ratio((*c.peers.get(peer)?)?, c.datafusion_time));
     let heights = |c: &Comparison| {
         (0..peers.len())
             .filter_map(|index| peer(c, index))
@@ -72,24 +72,27 @@ fn plot(
     let swatch = |color: RGBColor| {
         move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], color.filled())
     };
-    let ours = all
+    let faisca_bars = all
         .iter()
         .enumerate()
-        .map(|(query, c)| bar(query, 0, c.ratio(), OURS));
+        .map(|(query, c)| bar(query, 0, c.ratio(), FAISCA_COLOR));
     chart
-        .draw_series(ours)?
+        .draw_series(faisca_bars)?
         .label("Faísca")
-        .legend(swatch(OURS));
+        .legend(swatch(FAISCA_COLOR));
     for ((index, name), color) in peers.iter().enumerate().zip(PEERS.into_iter().cycle()) {
-        let theirs = all
+        let peer_bars = all
             .iter()
             .enumerate()
             .filter_map(|(query, c)| Some(bar(query, 1 + index, peer(c, index)?, color)));
-        chart.draw_series(theirs)?.label(name).legend(swatch(color));
+        chart
+            .draw_series(peer_bars)?
+            .label(name)
+            .legend(swatch(color));
     }
-    let one = [(0.0, 1.0), (all.len() as f64, 1.0)];
+    let datafusion_line = [(0.0, 1.0), (all.len() as f64, 1.0)];
     chart
-        .draw_series([PathElement::new(one.to_vec(), BLACK)])?
+        .draw_series([PathElement::new(datafusion_line.to_vec(), BLACK)])?
         .label("DataFusion")
         .legend(|(x, y)| PathElement::new([(x, y), (x + 12, y)], BLACK));
     chart

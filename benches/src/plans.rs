@@ -34,14 +34,14 @@ pub(crate) struct PlansArgs {
         value_delimiter = ',',
         default_value = "planning,rules,shuffled,skew"
     )]
-    parts: Vec<Part>,
+    parts: Vec<Experiment>,
     /// Numbers of the queries; default: all 22.
     #[arg(long, value_delimiter = ',')]
     queries: Vec<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Part {
+enum Experiment {
     /// Milliseconds from the SQL text of a query to its stages.
     Planning,
     /// Each query with all rules, and without rules.
@@ -57,18 +57,18 @@ pub(crate) async fn run(folder: &Path, args: PlansArgs, runs: u32, executors: u3
     let data = tpch::data(folder, args.scale)?;
     let session = tpch::session(Session::builder().executors(executors), &data).await?;
     let queries = tpch::queries_or_all(&args.queries);
-    for part in args.parts {
-        let (title, table) = match part {
-            Part::Planning => ("Planning", planning(&session, &queries, runs).await?),
-            Part::Rules => (
+    for experiment in args.parts {
+        let (title, table) = match experiment {
+            Experiment::Planning => ("Planning", planning(&session, &queries, runs).await?),
+            Experiment::Rules => (
                 "All rules ÷ no rules",
                 rules(&session, &queries, runs).await?,
             ),
-            Part::Shuffled => (
+            Experiment::Shuffled => (
                 "FROM lists in ten orders",
                 shuffled(&session, &queries, runs).await?,
             ),
-            Part::Skew => (
+            Experiment::Skew => (
                 "One key with 90 % of the rows",
                 skew(&session, folder, runs).await?,
             ),
@@ -149,10 +149,10 @@ fn pair_row(name: String, time: Duration, reference: Duration) -> Vec<String> {
 
 /// Shuffles each FROM list of three or more relations.
 fn shuffle_relations(sql: &str, rng: &mut Rng) -> String {
-    let mut out = String::new();
-    let mut rest = sql;
-    while let Some(start) = rest.find("from ").map(|at| at + "from ".len()) {
-        let (before, list) = rest.split_at(start);
+    let mut shuffled_sql = String::new();
+    let mut unread = sql;
+    while let Some(start) = unread.find("from ").map(|at| at + "from ".len()) {
+        let (before, list) = unread.split_at(start);
         let end = ["where", "group by", "order by", ")"]
             .iter()
             .filter_map(|word| list.find(word))
@@ -163,12 +163,12 @@ fn shuffle_relations(sql: &str, rng: &mut Rng) -> String {
         if relations.len() > 2 && !list[..end].contains('(') {
             rng.shuffle(&mut relations);
         }
-        out.push_str(before);
-        out.push_str(&relations.join(", "));
-        out.push('\n');
-        rest = &list[end..];
+        shuffled_sql.push_str(before);
+        shuffled_sql.push_str(&relations.join(", "));
+        shuffled_sql.push('\n');
+        unread = &list[end..];
     }
-    out + rest
+    shuffled_sql + unread
 }
 
 /// Measures each query with shuffled FROM lists; queries that do not change are left out.

@@ -15,7 +15,7 @@ pub(crate) async fn run(
     folder: &Path,
     scale: f64,
     queries: &[usize],
-    at: &[u32],
+    kill_percents: &[u32],
     runs: u32,
 ) -> Result<()> {
     let data = tpch::data(folder, scale)?;
@@ -30,28 +30,27 @@ pub(crate) async fn run(
     ]);
     for number in queries {
         let sql = tpch::query(*number)?;
-        let mut undisturbed = Duration::MAX;
+        let mut baseline = Duration::MAX;
         for _ in 0..runs {
-            undisturbed = undisturbed.min(run_once(&data, &sql, None).await?.0);
+            baseline = baseline.min(run_once(&data, &sql, None).await?.0);
         }
-        for percent in at {
+        for percent in kill_percents {
             let (mut fastest, mut recomputed) = (Duration::MAX, 0);
             for _ in 0..runs {
                 let (elapsed, tasks) =
-                    run_once(&data, &sql, Some(undisturbed * *percent / 100)).await?;
+                    run_once(&data, &sql, Some(baseline * *percent / 100)).await?;
                 if elapsed < fastest {
                     (fastest, recomputed) = (elapsed, tasks);
                 }
             }
-            let added =
-                fastest.saturating_sub(undisturbed).as_secs_f64() / undisturbed.as_secs_f64();
+            let slowdown = fastest.saturating_sub(baseline).as_secs_f64() / baseline.as_secs_f64();
             let row = [
                 format!("q{number}"),
                 format!("{percent} %"),
                 seconds(fastest),
-                seconds(undisturbed),
-                format!("{:.0} %", added * 100.0),
-                if added < 1.5 / 4.0 {
+                seconds(baseline),
+                format!("{:.0} %", slowdown * 100.0),
+                if slowdown < 1.5 / 4.0 {
                     "less".to_owned()
                 } else {
                     "MORE".to_owned()
@@ -87,15 +86,15 @@ async fn run_once(data: &Path, sql: &str, kill_after: Option<Duration>) -> Resul
     let started = Instant::now();
     let frame = session.sql(sql).await?;
     let run = tokio::task::spawn(async move { frame.collect().await });
-    if let Some(after) = kill_after {
-        tokio::time::sleep(after.saturating_sub(started.elapsed())).await;
-        let victim = session
+    if let Some(delay) = kill_after {
+        tokio::time::sleep(delay.saturating_sub(started.elapsed())).await;
+        let pid = session
             .progress()
             .executors
             .iter()
             .find(|(id, e)| **id != ExecutorId(0) && e.up)
             .map(|(_, e)| e.pid);
-        let killed = victim.map(|pid| {
+        let killed = pid.map(|pid| {
             std::process::Command::new("kill")
                 .args(["-KILL", &pid.to_string()])
                 .status()

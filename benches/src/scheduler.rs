@@ -55,13 +55,13 @@ fn report(spec: &TaskSpec) -> TaskReport {
 /// Runs a query to its end. Returns the number of events, the time in `step`, and the growth of the process in bytes.
 pub(crate) fn play(tasks: u32) -> (u64, Duration, u64) {
     let mut scheduler = Scheduler::new(RetryLimits::default());
-    let up = |id| Event::ExecutorUp {
+    let executor_up = |id| Event::ExecutorUp {
         id: ExecutorId(id),
         slots: SLOTS,
         address: format!("http://10.0.0.{id}:1"),
         placement: Placement::Fleet,
     };
-    (1..=EXECUTORS).for_each(|id| drop(scheduler.step(Duration::ZERO, up(id))));
+    (1..=EXECUTORS).for_each(|id| drop(scheduler.step(Duration::ZERO, executor_up(id))));
     let before = resident_bytes();
     let submit = Event::Submit {
         query: QueryId(1),

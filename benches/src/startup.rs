@@ -13,7 +13,7 @@ use crate::tpch;
 pub(crate) fn run(folder: &Path, runs: u32) -> Result<()> {
     let data = tpch::data(folder, 1.0)?;
     let binary = std::env::current_exe()
-        .map(|own| own.with_file_name("faisca"))
+        .map(|path| path.with_file_name("faisca"))
         .unwrap_or_default();
     if !binary.exists() {
         return Err(Error::Plan(format!(
@@ -28,15 +28,15 @@ pub(crate) fn run(folder: &Path, runs: u32) -> Result<()> {
         "limit for the first task",
     ]);
     for (executors, limit) in [(0, 100), (3, 300)] {
-        let (mut first, mut whole) = (Duration::MAX, Duration::MAX);
+        let (mut fastest_start, mut fastest_end) = (Duration::MAX, Duration::MAX);
         for _ in 0..runs.max(5) {
             let (to_first, to_end) = run_once(&binary, &data, executors)?;
-            (first, whole) = (first.min(to_first), whole.min(to_end));
+            (fastest_start, fastest_end) = (fastest_start.min(to_first), fastest_end.min(to_end));
         }
         table.add_row([
             layout(executors),
-            format!("{} ms", first.as_millis()),
-            format!("{} ms", whole.as_millis()),
+            format!("{} ms", fastest_start.as_millis()),
+            format!("{} ms", fastest_end.as_millis()),
             format!("{limit} ms"),
         ]);
     }
@@ -73,20 +73,20 @@ fn run_once(binary: &Path, data: &Path, executors: u32) -> Result<(Duration, Dur
         .stderr(Stdio::piped())
         .spawn()
         .map_err(failed)?;
-    let mut first = None;
+    let mut to_first = None;
     for line in child
         .stderr
         .take()
         .into_iter()
         .flat_map(|log| BufReader::new(log).lines())
     {
-        if first.is_none() && line.map_err(failed)?.contains("launch") {
-            first = Some(started.elapsed());
+        if to_first.is_none() && line.map_err(failed)?.contains("launch") {
+            to_first = Some(started.elapsed());
         }
     }
     let status = child.wait().map_err(failed)?;
-    match first {
-        Some(first) if status.success() => Ok((first, started.elapsed())),
+    match to_first {
+        Some(to_first) if status.success() => Ok((to_first, started.elapsed())),
         _ => Err(Error::Fleet(format!(
             "{} launched no task, or failed: {status}",
             binary.display()

@@ -49,7 +49,7 @@ async fn with_uuid_keys(data: &Path) -> Result<PathBuf> {
         "{}-uuid",
         data.file_name().unwrap_or_default().display()
     ));
-    let context = alone(data).await?;
+    let context = single_process(data).await?;
     for table in TPCH_TABLES {
         let folder = uuid.join(table);
         if folder.exists() {
@@ -81,7 +81,7 @@ pub(crate) fn query(number: usize) -> Result<String> {
 }
 
 /// Creates a context of DataFusion in one process, with its defaults.
-pub(crate) async fn alone(data: &Path) -> Result<SessionContext> {
+pub(crate) async fn single_process(data: &Path) -> Result<SessionContext> {
     let context = SessionContext::new();
     for table in TPCH_TABLES {
         context
@@ -132,7 +132,7 @@ pub(crate) async fn suite(folder: &Path, args: SuiteArgs, runs: u32, executors: 
     if args.uuid_keys {
         data = with_uuid_keys(&data).await?;
     }
-    let alone = alone(&data).await?;
+    let single_process = single_process(&data).await?;
     let session = session(Session::builder().executors(executors), &data).await?;
     let mut peers = args
         .peers
@@ -145,8 +145,8 @@ pub(crate) async fn suite(folder: &Path, args: SuiteArgs, runs: u32, executors: 
         let mut best = Comparison::new(format!("q{number}"), peers.len());
         for _ in 0..runs {
             let started = Instant::now();
-            alone.sql(&sql).await?.collect().await?;
-            best.theirs = best.theirs.min(started.elapsed());
+            single_process.sql(&sql).await?.collect().await?;
+            best.datafusion_time = best.datafusion_time.min(started.elapsed());
             let started = Instant::now();
             let rows = session
                 .sql(&sql)
@@ -156,7 +156,7 @@ pub(crate) async fn suite(folder: &Path, args: SuiteArgs, runs: u32, executors: 
                 .iter()
                 .map(|batch| batch.num_rows())
                 .sum();
-            best.ours = best.ours.min(started.elapsed());
+            best.faisca_time = best.faisca_time.min(started.elapsed());
             for (peer, fastest) in peers.iter_mut().zip(&mut best.peers) {
                 if let Some(time) = run_on_peer(peer, number, &sql, rows)? {
                     *fastest = Some(fastest.map_or(time, |fastest| fastest.min(time)));

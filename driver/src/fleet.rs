@@ -43,7 +43,7 @@ use control::ControlServer;
 /// - It reports [`Message::FleetLost`](crate::engine::Message::FleetLost) when it will never have
 ///   an executor again. Otherwise it reports nothing: the engine learns of each executor, and of
 ///   its loss, from the executor's own connection.
-/// - It ends the process of an executor that [`ControlServer::given_up`] announces.
+/// - It ends the process of an executor that [`ControlServer::dead_executors`] announces.
 /// - Dropping it leaves no executor behind, even if `stop` was not called or was cancelled.
 #[async_trait]
 pub trait Fleet: Send + Sync {

@@ -113,13 +113,13 @@ async fn serve_driver(
     address: String,
     executor: Executor,
 ) -> Result<(), ServeError> {
-    let (out, outgoing) = mpsc::channel::<FlightData>(QUEUE_LENGTH);
+    let (outgoing_sender, outgoing_messages) = mpsc::channel::<FlightData>(QUEUE_LENGTH);
     send(
-        &out,
+        &outgoing_sender,
         &FromExecutor::Register(registration(&config, address)?),
     )
     .await?;
-    let Some(incoming) = dial(&config, outgoing).await? else {
+    let Some(incoming) = dial(&config, outgoing_messages).await? else {
         return Ok(());
     };
     let memory = config
@@ -136,7 +136,7 @@ async fn serve_driver(
     tokio::pin!(serve);
     let hang_up = tokio::select! {
         () = &mut serve => return Ok(()),
-        ended = forward(&config, &out, incoming, commands, pending) => ended?,
+        ended = forward(&config, &outgoing_sender, incoming, commands, pending) => ended?,
     };
     // `forward` has dropped `commands`: the executor aborts its attempts, and finishes the removals
     // that it began.
@@ -163,13 +163,13 @@ fn registration(config: &ExecutorConfig, address: String) -> Result<Registration
 /// Opens the stream of messages; `None` if the driver is dead already.
 async fn dial(
     config: &ExecutorConfig,
-    outgoing: mpsc::Receiver<FlightData>,
+    outgoing_messages: mpsc::Receiver<FlightData>,
 ) -> Result<Option<Streaming<FlightData>>, ServeError> {
     let channel = flight::connect(&config.driver).await.map_err(|e| {
         ServeError::broken(format!("connecting to the driver at {}", config.driver), e)
     })?;
     let mut client = FlightServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let mut request = Request::new(ReceiverStream::new(outgoing));
+    let mut request = Request::new(ReceiverStream::new(outgoing_messages));
     flight::bearer(&mut request, &config.token)
         .map_err(|e| ServeError::broken("adding the job's token", e))?;
     match client.do_exchange(request).await {
@@ -190,7 +190,7 @@ enum HangUp {
 /// If a message cannot be sent or read, or when the grace period after SIGTERM is over.
 async fn forward(
     config: &ExecutorConfig,
-    out: &mpsc::Sender<FlightData>,
+    outgoing_sender: &mpsc::Sender<FlightData>,
     mut incoming: Streaming<FlightData>,
     commands: mpsc::Sender<ToExecutor>,
     mut pending: mpsc::Receiver<FromExecutor>,
@@ -201,12 +201,12 @@ async fn forward(
     let mut ends_at: Option<Instant> = None;
     loop {
         tokio::select! {
-            Some(report) = pending.recv() => send(out, &report).await?,
-            _ = heartbeat.tick() => send(out, &FromExecutor::Heartbeat).await?,
+            Some(report) = pending.recv() => send(outgoing_sender, &report).await?,
+            _ = heartbeat.tick() => send(outgoing_sender, &FromExecutor::Heartbeat).await?,
             _ = terminate.recv(), if ends_at.is_none() => {
                 info!("draining after SIGTERM");
                 ends_at = Some(Instant::now() + config.grace);
-                send(out, &FromExecutor::Draining).await?;
+                send(outgoing_sender, &FromExecutor::Draining).await?;
             }
             () = tokio::time::sleep_until(ends_at.unwrap_or_else(Instant::now)), if ends_at.is_some() => {
                 return Err(ServeError::GraceExceeded(config.grace));
@@ -242,10 +242,14 @@ fn refusal(config: &ExecutorConfig, status: &Status) -> Result<(), ServeError> {
     }
 }
 
-async fn send(out: &mpsc::Sender<FlightData>, message: &FromExecutor) -> Result<(), ServeError> {
+async fn send(
+    outgoing_sender: &mpsc::Sender<FlightData>,
+    message: &FromExecutor,
+) -> Result<(), ServeError> {
     let reporting = "reporting to the driver";
     let frame = frame(message).map_err(|e| ServeError::broken(reporting, e))?;
-    out.send(frame)
+    outgoing_sender
+        .send(frame)
         .await
         .map_err(|e| ServeError::broken(reporting, e))
 }

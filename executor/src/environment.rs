@@ -156,7 +156,7 @@ fn check_writable(folder: &Path) -> Result<()> {
 }
 
 /// Scalar functions whose Spark version in `datafusion-spark` accepts fewer types than DataFusion's.
-const KEPT_SCALARS: [&str; 1] = ["date_trunc"];
+const DATAFUSION_SCALARS: [&str; 1] = ["date_trunc"];
 
 /// Registers Spark's functions, which replace DataFusion's of the same name, and then the user's,
 /// which replace both.
@@ -167,12 +167,12 @@ const KEPT_SCALARS: [&str; 1] = ["date_trunc"];
 /// If a function cannot be registered.
 pub fn register_functions(state: &mut SessionState, functions: &UserFunctions) -> Result<()> {
     let aggregates: Vec<_> = state.aggregate_functions().values().cloned().collect();
-    let kept = KEPT_SCALARS
+    let datafusion_scalars = DATAFUSION_SCALARS
         .iter()
         .map(|name| state.udf(name))
         .collect::<Result<Vec<_>>>()?;
     datafusion_spark::register_all(state)?;
-    for udf in kept {
+    for udf in datafusion_scalars {
         state.register_udf(udf)?;
     }
     for udaf in aggregates {

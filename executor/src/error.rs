@@ -215,9 +215,10 @@ fn schema_message(error: &SchemaError) -> String {
         } => {
             const NAMES_SHOWN_MAX: usize = 12;
             let names: Vec<&str> = valid_fields.iter().map(|c| c.name.as_str()).collect();
-            let near = faisca_planner::manifest::nearest(&field.name, names.iter().copied());
-            let hint = match near {
-                Some(near) => format!("did you mean `{near}`?"),
+            let nearest_name =
+                faisca_planner::manifest::nearest(&field.name, names.iter().copied());
+            let hint = match nearest_name {
+                Some(nearest_name) => format!("did you mean `{nearest_name}`?"),
                 None if names.is_empty() => "no columns are in scope here".to_owned(),
                 None if names.len() <= NAMES_SHOWN_MAX => {
                     format!("columns here: {}", names.join(", "))

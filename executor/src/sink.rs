@@ -42,7 +42,7 @@ pub(crate) struct SinkWriter {
     partitioner: Partitioner,
     open: HashMap<String, FileEncoder>,
     files_started: u32,
-    done: Vec<PendingFile>,
+    finished: Vec<PendingFile>,
     /// Column statistics, if the catalog wants them.
     sketches: Option<Sketches>,
     /// Reserves the bytes that the encoders hold.
@@ -80,7 +80,7 @@ impl SinkWriter {
             partitioner,
             open: HashMap::new(),
             files_started: 0,
-            done: vec![],
+            finished: vec![],
             sketches,
             reservation,
             spec,
@@ -98,8 +98,8 @@ impl SinkWriter {
         for (folder, rows) in self.partitioner.split(&batch)? {
             self.write_to(folder, &rows).await?;
         }
-        let held = self.open.values().map(FileEncoder::memory_bytes).sum();
-        self.reservation.try_resize(held)
+        let buffered_bytes = self.open.values().map(FileEncoder::memory_bytes).sum();
+        self.reservation.try_resize(buffered_bytes)
     }
 
     async fn write_to(&mut self, folder: String, rows: &RecordBatch) -> Result<()> {
@@ -157,7 +157,7 @@ impl SinkWriter {
 
     async fn close(&mut self, folder: &str) -> Result<()> {
         if let Some(encoder) = self.open.remove(folder) {
-            self.done.push(encoder.finish().await?);
+            self.finished.push(encoder.finish().await?);
         }
         Ok(())
     }
@@ -185,8 +185,8 @@ impl SinkWriter {
         for folder in folders {
             self.close(&folder).await?;
         }
-        self.done.sort_by(|a, b| a.path.cmp(&b.path));
+        self.finished.sort_by(|a, b| a.path.cmp(&b.path));
         let statistics = self.sketches.as_mut().map(Sketches::encode).transpose()?;
-        Ok((self.done, statistics))
+        Ok((self.finished, statistics))
     }
 }

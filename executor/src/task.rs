@@ -204,11 +204,11 @@ impl TaskRun {
 
 /// Sums the bytes that the operators of a plan have spilled.
 fn spilled_bytes(plan: &Arc<dyn ExecutionPlan>) -> u64 {
-    let own = plan
+    let node_bytes = plan
         .metrics()
         .and_then(|metrics| metrics.spilled_bytes())
         .unwrap_or_default() as u64;
-    own + plan.children().into_iter().map(spilled_bytes).sum::<u64>()
+    node_bytes + plan.children().into_iter().map(spilled_bytes).sum::<u64>()
 }
 
 /// Returns the next batch. Yields to other tasks from time to time, because a stream that is always

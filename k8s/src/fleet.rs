@@ -115,7 +115,7 @@ impl Launcher for PodLauncher {
             replacements_max,
             history: self.history.clone(),
         });
-        let keeper = tokio::task::spawn(keeper.run(control.given_up.subscribe()));
+        let keeper = tokio::task::spawn(keeper.run(control.dead_executors.subscribe()));
         Ok(Box::new(PodFleet {
             slots_expected: executors * slots,
             api,

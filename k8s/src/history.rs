@@ -59,9 +59,9 @@ impl History {
         let Some(folder) = application.spec().conf.get(SETTING) else {
             return Ok(None);
         };
-        let invalid = |why: &dyn std::fmt::Display| {
+        let invalid = |reason: &dyn std::fmt::Display| {
             Error::Plan(format!(
-                "spec.conf.{SETTING}: {folder}: {why}; expected a folder such as s3://bucket/history"
+                "spec.conf.{SETTING}: {folder}: {reason}; expected a folder such as s3://bucket/history"
             ))
         };
         let url = Url::parse(folder).map_err(|e| invalid(&e))?;

@@ -204,7 +204,7 @@ fn applications_of_changed_pods(
         let application = match &event {
             Ok(event) => {
                 context.pods.apply(event);
-                application_of(event)
+                application_of_pod(event)
             }
             Err(error) => {
                 warn!("watching pods: {error}");
@@ -216,7 +216,7 @@ fn applications_of_changed_pods(
 }
 
 /// Returns the application that the pod of an event belongs to.
-fn application_of(event: &watcher::Event<Pod>) -> Option<ObjectRef<SparkApplication>> {
+fn application_of_pod(event: &watcher::Event<Pod>) -> Option<ObjectRef<SparkApplication>> {
     match event {
         watcher::Event::InitApply(pod)
         | watcher::Event::Apply(pod)

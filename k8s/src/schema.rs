@@ -71,7 +71,7 @@ fn schema(value: Value) -> Schema {
 fn to_structural(schema: Value) -> Value {
     match schema {
         Value::Object(fields) => {
-            let mut kept: Map<String, Value> = Map::new();
+            let mut structural: Map<String, Value> = Map::new();
             for (key, value) in fields {
                 match (key.as_str(), value) {
                     ("$schema" | "title" | "default" | "format", _)
@@ -80,26 +80,26 @@ fn to_structural(schema: Value) -> Value {
                         let properties = properties
                             .into_iter()
                             .map(|(name, schema)| (name, to_structural(schema)));
-                        kept.insert(key, Value::Object(properties.collect()));
+                        structural.insert(key, Value::Object(properties.collect()));
                     }
                     // The value is a flag, not a nested schema.
                     (flag, value) if flag == "nullable" || flag.starts_with("x-kubernetes") => {
-                        kept.insert(key, value);
+                        structural.insert(key, value);
                     }
                     (_, value) => {
-                        kept.insert(key, to_structural(value));
+                        structural.insert(key, to_structural(value));
                     }
                 }
             }
-            merge_constants(&mut kept);
-            if !kept.contains_key("type") {
+            merge_constants(&mut structural);
+            if !structural.contains_key("type") {
                 // A part of a pod, passed through unchanged: any value is valid.
-                kept.insert(
+                structural.insert(
                     "x-kubernetes-preserve-unknown-fields".to_owned(),
                     json!(true),
                 );
             }
-            Value::Object(kept)
+            Value::Object(structural)
         }
         Value::Array(items) => Value::Array(items.into_iter().map(to_structural).collect()),
         // The schema `true` allows any value.

@@ -79,17 +79,23 @@ pub fn physical_rules() -> Vec<PhysicalRule> {
         .iter()
         .position(|rule| rule.name() == "join_selection")
         .unwrap_or(0);
-    let ours = |rule: Rule| -> PhysicalRule { Arc::new(rule) };
+    let as_physical_rule = |rule: Rule| -> PhysicalRule { Arc::new(rule) };
     // Join modes must be final before `EnsureRequirements` adds the repartitions that they need.
     rules.splice(
         selection + 1..selection + 1,
-        [BUILD_SIDE, SPREAD_COLLECTED_JOINS, KEYS_BEFORE_SHUFFLE].map(ours),
+        [BUILD_SIDE, SPREAD_COLLECTED_JOINS, KEYS_BEFORE_SHUFFLE].map(as_physical_rule),
     );
-    rules.splice(selection..selection, [JOIN_ORDER, REDUCE_FIRST].map(ours));
+    rules.splice(
+        selection..selection,
+        [JOIN_ORDER, REDUCE_FIRST].map(as_physical_rule),
+    );
     let check = rules
         .iter()
         .position(|rule| rule.name() == "SanityCheckPlan")
         .unwrap_or(rules.len());
-    rules.splice(check..check, [KEY_FILTER, CONJUNCT_SHAPE].map(ours));
+    rules.splice(
+        check..check,
+        [KEY_FILTER, CONJUNCT_SHAPE].map(as_physical_rule),
+    );
     rules
 }

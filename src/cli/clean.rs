@@ -47,12 +47,12 @@ pub(super) async fn clean(args: CleanArgs) -> Result<()> {
             || "of unknown age".to_owned(),
             |age| format!("{:.1} h old", age.as_secs_f64() / SECONDS),
         );
-        let what = match leftover.kind {
+        let kind = match leftover.kind {
             LeftoverKind::UnfinishedCommit => "unfinished commit",
             LeftoverKind::Upload => "abandoned upload",
             LeftoverKind::OldRecord => "old record",
         };
-        print(&format!("{}  {what}, {age}", leftover.path));
+        print(&format!("{}  {kind}, {age}", leftover.path));
     }
     let count = |kind: LeftoverKind| {
         leftovers
@@ -65,7 +65,7 @@ pub(super) async fn clean(args: CleanArgs) -> Result<()> {
         count(LeftoverKind::Upload),
         count(LeftoverKind::OldRecord),
     );
-    let what = match (leftovers.len(), args.apply) {
+    let summary = match (leftovers.len(), args.apply) {
         (0, _) => "nothing to clean up".to_owned(),
         (_, true) => format!(
             "commits finished: {commits}; uploads aborted: {uploads}; records removed: {records}"
@@ -74,6 +74,6 @@ pub(super) async fn clean(args: CleanArgs) -> Result<()> {
             "commits to finish: {commits}; uploads to abort: {uploads}; records to remove: {records}; add --apply"
         ),
     };
-    print(&what);
+    print(&summary);
     Ok(())
 }

@@ -16,15 +16,15 @@ pub(super) struct ConvertArgs {
 pub(super) fn convert(args: &ConvertArgs) -> Result<()> {
     let text = std::fs::read_to_string(&args.old)
         .map_err(|error| Error::Plan(format!("{}: {error}", args.old)))?;
-    let wrong = |error: &dyn std::fmt::Display| Error::Plan(format!("{}: {error}", args.old));
-    let old = faisca_k8s::convert::read(&text).map_err(|error| wrong(&error))?;
-    let converted = faisca_k8s::convert::convert(&old).map_err(|error| wrong(&error))?;
+    let invalid = |error: &dyn std::fmt::Display| Error::Plan(format!("{}: {error}", args.old));
+    let old = faisca_k8s::convert::read(&text).map_err(|error| invalid(&error))?;
+    let converted = faisca_k8s::convert::convert(&old).map_err(|error| invalid(&error))?;
     for remark in &converted.remarks {
         print(&format!("# {remark}"));
     }
     print(
         faisca_k8s::convert::write(&converted.manifest)
-            .map_err(|error| wrong(&error))?
+            .map_err(|error| invalid(&error))?
             .trim_end(),
     );
     Ok(())

@@ -12,11 +12,11 @@ use super::show::print;
 #[derive(Debug, Args)]
 pub(super) struct GenerateArgs {
     #[command(subcommand)]
-    what: What,
+    data_set: DataSet,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum DataSet {
     /// CSV files in the layout of Brazil's ENEM, ENADE 2017 and higher education census 2019.
     Enem {
         /// Rows of the ENEM file, about 700 bytes each.
@@ -38,8 +38,8 @@ enum What {
 }
 
 pub(super) fn generate(args: GenerateArgs) -> Result<()> {
-    match args.what {
-        What::Enem { rows, out } => {
+    match args.data_set {
+        DataSet::Enem { rows, out } => {
             let files = faisca_generate::enem(&out, rows)
                 .map_err(|e| Error::Write(format!("{}: {e}", out.display())))?;
             print(&format!(
@@ -49,7 +49,7 @@ pub(super) fn generate(args: GenerateArgs) -> Result<()> {
                 files.enem.display()
             ));
         }
-        What::Tpch { scale, out } => {
+        DataSet::Tpch { scale, out } => {
             if !(scale > 0.0 && scale <= 1000.0) {
                 return Err(Error::Plan(format!(
                     "--scale {scale}: expected a number above 0 and up to 1000"

@@ -76,18 +76,18 @@ fn draw(plan: &JobPlan) -> String {
 }
 
 fn describe_write(output: &OutputPlan) -> String {
-    let there = if output.present.count == 0 {
+    let present = if output.present.count == 0 {
         "nothing there yet".to_owned()
     } else {
         amount(output.present)
     };
-    let what = match (output.mode, output.present.count) {
-        (_, 0) | (SaveMode::ErrorIfExists, _) => there,
-        (SaveMode::Overwrite, _) => format!("replaces {there}"),
-        (SaveMode::Append, _) => format!("beside {there}"),
-        (SaveMode::Ignore, _) => format!("skipped: {there}"),
+    let effect = match (output.mode, output.present.count) {
+        (_, 0) | (SaveMode::ErrorIfExists, _) => present,
+        (SaveMode::Overwrite, _) => format!("replaces {present}"),
+        (SaveMode::Append, _) => format!("beside {present}"),
+        (SaveMode::Ignore, _) => format!("skipped: {present}"),
     };
-    format!("{}\n{what}", output.path)
+    format!("{}\n{effect}", output.path)
 }
 
 fn describe_table(output: &OutputPlan) -> String {

@@ -62,8 +62,12 @@ impl Drop for Bars {
     }
 }
 
-fn draw(screen: &MultiProgress, bars: &mut HashMap<(QueryId, usize), ProgressBar>, now: &Snapshot) {
-    for (query, state) in &now.queries {
+fn draw(
+    screen: &MultiProgress,
+    bars: &mut HashMap<(QueryId, usize), ProgressBar>,
+    snapshot: &Snapshot,
+) {
+    for (query, state) in &snapshot.queries {
         for (index, stage) in state.stages.iter().enumerate().filter(|(_, s)| s.tasks > 0) {
             let bar = bars.entry((*query, index)).or_insert_with(|| {
                 let bar = screen.add(ProgressBar::new(u64::from(stage.tasks)));
@@ -87,7 +91,7 @@ fn draw(screen: &MultiProgress, bars: &mut HashMap<(QueryId, usize), ProgressBar
     }
     bars.retain(|(query, stage), bar| {
         // A stage has no tasks after its query was planned again without it.
-        let runs = now
+        let runs = snapshot
             .queries
             .get(query)
             .and_then(|query| query.stages.get(*stage))
@@ -122,8 +126,8 @@ pub(super) fn step_line(step: &StepSummary) -> String {
 /// Tabulates rows, bytes, files and seconds of each step, and tasks and bytes of each executor.
 pub(super) fn summary(
     steps: &[StepSummary],
-    now: &Snapshot,
-    own: &RequestSnapshot,
+    snapshot: &Snapshot,
+    driver_requests: &RequestSnapshot,
     total: Duration,
 ) -> String {
     let header = ["step", "rows", "bytes", "files", "seconds"];
@@ -158,7 +162,11 @@ pub(super) fn summary(
         "busy seconds",
     ];
     let mut executors = self::table(&header, CellAlignment::Right);
-    for (id, totals) in now.executors.iter().filter(|(_, totals)| totals.tasks > 0) {
+    for (id, totals) in snapshot
+        .executors
+        .iter()
+        .filter(|(_, totals)| totals.tasks > 0)
+    {
         executors.add_row([
             id.to_string(),
             totals.tasks.to_string(),
@@ -175,23 +183,23 @@ pub(super) fn summary(
         .filter_map(|s| s.written.as_ref())
         .map(|w| w.retried)
         .sum();
-    let requests = requests(now, own);
+    let requests = requests(snapshot, driver_requests);
     format!(
         "{table}\n{executors}\nDone in {:.2} s{}{requests}",
         total.as_secs_f64(),
-        incidents(retried, now)
+        incidents(retried, snapshot)
     )
 }
 
 /// Counts the requests of the driver and the executors to object stores; empty if there were none.
-fn requests(now: &Snapshot, own: &RequestSnapshot) -> String {
+fn requests(snapshot: &Snapshot, driver_requests: &RequestSnapshot) -> String {
     // The driver's own counts include those of its tasks.
-    let executors = now
+    let executors = snapshot
         .executors
         .iter()
         .filter(|(id, _)| id.0 > 0)
         .map(|(_, totals)| totals.requests);
-    let sum = executors.fold(*own, RequestSnapshot::plus);
+    let sum = executors.fold(*driver_requests, RequestSnapshot::plus);
     match (sum.total(), sum.retried()) {
         (0, _) => String::new(),
         (total, retried) => {
@@ -210,20 +218,20 @@ fn requests(now: &Snapshot, own: &RequestSnapshot) -> String {
 }
 
 /// Counts the failures that the engine recovered from; empty if there were none.
-fn incidents(retried: u32, now: &Snapshot) -> String {
+fn incidents(retried: u32, snapshot: &Snapshot) -> String {
     let counts = [
-        (now.executors_lost, "executors were lost"),
+        (snapshot.executors_lost, "executors were lost"),
         (
-            now.executors_drained,
+            snapshot.executors_drained,
             "executors were drained and handed over their blocks",
         ),
-        (now.tasks_redone, "finished tasks were recomputed"),
+        (snapshot.tasks_redone, "finished tasks were recomputed"),
         (retried, "attempts followed a failure or a loss"),
     ];
     counts
         .into_iter()
         .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("; {count} {what}"))
+        .map(|(count, description)| format!("; {count} {description}"))
         .collect()
 }
 

@@ -27,7 +27,7 @@ pub(super) struct SqlArgs {
 
 pub(super) async fn sql(args: SqlArgs) -> Result<()> {
     let session = args.cluster.session("sql", [], Default::default()).await?;
-    let ended = match (&args.command, &args.file) {
+    let result = match (&args.command, &args.file) {
         (Some(text), _) => statements(&session, text).await,
         (None, Some(file)) => run_script(&session, file, |step| print(&step_line(step)))
             .await
@@ -35,7 +35,7 @@ pub(super) async fn sql(args: SqlArgs) -> Result<()> {
         (None, None) => shell(&session).await,
     };
     session.stop().await;
-    ended
+    result
 }
 
 async fn statements(session: &Session, text: &str) -> Result<()> {
@@ -58,12 +58,12 @@ async fn statements(session: &Session, text: &str) -> Result<()> {
 async fn table(frame: faisca::DataFrame) -> Result<String> {
     let schema = frame.schema();
     let batches = frame.collect().await?;
-    let drawn = if batches.iter().all(|b| b.num_rows() == 0) {
+    let formatted = if batches.iter().all(|b| b.num_rows() == 0) {
         arrow::util::pretty::pretty_format_batches(&[arrow::array::RecordBatch::new_empty(schema)])
     } else {
         arrow::util::pretty::pretty_format_batches(&batches)
     };
-    Ok(drawn
+    Ok(formatted
         .map_err(datafusion::error::DataFusionError::from)?
         .to_string())
 }

@@ -8,14 +8,14 @@ use faisca_driver::progress::ExecutorTotals;
 use faisca_generate::TPCH_TABLES;
 use faisca_planner::ids::{ExecutorId, QueryId};
 
-use crate::recovery::{all_up, signal, stop, until};
+use crate::recovery::{all_up, signal, stop, wait_until};
 use crate::support::{Layout, register_folders, rows, session, sorted, tpch_data, tpch_oracle};
 
 /// A filter that passes a two-thousandth of what is expected: the other side is shuffled in vain.
-const FEW: &str = "SELECT l_shipmode, count(*), sum(o_totalprice), sum(length(regexp_replace(l_comment, '[aeiou]+', '', 'g')))
+const FEW_KEYS_SQL: &str = "SELECT l_shipmode, count(*), sum(o_totalprice), sum(length(regexp_replace(l_comment, '[aeiou]+', '', 'g')))
     FROM lineitem JOIN orders ON l_orderkey = o_orderkey WHERE o_custkey % 5000 = 7 GROUP BY l_shipmode";
 /// A side with no rows at all, under joins that have none then.
-const NONE: [&str; 3] = [
+const EMPTY_JOIN_SQL: [&str; 3] = [
     "SELECT c_mktsegment, count(*) FROM lineitem, orders, customer
      WHERE l_orderkey = o_orderkey AND c_custkey = o_custkey AND c_nationkey % 5000 = -7 GROUP BY c_mktsegment",
     "SELECT count(*), max(o_orderkey) FROM orders WHERE o_custkey IN (SELECT c_custkey FROM customer WHERE c_nationkey % 5000 = -7)",
@@ -38,7 +38,7 @@ async fn over_tpch(layout: Layout) -> Session {
     session
 }
 
-async fn found(session: &Session, sql: &str) -> Vec<String> {
+async fn query_rows(session: &Session, sql: &str) -> Vec<String> {
     sorted(rows(
         &session.sql(sql).await.unwrap().collect().await.unwrap(),
     ))
@@ -74,35 +74,44 @@ async fn analyzed(session: &Session, sql: &str) -> String {
 async fn a_side_that_turns_out_small_is_broadcast_to_where_the_other_is_scanned() {
     for layout in [Layout::Embedded, Layout::Processes(3)] {
         let session = over_tpch(layout).await;
-        let planned = session.sql(FEW).await.unwrap().explain().await.unwrap();
+        let planned = session
+            .sql(FEW_KEYS_SQL)
+            .await
+            .unwrap()
+            .explain()
+            .await
+            .unwrap();
         assert!(
             planned.contains("mode=Partitioned") && !planned.contains("mode=CollectLeft"),
             "{planned}"
         );
-        let ran = analyzed(&session, FEW).await;
+        let analyzed_plan = analyzed(&session, FEW_KEYS_SQL).await;
         assert!(
-            ran.contains("mode=CollectLeft") && !ran.contains("mode=Partitioned"),
-            "{layout:?}: {ran}"
+            analyzed_plan.contains("mode=CollectLeft")
+                && !analyzed_plan.contains("mode=Partitioned"),
+            "{layout:?}: {analyzed_plan}"
         );
         assert!(
-            ran.contains(
+            analyzed_plan.contains(
                 "Planned again while it ran: s0 yielded 316 rows instead of 150000: build_side made"
             ),
-            "{layout:?}: {ran}"
+            "{layout:?}: {analyzed_plan}"
         );
         assert_eq!(
-            found(&session, FEW).await,
-            expected(FEW).await,
+            query_rows(&session, FEW_KEYS_SQL).await,
+            expected(FEW_KEYS_SQL).await,
             "{layout:?}"
         );
         session.sql("SET faisca.adaptive = false").await.unwrap();
         assert!(
-            !analyzed(&session, FEW).await.contains("Planned again"),
+            !analyzed(&session, FEW_KEYS_SQL)
+                .await
+                .contains("Planned again"),
             "{layout:?}"
         );
         assert_eq!(
-            found(&session, FEW).await,
-            expected(FEW).await,
+            query_rows(&session, FEW_KEYS_SQL).await,
+            expected(FEW_KEYS_SQL).await,
             "{layout:?}"
         );
         session.stop().await;
@@ -113,26 +122,29 @@ async fn a_side_that_turns_out_small_is_broadcast_to_where_the_other_is_scanned(
 async fn what_would_be_joined_with_no_rows_is_not_read() {
     for layout in [Layout::Embedded, Layout::Processes(3)] {
         let session = over_tpch(layout).await;
-        for sql in NONE {
-            let ran = analyzed(&session, sql).await;
-            assert!(ran.contains("prune_empty made"), "{layout:?}: {sql}\n{ran}");
+        for sql in EMPTY_JOIN_SQL {
+            let analyzed_plan = analyzed(&session, sql).await;
+            assert!(
+                analyzed_plan.contains("prune_empty made"),
+                "{layout:?}: {sql}\n{analyzed_plan}"
+            );
             assert_eq!(
-                found(&session, sql).await,
+                query_rows(&session, sql).await,
                 expected(sql).await,
                 "{layout:?}: {sql}"
             );
         }
         for sql in ALL {
             assert_eq!(
-                found(&session, sql).await,
+                query_rows(&session, sql).await,
                 expected(sql).await,
                 "{layout:?}: {sql}"
             );
         }
-        let ran = analyzed(&session, NONE[0]).await;
+        let analyzed_plan = analyzed(&session, EMPTY_JOIN_SQL[0]).await;
         assert!(
-            !ran.contains("l_orderkey"),
-            "{layout:?}: lineitem is scanned\n{ran}"
+            !analyzed_plan.contains("l_orderkey"),
+            "{layout:?}: lineitem is scanned\n{analyzed_plan}"
         );
         session.stop().await;
     }
@@ -141,7 +153,7 @@ async fn what_would_be_joined_with_no_rows_is_not_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn executors_killed_after_it_was_planned_again_change_no_result() {
     // Work for each row that is found, so that it takes a second once it was planned again.
-    let slow = FEW.replace("(l_comment,", "(repeat(l_comment, 2000),");
+    let slow = FEW_KEYS_SQL.replace("(l_comment,", "(repeat(l_comment, 2000),");
     let expected = expected(&slow).await;
     let session = over_tpch(Layout::Processes(3)).await;
     let planned = session
@@ -153,7 +165,7 @@ async fn executors_killed_after_it_was_planned_again_change_no_result() {
         .unwrap()
         .matches("Stage s")
         .count();
-    for dead in 1..=3 {
+    for kills in 1..=3 {
         all_up(&session, 3).await;
         let before = session.progress();
         // The last one's progress may outlive its result by a moment.
@@ -167,9 +179,9 @@ async fn executors_killed_after_it_was_planned_again_change_no_result() {
         };
         let running = tokio::task::spawn({
             let (session, slow) = (session.clone(), slow.clone());
-            async move { found(&session, &slow).await }
+            async move { query_rows(&session, &slow).await }
         });
-        until("planning again", Duration::from_secs(20), || {
+        wait_until("planning again", Duration::from_secs(20), || {
             is_planned_again(&session) || running.is_finished()
         })
         .await;
@@ -179,23 +191,23 @@ async fn executors_killed_after_it_was_planned_again_change_no_result() {
         );
         // Those first whose output is read by what has just been planned.
         let committed = |(id, now): &(ExecutorId, ExecutorTotals)| {
-            now.tasks - before.executors.get(id).map_or(0, |then| then.tasks)
+            now.tasks - before.executors.get(id).map_or(0, |totals| totals.tasks)
         };
-        let mut victims: Vec<_> = session
+        let mut targets: Vec<_> = session
             .progress()
             .executors
             .into_iter()
             .filter(|(id, now)| *id != ExecutorId(0) && now.up)
             .collect();
-        victims.sort_by_key(|victim| Reverse(committed(victim)));
-        victims
+        targets.sort_by_key(|target| Reverse(committed(target)));
+        targets
             .iter()
-            .take(dead)
-            .for_each(|(_, victim)| signal(victim.pid, "-KILL"));
-        assert_eq!(running.await.unwrap(), expected, "{dead} killed");
+            .take(kills)
+            .for_each(|(_, target)| signal(target.pid, "-KILL"));
+        assert_eq!(running.await.unwrap(), expected, "{kills} killed");
         assert!(
             session.progress().tasks_redone > before.tasks_redone,
-            "{dead} killed, and no task was recomputed"
+            "{kills} killed, and no task was recomputed"
         );
     }
     stop(session).await;

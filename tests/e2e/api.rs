@@ -51,7 +51,7 @@ async fn spark_verbs_resolve_columns_in_any_case_and_keep_the_datas() {
         .csv("examples/titanic/titanic.csv")
         .await
         .unwrap();
-    let shaped = titanic
+    let transformed = titanic
         .clone()
         .filter(col("AGE").gt(lit(60.0)))
         .unwrap()
@@ -61,7 +61,7 @@ async fn spark_verbs_resolve_columns_in_any_case_and_keep_the_datas() {
         .unwrap()
         .drop_columns(&["cabin", "ticket", "name"])
         .unwrap();
-    let names: Vec<_> = shaped
+    let names: Vec<_> = transformed
         .schema()
         .fields()
         .iter()
@@ -82,8 +82,8 @@ async fn spark_verbs_resolve_columns_in_any_case_and_keep_the_datas() {
             "Old"
         ]
     );
-    assert_eq!(shaped.clone().count().await.unwrap(), 22);
-    let joined = shaped
+    assert_eq!(transformed.clone().count().await.unwrap(), 22);
+    let joined = transformed
         .join(titanic, &["passengerid"], JoinType::Left)
         .unwrap();
     assert_eq!(

@@ -208,12 +208,12 @@ fn malformed_csv_names_file_and_line_and_can_be_dropped_or_kept_as_nulls() {
         &["in/a.csv line 400002", "expected 3", "onMalformedRow"],
     );
     for (mode, rows) in [("drop", "400,001"), ("nulls", "400,004")] {
-        let ran = run(folder.path(), &job(&csv(mode), "select * from t"));
-        let text = String::from_utf8_lossy(&ran.stdout).into_owned();
+        let output = run(folder.path(), &job(&csv(mode), "select * from t"));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(
-            ran.status.success(),
+            output.status.success(),
             "{}",
-            String::from_utf8_lossy(&ran.stderr)
+            String::from_utf8_lossy(&output.stderr)
         );
         contains(&text, &[rows]);
         std::fs::remove_dir_all(folder.path().join("out")).unwrap();

@@ -263,8 +263,8 @@ async fn headings_without_text_get_a_name_and_equal_ones_are_refused() {
     let text = file(",a,\n1,2,3\n");
     let t = table(text.path(), "", "");
     t.expect("select _c0, a, _c2 from t", &["1|2|3"]).await;
-    let twice = file("a,b,a\n1,2,3\n");
-    let t = table(twice.path(), "", "");
+    let duplicate_header = file("a,b,a\n1,2,3\n");
+    let t = table(duplicate_header.path(), "", "");
     t.refused("select * from t", &[".csv", "columns 1 and 3", "`a`"])
         .await;
 }

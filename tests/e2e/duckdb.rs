@@ -47,7 +47,7 @@ enum Outcome {
     },
     /// One of the engines does not run it.
     Refused {
-        by: &'static str,
+        engine: &'static str,
         reason: String,
     },
     Differs {
@@ -68,7 +68,7 @@ async fn compare(duckdb: &DuckDb, session: &Session, sql: &str) -> Outcome {
         Ok(rows) => rows,
         Err(reason) => {
             return Outcome::Refused {
-                by: "DuckDB",
+                engine: "DuckDB",
                 reason,
             };
         }
@@ -81,7 +81,10 @@ async fn compare(duckdb: &DuckDb, session: &Session, sql: &str) -> Outcome {
         Err(_) => Err(ENDLESS.to_owned()),
     };
     match actual {
-        Err(reason) if !is_internal(&reason) => Outcome::Refused { by: "ours", reason },
+        Err(reason) if !is_internal(&reason) => Outcome::Refused {
+            engine: "ours",
+            reason,
+        },
         Ok(actual) if compare::are_equal(&expected, &actual) => Outcome::Equal {
             has_rows: !expected.is_empty(),
         },
@@ -91,7 +94,7 @@ async fn compare(duckdb: &DuckDb, session: &Session, sql: &str) -> Outcome {
 
 /// Counts of a run, and its first failures.
 #[derive(Default)]
-struct Tally {
+struct RunCounts {
     equal: u64,
     with_rows: u64,
     refused: BTreeMap<&'static str, u64>,
@@ -100,20 +103,20 @@ struct Tally {
     failures: Vec<String>,
 }
 
-impl Tally {
-    fn refuse(&mut self, by: &'static str, reason: &str) {
-        const SHOWN: usize = 60;
-        *self.refused.entry(by).or_default() += 1;
+impl RunCounts {
+    fn refuse(&mut self, engine: &'static str, reason: &str) {
+        const REASON_CHARS_MAX: usize = 60;
+        *self.refused.entry(engine).or_default() += 1;
         let beginning: String = reason
             .lines()
             .next()
             .unwrap_or_default()
             .chars()
-            .take(SHOWN)
+            .take(REASON_CHARS_MAX)
             .collect();
         *self
             .reasons
-            .entry(format!("{by}: {beginning}"))
+            .entry(format!("{engine}: {beginning}"))
             .or_default() += 1;
     }
 
@@ -127,7 +130,7 @@ impl Tally {
         let reasons: Vec<_> = reasons
             .iter()
             .take(12)
-            .map(|(why, count)| format!("\n  {count} × {why}"))
+            .map(|(reason, count)| format!("\n  {count} × {reason}"))
             .collect();
         format!(
             "{} queries equal those of DuckDB, {} of them with rows; refused: {:?}{}",
@@ -143,8 +146,8 @@ impl Tally {
 async fn report(duckdb: &DuckDb, session: &Session, number: u64, layout: Layout) -> String {
     let differs =
         async |sql: &str| matches!(compare(duckdb, session, sql).await, Outcome::Differs { .. });
-    let marked = queries::query(number);
-    let smallest = shrink::render(&shrink::shrink(&marked, differs).await);
+    let marked_sql = queries::query(number);
+    let smallest = shrink::render(&shrink::shrink(&marked_sql, differs).await);
     let results = match compare(duckdb, session, &smallest).await {
         Outcome::Differs { expected, actual } => format!(
             "DuckDB:\n  {}\nours:\n  {}",
@@ -155,24 +158,24 @@ async fn report(duckdb: &DuckDb, session: &Session, number: u64, layout: Layout)
     };
     format!(
         "query {number}, {layout:?}:\n{}\nsmallest:\n{smallest}\n{results}",
-        shrink::render(&marked)
+        shrink::render(&marked_sql)
     )
 }
 
 /// Runs the query of a number and counts how it ended.
-async fn run(duckdb: &DuckDb, session: &(Layout, Session), number: u64, tally: &Mutex<Tally>) {
+async fn run(duckdb: &DuckDb, session: &(Layout, Session), number: u64, counts: &Mutex<RunCounts>) {
     let (layout, session) = session;
     let sql = shrink::render(&queries::query(number));
     match compare(duckdb, session, &sql).await {
         Outcome::Equal { has_rows } => {
-            let mut tally = tally.lock().unwrap();
-            tally.equal += 1;
-            tally.with_rows += u64::from(has_rows);
+            let mut counts = counts.lock().unwrap();
+            counts.equal += 1;
+            counts.with_rows += u64::from(has_rows);
         }
-        Outcome::Refused { by, reason } => tally.lock().unwrap().refuse(by, &reason),
+        Outcome::Refused { engine, reason } => counts.lock().unwrap().refuse(engine, &reason),
         Outcome::Differs { .. } => {
             let failure = report(duckdb, session, number, *layout).await;
-            tally.lock().unwrap().failures.push(failure);
+            counts.lock().unwrap().failures.push(failure);
         }
     }
 }
@@ -198,36 +201,40 @@ async fn generated_queries_agree_with_duckdb() {
         register_folders(&session, folder.path(), &data::TABLES).await;
         sessions.push((layout, session));
     }
-    let (next, tally) = (
+    let (next, counts) = (
         AtomicU64::new(generated.first),
-        Mutex::new(Tally::default()),
+        Mutex::new(RunCounts::default()),
     );
     let work = async || {
-        while tally.lock().unwrap().failures.len() < MAX_FAILURES {
+        while counts.lock().unwrap().failures.len() < MAX_FAILURES {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number >= generated.first + generated.count {
                 break;
             }
             let session = &sessions[usize::try_from(number).unwrap() % sessions.len()];
-            run(&duckdb, session, number, &tally).await;
+            run(&duckdb, session, number, &counts).await;
         }
     };
     futures::future::join_all((0..AT_ONCE).map(|_| work())).await;
     for (_, session) in sessions {
         session.stop().await;
     }
-    let tally = tally.into_inner().unwrap();
-    writeln!(stderr, "{}", tally.summary()).unwrap();
-    assert!(tally.failures.is_empty(), "{}", tally.failures.join("\n\n"));
+    let counts = counts.into_inner().unwrap();
+    writeln!(stderr, "{}", counts.summary()).unwrap();
+    assert!(
+        counts.failures.is_empty(),
+        "{}",
+        counts.failures.join("\n\n")
+    );
     if generated.count > 1 {
         let most_refused = generated.count * MAX_REFUSED_PERCENT / 100;
         assert!(
-            tally.refused() <= most_refused,
+            counts.refused() <= most_refused,
             "too many queries are refused"
         );
         // Queries without rows would prove little.
         assert!(
-            tally.with_rows * 5 > tally.equal * 2,
+            counts.with_rows * 5 > counts.equal * 2,
             "most queries return no rows"
         );
     }

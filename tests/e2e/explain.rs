@@ -18,7 +18,7 @@ fn manifest(folder: &Path, conf: &str) -> String {
     for row in 0..1_000 {
         writeln!(table, "{};{row}", row % 7).unwrap();
     }
-    let at = folder.display();
+    let root = folder.display();
     std::fs::write(folder.join("t.csv"), table).unwrap();
     format!(
         "apiVersion: faisca.dev/v1alpha1
@@ -27,25 +27,25 @@ metadata: {{name: explained}}
 spec:
   conf: {{{conf}}}
   sources:
-    - {{name: t, path: \"{at}/t.csv\", format: csv, delimiter: \";\"}}
+    - {{name: t, path: \"{root}/t.csv\", format: csv, delimiter: \";\"}}
   steps:
     - name: sums
       sql: SELECT a.k, sum(b.x) AS total FROM t a JOIN t b ON a.x = b.x WHERE b.k > 2 GROUP BY a.k
-      write: {{path: \"{at}/out\", mode: overwrite}}
+      write: {{path: \"{root}/out\", mode: overwrite}}
 "
     )
 }
 
 fn explained(file: &Path, flags: &[&str]) -> String {
-    let ran = command()
+    let output = command()
         .arg("explain")
         .arg(file)
         .args(flags)
         .output()
         .unwrap();
-    let errors = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.success(), "{errors}");
-    String::from_utf8_lossy(&ran.stdout).into_owned()
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// The drawing in a session that is started as `faisca run --executors 2` starts it.

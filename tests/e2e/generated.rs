@@ -50,8 +50,8 @@ async fn data(folder: &Path) {
     }
 }
 
-fn pick<'a>(rng: &mut Rng, of: &[&'a str]) -> &'a str {
-    of[rng.usize(..of.len())]
+fn pick<'a>(rng: &mut Rng, choices: &[&'a str]) -> &'a str {
+    choices[rng.usize(..choices.len())]
 }
 
 /// A table, or a part of one: sometimes nothing of it.
@@ -140,20 +140,24 @@ fn joined(rng: &mut Rng, aliases: &[&str]) -> (String, Vec<String>) {
     let mut conditions = vec![];
     for (index, alias) in aliases.iter().enumerate().skip(1) {
         let other = aliases[rng.usize(..index)];
-        let same = key(rng);
-        let mut on = format!("{alias}.{same} = {other}.{same}");
+        let join_column = key(rng);
+        let mut join_condition = format!("{alias}.{join_column} = {other}.{join_column}");
         if rng.u8(..6) == 0 {
-            let _ = write!(on, " AND {alias}.n = {other}.n");
+            let _ = write!(join_condition, " AND {alias}.n = {other}.n");
         }
         if rng.u8(..7) == 0 {
-            let _ = write!(on, " AND {alias}.v <> {other}.v");
+            let _ = write!(join_condition, " AND {alias}.v <> {other}.v");
         }
         if rng.u8(..3) == 0 {
             let kind = pick(rng, &["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]);
-            let _ = write!(from, " {kind} {} {alias} ON {on}", relation(rng));
+            let _ = write!(
+                from,
+                " {kind} {} {alias} ON {join_condition}",
+                relation(rng)
+            );
         } else {
             // Inner joins, all in one list, so that there is an order to choose.
-            let _ = write!(from, " JOIN {} {alias} ON {on}", relation(rng));
+            let _ = write!(from, " JOIN {} {alias} ON {join_condition}", relation(rng));
             if rng.u8(..5) == 0 {
                 conditions.push(format!("{alias}.v + {other}.v > {}", rng.u8(..30)));
             }
@@ -207,12 +211,12 @@ fn query(number: u64) -> String {
 /// What each session is like: all rules, none, and each alone; first embedded, then on processes.
 async fn sessions(folder: &Path) -> Vec<(String, Session)> {
     let mut all = vec![];
-    let mut add = async |name: String, layout, on: &dyn Fn(&str) -> bool| {
+    let mut add = async |name: String, layout, is_enabled: &dyn Fn(&str) -> bool| {
         let session = session(layout, 3).await;
         register_folders(&session, folder, &TABLES).await;
         for rule in Switches::names() {
             session
-                .sql(&format!("SET faisca.{rule} = {}", on(&rule)))
+                .sql(&format!("SET faisca.{rule} = {}", is_enabled(&rule)))
                 .await
                 .unwrap();
         }
@@ -230,10 +234,12 @@ async fn sessions(folder: &Path) -> Vec<(String, Session)> {
     for layout in LAYOUTS {
         add(format!("{layout:?}, every rule"), layout, &|_| true).await;
         add(format!("{layout:?}, no rule"), layout, &|_| false).await;
-        for alone in Switches::names() {
-            add(format!("{layout:?}, {alone} alone"), layout, &|rule| {
-                rule == alone
-            })
+        for enabled_rule in Switches::names() {
+            add(
+                format!("{layout:?}, {enabled_rule} alone"),
+                layout,
+                &|rule| rule == enabled_rule,
+            )
             .await;
         }
     }
@@ -249,9 +255,11 @@ async fn assert_every_rule_has_work(sessions: &[(String, Session)]) {
             Ok(frame) => frame.explain().await.ok(),
             Err(_) => None,
         };
-        let without = explained(&sessions[1].1).await;
-        for (place, rule) in Switches::names().iter().enumerate() {
-            if idle.contains(rule) && explained(&sessions[2 + place].1).await != without {
+        let plan_without_rules = explained(&sessions[1].1).await;
+        for (rule_index, rule) in Switches::names().iter().enumerate() {
+            if idle.contains(rule)
+                && explained(&sessions[2 + rule_index].1).await != plan_without_rules
+            {
                 idle.retain(|other| other != rule);
             }
         }
@@ -278,7 +286,7 @@ async fn analyzed(session: &Session, query: &str) -> String {
     frame
         .collect()
         .await
-        .map_or_else(|_| String::new(), |found| rows(&found).join("\n"))
+        .map_or_else(|_| String::new(), |batches| rows(&batches).join("\n"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -311,27 +319,27 @@ async fn queries_that_nobody_wrote_are_right() {
             };
             let expected = sorted(rows(&expected));
             // Every other query with every rule; all sessions have their turn.
-            let turn = usize::try_from(number).unwrap();
-            let of = if turn.is_multiple_of(2) {
+            let session_turn = usize::try_from(number).unwrap();
+            let session_index = if session_turn.is_multiple_of(2) {
                 0
             } else {
-                turn / 2 % sessions.len()
+                session_turn / 2 % sessions.len()
             };
             for (name, session) in if is_alone {
                 &sessions[..]
             } else {
-                &sessions[of..=of]
+                &sessions[session_index..=session_index]
             } {
-                let found = tokio::time::timeout(PATIENCE, async {
+                let actual = tokio::time::timeout(PATIENCE, async {
                     session.sql(&sql).await?.collect().await
                 })
                 .await;
-                let found = found
+                let actual = actual
                     .unwrap_or_else(|_| panic!("query {number} with {name} does not end\n{sql}"));
-                let found = found
+                let actual = actual
                     .unwrap_or_else(|error| panic!("query {number} with {name}: {error}\n{sql}"));
                 assert!(
-                    sorted(rows(&found)) == expected,
+                    sorted(rows(&actual)) == expected,
                     "query {number} with {name} is wrong\n{sql}"
                 );
             }

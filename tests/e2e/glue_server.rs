@@ -159,11 +159,11 @@ impl State {
         match action {
             "GetDatabase" => {
                 let name = text(request, "Name");
-                let found = self
+                let database = self
                     .databases
                     .contains_key(&name)
                     .then(|| json!({"Database": {"Name": name}}));
-                found.ok_or_else(|| {
+                database.ok_or_else(|| {
                     (
                         "EntityNotFoundException",
                         format!("Database {name} not found."),
@@ -236,7 +236,7 @@ impl State {
 
     fn act_on_partitions(&mut self, action: &str, request: &Value) -> Result<Value, Refusal> {
         let stored = self.stored(request, "TableName")?;
-        let failed = |of: &[String], code: &str| json!({"PartitionValues": of, "ErrorDetail": {"ErrorCode": code, "ErrorMessage": code}});
+        let failed = |partition_values: &[String], code: &str| json!({"PartitionValues": partition_values, "ErrorDetail": {"ErrorCode": code, "ErrorMessage": code}});
         let mut errors = vec![];
         match action {
             "GetPartitions" => {
@@ -246,7 +246,7 @@ impl State {
                 let start: usize = request["NextToken"]
                     .as_str()
                     .map_or(0, |token| token.parse().unwrap());
-                let found: Vec<_> = stored
+                let partitions: Vec<_> = stored
                     .partitions
                     .values()
                     .skip(start)
@@ -255,17 +255,17 @@ impl State {
                     .collect();
                 let next =
                     (start + page < stored.partitions.len()).then(|| (start + page).to_string());
-                return Ok(json!({"Partitions": found, "NextToken": next}));
+                return Ok(json!({"Partitions": partitions, "NextToken": next}));
             }
             "BatchCreatePartition" => {
                 for input in batch(request, "PartitionInputList", 100)? {
-                    let of = values(&input["Values"]);
-                    match stored.partitions.entry(of) {
-                        std::collections::btree_map::Entry::Occupied(there) => {
-                            errors.push(failed(there.key(), "AlreadyExistsException"))
+                    let partition_values = values(&input["Values"]);
+                    match stored.partitions.entry(partition_values) {
+                        std::collections::btree_map::Entry::Occupied(existing) => {
+                            errors.push(failed(existing.key(), "AlreadyExistsException"))
                         }
-                        std::collections::btree_map::Entry::Vacant(free) => {
-                            free.insert(input.clone());
+                        std::collections::btree_map::Entry::Vacant(vacant) => {
+                            vacant.insert(input.clone());
                         }
                     }
                 }
@@ -280,9 +280,9 @@ impl State {
             }
             "BatchDeletePartition" => {
                 for list in batch(request, "PartitionsToDelete", 25)? {
-                    let of = values(&list["Values"]);
-                    if stored.partitions.remove(&of).is_none() {
-                        errors.push(failed(&of, "EntityNotFoundException"));
+                    let partition_values = values(&list["Values"]);
+                    if stored.partitions.remove(&partition_values).is_none() {
+                        errors.push(failed(&partition_values, "EntityNotFoundException"));
                     }
                 }
             }

@@ -60,14 +60,14 @@ async fn columns_and_tables_resolve_in_any_case_and_keep_the_datas() {
         names_of(&session, "select * from VISAO where dobro > 50").await,
         ["SG_UF", "Dobro"]
     );
-    let found = session
+    let actual = session
         .sql("select sg_uf, sum(DOBRO) from visao group by sg_uf")
         .await
         .unwrap()
         .collect()
         .await
         .unwrap();
-    assert_eq!(sorted(rows(&found)), ["RJ|60", "SP|120"]);
+    assert_eq!(sorted(rows(&actual)), ["RJ|60", "SP|120"]);
     session.stop().await;
 }
 

@@ -76,14 +76,14 @@ async fn check(data: &Path, expected: &[(&str, Vec<String>)]) {
     let context = SessionContext::new();
     for (output, rows_expected) in expected {
         let path = format!("{}/", data.join(output).display());
-        let found = context
+        let actual = context
             .read_parquet(path, ParquetReadOptions::default())
             .await
             .unwrap()
             .collect()
             .await
             .unwrap();
-        assert_eq!(sorted(rows(&found)), *rows_expected, "{output}");
+        assert_eq!(sorted(rows(&actual)), *rows_expected, "{output}");
     }
 }
 

@@ -36,21 +36,21 @@ fn is_alive(pid: u32) -> bool {
 }
 
 /// Waits for something to become true, looking often.
-pub async fn until(what: &str, limit: Duration, mut is_true: impl FnMut() -> bool) {
+pub async fn wait_until(event: &str, limit: Duration, mut is_true: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_true() {
-        assert!(started.elapsed() < limit, "{what}: not within {limit:?}");
+        assert!(started.elapsed() < limit, "{event}: not within {limit:?}");
         tokio::time::sleep(Duration::from_micros(500)).await;
     }
 }
 
 /// Executors of a command, as the kernel knows them.
 pub fn children(parent: u32) -> Vec<u32> {
-    let out = Command::new("pgrep")
+    let output = Command::new("pgrep")
         .args(["-P", &parent.to_string()])
         .output()
         .unwrap();
-    String::from_utf8_lossy(&out.stdout)
+    String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|l| l.parse().ok())
         .collect()
@@ -65,7 +65,7 @@ async fn fleet(executors: u32) -> Session {
 }
 
 pub async fn all_up(session: &Session, count: usize) {
-    until("executors", Duration::from_secs(20), || {
+    wait_until("executors", Duration::from_secs(20), || {
         executors(session).len() == count
     })
     .await;
@@ -75,7 +75,7 @@ pub async fn all_up(session: &Session, count: usize) {
 pub async fn stop(session: Session) {
     let pids = executors(&session);
     session.stop().await;
-    until("end of executors", Duration::from_secs(5), || {
+    wait_until("end of executors", Duration::from_secs(5), || {
         !pids.iter().any(|pid| is_alive(*pid))
     })
     .await;
@@ -135,7 +135,7 @@ async fn assert_whole(folder: &std::path::Path) {
             "SELECT count(*), count(DISTINCT l_orderkey * 10 + l_linenumber), sum(length(l_comment)) FROM {table}"
         )
     };
-    let found = rows(
+    let actual = rows(
         &oracle
             .sql(&sql("copy"))
             .await
@@ -145,7 +145,7 @@ async fn assert_whole(folder: &std::path::Path) {
             .unwrap(),
     );
     assert_eq!(
-        found,
+        actual,
         rows(
             &oracle
                 .sql(&sql("lineitem"))
@@ -167,7 +167,7 @@ async fn assert_whole(folder: &std::path::Path) {
 
 /// When the blow falls.
 #[derive(Debug, Clone, Copy)]
-pub enum Moment {
+pub enum QueryMoment {
     /// A first stage has finished some of its tasks.
     Running,
     /// A first stage is complete, its output committed.
@@ -185,13 +185,15 @@ fn stages(session: &Session) -> Vec<(u32, u32)> {
         .collect()
 }
 
-pub fn has_come(moment: Moment, session: &Session) -> bool {
+pub fn is_reached(moment: QueryMoment, session: &Session) -> bool {
     let stages = stages(session);
     match moment {
-        Moment::Running => stages.iter().any(|(tasks, done)| *done > 0 && done < tasks),
-        Moment::Committed => stages
+        QueryMoment::Running => stages
             .iter()
-            .any(|(tasks, done)| *tasks > 1 && done == tasks),
-        Moment::Fetching => stages.last().is_some_and(|(tasks, _)| *tasks > 0),
+            .any(|(tasks, finished)| *finished > 0 && finished < tasks),
+        QueryMoment::Committed => stages
+            .iter()
+            .any(|(tasks, finished)| *tasks > 1 && finished == tasks),
+        QueryMoment::Fetching => stages.last().is_some_and(|(tasks, _)| *tasks > 0),
     }
 }

@@ -55,7 +55,7 @@ pub struct S3Server {
     pub root: tempfile::TempDir,
     hook: Arc<Mutex<Option<Hook>>>,
     pub requests: Arc<AtomicUsize>,
-    said: Arc<Mutex<Vec<String>>>,
+    seen_headers: Arc<Mutex<Vec<String>>>,
     uploads: Arc<Mutex<Vec<(String, String)>>>,
 }
 
@@ -87,7 +87,7 @@ impl S3Server {
         let service = builder.build();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (hook, requests, said) = (
+        let (hook, requests, seen_headers) = (
             Arc::new(Mutex::new(None)),
             Arc::new(AtomicUsize::new(0)),
             Arc::new(Mutex::new(vec![])),
@@ -97,7 +97,7 @@ impl S3Server {
             root,
             hook: Arc::clone(&hook),
             requests: Arc::clone(&requests),
-            said: Arc::clone(&said),
+            seen_headers: Arc::clone(&seen_headers),
             uploads,
         };
         tokio::task::spawn(async move {
@@ -106,14 +106,14 @@ impl S3Server {
                     continue;
                 };
                 stream.set_nodelay(true).unwrap();
-                let (service, hook, requests, said) = (
+                let (service, hook, requests, seen_headers) = (
                     service.clone(),
                     Arc::clone(&hook),
                     Arc::clone(&requests),
-                    Arc::clone(&said),
+                    Arc::clone(&seen_headers),
                 );
                 let answer = service_fn(move |request| {
-                    said.lock().unwrap().extend(remembered(&request));
+                    seen_headers.lock().unwrap().extend(remembered(&request));
                     answer(
                         service.clone(),
                         Arc::clone(&hook),
@@ -135,8 +135,8 @@ impl S3Server {
     }
 
     /// What requests said since this was asked last, as `METHOD header: value`, for headers that cost or protect something.
-    pub fn said(&self) -> Vec<String> {
-        std::mem::take(&mut self.said.lock().unwrap())
+    pub fn take_seen_headers(&self) -> Vec<String> {
+        std::mem::take(&mut self.seen_headers.lock().unwrap())
     }
 
     pub fn pass_all(&self) {
@@ -233,14 +233,15 @@ async fn answer(
         Act::DoAndBreak => Err("hung up".into()),
         Act::CutShort => {
             let (mut head, body) = response.map_err(|e| format!("{e:?}"))?.into_parts();
-            let whole = body
+            let body_bytes = body
                 .collect()
                 .await
                 .map_err(|e| format!("{e:?}"))?
                 .to_bytes();
-            head.headers.insert("content-length", whole.len().into());
+            head.headers
+                .insert("content-length", body_bytes.len().into());
             let half = [
-                Ok(Frame::data(whole.slice(..whole.len() / 2))),
+                Ok(Frame::data(body_bytes.slice(..body_bytes.len() / 2))),
                 Err(std::io::Error::other("cut short")),
             ];
             Ok(Answer::from_parts(

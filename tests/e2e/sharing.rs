@@ -14,7 +14,7 @@ const VIEW: (&str, &str) = (
     "SELECT t.k, t.x, t.s, n.name FROM t JOIN names n ON t.k = n.k WHERE t.y >= 10",
 );
 /// Steps that read the text `t`, the view or both.
-const TOGETHER: [(&str, &str); 5] = [
+const SHARING_STEPS: [(&str, &str); 5] = [
     (
         "sums",
         "SELECT k, sum(x) AS total, min(s) AS least FROM t WHERE y > 900 GROUP BY k",
@@ -37,7 +37,7 @@ const TOGETHER: [(&str, &str); 5] = [
     ),
 ];
 /// One that reads another's output.
-const AFTER: (&str, &str) = (
+const DEPENDENT_STEP: (&str, &str) = (
     "after",
     "SELECT count(*) AS n, sum(total) AS total FROM sums",
 );
@@ -63,12 +63,12 @@ fn data(folder: &Path) {
 }
 
 fn manifest(folder: &Path, steps: &[(&str, &str)]) -> String {
-    let at = folder.display();
+    let root = folder.display();
     let mut text = "apiVersion: faisca.dev/v1alpha1\nkind: SparkApplication\nmetadata: {name: sharing}\nspec:\n  sources:\n".to_owned();
     for name in ["t", "names"] {
         writeln!(
             text,
-            "    - {{name: {name}, path: \"{at}/{name}\", format: csv, delimiter: \";\"}}"
+            "    - {{name: {name}, path: \"{root}/{name}\", format: csv, delimiter: \";\"}}"
         )
         .unwrap();
     }
@@ -79,7 +79,7 @@ fn manifest(folder: &Path, steps: &[(&str, &str)]) -> String {
     )
     .unwrap();
     for (name, sql) in steps {
-        writeln!(text, "    - name: {name}\n      sql: {sql}\n      write: {{path: \"{at}/out/{name}\", mode: overwrite}}").unwrap();
+        writeln!(text, "    - name: {name}\n      sql: {sql}\n      write: {{path: \"{root}/out/{name}\", mode: overwrite}}").unwrap();
     }
     let path = folder.join("job.yaml");
     std::fs::write(&path, text).unwrap();
@@ -96,7 +96,7 @@ async fn expected(folder: &Path) -> Vec<(&'static str, Vec<String>)> {
             .unwrap();
     }
     let mut all = vec![];
-    for (name, sql) in [&[VIEW], &TOGETHER[..], &[AFTER]].concat() {
+    for (name, sql) in [&[VIEW], &SHARING_STEPS[..], &[DEPENDENT_STEP]].concat() {
         let frame = context.sql(sql).await.unwrap();
         context
             .register_table(name, frame.clone().into_view())
@@ -106,7 +106,7 @@ async fn expected(folder: &Path) -> Vec<(&'static str, Vec<String>)> {
     all.split_off(1)
 }
 
-fn run(job: &str, more: &[&str]) -> Output {
+fn run(job: &str, arguments: &[&str]) -> Output {
     command()
         .args([
             "run",
@@ -116,7 +116,7 @@ fn run(job: &str, more: &[&str]) -> Output {
             "--conf",
             "faisca.smallQueryBytes=0",
         ])
-        .args(more)
+        .args(arguments)
         .output()
         .unwrap()
 }
@@ -126,30 +126,37 @@ async fn steps_that_read_the_same_rows_have_what_they_would_have_alone() {
     let folder = scratch("sharing");
     data(folder.path());
     let expected = expected(folder.path()).await;
-    let job = manifest(folder.path(), &[&TOGETHER[..], &[AFTER]].concat());
-    for more in [
+    let job = manifest(
+        folder.path(),
+        &[&SHARING_STEPS[..], &[DEPENDENT_STEP]].concat(),
+    );
+    for arguments in [
         &[][..],
         &["--executors", "3"],
         &["--conf", "faisca.share_stages=false"],
         &["--executors", "3", "--conf", "faisca.share_stages=false"],
     ] {
-        let ran = run(&job, more);
+        let output = run(&job, arguments);
         assert!(
-            ran.status.success(),
-            "{more:?}: {}",
-            String::from_utf8_lossy(&ran.stderr)
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
         );
         let context = SessionContext::new();
         for (name, rows_expected) in &expected {
             let path = format!("{}/out/{name}/", folder.path().display());
-            let found = context
+            let actual = context
                 .read_parquet(path, ParquetReadOptions::default())
                 .await
                 .unwrap()
                 .collect()
                 .await
                 .unwrap();
-            assert_eq!(sorted(rows(&found)), *rows_expected, "{more:?}: {name}");
+            assert_eq!(
+                sorted(rows(&actual)),
+                *rows_expected,
+                "{arguments:?}: {name}"
+            );
         }
         let litter: Vec<_> = files_below(folder.path())
             .into_iter()
@@ -164,36 +171,40 @@ async fn steps_that_read_the_same_rows_have_what_they_would_have_alone() {
 fn a_text_is_parsed_once_for_all_steps() {
     let folder = scratch("sharing");
     data(folder.path());
-    let job = manifest(folder.path(), &[&TOGETHER[..], &[AFTER]].concat());
-    let explained = |more: &[&str]| {
-        let ran = command()
+    let job = manifest(
+        folder.path(),
+        &[&SHARING_STEPS[..], &[DEPENDENT_STEP]].concat(),
+    );
+    let explain = |arguments: &[&str]| {
+        let output = command()
             .args(["explain", &job])
-            .args(more)
+            .args(arguments)
             .output()
             .unwrap();
         assert!(
-            ran.status.success(),
+            output.status.success(),
             "{}",
-            String::from_utf8_lossy(&ran.stderr)
+            String::from_utf8_lossy(&output.stderr)
         );
-        String::from_utf8_lossy(&ran.stdout).into_owned()
+        String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    let together = explained(&[]);
+    let shared_plan = explain(&[]);
     assert!(
-        together.contains("sums + counts + pairs + by_name + chosen"),
-        "{together}"
+        shared_plan.contains("sums + counts + pairs + by_name + chosen"),
+        "{shared_plan}"
     );
     assert!(
-        together.contains("Read once for all: `named`, `t`"),
-        "{together}"
+        shared_plan.contains("Read once for all: `named`, `t`"),
+        "{shared_plan}"
     );
     // Of the last step nothing but columns is known yet: its plan is that of what it reads.
-    let (together, _) = together.split_once("step after").unwrap();
-    assert_eq!(together.matches("/t/a.csv").count(), 1, "{together}");
-    let apart = explained(&["--conf", "faisca.share_stages=false"]);
+    let (shared_plan, _) = shared_plan.split_once("step after").unwrap();
+    assert_eq!(shared_plan.matches("/t/a.csv").count(), 1, "{shared_plan}");
+    let separate_plan = explain(&["--conf", "faisca.share_stages=false"]);
     assert!(
-        !apart.contains("Read once for all") && apart.matches("/t/a.csv").count() > 5,
-        "{apart}"
+        !separate_plan.contains("Read once for all")
+            && separate_plan.matches("/t/a.csv").count() > 5,
+        "{separate_plan}"
     );
 }
 
@@ -204,15 +215,15 @@ fn a_step_that_fails_is_named_though_it_ran_with_others() {
     let job = manifest(
         folder.path(),
         &[
-            TOGETHER[0],
+            SHARING_STEPS[0],
             ("bad", "SELECT x / (y - y) AS never FROM t"),
-            TOGETHER[1],
+            SHARING_STEPS[1],
         ],
     );
-    for more in [&[][..], &["--executors", "2"]] {
-        let ran = run(&job, more);
-        let text = String::from_utf8_lossy(&ran.stderr).into_owned();
-        assert_eq!(ran.status.code(), Some(2), "{text}");
+    for arguments in [&[][..], &["--executors", "2"]] {
+        let output = run(&job, arguments);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{text}");
         assert!(
             text.contains("bad") && text.contains("Divide by zero"),
             "{text}"

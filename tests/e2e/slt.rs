@@ -16,8 +16,8 @@ use crate::support::{LAYOUTS, oracle_over, register_folders, rows, scratch, sess
 const TABLES: [&str; 3] = ["t", "u", "e"];
 
 enum Engine {
-    Alone(SessionContext),
-    Cluster(Session),
+    DataFusion(SessionContext),
+    Faisca(Session),
 }
 
 #[async_trait]
@@ -27,11 +27,11 @@ impl AsyncDB for Engine {
 
     async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, std::io::Error> {
         let batches = match self {
-            Self::Alone(context) => match context.sql(sql).await {
+            Self::DataFusion(context) => match context.sql(sql).await {
                 Ok(frame) => frame.collect().await.map_err(std::io::Error::other)?,
                 Err(error) => return Err(std::io::Error::other(error)),
             },
-            Self::Cluster(session) => {
+            Self::Faisca(session) => {
                 let frame = session.sql(sql).await.map_err(std::io::Error::other)?;
                 frame.collect().await.map_err(std::io::Error::other)?
             }
@@ -65,11 +65,11 @@ async fn data(folder: &Path) {
             if table == "e" && part > 0 {
                 continue;
             }
-            let (from, to) = (part * size, (part + 1) * size);
+            let (start, end) = (part * size, (part + 1) * size);
             let path = folder.join(table).join(format!("{part}.parquet"));
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             let sql = format!(
-                "COPY ({columns} FROM range({from}, {to}) AS r(value)) TO '{}' STORED AS PARQUET",
+                "COPY ({columns} FROM range({start}, {end}) AS r(value)) TO '{}' STORED AS PARQUET",
                 path.display()
             );
             context.sql(&sql).await.unwrap().collect().await.unwrap();
@@ -105,7 +105,7 @@ async fn the_corpus_holds_on_one_datafusion_process() {
         let path = folder.path().to_path_buf();
         let mut runner = Runner::new(move || {
             let path = path.clone();
-            async move { Ok(Engine::Alone(oracle_over(&path, &TABLES).await)) }
+            async move { Ok(Engine::DataFusion(oracle_over(&path, &TABLES).await)) }
         });
         if std::env::var_os("FAISCA_SLT_UPDATE").is_some() {
             let normalize = sqllogictest::default_normalizer;
@@ -146,29 +146,29 @@ async fn the_corpus_holds_without_rules_and_with_each_alone() {
     for layout in LAYOUTS {
         let session = session(layout, 4).await;
         register_folders(&session, folder.path(), &TABLES).await;
-        for alone in std::iter::once("none".to_owned()).chain(Switches::names()) {
+        for enabled_rule in std::iter::once("none".to_owned()).chain(Switches::names()) {
             for rule in Switches::names() {
                 session
-                    .sql(&format!("SET faisca.{rule} = {}", rule == alone))
+                    .sql(&format!("SET faisca.{rule} = {}", rule == enabled_rule))
                     .await
                     .unwrap();
             }
-            run_corpus(&session, &format!("{layout:?} with {alone} alone")).await;
+            run_corpus(&session, &format!("{layout:?} with {enabled_rule} alone")).await;
         }
         session.stop().await;
     }
 }
 
-async fn run_corpus(session: &Session, with: &str) {
+async fn run_corpus(session: &Session, description: &str) {
     for file in corpus() {
         let session = session.clone();
         let mut runner = Runner::new(move || {
             let session = session.clone();
-            async move { Ok(Engine::Cluster(session)) }
+            async move { Ok(Engine::Faisca(session)) }
         });
         runner
             .run_file_async(&file)
             .await
-            .unwrap_or_else(|e| panic!("{with}: {e}"));
+            .unwrap_or_else(|e| panic!("{description}: {e}"));
     }
 }

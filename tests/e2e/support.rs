@@ -166,12 +166,12 @@ pub fn sorted(mut rows: Vec<String>) -> Vec<String> {
 
 /// Names below a folder, sorted; the tests' way to see litter.
 pub fn files_below(folder: &Path) -> Vec<String> {
-    fn walk(base: &Path, folder: &Path, found: &mut Vec<String>) {
+    fn walk(base: &Path, folder: &Path, files: &mut Vec<String>) {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             if entry.path().is_dir() {
-                walk(base, &entry.path(), found);
+                walk(base, &entry.path(), files);
             } else {
-                found.push(
+                files.push(
                     entry
                         .path()
                         .strip_prefix(base)
@@ -182,8 +182,8 @@ pub fn files_below(folder: &Path) -> Vec<String> {
             }
         }
     }
-    let mut found = vec![];
-    walk(folder, folder, &mut found);
-    found.sort();
-    found
+    let mut files = vec![];
+    walk(folder, folder, &mut files);
+    files.sort();
+    files
 }

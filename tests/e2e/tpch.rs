@@ -39,13 +39,13 @@ async fn all_queries_equal_one_datafusion_process_at_every_layout_and_partitioni
             register_folders(&session, tpch_data(), &TPCH_TABLES).await;
             for number in 1..=22 {
                 let sql = tpch_query(number);
-                let found = rows(&session.sql(&sql).await.unwrap().collect().await.unwrap());
+                let actual = rows(&session.sql(&sql).await.unwrap().collect().await.unwrap());
                 let expected = expected[number - 1].clone();
                 if sql.contains("order by") {
-                    assert_eq!(found, expected, "q{number} at {layout:?} × {partitions}");
+                    assert_eq!(actual, expected, "q{number} at {layout:?} × {partitions}");
                 } else {
                     assert_eq!(
-                        sorted(found),
+                        sorted(actual),
                         sorted(expected),
                         "q{number} at {layout:?} × {partitions}"
                     );
@@ -83,13 +83,17 @@ async fn rules_change_plans_and_no_result() {
                 .await
                 .unwrap()
         };
-        let mut without = vec![];
+        let mut plans_without_rules = vec![];
         // None of them, then each alone.
-        for alone in std::iter::once(None).chain(RULES.map(Some)) {
-            only(&session, alone.map_or("", |(alone, _)| alone)).await;
+        for enabled_rule in std::iter::once(None).chain(RULES.map(Some)) {
+            enable_only(
+                &session,
+                enabled_rule.map_or("", |(enabled_rule, _)| enabled_rule),
+            )
+            .await;
             let mut plans = vec![];
             for number in 1..=22 {
-                let found = rows(
+                let actual = rows(
                     &session
                         .sql(&tpch_query(number))
                         .await
@@ -99,22 +103,22 @@ async fn rules_change_plans_and_no_result() {
                         .unwrap(),
                 );
                 assert_eq!(
-                    sorted(found),
+                    sorted(actual),
                     expected[number - 1],
-                    "q{number} at {layout:?} with {alone:?} alone"
+                    "q{number} at {layout:?} with {enabled_rule:?} alone"
                 );
                 plans.push(explained(number).await);
             }
-            if let Some((rule, changes)) = alone {
+            if let Some((rule, changes)) = enabled_rule {
                 let changed: Vec<_> = (1..=22)
-                    .filter(|number| plans[number - 1] != without[number - 1])
+                    .filter(|number| plans[number - 1] != plans_without_rules[number - 1])
                     .collect();
                 assert!(
                     changes.iter().all(|number| changed.contains(number)),
                     "{rule} changes {changed:?}"
                 );
             } else {
-                without = plans;
+                plans_without_rules = plans;
             }
         }
         session.stop().await;
@@ -170,7 +174,7 @@ async fn query(session: &Session, sql: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn skewed_joins_are_right_and_divided() {
     let folder = scratch("skew");
-    let makes = datafusion::prelude::SessionContext::new();
+    let generator = datafusion::prelude::SessionContext::new();
     for (table, key, rows) in [
         (
             "f",
@@ -184,7 +188,7 @@ async fn skewed_joins_are_right_and_divided() {
              TO '{}/{table}/0.parquet' STORED AS PARQUET",
             folder.path().display()
         );
-        makes.sql(&sql).await.unwrap().collect().await.unwrap();
+        generator.sql(&sql).await.unwrap().collect().await.unwrap();
     }
     let oracle = oracle_over(folder.path(), &["f", "o"]).await;
     for layout in [Layout::Embedded, Layout::Processes(3)] {
@@ -212,13 +216,13 @@ async fn skewed_joins_are_right_and_divided() {
             "RIGHT ANTI JOIN",
         ] {
             for (left, right) in [("f", "o"), ("o", "f")] {
-                let of = if join.starts_with("RIGHT ") && !join.ends_with("T JOIN") {
+                let preserved_side = if join.starts_with("RIGHT ") && !join.ends_with("T JOIN") {
                     right
                 } else {
                     left
                 };
                 let sql = format!(
-                    "SELECT {of}.k % 100, count(*), sum({of}.v) FROM {left} {join} {right} ON {left}.k = {right}.k GROUP BY {of}.k % 100"
+                    "SELECT {preserved_side}.k % 100, count(*), sum({preserved_side}.v) FROM {left} {join} {right} ON {left}.k = {right}.k GROUP BY {preserved_side}.k % 100"
                 );
                 let expected = oracle.sql(&sql).await.unwrap().collect().await.unwrap();
                 let actual = query(&session, &sql).await;
@@ -243,16 +247,16 @@ async fn skewed_joins_are_right_and_divided() {
 async fn plans_are_the_approved_ones() {
     let session = session(Layout::Embedded, 4).await;
     register_folders(&session, tpch_data(), &TPCH_TABLES).await;
-    let mut asked: Vec<(usize, String, &str)> = (1..=22)
+    let mut cases: Vec<(usize, String, &str)> = (1..=22)
         .map(|number| (number, format!("q{number:02}.txt"), ""))
         .collect();
-    asked.extend(RULES.iter().filter_map(|(rule, changes)| {
+    cases.extend(RULES.iter().filter_map(|(rule, changes)| {
         Some((*changes.first()?, format!("rules/{rule}.txt"), *rule))
     }));
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans");
-    for (number, file, alone) in asked {
-        if !alone.is_empty() {
-            only(&session, alone).await;
+    for (number, file, enabled_rule) in cases {
+        if !enabled_rule.is_empty() {
+            enable_only(&session, enabled_rule).await;
         }
         let plan = session
             .sql(&tpch_query(number))
@@ -277,11 +281,11 @@ async fn plans_are_the_approved_ones() {
 }
 
 /// Turns this rule on, and all others off.
-async fn only(session: &Session, alone: &str) {
+async fn enable_only(session: &Session, enabled_rule: &str) {
     assert_eq!(RULES.len(), Switches::names().len());
     for (rule, _) in RULES {
         session
-            .sql(&format!("SET faisca.{rule} = {}", rule == alone))
+            .sql(&format!("SET faisca.{rule} = {}", rule == enabled_rule))
             .await
             .unwrap();
     }
@@ -349,11 +353,14 @@ async fn explain_names_rules_and_analyze_tells_what_came_of_the_estimates() {
         rules.contains("semi_join_first") && !rules.contains("reduce_first"),
         "{rules}"
     );
-    let spared = explained
+    let estimates_line = explained
         .lines()
         .find(|line| line.starts_with("Rows that all operators"))
         .unwrap();
-    assert!(spared.contains("without semi_join_first"), "{spared}");
+    assert!(
+        estimates_line.contains("without semi_join_first"),
+        "{estimates_line}"
+    );
     session
         .sql("SET faisca.semi_join_first = false")
         .await
@@ -365,17 +372,21 @@ async fn explain_names_rules_and_analyze_tells_what_came_of_the_estimates() {
     );
     // Two stages: four flags and states, of each of four partitions, and then once.
     let analyzed = stages(&format!("EXPLAIN ANALYZE {}", tpch_query(1))).await;
-    let ran: Vec<_> = analyzed
+    let actual_lines: Vec<_> = analyzed
         .lines()
         .filter(|line| line.contains("Ran: "))
         .collect();
     assert!(
-        ran.iter().any(|line| line.contains("Ran: 16 rows"))
-            && ran.iter().any(|line| line.contains("Ran: 4 rows")),
+        actual_lines
+            .iter()
+            .any(|line| line.contains("Ran: 16 rows"))
+            && actual_lines.iter().any(|line| line.contains("Ran: 4 rows")),
         "{analyzed}"
     );
     assert!(
-        ran.iter().all(|line| line.contains("× the estimate")),
+        actual_lines
+            .iter()
+            .all(|line| line.contains("× the estimate")),
         "{analyzed}"
     );
     session.stop().await;

@@ -10,12 +10,12 @@ use crate::support::{
 async fn scripts_create_insert_overwrite_and_copy() {
     for layout in LAYOUTS {
         let folder = scratch("writes");
-        let at = |name: &str| folder.path().join(name).display().to_string();
+        let path_of = |name: &str| folder.path().join(name).display().to_string();
         let session = session(layout, 5).await;
         session
             .sql(&format!(
                 "CREATE EXTERNAL TABLE w (a BIGINT, b STRING) STORED AS PARQUET LOCATION '{}/'",
-                at("w")
+                path_of("w")
             ))
             .await
             .unwrap();
@@ -53,20 +53,20 @@ async fn scripts_create_insert_overwrite_and_copy() {
         session
             .sql(&format!(
                 "COPY (SELECT * FROM w) TO '{}' STORED AS CSV",
-                at("c")
+                path_of("c")
             ))
             .await
             .unwrap();
         let error = session
             .sql(&format!(
                 "COPY (SELECT * FROM w) TO '{}' STORED AS CSV",
-                at("c")
+                path_of("c")
             ))
             .await
             .err()
             .unwrap();
         assert!(error.to_string().contains("already exists"), "{error}");
-        let csv = session.read().csv(&at("c")).await.unwrap();
+        let csv = session.read().csv(&path_of("c")).await.unwrap();
         assert_eq!(csv.count().await.unwrap(), 5);
         session.stop().await;
         assert!(

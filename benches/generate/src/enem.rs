@@ -57,18 +57,20 @@ pub struct EnemFiles {
 /// If the folder cannot be written.
 pub fn enem(folder: &Path, rows: u64) -> io::Result<EnemFiles> {
     let enem = folder.join("landing/enem/MICRODADOS_ENEM.csv");
-    write_latin1(&enem, |out| enem_rows(out, rows))?;
-    let others = (rows / 100).max(100);
+    write_latin1(&enem, |output| enem_rows(output, rows))?;
+    let enade_row_count = (rows / 100).max(100);
     write_latin1(
         &folder.join("landing/enade2017/MICRODADOS_ENADE_2017.csv"),
-        |out| enade_rows(out, others),
+        |output| enade_rows(output, enade_row_count),
     )?;
-    for (name, salt) in [("aluno", 1), ("docente", 2), ("curso", 3)] {
+    for (name, seed_offset) in [("aluno", 1), ("docente", 2), ("curso", 3)] {
         let path = folder.join(format!(
             "landing/edsup2019/SUP_{}_2019.csv",
             name.to_uppercase()
         ));
-        write_latin1(&path, |out| edsup_rows(out, others, salt))?;
+        write_latin1(&path, |output| {
+            edsup_rows(output, enade_row_count, seed_offset)
+        })?;
     }
     let enem_bytes = fs::metadata(&enem)?.len();
     Ok(EnemFiles { enem, enem_bytes })
@@ -82,20 +84,20 @@ fn write_latin1(
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    let mut output = BufWriter::with_capacity(1 << 20, File::create(path)?);
     body(&mut |line: &str| {
         if line.is_ascii() {
-            out.write_all(line.as_bytes())?;
+            output.write_all(line.as_bytes())?;
         } else {
             let bytes: Vec<u8> = line
                 .chars()
                 .map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?'))
                 .collect();
-            out.write_all(&bytes)?;
+            output.write_all(&bytes)?;
         }
-        out.write_all(b"\n")
+        output.write_all(b"\n")
     })?;
-    out.flush()
+    output.flush()
 }
 
 fn enem_rows(write: &mut dyn FnMut(&str) -> io::Result<()>, rows: u64) -> io::Result<()> {
@@ -126,8 +128,8 @@ struct Person {
 impl Person {
     fn new(row: u64) -> Self {
         let mut random = Random::new(row.wrapping_mul(0x5851_f42d_4c95_7f2d) ^ 2019);
-        let state = usize::try_from(random.below(27)).unwrap_or(0);
-        let city = usize::try_from(random.below(3)).unwrap_or(0);
+        let state = usize::try_from(random.next_below(27)).unwrap_or(0);
+        let city = usize::try_from(random.next_below(3)).unwrap_or(0);
         let present = random.chance(73);
         Self {
             random,
@@ -160,10 +162,12 @@ impl Person {
             "NU_IDADE" => write!(
                 line,
                 "{}",
-                16 + random.below(12) + random.below(12) * random.below(4)
+                16 + random.next_below(12) + random.next_below(12) * random.next_below(4)
             ),
             "TP_SEXO" => write!(line, "{}", if random.chance(59) { 'F' } else { 'M' }),
-            "TP_ESCOLA" | "TP_ST_CONCLUSAO" | "TP_LINGUA" => write!(line, "{}", random.below(3)),
+            "TP_ESCOLA" | "TP_ST_CONCLUSAO" | "TP_LINGUA" => {
+                write!(line, "{}", random.next_below(3))
+            }
             _ if column.starts_with("SG_UF") && column != "SG_UF_ESC" => write!(line, "{state}"),
             _ if column.starts_with("NO_MUNICIPIO") && column != "NO_MUNICIPIO_ESC" => {
                 write!(line, "{}", cities[self.city])
@@ -176,19 +180,24 @@ impl Person {
             }
             "SG_UF_ESC" => write!(line, "{state}"),
             _ if column.ends_with("_ESC") => write!(line, "1"),
-            "CO_ESCOLA" => write!(line, "{}", 11_000_000 + random.below(40_000)),
+            "CO_ESCOLA" => write!(line, "{}", 11_000_000 + random.next_below(40_000)),
             _ if column.starts_with("NU_NOTA") => {
-                write!(line, "{}.{}", 300 + random.below(550), random.below(10))
+                write!(
+                    line,
+                    "{}.{}",
+                    300 + random.next_below(550),
+                    random.next_below(10)
+                )
             }
             _ if column.starts_with("TX_RESPOSTAS") || column.starts_with("TX_GABARITO") => (0..45)
                 .try_for_each(|_| write!(line, "{}", random.pick(&['A', 'B', 'C', 'D', 'E', '.']))),
-            _ if column.starts_with("CO_PROVA") => write!(line, "{}", 500 + random.below(60)),
+            _ if column.starts_with("CO_PROVA") => write!(line, "{}", 500 + random.next_below(60)),
             _ if column.starts_with("TP_PRESENCA") => write!(line, "{}", u8::from(self.present)),
             _ if column.starts_with('Q') => {
                 write!(line, "{}", random.pick(&['A', 'B', 'C', 'D', 'E']))
             }
             _ if column.starts_with("IN_") => write!(line, "{}", u8::from(random.chance(1))),
-            _ => write!(line, "{}", random.below(7)),
+            _ => write!(line, "{}", random.next_below(7)),
         };
     }
 }
@@ -198,17 +207,17 @@ fn enade_rows(write: &mut dyn FnMut(&str) -> io::Result<()>, rows: u64) -> io::R
     for row in 0..rows {
         let mut random = Random::new(row ^ 2017);
         let (ies, course, group, age) = (
-            1 + random.below(2500),
-            1000 + random.below(90_000),
-            1 + random.below(6500),
-            20 + random.below(30),
+            1 + random.next_below(2500),
+            1000 + random.next_below(90_000),
+            1 + random.next_below(6500),
+            20 + random.next_below(30),
         );
         let sex = if random.chance(55) { 'F' } else { 'M' };
         let mut mark = || {
             if random.chance(12) {
                 String::new()
             } else {
-                format!("{},{}", random.below(100), random.below(10))
+                format!("{},{}", random.next_below(100), random.next_below(10))
             }
         };
         write(&format!(
@@ -224,18 +233,18 @@ fn enade_rows(write: &mut dyn FnMut(&str) -> io::Result<()>, rows: u64) -> io::R
 fn edsup_rows(
     write: &mut dyn FnMut(&str) -> io::Result<()>,
     rows: u64,
-    salt: u64,
+    seed_offset: u64,
 ) -> io::Result<()> {
     write("NU_ANO_CENSO|CO_IES|ID|NO_MUNICIPIO|SG_UF|TP_SEXO|TP_COR_RACA|NU_IDADE")?;
     for row in 0..rows {
-        let mut random = Random::new(row ^ (salt << 32));
+        let mut random = Random::new(row ^ (seed_offset << 32));
         let (state, cities) = *random.pick(&STATES);
         let city = *random.pick(&cities);
         let (ies, sex, race, age) = (
-            1 + random.below(2600),
-            1 + random.below(2),
-            random.below(7),
-            17 + random.below(50),
+            1 + random.next_below(2600),
+            1 + random.next_below(2),
+            random.next_below(7),
+            17 + random.next_below(50),
         );
         write(&format!(
             "2019|{ies}|{row}|{city}|{state}|{sex}|{race}|{age}"

@@ -18,16 +18,16 @@ impl Random {
     }
 
     /// In `0..bound`.
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn next_below(&mut self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }
 
     /// True `percent` times in a hundred.
     pub(super) fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
+        self.next_below(100) < percent
     }
 
-    pub(super) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[usize::try_from(self.below(from.len() as u64)).unwrap_or(0)]
+    pub(super) fn pick<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
+        &choices[usize::try_from(self.next_below(choices.len() as u64)).unwrap_or(0)]
     }
 }

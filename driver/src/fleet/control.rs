@@ -40,7 +40,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 const END_GRACE: Duration = Duration::from_secs(5);
 
 /// Capacity of the channel of executors whose processes the fleet must end.
-const GIVEN_UP_QUEUE: usize = 256;
+const DEAD_EXECUTORS_QUEUE: usize = 256;
 
 /// The control service. Dropping it closes its port and all connections.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub struct ControlServer {
     pub url: String,
     /// Announces executors that are lost to the engine. Their processes may still run: the fleet
     /// ends them.
-    pub given_up: broadcast::Sender<ExecutorId>,
+    pub dead_executors: broadcast::Sender<ExecutorId>,
     task: JoinHandle<()>,
 }
 
@@ -77,12 +77,12 @@ impl ControlServer {
             .local_addr()
             .map_err(Error::of_fleet(format!("address of the port on {host}")))?;
         let canary = canary()?;
-        let (given_up, _) = broadcast::channel(GIVEN_UP_QUEUE);
+        let (dead_executors, _) = broadcast::channel(DEAD_EXECUTORS_QUEUE);
         let service = Control {
             engine,
             canary,
             blocks,
-            given_up: given_up.clone(),
+            dead_executors: dead_executors.clone(),
         };
         let task = tokio::task::spawn(async move {
             if let Err(error) = serve(listener, service, token).await {
@@ -91,7 +91,7 @@ impl ControlServer {
         });
         Ok(Self {
             url: url(address),
-            given_up,
+            dead_executors,
             task,
         })
     }
@@ -102,7 +102,7 @@ struct Control {
     canary: u64,
     /// Serves the driver's own blocks, and receives those of draining executors.
     blocks: BlockService,
-    given_up: broadcast::Sender<ExecutorId>,
+    dead_executors: broadcast::Sender<ExecutorId>,
 }
 
 impl Control {
@@ -133,7 +133,7 @@ impl Control {
 /// reports it as lost, and announces it to the fleet after a grace period.
 async fn pump(
     engine: EngineHandle,
-    given_up: broadcast::Sender<ExecutorId>,
+    dead_executors: broadcast::Sender<ExecutorId>,
     executor: ExecutorId,
     mut incoming: Streaming<FlightData>,
 ) {
@@ -168,7 +168,7 @@ async fn pump(
     let _ = engine.send(Message::Lost(executor, reason)).await;
     tokio::time::sleep(grace).await;
     // Without a receiver there is no process to end, and the error means nothing.
-    let _ = given_up.send(executor);
+    let _ = dead_executors.send(executor);
 }
 
 #[tonic::async_trait]
@@ -200,7 +200,7 @@ impl PeerService for Control {
             .map_err(|e| Status::unavailable(e.to_string()))?;
         tokio::task::spawn(pump(
             self.engine.clone(),
-            self.given_up.clone(),
+            self.dead_executors.clone(),
             executor,
             reports,
         ));

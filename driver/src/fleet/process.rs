@@ -106,11 +106,11 @@ impl ProcessFleet {
         let mut keepers = vec![];
         for _ in 0..executors {
             let child = shared.spawn()?;
-            let given_up = control.given_up.subscribe();
+            let dead_executors = control.dead_executors.subscribe();
             keepers.push(tokio::task::spawn(Arc::clone(&shared).keep(
                 child,
                 stopped.clone(),
-                given_up,
+                dead_executors,
             )));
         }
         Ok(Self {
@@ -147,9 +147,12 @@ impl Keepers {
         self: Arc<Self>,
         child: (ExecutorId, Child),
         stopped: watch::Receiver<bool>,
-        given_up: broadcast::Receiver<ExecutorId>,
+        dead_executors: broadcast::Receiver<ExecutorId>,
     ) {
-        let Err(reason) = self.replace_until_stopped(child, stopped, given_up).await else {
+        let Err(reason) = self
+            .replace_until_stopped(child, stopped, dead_executors)
+            .await
+        else {
             return;
         };
         error!("{reason}");
@@ -167,7 +170,7 @@ impl Keepers {
         &self,
         (mut id, mut child): (ExecutorId, Child),
         mut stopped: watch::Receiver<bool>,
-        mut given_up: broadcast::Receiver<ExecutorId>,
+        mut dead_executors: broadcast::Receiver<ExecutorId>,
     ) -> Result<(), String> {
         loop {
             let started = tokio::time::Instant::now();
@@ -178,7 +181,7 @@ impl Keepers {
                     }
                     return Ok(());
                 }
-                () = is_given_up(&mut given_up, id) => {
+                () = is_declared_dead(&mut dead_executors, id) => {
                     let _ = child.start_kill();
                     child.wait().await
                 }
@@ -209,10 +212,10 @@ impl Keepers {
 }
 
 /// Waits until that executor is lost to the engine.
-async fn is_given_up(given_up: &mut broadcast::Receiver<ExecutorId>, id: ExecutorId) {
+async fn is_declared_dead(dead_executors: &mut broadcast::Receiver<ExecutorId>, id: ExecutorId) {
     loop {
-        match given_up.recv().await {
-            Ok(given_up) if given_up == id => return,
+        match dead_executors.recv().await {
+            Ok(dead_executors) if dead_executors == id => return,
             Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
         }

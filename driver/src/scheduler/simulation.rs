@@ -41,7 +41,7 @@ const STEPS_MAX: usize = 20_000;
 struct Random(u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    fn next_below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -52,18 +52,18 @@ impl Random {
 
 /// What goes wrong in a simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Weather {
+enum Conditions {
     /// Only what the test itself does.
-    Calm,
+    Undisturbed,
     /// Failures, slow executors, failed transfers, incomplete durable copies.
-    Rough,
+    Faulty,
 }
 
 /// Executors that run attempts, lose blocks when they die, and report in any order.
 struct Simulation {
     scheduler: Scheduler,
     random: Random,
-    weather: Weather,
+    conditions: Conditions,
     /// The query's stages, as revised so far.
     stages: Vec<StageInfo>,
     now: Duration,
@@ -103,7 +103,7 @@ impl Simulation {
         let mut sim = Self {
             scheduler: Scheduler::new(RetryLimits::default()).with_store(has_store),
             random: Random(seed),
-            weather: Weather::Rough,
+            conditions: Conditions::Faulty,
             stages: stages.clone(),
             now: Duration::ZERO,
             has_store,
@@ -133,17 +133,17 @@ impl Simulation {
     }
 
     /// Nothing goes wrong but what the test itself does.
-    fn calm(mut self) -> Self {
-        self.weather = Weather::Calm;
+    fn without_faults(mut self) -> Self {
+        self.conditions = Conditions::Undisturbed;
         self
     }
 
     fn chance(&mut self, percent: usize) -> bool {
-        self.random.below(100) < percent
+        self.random.next_below(100) < percent
     }
 
-    fn is_rough_chance(&mut self, percent: usize) -> bool {
-        self.weather == Weather::Rough && self.chance(percent)
+    fn is_fault(&mut self, percent: usize) -> bool {
+        self.conditions == Conditions::Faulty && self.chance(percent)
     }
 
     fn join(&mut self, slots: u32) {
@@ -235,16 +235,16 @@ impl Simulation {
             BlockHome::Executor(id) => self.alive.contains(&id),
             BlockHome::ObjectStore => true,
         };
-        let arrives = is_heir_alive
+        let is_received = is_heir_alive
             && self.blocks.contains(&(block, BlockHome::Executor(from)))
-            && !self.is_rough_chance(10);
-        if arrives {
+            && !self.is_fault(10);
+        if is_received {
             self.blocks.insert((block, to));
         }
         self.mail.push(Event::HandedOver {
             block,
             from,
-            to: arrives.then_some(to),
+            to: is_received.then_some(to),
         });
     }
 
@@ -266,14 +266,17 @@ impl Simulation {
     fn finish(&mut self, index: usize) {
         let (executor, spec) = self.running.swap_remove(index);
         let inputs = || spec.inputs.iter().flat_map(|i| i.blocks.iter());
-        let is_lost = |b: &&_| !self.blocks.contains(&stored(b));
-        if let Some(lost) = inputs().find(is_lost) {
-            let failure = failure(FailureKind::BlockLost(lost.block, lost.executor));
+        let is_missing = |b: &&_| !self.blocks.contains(&stored(b));
+        if let Some(lost_block) = inputs().find(is_missing) {
+            let failure = failure(FailureKind::BlockLost(
+                lost_block.block,
+                lost_block.executor,
+            ));
             self.mail
                 .push(Event::Failed(executor, spec.task, spec.attempt, failure));
             return;
         }
-        if self.is_rough_chance(3) {
+        if self.is_fault(3) {
             let kind = if self.chance(50) {
                 FailureKind::Transient
             } else {
@@ -301,9 +304,9 @@ impl Simulation {
         let mut report = report(spec, output);
         if !matches!(output, OutputKind::Sink(_)) {
             self.blocks.insert((block, BlockHome::Executor(executor)));
-            if self.has_store && !self.is_rough_chance(20) {
+            if self.has_store && !self.is_fault(20) {
                 self.blocks.insert((block, BlockHome::ObjectStore));
-                report.durable = self.weather == Weather::Calm || self.chance(30);
+                report.durable = self.conditions == Conditions::Undisturbed || self.chance(30);
                 if !report.durable {
                     self.mail.push(Event::Durable(block, executor));
                 }
@@ -323,38 +326,38 @@ impl Simulation {
         if self.chance(10) {
             self.step(Event::Tick);
         }
-        self.disturb(kill_percent);
+        self.inject_fault(kill_percent);
         if self.chance(kill_percent) && !self.alive.is_empty() {
-            let victim = self.random.below(self.alive.len());
-            let victim = *self.alive.iter().nth(victim).unwrap();
-            self.kill(victim);
+            let index = self.random.next_below(self.alive.len());
+            let executor = *self.alive.iter().nth(index).unwrap();
+            self.kill(executor);
         }
         if (self.alive.is_empty() || self.chance(kill_percent)) && self.alive.len() < 4 {
             self.join(2);
         }
         if !self.running.is_empty() && self.chance(60) {
-            let index = self.random.below(self.running.len());
+            let index = self.random.next_below(self.running.len());
             if !self.slow.contains(&self.running[index].0) || self.chance(2) {
                 self.finish(index);
             }
         } else if !self.mail.is_empty() {
-            let index = self.random.below(self.mail.len());
+            let index = self.random.next_below(self.mail.len());
             let event = self.mail.swap_remove(index);
             self.step(event);
         }
     }
 
     /// Lets an executor drain, become slow or fast again.
-    fn disturb(&mut self, kill_percent: usize) {
-        let index = self.random.below(12);
-        let chosen = self.alive.iter().nth(index).copied();
-        let Some(chosen) = chosen.filter(|_| self.weather == Weather::Rough) else {
+    fn inject_fault(&mut self, kill_percent: usize) {
+        let index = self.random.next_below(12);
+        let executor = self.alive.iter().nth(index).copied();
+        let Some(executor) = executor.filter(|_| self.conditions == Conditions::Faulty) else {
             return;
         };
-        match self.random.below(100) {
-            0 if kill_percent > 0 => self.drain(chosen),
-            1 => drop(self.slow.insert(chosen)),
-            2 => drop(self.slow.remove(&chosen)),
+        match self.random.next_below(100) {
+            0 if kill_percent > 0 => self.drain(executor),
+            1 => drop(self.slow.insert(executor)),
+            2 => drop(self.slow.remove(&executor)),
             _ => {}
         }
     }
@@ -394,15 +397,15 @@ impl Simulation {
     }
 
     fn committed_of(&self, stage: StageId) -> usize {
-        let of_stage = |(task, _): &&(TaskId, Attempt)| task.stage == stage;
-        self.committed.iter().filter(of_stage).count()
+        let is_of_stage = |(task, _): &&(TaskId, Attempt)| task.stage == stage;
+        self.committed.iter().filter(is_of_stage).count()
     }
 
     /// Returns the tasks that were launched more than once, each once for every further launch.
     fn relaunched(&self) -> Vec<TaskId> {
         let mut seen = BTreeSet::new();
-        let again = self.launched.iter().filter(|task| !seen.insert(**task));
-        again.copied().collect()
+        let relaunched = self.launched.iter().filter(|task| !seen.insert(**task));
+        relaunched.copied().collect()
     }
 }
 

@@ -85,7 +85,7 @@ const CACHED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub(super) struct SpillWriter {
     temp: Arc<dyn TempFile>,
     path: PathBuf,
-    out: BufWriter<File>,
+    file: BufWriter<File>,
     offset: u64,
     /// Bytes that may still be in the page cache.
     cached: u64,
@@ -98,11 +98,11 @@ impl SpillWriter {
             .path()
             .ok_or_else(|| exec_datafusion_err!("the spill folder is not on a local disk"))?
             .to_path_buf();
-        let out = BufWriter::new(File::create(&path).map_err(|e| spill_error(&path, &e))?);
+        let file = BufWriter::new(File::create(&path).map_err(|e| spill_error(&path, &e))?);
         Ok(Self {
             temp,
             path,
-            out,
+            file,
             offset: 0,
             cached: 0,
         })
@@ -115,7 +115,7 @@ impl SpillWriter {
 
     /// Appends a stream encoded by [`encode`].
     pub(super) fn append(&mut self, encoded: &[u8]) -> Result<DiskSegment> {
-        self.out
+        self.file
             .write_all(encoded)
             .map_err(|e| spill_error(&self.path, &e))?;
         let segment = DiskSegment {
@@ -132,8 +132,8 @@ impl SpillWriter {
     }
 
     fn drop_cached(&mut self) -> Result<()> {
-        self.out.flush().map_err(|e| spill_error(&self.path, &e))?;
-        let file = self.out.get_ref();
+        self.file.flush().map_err(|e| spill_error(&self.path, &e))?;
+        let file = self.file.get_ref();
         rustix::fs::fdatasync(file).map_err(|e| spill_error(&self.path, &e.into()))?;
         #[cfg(target_os = "linux")]
         rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)
@@ -143,7 +143,7 @@ impl SpillWriter {
     }
 
     pub(super) fn finish(mut self) -> Result<SpillFile> {
-        self.out.flush().map_err(|e| spill_error(&self.path, &e))?;
+        self.file.flush().map_err(|e| spill_error(&self.path, &e))?;
         let handle = File::open(&self.path).map_err(|e| spill_error(&self.path, &e))?;
         Ok(SpillFile {
             path: self.path,

@@ -154,7 +154,7 @@ impl DurableTier {
         {
             let mut written = lock(&self.written);
             if written.released.contains(&id.task.query) {
-                return Err(unwanted(id));
+                return Err(no_longer_needed(id));
             }
             written.blocks.insert(id, ended);
         }
@@ -178,7 +178,7 @@ impl DurableTier {
         for segment_id in block.segments(None) {
             // The attempt may be cancelled meanwhile.
             if !lock(&self.written).blocks.contains_key(&id) {
-                return Err(unwanted(id));
+                return Err(no_longer_needed(id));
             }
             let block = Arc::clone(&block);
             let encoded = tokio::task::spawn_blocking(move || block.encoded(segment_id)).await;
@@ -237,8 +237,8 @@ impl DurableTier {
 
     /// Returns the index of a block's object; `None` if there is no such object.
     async fn index(&self, id: BlockId) -> Result<Option<Arc<ObjectIndex>>> {
-        if let Some(known) = lock(&self.indexes).get(&id) {
-            return Ok(Some(Arc::clone(known)));
+        if let Some(index) = lock(&self.indexes).get(&id) {
+            return Ok(Some(Arc::clone(index)));
         }
         let key = self.key(id);
         let mut tail_bytes = TAIL_BYTES;
@@ -253,7 +253,7 @@ impl DurableTier {
                 Err(error) => return Err(error.into()),
             };
             match ObjectIndex::decode(&tail)? {
-                Tail::Longer(bytes) => tail_bytes = bytes,
+                Tail::TooShort(bytes) => tail_bytes = bytes,
                 Tail::Index(index) => {
                     let index = Arc::new(index);
                     lock(&self.indexes).insert(id, Arc::clone(&index));
@@ -283,9 +283,9 @@ impl DurableTier {
         schema: SchemaRef,
     ) -> BoxStream<'static, Result<RecordBatch>> {
         let partition = request.partition;
-        let opened = futures::stream::iter(request.blocks)
+        let streams = futures::stream::iter(request.blocks)
             .map(move |id| Arc::clone(&self).open_block(id, partition));
-        let batches = opened.buffered(PREFETCH_BLOCKS).try_flatten();
+        let batches = streams.buffered(PREFETCH_BLOCKS).try_flatten();
         batches
             .map(move |batch| Ok(batch?.with_schema(Arc::clone(&schema))?))
             .boxed()
@@ -296,13 +296,13 @@ impl DurableTier {
         id: BlockId,
         partition: Option<u32>,
     ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-        let lost = move || {
+        let missing_block = move || {
             DataFusionError::External(Box::new(FetchError::Lost {
                 block: id,
                 executor: ExecutorId::STORE,
             }))
         };
-        let index = self.index(id).await?.ok_or_else(lost)?;
+        let index = self.index(id).await?.ok_or_else(missing_block)?;
         let key = self.key(id);
         let requests = futures::stream::iter(index.requests(partition, REQUEST_BYTES)).then(
             move |(range, segments)| {
@@ -310,7 +310,7 @@ impl DurableTier {
                 async move {
                     match objects.get_range(&key, range).await {
                         Ok(bytes) => Ok(futures::stream::iter(batches(&bytes, &segments)?).map(Ok)),
-                        Err(object_store::Error::NotFound { .. }) => Err(lost()),
+                        Err(object_store::Error::NotFound { .. }) => Err(missing_block()),
                         Err(error) => Err(error.into()),
                     }
                 }
@@ -331,23 +331,24 @@ impl DurableTier {
     /// Removes every copy that this process wrote for a query. Waits for their uploads to end.
     pub(crate) async fn release(&self, query: QueryId) {
         lock(&self.indexes).retain(|id, _| id.task.query != query);
-        let own: Vec<_> = {
+        let written_here: Vec<_> = {
             let mut written = lock(&self.written);
             written.released.insert(query);
-            let own: Vec<BlockId> = written
+            let written_here: Vec<BlockId> = written
                 .blocks
                 .keys()
                 .filter(|id| id.task.query == query)
                 .copied()
                 .collect();
-            own.into_iter()
+            written_here
+                .into_iter()
                 .filter_map(|id| written.blocks.remove(&id).map(|ended| (id, ended)))
                 .collect()
         };
-        for (_, ended) in &own {
+        for (_, ended) in &written_here {
             drop(ended.lock().await);
         }
-        self.remove(own.into_iter().map(|(id, _)| id).collect())
+        self.remove(written_here.into_iter().map(|(id, _)| id).collect())
             .await;
     }
 
@@ -370,7 +371,7 @@ impl DurableTier {
     }
 }
 
-fn unwanted(id: BlockId) -> DataFusionError {
+fn no_longer_needed(id: BlockId) -> DataFusionError {
     exec_datafusion_err!("block {id} is no longer needed")
 }
 

@@ -47,12 +47,12 @@ impl BlockHandOver {
     /// Moves the blocks one after another, and reports each to the driver.
     pub(crate) async fn run(self, blocks: Vec<BlockId>, reports: mpsc::Sender<FromExecutor>) {
         for block in blocks {
-            let moved = self.hand_over(block).await;
-            if let Err(error) = &moved {
+            let outcome = self.hand_over(block).await;
+            if let Err(error) = &outcome {
                 let reason = error.strip_backtrace();
                 warn!(%block, to = %self.to, "the block was not handed over: {reason}");
             }
-            let to = moved.is_ok().then_some(self.to);
+            let to = outcome.is_ok().then_some(self.to);
             let _ = reports.send(FromExecutor::HandedOver { block, to }).await;
         }
     }

@@ -35,7 +35,7 @@ pub(super) struct ObjectIndex(Vec<ObjectSegment>);
 pub(super) enum Tail {
     Index(ObjectIndex),
     /// The index is longer: it needs this many bytes of the end.
-    Longer(u64),
+    TooShort(u64),
 }
 
 impl ObjectIndex {
@@ -61,20 +61,20 @@ impl ObjectIndex {
 
     /// Reads the last bytes of an object.
     pub(super) fn decode(tail: &[u8]) -> Result<Tail> {
-        let damaged = || exec_datafusion_err!("a block in the object store is damaged");
+        let damage_error = || exec_datafusion_err!("a block in the object store is damaged");
         let (rest, trailer) = tail
             .split_at_checked(tail.len().wrapping_sub(TRAILER_BYTES))
-            .ok_or_else(damaged)?;
-        let (size, magic) = trailer.split_first_chunk::<4>().ok_or_else(damaged)?;
+            .ok_or_else(damage_error)?;
+        let (size, magic) = trailer.split_first_chunk::<4>().ok_or_else(damage_error)?;
         if magic != MAGIC {
-            return Err(damaged());
+            return Err(damage_error());
         }
         let size = u32::from_le_bytes(*size) as usize;
         match rest.len().checked_sub(size) {
             Some(start) => Ok(Tail::Index(
-                postcard::from_bytes(&rest[start..]).map_err(|_| damaged())?,
+                postcard::from_bytes(&rest[start..]).map_err(|_| damage_error())?,
             )),
-            None => Ok(Tail::Longer((size + TRAILER_BYTES) as u64)),
+            None => Ok(Tail::TooShort((size + TRAILER_BYTES) as u64)),
         }
     }
 
@@ -93,10 +93,11 @@ impl ObjectIndex {
                 continue;
             }
             match requests.last_mut() {
-                Some((open, segments))
-                    if open.end == range.start && range.end - open.start <= request_bytes =>
+                Some((last_range, segments))
+                    if last_range.end == range.start
+                        && range.end - last_range.start <= request_bytes =>
                 {
-                    open.end = range.end;
+                    last_range.end = range.end;
                     segments.push(*segment);
                 }
                 _ => requests.push((range, vec![*segment])),
@@ -114,15 +115,15 @@ pub(super) fn batches(mut bytes: &[u8], segments: &[ObjectSegment]) -> Result<Ve
     let mut all = vec![];
     for segment in segments {
         let length = usize::try_from(segment.bytes).unwrap_or(usize::MAX);
-        let (own, rest) = bytes
+        let (segment_bytes, rest) = bytes
             .split_at_checked(length)
             .ok_or_else(|| exec_datafusion_err!("a block in the object store is cut short"))?;
-        if crc32fast::hash(own) != segment.crc {
+        if crc32fast::hash(segment_bytes) != segment.crc {
             return Err(exec_datafusion_err!(
                 "the checksum of a block in the object store differs"
             ));
         }
-        all.extend(decode(own)?);
+        all.extend(decode(segment_bytes)?);
         bytes = rest;
     }
     Ok(all)
@@ -160,7 +161,8 @@ mod tests {
         assert!(
             matches!(ObjectIndex::decode(&object).unwrap(), Tail::Index(read) if read == index)
         );
-        let Tail::Longer(bytes) = ObjectIndex::decode(&object[object.len() - 20..]).unwrap() else {
+        let Tail::TooShort(bytes) = ObjectIndex::decode(&object[object.len() - 20..]).unwrap()
+        else {
             panic!("an index from 20 bytes")
         };
         let tail = &object[object.len() - usize::try_from(bytes).unwrap()..];

@@ -120,7 +120,7 @@ impl ExchangeReader {
         }
         let durable = self.durable.clone();
         let (peers, fetched_bytes) = (Arc::clone(&self.peers), Arc::clone(&self.fetched_bytes));
-        let opened = async move {
+        let streams = async move {
             let BlockGroup { peer, request } = group;
             match durable {
                 Some(tier) if peer.executor == ExecutorId::STORE => Ok(tier.read(request, schema)),
@@ -138,7 +138,7 @@ impl ExchangeReader {
                 }
             }
         };
-        futures::stream::once(opened).try_flatten().boxed()
+        futures::stream::once(streams).try_flatten().boxed()
     }
 }
 
@@ -167,8 +167,9 @@ impl ExchangeSource for ExchangeReader {
         .collect();
         let merged = match read.mode() {
             InputMode::Forward | InputMode::Merge => {
-                let opened = futures::stream::iter(streams.into_iter().map(futures::future::ready));
-                opened.buffered(PREFETCH_REQUESTS).flatten().boxed()
+                let streams =
+                    futures::stream::iter(streams.into_iter().map(futures::future::ready));
+                streams.buffered(PREFETCH_REQUESTS).flatten().boxed()
             }
             InputMode::Shuffle | InputMode::Broadcast => {
                 futures::stream::select_all(streams).boxed()
@@ -248,11 +249,11 @@ pub(super) fn local_batches(
         .map(move |id| match store.get(id) {
             Some(block) => futures::stream::iter(block_batches(block, partition)).boxed(),
             None => {
-                let lost = FetchError::Lost {
+                let missing_block = FetchError::Lost {
                     block: id,
                     executor: local,
                 };
-                let error = DataFusionError::External(Box::new(lost));
+                let error = DataFusionError::External(Box::new(missing_block));
                 futures::stream::iter([Err(error)]).boxed()
             }
         });

@@ -32,15 +32,11 @@ impl BlockMemory {
 
     /// Takes `bytes` until the returned share is dropped; `None` if they are not available.
     pub(super) fn take(self: &Arc<Self>, bytes: usize) -> Option<BlockShare> {
-        let add = |taken: usize| {
-            taken
-                .checked_add(bytes)
-                .filter(|sum| *sum <= self.bytes_max)
-        };
-        let taken = self
+        let add = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.bytes_max);
+        let used = self
             .bytes
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
-        taken.is_ok().then(|| BlockShare {
+        used.is_ok().then(|| BlockShare {
             memory: Arc::clone(self),
             bytes,
         })
@@ -70,29 +66,29 @@ pub struct BlockStore {
 impl BlockStore {
     /// Adds a block, which stays until it is removed or its query is released.
     pub fn put(&self, id: BlockId, block: SealedBlock) {
-        self.with(|blocks| blocks.insert(id, Arc::new(block)));
+        self.with_blocks(|blocks| blocks.insert(id, Arc::new(block)));
     }
 
     /// Returns a block; `None` if this executor does not hold it.
     #[must_use]
     pub fn get(&self, id: BlockId) -> Option<Arc<SealedBlock>> {
-        self.with(|blocks| blocks.get(&id).cloned())
+        self.with_blocks(|blocks| blocks.get(&id).cloned())
     }
 
     /// Removes a block. Readers that have it already can finish.
     pub fn remove(&self, id: BlockId) {
-        self.with(|blocks| blocks.remove(&id));
+        self.with_blocks(|blocks| blocks.remove(&id));
     }
 
     /// Removes the blocks of a query.
     pub fn release(&self, query: QueryId) {
-        self.with(|blocks| blocks.retain(|id, _| id.task.query != query));
+        self.with_blocks(|blocks| blocks.retain(|id, _| id.task.query != query));
     }
 
     /// Returns the number of blocks.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.with(|blocks| blocks.len())
+        self.with_blocks(|blocks| blocks.len())
     }
 
     /// Whether the store has no block.
@@ -101,7 +97,7 @@ impl BlockStore {
         self.len() == 0
     }
 
-    fn with<T>(&self, f: impl FnOnce(&mut HashMap<BlockId, Arc<SealedBlock>>) -> T) -> T {
+    fn with_blocks<T>(&self, f: impl FnOnce(&mut HashMap<BlockId, Arc<SealedBlock>>) -> T) -> T {
         let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         f(&mut blocks)
     }

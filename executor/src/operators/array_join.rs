@@ -39,13 +39,13 @@ pub(crate) fn key_density_min(
 
 /// Upper bound of the rows of the largest build side.
 fn build_rows_max(plan: &Arc<dyn ExecutionPlan>, partition_bytes: &HashMap<StageId, u64>) -> u64 {
-    let own = plan
+    let node_bytes = plan
         .downcast_ref::<HashJoinExec>()
         .map_or(0, |join| build_rows(join, partition_bytes));
     plan.children()
         .into_iter()
         .map(|child| build_rows_max(child, partition_bytes))
-        .fold(own, u64::max)
+        .fold(node_bytes, u64::max)
 }
 
 fn build_rows(join: &HashJoinExec, partition_bytes: &HashMap<StageId, u64>) -> u64 {

@@ -32,7 +32,7 @@ pub(super) struct FileEncoder {
 enum Kind {
     Parquet(Box<AsyncArrowWriter<Output>>),
     Text {
-        out: Output,
+        output: Output,
         format: FileFormat,
         bytes: u64,
     },
@@ -64,7 +64,7 @@ impl FileEncoder {
         path: String,
         schema: SchemaRef,
     ) -> Result<Self> {
-        let (out, finished) = folder.create(&path).await?;
+        let (output, finished) = folder.create(&path).await?;
         let kind = match spec.format {
             FileFormat::Parquet => {
                 let mut properties = WriterProperties::builder()
@@ -77,13 +77,13 @@ impl FileEncoder {
                     .with_properties(properties)
                     .with_skip_arrow_metadata(true);
                 Kind::Parquet(Box::new(AsyncArrowWriter::try_new_with_options(
-                    out, schema, options,
+                    output, schema, options,
                 )?))
             }
             FileFormat::Csv | FileFormat::Ndjson => {
-                let out = compressed(out, spec.compression)?;
+                let output = compressed(output, spec.compression)?;
                 Kind::Text {
-                    out,
+                    output,
                     format: spec.format,
                     bytes: 0,
                 }
@@ -102,10 +102,14 @@ impl FileEncoder {
         self.rows += batch.num_rows() as u64;
         match &mut self.kind {
             Kind::Parquet(writer) => Ok(writer.write(batch).await?),
-            Kind::Text { out, format, bytes } => {
+            Kind::Text {
+                output,
+                format,
+                bytes,
+            } => {
                 let text = text(*format, batch, first)?;
                 *bytes += text.len() as u64;
-                Ok(out.write_all(&text).await?)
+                Ok(output.write_all(&text).await?)
             }
         }
     }
@@ -130,7 +134,7 @@ impl FileEncoder {
             Kind::Parquet(writer) => {
                 writer.close().await?;
             }
-            Kind::Text { mut out, .. } => out.shutdown().await?,
+            Kind::Text { mut output, .. } => output.shutdown().await?,
         }
         let (bytes, upload) = self.finished.into_parts().await?;
         Ok(PendingFile {
@@ -174,11 +178,11 @@ fn parquet_codec(compression: Compression) -> Result<ParquetCompression> {
     })
 }
 
-fn compressed(out: Output, compression: Compression) -> Result<Output> {
+fn compressed(output: Output, compression: Compression) -> Result<Output> {
     match compression {
-        Compression::None => Ok(out),
-        Compression::Gzip => Ok(Box::new(GzipEncoder::new(out))),
-        Compression::Zstd => Ok(Box::new(ZstdEncoder::new(out))),
+        Compression::None => Ok(output),
+        Compression::Gzip => Ok(Box::new(GzipEncoder::new(output))),
+        Compression::Zstd => Ok(Box::new(ZstdEncoder::new(output))),
         Compression::Snappy | Compression::Lz4 => {
             not_impl_err!("{compression:?} for text files: use gzip, zstd or none")
         }

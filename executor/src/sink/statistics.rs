@@ -220,9 +220,9 @@ impl Sketches {
                     Arc::new(Int64Array::from(vec![count])),
                 ));
             }
-            for (what, accumulator) in sketch.accumulators() {
+            for (kind, accumulator) in sketch.accumulators() {
                 for (part, state) in accumulator.state()?.into_iter().enumerate() {
-                    columns.push((format!("{index}.{what}.{part}"), state.to_array_of_size(1)?));
+                    columns.push((format!("{index}.{kind}.{part}"), state.to_array_of_size(1)?));
                 }
             }
         }
@@ -255,10 +255,10 @@ impl Sketches {
                         .value(0);
                 }
                 sketch.counts.merge(Counts::from_array(counts));
-                for (what, accumulator) in sketch.accumulators() {
+                for (kind, accumulator) in sketch.accumulators() {
                     let states = accumulator.state()?.len();
                     let states: Vec<ArrayRef> = (0..states)
-                        .map(|part| state_column(format!("{index}.{what}.{part}")))
+                        .map(|part| state_column(format!("{index}.{kind}.{part}")))
                         .collect::<Result<_>>()?;
                     accumulator.merge_batch(&states)?;
                 }
@@ -456,7 +456,7 @@ mod tests {
                 ),
             ]
         );
-        let none = Sketches::new(&schema).unwrap().summaries().unwrap();
-        assert_eq!(none[0], summary("i", 0, 0, Values::Long(None)));
+        let summaries = Sketches::new(&schema).unwrap().summaries().unwrap();
+        assert_eq!(summaries[0], summary("i", 0, 0, Values::Long(None)));
     }
 }

@@ -60,10 +60,14 @@ fn list_after<S: PaginatedListStore>(
         let mut ranges = split(last, &names);
         let mut parts = vec![futures::stream::iter(objects).map(Ok).boxed()];
         if folders.page_token.is_some()
-            && let Some(rest) = ranges.pop()
+            && let Some(last_range) = ranges.pop()
         {
             // There are more folders than one page names: repeat after the last of them.
-            parts.push(list_after(Arc::clone(&store), prefix.clone(), rest.after));
+            parts.push(list_after(
+                Arc::clone(&store),
+                prefix.clone(),
+                last_range.after,
+            ));
         }
         parts.extend(
             ranges
@@ -87,8 +91,8 @@ fn split(last: String, folders: &[String]) -> Vec<Range> {
         until: None,
     }];
     for cut in folders.iter().step_by(step) {
-        if let Some(open) = ranges.last_mut() {
-            open.until = Some(cut.clone());
+        if let Some(range) = ranges.last_mut() {
+            range.until = Some(cut.clone());
         }
         ranges.push(Range {
             after: Some(cut.clone()),

@@ -94,10 +94,10 @@ impl S3Bucket {
 
 impl Shared {
     async fn open(&self) -> Result<&Open> {
-        self.open.get_or_try_init(|| self.make()).await
+        self.open.get_or_try_init(|| self.connect()).await
     }
 
-    async fn make(&self) -> Result<Open> {
+    async fn connect(&self) -> Result<Open> {
         let settings = &self.settings;
         // The default chain may use the network, so it is skipped if the settings are complete.
         let is_complete =
@@ -260,12 +260,12 @@ impl ObjectStore for S3Bucket {
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let (shared, prefix) = (Arc::clone(&self.shared), prefix.cloned());
-        let below = prefix.map_or_else(String::new, |prefix| format!("{prefix}/"));
+        let folder = prefix.map_or_else(String::new, |prefix| format!("{prefix}/"));
         let listed = async move {
             shared
                 .open()
                 .await
-                .map(|open| list_in_ranges(Arc::clone(&open.s3), below))
+                .map(|open| list_in_ranges(Arc::clone(&open.s3), folder))
         };
         futures::stream::once(listed).try_flatten().boxed()
     }
@@ -372,14 +372,14 @@ impl Uploads for S3Bucket {
         loop {
             let page = self.page(prefix, markers.as_ref()).await?;
             for upload in page.uploads {
-                let begun = upload
+                let started = upload
                     .initiated
-                    .and_then(|at| chrono::DateTime::parse_from_rfc3339(&at).ok())
+                    .and_then(|time| chrono::DateTime::parse_from_rfc3339(&time).ok())
                     .map(SystemTime::from);
                 uploads.push(StaleUpload {
                     path: Path::parse(&upload.key)?,
                     id: upload.upload_id,
-                    begun,
+                    started,
                 });
             }
             match (

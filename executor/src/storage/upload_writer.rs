@@ -22,7 +22,7 @@ const PART_BYTES: usize = 8 * 1024 * 1024;
 /// Parts of one file in flight.
 const PARTS_MAX: usize = 3;
 
-type Part = BoxFuture<'static, object_store::Result<PartId>>;
+type PartUpload = BoxFuture<'static, object_store::Result<PartId>>;
 
 /// Writes one object. Dropping it before shutdown aborts the upload.
 pub(crate) struct UploadWriter {
@@ -32,16 +32,16 @@ pub(crate) struct UploadWriter {
     buffer: Vec<u8>,
     sent: usize,
     /// Parts in flight, in the order of their numbers.
-    in_flight: VecDeque<Part>,
+    in_flight: VecDeque<PartUpload>,
     result: UploadResult,
 }
 
 /// The outcome of an [`UploadWriter`] that was moved into an encoder.
 #[derive(Clone, Default)]
-pub(crate) struct UploadResult(Arc<Mutex<Progress>>);
+pub(crate) struct UploadResult(Arc<Mutex<UploadProgress>>);
 
 #[derive(Default)]
-struct Progress {
+struct UploadProgress {
     id: MultipartId,
     parts: Vec<String>,
     bytes: u64,

@@ -18,7 +18,7 @@ pub struct StaleUpload {
     /// Identity of the upload.
     pub id: MultipartId,
     /// When it was started, if the store reports it.
-    pub begun: Option<SystemTime>,
+    pub started: Option<SystemTime>,
 }
 
 /// A store with multipart uploads, which can list the open ones.

@@ -80,7 +80,7 @@ pub(super) struct FleetKeeper {
     /// Some executor has run; later startup problems cost capacity, but do not fail the job.
     has_ever_run: bool,
     /// The engine was notified that the fleet is lost. Notified once.
-    is_lost: bool,
+    is_fleet_lost: bool,
 }
 
 impl FleetKeeper {
@@ -109,12 +109,12 @@ impl FleetKeeper {
             idle_since: None,
             requested_at: Instant::now(),
             has_ever_run: false,
-            is_lost: false,
+            is_fleet_lost: false,
         }
     }
 
-    /// Runs until aborted. `given_up` yields executors that the driver has declared dead.
-    pub(super) async fn run(mut self, mut given_up: broadcast::Receiver<ExecutorId>) {
+    /// Runs until aborted. `dead_executors` yields executors that the driver has declared dead.
+    pub(super) async fn run(mut self, mut dead_executors: broadcast::Receiver<ExecutorId>) {
         let selector = executor_selector(&self.pods.application.owner.uid, Some(self.pods.attempt));
         let config = watcher::Config::default().labels(&selector);
         let mut events = pin!(watcher(self.api.clone(), config).default_backoff());
@@ -126,7 +126,7 @@ impl FleetKeeper {
                     Some(event) => self.on_watch_event(event).await,
                     None => return,
                 },
-                Ok(executor) = given_up.recv() => self.delete_given_up(executor).await,
+                Ok(executor) = dead_executors.recv() => self.delete_dead(executor).await,
                 Ok(()) = slots_wanted.changed() => {
                     let slots = *slots_wanted.borrow_and_update();
                     self.scale(slots).await;
@@ -198,9 +198,9 @@ impl FleetKeeper {
             // An error means that the follower has ended: there is nothing to report to.
             let _ = log_end.send(());
         }
-        let lost = Message::Lost(ExecutorId(id), reason.to_owned());
+        let executor_lost = Message::Lost(ExecutorId(id), reason.to_owned());
         // An error means that the engine has stopped: the driver is about to end.
-        let _ = self.engine.send(lost).await;
+        let _ = self.engine.send(executor_lost).await;
         if is_unusable {
             // A replacement would fail in the same way.
             error!("executor-{id} could not serve: {reason}; its log has the cause");
@@ -239,7 +239,7 @@ impl FleetKeeper {
 
     /// Adapts the number of executors to the number of tasks, if the spec allows a range.
     async fn scale(&mut self, slots_wanted: usize) {
-        if self.count.min == self.count.max || self.is_lost {
+        if self.count.min == self.count.max || self.is_fleet_lost {
             return;
         }
         let present: Vec<u32> = self
@@ -286,7 +286,7 @@ impl FleetKeeper {
 
     /// Deletes an executor that the driver has declared dead, for example a frozen one: its pod may
     /// still hold memory and cores.
-    async fn delete_given_up(&self, ExecutorId(id): ExecutorId) {
+    async fn delete_dead(&self, ExecutorId(id): ExecutorId) {
         match self.executors.get(&id).map(|executor| &executor.state) {
             None | Some(ExecutorState::Ended { .. }) => {}
             Some(_) => {
@@ -314,9 +314,9 @@ impl FleetKeeper {
         let Some(problem) = self.first_startup_problem() else {
             return;
         };
-        let waited = self.requested_at.elapsed();
-        if waited >= problem.timeout(StartupTimeouts::default()) {
-            let seconds = waited.as_secs();
+        let waiting_time = self.requested_at.elapsed();
+        if waiting_time >= problem.timeout(StartupTimeouts::default()) {
+            let seconds = waiting_time.as_secs();
             self.report_lost(format!("no executor started in {seconds} s: {problem}"))
                 .await;
         }
@@ -348,7 +348,7 @@ impl FleetKeeper {
 
     /// Notifies the engine, once, that no executor is left and none will come.
     async fn report_lost(&mut self, reason: String) {
-        if !std::mem::replace(&mut self.is_lost, true) {
+        if !std::mem::replace(&mut self.is_fleet_lost, true) {
             // An error means that the engine has stopped: the driver is about to end.
             let _ = self.engine.send(Message::FleetLost(reason)).await;
         }

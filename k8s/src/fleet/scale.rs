@@ -33,13 +33,13 @@ pub(super) fn scale_change(
     present: u32,
     idle: Duration,
 ) -> ScaleChange {
-    let wanted = u32::try_from(slots_wanted.div_ceil(slots.max(1) as usize))
+    let executors_wanted = u32::try_from(slots_wanted.div_ceil(slots.max(1) as usize))
         .unwrap_or(u32::MAX)
         .clamp(count.min, count.max);
-    if wanted > present {
-        ScaleChange::Grow(wanted - present)
-    } else if wanted < present && idle >= IDLE_TIMEOUT {
-        ScaleChange::Shrink(present - wanted)
+    if executors_wanted > present {
+        ScaleChange::Grow(executors_wanted - present)
+    } else if executors_wanted < present && idle >= IDLE_TIMEOUT {
+        ScaleChange::Shrink(present - executors_wanted)
     } else {
         ScaleChange::None
     }
@@ -56,14 +56,23 @@ mod tests {
             min: 0,
             max: 8,
         };
-        let (now, later) = (Duration::ZERO, IDLE_TIMEOUT);
-        assert_eq!(scale_change(count, 0, 2, 0, later), ScaleChange::None);
-        assert_eq!(scale_change(count, 5, 2, 0, now), ScaleChange::Grow(3));
-        assert_eq!(scale_change(count, 500, 2, 3, now), ScaleChange::Grow(5));
-        assert_eq!(scale_change(count, 3, 2, 8, now), ScaleChange::None);
-        assert_eq!(scale_change(count, 3, 2, 8, later), ScaleChange::Shrink(6));
+        let (just_idle, long_idle) = (Duration::ZERO, IDLE_TIMEOUT);
+        assert_eq!(scale_change(count, 0, 2, 0, long_idle), ScaleChange::None);
         assert_eq!(
-            scale_change(ExecutorCount { min: 2, ..count }, 0, 2, 8, later),
+            scale_change(count, 5, 2, 0, just_idle),
+            ScaleChange::Grow(3)
+        );
+        assert_eq!(
+            scale_change(count, 500, 2, 3, just_idle),
+            ScaleChange::Grow(5)
+        );
+        assert_eq!(scale_change(count, 3, 2, 8, just_idle), ScaleChange::None);
+        assert_eq!(
+            scale_change(count, 3, 2, 8, long_idle),
+            ScaleChange::Shrink(6)
+        );
+        assert_eq!(
+            scale_change(ExecutorCount { min: 2, ..count }, 0, 2, 8, long_idle),
             ScaleChange::Shrink(6)
         );
     }

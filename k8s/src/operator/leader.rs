@@ -49,11 +49,11 @@ impl Leadership {
         let Ok(Some(mut lease)) = self.leases.get_opt(NAME).await else {
             return;
         };
-        let held = lease
+        let held_spec = lease
             .spec
             .as_mut()
             .filter(|spec| spec.holder_identity.as_ref() == Some(&self.identity));
-        let Some(spec) = held else { return };
+        let Some(spec) = held_spec else { return };
         spec.holder_identity = Some(String::new());
         if let Err(error) = self
             .leases
@@ -143,21 +143,22 @@ impl Candidate {
     }
 
     /// Returns the lease's spec with this process as holder, renewed now.
-    fn renewed_spec(&self, before: Option<&LeaseSpec>) -> LeaseSpec {
+    fn renewed_spec(&self, previous: Option<&LeaseSpec>) -> LeaseSpec {
         let now = MicroTime(Timestamp::now());
-        let own = before.filter(|before| before.holder_identity.as_ref() == Some(&self.identity));
+        let current_term =
+            previous.filter(|previous| previous.holder_identity.as_ref() == Some(&self.identity));
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
             lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
-            acquire_time: own
-                .and_then(|before| before.acquire_time.clone())
+            acquire_time: current_term
+                .and_then(|previous| previous.acquire_time.clone())
                 .or_else(|| Some(now.clone())),
             renew_time: Some(now),
             lease_transitions: Some(
-                before
-                    .and_then(|before| before.lease_transitions)
+                previous
+                    .and_then(|previous| previous.lease_transitions)
                     .unwrap_or(0)
-                    + i32::from(own.is_none()),
+                    + i32::from(current_term.is_none()),
             ),
             ..LeaseSpec::default()
         }

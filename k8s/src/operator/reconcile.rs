@@ -180,18 +180,18 @@ impl Context {
 /// # Errors
 /// [`OperatorError::InvalidSpec`] if the pod belongs to something else; an error that is retried if it
 /// is the driver of an earlier attempt.
-async fn check_existing_driver(pods: &Api<Pod>, wanted: &Pod) -> Result<(), OperatorError> {
-    let name = wanted.name_any();
+async fn check_existing_driver(pods: &Api<Pod>, expected: &Pod) -> Result<(), OperatorError> {
+    let name = expected.name_any();
     let Some(existing) = pods.get_opt(&name).await? else {
         // Deleted since the request to create it: the retry finds the name free.
         return Err(OperatorError::PodNotDeleted { pod: name });
     };
     let is_deleting = existing.metadata.deletion_timestamp.is_some();
-    if existing.labels() == wanted.labels() && !is_deleting {
+    if existing.labels() == expected.labels() && !is_deleting {
         // This attempt's pod: created by this operator, or by one that died before it wrote the status.
         return Ok(());
     }
-    if is_deleting || existing.owner_references() == wanted.owner_references() {
+    if is_deleting || existing.owner_references() == expected.owner_references() {
         return Err(OperatorError::PodNotDeleted { pod: name });
     }
     Err(InvalidSpec(format!(

@@ -314,7 +314,7 @@ mod tests {
     use super::*;
     use crate::resource::ApplicationSpec;
 
-    fn at(text: &str) -> Timestamp {
+    fn timestamp(text: &str) -> Timestamp {
         text.parse().unwrap()
     }
 
@@ -334,9 +334,9 @@ mod tests {
     #[test]
     fn a_run_is_due_in_its_time_zone_and_only_once() {
         let (created, before, after) = (
-            at("2026-11-22T00:00:00Z"),
-            at("2026-11-22T08:59:00Z"),
-            at("2026-11-22T09:00:10Z"),
+            timestamp("2026-11-22T00:00:00Z"),
+            timestamp("2026-11-22T08:59:00Z"),
+            timestamp("2026-11-22T09:00:10Z"),
         );
         let six = spec("0 6 * * *");
         let waiting = plan(
@@ -359,45 +359,53 @@ mod tests {
             created,
             after,
         );
-        let name = format!("enem-{}", at("2026-11-22T09:00:00Z").as_second() / 60);
+        let name = format!(
+            "enem-{}",
+            timestamp("2026-11-22T09:00:00Z").as_second() / 60
+        );
         assert_eq!(due.start, Some(name.clone()));
-        let again = plan("enem", &six, &due.status, &[], created, after);
+        let second_plan = plan("enem", &six, &due.status, &[], created, after);
         assert_eq!(
-            (again.start, again.status.last_run_name),
+            (second_plan.start, second_plan.status.last_run_name),
             (None, Some(name))
         );
         // After two nights without an operator, one run starts, not two.
-        let late = plan(
+        let late_plan = plan(
             "enem",
             &six,
             &due.status,
             &[],
             created,
-            at("2026-11-24T12:00:00Z"),
+            timestamp("2026-11-24T12:00:00Z"),
         );
-        assert_eq!(late.status.last_run, Some(Time(at("2026-11-24T09:00:00Z"))));
+        assert_eq!(
+            late_plan.status.last_run,
+            Some(Time(timestamp("2026-11-24T09:00:00Z")))
+        );
         let deadline = ScheduledApplicationSpec {
             starting_deadline_seconds: Some(60),
             ..six
         };
-        let late = plan(
+        let late_plan = plan(
             "enem",
             &deadline,
             &due.status,
             &[],
             created,
-            at("2026-11-24T12:00:00Z"),
+            timestamp("2026-11-24T12:00:00Z"),
         );
-        assert!(late.start.is_none() && late.status.reason.unwrap().contains("10800 s late"));
+        assert!(
+            late_plan.start.is_none() && late_plan.status.reason.unwrap().contains("10800 s late")
+        );
     }
 
     #[test]
     fn overlapping_runs_are_skipped_or_replaced_and_old_runs_are_deleted() {
-        let now = at("2026-11-22T09:00:10Z");
+        let now = timestamp("2026-11-22T09:00:10Z");
         let run = |name: &str, state, created: &str| Run {
             name: name.to_owned(),
             state,
-            created: at(created),
+            created: timestamp(created),
         };
         let runs = [
             run("a", ApplicationState::Completed, "2026-11-20T09:00:00Z"),
@@ -414,7 +422,7 @@ mod tests {
                 &spec,
                 &ScheduledStatus::default(),
                 &runs,
-                at("2026-11-20T00:00:00Z"),
+                timestamp("2026-11-20T00:00:00Z"),
                 now,
             )
         };
@@ -437,8 +445,8 @@ mod tests {
                 spec,
                 &ScheduledStatus::default(),
                 &[],
-                at("2026-11-20T00:00:00Z"),
-                at("2026-11-22T00:00:00Z"),
+                timestamp("2026-11-20T00:00:00Z"),
+                timestamp("2026-11-22T00:00:00Z"),
             )
             .status;
             format!(

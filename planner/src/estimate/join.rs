@@ -18,13 +18,14 @@ pub(super) fn estimate_join(
     let right_keys = right.column_values(on.iter().map(|(_, key)| column_index(key)));
     // A key filter below has dropped only rows without a match, so it must not lower the matches a
     // second time.
-    let passed: f64 = left_keys
+    let passed_fraction: f64 = left_keys
         .iter()
         .chain(&right_keys)
         .filter_map(|key| key.key_filter_passed)
         .product();
     let key_values =
-        shared_key_values((&left_keys, left.base_rows), (&right_keys, right.base_rows)) * passed;
+        shared_key_values((&left_keys, left.base_rows), (&right_keys, right.base_rows))
+            * passed_fraction;
     let left_present = present_key_values(&left_keys, left.rows);
     let right_present = present_key_values(&right_keys, right.rows);
     let rows = join_rows(
@@ -85,7 +86,7 @@ fn join_rows(
 
 /// Returns the columns of a join's output and their base rows.
 fn join_columns(join_type: JoinType, left: Estimate, right: Estimate) -> (Vec<ColumnValues>, f64) {
-    let with_mark = |side: Estimate| {
+    let add_mark_column = |side: Estimate| {
         let mut columns = side.columns;
         columns.push(ColumnValues::default());
         (columns, side.base_rows)
@@ -93,8 +94,8 @@ fn join_columns(join_type: JoinType, left: Estimate, right: Estimate) -> (Vec<Co
     match join_type {
         JoinType::LeftSemi | JoinType::LeftAnti => (left.columns, left.base_rows),
         JoinType::RightSemi | JoinType::RightAnti => (right.columns, right.base_rows),
-        JoinType::LeftMark => with_mark(left),
-        JoinType::RightMark => with_mark(right),
+        JoinType::LeftMark => add_mark_column(left),
+        JoinType::RightMark => add_mark_column(right),
         JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => {
             let columns = left.columns.into_iter().chain(right.columns).collect();
             (columns, left.base_rows.max(right.base_rows))
@@ -130,15 +131,15 @@ pub(crate) fn shared_key_values(
 ) -> f64 {
     let left_values = distinct_values(left, left_rows);
     let right_values = distinct_values(right, right_rows);
-    let (fewer, more, owner) = match (left_values, right_values) {
+    let (values_min, values_max, owner) = match (left_values, right_values) {
         (Some(l), Some(r)) if l <= r => (l, r, left),
         (Some(l), Some(r)) => (r, l, right),
         _ => return left_rows.min(right_rows).max(1.0),
     };
     let range = if let [key] = owner { key.range } else { None };
     let is_dense =
-        range.is_none_or(|(low, high)| fewer >= (high - low + 1.0) * DENSE_KEY_FRACTION_MIN);
-    if is_dense { fewer } else { more }
+        range.is_none_or(|(low, high)| values_min >= (high - low + 1.0) * DENSE_KEY_FRACTION_MIN);
+    if is_dense { values_min } else { values_max }
 }
 
 #[cfg(test)]

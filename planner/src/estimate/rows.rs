@@ -45,11 +45,11 @@ pub(crate) fn estimate(plan: &Arc<dyn ExecutionPlan>) -> Estimate {
     if let Some(filter) = plan.downcast_ref::<KeyFilterExec>() {
         return estimate_key_filter(filter);
     }
-    if let Some(known) = plan
+    if let Some(output) = plan
         .downcast_ref::<ExchangeReadExec>()
         .and_then(ExchangeReadExec::known_output)
     {
-        return known.as_ref().clone();
+        return output.as_ref().clone();
     }
     if plan.is::<KeySetExec>() {
         // One row per partition: the encoded set.

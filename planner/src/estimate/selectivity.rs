@@ -84,19 +84,25 @@ fn conjunct_selectivity(conjunct: &Arc<dyn PhysicalExpr>, input: &Estimate) -> f
         };
     }
     if let Some(list) = conjunct.downcast_ref::<InListExpr>() {
-        let each = equality_selectivity(&values(list.expr()), &ColumnValues::default());
-        let any = (each * list.list().len() as f64).min(IN_LIST_SELECTIVITY_MAX);
-        return if list.negated() { 1.0 - any } else { any };
+        let value_selectivity =
+            equality_selectivity(&values(list.expr()), &ColumnValues::default());
+        let list_selectivity =
+            (value_selectivity * list.list().len() as f64).min(IN_LIST_SELECTIVITY_MAX);
+        return if list.negated() {
+            1.0 - list_selectivity
+        } else {
+            list_selectivity
+        };
     }
-    if let Some(like) = conjunct.downcast_ref::<LikeExpr>() {
-        return if like.negated() {
+    if let Some(pattern) = conjunct.downcast_ref::<LikeExpr>() {
+        return if pattern.negated() {
             1.0 - LIKE_SELECTIVITY
         } else {
             LIKE_SELECTIVITY
         };
     }
-    if let Some(not) = conjunct.downcast_ref::<NotExpr>() {
-        return 1.0 - conjunct_selectivity(not.arg(), input);
+    if let Some(negation) = conjunct.downcast_ref::<NotExpr>() {
+        return 1.0 - conjunct_selectivity(negation.arg(), input);
     }
     if conjunct.is::<IsNullExpr>() {
         return IS_NULL_SELECTIVITY;

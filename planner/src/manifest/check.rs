@@ -32,7 +32,7 @@ pub(super) fn check(
         positions,
         problems: vec![],
     };
-    checker.what_to_do();
+    checker.check_workload();
     checker.job_name(&manifest.metadata.name);
     checker.names();
     let order = checker.order();
@@ -62,20 +62,20 @@ struct Checker<'a> {
 impl Checker<'_> {
     fn report(&mut self, path: &str, what: String, help: impl Into<String>) {
         self.problems.push(Problem {
-            position: self.positions.of(path),
+            position: self.positions.position_of(path),
             path: path.to_owned(),
             what,
             help: help.into(),
         });
     }
 
-    fn what_to_do(&mut self) {
-        let said = [
+    fn check_workload(&mut self) {
+        let workloads = [
             !self.spec.steps.is_empty(),
             self.spec.main_application_file.is_some(),
             !self.spec.command.is_empty(),
         ];
-        match said.iter().filter(|x| **x).count() {
+        match workloads.iter().filter(|x| **x).count() {
             1 => {}
             0 => self.report(
                 "spec",
@@ -92,9 +92,10 @@ impl Checker<'_> {
 
     fn job_name(&mut self, name: &str) {
         const LENGTH_MAX: usize = 63;
-        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        let edges = name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.ends_with('-');
-        if name.len() > LENGTH_MAX || !name.chars().all(fits) || !edges {
+        let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let has_valid_ends =
+            name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.ends_with('-');
+        if name.len() > LENGTH_MAX || !name.chars().all(is_allowed) || !has_valid_ends {
             let what = format!("`{name}` is not a valid job name");
             self.report(
                 "metadata.name",
@@ -105,7 +106,7 @@ impl Checker<'_> {
     }
 
     fn names(&mut self) {
-        let mut seen: BTreeMap<String, String> = BTreeMap::new();
+        let mut names_seen: BTreeMap<String, String> = BTreeMap::new();
         let sources = self
             .spec
             .sources
@@ -119,9 +120,9 @@ impl Checker<'_> {
             .enumerate()
             .map(|(i, s)| (format!("spec.steps[{i}].name"), s.name.as_str()));
         for (path, name) in sources.chain(steps).collect::<Vec<_>>() {
-            let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
             if name.is_empty()
-                || !name.chars().all(fits)
+                || !name.chars().all(is_allowed)
                 || name.starts_with(|c: char| c.is_ascii_digit())
             {
                 self.report(
@@ -130,7 +131,7 @@ impl Checker<'_> {
                     "letters, digits and _, not starting with a digit",
                 );
             }
-            if let Some(first) = seen.insert(name.to_lowercase(), path.clone()) {
+            if let Some(first) = names_seen.insert(name.to_lowercase(), path.clone()) {
                 self.report(
                     &path,
                     format!("the name `{name}` is taken by {first}"),
@@ -204,21 +205,21 @@ impl Checker<'_> {
     }
 
     fn cycle(&mut self, order: &StepOrder) {
-        let mut done = BTreeSet::new();
+        let mut finished = BTreeSet::new();
         loop {
             let ready: Vec<_> = (0..order.reads.len())
-                .filter(|i| !done.contains(i) && order.reads[*i].is_subset(&done))
+                .filter(|i| !finished.contains(i) && order.reads[*i].is_subset(&finished))
                 .collect();
             if ready.is_empty() {
                 break;
             }
-            done.extend(ready);
+            finished.extend(ready);
         }
-        let stuck: Vec<_> = (0..order.reads.len())
-            .filter(|i| !done.contains(i))
+        let waiting: Vec<_> = (0..order.reads.len())
+            .filter(|i| !finished.contains(i))
             .collect();
-        if let Some(first) = stuck.first() {
-            let names: Vec<_> = stuck
+        if let Some(first) = waiting.first() {
+            let names: Vec<_> = waiting
                 .iter()
                 .map(|i| self.spec.steps[*i].name.as_str())
                 .collect();
@@ -237,28 +238,28 @@ impl Checker<'_> {
             .steps
             .iter()
             .enumerate()
-            .filter_map(|(i, s)| s.write.as_ref().map(|w| (i, normal(&w.path))))
+            .filter_map(|(i, s)| s.write.as_ref().map(|w| (i, normalize_path(&w.path))))
             .collect();
         for (position, (index, output)) in outputs.iter().enumerate() {
             let path = format!("spec.steps[{index}].write.path");
-            for (other, taken) in &outputs[..position] {
-                if inside(output, taken) || inside(taken, output) {
+            for (other, other_output) in &outputs[..position] {
+                if is_within(output, other_output) || is_within(other_output, output) {
                     let what = format!(
-                        "`{output}` is also written by step `{}` (`{taken}`)",
+                        "`{output}` is also written by step `{}` (`{other_output}`)",
                         self.spec.steps[*other].name
                     );
                     self.report(&path, what, "give each step a folder of its own");
                 }
             }
             for source in &self.spec.sources {
-                let input = normal(
+                let input = normalize_path(
                     source
                         .path
                         .split(['*', '?', '['])
                         .next()
                         .unwrap_or_default(),
                 );
-                if inside(output, &input) || inside(&input, output) {
+                if is_within(output, &input) || is_within(&input, output) {
                     let what = format!(
                         "the output `{output}` and the input `{}` of source `{}` overlap",
                         source.path, source.name
@@ -286,7 +287,7 @@ impl Checker<'_> {
     }
 
     fn catalogs(&mut self) {
-        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+        let mut names_seen: BTreeMap<String, usize> = BTreeMap::new();
         for (index, step) in self.spec.steps.iter().enumerate() {
             let Some(write) = &step.write else { continue };
             if write.partition_overwrite == PartitionOverwrite::Dynamic
@@ -302,7 +303,7 @@ impl Checker<'_> {
             let Some(name) = registered_name(step) else {
                 continue;
             };
-            if let Some(other) = seen.insert(name.clone(), index) {
+            if let Some(other) = names_seen.insert(name.clone(), index) {
                 let what = format!(
                     "the table {name} is also written by step `{}`",
                     self.spec.steps[other].name
@@ -396,7 +397,7 @@ fn ctes_and_functions(sql: &str) -> Vec<String> {
     names.0
 }
 
-fn normal(path: &str) -> String {
+fn normalize_path(path: &str) -> String {
     let path = path
         .trim_start_matches("./")
         .trim_start_matches("file://")
@@ -404,7 +405,7 @@ fn normal(path: &str) -> String {
     path.trim_end_matches('/').to_owned()
 }
 
-fn inside(inner: &str, outer: &str) -> bool {
+fn is_within(inner: &str, outer: &str) -> bool {
     inner == outer
         || inner
             .strip_prefix(outer)

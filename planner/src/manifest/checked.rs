@@ -90,7 +90,7 @@ impl CheckedManifest {
     /// Returns where a field is: `file:line:column`, or `name: field` of a resource.
     #[must_use]
     pub fn place(&self, field: &str) -> String {
-        let position = self.positions.of(field);
+        let position = self.positions.position_of(field);
         if position.line == 0 {
             return format!("{}: {field}", self.file);
         }

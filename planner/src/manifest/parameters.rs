@@ -23,7 +23,7 @@ pub(super) fn with_parameters(
         if values.insert(name.clone(), value.clone()).is_none() {
             let what = format!("--set {name}: the manifest has no such parameter");
             problems.push(Problem {
-                position: positions.of("spec.parameters"),
+                position: positions.position_of("spec.parameters"),
                 path: "spec.parameters".into(),
                 what,
                 help: help(name, &values),
@@ -36,7 +36,7 @@ pub(super) fn with_parameters(
             Err(name) => {
                 let what = format!("no parameter `{name}`");
                 problems.push(Problem {
-                    position: positions.of(&path),
+                    position: positions.position_of(&path),
                     path,
                     what,
                     help: help(&name, &values),

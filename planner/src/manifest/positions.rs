@@ -21,7 +21,7 @@ pub(super) struct Positions(HashMap<String, Position>);
 
 impl Positions {
     /// Returns the position of a field, or of the nearest enclosing field that has one.
-    pub(super) fn of(&self, path: &str) -> Position {
+    pub(super) fn position_of(&self, path: &str) -> Position {
         let mut path = path;
         loop {
             if let Some(position) = self.0.get(path) {

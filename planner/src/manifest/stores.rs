@@ -70,8 +70,9 @@ pub struct SecretRef {
 #[must_use]
 pub fn settings_for(stores: &Stores, scheme: &str, bucket: &str) -> StoreSettings {
     let scheme = if scheme == "s3a" { "s3" } else { scheme };
-    let own = stores.get(&format!("{scheme}://{bucket}"));
-    own.or_else(|| stores.get(&format!("{scheme}://")))
+    let bucket_settings = stores.get(&format!("{scheme}://{bucket}"));
+    bucket_settings
+        .or_else(|| stores.get(&format!("{scheme}://")))
         .cloned()
         .unwrap_or_default()
 }

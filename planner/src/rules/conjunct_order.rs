@@ -54,11 +54,11 @@ impl OptimizerRule for ConjunctOrder {
             return Ok(Transformed::no(plan));
         };
         let all = split_conjunction(&filter.predicate);
-        let (first, then): (Vec<&Expr>, Vec<&Expr>) = all
+        let (cheap, expensive): (Vec<&Expr>, Vec<&Expr>) = all
             .iter()
             .copied()
             .partition(|condition| is_cheap(condition, &filter.input));
-        let ordered: Vec<&Expr> = first.into_iter().chain(then).collect();
+        let ordered: Vec<&Expr> = cheap.into_iter().chain(expensive).collect();
         if ordered == all {
             return Ok(Transformed::no(plan));
         }
@@ -88,24 +88,25 @@ fn nest_cheap_predicates(plan: Plan) -> Result<Plan> {
             .into_iter()
             .cloned()
             .collect();
-        let cheap = all
+        let cheap_count = all
             .iter()
             .take_while(|condition| is_cheap_physical(condition, &schema))
             .count();
         // Two predicates can be nested in one way only.
-        let Some((last, first)) = all[..cheap].split_last().filter(|_| cheap > 2) else {
+        let Some((last, cheap)) = all[..cheap_count].split_last().filter(|_| cheap_count > 2)
+        else {
             return Ok(Transformed::no(node));
         };
         let and = |left, right| {
             Arc::new(BinaryExpr::new(left, Operator::And, right)) as Arc<dyn PhysicalExpr>
         };
-        let nested = first
+        let nested = cheap
             .iter()
             .rev()
             .fold(Arc::clone(last), |rest, condition| {
                 and(Arc::clone(condition), rest)
             });
-        let predicate = all[cheap..].iter().fold(nested, |before, condition| {
+        let predicate = all[cheap_count..].iter().fold(nested, |before, condition| {
             and(before, Arc::clone(condition))
         });
         Ok(Transformed::yes(Arc::new(
@@ -177,7 +178,11 @@ mod tests {
             ("n", DataType::Int64),
             ("d", DataType::Date32),
         ];
-        let schema = Schema::new(fields.map(|(name, of)| Field::new(name, of, true)).to_vec());
+        let schema = Schema::new(
+            fields
+                .map(|(name, data_type)| Field::new(name, data_type, true))
+                .to_vec(),
+        );
         let predicate = col("t")
             .eq(lit("x"))
             .and(col("n").not_eq(lit(0i64)))

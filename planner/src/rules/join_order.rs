@@ -94,9 +94,9 @@ fn build(
     tree: &Tree,
     replaced: &Arc<dyn ExecutionPlan>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let mut wanted: Vec<usize> = graph.output.clone();
-    wanted.extend(graph.conditions.iter().flat_map(columns_of));
-    let (plan, columns) = build_joins(graph, tree, &wanted)?;
+    let mut needed: Vec<usize> = graph.output.clone();
+    needed.extend(graph.conditions.iter().flat_map(columns_of));
+    let (plan, columns) = build_joins(graph, tree, &needed)?;
     let schema = replaced.schema();
     let outputs = graph
         .output
@@ -109,21 +109,21 @@ fn build(
 /// A plan, and the number in the graph of each of its columns.
 type NumberedPlan = (Arc<dyn ExecutionPlan>, Vec<usize>);
 
-/// Builds the joins of a tree. The output has the `wanted` columns, at least.
-fn build_joins(graph: &Graph, tree: &Tree, wanted: &[usize]) -> Result<NumberedPlan> {
+/// Builds the joins of a tree. The output has the `needed` columns, at least.
+fn build_joins(graph: &Graph, tree: &Tree, needed: &[usize]) -> Result<NumberedPlan> {
     let Some((left, right)) = tree.sides.as_deref() else {
         let relation = tree.relations.trailing_zeros() as usize;
         let columns = graph.columns_of_relation(relation).collect();
         return Ok((Arc::clone(&graph.relations[relation]), columns));
     };
     let keys = graph.keys(left.relations, right.relations);
-    let mut wanted_below = wanted.to_vec();
-    wanted_below.extend(
+    let mut needed_by_inputs = needed.to_vec();
+    needed_by_inputs.extend(
         keys.iter()
             .flat_map(|(l, r)| columns_of(l).into_iter().chain(columns_of(r))),
     );
-    let (left_plan, left_columns) = build_joins(graph, left, &wanted_below)?;
-    let (right_plan, right_columns) = build_joins(graph, right, &wanted_below)?;
+    let (left_plan, left_columns) = build_joins(graph, left, &needed_by_inputs)?;
+    let (right_plan, right_columns) = build_joins(graph, right, &needed_by_inputs)?;
     let on = keys.iter().map(|(l, r)| {
         Ok((
             renumber(
@@ -157,25 +157,25 @@ fn build_joins(graph: &Graph, tree: &Tree, wanted: &[usize]) -> Result<NumberedP
         false,
     )?;
     let all: Vec<usize> = left_columns.into_iter().chain(right_columns).collect();
-    // Columns that predicates above read are in `wanted`. A column that only this join's predicates
+    // Columns that predicates above read are in `needed`. A column that only this join's predicates
     // read may be kept: it is cheaper to carry than to track.
-    let kept: Vec<usize> = all
+    let output: Vec<usize> = all
         .iter()
         .copied()
-        .filter(|global| wanted.contains(global))
+        .filter(|global| needed.contains(global))
         .collect();
     let plan: Arc<dyn ExecutionPlan> = Arc::new(join);
-    if kept.len() == all.len() {
+    if output.len() == all.len() {
         return Ok((plan, all));
     }
     let schema = plan.schema();
-    let named = kept.iter().map(|global| {
+    let named = output.iter().map(|global| {
         (
             *global,
             index_of(&all, *global).map_or("", |index| schema.field(index).name().as_str()),
         )
     });
-    Ok((project(Arc::clone(&plan), &all, named)?, kept))
+    Ok((project(Arc::clone(&plan), &all, named)?, output))
 }
 
 fn index_of(columns: &[usize], global: usize) -> Option<usize> {
@@ -186,9 +186,9 @@ fn index_of(columns: &[usize], global: usize) -> Option<usize> {
 fn project<'a>(
     plan: Arc<dyn ExecutionPlan>,
     columns: &[usize],
-    wanted: impl Iterator<Item = (usize, &'a str)>,
+    needed: impl Iterator<Item = (usize, &'a str)>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let exprs = wanted.filter_map(|(global, name)| {
+    let exprs = needed.filter_map(|(global, name)| {
         let index = index_of(columns, global)?;
         Some(ProjectionExpr {
             expr: column_at(&plan, index),
@@ -203,10 +203,10 @@ type Side<'a> = (&'a Tree, &'a Arc<dyn ExecutionPlan>, &'a [usize]);
 
 /// Returns the predicates that can be tested on this join, but on neither side alone.
 fn join_filter(graph: &Graph, left: Side, right: Side) -> Result<Option<JoinFilter>> {
-    let both = left.0.relations | right.0.relations;
+    let joined = left.0.relations | right.0.relations;
     let conditions = graph.conditions.iter().filter(|condition| {
         let needs = graph.relations_of(condition);
-        needs & both == needs
+        needs & joined == needs
             && needs & left.0.relations != needs
             && needs & right.0.relations != needs
     });

@@ -82,8 +82,8 @@ fn reduce_large_side(
     {
         return Ok(None);
     }
-    let kept: Arc<dyn ExecutionPlan> = Arc::new(MaterializeExec::new(Arc::clone(small)));
-    // Equal to `kept` but a plan of its own: the cut makes one stage of both.
+    let materialized: Arc<dyn ExecutionPlan> = Arc::new(MaterializeExec::new(Arc::clone(small)));
+    // Equal to `materialized` but a plan of its own: the cut makes one stage of both.
     let second_read: Arc<dyn ExecutionPlan> =
         Arc::new(MaterializeExec::new(reset_plan_states(Arc::clone(small))?));
     let reduced = semi_join(&second_read, large, &keys)?;
@@ -91,9 +91,9 @@ fn reduce_large_side(
         return Ok(None);
     }
     let children = if small_is_left {
-        vec![kept, reduced]
+        vec![materialized, reduced]
     } else {
-        vec![reduced, kept]
+        vec![reduced, materialized]
     };
     replace_children(Arc::new(join.builder().build()?), children).map(Some)
 }

@@ -28,7 +28,7 @@ pub(super) fn owning_side(join: &HashJoinExec, column: usize) -> Option<(usize, 
     let column = join
         .projection
         .as_ref()
-        .map_or(Some(column), |kept| kept.get(column).copied())?;
+        .map_or(Some(column), |projection| projection.get(column).copied())?;
     let left_columns = join.left().schema().fields().len();
     match join.join_type() {
         JoinType::Inner if column >= left_columns => Some((1, column - left_columns)),
@@ -50,5 +50,5 @@ pub(super) fn input_column(plan: &Arc<dyn ExecutionPlan>, column: usize) -> Opti
     filter
         .projection()
         .as_ref()
-        .map_or(Some(column), |kept| kept.get(column).copied())
+        .map_or(Some(column), |projection| projection.get(column).copied())
 }

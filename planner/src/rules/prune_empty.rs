@@ -48,7 +48,7 @@ fn prune(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
 /// Whether an operator returns no rows. Empty inputs have been replaced by [`EmptyExec`] already.
 fn is_empty(plan: &Arc<dyn ExecutionPlan>) -> bool {
     if let Some(read) = plan.downcast_ref::<ExchangeReadExec>() {
-        return read.known_output().is_some_and(|known| known.rows == 0.0);
+        return read.known_output().is_some_and(|output| output.rows == 0.0);
     }
     let is_input_empty: Vec<bool> = plan
         .children()

@@ -149,7 +149,9 @@ fn reduce_to_keys(
         let rows_left = estimate(&semi).rows;
         let cost = rows_read + rows_left * AGGREGATE_COST;
         if rows_left <= rows * REDUCE_FIRST_FRACTION_MAX
-            && cheapest.as_ref().is_none_or(|(least, _)| cost < *least)
+            && cheapest
+                .as_ref()
+                .is_none_or(|(lowest_cost, _)| cost < *lowest_cost)
         {
             cheapest = Some((cost, semi));
         }

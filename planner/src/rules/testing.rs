@@ -31,7 +31,7 @@ pub(super) fn relation(stage: u32, rows: f64) -> Plan {
         range: Some((1.0, KEY_MAX)),
         ..ColumnValues::default()
     };
-    let known = Estimate {
+    let output = Estimate {
         rows,
         base_rows: rows,
         columns: vec![key, ColumnValues::default()],
@@ -42,7 +42,7 @@ pub(super) fn relation(stage: u32, rows: f64) -> Plan {
         EquivalenceProperties::new(schema),
         Partitioning::UnknownPartitioning(4),
     );
-    Arc::new(read.with_known_output(Arc::new(known)))
+    Arc::new(read.with_known_output(Arc::new(output)))
 }
 
 /// Repartitions `plan` by its first column.

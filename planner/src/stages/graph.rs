@@ -39,12 +39,12 @@ impl StageGraph {
     #[must_use]
     pub fn operator_rows_expected(&self) -> u64 {
         fn rows_of(plan: &Arc<dyn ExecutionPlan>) -> f64 {
-            let own = if plan.is::<ExchangeReadExec>() {
+            let node_rows = if plan.is::<ExchangeReadExec>() {
                 0.0
             } else {
                 estimate(plan).rows
             };
-            own + plan.children().into_iter().map(rows_of).sum::<f64>()
+            node_rows + plan.children().into_iter().map(rows_of).sum::<f64>()
         }
         self.live().map(|stage| rows_of(&stage.plan)).sum::<f64>() as u64
     }

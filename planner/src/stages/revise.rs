@@ -76,14 +76,19 @@ pub fn expected_rows(stage: &Stage, options: &ConfigOptions) -> Option<RangeIncl
     if !switches(options).adaptive || is_always_kept {
         return None;
     }
-    let few = options.optimizer.hash_join_single_partition_threshold_rows as u64
+    let few_rows = options.optimizer.hash_join_single_partition_threshold_rows as u64
         / REPLAN_FEW_ROWS_DIVISOR;
-    let low = if stage.rows_expected <= few {
+    let low = if stage.rows_expected <= few_rows {
         1
     } else {
         stage.rows_expected.div_ceil(REPLAN_FACTOR).max(1)
     };
-    Some(low..=stage.rows_expected.saturating_mul(REPLAN_FACTOR).max(few))
+    Some(
+        low..=stage
+            .rows_expected
+            .saturating_mul(REPLAN_FACTOR)
+            .max(few_rows),
+    )
 }
 
 /// Whether the plan of a stage may change once actual row counts are known: whether it has a hash
@@ -133,11 +138,11 @@ pub fn revise(
     } else {
         new
     };
-    let kept = graph.stages.iter().map(|stage| Stage {
+    let old_stages = graph.stages.iter().map(|stage| Stage {
         dropped: fact(facts, stage.id) == Fact::Waiting,
         ..stage.clone()
     });
-    let stages = kept.chain(new).collect();
+    let stages = old_stages.chain(new).collect();
     Ok(Some(Revised {
         graph: StageGraph { stages },
         first_new: StageId::from_index(first_new),
@@ -171,14 +176,14 @@ fn fact(facts: &[Fact], stage: StageId) -> Fact {
 struct Progress<'a> {
     graph: &'a StageGraph,
     /// The output of each stage that has started; `None` for a waiting stage.
-    known: Vec<Option<Arc<Estimate>>>,
+    outputs: Vec<Option<Arc<Estimate>>>,
 }
 
 impl<'a> Progress<'a> {
     fn new(graph: &'a StageGraph, facts: &[Fact]) -> Result<Self> {
         let mut progress = Self {
             graph,
-            known: vec![],
+            outputs: vec![],
         };
         for stage in &graph.stages {
             let rows = match fact(facts, stage.id) {
@@ -186,10 +191,10 @@ impl<'a> Progress<'a> {
                 Fact::Started => Some(None),
                 Fact::Finished { rows } => Some(Some(rows as f64)),
             };
-            let known = rows
+            let output = rows
                 .map(|rows| progress.estimate_output(stage, rows))
                 .transpose()?;
-            progress.known.push(known.map(Arc::new));
+            progress.outputs.push(output.map(Arc::new));
         }
         Ok(progress)
     }
@@ -232,7 +237,7 @@ impl<'a> Progress<'a> {
 
     fn has_started(&self, plan: &Arc<dyn ExecutionPlan>) -> bool {
         plan.downcast_ref::<ExchangeReadExec>().is_some_and(|read| {
-            self.known
+            self.outputs
                 .get(read.stage().index())
                 .is_some_and(Option::is_some)
         })
@@ -245,8 +250,8 @@ impl<'a> Progress<'a> {
         let Some(stage) = self.graph.stages.get(index) else {
             return Ok(Arc::new(read.clone()));
         };
-        let source: Arc<dyn ExecutionPlan> = match self.known.get(index).cloned().flatten() {
-            Some(known) => Arc::new(read_partitions(stage).with_known_output(known)),
+        let source: Arc<dyn ExecutionPlan> = match self.outputs.get(index).cloned().flatten() {
+            Some(output) => Arc::new(read_partitions(stage).with_known_output(output)),
             None => self.undo_cut(Arc::clone(&stage.plan))?,
         };
         let has_one_partition = source.output_partitioning().partition_count() == 1;

@@ -44,7 +44,7 @@ pub(crate) fn share_after(
     stages: Vec<Stage>,
     encoded: impl Fn(&Arc<dyn ExecutionPlan>) -> Option<Vec<u8>>,
 ) -> Result<Vec<Stage>> {
-    let mut kept: Vec<Stage> = vec![];
+    let mut distinct: Vec<Stage> = vec![];
     // The new number of each stage so far.
     let mut new_ids: Vec<StageId> = vec![];
     for stage in stages {
@@ -55,18 +55,18 @@ pub(crate) fn share_after(
                 .copied()
                 .unwrap_or(id)
         };
-        let stage = renumber(stage, StageId::from_index(first + kept.len()), new_id)?;
-        let earlier = kept.iter().find(|other| {
-            look_equal(other, &stage) && bytes_equal(&other.plan, &stage.plan, &encoded)
+        let stage = renumber(stage, StageId::from_index(first + distinct.len()), new_id)?;
+        let equal_stage = distinct.iter().find(|other| {
+            may_be_equal(other, &stage) && bytes_equal(&other.plan, &stage.plan, &encoded)
         });
-        if let Some(earlier) = earlier {
-            new_ids.push(earlier.id);
+        if let Some(equal_stage) = equal_stage {
+            new_ids.push(equal_stage.id);
         } else {
             new_ids.push(stage.id);
-            kept.push(stage);
+            distinct.push(stage);
         }
     }
-    Ok(kept)
+    Ok(distinct)
 }
 
 /// Gives a stage another number, and its inputs the numbers that `new_id` returns.
@@ -100,7 +100,7 @@ fn renumber(stage: Stage, id: StageId, new_id: impl Fn(StageId) -> StageId) -> R
 
 /// Compares what is cheap to compare. Indeterminate stages are never equal: each reader gets rows
 /// of its own.
-fn look_equal(a: &Stage, b: &Stage) -> bool {
+fn may_be_equal(a: &Stage, b: &Stage) -> bool {
     let summary = |stage: &Stage| -> (StageOutput, SchemaRef, usize) {
         (stage.output, stage.plan.schema(), leaves(&stage.plan).len())
     };

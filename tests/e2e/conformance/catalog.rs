@@ -53,14 +53,14 @@ impl Lake {
         let mut job = JOB.replace("local", kind);
         edits
             .iter()
-            .for_each(|(from, to)| job = job.replace(from, to));
+            .for_each(|(old, new)| job = job.replace(old, new));
         let file = self.warehouse.path().join("job.yaml");
         std::fs::write(&file, job.replace("PARTS", "static")).unwrap();
         self.faisca(&["run", file.to_str().unwrap(), "--set", &format!("n={n}")])
             .await
     }
 
-    async fn done(&self, kind: &str, n: u32, edits: &[(&str, &str)]) {
+    async fn run_job(&self, kind: &str, n: u32, edits: &[(&str, &str)]) {
         let (success, text) = self.job(kind, n, edits).await;
         assert!(success, "{text}");
     }
@@ -97,7 +97,7 @@ async fn rows_and_partitions_follow_each_write(lake: &Lake, kind: &str) {
     let table = |name: &str| format!("{kind}.d.{name}");
     let by_k = format!("SELECT k, count(*) FROM {} GROUP BY k", table("by_k"));
     let count = format!("SELECT count(*) FROM {}", table("numbers"));
-    lake.done(kind, 10, &[]).await;
+    lake.run_job(kind, 10, &[]).await;
     assert_eq!(
         lake.rows(&format!(
             "SELECT count(*), sum(ID), sum(u) FROM {}",
@@ -116,12 +116,12 @@ async fn rows_and_partitions_follow_each_write(lake: &Lake, kind: &str) {
         ["4"]
     );
     // Two rows of keys 1 and 2: the partition of key 0 stays, or goes.
-    lake.done(kind, 2, &[("PARTS", "dynamic")]).await;
+    lake.run_job(kind, 2, &[("PARTS", "dynamic")]).await;
     assert_eq!(lake.rows(&by_k).await, ["0|3", "1|1", "2|1"]);
-    lake.done(kind, 2, &[]).await;
+    lake.run_job(kind, 2, &[]).await;
     assert_eq!(lake.rows(&by_k).await, ["1|1", "2|1"]);
     // Rows beside the old ones, where those are.
-    lake.done(kind, 3, &[("mode: overwrite", "mode: append")])
+    lake.run_job(kind, 3, &[("mode: overwrite", "mode: append")])
         .await;
     assert_eq!(lake.rows(&count).await, ["5"]);
     assert_eq!(lake.rows(&by_k).await, ["0|1", "1|3", "2|3"]);
@@ -142,12 +142,12 @@ async fn other_columns_are_refused_or_added(lake: &Lake, kind: &str) {
     assert!(error.contains("step `numbers`"), "{error}");
     assert_eq!(lake.server.requests.load(Ordering::Relaxed), before);
     assert_eq!(lake.rows(&count).await, ["5"]);
-    let more = ("value AS Id", "value AS Id, 'x' AS extra");
+    let added_column = ("value AS Id", "value AS Id, 'x' AS extra");
     let adds = (
         "createDatabase: true",
         "createDatabase: true, onSchemaChange: addColumns",
     );
-    lake.done(kind, 4, &[more, adds]).await;
+    lake.run_job(kind, 4, &[added_column, adds]).await;
     assert_eq!(
         lake.rows(&format!("SELECT max(extra), count(*) FROM {numbers}"))
             .await,
@@ -215,7 +215,7 @@ async fn glue_stores_comments_and_statistics(lake: &Lake) {
         lake.glue.statistics("d", "numbers"),
         Vec::<serde_json::Value>::new()
     );
-    lake.done(
+    lake.run_job(
         "glue",
         100,
         &[(
@@ -250,7 +250,7 @@ async fn glue_stores_comments_and_statistics(lake: &Lake) {
 async fn glue_stores_partition_projections(lake: &Lake) {
     let projected = "catalog: {type: glue, database: d, parameters: {projection.enabled: 'true', projection.k.type: integer, projection.k.range: '0,2'}}";
     let by_k = "catalog: {type: glue, database: d}";
-    lake.done("glue", 3, &[(by_k, projected)]).await;
+    lake.run_job("glue", 3, &[(by_k, projected)]).await;
     let stored = &lake.glue.table("d", "by_k")["Parameters"];
     assert_eq!(
         (
@@ -279,7 +279,7 @@ async fn a_plan_tells_what_would_happen_and_what_is_wrong_and_changes_nothing() 
         let mut job = JOB.replace("local", "glue").replace("PARTS", "static");
         edits
             .iter()
-            .for_each(|(from, to)| job = job.replace(from, to));
+            .for_each(|(old, new)| job = job.replace(old, new));
         std::fs::write(&file, job).unwrap();
         lake.faisca(&["plan", file.to_str().unwrap()]).await
     };
@@ -300,7 +300,7 @@ async fn a_plan_tells_what_would_happen_and_what_is_wrong_and_changes_nothing() 
         calls.keys().all(|action| action.starts_with("Get")),
         "{calls:?}"
     );
-    lake.done("glue", 10, &[]).await;
+    lake.run_job("glue", 10, &[]).await;
     let before = lake.server.visible("");
     let (success, text) = plan(&[
         ("value AS Id", "CAST(value AS STRING) AS Id"),
@@ -333,9 +333,15 @@ fn write(path: PathBuf, bytes: &[u8]) {
 }
 
 /// Crawls the landing folder into the database `d` of Glue.
-async fn crawl(lake: &Lake, more: &[&str]) -> (bool, String) {
-    lake.faisca(&[&["crawl", "s3://lake/landing/", "--database", "d"], more].concat())
-        .await
+async fn crawl(lake: &Lake, arguments: &[&str]) -> (bool, String) {
+    lake.faisca(
+        &[
+            &["crawl", "s3://lake/landing/", "--database", "d"],
+            arguments,
+        ]
+        .concat(),
+    )
+    .await
 }
 
 async fn folders_become_tables(lake: &Lake, landing: &Path) {
@@ -486,12 +492,12 @@ async fn readers_by_name_never_see_a_mix_while_a_table_is_overwritten() {
     let reader = async {
         let mut checks = 0;
         while !over.load(Ordering::SeqCst) || checks < CHECKS {
-            let found = query(
+            let rows_read = query(
                 &session,
                 "SELECT count(*) = 1000 * min(n), min(n) = max(n) FROM local.d.t",
             )
             .await;
-            assert_eq!(found, ["true|true"]);
+            assert_eq!(rows_read, ["true|true"]);
             checks += 1;
         }
     };

@@ -26,13 +26,13 @@ async fn executors_run_queries_side_by_side(layout: Layout) {
 async fn stopping_leaves_no_executor_and_fails_what_follows(layout: Layout) {
     let session = session(layout, 4).await;
     session.ready().await;
-    let own = std::process::id();
+    let parent_pid = std::process::id();
     let executors = session.progress().executors;
     let pids: Vec<u32> = executors
         .iter()
         .filter(|(id, executor)| **id != ExecutorId(0) && executor.up)
         .map(|(_, executor)| executor.pid)
-        .filter(|pid| *pid != own)
+        .filter(|pid| *pid != parent_pid)
         .collect();
     session.stop().await;
     for pid in pids {

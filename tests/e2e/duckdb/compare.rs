@@ -130,7 +130,7 @@ fn sorted(rows: &[Row]) -> Vec<&Row> {
 
 /// Whether both hold the same rows, each as often, in any order.
 pub fn are_equal(left: &[Row], right: &[Row]) -> bool {
-    let same = |left: &Row, right: &Row| {
+    let rows_equal = |left: &Row, right: &Row| {
         left.len() == right.len()
             && left
                 .iter()
@@ -143,8 +143,8 @@ pub fn are_equal(left: &[Row], right: &[Row]) -> bool {
     let (left, mut right) = (sorted(left), sorted(right));
     // Almost equal floats may sort differently: what is not equal at its place is looked for among the rest.
     left.iter().enumerate().all(|(index, row)| {
-        let found = (index..right.len()).find(|other| same(row, right[*other]));
-        found.is_some_and(|other| {
+        let matching = (index..right.len()).find(|other| rows_equal(row, right[*other]));
+        matching.is_some_and(|other| {
             let row = right.remove(other);
             right.insert(index, row);
             true
@@ -154,7 +154,7 @@ pub fn are_equal(left: &[Row], right: &[Row]) -> bool {
 
 /// The first rows as text, sorted.
 pub fn print(rows: &[Row]) -> String {
-    const SHOWN: usize = 12;
+    const ROWS_PRINTED_MAX: usize = 12;
     let text = |cell: &Cell| match cell {
         Cell::Null => "∅".to_owned(),
         Cell::Exact(number) => number.clone(),
@@ -163,7 +163,7 @@ pub fn print(rows: &[Row]) -> String {
     };
     let mut lines: Vec<String> = sorted(rows)
         .into_iter()
-        .take(SHOWN)
+        .take(ROWS_PRINTED_MAX)
         .map(|row| row.iter().map(text).collect::<Vec<_>>().join(" | "))
         .collect();
     lines.push(format!("({} rows)", rows.len()));

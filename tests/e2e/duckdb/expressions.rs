@@ -38,13 +38,14 @@ fn are_comparable(left: Kind, right: Kind) -> bool {
 
 /// A column that `column` can be compared with: mostly of the same kind.
 pub fn comparable<'a>(rng: &mut Rng, column: &Column, scope: &'a [Column]) -> Option<&'a Column> {
-    let mixed = rng.u8(..4) == 0;
-    let fits = |other: &&Column| {
-        let same = other.kind == column.kind;
-        other.sql != column.sql && (same || mixed && are_comparable(other.kind, column.kind))
+    let mixes_kinds = rng.u8(..4) == 0;
+    let is_comparable = |other: &&Column| {
+        let is_same_kind = other.kind == column.kind;
+        other.sql != column.sql
+            && (is_same_kind || mixes_kinds && are_comparable(other.kind, column.kind))
     };
-    let fitting: Vec<_> = scope.iter().filter(fits).collect();
-    (!fitting.is_empty()).then(|| *pick(rng, &fitting))
+    let candidates: Vec<_> = scope.iter().filter(is_comparable).collect();
+    (!candidates.is_empty()).then(|| *pick(rng, &candidates))
 }
 
 impl Generator {
@@ -68,10 +69,10 @@ impl Generator {
             }
             13 => format!("NOT ({})", self.condition(scope, depth - 1)),
             14 => {
-                let when = self.condition(scope, depth - 1);
-                let then = self.condition(scope, 0);
+                let condition = self.condition(scope, depth - 1);
+                let result = self.condition(scope, 0);
                 format!(
-                    "CASE WHEN {when} THEN {then} ELSE {} END",
+                    "CASE WHEN {condition} THEN {result} ELSE {} END",
                     column.sql.clone() + " IS NULL"
                 )
             }
@@ -99,8 +100,8 @@ impl Generator {
             Some(other) if self.rng.bool() => other.sql.clone(),
             _ => literal(&mut self.rng, column.kind),
         };
-        let not = pick(&mut self.rng, &["", "NOT "]);
-        let distinct = format!("{} IS {not}DISTINCT FROM {other}", column.sql);
+        let negation = pick(&mut self.rng, &["", "NOT "]);
+        let distinct = format!("{} IS {negation}DISTINCT FROM {other}", column.sql);
         if is_known(Difference::DistinctPrecedence) {
             format!("({distinct})")
         } else {
@@ -115,15 +116,15 @@ impl Generator {
         if self.rng.u8(..5) == 0 {
             values.push("NULL".to_owned());
         }
-        let not = pick(&mut self.rng, &["", "", "NOT "]);
-        format!("{} {not}IN ({})", column.sql, values.join(", "))
+        let negation = pick(&mut self.rng, &["", "", "NOT "]);
+        format!("{} {negation}IN ({})", column.sql, values.join(", "))
     }
 
     fn range(&mut self, column: &Column) -> String {
         let low = literal(&mut self.rng, column.kind);
         let high = literal(&mut self.rng, column.kind);
-        let not = pick(&mut self.rng, &["", "", "NOT "]);
-        format!("{} {not}BETWEEN {low} AND {high}", column.sql)
+        let negation = pick(&mut self.rng, &["", "", "NOT "]);
+        format!("{} {negation}BETWEEN {low} AND {high}", column.sql)
     }
 
     fn pattern(&mut self, scope: &[Column]) -> String {
@@ -132,8 +133,8 @@ impl Generator {
             &mut self.rng,
             &["%", "a%", "%b%", "_", "", "é", "%本", "a_"],
         );
-        let not = pick(&mut self.rng, &["", "NOT "]);
-        format!("{text} {not}LIKE '{pattern}'")
+        let negation = pick(&mut self.rng, &["", "NOT "]);
+        format!("{text} {negation}LIKE '{pattern}'")
     }
 
     /// The FROM and WHERE of a subquery, mostly correlated with `outer`, and its own columns.
@@ -160,18 +161,18 @@ impl Generator {
 
     fn exists(&mut self, outer: &[Column], depth: u8) -> String {
         let (from, scope) = self.subquery(outer, depth);
-        let not = pick(&mut self.rng, &["", "NOT "]);
+        let negation = pick(&mut self.rng, &["", "NOT "]);
         let selected = if self.rng.u8(..6) == 0 && !is_known(Difference::ExistsOverAggregate) {
             "count(*)"
         } else {
             &pick(&mut self.rng, &scope).sql
         };
-        format!("{not}EXISTS (SELECT {selected} FROM {from})")
+        format!("{negation}EXISTS (SELECT {selected} FROM {from})")
     }
 
     fn in_subquery(&mut self, column: &Column, outer: &[Column], depth: u8) -> String {
-        let not = *pick(&mut self.rng, &["", "NOT "]);
-        let outer = if not.is_empty() || !is_known(Difference::CorrelatedNotIn) {
+        let negation = *pick(&mut self.rng, &["", "NOT "]);
+        let outer = if negation.is_empty() || !is_known(Difference::CorrelatedNotIn) {
             outer
         } else {
             &[]
@@ -186,7 +187,7 @@ impl Generator {
         } else {
             column.sql.clone()
         };
-        format!("{tested} {not}IN (SELECT {selected} FROM {from})")
+        format!("{tested} {negation}IN (SELECT {selected} FROM {from})")
     }
 
     /// A subquery of one row: an aggregate.
@@ -214,10 +215,10 @@ impl Generator {
         let depth = depth - 1;
         match self.rng.u8(..9) {
             0 | 1 => {
-                let when = self.condition(scope, depth);
-                let (then, other) = (self.value(kind, scope, depth), self.value(kind, scope, 0));
-                let otherwise = optional(format!(" ELSE {other}"));
-                format!("CASE WHEN {when} THEN {then}{otherwise} END")
+                let condition = self.condition(scope, depth);
+                let (result, other) = (self.value(kind, scope, depth), self.value(kind, scope, 0));
+                let else_clause = optional(format!(" ELSE {other}"));
+                format!("CASE WHEN {condition} THEN {result}{else_clause} END")
             }
             2 => {
                 let (first, second) = (self.value(kind, scope, depth), self.value(kind, scope, 0));
@@ -254,8 +255,8 @@ impl Generator {
         let number = self.rng.u8(1..4);
         match kind {
             Kind::I64 => {
-                let narrow = *pick(&mut self.rng, &Kind::INTEGERS[..3]);
-                let small = self.value(narrow, scope, 0);
+                let integer_type = *pick(&mut self.rng, &Kind::INTEGERS[..3]);
+                let small = self.value(integer_type, scope, 0);
                 let operator = pick(&mut self.rng, &["+", "-", "*", "%"]);
                 format!("(CAST({small} AS BIGINT) {operator} {number})")
             }

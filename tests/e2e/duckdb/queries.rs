@@ -38,11 +38,11 @@ impl Generator {
     }
 
     fn query(&mut self) -> String {
-        let mut with = String::new();
+        let mut ctes = String::new();
         if self.rng.u8(..4) == 0 {
             let kinds = self.kinds();
             let body = self.rows(&kinds, 1);
-            with = format!("WITH shared AS ({body}) ");
+            ctes = format!("WITH shared AS ({body}) ");
             self.shared.push(("shared".to_owned(), kinds));
         }
         let kinds = self.kinds();
@@ -59,7 +59,7 @@ impl Generator {
         } else {
             String::new()
         };
-        format!("{with}{body}{order}")
+        format!("{ctes}{body}{order}")
     }
 
     /// An order by every column: rows that it does not order are equal.

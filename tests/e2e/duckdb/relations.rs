@@ -37,11 +37,11 @@ impl Relation {
 
     /// Its columns under an alias.
     pub fn scope(&self, alias: &str) -> Vec<Column> {
-        under(alias, &self.columns)
+        qualified_columns(alias, &self.columns)
     }
 }
 
-fn under(alias: &str, columns: &[(String, Kind)]) -> Vec<Column> {
+fn qualified_columns(alias: &str, columns: &[(String, Kind)]) -> Vec<Column> {
     let column = |(name, kind): &(String, Kind)| Column {
         sql: format!("{alias}.{name}"),
         kind: *kind,
@@ -140,7 +140,7 @@ impl Generator {
             sql: format!("{} {alias}", relation.sql),
             conditions: vec![],
             scope: relation.scope(&alias),
-            order: under(&alias, &relation.order),
+            order: qualified_columns(&alias, &relation.order),
         };
         let joins = if depth == 0 {
             self.rng.u8(..2)
@@ -199,8 +199,8 @@ impl Generator {
             }
             let (first, mut rest) = (keys.remove(0), keys);
             if depth > 0 && self.rng.u8(..5) == 0 {
-                let both: Vec<_> = from.scope.iter().chain(&scope).cloned().collect();
-                rest.push(self.condition(&both, 0));
+                let join_scope: Vec<_> = from.scope.iter().chain(&scope).cloned().collect();
+                rest.push(self.condition(&join_scope, 0));
             }
             from.sql += &optional(format!(
                 " {kind} {} {alias} ON {first}{}",
@@ -210,7 +210,8 @@ impl Generator {
         }
         if !matches!(kind, "LEFT SEMI JOIN" | "LEFT ANTI JOIN") {
             from.scope.extend(scope);
-            from.order.extend(under(&alias, &relation.order));
+            from.order
+                .extend(qualified_columns(&alias, &relation.order));
         }
     }
 }

@@ -1,24 +1,24 @@
 //! Makes a failing query smaller: the generator marks what can be dropped, and each mark is tried.
 
-const OPEN: char = '⟦';
-const CLOSE: char = '⟧';
+const SPAN_START: char = '⟦';
+const SPAN_END: char = '⟧';
 
 /// Runs of the two engines that a shrink may cost.
 const MAX_ATTEMPTS: usize = 150;
 
 /// A part that the query may remain valid without.
 pub fn optional(part: impl std::fmt::Display) -> String {
-    format!("{OPEN}{part}{CLOSE}")
+    format!("{SPAN_START}{part}{SPAN_END}")
 }
 
 /// The SQL without marks.
-pub fn render(marked: &str) -> String {
-    marked.replace([OPEN, CLOSE], "")
+pub fn render(marked_sql: &str) -> String {
+    marked_sql.replace([SPAN_START, SPAN_END], "")
 }
 
 /// Drops parts, the outermost first, as long as `still_fails`.
-pub async fn shrink(marked: &str, still_fails: impl AsyncFn(&str) -> bool) -> String {
-    let mut smallest = marked.to_owned();
+pub async fn shrink(marked_sql: &str, still_fails: impl AsyncFn(&str) -> bool) -> String {
+    let mut smallest = marked_sql.to_owned();
     let mut attempts = 0;
     'again: loop {
         for candidate in candidates(&smallest) {
@@ -36,25 +36,32 @@ pub async fn shrink(marked: &str, still_fails: impl AsyncFn(&str) -> bool) -> St
 }
 
 /// The query without one part, and without two that touch: an operator and its operand.
-fn candidates(marked: &str) -> Vec<String> {
-    let spans = spans(marked);
-    let without = |from: usize, to: usize| format!("{}{}", &marked[..from], &marked[to..]);
+fn candidates(marked_sql: &str) -> Vec<String> {
+    let spans = spans(marked_sql);
+    let remove_span =
+        |from: usize, to: usize| format!("{}{}", &marked_sql[..from], &marked_sql[to..]);
     let mut candidates = vec![];
     for (index, (from, to)) in spans.iter().enumerate() {
-        candidates.push(without(*from, *to));
-        let next = spans[index + 1..].iter().find(|(next, _)| next == to);
-        candidates.extend(next.map(|(_, to)| without(*from, *to)));
+        candidates.push(remove_span(*from, *to));
+        let adjacent = spans[index + 1..]
+            .iter()
+            .find(|(adjacent, _)| adjacent == to);
+        candidates.extend(adjacent.map(|(_, to)| remove_span(*from, *to)));
     }
     candidates
 }
 
 /// Where marked parts begin and end, the outer before the inner.
-fn spans(marked: &str) -> Vec<(usize, usize)> {
-    let (mut open, mut spans) = (vec![], vec![]);
-    for (at, character) in marked.char_indices() {
+fn spans(marked_sql: &str) -> Vec<(usize, usize)> {
+    let (mut starts, mut spans) = (vec![], vec![]);
+    for (offset, character) in marked_sql.char_indices() {
         match character {
-            OPEN => open.push(at),
-            CLOSE => spans.extend(open.pop().map(|from| (from, at + CLOSE.len_utf8()))),
+            SPAN_START => starts.push(offset),
+            SPAN_END => spans.extend(
+                starts
+                    .pop()
+                    .map(|from| (from, offset + SPAN_END.len_utf8())),
+            ),
             _ => {}
         }
     }

@@ -22,10 +22,10 @@ impl Generator {
         let width = if has_keys { self.rng.usize(2..4) } else { 2 };
         let mut items = vec![format!("{} AS c0", pick(&mut self.rng, &from.scope).sql)];
         let directions = ["ASC NULLS FIRST", "DESC NULLS LAST"];
-        let same = *pick(&mut self.rng, &directions);
+        let order_direction = *pick(&mut self.rng, &directions);
         for index in 1..width {
             let direction = if is_known(Difference::ReversedWindow) {
-                same
+                order_direction
             } else {
                 *pick(&mut self.rng, &directions)
             };
@@ -59,7 +59,7 @@ impl Generator {
             .map(|column| format!("{} {direction}", column.sql))
             .collect();
         let total = format!("{partition}ORDER BY {}", columns.join(", "));
-        let by = loop {
+        let order_column = loop {
             let column = pick(&mut self.rng, &from.scope);
             if !(column.kind == Kind::Binary && is_known(Difference::BinaryWindowOrder)) {
                 break column.sql.clone();
@@ -68,7 +68,7 @@ impl Generator {
                 break "1".to_owned();
             }
         };
-        let peers = format!("{partition}ORDER BY {by} {direction}");
+        let peers = format!("{partition}ORDER BY {order_column} {direction}");
         let kind = *pick(&mut self.rng, &Kind::ALL);
         let value = self.value(kind, &from.scope, 0);
         let number = self.rng.u8(1..4);

@@ -21,9 +21,9 @@ const STEPS: [(&str, &str, &str); 5] = [
     ("the end", "PUT", "_faisca/commit-"),
 ];
 
-fn assert_success(output: &Output, place: &str) {
+fn assert_success(output: &Output, case: &str) {
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{place}: {errors}");
+    assert!(output.status.success(), "{case}: {errors}");
 }
 
 fn send(signal: &str, pid: usize) {
@@ -43,8 +43,12 @@ struct Killer {
 }
 
 impl Killer {
-    /// Waits for a step. `done` says whether the server handles the request of the kill.
-    fn install(server: &S3Server, (step, method, part): (&str, &str, &str), done: bool) -> Self {
+    /// Waits for a step. `is_handled` says whether the server handles the request of the kill.
+    fn install(
+        server: &S3Server,
+        (step, method, part): (&str, &str, &str),
+        is_handled: bool,
+    ) -> Self {
         let killer = Self {
             pid: Arc::new(AtomicUsize::new(0)),
             has_killed: Arc::new(AtomicBool::new(false)),
@@ -63,7 +67,11 @@ impl Killer {
             }
             has_killed.store(true, Ordering::SeqCst);
             send("-KILL", pid.load(Ordering::SeqCst));
-            if done { Act::DoAndBreak } else { Act::Break }
+            if is_handled {
+                Act::DoAndBreak
+            } else {
+                Act::Break
+            }
         });
         killer
     }
@@ -94,9 +102,9 @@ async fn a_driver_killed_at_any_step_of_the_commit_leaves_every_row_once() {
         .await
         .unwrap();
     for (step, method, part) in STEPS {
-        for done in [false, true] {
-            let place = format!("{step}, done {done}");
-            let killer = Killer::install(&server, (step, method, part), done);
+        for is_handled in [false, true] {
+            let case = format!("{step}, done {is_handled}");
+            let killer = Killer::install(&server, (step, method, part), is_handled);
             let child = run().spawn().unwrap();
             killer.pid.store(child.id() as usize, Ordering::SeqCst);
             let ended = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap())
@@ -117,26 +125,26 @@ async fn a_driver_killed_at_any_step_of_the_commit_leaves_every_row_once() {
             let listing = String::from_utf8_lossy(&listed.stdout).into_owned();
             let recorded = step == "a completion"
                 || step == "the removal"
-                || (step == "the record" && done)
-                || (step == "the end" && !done);
+                || (step == "the record" && is_handled)
+                || (step == "the end" && !is_handled);
             assert_eq!(
                 listing.contains("unfinished commit"),
                 recorded,
-                "{place}: {listing}"
+                "{case}: {listing}"
             );
-            assert_success(&run().output().unwrap(), &place);
+            assert_success(&run().output().unwrap(), &case);
             assert_eq!(
                 query(&session, "SELECT count(*), count(DISTINCT a) FROM t").await,
                 ["1000|1000"],
-                "{place}"
+                "{case}"
             );
             let cleaned = command()
                 .args(["clean", "s3://lake/t", "--older-than", "0", "--apply"])
                 .envs(server.environment())
                 .output()
                 .unwrap();
-            assert_success(&cleaned, &place);
-            assert_eq!(server.open_uploads(), Vec::<String>::new(), "{place}");
+            assert_success(&cleaned, &case);
+            assert_eq!(server.open_uploads(), Vec::<String>::new(), "{case}");
         }
     }
     session.stop().await;
@@ -248,7 +256,7 @@ async fn executors_killed_while_they_upload_or_at_commit_leave_every_row_once() 
     let sum = "SELECT count(*), count(DISTINCT l_orderkey * 10 + l_linenumber), sum(length(l_comment)) FROM";
     let expected = query(&session, &format!("{sum} lineitem")).await;
     // Parts are the executors' own; at the other steps the driver acts alone, and must not miss them.
-    for (step, method, part, skip, dead) in [
+    for (step, method, part, skip, killed_count) in [
         ("a part", "PUT", "partNumber=", 2, 1),
         ("later parts", "PUT", "partNumber=", 9, 2),
         ("the record", "PUT", "_faisca/commit-", 0, 3),
@@ -257,9 +265,9 @@ async fn executors_killed_while_they_upload_or_at_commit_leave_every_row_once() 
         ("the end", "PUT", "_faisca/commit-", 2, 3),
     ] {
         all_up(&session, 3).await;
-        let pids: Vec<u32> = executors(&session).into_iter().take(dead).collect();
-        let (killed, mut to_skip) = (Arc::new(AtomicBool::new(false)), skip);
-        let has_killed = Arc::clone(&killed);
+        let pids: Vec<u32> = executors(&session).into_iter().take(killed_count).collect();
+        let (is_fired, mut to_skip) = (Arc::new(AtomicBool::new(false)), skip);
+        let has_killed = Arc::clone(&is_fired);
         server.on_request(move |m, uri| {
             if m == method && uri.contains(part) && !has_killed.load(Ordering::SeqCst) {
                 if to_skip == 0 {
@@ -279,7 +287,7 @@ async fn executors_killed_while_they_upload_or_at_commit_leave_every_row_once() 
         )
         .await
         .unwrap();
-        assert!(killed.load(Ordering::SeqCst), "{step}: never came");
+        assert!(is_fired.load(Ordering::SeqCst), "{step}: never came");
         server.pass_all();
         session.sql("CREATE OR REPLACE EXTERNAL TABLE lines STORED AS PARQUET LOCATION 's3://lake/lines/'").await.unwrap();
         assert_eq!(

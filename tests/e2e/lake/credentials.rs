@@ -37,7 +37,7 @@ async fn requests_say_who_pays_and_which_key_encrypts() {
     )
     .await
     .unwrap();
-    let written = server.said();
+    let written = server.take_seen_headers();
     // A plain object (the commit's record) and an upload in parts: parts inherit the key of their upload.
     for method in ["PUT", "POST"] {
         assert!(
@@ -54,13 +54,13 @@ async fn requests_say_who_pays_and_which_key_encrypts() {
         .await
         .unwrap();
     assert_eq!(query(&session, "SELECT sum(a) FROM t").await, ["500500"]);
-    let paid = written
+    let paying_requests = written
         .iter()
-        .chain(&server.said())
-        .filter(|said| said.ends_with("x-amz-request-payer: requester"))
+        .chain(&server.take_seen_headers())
+        .filter(|header| header.ends_with("x-amz-request-payer: requester"))
         .count();
     assert_eq!(
-        paid,
+        paying_requests,
         server.requests.load(std::sync::atomic::Ordering::Relaxed),
         "some request did not say who pays"
     );
@@ -71,26 +71,26 @@ async fn requests_say_who_pays_and_which_key_encrypts() {
 /// return the same key, and a token that names the service.
 struct Identities {
     url: String,
-    asked: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Identities {
     async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let asked = Arc::new(Mutex::new(vec![]));
+        let requests = Arc::new(Mutex::new(vec![]));
         let served = Self {
             url,
-            asked: Arc::clone(&asked),
+            requests: Arc::clone(&requests),
         };
         tokio::task::spawn(async move {
             loop {
                 let Ok((stream, _)) = listener.accept().await else {
                     continue;
                 };
-                let asked = Arc::clone(&asked);
+                let requests = Arc::clone(&requests);
                 let answer = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-                    let asked = Arc::clone(&asked);
+                    let requests = Arc::clone(&requests);
                     async move {
                         let (head, body) = request.into_parts();
                         let form =
@@ -99,12 +99,12 @@ impl Identities {
                             .headers
                             .get("authorization")
                             .map_or("", |value| value.to_str().unwrap());
-                        asked.lock().unwrap().push(format!(
+                        requests.lock().unwrap().push(format!(
                             "{} {} {authorization} {form}",
                             head.method,
                             head.uri.path()
                         ));
-                        Ok::<_, hyper::Error>(given(head.uri.path()))
+                        Ok::<_, hyper::Error>(credentials_response(head.uri.path()))
                     }
                 });
                 tokio::task::spawn(
@@ -119,7 +119,7 @@ impl Identities {
 /// Far from expiry, so that it is asked for once.
 const EXPIRES: &str = "2099-01-01T00:00:00Z";
 
-fn given(path: &str) -> hyper::Response<Full<bytes::Bytes>> {
+fn credentials_response(path: &str) -> hyper::Response<Full<bytes::Bytes>> {
     let json = |token: &str| {
         format!(
             r#"{{"Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": "test", "SecretAccessKey": "secret", "Token": "{token}", "Expiration": "{EXPIRES}", "LastUpdated": "2026-01-01T00:00:00Z"}}"#
@@ -149,9 +149,9 @@ fn given(path: &str) -> hyper::Response<Full<bytes::Bytes>> {
 }
 
 /// A way to credentials: name, which is also the token that the store must see; variables; what the service must be asked.
-type Way = (&'static str, Vec<(&'static str, String)>, &'static str);
+type CredentialSource = (&'static str, Vec<(&'static str, String)>, &'static str);
 
-fn ways(folder: &Path, identities: &str) -> [Way; 4] {
+fn credential_sources(folder: &Path, identities: &str) -> [CredentialSource; 4] {
     let file = |name: &str, text: &str| {
         std::fs::write(folder.join(name), text).unwrap();
         folder.join(name).display().to_string()
@@ -221,18 +221,21 @@ async fn credentials_come_from_wherever_aws_tools_find_them() {
     .await
     .unwrap();
     session.stop().await;
-    for (way, variables, asked) in ways(folder.path(), &identities.url) {
-        server.said();
+    for (source, variables, expected_request) in credential_sources(folder.path(), &identities.url)
+    {
+        server.take_seen_headers();
         let mut job = command();
         // Executors find their credentials themselves: none travels.
         job.args(["sql", "--executors", "1", "-c", "CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION 's3://lake/t/'; SELECT sum(a) FROM t"]);
         job.args(["--conf", "faisca.smallQueryBytes=0"])
             .stdin(Stdio::null());
-        let kept = server
+        let environment = server
             .environment()
             .into_iter()
             .filter(|(name, _)| !name.starts_with("AWS_ACCESS") && !name.starts_with("AWS_SECRET"));
-        job.env("HOME", folder.path()).envs(kept).envs(variables);
+        job.env("HOME", folder.path())
+            .envs(environment)
+            .envs(variables);
         let output = tokio::task::spawn_blocking(move || job.output().unwrap())
             .await
             .unwrap();
@@ -243,25 +246,27 @@ async fn credentials_come_from_wherever_aws_tools_find_them() {
         );
         assert!(
             output.status.success() && text.contains("500500"),
-            "{way}: {text}"
+            "{source}: {text}"
         );
-        let said = server.said();
+        let seen_headers = server.take_seen_headers();
         assert!(
-            !said.is_empty()
-                && said
+            !seen_headers.is_empty()
+                && seen_headers
                     .iter()
-                    .all(|line| line.ends_with(&format!("x-amz-security-token: {way}"))),
-            "{way}: {said:?}"
+                    .all(|line| line.ends_with(&format!("x-amz-security-token: {source}"))),
+            "{source}: {seen_headers:?}"
         );
-        let requests = std::mem::take(&mut *identities.asked.lock().unwrap());
+        let requests = std::mem::take(&mut *identities.requests.lock().unwrap());
         assert_eq!(
-            requests.iter().any(|request| request.contains(asked)),
-            !asked.is_empty(),
-            "{way}: {requests:?}"
+            requests
+                .iter()
+                .any(|request| request.contains(expected_request)),
+            !expected_request.is_empty(),
+            "{source}: {requests:?}"
         );
         assert!(
             !text.contains("of-the-") && !text.contains("secret"),
-            "{way}: {text}"
+            "{source}: {text}"
         );
     }
 }

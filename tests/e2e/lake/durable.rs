@@ -6,7 +6,9 @@ use faisca::Session;
 use faisca_generate::TPCH_TABLES;
 
 use super::stores;
-use crate::recovery::{Moment, all_up, executors, expected, has_come, signal, start, stop, until};
+use crate::recovery::{
+    QueryMoment, all_up, executors, expected, is_reached, signal, start, stop, wait_until,
+};
 use crate::s3_server::S3Server;
 use crate::support::{register_folders, tpch_data};
 
@@ -35,12 +37,12 @@ async fn with_every_executor_killed_between_two_stages_nothing_is_made_again() {
     let server = S3Server::start().await;
     let expected = expected(9).await;
     let session = durable_fleet(&server, "sync").await;
-    for moment in [Moment::Committed, Moment::Running] {
+    for moment in [QueryMoment::Committed, QueryMoment::Running] {
         all_up(&session, EXECUTORS as usize).await;
         let before = session.progress();
         let running = start(&session, 9);
-        until("the moment", Duration::from_secs(60), || {
-            has_come(moment, &session) || running.is_finished()
+        wait_until("the moment", Duration::from_secs(60), || {
+            is_reached(moment, &session) || running.is_finished()
         })
         .await;
         assert!(!running.is_finished(), "{moment:?} never came");
@@ -71,8 +73,8 @@ async fn copies_that_come_later_or_on_notice_serve_as_well() {
     for (durability, blow) in [("async", "-KILL"), ("onDrain", "-TERM")] {
         let session = durable_fleet(&server, durability).await;
         let running = start(&session, 9);
-        until("the moment", Duration::from_secs(60), || {
-            has_come(Moment::Committed, &session) || running.is_finished()
+        wait_until("the moment", Duration::from_secs(60), || {
+            is_reached(QueryMoment::Committed, &session) || running.is_finished()
         })
         .await;
         executors(&session)

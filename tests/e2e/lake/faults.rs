@@ -13,18 +13,18 @@ use crate::support::{
 };
 
 /// Faults of every kind, for one request in N, always the same ones.
-fn faulty(one_in: u64, injected: Arc<AtomicUsize>) -> impl FnMut(&str, &str) -> Act + Send {
+fn inject_faults(one_in: u64, injected: Arc<AtomicUsize>) -> impl FnMut(&str, &str) -> Act + Send {
     let mut state = 20_261_123_u64;
     move |method, _| {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        let drawn = state >> 33;
-        if !drawn.is_multiple_of(one_in) {
+        let random = state >> 33;
+        if !random.is_multiple_of(one_in) {
             return Act::Pass;
         }
         injected.fetch_add(1, Ordering::Relaxed);
-        match drawn / one_in % 5 {
+        match random / one_in % 5 {
             0 => Act::Refuse(503, "SlowDown"),
             1 => Act::Break,
             2 => Act::DoAndBreak,
@@ -35,11 +35,11 @@ fn faulty(one_in: u64, injected: Arc<AtomicUsize>) -> impl FnMut(&str, &str) -> 
 }
 
 /// Puts a folder of this machine into the bucket, without a copy.
-fn link_into(server: &S3Server, from: &std::path::Path, to: &str) {
-    for name in files_below(from) {
-        let target = server.root.path().join("lake").join(to).join(&name);
+fn link_into(server: &S3Server, folder: &std::path::Path, prefix: &str) {
+    for name in files_below(folder) {
+        let target = server.root.path().join("lake").join(prefix).join(&name);
         std::fs::create_dir_all(target.parent().unwrap()).unwrap();
-        std::fs::hard_link(from.join(&name), target).unwrap();
+        std::fs::hard_link(folder.join(&name), target).unwrap();
     }
 }
 
@@ -109,15 +109,15 @@ async fn all_queries_are_right_on_a_faulty_store() {
             .unwrap();
     }
     let injected = Arc::new(AtomicUsize::new(0));
-    server.on_request(faulty(5, Arc::clone(&injected)));
+    server.on_request(inject_faults(5, Arc::clone(&injected)));
     for number in 1..=22 {
         let sql = tpch_query(number);
-        let found = rows(&session.sql(&sql).await.unwrap().collect().await.unwrap());
+        let actual = rows(&session.sql(&sql).await.unwrap().collect().await.unwrap());
         let expected = rows(&oracle.sql(&sql).await.unwrap().collect().await.unwrap());
         if sql.contains("order by") {
-            assert_eq!(found, expected, "q{number}");
+            assert_eq!(actual, expected, "q{number}");
         } else {
-            assert_eq!(sorted(found), sorted(expected), "q{number}");
+            assert_eq!(sorted(actual), sorted(expected), "q{number}");
         }
     }
     session.stop().await;
@@ -158,7 +158,7 @@ async fn the_pipeline_is_right_on_a_faulty_store() {
             .success()
     );
     let injected = Arc::new(AtomicUsize::new(0));
-    server.on_request(faulty(20, Arc::clone(&injected)));
+    server.on_request(inject_faults(20, Arc::clone(&injected)));
     for executors in ["0", "2"] {
         let mut job = run("s3://lake", executors);
         let output = tokio::task::spawn_blocking(move || job.output().unwrap())

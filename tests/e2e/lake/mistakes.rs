@@ -37,10 +37,10 @@ async fn mistakes_are_told_by_name() {
         .to_string();
     assert!(error.contains("whole bucket"), "{error}");
     open.stop().await;
-    let mut wrong = stores(&server);
+    let mut settings = stores(&server);
     std::fs::write(server.root.path().join("key"), "wrong").unwrap();
     let session = Session::builder()
-        .stores(wrong.clone())
+        .stores(settings.clone())
         .get_or_create()
         .await
         .unwrap();
@@ -56,14 +56,14 @@ async fn mistakes_are_told_by_name() {
         "{error}"
     );
     session.stop().await;
-    for settings in wrong.values_mut() {
+    for settings in settings.values_mut() {
         settings.credentials.as_mut().unwrap().session_token = Some(SecretRef {
             env: Some("FAISCA_NO_SUCH_TOKEN".to_owned()),
             file: None,
         });
     }
     let session = Session::builder()
-        .stores(wrong)
+        .stores(settings)
         .get_or_create()
         .await
         .unwrap();

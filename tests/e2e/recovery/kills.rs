@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use super::{all_up, children, executors, expected, fleet, signal, start, stop, until};
+use super::{all_up, children, executors, expected, fleet, signal, start, stop, wait_until};
 use crate::support::{command, files_below, oracle_over, rows, scratch, sorted};
 
 /// SplitMix64: the same seed kills at the same times.
 struct Random(u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    fn next_below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -33,13 +33,13 @@ async fn random_kills_over_tpch_change_no_result() {
         // A fleet replaces a bounded number of executors: a fresh one for every few rounds.
         let session = fleet(3).await;
         for _ in 0..ROUNDS_PER_FLEET {
-            let number = 1 + usize::try_from(random.below(22)).unwrap();
+            let number = 1 + usize::try_from(random.next_below(22)).unwrap();
             all_up(&session, 3).await;
             let running = start(&session, number);
-            tokio::time::sleep(Duration::from_millis(random.below(700))).await;
+            tokio::time::sleep(Duration::from_millis(random.next_below(700))).await;
             for pid in executors(&session)
                 .iter()
-                .take(1 + usize::try_from(random.below(3)).unwrap())
+                .take(1 + usize::try_from(random.next_below(3)).unwrap())
             {
                 signal(*pid, "-KILL");
                 killed += 1;
@@ -49,7 +49,7 @@ async fn random_kills_over_tpch_change_no_result() {
                 expected(number).await,
                 "q{number} after {killed} kills"
             );
-            until("the news", Duration::from_secs(5), || {
+            wait_until("the news", Duration::from_secs(5), || {
                 session.progress().executors_lost > 0
             })
             .await;
@@ -101,10 +101,10 @@ async fn random_kills_over_the_pipeline_change_no_table() {
     let mut killed = 0;
     while killed < kills() / 4 {
         let mut job = run();
-        tokio::time::sleep(Duration::from_millis(100 + random.below(900))).await;
+        tokio::time::sleep(Duration::from_millis(100 + random.next_below(900))).await;
         for pid in children(job.id())
             .iter()
-            .take(1 + usize::try_from(random.below(3)).unwrap())
+            .take(1 + usize::try_from(random.next_below(3)).unwrap())
         {
             signal(*pid, "-KILL");
             killed += 1;

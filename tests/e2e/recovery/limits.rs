@@ -36,10 +36,10 @@ async fn a_join_larger_than_memory_spills_and_is_right() {
         .await
         .unwrap();
     tpch(&session).await;
-    let found = rows(&session.sql(JOIN).await.unwrap().collect().await.unwrap());
+    let actual = rows(&session.sql(JOIN).await.unwrap().collect().await.unwrap());
     let oracle = tpch_oracle().await;
     assert_eq!(
-        found,
+        actual,
         rows(&oracle.sql(JOIN).await.unwrap().collect().await.unwrap())
     );
     let executors = session.progress().executors;
@@ -78,7 +78,7 @@ fn a_spill_folder_that_cannot_be_written_is_refused_before_any_work() {
 
 /// Runs a shell line in a mount namespace of its own, as root there; `None` where the kernel does not let us.
 fn in_own_namespace(line: &str) -> Option<std::process::Command> {
-    let with = |flags: &str, line: &str| {
+    let unshare = |flags: &str, line: &str| {
         let mut command = std::process::Command::new("unshare");
         command
             .args([flags, "sh", "-c", line])
@@ -86,11 +86,11 @@ fn in_own_namespace(line: &str) -> Option<std::process::Command> {
         command
     };
     let allowed = ["-rm", "-m"].into_iter().find(|flags| {
-        with(flags, "mount -t tmpfs tmpfs /mnt")
+        unshare(flags, "mount -t tmpfs tmpfs /mnt")
             .status()
             .is_ok_and(|s| s.success())
     });
-    allowed.map(|flags| with(flags, line))
+    allowed.map(|flags| unshare(flags, line))
 }
 
 #[test]

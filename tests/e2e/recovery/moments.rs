@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 
 use super::{
-    Moment, all_up, assert_whole, executors, expected, fleet, has_come, is_alive, signal, stages,
-    start, start_write, stop, until,
+    QueryMoment, all_up, assert_whole, executors, expected, fleet, is_alive, is_reached, signal,
+    stages, start, start_write, stop, wait_until,
 };
 use crate::support::{rows, scratch};
 
@@ -16,26 +16,30 @@ const EXECUTORS: usize = 3;
 async fn executors_killed_at_any_moment_change_no_result() {
     let expected = expected(9).await;
     let session = fleet(3).await;
-    for moment in [Moment::Running, Moment::Committed, Moment::Fetching] {
-        for dead in 1..=EXECUTORS {
+    for moment in [
+        QueryMoment::Running,
+        QueryMoment::Committed,
+        QueryMoment::Fetching,
+    ] {
+        for kills in 1..=EXECUTORS {
             all_up(&session, EXECUTORS).await;
             let before = session.progress();
             let running = start(&session, 9);
-            until("the moment", Duration::from_secs(20), || {
-                has_come(moment, &session) || running.is_finished()
+            wait_until("the moment", Duration::from_secs(20), || {
+                is_reached(moment, &session) || running.is_finished()
             })
             .await;
             executors(&session)
                 .iter()
-                .take(dead)
+                .take(kills)
                 .for_each(|pid| signal(*pid, "-KILL"));
             assert_eq!(
                 running.await.unwrap(),
                 expected,
-                "{dead} killed, {moment:?}"
+                "{kills} killed, {moment:?}"
             );
-            until("the news", Duration::from_secs(5), || {
-                session.progress().executors_lost as usize == before.executors_lost as usize + dead
+            wait_until("the news", Duration::from_secs(5), || {
+                session.progress().executors_lost as usize == before.executors_lost as usize + kills
             })
             .await;
             let redone = session.progress().tasks_redone - before.tasks_redone;
@@ -54,26 +58,26 @@ async fn executors_killed_in_the_sink_or_at_commit_leave_every_row_exactly_once(
     let folder = scratch("sink");
     let out = folder.path().join("lines");
     let session = fleet(3).await;
-    for (done_before, dead) in [(0, 1), (3, 2), (5, 3), (12, 3)] {
+    for (finished_before, kills) in [(0, 1), (3, 2), (5, 3), (12, 3)] {
         all_up(&session, EXECUTORS).await;
         let writing = start_write(&session, &out);
-        let reached = || {
-            stages(&session)
-                .last()
-                .is_some_and(|(tasks, done)| *tasks > 0 && *done >= done_before.min(*tasks))
+        let has_finished_tasks = || {
+            stages(&session).last().is_some_and(|(tasks, finished)| {
+                *tasks > 0 && *finished >= finished_before.min(*tasks)
+            })
         };
-        until("the sink", Duration::from_secs(20), || {
-            reached() || writing.is_finished()
+        wait_until("the sink", Duration::from_secs(20), || {
+            has_finished_tasks() || writing.is_finished()
         })
         .await;
         executors(&session)
             .iter()
-            .take(dead)
+            .take(kills)
             .for_each(|pid| signal(*pid, "-KILL"));
         writing.await.unwrap();
         assert_whole(&out).await;
-        until("the news", Duration::from_secs(5), || {
-            executors(&session).len() <= EXECUTORS - dead || session.progress().executors_lost > 0
+        wait_until("the news", Duration::from_secs(5), || {
+            executors(&session).len() <= EXECUTORS - kills || session.progress().executors_lost > 0
         })
         .await;
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -89,18 +93,18 @@ async fn a_result_that_is_being_read_survives_its_executors() {
         .await
         .unwrap();
     let mut stream = frame.into_inner().execute_stream().await.unwrap();
-    let mut found = vec![stream.next().await.unwrap().unwrap()];
+    let mut batches = vec![stream.next().await.unwrap().unwrap()];
     executors(&session)
         .iter()
         .for_each(|pid| signal(*pid, "-KILL"));
     while let Some(batch) = stream.next().await {
-        found.push(batch.unwrap());
+        batches.push(batch.unwrap());
     }
     let oracle = crate::support::tpch_oracle().await;
     let sql = "SELECT o_orderkey, o_comment FROM orders WHERE o_orderkey % 4 = 0";
     let expected = rows(&oracle.sql(sql).await.unwrap().collect().await.unwrap());
     assert!(
-        crate::support::sorted(rows(&found)) == crate::support::sorted(expected),
+        crate::support::sorted(rows(&batches)) == crate::support::sorted(expected),
         "rows are missing or twice"
     );
     drop(stream);
@@ -108,18 +112,18 @@ async fn a_result_that_is_being_read_survives_its_executors() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_executor_is_given_up_in_time_and_ended() {
+async fn a_frozen_executor_is_declared_dead_in_time_and_ended() {
     let expected = expected(9).await;
     let session = fleet(2).await;
     let frozen = executors(&session)[0];
     let running = start(&session, 9);
-    until("a task", Duration::from_secs(20), || {
-        has_come(Moment::Running, &session) || running.is_finished()
+    wait_until("a task", Duration::from_secs(20), || {
+        is_reached(QueryMoment::Running, &session) || running.is_finished()
     })
     .await;
     signal(frozen, "-STOP");
     let since = Instant::now();
-    until("notice", Duration::from_secs(15), || {
+    wait_until("notice", Duration::from_secs(15), || {
         session.progress().executors_lost == 1
     })
     .await;
@@ -129,18 +133,18 @@ async fn a_frozen_executor_is_given_up_in_time_and_ended() {
     );
     assert_eq!(running.await.unwrap(), expected);
     // An executor whose connection was cut gets 5 s to end by itself.
-    until("its end", Duration::from_secs(10), || !is_alive(frozen)).await;
+    wait_until("its end", Duration::from_secs(10), || !is_alive(frozen)).await;
     stop(session).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_straggler_gets_a_twin_and_the_first_of_the_two_counts() {
+async fn a_straggler_gets_a_speculative_attempt_and_the_first_to_finish_counts() {
     let folder = scratch("twins");
     let out = folder.path().join("lines");
     let session = fleet(3).await;
     let writing = start_write(&session, &out);
-    until("a task", Duration::from_secs(20), || {
-        has_come(Moment::Running, &session) || writing.is_finished()
+    wait_until("a task", Duration::from_secs(20), || {
+        is_reached(QueryMoment::Running, &session) || writing.is_finished()
     })
     .await;
     assert!(!writing.is_finished(), "too quick to be slowed down");
@@ -156,7 +160,7 @@ async fn a_straggler_gets_a_twin_and_the_first_of_the_two_counts() {
     );
     assert_eq!(session.progress().executors_lost, 0);
     signal(slow, "-CONT");
-    until("it is back", Duration::from_secs(5), || {
+    wait_until("it is back", Duration::from_secs(5), || {
         executors(&session).len() == EXECUTORS
     })
     .await;
@@ -169,18 +173,22 @@ async fn a_straggler_gets_a_twin_and_the_first_of_the_two_counts() {
 async fn an_executor_that_is_told_to_end_hands_on_what_it_has() {
     let expected = expected(9).await;
     let session = fleet(3).await;
-    for moment in [Moment::Running, Moment::Committed, Moment::Fetching] {
+    for moment in [
+        QueryMoment::Running,
+        QueryMoment::Committed,
+        QueryMoment::Fetching,
+    ] {
         all_up(&session, EXECUTORS).await;
         let before = session.progress();
         let running = start(&session, 9);
-        until("the moment", Duration::from_secs(20), || {
-            has_come(moment, &session) || running.is_finished()
+        wait_until("the moment", Duration::from_secs(20), || {
+            is_reached(moment, &session) || running.is_finished()
         })
         .await;
-        let leaving = executors(&session)[0];
-        signal(leaving, "-TERM");
+        let draining_pid = executors(&session)[0];
+        signal(draining_pid, "-TERM");
         assert_eq!(running.await.unwrap(), expected, "{moment:?}");
-        until("its end", Duration::from_secs(20), || {
+        wait_until("its end", Duration::from_secs(20), || {
             session.progress().executors_drained == before.executors_drained + 1
         })
         .await;
@@ -190,7 +198,10 @@ async fn an_executor_that_is_told_to_end_hands_on_what_it_has() {
             (before.executors_lost, before.tasks_redone),
             "{moment:?}: work was lost"
         );
-        until("its process", Duration::from_secs(5), || !is_alive(leaving)).await;
+        wait_until("its process", Duration::from_secs(5), || {
+            !is_alive(draining_pid)
+        })
+        .await;
     }
     stop(session).await;
 }
@@ -200,15 +211,15 @@ async fn the_last_executor_hands_its_blocks_to_the_driver() {
     let expected = expected(3).await;
     let session = fleet(1).await;
     let running = start(&session, 3);
-    until("a finished stage", Duration::from_secs(20), || {
-        has_come(Moment::Committed, &session) || running.is_finished()
+    wait_until("a finished stage", Duration::from_secs(20), || {
+        is_reached(QueryMoment::Committed, &session) || running.is_finished()
     })
     .await;
     executors(&session)
         .iter()
         .for_each(|pid| signal(*pid, "-TERM"));
     assert_eq!(running.await.unwrap(), expected);
-    until("its end", Duration::from_secs(20), || {
+    wait_until("its end", Duration::from_secs(20), || {
         session.progress().executors_drained == 1
     })
     .await;

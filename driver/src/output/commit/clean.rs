@@ -89,7 +89,7 @@ pub async fn clean(
         }
     }
     for upload in folder.unfinished().await? {
-        let age = upload.begun.and_then(age);
+        let age = upload.started.and_then(age);
         if named.contains(&upload.id) || age.is_some_and(|age| age < older_than) {
             continue;
         }

@@ -26,7 +26,7 @@ fn a_users_error_is_final_and_stops_the_rest() {
 }
 
 #[test]
-fn a_task_is_given_up_after_four_failures_of_its_own_but_not_for_lost_executors() {
+fn a_query_fails_after_four_failures_of_one_task_but_not_for_lost_executors() {
     let mut sim = Simulation::new(4, vec![stage(1, &[])], 1, 1);
     for _ in 0..6 {
         let executor = *sim.alive.first().unwrap();

@@ -10,23 +10,23 @@ use crate::scheduler::{Action, BlockHome, Event, OutputKind};
 #[test]
 fn a_lost_producer_reruns_only_tasks_whose_blocks_are_still_needed() {
     let stages = vec![stage(4, &[]), stage(4, &[(0, OwnPartition)])];
-    let mut sim = Simulation::new(7, stages, 2, 2).calm();
+    let mut sim = Simulation::new(7, stages, 2, 2).without_faults();
     sim.run_until(0..1, |sim| sim.committed.len() == 4);
-    let victim = ExecutorId(1);
+    let killed = ExecutorId(1);
     let on_victim: Vec<TaskId> = sim
         .blocks
         .iter()
-        .filter(|(_, home)| *home == BlockHome::Executor(victim))
+        .filter(|(_, home)| *home == BlockHome::Executor(killed))
         .map(|(block, _)| block.task)
         .collect();
-    let running_there = sim.running.iter().filter(|(on, _)| *on == victim).count();
-    sim.kill(victim);
+    let running_on_killed = sim.running.iter().filter(|(on, _)| *on == killed).count();
+    sim.kill(killed);
     sim.run(0);
     let mut relaunched = sim.relaunched();
     relaunched.retain(|t| t.stage == StageId(0));
     relaunched.sort();
     assert_eq!(relaunched, on_victim);
-    assert!(sim.relaunched().len() <= on_victim.len() + running_there + 4);
+    assert!(sim.relaunched().len() <= on_victim.len() + running_on_killed + 4);
 }
 
 #[test]
@@ -42,13 +42,13 @@ fn outputs_that_are_not_needed_any_more_are_not_recomputed() {
         is_committed(task(1, 0)) && is_committed(task(1, 1))
     });
     // Only stage 0's blocks are lost: stage 1 is complete, so nothing of stage 0 is needed.
-    let lost: Vec<_> = sim
+    let lost_block: Vec<_> = sim
         .blocks
         .iter()
         .filter(|(block, _)| block.task.stage == StageId(0))
         .copied()
         .collect();
-    for (block, home) in lost {
+    for (block, home) in lost_block {
         sim.step(Event::OutputLost(block, home));
     }
     sim.run(0);
@@ -62,7 +62,7 @@ fn outputs_that_are_not_needed_any_more_are_not_recomputed() {
 #[test]
 fn an_executor_that_drains_loses_no_finished_work() {
     let stages = vec![stage(4, &[]), stage(4, &[(0, OwnPartition)])];
-    let mut sim = Simulation::new(8, stages, 2, 2).calm();
+    let mut sim = Simulation::new(8, stages, 2, 2).without_faults();
     (0..2).for_each(|_| sim.finish(0));
     sim.deliver_mail();
     let first_home = sim.blocks.iter().map(|(_, home)| *home).next();
@@ -82,7 +82,7 @@ fn with_durable_copies_nothing_finished_is_recomputed_when_all_executors_die_bet
         stage(4, &[(0, OwnPartition)]),
         stage(2, &[(1, OwnPartition)]),
     ];
-    let mut sim = Simulation::with_store(11, stages, 2, 2, true).calm();
+    let mut sim = Simulation::with_store(11, stages, 2, 2, true).without_faults();
     sim.run_until(0..1, |sim| sim.committed_of(StageId(0)) == 4);
     let running: Vec<TaskId> = sim.running.iter().map(|(_, s)| s.task).collect();
     for executor in sim.alive.clone() {
@@ -94,13 +94,13 @@ fn with_durable_copies_nothing_finished_is_recomputed_when_all_executors_die_bet
     relaunched.retain(|task| !running.contains(task));
     assert_eq!(relaunched, vec![], "finished work was done again");
     let actions = sim.scheduler.step(sim.now, Event::Release(QUERY));
-    let swept = actions.iter().find_map(|action| match action {
+    let swept_blocks = actions.iter().find_map(|action| match action {
         Action::Sweep(blocks) => Some(blocks),
         _ => None,
     });
     let mut sealed = sim.read.keys();
     assert!(
-        sealed.all(|block| swept.is_some_and(|swept| swept.contains(block))),
+        sealed.all(|block| swept_blocks.is_some_and(|swept_blocks| swept_blocks.contains(block))),
         "an object is left"
     );
 }
@@ -108,7 +108,7 @@ fn with_durable_copies_nothing_finished_is_recomputed_when_all_executors_die_bet
 #[test]
 fn a_result_lost_after_its_input_was_lost_too_is_recomputed_from_the_start() {
     let stages = vec![stage(2, &[]), stage(1, &[(0, AllPartitions)])];
-    let mut sim = Simulation::new(13, stages, 2, 1).calm();
+    let mut sim = Simulation::new(13, stages, 2, 1).without_faults();
     sim.run_until(0..1, |sim| sim.committed_of(StageId(0)) == 2);
     let (busy, spec) = sim.running.remove(0);
     assert_eq!(spec.task, task(1, 0));

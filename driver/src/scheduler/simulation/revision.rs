@@ -76,6 +76,6 @@ fn waiting_stages_are_planned_again_once_and_what_is_not_read_any_more_is_stoppe
         "{actions:?}"
     );
     assert!(launches(&actions, 3), "{actions:?}");
-    let late = sim.scheduler.step(sim.now, reply(vec![stage(1, &[])]));
-    assert!(late.is_empty(), "{late:?}");
+    let late_reply = sim.scheduler.step(sim.now, reply(vec![stage(1, &[])]));
+    assert!(late_reply.is_empty(), "{late_reply:?}");
 }

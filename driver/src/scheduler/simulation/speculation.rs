@@ -11,7 +11,7 @@ use crate::scheduler::{Action, Event, OutputKind, Placement, RetryLimits, Schedu
 #[test]
 fn small_queries_wait_for_the_drivers_slots_and_large_ones_for_the_fleet() {
     let mut scheduler = Scheduler::new(RetryLimits::default());
-    let up = |id, placement| Event::ExecutorUp {
+    let executor_up = |id, placement| Event::ExecutorUp {
         id: ExecutorId(id),
         slots: 1,
         address: String::new(),
@@ -24,7 +24,7 @@ fn small_queries_wait_for_the_drivers_slots_and_large_ones_for_the_fleet() {
         slots_expected: 1,
     };
     let mut step = |event| scheduler.step(Duration::ZERO, event);
-    step(up(0, Placement::Driver));
+    step(executor_up(0, Placement::Driver));
     let launched = step(submit(1, Placement::Fleet));
     assert!(
         launched.iter().all(|a| !matches!(a, Action::Launch(..))),
@@ -37,7 +37,7 @@ fn small_queries_wait_for_the_drivers_slots_and_large_ones_for_the_fleet() {
             .any(|a| matches!(a, Action::Launch(ExecutorId(0), _))),
         "{launched:?}"
     );
-    let launched = step(up(1, Placement::Fleet));
+    let launched = step(executor_up(1, Placement::Fleet));
     assert!(
         launched.iter().any(
             |a| matches!(a, Action::Launch(ExecutorId(1), spec) if spec.task.query == QueryId(1))
@@ -48,7 +48,7 @@ fn small_queries_wait_for_the_drivers_slots_and_large_ones_for_the_fleet() {
 
 #[test]
 fn a_straggler_gets_a_speculative_attempt_and_the_first_commit_wins() {
-    let mut sim = Simulation::new(6, vec![stage(4, &[])], 2, 2).calm();
+    let mut sim = Simulation::new(6, vec![stage(4, &[])], 2, 2).without_faults();
     let (slow, straggler) = sim.running.remove(0);
     sim.now = Duration::from_millis(200);
     (0..3).for_each(|_| sim.finish(0));
@@ -58,9 +58,12 @@ fn a_straggler_gets_a_speculative_attempt_and_the_first_commit_wins() {
     assert!(sim.running.is_empty(), "a speculative attempt too early");
     sim.now = Duration::from_secs(5);
     sim.step(Event::Tick);
-    let (other, twin) = sim.running.pop().expect("no speculative attempt");
-    assert!(twin.task == straggler.task && other != slow);
-    sim.step(Event::Finished(other, report(&twin, OutputKind::Shuffle)));
+    let (other, speculative) = sim.running.pop().expect("no speculative attempt");
+    assert!(speculative.task == straggler.task && other != slow);
+    sim.step(Event::Finished(
+        other,
+        report(&speculative, OutputKind::Shuffle),
+    ));
     sim.step(Event::Finished(
         slow,
         report(&straggler, OutputKind::Shuffle),
@@ -70,5 +73,8 @@ fn a_straggler_gets_a_speculative_attempt_and_the_first_commit_wins() {
         (sim.committed.len(), output.speculated, output.retried),
         (4, 1, 0)
     );
-    assert_eq!(sim.committed.last(), Some(&(twin.task, twin.attempt)));
+    assert_eq!(
+        sim.committed.last(),
+        Some(&(speculative.task, speculative.attempt))
+    );
 }

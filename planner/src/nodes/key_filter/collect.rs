@@ -138,7 +138,7 @@ impl ExecutionPlan for KeySetExec {
         reservation.try_grow(usize::try_from(layout.bytes()).unwrap_or(usize::MAX))?;
         let input = self.input.execute(partition, context)?;
         let set = input.try_fold(KeySet::new(layout), move |mut set, batch| {
-            let added = match key {
+            let inserted = match key {
                 Some(key) => set.add(batch.column(key)),
                 None => {
                     batch
@@ -150,7 +150,7 @@ impl ExecutionPlan for KeySetExec {
                     Ok(())
                 }
             };
-            futures::future::ready(added.map(|()| set))
+            futures::future::ready(inserted.map(|()| set))
         });
         let row = set.and_then(move |set| {
             drop(reservation);

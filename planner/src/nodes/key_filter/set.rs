@@ -181,16 +181,18 @@ impl KeySet {
             .filter_map(|word| word.try_into().ok())
             .map(u64::from_le_bytes);
         match &mut self.bits {
-            Bits::Range { words: own, .. } => own
+            Bits::Range {
+                words: own_words, ..
+            } => own_words
                 .iter_mut()
                 .zip(words)
-                .for_each(|(own, other)| *own |= other),
-            Bits::Bloom(own) => {
+                .for_each(|(word, other)| *word |= other),
+            Bits::Bloom(bloom) => {
                 if let Bits::Bloom(other) =
                     Self::from_words(layout, words.collect(), false, false).bits
-                    && other.num_bits() == own.num_bits()
+                    && other.num_bits() == bloom.num_bits()
                 {
-                    own.union(&other);
+                    bloom.union(&other);
                 }
             }
         }
@@ -299,10 +301,10 @@ mod tests {
                 .into_iter()
                 .all(|contained| contained)
         );
-        let wrong = lookup(&set, &text(1000..11_000))
+        let false_positives = lookup(&set, &text(1000..11_000))
             .into_iter()
             .filter(|contained| *contained)
             .count();
-        assert!(wrong < 300, "{wrong} of 10,000");
+        assert!(false_positives < 300, "{false_positives} of 10,000");
     }
 }

@@ -65,8 +65,8 @@ pub(super) fn decompose(plan: &Arc<dyn ExecutionPlan>, products: Products) -> Op
         ..Graph::default()
     };
     (graph.output, _) = graph.add(plan)?;
-    let enough = (3..=RELATIONS_MAX).contains(&graph.relations.len());
-    (enough && graph.has_one_member_per_relation()).then_some(graph)
+    let is_supported_size = (3..=RELATIONS_MAX).contains(&graph.relations.len());
+    (is_supported_size && graph.has_one_member_per_relation()).then_some(graph)
 }
 
 /// Whether a plan is an inner join that may be taken apart, perhaps below projections and filters.
@@ -99,16 +99,16 @@ impl Graph {
         }
         if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
             let (columns, set) = self.add(projection.input())?;
-            let kept = projection
+            let projected = projection
                 .expr()
                 .iter()
                 .map(|projected| columns.get(column_index(&projected.expr)?).copied());
-            return Some((kept.collect::<Option<_>>()?, set));
+            return Some((projected.collect::<Option<_>>()?, set));
         }
         if let Some(filter) = plan.downcast_ref::<FilterExec>() {
             let (columns, set) = self.add(filter.input())?;
             self.add_conditions(filter.predicate(), |index| columns.get(index).copied())?;
-            return Some((kept(columns, filter.projection().as_deref()), set));
+            return Some((projected(columns, filter.projection().as_deref()), set));
         }
         if let Some(product) = plan.downcast_ref::<CrossJoinExec>() {
             let (left, left_set) = self.add(product.left())?;
@@ -129,19 +129,19 @@ impl Graph {
         }
         if let Some(filter) = join.filter() {
             let number_of = |index: usize| {
-                let at = filter.column_indices().get(index)?;
-                let side = if at.side == JoinSide::Left {
+                let column = filter.column_indices().get(index)?;
+                let side = if column.side == JoinSide::Left {
                     &left
                 } else {
                     &right
                 };
-                side.get(at.index).copied()
+                side.get(column.index).copied()
             };
             self.add_conditions(filter.expression(), number_of)?;
         }
         self.written.push((left_set, right_set));
         Some((
-            kept(
+            projected(
                 left.into_iter().chain(right).collect(),
                 join.projection.as_deref(),
             ),
@@ -182,7 +182,7 @@ impl Graph {
                 .then_some(set.trailing_zeros() as usize)
         };
         let pair = [(relation(&left)?, left), (relation(&right)?, right)];
-        let (mut joined, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.classes)
+        let (mut joined, unrelated): (Vec<_>, Vec<_>) = std::mem::take(&mut self.classes)
             .into_iter()
             .partition(|class| pair.iter().any(|member| class.contains(member)));
         let mut class: Vec<_> = joined.drain(..).flatten().collect();
@@ -191,7 +191,7 @@ impl Graph {
                 class.push(member);
             }
         }
-        self.classes = others;
+        self.classes = unrelated;
         self.classes.push(class);
         Some(())
     }
@@ -300,9 +300,9 @@ pub(super) struct Sizes {
     pub(super) conditions: Vec<(Set, f64)>,
 }
 
-fn kept(columns: Vec<usize>, projection: Option<&[usize]>) -> Vec<usize> {
+fn projected(columns: Vec<usize>, projection: Option<&[usize]>) -> Vec<usize> {
     match projection {
-        Some(kept) => kept
+        Some(projected) => projected
             .iter()
             .filter_map(|index| columns.get(*index).copied())
             .collect(),

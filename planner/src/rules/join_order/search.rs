@@ -56,9 +56,11 @@ fn estimate_join(sizes: &Sizes, a: &Tree, b: &Tree) -> Option<(f64, f64)> {
     }
     let key_values = shared_key_values((&left_keys, left_rows), (&right_keys, right_rows));
     let mut rows = a.rows * b.rows / key_values;
-    let both = a.relations | b.relations;
+    let joined = a.relations | b.relations;
     for (needs, selectivity) in &sizes.conditions {
-        if needs & both == *needs && needs & a.relations != *needs && needs & b.relations != *needs
+        if needs & joined == *needs
+            && needs & a.relations != *needs
+            && needs & b.relations != *needs
         {
             rows *= selectivity;
         }
@@ -122,7 +124,7 @@ fn search_exhaustively(sizes: &Sizes) -> Option<Tree> {
             if part & first != 0
                 && let (Some(a), Some(b)) = (&best[part as usize], &best[(set & !part) as usize])
                 && let Some((rows, cost)) = estimate_join(sizes, a, b)
-                && cheapest_split.is_none_or(|(_, least, _)| cost < least)
+                && cheapest_split.is_none_or(|(_, lowest_cost, _)| cost < lowest_cost)
             {
                 cheapest_split = Some((rows, cost, part));
             }
