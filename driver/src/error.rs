@@ -77,10 +77,10 @@ pub enum Error {
     #[error("cancelled")]
     Cancelled,
     /// An error within a step or statement of a job.
-    #[error("{place}: {source}")]
+    #[error("{position}: {source}")]
     At {
         /// The step, with file and line.
-        place: String,
+        position: String,
         /// What went wrong there.
         #[source]
         source: Box<Self>,
@@ -152,9 +152,9 @@ impl Error {
 
     /// Adds the place where it happened.
     #[must_use]
-    pub fn at(self, place: impl Into<String>) -> Self {
+    pub fn at(self, position: impl Into<String>) -> Self {
         Self::At {
-            place: place.into(),
+            position: position.into(),
             source: Box::new(self),
         }
     }

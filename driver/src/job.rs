@@ -115,17 +115,20 @@ impl<'a> Job<'a> {
 
     /// Returns the position of a source's path in the manifest.
     fn source_place(&self, index: usize) -> String {
-        self.manifest.place(&format!("spec.sources[{index}].path"))
+        self.manifest
+            .location(&format!("spec.sources[{index}].path"))
     }
 
     /// Returns the position of a step's field in the manifest, and the name of the step.
     fn field(&self, index: usize, field: &str) -> String {
-        let place = self.manifest.place(&format!("spec.steps[{index}].{field}"));
-        format!("{place}: step `{}`", self.steps()[index].name)
+        let position = self
+            .manifest
+            .location(&format!("spec.steps[{index}].{field}"));
+        format!("{position}: step `{}`", self.steps()[index].name)
     }
 
     /// Adds to an error of a step the position in the manifest of the field that caused it.
-    fn placed(&self, index: usize, error: Error) -> Error {
+    fn with_step_position(&self, index: usize, error: Error) -> Error {
         let field = if error.concerns_output() {
             "write"
         } else {
@@ -185,7 +188,7 @@ impl<'a> Job<'a> {
                 steps[index].name.clone(),
             )
             .await;
-            let planned = planned.map_err(|e| self.placed(index, e))?;
+            let planned = planned.map_err(|e| self.with_step_position(index, e))?;
             plans.extend(planned.as_ref().map(|planned| planned.plan.clone()));
             match planned {
                 Some(planned) => all.push(Some((index, planned))),
@@ -235,8 +238,8 @@ impl<'a> Job<'a> {
             write_together(&session.services, planned.into_iter().flatten().collect()).await;
         let written =
             written.map_err(|WriteError { write, error }| match (write, &indices[..]) {
-                (Some(member), _) => self.placed(indices[member], error),
-                (None, [alone]) => self.placed(*alone, error),
+                (Some(member), _) => self.with_step_position(indices[member], error),
+                (None, [alone]) => self.with_step_position(*alone, error),
                 // The error concerns the shared rows, so no single step caused it.
                 (None, _) => {
                     let names: Vec<&str> = indices

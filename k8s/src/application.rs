@@ -137,7 +137,7 @@ pub(crate) fn without_positions(error: &ManifestError) -> String {
         } else {
             format!(" ({})", problem.help)
         };
-        format!("{path}{}{help}", problem.what)
+        format!("{path}{}{help}", problem.message)
     };
     error
         .problems

@@ -15,4 +15,4 @@ pub use draw::about;
 pub use graph::{Slicing, Stage, StageGraph, StageInput, StageOutput};
 pub use revise::{Fact, Revised, expected_rows, is_replannable, revise};
 pub use share::share;
-pub use slices::{Part, parts, slice_by_bytes, slice_singly};
+pub use slices::{PartitionSplit, slice_by_bytes, slice_singly, split_count};

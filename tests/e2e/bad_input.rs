@@ -289,7 +289,7 @@ fn denied(folder: &Path, closed: &Path) -> std::process::Command {
 }
 
 #[test]
-fn a_user_without_the_right_to_write_is_told_where() {
+fn a_missing_right_to_write_is_reported_with_the_path() {
     use std::os::unix::fs::PermissionsExt;
     // Not below the build folder, which another user may not even enter.
     let folder = tempfile::tempdir().unwrap();

@@ -290,7 +290,7 @@ async fn analyzed(session: &Session, query: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn queries_that_nobody_wrote_are_right() {
+async fn generated_queries_are_right() {
     let folder = scratch("generated");
     data(folder.path()).await;
     let generated = Generated::from_environment();

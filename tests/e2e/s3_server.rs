@@ -277,8 +277,8 @@ fn page(bucket: &Path, input: &ListObjectsV2Input) -> ListObjectsV2Output {
         .or_else(|| input.start_after.clone())
         .unwrap_or_default();
     let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let below = crate::support::files_below(&bucket.join(folder)).into_iter();
-    let mut keys: Vec<String> = below
+    let keys = crate::support::files_below(&bucket.join(folder)).into_iter();
+    let mut keys: Vec<String> = keys
         .map(|name| {
             if folder.is_empty() {
                 name

@@ -337,7 +337,7 @@ async fn every_executor_works_and_no_large_stage_runs_in_one_task() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn explain_names_rules_and_analyze_tells_what_came_of_the_estimates() {
+async fn explain_names_rules_and_analyze_compares_estimates_with_actual_rows() {
     let session = session(Layout::Embedded, 4).await;
     register_folders(&session, tpch_data(), &TPCH_TABLES).await;
     let stages = async |sql: &str| {

@@ -76,13 +76,13 @@ impl Job<'_> {
     pub async fn plan(&self, session: &Session) -> JobPlan {
         let mut plan = JobPlan::default();
         for (index, source) in self.manifest.spec().sources.iter().enumerate() {
-            let place = self.source_place(index);
+            let position = self.source_place(index);
             match session.register_source(source).await {
                 Ok(()) => match crate::input::source::files(session.context(), source).await {
                     Ok(files) => plan.sources.push((source.name.clone(), files)),
-                    Err(error) => plan.problems.push(error.at(place)),
+                    Err(error) => plan.problems.push(error.at(position)),
                 },
-                Err(error) => plan.problems.push(error.at(place)),
+                Err(error) => plan.problems.push(error.at(position)),
             }
         }
         let mut walk = StepWalk::new(self.manifest);
@@ -111,11 +111,11 @@ impl Job<'_> {
         problems: &mut Vec<Error>,
     ) -> Result<StepPlan> {
         let step = &self.steps()[index];
-        let place = |field: &str| self.field(index, field);
+        let position = |field: &str| self.field(index, field);
         let frame = session
             .sql(&step.sql)
             .await
-            .map_err(|e| e.at(place("sql")))?;
+            .map_err(|e| e.at(position("sql")))?;
         let schema = frame.schema();
         let (state, logical) = frame.clone().into_inner().into_parts();
         let planned = async {
@@ -126,20 +126,23 @@ impl Job<'_> {
                 stages(&logical, &state).await
             }
         };
-        let graph = planned.await.map_err(|e| Error::from(e).at(place("sql")))?;
+        let graph = planned
+            .await
+            .map_err(|e| Error::from(e).at(position("sql")))?;
         let written = match &step.write {
             None => {
                 frame
                     .create_or_replace_temp_view(&step.name)
-                    .map_err(|e| e.at(place("sql")))?;
+                    .map_err(|e| e.at(position("sql")))?;
                 None
             }
             Some(write) => {
-                let (output, mut found) = look_at_output(session, &step.name, write, &schema).await;
-                problems.extend(found.drain(..).map(|e| e.at(place("write"))));
+                let (output, mut output_problems) =
+                    check_output(session, &step.name, write, &schema).await;
+                problems.extend(output_problems.drain(..).map(|e| e.at(position("write"))));
                 let partition = Arc::new(Upcoming(Arc::clone(&schema)));
                 let upcoming = StreamingTable::try_new(schema, vec![partition])
-                    .map_err(|e| Error::from(e).at(place("sql")))?;
+                    .map_err(|e| Error::from(e).at(position("sql")))?;
                 let upcoming: Arc<dyn TableProvider> = Arc::new(upcoming);
                 if let Some(catalog) = &write.catalog {
                     let table = catalog.table_of(&step.name);
@@ -152,7 +155,7 @@ impl Job<'_> {
                 }
                 session
                     .register_table(&step.name, upcoming)
-                    .map_err(|e| e.at(place("sql")))?;
+                    .map_err(|e| e.at(position("sql")))?;
                 Some(output)
             }
         };
@@ -204,7 +207,7 @@ fn scanned(graph: &StageGraph) -> Files {
 }
 
 /// Checks one output: its store, its folder and its catalog table. Returns the problems found.
-async fn look_at_output(
+async fn check_output(
     session: &Session,
     step: &str,
     write: &Write,
@@ -225,9 +228,9 @@ async fn look_at_output(
         .await
         .unwrap_or_default();
     let mut table = None;
-    if let Some(asked) = &write.catalog {
-        let name = asked.full_name(step);
-        match PlannedTable::plan(&inner.catalogs, asked, step, schema, write).await {
+    if let Some(table_spec) = &write.catalog {
+        let name = table_spec.full_name(step);
+        match PlannedTable::plan(&inner.catalogs, table_spec, step, schema, write).await {
             Ok(planned) => table = Some((name, planned.outlook())),
             Err(error) => problems.push(error),
         }

@@ -26,15 +26,15 @@ pub async fn run_script(
     let mut summaries = vec![];
     for statement in split(&text).map_err(|e| Error::Plan(format!("{path}: {e}")))? {
         let started = Instant::now();
-        let place = format!("{path}:{}", statement.line);
+        let position = format!("{path}:{}", statement.line);
         let written = match session
             .statement(&statement.sql)
             .await
-            .map_err(|e| e.at(place.clone()))?
+            .map_err(|e| e.at(position.clone()))?
         {
             Outcome::Done(written) => written,
             Outcome::Rows(frame) => {
-                frame.show().await.map_err(|e| e.at(place.clone()))?;
+                frame.show().await.map_err(|e| e.at(position.clone()))?;
                 None
             }
         };
@@ -68,13 +68,14 @@ async fn read_script(session: &Session, path: &str) -> Result<String> {
     let bytes = match url::Url::parse(path) {
         Ok(url) if path.contains("://") => {
             let store = session.object_stores().get(&url)?;
-            let at = object_store::path::Path::from_url_path(url.path()).map_err(|e| failed(&e))?;
-            let found = store
+            let object_path =
+                object_store::path::Path::from_url_path(url.path()).map_err(|e| failed(&e))?;
+            let object = store
                 .objects
-                .get(&at)
+                .get(&object_path)
                 .await
                 .map_err(|e| Error::from(DataFusionError::ObjectStore(Box::new(e))).at(path))?;
-            found
+            object
                 .bytes()
                 .await
                 .map_err(|e| Error::from(DataFusionError::ObjectStore(Box::new(e))).at(path))?
@@ -144,13 +145,13 @@ mod tests {
     #[test]
     fn a_script_is_cut_at_semicolons_outside_strings_and_comments() {
         let text = "-- a; b\nSELECT ';' AS x;\n\n/* ; */ INSERT INTO t\nSELECT 1;\n";
-        let found: Vec<_> = split(text)
+        let object: Vec<_> = split(text)
             .unwrap()
             .into_iter()
             .map(|s| (s.line, s.sql))
             .collect();
         assert_eq!(
-            found,
+            object,
             [
                 (2, "SELECT ';' AS x".to_owned()),
                 (4, "INSERT INTO t\nSELECT 1".to_owned())

@@ -26,14 +26,14 @@ use super::{Action, BlockHome, Scheduler};
 
 impl Scheduler {
     pub(super) fn executor_down(&mut self, id: ExecutorId) {
-        let Some(lost) = self.executors.remove(id) else {
+        let Some(executor) = self.executors.remove(id) else {
             return;
         };
         for query in self.queries.values_mut() {
             query.note_lost_executor();
         }
         let mut affected = BTreeSet::new();
-        for (task, attempt) in lost.running {
+        for (task, attempt) in executor.running {
             let Some(query) = self.queries.get_mut(&task.query) else {
                 continue;
             };
@@ -43,7 +43,7 @@ impl Scheduler {
         }
         let home = BlockHome::Executor(id);
         // Task ids are ordered by stage, and producers have lower ids than their consumers.
-        for task in lost.held.into_iter().rev() {
+        for task in executor.held.into_iter().rev() {
             let query = self.queries.get(&task.query);
             if let Some(block) = query.and_then(|query| query.needed_block(task, home)) {
                 self.block_lost(block, home);
@@ -131,13 +131,13 @@ impl Scheduler {
             BlockHome::ObjectStore => true,
         };
         let query = self.queries.get(&block.task.query);
-        let others = query
+        let same_home_blocks = query
             .filter(|_| is_home_lost)
             .map(|query| query.needed_blocks(block.task.stage, home))
             .unwrap_or_default();
         self.block_lost(block, home);
-        for other in others {
-            self.block_lost(other, home);
+        for block in same_home_blocks {
+            self.block_lost(block, home);
         }
     }
 

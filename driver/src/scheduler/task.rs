@@ -20,7 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use faisca_executor::protocol::PendingFile;
 use faisca_planner::ids::{Attempt, ExecutorId};
-use faisca_planner::stages::Part;
+use faisca_planner::stages::PartitionSplit;
 
 use super::BlockHome;
 
@@ -36,7 +36,7 @@ pub(super) struct TaskState {
     /// stage choose by this number, so that they read the same rows no matter what was split since.
     pub(super) origin: u32,
     /// The part of a divided input that it reads, if it shares its partition with other tasks.
-    pub(super) part: Option<Part>,
+    pub(super) split: Option<PartitionSplit>,
     /// Number of attempts started.
     pub(super) attempts: u32,
     /// Number of failures that count against the task.

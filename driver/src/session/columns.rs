@@ -43,9 +43,9 @@ pub(super) fn resolve(expr: Expr, schemas: &[&DFSchema]) -> Result<Expr> {
 pub(super) fn find_column(name: &str, schemas: &[&DFSchema]) -> Option<Column> {
     let fields = || schemas.iter().flat_map(|s| s.iter());
     let exact = fields().find(|(_, f)| f.name() == name);
-    let found =
+    let field =
         exact.or_else(|| fields().find(|(_, f)| f.name().to_lowercase() == name.to_lowercase()))?;
-    Some(Column::new(found.0.cloned(), found.1.name()))
+    Some(Column::new(field.0.cloned(), field.1.name()))
 }
 
 /// Returns the error for an unknown column, which suggests the nearest name.

@@ -171,20 +171,20 @@ impl DataFrame {
     /// # Errors
     /// Same as [`Self::filter`]. Unlike in Spark, an unknown column is an error.
     pub fn drop_columns(self, names: &[&str]) -> Result<Self> {
-        let found = names.iter().map(|name| {
+        let resolved = names.iter().map(|name| {
             self.find(name)
                 .ok_or_else(|| unknown_column(name, &[self.frame.schema()]))
         });
-        let dropped = found.collect::<Result<Vec<_>>>()?;
-        let kept = self
+        let dropped = resolved.collect::<Result<Vec<_>>>()?;
+        let remaining = self
             .frame
             .schema()
             .iter()
             .filter(|(_, field)| !dropped.contains(field.name()));
-        let kept: Vec<Expr> = kept
+        let remaining: Vec<Expr> = remaining
             .map(|(qualifier, field)| Expr::Column(Column::new(qualifier.cloned(), field.name())))
             .collect();
-        self.map(|f| f.select(kept))
+        self.map(|f| f.select(remaining))
     }
 
     /// Groups the rows by these keys; [`GroupedData::agg`] then aggregates each group.
@@ -214,12 +214,12 @@ impl DataFrame {
     /// # Errors
     /// Same as [`Self::filter`].
     pub fn join(self, right: Self, on: &[&str], how: JoinType) -> Result<Self> {
-        let missing = |frame: &Self, name: &str| unknown_column(name, &[frame.frame.schema()]);
+        let unknown = |frame: &Self, name: &str| unknown_column(name, &[frame.frame.schema()]);
         let mut left_keys = vec![];
         let mut right_keys = vec![];
         for name in on {
-            left_keys.push(self.find(name).ok_or_else(|| missing(&self, name))?);
-            right_keys.push(right.find(name).ok_or_else(|| missing(&right, name))?);
+            left_keys.push(self.find(name).ok_or_else(|| unknown(&self, name))?);
+            right_keys.push(right.find(name).ok_or_else(|| unknown(&right, name))?);
         }
         // Both sides may read the same table; the aliases keep their columns apart.
         let right_frame = right.frame.alias("__right")?;

@@ -60,7 +60,7 @@ impl Resources {
 }
 
 /// Settings that are our own, not those of DataFusion.
-pub(crate) struct OwnSettings {
+pub(crate) struct EngineSettings {
     /// Queries that read fewer bytes than this run in the driver.
     pub(crate) small_bytes: u64,
     /// Folder of tables that are written by name, without a path.
@@ -80,7 +80,7 @@ pub(crate) struct OwnSettings {
 pub(crate) fn session_config(
     resources: Resources,
     settings: &BTreeMap<String, String>,
-) -> Result<(SessionConfig, OwnSettings)> {
+) -> Result<(SessionConfig, EngineSettings)> {
     let mut config = SessionConfig::new()
         .with_target_partitions(resources.partitions)
         .with_information_schema(true)
@@ -104,7 +104,7 @@ pub(crate) fn session_config(
     options.optimizer.hash_join_single_partition_threshold = bytes;
     options.optimizer.hash_join_single_partition_threshold_rows = rows;
     options.execution.perfect_hash_join_min_key_density = ARRAY_JOIN_DENSITY;
-    let mut own = OwnSettings {
+    let mut engine_settings = EngineSettings {
         small_bytes: SMALL_BYTES,
         warehouse: "spark-warehouse".to_owned(),
         exchange_store: None,
@@ -114,28 +114,30 @@ pub(crate) fn session_config(
     for (key, value) in settings {
         match key.as_str() {
             // `parse_bytes` rejects 0, which here means that no query counts as small.
-            "faisca.smallQueryBytes" if value == "0" => own.small_bytes = 0,
+            "faisca.smallQueryBytes" if value == "0" => engine_settings.small_bytes = 0,
             "faisca.smallQueryBytes" => {
-                own.small_bytes = parse_bytes(value)
+                engine_settings.small_bytes = parse_bytes(value)
                     .ok_or_else(|| Error::Plan(format!("{key}: `{value}` is not a size")))?;
             }
-            "faisca.warehouse" | "spark.sql.warehouse.dir" => own.warehouse.clone_from(value),
-            "faisca.exchange.store" => own.exchange_store = Some(value.clone()),
-            "faisca.exchange.durability" => own.durability = durability(key, value)?,
+            "faisca.warehouse" | "spark.sql.warehouse.dir" => {
+                engine_settings.warehouse.clone_from(value)
+            }
+            "faisca.exchange.store" => engine_settings.exchange_store = Some(value.clone()),
+            "faisca.exchange.durability" => engine_settings.durability = durability(key, value)?,
             // Read by the Kubernetes platform; known here so that it is valid in every session.
             "faisca.history.path" => {}
-            "faisca.glue.endpoint" => own.glue.endpoint = Some(value.clone()),
-            "faisca.glue.region" => own.glue.region = Some(value.clone()),
-            "faisca.glue.profile" => own.glue.profile = Some(value.clone()),
+            "faisca.glue.endpoint" => engine_settings.glue.endpoint = Some(value.clone()),
+            "faisca.glue.region" => engine_settings.glue.region = Some(value.clone()),
+            "faisca.glue.profile" => engine_settings.glue.profile = Some(value.clone()),
             "faisca.glue.catalogId" | "spark.hadoop.hive.metastore.glue.catalogid" => {
-                own.glue.catalog_id = Some(value.clone())
+                engine_settings.glue.catalog_id = Some(value.clone())
             }
             _ => options
                 .set(key, value)
                 .map_err(|e| Error::Plan(format!("setting {key}: {}", e.strip_backtrace())))?,
         }
     }
-    Ok((config, own))
+    Ok((config, engine_settings))
 }
 
 /// Parses a value of `faisca.exchange.durability`.

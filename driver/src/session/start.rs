@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::Session;
 use super::builder::SessionBuilder;
-use super::settings::{OwnSettings, Resources, session_config};
+use super::settings::{EngineSettings, Resources, session_config};
 use crate::catalog::Catalogs;
 use crate::engine::EngineHandle;
 use crate::error::{Error, Result};
@@ -55,7 +55,7 @@ struct SessionPlan {
     slots: u32,
     limits: Limits,
     config: SessionConfig,
-    own: OwnSettings,
+    engine_settings: EngineSettings,
 }
 
 /// The parts of the driver that run tasks and schedule queries.
@@ -136,13 +136,16 @@ impl SessionBuilder {
             embedded: fleet.embedded,
             store: driver.store,
             peers: driver.peers,
-            durable: durable.map(|tier| (tier, plan.own.durability)),
-            small_bytes: plan.own.small_bytes,
+            durable: durable.map(|tier| (tier, plan.engine_settings.durability)),
+            small_bytes: plan.engine_settings.small_bytes,
         });
         let context = self.context(plan.config, &driver.environment, &cluster)?;
         let (tables, catalogs) = (
             Arc::new(Tables::default()),
-            Arc::new(Catalogs::new(&plan.own.warehouse, plan.own.glue)),
+            Arc::new(Catalogs::new(
+                &plan.engine_settings.warehouse,
+                plan.engine_settings.glue,
+            )),
         );
         register_catalogs(&context, &catalogs, &tables);
         let progress = Arc::clone(&cluster.engine.progress);
@@ -150,7 +153,7 @@ impl SessionBuilder {
             context,
             tables,
             catalogs,
-            warehouse: plan.own.warehouse,
+            warehouse: plan.engine_settings.warehouse,
             cluster,
             object_stores: Arc::clone(driver.environment.stores()),
             abandoned_writes: AbandonedWrites::default(),
@@ -184,20 +187,20 @@ impl SessionBuilder {
             executors: self.executors,
             slot_memory_bytes: pool_bytes.map(|bytes| bytes / u64::from(slots)),
         };
-        let (config, own) = session_config(resources, &self.settings)?;
+        let (config, engine_settings) = session_config(resources, &self.settings)?;
         let limits = Limits {
             memory_bytes: pool_bytes,
             slots,
             spill_folder: self.spill_folder.clone(),
             stores: self.stores.clone(),
-            durable: self.durable_exchange(&own)?,
+            durable: self.durable_exchange(&engine_settings)?,
         };
         Ok(SessionPlan {
             cores,
             slots,
             limits,
             config,
-            own,
+            engine_settings,
         })
     }
 
@@ -222,11 +225,14 @@ impl SessionBuilder {
 
     /// Returns the folder for durable blocks. Returns `None` if tasks run in the driver: its blocks
     /// and its session end together, so a second copy has no use.
-    fn durable_exchange(&self, own: &OwnSettings) -> Result<Option<DurableExchange>> {
-        if self.executors == 0 || own.durability == Durability::Never {
+    fn durable_exchange(
+        &self,
+        engine_settings: &EngineSettings,
+    ) -> Result<Option<DurableExchange>> {
+        if self.executors == 0 || engine_settings.durability == Durability::Never {
             return Ok(None);
         }
-        let Some(folder) = own.exchange_store.clone() else {
+        let Some(folder) = engine_settings.exchange_store.clone() else {
             return Ok(None);
         };
         let run = random_hex(RUN_BYTES)?;

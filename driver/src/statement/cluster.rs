@@ -55,11 +55,11 @@ impl Cluster {
         let query = self.engine.next_query();
         let small = prepared.scan_bytes < self.small_bytes && self.embedded.is_some();
         // The blocks of a small query live in the driver: they are lost only with the session.
-        let asked = self
+        let durability = self
             .durable
             .as_ref()
             .filter(|_| !small)
-            .map_or(Durability::Never, |(_, asked)| *asked);
+            .map_or(Durability::Never, |(_, durability)| *durability);
         let placement = if small {
             Placement::Driver
         } else {
@@ -70,7 +70,12 @@ impl Cluster {
         } else {
             &self.fleet
         };
-        let plan = Arc::new(QueryPlan::new(query, prepared.clone(), placement, asked));
+        let plan = Arc::new(QueryPlan::new(
+            query,
+            prepared.clone(),
+            placement,
+            durability,
+        ));
         let (outcome, outcomes) = mpsc::channel(OUTCOMES);
         let submission = QuerySubmission {
             query,

@@ -22,28 +22,31 @@ pub(crate) async fn explain(plan: &LogicalPlan, state: &SessionState) -> Result<
     let graph = planned(plan, state).await?;
     let drawing = graph.to_string();
     // A rule counts if the query is planned differently without it.
-    let mut fired = vec![];
+    let mut effective_rules = vec![];
     for rule in Switches::names() {
-        let mut without = state.clone();
-        without
+        let mut without_rule = state.clone();
+        without_rule
             .config_mut()
             .options_mut()
             .set(&format!("faisca.{rule}"), "false")?;
-        let other = planned(plan, &without).await?;
+        let other = planned(plan, &without_rule).await?;
         if without_counters(&other.to_string()) != without_counters(&drawing) {
-            fired.push((rule, other.operator_rows_expected()));
+            effective_rules.push((rule, other.operator_rows_expected()));
         }
     }
-    let Some((first, _)) = fired.first() else {
+    let Some((first, _)) = effective_rules.first() else {
         return Ok(drawing);
     };
-    let names: Vec<&str> = fired.iter().map(|(rule, _)| rule.as_str()).collect();
-    let worth = fired
+    let names: Vec<&str> = effective_rules
+        .iter()
+        .map(|(rule, _)| rule.as_str())
+        .collect();
+    let rows_without = effective_rules
         .iter()
         .map(|(rule, rows)| format!(", {} without {rule}", about(*rows)))
         .collect::<String>();
     Ok(format!(
-        "{drawing}\nRules that shaped it: {} (SET faisca.{first} = false turns one off)\nRows that all operators together are expected to yield: {}{worth}\n",
+        "{drawing}\nRules that shaped it: {} (SET faisca.{first} = false turns one off)\nRows that all operators together are expected to yield: {}{rows_without}\n",
         names.join(", "),
         about(graph.operator_rows_expected()),
     ))
@@ -89,7 +92,7 @@ pub(crate) async fn analyze(
     let drawing = graph.render(|stage| {
         stages
             .get(stage.id.0 as usize)
-            .map(|ran| describe_run(stage, ran))
+            .map(|progress| describe_run(stage, progress))
     });
     let extra_attempts = [
         (output.retried, "followed a failure or a loss"),
@@ -98,7 +101,7 @@ pub(crate) async fn analyze(
     let extra_attempts = extra_attempts
         .iter()
         .filter(|(count, _)| *count > 0)
-        .map(|(count, why)| format!("\n{count} task attempts {why}\n"));
+        .map(|(count, reason)| format!("\n{count} task attempts {reason}\n"));
     let changes: String = changes
         .iter()
         .map(|change| format!("\nPlanned again while it ran: {change}\n"))
@@ -107,9 +110,9 @@ pub(crate) async fn analyze(
 }
 
 /// Describes in one line how a stage ran: rows, size, tasks and time.
-fn describe_run(stage: &Stage, ran: &StageProgress) -> String {
-    let times = ran.rows as f64 / stage.rows_expected.max(1) as f64;
-    let tasks = match (ran.tasks as usize).cmp(&stage.partitions()) {
+fn describe_run(stage: &Stage, progress: &StageProgress) -> String {
+    let times = progress.rows as f64 / stage.rows_expected.max(1) as f64;
+    let tasks = match (progress.tasks as usize).cmp(&stage.partitions()) {
         Ordering::Less => format!(
             " for {} partitions, small ones together",
             stage.partitions()
@@ -121,11 +124,11 @@ fn describe_run(stage: &Stage, ran: &StageProgress) -> String {
         ),
     };
     let (mib, seconds) = (
-        ran.bytes as f64 / f64::from(1 << 20),
-        ran.busy_ms as f64 / 1000.0,
+        progress.bytes as f64 / f64::from(1 << 20),
+        progress.busy_ms as f64 / 1000.0,
     );
     format!(
         "Ran: {} rows, {times:.2} × the estimate; {mib:.1} MiB; {} tasks{tasks}, {seconds:.2} s of slots",
-        ran.rows, ran.tasks
+        progress.rows, progress.tasks
     )
 }

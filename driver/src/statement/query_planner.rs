@@ -135,10 +135,10 @@ impl DistributedExec {
         if plan.output_partitioning().partition_count() == 1 {
             eq_properties = plan.equivalence_properties().clone();
         }
-        let one = Partitioning::UnknownPartitioning(1);
+        let single_partition = Partitioning::UnknownPartitioning(1);
         let properties = PlanProperties::new(
             eq_properties,
-            one,
+            single_partition,
             EmissionType::Final,
             Boundedness::Bounded,
         );

@@ -32,7 +32,7 @@ use crate::fleet::DRIVER;
 use crate::scheduler::QueryOutput;
 
 /// Maximum size of a block that is buffered until it is complete.
-const HELD_BACK_BYTES_MAX: usize = 32 * 1024 * 1024;
+const BUFFERED_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Reads the blocks of a result one after another, and recovers those that are lost.
 pub(crate) struct ResultReader {
@@ -43,11 +43,11 @@ pub(crate) struct ResultReader {
     leaf: ExchangeReadExec,
     context: Arc<TaskContext>,
     /// Memory of the batches in `ready`.
-    held_back: MemoryReservation,
+    buffered: MemoryReservation,
     /// Tasks whose blocks are read, or are in `ready` and `open`.
-    done: HashSet<TaskId>,
+    taken: HashSet<TaskId>,
     /// Blocks that are not read yet.
-    left: VecDeque<BlockLocation>,
+    unread: VecDeque<BlockLocation>,
     /// Buffered batches, which are returned next.
     ready: VecDeque<RecordBatch>,
     /// The unread part of a block that is too large for the buffer.
@@ -77,9 +77,9 @@ impl ResultReader {
                 Partitioning::UnknownPartitioning(1),
             ),
             context: Arc::clone(context),
-            held_back: MemoryConsumer::new("result").register(context.memory_pool()),
-            done: HashSet::new(),
-            left: output.blocks.iter().cloned().collect(),
+            buffered: MemoryConsumer::new("result").register(context.memory_pool()),
+            taken: HashSet::new(),
+            unread: output.blocks.iter().cloned().collect(),
             ready: VecDeque::new(),
             open: None,
         }
@@ -98,8 +98,8 @@ impl ResultReader {
     async fn next(&mut self) -> Result<Option<RecordBatch>> {
         loop {
             if let Some(batch) = self.ready.pop_front() {
-                self.held_back
-                    .shrink(self.held_back.size().min(batch.get_array_memory_size()));
+                self.buffered
+                    .shrink(self.buffered.size().min(batch.get_array_memory_size()));
                 return Ok(Some(batch));
             }
             if let Some((block, rest)) = &mut self.open {
@@ -117,12 +117,12 @@ impl ResultReader {
                 }
                 continue;
             }
-            let Some(block) = self.left.pop_front() else {
+            let Some(block) = self.unread.pop_front() else {
                 return Ok(None);
             };
-            match self.hold_back(&block).await {
+            match self.buffer_block(&block).await {
                 Ok(rest) => {
-                    self.done.insert(block.block.task);
+                    self.taken.insert(block.block.task);
                     self.open = rest.map(|rest| (block, rest));
                 }
                 Err(error) => self.await_recomputed(error).await?,
@@ -131,7 +131,7 @@ impl ResultReader {
     }
 
     /// Reads a block into the buffer. If it does not fit, returns the rest of it as a stream.
-    async fn hold_back(
+    async fn buffer_block(
         &mut self,
         location: &BlockLocation,
     ) -> Result<Option<SendableRecordBatchStream>> {
@@ -152,13 +152,13 @@ impl ResultReader {
             // A partly buffered block is discarded: it will be read again from its start.
             let batch = batch.inspect_err(|_| {
                 self.ready.clear();
-                self.held_back.free();
+                self.buffered.free();
             })?;
             let bytes = batch.get_array_memory_size();
-            let fits = self.held_back.size() + bytes <= HELD_BACK_BYTES_MAX
-                && self.held_back.try_grow(bytes).is_ok();
+            let is_buffered = self.buffered.size() + bytes <= BUFFERED_BYTES_MAX
+                && self.buffered.try_grow(bytes).is_ok();
             self.ready.push_back(batch);
-            if !fits {
+            if !is_buffered {
                 return Ok(Some(stream));
             }
         }
@@ -178,10 +178,10 @@ impl ResultReader {
             .await
             .map_err(external)?;
         let output = self.running.outcome().await?;
-        self.left = output
+        self.unread = output
             .blocks
             .iter()
-            .filter(|b| !self.done.contains(&b.block.task))
+            .filter(|b| !self.taken.contains(&b.block.task))
             .cloned()
             .collect();
         Ok(())

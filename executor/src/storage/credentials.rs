@@ -61,7 +61,7 @@ impl CredentialProvider for Chain {
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
         let mut cached = self.cached.lock().await;
         if let Some((credential, expiry)) = cached.as_ref()
-            && expiry.is_none_or(|at| SystemTime::now() + RENEW_BEFORE < at)
+            && expiry.is_none_or(|time| SystemTime::now() + RENEW_BEFORE < time)
         {
             return Ok(Arc::clone(credential));
         }
@@ -111,9 +111,9 @@ pub(super) fn resolve(
 }
 
 fn secret(reference: &SecretRef) -> object_store::Result<String> {
-    let missing = |what: String| object_store::Error::Unauthenticated {
+    let missing = |missing_value: String| object_store::Error::Unauthenticated {
         path: "credentials".to_owned(),
-        source: what.into(),
+        source: missing_value.into(),
     };
     match (&reference.env, &reference.file) {
         (Some(name), None) => std::env::var(name).map_err(|_| {

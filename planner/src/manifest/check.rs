@@ -60,11 +60,11 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn report(&mut self, path: &str, what: String, help: impl Into<String>) {
+    fn report(&mut self, path: &str, message: String, help: impl Into<String>) {
         self.problems.push(Problem {
             position: self.positions.position_of(path),
             path: path.to_owned(),
-            what,
+            message,
             help: help.into(),
         });
     }
@@ -96,10 +96,10 @@ impl Checker<'_> {
         let has_valid_ends =
             name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.ends_with('-');
         if name.len() > LENGTH_MAX || !name.chars().all(is_allowed) || !has_valid_ends {
-            let what = format!("`{name}` is not a valid job name");
+            let message = format!("`{name}` is not a valid job name");
             self.report(
                 "metadata.name",
-                what,
+                message,
                 "lower case letters, digits and dashes, a letter first, 63 at most",
             );
         }
@@ -223,10 +223,10 @@ impl Checker<'_> {
                 .iter()
                 .map(|i| self.spec.steps[*i].name.as_str())
                 .collect();
-            let what = format!("these steps wait for each other: {}", names.join(", "));
+            let message = format!("these steps wait for each other: {}", names.join(", "));
             self.report(
                 &format!("spec.steps[{first}].sql"),
-                what,
+                message,
                 "break the cycle: a step may only read steps that do not read it",
             );
         }
@@ -244,11 +244,11 @@ impl Checker<'_> {
             let path = format!("spec.steps[{index}].write.path");
             for (other, other_output) in &outputs[..position] {
                 if is_within(output, other_output) || is_within(other_output, output) {
-                    let what = format!(
+                    let message = format!(
                         "`{output}` is also written by step `{}` (`{other_output}`)",
                         self.spec.steps[*other].name
                     );
-                    self.report(&path, what, "give each step a folder of its own");
+                    self.report(&path, message, "give each step a folder of its own");
                 }
             }
             for source in &self.spec.sources {
@@ -260,11 +260,11 @@ impl Checker<'_> {
                         .unwrap_or_default(),
                 );
                 if is_within(output, &input) || is_within(&input, output) {
-                    let what = format!(
+                    let message = format!(
                         "the output `{output}` and the input `{}` of source `{}` overlap",
                         source.path, source.name
                     );
-                    self.report(&path, what, "a step reads another step's output by its name; write anything else outside the input's folder");
+                    self.report(&path, message, "a step reads another step's output by its name; write anything else outside the input's folder");
                 }
             }
         }
@@ -276,10 +276,10 @@ impl Checker<'_> {
                 .strip_prefix("s3://")
                 .filter(|bucket| !bucket.contains('/'));
             if bucket.is_none() {
-                let what = format!("`{url}` is neither `s3://` nor `s3://BUCKET`");
+                let message = format!("`{url}` is neither `s3://` nor `s3://BUCKET`");
                 self.report(
                     "spec.stores",
-                    what,
+                    message,
                     "settings are those of a bucket, or of all that have none of their own",
                 );
             }
@@ -304,13 +304,13 @@ impl Checker<'_> {
                 continue;
             };
             if let Some(other) = names_seen.insert(name.clone(), index) {
-                let what = format!(
+                let message = format!(
                     "the table {name} is also written by step `{}`",
                     self.spec.steps[other].name
                 );
                 self.report(
                     &format!("spec.steps[{index}].write.catalog"),
-                    what,
+                    message,
                     "give each step a table of its own",
                 );
             }

@@ -89,7 +89,7 @@ impl CheckedManifest {
 
     /// Returns where a field is: `file:line:column`, or `name: field` of a resource.
     #[must_use]
-    pub fn place(&self, field: &str) -> String {
+    pub fn location(&self, field: &str) -> String {
         let position = self.positions.position_of(field);
         if position.line == 0 {
             return format!("{}: {field}", self.file);
@@ -125,8 +125,8 @@ spec:
     fn places_are_lines_of_a_file_and_fields_of_a_resource() {
         let field = "spec.steps[1].sql";
         let file = CheckedManifest::load("two.yaml", TEXT, &BTreeMap::new()).unwrap();
-        assert!(file.place(field).starts_with("two.yaml:8:"));
+        assert!(file.location(field).starts_with("two.yaml:8:"));
         let resource = CheckedManifest::load_resource("two", TEXT).unwrap();
-        assert_eq!(resource.place(field), "two: spec.steps[1].sql");
+        assert_eq!(resource.location(field), "two: spec.steps[1].sql");
     }
 }

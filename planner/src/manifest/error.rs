@@ -12,7 +12,7 @@ pub struct Problem {
     /// The field, like `spec.steps[1].sql`.
     pub path: String,
     /// What is wrong.
-    pub what: String,
+    pub message: String,
     /// How to fix it; may be empty.
     pub help: String,
 }
@@ -37,7 +37,7 @@ impl ManifestError {
             if !problem.path.is_empty() {
                 let _ = write!(text, "{}: ", problem.path);
             }
-            text.push_str(&problem.what);
+            text.push_str(&problem.message);
             if !problem.help.is_empty() {
                 let _ = write!(text, "\n  help: {}", problem.help);
             }

@@ -21,11 +21,11 @@ pub(super) fn with_parameters(
     let mut values = manifest.spec.parameters.clone();
     for (name, value) in overrides {
         if values.insert(name.clone(), value.clone()).is_none() {
-            let what = format!("--set {name}: the manifest has no such parameter");
+            let message = format!("--set {name}: the manifest has no such parameter");
             problems.push(Problem {
                 position: positions.position_of("spec.parameters"),
                 path: "spec.parameters".into(),
-                what,
+                message,
                 help: help(name, &values),
             });
         }
@@ -34,11 +34,11 @@ pub(super) fn with_parameters(
         match substitute(text, &values) {
             Ok(new) => *text = new,
             Err(name) => {
-                let what = format!("no parameter `{name}`");
+                let message = format!("no parameter `{name}`");
                 problems.push(Problem {
                     position: positions.position_of(&path),
                     path,
-                    what,
+                    message,
                     help: help(&name, &values),
                 });
             }

@@ -42,14 +42,14 @@ fn problem_of(error: &serde_saphyr::Error) -> Problem {
     // The library's message repeats the position, and quotes the source in further lines.
     let message = error.to_string();
     let first = message.lines().next().unwrap_or_default();
-    let what = match first.rfind(" at line ") {
+    let message = match first.rfind(" at line ") {
         Some(end) => first[..end].to_owned(),
         None => first.trim_start_matches("error: ").to_owned(),
     };
     Problem {
         position,
         path: String::new(),
-        what,
+        message,
         help: String::new(),
     }
 }

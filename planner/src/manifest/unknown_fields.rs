@@ -52,7 +52,7 @@ fn walk(
                     problems.push(Problem {
                         position: position(key),
                         path,
-                        what: format!("unknown field `{name}`"),
+                        message: format!("unknown field `{name}`"),
                         help,
                     });
                 }
@@ -71,11 +71,11 @@ fn walk(
             if *kind != "null"
                 && let Some(expected @ ("object" | "array")) = expected
             {
-                let what = format!("expected {expected}, found a {kind}");
+                let message = format!("expected {expected}, found a {kind}");
                 problems.push(Problem {
                     position: position(node),
                     path: path.to_owned(),
-                    what,
+                    message,
                     help: String::new(),
                 });
             }

@@ -53,7 +53,7 @@ pub(super) const JOIN_ORDER_WHILE_RUNNING: Rule = Rule {
 /// Reorders each tree of inner joins in `plan` if the new cost is below `cost_fraction_max` of the
 /// present cost.
 fn reorder(plan: Arc<dyn ExecutionPlan>, cost_fraction_max: f64) -> Result<Arc<dyn ExecutionPlan>> {
-    let mut graphs: Vec<Graph> = [Products::Apart, Products::Whole]
+    let mut graphs: Vec<Graph> = [Products::Decomposed, Products::Opaque]
         .into_iter()
         .filter_map(|products| decompose(&plan, products))
         .collect();

@@ -171,9 +171,9 @@ impl Cutter {
         let expected = expected(node.input());
         let id = self.stage_of(input, &expected)?;
         let eq_properties = plan.equivalence_properties().clone();
-        let one = Partitioning::UnknownPartitioning(1);
+        let single_partition = Partitioning::UnknownPartitioning(1);
         let read = Arc::new(
-            ExchangeReadExec::new(id, InputMode::Merge, eq_properties, one)
+            ExchangeReadExec::new(id, InputMode::Merge, eq_properties, single_partition)
                 .with_known_output(expected),
         );
         match node.fetch() {
@@ -212,9 +212,9 @@ impl Cutter {
         }
         let (input, expected) = (self.rewrite(Arc::clone(inner))?, expected(inner));
         let id = self.stage_of(input, &expected)?;
-        let one = Partitioning::UnknownPartitioning(1);
+        let single_partition = Partitioning::UnknownPartitioning(1);
         Ok(Arc::new(
-            ExchangeReadExec::new(id, InputMode::Broadcast, eq_properties, one)
+            ExchangeReadExec::new(id, InputMode::Broadcast, eq_properties, single_partition)
                 .with_known_output(expected),
         ))
     }

@@ -7,33 +7,39 @@
 use crate::cost::{SKEW_FACTOR, STAGE_INPUT_BYTES_MIN, TASK_INPUT_BYTES_MIN};
 use crate::ids::StageId;
 
-/// The part of an input that one of several tasks of a partition reads: the output of every `of`-th
-/// producer task, starting with producer `number`.
+/// The part of an input that one of several tasks of a partition reads: the output of every `count`-th
+/// producer task, starting with producer `index`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part {
+pub struct PartitionSplit {
     /// The input that is divided.
     pub input: StageId,
     /// The index of this part, from 0.
-    pub number: u32,
+    pub index: u32,
     /// Number of tasks that the partition is divided among.
-    pub of: u32,
+    pub count: u32,
 }
 
 /// Returns the number of tasks to divide a partition among; 1 if it is not skewed.
 ///
-/// Each task reads a part of one input and all of the others. `divided` is the partition's bytes of
-/// that input, `others` its bytes of the others, and `total` the bytes of all partitions. There are
-/// at most as many parts as `producers`, and no part is smaller than `others`.
+/// Each task reads a part of one input and all of the others. `divisible` is the partition's bytes of
+/// that input, `undivided` its bytes of the others, and `total` the bytes of all partitions. There are
+/// at most as many parts as `producers`, and no part is smaller than `undivided`.
 #[must_use]
-pub fn parts(divided: u64, others: u64, total: u64, slots: usize, producers: usize) -> u32 {
+pub fn split_count(
+    divisible: u64,
+    undivided: u64,
+    total: u64,
+    slots: usize,
+    producers: usize,
+) -> u32 {
     // Two tasks per slot, so that slots even out.
     let fair_share = total / (2 * slots as u64).max(1);
     let target = fair_share.max(TASK_INPUT_BYTES_MIN);
-    if divided <= target * SKEW_FACTOR {
+    if divisible <= target * SKEW_FACTOR {
         return 1;
     }
-    let parts_max = (divided / others.max(1)).min(producers as u64).max(1);
-    u32::try_from(divided.div_ceil(target).min(parts_max)).unwrap_or(u32::MAX)
+    let parts_max = (divisible / undivided.max(1)).min(producers as u64).max(1);
+    u32::try_from(divisible.div_ceil(target).min(parts_max)).unwrap_or(u32::MAX)
 }
 
 /// Groups the partitions `0..bytes.len()` into slices of adjacent partitions, in order, each for
@@ -45,14 +51,14 @@ pub fn parts(divided: u64, others: u64, total: u64, slots: usize, producers: usi
 pub fn slice_by_bytes(bytes: &[u64], slots: usize) -> Vec<Vec<u32>> {
     let total: u64 = bytes.iter().sum();
     let partitions = bytes.len().max(1);
-    let wanted = if total < STAGE_INPUT_BYTES_MIN {
+    let tasks_wanted = if total < STAGE_INPUT_BYTES_MIN {
         1
     } else {
         usize::try_from(total / TASK_INPUT_BYTES_MIN)
             .unwrap_or(usize::MAX)
             .max(slots)
     };
-    let tasks = wanted.clamp(1, partitions);
+    let tasks = tasks_wanted.clamp(1, partitions);
     let target = total / tasks as u64 + 1;
     let mut slices: Vec<Vec<u32>> = vec![];
     let mut filled = u64::MAX;
@@ -105,13 +111,13 @@ mod tests {
     #[test]
     fn a_skewed_partition_is_divided_as_far_as_that_gains() {
         // Not skewed, or small.
-        assert_eq!(parts(100 * MIB, 10 * MIB, 400 * MIB, 4, 16), 1);
-        assert_eq!(parts(40 * MIB, 0, 41 * MIB, 4, 16), 1);
+        assert_eq!(split_count(100 * MIB, 10 * MIB, 400 * MIB, 4, 16), 1);
+        assert_eq!(split_count(40 * MIB, 0, 41 * MIB, 4, 16), 1);
         // Nine tenths of the rows, over four slots: each task should read an eighth.
-        assert_eq!(parts(900 * MIB, 0, 1000 * MIB, 4, 16), 8);
+        assert_eq!(split_count(900 * MIB, 0, 1000 * MIB, 4, 16), 8);
         // No more parts than producers, and no part smaller than what it is joined with.
-        assert_eq!(parts(900 * MIB, 0, 1000 * MIB, 4, 3), 3);
-        assert_eq!(parts(900 * MIB, 400 * MIB, 1000 * MIB, 4, 16), 2);
+        assert_eq!(split_count(900 * MIB, 0, 1000 * MIB, 4, 3), 3);
+        assert_eq!(split_count(900 * MIB, 400 * MIB, 1000 * MIB, 4, 16), 2);
     }
 
     #[test]

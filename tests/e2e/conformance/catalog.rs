@@ -272,7 +272,7 @@ async fn glue_stores_partition_projections(lake: &Lake) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plan_tells_what_would_happen_and_what_is_wrong_and_changes_nothing() {
+async fn a_plan_shows_effects_and_problems_and_changes_nothing() {
     let lake = Lake::start().await;
     let file = lake.warehouse.path().join("job.yaml");
     let plan = async |edits: &[(&str, &str)]| {

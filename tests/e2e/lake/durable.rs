@@ -33,7 +33,7 @@ async fn durable_fleet(server: &S3Server, durability: &str) -> Session {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_every_executor_killed_between_two_stages_nothing_is_made_again() {
+async fn with_every_executor_killed_between_two_stages_nothing_is_recomputed() {
     let server = S3Server::start().await;
     let expected = expected(9).await;
     let session = durable_fleet(&server, "sync").await;

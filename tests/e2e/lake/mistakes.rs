@@ -9,7 +9,7 @@ use crate::s3_server::{Act, S3Server};
 use crate::support::scratch;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mistakes_are_told_by_name() {
+async fn mistakes_are_reported_by_name() {
     let (server, warehouse) = (S3Server::start().await, scratch("lake"));
     let open = session(&server, warehouse.path()).await;
     let error = put(&open, "SELECT 1 AS a", SaveMode::Append, "s3://other/t")

@@ -94,7 +94,7 @@ fn in_own_namespace(line: &str) -> Option<std::process::Command> {
 }
 
 #[test]
-fn a_full_disk_while_spilling_is_told_by_name_and_leaves_the_old_output() {
+fn a_full_disk_while_spilling_is_reported_by_name_and_leaves_the_old_output() {
     let folder = scratch("full");
     let spill = folder.path().join("spill");
     std::fs::create_dir(&spill).unwrap();

@@ -170,7 +170,7 @@ async fn a_straggler_gets_a_speculative_attempt_and_the_first_to_finish_counts()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_executor_that_is_told_to_end_hands_on_what_it_has() {
+async fn an_executor_that_must_end_hands_over_its_blocks() {
     let expected = expected(9).await;
     let session = fleet(3).await;
     for moment in [

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mistakes_in_a_projection_are_told_with_the_parameter_that_mends_them() {
+    fn mistakes_in_a_projection_are_reported_with_the_parameter_that_fixes_them() {
         let keys = [TableColumn {
             name: "k".to_owned(),
             hive_type: "bigint".to_owned(),

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_table_is_told_with_its_reason() {
+    fn skipped_folders_are_reported_with_a_reason() {
         let (tables, skipped) = found(&[
             "lake/mixed/a.csv",
             "lake/mixed/b.parquet",
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_of_one_name_are_told_apart_by_the_folder_above() {
+    fn tables_of_one_name_are_distinguished_by_the_parent_folder() {
         let (tables, _) = found(&["lake/2020/enem/a.csv", "lake/2021/enem/a.csv"]);
         assert_eq!(
             tables,

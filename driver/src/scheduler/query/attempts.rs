@@ -88,8 +88,8 @@ impl QueryState {
         now: Duration,
     ) -> Option<TaskSpec> {
         let task = self.task(id)?;
-        let (range, part, frugal) = (task.range(), task.part, task.is_frugal);
-        let inputs = self.task_inputs(id.stage, &range, part, executors);
+        let (range, split, frugal) = (task.range(), task.split, task.is_frugal);
+        let inputs = self.task_inputs(id.stage, &range, split, executors);
         let stage = self.stages.get_mut(id.stage.index())?;
         if stage.phase == StagePhase::Waiting {
             stage.phase = StagePhase::Started;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use faisca_executor::protocol::{BlockLocation, StageBlocks};
 use faisca_planner::ids::{Attempt, BlockId, ExecutorId, StageId, TaskId};
-use faisca_planner::stages::Part;
+use faisca_planner::stages::PartitionSplit;
 
 use super::{QueryPhase, QueryState, count};
 use crate::scheduler::executors::Executors;
@@ -19,15 +19,15 @@ impl QueryState {
         &mut self,
         stage: StageId,
         range: &Range<u32>,
-        part: Option<Part>,
+        split: Option<PartitionSplit>,
         executors: &Executors,
     ) -> Vec<StageBlocks> {
         let inputs = self.stages[stage.index()].info.inputs.clone();
         let mut read = |input: StageInput| {
             let blocks = self.blocks(input.stage, executors);
             let producer = &self.stages[input.stage.index()];
-            let part = part.filter(|part| part.input == input.stage);
-            stage_blocks(producer, input, blocks, range, part)
+            let split = split.filter(|split| split.input == input.stage);
+            stage_blocks(producer, input, blocks, range, split)
         };
         inputs.into_iter().map(&mut read).collect()
     }
@@ -173,7 +173,7 @@ fn stage_blocks(
     input: StageInput,
     blocks: Arc<Vec<BlockLocation>>,
     range: &Range<u32>,
-    part: Option<Part>,
+    split: Option<PartitionSplit>,
 ) -> StageBlocks {
     let sizes = &producer.partition_bytes;
     let partition_bytes_max = match input.reads {
@@ -183,7 +183,7 @@ fn stage_blocks(
         }
         InputReads::AllPartitions => sizes.iter().sum(),
     };
-    let Some(part) = part else {
+    let Some(split) = split else {
         return StageBlocks {
             stage: input.stage,
             blocks,
@@ -192,11 +192,11 @@ fn stage_blocks(
     };
     let is_own = |location: &&BlockLocation| {
         let task = &producer.tasks[location.block.task.index as usize];
-        task.origin % part.of == part.number
+        task.origin % split.count == split.index
     };
     StageBlocks {
         stage: input.stage,
         blocks: Arc::new(blocks.iter().filter(is_own).cloned().collect()),
-        partition_bytes_max: partition_bytes_max / u64::from(part.of),
+        partition_bytes_max: partition_bytes_max / u64::from(split.count),
     }
 }

@@ -7,7 +7,7 @@
 //! ```
 
 use faisca_planner::ids::StageId;
-use faisca_planner::stages::{Part, parts, slice_by_bytes, slice_singly};
+use faisca_planner::stages::{PartitionSplit, slice_by_bytes, slice_singly, split_count};
 
 use super::{QueryPhase, QueryState, count};
 use crate::scheduler::stage::{StagePhase, StageState};
@@ -19,7 +19,7 @@ struct Slice {
     /// Adjacent partitions.
     partitions: Vec<u32>,
     /// The part of a divided input that the task reads, if several tasks share its only partition.
-    part: Option<Part>,
+    split: Option<PartitionSplit>,
 }
 
 /// Bytes that the partitions of a stage read.
@@ -58,7 +58,7 @@ impl QueryState {
             TaskGrouping::Whole => {
                 return vec![Slice {
                     partitions: (0..stage.partitions).collect(),
-                    part: None,
+                    split: None,
                 }];
             }
             TaskGrouping::Merged if partitions > 1 => slice_by_bytes(&bytes.of_partition, slots),
@@ -108,25 +108,25 @@ impl QueryState {
         let Some((input, divided, partition)) = largest else {
             return vec![Slice {
                 partitions,
-                part: None,
+                split: None,
             }];
         };
-        let number_of_parts = parts(
+        let split_count = split_count(
             divided,
             bytes.of_partition[partition as usize] - divided,
             bytes.total,
             self.slots_expected as usize,
             self.stages[input.index()].tasks.len(),
         );
-        let slice = |number| Slice {
+        let slice = |index| Slice {
             partitions: partitions.clone(),
-            part: (number_of_parts > 1).then_some(Part {
+            split: (split_count > 1).then_some(PartitionSplit {
                 input,
-                number,
-                of: number_of_parts,
+                index,
+                count: split_count,
             }),
         };
-        (0..number_of_parts).map(slice).collect()
+        (0..split_count).map(slice).collect()
     }
 }
 
@@ -136,7 +136,7 @@ fn queued_task((index, slice): (u32, Slice)) -> TaskState {
         origin: index,
         first: slice.partitions.first().copied().unwrap_or_default(),
         partitions: count(slice.partitions.len()),
-        part: slice.part,
+        split: slice.split,
         ..TaskState::default()
     }
 }

@@ -49,9 +49,9 @@ pub(super) struct Graph {
 pub(super) enum Products {
     /// Each cross join is a relation.
     #[default]
-    Whole,
+    Opaque,
     /// A cross join's sides are relations: a predicate elsewhere may join them.
-    Apart,
+    Decomposed,
 }
 
 /// Takes a tree of inner joins of at least three relations apart; `None` for any other plan.
@@ -85,7 +85,7 @@ fn is_inner_join(plan: &Arc<dyn ExecutionPlan>, products: Products) -> bool {
             && is_inner_join(projection.input(), products);
     }
     if plan.is::<CrossJoinExec>() {
-        return products == Products::Apart;
+        return products == Products::Decomposed;
     }
     plan.downcast_ref::<FilterExec>()
         .is_some_and(|filter| filter.fetch().is_none() && is_inner_join(filter.input(), products))
