@@ -19,11 +19,11 @@ async fn check(text: impl AsRef<[u8]>, columns: &str, expected: Result<&[&str], 
     std::fs::write(&path, text).unwrap();
     let path = path.display().to_string();
     for layout in [Layout::Embedded, Layout::Processes(3)] {
-        let found = query(&session(layout, 3).await, &path, columns).await;
+        let actual = query(&session(layout, 3).await, &path, columns).await;
         match expected {
-            Ok(rows) => assert_eq!(found.unwrap(), rows),
+            Ok(rows) => assert_eq!(actual.unwrap(), rows),
             Err(parts) => {
-                let error = found.unwrap_err();
+                let error = actual.unwrap_err();
                 for part in parts {
                     assert!(error.contains(part), "no `{part}` in: {error}");
                 }
@@ -92,6 +92,6 @@ async fn every_stream_of_a_compressed_file_is_read() {
     }
     std::fs::write(&path, bytes).unwrap();
     let session = session(Layout::Embedded, 2).await;
-    let found = query(&session, &path.display().to_string(), "").await;
-    assert_eq!(found.unwrap(), ["1", "2"]);
+    let actual = query(&session, &path.display().to_string(), "").await;
+    assert_eq!(actual.unwrap(), ["1", "2"]);
 }

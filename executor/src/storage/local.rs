@@ -49,14 +49,16 @@ impl Reading {
     }
 
     fn next(&mut self) -> Result<Bytes> {
-        let wanted = (self.rest.end - self.rest.start).min(CHUNK_BYTES);
-        let mut buffer = Vec::with_capacity(usize::try_from(wanted).unwrap_or_default());
-        let read = (&mut self.file).take(wanted).read_to_end(&mut buffer);
+        let bytes_requested = (self.rest.end - self.rest.start).min(CHUNK_BYTES);
+        let mut buffer = Vec::with_capacity(usize::try_from(bytes_requested).unwrap_or_default());
+        let read = (&mut self.file)
+            .take(bytes_requested)
+            .read_to_end(&mut buffer);
         let read = read.map_err(|e| self.error(&e))? as u64;
-        if read < wanted {
-            let what =
+        if read < bytes_requested {
+            let problem =
                 "the file got shorter while it was read; run the job again once it is complete";
-            let shorter = std::io::Error::new(std::io::ErrorKind::UnexpectedEof, what);
+            let shorter = std::io::Error::new(std::io::ErrorKind::UnexpectedEof, problem);
             return Err(self.error(&shorter));
         }
         self.rest.start += read;
