@@ -26,7 +26,7 @@ use faisca_executor::exchange::{
 };
 use faisca_executor::protocol::flight::{serve, url};
 use faisca_executor::protocol::{BlockLocation, StageBlocks, TaskMetrics, TaskReport};
-use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
+use faisca_planner::ids::{Attempt, BlockHome, BlockId, ExecutorId, QueryId, StageId, TaskId};
 use faisca_planner::{ExchangeReadExec, ExchangeSource, InputMode};
 use futures::TryStreamExt;
 
@@ -103,7 +103,7 @@ async fn fetch(
 ) -> usize {
     let location = BlockLocation {
         block: BLOCK,
-        executor: ExecutorId(1),
+        home: BlockHome::Executor(ExecutorId(1)),
         address: address.to_owned(),
         partitions: vec![],
     };

@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use faisca_executor::exchange::DurableTier;
 use faisca_executor::protocol::{Failure, FromExecutor, Registration, StageSpec, ToExecutor};
-use faisca_planner::ids::{BlockId, ExecutorId, QueryId, StageId};
+use faisca_planner::ids::{BlockHome, BlockId, ExecutorId, QueryId, StageId};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -71,8 +71,8 @@ pub enum Message {
     Submit(QuerySubmission),
     /// The waiting stages of a query were planned again. Without stages, the plan stays as it is.
     Revised(QueryId, QueryStages),
-    /// A block of a delivered result cannot be read from an executor.
-    OutputLost(BlockId, ExecutorId),
+    /// A block of a delivered result cannot be read from its home.
+    OutputLost(BlockId, BlockHome),
     /// Stop what still runs of a query, and delete its blocks.
     Release(QueryId),
     /// No executor will ever join again, for this reason.

@@ -47,11 +47,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use faisca_executor::protocol::TaskReport;
-use faisca_planner::ids::{ExecutorId, QueryId, TaskId};
+use faisca_planner::ids::{BlockHome, ExecutorId, QueryId, TaskId};
 
 pub use event::{
-    Action, BlockHome, Event, InputReads, OutputKind, QueryOutput, SinkOutput, StageInfo,
-    StageInput, TaskGrouping,
+    Action, Event, InputReads, OutputKind, QueryOutput, SinkOutput, StageInfo, StageInput,
+    TaskGrouping,
 };
 use executors::Executors;
 use placement::PerPlacement;

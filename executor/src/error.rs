@@ -4,7 +4,7 @@
 //! Parquet for the cause, so code elsewhere only has to keep the source of an error.
 
 use datafusion::common::{DataFusionError, SchemaError};
-use faisca_planner::ids::{BlockId, ExecutorId};
+use faisca_planner::ids::{BlockHome, BlockId};
 
 use crate::descriptors;
 use crate::protocol::{Failure, FailureKind};
@@ -13,21 +13,21 @@ use crate::storage::{advice, store_message};
 /// Failures to obtain a committed block.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// The executor does not hold the block. Final for this attempt: the driver must recompute it.
-    #[error("{executor} does not hold block {block}")]
+    /// The executor or the object store does not hold the block. Final for this attempt: the driver must recompute it.
+    #[error("{home} does not hold block {block}")]
     Lost {
         /// The missing block.
         block: BlockId,
-        /// The executor that should hold it.
-        executor: ExecutorId,
+        /// Where it should be.
+        home: BlockHome,
     },
     /// The executor cannot be reached. The driver detects the executor's end by itself.
-    #[error("block {block} from {executor} at {address}: {}", .source.message())]
+    #[error("block {block} from {home} at {address}: {}", .source.message())]
     Peer {
         /// The first of the requested blocks.
         block: BlockId,
         /// The executor that the block was requested from.
-        executor: ExecutorId,
+        home: BlockHome,
         /// URL of its Flight service.
         address: String,
         /// Why the request failed.
@@ -85,10 +85,9 @@ fn kind_of_cause(error: &DataFusionError) -> Option<FailureKind> {
     while let Some(current) = cause {
         if let Some(fetch) = current.downcast_ref::<FetchError>() {
             return Some(match fetch {
-                FetchError::Lost { block, executor }
-                | FetchError::Peer {
-                    block, executor, ..
-                } => FailureKind::BlockLost(*block, *executor),
+                FetchError::Lost { block, home } | FetchError::Peer { block, home, .. } => {
+                    FailureKind::BlockLost(*block, *home)
+                }
             });
         }
         if let Some(inner) = current.downcast_ref::<DataFusionError>() {

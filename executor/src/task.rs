@@ -67,7 +67,10 @@ impl TaskRun {
     /// Replaces joins whose build side does not fit into the task's memory by joins that spill.
     fn fit_joins(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         let partition_bytes = self.reader.partition_bytes();
-        match (self.spec.frugal, self.environment.task_memory_bytes()) {
+        match (
+            self.spec.reduces_memory,
+            self.environment.task_memory_bytes(),
+        ) {
             (true, _) => JoinsByMerge::All.apply(plan),
             (false, Some(task_memory_bytes)) => JoinsByMerge::TooLarge {
                 partition_bytes,

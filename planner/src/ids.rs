@@ -14,9 +14,6 @@ pub struct QueryId(pub u32);
 pub struct StageId(pub u32);
 
 impl StageId {
-    /// Stands for the result in plans that read a query's result. It is not a stage of any graph.
-    pub const RESULT: Self = Self(u32::MAX);
-
     /// Returns the identity of the stage at this index of its graph.
     #[must_use]
     pub fn from_index(index: usize) -> Self {
@@ -46,17 +43,22 @@ pub struct TaskId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Attempt(pub u32);
 
-/// An executor, or one of the two other places where blocks may lie. Never reused within a driver.
+/// A process that runs tasks and holds blocks. Never reused within a driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ExecutorId(pub u32);
 
 impl ExecutorId {
     /// The driver process, which runs tasks itself if the session has an embedded executor.
     pub const DRIVER: Self = Self(0);
+}
 
-    /// The durable exchange in an object store. No executor: it holds copies of blocks that outlive
-    /// their executors.
-    pub const STORE: Self = Self(u32::MAX);
+/// Where a block is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum BlockHome {
+    /// On an executor, with which it is lost.
+    Executor(ExecutorId),
+    /// In the object store of the durable exchange.
+    ObjectStore,
 }
 
 /// A block: the sealed output of one attempt of one task, in partitions.
@@ -90,8 +92,16 @@ impl fmt::Display for ExecutorId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::DRIVER => f.write_str("driver"),
-            Self::STORE => f.write_str("the object store"),
             Self(number) => write!(f, "executor-{number}"),
+        }
+    }
+}
+
+impl fmt::Display for BlockHome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Executor(id) => id.fmt(f),
+            Self::ObjectStore => f.write_str("the object store"),
         }
     }
 }

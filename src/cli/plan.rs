@@ -77,14 +77,14 @@ fn draw(plan: &JobPlan) -> String {
 
 fn describe_write(output: &OutputPlan) -> String {
     let present = if output.present.count == 0 {
-        "nothing there yet".to_owned()
+        "no files yet".to_owned()
     } else {
         amount(output.present)
     };
     let effect = match (output.mode, output.present.count) {
         (_, 0) | (SaveMode::ErrorIfExists, _) => present,
         (SaveMode::Overwrite, _) => format!("replaces {present}"),
-        (SaveMode::Append, _) => format!("beside {present}"),
+        (SaveMode::Append, _) => format!("appends to {present}"),
         (SaveMode::Ignore, _) => format!("skipped: {present}"),
     };
     format!("{}\n{effect}", output.path)

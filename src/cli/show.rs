@@ -210,7 +210,7 @@ fn requests(snapshot: &Snapshot, driver_requests: &RequestSnapshot) -> String {
                 HumanCount(sum.deletes)
             );
             format!(
-                "\nObject stores: {} requests ({kinds}), {retried} of them sent again",
+                "\nObject stores: {} requests ({kinds}), {retried} of them retried",
                 HumanCount(total)
             )
         }
@@ -226,7 +226,7 @@ fn incidents(retried: u32, snapshot: &Snapshot) -> String {
             "executors were drained and handed over their blocks",
         ),
         (snapshot.tasks_redone, "finished tasks were recomputed"),
-        (retried, "attempts followed a failure or a loss"),
+        (retried, "task attempts were retried"),
     ];
     counts
         .into_iter()

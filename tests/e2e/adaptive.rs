@@ -93,7 +93,7 @@ async fn a_side_that_turns_out_small_is_broadcast_to_where_the_other_is_scanned(
         );
         assert!(
             analyzed_plan.contains(
-                "Planned again while it ran: s0 yielded 316 rows instead of 150000: build_side made"
+                "Re-planned at run time: s0 returned 316 rows, 150000 were estimated; build_side replaced"
             ),
             "{layout:?}: {analyzed_plan}"
         );
@@ -106,7 +106,7 @@ async fn a_side_that_turns_out_small_is_broadcast_to_where_the_other_is_scanned(
         assert!(
             !analyzed(&session, FEW_KEYS_SQL)
                 .await
-                .contains("Planned again"),
+                .contains("Re-planned"),
             "{layout:?}"
         );
         assert_eq!(
@@ -125,7 +125,7 @@ async fn what_would_be_joined_with_no_rows_is_not_read() {
         for sql in EMPTY_JOIN_SQL {
             let analyzed_plan = analyzed(&session, sql).await;
             assert!(
-                analyzed_plan.contains("prune_empty made"),
+                analyzed_plan.contains("prune_empty replaced"),
                 "{layout:?}: {sql}\n{analyzed_plan}"
             );
             assert_eq!(

@@ -267,7 +267,7 @@ async fn assert_every_rule_has_work(sessions: &[(String, Session)]) {
         if idle.iter().any(|rule| rule == "adaptive")
             && analyzed(&sessions[0].1, &query(number))
                 .await
-                .contains("Planned again")
+                .contains("Re-planned")
         {
             idle.retain(|rule| rule != "adaptive");
         }

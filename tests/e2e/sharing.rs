@@ -194,7 +194,7 @@ fn a_text_is_parsed_once_for_all_steps() {
         "{shared_plan}"
     );
     assert!(
-        shared_plan.contains("Read once for all: `named`, `t`"),
+        shared_plan.contains("Scanned once for all of these steps: `named`, `t`"),
         "{shared_plan}"
     );
     // Of the last step nothing but columns is known yet: its plan is that of what it reads.
@@ -202,7 +202,7 @@ fn a_text_is_parsed_once_for_all_steps() {
     assert_eq!(shared_plan.matches("/t/a.csv").count(), 1, "{shared_plan}");
     let separate_plan = explain(&["--conf", "faisca.share_stages=false"]);
     assert!(
-        !separate_plan.contains("Read once for all")
+        !separate_plan.contains("Scanned once for all")
             && separate_plan.matches("/t/a.csv").count() > 5,
         "{separate_plan}"
     );

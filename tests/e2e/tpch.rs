@@ -229,7 +229,7 @@ async fn skewed_joins_are_right_and_divided() {
                 assert_eq!(sorted(actual), sorted(rows(&expected)), "{layout:?}: {sql}");
                 let analyzed = format!("EXPLAIN ANALYZE {sql}");
                 let report = query(&session, &analyzed).await.pop().unwrap();
-                if report.contains("skewed ones divided") {
+                if report.contains("skewed ones split") {
                     divided.push(format!("{left} {join} {right}"));
                 }
             }
@@ -347,7 +347,7 @@ async fn explain_names_rules_and_analyze_compares_estimates_with_actual_rows() {
     let explained = stages(&format!("EXPLAIN {}", tpch_query(18))).await;
     let rules = explained
         .lines()
-        .find(|line| line.starts_with("Rules that shaped it: "))
+        .find(|line| line.starts_with("Optimizer rules that changed the plan: "))
         .unwrap();
     assert!(
         rules.contains("semi_join_first") && !rules.contains("reduce_first"),
@@ -355,7 +355,7 @@ async fn explain_names_rules_and_analyze_compares_estimates_with_actual_rows() {
     );
     let estimates_line = explained
         .lines()
-        .find(|line| line.starts_with("Rows that all operators"))
+        .find(|line| line.starts_with("Estimated rows of all operators"))
         .unwrap();
     assert!(
         estimates_line.contains("without semi_join_first"),
@@ -374,13 +374,15 @@ async fn explain_names_rules_and_analyze_compares_estimates_with_actual_rows() {
     let analyzed = stages(&format!("EXPLAIN ANALYZE {}", tpch_query(1))).await;
     let actual_lines: Vec<_> = analyzed
         .lines()
-        .filter(|line| line.contains("Ran: "))
+        .filter(|line| line.contains("Actual: "))
         .collect();
     assert!(
         actual_lines
             .iter()
-            .any(|line| line.contains("Ran: 16 rows"))
-            && actual_lines.iter().any(|line| line.contains("Ran: 4 rows")),
+            .any(|line| line.contains("Actual: 16 rows"))
+            && actual_lines
+                .iter()
+                .any(|line| line.contains("Actual: 4 rows")),
         "{analyzed}"
     );
     assert!(

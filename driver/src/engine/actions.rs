@@ -58,7 +58,7 @@ impl Engine {
             } => {
                 info!(%from, %to, blocks = blocks.len(), "transferring the blocks of an executor");
                 let hand_over = ToExecutor::HandOver {
-                    to: to.into(),
+                    to,
                     address,
                     blocks,
                 };

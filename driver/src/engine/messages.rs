@@ -23,7 +23,7 @@ impl Engine {
             Message::Lost(executor, reason) => self.executor_lost(executor, &reason),
             Message::Submit(submission) => Some(self.query_submitted(submission)),
             Message::Revised(query, stages) => self.query_revised(query, stages),
-            Message::OutputLost(block, executor) => Some(Event::OutputLost(block, executor.into())),
+            Message::OutputLost(block, home) => Some(Event::OutputLost(block, home)),
             Message::FleetLost(reason) => {
                 self.fleet_lost(reason);
                 None
@@ -79,7 +79,7 @@ impl Engine {
             FromExecutor::HandedOver { block, to } => Some(Event::HandedOver {
                 block,
                 from: executor,
-                to: to.map(Into::into),
+                to,
             }),
             FromExecutor::Durable(block) => Some(Event::Durable(block, executor)),
             // The connection deals with both: it reports silence, and the registration as

@@ -164,7 +164,7 @@ fn describe_change(before: &StageGraph, facts: &[Fact], revised: &Revised) -> St
             if rows.max(&stage.rows_expected) > &(2 * rows.min(&stage.rows_expected)) =>
         {
             Some(format!(
-                "{} yielded {rows} rows instead of {}",
+                "{} returned {rows} rows, {} were estimated",
                 stage.id, stage.rows_expected
             ))
         }
@@ -183,10 +183,10 @@ fn describe_change(before: &StageGraph, facts: &[Fact], revised: &Revised) -> St
         names.join(", ")
     };
     format!(
-        "{}: {} made {} of {}",
+        "{}; {} replaced {} by {}",
         deviations.join(", "),
         revised.rules.join(", "),
-        names(&|stage| !stage.dropped && stage.id >= revised.first_new),
-        names(&|stage| stage.dropped)
+        names(&|stage| stage.dropped),
+        names(&|stage| !stage.dropped && stage.id >= revised.first_new)
     )
 }

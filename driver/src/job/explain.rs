@@ -95,7 +95,7 @@ impl Job<'_> {
                         .collect();
                     let graph = crate::statement::stages_of_writes(&plans, &state).await?;
                     format!(
-                        "{graph}\nRead once for all: {} (faisca.share_stages: false turns this off)\n",
+                        "{graph}\nScanned once for all of these steps: {} (faisca.share_stages: false turns this off)\n",
                         tables.join(", ")
                     )
                 }

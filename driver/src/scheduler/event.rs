@@ -1,12 +1,11 @@
 //! The scheduler's input and output: events, actions and the values they carry.
 
-use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use faisca_executor::protocol::{BlockLocation, Failure, PendingFile, TaskReport, TaskSpec};
-use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, StageId, TaskId};
+use faisca_planner::ids::{Attempt, BlockHome, BlockId, ExecutorId, QueryId, StageId, TaskId};
 use faisca_planner::stages::Fact;
 
 use super::Placement;
@@ -82,45 +81,6 @@ impl StageInfo {
         match self.output {
             OutputKind::Sink(write) => Some(write),
             OutputKind::Shuffle | OutputKind::Partitions => None,
-        }
-    }
-}
-
-/// Where a block is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum BlockHome {
-    /// On an executor, with which it is lost.
-    Executor(ExecutorId),
-    /// In the object store of the durable exchange.
-    ObjectStore,
-}
-
-impl fmt::Display for BlockHome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Executor(id) => id.fmt(f),
-            Self::ObjectStore => f.write_str("the object store"),
-        }
-    }
-}
-
-impl From<ExecutorId> for BlockHome {
-    /// Reads the wire format, where a reserved id stands for the object store.
-    fn from(id: ExecutorId) -> Self {
-        if id == ExecutorId::STORE {
-            Self::ObjectStore
-        } else {
-            Self::Executor(id)
-        }
-    }
-}
-
-impl From<BlockHome> for ExecutorId {
-    /// Returns the wire format, where a reserved id stands for the object store.
-    fn from(home: BlockHome) -> Self {
-        match home {
-            BlockHome::Executor(id) => id,
-            BlockHome::ObjectStore => Self::STORE,
         }
     }
 }

@@ -89,7 +89,7 @@ impl Scheduler {
             FailureKind::ExecutorLost => Verdict::Retry,
             FailureKind::BlockLost(block, home) => {
                 let verdict = query.count_lost_input(task, self.limits.lost_inputs_max);
-                self.blocks_lost(block, home.into());
+                self.blocks_lost(block, home);
                 verdict
             }
         };

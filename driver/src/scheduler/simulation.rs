@@ -268,10 +268,7 @@ impl Simulation {
         let inputs = || spec.inputs.iter().flat_map(|i| i.blocks.iter());
         let is_missing = |b: &&_| !self.blocks.contains(&stored(b));
         if let Some(lost_block) = inputs().find(is_missing) {
-            let failure = failure(FailureKind::BlockLost(
-                lost_block.block,
-                lost_block.executor,
-            ));
+            let failure = failure(FailureKind::BlockLost(lost_block.block, lost_block.home));
             self.mail
                 .push(Event::Failed(executor, spec.task, spec.attempt, failure));
             return;
@@ -410,5 +407,5 @@ impl Simulation {
 }
 
 fn stored(location: &faisca_executor::protocol::BlockLocation) -> (BlockId, BlockHome) {
-    (location.block, location.executor.into())
+    (location.block, location.home)
 }

@@ -48,7 +48,7 @@ pub(super) struct TaskState {
     /// Its output sizes are part of the stage's totals. Stays true when the output is lost.
     pub(super) is_measured: bool,
     /// It ran out of memory before and runs in low-memory mode.
-    pub(super) is_frugal: bool,
+    pub(super) reduces_memory: bool,
 }
 
 /// The state of a task.

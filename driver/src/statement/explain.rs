@@ -46,7 +46,7 @@ pub(crate) async fn explain(plan: &LogicalPlan, state: &SessionState) -> Result<
         .map(|(rule, rows)| format!(", {} without {rule}", about(*rows)))
         .collect::<String>();
     Ok(format!(
-        "{drawing}\nRules that shaped it: {} (SET faisca.{first} = false turns one off)\nRows that all operators together are expected to yield: {}{rows_without}\n",
+        "{drawing}\nOptimizer rules that changed the plan: {} (SET faisca.{first} = false turns one off)\nEstimated rows of all operators: {}{rows_without}\n",
         names.join(", "),
         about(graph.operator_rows_expected()),
     ))
@@ -95,16 +95,22 @@ pub(crate) async fn analyze(
             .map(|progress| describe_run(stage, progress))
     });
     let extra_attempts = [
-        (output.retried, "followed a failure or a loss"),
-        (output.speculated, "stood beside a slow one"),
+        (
+            output.retried,
+            "task attempts were retries after a failure or a lost executor",
+        ),
+        (
+            output.speculated,
+            "task attempts were speculative, started beside a slow one",
+        ),
     ];
     let extra_attempts = extra_attempts
         .iter()
         .filter(|(count, _)| *count > 0)
-        .map(|(count, reason)| format!("\n{count} task attempts {reason}\n"));
+        .map(|(count, description)| format!("\n{count} {description}\n"));
     let changes: String = changes
         .iter()
-        .map(|change| format!("\nPlanned again while it ran: {change}\n"))
+        .map(|change| format!("\nRe-planned at run time: {change}\n"))
         .collect();
     Ok(drawing + &changes + &extra_attempts.collect::<String>())
 }
@@ -114,21 +120,18 @@ fn describe_run(stage: &Stage, progress: &StageProgress) -> String {
     let times = progress.rows as f64 / stage.rows_expected.max(1) as f64;
     let tasks = match (progress.tasks as usize).cmp(&stage.partitions()) {
         Ordering::Less => format!(
-            " for {} partitions, small ones together",
+            " for {} partitions (small ones coalesced)",
             stage.partitions()
         ),
         Ordering::Equal => String::new(),
-        Ordering::Greater => format!(
-            " for {} partitions, skewed ones divided",
-            stage.partitions()
-        ),
+        Ordering::Greater => format!(" for {} partitions (skewed ones split)", stage.partitions()),
     };
     let (mib, seconds) = (
         progress.bytes as f64 / f64::from(1 << 20),
         progress.busy_ms as f64 / 1000.0,
     );
     format!(
-        "Ran: {} rows, {times:.2} × the estimate; {mib:.1} MiB; {} tasks{tasks}, {seconds:.2} s of slots",
+        "Actual: {} rows, {times:.2} × the estimate; {mib:.1} MiB; {} tasks{tasks}, {seconds:.2} s of task time",
         progress.rows, progress.tasks
     )
 }

@@ -54,8 +54,8 @@ pub(crate) struct ResultReader {
     open: Option<(BlockLocation, SendableRecordBatchStream)>,
 }
 
-/// The stage whose blocks are the result.
-const ROOT: StageId = StageId::RESULT;
+/// Identifies the result among the inputs of the reader. It is the only input, so any id will do.
+const RESULT_INPUT: StageId = StageId(0);
 
 impl ResultReader {
     pub(crate) fn new(
@@ -71,7 +71,7 @@ impl ResultReader {
             peers: Arc::clone(&cluster.peers),
             durable: cluster.durable.as_ref().map(|(tier, _)| Arc::clone(tier)),
             leaf: ExchangeReadExec::new(
-                ROOT,
+                RESULT_INPUT,
                 InputMode::Merge,
                 eq_properties,
                 Partitioning::UnknownPartitioning(1),
@@ -136,7 +136,7 @@ impl ResultReader {
         location: &BlockLocation,
     ) -> Result<Option<SendableRecordBatchStream>> {
         let inputs = vec![StageBlocks {
-            stage: ROOT,
+            stage: RESULT_INPUT,
             blocks: Arc::new(vec![location.clone()]),
             partition_bytes_max: 0,
         }];
@@ -168,13 +168,13 @@ impl ResultReader {
     /// Reports a lost block to the engine, waits until it is recomputed, and uses the new locations
     /// of all blocks that are not read yet. Returns any other error unchanged.
     async fn await_recomputed(&mut self, error: DataFusionError) -> Result<()> {
-        let Some((block, executor)) = lost_block(&error) else {
+        let Some((block, home)) = lost_block(&error) else {
             return Err(error);
         };
         info!(%block, "part of the result is lost and recomputed: {error}");
         self.running
             .engine
-            .send(Message::OutputLost(block, executor))
+            .send(Message::OutputLost(block, home))
             .await
             .map_err(external)?;
         let output = self.running.outcome().await?;
@@ -188,20 +188,16 @@ impl ResultReader {
     }
 }
 
-/// Returns the block and its executor if the error means that the block is lost.
+/// Returns the block and its home if the error means that the block is lost.
 fn lost_block(
     error: &DataFusionError,
-) -> Option<(
-    faisca_planner::ids::BlockId,
-    faisca_planner::ids::ExecutorId,
-)> {
+) -> Option<(faisca_planner::ids::BlockId, faisca_planner::ids::BlockHome)> {
     let DataFusionError::External(inner) = error else {
         return None;
     };
     match inner.downcast_ref()? {
-        FetchError::Lost { block, executor }
-        | FetchError::Peer {
-            block, executor, ..
-        } => Some((*block, *executor)),
+        FetchError::Lost { block, home } | FetchError::Peer { block, home, .. } => {
+            Some((*block, *home))
+        }
     }
 }

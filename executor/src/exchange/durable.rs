@@ -13,7 +13,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::{DataFusionError, Result, exec_datafusion_err};
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use faisca_planner::ids::{BlockId, ExecutorId, QueryId};
+use faisca_planner::ids::{BlockHome, BlockId, QueryId};
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
@@ -299,7 +299,7 @@ impl DurableTier {
         let missing_block = move || {
             DataFusionError::External(Box::new(FetchError::Lost {
                 block: id,
-                executor: ExecutorId::STORE,
+                home: BlockHome::ObjectStore,
             }))
         };
         let index = self.index(id).await?.ok_or_else(missing_block)?;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use arrow_flight::FlightData;
 use datafusion::common::{DataFusionError, Result, exec_datafusion_err};
 use datafusion::execution::runtime_env::RuntimeEnv;
-use faisca_planner::ids::{BlockId, ExecutorId};
+use faisca_planner::ids::{BlockHome, BlockId};
 use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -37,9 +37,9 @@ pub(crate) struct BlockHandOver {
     pub(crate) store: Arc<BlockStore>,
     pub(crate) peers: Arc<PeerClients>,
     pub(crate) durable: Option<Arc<DurableTier>>,
-    /// The executor that takes the blocks, or [`ExecutorId::STORE`].
-    pub(crate) to: ExecutorId,
-    /// URL of its Flight service.
+    /// Who takes the blocks.
+    pub(crate) to: BlockHome,
+    /// URL of its Flight service; empty for the object store.
     pub(crate) address: String,
 }
 
@@ -61,9 +61,9 @@ impl BlockHandOver {
         let block = self
             .store
             .get(id)
-            .ok_or_else(|| exec_datafusion_err!("this executor does not hold it"))?;
+            .ok_or_else(|| exec_datafusion_err!("this executor does not hold the block"))?;
         match &self.durable {
-            Some(tier) if self.to == ExecutorId::STORE => tier.write(id, block).await,
+            Some(tier) if self.to == BlockHome::ObjectStore => tier.write(id, block).await,
             _ => self.send_to_peer(id, block).await,
         }
     }

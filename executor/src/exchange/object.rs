@@ -53,7 +53,7 @@ impl ObjectIndex {
         let mut end =
             postcard::to_stdvec(self).map_err(|e| exec_datafusion_err!("encoding: {e}"))?;
         let bytes = u32::try_from(end.len())
-            .map_err(|_| exec_datafusion_err!("a block of too many segments"))?;
+            .map_err(|_| exec_datafusion_err!("the block has too many segments"))?;
         end.extend(bytes.to_le_bytes());
         end.extend(MAGIC);
         Ok(end)
@@ -117,7 +117,7 @@ pub(super) fn batches(mut bytes: &[u8], segments: &[ObjectSegment]) -> Result<Ve
         let length = usize::try_from(segment.bytes).unwrap_or(usize::MAX);
         let (segment_bytes, rest) = bytes
             .split_at_checked(length)
-            .ok_or_else(|| exec_datafusion_err!("a block in the object store is cut short"))?;
+            .ok_or_else(|| exec_datafusion_err!("a block in the object store is truncated"))?;
         if crc32fast::hash(segment_bytes) != segment.crc {
             return Err(exec_datafusion_err!(
                 "the checksum of a block in the object store differs"

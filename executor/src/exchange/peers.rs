@@ -11,7 +11,7 @@ use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use datafusion::common::{DataFusionError, Result, internal_datafusion_err};
-use faisca_planner::ids::{BlockId, ExecutorId};
+use faisca_planner::ids::{BlockHome, BlockId};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
@@ -34,8 +34,8 @@ pub struct PeerClients {
 /// The executor that a request goes to.
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
-    pub(super) executor: ExecutorId,
-    /// URL of its Flight service.
+    pub(super) home: BlockHome,
+    /// URL of its Flight service; empty for the object store.
     pub(super) address: String,
 }
 
@@ -128,12 +128,12 @@ impl PeerClients {
 }
 
 fn fetch_error(first: BlockId, peer: &Peer, status: Status) -> DataFusionError {
-    let executor = peer.executor;
+    let home = peer.home;
     let error = match lost_block(&status, first) {
-        Some(block) => FetchError::Lost { block, executor },
+        Some(block) => FetchError::Lost { block, home },
         None => FetchError::Peer {
             block: first,
-            executor,
+            home,
             address: peer.address.clone(),
             source: Box::new(status),
         },

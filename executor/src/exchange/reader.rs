@@ -33,7 +33,7 @@ use datafusion::common::{DataFusionError, Result, internal_datafusion_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use faisca_planner::ids::{ExecutorId, StageId};
+use faisca_planner::ids::{BlockHome, ExecutorId, StageId};
 use faisca_planner::{ExchangeReadExec, ExchangeSource, InputMode};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
@@ -115,7 +115,7 @@ impl ExchangeReader {
         group: BlockGroup,
         schema: SchemaRef,
     ) -> BoxStream<'static, Result<RecordBatch>> {
-        if group.peer.executor == self.local {
+        if group.peer.home == BlockHome::Executor(self.local) {
             return local_batches(Arc::clone(&self.store), self.local, group.request);
         }
         let durable = self.durable.clone();
@@ -123,7 +123,7 @@ impl ExchangeReader {
         let streams = async move {
             let BlockGroup { peer, request } = group;
             match durable {
-                Some(tier) if peer.executor == ExecutorId::STORE => Ok(tier.read(request, schema)),
+                Some(tier) if peer.home == BlockHome::ObjectStore => Ok(tier.read(request, schema)),
                 durable => {
                     let fetched = peers
                         .fetch(peer, &request, Arc::clone(&schema), fetched_bytes)
@@ -195,7 +195,7 @@ fn group_adjacent(blocks: &[BlockLocation], partition: Option<u32>) -> Vec<Block
     let mut groups: Vec<BlockGroup> = vec![];
     for location in blocks_with(blocks, partition) {
         match groups.last_mut() {
-            Some(group) if group.peer.executor == location.executor => {
+            Some(group) if group.peer.home == location.home => {
                 group.request.blocks.push(location.block);
             }
             _ => groups.push(BlockGroup::new(location, partition)),
@@ -210,7 +210,7 @@ fn group_by_executor(blocks: &[BlockLocation], partition: Option<u32>) -> Vec<Bl
     for location in blocks_with(blocks, partition) {
         match groups
             .iter_mut()
-            .find(|group| group.peer.executor == location.executor)
+            .find(|group| group.peer.home == location.home)
         {
             Some(group) => group.request.blocks.push(location.block),
             None => groups.push(BlockGroup::new(location, partition)),
@@ -228,7 +228,7 @@ impl BlockGroup {
         };
         Self {
             peer: Peer {
-                executor: location.executor,
+                home: location.home,
                 address: location.address.clone(),
             },
             request,
@@ -251,7 +251,7 @@ pub(super) fn local_batches(
             None => {
                 let missing_block = FetchError::Lost {
                     block: id,
-                    executor: local,
+                    home: BlockHome::Executor(local),
                 };
                 let error = DataFusionError::External(Box::new(missing_block));
                 futures::stream::iter([Err(error)]).boxed()
@@ -290,19 +290,21 @@ mod tests {
                 task,
                 attempt: Attempt(1),
             },
-            executor: ExecutorId(executor),
+            home: BlockHome::Executor(ExecutorId(executor)),
             address: String::new(),
             partitions: partitions.to_vec(),
         }
     }
 
     fn tasks(groups: &[BlockGroup]) -> Vec<(u32, Vec<u32>)> {
-        let tasks =
-            |group: &BlockGroup| group.request.blocks.iter().map(|b| b.task.index).collect();
-        groups
-            .iter()
-            .map(|group| (group.peer.executor.0, tasks(group)))
-            .collect()
+        let entry = |group: &BlockGroup| {
+            let BlockHome::Executor(ExecutorId(executor)) = group.peer.home else {
+                panic!("no executor")
+            };
+            let tasks = group.request.blocks.iter().map(|b| b.task.index);
+            (executor, tasks.collect())
+        };
+        groups.iter().map(entry).collect()
     }
 
     #[test]

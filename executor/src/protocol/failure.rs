@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use faisca_planner::ids::{BlockId, ExecutorId};
+use faisca_planner::ids::{BlockHome, BlockId};
 use serde::{Deserialize, Serialize};
 
 /// Why an attempt failed. Displays as its message.
@@ -25,9 +25,9 @@ pub enum FailureKind {
     Resource,
     /// An external service failed temporarily. Retried.
     Transient,
-    /// The executor no longer holds an input block, so the block's producer must run again first.
+    /// An input block is no longer where it was stored, so the block's producer must run again first.
     /// Does not count as a try.
-    BlockLost(BlockId, ExecutorId),
+    BlockLost(BlockId, BlockHome),
     /// The executor was lost. Does not count as a try.
     ExecutorLost,
     /// A defect of Faísca: a panic or a broken invariant. Retried, in case it depends on the

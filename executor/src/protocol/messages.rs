@@ -1,6 +1,6 @@
 //! The control messages between the driver and an executor.
 
-use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, TaskId};
+use faisca_planner::ids::{Attempt, BlockHome, BlockId, ExecutorId, QueryId, TaskId};
 use serde::{Deserialize, Serialize};
 
 use super::{Failure, StageSpec, TaskReport, TaskSpec};
@@ -24,9 +24,9 @@ pub enum ToExecutor {
     /// Step 11: copy blocks to another executor or to the object store, because this executor is
     /// about to end. The executor reports each block with a [`FromExecutor::HandedOver`].
     HandOver {
-        /// The executor that takes the blocks.
-        to: ExecutorId,
-        /// URL of that executor's Flight service.
+        /// Who takes the blocks.
+        to: BlockHome,
+        /// URL of that executor's Flight service; empty for the object store.
         address: String,
         /// The blocks to copy.
         blocks: Vec<BlockId>,
@@ -62,8 +62,8 @@ pub enum FromExecutor {
     HandedOver {
         /// The block.
         block: BlockId,
-        /// The executor that holds the block now; `None` if the hand-over failed.
-        to: Option<ExecutorId>,
+        /// Where the block is now; `None` if the hand-over failed.
+        to: Option<BlockHome>,
     },
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use faisca_planner::ids::{Attempt, BlockId, ExecutorId, StageId, TaskId};
+use faisca_planner::ids::{Attempt, BlockHome, BlockId, StageId, TaskId};
 use serde::{Deserialize, Serialize};
 
 /// One attempt of one task.
@@ -19,7 +19,7 @@ pub struct TaskSpec {
     pub inputs: Vec<StageBlocks>,
     /// Low-memory mode, after an attempt ran out of memory: use operators that spill, even where
     /// they are slower.
-    pub frugal: bool,
+    pub reduces_memory: bool,
 }
 
 /// The committed blocks of one stage.
@@ -56,9 +56,9 @@ fn deserialize_shared<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(
 pub struct BlockLocation {
     /// The block.
     pub block: BlockId,
-    /// The executor that holds it.
-    pub executor: ExecutorId,
-    /// URL of that executor's Flight service.
+    /// Where it is stored.
+    pub home: BlockHome,
+    /// URL of the executor's Flight service; empty for the object store.
     pub address: String,
     /// The partitions in the block, for [`super::OutputSpec::Partitions`]. Empty for a shuffled
     /// block, which may hold any partition.

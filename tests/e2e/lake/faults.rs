@@ -170,7 +170,7 @@ async fn the_pipeline_is_right_on_a_faulty_store() {
             String::from_utf8_lossy(&output.stderr)
         );
         assert!(output.status.success(), "{text}");
-        assert!(text.contains("of them sent again"), "{text}");
+        assert!(text.contains("of them retried"), "{text}");
     }
     assert!(injected.load(Ordering::Relaxed) > 20);
     server.pass_all();

@@ -88,7 +88,7 @@ impl QueryState {
         now: Duration,
     ) -> Option<TaskSpec> {
         let task = self.task(id)?;
-        let (range, split, frugal) = (task.range(), task.split, task.is_frugal);
+        let (range, split, reduces_memory) = (task.range(), task.split, task.reduces_memory);
         let inputs = self.task_inputs(id.stage, &range, split, executors);
         let stage = self.stages.get_mut(id.stage.index())?;
         if stage.phase == StagePhase::Waiting {
@@ -106,7 +106,7 @@ impl QueryState {
             attempt,
             partitions: range.collect(),
             inputs,
-            frugal,
+            reduces_memory,
         })
     }
 
@@ -190,7 +190,7 @@ impl QueryState {
         let stage = self.stages.get_mut(id.stage.index())?;
         let is_splittable = stage.info.grouping != TaskGrouping::Whole;
         let task = stage.tasks.get_mut(id.index as usize)?;
-        task.is_frugal = true;
+        task.reduces_memory = true;
         // While another attempt runs, the task's partitions must not change.
         let is_running = matches!(task.phase, TaskPhase::Running(_));
         if task.partitions < 2 || !is_splittable || is_running {
@@ -201,7 +201,7 @@ impl QueryState {
             first: task.first + kept,
             partitions: task.partitions - kept,
             origin: task.origin,
-            is_frugal: true,
+            reduces_memory: true,
             ..TaskState::default()
         };
         task.partitions = kept;

@@ -54,7 +54,7 @@ impl QueryState {
             };
             let location = BlockLocation {
                 block,
-                executor: committed.home.into(),
+                home: committed.home,
                 address: executors.address(committed.home),
                 partitions: if has_own_partitions {
                     task.range().collect()

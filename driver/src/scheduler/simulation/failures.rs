@@ -105,14 +105,14 @@ fn a_task_that_runs_out_of_memory_is_split_and_saves() {
     ));
     let (executor, spec) = sim.running.pop().unwrap();
     assert_eq!(
-        (spec.partitions.as_slice(), spec.frugal),
+        (spec.partitions.as_slice(), spec.reduces_memory),
         ([0, 1, 2, 3].as_slice(), false)
     );
     let failure = failure(FailureKind::Resource);
     sim.step(Event::Failed(executor, spec.task, spec.attempt, failure));
     let mut halves = vec![];
     while let Some((executor, spec)) = sim.running.pop() {
-        assert!(spec.frugal);
+        assert!(spec.reduces_memory);
         halves.push(spec.partitions.clone());
         let report = report(&spec, OutputKind::Shuffle);
         sim.step(Event::Finished(executor, report));
