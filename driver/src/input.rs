@@ -8,4 +8,4 @@ mod tables;
 
 pub(crate) use catalog_tables::register_catalogs;
 pub(crate) use shared_scans::{Group, SharedView, share_scans};
-pub(crate) use tables::{TableFiles, Tables};
+pub(crate) use tables::{TableFiles, Tables, in_order_of};

@@ -17,7 +17,7 @@ use crate::engine::progress::Progress;
 use crate::error::Result;
 use crate::fleet::platform::Platform;
 use crate::fleet::serve::Compute;
-use crate::input::source::{default_source, open};
+use crate::input::source::{open, written_source};
 use crate::input::{TableFiles, Tables};
 use crate::statement::Cluster;
 
@@ -63,8 +63,7 @@ impl Services {
     pub(crate) async fn register_source(&self, source: &Source) -> Result<()> {
         let provider = open(&self.context, source).await?;
         let files = TableFiles {
-            path: source.path.clone(),
-            format: source.format,
+            source: source.clone(),
             partition_by: vec![],
         };
         self.register_table(&source.name, provider, Some(files))
@@ -80,14 +79,8 @@ impl Services {
         path: &str,
         format: FileFormat,
     ) -> Result<()> {
-        // We write CSV files with a header, and quote line breaks within values.
-        let is_csv = format == FileFormat::Csv;
-        self.register_source(&Source {
-            header: is_csv.then_some(true),
-            multi_line: is_csv,
-            ..default_source(name, path, format)
-        })
-        .await
+        self.register_source(&written_source(name, path, format))
+            .await
     }
 
     /// Stops the fleet and the engine and waits for their end. Running queries fail.

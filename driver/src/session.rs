@@ -3,6 +3,7 @@
 mod builder;
 mod columns;
 mod dataframe;
+mod insert;
 mod options;
 mod reader;
 mod settings;

@@ -23,6 +23,7 @@
 //! ```
 
 mod block;
+mod csv;
 mod encoding;
 mod failure;
 pub mod flight;
@@ -34,13 +35,14 @@ mod task;
 
 pub use block::FetchRequest;
 pub(crate) use block::HandOverFrame;
+pub use csv::CsvReadOptions;
 pub use encoding::{VERSION, frame, unframe};
 pub(crate) use encoding::{block_lost, hand_over_frame, lost_block, ticket};
 pub use failure::{Failure, FailureKind};
 pub use messages::{FromExecutor, Registration, ToExecutor};
 pub use service::{BoxedStream, PeerService};
 pub use settings::{DurableExchange, ExecutorConfig, InvalidVariable, Limits, env};
-pub use stage::{Durability, OutputSpec, SinkSpec, StageSpec};
+pub use stage::{Durability, EmptyOutput, OutputSpec, SinkSpec, StageSpec};
 pub use task::{
     BlockLocation, PartitionSize, PendingFile, PendingUpload, RequestSnapshot, StageBlocks,
     TaskMetrics, TaskReport, TaskSpec,

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! batches ─► Partitioner ─► FileEncoder of each folder ─► OutputFolder ─► PendingFile
-//!                                       │ local: a file in a staging folder
-//!                                       └ object store: a multipart upload, not completed
+//!                 │                     │ local: a file in a staging folder
+//!                 │                     └ object store: a multipart upload, not completed
+//!                 └ too many folders ─► FolderSort ─► one folder after another
 //! ```
 //!
 //! The driver makes the files of one attempt of each task visible, and removes those of other
@@ -11,6 +12,7 @@
 
 mod encode;
 mod folder;
+mod folder_sort;
 mod partition;
 mod statistics;
 
@@ -23,15 +25,18 @@ use bytes::Bytes;
 use datafusion::common::{Result, exec_datafusion_err};
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::physical_plan::ExecutionPlan;
+use futures::StreamExt;
 
-use crate::protocol::{PendingFile, SinkSpec, TaskSpec};
+use crate::protocol::{EmptyOutput, PendingFile, SinkSpec, TaskSpec};
 use crate::storage::Stores;
 use encode::FileEncoder;
 use folder::OutputFolder;
+use folder_sort::{FolderSort, SortFailed};
 use partition::Partitioner;
 pub use statistics::{ColumnSummary, Sketches, Values};
 
-/// Files open at once in one task. With more folders than this, the largest file is closed early.
+/// Files open at once in one task. With more folders than this, the rows are sorted by folder.
 const OPEN_FILES_MAX: usize = 64;
 
 /// Writes the rows of one attempt. Dropping it leaves unfinished files, which no reader opens.
@@ -39,14 +44,28 @@ pub(crate) struct SinkWriter {
     spec: SinkSpec,
     folder: OutputFolder,
     prefix: String,
+    schema: SchemaRef,
     partitioner: Partitioner,
     open: HashMap<String, FileEncoder>,
+    /// Takes all rows, once there are too many folders.
+    sort: Option<FolderSort>,
+    context: Arc<TaskContext>,
     files_started: u32,
     finished: Vec<PendingFile>,
     /// Column statistics, if the catalog wants them.
     sketches: Option<Sketches>,
     /// Reserves the bytes that the encoders hold.
     reservation: MemoryReservation,
+    spilled_bytes: u64,
+}
+
+/// What a task has written.
+pub(crate) struct WrittenRows {
+    pub(crate) files: Vec<PendingFile>,
+    /// Encoded column statistics, if the catalog wants them.
+    pub(crate) statistics: Option<Bytes>,
+    /// Bytes that were spilled to sort rows by folder.
+    pub(crate) spilled_bytes: u64,
 }
 
 impl SinkWriter {
@@ -58,7 +77,7 @@ impl SinkWriter {
         spec: SinkSpec,
         task: &TaskSpec,
         schema: &SchemaRef,
-        context: &TaskContext,
+        context: &Arc<TaskContext>,
         stores: &Stores,
     ) -> Result<Self> {
         let folder = OutputFolder::new(&spec.folder, stores)?;
@@ -77,12 +96,16 @@ impl SinkWriter {
         Ok(Self {
             folder,
             prefix,
+            schema: Arc::clone(schema),
             partitioner,
             open: HashMap::new(),
+            sort: None,
+            context: Arc::clone(context),
             files_started: 0,
             finished: vec![],
             sketches,
             reservation,
+            spilled_bytes: 0,
             spec,
         })
     }
@@ -95,19 +118,67 @@ impl SinkWriter {
         if let Some(sketches) = &mut self.sketches {
             sketches.update(&batch)?;
         }
-        for (folder, rows) in self.partitioner.split(&batch)? {
-            self.write_to(folder, &rows).await?;
+        if let Some(sort) = &self.sort {
+            return match sort.push(batch).await {
+                Ok(()) => Ok(()),
+                Err(SortFailed) => self.write_sorted().await,
+            };
         }
-        let buffered_bytes = self.open.values().map(FileEncoder::memory_bytes).sum();
-        self.reservation.try_resize(buffered_bytes)
+        let split = self.partitioner.split(&batch)?;
+        let is_new = |folder: &&(String, _)| !self.open.contains_key(&folder.0);
+        let folders = self.open.len() + split.ranges.iter().filter(is_new).count();
+        if folders > OPEN_FILES_MAX {
+            // Files that are closed for others, and opened again, would hold a few rows each.
+            self.close_all().await?;
+            let keys = self.partitioner.key_positions();
+            let sort = FolderSort::start(&self.schema, &keys, &self.context)?;
+            let pushed = sort.push(batch).await;
+            self.sort = Some(sort);
+            if let Err(SortFailed) = pushed {
+                return self.write_sorted().await;
+            }
+        } else {
+            for (folder, range) in split.ranges {
+                let rows = split.rows.slice(range.start, range.len());
+                self.write_to(folder, &rows).await?;
+            }
+        }
+        self.reserve()
+    }
+
+    /// Reserves the memory that the open files hold.
+    fn reserve(&mut self) -> Result<()> {
+        let held = self.open.values().map(FileEncoder::memory_bytes).sum();
+        self.reservation.try_resize(held)
+    }
+
+    /// Ends the sort, if there is one, and writes its rows one folder after another.
+    async fn write_sorted(&mut self) -> Result<()> {
+        let Some(sort) = self.sort.take() else {
+            return Ok(());
+        };
+        let plan = sort.plan();
+        let mut sorted = sort.finish().await?;
+        while let Some(batch) = sorted.next().await.transpose()? {
+            tokio::task::consume_budget().await;
+            let split = self.partitioner.split(&batch)?;
+            for (folder, range) in split.ranges {
+                if !self.open.contains_key(&folder) {
+                    self.close_all().await?;
+                }
+                let rows = split.rows.slice(range.start, range.len());
+                self.write_to(folder, &rows).await?;
+            }
+            self.reserve()?;
+        }
+        let spilled = plan.metrics().and_then(|metrics| metrics.spilled_bytes());
+        self.spilled_bytes = spilled.unwrap_or_default() as u64;
+        Ok(())
     }
 
     async fn write_to(&mut self, folder: String, rows: &RecordBatch) -> Result<()> {
         if !self.open.contains_key(&folder) {
-            if self.open.len() >= OPEN_FILES_MAX {
-                self.close_largest().await?;
-            }
-            let encoder = self.start(&folder, rows).await?;
+            let encoder = self.start(&folder, rows.schema()).await?;
             self.open.insert(folder.clone(), encoder);
         }
         let encoder = self
@@ -121,7 +192,7 @@ impl SinkWriter {
         Ok(())
     }
 
-    async fn start(&mut self, folder: &str, rows: &RecordBatch) -> Result<FileEncoder> {
+    async fn start(&mut self, folder: &str, schema: SchemaRef) -> Result<FileEncoder> {
         let name = format!(
             "{}-{:03}.{}",
             self.prefix,
@@ -140,19 +211,15 @@ impl SinkWriter {
             .filter(|part| !part.is_empty())
             .collect::<Vec<_>>()
             .join("/");
-        FileEncoder::new(&self.spec, &self.folder, path, rows.schema()).await
+        FileEncoder::new(&self.spec, &self.folder, path, schema).await
     }
 
-    async fn close_largest(&mut self) -> Result<()> {
-        let largest = self
-            .open
-            .iter()
-            .max_by_key(|(_, encoder)| encoder.memory_bytes())
-            .map(|(folder, _)| folder.clone());
-        match largest {
-            Some(folder) => self.close(&folder).await,
-            None => Ok(()),
+    async fn close_all(&mut self) -> Result<()> {
+        let folders: Vec<String> = self.open.keys().cloned().collect();
+        for folder in folders {
+            self.close(&folder).await?;
         }
+        Ok(())
     }
 
     async fn close(&mut self, folder: &str) -> Result<()> {
@@ -162,31 +229,26 @@ impl SinkWriter {
         Ok(())
     }
 
-    /// Finishes every file; returns them and the encoded column statistics.
+    /// Finishes every file.
     ///
-    /// A task without rows writes no file, unless `keep_schema` is given: then it writes an empty
-    /// file, so that an empty table has columns.
+    /// A task without rows writes what `empty` says.
     ///
     /// # Errors
-    /// If the store fails.
-    pub(crate) async fn finish(
-        mut self,
-        keep_schema: Option<&SchemaRef>,
-    ) -> Result<(Vec<PendingFile>, Option<Bytes>)> {
-        if self.files_started == 0
-            && self.spec.partition_by.is_empty()
-            && let Some(schema) = keep_schema
-        {
-            let empty = RecordBatch::new_empty(Arc::clone(schema));
-            let encoder = self.start("", &empty).await?;
-            self.open.insert(String::new(), encoder);
+    /// If the store fails, or memory runs out.
+    pub(crate) async fn finish(mut self, empty: EmptyOutput) -> Result<WrittenRows> {
+        self.write_sorted().await?;
+        if self.files_started == 0 && empty == EmptyOutput::SchemaFile {
+            let schema = self.partitioner.file_schema(&self.schema)?;
+            let folder = self.partitioner.null_folder();
+            let encoder = self.start(&folder, schema).await?;
+            self.open.insert(folder, encoder);
         }
-        let folders: Vec<String> = self.open.keys().cloned().collect();
-        for folder in folders {
-            self.close(&folder).await?;
-        }
+        self.close_all().await?;
         self.finished.sort_by(|a, b| a.path.cmp(&b.path));
-        let statistics = self.sketches.as_mut().map(Sketches::encode).transpose()?;
-        Ok((self.finished, statistics))
+        Ok(WrittenRows {
+            statistics: self.sketches.as_mut().map(Sketches::encode).transpose()?,
+            files: self.finished,
+            spilled_bytes: self.spilled_bytes,
+        })
     }
 }

@@ -19,7 +19,7 @@ use crate::exchange::{BlockStore, ExchangeReader, ExchangeWriter, RowPartitioner
 use crate::memory::resident_peak_bytes;
 use crate::operators::{JoinsByMerge, key_density_min};
 use crate::protocol::{
-    Durability, OutputSpec, SinkSpec, StageSpec, TaskMetrics, TaskReport, TaskSpec,
+    Durability, EmptyOutput, OutputSpec, SinkSpec, StageSpec, TaskMetrics, TaskReport, TaskSpec,
 };
 use crate::sink::SinkWriter;
 
@@ -171,11 +171,11 @@ impl TaskRun {
         sink: SinkSpec,
         context: &Arc<TaskContext>,
     ) -> Result<TaskReport> {
-        let schema = body.schema();
+        let empty = sink.empty;
         let mut writer = SinkWriter::new(
             sink,
             &self.spec,
-            &schema,
+            &body.schema(),
             context,
             self.environment.stores(),
         )?;
@@ -186,11 +186,15 @@ impl TaskRun {
             }
         }
         // One task of each stage writes a file even without rows, so that an empty table has columns.
-        let keeps_schema = self.spec.task.index == 0;
-        let (files, statistics) = writer.finish(keeps_schema.then_some(&schema)).await?;
+        let empty = match self.spec.task.index {
+            0 => empty,
+            _ => EmptyOutput::Nothing,
+        };
+        let written = writer.finish(empty).await?;
         let metrics = TaskMetrics {
-            rows: files.iter().map(|f| f.rows).sum(),
-            bytes: files.iter().map(|f| f.bytes).sum(),
+            rows: written.files.iter().map(|f| f.rows).sum(),
+            bytes: written.files.iter().map(|f| f.bytes).sum(),
+            spilled_bytes: written.spilled_bytes,
             ..TaskMetrics::default()
         };
         Ok(TaskReport {
@@ -198,8 +202,8 @@ impl TaskRun {
             attempt: self.spec.attempt,
             partitions: vec![],
             durable: false,
-            files,
-            statistics,
+            files: written.files,
+            statistics: written.statistics,
             metrics,
         })
     }

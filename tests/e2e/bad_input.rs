@@ -231,6 +231,39 @@ fn a_value_of_another_type_names_its_line() {
 }
 
 #[test]
+fn options_that_are_not_one_character_name_their_field() {
+    let folder = with_csv(CSV);
+    for (option, parts) in [
+        ("delimiter: \"||\"", ["delimiter", "character"]),
+        ("quote: \"\"", ["quote", "character"]),
+        ("decimal: \";\"", ["decimal", "unknown variant `;`"]),
+    ] {
+        let spec = job(&format!("format: csv, {option}"), "select * from t");
+        let error = error(folder.path(), &spec);
+        contains(&error, &["spec.sources[0].", "job.yaml:6:"]);
+        contains(&error, &parts);
+    }
+}
+
+#[test]
+fn files_without_columns_are_named() {
+    for (name, format, text) in [
+        ("a.csv", "csv", "\n\n"),
+        ("a.json", "ndjson", "\n"),
+        ("a.json", "ndjson", "{}\n"),
+    ] {
+        let folder = scratch("bad");
+        std::fs::create_dir(folder.path().join("in")).unwrap();
+        std::fs::write(folder.path().join("in").join(name), text).unwrap();
+        let error = error(
+            folder.path(),
+            &job(&format!("format: {format}"), "select * from t"),
+        );
+        contains(&error, &["source `t`", "no columns", "schema"]);
+    }
+}
+
+#[test]
 fn a_wrong_delimiter_is_guessed() {
     let folder = with_csv(CSV);
     contains(

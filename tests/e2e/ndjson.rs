@@ -78,6 +78,17 @@ async fn errors_name_file_and_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn endless_lines_are_refused_and_do_not_fill_the_memory() {
+    let line = format!("{{\"a\":\"{}\"}}\n", "x".repeat(70 << 20));
+    check(&line, "(a STRING)", Err(&["a.json line 1", "64 MiB"])).await;
+    check(&line, "", Err(&["a.json line 1", "32 MiB", "schema"])).await;
+    let array = format!("[{}", "{\"a\":1},".repeat(8 << 20));
+    for columns in ["", "(a INT)"] {
+        check(&array, columns, Err(&["a.json line 1", "array"])).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_stream_of_a_compressed_file_is_read() {
     use async_compression::tokio::write::ZstdEncoder;
     use tokio::io::AsyncWriteExt;

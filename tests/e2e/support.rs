@@ -187,3 +187,20 @@ pub fn files_below(folder: &Path) -> Vec<String> {
     files.sort();
     files
 }
+
+/// A Python that has these modules: the one that `.ci/run tools` installs, or the machine's own.
+pub fn python_with(modules: &str) -> Option<PathBuf> {
+    let tools = std::env::var_os("FAISCA_TOOLS").map_or_else(
+        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/faisca/tools"),
+        PathBuf::from,
+    );
+    [tools.join("duckdb/bin/python"), PathBuf::from("python3")]
+        .into_iter()
+        .find(|python| {
+            std::process::Command::new(python)
+                .args(["-c", &format!("import {modules}")])
+                .stderr(std::process::Stdio::null())
+                .status()
+                .is_ok_and(|status| status.success())
+        })
+}

@@ -196,3 +196,190 @@ async fn partitioned_folders_hold_nulls_and_odd_values() {
     );
     session.stop().await;
 }
+
+/// A year of days, Brazil's municipalities: every task meets every value.
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_partitions_get_a_file_for_each_task_and_not_for_a_few_rows() {
+    const VALUES: usize = 5_000;
+    let folder = scratch("writes");
+    let out = folder.path().join("out");
+    let tasks = 2;
+    let session = session(Layout::Embedded, tasks).await;
+    let sql =
+        format!("SELECT value % {VALUES} AS k, value AS v, 'some text' AS s FROM range(0, 300000)");
+    let frame = session.sql(&sql).await.unwrap();
+    let summary = frame
+        .write()
+        .partition_by(["k"])
+        .parquet(out.to_str().unwrap())
+        .await
+        .unwrap();
+    assert!(
+        (VALUES..=tasks * VALUES).contains(&summary.files),
+        "{} files",
+        summary.files
+    );
+    assert_eq!(std::fs::read_dir(&out).unwrap().count(), VALUES);
+    register_folders(&session, folder.path(), &["out"]).await;
+    let sql = "SELECT count(*), sum(v), count(distinct k), max(s) FROM out";
+    let read = session.sql(sql).await.unwrap().collect().await.unwrap();
+    assert_eq!(rows(&read), ["300000|44999850000|5000|some text"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partitioned_table_keeps_the_order_of_its_columns() {
+    for layout in [Layout::Embedded, Layout::Processes(2)] {
+        let folder = scratch("writes");
+        let session = session(layout, 2).await;
+        let create = format!(
+            "CREATE EXTERNAL TABLE t (k STRING, a STRING) STORED AS PARQUET PARTITIONED BY (k) LOCATION '{}/t/'",
+            folder.path().display()
+        );
+        let statements = [
+            create.as_str(),
+            "INSERT INTO t VALUES ('key1', 'val1')",
+            "INSERT INTO t VALUES ('key2', 'val2')",
+            "INSERT INTO t (a, k) VALUES ('val3', 'key3')",
+        ];
+        for statement in statements {
+            session.sql(statement).await.unwrap();
+        }
+        let read = session.sql("SELECT * FROM t").await.unwrap();
+        let schema = read.schema();
+        let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+        assert_eq!(names, ["k", "a"]);
+        assert_eq!(
+            sorted(rows(&read.collect().await.unwrap())),
+            ["key1|val1", "key2|val2", "key3|val3"]
+        );
+        let again = create.replace("TABLE t", "TABLE u");
+        session.sql(&again).await.unwrap();
+        let read = session.sql("SELECT * FROM u WHERE k = 'key2'").await;
+        let read = read.unwrap().collect().await.unwrap();
+        assert_eq!(rows(&read), ["key2|val2"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_inserted_into_a_csv_table_has_its_options() {
+    for (text, options) in [
+        (&b"a;b\n1;x\n2;y\n"[..], "delimiter ';', header 'true'"),
+        (b"1,x\n2,y\n", "header 'false'"),
+        (b"a|b\n1|x\n2|'y'\n", "delimiter '|', quote ''''"),
+        (
+            b"a,b\n1,x\n2,y\n",
+            "encoding 'latin1', nullValue 'NA', comment '#'",
+        ),
+    ] {
+        let folder = scratch("writes");
+        let path = folder.path().join("t");
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join("a.csv"), text).unwrap();
+        let create = format!(
+            "CREATE OR REPLACE EXTERNAL TABLE t (a INT, b STRING) STORED AS CSV LOCATION '{}/' OPTIONS ({options})",
+            path.display()
+        );
+        let session = session(Layout::Embedded, 2).await;
+        session.sql(&create).await.unwrap();
+        let values = "(3, '#São, \"w\"|;'), (4, NULL), (5, '')";
+        for statement in [format!("INSERT INTO t VALUES {values}"), create] {
+            session.sql(&statement).await.unwrap();
+            let read = session.sql("SELECT a, b FROM t ORDER BY a").await.unwrap();
+            let read = rows(&read.collect().await.unwrap());
+            let expected = ["1|x", "2|y", "3|#São, \"w\"|;", "4|∅", "5|"];
+            match statement.starts_with("INSERT") {
+                true => assert_eq!(read, expected, "{options}"),
+                // As another session reads it.
+                false => assert_eq!(read, expected, "{options}, opened again"),
+            }
+        }
+        let broken = session.sql("INSERT INTO t VALUES (6, 'a\nb')").await;
+        let broken = broken.err().unwrap().to_string();
+        assert!(
+            broken.contains("column b") && broken.contains("multiLine"),
+            "{broken}"
+        );
+        assert_eq!(session.table("t").await.unwrap().count().await.unwrap(), 5);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_would_make_a_folder_unreadable_are_not_appended() {
+    let folder = scratch("writes");
+    let session = session(Layout::Embedded, 2).await;
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let copy = async |sql: &str, path: &str, format: &str, more: &str| {
+        let sql = format!("COPY ({sql}) TO '{path}' STORED AS {format} {more}");
+        session.sql(&sql).await.map(drop).map_err(|e| e.to_string())
+    };
+    let append = "OPTIONS (mode 'append')";
+    for (format, first, second, parts) in [
+        (
+            "PARQUET",
+            "SELECT 1 AS a",
+            "SELECT 'x' AS a",
+            ["`a`", "BIGINT", "STRING"],
+        ),
+        (
+            "JSON",
+            "SELECT 1 AS a",
+            "SELECT 'x' AS a",
+            ["`a`", "BIGINT", "STRING"],
+        ),
+        (
+            "CSV",
+            "SELECT 1 AS a",
+            "SELECT 1 AS b",
+            ["`b`", "column", "overwrite"],
+        ),
+    ] {
+        let path = at(format);
+        copy(first, &path, format, "").await.unwrap();
+        let before = files_below(folder.path());
+        let error = copy(second, &path, format, append).await.unwrap_err();
+        for part in parts {
+            assert!(error.contains(part), "no `{part}` in {error}");
+        }
+        let keyed = format!("PARTITIONED BY (k) {append}");
+        let error = copy("SELECT 2 AS a, 'y' AS k", &path, format, &keyed).await;
+        assert!(error.unwrap_err().contains("partition"));
+        let other = if format == "CSV" { "PARQUET" } else { "CSV" };
+        let error = copy(first, &path, other, append).await.unwrap_err();
+        assert!(error.contains("format"), "{error}");
+        assert_eq!(files_below(folder.path()), before);
+        copy(first, &path, format, append).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_without_rows_has_columns_for_the_next_reader() {
+    for layout in [Layout::Embedded, Layout::Processes(2)] {
+        let folder = scratch("writes");
+        let session = session(layout, 3).await;
+        for format in ["PARQUET", "CSV"] {
+            for (keys, compression) in [("", "none"), ("PARTITIONED BY (b)", "gzip")] {
+                let path = folder.path().join(format!("{format}-{compression}"));
+                let copy = format!(
+                    "COPY (SELECT 1 AS a, 'x' AS b, 2 AS c WHERE false) TO '{}' STORED AS {format} {keys} OPTIONS (compression '{compression}')",
+                    path.display()
+                );
+                session.sql(&copy).await.unwrap();
+                let create = format!(
+                    "CREATE OR REPLACE EXTERNAL TABLE t STORED AS {format} LOCATION '{}/'",
+                    path.display()
+                );
+                session.sql(&create).await.unwrap();
+                let read = session.sql("SELECT a, b, c FROM t").await.unwrap();
+                assert_eq!(read.count().await.unwrap(), 0);
+            }
+        }
+        // A partition without rows must not be beside those that have some.
+        let path = folder.path().join("some");
+        let copy = format!(
+            "COPY (SELECT value AS a, value % 2 AS k FROM range(0, 10) WHERE value > 8) TO '{}' STORED AS PARQUET PARTITIONED BY (k)",
+            path.display()
+        );
+        session.sql(&copy).await.unwrap();
+        assert_eq!(std::fs::read_dir(&path).unwrap().count(), 1);
+    }
+}

@@ -56,6 +56,18 @@ pub(crate) fn default_source(name: &str, path: &str, format: FileFormat) -> Sour
     }
 }
 
+/// Returns a source that reads what a write leaves in a folder: CSV files have a header, and values
+/// with line breaks.
+#[must_use]
+pub(crate) fn written_source(name: &str, path: &str, format: FileFormat) -> Source {
+    let is_csv = format == FileFormat::Csv;
+    Source {
+        header: is_csv.then_some(true),
+        multi_line: is_csv,
+        ..default_source(name, path, format)
+    }
+}
+
 /// Opens the files of a source as a table. Lists the files, and infers their schema if none is
 /// given.
 ///
@@ -94,6 +106,12 @@ pub(crate) async fn open(
     let (schema, format) = read_columns(context, source, format, &store, &files)
         .await
         .map_err(|e| e.at(format!("source `{}` ({})", source.name, source.path)))?;
+    if schema.fields().is_empty() {
+        return Err(Error::Plan(format!(
+            "source `{}` ({}): the files have no rows and no columns; give a schema",
+            source.name, source.path
+        )));
+    }
     let schema = without(&schema, &partitions);
     let options = ListingOptions::new(format)
         .with_file_extension(ending)
@@ -274,7 +292,7 @@ pub(crate) fn compression_of(file: &Path) -> TextCompression {
 ///
 /// # Errors
 /// Returns an error if a delimiter, quote, escape or comment is not an ASCII character.
-fn csv_options(source: &Source, compression: TextCompression) -> Result<CsvReadOptions> {
+pub(crate) fn csv_options(source: &Source, compression: TextCompression) -> Result<CsvReadOptions> {
     let byte = |character: Option<char>, what: &str| {
         let narrow = |c: char| {
             u8::try_from(c).ok().filter(u8::is_ascii).ok_or_else(|| {

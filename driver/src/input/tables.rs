@@ -6,13 +6,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{Column, TableReference};
 use datafusion::dataframe::DataFrame as DfDataFrame;
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
 use datafusion::prelude::SessionContext;
+use faisca_planner::manifest::Source;
 use faisca_planner::names::clash;
 
 use crate::error::{Error, Result};
@@ -20,9 +21,8 @@ use crate::error::{Error, Result};
 /// The files of a table, for statements that write to it.
 #[derive(Debug, Clone)]
 pub(crate) struct TableFiles {
-    /// Path or URL of the folder.
-    pub(crate) path: String,
-    pub(crate) format: faisca_planner::manifest::FileFormat,
+    /// Folder, format and options. What is written must be read back with the same options.
+    pub(crate) source: Source,
     /// Columns whose values are in the names of folders.
     pub(crate) partition_by: Vec<String>,
 }
@@ -185,6 +185,37 @@ impl Tables {
         }
         Ok(frame.select(exprs)?)
     }
+}
+
+/// Returns the table with its columns in the order of `schema`, where partition keys may come first.
+/// Returns the table itself if its columns are in that order already, or are others.
+///
+/// # Errors
+/// If the view cannot be planned.
+pub(crate) fn in_order_of(
+    schema: &SchemaRef,
+    provider: Arc<dyn TableProvider>,
+) -> Result<Arc<dyn TableProvider>> {
+    let own = provider.schema();
+    let position = |field: &FieldRef| {
+        let mut names = own.fields().iter();
+        names.position(|f| f.name().eq_ignore_ascii_case(field.name()))
+    };
+    let positions: Option<Vec<usize>> = schema.fields().iter().map(position).collect();
+    let Some(positions) = positions.filter(|found| found.len() == own.fields().len()) else {
+        return Ok(provider);
+    };
+    if positions.is_sorted() {
+        return Ok(provider);
+    }
+    let name = TableReference::bare("files");
+    let columns = positions
+        .into_iter()
+        .map(|index| Expr::Column(Column::new(Some(name.clone()), own.field(index).name())));
+    let plan = LogicalPlanBuilder::scan(name.clone(), provider_as_source(provider), None)?
+        .project(columns)?
+        .build()?;
+    Ok(Arc::new(ViewTable::new(plan, None)))
 }
 
 /// Returns the table as SQL sees it, with columns in lower case. Returns the table itself if they

@@ -11,19 +11,25 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::common::Column;
 use datafusion::dataframe::DataFrame as DfDataFrame;
 use datafusion::execution::context::SessionState;
-use datafusion::logical_expr::{Expr, LogicalPlan, cast};
-use faisca_executor::protocol::SinkSpec;
-use faisca_planner::manifest::{CatalogKind, Compression, FileFormat, SaveMode, Write};
+use datafusion::logical_expr::LogicalPlan;
+use faisca_executor::formats::csv::CsvReadOptions;
+use faisca_executor::protocol::{EmptyOutput, PendingFile, SinkSpec};
+use faisca_planner::manifest::{
+    CatalogKind, Compression, FileFormat, PartitionOverwrite, SaveMode, Source, TextCompression,
+    Write,
+};
 use faisca_planner::names::parse_bytes;
 use futures::FutureExt;
 
-use crate::catalog::{PlannedTable, storage_type};
+use crate::catalog::PlannedTable;
 use crate::engine::prepared::PreparedQuery;
 use crate::engine::progress::WriteSummary;
-use crate::error::{Error, Result, did_you_mean};
+use crate::error::{Error, Result};
+use crate::input::source::{csv_options, written_source};
+use crate::output::append::check_append;
+use crate::output::columns::{check_columns, storable};
 use crate::output::commit::OutputWrite;
 use crate::output::layout::Layout;
 use crate::output::save_mode::{SaveDecision, decide};
@@ -44,6 +50,8 @@ pub(crate) struct PlannedWrite<'a> {
     label: String,
     /// The table to register, if any.
     table: Option<PlannedTable>,
+    /// How the files will be read, if they are CSV.
+    csv: CsvReadOptions,
     state: SessionState,
     /// The optimised logical plan.
     pub(crate) plan: LogicalPlan,
@@ -84,10 +92,22 @@ pub(crate) async fn write(
     write: &Write,
     label: String,
 ) -> Result<WriteSummary> {
-    let Some(planned) = PlannedWrite::plan(services, frame, write, label)
+    let planned = PlannedWrite::plan(services, frame, write, label)
         .boxed()
-        .await?
-    else {
+        .await?;
+    run(services, planned, write).await
+}
+
+/// Runs a planned write; `None` does nothing.
+///
+/// # Errors
+/// As [`write`].
+pub(crate) async fn run(
+    services: &Arc<Services>,
+    planned: Option<PlannedWrite<'_>>,
+    write: &Write,
+) -> Result<WriteSummary> {
+    let Some(planned) = planned else {
         return Ok(skipped(write));
     };
     let summaries = write_together(services, vec![planned])
@@ -113,13 +133,28 @@ impl<'a> PlannedWrite<'a> {
     /// Checks and plans a write. `None` if the save mode says that there is nothing to do.
     ///
     /// # Errors
-    /// If the query cannot be planned, or the result does not fit the write, the catalog or the
-    /// save mode.
+    /// If the query cannot be planned, or the result does not fit the write, the files that it
+    /// keeps, the catalog or the save mode.
     pub(crate) async fn plan(
         services: &Arc<Services>,
         frame: DfDataFrame,
         write: &'a Write,
         label: String,
+    ) -> Result<Option<Self>> {
+        let read_as = written_source(&label, &write.path, write.format);
+        Self::plan_for(services, frame, write, label, &read_as).await
+    }
+
+    /// Checks and plans a write to files that will be read as `read_as`.
+    ///
+    /// # Errors
+    /// As [`Self::plan`].
+    pub(crate) async fn plan_for(
+        services: &Arc<Services>,
+        frame: DfDataFrame,
+        write: &'a Write,
+        label: String,
+        read_as: &Source,
     ) -> Result<Option<Self>> {
         let started = Instant::now();
         check_columns(&frame, write)?;
@@ -141,18 +176,18 @@ impl<'a> PlannedWrite<'a> {
         if decide(write.mode, exists, "catalog: the table exists")? == SaveDecision::Skip {
             return Ok(None);
         }
-        // Without a catalog, files keep the exact types of the query.
-        let frame = if table.is_some() {
-            storable(frame)?
-        } else {
-            frame
-        };
+        let frame = storable(frame, write)?;
+        let columns = frame.schema().as_arrow();
+        check_append(&services.context, columns, write, read_as)
+            .boxed()
+            .await?;
         let (state, plan) = frame.into_parts();
         let plan = state.optimize(&plan)?;
         Ok(Some(Self {
             write,
             label,
             table,
+            csv: csv_options(read_as, TextCompression::None)?,
             state,
             plan,
             started,
@@ -312,6 +347,7 @@ impl OpenWrite<'_> {
         let output = self.output.as_ref().ok_or(Error::Cancelled)?;
         Ok(SinkSpec {
             statistics: self.planned.describes_columns(),
+            csv: Box::new(self.planned.csv.clone()),
             ..sink_spec(self.planned.write, output, &self.layout)?
         })
     }
@@ -323,6 +359,7 @@ impl OpenWrite<'_> {
     /// If the statistics cannot be decoded, or the commit or the catalog fails.
     async fn commit(&mut self, written: &SinkOutput, schema: &SchemaRef) -> Result<WriteSummary> {
         let output = self.output.as_mut().ok_or(Error::Cancelled)?;
+        let files = files_to_commit(&written.files, self.planned.write);
         let location = output.location();
         let describes = self.planned.describes_columns();
         if let Some(mut table) = self.planned.table.take() {
@@ -333,17 +370,17 @@ impl OpenWrite<'_> {
                 self.planned.write,
                 &location,
                 table.registration,
-                &written.files,
+                &files,
             ));
         }
-        output.commit(&written.files).boxed().await?;
+        output.commit(&files).boxed().await?;
         // From here on, a drop must not abort the output.
         self.output = None;
         Ok(WriteSummary {
             path: location.trim_end_matches('/').to_owned(),
-            rows: written.files.iter().map(|f| f.rows).sum(),
-            bytes: written.files.iter().map(|f| f.bytes).sum(),
-            files: written.files.len(),
+            rows: files.iter().map(|f| f.rows).sum(),
+            bytes: files.iter().map(|f| f.bytes).sum(),
+            files: files.len(),
             retried: 0,
             elapsed: self.planned.started.elapsed(),
             skipped: false,
@@ -361,20 +398,7 @@ impl Drop for OpenWrite<'_> {
     }
 }
 
-/// Casts columns to types that Athena can read from files. The names stay.
-fn storable(frame: DfDataFrame) -> Result<DfDataFrame> {
-    let columns = frame.schema().iter().map(|(qualifier, field)| {
-        let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
-        match storage_type(field.data_type()) {
-            Some(stored) => cast(column, stored).alias(field.name()),
-            None => column,
-        }
-    });
-    let columns: Vec<Expr> = columns.collect();
-    Ok(frame.select(columns)?)
-}
-
-/// Describes the sink of a write, without statistics.
+/// Describes the sink of a write, without statistics and options of CSV.
 ///
 /// # Errors
 /// If the target size of a file is not a size.
@@ -398,55 +422,30 @@ fn sink_spec(write: &Write, output: &OutputWrite, layout: &Layout) -> Result<Sin
         compression: write.compression.unwrap_or(default),
         partition_by: write.partition_by.clone(),
         target_file_bytes,
+        csv: Box::default(),
         tag: output.tag(),
         statistics: false,
+        empty: empty_output(write),
     })
 }
 
-/// Checks the columns and options of a write for mistakes that would otherwise appear only after
-/// the query has run.
-///
-/// # Errors
-/// If two columns have the same name up to case, if `partitionBy` names an unknown column or all
-/// columns, or if the format does not support the compression.
-fn check_columns(frame: &DfDataFrame, write: &Write) -> Result<()> {
-    let names: Vec<&str> = frame
-        .schema()
-        .fields()
-        .iter()
-        .map(|f| f.name().as_str())
-        .collect();
-    // Catalogs and most readers ignore the case of names.
-    if let Some((a, b)) = faisca_planner::names::clash(names.iter().copied()) {
-        let what = if a == b {
-            format!("two columns are named `{a}`")
-        } else {
-            format!("the columns `{a}` and `{b}` differ only by case")
-        };
-        return Err(Error::Write(format!("{what}; give one an alias")));
+/// Decides what a write without rows leaves. A partition without rows must not replace one that has
+/// rows, nor become a partition of a catalog's table.
+fn empty_output(write: &Write) -> EmptyOutput {
+    let replaces_all = write.mode != SaveMode::Append
+        && write.partition_overwrite == PartitionOverwrite::Static
+        && write.catalog.is_none();
+    if write.partition_by.is_empty() || replaces_all {
+        EmptyOutput::SchemaFile
+    } else {
+        EmptyOutput::Nothing
     }
-    for column in &write.partition_by {
-        if !names.iter().any(|name| name.eq_ignore_ascii_case(column)) {
-            let help = did_you_mean(column, names.iter().copied(), "its columns are");
-            return Err(Error::Write(format!(
-                "partitionBy: no column `{column}` in the result; {help}"
-            )));
-        }
-    }
-    if !write.partition_by.is_empty() && write.partition_by.len() >= names.len() {
-        return Err(Error::Write(
-            "partitionBy names every column: none would be left for the files".to_owned(),
-        ));
-    }
-    if write.format != FileFormat::Parquet
-        && matches!(
-            write.compression,
-            Some(Compression::Snappy | Compression::Lz4)
-        )
-    {
-        return Err(Error::Write(
-            "text files take gzip, zstd or none as compression".to_owned(),
-        ));
-    }
-    Ok(())
+}
+
+/// Returns the files of a write. A file without rows in a partition is left out if there are rows
+/// elsewhere: the task that wrote it could not know.
+fn files_to_commit(written: &[PendingFile], write: &Write) -> Vec<PendingFile> {
+    let has_rows = written.iter().any(|file| file.rows > 0);
+    let is_kept = |file: &&PendingFile| file.rows > 0 || !has_rows || write.partition_by.is_empty();
+    written.iter().filter(is_kept).cloned().collect()
 }

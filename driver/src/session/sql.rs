@@ -8,24 +8,25 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, StringArray};
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::{DataFusionError, TableReference};
 use datafusion::dataframe::DataFrame as DfDataFrame;
 use datafusion::datasource::MemTable;
-use datafusion::logical_expr::dml::{CopyTo, InsertOp};
+use datafusion::logical_expr::dml::CopyTo;
 use datafusion::logical_expr::{
     CreateExternalTable, CreateMemoryTable, CreateView, DdlStatement, DmlStatement, LogicalPlan,
-    LogicalPlanBuilder, WriteOp,
+    WriteOp,
 };
-use faisca_planner::manifest::{FileFormat, SaveMode, Source, Write};
+use faisca_planner::manifest::{FileFormat, Write};
 use faisca_planner::names::{aliases, lower_identifiers};
 
 use super::dataframe::DataFrame;
+use super::insert::insert;
 use super::options::{set_source_option, set_write_option};
 use crate::engine::progress::WriteSummary;
 use crate::error::{Error, Result, did_you_mean};
-use crate::input::TableFiles;
 use crate::input::source::{default_source, files as files_of_source, open};
+use crate::input::{TableFiles, in_order_of};
 use crate::output::write::write;
 use crate::services::Services;
 use crate::statement::{analyze, explain};
@@ -278,11 +279,6 @@ async fn create_external_table(
     for (key, value) in &create.options {
         set_source_option(&mut described, key.trim_start_matches("format."), value)?;
     }
-    let files = TableFiles {
-        path: path.clone(),
-        format,
-        partition_by: create.table_partition_cols.clone(),
-    };
     let fields = create.schema.fields();
     if !fields.is_empty() {
         // The values of partition columns are in the folder names, not in the files.
@@ -300,33 +296,51 @@ async fn create_external_table(
         && files_of_source(&services.context, &described)
             .await
             .is_ok_and(|files| files.count == 0);
-    match open(&services.context, &described).await {
-        Ok(provider) => services.register_table(name, provider, Some(files)),
+    let declared: SchemaRef = Arc::new(create.schema.as_arrow().clone());
+    // No other program has written files yet, so values may have line breaks.
+    described.multi_line |= to_be_written;
+    let files = TableFiles {
+        source: described,
+        partition_by: create.table_partition_cols.clone(),
+    };
+    let provider = match open(&services.context, &files.source).await {
+        Ok(provider) => in_order_of(&declared, provider)?,
         // The table has no files yet: the first INSERT creates its folder.
-        Err(_) if to_be_written => {
-            let table =
-                MemTable::try_new(Arc::new(create.schema.as_arrow().clone()), vec![vec![]])?;
-            services.register_table(name, Arc::new(table), Some(files))
-        }
-        Err(error) => Err(error),
-    }
+        Err(_) if to_be_written => Arc::new(MemTable::try_new(declared, vec![vec![]])?),
+        Err(error) => return Err(error),
+    };
+    services.register_table(name, provider, Some(files))
 }
 
 /// Returns the SQL name of a type, which `Source::schema` accepts.
 fn sql_type(data_type: &arrow::datatypes::DataType) -> String {
-    use arrow::datatypes::DataType;
+    use arrow::datatypes::{DataType, TimeUnit};
     match data_type {
         DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => "STRING".to_owned(),
         DataType::Int8 => "TINYINT".to_owned(),
         DataType::Int16 => "SMALLINT".to_owned(),
         DataType::Int32 => "INT".to_owned(),
         DataType::Int64 => "BIGINT".to_owned(),
+        DataType::UInt8 => "TINYINT UNSIGNED".to_owned(),
+        DataType::UInt16 => "SMALLINT UNSIGNED".to_owned(),
+        DataType::UInt32 => "INT UNSIGNED".to_owned(),
+        DataType::UInt64 => "BIGINT UNSIGNED".to_owned(),
+        DataType::Time64(_) => "TIME".to_owned(),
         DataType::Float32 => "REAL".to_owned(),
         DataType::Float64 => "DOUBLE".to_owned(),
         DataType::Boolean => "BOOLEAN".to_owned(),
         DataType::Date32 => "DATE".to_owned(),
         DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
-        DataType::Timestamp(_, _) => "TIMESTAMP".to_owned(),
+        DataType::Timestamp(unit, zone) => {
+            let digits = match unit {
+                TimeUnit::Second => 0,
+                TimeUnit::Millisecond => 3,
+                TimeUnit::Microsecond => 6,
+                TimeUnit::Nanosecond => 9,
+            };
+            let zone = zone.as_ref().map_or("", |_| " WITH TIME ZONE");
+            format!("TIMESTAMP({digits}){zone}")
+        }
         DataType::Binary | DataType::BinaryView | DataType::LargeBinary => "BYTEA".to_owned(),
         other => other.to_string(),
     }
@@ -355,53 +369,6 @@ async fn copy_to(
         format!("copy to {}", copy.output_url),
     )
     .await
-}
-
-/// Runs INSERT: writes the rows into the table's folder, and registers the table again with the new
-/// files.
-async fn insert(
-    services: &Arc<Services>,
-    table: &str,
-    op: InsertOp,
-    input: LogicalPlan,
-) -> Result<WriteSummary> {
-    let files = services.tables.files(table).ok_or_else(|| {
-        Error::Plan(format!(
-            "table `{table}` has no files to write to; create it as an external table"
-        ))
-    })?;
-    // The planner has put the columns into the table's order, but not given them its names.
-    let provider = services
-        .tables
-        .provider(table)
-        .ok_or_else(|| unknown_table(services, table))?;
-    let schema = provider.schema();
-    let columns = input.schema().columns();
-    let exprs = columns
-        .into_iter()
-        .zip(schema.fields())
-        .map(|(column, field)| datafusion::logical_expr::Expr::Column(column).alias(field.name()));
-    let plan = LogicalPlanBuilder::from(input).project(exprs)?.build()?;
-    let frame = DfDataFrame::new(services.context.state(), plan);
-    let mode = match op {
-        InsertOp::Append => SaveMode::Append,
-        InsertOp::Overwrite | InsertOp::Replace => SaveMode::Overwrite,
-    };
-    let target = Write {
-        format: files.format,
-        mode,
-        partition_by: files.partition_by.clone(),
-        ..Write::to(&files.path)
-    };
-    let summary = write(services, frame, &target, format!("insert into {table}")).await?;
-    let described = Source {
-        header: (files.format == FileFormat::Csv).then_some(true),
-        multi_line: files.format == FileFormat::Csv,
-        ..default_source(table, &files.path, files.format)
-    };
-    let provider = open(&services.context, &described).await?;
-    services.register_table(table, provider, Some(files))?;
-    Ok(summary)
 }
 
 /// Returns the error for an unknown table, which suggests the nearest name.

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! # Layout
-//! - [`CsvReadOptions`]: the options of a user
+//! - [`CsvReadOptions`]: the options of a user; `options`: their meaning
 //! - `format`: the entry into DataFusion's listing tables; `infer`, `kind`, `header`
 //! - `scan`, `decode`: bytes to batches; `records`, `values`: rules that all share
 //! - `write`: batches to text
@@ -30,7 +30,7 @@ mod scan;
 mod values;
 mod write;
 
+pub use crate::protocol::CsvReadOptions;
 pub use format::CsvFileFormat;
-pub use options::CsvReadOptions;
 pub(super) use scan::open;
-pub(crate) use write::to_csv;
+pub(crate) use write::CsvWriter;

@@ -7,11 +7,14 @@
 //! # Layout
 //! - [`JsonReadOptions`], [`JsonFileFormat`]: the entry into DataFusion's listing tables
 //! - `infer`: the schema; `decode`: lines to batches; `lines`: text to lines
+//! - `write`: batches to lines
 
 mod decode;
 mod format;
 mod infer;
 mod lines;
+mod write;
 
 pub(super) use decode::open;
 pub use format::{JsonFileFormat, JsonReadOptions};
+pub(crate) use write::to_json;

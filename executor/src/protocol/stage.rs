@@ -7,6 +7,8 @@ use faisca_planner::ids::{QueryId, StageId};
 use faisca_planner::manifest::{Compression, FileFormat};
 use serde::{Deserialize, Serialize};
 
+use super::CsvReadOptions;
+
 /// The plan of a stage, and what happens to its output.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StageSpec {
@@ -65,6 +67,8 @@ pub struct SinkSpec {
     pub format: FileFormat,
     /// Compression codec.
     pub compression: Compression,
+    /// CSV: how the files will be read. Boxed, because other formats have no use for it.
+    pub csv: Box<CsvReadOptions>,
     /// Names of the columns whose values become `key=value` folders.
     pub partition_by: Vec<String>,
     /// A file is closed once it has about this many bytes.
@@ -73,4 +77,16 @@ pub struct SinkSpec {
     pub tag: String,
     /// Whether to compute column statistics for the catalog.
     pub statistics: bool,
+    /// What the first task writes if it has no rows.
+    pub empty: EmptyOutput,
+}
+
+/// What a task without rows writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EmptyOutput {
+    /// A file without rows, so that readers find the columns. With partition columns, it is in the
+    /// folder of null keys.
+    SchemaFile,
+    /// No file.
+    Nothing,
 }

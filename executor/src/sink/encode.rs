@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
-use arrow::json::LineDelimitedWriter;
 use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
 use datafusion::common::{Result, not_impl_err};
 use faisca_planner::manifest::{Compression, FileFormat};
@@ -15,7 +14,8 @@ use parquet::file::properties::WriterProperties;
 use tokio::io::AsyncWriteExt;
 
 use super::folder::{Finished, Output, OutputFolder};
-use crate::formats::csv::to_csv;
+use crate::formats::csv::CsvWriter;
+use crate::formats::json::to_json;
 use crate::protocol::{PendingFile, SinkSpec};
 
 /// A row group is closed once it has about this many bytes.
@@ -33,9 +33,14 @@ enum Kind {
     Parquet(Box<AsyncArrowWriter<Output>>),
     Text {
         output: Output,
-        format: FileFormat,
+        format: TextFormat,
         bytes: u64,
     },
+}
+
+enum TextFormat {
+    Csv(CsvWriter),
+    Ndjson,
 }
 
 /// Returns the extension of a file name, as Spark writes it.
@@ -80,14 +85,22 @@ impl FileEncoder {
                     output, schema, options,
                 )?))
             }
-            FileFormat::Csv | FileFormat::Ndjson => {
-                let output = compressed(output, spec.compression)?;
+            FileFormat::Csv => {
+                let writer = CsvWriter::new(spec.csv.as_ref().clone());
+                let header = writer.header(&schema)?;
+                let mut output = compressed(output, spec.compression)?;
+                output.write_all(&header).await?;
                 Kind::Text {
                     output,
-                    format: spec.format,
-                    bytes: 0,
+                    format: TextFormat::Csv(writer),
+                    bytes: header.len() as u64,
                 }
             }
+            FileFormat::Ndjson => Kind::Text {
+                output: compressed(output, spec.compression)?,
+                format: TextFormat::Ndjson,
+                bytes: 0,
+            },
         };
         Ok(Self {
             path,
@@ -98,7 +111,6 @@ impl FileEncoder {
     }
 
     pub(super) async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let first = self.rows == 0;
         self.rows += batch.num_rows() as u64;
         match &mut self.kind {
             Kind::Parquet(writer) => Ok(writer.write(batch).await?),
@@ -107,7 +119,10 @@ impl FileEncoder {
                 format,
                 bytes,
             } => {
-                let text = text(*format, batch, first)?;
+                let text = match format {
+                    TextFormat::Csv(writer) => writer.rows(batch)?,
+                    TextFormat::Ndjson => to_json(batch)?,
+                };
                 *bytes += text.len() as u64;
                 Ok(output.write_all(&text).await?)
             }
@@ -155,17 +170,6 @@ fn without_views(schema: &SchemaRef) -> Schema {
         _ => Arc::clone(field),
     };
     Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>())
-}
-
-fn text(format: FileFormat, batch: &RecordBatch, first: bool) -> Result<Vec<u8>> {
-    if format == FileFormat::Csv {
-        return to_csv(batch, first);
-    }
-    let mut buffer = Vec::new();
-    let mut writer = LineDelimitedWriter::new(&mut buffer);
-    writer.write(batch)?;
-    writer.finish()?;
-    Ok(buffer)
 }
 
 fn parquet_codec(compression: Compression) -> Result<ParquetCompression> {

@@ -1,5 +1,6 @@
 //! Splits rows into `key=value` folders, named as by Hive and Spark.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
@@ -15,6 +16,14 @@ const NULL_FOLDER: &str = "__HIVE_DEFAULT_PARTITION__";
 pub(super) struct Partitioner {
     keys: Vec<(String, usize)>,
     rest: Vec<usize>,
+}
+
+/// A batch, sorted by folder.
+pub(super) struct FolderRanges {
+    /// The rows, without the partition columns.
+    pub(super) rows: RecordBatch,
+    /// The folders, and where their rows are.
+    pub(super) ranges: Vec<(String, Range<usize>)>,
 }
 
 impl Partitioner {
@@ -45,14 +54,37 @@ impl Partitioner {
         Ok(Self { keys, rest })
     }
 
-    /// Returns the folders of a batch's rows, each with its rows. Without partition columns, all rows
-    /// have the empty folder.
-    pub(super) fn split(&self, batch: &RecordBatch) -> Result<Vec<(String, RecordBatch)>> {
-        if batch.num_rows() == 0 {
-            return Ok(vec![]);
-        }
-        if self.keys.is_empty() {
-            return Ok(vec![(String::new(), batch.clone())]);
+    /// Positions of the partition columns, outermost folder first.
+    pub(super) fn key_positions(&self) -> Vec<usize> {
+        self.keys.iter().map(|(_, index)| *index).collect()
+    }
+
+    /// Returns the folder of rows whose keys are all null.
+    pub(super) fn null_folder(&self) -> String {
+        let parts = self.keys.iter();
+        let parts = parts.map(|(name, _)| format!("{name}={NULL_FOLDER}"));
+        parts.collect::<Vec<_>>().join("/")
+    }
+
+    /// Returns the schema of the files, which do not contain the partition columns.
+    ///
+    /// # Errors
+    /// If `schema` is not that of [`Self::new`].
+    pub(super) fn file_schema(&self, schema: &SchemaRef) -> Result<SchemaRef> {
+        Ok(Arc::new(schema.project(&self.rest)?))
+    }
+
+    /// Sorts a batch by folder. Without partition columns, all rows have the empty folder.
+    ///
+    /// # Errors
+    /// If a partition column has a type that cannot be sorted.
+    pub(super) fn split(&self, batch: &RecordBatch) -> Result<FolderRanges> {
+        if self.keys.is_empty() || batch.num_rows() == 0 {
+            let all = (batch.num_rows() > 0).then(|| (String::new(), 0..batch.num_rows()));
+            return Ok(FolderRanges {
+                rows: batch.clone(),
+                ranges: all.into_iter().collect(),
+            });
         }
         let columns: Vec<SortColumn> = self
             .keys
@@ -68,17 +100,12 @@ impl Partitioner {
             .iter()
             .map(|(_, index)| Arc::clone(sorted.column(*index)))
             .collect();
-        let rest = sorted.project(&self.rest)?;
-        let ranges = partition(&keys)?.ranges();
-        ranges
-            .into_iter()
-            .map(|range| {
-                Ok((
-                    self.folder(&keys, range.start)?,
-                    rest.slice(range.start, range.len()),
-                ))
-            })
-            .collect()
+        let ranges = partition(&keys)?.ranges().into_iter();
+        let ranges = ranges.map(|range| Ok((self.folder(&keys, range.start)?, range)));
+        Ok(FolderRanges {
+            ranges: ranges.collect::<Result<_>>()?,
+            rows: sorted.project(&self.rest)?,
+        })
     }
 
     fn folder(&self, keys: &[ArrayRef], row: usize) -> Result<String> {
@@ -161,9 +188,11 @@ mod tests {
             .unwrap()
             .split(&batch)
             .unwrap();
+        let columns = split.rows.num_columns();
         let folders: Vec<_> = split
+            .ranges
             .iter()
-            .map(|(f, rows)| (f.as_str(), rows.num_rows(), rows.num_columns()))
+            .map(|(folder, rows)| (folder.as_str(), rows.len(), columns))
             .collect();
         assert_eq!(
             folders,

@@ -26,9 +26,28 @@ pub(super) fn parse(file: &str, text: &str) -> Result<(Manifest, Positions), Man
         unknown.sort_by_key(|p| (p.position.line, p.position.column));
         return Err(failed(unknown));
     }
-    let manifest: Manifest =
-        serde_saphyr::from_str(text).map_err(|e| failed(vec![problem_of(&e)]))?;
+    let manifest: Manifest = serde_saphyr::from_str(text)
+        .map_err(|e| failed(vec![in_field(&positions, problem_of(&e))]))?;
     Ok((manifest, positions))
+}
+
+/// Names the field whose value is wrong.
+fn in_field(positions: &Positions, problem: Problem) -> Problem {
+    const OF_VALUES: [&str; 3] = ["expected one character", "invalid", "unknown variant"];
+    // Other mistakes, such as a missing field, are not at the field that they concern.
+    if !OF_VALUES
+        .iter()
+        .any(|kind| problem.message.starts_with(kind))
+    {
+        return problem;
+    }
+    Problem {
+        path: positions
+            .field_at(problem.position)
+            .unwrap_or_default()
+            .to_owned(),
+        ..problem
+    }
 }
 
 fn problem_of(error: &serde_saphyr::Error) -> Problem {
@@ -40,11 +59,19 @@ fn problem_of(error: &serde_saphyr::Error) -> Problem {
         })
         .unwrap_or_default();
     // The library's message repeats the position, and quotes the source in further lines.
-    let message = error.to_string();
-    let first = message.lines().next().unwrap_or_default();
-    let message = match first.rfind(" at line ") {
-        Some(end) => first[..end].to_owned(),
-        None => first.trim_start_matches("error: ").to_owned(),
+    let text = error.to_string();
+    let first_line = text.lines().next().unwrap_or_default();
+    let repeated = format!("line {} column {}: ", position.line, position.column);
+    let first_line = first_line
+        .trim_start_matches("error: ")
+        .trim_start_matches(&repeated);
+    let message = match first_line.rfind(" at line ") {
+        Some(end) => &first_line[..end],
+        None => first_line,
+    };
+    let message = match message.strip_prefix("invalid char: ") {
+        Some(_) => "expected one character, in quotes".to_owned(),
+        None => message.to_owned(),
     };
     Problem {
         position,

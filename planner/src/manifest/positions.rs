@@ -34,6 +34,15 @@ impl Positions {
         }
     }
 
+    /// Returns the path of the field that has its value at `position`.
+    pub(super) fn field_at(&self, position: Position) -> Option<&str> {
+        let begin = |position: &Position| (position.line, position.column);
+        let fields = self.0.iter().filter(|(path, _)| !path.ends_with(']'));
+        let before = fields.filter(|(_, key)| begin(key) <= begin(&position));
+        let nearest = before.max_by_key(|(_, key)| begin(key));
+        nearest.map(|(path, _)| path.as_str())
+    }
+
     pub(super) fn collect(root: &Spanned<Node>) -> Self {
         let mut positions = Self::default();
         positions.add("", root);

@@ -1,6 +1,6 @@
 //! The process that runs DuckDB: started once, one query at a time.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -9,6 +9,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::Mutex;
 
 use super::compare::{Cell, Row};
+use crate::support::python_with;
 
 pub struct DuckDb {
     pipes: Mutex<(ChildStdin, Lines<BufReader<ChildStdout>>)>,
@@ -16,28 +17,11 @@ pub struct DuckDb {
     _process: Child,
 }
 
-/// A Python that has DuckDB: the one that `.ci/run tools` installs, or the machine's own.
-fn python() -> Option<PathBuf> {
-    let tools = std::env::var_os("FAISCA_TOOLS").map_or_else(
-        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/faisca/tools"),
-        PathBuf::from,
-    );
-    [tools.join("duckdb/bin/python"), PathBuf::from("python3")]
-        .into_iter()
-        .find(|python| {
-            std::process::Command::new(python)
-                .args(["-c", "import duckdb"])
-                .stderr(Stdio::null())
-                .status()
-                .is_ok_and(|status| status.success())
-        })
-}
-
 impl DuckDb {
     /// None where no Python has DuckDB.
     pub fn start(folder: &Path, tables: &[&str]) -> Option<Self> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/duckdb/oracle.py");
-        let mut process = Command::new(python()?)
+        let mut process = Command::new(python_with("duckdb")?)
             .arg(script)
             .arg(folder)
             .args(tables)

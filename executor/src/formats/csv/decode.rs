@@ -11,11 +11,11 @@ use faisca_planner::manifest::OnMalformedRow;
 
 use super::error::CsvError;
 use super::header::FileColumns;
-use super::options::CsvReadOptions;
 use super::records::{Records, Start};
 use super::values::{
     TextColumn, convert, exchange_decimal_marks, has_decimal_mark, is_null, is_text,
 };
+use crate::protocol::CsvReadOptions;
 
 /// A batch ends early once its text has this many bytes.
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -17,8 +17,8 @@ use futures::{FutureExt, StreamExt};
 use object_store::{ObjectMeta, ObjectStore};
 
 use super::infer::{InferredColumns, infer, read_header};
-use super::options::CsvReadOptions;
 use crate::formats::source::{TextFileSource, TextFormat};
+use crate::protocol::CsvReadOptions;
 
 /// Files whose schemas are inferred concurrently.
 const INFERRED_AT_ONCE: usize = 16;

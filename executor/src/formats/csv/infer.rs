@@ -11,10 +11,10 @@ use object_store::{ObjectMeta, ObjectStore};
 use super::error::CsvError;
 use super::header::FileColumns;
 use super::kind::Kinds;
-use super::options::CsvReadOptions;
 use super::records::{Records, Start};
 use super::values::is_null;
 use crate::formats::text::{read_beginning, read_file};
+use crate::protocol::CsvReadOptions;
 
 /// Bytes read at most to infer the columns of one file, unless all rows are.
 const SAMPLE_BYTES_MAX: usize = 32 * 1024 * 1024;

@@ -10,8 +10,8 @@ use datafusion::datasource::listing::PartitionedFile;
 use object_store::ObjectStore;
 
 use super::decode::DecodeError;
-use super::options::CsvReadOptions;
 use crate::formats::text::lines_before;
+use crate::protocol::CsvReadOptions;
 
 /// Most characters of a message, which may quote the data.
 const QUOTE_CHARS_MAX: usize = 160;

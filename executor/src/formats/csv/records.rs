@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::error::CsvError;
-use super::options::CsvReadOptions;
+use crate::protocol::CsvReadOptions;
 
 /// Longest record in bytes. A quote that is never closed must not fill the memory.
 const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -14,10 +14,10 @@ use super::decode::{DecodeError, RowDecoder};
 use super::header::FileColumns;
 use super::infer::read_header;
 use super::locate::locate;
-use super::options::CsvReadOptions;
 use super::records::Start;
 use crate::formats::source::{ScannedColumns, first_byte};
 use crate::formats::text::{Chunks, read_bytes};
+use crate::protocol::CsvReadOptions;
 
 /// Opens a file or a byte range. A range has the lines that begin in it, as in DataFusion.
 pub(in crate::formats) async fn open(

@@ -10,8 +10,8 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 
-use super::options::CsvReadOptions;
 use super::records::Field;
+use crate::protocol::CsvReadOptions;
 
 /// Longest exponent of a decimal that is written out; longer ones are out of any decimal's range.
 const EXPONENT_MAX: i32 = 200;

@@ -1,0 +1,335 @@
+//! Checks that the rows of an append can be read together with the files that stay in the folder.
+//!
+//! A catalog states the columns of its tables. Without one, only the files state them, and a file of
+//! other columns makes the whole folder unreadable.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use datafusion::datasource::listing::ListingTableUrl;
+use datafusion::prelude::SessionContext;
+use faisca_executor::storage::known_scheme;
+use faisca_planner::manifest::{FileFormat, PartitionOverwrite, SaveMode, Source, Write};
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore};
+
+use crate::catalog::hive_type;
+use crate::error::{Error, Result};
+use crate::input::source::{file_format, is_visible};
+
+/// Files that are compared with the new rows. More would delay each append to a folder of many
+/// files, and files that were compared when they were added have the same columns.
+const FILES_COMPARED_MAX: usize = 16;
+
+/// Compares the columns of a write with those of files that it keeps. `read_as` says how the files
+/// of the folder are read.
+///
+/// # Errors
+/// If readers could not read both together. The text names the column, both types and what to do.
+pub(super) async fn check_append(
+    context: &SessionContext,
+    columns: &Schema,
+    write: &Write,
+    read_as: &Source,
+) -> Result<()> {
+    let keeps_files =
+        write.mode == SaveMode::Append || write.partition_overwrite == PartitionOverwrite::Dynamic;
+    if write.catalog.is_some() || !keeps_files {
+        return Ok(());
+    }
+    // A folder that does not exist or cannot be listed is reported when the write begins.
+    let Ok(present) = list_some(context, &write.path).await else {
+        return Ok(());
+    };
+    let differs = |what: String| {
+        Error::Write(format!(
+            "append to {}: {what}, or use mode overwrite or another folder",
+            write.path
+        ))
+    };
+    let added = file_columns(columns, &write.partition_by);
+    for file in &present.files {
+        let name = format!("/{}", file.location);
+        check_place(&present.prefix, &file.location, write).map_err(differs)?;
+        let format = file_format(read_as, &file.location)?;
+        let state = context.state();
+        let found = format.infer_schema(&state, &present.store, std::slice::from_ref(file));
+        let found = found.await.map_err(|e| Error::from(e).at(name.clone()))?;
+        let has_names = write.format != FileFormat::Csv || read_as.header != Some(false);
+        let difference = match has_names {
+            true => difference(write.format, &found, &added, &name),
+            false => other_width(&found, &added, &name),
+        };
+        if let Some(what) = difference {
+            return Err(differs(what));
+        }
+    }
+    Ok(())
+}
+
+struct PresentFiles {
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+    files: Vec<ObjectMeta>,
+}
+
+/// Lists some of the data files below a folder.
+async fn list_some(context: &SessionContext, path: &str) -> Result<PresentFiles> {
+    let path = known_scheme(path);
+    let url = ListingTableUrl::parse(format!("{}/", path.trim_end_matches('/')))?;
+    let store = context.runtime_env().object_store(&url)?;
+    let prefix = url.prefix().clone();
+    let is_data = |meta: &ObjectMeta| meta.size > 0 && is_visible(&prefix, &meta.location);
+    let files = store
+        .list(Some(&prefix))
+        .try_filter(|meta| futures::future::ready(is_data(meta)))
+        .take(FILES_COMPARED_MAX)
+        .try_collect()
+        .await
+        .map_err(datafusion::common::DataFusionError::from)?;
+    Ok(PresentFiles {
+        store,
+        prefix,
+        files,
+    })
+}
+
+/// Compares the format and the partition keys of a present file with those of a write.
+fn check_place(prefix: &Path, file: &Path, write: &Write) -> Result<(), String> {
+    let name = file.filename().unwrap_or_default().to_lowercase();
+    let ending = name.split('.').find_map(|part| match part {
+        "parquet" => Some(FileFormat::Parquet),
+        "csv" => Some(FileFormat::Csv),
+        "json" | "ndjson" | "jsonl" => Some(FileFormat::Ndjson),
+        _ => None,
+    });
+    if let Some(found) = ending.filter(|found| *found != write.format) {
+        return Err(format!(
+            "/{file} is {}, the write is {}; write the same format",
+            format_name(found),
+            format_name(write.format)
+        ));
+    }
+    let below = file.prefix_match(prefix).into_iter().flatten();
+    let keys: Vec<String> = below
+        .filter_map(|part| Some(part.as_ref().split_once('=')?.0.to_lowercase()))
+        .collect();
+    let added: Vec<String> = write
+        .partition_by
+        .iter()
+        .map(|k| k.to_lowercase())
+        .collect();
+    if keys == added {
+        return Ok(());
+    }
+    let shown = |keys: &[String]| match keys {
+        [] => "no columns".to_owned(),
+        keys => keys.join(", "),
+    };
+    Err(format!(
+        "/{file} is partitioned by {}, the write by {}; set partitionBy to the former",
+        shown(&keys),
+        shown(&added)
+    ))
+}
+
+fn format_name(format: FileFormat) -> &'static str {
+    match format {
+        FileFormat::Parquet => "Parquet",
+        FileFormat::Csv => "CSV",
+        FileFormat::Ndjson => "ndjson",
+    }
+}
+
+/// Returns the columns that the files have: all but the partition columns.
+fn file_columns(columns: &Schema, partition_by: &[String]) -> Schema {
+    let is_key = |field: &FieldRef| {
+        partition_by
+            .iter()
+            .any(|key| key.eq_ignore_ascii_case(field.name()))
+    };
+    let columns = columns.fields().iter().filter(|&field| !is_key(field));
+    Schema::new(columns.cloned().collect::<Vec<_>>())
+}
+
+/// Describes the first difference that makes `file`, with the columns `present`, unreadable together
+/// with files of the columns `added`.
+fn difference(format: FileFormat, present: &Schema, added: &Schema, file: &str) -> Option<String> {
+    for field in added.fields() {
+        let name = field.name();
+        let Some(known) = find(present, name) else {
+            // Every CSV file of a table must have the same columns; in other formats they may differ.
+            if format == FileFormat::Csv {
+                return Some(format!("{file} has no column `{name}`; leave it out"));
+            }
+            continue;
+        };
+        if !are_readable_together(format, known.data_type(), field.data_type()) {
+            let (known, new) = (sql_name(known.data_type()), sql_name(field.data_type()));
+            return Some(format!(
+                "the column `{name}` is {new}, but {known} in {file}; select cast({name} AS {known})"
+            ));
+        }
+    }
+    let missing = present
+        .fields()
+        .iter()
+        .find(|field| find(added, field.name()).is_none());
+    missing.filter(|_| format == FileFormat::Csv).map(|field| {
+        format!(
+            "{file} has the column `{}`; add it to the query",
+            field.name()
+        )
+    })
+}
+
+/// Describes the difference between CSV files without headers, whose columns have no names.
+fn other_width(present: &Schema, added: &Schema, file: &str) -> Option<String> {
+    let (present, added) = (present.fields().len(), added.fields().len());
+    let differs = present != added;
+    differs.then(|| format!("{file} has {present} columns, the rows have {added}"))
+}
+
+fn find<'a>(schema: &'a Schema, name: &str) -> Option<&'a Field> {
+    let mut fields = schema.fields().iter();
+    fields
+        .find(|field| field.name().to_lowercase() == name.to_lowercase())
+        .map(AsRef::as_ref)
+}
+
+fn are_readable_together(format: FileFormat, present: &DataType, added: &DataType) -> bool {
+    match format {
+        FileFormat::Parquet => plain(present) == plain(added),
+        // Text has no types; what is inferred depends on the values.
+        FileFormat::Csv => true,
+        FileFormat::Ndjson => match (JsonKind::of(present), JsonKind::of(added)) {
+            (Some(present), Some(added)) => present == added,
+            _ => true,
+        },
+    }
+}
+
+/// Returns a type without differences that readers ignore.
+fn plain(data_type: &DataType) -> DataType {
+    let nested = |field: &FieldRef| {
+        let field = field.as_ref().clone();
+        let data_type = plain(field.data_type());
+        // The names of list items differ from writer to writer.
+        Arc::new(Field::new("item", data_type, true))
+    };
+    match data_type {
+        DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
+        DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            DataType::Binary
+        }
+        DataType::Dictionary(_, values) => plain(values),
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::FixedSizeList(item, _) => DataType::List(nested(item)),
+        DataType::Struct(fields) => {
+            let field = |field: &FieldRef| Field::new(field.name(), plain(field.data_type()), true);
+            DataType::Struct(fields.iter().map(field).collect())
+        }
+        DataType::Map(entries, _) => DataType::Map(nested(entries), false),
+        other => other.clone(),
+    }
+}
+
+/// What a value is in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum JsonKind {
+    Boolean,
+    Number,
+    Text,
+    Array,
+    Object,
+}
+
+impl JsonKind {
+    /// The kind of the values of a type; `None` if all are null.
+    fn of(data_type: &DataType) -> Option<Self> {
+        Some(match data_type {
+            DataType::Null => return None,
+            DataType::Boolean => Self::Boolean,
+            DataType::Struct(_) | DataType::Map(..) => Self::Object,
+            DataType::Dictionary(_, values) => return Self::of(values),
+            nested if nested.is_nested() => Self::Array,
+            number if number.is_numeric() => Self::Number,
+            _ => Self::Text,
+        })
+    }
+}
+
+fn sql_name(data_type: &DataType) -> String {
+    hive_type(data_type).map_or_else(|_| data_type.to_string(), |name| name.to_uppercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema(columns: &[(&str, DataType)]) -> Schema {
+        let fields = columns
+            .iter()
+            .map(|(name, data_type)| Field::new(*name, data_type.clone(), true));
+        Schema::new(fields.collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_difference_names_the_column_both_types_and_what_to_do() {
+        let present = schema(&[("a", DataType::Int32), ("b", DataType::Utf8)]);
+        let of = |format, columns: &[(&str, DataType)]| {
+            difference(format, &present, &schema(columns), "x")
+        };
+        let text = [("A", DataType::Utf8), ("b", DataType::LargeUtf8)];
+        assert_eq!(
+            of(FileFormat::Parquet, &text).unwrap(),
+            "the column `A` is STRING, but INT in x; select cast(A AS INT)"
+        );
+        assert!(of(FileFormat::Ndjson, &text).unwrap().contains("but INT"));
+        assert_eq!(of(FileFormat::Csv, &text), None);
+        let fewer = [("b", DataType::Utf8View)];
+        assert_eq!(of(FileFormat::Parquet, &fewer), None);
+        assert!(
+            of(FileFormat::Csv, &fewer)
+                .unwrap()
+                .contains("has the column `a`")
+        );
+        let more = [
+            ("a", DataType::Int32),
+            ("b", DataType::Utf8),
+            ("c", DataType::Int8),
+        ];
+        assert_eq!(of(FileFormat::Parquet, &more), None);
+        assert!(
+            of(FileFormat::Csv, &more)
+                .unwrap()
+                .contains("no column `c`")
+        );
+    }
+
+    #[test]
+    fn format_and_partition_keys_must_be_those_of_the_folder() {
+        let write = |keys: &[&str]| Write {
+            partition_by: keys.iter().map(|&key| key.to_owned()).collect(),
+            ..Write::to("out")
+        };
+        let check = |file: &str, keys: &[&str]| {
+            check_place(&Path::from("out"), &Path::from(file), &write(keys))
+        };
+        assert_eq!(check("out/k=1/a.parquet", &["K"]), Ok(()));
+        assert!(
+            check("out/a.parquet", &["k"])
+                .unwrap_err()
+                .contains("partitionBy")
+        );
+        assert!(
+            check("out/k=1/a.parquet", &[])
+                .unwrap_err()
+                .contains("partitioned by k")
+        );
+        assert!(check("out/a.csv.gz", &[]).unwrap_err().contains("is CSV"));
+    }
+}

@@ -1,0 +1,89 @@
+//! Checks the columns of a write before its query runs, and casts them to types that files hold.
+
+use datafusion::common::Column;
+use datafusion::dataframe::DataFrame as DfDataFrame;
+use datafusion::logical_expr::{Expr, cast};
+use faisca_planner::manifest::{Compression, FileFormat, Write};
+
+use super::stored_types::stored_type;
+use crate::catalog::storage_type;
+use crate::error::{Error, Result, did_you_mean};
+
+/// Casts columns to the types that the files hold. The names stay.
+///
+/// # Errors
+/// If the format does not have the type of a column.
+pub(super) fn storable(frame: DfDataFrame, write: &Write) -> Result<DfDataFrame> {
+    let mut is_changed = false;
+    let mut columns = vec![];
+    for (qualifier, field) in frame.schema().iter() {
+        let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+        // Athena reads fewer types than the format has.
+        let readable = match &write.catalog {
+            Some(_) => storage_type(field.data_type()),
+            None => None,
+        };
+        let readable = readable.as_ref().unwrap_or(field.data_type());
+        let stored = stored_type(write.format, readable)
+            .map_err(|e| Error::Write(format!("column `{}`: {e}", field.name())))?;
+        if stored == *field.data_type() {
+            columns.push(column);
+        } else {
+            is_changed = true;
+            columns.push(cast(column, stored).alias(field.name()));
+        }
+    }
+    if is_changed {
+        Ok(frame.select(columns)?)
+    } else {
+        Ok(frame)
+    }
+}
+
+/// Checks the columns and options of a write for mistakes that would otherwise appear only after
+/// the query has run.
+///
+/// # Errors
+/// If two columns have the same name up to case, if `partitionBy` names an unknown column or all
+/// columns, or if the format does not support the compression.
+pub(super) fn check_columns(frame: &DfDataFrame, write: &Write) -> Result<()> {
+    let names: Vec<&str> = frame
+        .schema()
+        .fields()
+        .iter()
+        .map(|f| f.name().as_str())
+        .collect();
+    // Catalogs and most readers ignore the case of names.
+    if let Some((a, b)) = faisca_planner::names::clash(names.iter().copied()) {
+        let what = if a == b {
+            format!("two columns are named `{a}`")
+        } else {
+            format!("the columns `{a}` and `{b}` differ only by case")
+        };
+        return Err(Error::Write(format!("{what}; give one an alias")));
+    }
+    for column in &write.partition_by {
+        if !names.iter().any(|name| name.eq_ignore_ascii_case(column)) {
+            let help = did_you_mean(column, names.iter().copied(), "its columns are");
+            return Err(Error::Write(format!(
+                "partitionBy: no column `{column}` in the result; {help}"
+            )));
+        }
+    }
+    if !write.partition_by.is_empty() && write.partition_by.len() >= names.len() {
+        return Err(Error::Write(
+            "partitionBy names every column: none would be left for the files".to_owned(),
+        ));
+    }
+    if write.format != FileFormat::Parquet
+        && matches!(
+            write.compression,
+            Some(Compression::Snappy | Compression::Lz4)
+        )
+    {
+        return Err(Error::Write(
+            "text files take gzip, zstd or none as compression".to_owned(),
+        ));
+    }
+    Ok(())
+}

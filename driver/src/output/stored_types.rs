@@ -1,0 +1,143 @@
+//! The types that file formats hold, and those that they lack.
+//!
+//! A value that a format cannot hold is refused before the query runs: written as something else, it
+//! would be read back as something else.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
+use faisca_planner::manifest::FileFormat;
+
+/// Returns the type to which a column is cast before it is written. It is the same type for most.
+///
+/// Parquet has no timestamps of seconds, and Spark and Athena read none of nanoseconds: all become
+/// microseconds.
+///
+/// # Errors
+/// If the format does not have the type. The text says what to do, and follows the name of a column.
+pub(super) fn stored_type(format: FileFormat, data_type: &DataType) -> Result<DataType, String> {
+    let nested = |field: &FieldRef| stored_field(format, field);
+    Ok(match data_type {
+        DataType::Interval(_) | DataType::Duration(_) => {
+            return Err(lacking(
+                format,
+                data_type,
+                "cast it to STRING, or to a number",
+            ));
+        }
+        DataType::Union(..) | DataType::RunEndEncoded(..) => {
+            return Err(lacking(format, data_type, "cast it to another type"));
+        }
+        DataType::Timestamp(_, zone) if format == FileFormat::Parquet => {
+            DataType::Timestamp(TimeUnit::Microsecond, zone.clone())
+        }
+        DataType::Time32(TimeUnit::Second) if format == FileFormat::Parquet => {
+            DataType::Time32(TimeUnit::Millisecond)
+        }
+        // A number of milliseconds would be read as a number.
+        DataType::Date64 => DataType::Date32,
+        DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView
+        | DataType::FixedSizeBinary(_)
+            if format != FileFormat::Parquet =>
+        {
+            let help = "write it as text, say with encode(…, 'hex'), or write Parquet";
+            return Err(lacking(format, data_type, help));
+        }
+        nested if nested.is_nested() && format == FileFormat::Csv => {
+            let help = "select its parts, or write ndjson or Parquet";
+            return Err(lacking(format, data_type, help));
+        }
+        DataType::List(item) => DataType::List(nested(item)?),
+        DataType::LargeList(item) => DataType::LargeList(nested(item)?),
+        DataType::FixedSizeList(item, length) => DataType::FixedSizeList(nested(item)?, *length),
+        DataType::Struct(fields) => DataType::Struct(stored_fields(format, fields)?),
+        DataType::Map(entries, is_sorted) => {
+            if format == FileFormat::Ndjson && !has_text_keys(entries) {
+                let help = "cast the keys to STRING, or write Parquet";
+                return Err(lacking(format, data_type, help));
+            }
+            DataType::Map(nested(entries)?, *is_sorted)
+        }
+        other => other.clone(),
+    })
+}
+
+fn stored_fields(format: FileFormat, fields: &Fields) -> Result<Fields, String> {
+    fields
+        .iter()
+        .map(|field| stored_field(format, field))
+        .collect()
+}
+
+fn stored_field(format: FileFormat, field: &FieldRef) -> Result<FieldRef, String> {
+    let stored = stored_type(format, field.data_type())?;
+    Ok(match stored == *field.data_type() {
+        true => Arc::clone(field),
+        false => Arc::new(Field::new(field.name(), stored, field.is_nullable())),
+    })
+}
+
+fn has_text_keys(entries: &FieldRef) -> bool {
+    let DataType::Struct(pair) = entries.data_type() else {
+        return false;
+    };
+    pair.first().is_some_and(|key| key.data_type().is_string())
+}
+
+fn lacking(format: FileFormat, data_type: &DataType, help: &str) -> String {
+    let format = match format {
+        FileFormat::Parquet => "Parquet",
+        FileFormat::Csv => "CSV",
+        FileFormat::Ndjson => "JSON",
+    };
+    let what = match data_type {
+        DataType::Interval(_) | DataType::Duration(_) => "intervals of time".to_owned(),
+        DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView
+        | DataType::FixedSizeBinary(_) => "binary values".to_owned(),
+        DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => {
+            "lists".to_owned()
+        }
+        DataType::Struct(_) => "structs".to_owned(),
+        DataType::Map(..) if format == "JSON" => "maps whose keys are not text".to_owned(),
+        DataType::Map(..) => "maps".to_owned(),
+        other => format!("type {other}"),
+    };
+    format!("{format} has no {what}: {help}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_are_microseconds_in_parquet_also_inside_of_others() {
+        let of = |unit| DataType::Timestamp(unit, Some("UTC".into()));
+        let within = |unit| {
+            let list = DataType::List(Arc::new(Field::new("item", of(unit), true)));
+            DataType::Struct(vec![Field::new("a", list, false)].into())
+        };
+        for unit in [
+            TimeUnit::Second,
+            TimeUnit::Millisecond,
+            TimeUnit::Nanosecond,
+        ] {
+            let stored = stored_type(FileFormat::Parquet, &within(unit)).unwrap();
+            assert_eq!(stored, within(TimeUnit::Microsecond));
+            assert_eq!(stored_type(FileFormat::Csv, &of(unit)).unwrap(), of(unit));
+        }
+    }
+
+    #[test]
+    fn a_type_that_a_format_lacks_is_refused_with_what_to_do() {
+        let refused = |format, data_type| stored_type(format, &data_type).unwrap_err();
+        let interval = DataType::Interval(arrow::datatypes::IntervalUnit::MonthDayNano);
+        assert!(refused(FileFormat::Parquet, interval).starts_with("Parquet has no intervals"));
+        assert!(refused(FileFormat::Ndjson, DataType::Binary).contains("encode(…, 'hex')"));
+        let list = DataType::new_list(DataType::Int32, true);
+        assert!(refused(FileFormat::Csv, list).contains("CSV has no lists"));
+    }
+}
