@@ -35,6 +35,22 @@ pub use summary::StepSummary;
 use walk::StepWalk;
 
 /// A job: a manifest that can be run, explained or planned in a session.
+///
+/// ```no_run
+/// use std::collections::BTreeMap;
+///
+/// use faisca_driver::Session;
+/// use faisca_driver::job::Job;
+/// use faisca_planner::manifest::CheckedManifest;
+///
+/// # async fn example(session: &Session, text: &str) -> faisca_driver::Result<()> {
+/// let parameters = BTreeMap::from([("date".to_owned(), "2026-11-27".to_owned())]);
+/// let manifest = CheckedManifest::load("job.yaml", text, &parameters)?;
+/// let steps = Job::new(&manifest).run(session, |step| println!("{} ended", step.name)).await?;
+/// println!("{} steps", steps.len());
+/// # Ok(())
+/// # }
+/// ```
 pub struct Job<'a> {
     manifest: &'a CheckedManifest,
 }

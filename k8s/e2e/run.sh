@@ -15,8 +15,8 @@ stop() {
 }
 trap stop EXIT
 
-[ -x "$tools/bin/versitygw" ] || GOBIN="$tools/bin" go install github.com/versity/versitygw/cmd/versitygw@latest
-[ -x "$tools/bin/helm" ] || CGO_ENABLED=0 GOBIN="$tools/bin" go install helm.sh/helm/v3/cmd/helm@latest
+[ -x "$tools/bin/versitygw" ] || GOBIN="$tools/bin" go install github.com/versity/versitygw/cmd/versitygw@v1.8.0
+[ -x "$tools/bin/helm" ] || CGO_ENABLED=0 GOBIN="$tools/bin" go install helm.sh/helm/v3/cmd/helm@v3.22.0
 [ -x "$tools/lake/bin/python" ] || python3 -m venv "$tools/lake"
 "$tools/lake/bin/pip" install --quiet 'moto[server,glue]' lupa pyarrow pytest pyyaml 'kubernetes<36' uv
 

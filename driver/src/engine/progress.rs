@@ -10,6 +10,17 @@ use faisca_planner::ids::{ExecutorId, QueryId, StageId, TaskId};
 use faisca_planner::stages::StageGraph;
 
 /// The progress of a session. The engine writes it, and displays read it.
+///
+/// ```no_run
+/// # fn example(session: &faisca_driver::Session) {
+/// let progress = session.progress_handle();
+/// for (query, state) in progress.snapshot().queries {
+///     let tasks: u32 = state.stages.iter().map(|stage| stage.tasks).sum();
+///     let done: u32 = state.stages.iter().map(|stage| stage.done).sum();
+///     println!("{query} ({}): {done} of {tasks} tasks", state.label);
+/// }
+/// # }
+/// ```
 #[derive(Debug, Default)]
 pub struct Progress(
     /// Locked for single updates and copies only.

@@ -1,6 +1,8 @@
 //! The builder that configures and starts a session.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,6 +10,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use faisca_executor::environment::UserFunctions;
 use faisca_planner::manifest::Stores;
 
+use super::Session;
 use crate::fleet::Launcher;
 use crate::fleet::platform::{FindPlatform, PlatformSettings};
 
@@ -17,7 +20,7 @@ use crate::fleet::platform::{FindPlatform, PlatformSettings};
 /// use faisca_driver::SessionBuilder;
 ///
 /// # async fn example() -> faisca_driver::Result<()> {
-/// let session = SessionBuilder::default()
+/// let session = SessionBuilder::<faisca_driver::Session>::default()
 ///     .app_name("titanic")
 ///     .executors(2)
 ///     .executor_cores(2)
@@ -29,8 +32,16 @@ use crate::fleet::platform::{FindPlatform, PlatformSettings};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// `S` is the type of the session, for a crate that wraps [`Session`].
+pub struct SessionBuilder<S = Session> {
+    pub(super) options: SessionOptions,
+    session: PhantomData<fn() -> S>,
+}
+
+/// What a [`SessionBuilder`] collects.
 #[derive(Debug, Clone, Default)]
-pub struct SessionBuilder {
+pub(super) struct SessionOptions {
     pub(super) app_name: Option<String>,
     pub(super) executors: u32,
     pub(super) executor_cores: Option<u32>,
@@ -45,18 +56,43 @@ pub struct SessionBuilder {
     pub(super) functions: UserFunctions,
 }
 
-impl SessionBuilder {
+impl<S> Default for SessionBuilder<S> {
+    fn default() -> Self {
+        Self::with_options(SessionOptions::default())
+    }
+}
+
+impl<S> Clone for SessionBuilder<S> {
+    fn clone(&self) -> Self {
+        Self::with_options(self.options.clone())
+    }
+}
+
+impl<S> fmt::Debug for SessionBuilder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.options.fmt(f)
+    }
+}
+
+impl<S> SessionBuilder<S> {
+    fn with_options(options: SessionOptions) -> Self {
+        Self {
+            options,
+            session: PhantomData,
+        }
+    }
+
     /// Sets the name of the application, which appears in logs. Default: `faisca`.
     #[must_use]
     pub fn app_name(mut self, name: impl Into<String>) -> Self {
-        self.app_name = Some(name.into());
+        self.options.app_name = Some(name.into());
         self
     }
 
     /// Sets the number of executor processes. Default: 0, which runs all tasks in this process.
     #[must_use]
     pub fn executors(mut self, count: u32) -> Self {
-        self.executors = count;
+        self.options.executors = count;
         self
     }
 
@@ -65,7 +101,7 @@ impl SessionBuilder {
     /// executors.
     #[must_use]
     pub fn executor_cores(mut self, cores: u32) -> Self {
-        self.executor_cores = Some(cores.max(1));
+        self.options.executor_cores = Some(cores.max(1));
         self
     }
 
@@ -74,7 +110,7 @@ impl SessionBuilder {
     /// no limit.
     #[must_use]
     pub fn memory_bytes(mut self, bytes: u64) -> Self {
-        self.memory = Some(bytes);
+        self.options.memory = Some(bytes);
         self
     }
 
@@ -82,7 +118,7 @@ impl SessionBuilder {
     /// slot of all executors, or 4 with a memory limit.
     #[must_use]
     pub fn partitions(mut self, partitions: usize) -> Self {
-        self.partitions = Some(partitions.max(1));
+        self.options.partitions = Some(partitions.max(1));
         self
     }
 
@@ -90,7 +126,7 @@ impl SessionBuilder {
     /// temporary files.
     #[must_use]
     pub fn spill_folder(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.spill_folder = Some(folder.into());
+        self.options.spill_folder = Some(folder.into());
         self
     }
 
@@ -98,7 +134,7 @@ impl SessionBuilder {
     /// read from the environment.
     #[must_use]
     pub fn stores(mut self, stores: Stores) -> Self {
-        self.stores = stores;
+        self.options.stores = stores;
         self
     }
 
@@ -106,14 +142,14 @@ impl SessionBuilder {
     /// contains the functions registered here.
     #[must_use]
     pub fn executor_binary(mut self, binary: impl Into<PathBuf>) -> Self {
-        self.executor_binary = Some(binary.into());
+        self.options.executor_binary = Some(binary.into());
         self
     }
 
     /// Sets how executors are started. Default: as processes on this machine.
     #[must_use]
     pub fn launcher(mut self, launcher: Arc<dyn Launcher>) -> Self {
-        self.launcher = Some(launcher);
+        self.options.launcher = Some(launcher);
         self
     }
 
@@ -121,17 +157,7 @@ impl SessionBuilder {
     /// provisions the executors, and its sizes take precedence over those set here. Default: none.
     #[must_use]
     pub fn platform(mut self, find: FindPlatform) -> Self {
-        self.platform = Some(find);
-        self
-    }
-
-    /// Sets a setting as [`Self::config`] does, unless it already has a value. A later call of
-    /// [`Self::config`] replaces it.
-    #[must_use]
-    pub fn default_config(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.settings
-            .entry(key.into())
-            .or_insert_with(|| value.into());
+        self.options.platform = Some(find);
         self
     }
 
@@ -153,31 +179,33 @@ impl SessionBuilder {
     /// - `datafusion.*`: any setting of DataFusion
     #[must_use]
     pub fn config(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.settings.insert(key.into(), value.into());
+        self.options.settings.insert(key.into(), value.into());
         self
     }
 
     /// Registers a scalar function for SQL, in the driver and on every executor.
     #[must_use]
     pub fn udf(mut self, udf: ScalarUDF) -> Self {
-        self.functions.scalar.push(Arc::new(udf));
+        self.options.functions.scalar.push(Arc::new(udf));
         self
     }
 
     /// Registers an aggregate function for SQL, in the driver and on every executor.
     #[must_use]
     pub fn udaf(mut self, udaf: AggregateUDF) -> Self {
-        self.functions.aggregate.push(Arc::new(udaf));
+        self.options.functions.aggregate.push(Arc::new(udaf));
         self
     }
 
     /// Registers a window function for SQL, in the driver and on every executor.
     #[must_use]
     pub fn udwf(mut self, udwf: WindowUDF) -> Self {
-        self.functions.window.push(Arc::new(udwf));
+        self.options.functions.window.push(Arc::new(udwf));
         self
     }
+}
 
+impl SessionOptions {
     /// Applies the settings of the platform. Its executors and sizes take precedence over those of
     /// the program, because the platform has provisioned them. Its other settings are only
     /// defaults.
@@ -188,14 +216,12 @@ impl SessionBuilder {
             self.stores = platform.stores;
         }
         if let Some(cores) = platform.executor_cores {
-            self = self.executor_cores(cores);
+            self.executor_cores = Some(cores.max(1));
         }
         self.memory = platform.memory_bytes.or(self.memory);
-        platform
-            .default_settings
-            .into_iter()
-            .fold(self, |builder, (key, value)| {
-                builder.default_config(key, value)
-            })
+        for (key, value) in platform.default_settings {
+            self.settings.entry(key).or_insert(value);
+        }
+        self
     }
 }

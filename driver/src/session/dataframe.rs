@@ -384,6 +384,23 @@ impl DataFrame {
 }
 
 /// The rows of a query, grouped by keys; [`DataFrame::group_by`] returns it.
+///
+/// ```no_run
+/// use datafusion::functions_aggregate::expr_fn::{count, max};
+/// use datafusion::prelude::{col, lit};
+/// use faisca_driver::{GroupedData, Session};
+///
+/// # async fn example(session: &Session) -> faisca_driver::Result<()> {
+/// let sales = session.read().parquet("sales").await?;
+/// let by_store: GroupedData = sales.group_by(vec![col("state"), col("store")])?;
+/// let totals = by_store.agg(vec![
+///     count(lit(1)).alias("sales"),
+///     max(col("amount")).alias("largest"),
+/// ])?;
+/// totals.show().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use]
 #[derive(Debug)]
 pub struct GroupedData {

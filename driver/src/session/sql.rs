@@ -32,6 +32,19 @@ use crate::services::Services;
 use crate::statement::{analyze, explain};
 
 /// The result of a SQL statement.
+///
+/// ```no_run
+/// use faisca_driver::{Outcome, Session};
+///
+/// # async fn example(session: &Session, sql: &str) -> faisca_driver::Result<()> {
+/// match session.statement(sql).await? {
+///     Outcome::Rows(frame) => frame.show().await?,
+///     Outcome::Done(Some(summary)) => println!("{} rows → {}", summary.rows, summary.path),
+///     Outcome::Done(None) => {}
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub enum Outcome {
     /// A query that has not run yet.
     Rows(DataFrame),

@@ -11,7 +11,7 @@ use faisca_planner::rules::{logical_rules, physical_rules};
 use tokio::task::JoinHandle;
 
 use super::Session;
-use super::builder::SessionBuilder;
+use super::builder::{SessionBuilder, SessionOptions};
 use super::settings::{EngineSettings, Resources, session_config};
 use crate::catalog::Catalogs;
 use crate::engine::EngineHandle;
@@ -94,7 +94,7 @@ struct SessionFleet {
     embedded: Option<Box<dyn Fleet>>,
 }
 
-impl SessionBuilder {
+impl<S: From<Session>> SessionBuilder<S> {
     /// Starts a session and its executors. Unlike in Spark, each call starts a new session.
     ///
     /// Executors run the same binary. In a process that was started as an executor, this call never
@@ -104,7 +104,13 @@ impl SessionBuilder {
     /// # Errors
     /// Returns an error if a setting is unknown or invalid, the memory does not suffice for the
     /// slots, or the executors cannot be started.
-    pub async fn get_or_create(self) -> Result<Session> {
+    pub async fn get_or_create(self) -> Result<S> {
+        self.options.start_or_serve().await.map(S::from)
+    }
+}
+
+impl SessionOptions {
+    async fn start_or_serve(self) -> Result<Session> {
         if let Some(config) =
             ExecutorConfig::from_env().map_err(Error::of_fleet("starting as an executor"))?
         {

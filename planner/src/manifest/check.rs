@@ -141,67 +141,40 @@ impl Checker<'_> {
         }
     }
 
+    /// Finds the steps that each step reads. Reports unknown tables, and SQL that cannot be parsed.
     fn order(&mut self) -> StepOrder {
-        let steps: BTreeMap<String, usize> = self
-            .spec
+        let spec = self.spec;
+        let names = TableNames::new(spec);
+        let reads = spec
             .steps
             .iter()
             .enumerate()
-            .map(|(i, s)| (s.name.to_lowercase(), i))
+            .map(|(index, step)| self.step_reads(index, step, &names))
             .collect();
-        let registered: BTreeMap<String, usize> = self
-            .spec
-            .steps
-            .iter()
-            .enumerate()
-            .filter_map(|(i, s)| registered_name(s).map(|name| (name, i)))
-            .collect();
-        let sources: BTreeSet<String> = self
-            .spec
-            .sources
-            .iter()
-            .map(|s| s.name.to_lowercase())
-            .collect();
-        let mut reads = vec![];
-        for (index, step) in self.spec.steps.iter().enumerate() {
-            let path = format!("spec.steps[{index}].sql");
-            let mut read = BTreeSet::new();
-            match tables(&step.sql) {
-                Err(error) => self.report(&path, error, ""),
-                Ok(names) => {
-                    for name in names {
-                        match steps.get(&name) {
-                            Some(producer) => {
-                                read.insert(*producer);
-                            }
-                            None if registered.contains_key(&name) => {
-                                read.extend(
-                                    registered.get(&name).filter(|writer| **writer != index),
-                                );
-                            }
-                            None if sources.contains(&name) || name.contains('.') => {}
-                            None => {
-                                let known = steps.keys().chain(&sources).map(String::as_str);
-                                let help = match nearest(&name, known.clone()) {
-                                    Some(near) => format!("did you mean `{near}`?"),
-                                    None => format!(
-                                        "known tables: {}",
-                                        known.collect::<Vec<_>>().join(", ")
-                                    ),
-                                };
-                                self.report(
-                                    &path,
-                                    format!("no source or step is named `{name}`"),
-                                    help,
-                                );
-                            }
-                        }
-                    }
-                }
-            }
-            reads.push(read);
-        }
         StepOrder { reads }
+    }
+
+    fn step_reads(&mut self, index: usize, step: &Step, names: &TableNames) -> BTreeSet<usize> {
+        let path = format!("spec.steps[{index}].sql");
+        let mut reads = BTreeSet::new();
+        let tables = tables(&step.sql).unwrap_or_else(|error| {
+            self.report(&path, error, "");
+            BTreeSet::new()
+        });
+        for table in tables {
+            if let Some(producer) = names.steps.get(&table) {
+                reads.insert(*producer);
+            } else if let Some(writer) = names.registered.get(&table) {
+                // A step may read the previous version of the table that it writes.
+                if *writer != index {
+                    reads.insert(*writer);
+                }
+            } else if !names.is_external(&table) {
+                let message = format!("no source or step is named `{table}`");
+                self.report(&path, message, names.suggestion(&table));
+            }
+        }
+        reads
     }
 
     fn cycle(&mut self, order: &StepOrder) {
@@ -331,6 +304,42 @@ impl Checker<'_> {
                     "for example 128Mi or 1g",
                 );
             }
+        }
+    }
+}
+
+/// The names that SQL of a step may read, in lower case.
+struct TableNames {
+    /// Index of the step of each name.
+    steps: BTreeMap<String, usize>,
+    /// Index of the step that registers each table of a catalog.
+    registered: BTreeMap<String, usize>,
+    sources: BTreeSet<String>,
+}
+
+impl TableNames {
+    fn new(spec: &JobSpec) -> Self {
+        let steps = spec.steps.iter().enumerate();
+        Self {
+            steps: (steps.clone().map(|(i, step)| (step.name.to_lowercase(), i))).collect(),
+            registered: steps
+                .filter_map(|(i, step)| registered_name(step).map(|name| (name, i)))
+                .collect(),
+            sources: (spec.sources.iter().map(|s| s.name.to_lowercase())).collect(),
+        }
+    }
+
+    /// Whether no step makes this table: it is a source, or a table of a catalog.
+    fn is_external(&self, table: &str) -> bool {
+        self.sources.contains(table) || table.contains('.')
+    }
+
+    /// Returns help for an unknown name.
+    fn suggestion(&self, table: &str) -> String {
+        let known = self.steps.keys().chain(&self.sources).map(String::as_str);
+        match nearest(table, known.clone()) {
+            Some(nearest_name) => format!("did you mean `{nearest_name}`?"),
+            None => format!("known tables: {}", known.collect::<Vec<_>>().join(", ")),
         }
     }
 }
