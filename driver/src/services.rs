@@ -1,13 +1,14 @@
 //! The services that a session owns, and that its dataframes, statements and writes share.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::catalog::TableProvider;
 use datafusion::prelude::SessionContext;
 use faisca_executor::storage::Stores as ObjectStores;
 use faisca_planner::manifest::{FileFormat, Source};
+use parking_lot::Mutex;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -122,25 +123,21 @@ impl AbandonedWrites {
         if Handle::try_current().is_err() {
             return;
         }
-        let mut tasks = self.lock();
+        let mut tasks = self.0.lock();
         while tasks.try_join_next().is_some() {}
         tasks.spawn(abort);
     }
 
     /// Waits until no write is left, for at most [`ABORT_TIMEOUT`].
     pub(crate) async fn wait(&self) {
-        let tasks = std::mem::take(&mut *self.lock());
+        let tasks = std::mem::take(&mut *self.0.lock());
         wait_for(tasks).await;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, JoinSet<()>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for AbandonedWrites {
     fn drop(&mut self) {
-        let mut tasks = std::mem::take(&mut *self.lock());
+        let mut tasks = std::mem::take(&mut *self.0.lock());
         if tasks.is_empty() {
             return;
         }

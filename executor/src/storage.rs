@@ -13,12 +13,13 @@ mod upload_writer;
 mod uploads;
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use datafusion::common::{DataFusionError, Result, exec_datafusion_err};
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use faisca_planner::manifest::{Stores as StoreTable, settings_for};
 use object_store::ObjectStore;
+use parking_lot::RwLock;
 use url::Url;
 
 pub(crate) use advice::advice;
@@ -83,16 +84,11 @@ impl Stores {
     /// If no store supports the scheme, or settings are incomplete.
     pub fn get(&self, url: &Url) -> Result<Store> {
         let key = key(url);
-        if let Some(store) = self
-            .known
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&key)
-        {
+        if let Some(store) = self.known.read().get(&key) {
             return Ok(store.clone());
         }
         let store = self.open(url)?;
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.write();
         Ok(known.entry(key).or_insert(store).clone())
     }
 
@@ -189,17 +185,12 @@ impl ObjectStoreRegistry for Stores {
         };
         self.known
             .write()
-            .unwrap_or_else(PoisonError::into_inner)
             .insert(key(url), entry)
             .map(|old| old.objects)
     }
 
     fn deregister_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
-        let removed = self
-            .known
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&key(url));
+        let removed = self.known.write().remove(&key(url));
         removed
             .map(|store| store.objects)
             .ok_or_else(|| exec_datafusion_err!("no store is registered for {url}"))

@@ -5,7 +5,7 @@
 //! log of each executor, and stores what it has read when the pod ends.
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use faisca_driver::{Error, Result};
@@ -16,6 +16,7 @@ use kube::api::LogParams;
 use kube::{Api, Client};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tracing::warn;
@@ -104,10 +105,7 @@ impl History {
     pub(crate) fn follow(&self, pod: String, container: &'static str) -> oneshot::Sender<()> {
         let (sender, mut ended) = oneshot::channel();
         let history = self.clone();
-        let mut followers = self
-            .followers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut followers = self.followers.lock();
         followers.spawn(async move {
             let mut log = vec![];
             let end = {
@@ -151,12 +149,7 @@ impl History {
 
     /// Waits until the followed logs of all pods that have ended are stored.
     pub(crate) async fn finish_following(&self) {
-        let mut followers = std::mem::take(
-            &mut *self
-                .followers
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let mut followers = std::mem::take(&mut *self.followers.lock());
         while followers.join_next().await.is_some() {}
     }
 

@@ -1,13 +1,13 @@
 //! What runs now, for progress bars, and what ran so far, for the summary of a job.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use faisca_executor::protocol::RequestSnapshot;
 use faisca_executor::protocol::TaskReport;
 use faisca_planner::ids::{ExecutorId, QueryId, StageId, TaskId};
 use faisca_planner::stages::StageGraph;
+use parking_lot::Mutex;
 
 /// The progress of a session. The engine writes it, and displays read it.
 ///
@@ -118,15 +118,15 @@ impl Progress {
     /// Returns a copy of the current state.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.lock().clone()
+        self.0.lock().clone()
     }
 
     pub(crate) fn steps(&self, done: usize, all: usize) {
-        self.lock().steps = Some((done, all));
+        self.0.lock().steps = Some((done, all));
     }
 
     pub(crate) fn wrote(&self, label: &str, summary: &WriteSummary) {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         let total = all.written.entry(label.to_owned()).or_default();
         total.path.clone_from(&summary.path);
         total.rows += summary.rows;
@@ -135,7 +135,7 @@ impl Progress {
     }
 
     pub(crate) fn start(&self, query: QueryId, label: String, stages: usize) {
-        self.lock().queries.insert(
+        self.0.lock().queries.insert(
             query,
             QueryProgress {
                 label,
@@ -146,7 +146,7 @@ impl Progress {
 
     /// Adds `new` stages, and resets those that are dropped in `graph`.
     pub(crate) fn revised(&self, query: QueryId, graph: &StageGraph, new: usize) {
-        if let Some(query) = self.lock().queries.get_mut(&query) {
+        if let Some(query) = self.0.lock().queries.get_mut(&query) {
             query.stages.extend(vec![StageProgress::default(); new]);
             let dropped = query
                 .stages
@@ -158,11 +158,12 @@ impl Progress {
     }
 
     pub(crate) fn end(&self, query: QueryId) {
-        self.lock().queries.remove(&query);
+        self.0.lock().queries.remove(&query);
     }
 
     pub(crate) fn sliced(&self, query: QueryId, stage: StageId, tasks: u32) {
         if let Some(stage) = self
+            .0
             .lock()
             .queries
             .get_mut(&query)
@@ -173,7 +174,7 @@ impl Progress {
     }
 
     pub(crate) fn committed(&self, executor: ExecutorId, report: &TaskReport) {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         if let Some(stage) = all
             .queries
             .get_mut(&report.task.query)
@@ -200,7 +201,7 @@ impl Progress {
     }
 
     pub(crate) fn uncommitted(&self, task: TaskId) {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         all.tasks_redone += 1;
         if let Some(stage) = all
             .queries
@@ -212,22 +213,18 @@ impl Progress {
     }
 
     pub(crate) fn executor_up(&self, executor: ExecutorId, pid: u32) {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         let totals = all.executors.entry(executor).or_default();
         (totals.pid, totals.up) = (pid, true);
     }
 
     pub(crate) fn executor_down(&self, executor: ExecutorId, drained: bool) {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         all.executors.entry(executor).or_default().up = false;
         if drained {
             all.executors_drained += 1;
         } else {
             all.executors_lost += 1;
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Snapshot> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

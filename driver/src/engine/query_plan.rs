@@ -5,7 +5,7 @@
 //! [`revise()`] plans the stages that have not started. The current stages and the changes are kept
 //! here, for `EXPLAIN ANALYZE`.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::physical_plan::ExecutionPlan;
@@ -14,6 +14,7 @@ use faisca_executor::codec::PlanCodec;
 use faisca_executor::protocol::{Durability, StageSpec};
 use faisca_planner::ids::{QueryId, StageId};
 use faisca_planner::stages::{Fact, Revised, Stage, StageGraph, revise};
+use parking_lot::Mutex;
 
 use super::prepared::{EncodedStage, PreparedQuery, stage_info};
 use crate::scheduler::{Placement, StageInfo};
@@ -84,7 +85,7 @@ impl QueryPlan {
     /// # Errors
     /// If DataFusion cannot plan the rest, or an operator of it cannot be encoded.
     pub(crate) fn revise(&self, facts: &[Fact]) -> Result<QueryStages> {
-        let mut current = self.lock();
+        let mut current = self.current.lock();
         let revised = revise(&current.graph, facts, &self.prepared.options, encoded_plan)?;
         let Some(revised) = revised else {
             return Ok(QueryStages::default());
@@ -105,7 +106,7 @@ impl QueryPlan {
 
     /// Returns the current stages, and a sentence on each revision.
     pub(crate) fn current(&self) -> (Arc<StageGraph>, Vec<String>) {
-        let CurrentPlan { graph, changes } = self.lock().clone();
+        let CurrentPlan { graph, changes } = self.current.lock().clone();
         (graph, changes)
     }
 
@@ -143,10 +144,6 @@ impl QueryPlan {
             Durability::Async if stage.is_indeterminate() => Durability::Sync,
             requested => requested,
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, CurrentPlan> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

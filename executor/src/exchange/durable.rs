@@ -6,7 +6,7 @@
 //! that executor is dead.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -18,6 +18,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload};
+use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
 use url::Url;
@@ -152,7 +153,7 @@ impl DurableTier {
         let ended = Arc::new(tokio::sync::Mutex::new(()));
         let running = Arc::clone(&ended).lock_owned().await;
         {
-            let mut written = lock(&self.written);
+            let mut written = self.written.lock();
             if written.released.contains(&id.task.query) {
                 return Err(no_longer_needed(id));
             }
@@ -177,7 +178,7 @@ impl DurableTier {
         let (mut index, mut head, mut upload) = (ObjectIndex::default(), Vec::new(), None);
         for segment_id in block.segments(None) {
             // The attempt may be cancelled meanwhile.
-            if !lock(&self.written).blocks.contains_key(&id) {
+            if !self.written.lock().blocks.contains_key(&id) {
                 return Err(no_longer_needed(id));
             }
             let block = Arc::clone(&block);
@@ -237,7 +238,7 @@ impl DurableTier {
 
     /// Returns the index of a block's object; `None` if there is no such object.
     async fn index(&self, id: BlockId) -> Result<Option<Arc<ObjectIndex>>> {
-        if let Some(index) = lock(&self.indexes).get(&id) {
+        if let Some(index) = self.indexes.lock().get(&id) {
             return Ok(Some(Arc::clone(index)));
         }
         let key = self.key(id);
@@ -256,7 +257,7 @@ impl DurableTier {
                 Tail::TooShort(bytes) => tail_bytes = bytes,
                 Tail::Index(index) => {
                     let index = Arc::new(index);
-                    lock(&self.indexes).insert(id, Arc::clone(&index));
+                    self.indexes.lock().insert(id, Arc::clone(&index));
                     return Ok(Some(index));
                 }
             }
@@ -321,7 +322,7 @@ impl DurableTier {
 
     /// Removes the copy of one attempt, if this process wrote it. Waits for its upload to end.
     pub(crate) async fn forget(&self, id: BlockId) {
-        let ended = lock(&self.written).blocks.remove(&id);
+        let ended = self.written.lock().blocks.remove(&id);
         if let Some(ended) = ended {
             drop(ended.lock().await);
             self.remove(vec![id]).await;
@@ -330,9 +331,9 @@ impl DurableTier {
 
     /// Removes every copy that this process wrote for a query. Waits for their uploads to end.
     pub(crate) async fn release(&self, query: QueryId) {
-        lock(&self.indexes).retain(|id, _| id.task.query != query);
+        self.indexes.lock().retain(|id, _| id.task.query != query);
         let written_here: Vec<_> = {
-            let mut written = lock(&self.written);
+            let mut written = self.written.lock();
             written.released.insert(query);
             let written_here: Vec<BlockId> = written
                 .blocks
@@ -376,7 +377,3 @@ fn no_longer_needed(id: BlockId) -> DataFusionError {
 }
 
 type Upload = (UploadWriter, crate::storage::UploadResult);
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

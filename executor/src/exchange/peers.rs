@@ -1,8 +1,8 @@
 //! Connections to the Flight services of other executors.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -14,6 +14,7 @@ use datafusion::common::{DataFusionError, Result, internal_datafusion_err};
 use faisca_planner::ids::{BlockHome, BlockId};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
@@ -108,22 +109,20 @@ impl PeerClients {
     }
 
     async fn client(&self, address: &str) -> Result<FlightServiceClient<Channel>, Status> {
-        let cached = self.lock().get(address).cloned();
+        let cached = self.channels.lock().get(address).cloned();
         let channel = match cached {
             Some(channel) => channel,
             None => {
                 let channel = connect(address)
                     .await
                     .map_err(|e| Status::unavailable(format!("{e:?}")))?;
-                self.lock().insert(address.to_owned(), channel.clone());
+                self.channels
+                    .lock()
+                    .insert(address.to_owned(), channel.clone());
                 channel
             }
         };
         Ok(FlightServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Channel>> {
-        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,8 +1,8 @@
 //! The sealed blocks that an executor holds, by identity, and their share of its memory.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError};
 
 use faisca_planner::ids::{BlockId, QueryId};
 
@@ -60,7 +60,7 @@ impl Drop for BlockShare {
 #[derive(Debug, Default)]
 pub struct BlockStore {
     /// Guards only the map: no I/O, decoding or await happens under the lock.
-    blocks: std::sync::Mutex<HashMap<BlockId, Arc<SealedBlock>>>,
+    blocks: parking_lot::Mutex<HashMap<BlockId, Arc<SealedBlock>>>,
 }
 
 impl BlockStore {
@@ -98,7 +98,7 @@ impl BlockStore {
     }
 
     fn with_blocks<T>(&self, f: impl FnOnce(&mut HashMap<BlockId, Arc<SealedBlock>>) -> T) -> T {
-        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blocks = self.blocks.lock();
         f(&mut blocks)
     }
 }

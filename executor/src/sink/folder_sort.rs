@@ -1,7 +1,7 @@
 //! Sorts the rows of a task by their folders, so that one file is open at a time.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -15,6 +15,7 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use futures::{StreamExt, stream};
+use parking_lot::Mutex;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 /// An external sort that is fed batch by batch. It spills where the memory pool is exhausted.
@@ -125,11 +126,7 @@ impl PartitionStream for FedRows {
     }
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let mut receiver = self
-            .receiver
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let mut receiver = self.receiver.lock().take();
         let rows = stream::poll_fn(move |context| match &mut receiver {
             Some(receiver) => receiver.poll_recv(context).map(|batch| batch.map(Ok)),
             None => std::task::Poll::Ready(None),

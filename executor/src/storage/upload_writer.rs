@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use datafusion::common::{Result, exec_datafusion_err};
@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use object_store::multipart::PartId;
 use object_store::path::Path;
 use object_store::{MultipartId, PutPayload};
+use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 
 use super::uploads::Uploads;
@@ -54,7 +55,7 @@ impl UploadResult {
     /// # Errors
     /// If the writer was not shut down.
     pub(crate) fn sealed(&self) -> Result<(PendingUpload, u64)> {
-        let progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let progress = self.0.lock();
         if !progress.sealed {
             return Err(exec_datafusion_err!("an upload was not finished"));
         }
@@ -76,12 +77,7 @@ impl UploadWriter {
     ) -> object_store::Result<(Self, UploadResult)> {
         let id = uploads.create_multipart(&path).await?;
         let result = UploadResult::default();
-        result
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .id
-            .clone_from(&id);
+        result.0.lock().id.clone_from(&id);
         let writer = Self {
             uploads,
             path,
@@ -121,12 +117,7 @@ impl UploadWriter {
             };
             let part = ready!(first.poll_unpin(cx)).map_err(io::Error::other)?;
             self.in_flight.pop_front();
-            self.result
-                .0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .parts
-                .push(part.content_id);
+            self.result.0.lock().parts.push(part.content_id);
         }
         Poll::Ready(Ok(()))
     }
@@ -144,11 +135,7 @@ impl AsyncWrite for UploadWriter {
         }
         let taken = data.len().min(PART_BYTES - self.buffer.len());
         self.buffer.extend_from_slice(&data[..taken]);
-        self.result
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .bytes += taken as u64;
+        self.result.0.lock().bytes += taken as u64;
         Poll::Ready(Ok(taken))
     }
 
@@ -162,23 +149,14 @@ impl AsyncWrite for UploadWriter {
             self.send();
         }
         ready!(self.poll_parts(cx, 0))?;
-        self.result
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .sealed = true;
+        self.result.0.lock().sealed = true;
         Poll::Ready(Ok(()))
     }
 }
 
 impl Drop for UploadWriter {
     fn drop(&mut self) {
-        let sealed = self
-            .result
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .sealed;
+        let sealed = self.result.0.lock().sealed;
         if let (false, Ok(runtime)) = (sealed, tokio::runtime::Handle::try_current()) {
             let (uploads, path, id) = (
                 Arc::clone(&self.uploads),

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::fmt::Debug;
-use std::sync::{Mutex, PoisonError};
 
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::{Event, EventType};
 use kube::{Api, Resource, ResourceExt};
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -37,7 +37,7 @@ impl StatusCache {
     pub(super) fn latest(&self, resource: &SparkApplication) -> ApplicationStatus {
         let watched = resource.status.clone().unwrap_or_default();
         let uid = resource.uid().unwrap_or_default();
-        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = self.0.lock();
         match written.get(&uid) {
             Some((version, status)) if *version > resource_version(resource) => status.clone(),
             Some(_) => {
@@ -51,17 +51,13 @@ impl StatusCache {
 
     /// Forgets a deleted application.
     pub(super) fn remove(&self, uid: &str) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(uid);
+        self.0.lock().remove(uid);
     }
 
     fn insert(&self, stored: &SparkApplication, status: ApplicationStatus) {
         let uid = stored.uid().unwrap_or_default();
         self.0
             .lock()
-            .unwrap_or_else(PoisonError::into_inner)
             .insert(uid, (resource_version(stored), status));
     }
 }

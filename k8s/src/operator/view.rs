@@ -4,12 +4,12 @@
 //! applications in memory.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
 use crate::pod_state::{Loss, Phase, StartupProblem, loss, phase, startup_problem};
@@ -66,17 +66,12 @@ pub(super) struct PodIndex(
 impl PodIndex {
     /// Returns a copy of the pods of an application.
     pub(super) fn pods_of(&self, uid: &str) -> PodsView {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(uid)
-            .cloned()
-            .unwrap_or_default()
+        self.0.lock().get(uid).cloned().unwrap_or_default()
     }
 
     /// Updates the index by an event of the watch.
     pub(super) fn apply(&self, event: &Event<Pod>) {
-        let mut applications = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut applications = self.0.lock();
         match event {
             // A new list follows.
             Event::Init => applications.clear(),

@@ -15,12 +15,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -94,12 +95,8 @@ struct Waiting {
 }
 
 impl Visitors {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn enter(&self, admission: oneshot::Sender<()>) -> u64 {
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         let number = waiting.next;
         waiting.next += 1;
         waiting.admissions.insert(number, admission);
@@ -110,7 +107,7 @@ impl Visitors {
     }
 
     fn leave(&self, number: u64) -> Option<oneshot::Sender<()>> {
-        self.lock().admissions.remove(&number)
+        self.waiting.lock().admissions.remove(&number)
     }
 }
 
