@@ -9,7 +9,10 @@ use faisca_generate::TPCH_TABLES;
 use faisca_planner::ids::{ExecutorId, QueryId};
 
 use crate::recovery::{all_up, signal, stop, wait_until};
-use crate::support::{Layout, register_folders, rows, session, sorted, tpch_data, tpch_oracle};
+use crate::support::{
+    Layout, oracle_rows, register_folders, rows, session, session_rows, sorted, tpch_data,
+    tpch_oracle,
+};
 
 /// A filter that passes a two-thousandth of what is expected: the other side is shuffled in vain.
 const FEW_KEYS_SQL: &str = "SELECT l_shipmode, count(*), sum(o_totalprice), sum(length(regexp_replace(l_comment, '[aeiou]+', '', 'g')))
@@ -39,35 +42,17 @@ async fn over_tpch(layout: Layout) -> Session {
 }
 
 async fn query_rows(session: &Session, sql: &str) -> Vec<String> {
-    sorted(rows(
-        &session.sql(sql).await.unwrap().collect().await.unwrap(),
-    ))
+    sorted(session_rows(session, sql).await)
 }
 
 async fn expected(sql: &str) -> Vec<String> {
-    sorted(rows(
-        &tpch_oracle()
-            .await
-            .sql(sql)
-            .await
-            .unwrap()
-            .collect()
-            .await
-            .unwrap(),
-    ))
+    sorted(oracle_rows(&tpch_oracle().await, sql).await)
 }
 
 async fn analyzed(session: &Session, sql: &str) -> String {
-    rows(
-        &session
-            .sql(&format!("EXPLAIN ANALYZE {sql}"))
-            .await
-            .unwrap()
-            .collect()
-            .await
-            .unwrap(),
-    )
-    .join("\n")
+    session_rows(session, &format!("EXPLAIN ANALYZE {sql}"))
+        .await
+        .join("\n")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use arrow::datatypes::DataType;
 use faisca::prelude::*;
 use faisca_generate::enem;
 
-use crate::support::{Layout, rows, scratch, session, sorted};
+use crate::support::{Layout, rows, scratch, session, session_rows, sorted};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn datafusion_frames_run_on_the_fleet_too() {
@@ -196,15 +196,7 @@ async fn a_saved_table_is_found_by_name_and_overwritten_as_a_whole() {
         .await
         .unwrap();
     assert_eq!(
-        rows(
-            &session
-                .sql("SELECT count(*) FROM PESSOAS")
-                .await
-                .unwrap()
-                .collect()
-                .await
-                .unwrap()
-        ),
+        session_rows(&session, "SELECT count(*) FROM PESSOAS").await,
         ["891"]
     );
     assert!(folder.path().join("pessoas").is_dir());

@@ -14,7 +14,7 @@ use faisca::prelude::*;
 use faisca_planner::manifest::{SecretRef, StoreCredentials, StoreSettings, Stores};
 
 use crate::s3_server::S3Server;
-use crate::support::{rows, sorted};
+use crate::support::{session_rows, sorted};
 
 /// Settings that reach the server without the environment, which all tests share.
 pub fn stores(server: &S3Server) -> Stores {
@@ -53,9 +53,7 @@ pub async fn session(server: &S3Server, warehouse: &Path) -> Session {
 }
 
 pub async fn query(session: &Session, sql: &str) -> Vec<String> {
-    sorted(rows(
-        &session.sql(sql).await.unwrap().collect().await.unwrap(),
-    ))
+    sorted(session_rows(session, sql).await)
 }
 
 pub async fn put(session: &Session, sql: &str, mode: SaveMode, path: &str) -> faisca::Result<()> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use datafusion::prelude::{CsvReadOptions, ParquetReadOptions, SessionContext};
 use faisca_generate::enem;
 
-use crate::support::{command, files_below, rows, scratch, sorted};
+use crate::support::{command, files_below, oracle_rows, rows, scratch, sorted};
 
 const ROWS: u64 = 20_000;
 
@@ -66,7 +66,7 @@ async fn expected(data: &Path) -> Vec<(&'static str, Vec<String>)> {
              WHEN 5 THEN 'Indígena' ELSE 'Não declarada' END, NU_IDADE FROM aluno",
         ),
     ] {
-        all.push((output, sorted(rows(&context.sql(sql).await.unwrap().collect().await.unwrap()))));
+        all.push((output, sorted(oracle_rows(&context, sql).await)));
     }
     std::fs::remove_dir_all(utf8).unwrap();
     all

@@ -12,7 +12,10 @@ use faisca::Session;
 use faisca::prelude::*;
 use faisca_planner::ids::ExecutorId;
 
-use crate::support::{Layout, register_folders, rows, session, tpch_data, tpch_oracle, tpch_query};
+use crate::support::{
+    Layout, oracle_rows, register_folders, session, session_rows, tpch_data, tpch_oracle,
+    tpch_query,
+};
 
 /// Processes that execute for this session at the moment.
 pub fn executors(session: &Session) -> Vec<u32> {
@@ -83,23 +86,13 @@ pub async fn stop(session: Session) {
 
 pub async fn expected(number: usize) -> Vec<String> {
     let oracle = tpch_oracle().await;
-    rows(
-        &oracle
-            .sql(&tpch_query(number))
-            .await
-            .unwrap()
-            .collect()
-            .await
-            .unwrap(),
-    )
+    oracle_rows(&oracle, &tpch_query(number)).await
 }
 
 /// Starts a query of TPC-H beside the test.
 pub fn start(session: &Session, number: usize) -> tokio::task::JoinHandle<Vec<String>> {
     let (session, sql) = (session.clone(), tpch_query(number));
-    tokio::task::spawn(
-        async move { rows(&session.sql(&sql).await.unwrap().collect().await.unwrap()) },
-    )
+    tokio::task::spawn(async move { session_rows(&session, &sql).await })
 }
 
 async fn tpch(session: &Session) {
@@ -135,27 +128,8 @@ async fn assert_whole(folder: &std::path::Path) {
             "SELECT count(*), count(DISTINCT l_orderkey * 10 + l_linenumber), sum(length(l_comment)) FROM {table}"
         )
     };
-    let actual = rows(
-        &oracle
-            .sql(&sql("copy"))
-            .await
-            .unwrap()
-            .collect()
-            .await
-            .unwrap(),
-    );
-    assert_eq!(
-        actual,
-        rows(
-            &oracle
-                .sql(&sql("lineitem"))
-                .await
-                .unwrap()
-                .collect()
-                .await
-                .unwrap()
-        )
-    );
+    let actual = oracle_rows(&oracle, &sql("copy")).await;
+    assert_eq!(actual, oracle_rows(&oracle, &sql("lineitem")).await);
     let parent = folder.parent().unwrap();
     let name = folder.file_name().unwrap().to_str().unwrap();
     let litter: Vec<_> = crate::support::files_below(parent)

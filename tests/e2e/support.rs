@@ -159,6 +159,16 @@ pub fn rows(batches: &[RecordBatch]) -> Vec<String> {
     rows
 }
 
+/// Runs a query, and returns its rows in their order.
+pub async fn session_rows(session: &Session, sql: &str) -> Vec<String> {
+    rows(&session.sql(sql).await.unwrap().collect().await.unwrap())
+}
+
+/// Runs a query on DataFusion alone, and returns its rows in their order.
+pub async fn oracle_rows(context: &SessionContext, sql: &str) -> Vec<String> {
+    rows(&context.sql(sql).await.unwrap().collect().await.unwrap())
+}
+
 pub fn sorted(mut rows: Vec<String>) -> Vec<String> {
     rows.sort();
     rows

@@ -1,8 +1,8 @@
 //! The 22 queries, against DataFusion in one process.
 
 use crate::support::{
-    LAYOUTS, Layout, oracle_over, register_folders, rows, scratch, session, sorted, tpch_data,
-    tpch_oracle, tpch_query,
+    LAYOUTS, Layout, oracle_over, oracle_rows, register_folders, rows, scratch, session,
+    session_rows, sorted, tpch_data, tpch_oracle, tpch_query,
 };
 use faisca::Session;
 use faisca_generate::TPCH_TABLES;
@@ -39,7 +39,7 @@ async fn all_queries_equal_one_datafusion_process_at_every_layout_and_partitioni
             register_folders(&session, tpch_data(), &TPCH_TABLES).await;
             for number in 1..=22 {
                 let sql = tpch_query(number);
-                let actual = rows(&session.sql(&sql).await.unwrap().collect().await.unwrap());
+                let actual = session_rows(&session, &sql).await;
                 let expected = expected[number - 1].clone();
                 if sql.contains("order by") {
                     assert_eq!(actual, expected, "q{number} at {layout:?} × {partitions}");
@@ -61,15 +61,7 @@ async fn rules_change_plans_and_no_result() {
     let oracle = tpch_oracle().await;
     let mut expected = vec![];
     for number in 1..=22 {
-        expected.push(sorted(rows(
-            &oracle
-                .sql(&tpch_query(number))
-                .await
-                .unwrap()
-                .collect()
-                .await
-                .unwrap(),
-        )));
+        expected.push(sorted(oracle_rows(&oracle, &tpch_query(number)).await));
     }
     for layout in LAYOUTS {
         let session = session(layout, 7).await;
@@ -93,15 +85,7 @@ async fn rules_change_plans_and_no_result() {
             .await;
             let mut plans = vec![];
             for number in 1..=22 {
-                let actual = rows(
-                    &session
-                        .sql(&tpch_query(number))
-                        .await
-                        .unwrap()
-                        .collect()
-                        .await
-                        .unwrap(),
-                );
+                let actual = session_rows(&session, &tpch_query(number)).await;
                 assert_eq!(
                     sorted(actual),
                     expected[number - 1],
@@ -147,15 +131,7 @@ async fn joins_that_all_shuffle_are_right_and_filter_by_keys() {
             {
                 filtered.push(number);
             }
-            let expected = rows(
-                &oracle
-                    .sql(&tpch_query(number))
-                    .await
-                    .unwrap()
-                    .collect()
-                    .await
-                    .unwrap(),
-            );
+            let expected = oracle_rows(&oracle, &tpch_query(number)).await;
             assert_eq!(
                 sorted(rows(&frame.collect().await.unwrap())),
                 sorted(expected),
@@ -165,10 +141,6 @@ async fn joins_that_all_shuffle_are_right_and_filter_by_keys() {
         assert!(filtered.len() >= 8, "{filtered:?}");
         session.stop().await;
     }
-}
-
-async fn query(session: &Session, sql: &str) -> Vec<String> {
-    rows(&session.sql(sql).await.unwrap().collect().await.unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -225,10 +197,10 @@ async fn skewed_joins_are_right_and_divided() {
                     "SELECT {preserved_side}.k % 100, count(*), sum({preserved_side}.v) FROM {left} {join} {right} ON {left}.k = {right}.k GROUP BY {preserved_side}.k % 100"
                 );
                 let expected = oracle.sql(&sql).await.unwrap().collect().await.unwrap();
-                let actual = query(&session, &sql).await;
+                let actual = session_rows(&session, &sql).await;
                 assert_eq!(sorted(actual), sorted(rows(&expected)), "{layout:?}: {sql}");
                 let analyzed = format!("EXPLAIN ANALYZE {sql}");
-                let report = query(&session, &analyzed).await.pop().unwrap();
+                let report = session_rows(&session, &analyzed).await.pop().unwrap();
                 if report.contains("skewed ones split") {
                     divided.push(format!("{left} {join} {right}"));
                 }

@@ -3,7 +3,8 @@
 use faisca::prelude::*;
 
 use crate::support::{
-    LAYOUTS, Layout, files_below, register_folders, rows, scratch, session, sorted, tpch_data,
+    LAYOUTS, Layout, files_below, register_folders, rows, scratch, session, session_rows, sorted,
+    tpch_data,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,18 +29,12 @@ async fn scripts_create_insert_overwrite_and_copy() {
             .await
             .unwrap();
         let count = "SELECT count(*), sum(a) FROM w";
-        assert_eq!(
-            rows(&session.sql(count).await.unwrap().collect().await.unwrap()),
-            ["5|36"]
-        );
+        assert_eq!(session_rows(&session, count).await, ["5|36"]);
         session
             .sql("INSERT OVERWRITE w SELECT a + 1, b FROM w")
             .await
             .unwrap();
-        assert_eq!(
-            rows(&session.sql(count).await.unwrap().collect().await.unwrap()),
-            ["5|41"]
-        );
+        assert_eq!(session_rows(&session, count).await, ["5|41"]);
         let explained = session
             .sql("EXPLAIN SELECT b, count(*) FROM w GROUP BY b")
             .await
@@ -139,19 +134,11 @@ async fn target_file_size_rolls_files_and_every_task_writes() {
     assert_eq!(wrote.len(), 3);
     register_folders(&session, folder.path(), &["orders"]).await;
     let sql = "SELECT count(*), count(DISTINCT o_orderkey), sum(o_totalprice) FROM orders";
-    let copied = rows(&session.sql(sql).await.unwrap().collect().await.unwrap());
+    let copied = session_rows(&session, sql).await;
     register_folders_again(&session).await;
     assert_eq!(
         copied,
-        rows(
-            &session
-                .sql(&sql.replace("orders", "original"))
-                .await
-                .unwrap()
-                .collect()
-                .await
-                .unwrap()
-        )
+        session_rows(&session, &sql.replace("orders", "original")).await
     );
     session.stop().await;
 }

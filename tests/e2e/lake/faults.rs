@@ -9,7 +9,8 @@ use faisca_generate::TPCH_TABLES;
 use super::{query, session};
 use crate::s3_server::{Act, S3Server};
 use crate::support::{
-    command, files_below, rows, scratch, sorted, tpch_data, tpch_oracle, tpch_query,
+    command, files_below, oracle_rows, rows, scratch, session_rows, sorted, tpch_data, tpch_oracle,
+    tpch_query,
 };
 
 /// Faults of every kind, for one request in N, always the same ones.
@@ -112,8 +113,8 @@ async fn all_queries_are_right_on_a_faulty_store() {
     server.on_request(inject_faults(5, Arc::clone(&injected)));
     for number in 1..=22 {
         let sql = tpch_query(number);
-        let actual = rows(&session.sql(&sql).await.unwrap().collect().await.unwrap());
-        let expected = rows(&oracle.sql(&sql).await.unwrap().collect().await.unwrap());
+        let actual = session_rows(&session, &sql).await;
+        let expected = oracle_rows(&oracle, &sql).await;
         if sql.contains("order by") {
             assert_eq!(actual, expected, "q{number}");
         } else {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{all_up, children, executors, expected, fleet, signal, start, stop, wait_until};
-use crate::support::{command, files_below, oracle_over, rows, scratch, sorted};
+use crate::support::{command, files_below, oracle_over, oracle_rows, scratch, sorted};
 
 /// SplitMix64: the same seed kills at the same times.
 struct Random(u64);
@@ -91,9 +91,7 @@ async fn random_kills_over_the_pipeline_change_no_table() {
         for table in tables {
             let context = oracle_over(folder.path(), &[table]).await;
             let sql = format!("SELECT * FROM \"{table}\"");
-            all.push(sorted(rows(
-                &context.sql(&sql).await.unwrap().collect().await.unwrap(),
-            )));
+            all.push(sorted(oracle_rows(&context, &sql).await));
         }
         all
     };

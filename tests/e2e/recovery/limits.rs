@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use faisca::Session;
 
 use super::tpch;
-use crate::support::{command, rows, scratch, tpch_data, tpch_oracle};
+use crate::support::{command, oracle_rows, scratch, session_rows, tpch_data, tpch_oracle};
 
 const JOIN: &str = "SELECT count(*), sum(a.l_extendedprice) FROM lineitem a JOIN lineitem b ON a.l_orderkey = b.l_orderkey AND a.l_linenumber = b.l_linenumber";
 
@@ -36,12 +36,9 @@ async fn a_join_larger_than_memory_spills_and_is_right() {
         .await
         .unwrap();
     tpch(&session).await;
-    let actual = rows(&session.sql(JOIN).await.unwrap().collect().await.unwrap());
+    let actual = session_rows(&session, JOIN).await;
     let oracle = tpch_oracle().await;
-    assert_eq!(
-        actual,
-        rows(&oracle.sql(JOIN).await.unwrap().collect().await.unwrap())
-    );
+    assert_eq!(actual, oracle_rows(&oracle, JOIN).await);
     let executors = session.progress().executors;
     assert!(
         executors.values().map(|e| e.spilled_bytes).sum::<u64>() > 0,

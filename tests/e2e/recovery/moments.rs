@@ -8,7 +8,7 @@ use super::{
     QueryMoment, all_up, assert_whole, executors, expected, fleet, is_alive, is_reached, signal,
     stages, start, start_write, stop, wait_until,
 };
-use crate::support::{rows, scratch};
+use crate::support::{oracle_rows, rows, scratch};
 
 const EXECUTORS: usize = 3;
 
@@ -102,7 +102,7 @@ async fn a_result_that_is_being_read_survives_its_executors() {
     }
     let oracle = crate::support::tpch_oracle().await;
     let sql = "SELECT o_orderkey, o_comment FROM orders WHERE o_orderkey % 4 = 0";
-    let expected = rows(&oracle.sql(sql).await.unwrap().collect().await.unwrap());
+    let expected = oracle_rows(&oracle, sql).await;
     assert!(
         crate::support::sorted(rows(&batches)) == crate::support::sorted(expected),
         "rows are missing or twice"
