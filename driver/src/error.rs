@@ -1,5 +1,6 @@
 //! Failures of a job, as its user sees them.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,35 @@ pub enum Error {
     /// A statement cannot be planned: a name, a type, its grammar. Fix the statement.
     #[error("{0}")]
     Plan(String),
+    /// A name that a statement or program uses does not exist.
+    #[error("{kind} `{name}`; {help}")]
+    UnknownName {
+        /// What should have this name.
+        kind: NameKind,
+        /// The name.
+        name: String,
+        /// The nearest name, or all names.
+        help: String,
+    },
+    /// An option of a read or a write has a value that is not valid for it.
+    #[error("option {option}: `{value}` is not {expected}")]
+    InvalidOption {
+        /// The name of the option.
+        option: String,
+        /// Its value.
+        value: String,
+        /// The valid values.
+        expected: String,
+    },
+    /// A file that the user gave cannot be read or understood.
+    #[error("{file}: {source}")]
+    Input {
+        /// Path or URL of the file.
+        file: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A query failed while it ran.
     #[error("{}", .0.message)]
     Run(Failure),
@@ -87,6 +117,30 @@ pub enum Error {
     },
 }
 
+/// What an unknown name should have named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameKind {
+    /// A column of the query's input.
+    Column,
+    /// A registered table or view.
+    Table,
+    /// An option of a read.
+    ReadOption,
+    /// An option of a write.
+    WriteOption,
+}
+
+impl fmt::Display for NameKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Column => "no column named",
+            Self::Table => "no table named",
+            Self::ReadOption => "unknown option",
+            Self::WriteOption => "unknown write option",
+        })
+    }
+}
+
 /// Exit codes of the command, documented in docs/cli.md.
 impl Error {
     /// Exit code of a job that its user must fix. The operator does not retry it.
@@ -99,6 +153,9 @@ impl Error {
         match self {
             Self::Manifest(_)
             | Self::Plan(_)
+            | Self::UnknownName { .. }
+            | Self::InvalidOption { .. }
+            | Self::Input { .. }
             | Self::Write(_)
             | Self::File { .. }
             | Self::Store { .. } => Self::EXIT_CODE_INVALID,
@@ -133,6 +190,18 @@ impl Error {
         }
     }
 
+    /// Returns a function that wraps the error of reading a file of the user, for `map_err`.
+    pub fn input<E>(file: impl Into<String>) -> impl FnOnce(E) -> Self
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let file = file.into();
+        move |source| Self::Input {
+            file,
+            source: source.into(),
+        }
+    }
+
     /// Whether the output is the cause, not the query.
     pub(crate) fn concerns_output(&self) -> bool {
         match self {
@@ -140,6 +209,9 @@ impl Error {
             Self::At { source, .. } => source.concerns_output(),
             Self::Manifest(_)
             | Self::Plan(_)
+            | Self::UnknownName { .. }
+            | Self::InvalidOption { .. }
+            | Self::Input { .. }
             | Self::Run(_)
             | Self::Fleet(_)
             | Self::FleetOperation { .. }

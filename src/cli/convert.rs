@@ -14,17 +14,15 @@ pub(super) struct ConvertArgs {
 
 /// Prints the manifest, below comments about everything that has no equivalent.
 pub(super) fn convert(args: &ConvertArgs) -> Result<()> {
-    let text = std::fs::read_to_string(&args.old)
-        .map_err(|error| Error::Plan(format!("{}: {error}", args.old)))?;
-    let invalid = |error: &dyn std::fmt::Display| Error::Plan(format!("{}: {error}", args.old));
-    let old = faisca_k8s::convert::read(&text).map_err(|error| invalid(&error))?;
-    let converted = faisca_k8s::convert::convert(&old).map_err(|error| invalid(&error))?;
+    let text = std::fs::read_to_string(&args.old).map_err(Error::input(&args.old))?;
+    let old = faisca_k8s::convert::read(&text).map_err(Error::input(&args.old))?;
+    let converted = faisca_k8s::convert::convert(&old).map_err(Error::input(&args.old))?;
     for remark in &converted.remarks {
         print(&format!("# {remark}"));
     }
     print(
         faisca_k8s::convert::write(&converted.manifest)
-            .map_err(|error| invalid(&error))?
+            .map_err(Error::input(&args.old))?
             .trim_end(),
     );
     Ok(())

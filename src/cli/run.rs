@@ -25,7 +25,7 @@ pub(super) struct RunArgs {
 
 /// Loads the manifest of a file.
 pub(super) fn load(file: &str, set: &[(String, String)]) -> Result<CheckedManifest> {
-    let text = std::fs::read_to_string(file).map_err(|e| Error::Plan(format!("{file}: {e}")))?;
+    let text = std::fs::read_to_string(file).map_err(Error::input(file))?;
     let parameters = set.iter().cloned().collect();
     Ok(CheckedManifest::load(file, &text, &parameters)?)
 }

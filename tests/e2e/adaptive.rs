@@ -10,8 +10,7 @@ use faisca_planner::ids::{ExecutorId, QueryId};
 
 use crate::recovery::{all_up, signal, stop, wait_until};
 use crate::support::{
-    Layout, oracle_rows, register_folders, rows, session, session_rows, sorted, tpch_data,
-    tpch_oracle,
+    Layout, oracle_rows, register_folders, session, session_rows, sorted, tpch_data, tpch_oracle,
 };
 
 /// A filter that passes a two-thousandth of what is expected: the other side is shuffled in vain.

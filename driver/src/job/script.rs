@@ -24,7 +24,7 @@ pub async fn run_script(
 ) -> Result<Vec<StepSummary>> {
     let text = read_script(session, path).await?;
     let mut summaries = vec![];
-    for statement in split(&text).map_err(|e| Error::Plan(format!("{path}: {e}")))? {
+    for statement in split(&text).map_err(Error::input(path))? {
         let started = Instant::now();
         let position = format!("{path}:{}", statement.line);
         let written = match session
@@ -64,12 +64,11 @@ pub async fn run_script(
 /// # Errors
 /// Returns an error if the file cannot be read, or is not UTF-8.
 async fn read_script(session: &Session, path: &str) -> Result<String> {
-    let failed = |error: &dyn std::fmt::Display| Error::Plan(format!("{path}: {error}"));
     let bytes = match url::Url::parse(path) {
         Ok(url) if path.contains("://") => {
             let store = session.object_stores().get(&url)?;
             let object_path =
-                object_store::path::Path::from_url_path(url.path()).map_err(|e| failed(&e))?;
+                object_store::path::Path::from_url_path(url.path()).map_err(Error::input(path))?;
             let object = store
                 .objects
                 .get(&object_path)
@@ -81,9 +80,9 @@ async fn read_script(session: &Session, path: &str) -> Result<String> {
                 .map_err(|e| Error::from(DataFusionError::ObjectStore(Box::new(e))).at(path))?
                 .to_vec()
         }
-        _ => std::fs::read(path).map_err(|e| failed(&e))?,
+        _ => std::fs::read(path).map_err(Error::input(path))?,
     };
-    String::from_utf8(bytes).map_err(|_| failed(&"not UTF-8 text"))
+    String::from_utf8(bytes).map_err(|_| Error::input(path)("not UTF-8 text"))
 }
 
 /// One statement of a script.

@@ -4,7 +4,7 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::Expr;
 
-use crate::error::{Error, Result, did_you_mean};
+use crate::error::{Error, NameKind, Result, did_you_mean};
 
 /// Replaces the columns of an expression by those of the schemas, which have the spelling of the
 /// data.
@@ -54,5 +54,9 @@ pub(super) fn unknown_column(name: &str, schemas: &[&DFSchema]) -> Error {
         .iter()
         .flat_map(|schema| schema.fields().iter().map(|field| field.name().as_str()));
     let help = did_you_mean(name, names, "columns here:");
-    Error::Plan(format!("no column named `{name}`; {help}"))
+    Error::UnknownName {
+        kind: NameKind::Column,
+        name: name.to_owned(),
+        help,
+    }
 }

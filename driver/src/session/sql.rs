@@ -24,7 +24,7 @@ use super::dataframe::DataFrame;
 use super::insert::insert;
 use super::options::{set_source_option, set_write_option};
 use crate::engine::progress::WriteSummary;
-use crate::error::{Error, Result, did_you_mean};
+use crate::error::{Error, NameKind, Result, did_you_mean};
 use crate::input::source::{default_source, files as files_of_source, open};
 use crate::input::{TableFiles, in_order_of};
 use crate::output::write::write;
@@ -392,7 +392,11 @@ pub(super) fn unknown_table(services: &Arc<Services>, name: &str) -> Error {
     } else {
         did_you_mean(name, names.iter().map(String::as_str), "tables:")
     };
-    Error::Plan(format!("no table named `{name}`; {help}"))
+    Error::UnknownName {
+        kind: NameKind::Table,
+        name: name.to_owned(),
+        help,
+    }
 }
 
 /// Replaces DataFusion's error for an unknown table by one that suggests the nearest name. Returns
