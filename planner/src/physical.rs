@@ -12,6 +12,36 @@ use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceC
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 
+/// The methods of [`ExecutionPlan`](datafusion::physical_plan::ExecutionPlan) that are the same for
+/// every node of ours: it has no expressions for optimizers to visit, and `replace_children` also
+/// serves the older `with_new_children`.
+#[macro_export]
+macro_rules! plan_node_methods {
+    () => {
+        fn apply_expressions(
+            &self,
+            _visit: &mut dyn FnMut(
+                &::std::sync::Arc<dyn ::datafusion::physical_expr::PhysicalExpr>,
+            ) -> ::datafusion::common::Result<
+                ::datafusion::common::tree_node::TreeNodeRecursion,
+            >,
+        ) -> ::datafusion::common::Result<::datafusion::common::tree_node::TreeNodeRecursion> {
+            Ok(::datafusion::common::tree_node::TreeNodeRecursion::Continue)
+        }
+
+        fn with_new_children(
+            self: ::std::sync::Arc<Self>,
+            children: Vec<::std::sync::Arc<dyn ::datafusion::physical_plan::ExecutionPlan>>,
+        ) -> ::datafusion::common::Result<
+            ::std::sync::Arc<dyn ::datafusion::physical_plan::ExecutionPlan>,
+        > {
+            use ::datafusion::physical_plan::execution_plan as plan;
+            let mode = plan::ChildrenPropertiesMode::Recompute;
+            self.replace_children(children, plan::ReplaceChildrenOptions::new(mode))
+        }
+    };
+}
+
 /// Returns `plan` with one of its children replaced.
 pub(crate) fn replace_child(
     plan: &Arc<dyn ExecutionPlan>,
