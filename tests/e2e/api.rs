@@ -6,15 +6,19 @@ use faisca_generate::enem;
 
 use crate::support::{Layout, rows, scratch, session, session_rows, sorted};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn datafusion_frames_run_on_the_fleet_too() {
-    let session = session(Layout::Processes(2), 4).await;
-    let titanic = session
+async fn titanic(session: &Session) -> DataFrame {
+    session
         .read()
         .option("delimiter", ";")
         .csv("examples/titanic/titanic.csv")
         .await
-        .unwrap();
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn datafusion_frames_run_on_the_fleet_too() {
+    let session = session(Layout::Processes(2), 4).await;
+    let titanic = titanic(&session).await;
     let before = session
         .progress()
         .executors
@@ -45,12 +49,7 @@ async fn datafusion_frames_run_on_the_fleet_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn spark_verbs_resolve_columns_in_any_case_and_keep_the_datas() {
     let session = session(Layout::Embedded, 3).await;
-    let titanic = session
-        .read()
-        .option("delimiter", ";")
-        .csv("examples/titanic/titanic.csv")
-        .await
-        .unwrap();
+    let titanic = titanic(&session).await;
     let transformed = titanic
         .clone()
         .filter(col("AGE").gt(lit(60.0)))
@@ -115,12 +114,7 @@ async fn written_tables_are_read_back_with_their_partitions() {
     let folder = scratch("api");
     let out = folder.path().join("by_sex");
     let session = session(Layout::Processes(2), 4).await;
-    let titanic = session
-        .read()
-        .option("delimiter", ";")
-        .csv("examples/titanic/titanic.csv")
-        .await
-        .unwrap();
+    let titanic = titanic(&session).await;
     let summary = titanic
         .write()
         .mode(SaveMode::Overwrite)
@@ -153,12 +147,7 @@ async fn a_saved_table_is_found_by_name_and_overwritten_as_a_whole() {
         .get_or_create()
         .await
         .unwrap();
-    let titanic = session
-        .read()
-        .option("delimiter", ";")
-        .csv("examples/titanic/titanic.csv")
-        .await
-        .unwrap();
+    let titanic = titanic(&session).await;
     let women = titanic
         .clone()
         .filter(col("sex").eq(lit("female")))

@@ -169,6 +169,12 @@ pub async fn oracle_rows(context: &SessionContext, sql: &str) -> Vec<String> {
     rows(&context.sql(sql).await.unwrap().collect().await.unwrap())
 }
 
+/// What a command wrote to both of its streams.
+pub fn output_text(output: &std::process::Output) -> String {
+    let (stdout, stderr) = (&output.stdout, &output.stderr);
+    String::from_utf8_lossy(stdout).into_owned() + &String::from_utf8_lossy(stderr)
+}
+
 pub fn sorted(mut rows: Vec<String>) -> Vec<String> {
     rows.sort();
     rows

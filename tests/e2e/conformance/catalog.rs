@@ -8,7 +8,7 @@ use faisca::prelude::*;
 use crate::glue_server::GlueServer;
 use crate::lake::{JOB, query, session};
 use crate::s3_server::S3Server;
-use crate::support::{command, scratch};
+use crate::support::{command, output_text, scratch};
 
 /// Both catalogs of a test, by the command, as a user has them.
 struct Lake {
@@ -38,14 +38,7 @@ impl Lake {
         let output = tokio::task::spawn_blocking(move || command.output().unwrap())
             .await
             .unwrap();
-        (
-            output.status.success(),
-            format!(
-                "{}{}",
-                String::from_utf8_lossy(&output.stdout),
-                String::from_utf8_lossy(&output.stderr)
-            ),
-        )
+        (output.status.success(), output_text(&output))
     }
 
     /// The job with `n` rows, in a catalog, edited.

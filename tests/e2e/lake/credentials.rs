@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 
 use super::{put, query, stores};
 use crate::s3_server::S3Server;
-use crate::support::{command, scratch};
+use crate::support::{command, output_text, scratch};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_say_who_pays_and_which_key_encrypts() {
@@ -239,11 +239,7 @@ async fn credentials_come_from_wherever_aws_tools_find_them() {
         let output = tokio::task::spawn_blocking(move || job.output().unwrap())
             .await
             .unwrap();
-        let text = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let text = output_text(&output);
         assert!(
             output.status.success() && text.contains("500500"),
             "{source}: {text}"

@@ -9,23 +9,19 @@ use faisca_generate::TPCH_TABLES;
 use super::{query, session};
 use crate::s3_server::{Act, S3Server};
 use crate::support::{
-    command, files_below, oracle_rows, rows, scratch, session_rows, sorted, tpch_data, tpch_oracle,
-    tpch_query,
+    command, files_below, oracle_rows, output_text, rows, scratch, session_rows, sorted, tpch_data,
+    tpch_oracle, tpch_query,
 };
 
 /// Faults of every kind, for one request in N, always the same ones.
 fn inject_faults(one_in: u64, injected: Arc<AtomicUsize>) -> impl FnMut(&str, &str) -> Act + Send {
-    let mut state = 20_261_123_u64;
+    let mut random = fastrand::Rng::with_seed(20_261_123);
     move |method, _| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        let random = state >> 33;
-        if !random.is_multiple_of(one_in) {
+        if random.u64(..one_in) > 0 {
             return Act::Pass;
         }
         injected.fetch_add(1, Ordering::Relaxed);
-        match random / one_in % 5 {
+        match random.u8(..5) {
             0 => Act::Refuse(503, "SlowDown"),
             1 => Act::Break,
             2 => Act::DoAndBreak,
@@ -165,11 +161,7 @@ async fn the_pipeline_is_right_on_a_faulty_store() {
         let output = tokio::task::spawn_blocking(move || job.output().unwrap())
             .await
             .unwrap();
-        let text = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let text = output_text(&output);
         assert!(output.status.success(), "{text}");
         assert!(text.contains("of them retried"), "{text}");
     }

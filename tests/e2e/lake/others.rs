@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 
 use super::query;
 use crate::s3_server::S3Server;
-use crate::support::{command, scratch};
+use crate::support::{command, output_text, scratch};
 
 type Answer = hyper::Response<Full<bytes::Bytes>>;
 
@@ -160,11 +160,7 @@ async fn googles_store_takes_uploads_that_the_driver_completes() {
         let output = tokio::task::spawn_blocking(move || command.output().unwrap())
             .await
             .unwrap();
-        let text = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let text = output_text(&output);
         assert!(output.status.success(), "{text}");
         text
     };

@@ -6,19 +6,6 @@ use std::time::Duration;
 use super::{all_up, children, executors, expected, fleet, signal, start, stop, wait_until};
 use crate::support::{command, files_below, oracle_over, oracle_rows, scratch, sorted};
 
-/// SplitMix64: the same seed kills at the same times.
-struct Random(u64);
-
-impl Random {
-    fn next_below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
-
 const ROUNDS_PER_FLEET: u32 = 6;
 
 fn kills() -> u32 {
@@ -27,20 +14,18 @@ fn kills() -> u32 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn random_kills_over_tpch_change_no_result() {
-    let mut random = Random(20_261_123);
+    // The same seed kills at the same times.
+    let mut random = fastrand::Rng::with_seed(20_261_123);
     let mut killed = 0;
     while killed < kills() {
         // A fleet replaces a bounded number of executors: a fresh one for every few rounds.
         let session = fleet(3).await;
         for _ in 0..ROUNDS_PER_FLEET {
-            let number = 1 + usize::try_from(random.next_below(22)).unwrap();
+            let number = random.usize(1..=22);
             all_up(&session, 3).await;
             let running = start(&session, number);
-            tokio::time::sleep(Duration::from_millis(random.next_below(700))).await;
-            for pid in executors(&session)
-                .iter()
-                .take(1 + usize::try_from(random.next_below(3)).unwrap())
-            {
+            tokio::time::sleep(Duration::from_millis(random.u64(..700))).await;
+            for pid in executors(&session).iter().take(random.usize(1..=3)) {
                 signal(*pid, "-KILL");
                 killed += 1;
             }
@@ -60,7 +45,7 @@ async fn random_kills_over_tpch_change_no_result() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn random_kills_over_the_pipeline_change_no_table() {
-    let mut random = Random(7);
+    let mut random = fastrand::Rng::with_seed(7);
     let folder = scratch("kills");
     faisca_generate::enem(folder.path(), 60_000).unwrap();
     let run = || {
@@ -99,11 +84,8 @@ async fn random_kills_over_the_pipeline_change_no_table() {
     let mut killed = 0;
     while killed < kills() / 4 {
         let mut job = run();
-        tokio::time::sleep(Duration::from_millis(100 + random.next_below(900))).await;
-        for pid in children(job.id())
-            .iter()
-            .take(1 + usize::try_from(random.next_below(3)).unwrap())
-        {
+        tokio::time::sleep(Duration::from_millis(random.u64(100..1000))).await;
+        for pid in children(job.id()).iter().take(random.usize(1..=3)) {
             signal(*pid, "-KILL");
             killed += 1;
         }
