@@ -77,7 +77,7 @@ async fn run_once(data: &Path, sql: &str, kill_after: Option<Duration>) -> Resul
         .progress()
         .executors
         .iter()
-        .filter(|(id, e)| **id != ExecutorId(0) && e.up)
+        .filter(|(id, e)| **id != ExecutorId(0) && e.is_connected)
         .count()
         < EXECUTORS as usize
     {
@@ -92,7 +92,7 @@ async fn run_once(data: &Path, sql: &str, kill_after: Option<Duration>) -> Resul
             .progress()
             .executors
             .iter()
-            .find(|(id, e)| **id != ExecutorId(0) && e.up)
+            .find(|(id, e)| **id != ExecutorId(0) && e.is_connected)
             .map(|(_, e)| e.pid);
         let killed = pid.map(|pid| {
             std::process::Command::new("kill")
@@ -105,7 +105,7 @@ async fn run_once(data: &Path, sql: &str, kill_after: Option<Duration>) -> Resul
     }
     run.await.map_err(|e| Error::Fleet(e.to_string()))??;
     let elapsed = started.elapsed();
-    let recomputed = session.progress().tasks_redone;
+    let recomputed = session.progress().tasks_recomputed;
     session.stop().await;
     Ok((elapsed, recomputed))
 }

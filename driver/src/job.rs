@@ -85,7 +85,7 @@ impl<'a> Job<'a> {
         let mut summaries = vec![];
         while !walk.is_complete() {
             let (ended, all) = walk.counts();
-            progress.steps(ended, all);
+            progress.set_steps(ended, all);
             for summary in self.register_views(session, &mut walk).await? {
                 done(&summary);
                 summaries.push(summary);
@@ -107,7 +107,7 @@ impl<'a> Job<'a> {
             }
         }
         let (ended, all) = walk.counts();
-        progress.steps(ended, all);
+        progress.set_steps(ended, all);
         Ok(summaries)
     }
 

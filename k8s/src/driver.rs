@@ -231,10 +231,10 @@ fn application_progress(snapshot: &Snapshot) -> ApplicationProgress {
         .map(|query| query.label.as_str())
         .collect();
     let stages_done = stages()
-        .filter(|stage| stage.tasks > 0 && stage.done == stage.tasks)
+        .filter(|stage| stage.tasks > 0 && stage.finished == stage.tasks)
         .count();
     let tasks_left: u64 = stages()
-        .map(|stage| u64::from(stage.tasks.saturating_sub(stage.done)))
+        .map(|stage| u64::from(stage.tasks.saturating_sub(stage.finished)))
         .sum();
     let tasks_done: u64 = executors().map(|executor| u64::from(executor.tasks)).sum();
     ApplicationProgress {

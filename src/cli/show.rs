@@ -78,13 +78,13 @@ fn draw(
                 bar.set_prefix(format!("{} s{index}", state.label));
                 bar
             });
-            bar.set_position(u64::from(stage.done));
+            bar.set_position(u64::from(stage.finished));
             bar.set_message(format!(
                 "{} rows, {}",
                 HumanCount(stage.rows),
                 HumanBytes(stage.bytes)
             ));
-            if stage.done == stage.tasks {
+            if stage.finished == stage.tasks {
                 bar.finish_and_clear();
             }
         }
@@ -225,7 +225,7 @@ fn incidents(retried: u32, snapshot: &Snapshot) -> String {
             snapshot.executors_drained,
             "executors were drained and handed over their blocks",
         ),
-        (snapshot.tasks_redone, "finished tasks were recomputed"),
+        (snapshot.tasks_recomputed, "finished tasks were recomputed"),
         (retried, "task attempts were retried"),
     ];
     counts

@@ -181,7 +181,7 @@ async fn executors_killed_after_it_was_planned_again_change_no_result() {
             .progress()
             .executors
             .into_iter()
-            .filter(|(id, now)| *id != ExecutorId(0) && now.up)
+            .filter(|(id, now)| *id != ExecutorId(0) && now.is_connected)
             .collect();
         targets.sort_by_key(|target| Reverse(committed(target)));
         targets
@@ -190,7 +190,7 @@ async fn executors_killed_after_it_was_planned_again_change_no_result() {
             .for_each(|(_, target)| signal(target.pid, "-KILL"));
         assert_eq!(running.await.unwrap(), expected, "{kills} killed");
         assert!(
-            session.progress().tasks_redone > before.tasks_redone,
+            session.progress().tasks_recomputed > before.tasks_recomputed,
             "{kills} killed, and no task was recomputed"
         );
     }

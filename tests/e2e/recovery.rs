@@ -22,7 +22,7 @@ pub fn executors(session: &Session) -> Vec<u32> {
     let executors = session.progress().executors;
     executors
         .into_iter()
-        .filter(|(id, e)| *id != ExecutorId(0) && e.up)
+        .filter(|(id, e)| *id != ExecutorId(0) && e.is_connected)
         .map(|(_, e)| e.pid)
         .collect()
 }
@@ -155,7 +155,7 @@ fn stages(session: &Session) -> Vec<(u32, u32)> {
     let queries = session.progress().queries;
     queries
         .values()
-        .flat_map(|q| q.stages.iter().map(|s| (s.tasks, s.done)))
+        .flat_map(|q| q.stages.iter().map(|s| (s.tasks, s.finished)))
         .collect()
 }
 

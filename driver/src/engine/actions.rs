@@ -44,9 +44,11 @@ impl Engine {
             Action::Completed(query, output) => self.report_outcome(query, Ok(output)),
             Action::Failed(query, failure) => self.report_outcome(query, Err(failure)),
             Action::Revise(query, facts) => self.revise(query, facts),
-            Action::Sliced(query, stage, tasks) => self.progress.sliced(query, stage, tasks),
-            Action::Committed(executor, report) => self.progress.committed(executor, &report),
-            Action::Uncommitted(task) => self.progress.uncommitted(task),
+            Action::Sliced(query, stage, tasks) => {
+                self.progress.set_task_count(query, stage, tasks)
+            }
+            Action::Committed(executor, report) => self.progress.record_commit(executor, &report),
+            Action::Uncommitted(task) => self.progress.withdraw_commit(task),
             Action::Excluded(executor) => {
                 warn!(%executor, "executor failed too often and gets no more tasks");
             }

@@ -29,7 +29,7 @@ impl Engine {
                 None
             }
             Message::Release(query) => {
-                self.progress.end(query);
+                self.progress.end_query(query);
                 self.queries.remove(&query);
                 self.sent_stages.retain(|(_, id, _)| *id != query);
                 Some(Event::Release(query))
@@ -53,7 +53,7 @@ impl Engine {
             ..
         } = registration;
         info!(%executor, slots, pid, "executor is ready");
-        self.progress.executor_up(executor, pid);
+        self.progress.connect_executor(executor, pid);
         self.commands.insert(executor, commands);
         Event::ExecutorUp {
             id: executor,
@@ -96,7 +96,7 @@ impl Engine {
         } else {
             warn!(%executor, "executor is lost: {reason}");
         }
-        self.progress.executor_down(executor, was_draining);
+        self.progress.disconnect_executor(executor, was_draining);
         self.sent_stages.retain(|(id, _, _)| *id != executor);
         Some(Event::ExecutorDown(executor))
     }
@@ -114,7 +114,7 @@ impl Engine {
         if let (Placement::Fleet, Some(failure)) = (placement, &self.fleet_failure) {
             let _ = outcome.try_send(Err(failure.clone()));
         }
-        self.progress.start(query, label, infos.len());
+        self.progress.start_query(query, label, infos.len());
         let submitted = SubmittedQuery {
             plan,
             specs,
@@ -134,7 +134,7 @@ impl Engine {
         let QueryStages { infos, specs } = stages;
         if !specs.is_empty() {
             let (graph, _) = query.plan.current();
-            self.progress.revised(id, &graph, specs.len());
+            self.progress.revise_stages(id, &graph, specs.len());
         }
         query.specs.extend(specs);
         Some(Event::Revised {

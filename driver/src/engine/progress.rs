@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 /// let progress = session.progress_handle();
 /// for (query, state) in progress.snapshot().queries {
 ///     let tasks: u32 = state.stages.iter().map(|stage| stage.tasks).sum();
-///     let done: u32 = state.stages.iter().map(|stage| stage.done).sum();
-///     println!("{query} ({}): {done} of {tasks} tasks", state.label);
+///     let finished: u32 = state.stages.iter().map(|stage| stage.finished).sum();
+///     println!("{query} ({}): {finished} of {tasks} tasks", state.label);
 /// }
 /// # }
 /// ```
@@ -39,7 +39,7 @@ pub struct Snapshot {
     /// Number of executors that shut down on request, after their blocks were transferred.
     pub executors_drained: u32,
     /// Number of committed tasks whose output was lost and recomputed.
-    pub tasks_redone: u32,
+    pub tasks_recomputed: u32,
     /// Number of completed steps of the manifest, and of all its steps; `None` in a program.
     pub steps: Option<(usize, usize)>,
     /// What was written so far, by the name of the output.
@@ -61,7 +61,7 @@ pub struct StageProgress {
     /// Number of tasks; 0 until its inputs are complete.
     pub tasks: u32,
     /// Number of committed tasks.
-    pub done: u32,
+    pub finished: u32,
     /// Output rows.
     pub rows: u64,
     /// Output bytes.
@@ -75,8 +75,8 @@ pub struct StageProgress {
 pub struct ExecutorTotals {
     /// Id of its process.
     pub pid: u32,
-    /// It is connected.
-    pub up: bool,
+    /// Whether it is connected.
+    pub is_connected: bool,
     /// Number of committed tasks.
     pub tasks: u32,
     /// Output rows of committed tasks.
@@ -121,11 +121,11 @@ impl Progress {
         self.0.lock().clone()
     }
 
-    pub(crate) fn steps(&self, done: usize, all: usize) {
-        self.0.lock().steps = Some((done, all));
+    pub(crate) fn set_steps(&self, finished: usize, all: usize) {
+        self.0.lock().steps = Some((finished, all));
     }
 
-    pub(crate) fn wrote(&self, label: &str, summary: &WriteSummary) {
+    pub(crate) fn record_write(&self, label: &str, summary: &WriteSummary) {
         let mut all = self.0.lock();
         let total = all.written.entry(label.to_owned()).or_default();
         total.path.clone_from(&summary.path);
@@ -134,7 +134,7 @@ impl Progress {
         total.files += summary.files;
     }
 
-    pub(crate) fn start(&self, query: QueryId, label: String, stages: usize) {
+    pub(crate) fn start_query(&self, query: QueryId, label: String, stages: usize) {
         self.0.lock().queries.insert(
             query,
             QueryProgress {
@@ -145,7 +145,7 @@ impl Progress {
     }
 
     /// Adds `new` stages, and resets those that are dropped in `graph`.
-    pub(crate) fn revised(&self, query: QueryId, graph: &StageGraph, new: usize) {
+    pub(crate) fn revise_stages(&self, query: QueryId, graph: &StageGraph, new: usize) {
         if let Some(query) = self.0.lock().queries.get_mut(&query) {
             query.stages.extend(vec![StageProgress::default(); new]);
             let dropped = query
@@ -157,11 +157,11 @@ impl Progress {
         }
     }
 
-    pub(crate) fn end(&self, query: QueryId) {
+    pub(crate) fn end_query(&self, query: QueryId) {
         self.0.lock().queries.remove(&query);
     }
 
-    pub(crate) fn sliced(&self, query: QueryId, stage: StageId, tasks: u32) {
+    pub(crate) fn set_task_count(&self, query: QueryId, stage: StageId, tasks: u32) {
         if let Some(stage) = self
             .0
             .lock()
@@ -173,14 +173,14 @@ impl Progress {
         }
     }
 
-    pub(crate) fn committed(&self, executor: ExecutorId, report: &TaskReport) {
+    pub(crate) fn record_commit(&self, executor: ExecutorId, report: &TaskReport) {
         let mut all = self.0.lock();
         if let Some(stage) = all
             .queries
             .get_mut(&report.task.query)
             .and_then(|q| q.stages.get_mut(report.task.stage.index()))
         {
-            stage.done = (stage.done + 1).min(stage.tasks);
+            stage.finished = (stage.finished + 1).min(stage.tasks);
             stage.rows += report.metrics.rows;
             stage.bytes += report.metrics.bytes;
             stage.busy_ms += report.metrics.elapsed_ms;
@@ -200,27 +200,27 @@ impl Progress {
         }
     }
 
-    pub(crate) fn uncommitted(&self, task: TaskId) {
+    pub(crate) fn withdraw_commit(&self, task: TaskId) {
         let mut all = self.0.lock();
-        all.tasks_redone += 1;
+        all.tasks_recomputed += 1;
         if let Some(stage) = all
             .queries
             .get_mut(&task.query)
             .and_then(|q| q.stages.get_mut(task.stage.index()))
         {
-            stage.done = stage.done.saturating_sub(1);
+            stage.finished = stage.finished.saturating_sub(1);
         }
     }
 
-    pub(crate) fn executor_up(&self, executor: ExecutorId, pid: u32) {
+    pub(crate) fn connect_executor(&self, executor: ExecutorId, pid: u32) {
         let mut all = self.0.lock();
         let totals = all.executors.entry(executor).or_default();
-        (totals.pid, totals.up) = (pid, true);
+        (totals.pid, totals.is_connected) = (pid, true);
     }
 
-    pub(crate) fn executor_down(&self, executor: ExecutorId, drained: bool) {
+    pub(crate) fn disconnect_executor(&self, executor: ExecutorId, drained: bool) {
         let mut all = self.0.lock();
-        all.executors.entry(executor).or_default().up = false;
+        all.executors.entry(executor).or_default().is_connected = false;
         if drained {
             all.executors_drained += 1;
         } else {

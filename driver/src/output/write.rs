@@ -279,7 +279,7 @@ pub(crate) async fn write_together(
             ..summary
         };
         let progress = &services.cluster.engine.progress;
-        progress.wrote(&write.planned.label, &summaries[number]);
+        progress.record_write(&write.planned.label, &summaries[number]);
     }
     Ok(summaries)
 }

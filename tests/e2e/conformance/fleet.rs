@@ -30,7 +30,7 @@ async fn stopping_leaves_no_executor_and_fails_what_follows(layout: Layout) {
     let executors = session.progress().executors;
     let pids: Vec<u32> = executors
         .iter()
-        .filter(|(id, executor)| **id != ExecutorId(0) && executor.up)
+        .filter(|(id, executor)| **id != ExecutorId(0) && executor.is_connected)
         .map(|(_, executor)| executor.pid)
         .filter(|pid| *pid != parent_pid)
         .collect();

@@ -57,7 +57,7 @@ async fn with_every_executor_killed_between_two_stages_nothing_is_recomputed() {
             "{moment:?}"
         );
         assert_eq!(
-            now.tasks_redone, before.tasks_redone,
+            now.tasks_recomputed, before.tasks_recomputed,
             "{moment:?}: finished work was done again"
         );
     }
@@ -82,7 +82,7 @@ async fn copies_that_come_later_or_on_notice_serve_as_well() {
             .for_each(|pid| signal(pid, blow));
         assert_eq!(running.await.unwrap(), expected, "{durability}");
         if durability == "onDrain" {
-            assert_eq!(session.progress().tasks_redone, 0, "work was lost");
+            assert_eq!(session.progress().tasks_recomputed, 0, "work was lost");
         }
         stop(session).await;
         assert_eq!(

@@ -42,11 +42,11 @@ async fn executors_killed_at_any_moment_change_no_result() {
                 session.progress().executors_lost as usize == before.executors_lost as usize + kills
             })
             .await;
-            let redone = session.progress().tasks_redone - before.tasks_redone;
+            let recomputed = session.progress().tasks_recomputed - before.tasks_recomputed;
             let tasks: u32 = 12 * 12;
             assert!(
-                redone < tasks,
-                "{redone} of at most {tasks} tasks were recomputed"
+                recomputed < tasks,
+                "{recomputed} of at most {tasks} tasks were recomputed"
             );
         }
     }
@@ -194,8 +194,8 @@ async fn an_executor_that_must_end_hands_over_its_blocks() {
         .await;
         let now = session.progress();
         assert_eq!(
-            (now.executors_lost, now.tasks_redone),
-            (before.executors_lost, before.tasks_redone),
+            (now.executors_lost, now.tasks_recomputed),
+            (before.executors_lost, before.tasks_recomputed),
             "{moment:?}: work was lost"
         );
         wait_until("its process", Duration::from_secs(5), || {
@@ -223,6 +223,6 @@ async fn the_last_executor_hands_its_blocks_to_the_driver() {
         session.progress().executors_drained == 1
     })
     .await;
-    assert_eq!(session.progress().tasks_redone, 0);
+    assert_eq!(session.progress().tasks_recomputed, 0);
     stop(session).await;
 }
