@@ -152,7 +152,7 @@ impl Progress {
                 .stages
                 .iter_mut()
                 .zip(&graph.stages)
-                .filter(|(_, stage)| stage.dropped);
+                .filter(|(_, stage)| stage.is_dropped);
             dropped.for_each(|(progress, _)| *progress = StageProgress::default());
         }
     }

@@ -171,7 +171,7 @@ fn describe_change(before: &StageGraph, facts: &[Fact], revised: &Revised) -> St
     let deviations: Vec<String> = deviations.collect();
     let was_live = |id: StageId| {
         let stage = before.stages.get(id.index());
-        stage.is_none_or(|stage| !stage.dropped)
+        stage.is_none_or(|stage| !stage.is_dropped)
     };
     let names = |is_included: &dyn Fn(&Stage) -> bool| {
         let stages = revised.graph.stages.iter();
@@ -183,7 +183,7 @@ fn describe_change(before: &StageGraph, facts: &[Fact], revised: &Revised) -> St
         "{}; {} replaced {} by {}",
         deviations.join(", "),
         revised.rules.join(", "),
-        names(&|stage| stage.dropped),
-        names(&|stage| !stage.dropped && stage.id >= revised.first_new)
+        names(&|stage| stage.is_dropped),
+        names(&|stage| !stage.is_dropped && stage.id >= revised.first_new)
     )
 }

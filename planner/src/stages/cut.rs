@@ -255,7 +255,7 @@ impl Cutter {
             divisible: vec![],
             determinism,
             rows_expected,
-            dropped: false,
+            is_dropped: false,
         };
         stage.divisible = divisible_inputs(stage.body(), output);
         self.stages.push(stage);

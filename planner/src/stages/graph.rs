@@ -23,7 +23,7 @@ pub struct StageGraph {
 impl StageGraph {
     /// Returns the stages that run: all but those that planning again has dropped.
     pub fn live(&self) -> impl DoubleEndedIterator<Item = &Stage> {
-        self.stages.iter().filter(|stage| !stage.dropped)
+        self.stages.iter().filter(|stage| !stage.is_dropped)
     }
 
     /// Returns the stages whose output is the query's result: one, or a sink for each write.
@@ -71,7 +71,7 @@ pub struct Stage {
     /// Rows that all of its tasks together are expected to return.
     pub rows_expected: u64,
     /// Replaced by planning again before any task of it ran: no stage reads it, and it never runs.
-    pub dropped: bool,
+    pub is_dropped: bool,
 }
 
 impl Stage {

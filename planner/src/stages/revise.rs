@@ -139,7 +139,7 @@ pub fn revise(
         new
     };
     let old_stages = graph.stages.iter().map(|stage| Stage {
-        dropped: fact(facts, stage.id) == Fact::Waiting,
+        is_dropped: fact(facts, stage.id) == Fact::Waiting,
         ..stage.clone()
     });
     let stages = old_stages.chain(new).collect();
