@@ -40,9 +40,9 @@ use control::ControlServer;
 ///
 /// - It requests all executors when it is made, and replaces those that end by themselves, a
 ///   bounded number of times.
-/// - It reports [`Message::FleetLost`](crate::engine::Message::FleetLost) when it will never have
-///   an executor again. Otherwise it reports nothing: the engine learns of each executor, and of
-///   its loss, from the executor's own connection.
+/// - It calls [`EngineHandle::report_fleet_lost`] when it will never have an executor again. The
+///   engine learns of each executor, and of its loss, from the executor's own connection. A fleet
+///   that knows of a loss earlier may call [`EngineHandle::report_executor_lost`].
 /// - It ends the process of an executor that [`ControlServer::dead_executors`] announces.
 /// - Dropping it leaves no executor behind, even if `stop` was not called or was cancelled.
 #[async_trait]

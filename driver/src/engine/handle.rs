@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use faisca_executor::exchange::DurableTier;
-use faisca_planner::ids::QueryId;
+use faisca_planner::ids::{ExecutorId, QueryId};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
@@ -69,6 +69,17 @@ impl EngineHandle {
             .send(message)
             .await
             .map_err(|_| Error::SessionEnded)
+    }
+
+    /// Reports that an executor is lost. An engine that has ended needs no report: the driver is about
+    /// to end.
+    pub async fn report_executor_lost(&self, executor: ExecutorId, reason: String) {
+        let _ = self.send(Message::Lost(executor, reason)).await;
+    }
+
+    /// Reports that a fleet will never have an executor again, as [`Self::report_executor_lost`] does.
+    pub async fn report_fleet_lost(&self, reason: String) {
+        let _ = self.send(Message::FleetLost(reason)).await;
     }
 
     /// Returns an id for the next query.

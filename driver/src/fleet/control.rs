@@ -165,7 +165,7 @@ async fn pump(
             },
         }
     };
-    let _ = engine.send(Message::Lost(executor, reason)).await;
+    engine.report_executor_lost(executor, reason).await;
     tokio::time::sleep(grace).await;
     // Without a receiver there is no process to end, and the error means nothing.
     let _ = dead_executors.send(executor);

@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use async_trait::async_trait;
 
 use super::{Fleet, FleetRequest, Launcher};
-use crate::engine::Message;
 use crate::error::Result;
 use crate::fleet::control::ControlServer;
 
@@ -26,7 +25,7 @@ impl Launcher for PlanningLauncher {
     async fn launch(&self, request: FleetRequest) -> Result<Box<dyn Fleet>> {
         // A statement that would run fails at once instead of waiting for executors.
         let reason = "this session only plans: it has no executors".to_owned();
-        request.engine.send(Message::FleetLost(reason)).await?;
+        request.engine.report_fleet_lost(reason).await;
         Ok(Box::new(PlanningFleet {
             slots_expected: request.executors * request.slots,
             _control: request.control,

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
 use super::{Fleet, FleetRequest, Launcher};
-use crate::engine::{EngineHandle, Message};
+use crate::engine::EngineHandle;
 use crate::error::{Error, Result};
 use crate::fleet::control::ControlServer;
 
@@ -157,10 +157,8 @@ impl Keepers {
         };
         error!("{reason}");
         if self.active.fetch_sub(1, Ordering::Relaxed) == 1 {
-            let _ = self
-                .engine
-                .send(Message::FleetLost(format!("no executor is left: {reason}")))
-                .await;
+            let reason = format!("no executor is left: {reason}");
+            self.engine.report_fleet_lost(reason).await;
         }
     }
 

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use faisca_driver::engine::{EngineHandle, Message};
+use faisca_driver::engine::EngineHandle;
 use faisca_planner::ids::ExecutorId;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
@@ -198,9 +198,9 @@ impl FleetKeeper {
             // An error means that the follower has ended: there is nothing to report to.
             let _ = log_end.send(());
         }
-        let executor_lost = Message::Lost(ExecutorId(id), reason.to_owned());
-        // An error means that the engine has stopped: the driver is about to end.
-        let _ = self.engine.send(executor_lost).await;
+        self.engine
+            .report_executor_lost(ExecutorId(id), reason.to_owned())
+            .await;
         if is_unusable {
             // A replacement would fail in the same way.
             error!("executor-{id} could not serve: {reason}; its log has the cause");
@@ -349,8 +349,7 @@ impl FleetKeeper {
     /// Notifies the engine, once, that no executor is left and none will come.
     async fn report_lost(&mut self, reason: String) {
         if !std::mem::replace(&mut self.is_fleet_lost, true) {
-            // An error means that the engine has stopped: the driver is about to end.
-            let _ = self.engine.send(Message::FleetLost(reason)).await;
+            self.engine.report_fleet_lost(reason).await;
         }
     }
 }
