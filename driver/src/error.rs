@@ -16,6 +16,9 @@ pub enum Error {
     /// The manifest is invalid. Fix the file.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// The spec of an application is invalid. Fix the spec.
+    #[error("{0}")]
+    Spec(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A statement cannot be planned: a name, a type, its grammar. Fix the statement.
     #[error("{0}")]
     Plan(String),
@@ -152,6 +155,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Manifest(_)
+            | Self::Spec(_)
             | Self::Plan(_)
             | Self::UnknownName { .. }
             | Self::InvalidOption { .. }
@@ -208,6 +212,7 @@ impl Error {
             Self::Write(_) | Self::File { .. } | Self::Store { .. } => true,
             Self::At { source, .. } => source.concerns_output(),
             Self::Manifest(_)
+            | Self::Spec(_)
             | Self::Plan(_)
             | Self::UnknownName { .. }
             | Self::InvalidOption { .. }

@@ -145,7 +145,7 @@ impl DriverPod {
 impl Platform for DriverPod {
     fn settings(&self) -> Result<PlatformSettings> {
         let spec = self.application.spec();
-        let count = executor_count(spec).map_err(|error| Error::Plan(error.to_string()))?;
+        let count = executor_count(spec)?;
         let launcher = PodLauncher {
             client: self.client.clone(),
             application: self.application.clone(),

@@ -9,6 +9,12 @@ use std::net::SocketAddr;
 #[error("{0}")]
 pub struct InvalidSpec(pub String);
 
+impl From<InvalidSpec> for faisca_driver::Error {
+    fn from(error: InvalidSpec) -> Self {
+        Self::Spec(Box::new(error))
+    }
+}
+
 /// Failure of a request that a user makes from outside the cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {

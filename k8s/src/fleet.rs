@@ -88,8 +88,7 @@ impl Launcher for PodLauncher {
         let api = Api::<Pod>::namespaced(self.client.clone(), &self.application.namespace);
         // The request's number is the upper bound that the session plans for. The spec says how many
         // start now; the keeper creates more when the work needs them.
-        let count = executor_count(self.application.spec())
-            .map_err(|error| Error::Plan(error.to_string()))?;
+        let count = executor_count(self.application.spec())?;
         futures::stream::iter(1..=count.initial)
             .map(|executor| {
                 let (api, pods) = (api.clone(), Arc::clone(&pods));
@@ -129,9 +128,7 @@ impl Launcher for PodLauncher {
 
 /// Creates the pod of an executor.
 async fn create_executor(api: &Api<Pod>, pods: &ExecutorPods, executor: u32) -> Result<()> {
-    let pod = pods
-        .pod(executor)
-        .map_err(|error| Error::Plan(error.to_string()))?;
+    let pod = pods.pod(executor)?;
     match api.create(&PostParams::default(), &pod).await {
         Ok(_) => Ok(()),
         Err(error) => Err(Error::Fleet(format!(

@@ -16,7 +16,7 @@ pub(super) async fn driver() -> Result<()> {
     };
     let manifest = job_from_env()?.ok_or_else(outside)?;
     let name = manifest.file();
-    let count = executor_count(manifest.spec()).map_err(|error| Error::Plan(error.to_string()))?;
+    let count = executor_count(manifest.spec())?;
     let executors = if count.min == count.max {
         count.max.to_string()
     } else {
