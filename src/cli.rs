@@ -46,7 +46,7 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done · 2 the job is wrong: fix it · 3 resources or other machines failed: try again · 4 a defect of Faísca · 130 cancelled";
+const EXIT_CODES: &str = "Exit codes: 0 success · 2 the job is invalid: fix it · 3 too few resources, or another machine failed: run it again · 4 a defect of Faísca · 130 cancelled";
 
 #[derive(Debug, Subcommand)]
 enum Command {

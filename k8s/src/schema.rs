@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 const RULES: [(&str, &str); 4] = [
     (
         "(has(self.steps) && size(self.steps) > 0 ? 1 : 0) + (has(self.mainApplicationFile) ? 1 : 0) + (has(self.command) && size(self.command) > 0 ? 1 : 0) == 1",
-        "specify what to do in exactly one way: steps, mainApplicationFile or command",
+        "specify exactly one of steps, mainApplicationFile and command",
     ),
     (
         "!has(self.executor) || !has(self.executor.scale) || !has(self.executor.scale.min) || self.executor.scale.min <= self.executor.scale.max",

@@ -78,7 +78,7 @@ fn manifests_with_mistakes_name_line_column_and_the_nearest_name() {
     contains(&error(folder.path(), "  steps: [\n"), &["job.yaml:"]);
     contains(
         &error(folder.path(), "  sources: []\n"),
-        &["the job does nothing", "help:"],
+        &["the job has no workload", "help:"],
     );
     contains(
         &error(
@@ -100,7 +100,7 @@ fn step_graphs_with_mistakes_are_refused_before_anything_runs() {
                 "    - {name: a, sql: select * from b}\n    - {name: b, sql: select * from a}\n",
             ),
         ),
-        &["wait for each other: a, b", "job.yaml:6"],
+        &["depend on each other: a, b", "job.yaml:6"],
     );
     contains(
         &error(

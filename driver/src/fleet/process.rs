@@ -189,9 +189,7 @@ impl Keepers {
                 .as_ref()
                 .is_ok_and(|status| status.code() == Some(ServeError::UNUSABLE))
             {
-                return Err(format!(
-                    "{id} could not serve; see its own message for the reason"
-                ));
+                return Err(format!("{id} could not serve; its log has the reason"));
             }
             let ended = status.map_or_else(|e| e.to_string(), |s| s.to_string());
             if self.replacements.fetch_add(1, Ordering::Relaxed) >= self.replacements_max {

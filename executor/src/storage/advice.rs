@@ -8,7 +8,7 @@ const ADVICE: [(&str, &str); 13] = [
     ),
     (
         "NoSuchBucket",
-        "there is no such bucket: check its name, and the endpoint if one is set",
+        "the bucket does not exist: check its name, and the endpoint if one is set",
     ),
     (
         "NoSuchKey",
@@ -16,7 +16,7 @@ const ADVICE: [(&str, &str); 13] = [
     ),
     (
         "AccessDenied",
-        "the credentials may not do that: check the role's policy, the bucket's policy and its KMS key",
+        "access denied: check the role's policy, the bucket's policy and its KMS key",
     ),
     (
         "InvalidAccessKeyId",
@@ -47,7 +47,7 @@ const ADVICE: [(&str, &str); 13] = [
         "AuthorizationHeaderMalformed",
         "the bucket is in another region: set stores.\"s3://BUCKET\".region",
     ),
-    ("InvalidBucketName", "that is not a valid name of a bucket"),
+    ("InvalidBucketName", "not a valid bucket name"),
 ];
 
 /// Returns the S3 error code in a text, and its remedy.

@@ -79,12 +79,12 @@ impl Checker<'_> {
             1 => {}
             0 => self.report(
                 "spec",
-                "the job does nothing".into(),
+                "the job has no workload".into(),
                 "give one of `steps`, `mainApplicationFile`, `command`",
             ),
             _ => self.report(
                 "spec",
-                "the job says what to do in more than one way".into(),
+                "the job has more than one workload".into(),
                 "keep one of `steps`, `mainApplicationFile`, `command`",
             ),
         }
@@ -134,7 +134,7 @@ impl Checker<'_> {
             if let Some(first) = names_seen.insert(name.to_lowercase(), path.clone()) {
                 self.report(
                     &path,
-                    format!("the name `{name}` is taken by {first}"),
+                    format!("the name `{name}` is already used by {first}"),
                     "names are compared without regard to case",
                 );
             }
@@ -196,7 +196,7 @@ impl Checker<'_> {
                 .iter()
                 .map(|i| self.spec.steps[*i].name.as_str())
                 .collect();
-            let message = format!("these steps wait for each other: {}", names.join(", "));
+            let message = format!("these steps depend on each other: {}", names.join(", "));
             self.report(
                 &format!("spec.steps[{first}].sql"),
                 message,
@@ -253,7 +253,7 @@ impl Checker<'_> {
                 self.report(
                     "spec.stores",
                     message,
-                    "settings are those of a bucket, or of all that have none of their own",
+                    "settings belong to one bucket, or to all buckets without settings of their own",
                 );
             }
         }

@@ -91,7 +91,7 @@ async fn codes_of_the_store_become_advice() {
     .await
     .unwrap();
     for (status, code, advice) in [
-        (403, "AccessDenied", "the credentials may not do that"),
+        (403, "AccessDenied", "access denied"),
         (400, "ExpiredToken", "have expired"),
         (403, "RequestTimeTooSkewed", "clock"),
         (403, "InvalidAccessKeyId", "unknown to the store"),
