@@ -16,7 +16,7 @@
 //! - [`fleet`] — embedded executors, processes, their connections; the platform
 //! - [`engine`] — the loop; queries ready to run, re-planning, progress
 //! - [`scheduler`] — pure decisions
-//! - `random`, `error`
+//! - `random`, `stack`, `error`
 
 pub mod catalog;
 pub mod engine;
@@ -29,6 +29,7 @@ mod random;
 pub mod scheduler;
 mod services;
 mod session;
+mod stack;
 mod statement;
 
 pub use engine::progress::{self, WriteSummary};

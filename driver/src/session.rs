@@ -24,6 +24,7 @@ use crate::catalog::Catalogs;
 use crate::engine::progress::{Progress, Snapshot};
 use crate::error::Result;
 use crate::services::Services;
+use crate::stack::plan_on_large_stack;
 
 pub use builder::SessionBuilder;
 pub use dataframe::{DataFrame, GroupedData};
@@ -73,7 +74,7 @@ impl Session {
     /// # Errors
     /// If the statement cannot be planned, or fails while it runs.
     pub async fn sql(&self, sql: &str) -> Result<DataFrame> {
-        sql::run(&self.services, sql).await
+        plan_on_large_stack(sql::run(&self.services, sql)).await
     }
 
     /// Plans a query, or runs any other statement and returns what it wrote.
@@ -81,7 +82,7 @@ impl Session {
     /// # Errors
     /// As [`Self::sql`].
     pub async fn statement(&self, sql: &str) -> Result<Outcome> {
-        sql::statement(&self.services, sql).await
+        plan_on_large_stack(sql::statement(&self.services, sql)).await
     }
 
     /// Returns a registered table. Its columns keep the spelling of the data.

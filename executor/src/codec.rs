@@ -3,21 +3,26 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
+use bytes::Bytes;
 use datafusion::common::{Result, plan_datafusion_err};
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::ScalarUDF;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr_common::physical_expr::proto_decode::PhysicalExprDecodeCtx;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion_proto::bytes::physical_plan_to_bytes_with_proto_converter;
 use datafusion_proto::physical_plan::{
     PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
 };
-use faisca_planner::{NodeTag, PlannerNodeCodec};
+use faisca_planner::stack::on_large_stack;
+use faisca_planner::{NodeTag, PackingConverter, PlannerNodeCodec, unpack_expr, unpack_plan};
 
 use crate::formats::codec as text;
 
 /// DataFusion's own scalar functions by name.
 ///
-/// Plans are decoded by a registry in which Spark's functions replace some of these. A DataFrame may
-/// hold the original function, which must still be the original after decoding.
+/// Plans are decoded by a registry in which Spark's functions replace some of these. A DataFrame
+/// may hold the original function, which must still be the original after decoding.
 static ORIGINALS: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
     let nested = datafusion::functions_nested::all_default_nested_functions();
     let all = datafusion::functions::all_default_functions()
@@ -28,6 +33,15 @@ static ORIGINALS: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
 
 /// The encoded definition that marks a function as DataFusion's own.
 const ORIGINAL: &[u8] = &[1];
+
+/// Encodes a plan of any depth.
+///
+/// # Errors
+/// If one of its operators cannot be sent.
+pub fn encode_plan(plan: &Arc<dyn ExecutionPlan>) -> Result<Bytes> {
+    let (plan, converter) = (Arc::clone(plan), PackingConverter::default());
+    on_large_stack(|| physical_plan_to_bytes_with_proto_converter(plan, &PlanCodec, &converter))
+}
 
 /// Encodes and decodes every node that a stage plan may contain.
 #[derive(Debug, Default)]
@@ -45,6 +59,7 @@ impl PhysicalExtensionCodec for PlanCodec {
             Some((NodeTag::TextScan, rest)) => {
                 text::decode(rest, &PhysicalPlanDecodeContext::new(ctx, self), converter)
             }
+            Some((NodeTag::Packed, rest)) => unpack_plan(rest, ctx, self, converter),
             _ => PlannerNodeCodec.try_decode(buf, inputs, ctx, converter),
         }
     }
@@ -60,6 +75,15 @@ impl PhysicalExtensionCodec for PlanCodec {
         } else {
             PlannerNodeCodec.try_encode(node, buf, converter)
         }
+    }
+
+    fn try_decode_expr(
+        &self,
+        buf: &[u8],
+        _inputs: &[Arc<dyn PhysicalExpr>],
+        ctx: &PhysicalExprDecodeCtx<'_>,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
+        unpack_expr(buf, ctx)
     }
 
     fn try_encode_udf(&self, node: &ScalarUDF, buf: &mut Vec<u8>) -> Result<()> {

@@ -13,6 +13,7 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{FunctionRegistry, TaskContext};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::SessionConfig;
+use faisca_planner::workarounds;
 
 use crate::descriptors;
 use crate::exchange::{BlockMemory, DurableTier};
@@ -177,6 +178,15 @@ pub fn register_functions(state: &mut SessionState, functions: &UserFunctions) -
     }
     for udaf in aggregates {
         state.register_udaf(udaf)?;
+    }
+    for udf in workarounds::scalar_functions() {
+        state.register_udf(udf)?;
+    }
+    for udaf in workarounds::aggregate_functions() {
+        state.register_udaf(udaf)?;
+    }
+    for udwf in workarounds::window_functions() {
+        state.register_udwf(udwf)?;
     }
     for udf in &functions.scalar {
         state.register_udf(Arc::clone(udf))?;

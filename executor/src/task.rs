@@ -11,6 +11,7 @@ use datafusion::prelude::SessionConfig;
 use datafusion_proto::bytes::physical_plan_from_bytes_with_extension_codec;
 use faisca_planner::ExchangeHandle;
 use faisca_planner::ids::BlockId;
+use faisca_planner::stack::on_large_stack;
 use futures::StreamExt;
 
 use crate::codec::PlanCodec;
@@ -40,9 +41,11 @@ impl TaskRun {
         let decoding = self
             .environment
             .task_context(self.spec.task.to_string(), config.clone());
-        let plan =
-            physical_plan_from_bytes_with_extension_codec(&self.stage.plan, &decoding, &PlanCodec)?;
-        let plan = self.fit_joins(plan)?;
+        let plan = on_large_stack(|| {
+            let bytes = &self.stage.plan;
+            let plan = physical_plan_from_bytes_with_extension_codec(bytes, &decoding, &PlanCodec)?;
+            self.fit_joins(plan)
+        })?;
         let context = self.context(config, &plan);
         let mut report = match &self.stage.output {
             OutputSpec::Shuffle => {

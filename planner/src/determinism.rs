@@ -88,8 +88,10 @@ pub(crate) fn is_repeatable(plan: &Arc<dyn ExecutionPlan>) -> bool {
 
 /// Whether an aggregate function returns the same result for any order of its rows.
 fn is_order_independent(aggregate: &AggregateFunctionExpr) -> bool {
-    matches!(aggregate.fun().name(), "count" | "sum" | "min" | "max")
-        && !aggregate.field().data_type().is_floating()
+    matches!(
+        aggregate.fun().name(),
+        "count" | "sum" | "checked_sum" | "min" | "max"
+    ) && !aggregate.field().data_type().is_floating()
         || aggregate.fun().name() == "avg"
             && matches!(aggregate.field().data_type(), DataType::Decimal128(..))
 }

@@ -10,6 +10,8 @@
 //! From the bottom up; a module uses only those above it in this list.
 //! - [`ids`] — identities of queries, stages, tasks, attempts, blocks and executors
 //! - [`names`] — case-insensitive table and column names
+//! - [`stack`] — enough stack for recursion over plans and expressions
+//! - [`statement`] — SQL text to a statement that is safe to plan
 //! - [`manifest`] — the job as users write it: types, parsing with positions, checks
 //! - `cost` — the numbers that decisions depend on
 //! - `statistics` — what is known or expected of an operator's output
@@ -17,6 +19,7 @@
 //! - `nodes` — the plan nodes that are not DataFusion's, and their encoding
 //! - `determinism` — whether a second run of a task returns the same rows
 //! - `estimate` — how many rows an operator is expected to return
+//! - [`workarounds`] — rules that keep DataFusion's own wrong results from users
 //! - [`rules`] — optimizer rules that make plans better, and fit for cutting
 //! - [`stages`] — where a plan is cut, which stages are shared, how many tasks run them, and
 //!   planning again while they run
@@ -30,12 +33,15 @@ pub mod names;
 mod nodes;
 mod physical;
 pub mod rules;
+pub mod stack;
 pub mod stages;
+pub mod statement;
 mod statistics;
+pub mod workarounds;
 
 pub use determinism::Determinism;
 pub use nodes::{
     ExchangeHandle, ExchangeReadExec, ExchangeSource, InputMode, MaterializeExec, NodeTag,
-    PlannerNodeCodec,
+    PackingConverter, PlannerNodeCodec, unpack_expr, unpack_plan,
 };
 pub use physical::leaves;

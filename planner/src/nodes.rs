@@ -4,8 +4,10 @@ mod codec;
 mod exchange_read;
 mod key_filter;
 mod materialize;
+mod plain_rows;
 
-pub use codec::{NodeTag, PlannerNodeCodec};
+pub use codec::{NodeTag, PackingConverter, PlannerNodeCodec, unpack_expr, unpack_plan};
 pub use exchange_read::{ExchangeHandle, ExchangeReadExec, ExchangeSource, InputMode};
 pub(crate) use key_filter::{KeyFilterExec, KeySetExec, KeySetLayout, is_range_type};
 pub use materialize::MaterializeExec;
+pub(crate) use plain_rows::PlainRowsExec;

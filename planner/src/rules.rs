@@ -39,11 +39,14 @@ use semi_join_first::SemiJoinFirst;
 use spread_collected_joins::SPREAD_COLLECTED_JOINS;
 pub use switches::{Switches, switches};
 
+use crate::workarounds::{guard_logical, guard_physical};
+
 /// Returns DataFusion's logical rules followed by ours, which need subqueries decorrelated and
 /// filters pushed down.
 #[must_use]
 pub fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = Optimizer::new().rules;
+    guard_logical(&mut rules);
     rules.push(Arc::new(SemiJoinFirst));
     rules.push(Arc::new(ConjunctOrder));
     rules
@@ -75,6 +78,7 @@ pub(crate) fn rules_while_running() -> Vec<PhysicalRule> {
 #[must_use]
 pub fn physical_rules() -> Vec<PhysicalRule> {
     let mut rules = PhysicalOptimizer::new().rules;
+    guard_physical(&mut rules);
     let selection = rules
         .iter()
         .position(|rule| rule.name() == "join_selection")

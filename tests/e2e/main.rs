@@ -21,6 +21,7 @@ mod names;
 mod ndjson;
 mod pipeline;
 mod recovery;
+mod right_results;
 mod s3_server;
 mod sharing;
 mod slt;

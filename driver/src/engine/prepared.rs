@@ -9,8 +9,7 @@ use datafusion::config::ConfigOptions;
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion_proto::bytes::physical_plan_to_bytes_with_extension_codec;
-use faisca_executor::codec::PlanCodec;
+use faisca_executor::codec::encode_plan;
 use faisca_executor::protocol::{OutputSpec, SinkSpec};
 use faisca_planner::leaves;
 use faisca_planner::stages::{
@@ -72,8 +71,7 @@ impl EncodedStage {
     /// # Errors
     /// If an operator cannot be encoded, or the stage is a sink without an entry in `sinks`.
     pub(crate) fn new(stage: &Stage, sinks: &[SinkSpec]) -> Result<Self> {
-        let plan =
-            physical_plan_to_bytes_with_extension_codec(Arc::clone(&stage.plan), &PlanCodec)?;
+        let plan = encode_plan(&stage.plan)?;
         let output = match stage.output {
             StageOutput::Shuffle { .. } => OutputSpec::Shuffle,
             StageOutput::Partitions => OutputSpec::Partitions,

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion_proto::bytes::physical_plan_to_bytes_with_extension_codec;
-use faisca_executor::codec::PlanCodec;
+use faisca_executor::codec::encode_plan;
 use faisca_executor::protocol::{Durability, StageSpec};
 use faisca_planner::ids::{QueryId, StageId};
+use faisca_planner::stack::on_large_stack;
 use faisca_planner::stages::{Fact, Revised, Stage, StageGraph, revise};
 use parking_lot::Mutex;
 
@@ -86,7 +86,8 @@ impl QueryPlan {
     /// If DataFusion cannot plan the rest, or an operator of it cannot be encoded.
     pub(crate) fn revise(&self, facts: &[Fact]) -> Result<QueryStages> {
         let mut current = self.current.lock();
-        let revised = revise(&current.graph, facts, &self.prepared.options, encoded_plan)?;
+        let options = &self.prepared.options;
+        let revised = on_large_stack(|| revise(&current.graph, facts, options, encoded_plan))?;
         let Some(revised) = revised else {
             return Ok(QueryStages::default());
         };
@@ -149,9 +150,7 @@ impl QueryPlan {
 
 /// Returns a plan's encoding; `None` if one of its operators has none.
 pub(crate) fn encoded_plan(plan: &Arc<dyn ExecutionPlan>) -> Option<Vec<u8>> {
-    physical_plan_to_bytes_with_extension_codec(Arc::clone(plan), &PlanCodec)
-        .ok()
-        .map(Into::into)
+    encode_plan(plan).ok().map(Into::into)
 }
 
 /// Describes which stages deviated from their estimates, and what replaced which stages.

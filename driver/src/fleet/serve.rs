@@ -7,8 +7,9 @@ use tokio::runtime::{Handle, Runtime};
 
 use crate::error::{Error, Result};
 
-/// Stack of a thread that runs tasks: DataFusion recurses over deep expressions and plans.
-const STACK_BYTES: usize = 8 * 1024 * 1024;
+/// Stack of a thread that runs tasks: DataFusion polls deep plans and evaluates deep expressions by
+/// recursion. Only pages in use take memory.
+const STACK_BYTES: usize = 64 * 1024 * 1024;
 
 /// The threads of tasks. Dropping them never waits, because a runtime must not block async code.
 pub(crate) struct Compute {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::DataFusionError;
+use datafusion::config::TableParquetOptions;
 use datafusion::datasource::file_format::FileFormat as DfFileFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{
@@ -265,7 +266,7 @@ fn common_ending(files: &[ObjectMeta]) -> String {
 pub(crate) fn file_format(source: &Source, first: &Path) -> Result<Arc<dyn DfFileFormat>> {
     let compression = source.compression.unwrap_or_else(|| compression_of(first));
     Ok(match source.format {
-        FileFormat::Parquet => Arc::new(ParquetFormat::default()),
+        FileFormat::Parquet => Arc::new(parquet_format()),
         FileFormat::Csv => Arc::new(csv_format(source, first)?),
         FileFormat::Ndjson => Arc::new(JsonFileFormat::new(JsonReadOptions {
             compression,
@@ -275,6 +276,14 @@ pub(crate) fn file_format(source: &Source, first: &Path) -> Result<Arc<dyn DfFil
             },
         })),
     })
+}
+
+/// Returns DataFusion's format with INT96 in microseconds: the years 1 to 9999, as Spark writes
+/// them. Nanoseconds end in 2262, and DataFusion wraps dates beyond.
+fn parquet_format() -> ParquetFormat {
+    let mut options = TableParquetOptions::default();
+    options.global.coerce_int96 = Some("us".to_owned());
+    ParquetFormat::default().with_options(options)
 }
 
 /// Returns the compression that a file's extension states.

@@ -21,6 +21,7 @@ use faisca_planner::manifest::{
     Write,
 };
 use faisca_planner::names::parse_bytes;
+use faisca_planner::stack::on_large_stack;
 use futures::FutureExt;
 
 use crate::catalog::PlannedTable;
@@ -35,6 +36,7 @@ use crate::output::layout::Layout;
 use crate::output::save_mode::{SaveDecision, decide};
 use crate::scheduler::{QueryOutput, SinkOutput};
 use crate::services::Services;
+use crate::stack::plan_on_large_stack;
 use crate::statement::{RunningQuery, stages_of_writes};
 
 /// A sink closes a file at about this size, unless the write sets another one.
@@ -182,7 +184,7 @@ impl<'a> PlannedWrite<'a> {
             .boxed()
             .await?;
         let (state, plan) = frame.into_parts();
-        let plan = state.optimize(&plan)?;
+        let plan = on_large_stack(|| state.optimize(&plan))?;
         Ok(Some(Self {
             write,
             label,
@@ -308,7 +310,11 @@ async fn run_sinks(
         .next()
         .ok_or(Error::Cancelled)?;
     let plans: Vec<LogicalPlan> = writes().map(|write| write.planned.plan.clone()).collect();
-    let graph = Arc::new(stages_of_writes(&plans, state).boxed().await?);
+    let graph = Arc::new(
+        plan_on_large_stack(stages_of_writes(&plans, state))
+            .boxed()
+            .await?,
+    );
     let sinks = writes().map(OpenWrite::sink).collect::<Result<_>>()?;
     let prepared = PreparedQuery::new(Arc::clone(&graph), sinks, state.config_options())?;
     let labels: Vec<&str> = writes().map(|write| write.planned.label.as_str()).collect();

@@ -18,6 +18,7 @@ use super::writer::DataFrameWriter;
 use crate::error::Result;
 use crate::input::SharedView;
 use crate::services::Services;
+use crate::stack::plan_on_large_stack;
 
 /// Number of rows that [`DataFrame::show`] prints at most.
 const SHOWN_ROWS: usize = 20;
@@ -342,7 +343,7 @@ impl DataFrame {
     /// # Errors
     /// Returns an error if the query cannot be planned, or a task still fails after its retries.
     pub async fn collect(self) -> Result<Vec<RecordBatch>> {
-        Ok(self.frame.collect().await?)
+        Ok(plan_on_large_stack(self.frame.collect()).await?)
     }
 
     /// Runs the query and returns the number of its rows. The rows stay on the executors.
@@ -350,7 +351,7 @@ impl DataFrame {
     /// # Errors
     /// Same as [`Self::collect`].
     pub async fn count(self) -> Result<usize> {
-        Ok(self.frame.count().await?)
+        Ok(plan_on_large_stack(self.frame.count()).await?)
     }
 
     /// Runs the query and prints its first 20 rows as a table to standard output.
@@ -358,7 +359,7 @@ impl DataFrame {
     /// # Errors
     /// Same as [`Self::collect`].
     pub async fn show(self) -> Result<()> {
-        Ok(self.frame.show_limit(SHOWN_ROWS).await?)
+        Ok(plan_on_large_stack(self.frame.show_limit(SHOWN_ROWS)).await?)
     }
 
     /// Returns a text that shows the stages of the query, and the optimizer rules that changed
@@ -368,7 +369,8 @@ impl DataFrame {
     /// Returns an error if the query cannot be planned.
     pub async fn explain(self) -> Result<String> {
         let (state, plan) = self.frame.into_parts();
-        Ok(crate::statement::explain(&plan, &state).await?)
+        let stages = plan_on_large_stack(crate::statement::explain(&plan, &state));
+        Ok(stages.await?)
     }
 
     /// Returns a writer for the rows of this query, with default options. Nothing runs before one

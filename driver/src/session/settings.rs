@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use datafusion::config::ConfigOptions;
 use datafusion::prelude::SessionConfig;
 use faisca_executor::protocol::Durability;
 use faisca_planner::names::parse_bytes;
@@ -30,6 +31,13 @@ const BROADCAST_ROW_BYTES: u64 = 100;
 /// keys instead of a hash table. Executors with little memory require a higher density, for each
 /// task.
 const ARRAY_JOIN_DENSITY: f64 = 0.05;
+
+/// Whether overflow is an error, as in Spark.
+pub(crate) const ANSI_ENABLED: &str = "spark.sql.ansi.enabled";
+
+/// How deep parentheses, queries and functions of a statement may nest. DataFusion's default of 50
+/// is too low for statements that people write.
+const SQL_NESTING_MAX: &str = "300";
 
 /// The executors that a session plans for.
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +108,12 @@ pub(crate) fn session_config(
         .enable_physical_uncorrelated_scalar_subquery = false;
     // Such a repartition would only add an exchange.
     options.optimizer.enable_round_robin_repartition = false;
+    options.execution.enable_ansi_mode = true;
+    set(
+        options,
+        "datafusion.sql_parser.recursion_limit",
+        SQL_NESTING_MAX,
+    )?;
     let (bytes, rows) = resources.broadcast_max();
     options.optimizer.hash_join_single_partition_threshold = bytes;
     options.optimizer.hash_join_single_partition_threshold_rows = rows;
@@ -122,6 +136,11 @@ pub(crate) fn session_config(
             "faisca.warehouse" | "spark.sql.warehouse.dir" => {
                 engine_settings.warehouse.clone_from(value)
             }
+            ANSI_ENABLED => {
+                options.execution.enable_ansi_mode = value.parse().map_err(|_| {
+                    Error::Plan(format!("{key}: `{value}` is neither true nor false"))
+                })?;
+            }
             "faisca.exchange.store" => engine_settings.exchange_store = Some(value.clone()),
             "faisca.exchange.durability" => engine_settings.durability = durability(key, value)?,
             // Read by the Kubernetes platform; known here so that it is valid in every session.
@@ -132,12 +151,16 @@ pub(crate) fn session_config(
             "faisca.glue.catalogId" | "spark.hadoop.hive.metastore.glue.catalogid" => {
                 engine_settings.glue.catalog_id = Some(value.clone())
             }
-            _ => options
-                .set(key, value)
-                .map_err(|e| Error::Plan(format!("setting {key}: {}", e.strip_backtrace())))?,
+            _ => set(options, key, value)?,
         }
     }
     Ok((config, engine_settings))
+}
+
+fn set(options: &mut ConfigOptions, key: &str, value: &str) -> Result<()> {
+    options
+        .set(key, value)
+        .map_err(|e| Error::Plan(format!("setting {key}: {}", e.strip_backtrace())))
 }
 
 /// Parses a value of `faisca.exchange.durability`.

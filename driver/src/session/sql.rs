@@ -15,14 +15,16 @@ use datafusion::datasource::MemTable;
 use datafusion::logical_expr::dml::CopyTo;
 use datafusion::logical_expr::{
     CreateExternalTable, CreateMemoryTable, CreateView, DdlStatement, DmlStatement, LogicalPlan,
-    WriteOp,
+    SetVariable, Statement, WriteOp,
 };
 use faisca_planner::manifest::{FileFormat, Write};
 use faisca_planner::names::{aliases, lower_identifiers};
+use faisca_planner::statement::{on_stack_for, parse};
 
 use super::dataframe::DataFrame;
 use super::insert::insert;
 use super::options::{set_source_option, set_write_option};
+use super::settings::ANSI_ENABLED;
 use crate::engine::progress::WriteSummary;
 use crate::error::{Error, NameKind, Result, did_you_mean};
 use crate::input::source::{default_source, files as files_of_source, open};
@@ -72,19 +74,38 @@ pub(super) async fn run(services: &Arc<Services>, sql: &str) -> Result<DataFrame
     }
 }
 
+/// A setting of Spark under the name that it has here.
+fn with_own_name(set: SetVariable) -> SetVariable {
+    match set.variable.as_str() {
+        ANSI_ENABLED => SetVariable {
+            variable: "datafusion.execution.enable_ansi_mode".to_owned(),
+            ..set
+        },
+        _ => set,
+    }
+}
+
 /// Plans a query, or runs any other statement.
 pub(super) async fn statement(services: &Arc<Services>, sql: &str) -> Result<Outcome> {
     let lowered = lower_identifiers(sql).map_err(|e| Error::Plan(e.to_string()))?;
     // Taken from the original text: the planner sees lower-case names only.
-    let spelling = aliases(sql);
+    let spelling = on_stack_for(sql, || aliases(sql));
     let context = &services.context;
-    let plan = context
-        .state()
-        .create_logical_plan(&lowered)
+    let state = context.state();
+    let parsed = parse(&lowered, &state.config_options().sql_parser).map_err(Error::from)?;
+    let plan = state
+        .statement_to_plan(parsed)
         .await
         .map_err(|e| with_nearest_table(services, e.into()))?;
     match plan {
         LogicalPlan::Ddl(ddl) => define(services, ddl, &spelling).await,
+        LogicalPlan::Statement(Statement::SetVariable(set)) => {
+            let set = Statement::SetVariable(with_own_name(set));
+            context
+                .execute_logical_plan(LogicalPlan::Statement(set))
+                .await?;
+            Ok(Outcome::Done(None))
+        }
         LogicalPlan::Statement(_) => {
             context.execute_logical_plan(plan).await?;
             Ok(Outcome::Done(None))

@@ -8,6 +8,7 @@ use faisca_executor::environment::{Environment, register_functions};
 use faisca_executor::exchange::{BlockService, BlockStore, PeerClients};
 use faisca_executor::protocol::{Durability, DurableExchange, ExecutorConfig, Limits};
 use faisca_planner::rules::{logical_rules, physical_rules};
+use faisca_planner::workarounds::analyzer_rules;
 use tokio::task::JoinHandle;
 
 use super::Session;
@@ -333,6 +334,7 @@ impl SessionOptions {
             .with_query_planner(Arc::new(DistributedPlanner {
                 cluster: Arc::clone(cluster),
             }))
+            .with_analyzer_rules(analyzer_rules())
             .with_optimizer_rules(logical_rules())
             .with_physical_optimizer_rules(physical_rules())
             .build();

@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use super::error::{ManifestError, Problem};
 use super::positions::Positions;
 use super::{JobSpec, Manifest, PartitionOverwrite, SaveMode, Step, nearest};
+use crate::statement::on_stack_for;
 
 /// For each step, the indices of the steps it reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -352,6 +353,10 @@ fn registered_name(step: &Step) -> Option<String> {
 
 /// Tables that a query reads, in lower case, each once, less its own CTEs.
 fn tables(sql: &str) -> Result<BTreeSet<String>, String> {
+    on_stack_for(sql, || tables_read(sql))
+}
+
+fn tables_read(sql: &str) -> Result<BTreeSet<String>, String> {
     let statements = Parser::parse_sql(&GenericDialect {}, sql).map_err(|e| {
         e.to_string()
             .trim_start_matches("sql parser error: ")
@@ -374,7 +379,8 @@ fn tables(sql: &str) -> Result<BTreeSet<String>, String> {
     Ok(names)
 }
 
-/// Names in FROM that are no tables: of common table expressions, and of functions like `generate_series`.
+/// Names in FROM that are no tables: of common table expressions, and of functions like
+/// `generate_series`.
 fn ctes_and_functions(sql: &str) -> Vec<String> {
     use datafusion::sql::sqlparser::ast::{Query, TableFactor, Visit, Visitor};
     #[derive(Default)]

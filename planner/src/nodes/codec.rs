@@ -7,17 +7,24 @@
 
 mod exchange_read;
 mod keys;
+mod packed;
+mod recursive_query;
 
 use std::sync::Arc;
 
 use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
+use datafusion::physical_plan::work_table::WorkTableExec;
 use datafusion_proto::physical_plan::{
     PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
 };
 
-use crate::nodes::{ExchangeReadExec, KeyFilterExec, KeySetExec};
+use crate::nodes::{ExchangeReadExec, KeyFilterExec, KeySetExec, PlainRowsExec};
+use crate::physical::expect_children;
+
+pub use packed::{PackingConverter, unpack_expr, unpack_plan};
 
 /// The kind of an encoded node: its first byte. One list for all crates, so that no byte is used
 /// twice.
@@ -34,14 +41,26 @@ pub enum NodeTag {
     KeyFilter = 3,
     /// A `KeySetExec`.
     KeySet = 4,
+    /// A `RecursiveQueryExec`.
+    RecursiveQuery = 5,
+    /// A `WorkTableExec`, which reads what a recursive query has found so far.
+    WorkTable = 6,
+    /// A plan or an expression deep inside another, encoded apart.
+    Packed = 7,
+    /// A [`PlainRowsExec`], which is nothing but its input.
+    PlainRows = 8,
 }
 
 impl NodeTag {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 8] = [
         Self::ExchangeRead,
         Self::TextScan,
         Self::KeyFilter,
         Self::KeySet,
+        Self::RecursiveQuery,
+        Self::WorkTable,
+        Self::Packed,
+        Self::PlainRows,
     ];
 
     /// Writes the byte with which an encoded node of this kind begins.
@@ -76,7 +95,13 @@ impl PhysicalExtensionCodec for PlannerNodeCodec {
             Some((NodeTag::ExchangeRead, rest)) => {
                 exchange_read::decode(rest, &PhysicalPlanDecodeContext::new(ctx, self), converter)
             }
-            Some((NodeTag::TextScan, _)) | None => internal_err!(
+            Some((NodeTag::RecursiveQuery, rest)) => recursive_query::decode_query(rest, inputs),
+            Some((NodeTag::WorkTable, rest)) => recursive_query::decode_table(rest),
+            Some((NodeTag::PlainRows, _)) => {
+                let [input] = expect_children("PlainRowsExec", inputs.to_vec())?;
+                Ok(Arc::new(PlainRowsExec::new(input)))
+            }
+            Some((NodeTag::TextScan | NodeTag::Packed, _)) | None => internal_err!(
                 "unknown kind of plan node: driver and executor are of different builds"
             ),
         }
@@ -95,6 +120,18 @@ impl PhysicalExtensionCodec for PlannerNodeCodec {
         if let Some(set) = node.downcast_ref::<KeySetExec>() {
             NodeTag::KeySet.write(buf);
             return keys::encode_set(set, buf);
+        }
+        if let Some(query) = node.downcast_ref::<RecursiveQueryExec>() {
+            NodeTag::RecursiveQuery.write(buf);
+            return recursive_query::encode_query(query, buf);
+        }
+        if let Some(table) = node.downcast_ref::<WorkTableExec>() {
+            NodeTag::WorkTable.write(buf);
+            return recursive_query::encode_table(table, buf);
+        }
+        if node.is::<PlainRowsExec>() {
+            NodeTag::PlainRows.write(buf);
+            return Ok(());
         }
         let Some(read) = node.downcast_ref::<ExchangeReadExec>() else {
             return internal_err!("{} cannot be sent to an executor", node.name());

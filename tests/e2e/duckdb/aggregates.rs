@@ -2,7 +2,6 @@
 
 use super::data::Kind;
 use super::expressions::{Column, filter, literal, pick};
-use super::known::{Difference, is_known};
 use super::queries::Generator;
 use super::shrink::optional;
 
@@ -46,20 +45,10 @@ impl Generator {
     }
 
     pub fn extreme(&mut self, scope: &[Column], depth: u8) -> String {
-        let kind = self.extreme_kind();
+        let kind = *pick(&mut self.rng, &Kind::ALL);
         let value = self.value(kind, scope, depth);
         let function = pick(&mut self.rng, &["min", "max"]);
         format!("{function}({value})")
-    }
-
-    /// A type that min and max are taken of.
-    pub fn extreme_kind(&mut self) -> Kind {
-        loop {
-            let kind = *pick(&mut self.rng, &Kind::ALL);
-            if !(kind.is_float() && is_known(Difference::MinMaxOfFloats)) {
-                return kind;
-            }
-        }
     }
 
     fn aggregates(&mut self, scope: &[Column], first: usize) -> (String, usize) {
@@ -83,12 +72,7 @@ impl Generator {
             return String::new();
         }
         let column = pick(&mut self.rng, scope).clone();
-        let choices = if column.kind.is_float() && is_known(Difference::MinMaxOfFloats) {
-            2
-        } else {
-            3
-        };
-        optional(match self.rng.u8(..choices) {
+        optional(match self.rng.u8(..3) {
             0 => format!(" HAVING count(*) > {}", self.rng.u8(..4)),
             1 => format!(" HAVING count({}) <> count(*)", column.sql),
             _ => format!(
@@ -129,11 +113,7 @@ impl Generator {
     }
 
     pub fn grouping_sets(&mut self, depth: u8) -> (String, usize) {
-        let has_constants = !is_known(Difference::GroupingSetsOfConstants);
-        let mut from = self.from(if has_constants { depth } else { 0 });
-        if !has_constants {
-            from.conditions.clear();
-        }
+        let from = self.from(depth);
         let mut keys: Vec<String> = vec![];
         for _ in 0..3 {
             let column = pick(&mut self.rng, &from.scope).sql.clone();

@@ -141,7 +141,7 @@ impl Kind {
             Self::Binary => vec!["", "00", "00ff", "61", "c3a9"],
         };
         match self {
-            Self::I64 if !is_known(Difference::Overflow) => {
+            Self::I64 => {
                 values.extend(["9223372036854775807", "-9223372036854775808"]);
             }
             Self::Date if !is_known(Difference::TimeRange) => {
@@ -151,10 +151,7 @@ impl Kind {
                 values.extend(["0001-01-01 00:00:00", "9999-12-31 23:59:59.999999"]);
             }
             Self::F32 | Self::F64 => {
-                if !is_known(Difference::Nan) {
-                    values.push("NaN");
-                }
-                values.push("inf");
+                values.extend(["NaN", "inf"]);
                 if !is_known(Difference::NegativeNan) {
                     values.push("-inf");
                 }

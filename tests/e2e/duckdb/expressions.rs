@@ -3,7 +3,6 @@
 use fastrand::Rng;
 
 use super::data::Kind;
-use super::known::{Difference, is_known};
 use super::queries::Generator;
 use super::shrink::optional;
 
@@ -101,12 +100,7 @@ impl Generator {
             _ => literal(&mut self.rng, column.kind),
         };
         let negation = pick(&mut self.rng, &["", "NOT "]);
-        let distinct = format!("{} IS {negation}DISTINCT FROM {other}", column.sql);
-        if is_known(Difference::DistinctPrecedence) {
-            format!("({distinct})")
-        } else {
-            distinct
-        }
+        format!("{} IS {negation}DISTINCT FROM {other}", column.sql)
     }
 
     fn in_list(&mut self, column: &Column) -> String {
@@ -162,7 +156,7 @@ impl Generator {
     fn exists(&mut self, outer: &[Column], depth: u8) -> String {
         let (from, scope) = self.subquery(outer, depth);
         let negation = pick(&mut self.rng, &["", "NOT "]);
-        let selected = if self.rng.u8(..6) == 0 && !is_known(Difference::ExistsOverAggregate) {
+        let selected = if self.rng.u8(..6) == 0 {
             "count(*)"
         } else {
             &pick(&mut self.rng, &scope).sql
@@ -172,17 +166,12 @@ impl Generator {
 
     fn in_subquery(&mut self, column: &Column, outer: &[Column], depth: u8) -> String {
         let negation = *pick(&mut self.rng, &["", "NOT "]);
-        let outer = if negation.is_empty() || !is_known(Difference::CorrelatedNotIn) {
-            outer
-        } else {
-            &[]
-        };
         let (from, scope) = self.subquery(outer, depth);
         let selected = comparable(&mut self.rng, column, &scope).map_or_else(
             || literal(&mut self.rng, column.kind),
             |other| other.sql.clone(),
         );
-        let tested = if self.rng.u8(..6) == 0 && !is_known(Difference::ConstantNotIn) {
+        let tested = if self.rng.u8(..6) == 0 {
             literal(&mut self.rng, column.kind)
         } else {
             column.sql.clone()
@@ -195,9 +184,6 @@ impl Generator {
         let (from, scope) = self.subquery(outer, depth);
         let value = self.value(kind, &scope, 0);
         let function = pick(&mut self.rng, &["min", "max"]);
-        if kind.is_float() && is_known(Difference::MinMaxOfFloats) {
-            return format!("(SELECT CAST(sum({value}) AS {}) FROM {from})", kind.sql());
-        }
         format!("(SELECT {function}({value}) FROM {from})")
     }
 

@@ -4,7 +4,6 @@ use fastrand::Rng;
 
 use super::data::Kind;
 use super::expressions::{filter, pick};
-use super::known::{Difference, is_known};
 use super::shrink::optional;
 
 /// Draws one query.
@@ -110,22 +109,15 @@ impl Generator {
 
     pub fn set_operation(&mut self, kinds: &[Kind], depth: u8) -> String {
         let (left, right) = (self.rows(kinds, depth), self.rows(kinds, depth));
-        let operator = if is_known(Difference::BagSets) {
-            *pick(
-                &mut self.rng,
-                &["UNION", "UNION ALL", "INTERSECT", "EXCEPT"],
-            )
-        } else {
-            let operators = [
-                "UNION",
-                "UNION ALL",
-                "INTERSECT",
-                "EXCEPT",
-                "INTERSECT ALL",
-                "EXCEPT ALL",
-            ];
-            *pick(&mut self.rng, &operators)
-        };
+        let operators = [
+            "UNION",
+            "UNION ALL",
+            "INTERSECT",
+            "EXCEPT",
+            "INTERSECT ALL",
+            "EXCEPT ALL",
+        ];
+        let operator = *pick(&mut self.rng, &operators);
         [
             optional(left),
             optional(format!(" {operator} ")),

@@ -2,7 +2,6 @@
 
 use super::data::{Kind, TABLES};
 use super::expressions::{Column, all, comparable, literal, pick};
-use super::known::{Difference, is_known};
 use super::queries::Generator;
 use super::shrink::optional;
 
@@ -74,7 +73,7 @@ impl Generator {
             3 => self.values(&kinds),
             4 => {
                 let (table, key) = (self.table(), *pick(&mut self.rng, &Kind::ALL));
-                let value = self.extreme_kind();
+                let value = *pick(&mut self.rng, &Kind::ALL);
                 let function = pick(&mut self.rng, &["min", "max"]);
                 let sql = format!(
                     "(SELECT {} AS c0, {function}({}) AS c1, count(*) AS c2 FROM {table} GROUP BY {})",
@@ -172,12 +171,7 @@ impl Generator {
             "RIGHT JOIN",
             "FULL JOIN",
         ];
-        let kinds = if is_known(Difference::OuterJoinFilter) {
-            &kinds[..7]
-        } else {
-            &kinds[..]
-        };
-        let kind = *pick(&mut self.rng, kinds);
+        let kind = *pick(&mut self.rng, &kinds);
         if kind == "CROSS JOIN" {
             from.sql += &optional(format!(" CROSS JOIN {} {alias}", relation.sql));
         } else {
@@ -185,7 +179,7 @@ impl Generator {
             for _ in 0..*pick(&mut self.rng, &[1, 1, 1, 2]) {
                 let left = pick(&mut self.rng, &from.scope).clone();
                 if let Some(right) = comparable(&mut self.rng, &left, &scope) {
-                    let null_safe = self.rng.u8(..6) == 0 && !is_known(Difference::NullSafeJoin);
+                    let null_safe = self.rng.u8(..6) == 0;
                     let operator = if null_safe {
                         "IS NOT DISTINCT FROM"
                     } else {

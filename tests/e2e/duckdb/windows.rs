@@ -3,32 +3,20 @@
 use super::aggregates::SUMMABLE;
 use super::data::Kind;
 use super::expressions::{Column, filter, pick};
-use super::known::{Difference, is_known};
 use super::queries::Generator;
 use super::relations::From;
 use super::shrink::optional;
 
 impl Generator {
     pub fn windows(&mut self) -> (String, usize) {
-        let from = loop {
-            let from = self.from(1);
-            let has_bytes = from.order.iter().any(|column| column.kind == Kind::Binary);
-            if !(has_bytes && is_known(Difference::BinaryWindowOrder)) {
-                break from;
-            }
-        };
+        let from = self.from(1);
         // Rows that are equal in every column have no order: two windows may number them differently.
         let has_keys = from.order.iter().all(|column| column.sql.ends_with(".id"));
         let width = if has_keys { self.rng.usize(2..4) } else { 2 };
         let mut items = vec![format!("{} AS c0", pick(&mut self.rng, &from.scope).sql)];
         let directions = ["ASC NULLS FIRST", "DESC NULLS LAST"];
-        let order_direction = *pick(&mut self.rng, &directions);
         for index in 1..width {
-            let direction = if is_known(Difference::ReversedWindow) {
-                order_direction
-            } else {
-                *pick(&mut self.rng, &directions)
-            };
+            let direction = *pick(&mut self.rng, &directions);
             let window = self.window(&from, direction);
             items.push(optional(format!(", {window} AS c{index}")));
         }
@@ -59,20 +47,13 @@ impl Generator {
             .map(|column| format!("{} {direction}", column.sql))
             .collect();
         let total = format!("{partition}ORDER BY {}", columns.join(", "));
-        let order_column = loop {
-            let column = pick(&mut self.rng, &from.scope);
-            if !(column.kind == Kind::Binary && is_known(Difference::BinaryWindowOrder)) {
-                break column.sql.clone();
-            }
-            if from.scope.iter().all(|column| column.kind == Kind::Binary) {
-                break "1".to_owned();
-            }
-        };
+        let order_column = &pick(&mut self.rng, &from.scope).sql;
         let peers = format!("{partition}ORDER BY {order_column} {direction}");
         let kind = *pick(&mut self.rng, &Kind::ALL);
         let value = self.value(kind, &from.scope, 0);
         let number = self.rng.u8(1..4);
         let frame = optional(self.frame());
+        let nulls = optional(*pick(&mut self.rng, &["", "", " IGNORE NULLS"]));
         match self.rng.u8(..12) {
             0 => format!("row_number() OVER ({total})"),
             1 => format!("ntile({number}) OVER ({total})"),
@@ -80,13 +61,13 @@ impl Generator {
             3 => format!("dense_rank() OVER ({peers})"),
             4 => format!("percent_rank() OVER ({peers})"),
             5 => format!("cume_dist() OVER ({peers})"),
-            6 => format!("lag({value}, {number}) OVER ({total})"),
-            7 => format!("lead({value}) OVER ({total})"),
+            6 => format!("lag({value}, {number}{nulls}) OVER ({total})"),
+            7 => format!("lead({value}{nulls}) OVER ({total})"),
             8 => {
                 let function = pick(&mut self.rng, &["first_value", "last_value"]);
-                format!("{function}({value}) OVER ({total}{frame})")
+                format!("{function}({value}{nulls}) OVER ({total}{frame})")
             }
-            9 => format!("nth_value({value}, {number}) OVER ({total}{frame})"),
+            9 => format!("nth_value({value}, {number}{nulls}) OVER ({total}{frame})"),
             10 => format!("{} OVER ({peers})", self.window_aggregate(&from.scope)),
             _ => format!(
                 "{} OVER ({total}{frame})",
@@ -98,18 +79,19 @@ impl Generator {
     fn window_aggregate(&mut self, scope: &[Column]) -> String {
         let kind = *pick(&mut self.rng, &Kind::ALL);
         let value = self.value(kind, scope, 0);
-        let summable = if is_known(Difference::RetractedInfinity) {
-            *pick(&mut self.rng, &SUMMABLE[..5])
-        } else {
-            *pick(&mut self.rng, &SUMMABLE)
-        };
+        let summable = *pick(&mut self.rng, &SUMMABLE);
         let number = self.value(summable, scope, 0);
-        match self.rng.u8(..6) {
+        let aggregate = match self.rng.u8(..6) {
             0 => "count(*)".to_owned(),
             1 => format!("count({value})"),
             2 | 3 => self.extreme(scope, 0),
             4 => format!("sum({number})"),
             _ => format!("avg(CAST({number} AS DOUBLE))"),
+        };
+        if self.rng.u8(..6) == 0 {
+            aggregate + &optional(format!(" FILTER (WHERE {})", self.condition(scope, 0)))
+        } else {
+            aggregate
         }
     }
 

@@ -1,0 +1,4 @@
+//! Floating-point numbers: NaN, infinities and zeros.
+
+pub(super) mod min_max;
+pub(super) mod not_a_number;

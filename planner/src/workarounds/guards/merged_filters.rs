@@ -1,0 +1,121 @@
+//! Filters that the optimizer merged: `SELECT * FROM (SELECT 10 / n AS q FROM t WHERE n <> 0) WHERE
+//! q > 1`.
+//!
+//! Each had no condition to guard. Merged and pushed down, the outer one must not run before the
+//! inner one.
+
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Result, config::ConfigOptions};
+use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::expressions::{
+    BinaryExpr, CaseExpr, CastExpr, Column, Literal, lit,
+};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr, conjunction, split_conjunction};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
+
+use super::fallible::{divides_all, is_safe_cast, is_safe_function};
+
+type Expr = Arc<dyn PhysicalExpr>;
+
+/// Runs before filters are pushed into scans, which may order them by cost.
+#[derive(Debug)]
+pub(crate) struct MergedFilters;
+
+impl PhysicalOptimizerRule for MergedFilters {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _config: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        plan.transform_up(|node| {
+            let Some(filter) = node.downcast_ref::<FilterExec>() else {
+                return Ok(Transformed::no(node));
+            };
+            match guarded(filter.predicate(), &filter.input().schema())? {
+                Some(predicate) => {
+                    let filter = FilterExecBuilder::from(filter)
+                        .with_predicate(predicate)
+                        .build()?;
+                    Ok(Transformed::yes(Arc::new(filter) as Arc<dyn ExecutionPlan>))
+                }
+                None => Ok(Transformed::no(node)),
+            }
+        })
+        .data()
+    }
+
+    fn name(&self) -> &'static str {
+        "guards_of_merged_filters"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// `None` where nothing needs a guard.
+fn guarded(predicate: &Expr, schema: &Schema) -> Result<Option<Expr>> {
+    let (mut safe, mut failing) = (vec![], vec![]);
+    for condition in split_conjunction(predicate) {
+        let list = if can_fail(condition, schema)? {
+            &mut failing
+        } else {
+            &mut safe
+        };
+        list.push(Arc::clone(condition));
+    }
+    if failing.is_empty() || safe.len() + failing.len() == 1 {
+        return Ok(None);
+    }
+    let mut guards = safe.clone();
+    let mut conditions = safe;
+    for condition in failing {
+        let guarded = match guards.is_empty() {
+            true => Arc::clone(&condition),
+            false => {
+                let guard = conjunction(guards.clone());
+                let case = vec![(guard, Arc::clone(&condition))];
+                Arc::new(CaseExpr::try_new(None, case, Some(lit(false)))?) as Expr
+            }
+        };
+        // A guard that may fail itself is the guarded one.
+        guards = vec![Arc::clone(&guarded)];
+        conditions.push(guarded);
+    }
+    Ok(Some(conjunction(conditions)))
+}
+
+fn can_fail(expr: &Expr, schema: &Schema) -> Result<bool> {
+    let mut fails = false;
+    expr.apply(|node| {
+        fails |= node_can_fail(node, schema)?;
+        Ok(match (fails, node.is::<CaseExpr>()) {
+            (true, _) => TreeNodeRecursion::Stop,
+            (_, true) => TreeNodeRecursion::Jump,
+            _ => TreeNodeRecursion::Continue,
+        })
+    })?;
+    Ok(fails)
+}
+
+fn node_can_fail(node: &Expr, schema: &Schema) -> Result<bool> {
+    let fails = if let Some(cast) = node.downcast_ref::<CastExpr>() {
+        !is_safe_cast(&cast.expr().data_type(schema)?, cast.cast_type())
+    } else if let Some(binary) = node.downcast_ref::<BinaryExpr>() {
+        let divides = matches!(binary.op(), Operator::Divide | Operator::Modulo);
+        let divisor = binary.right().downcast_ref::<Literal>();
+        divides
+            && !binary.left().data_type(schema)?.is_floating()
+            && !divisor.is_some_and(|literal| divides_all(literal.value()))
+    } else if let Some(function) = node.downcast_ref::<ScalarFunctionExpr>() {
+        !is_safe_function(function.name())
+    } else {
+        false
+    };
+    Ok(fails && node.exists(|inner| Ok(inner.is::<Column>()))?)
+}

@@ -1,0 +1,58 @@
+//! A file with bytes has rows.
+//!
+//! Some writers leave the number of rows in a Parquet footer at 0. The row groups know better, but
+//! DataFusion believes the footer: it takes every column for a constant and reads nothing. Here
+//! such a number counts as unknown.
+
+use std::sync::Arc;
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::stats::Precision;
+use datafusion::common::{Result, Statistics};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::ExecutionPlan;
+
+use super::scans::{replace_scans, with_statistics};
+
+/// Runs before results are taken from statistics.
+#[derive(Debug)]
+pub(super) struct RowCounts;
+
+impl PhysicalOptimizerRule for RowCounts {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _config: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        replace_scans(plan, |scan| {
+            let mut files = scan.file_groups.iter().flat_map(|group| group.files());
+            let is_contradicted =
+                files.any(|file| file.statistics.as_deref().is_some_and(is_wrong));
+            is_contradicted.then(|| {
+                with_statistics(scan, |statistics| {
+                    // The sum over all files is wrong as soon as one of them is.
+                    statistics.num_rows = Precision::Absent;
+                    for column in &mut statistics.column_statistics {
+                        column.null_count = Precision::Absent;
+                    }
+                })
+            })
+        })
+    }
+
+    fn name(&self) -> &'static str {
+        "row_counts"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+fn is_wrong(statistics: &Statistics) -> bool {
+    let has_bytes = statistics
+        .total_byte_size
+        .get_value()
+        .is_some_and(|bytes| *bytes > 0);
+    statistics.num_rows == Precision::Exact(0) && has_bytes
+}

@@ -1,0 +1,56 @@
+//! Scans of files with other statistics or filters.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{Result, Statistics};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::physical_plan::ExecutionPlan;
+
+/// `plan` with each scan of files replaced for which there is a `replacement`.
+pub(super) fn replace_scans(
+    plan: Arc<dyn ExecutionPlan>,
+    replacement: impl Fn(&FileScanConfig) -> Option<FileScanConfig>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    plan.transform_up(|node| {
+        let replaced = node
+            .downcast_ref::<DataSourceExec>()
+            .and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>())
+            .and_then(&replacement);
+        Ok(match replaced {
+            Some(config) => {
+                Transformed::yes(DataSourceExec::from_data_source(config) as Arc<dyn ExecutionPlan>)
+            }
+            None => Transformed::no(node),
+        })
+    })
+    .data()
+}
+
+/// `scan` with the statistics of its files, groups and all of them corrected.
+pub(super) fn with_statistics(
+    scan: &FileScanConfig,
+    correct: impl Fn(&mut Statistics),
+) -> FileScanConfig {
+    let corrected = |statistics: &Statistics| {
+        let mut statistics = statistics.clone();
+        correct(&mut statistics);
+        statistics
+    };
+    let groups = scan.file_groups.iter().map(|group| {
+        let files = group.files().iter().cloned().map(|mut file| {
+            file.statistics = file.statistics.as_deref().map(corrected).map(Arc::new);
+            file
+        });
+        let copy = FileGroup::new(files.collect());
+        match group.file_statistics(None) {
+            Some(statistics) => copy.with_statistics(Arc::new(corrected(statistics))),
+            None => copy,
+        }
+    });
+    FileScanConfigBuilder::from(scan.clone())
+        .with_file_groups(groups.collect())
+        .with_statistics(corrected(&scan.statistics()))
+        .build()
+}

@@ -1,0 +1,252 @@
+//! `IN`, `NOT IN` and `EXISTS` with subqueries follow three-valued logic.
+//!
+//! DataFusion makes semi-, anti- and mark joins of them. Nulls get lost where the value is not a
+//! plain column or the subquery is correlated (apache/datafusion#25340, #25336, #25347, #25473,
+//! #25474, #25480), and a subquery that aggregates without groups, which always has a row, is taken
+//! for an empty one (#24960, #8241). Here they become what DataFusion decorrelates rightly:
+//!
+//! ```text
+//!   x NOT IN S, tested    ──►   NOT EXISTS(S where y = x) AND NOT EXISTS(S where y IS NULL)
+//!                                 AND (x IS NOT NULL OR NOT EXISTS(S))
+//!   x IN S, as a value    ──►   CASE WHEN EXISTS(S where y = x) THEN true WHEN … THEN null ELSE false END
+//!   EXISTS(one row)       ──►   true
+//!   x IN (one row)        ──►   x = (one row)
+//! ```
+
+mod one_row;
+
+use std::sync::Arc;
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{DFSchema, ExprSchema, Result, ScalarValue, plan_err};
+use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit, not,
+    when,
+};
+use datafusion::optimizer::AnalyzerRule;
+
+use one_row::OneRow;
+
+/// Runs after type coercion: the value and the subquery's column have one type then.
+#[derive(Debug)]
+pub(super) struct SubqueryLogic;
+
+impl AnalyzerRule for SubqueryLogic {
+    fn name(&self) -> &'static str {
+        "subquery_logic"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        plan.transform_up_with_subqueries(|node| {
+            let LogicalPlan::Filter(mut filter) = node else {
+                return Ok(Transformed::no(node));
+            };
+            if !has_subquery(&filter.predicate)? {
+                return Ok(Transformed::no(LogicalPlan::Filter(filter)));
+            }
+            let input = Arc::clone(&filter.input);
+            let rewriting = Rewriting {
+                schema: merge_schema(&[input.as_ref()]),
+            };
+            filter.predicate = rewriting.tested(filter.predicate, true)?;
+            Ok(Transformed::yes(LogicalPlan::Filter(filter)))
+        })
+        .data()
+    }
+}
+
+fn has_subquery(expr: &Expr) -> Result<bool> {
+    expr.exists(|e| Ok(matches!(e, Expr::InSubquery(_) | Expr::Exists(_))))
+}
+
+struct Rewriting {
+    /// The columns that the predicate may use.
+    schema: DFSchema,
+}
+
+impl Rewriting {
+    /// Rewrites a condition that must be true: unknown counts as false. `is_alone` if the filter
+    /// needs it to be true.
+    fn tested(&self, expr: Expr, is_alone: bool) -> Result<Expr> {
+        match expr {
+            Expr::BinaryExpr(BinaryExpr {
+                left,
+                op: op @ (Operator::And | Operator::Or),
+                right,
+            }) => {
+                let is_alone = is_alone && op == Operator::And;
+                let (left, right) = (
+                    self.tested(*left, is_alone)?,
+                    self.tested(*right, is_alone)?,
+                );
+                Ok(Expr::BinaryExpr(BinaryExpr::new(
+                    Box::new(left),
+                    op,
+                    Box::new(right),
+                )))
+            }
+            Expr::Not(inner) => match *inner {
+                Expr::InSubquery(in_list) => {
+                    let negated = !in_list.negated;
+                    self.tested_in(InSubquery { negated, ..in_list }, is_alone)
+                }
+                Expr::Exists(exists) => {
+                    let negated = !exists.negated;
+                    self.value(Expr::Exists(Exists { negated, ..exists }))
+                }
+                other => Ok(not(self.value(other)?)),
+            },
+            Expr::InSubquery(in_list) => self.tested_in(in_list, is_alone),
+            other => self.value(other),
+        }
+    }
+
+    /// Rewrites a condition whose value matters: unknown and false differ.
+    fn value(&self, expr: Expr) -> Result<Expr> {
+        expr.transform_up(|e| match e {
+            Expr::InSubquery(in_list) => self.valued_in(in_list).map(Transformed::yes),
+            Expr::Exists(exists) => valued_exists(exists),
+            other => Ok(Transformed::no(other)),
+        })
+        .data()
+    }
+
+    fn tested_in(&self, in_list: InSubquery, is_alone: bool) -> Result<Expr> {
+        if OneRow::of(&in_list.subquery.subquery).is_some() {
+            return self.valued_in(in_list);
+        }
+        check_offset(&in_list.subquery)?;
+        if !in_list.negated || is_alone && is_right_in_datafusion(&in_list) {
+            return Ok(Expr::InSubquery(in_list));
+        }
+        let parts = InParts::new(in_list, &self.schema)?;
+        Ok(not(parts.matches()?).and(not(parts.unknown()?)))
+    }
+
+    fn valued_in(&self, in_list: InSubquery) -> Result<Expr> {
+        let negated = in_list.negated;
+        let value = match OneRow::of(&in_list.subquery.subquery) {
+            Some(row) => row.equals(*in_list.expr, &in_list.subquery)?,
+            None => {
+                check_offset(&in_list.subquery)?;
+                let parts = InParts::new(in_list, &self.schema)?;
+                when(parts.matches()?, lit(true))
+                    .when(parts.unknown()?, lit(ScalarValue::Boolean(None)))
+                    .otherwise(lit(false))?
+            }
+        };
+        Ok(if negated { not(value) } else { value })
+    }
+}
+
+/// An anti-join that goes by nulls: on a column, which says whether it may be null, and without
+/// correlation.
+fn is_right_in_datafusion(in_list: &InSubquery) -> bool {
+    matches!(in_list.expr.as_ref(), Expr::Column(_))
+        && in_list.subquery.outer_ref_columns.is_empty()
+}
+
+fn valued_exists(exists: Exists) -> Result<Transformed<Expr>> {
+    let Some(row) = OneRow::of(&exists.subquery.subquery) else {
+        check_offset(&exists.subquery)?;
+        return Ok(Transformed::no(Expr::Exists(exists)));
+    };
+    let value = row.exists(&exists.subquery)?;
+    Ok(Transformed::yes(if exists.negated {
+        not(value)
+    } else {
+        value
+    }))
+}
+
+/// DataFusion drops OFFSET when it decorrelates.
+fn check_offset(subquery: &Subquery) -> Result<()> {
+    let has_offset = subquery
+        .subquery
+        .exists(|node| Ok(matches!(node, LogicalPlan::Limit(limit) if limit.skip.is_some())))?;
+    if has_offset && !subquery.outer_ref_columns.is_empty() {
+        return plan_err!(
+            "OFFSET in a subquery of IN or EXISTS that uses columns of the outer query is not supported; \
+             number the rows with row_number() in a derived table and filter by the number"
+        );
+    }
+    Ok(())
+}
+
+/// `value IN subquery`, taken apart.
+struct InParts {
+    value: Expr,
+    /// The same, as the subquery sees it.
+    outer_value: Expr,
+    value_may_be_null: bool,
+    subquery: Subquery,
+}
+
+impl InParts {
+    fn new(in_list: InSubquery, schema: &DFSchema) -> Result<Self> {
+        let value_may_be_null = in_list.expr.nullable(schema).unwrap_or(true);
+        let as_outer = |e: Expr| match e {
+            Expr::Column(column) => {
+                let field = Arc::clone(schema.field_from_column(&column)?);
+                Ok(Transformed::yes(Expr::OuterReferenceColumn(field, column)))
+            }
+            other => Ok(Transformed::no(other)),
+        };
+        Ok(Self {
+            outer_value: in_list
+                .expr
+                .as_ref()
+                .clone()
+                .transform_up(as_outer)
+                .data()?,
+            value: *in_list.expr,
+            value_may_be_null,
+            subquery: in_list.subquery,
+        })
+    }
+
+    fn item(&self) -> Expr {
+        Expr::from(self.subquery.subquery.schema().qualified_field(0))
+    }
+
+    fn matches(&self) -> Result<Expr> {
+        self.exists_where(Some(self.item().eq(self.outer_value.clone())))
+    }
+
+    /// Whether a null keeps a comparison from being false. What cannot be null needs no test.
+    fn unknown(&self) -> Result<Expr> {
+        let item_may_be_null = self.subquery.subquery.schema().field(0).is_nullable();
+        let by_item = match item_may_be_null {
+            true => self.exists_where(Some(self.item().is_null()))?,
+            false => lit(false),
+        };
+        if !self.value_may_be_null {
+            return Ok(by_item);
+        }
+        Ok(by_item.or(self.value.clone().is_null().and(self.exists_where(None)?)))
+    }
+
+    fn exists_where(&self, condition: Option<Expr>) -> Result<Expr> {
+        let rows = self.subquery.subquery.as_ref().clone();
+        let plan = match condition {
+            Some(condition) => LogicalPlanBuilder::from(rows).filter(condition)?.build()?,
+            None => rows,
+        };
+        // One row is as good as all of them, and what has no key is compared row by row.
+        let plan = match plan.all_out_ref_exprs().is_empty() {
+            true => LogicalPlanBuilder::from(plan).limit(0, Some(1))?.build()?,
+            false => plan,
+        };
+        Ok(Expr::Exists(Exists {
+            subquery: Subquery {
+                outer_ref_columns: plan.all_out_ref_exprs(),
+                subquery: Arc::new(plan),
+                spans: self.subquery.spans.clone(),
+            },
+            negated: false,
+        }))
+    }
+}

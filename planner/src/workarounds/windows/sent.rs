@@ -1,0 +1,196 @@
+//! Window functions that lose a part of themselves on the way to an executor.
+//!
+//! DataFusion's protobuf message for a window function has no field for a `FILTER`, for `IGNORE
+//! NULLS` of `lag`, `lead`, `first_value`, `last_value` and `nth_value`, and for the reversed
+//! evaluation by which the optimizer saves a sort: an executor computes `lead` instead of `lag`.
+//!
+//! ```text
+//!   sum(x) FILTER (WHERE c) OVER w    ──►   sum(CASE WHEN c THEN x END) OVER w
+//!   lag(x) IGNORE NULLS OVER w        ──►   lag_ignoring_nulls(x) OVER w, a function of ours
+//!   lag(x) OVER w                     ──►   lag(x) OVER w, a function that cannot be reversed
+//! ```
+
+use std::sync::Arc;
+
+use arrow::compute::SortOptions;
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{Result, plan_err};
+use datafusion::functions_window::lead_lag::{lag_udwf, lead_udwf};
+use datafusion::functions_window::nth_value::{first_value_udwf, last_value_udwf, nth_value_udwf};
+use datafusion::logical_expr::expr::{NullTreatment, WindowFunction};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::function::{
+    ExpressionArgs, PartitionEvaluatorArgs, WindowUDFFieldArgs,
+};
+use datafusion::logical_expr::{
+    Expr, LimitEffect, LogicalPlan, PartitionEvaluator, ReversedUDWF, Signature,
+    WindowFunctionDefinition, WindowUDF, WindowUDFImpl, when,
+};
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::physical_expr::PhysicalExpr;
+
+/// Aggregates to which a null is a value: a CASE in place of a FILTER would change them.
+const COUNTS_NULLS: [&str; 4] = ["array_agg", "first_value", "last_value", "nth_value"];
+
+/// Rewrites window functions so that all of them is sent. Runs after type coercion.
+#[derive(Debug)]
+pub(in crate::workarounds) struct SentWindows;
+
+impl AnalyzerRule for SentWindows {
+    fn name(&self) -> &'static str {
+        "sent_windows"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        plan.transform_up_with_subqueries(|node| {
+            let LogicalPlan::Window(_) = node else {
+                return Ok(Transformed::no(node));
+            };
+            let names = NamePreserver::new(&node);
+            node.map_expressions(|expr| {
+                let name = names.save(&expr);
+                let sent = expr.transform_up(sent)?;
+                Ok(sent.update_data(|expr| name.restore(expr)))
+            })
+        })
+        .data()
+    }
+}
+
+fn sent(expr: Expr) -> Result<Transformed<Expr>> {
+    let Expr::WindowFunction(mut window) = expr else {
+        return Ok(Transformed::no(expr));
+    };
+    let mut is_changed = false;
+    if let WindowFunctionDefinition::WindowUDF(function) = &window.fun
+        && let Some(one_way) = OneWay::of_function(function, window.params.null_treatment)
+    {
+        window.fun = WindowFunctionDefinition::WindowUDF(Arc::new(WindowUDF::from(one_way)));
+        window.params.null_treatment = None;
+        is_changed = true;
+    }
+    if let Some(filter) = window.params.filter.take() {
+        filter_arguments(&mut window, &filter)?;
+        is_changed = true;
+    }
+    let window = Expr::WindowFunction(window);
+    Ok(Transformed::new_transformed(window, is_changed))
+}
+
+/// Makes the arguments null where the filter does not hold.
+fn filter_arguments(window: &mut WindowFunction, filter: &Expr) -> Result<()> {
+    let name = window.fun.name();
+    let ignores_nulls = window.params.null_treatment == Some(NullTreatment::IgnoreNulls);
+    if COUNTS_NULLS.contains(&name) && !ignores_nulls {
+        return plan_err!(
+            "{name} with FILTER in a window is not supported; write {name}(CASE WHEN … THEN … END) IGNORE NULLS, \
+             or filter the rows in a derived table"
+        );
+    }
+    for argument in &mut window.params.args {
+        *argument = when(filter.clone(), argument.clone()).end()?;
+    }
+    Ok(())
+}
+
+/// A function of DataFusion that cannot be reversed, and that knows whether it ignores nulls.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(in crate::workarounds) struct OneWay {
+    name: String,
+    function: Arc<WindowUDF>,
+    ignores_nulls: bool,
+}
+
+impl OneWay {
+    /// All functions, for the registry of executors.
+    pub(in crate::workarounds) fn all() -> Vec<Self> {
+        let functions = originals().into_iter();
+        functions
+            .flat_map(|function| [false, true].map(|ignores| Self::new(&function, ignores)))
+            .collect()
+    }
+
+    fn new(function: &Arc<WindowUDF>, ignores_nulls: bool) -> Self {
+        let name = function.name();
+        Self {
+            name: if ignores_nulls {
+                format!("{name}_ignoring_nulls")
+            } else {
+                name.to_owned()
+            },
+            function: Arc::clone(function),
+            ignores_nulls,
+        }
+    }
+
+    /// `None` of a function that needs no replacement.
+    fn of_function(function: &WindowUDF, nulls: Option<NullTreatment>) -> Option<Self> {
+        let ignores_nulls = nulls == Some(NullTreatment::IgnoreNulls);
+        if function.inner().is::<Self>() && !ignores_nulls {
+            return None;
+        }
+        let originals = originals();
+        let original = originals.iter().find(|o| o.name() == function.name());
+        original.map(|original| Self::new(original, ignores_nulls))
+    }
+}
+
+fn originals() -> [Arc<WindowUDF>; 5] {
+    [
+        lag_udwf(),
+        lead_udwf(),
+        first_value_udwf(),
+        last_value_udwf(),
+        nth_value_udwf(),
+    ]
+}
+
+impl WindowUDFImpl for OneWay {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        self.function.signature()
+    }
+
+    fn expressions(&self, args: ExpressionArgs) -> Vec<Arc<dyn PhysicalExpr>> {
+        self.function.expressions(args)
+    }
+
+    fn partition_evaluator(
+        &self,
+        args: PartitionEvaluatorArgs,
+    ) -> Result<Box<dyn PartitionEvaluator>> {
+        let (exprs, fields) = (args.input_exprs(), args.input_fields());
+        self.function
+            .partition_evaluator_factory(PartitionEvaluatorArgs::new(
+                exprs,
+                fields,
+                false,
+                self.ignores_nulls,
+            ))
+    }
+
+    fn field(&self, args: WindowUDFFieldArgs) -> Result<FieldRef> {
+        self.function.field(args)
+    }
+
+    fn sort_options(&self) -> Option<SortOptions> {
+        self.function.sort_options()
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        self.function.coerce_types(arg_types)
+    }
+
+    fn reverse_expr(&self) -> ReversedUDWF {
+        ReversedUDWF::NotSupported
+    }
+
+    fn limit_effect(&self, args: &[Arc<dyn PhysicalExpr>]) -> LimitEffect {
+        self.function.inner().limit_effect(args)
+    }
+}
