@@ -31,9 +31,11 @@ pub(super) fn balance(expr: &mut Expr) {
 fn left_depth(expr: &Expr, op: &BinaryOperator) -> usize {
     let (mut depth, mut node) = (0, expr);
     while let Expr::BinaryOp {
-        left, op: found, ..
+        left,
+        op: operands_found,
+        ..
     } = node
-        && found == op
+        && operands_found == op
     {
         depth += 1;
         node = left;
@@ -43,7 +45,7 @@ fn left_depth(expr: &Expr, op: &BinaryOperator) -> usize {
 
 /// Taken apart without recursion, from the last operand to the first.
 fn operands(expr: Expr, op: &BinaryOperator) -> Vec<Expr> {
-    let (mut found, mut rest) = (vec![], expr);
+    let (mut operands_found, mut rest) = (vec![], expr);
     loop {
         match rest {
             Expr::BinaryOp {
@@ -51,17 +53,17 @@ fn operands(expr: Expr, op: &BinaryOperator) -> Vec<Expr> {
                 op: same,
                 right,
             } if same == *op => {
-                found.push(*right);
+                operands_found.push(*right);
                 rest = *left;
             }
             first => {
-                found.push(first);
+                operands_found.push(first);
                 break;
             }
         }
     }
-    found.reverse();
-    found
+    operands_found.reverse();
+    operands_found
 }
 
 fn tree(operands: &mut impl Iterator<Item = Expr>, count: usize, op: &BinaryOperator) -> Expr {

@@ -31,7 +31,7 @@ impl Infix {
         match self {
             Self::Or => 1,
             Self::And => 2,
-            Self::Distinct | Self::NotDistinct => IS,
+            Self::Distinct | Self::NotDistinct => IS_PRECEDENCE,
         }
     }
 
@@ -55,7 +55,7 @@ impl Infix {
 }
 
 const NOT: u8 = 3;
-const IS: u8 = 4;
+const IS_PRECEDENCE: u8 = 4;
 
 /// Corrects the expression whose root is `expr`. One that is right stays as it is.
 pub(super) fn correct(expr: &mut Expr) {
@@ -180,7 +180,7 @@ fn read(tokens: &mut std::iter::Peekable<impl Iterator<Item = Token>>, least: u8
                 let right = read(tokens, infix.precedence());
                 left = infix.expr(left, right);
             }
-            Some(Token::Postfix(wrap)) if IS > least => {
+            Some(Token::Postfix(wrap)) if IS_PRECEDENCE > least => {
                 let wrap = *wrap;
                 tokens.next();
                 left = wrap(Box::new(left));

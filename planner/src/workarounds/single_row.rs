@@ -123,7 +123,7 @@ impl Single {
         self.rows += rows;
         if self.rows > 1 {
             return exec_err!(
-                "a subquery that stands for one value returned more than one row; \
+                "a scalar subquery returned more than one row; \
                  use an aggregate such as max(…), LIMIT 1, or IN"
             );
         }

@@ -115,7 +115,7 @@ impl Rewriting {
     }
 
     fn tested_in(&self, in_list: InSubquery, is_alone: bool) -> Result<Expr> {
-        if OneRow::of(&in_list.subquery.subquery).is_some() {
+        if OneRow::from_subquery(&in_list.subquery.subquery).is_some() {
             return self.valued_in(in_list);
         }
         check_offset(&in_list.subquery)?;
@@ -128,7 +128,7 @@ impl Rewriting {
 
     fn valued_in(&self, in_list: InSubquery) -> Result<Expr> {
         let negated = in_list.negated;
-        let value = match OneRow::of(&in_list.subquery.subquery) {
+        let value = match OneRow::from_subquery(&in_list.subquery.subquery) {
             Some(row) => row.equals(*in_list.expr, &in_list.subquery)?,
             None => {
                 check_offset(&in_list.subquery)?;
@@ -150,7 +150,7 @@ fn is_right_in_datafusion(in_list: &InSubquery) -> bool {
 }
 
 fn valued_exists(exists: Exists) -> Result<Transformed<Expr>> {
-    let Some(row) = OneRow::of(&exists.subquery.subquery) else {
+    let Some(row) = OneRow::from_subquery(&exists.subquery.subquery) else {
         check_offset(&exists.subquery)?;
         return Ok(Transformed::no(Expr::Exists(exists)));
     };

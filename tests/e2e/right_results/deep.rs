@@ -81,8 +81,8 @@ async fn deep_plans_are_planned_and_run() {
             );
             session.sql(&sql).await.unwrap();
         }
-        let found = outcome(&session, "SELECT * FROM v200").await;
-        assert_eq!(found, Ok(vec!["201".to_owned(), "202".to_owned()]));
+        let actual = outcome(&session, "SELECT * FROM v200").await;
+        assert_eq!(actual, Ok(vec!["201".to_owned(), "202".to_owned()]));
         session.stop().await;
     }
 }
@@ -100,9 +100,9 @@ async fn a_recursive_query_can_be_written() {
         session.sql(&copy).await.unwrap();
         let read = format!("CREATE EXTERNAL TABLE written STORED AS PARQUET LOCATION '{out}/'");
         session.sql(&read).await.unwrap();
-        let found = outcome(&session, "SELECT n FROM written").await;
+        let actual = outcome(&session, "SELECT n FROM written").await;
         assert_eq!(
-            found,
+            actual,
             Ok(["1", "2", "3", "4", "5"].map(str::to_owned).to_vec())
         );
         session.stop().await;

@@ -72,8 +72,8 @@ async fn upstream_still_takes_statistics_for_values() {
     let (data, setup) = files(folder.path());
     write(&data).await;
     let setup: Vec<_> = setup.iter().map(String::as_str).collect();
-    let found = upstream(SessionConfig::new(), &setup, "SELECT id FROM f WHERE x > 2").await;
-    assert_ne!(found, Ok(vec!["2".to_owned()]));
+    let actual = upstream(SessionConfig::new(), &setup, "SELECT id FROM f WHERE x > 2").await;
+    assert_ne!(actual, Ok(vec!["2".to_owned()]));
 }
 
 const GROUPS: &str = "CREATE TABLE g AS SELECT column1 AS k, CAST(column2 AS DOUBLE) AS x FROM (VALUES \
@@ -108,6 +108,6 @@ async fn extremes_of_groups_know_infinities_and_nan() {
 
 #[tokio::test]
 async fn upstream_still_starts_extremes_at_finite_numbers() {
-    let found = upstream(SessionConfig::new(), &[GROUPS], EXTREMES).await;
-    assert!(!found.unwrap().contains(&"3|inf|inf".to_owned()));
+    let actual = upstream(SessionConfig::new(), &[GROUPS], EXTREMES).await;
+    assert!(!actual.unwrap().contains(&"3|inf|inf".to_owned()));
 }

@@ -51,6 +51,6 @@ async fn grouping_sets_over_constant_columns_keep_their_totals() {
 #[tokio::test]
 async fn upstream_still_takes_columns_of_grouping_sets_for_constants() {
     let config = SessionConfig::new().with_target_partitions(4);
-    let found = upstream(config, &TABLES, ROLLUP).await;
-    assert_ne!(found.map(|rows| rows.len()), Ok(5));
+    let actual = upstream(config, &TABLES, ROLLUP).await;
+    assert_ne!(actual.map(|rows| rows.len()), Ok(5));
 }

@@ -58,14 +58,14 @@ async fn a_plain_key_beside_a_null_safe_one_stays_plain() {
 
 #[tokio::test]
 async fn upstream_still_gives_all_keys_of_a_join_one_equality() {
-    let found = upstream(SessionConfig::new(), &[], BOTH).await;
-    assert_eq!(found, Ok(vec!["2".to_owned()]));
+    let actual = upstream(SessionConfig::new(), &[], BOTH).await;
+    assert_eq!(actual, Ok(vec!["2".to_owned()]));
 }
 
 #[tokio::test]
 async fn upstream_still_makes_a_null_safe_join_a_plain_one() {
-    let found = upstream(SessionConfig::new(), &TABLES, NULL_SAFE).await;
-    assert_eq!(found, Ok(vec!["1".to_owned()]));
+    let actual = upstream(SessionConfig::new(), &TABLES, NULL_SAFE).await;
+    assert_eq!(actual, Ok(vec!["1".to_owned()]));
 }
 
 /// Keys of two types, so that a projection goes between the filter and the join.

@@ -48,6 +48,6 @@ async fn set_operations_with_all_count_the_copies_of_a_row() {
 
 #[tokio::test]
 async fn upstream_still_removes_every_copy() {
-    let found = upstream(SessionConfig::new(), &[], EXCEPT).await;
-    assert_eq!(found, Ok(vec!["2".to_owned()]));
+    let actual = upstream(SessionConfig::new(), &[], EXCEPT).await;
+    assert_eq!(actual, Ok(vec!["2".to_owned()]));
 }

@@ -179,14 +179,14 @@ async fn a_scalar_subquery_with_several_rows_is_an_error() {
 #[tokio::test]
 async fn upstream_still_loses_unknown() {
     for sql in [CONSTANT, CORRELATED, AGGREGATE] {
-        let found = upstream(SessionConfig::new(), &TABLES, sql).await;
+        let actual = upstream(SessionConfig::new(), &TABLES, sql).await;
         let right: &[&str] = match sql {
             CONSTANT => &[],
             CORRELATED => &["2", "4"],
             _ => &["2"],
         };
         assert_ne!(
-            found,
+            actual,
             Ok(right.iter().map(ToString::to_string).collect()),
             "{sql}"
         );

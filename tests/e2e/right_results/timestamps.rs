@@ -60,6 +60,6 @@ async fn upstream_still_wraps_int96() {
         "CREATE EXTERNAL TABLE spark STORED AS PARQUET LOCATION '{}'",
         file.display()
     );
-    let found = upstream(SessionConfig::new(), &[&table], TEXTS).await;
-    assert_ne!(found, Ok(EXPECTED.map(str::to_owned).to_vec()));
+    let actual = upstream(SessionConfig::new(), &[&table], TEXTS).await;
+    assert_ne!(actual, Ok(EXPECTED.map(str::to_owned).to_vec()));
 }

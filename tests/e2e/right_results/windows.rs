@@ -100,8 +100,8 @@ async fn upstream_still_loses_parts_of_window_functions() {
 
 #[tokio::test]
 async fn upstream_still_subtracts_infinities_and_refuses_bytes() {
-    let found = upstream(SessionConfig::new(), &TABLES, SLIDING).await;
-    assert!(found.unwrap().contains(&"4|NaN".to_owned()));
+    let actual = upstream(SessionConfig::new(), &TABLES, SLIDING).await;
+    assert!(actual.unwrap().contains(&"4|NaN".to_owned()));
     assert!(
         upstream(SessionConfig::new(), &TABLES, BYTES)
             .await

@@ -110,7 +110,7 @@ pub(super) fn is_safe_cast(from: &DataType, to: &DataType) -> bool {
         Binary, BinaryView, Boolean, Date32, Date64, Dictionary, Float32, Float64, LargeBinary,
         LargeUtf8, Null, Timestamp, Utf8, Utf8View,
     };
-    let digits = |of: &DataType| match of {
+    let digits = |integer: &DataType| match integer {
         DataType::Int8 | DataType::UInt8 => Some(3),
         DataType::Int16 | DataType::UInt16 => Some(5),
         DataType::Int32 | DataType::UInt32 => Some(10),

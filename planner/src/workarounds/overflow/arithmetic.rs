@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr_common::datum::apply;
 
-static ONE: LazyLock<Signature> = LazyLock::new(|| Signature::any(1, Volatility::Immutable));
+static UNARY: LazyLock<Signature> = LazyLock::new(|| Signature::any(1, Volatility::Immutable));
 static TWO: LazyLock<Signature> = LazyLock::new(|| Signature::any(2, Volatility::Immutable));
 
 /// An operator on whole numbers of one type that fails where its result does not fit.
@@ -90,7 +90,7 @@ impl ScalarUDFImpl for Checked {
 
     fn signature(&self) -> &Signature {
         match self {
-            Self::Negate => &ONE,
+            Self::Negate => &UNARY,
             _ => &TWO,
         }
     }

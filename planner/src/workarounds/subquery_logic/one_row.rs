@@ -18,7 +18,7 @@ pub(super) struct OneRow {
 
 impl OneRow {
     /// `None` of a subquery of any other shape.
-    pub(super) fn of(plan: &Arc<LogicalPlan>) -> Option<Self> {
+    pub(super) fn from_subquery(plan: &Arc<LogicalPlan>) -> Option<Self> {
         let (qualifier, field) = plan.schema().qualified_field(0);
         let mut row = Self {
             having: vec![],
@@ -32,22 +32,22 @@ impl OneRow {
                 }
                 LogicalPlan::Projection(projection) => {
                     let (schema, exprs) = (&projection.schema, &projection.expr);
-                    let below = |column: &Column| {
+                    let inner_column = |column: &Column| {
                         let index = schema.index_of_column(column).ok()?;
                         exprs.get(index).map(|expr| expr.clone().unalias())
                     };
-                    row.item = replaced(row.item, &below)?;
-                    row.having = all_replaced(row.having, &below)?;
+                    row.item = replaced(row.item, &inner_column)?;
+                    row.having = all_replaced(row.having, &inner_column)?;
                     Arc::clone(&projection.input)
                 }
                 LogicalPlan::SubqueryAlias(alias) => {
-                    let (above, inner) = (&alias.schema, alias.input.schema());
-                    let below = |column: &Column| {
-                        let index = above.index_of_column(column).ok()?;
+                    let (outer, inner) = (&alias.schema, alias.input.schema());
+                    let inner_column = |column: &Column| {
+                        let index = outer.index_of_column(column).ok()?;
                         Some(Expr::from(inner.qualified_field(index)))
                     };
-                    row.item = replaced(row.item, &below)?;
-                    row.having = all_replaced(row.having, &below)?;
+                    row.item = replaced(row.item, &inner_column)?;
+                    row.having = all_replaced(row.having, &inner_column)?;
                     Arc::clone(&alias.input)
                 }
                 LogicalPlan::Filter(filter) => {
@@ -92,10 +92,10 @@ fn scalar(aggregate: &Arc<LogicalPlan>, value: Expr, subquery: &Subquery) -> Res
     }))
 }
 
-fn replaced(expr: Expr, below: &impl Fn(&Column) -> Option<Expr>) -> Option<Expr> {
+fn replaced(expr: Expr, inner_column: &impl Fn(&Column) -> Option<Expr>) -> Option<Expr> {
     let mut is_known = true;
     let replaced = expr.transform_up(|e| match &e {
-        Expr::Column(column) => match below(column) {
+        Expr::Column(column) => match inner_column(column) {
             Some(inner) => Ok(Transformed::yes(inner)),
             None => {
                 is_known = false;
@@ -107,9 +107,12 @@ fn replaced(expr: Expr, below: &impl Fn(&Column) -> Option<Expr>) -> Option<Expr
     replaced.data().ok().filter(|_| is_known)
 }
 
-fn all_replaced(exprs: Vec<Expr>, below: &impl Fn(&Column) -> Option<Expr>) -> Option<Vec<Expr>> {
+fn all_replaced(
+    exprs: Vec<Expr>,
+    inner_column: &impl Fn(&Column) -> Option<Expr>,
+) -> Option<Vec<Expr>> {
     exprs
         .into_iter()
-        .map(|expr| replaced(expr, below))
+        .map(|expr| replaced(expr, inner_column))
         .collect()
 }
