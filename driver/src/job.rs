@@ -16,8 +16,10 @@ mod summary;
 mod walk;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Instant;
 
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use faisca_planner::manifest::{CheckedManifest, Step, Write};
@@ -28,7 +30,7 @@ use futures::stream::FuturesUnordered;
 use crate::error::{Error, Result};
 use crate::input::{Group, share_scans};
 use crate::output::write::{PlannedWrite, WriteError, skipped, write_together};
-use crate::session::Session;
+use crate::session::{Session, register_output};
 
 pub use script::{ScriptStatement, run_script, split};
 pub use summary::StepSummary;
@@ -250,6 +252,13 @@ impl<'a> Job<'a> {
             tables,
         } = group;
         let (indices, planned): (Vec<usize>, Vec<_>) = steps.into_iter().unzip();
+        let columns: Vec<SchemaRef> = planned
+            .iter()
+            .map(|planned| match planned {
+                Some(planned) => Arc::clone(planned.plan.schema().inner()),
+                None => Arc::new(Schema::empty()),
+            })
+            .collect();
         let written =
             write_together(&session.services, planned.into_iter().flatten().collect()).await;
         let written =
@@ -273,14 +282,14 @@ impl<'a> Job<'a> {
             })?;
         let mut summaries = vec![];
         let mut written = written.into_iter();
-        for index in indices {
+        for (index, columns) in indices.into_iter().zip(&columns) {
             let step = &self.steps()[index];
             // Views are registered before, so each step of a group writes.
             let Some(target) = &step.write else { continue };
             let is_read =
                 (0..self.steps().len()).any(|reader| self.manifest.reads(reader).contains(&index));
             if is_read {
-                register_output(session, &step.name, target)
+                register_step_output(session, &step.name, target, columns)
                     .await
                     .map_err(|e| e.at(self.field(index, "write")))?;
             }
@@ -321,7 +330,12 @@ fn groups(plans: Vec<LogicalPlan>, state: &SessionState) -> Result<(Vec<LogicalP
 }
 
 /// Registers the output of a step as a table, for the steps that read it.
-async fn register_output(session: &Session, name: &str, target: &Write) -> Result<()> {
+async fn register_step_output(
+    session: &Session,
+    name: &str,
+    target: &Write,
+    columns: &SchemaRef,
+) -> Result<()> {
     match &target.catalog {
         // The folder may contain files that are not part of the table, so the catalog decides.
         Some(catalog) => {
@@ -330,11 +344,6 @@ async fn register_output(session: &Session, name: &str, target: &Write) -> Resul
                 .await?;
             frame.create_or_replace_temp_view(name)
         }
-        None => {
-            session
-                .services
-                .register_output(name, &target.path, target.format)
-                .await
-        }
+        None => register_output(&session.services, name, target, columns).await,
     }
 }

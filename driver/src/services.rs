@@ -7,7 +7,7 @@ use std::time::Duration;
 use datafusion::catalog::TableProvider;
 use datafusion::prelude::SessionContext;
 use faisca_executor::storage::Stores as ObjectStores;
-use faisca_planner::manifest::{FileFormat, Source};
+use faisca_planner::manifest::Source;
 use parking_lot::Mutex;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::{JoinHandle, JoinSet};
@@ -18,7 +18,7 @@ use crate::engine::progress::Progress;
 use crate::error::Result;
 use crate::fleet::platform::Platform;
 use crate::fleet::serve::Compute;
-use crate::input::source::{open, written_source};
+use crate::input::source::open;
 use crate::input::{TableFiles, Tables};
 use crate::statement::Cluster;
 
@@ -68,20 +68,6 @@ impl Services {
             partition_by: vec![],
         };
         self.register_table(&source.name, provider, Some(files))
-    }
-
-    /// Registers a written folder under a name.
-    ///
-    /// # Errors
-    /// If it cannot be read.
-    pub(crate) async fn register_output(
-        &self,
-        name: &str,
-        path: &str,
-        format: FileFormat,
-    ) -> Result<()> {
-        self.register_source(&written_source(name, path, format))
-            .await
     }
 
     /// Stops the fleet and the engine and waits for their end. Running queries fail.

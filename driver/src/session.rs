@@ -5,9 +5,11 @@ mod columns;
 mod dataframe;
 mod insert;
 mod options;
+mod output_table;
 mod reader;
 mod settings;
 mod sql;
+mod sql_types;
 mod start;
 mod writer;
 
@@ -28,6 +30,7 @@ use crate::stack::plan_on_large_stack;
 
 pub use builder::SessionBuilder;
 pub use dataframe::{DataFrame, GroupedData};
+pub(crate) use output_table::register_output;
 pub use reader::DataFrameReader;
 pub use sql::Outcome;
 pub use writer::DataFrameWriter;

@@ -231,6 +231,20 @@ fn a_value_of_another_type_names_its_line() {
 }
 
 #[test]
+fn a_type_that_the_format_lacks_is_found_before_the_job_runs() {
+    let folder = with_csv(CSV);
+    let sql = "select interval '1 month' as waiting from t";
+    let spec = job("format: csv, delimiter: \";\"", sql);
+    let parts = ["column `waiting`", "Parquet has no intervals", "cast"];
+    contains(&error(folder.path(), &spec), &parts);
+    let job = manifest(folder.path(), &spec);
+    let plan = command().args(["plan", &job]).output().unwrap();
+    let text = [plan.stdout, plan.stderr].concat();
+    contains(&String::from_utf8_lossy(&text), &parts);
+    assert_eq!(plan.status.code(), Some(2));
+}
+
+#[test]
 fn options_that_are_not_one_character_name_their_field() {
     let folder = with_csv(CSV);
     for (option, parts) in [

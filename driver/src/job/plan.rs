@@ -24,7 +24,8 @@ use crate::engine::prepared::files_of_scan;
 use crate::error::{Error, Result};
 pub use crate::input::source::Files;
 use crate::output::commit::OutputWrite;
-use crate::session::Session;
+use crate::output::write::check;
+use crate::session::{DataFrame, Session};
 use crate::statement::{stages, stages_of_writes};
 
 /// How one step would run.
@@ -138,7 +139,7 @@ impl Job<'_> {
             }
             Some(write) => {
                 let (output, mut output_problems) =
-                    check_output(session, &step.name, write, &schema).await;
+                    check_output(session, &step.name, write, &frame).await;
                 problems.extend(output_problems.drain(..).map(|e| e.at(position("write"))));
                 let partition = Arc::new(Upcoming(Arc::clone(&schema)));
                 let upcoming = StreamingTable::try_new(schema, vec![partition])
@@ -211,10 +212,13 @@ async fn check_output(
     session: &Session,
     step: &str,
     write: &Write,
-    schema: &SchemaRef,
+    frame: &DataFrame,
 ) -> (OutputPlan, Vec<Error>) {
     let inner = &session.services;
     let mut problems = vec![];
+    if let Err(error) = check(inner, frame.clone().into_inner(), write).await {
+        problems.push(error);
+    }
     if let Err(error) = OutputWrite::probe(write, &inner.object_stores, &inner.catalogs).await {
         problems.push(error);
     }
@@ -230,7 +234,7 @@ async fn check_output(
     let mut table = None;
     if let Some(table_spec) = &write.catalog {
         let name = table_spec.full_name(step);
-        match PlannedTable::plan(&inner.catalogs, table_spec, step, schema, write).await {
+        match PlannedTable::plan(&inner.catalogs, table_spec, step, &frame.schema(), write).await {
             Ok(planned) => table = Some((name, planned.outlook())),
             Err(error) => problems.push(error),
         }

@@ -122,6 +122,35 @@ pub(crate) async fn run(
         .unwrap_or_else(|| skipped(write)))
 }
 
+/// Checks the columns of a write. Nothing is planned or written.
+///
+/// # Errors
+/// If a name or a type does not fit the write, or the files that it keeps.
+pub(crate) async fn check(
+    services: &Arc<Services>,
+    frame: DfDataFrame,
+    write: &Write,
+) -> Result<()> {
+    check_columns(&frame, write)?;
+    let read_as = written_source("", &write.path, write.format);
+    fit(services, frame, write, &read_as).await.map(drop)
+}
+
+/// Casts columns to the types that the files hold, and compares them with files that stay.
+async fn fit(
+    services: &Arc<Services>,
+    frame: DfDataFrame,
+    write: &Write,
+    read_as: &Source,
+) -> Result<DfDataFrame> {
+    let frame = storable(frame, write)?;
+    let columns = frame.schema().as_arrow();
+    check_append(&services.context, columns, write, read_as)
+        .boxed()
+        .await?;
+    Ok(frame)
+}
+
 /// Returns the summary of a write that did nothing, since its target exists already.
 pub(crate) fn skipped(write: &Write) -> WriteSummary {
     WriteSummary {
@@ -178,11 +207,7 @@ impl<'a> PlannedWrite<'a> {
         if decide(write.mode, exists, "catalog: the table exists")? == SaveDecision::Skip {
             return Ok(None);
         }
-        let frame = storable(frame, write)?;
-        let columns = frame.schema().as_arrow();
-        check_append(&services.context, columns, write, read_as)
-            .boxed()
-            .await?;
+        let frame = fit(services, frame, write, read_as).await?;
         let (state, plan) = frame.into_parts();
         let plan = on_large_stack(|| state.optimize(&plan))?;
         Ok(Some(Self {
@@ -441,10 +466,13 @@ fn empty_output(write: &Write) -> EmptyOutput {
     let replaces_all = write.mode != SaveMode::Append
         && write.partition_overwrite == PartitionOverwrite::Static
         && write.catalog.is_none();
-    if write.partition_by.is_empty() || replaces_all {
-        EmptyOutput::SchemaFile
-    } else {
-        EmptyOutput::Nothing
+    match write.format {
+        // An empty file states no columns.
+        FileFormat::Ndjson => EmptyOutput::Nothing,
+        FileFormat::Parquet | FileFormat::Csv if write.partition_by.is_empty() || replaces_all => {
+            EmptyOutput::SchemaFile
+        }
+        FileFormat::Parquet | FileFormat::Csv => EmptyOutput::Nothing,
     }
 }
 

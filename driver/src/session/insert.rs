@@ -8,10 +8,9 @@ use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use faisca_planner::manifest::{Compression, SaveMode, Source, TextCompression, Write};
 
+use super::output_table::open_written;
 use crate::engine::progress::WriteSummary;
 use crate::error::{Error, Result};
-use crate::input::in_order_of;
-use crate::input::source::open;
 use crate::output::write::{PlannedWrite, run};
 use crate::services::Services;
 
@@ -45,8 +44,8 @@ pub(super) async fn insert(
     let label = format!("insert into {table}");
     let planned = PlannedWrite::plan_for(services, frame, &target, label, &files.source).await?;
     let summary = run(services, planned, &target).await?;
-    let provider = open(&services.context, &files.source).await?;
-    services.register_table(table, in_order_of(&schema, provider)?, Some(files))?;
+    let provider = open_written(&services.context, &files.source, &schema).await?;
+    services.register_table(table, provider, Some(files))?;
     Ok(summary)
 }
 

@@ -25,6 +25,7 @@ use super::dataframe::DataFrame;
 use super::insert::insert;
 use super::options::{set_source_option, set_write_option};
 use super::settings::ANSI_ENABLED;
+use super::sql_types::sql_type;
 use crate::engine::progress::WriteSummary;
 use crate::error::{Error, NameKind, Result, did_you_mean};
 use crate::input::source::{default_source, files as files_of_source, open};
@@ -321,7 +322,11 @@ async fn create_external_table(
             .filter(|f| !create.table_partition_cols.contains(f.name()));
         described.schema = Some(
             columns
-                .map(|f| format!("\"{}\" {}", f.name(), sql_type(f.data_type())))
+                .map(|f| {
+                    let data_type = f.data_type();
+                    let sql_type = sql_type(data_type).unwrap_or_else(|| data_type.to_string());
+                    format!("\"{}\" {sql_type}", f.name())
+                })
                 .collect::<Vec<_>>()
                 .join(", "),
         );
@@ -344,40 +349,6 @@ async fn create_external_table(
         Err(error) => return Err(error),
     };
     services.register_table(name, provider, Some(files))
-}
-
-/// Returns the SQL name of a type, which `Source::schema` accepts.
-fn sql_type(data_type: &arrow::datatypes::DataType) -> String {
-    use arrow::datatypes::{DataType, TimeUnit};
-    match data_type {
-        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => "STRING".to_owned(),
-        DataType::Int8 => "TINYINT".to_owned(),
-        DataType::Int16 => "SMALLINT".to_owned(),
-        DataType::Int32 => "INT".to_owned(),
-        DataType::Int64 => "BIGINT".to_owned(),
-        DataType::UInt8 => "TINYINT UNSIGNED".to_owned(),
-        DataType::UInt16 => "SMALLINT UNSIGNED".to_owned(),
-        DataType::UInt32 => "INT UNSIGNED".to_owned(),
-        DataType::UInt64 => "BIGINT UNSIGNED".to_owned(),
-        DataType::Time64(_) => "TIME".to_owned(),
-        DataType::Float32 => "REAL".to_owned(),
-        DataType::Float64 => "DOUBLE".to_owned(),
-        DataType::Boolean => "BOOLEAN".to_owned(),
-        DataType::Date32 => "DATE".to_owned(),
-        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
-        DataType::Timestamp(unit, zone) => {
-            let digits = match unit {
-                TimeUnit::Second => 0,
-                TimeUnit::Millisecond => 3,
-                TimeUnit::Microsecond => 6,
-                TimeUnit::Nanosecond => 9,
-            };
-            let zone = zone.as_ref().map_or("", |_| " WITH TIME ZONE");
-            format!("TIMESTAMP({digits}){zone}")
-        }
-        DataType::Binary | DataType::BinaryView | DataType::LargeBinary => "BYTEA".to_owned(),
-        other => other.to_string(),
-    }
 }
 
 /// Runs COPY TO: writes the rows of a query to a folder.

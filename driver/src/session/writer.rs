@@ -3,10 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use datafusion::dataframe::DataFrame as DfDataFrame;
 use faisca_planner::manifest::{CatalogTable, FileFormat, SaveMode, Write};
 
 use super::options::set_write_option;
+use super::output_table::register_output;
 use crate::engine::progress::WriteSummary;
 use crate::error::{Error, Result};
 use crate::output::write::write;
@@ -136,11 +138,16 @@ impl DataFrameWriter {
     /// Same as [`Self::parquet`]. If only the registration fails, the files stay.
     pub async fn save_as_table(self, name: &str) -> Result<WriteSummary> {
         let services = Arc::clone(&self.services);
+        let columns: SchemaRef = Arc::new(self.frame.schema().as_arrow().clone());
         let format = self.write.format;
         let warehouse = services.warehouse.trim_end_matches('/');
         let path = format!("{warehouse}/{}", name.to_lowercase());
+        let write = Write {
+            path: path.clone(),
+            ..self.write.clone()
+        };
         let summary = self.save(format, &path).await?;
-        services.register_output(name, &path, format).await?;
+        register_output(&services, name, &write, &columns).await?;
         Ok(summary)
     }
 

@@ -1,0 +1,36 @@
+//! The names of types in SQL.
+
+use arrow::datatypes::{DataType, TimeUnit};
+
+/// Returns the SQL name of a type, which `Source::schema` accepts; `None` if it has none here.
+pub(super) fn sql_type(data_type: &DataType) -> Option<String> {
+    Some(match data_type {
+        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => "STRING".to_owned(),
+        DataType::Int8 => "TINYINT".to_owned(),
+        DataType::Int16 => "SMALLINT".to_owned(),
+        DataType::Int32 => "INT".to_owned(),
+        DataType::Int64 => "BIGINT".to_owned(),
+        DataType::UInt8 => "TINYINT UNSIGNED".to_owned(),
+        DataType::UInt16 => "SMALLINT UNSIGNED".to_owned(),
+        DataType::UInt32 => "INT UNSIGNED".to_owned(),
+        DataType::UInt64 => "BIGINT UNSIGNED".to_owned(),
+        DataType::Time64(_) => "TIME".to_owned(),
+        DataType::Float32 => "REAL".to_owned(),
+        DataType::Float64 => "DOUBLE".to_owned(),
+        DataType::Boolean => "BOOLEAN".to_owned(),
+        DataType::Date32 => "DATE".to_owned(),
+        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
+        DataType::Timestamp(unit, zone) => {
+            let digits = match unit {
+                TimeUnit::Second => 0,
+                TimeUnit::Millisecond => 3,
+                TimeUnit::Microsecond => 6,
+                TimeUnit::Nanosecond => 9,
+            };
+            let zone = zone.as_ref().map_or("", |_| " WITH TIME ZONE");
+            format!("TIMESTAMP({digits}){zone}")
+        }
+        DataType::Binary | DataType::BinaryView | DataType::LargeBinary => "BYTEA".to_owned(),
+        _ => return None,
+    })
+}
