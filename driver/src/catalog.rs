@@ -7,17 +7,21 @@
 mod catalogs;
 mod changes;
 mod definition;
+mod difference;
 mod glue;
 mod local;
 mod registration;
 
 pub use catalogs::Catalogs;
 pub use changes::TableOutlook;
-pub(crate) use changes::{PlannedTable, compatible, outlook};
+pub(crate) use changes::{PartitionLookup, PlannedTable, outlook};
 pub use definition::{
-    Catalog, Changed, ColumnStatistics, TableColumn, TableDefinition, TablePartition, TableVersion,
+    Catalog, Changed, ColumnStatistics, OldVersion, TableColumn, TableDefinition, TablePartition,
+    TableVersion,
 };
 pub(crate) use definition::{checked_name, file_parameters};
+pub(crate) use difference::compatible;
 pub use faisca_executor::sink::Values as ColumnValues;
 pub use glue::{GlueSettings, arrow_type, hive_type, storage_type};
-pub(crate) use registration::{PartitionChange, Registration};
+pub(crate) use glue::{check_template, has_unsigned_32};
+pub(crate) use registration::{PartitionChange, Registration, newest_overwrite};

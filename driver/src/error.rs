@@ -57,6 +57,19 @@ pub enum Error {
     /// The output cannot be written as requested.
     #[error("{0}")]
     Write(String),
+    /// A catalog rejects a request, or cannot be reached.
+    #[error("catalog: {request}: {reason}")]
+    Catalog {
+        /// The request and its object: `glue:GetTable of enem.uf_idade`.
+        request: String,
+        /// Why it failed, with the permission or credentials that may be missing.
+        reason: String,
+        /// Whether another try, at a later time, may succeed.
+        is_temporary: bool,
+        /// The error of the catalog's client. `None` for one item of a request that succeeded.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
     /// A file or folder of this machine cannot be used for the output or the local catalog.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
@@ -161,6 +174,10 @@ impl Error {
             | Self::InvalidOption { .. }
             | Self::Input { .. }
             | Self::Write(_)
+            | Self::Catalog {
+                is_temporary: false,
+                ..
+            }
             | Self::File { .. }
             | Self::Store { .. } => Self::EXIT_CODE_INVALID,
             Self::Run(failure) => match failure.kind {
@@ -171,7 +188,10 @@ impl Error {
                 | FailureKind::ExecutorLost => 3,
                 FailureKind::Bug => 4,
             },
-            Self::Fleet(_)
+            Self::Catalog {
+                is_temporary: true, ..
+            }
+            | Self::Fleet(_)
             | Self::FleetOperation { .. }
             | Self::Platform(_)
             | Self::System { .. }
@@ -209,7 +229,7 @@ impl Error {
     /// Whether the output is the cause, not the query.
     pub(crate) fn concerns_output(&self) -> bool {
         match self {
-            Self::Write(_) | Self::File { .. } | Self::Store { .. } => true,
+            Self::Write(_) | Self::Catalog { .. } | Self::File { .. } | Self::Store { .. } => true,
             Self::At { source, .. } => source.concerns_output(),
             Self::Manifest(_)
             | Self::Spec(_)

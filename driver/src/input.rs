@@ -1,10 +1,14 @@
 //! The inputs of queries: files, registered tables, catalog tables, and rows that queries share.
 
+mod any_case_parquet;
+mod catalog_schema;
 mod catalog_tables;
 mod partitioned;
 mod shared_scans;
 pub(crate) mod source;
+mod table_lookup;
 mod tables;
+mod unpartitioned;
 
 pub(crate) use catalog_tables::register_catalogs;
 pub(crate) use shared_scans::{Group, SharedView, share_scans};

@@ -218,7 +218,7 @@ impl<'a> Job<'a> {
                 }),
             }
         }
-        let (plans, groups) = groups(plans, &session.context().state())?;
+        let (plans, groups) = group_plans(plans, &session.context().state())?;
         for (step, plan) in all.iter_mut().zip(plans) {
             step.iter_mut()
                 .for_each(|(_, planned)| planned.plan = plan.clone());
@@ -316,7 +316,10 @@ struct StepGroup<'a> {
 }
 
 /// Groups the plans that share rows. If `faisca.share_stages` is off, each plan runs alone.
-fn groups(plans: Vec<LogicalPlan>, state: &SessionState) -> Result<(Vec<LogicalPlan>, Vec<Group>)> {
+fn group_plans(
+    plans: Vec<LogicalPlan>,
+    state: &SessionState,
+) -> Result<(Vec<LogicalPlan>, Vec<Group>)> {
     if switches(state.config_options()).share_stages {
         return Ok(share_scans(plans, state)?);
     }

@@ -14,6 +14,7 @@ mod encode;
 mod folder;
 mod folder_sort;
 mod partition;
+mod partition_value;
 mod statistics;
 
 use std::collections::HashMap;
@@ -34,6 +35,7 @@ use encode::FileEncoder;
 use folder::OutputFolder;
 use folder_sort::{FolderSort, SortFailed};
 use partition::Partitioner;
+pub use partition_value::{NULL_PARTITION, partition_folders};
 pub use statistics::{ColumnSummary, Sketches, Values};
 
 /// Files open at once in one task. With more folders than this, the rows are sorted by folder.
@@ -200,12 +202,10 @@ impl SinkWriter {
             encode::extension(self.spec.format, self.spec.compression)
         );
         self.files_started += 1;
-        let subfolder = self
-            .spec
-            .subfolders
-            .get(folder)
-            .unwrap_or(&self.spec.subfolder);
-        let parts = [folder, subfolder.as_str(), name.as_str()];
+        let parts = match self.spec.existing.get(folder) {
+            Some(existing) => [existing.as_str(), "", name.as_str()],
+            None => [folder, self.spec.subfolder.as_str(), name.as_str()],
+        };
         let path = parts
             .into_iter()
             .filter(|part| !part.is_empty())

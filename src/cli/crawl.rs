@@ -113,10 +113,10 @@ fn draw(plan: &CrawlPlan) -> String {
 }
 
 fn partitions(crawled: &CrawledTable) -> String {
-    match (crawled.new_partitions, crawled.gone_partitions) {
+    match (crawled.new_partitions, crawled.removed_partitions) {
         (0, 0) => String::new(),
         (new, 0) => format!("{new} new"),
-        (0, gone) => format!("{gone} gone"),
-        (new, gone) => format!("{new} new, {gone} gone"),
+        (0, removed) => format!("{removed} removed"),
+        (new, removed) => format!("{new} new, {removed} removed"),
     }
 }

@@ -1,6 +1,6 @@
 //! Contracts that every implementation of a trait must keep: one function for each contract, run
 //! for each implementation.
 
-mod catalog;
+pub mod catalog;
 mod commit;
 mod fleet;

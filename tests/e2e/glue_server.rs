@@ -104,6 +104,13 @@ impl GlueServer {
             .clone()
     }
 
+    /// The values of the partitions of a table, sorted.
+    pub fn partition_values(&self, database: &str, table: &str) -> Vec<Vec<String>> {
+        let state = self.state.lock().unwrap();
+        let partitions = &state.databases[database][table].partitions;
+        partitions.keys().cloned().collect()
+    }
+
     /// What is stored of a table.
     pub fn table(&self, database: &str, table: &str) -> Value {
         self.state.lock().unwrap().databases[database][table]
@@ -207,12 +214,34 @@ impl State {
                 Ok(json!({}))
             }
             "UpdateTable" => self.update_table(request),
+            "UpdateColumnStatisticsForTable"
+            | "GetColumnStatisticsForTable"
+            | "DeleteColumnStatisticsForTable" => self.act_on_statistics(action, request),
+            _ => self.act_on_partitions(action, request),
+        }
+    }
+
+    fn act_on_statistics(&mut self, action: &str, request: &Value) -> Result<Value, Refusal> {
+        let stored = &mut self.stored(request, "TableName")?.statistics;
+        match action {
             "UpdateColumnStatisticsForTable" => {
                 let list = batch(request, "ColumnStatisticsList", 25)?.clone();
-                self.stored(request, "TableName")?.statistics = list;
+                let names: Vec<_> = list.iter().map(|s| s["ColumnName"].clone()).collect();
+                stored.retain(|old| !names.contains(&old["ColumnName"]));
+                stored.extend(list);
                 Ok(json!({"Errors": []}))
             }
-            _ => self.act_on_partitions(action, request),
+            "GetColumnStatisticsForTable" => {
+                let names = values(&json!(batch(request, "ColumnNames", 100)?));
+                let is_requested = |s: &&Value| names.iter().any(|name| s["ColumnName"] == **name);
+                let list: Vec<_> = stored.iter().filter(is_requested).cloned().collect();
+                Ok(json!({"ColumnStatisticsList": list, "Errors": []}))
+            }
+            _ => {
+                let name = &request["ColumnName"];
+                stored.retain(|old| old["ColumnName"] != *name);
+                Ok(json!({}))
+            }
         }
     }
 

@@ -6,6 +6,8 @@ mod durable;
 mod faults;
 mod mistakes;
 mod others;
+mod partitions;
+mod tables;
 
 use std::path::Path;
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the pipeline from s3://enem/landing to Glue tables on servers of other projects: versitygw for S3, moto for Glue.
 # PyArrow and awswrangler then read each table from the location that Glue returns; both are compared with a run on local files.
+# With --trino, Trino reads other tables instead: see trino.sh.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 tools=${FAISCA_TOOLS:-$HOME/.cache/faisca/tools}
@@ -18,6 +19,10 @@ cp -r examples/enem/data/landing "$work/local/"
 "$tools/bin/versitygw" --port 127.0.0.1:17070 --access "$AWS_ACCESS_KEY_ID" --secret "$AWS_SECRET_ACCESS_KEY" posix "$work/s3" >"$work/s3.log" 2>&1 &
 "$tools/lake/bin/moto_server" -H 127.0.0.1 -p 15055 >"$work/glue.log" 2>&1 &
 for port in 17070 15055; do timeout 30 bash -c "until (echo >/dev/tcp/127.0.0.1/$port) 2>/dev/null; do sleep 0.1; done"; done
+if [ "${1:-}" = --trino ]; then
+  FAISCA_BINARY=$(realpath "$target/release/faisca") tests/integration/trino.sh "$work" 15055
+  exit
+fi
 sed -E 's#data: examples/enem/data#data: s3://enem#; s#(write: \{.*mode: overwrite)\}#\1, catalog: {type: glue, database: enem, createDatabase: true}}#' \
   examples/enem/enem.yaml >"$work/lake.yaml"
 "$target/release/faisca" run examples/enem/enem.yaml --set data="$work/local" >/dev/null

@@ -63,7 +63,7 @@ impl Catalogs {
         let expected = self.expected.read().unwrap_or_else(PoisonError::into_inner);
         expected
             .keys()
-            .any(|(of, name, _)| *of == kind && name == database)
+            .any(|(catalog, name, _)| *catalog == kind && name == database)
     }
 
     /// Returns the expected table of this name, if any. The names must be in lower case.

@@ -4,19 +4,25 @@
 //! query has run for hours.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use arrow::datatypes::Schema;
 use faisca_planner::manifest::{
-    CatalogTable, FileFormat, OnSchemaChange, PartitionOverwrite, SaveMode, Write,
+    CatalogTable, Compression, FileFormat, PartitionOverwrite, SaveMode, Write,
 };
 
 use super::catalogs::Catalogs;
 use super::definition::{
     TableColumn, TableDefinition, TablePartition, checked_name, file_parameters,
 };
-use super::glue::{hive_type, projection};
+use super::difference::{Difference, compatible};
+use super::glue::{check_key_type, hive_type, projection};
 use super::registration::{Registration, merged};
 use crate::error::{Error, Result};
+
+/// Seconds that replaced files of a table stay, unless the write sets another time. Longer than most
+/// queries, which keep the locations that they looked up at their start.
+const KEEP_OLD_SECONDS: u64 = 3600;
 
 /// A table that a write will register, checked against the table that exists now.
 pub(crate) struct PlannedTable {
@@ -26,6 +32,22 @@ pub(crate) struct PlannedTable {
     pub(crate) present: Option<TableDefinition>,
     /// Its partitions as they are now. Empty if it does not exist or is not partitioned.
     pub(crate) partitions: Vec<TablePartition>,
+    /// Names of the partition keys in the names of new folders, outermost folder first.
+    pub(crate) key_names: Vec<String>,
+    /// How readers of the table find its partitions.
+    pub(crate) lookup: PartitionLookup,
+    /// How long replaced files stay, for queries that still read them.
+    pub(crate) retention: Duration,
+}
+
+/// How the readers of a table find the folders of its partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PartitionLookup {
+    /// They ask the catalog for the location of each partition.
+    Catalog,
+    /// They compute the locations from the parameters of the table (partition projection), and
+    /// never ask the catalog.
+    Projection,
 }
 
 /// What a write does to the columns of a table.
@@ -63,7 +85,7 @@ impl PlannedTable {
 
     /// Checks names and types, and compares the table with the one in the catalog. Changes nothing.
     ///
-    /// `step` is the name of the step of the job. It is also the name of the table, unless `asked`
+    /// `step` is the name of the step of the job. It is also the name of the table, unless `target`
     /// has one.
     ///
     /// # Errors
@@ -71,24 +93,20 @@ impl PlannedTable {
     /// the new columns are not compatible with the present ones, or if the catalog fails.
     pub(crate) async fn plan(
         catalogs: &Catalogs,
-        asked: &CatalogTable,
+        target: &CatalogTable,
         step: &str,
         schema: &Schema,
         write: &Write,
     ) -> Result<Self> {
-        let database = checked_name("database name", &asked.database)?;
-        let name = checked_name("table name", asked.table_of(step))?;
-        if write.format != FileFormat::Parquet {
-            return Err(Error::Write(
-                "catalog: tables are of Parquet; set write.format to parquet".to_owned(),
-            ));
-        }
-        let table = definition(name, asked, schema, write)?;
-        let catalog = catalogs.get(asked.kind).await;
-        if !asked.create_database
+        let database = checked_name("database name", &target.database)?;
+        let name = checked_name("table name", target.table_of(step))?;
+        check_files(write)?;
+        let table = definition(name, target, schema, write)?;
+        let catalog = catalogs.get(target.kind).await;
+        if !target.create_database
             // An earlier step of a planned job may create the database; then the catalog does not
             // have it.
-            && !catalogs.expects_database(asked.kind, &database)
+            && !catalogs.expects_database(target.kind, &database)
             && !catalog.database_exists(&database).await?
         {
             let help = "create it, or set catalog.createDatabase to true";
@@ -102,37 +120,116 @@ impl PlannedTable {
             .map(|(present, _)| present);
         let mut partitions = vec![];
         if let Some(present) = &present {
-            // If old files stay in the table, a column must keep the type that they hold.
-            let keeps_files = write.mode != SaveMode::Overwrite
-                || write.partition_overwrite == PartitionOverwrite::Dynamic;
-            compatible(
-                &database,
-                present,
-                &table,
-                asked.on_schema_change,
-                keeps_files,
-            )?;
+            let rule = target.on_schema_change;
+            compatible(&database, present, &table, rule, keeps_files(write))?;
             if !present.partition_keys.is_empty() {
                 partitions = catalog.partitions(&database, &table.name).await?;
             }
         }
+        let lookup = partition_lookup(present.as_ref(), &table);
+        let retention = retention(target, write, lookup)?;
+        let key_names = key_names(schema, write, &partitions, lookup);
         let registration = Registration {
-            kind: asked.kind,
-            database,
-            create_database: asked.create_database,
-            skip_archive: asked.skip_archive,
-            on_schema_change: asked.on_schema_change,
-            table,
-            partitions: None,
-            statistics: vec![],
-            commit: String::new(),
+            create_database: target.create_database,
+            skip_archive: target.skip_archive,
+            ..Registration::new(target.kind, database, table, target.on_schema_change)
         };
         Ok(Self {
             registration,
             present,
             partitions,
+            key_names,
+            lookup,
+            retention,
         })
     }
+}
+
+/// Whether files of the present table stay in it. Their columns must keep their types, and their
+/// folders their names.
+fn keeps_files(write: &Write) -> bool {
+    write.mode != SaveMode::Overwrite || write.partition_overwrite == PartitionOverwrite::Dynamic
+}
+
+/// Checks that Athena can read files of this format and compression.
+///
+/// # Errors
+/// If it cannot.
+fn check_files(write: &Write) -> Result<()> {
+    let help = match (write.format, write.compression) {
+        (FileFormat::Csv | FileFormat::Ndjson, _) => {
+            "only Parquet files can be registered as a table; set write.format to parquet"
+        }
+        // The codec is LZ4_RAW in Parquet's terms.
+        (FileFormat::Parquet, Some(Compression::Lz4)) => {
+            "Trino cannot read Parquet files with lz4; set write.compression to snappy, zstd or gzip"
+        }
+        (FileFormat::Parquet, _) => return Ok(()),
+    };
+    Err(Error::Write(format!("catalog: {help}")))
+}
+
+/// Returns how readers will find the partitions, once the table is registered.
+fn partition_lookup(present: Option<&TableDefinition>, next: &TableDefinition) -> PartitionLookup {
+    // A registration keeps the parameters that it does not replace.
+    let inherited = present.map(|present| &present.parameters);
+    let parameters = [Some(&next.parameters), inherited];
+    match projection::is_enabled(parameters.into_iter().flatten()) {
+        true if !next.partition_keys.is_empty() => PartitionLookup::Projection,
+        _ => PartitionLookup::Catalog,
+    }
+}
+
+/// Returns how long replaced files stay.
+///
+/// # Errors
+/// If readers would see replaced files beside new ones for that long.
+fn retention(target: &CatalogTable, write: &Write, lookup: PartitionLookup) -> Result<Duration> {
+    let seconds = match (lookup, target.keep_old_seconds) {
+        (PartitionLookup::Catalog, seconds) => seconds.unwrap_or(KEEP_OLD_SECONDS),
+        (PartitionLookup::Projection, None | Some(0)) => 0,
+        (PartitionLookup::Projection, Some(_)) if write.mode == SaveMode::Overwrite => {
+            return Err(Error::Write(
+                "catalog.keepOldSeconds: readers of a table with partition projection see all files \
+                 of a partition's folder, replaced ones too; set it to 0, or drop the projection"
+                    .to_owned(),
+            ));
+        }
+        (PartitionLookup::Projection, Some(_)) => 0,
+    };
+    Ok(Duration::from_secs(seconds))
+}
+
+/// Returns how the partition keys are spelled in the names of new folders.
+///
+/// Names are case-insensitive, so `uf=SP` and `UF=SP` are one partition. Its table should have one
+/// spelling: that of the folders that stay.
+fn key_names(
+    schema: &Schema,
+    write: &Write,
+    partitions: &[TablePartition],
+    lookup: PartitionLookup,
+) -> Vec<String> {
+    let present = |key: &str| {
+        let folders = partitions.iter().flat_map(|p| p.location.split('/'));
+        let mut names = folders.filter_map(|folder| folder.split_once('=').map(|(name, _)| name));
+        names.find(|name| name.to_lowercase() == key.to_lowercase())
+    };
+    let name = |key: &String| {
+        if lookup == PartitionLookup::Projection {
+            return key.to_lowercase();
+        }
+        let kept = if keeps_files(write) {
+            present(key)
+        } else {
+            None
+        };
+        let mut columns = schema.fields().iter().map(|f| f.name().as_str());
+        kept.or_else(|| columns.find(|name| name.eq_ignore_ascii_case(key)))
+            .unwrap_or(key)
+            .to_owned()
+    };
+    write.partition_by.iter().map(name).collect()
 }
 
 /// Builds the definition of the table that a write makes. Its location stays empty: it is known
@@ -143,14 +240,14 @@ impl PlannedTable {
 /// partition projection is invalid.
 fn definition(
     name: String,
-    asked: &CatalogTable,
+    target: &CatalogTable,
     schema: &Schema,
     write: &Write,
 ) -> Result<TableDefinition> {
-    let (columns, partition_keys) = columns(asked, schema, write)?;
-    projection::check(&asked.parameters, &partition_keys)
+    let (columns, partition_keys) = columns(target, schema, write)?;
+    projection::check(&target.parameters, &partition_keys)
         .map_err(|e| Error::Write(format!("catalog.parameters: {e}")))?;
-    let mut parameters = asked.parameters.clone();
+    let mut parameters = target.parameters.clone();
     // After those of the user: Athena could not read the files if these were wrong.
     parameters.extend(file_parameters(write.format));
     Ok(TableDefinition {
@@ -159,7 +256,7 @@ fn definition(
         partition_keys,
         location: String::new(),
         format: write.format,
-        comment: asked.comment.clone(),
+        comment: target.comment.clone(),
         parameters,
         serde: BTreeMap::new(),
     })
@@ -172,7 +269,7 @@ fn definition(
 /// # Errors
 /// If a column has a type without a Hive equivalent, or a comment names an unknown column.
 fn columns(
-    asked: &CatalogTable,
+    target: &CatalogTable,
     schema: &Schema,
     write: &Write,
 ) -> Result<(Vec<TableColumn>, Vec<TableColumn>)> {
@@ -181,7 +278,7 @@ fn columns(
     for field in schema.fields() {
         let hive_type = hive_type(field.data_type())
             .map_err(|e| Error::Write(format!("catalog: column `{}`: {e}", field.name())))?;
-        let comment = asked
+        let comment = target
             .column_comments
             .iter()
             .find(|(name, _)| name.eq_ignore_ascii_case(field.name()))
@@ -196,11 +293,16 @@ fn columns(
             .iter()
             .position(|key| key.eq_ignore_ascii_case(field.name()))
         {
-            Some(position) => drop(keys.insert(position, column)),
+            Some(position) => {
+                check_key_type(&column.hive_type).map_err(|e| {
+                    Error::Write(format!("catalog: column `{}`: {e}", field.name()))
+                })?;
+                keys.insert(position, column);
+            }
             None => columns.push(column),
         }
     }
-    if let Some(unknown) = asked.column_comments.keys().find(|name| {
+    if let Some(unknown) = target.column_comments.keys().find(|name| {
         !schema
             .fields()
             .iter()
@@ -216,170 +318,4 @@ fn columns(
         )));
     }
     Ok((columns, keys.into_values().collect()))
-}
-
-/// Checks whether the table `present` may be replaced by `next`.
-///
-/// `keeps_files` says that old files stay in the table. Their columns then cannot change type,
-/// whatever the rule.
-///
-/// # Errors
-/// If the partition keys differ, or the columns differ in a way that `rule` does not allow.
-pub(crate) fn compatible(
-    database: &str,
-    present: &TableDefinition,
-    next: &TableDefinition,
-    rule: OnSchemaChange,
-    keeps_files: bool,
-) -> Result<()> {
-    let name = format!("{database}.{}", present.name);
-    let names = |keys: &[TableColumn]| keys.iter().map(|key| key.name.clone()).collect::<Vec<_>>();
-    // No rule allows this: the folders of the old files are named after the old keys.
-    if names(&present.partition_keys) != names(&next.partition_keys) {
-        let (is, would) = (
-            names(&present.partition_keys).join(", "),
-            names(&next.partition_keys).join(", "),
-        );
-        let what = format!("the table {name} is partitioned by [{is}], the result by [{would}]");
-        return Err(Error::Write(format!(
-            "catalog: {what}; drop the table first, or set partitionBy to the same"
-        )));
-    }
-    let difference = Difference::between(&present.columns, &next.columns);
-    let refused = match rule {
-        OnSchemaChange::Fail => !difference.is_empty(),
-        OnSchemaChange::AddColumns => !difference.changed.is_empty(),
-        OnSchemaChange::Replace => keeps_files && !difference.changed.is_empty(),
-    };
-    if !refused {
-        return Ok(());
-    }
-    let help = match rule {
-        OnSchemaChange::Fail if difference.changed.is_empty() && difference.removed.is_empty() => {
-            "set catalog.onSchemaChange to addColumns"
-        }
-        OnSchemaChange::Fail => "cast the columns, or set catalog.onSchemaChange to replace",
-        OnSchemaChange::AddColumns => {
-            "cast the columns, or set catalog.onSchemaChange to replace and write.mode to overwrite"
-        }
-        OnSchemaChange::Replace => {
-            "old files hold the old type: cast the columns, or overwrite the whole table"
-        }
-    };
-    Err(Error::Write(format!(
-        "catalog: the result does not fit the table {name}: {difference}; {help}"
-    )))
-}
-
-/// How one list of columns differs from another. Each entry is a text for users.
-#[derive(Debug, Default)]
-struct Difference {
-    added: Vec<String>,
-    removed: Vec<String>,
-    changed: Vec<String>,
-}
-
-impl Difference {
-    /// Compares by name. The order of the columns and their comments do not count.
-    fn between(present: &[TableColumn], next: &[TableColumn]) -> Self {
-        let mut difference = Self::default();
-        for column in next {
-            match present.iter().find(|c| c.name == column.name) {
-                None => difference
-                    .added
-                    .push(format!("{} {}", column.name, column.hive_type)),
-                Some(old) if old.hive_type != column.hive_type => {
-                    difference.changed.push(format!(
-                        "{} {} instead of {}",
-                        column.name, column.hive_type, old.hive_type
-                    ));
-                }
-                Some(_) => {}
-            }
-        }
-        let gone = present
-            .iter()
-            .filter(|c| !next.iter().any(|n| n.name == c.name));
-        difference.removed = gone
-            .map(|c| format!("{} {}", c.name, c.hive_type))
-            .collect();
-        difference
-    }
-
-    fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
-    }
-}
-
-impl std::fmt::Display for Difference {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let parts = [
-            ("new", &self.added),
-            ("missing", &self.removed),
-            ("of another type", &self.changed),
-        ];
-        let parts: Vec<String> = parts
-            .iter()
-            .filter(|(_, c)| !c.is_empty())
-            .map(|(what, c)| format!("{what}: {}", c.join(", ")))
-            .collect();
-        f.write_str(&parts.join("; "))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::definition::tests::table;
-    use super::*;
-
-    #[test]
-    fn a_difference_is_refused_or_taken_as_the_rule_says() {
-        let present = table(&[("a", "int"), ("b", "string")]);
-        let cases = [
-            (table(&[("a", "int"), ("b", "string")]), [true, true, true]),
-            (
-                table(&[("a", "int"), ("b", "string"), ("c", "date")]),
-                [false, true, true],
-            ),
-            (table(&[("a", "int")]), [false, true, true]),
-            (
-                table(&[("a", "bigint"), ("b", "string")]),
-                [false, false, true],
-            ),
-        ];
-        let rules = [
-            OnSchemaChange::Fail,
-            OnSchemaChange::AddColumns,
-            OnSchemaChange::Replace,
-        ];
-        for (next, expected) in cases {
-            let found = rules.map(|rule| compatible("d", &present, &next, rule, false).is_ok());
-            assert_eq!(found, expected, "{next:?}");
-        }
-        let error = compatible(
-            "d",
-            &present,
-            &table(&[("a", "bigint"), ("c", "int")]),
-            OnSchemaChange::Fail,
-            false,
-        )
-        .unwrap_err()
-        .to_string();
-        assert!(
-            error.contains(
-                "new: c int; missing: b string; of another type: a bigint instead of int"
-            ),
-            "{error}"
-        );
-        assert!(
-            compatible(
-                "d",
-                &present,
-                &table(&[("a", "bigint")]),
-                OnSchemaChange::Replace,
-                true
-            )
-            .is_err()
-        );
-    }
 }

@@ -75,6 +75,15 @@ pub struct ColumnStatistics {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableVersion(pub String);
 
+/// What happens to the definition of a table that an update replaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OldVersion {
+    /// A catalog that archives versions archives it.
+    Archived,
+    /// No catalog archives it.
+    Discarded,
+}
+
 /// Result of a conditional change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Changed {
@@ -139,8 +148,8 @@ pub trait Catalog: Debug + Send + Sync {
     /// Replaces the definition of a table if `version` is still its version; returns
     /// [`Changed::Conflict`] if it is not. Partitions and statistics stay.
     ///
-    /// `skip_archive` asks Glue not to archive the old definition. The local catalog archives none
-    /// and ignores it. Called by a registration that changes an existing table.
+    /// `old` says what happens to the definition that is replaced. Called by a registration that
+    /// changes an existing table.
     ///
     /// # Errors
     /// If the catalog reports that the table is missing. The local catalog reports this as a
@@ -150,19 +159,18 @@ pub trait Catalog: Debug + Send + Sync {
         database: &str,
         table: &TableDefinition,
         version: &TableVersion,
-        skip_archive: bool,
+        old: OldVersion,
     ) -> Result<Changed>;
-    /// Replaces the statistics of the given columns.
+    /// Replaces the statistics of all columns. Columns without new statistics have none afterwards.
     ///
-    /// Statistics of other columns stay in Glue; the local catalog drops them. Called by a
-    /// registration, which logs a failure and continues.
+    /// Called by a registration, which logs a failure and continues.
     ///
     /// # Errors
     /// If the table does not exist.
-    async fn put_statistics(
+    async fn replace_statistics(
         &self,
         database: &str,
-        table: &str,
+        table: &TableDefinition,
         statistics: &[ColumnStatistics],
     ) -> Result<()>;
     /// Returns all partitions of a table, in any order.
@@ -227,8 +235,8 @@ pub(crate) fn file_parameters(format: FileFormat) -> BTreeMap<String, String> {
 /// If Athena could not read the name: it allows letters, digits and underscores.
 pub(crate) fn checked_name(what: &str, name: &str) -> Result<String> {
     let lower = name.to_lowercase();
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    if lower.is_empty() || !lower.chars().all(fits) {
+    let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if lower.is_empty() || !lower.chars().all(is_allowed) {
         return Err(Error::Write(format!(
             "catalog: `{name}` is not a {what} that Athena can read: letters, digits and _"
         )));

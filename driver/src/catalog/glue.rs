@@ -6,26 +6,26 @@
 use async_trait::async_trait;
 use aws_sdk_glue::Client;
 use aws_sdk_glue::config::retry::RetryConfig;
-use aws_sdk_glue::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
-use aws_sdk_glue::types::{
-    BatchUpdatePartitionRequestEntry, DatabaseInput, PartitionInput, PartitionValueList,
-    StorageDescriptor,
-};
+use aws_sdk_glue::types::{DatabaseInput, PartitionValueList, StorageDescriptor};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 
+mod batches;
 mod convert;
+mod error;
 mod hive;
 pub(super) mod projection;
 mod statistics;
 
 use super::definition::{
-    Catalog, Changed, ColumnStatistics, TableDefinition, TablePartition, TableVersion,
+    Catalog, Changed, ColumnStatistics, OldVersion, TableDefinition, TablePartition, TableVersion,
 };
-use crate::error::{Error, Result};
-use convert::{definition, partition_input, table_input};
-use statistics::column_statistics;
+use crate::error::Result;
+use convert::{definition, table_input};
+use error::{has_code, incomplete, item_code, item_failed, request_failed};
 
 pub use hive::{arrow_type, hive_type, storage_type};
+pub(crate) use hive::{check_key_type, has_unsigned_32};
+pub(crate) use projection::check_template;
 
 /// Partitions in one request to create or update them. This is the limit of Glue.
 const PUT_BATCH: usize = 100;
@@ -33,6 +33,8 @@ const PUT_BATCH: usize = 100;
 const DELETE_BATCH: usize = 25;
 /// Columns in one request to store statistics. This is the limit of Glue.
 const STATISTICS_BATCH: usize = 25;
+/// Columns in one request to read statistics. This is the limit of Glue.
+const STATISTICS_PAGE: usize = 100;
 /// Batches of partitions that are sent concurrently. Glue throttles larger bursts.
 const BATCHES_MAX: usize = 4;
 /// Partitions in one response page. This is the limit of Glue.
@@ -80,41 +82,6 @@ impl GlueCatalog {
     }
 }
 
-/// Converts an error of Glue to one for users: the action, its object `of`, and the permission or
-/// credentials that may be missing.
-fn failed<E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static>(
-    action: &str,
-    of: &str,
-    error: &SdkError<E>,
-) -> Error {
-    let Some(service) = error.as_service_error() else {
-        return Error::Write(format!(
-            "catalog: glue:{action} of {of}: {}",
-            DisplayErrorContext(error)
-        ));
-    };
-    let code = service.code().unwrap_or("unknown error");
-    let said = service.message().unwrap_or_default();
-    let help = match code {
-        "AccessDeniedException" => format!("; the driver's role needs glue:{action}"),
-        "ExpiredTokenException" | "ExpiredToken" => {
-            "; the session's credentials have expired: get new ones".to_owned()
-        }
-        _ => String::new(),
-    };
-    Error::Write(format!(
-        "catalog: glue:{action} of {of}: {code}: {said}{help}"
-    ))
-}
-
-/// Whether Glue itself returned this error code. `false` for errors of the connection.
-fn is<E: ProvideErrorMetadata>(error: &SdkError<E>, code: &str) -> bool {
-    error
-        .as_service_error()
-        .and_then(ProvideErrorMetadata::code)
-        == Some(code)
-}
-
 #[async_trait]
 impl Catalog for GlueCatalog {
     async fn database_exists(&self, database: &str) -> Result<bool> {
@@ -127,8 +94,8 @@ impl Catalog for GlueCatalog {
             .await
         {
             Ok(_) => Ok(true),
-            Err(error) if is(&error, "EntityNotFoundException") => Ok(false),
-            Err(error) => Err(failed("GetDatabase", database, &error)),
+            Err(error) if has_code(&error, "EntityNotFoundException") => Ok(false),
+            Err(error) => Err(request_failed("GetDatabase", database, error)),
         }
     }
 
@@ -136,7 +103,7 @@ impl Catalog for GlueCatalog {
         let input = DatabaseInput::builder()
             .name(database)
             .build()
-            .map_err(|e| Error::Write(format!("catalog: {e}")))?;
+            .map_err(incomplete)?;
         match self
             .client
             .create_database()
@@ -146,8 +113,8 @@ impl Catalog for GlueCatalog {
             .await
         {
             Ok(_) => Ok(()),
-            Err(error) if is(&error, "AlreadyExistsException") => Ok(()),
-            Err(error) => Err(failed("CreateDatabase", database, &error)),
+            Err(error) if has_code(&error, "AlreadyExistsException") => Ok(()),
+            Err(error) => Err(request_failed("CreateDatabase", database, error)),
         }
     }
 
@@ -168,8 +135,8 @@ impl Catalog for GlueCatalog {
                         .map(|table| table.name().to_lowercase()),
                 ),
                 // The database does not exist, so it has no tables.
-                Err(error) if is(&error, "EntityNotFoundException") => return Ok(vec![]),
-                Err(error) => return Err(failed("GetTables", database, &error)),
+                Err(error) if has_code(&error, "EntityNotFoundException") => return Ok(vec![]),
+                Err(error) => return Err(request_failed("GetTables", database, error)),
             }
         }
         Ok(names)
@@ -189,14 +156,18 @@ impl Catalog for GlueCatalog {
             .send()
             .await
         {
-            Ok(answer) => Ok(answer.table().map(|table| {
+            Ok(response) => Ok(response.table().map(|table| {
                 (
                     definition(table),
                     TableVersion(table.version_id().unwrap_or_default().to_owned()),
                 )
             })),
-            Err(error) if is(&error, "EntityNotFoundException") => Ok(None),
-            Err(error) => Err(failed("GetTable", &format!("{database}.{table}"), &error)),
+            Err(error) if has_code(&error, "EntityNotFoundException") => Ok(None),
+            Err(error) => Err(request_failed(
+                "GetTable",
+                &format!("{database}.{table}"),
+                error,
+            )),
         }
     }
 
@@ -209,11 +180,11 @@ impl Catalog for GlueCatalog {
             .table_input(table_input(table)?);
         match request.send().await {
             Ok(_) => Ok(Changed::Yes),
-            Err(error) if is(&error, "AlreadyExistsException") => Ok(Changed::Conflict),
-            Err(error) => Err(failed(
+            Err(error) if has_code(&error, "AlreadyExistsException") => Ok(Changed::Conflict),
+            Err(error) => Err(request_failed(
                 "CreateTable",
                 &format!("{database}.{}", table.name),
-                &error,
+                error,
             )),
         }
     }
@@ -223,7 +194,7 @@ impl Catalog for GlueCatalog {
         database: &str,
         table: &TableDefinition,
         version: &TableVersion,
-        skip_archive: bool,
+        old: OldVersion,
     ) -> Result<Changed> {
         // A server that reports no version cannot check one. The last writer wins there.
         let version = Some(version.0.clone()).filter(|version| !version.is_empty());
@@ -235,47 +206,38 @@ impl Catalog for GlueCatalog {
             .table_input(table_input(table)?);
         match request
             .set_version_id(version)
-            .skip_archive(skip_archive)
+            .skip_archive(old == OldVersion::Discarded)
             .send()
             .await
         {
             Ok(_) => Ok(Changed::Yes),
-            Err(error) if is(&error, "ConcurrentModificationException") => Ok(Changed::Conflict),
-            Err(error) => Err(failed(
+            Err(error) if has_code(&error, "ConcurrentModificationException") => {
+                Ok(Changed::Conflict)
+            }
+            Err(error) => Err(request_failed(
                 "UpdateTable",
                 &format!("{database}.{}", table.name),
-                &error,
+                error,
             )),
         }
     }
 
-    async fn put_statistics(
+    async fn replace_statistics(
         &self,
         database: &str,
-        table: &str,
+        table: &TableDefinition,
         statistics: &[ColumnStatistics],
     ) -> Result<()> {
-        let of = format!("{database}.{table}");
         for batch in statistics.chunks(STATISTICS_BATCH) {
-            let list: Vec<_> = batch.iter().map(column_statistics).collect::<Result<_>>()?;
-            let request = self
-                .client
-                .update_column_statistics_for_table()
-                .set_catalog_id(self.id.clone())
-                .database_name(database)
-                .table_name(table);
-            let answer = request.set_column_statistics_list(Some(list)).send().await;
-            let answer = answer.map_err(|e| failed("UpdateColumnStatisticsForTable", &of, &e))?;
-            // The request succeeds as a whole even if Glue rejects some of its columns.
-            if let Some(error) = answer.errors().first() {
-                let said = error
-                    .error()
-                    .and_then(|e| e.error_message())
-                    .unwrap_or_default();
-                return Err(Error::Write(format!(
-                    "catalog: glue:UpdateColumnStatisticsForTable of {of}: {said}"
-                )));
-            }
+            self.put_statistics(database, &table.name, batch).await?;
+        }
+        let columns = table.columns.iter().map(|column| &column.name);
+        let stale: Vec<String> = columns
+            .filter(|name| !statistics.iter().any(|new| new.column == **name))
+            .cloned()
+            .collect();
+        for batch in stale.chunks(STATISTICS_PAGE) {
+            self.delete_statistics(database, &table.name, batch).await?;
         }
         Ok(())
     }
@@ -293,23 +255,23 @@ impl Catalog for GlueCatalog {
             .max_results(PAGE)
             .into_paginator()
             .send();
-        let mut found = vec![];
+        let mut partitions = vec![];
         while let Some(page) = pages.next().await {
-            let page =
-                page.map_err(|e| failed("GetPartitions", &format!("{database}.{table}"), &e))?;
+            let page = page
+                .map_err(|e| request_failed("GetPartitions", &format!("{database}.{table}"), e))?;
             for partition in page.partitions() {
                 let location = partition
                     .storage_descriptor()
                     .and_then(StorageDescriptor::location)
                     .unwrap_or_default()
                     .to_owned();
-                found.push(TablePartition {
+                partitions.push(TablePartition {
                     values: partition.values().to_vec(),
                     location,
                 });
             }
         }
-        Ok(found)
+        Ok(partitions)
     }
 
     async fn put_partitions(
@@ -344,127 +306,28 @@ impl Catalog for GlueCatalog {
                 .iter()
                 .map(list)
                 .collect::<Result<_, _>>()
-                .map_err(|e| Error::Write(format!("catalog: {e}")))?;
+                .map_err(incomplete)?;
             let request = self
                 .client
                 .batch_delete_partition()
                 .set_catalog_id(self.id.clone())
                 .database_name(database)
                 .table_name(table);
-            let of = format!("{database}.{table}");
-            let answer = request
+            let name = format!("{database}.{table}");
+            let response = request
                 .set_partitions_to_delete(Some(list))
                 .send()
                 .await
-                .map_err(|e| failed("BatchDeletePartition", &of, &e))?;
-            // A repeated registration finds its partitions removed. That is the wanted state.
-            let missing =
-                |e: &&aws_sdk_glue::types::PartitionError| code(e) == "EntityNotFoundException";
-            if let Some(error) = answer.errors().iter().find(|e| !missing(e)) {
-                return Err(partition_failed("BatchDeletePartition", &of, error));
+                .map_err(|e| request_failed("BatchDeletePartition", &name, e))?;
+            for error in response.errors() {
+                let detail = error.error_detail();
+                // A repeated registration finds its partitions removed. That is the wanted state.
+                if item_code(detail) != "EntityNotFoundException" {
+                    let values = error.partition_values();
+                    return Err(item_failed("BatchDeletePartition", &name, values, detail));
+                }
             }
         }
         Ok(())
     }
-}
-
-impl GlueCatalog {
-    /// Creates the new partitions of a batch and updates the existing ones.
-    ///
-    /// Glue cannot do both in one request. Creating comes first: most partitions of a write are
-    /// new, and the response lists exactly those that exist.
-    async fn put_batch(
-        &self,
-        database: &str,
-        table: &TableDefinition,
-        batch: &[TablePartition],
-    ) -> Result<()> {
-        let of = format!("{database}.{}", table.name);
-        let inputs: Vec<PartitionInput> = batch
-            .iter()
-            .map(|p| partition_input(table, p))
-            .collect::<Result<_>>()?;
-        let request = self
-            .client
-            .batch_create_partition()
-            .set_catalog_id(self.id.clone())
-            .database_name(database)
-            .table_name(&table.name);
-        let answer = request
-            .set_partition_input_list(Some(inputs.clone()))
-            .send()
-            .await
-            .map_err(|e| failed("BatchCreatePartition", &of, &e))?;
-        let mut there = vec![];
-        // The request succeeds as a whole; each partition that was not created has an error.
-        for error in answer.errors() {
-            if code(error) != "AlreadyExistsException" {
-                return Err(partition_failed("BatchCreatePartition", &of, error));
-            }
-            there.push(error.partition_values().to_vec());
-        }
-        if there.is_empty() {
-            return Ok(());
-        }
-        let entry = |input: &PartitionInput| {
-            let values = Some(input.values().to_vec());
-            BatchUpdatePartitionRequestEntry::builder()
-                .set_partition_value_list(values)
-                .partition_input(input.clone())
-                .build()
-        };
-        let entries = inputs
-            .iter()
-            .filter(|input| there.iter().any(|values| values == input.values()))
-            .map(entry);
-        let entries: Vec<_> = entries
-            .collect::<Result<_, _>>()
-            .map_err(|e| Error::Write(format!("catalog: {e}")))?;
-        let request = self
-            .client
-            .batch_update_partition()
-            .set_catalog_id(self.id.clone())
-            .database_name(database)
-            .table_name(&table.name);
-        let answer = request
-            .set_entries(Some(entries))
-            .send()
-            .await
-            .map_err(|e| failed("BatchUpdatePartition", &of, &e))?;
-        match answer.errors().first() {
-            None => Ok(()),
-            Some(error) => {
-                let detail = error.error_detail();
-                let code = detail
-                    .and_then(|d| d.error_code())
-                    .unwrap_or("unknown error");
-                let said = detail.and_then(|d| d.error_message()).unwrap_or_default();
-                Err(Error::Write(format!(
-                    "catalog: glue:BatchUpdatePartition of {of} [{}]: {code}: {said}",
-                    error.partition_value_list().join(", ")
-                )))
-            }
-        }
-    }
-}
-
-/// Returns the error code of one partition of a batch.
-fn code(error: &aws_sdk_glue::types::PartitionError) -> &str {
-    error
-        .error_detail()
-        .and_then(|detail| detail.error_code())
-        .unwrap_or("unknown error")
-}
-
-/// Converts the error of one partition of a batch to one for users.
-fn partition_failed(action: &str, of: &str, error: &aws_sdk_glue::types::PartitionError) -> Error {
-    let said = error
-        .error_detail()
-        .and_then(|detail| detail.error_message())
-        .unwrap_or_default();
-    Error::Write(format!(
-        "catalog: glue:{action} of {of} [{}]: {}: {said}",
-        error.partition_values().join(", "),
-        code(error)
-    ))
 }

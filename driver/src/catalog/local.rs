@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::definition::{
-    Catalog, Changed, ColumnStatistics, TableDefinition, TablePartition, TableVersion,
+    Catalog, Changed, ColumnStatistics, OldVersion, TableDefinition, TablePartition, TableVersion,
 };
 use crate::error::{Error, Result, cannot};
 
@@ -164,7 +164,7 @@ impl Catalog for LocalCatalog {
         database: &str,
         table: &TableDefinition,
         version: &TableVersion,
-        _: bool,
+        _: OldVersion,
     ) -> Result<Changed> {
         self.change(database, &table.name, |present| {
             // A table that was removed meanwhile is a conflict, too.
@@ -177,13 +177,13 @@ impl Catalog for LocalCatalog {
         })
     }
 
-    async fn put_statistics(
+    async fn replace_statistics(
         &self,
         database: &str,
-        table: &str,
+        table: &TableDefinition,
         statistics: &[ColumnStatistics],
     ) -> Result<()> {
-        let changed = self.change(database, table, |present| {
+        let changed = self.change(database, &table.name, |present| {
             let present = present?;
             Some(Stored {
                 version: present.version + 1,
@@ -191,7 +191,7 @@ impl Catalog for LocalCatalog {
                 ..present
             })
         })?;
-        found(database, table, changed)
+        require_table(database, &table.name, changed)
     }
 
     async fn partitions(&self, database: &str, table: &str) -> Result<Vec<TablePartition>> {
@@ -248,13 +248,13 @@ impl LocalCatalog {
                 ..present
             })
         })?;
-        found(database, table, changed)
+        require_table(database, table, changed)
     }
 }
 
 /// Converts the result of a change that writes whenever the table exists: a conflict then means
 /// that the table is missing.
-fn found(database: &str, table: &str, changed: Changed) -> Result<()> {
+fn require_table(database: &str, table: &str, changed: Changed) -> Result<()> {
     match changed {
         Changed::Yes => Ok(()),
         Changed::Conflict => Err(Error::Write(format!(

@@ -10,11 +10,25 @@ use faisca_planner::manifest::{CatalogKind, OnSchemaChange};
 use serde::{Deserialize, Serialize};
 
 use super::catalogs::Catalogs;
-use super::definition::{Catalog, Changed, ColumnStatistics, TableDefinition, TablePartition};
+use super::definition::{
+    Catalog, Changed, ColumnStatistics, OldVersion, TableDefinition, TablePartition,
+};
 use crate::error::{Error, Result};
 
 /// Parameter of a table that names the commit record of its newest overwrite.
 const COMMIT: &str = "faisca.commit";
+/// Parameters that describe the content of a table. They are not those of the table after a write,
+/// unless the write states them.
+const TOTALS: [&str; 7] = [
+    "numRows",
+    "numFiles",
+    "totalSize",
+    "rawDataSize",
+    // Those of Glue's crawler.
+    "recordCount",
+    "objectCount",
+    "sizeKey",
+];
 /// Attempts to change a table while other writers change it at the same time.
 const UPDATE_TRIES: usize = 10;
 
@@ -45,6 +59,27 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
+    /// Creates the registration of a table, without partitions and statistics, in a database that
+    /// exists.
+    pub(crate) fn new(
+        kind: CatalogKind,
+        database: String,
+        table: TableDefinition,
+        on_schema_change: OnSchemaChange,
+    ) -> Self {
+        Self {
+            kind,
+            database,
+            create_database: false,
+            skip_archive: false,
+            on_schema_change,
+            table,
+            partitions: None,
+            statistics: vec![],
+            commit: String::new(),
+        }
+    }
+
     /// Adds the statistics of the columns, from the sketches that the tasks of the write produced.
     ///
     /// # Errors
@@ -55,7 +90,7 @@ impl Registration {
         for summary in sketches.summaries()? {
             let column = summary.name.to_lowercase();
             // Partition keys are not in the files; the catalog has no statistics of them.
-            let Some(known) = self.table.columns.iter().find(|known| known.name == column) else {
+            let Some(known) = self.table.columns.iter().find(|c| c.name == column) else {
                 continue;
             };
             let (nulls, distinct, values) = (summary.nulls, summary.distinct, summary.values);
@@ -72,7 +107,7 @@ impl Registration {
 
     /// Returns this registration as part of a commit. `commit` is the URL of its record, and
     /// `replaces` says whether the commit is an overwrite.
-    pub(crate) fn of_commit(mut self, commit: String, replaces: bool) -> Self {
+    pub(crate) fn with_commit(mut self, commit: String, replaces: bool) -> Self {
         // An append does not move the table, so it never makes an earlier commit obsolete.
         if replaces {
             self.table
@@ -81,6 +116,13 @@ impl Registration {
         }
         Self { commit, ..self }
     }
+}
+
+/// Returns the number of the commit that overwrote a table last, in the digits of its record. `None`
+/// if no commit did.
+pub(crate) fn newest_overwrite(table: &TableDefinition) -> Option<&str> {
+    let (_, record) = table.parameters.get(COMMIT)?.rsplit_once('/')?;
+    record.strip_prefix("commit-")?.strip_suffix(".json")
 }
 
 /// How a registration changes the partitions of a table.
@@ -97,6 +139,7 @@ pub(crate) struct PartitionChange {
 pub(super) fn merged(present: &TableDefinition, registration: &Registration) -> TableDefinition {
     let mut next = registration.table.clone();
     let mut parameters = present.parameters.clone();
+    parameters.retain(|name, _| !TOTALS.contains(&name.as_str()));
     parameters.extend(next.parameters);
     next.parameters = parameters;
     next.comment = next.comment.or_else(|| present.comment.clone());
@@ -154,16 +197,21 @@ impl Catalogs {
         if registration.create_database && !catalog.database_exists(database).await? {
             catalog.create_database(database).await?;
         }
-        let Some(definition) = put_table(catalog.as_ref(), registration).await? else {
-            return Ok(());
+        let (definition, is_new) = match put_table(catalog.as_ref(), registration).await? {
+            Put::Created(definition) => (definition, true),
+            Put::Updated(definition) => (definition, false),
+            Put::Overtaken => return Ok(()),
         };
-        if !registration.statistics.is_empty()
+        // Without new statistics, those of older rows must go.
+        if (!is_new || !registration.statistics.is_empty())
             && let Err(error) = catalog
-                .put_statistics(database, name, &registration.statistics)
+                .replace_statistics(database, &definition, &registration.statistics)
                 .await
         {
             // Statistics make queries faster, but no result depends on them.
-            tracing::warn!("{error}");
+            tracing::warn!(
+                "the statistics of {database}.{name} may be those of older rows: {error}"
+            );
         }
         let Some(change) = &registration.partitions else {
             return Ok(());
@@ -174,54 +222,66 @@ impl Catalogs {
         if change.only {
             // Read now, and not when the write was planned: others may have added partitions since.
             let present = catalog.partitions(database, name).await?;
-            let gone = present
+            let replaced = present
                 .into_iter()
                 .map(|p| p.values)
                 .filter(|values| !change.put.iter().any(|p| p.values == *values));
             catalog
-                .delete_partitions(database, name, &gone.collect::<Vec<_>>())
+                .delete_partitions(database, name, &replaced.collect::<Vec<_>>())
                 .await?;
         }
         Ok(())
     }
 }
 
-/// Writes the definition of the table, merged with the present one, and returns it. `None` if a
-/// later commit has overwritten the table.
+/// What a registration did with the definition of its table.
+enum Put {
+    /// The table is new.
+    Created(TableDefinition),
+    /// The table existed. Its definition may be the same as before.
+    Updated(TableDefinition),
+    /// A later commit has overwritten the table, and nothing was changed.
+    Overtaken,
+}
+
+/// Writes the definition of the table, merged with the present one, and returns it.
 ///
 /// # Errors
 /// If the catalog fails, or every attempt was a conflict.
-async fn put_table(
-    catalog: &dyn Catalog,
-    registration: &Registration,
-) -> Result<Option<TableDefinition>> {
+async fn put_table(catalog: &dyn Catalog, registration: &Registration) -> Result<Put> {
     let database = registration.database.as_str();
+    let old = if registration.skip_archive {
+        OldVersion::Discarded
+    } else {
+        OldVersion::Archived
+    };
     for _ in 0..UPDATE_TRIES {
-        let (definition, changed) = match catalog.table(database, &registration.table.name).await? {
+        let (put, changed) = match catalog.table(database, &registration.table.name).await? {
             None => (
-                registration.table.clone(),
+                Put::Created(registration.table.clone()),
                 catalog.create_table(database, &registration.table).await?,
             ),
-            Some((present, _)) if is_overtaken(&present, registration) => return Ok(None),
+            Some((present, _)) if is_overtaken(&present, registration) => {
+                return Ok(Put::Overtaken);
+            }
             Some((present, version)) => {
                 let next = merged(&present, registration);
                 // A repeated registration changes nothing, and adds no version to Glue's archive.
                 if next == present {
-                    return Ok(Some(next));
+                    return Ok(Put::Updated(next));
                 }
-                let changed = catalog
-                    .update_table(database, &next, &version, registration.skip_archive)
-                    .await?;
-                (next, changed)
+                let changed = catalog.update_table(database, &next, &version, old).await?;
+                (Put::Updated(next), changed)
             }
         };
         if changed == Changed::Yes {
-            return Ok(Some(definition));
+            return Ok(put);
         }
     }
     let name = &registration.table.name;
     Err(Error::Write(format!(
-        "catalog: {database}.{name} is being changed by others all the time; run the job again to finish"
+        "catalog: other writers changed {database}.{name} during each of {UPDATE_TRIES} attempts to \
+         register it; run the job again to finish"
     )))
 }
 
@@ -231,21 +291,11 @@ mod tests {
     use super::*;
 
     fn registration(table: TableDefinition, on_schema_change: OnSchemaChange) -> Registration {
-        Registration {
-            kind: CatalogKind::Local,
-            database: "d".to_owned(),
-            create_database: false,
-            skip_archive: false,
-            on_schema_change,
-            table,
-            partitions: None,
-            statistics: vec![],
-            commit: String::new(),
-        }
+        Registration::new(CatalogKind::Local, "d".to_owned(), table, on_schema_change)
     }
 
     #[test]
-    fn what_others_said_about_a_table_stays() {
+    fn comments_and_parameters_of_others_stay() {
         let mut present = table(&[("a", "int"), ("b", "string")]);
         present.comment = Some("theirs".to_owned());
         present.columns[0].comment = Some("an a".to_owned());
@@ -265,13 +315,40 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_that_was_overtaken_leaves_the_table() {
-        let of = |commit: &str, replaces| {
-            registration(table(&[("a", "int")]), OnSchemaChange::Fail)
-                .of_commit(commit.to_owned(), replaces)
+    fn totals_of_older_rows_do_not_stay() {
+        let totals = |rows: &str| {
+            let mut definition = table(&[("a", "int")]);
+            let parameters = [("numRows", rows), ("recordCount", rows), ("owner", "x")];
+            for (name, value) in parameters
+                .into_iter()
+                .filter(|(_, value)| !value.is_empty())
+            {
+                definition
+                    .parameters
+                    .insert(name.to_owned(), value.to_owned());
+            }
+            definition
         };
-        let present = of("s3://b/t/_faisca/commit-0000000010.json", true).table;
-        let overtaken = |commit: &str, replaces| is_overtaken(&present, &of(commit, replaces));
+        let rows = |next: &str| {
+            let next = registration(totals(next), OnSchemaChange::Fail);
+            let merged = merged(&totals("10"), &next);
+            assert!(merged.parameters.contains_key("owner"));
+            merged.parameters.get("numRows").cloned()
+        };
+        assert_eq!(rows(""), None);
+        assert_eq!(rows("3000").as_deref(), Some("3000"));
+    }
+
+    #[test]
+    fn a_writer_that_was_overtaken_leaves_the_table() {
+        let commit = |commit: &str, replaces| {
+            registration(table(&[("a", "int")]), OnSchemaChange::Fail)
+                .with_commit(commit.to_owned(), replaces)
+        };
+        let present = commit("s3://b/t/_faisca/commit-0000000010.json", true).table;
+        assert_eq!(newest_overwrite(&present), Some("0000000010"));
+        assert_eq!(newest_overwrite(&table(&[])), None);
+        let overtaken = |name: &str, replaces| is_overtaken(&present, &commit(name, replaces));
         assert!(overtaken("s3://b/t/_faisca/commit-0000000009.json", true));
         assert!(overtaken("s3://b/t/_faisca/commit-0000000009.json", false));
         assert!(!overtaken("s3://b/t/_faisca/commit-0000000010.json", true));
@@ -282,7 +359,7 @@ mod tests {
         );
         assert!(!is_overtaken(
             &table(&[]),
-            &of("s3://b/t/_faisca/commit-0000000001.json", true)
+            &commit("s3://b/t/_faisca/commit-0000000001.json", true)
         ));
     }
 }

@@ -4,15 +4,18 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema};
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, TableReference};
+use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
 use faisca_planner::manifest::{CatalogKind, FileFormat, Source, TextEncoding};
 
 use super::partitioned::PartitionedTable;
+use super::table_lookup::{LOOKUPS_MAX, TableLookup, TableState};
 use super::tables::{Tables, lower_view};
+use super::unpartitioned::UnpartitionedTable;
 use crate::catalog::{Catalogs, TableColumn, TableDefinition, arrow_type};
 use crate::error::external;
 use crate::error::{Error, Result};
@@ -103,76 +106,105 @@ impl Database {
         let shared = &self.shared;
         // A job that is only planned reads tables that its earlier steps would have created.
         if let Some(expected) = shared.catalogs.expected(shared.kind, &self.name, name) {
-            shared.tables.learn(&expected.schema());
+            shared.tables.remember_spelling(&expected.schema());
             let reference = TableReference::full(shared.name, self.name.as_str(), name);
             return Ok(Some(lower_view(&reference, &expected)?));
         }
-        let catalog = shared.catalogs.get(shared.kind).await;
-        let Some((definition, _)) = catalog.table(&self.name, name).await? else {
-            let names = catalog.tables(&self.name).await?;
-            let help =
-                match faisca_planner::manifest::nearest(name, names.iter().map(String::as_str)) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None if names.is_empty() => "it has none, or does not exist".to_owned(),
-                    None => format!("it has {}", names.join(", ")),
-                };
-            return Err(Error::Plan(format!(
-                "the database {}.{} has no table `{name}`; {help}",
-                shared.name, self.name
-            )));
+        let lookup = TableLookup {
+            catalogs: Arc::clone(&shared.catalogs),
+            kind: shared.kind,
+            database: self.name.clone(),
+            name: name.to_owned(),
         };
-        let place = || format!("table {}.{}.{name}", shared.name, self.name);
-        let provider: Arc<dyn TableProvider> = if definition.partition_keys.is_empty() {
-            self.unpartitioned(&definition)
-                .await
-                .map_err(|e| e.at(place()))?
-        } else {
-            let partitions = catalog.partitions(&self.name, name).await?;
-            let files = schema(&definition.columns).map_err(|e| e.at(place()))?;
-            let keys = schema(&definition.partition_keys).map_err(|e| e.at(place()))?;
-            Arc::new(
-                PartitionedTable::open(
-                    &shared.context,
-                    &files,
-                    &keys,
-                    &partitions,
-                    &described(&definition),
-                )
-                .await
-                .map_err(|e| e.at(place()))?,
-            )
+        let Some(mut state) = lookup.state().await? else {
+            return Err(self.unknown_table(name).await?);
         };
-        shared.tables.learn(&provider.schema());
+        let mut opened = self.open_files(&lookup, &state).await;
+        for _ in 1..LOOKUPS_MAX {
+            // Without files, or without one of those that were listed, the table may have moved.
+            if opened.as_ref().is_ok_and(|opened| !opened.is::<MemTable>()) {
+                break;
+            }
+            match lookup.moved_since(&state).await? {
+                Some(moved) => state = moved,
+                None => break,
+            }
+            opened = self.open_files(&lookup, &state).await;
+        }
+        let provider =
+            opened.map_err(|e| e.at(format!("table {}.{}.{name}", shared.name, self.name)))?;
+        shared.tables.remember_spelling(&provider.schema());
         let reference = TableReference::full(shared.name, self.name.as_str(), name);
         Ok(Some(lower_view(&reference, &provider)?))
     }
 
-    /// Opens a table without partition keys.
-    async fn unpartitioned(&self, definition: &TableDefinition) -> Result<Arc<dyn TableProvider>> {
+    /// Returns the error of a table that does not exist. It suggests the nearest name.
+    ///
+    /// # Errors
+    /// Returns an error if the catalog cannot list the tables.
+    async fn unknown_table(&self, name: &str) -> Result<Error> {
+        let catalog = self.shared.catalogs.get(self.shared.kind).await;
+        let names = catalog.tables(&self.name).await?;
+        let help = match faisca_planner::manifest::nearest(name, names.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if names.is_empty() => "it has none, or does not exist".to_owned(),
+            None => format!("it has {}", names.join(", ")),
+        };
+        Ok(Error::Plan(format!(
+            "the database {}.{} has no table `{name}`; {help}",
+            self.shared.name, self.name
+        )))
+    }
+
+    /// Opens the files of a table where the catalog says they are. A table without files is a
+    /// [`MemTable`] with the columns of the catalog.
+    ///
+    /// # Errors
+    /// Returns an error if the files cannot be read.
+    async fn open_files(
+        &self,
+        lookup: &TableLookup,
+        state: &TableState,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let context = &self.shared.context;
+        let definition = &state.definition;
         let described = described(definition);
-        match crate::input::source::open(&self.shared.context, &described).await {
+        let columns = schema(&definition.columns)?;
+        if !definition.partition_keys.is_empty() {
+            let keys = schema(&definition.partition_keys)?;
+            let columns = (&columns, &keys);
+            let table = PartitionedTable::open(context, lookup, state, columns, &described).await?;
+            return Ok(Arc::new(table));
+        }
+        if definition.format == FileFormat::Parquet {
+            let table =
+                UnpartitionedTable::open(context, lookup, state, &columns, &described).await?;
+            return match table {
+                Some(table) => Ok(Arc::new(table)),
+                None => empty(columns),
+            };
+        }
+        match super::source::open(context, &described).await {
             Ok(provider) => Ok(provider),
-            // A table without files is empty, and the catalog states its columns.
-            Err(error) => match crate::input::source::files(&self.shared.context, &described).await
-            {
-                Ok(Files { count: 0, .. }) => {
-                    let schema: SchemaRef = Arc::new(schema(&definition.columns)?);
-                    Ok(Arc::new(datafusion::datasource::MemTable::try_new(
-                        schema,
-                        vec![vec![]],
-                    )?))
-                }
+            Err(error) => match super::source::files(context, &described).await {
+                Ok(Files { count: 0, .. }) => empty(columns),
                 _ => Err(error),
             },
         }
     }
 }
 
+/// Returns a table without rows.
+fn empty(columns: Schema) -> Result<Arc<dyn TableProvider>> {
+    let table = MemTable::try_new(Arc::new(columns), vec![vec![]])?;
+    Ok(Arc::new(table))
+}
+
 /// Returns the options with which to read the files of a table, taken from the parameters of its
 /// Hive SerDe and of the table.
 fn described(definition: &TableDefinition) -> Source {
     let mut described = default_source(&definition.name, &definition.location, definition.format);
-    let said = |key: &str| {
+    let parameter = |key: &str| {
         definition
             .serde
             .get(key)
@@ -180,13 +212,14 @@ fn described(definition: &TableDefinition) -> Source {
             .filter(|value| !value.is_empty())
     };
     if definition.format == FileFormat::Csv {
-        let delimiter = said("separatorChar")
-            .or_else(|| said("field.delim"))
-            .or_else(|| said("delimiter"));
+        let delimiter = parameter("separatorChar")
+            .or_else(|| parameter("field.delim"))
+            .or_else(|| parameter("delimiter"));
         described.delimiter = delimiter.and_then(|text| text.chars().next());
-        described.quote = said("quoteChar").and_then(|text| text.chars().next());
-        described.header = Some(said("skip.header.line.count").is_some_and(|count| count != "0"));
-        let encoding = said("serialization.encoding").map(|name| name.to_lowercase());
+        described.quote = parameter("quoteChar").and_then(|text| text.chars().next());
+        described.header =
+            Some(parameter("skip.header.line.count").is_some_and(|count| count != "0"));
+        let encoding = parameter("serialization.encoding").map(|name| name.to_lowercase());
         described.encoding = match encoding.as_deref() {
             Some("iso-8859-1" | "latin1") => TextEncoding::Iso8859_1,
             Some("windows-1252" | "cp1252") => TextEncoding::Windows1252,

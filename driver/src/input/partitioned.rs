@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchema, Result as DfResult, ScalarValue, Statistics};
@@ -18,19 +18,23 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::prelude::SessionContext;
+use faisca_executor::sink::NULL_PARTITION;
 use faisca_executor::storage::known_scheme;
-use faisca_planner::manifest::{FileFormat, Source};
+use faisca_planner::manifest::Source;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 
+use super::catalog_schema::catalog_schema;
+use super::table_lookup::{LOOKUPS_MAX, TableLookup, TableState};
 use crate::catalog::TablePartition;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, external};
 
 /// Maximum number of folders that are listed at the same time.
 const LISTINGS_MAX: usize = 16;
-/// The value with which Hive names the partition of a null key.
-const NULL_VALUE: &str = "__HIVE_DEFAULT_PARTITION__";
+
+/// The values of the keys of a partition, and its folder.
+type Partition = (Vec<ScalarValue>, Folder);
 
 /// A partitioned table of a catalog.
 #[derive(Debug)]
@@ -42,8 +46,11 @@ pub(crate) struct PartitionedTable {
     /// All columns: those of the files, then the keys.
     schema: SchemaRef,
     /// The values of the keys and the folder of each partition.
-    partitions: Vec<(Vec<ScalarValue>, Folder)>,
+    partitions: Vec<Partition>,
     format: Arc<dyn DfFileFormat>,
+    lookup: TableLookup,
+    /// The table when it was opened.
+    state: TableState,
 }
 
 /// The folder of one partition.
@@ -90,25 +97,14 @@ impl PartitionedTable {
     /// unknown or unreachable store.
     pub(crate) async fn open(
         context: &SessionContext,
-        files: &Schema,
-        keys: &Schema,
-        partitions: &[TablePartition],
+        lookup: &TableLookup,
+        state: &TableState,
+        (files, keys): (&Schema, &Schema),
         described: &Source,
     ) -> Result<Self> {
-        let mut parsed = vec![];
-        for partition in partitions {
-            let values = partition.values.iter().zip(keys.fields());
-            let values = values.map(|(value, field)| match value.as_str() {
-                NULL_VALUE => ScalarValue::try_from(field.data_type()),
-                value => ScalarValue::try_from_string(value.to_owned(), field.data_type()),
-            });
-            parsed.push((
-                values.collect::<DfResult<Vec<_>>>()?,
-                Folder::parse(&partition.location)?,
-            ));
-        }
+        let partitions = parse_partitions(&state.partitions, keys)?;
         // Without partitions there are no files, so the format does not matter.
-        let (files, format) = match parsed.first() {
+        let (files, format) = match partitions.first() {
             Some((_, folder)) => spelled(context, folder, files, described).await?,
             None => (
                 Arc::new(files.clone()),
@@ -125,8 +121,10 @@ impl PartitionedTable {
             files,
             keys: Arc::new(keys.clone()),
             schema: Arc::new(Schema::new(fields)),
-            partitions: parsed,
+            partitions,
             format,
+            lookup: lookup.clone(),
+            state: state.clone(),
         })
     }
 
@@ -138,8 +136,13 @@ impl PartitionedTable {
             .collect()
     }
 
-    /// Returns the partitions that may contain rows for these filters. Only filters on keys count.
-    fn pruned(&self, filters: &[Expr]) -> DfResult<Vec<&(Vec<ScalarValue>, Folder)>> {
+    /// Returns those of `partitions` that may contain rows for these filters. Only filters on keys
+    /// count.
+    fn pruned<'a>(
+        &self,
+        partitions: &'a [Partition],
+        filters: &[Expr],
+    ) -> DfResult<Vec<&'a Partition>> {
         let names = self.key_names();
         let filters: Vec<Expr> = filters
             .iter()
@@ -148,7 +151,7 @@ impl PartitionedTable {
             .collect();
         let schema = DFSchema::try_from(Arc::clone(&self.keys))?;
         let mut kept = vec![];
-        for partition in &self.partitions {
+        for partition in partitions {
             // DataFusion prunes files, so a file stands in for the partition.
             let mut probe = PartitionedFile::new("probe", 0);
             probe.partition_values.clone_from(&partition.0);
@@ -157,6 +160,67 @@ impl PartitionedTable {
             }
         }
         Ok(kept)
+    }
+
+    /// Lists the files for these filters. Looks the table up again if a folder has none: an overwrite
+    /// may have moved its partition meanwhile.
+    async fn current_files(
+        &self,
+        session: &dyn Session,
+        filters: &[Expr],
+    ) -> DfResult<Vec<PartitionedFile>> {
+        let mut listed = list_files(session, &self.pruned(&self.partitions, filters)?).await?;
+        let mut state = self.state.clone();
+        for _ in 1..LOOKUPS_MAX {
+            if !listed.has_empty_folder {
+                break;
+            }
+            match self.lookup.moved_since(&state).await.map_err(external)? {
+                Some(moved) => state = moved,
+                None => break,
+            }
+            let partitions = parse_partitions(&state.partitions, &self.keys).map_err(external)?;
+            listed = list_files(session, &self.pruned(&partitions, filters)?).await?;
+        }
+        Ok(listed.files)
+    }
+}
+
+/// Parses the values and locations of partitions.
+///
+/// # Errors
+/// Returns an error for a value that does not have the type of its key, and for an invalid location.
+fn parse_partitions(partitions: &[TablePartition], keys: &Schema) -> Result<Vec<Partition>> {
+    let parse = |partition: &TablePartition| {
+        let values = partition.values.iter().zip(keys.fields());
+        let values = values.map(|(value, field)| match value.as_str() {
+            NULL_PARTITION => ScalarValue::try_from(field.data_type()),
+            value => ScalarValue::try_from_string(value.to_owned(), field.data_type()),
+        });
+        let folder = Folder::parse(&partition.location)?;
+        Ok((values.collect::<DfResult<Vec<_>>>()?, folder))
+    };
+    partitions.iter().map(parse).collect()
+}
+
+/// Returns the catalog's columns, with names spelled as in the first file of `folder`, and the
+/// format that reads the files.
+async fn spelled(
+    context: &SessionContext,
+    folder: &Folder,
+    columns: &Schema,
+    described: &Source,
+) -> Result<(SchemaRef, Arc<dyn DfFileFormat>)> {
+    let store = context.runtime_env().object_store(&folder.store)?;
+    let files = list(&store, &folder.prefix)
+        .await
+        .map_err(|e| Error::Plan(faisca_executor::storage::store_message(&e)))?;
+    match files.into_iter().next() {
+        Some(first) => catalog_schema(context, &store, first, columns, described).await,
+        None => Ok((
+            Arc::new(columns.clone()),
+            Arc::new(ParquetFormat::default()),
+        )),
     }
 }
 
@@ -186,47 +250,28 @@ async fn partition_files(
     Ok(files.collect())
 }
 
-/// Returns the catalog's columns, with names spelled as in the first file of `folder`, and the
-/// format that reads the files.
-async fn spelled(
-    context: &SessionContext,
-    folder: &Folder,
-    columns: &Schema,
-    described: &Source,
-) -> Result<(SchemaRef, Arc<dyn DfFileFormat>)> {
-    let store = context.runtime_env().object_store(&folder.store)?;
-    let Some(first) = list(&store, &folder.prefix)
-        .await
-        .map_err(|e| Error::Plan(faisca_executor::storage::store_message(&e)))?
-        .into_iter()
-        .next()
-    else {
-        return Ok((
-            Arc::new(columns.clone()),
-            Arc::new(ParquetFormat::default()),
-        ));
-    };
-    let format = crate::input::source::file_format(described, &first.location)?;
-    let own = format
-        .infer_schema(&context.state(), &store, &[first])
+/// The files of a table, as one listing of its folders found them.
+struct ListedFiles {
+    files: Vec<PartitionedFile>,
+    /// Whether a folder had none.
+    has_empty_folder: bool,
+}
+
+/// Lists the files of partitions.
+async fn list_files(state: &dyn Session, partitions: &[&Partition]) -> DfResult<ListedFiles> {
+    let mut listings = vec![];
+    for (values, folder) in partitions {
+        let store = state.runtime_env().object_store(&folder.store)?;
+        listings.push(partition_files(store, folder.prefix.clone(), values.clone()).boxed());
+    }
+    let files: Vec<Vec<PartitionedFile>> = futures::stream::iter(listings)
+        .buffered(LISTINGS_MAX)
+        .try_collect()
         .await?;
-    // Parquet files state their types; those of text files are inferred, so the catalog's count.
-    let is_typed = described.format == FileFormat::Parquet;
-    let field = |column: &Arc<Field>| match own
-        .fields()
-        .iter()
-        .find(|f| f.name().eq_ignore_ascii_case(column.name()))
-    {
-        Some(found) if is_typed => Arc::new(found.as_ref().clone().with_nullable(true)),
-        Some(found) => Arc::new(column.as_ref().clone().with_name(found.name())),
-        None => Arc::clone(column),
-    };
-    Ok((
-        Arc::new(Schema::new(
-            columns.fields().iter().map(field).collect::<Vec<_>>(),
-        )),
-        format,
-    ))
+    Ok(ListedFiles {
+        has_empty_folder: files.iter().any(Vec::is_empty),
+        files: files.into_iter().flatten().collect(),
+    })
 }
 
 #[async_trait]
@@ -258,22 +303,14 @@ impl TableProvider for PartitionedTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let kept = self.pruned(filters)?;
+        let files = self.current_files(state, filters).await?;
         // All partitions of a table are in one store.
-        let Some((_, Folder { store: url, .. })) = kept.first().copied() else {
+        let Some((_, Folder { store: url, .. })) =
+            self.partitions.first().filter(|_| !files.is_empty())
+        else {
             let schema = datafusion::common::project_schema(&self.schema, projection)?;
             return Ok(Arc::new(EmptyExec::new(schema)));
         };
-        let mut listings = vec![];
-        for (values, folder) in kept {
-            let store = state.runtime_env().object_store(&folder.store)?;
-            listings.push(partition_files(store, folder.prefix.clone(), values.clone()).boxed());
-        }
-        let files: Vec<Vec<PartitionedFile>> = futures::stream::iter(listings)
-            .buffered(LISTINGS_MAX)
-            .try_collect()
-            .await?;
-        let files: Vec<PartitionedFile> = files.into_iter().flatten().collect();
         let bytes = files
             .iter()
             .map(PartitionedFile::effective_size)

@@ -122,7 +122,7 @@ impl TableProvider for SharedView {
         let columns: Vec<usize> = projection
             .cloned()
             .unwrap_or_else(|| (0..self.schema().fields().len()).collect());
-        let plan = narrowed(self.plan.clone(), &columns, conjunction(filters.to_vec()))?;
+        let plan = with_needed_columns(self.plan.clone(), &columns, conjunction(filters.to_vec()))?;
         physical(&session_state(state)?.optimize(&plan)?, state).await
     }
 }
@@ -217,7 +217,11 @@ fn session_state(state: &dyn Session) -> Result<&SessionState> {
 }
 
 /// Restricts a plan to the rows that pass a filter, and to the columns of these indices.
-fn narrowed(plan: LogicalPlan, columns: &[usize], filter: Option<Expr>) -> Result<LogicalPlan> {
+fn with_needed_columns(
+    plan: LogicalPlan,
+    columns: &[usize],
+    filter: Option<Expr>,
+) -> Result<LogicalPlan> {
     let all: Vec<Expr> = plan
         .schema()
         .columns()
@@ -302,7 +306,7 @@ pub(crate) fn share_scans(
             steps: reading_steps,
         });
     }
-    let groups = groups(steps, &made);
+    let groups = group_steps(steps, &made);
     let mut shared: Vec<Replacement> = vec![];
     // The plan of a table can read only tables that were added after it. In reverse order, their
     // replacements are ready when it needs them.
@@ -353,7 +357,7 @@ fn next_to_make(plans: &[LogicalPlan], made: &[SharedTable]) -> Result<Option<Re
 }
 
 /// Groups the steps that share rows, directly or through other steps.
-fn groups(steps: usize, made: &[SharedTable]) -> Vec<Group> {
+fn group_steps(steps: usize, made: &[SharedTable]) -> Vec<Group> {
     let mut groups: Vec<Group> = (0..steps)
         .map(|step| Group {
             members: vec![step],
@@ -453,7 +457,11 @@ fn rows_for(scans: &[(usize, TableScan)], state: &SessionState) -> Result<Shared
                 .build()?
         }
     };
-    let plan = state.optimize(&narrowed(whole, &columns, filters.and_then(disjunction))?)?;
+    let plan = state.optimize(&with_needed_columns(
+        whole,
+        &columns,
+        filters.and_then(disjunction),
+    )?)?;
     Ok(SharedRows {
         schema,
         columns,

@@ -173,7 +173,7 @@ fn csv_format(source: &Source, first: &Path) -> Result<CsvFileFormat> {
 
 /// Lists the files at a URL, and returns them with the URL that names them. An object store has no
 /// folders: a URL without a trailing slash may mean a file, or the files below that prefix.
-async fn locate(
+pub(super) async fn locate(
     store: &Arc<dyn ObjectStore>,
     url: ListingTableUrl,
 ) -> Result<(ListingTableUrl, Vec<ObjectMeta>), DataFusionError> {
@@ -244,7 +244,7 @@ pub(crate) async fn files(context: &SessionContext, source: &Source) -> Result<F
 
 /// Returns the extension that all files share, with its dot, or an empty text. DataFusion lists
 /// only files with this ending.
-fn common_ending(files: &[ObjectMeta]) -> String {
+pub(super) fn common_ending(files: &[ObjectMeta]) -> String {
     let ending = |meta: &ObjectMeta| {
         let name = meta.location.filename().unwrap_or_default().to_owned();
         name.rfind('.')
@@ -280,7 +280,7 @@ pub(crate) fn file_format(source: &Source, first: &Path) -> Result<Arc<dyn DfFil
 
 /// Returns DataFusion's format with INT96 in microseconds: the years 1 to 9999, as Spark writes
 /// them. Nanoseconds end in 2262, and DataFusion wraps dates beyond.
-fn parquet_format() -> ParquetFormat {
+pub(super) fn parquet_format() -> ParquetFormat {
     let mut options = TableParquetOptions::default();
     options.global.coerce_int96 = Some("us".to_owned());
     ParquetFormat::default().with_options(options)

@@ -95,7 +95,7 @@ impl Tables {
     }
 
     /// Adds the spelling of the columns of a table that is not registered here.
-    pub(crate) fn learn(&self, schema: &SchemaRef) {
+    pub(crate) fn remember_spelling(&self, schema: &SchemaRef) {
         let spelling = schema
             .fields()
             .iter()

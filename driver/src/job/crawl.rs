@@ -20,7 +20,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use crate::catalog::{
     Catalog, PartitionChange, Registration, TableColumn, TableDefinition, TableOutlook,
-    TablePartition, checked_name, file_parameters, hive_type,
+    TablePartition, checked_name, file_parameters, has_unsigned_32, hive_type,
 };
 use crate::error::{Error, Result};
 use crate::input::source::Files;
@@ -62,7 +62,7 @@ pub struct CrawledTable {
     /// Number of partitions that the catalog does not contain, or contains with another location.
     pub new_partitions: usize,
     /// Number of partitions in the catalog whose folders no longer exist. [`apply`] removes them.
-    pub gone_partitions: usize,
+    pub removed_partitions: usize,
     registration: Registration,
     changes: bool,
 }
@@ -92,11 +92,11 @@ pub struct CrawlPlan {
 ///
 /// # Errors
 /// Returns an error if the name of the database is invalid, or the folder cannot be listed.
-pub async fn crawl(session: &Session, asked: &Crawl) -> Result<CrawlPlan> {
-    let database = checked_name("database name", &asked.database)?;
+pub async fn crawl(session: &Session, request: &Crawl) -> Result<CrawlPlan> {
+    let database = checked_name("database name", &request.database)?;
     let url = ListingTableUrl::parse(format!(
         "{}/",
-        known_scheme(asked.path.trim_end_matches('/'))
+        known_scheme(request.path.trim_end_matches('/'))
     ))?;
     let store = session.context().runtime_env().object_store(&url)?;
     let listed = store
@@ -106,19 +106,19 @@ pub async fn crawl(session: &Session, asked: &Crawl) -> Result<CrawlPlan> {
     let objects = listed.map_err(|e| {
         Error::Plan(format!(
             "{}: {}",
-            asked.path,
+            request.path,
             faisca_executor::storage::store_message(&e)
         ))
     })?;
     let (found, skipped) = folders::tables(url.prefix(), &objects);
-    let catalog = session.catalogs().get(asked.kind).await;
+    let catalog = session.catalogs().get(request.kind).await;
     let mut plan = CrawlPlan {
         skipped,
         ..CrawlPlan::default()
     };
     for folder in found {
-        let name = format!("{}{}", asked.table_prefix, folder.name);
-        match look_at(session, asked, &database, &catalog, &store, &url, folder).await {
+        let name = format!("{}{}", request.table_prefix, folder.name);
+        match crawl_table(session, request, &database, &catalog, &store, &url, folder).await {
             Ok(table) => plan.tables.push(table),
             Err(error) => plan.problems.push(error.at(format!("table `{name}`"))),
         }
@@ -143,9 +143,9 @@ pub async fn apply(session: &Session, plan: &CrawlPlan) -> Result<()> {
 }
 
 /// Infers the definition of one table from its files, and compares it with the catalog.
-async fn look_at(
+async fn crawl_table(
     session: &Session,
-    asked: &Crawl,
+    request: &Crawl,
     database: &str,
     catalog: &Arc<dyn Catalog>,
     store: &Arc<dyn ObjectStore>,
@@ -171,28 +171,24 @@ async fn look_at(
     let schema = format
         .infer_schema(&session.context().state(), store, &folder.objects)
         .await?;
-    let table = definition(asked, &folder, &location, &schema, serde, quoted)?;
+    let mut table = definition(request, &folder, &location, &schema, serde, quoted)?;
     let present = catalog
         .table(database, &table.name)
         .await?
         .map(|(present, _)| present);
+    keep_key_types(&mut table, present.as_ref());
     let partitions: Vec<TablePartition> = folder
         .partitions
         .iter()
         .map(|below| partition(&location, below))
         .collect();
-    let known = known_partitions(catalog, database, present.as_ref(), &table, asked).await?;
+    let known = known_partitions(catalog, database, present.as_ref(), &table, request).await?;
     let (change, new, removed) = partition_change(&partitions, &known);
+    let (database, rule) = (database.to_owned(), request.on_schema_change);
     let registration = Registration {
-        kind: asked.kind,
-        database: database.to_owned(),
         create_database: true,
-        skip_archive: false,
-        on_schema_change: asked.on_schema_change,
         partitions: (!table.partition_keys.is_empty()).then_some(change),
-        table,
-        statistics: vec![],
-        commit: String::new(),
+        ..Registration::new(request.kind, database, table, rule)
     };
     let outlook = crate::catalog::outlook(present.as_ref(), &registration);
     let moved = present.as_ref().is_some_and(|present| {
@@ -206,9 +202,20 @@ async fn look_at(
         files: folder.files,
         outlook,
         new_partitions: new,
-        gone_partitions: removed,
+        removed_partitions: removed,
         registration,
     })
+}
+
+/// Gives the partition keys the types that they have in the catalog. A crawl knows only their text,
+/// and someone may have set the types since.
+fn keep_key_types(table: &mut TableDefinition, present: Option<&TableDefinition>) {
+    let present = present.into_iter().flat_map(|table| &table.partition_keys);
+    for (key, present) in table.partition_keys.iter_mut().zip(present) {
+        if key.name == present.name {
+            key.hive_type.clone_from(&present.hive_type);
+        }
+    }
 }
 
 /// Returns the partitions of a table in the catalog.
@@ -220,12 +227,12 @@ async fn known_partitions(
     database: &str,
     present: Option<&TableDefinition>,
     table: &TableDefinition,
-    asked: &Crawl,
+    request: &Crawl,
 ) -> Result<Vec<TablePartition>> {
     let Some(present) = present else {
         return Ok(vec![]);
     };
-    crate::catalog::compatible(database, present, table, asked.on_schema_change, true)?;
+    crate::catalog::compatible(database, present, table, request.on_schema_change, true)?;
     if present.partition_keys.is_empty() {
         return Ok(vec![]);
     }
@@ -320,7 +327,7 @@ fn text_serde(look: sniff::TextLook) -> BTreeMap<String, String> {
 /// Returns the definition of a table: lower-case column names, Hive types, and partition keys as
 /// strings.
 fn definition(
-    asked: &Crawl,
+    request: &Crawl,
     folder: &TableFolder,
     location: &str,
     schema: &Schema,
@@ -340,13 +347,24 @@ fn definition(
             DataType::Date32 | DataType::Timestamp(_, _) if quoted => &DataType::Utf8,
             other => other,
         };
-        let hive_type = hive_type(data_type)
+        let column = column(field.name(), data_type)
             .map_err(|e| Error::Plan(format!("column `{}`: {e}", field.name())))?;
-        columns.push(TableColumn {
-            name: field.name().to_lowercase(),
-            hive_type,
-            comment: None,
-        });
+        // Files may spell a column differently. Readers find it by its name in any case.
+        match columns
+            .iter()
+            .find(|c: &&TableColumn| c.name == column.name)
+        {
+            None => columns.push(column),
+            Some(known) if *known == column => {}
+            Some(known) => {
+                return Err(Error::Plan(format!(
+                    "column `{}`: files have it as {} and as {}: write them again with one type",
+                    field.name(),
+                    known.hive_type,
+                    column.hive_type
+                )));
+            }
+        }
     }
     let key = |name: &String| TableColumn {
         name: name.clone(),
@@ -360,7 +378,7 @@ fn definition(
     Ok(TableDefinition {
         name: checked_name(
             "table name",
-            &format!("{}{}", asked.table_prefix, folder.name),
+            &format!("{}{}", request.table_prefix, folder.name),
         )?,
         columns,
         partition_keys: folder.keys.iter().map(key).collect(),
@@ -369,6 +387,25 @@ fn definition(
         comment: None,
         parameters,
         serde,
+    })
+}
+
+/// Returns the column of a field.
+///
+/// # Errors
+/// Returns an error if Athena could not read the files, or would read other values.
+fn column(name: &str, data_type: &DataType) -> Result<TableColumn, String> {
+    if has_unsigned_32(data_type) {
+        return Err(
+            "its files hold unsigned 32-bit numbers, which Athena and Trino read as signed ones: write \
+             them again with BIGINT"
+                .to_owned(),
+        );
+    }
+    Ok(TableColumn {
+        name: name.to_lowercase(),
+        hive_type: hive_type(data_type)?,
+        comment: None,
     })
 }
 

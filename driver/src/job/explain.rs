@@ -1,7 +1,7 @@
 //! Shows the stages of a job without running it, for `faisca explain`.
 
 use super::walk::StepWalk;
-use super::{Job, groups};
+use super::{Job, group_plans};
 use crate::error::{Error, Result};
 use crate::session::{DataFrame, Session};
 
@@ -21,7 +21,10 @@ impl Job<'_> {
         let mut walk = StepWalk::new(self.manifest);
         while !walk.is_complete() {
             for view in self.register_views(session, &mut walk).await? {
-                drawings.push((view.name, "A view: its readers plan it.\n".to_owned()));
+                drawings.push((
+                    view.name,
+                    "A view. It is planned as part of the steps that read it.\n".to_owned(),
+                ));
             }
             let ready = walk.begin_ready();
             // All steps that remain wait for a step that has not ended.
@@ -72,7 +75,7 @@ impl Job<'_> {
                     .map_err(|e| Error::from(e).at(self.field(*index, "sql")))?,
             );
         }
-        let (plans, groups) = groups(plans, &state)?;
+        let (plans, groups) = group_plans(plans, &state)?;
         let mut drawings = vec![];
         for group in groups {
             let names: Vec<&str> = group

@@ -9,11 +9,16 @@ use super::stored_types::stored_type;
 use crate::catalog::storage_type;
 use crate::error::{Error, Result, did_you_mean};
 
-/// Casts columns to the types that the files hold. The names stay.
+/// Casts columns to the types that the files hold. Partition keys get the spelling of `key_names`;
+/// other names stay.
 ///
 /// # Errors
 /// If the format does not have the type of a column.
-pub(super) fn storable(frame: DfDataFrame, write: &Write) -> Result<DfDataFrame> {
+pub(super) fn storable(
+    frame: DfDataFrame,
+    write: &Write,
+    key_names: &[String],
+) -> Result<DfDataFrame> {
     let mut is_changed = false;
     let mut columns = vec![];
     for (qualifier, field) in frame.schema().iter() {
@@ -26,11 +31,15 @@ pub(super) fn storable(frame: DfDataFrame, write: &Write) -> Result<DfDataFrame>
         let readable = readable.as_ref().unwrap_or(field.data_type());
         let stored = stored_type(write.format, readable)
             .map_err(|e| Error::Write(format!("column `{}`: {e}", field.name())))?;
-        if stored == *field.data_type() {
+        let spelled = key_names
+            .iter()
+            .find(|key| key.to_lowercase() == field.name().to_lowercase())
+            .unwrap_or(field.name());
+        if stored == *field.data_type() && spelled == field.name() {
             columns.push(column);
         } else {
             is_changed = true;
-            columns.push(cast(column, stored).alias(field.name()));
+            columns.push(cast(column, stored).alias(spelled));
         }
     }
     if is_changed {

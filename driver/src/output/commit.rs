@@ -11,6 +11,7 @@ mod object;
 mod record;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use faisca_executor::protocol::PendingFile;
 use faisca_executor::storage::Stores;
@@ -111,10 +112,12 @@ impl OutputWrite {
     }
 
     /// Sets the table that the commit registers. Nothing is registered before [`Self::commit`].
-    pub(crate) fn register(&mut self, table: Registration) {
+    ///
+    /// On an object store, files that the commit replaces stay for `retention`.
+    pub(crate) fn register(&mut self, table: Registration, retention: Duration) {
         match self {
             Self::Local { registration, .. } => *registration = Some(Box::new(table)),
-            Self::Object(write) => write.register(table),
+            Self::Object(write) => write.register(table, retention),
         }
     }
 

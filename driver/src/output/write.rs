@@ -32,7 +32,7 @@ use crate::input::source::{csv_options, written_source};
 use crate::output::append::check_append;
 use crate::output::columns::{check_columns, storable};
 use crate::output::commit::OutputWrite;
-use crate::output::layout::Layout;
+use crate::output::layout::{Layout, Storage};
 use crate::output::save_mode::{SaveDecision, decide};
 use crate::scheduler::{QueryOutput, SinkOutput};
 use crate::services::Services;
@@ -71,14 +71,14 @@ pub(crate) struct WriteError {
 }
 
 impl WriteError {
-    fn of_write(number: usize, error: Error) -> Self {
+    fn in_write(number: usize, error: Error) -> Self {
         Self {
             write: Some(number),
             error,
         }
     }
 
-    fn of_all(error: Error) -> Self {
+    fn in_all(error: Error) -> Self {
         Self { write: None, error }
     }
 }
@@ -133,17 +133,19 @@ pub(crate) async fn check(
 ) -> Result<()> {
     check_columns(&frame, write)?;
     let read_as = written_source("", &write.path, write.format);
-    fit(services, frame, write, &read_as).await.map(drop)
+    fit(services, frame, write, &read_as, &[]).await.map(drop)
 }
 
-/// Casts columns to the types that the files hold, and compares them with files that stay.
+/// Casts columns to the types that the files hold, and compares them with files that stay. Partition
+/// keys get the spelling of `key_names`.
 async fn fit(
     services: &Arc<Services>,
     frame: DfDataFrame,
     write: &Write,
     read_as: &Source,
+    key_names: &[String],
 ) -> Result<DfDataFrame> {
-    let frame = storable(frame, write)?;
+    let frame = storable(frame, write, key_names)?;
     let columns = frame.schema().as_arrow();
     check_append(&services.context, columns, write, read_as)
         .boxed()
@@ -190,10 +192,10 @@ impl<'a> PlannedWrite<'a> {
         let started = Instant::now();
         check_columns(&frame, write)?;
         let table = match &write.catalog {
-            Some(asked) => Some(
+            Some(target) => Some(
                 PlannedTable::plan(
                     &services.catalogs,
-                    asked,
+                    target,
                     &label,
                     frame.schema().as_arrow(),
                     write,
@@ -207,7 +209,9 @@ impl<'a> PlannedWrite<'a> {
         if decide(write.mode, exists, "catalog: the table exists")? == SaveDecision::Skip {
             return Ok(None);
         }
-        let frame = fit(services, frame, write, read_as).await?;
+        let key_names = table.as_ref().map(|table| table.key_names.as_slice());
+        let key_names = key_names.unwrap_or_default();
+        let frame = fit(services, frame, write, read_as, key_names).await?;
         let (state, plan) = frame.into_parts();
         let plan = on_large_stack(|| state.optimize(&plan))?;
         Ok(Some(Self {
@@ -236,23 +240,23 @@ impl<'a> PlannedWrite<'a> {
         };
         let on_store = matches!(output, OutputWrite::Object(_));
         let location = output.location();
+        let storage = if on_store {
+            Storage::Objects
+        } else {
+            Storage::Local
+        };
         let layout = match &self.table {
             // Athena could not read the files. The staging folder is removed when `output` is
             // dropped.
             Some(planned) if planned.registration.kind == CatalogKind::Glue && !on_store => {
-                let what = format!(
-                    "{} is a folder of this machine; write to an object store, or set catalog.type to local",
-                    self.write.path
-                );
                 return Err(Error::Write(format!(
-                    "catalog {}: {what}",
-                    planned.registration.database
+                    "catalog {}: {} is a local folder, which readers of Glue cannot reach; write to an \
+                     object store, or set catalog.type to local",
+                    planned.registration.database, self.write.path
                 )));
             }
-            Some(planned) if on_store => {
-                Layout::plan(self.write, &location, planned, &output.tag())?
-            }
-            _ => Layout::default(),
+            Some(planned) => Layout::plan(self.write, &location, planned, &output.tag(), storage)?,
+            None => Layout::default(),
         };
         Ok(Some(OpenWrite {
             services: Arc::clone(services),
@@ -286,7 +290,7 @@ pub(crate) async fn write_together(
     let mut open = vec![];
     for (number, planned) in planned.into_iter().enumerate() {
         let opened = planned.open(services).boxed().await;
-        let opened = opened.map_err(|error| WriteError::of_write(number, error))?;
+        let opened = opened.map_err(|error| WriteError::in_write(number, error))?;
         open.extend(opened.map(|write| (number, write)));
     }
     if open.is_empty() {
@@ -296,11 +300,11 @@ pub(crate) async fn write_together(
     let written = run_sinks(services, &open)
         .boxed()
         .await
-        .map_err(WriteError::of_all)?;
+        .map_err(WriteError::in_all)?;
     let outputs = written.output.writes.iter().zip(&written.schemas);
     for ((number, mut write), (files, schema)) in open.into_iter().zip(outputs) {
         let committed = write.commit(files, schema).boxed().await;
-        let summary = committed.map_err(|error| WriteError::of_write(number, error))?;
+        let summary = committed.map_err(|error| WriteError::in_write(number, error))?;
         summaries[number] = WriteSummary {
             retried: written.output.retried,
             ..summary
@@ -355,11 +359,11 @@ async fn run_sinks(
 /// Whether the statistics of this write are those of the whole table. An append knows only the rows
 /// that it adds; tables with partitions get no statistics.
 fn describes_columns(write: &Write) -> bool {
-    let asked = write
+    let is_requested = write
         .catalog
         .as_ref()
         .is_some_and(|catalog| catalog.column_statistics);
-    asked && write.mode == SaveMode::Overwrite && write.partition_by.is_empty()
+    is_requested && write.mode == SaveMode::Overwrite && write.partition_by.is_empty()
 }
 
 /// A write whose output has begun. It aborts the output when it is dropped before its commit, after
@@ -379,6 +383,10 @@ impl OpenWrite<'_> {
         Ok(SinkSpec {
             statistics: self.planned.describes_columns(),
             csv: Box::new(self.planned.csv.clone()),
+            partition_by: match &self.planned.table {
+                Some(table) => table.key_names.clone(),
+                None => self.planned.write.partition_by.clone(),
+            },
             ..sink_spec(self.planned.write, output, &self.layout)?
         })
     }
@@ -397,12 +405,10 @@ impl OpenWrite<'_> {
             if describes {
                 table.registration.describe(schema, &written.statistics)?;
             }
-            output.register(self.layout.registration(
-                self.planned.write,
-                &location,
-                table.registration,
-                &files,
-            ));
+            let registration =
+                self.layout
+                    .registration(self.planned.write, &location, table.registration, &files);
+            output.register(registration, table.retention);
         }
         output.commit(&files).boxed().await?;
         // From here on, a drop must not abort the output.
@@ -448,7 +454,7 @@ fn sink_spec(write: &Write, output: &OutputWrite, layout: &Layout) -> Result<Sin
     Ok(SinkSpec {
         folder: output.url(),
         subfolder: layout.subfolder.clone(),
-        subfolders: layout.subfolders.clone(),
+        existing: layout.existing_paths(),
         format: write.format,
         compression: write.compression.unwrap_or(default),
         partition_by: write.partition_by.clone(),

@@ -61,8 +61,11 @@ pub struct SinkSpec {
     pub folder: String,
     /// Path between the `key=value` folders and the files; may be empty.
     pub subfolder: String,
-    /// Exceptions from `subfolder`, by `key=value` folder.
-    pub subfolders: BTreeMap<String, String>,
+    /// Paths of partitions that exist, by the `key=value` folders of [`partition_folders`]. Other
+    /// partitions go to these folders, and there to `subfolder`.
+    ///
+    /// [`partition_folders`]: crate::sink::partition_folders
+    pub existing: BTreeMap<String, String>,
     /// File format.
     pub format: FileFormat,
     /// Compression codec.

@@ -3,14 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::{SortColumn, lexsort_to_indices, partition, take_record_batch};
 use arrow::datatypes::SchemaRef;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::{Result, plan_datafusion_err, plan_err};
 
-/// Value in the folder name of rows whose key is null.
-const NULL_FOLDER: &str = "__HIVE_DEFAULT_PARTITION__";
+use super::partition_value::{NULL_PARTITION, partition_folders};
 
 /// Splits batches by the partition columns, which the files do not contain.
 pub(super) struct Partitioner {
@@ -62,7 +60,7 @@ impl Partitioner {
     /// Returns the folder of rows whose keys are all null.
     pub(super) fn null_folder(&self) -> String {
         let parts = self.keys.iter();
-        let parts = parts.map(|(name, _)| format!("{name}={NULL_FOLDER}"));
+        let parts = parts.map(|(name, _)| format!("{name}={NULL_PARTITION}"));
         parts.collect::<Vec<_>>().join("/")
     }
 
@@ -100,46 +98,16 @@ impl Partitioner {
             .iter()
             .map(|(_, index)| Arc::clone(sorted.column(*index)))
             .collect();
-        let ranges = partition(&keys)?.ranges().into_iter();
-        let ranges = ranges.map(|range| Ok((self.folder(&keys, range.start)?, range)));
+        let folder = |range: Range<usize>| {
+            let names = self.keys.iter().map(|(name, _)| name.as_str());
+            Ok((partition_folders(names, &keys, range.start)?, range))
+        };
+        let ranges = partition(&keys)?.ranges().into_iter().map(folder);
         Ok(FolderRanges {
             ranges: ranges.collect::<Result<_>>()?,
             rows: sorted.project(&self.rest)?,
         })
     }
-
-    fn folder(&self, keys: &[ArrayRef], row: usize) -> Result<String> {
-        let options = FormatOptions::default();
-        let parts = self.keys.iter().zip(keys).map(|((name, _), column)| {
-            if column.is_null(row) {
-                return Ok(format!("{name}={NULL_FOLDER}"));
-            }
-            let value = ArrayFormatter::try_new(column, &options)?
-                .value(row)
-                .to_string();
-            Ok(format!("{name}={}", escape(&value)))
-        });
-        Ok(parts.collect::<Result<Vec<String>>>()?.join("/"))
-    }
-}
-
-/// Percent-encodes the characters that Hive encodes, so that any value is a single folder.
-fn escape(value: &str) -> String {
-    const RESERVED: &str = "\"#%'*/:=?\\{[]^";
-    if value.is_empty() {
-        return NULL_FOLDER.to_owned();
-    }
-    let mut out = String::with_capacity(value.len());
-    for c in value.chars() {
-        if c.is_control() || RESERVED.contains(c) {
-            for byte in c.to_string().bytes() {
-                out.push_str(&format!("%{byte:02X}"));
-            }
-        } else {
-            out.push(c);
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -158,13 +126,6 @@ mod tests {
         };
         assert!(error(&["ano"]).contains("no column `ano` in the result; its columns are UF"));
         assert!(error(&["uf"]).contains("names every column"));
-    }
-
-    #[test]
-    fn values_are_escaped_as_by_hive() {
-        assert_eq!(escape("São Paulo"), "São Paulo");
-        assert_eq!(escape("a=b:c\n"), "a%3Db%3Ac%0A");
-        assert_eq!(escape(""), NULL_FOLDER);
     }
 
     #[test]

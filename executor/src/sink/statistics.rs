@@ -65,6 +65,19 @@ pub enum Values {
     },
 }
 
+impl Values {
+    /// Whether there is a minimum and a maximum.
+    #[must_use]
+    pub fn has_bounds(&self) -> bool {
+        match self {
+            Self::Long(bounds) => bounds.is_some(),
+            Self::Double(bounds) => bounds.is_some(),
+            Self::Date(bounds) => bounds.is_some(),
+            Self::Text { .. } | Self::Boolean { .. } => false,
+        }
+    }
+}
+
 /// Sketches of the columns of a table.
 pub struct Sketches(Vec<Sketch>);
 

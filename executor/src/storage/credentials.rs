@@ -9,6 +9,8 @@ use aws_config::BehaviorVersion;
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::timeout::TimeoutConfig;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use faisca_planner::manifest::{SecretRef, StoreCredentials};
@@ -16,19 +18,30 @@ use object_store::aws::AwsCredential;
 use object_store::{CredentialProvider, StaticCredentialProvider};
 use tokio::sync::Mutex;
 
+/// Time for one attempt of a request by the AWS SDK, from connecting to the end of the response.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for a request by the AWS SDK with all of its attempts, and for the credentials of a request.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(150);
 /// Credentials are renewed this long before they expire, so that no request in flight outlives them.
 const RENEW_BEFORE: Duration = Duration::from_secs(5 * 60);
 
 /// Loads the credentials, region and endpoint that AWS's tools would use on this machine.
 ///
-/// The environment and the profile files have precedence. The region never comes from the instance
+/// Requests have timeouts: without them, a server that accepts a connection and does not respond would
+/// stop a job forever. The environment and the profile files have precedence. The region never comes from the instance
 /// metadata service; credentials do if no other source has any.
 pub async fn sdk_config(profile: Option<&str>) -> aws_config::SdkConfig {
     let client = aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .build_https();
     let mut profile_region = ProfileFileRegionProvider::builder();
-    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(client);
+    let timeouts = TimeoutConfig::builder()
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_timeout(OPERATION_TIMEOUT)
+        .build();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(client)
+        .timeout_config(timeouts);
     if let Some(profile) = profile {
         profile_region = profile_region.profile_name(profile);
         loader = loader.profile_name(profile);
@@ -42,6 +55,8 @@ pub async fn sdk_config(profile: Option<&str>) -> aws_config::SdkConfig {
 #[derive(Debug)]
 pub(super) struct Chain {
     provider: SharedCredentialsProvider,
+    /// Time for the provider to return credentials.
+    timeout: Duration,
     cached: Mutex<Option<(Arc<AwsCredential>, Option<SystemTime>)>>,
 }
 
@@ -49,6 +64,7 @@ impl Chain {
     pub(super) fn new(provider: SharedCredentialsProvider) -> Self {
         Self {
             provider,
+            timeout: OPERATION_TIMEOUT,
             cached: Mutex::default(),
         }
     }
@@ -65,10 +81,11 @@ impl CredentialProvider for Chain {
         {
             return Ok(Arc::clone(credential));
         }
-        let credentials = self
-            .provider
-            .provide_credentials()
+        // The SDK sets no timeout for STS and for metadata services.
+        let credentials = tokio::time::timeout(self.timeout, self.provider.provide_credentials())
             .await
+            .map_err(|_| CredentialsError::provider_timed_out(self.timeout))
+            .flatten()
             .map_err(|e| no_credentials(&e))?;
         let credential = Arc::new(AwsCredential {
             key_id: credentials.access_key_id().to_owned(),
@@ -80,9 +97,7 @@ impl CredentialProvider for Chain {
     }
 }
 
-fn no_credentials(
-    error: &aws_credential_types::provider::error::CredentialsError,
-) -> object_store::Error {
+fn no_credentials(error: &CredentialsError) -> object_store::Error {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(current) = cause {
@@ -129,5 +144,43 @@ fn secret(reference: &SecretRef) -> object_store::Result<String> {
         _ => Err(missing(
             "a secret in `stores` needs one of `env` and `file`".to_owned(),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_credential_types::provider::future::ProvideCredentials as Provided;
+
+    use super::*;
+
+    /// A service that accepts requests and does not respond.
+    #[derive(Debug)]
+    struct Silent;
+
+    impl ProvideCredentials for Silent {
+        fn provide_credentials<'a>(&'a self) -> Provided<'a>
+        where
+            Self: 'a,
+        {
+            Provided::new(std::future::pending())
+        }
+    }
+
+    #[tokio::test]
+    async fn credentials_that_do_not_arrive_are_an_error() {
+        let chain = Chain {
+            timeout: Duration::from_millis(10),
+            ..Chain::new(SharedCredentialsProvider::new(Silent))
+        };
+        let error = chain.get_credential().await.unwrap_err().to_string();
+        assert!(error.contains("no AWS credentials were found"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn requests_of_the_sdk_have_timeouts() {
+        let config = sdk_config(None).await;
+        let timeouts = config.timeout_config().unwrap();
+        assert_eq!(timeouts.operation_attempt_timeout(), Some(ATTEMPT_TIMEOUT));
+        assert_eq!(timeouts.operation_timeout(), Some(OPERATION_TIMEOUT));
     }
 }

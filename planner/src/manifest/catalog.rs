@@ -32,10 +32,11 @@ pub struct CatalogTable {
     /// Further parameters of the table, say for partition projection (`projection.*`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parameters: BTreeMap<String, String>,
-    /// Seconds that replaced files stay, for queries that still read them. Who reads the folder by its path, and not
-    /// by the catalog, sees old rows beside new ones as long. Default 0.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub keep_old_seconds: u64,
+    /// Seconds that replaced files stay on an object store, for queries that still read them. A reader of the folder
+    /// by its path, and not by the catalog, sees old rows beside new ones for that time. Default 3600; 0 with
+    /// partition projection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_old_seconds: Option<u64>,
     /// Glue: keep no older version of the table's definition.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub skip_archive: bool,
@@ -43,11 +44,6 @@ pub struct CatalogTable {
     /// overwritten and not partitioned. Costs time while it is written.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub column_statistics: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 impl CatalogTable {

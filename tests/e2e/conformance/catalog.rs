@@ -11,14 +11,14 @@ use crate::s3_server::S3Server;
 use crate::support::{command, output_text, scratch};
 
 /// Both catalogs of a test, by the command, as a user has them.
-struct Lake {
-    server: S3Server,
-    glue: GlueServer,
-    warehouse: tempfile::TempDir,
+pub struct Lake {
+    pub server: S3Server,
+    pub glue: GlueServer,
+    pub warehouse: tempfile::TempDir,
 }
 
 impl Lake {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         Self {
             server: S3Server::start().await,
             glue: GlueServer::start().await,
@@ -27,7 +27,7 @@ impl Lake {
     }
 
     /// Runs the command; returns its success and all that it printed.
-    async fn faisca(&self, arguments: &[&str]) -> (bool, String) {
+    pub async fn faisca(&self, arguments: &[&str]) -> (bool, String) {
         let mut command = command();
         let conf = format!("faisca.warehouse={}", self.warehouse.path().display());
         command
@@ -58,8 +58,31 @@ impl Lake {
         assert!(success, "{text}");
     }
 
+    /// Runs a job of one step, `t`: its statement, and the fields of `write` in YAML. `CATALOG` in
+    /// them stands for the type and the database of a catalog.
+    pub async fn write(&self, kind: &str, sql: &str, write: &str) -> (bool, String) {
+        let catalog = format!("type: {kind}, database: d, createDatabase: true");
+        let write = write.replace("CATALOG", &catalog);
+        let step = serde_json::json!({"name": "t", "sql": sql});
+        let step = step.to_string();
+        let step = step.trim_end_matches('}');
+        let job = format!(
+            "apiVersion: faisca.dev/v1alpha1\nkind: SparkApplication\nmetadata: {{name: lake}}\n\
+             spec:\n  steps:\n    - {step}, \"write\": {{{write}}}}}\n"
+        );
+        let file = self.warehouse.path().join("write.yaml");
+        std::fs::write(&file, job).unwrap();
+        self.faisca(&["run", file.to_str().unwrap()]).await
+    }
+
+    /// The same, for a job that succeeds.
+    pub async fn written(&self, kind: &str, sql: &str, write: &str) {
+        let (success, text) = self.write(kind, sql, write).await;
+        assert!(success, "{sql}: {text}");
+    }
+
     /// Rows of a query, sorted.
-    async fn rows(&self, sql: &str) -> Vec<String> {
+    pub async fn rows(&self, sql: &str) -> Vec<String> {
         let (success, text) = self.faisca(&["sql", "-c", sql]).await;
         assert!(success, "{text}");
         let cells = |line: &str| {
@@ -391,7 +414,7 @@ async fn changed_folders_change_their_tables(lake: &Lake, landing: &Path) {
     );
     let (success, text) = crawl(lake, &["--apply"]).await;
     assert!(
-        success && text.contains("1 new, 1 gone") && text.contains("new: cor string"),
+        success && text.contains("1 new, 1 removed") && text.contains("new: cor string"),
         "{text}"
     );
     assert_eq!(
@@ -452,7 +475,7 @@ async fn readers_by_name_never_see_a_mix_while_a_table_is_overwritten() {
     let (server, warehouse) = (S3Server::start().await, scratch("lake"));
     let session = session(&server, warehouse.path()).await;
     let catalog = faisca_planner::manifest::CatalogTable {
-        keep_old_seconds: 3600,
+        keep_old_seconds: Some(3600),
         ..local_table("d", "t")
     };
     let write = |n: u64| {

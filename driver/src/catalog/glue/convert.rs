@@ -8,7 +8,8 @@ use aws_sdk_glue::types::{
 use faisca_planner::manifest::FileFormat;
 
 use super::super::definition::{TableColumn, TableDefinition, TablePartition};
-use crate::error::{Error, Result};
+use super::error::incomplete;
+use crate::error::Result;
 
 /// Java class names of the Hive input format, output format and SerDe of a file format.
 struct HiveClasses(&'static str, &'static str, &'static str);
@@ -44,7 +45,7 @@ pub(super) fn column(column: &TableColumn) -> Result<Column> {
         .r#type(&column.hive_type)
         .set_comment(column.comment.clone())
         .build();
-    built.map_err(|e| Error::Write(format!("catalog: {e}")))
+    built.map_err(incomplete)
 }
 
 /// Describes the files of a table, or those of one of its partitions, at `location`.
@@ -96,7 +97,7 @@ pub(super) fn table_input(table: &TableDefinition) -> Result<TableInput> {
         ))
         .storage_descriptor(storage(table, &table.location)?)
         .build();
-    input.map_err(|e| Error::Write(format!("catalog: {e}")))
+    input.map_err(incomplete)
 }
 
 /// Converts a partition to the input of a request. Glue stores the columns and the format with each
@@ -111,7 +112,7 @@ pub(super) fn partition_input(
             table
                 .parameters
                 .get("classification")
-                .map(|of| HashMap::from([("classification".to_owned(), of.clone())])),
+                .map(|value| HashMap::from([("classification".to_owned(), value.clone())])),
         )
         .storage_descriptor(storage(table, &partition.location)?)
         .build())
@@ -120,7 +121,7 @@ pub(super) fn partition_input(
 /// Converts a table of Glue. Its classification decides the format, then its SerDe; a table with
 /// neither is read as Parquet.
 pub(super) fn definition(table: &Table) -> TableDefinition {
-    let ours = |columns: &[Column]| {
+    let converted = |columns: &[Column]| {
         let column = |c: &Column| TableColumn {
             name: c.name().to_lowercase(),
             hive_type: c.r#type().unwrap_or("string").to_owned(),
@@ -159,8 +160,8 @@ pub(super) fn definition(table: &Table) -> TableDefinition {
     };
     TableDefinition {
         name: table.name().to_lowercase(),
-        columns: storage.map(|s| ours(s.columns())).unwrap_or_default(),
-        partition_keys: ours(table.partition_keys()),
+        columns: storage.map(|s| converted(s.columns())).unwrap_or_default(),
+        partition_keys: converted(table.partition_keys()),
         location: storage
             .and_then(StorageDescriptor::location)
             .unwrap_or_default()

@@ -1,6 +1,8 @@
 //! Maps Arrow types to Hive types, which Glue stores and Athena reads, and back.
 
-use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
 
 /// Largest precision of a Hive decimal.
 const PRECISION_MAX: u8 = 38;
@@ -42,20 +44,7 @@ pub fn hive_type(data_type: &DataType) -> Result<String, String> {
         | DataType::ListView(item) => {
             format!("array<{}>", hive_type(item.data_type())?)
         }
-        DataType::Struct(fields) => {
-            let fields = fields.iter().map(|f| {
-                Ok(format!(
-                    "{}:{}",
-                    // Glue stores names in lower case, also those of nested fields.
-                    f.name().to_lowercase(),
-                    hive_type(f.data_type())?
-                ))
-            });
-            format!(
-                "struct<{}>",
-                fields.collect::<Result<Vec<_>, String>>()?.join(",")
-            )
-        }
+        DataType::Struct(fields) => struct_type(fields)?,
         DataType::Map(entries, _) => match entries.data_type() {
             DataType::Struct(pair) if pair.len() == 2 => {
                 format!(
@@ -85,13 +74,45 @@ pub fn hive_type(data_type: &DataType) -> Result<String, String> {
     })
 }
 
+/// Returns the Hive type of a struct.
+///
+/// # Errors
+/// If Hive's text of types cannot contain a field: Trino and Athena could then read no column of the
+/// table.
+fn struct_type(fields: &Fields) -> Result<String, String> {
+    let names: Vec<String> = fields.iter().map(|f| f.name().to_lowercase()).collect();
+    let is_readable =
+        |name: &String| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    if let Some(name) = names.iter().find(|name| !is_readable(name)) {
+        return Err(format!(
+            "its struct has a field `{name}`, which the type of a Hive column cannot contain: rename \
+             it, with letters, digits and _"
+        ));
+    }
+    for (number, name) in names.iter().enumerate() {
+        if names[..number].contains(name) {
+            return Err(format!(
+                "its struct has two fields `{name}`, which differ only by case at most: rename one"
+            ));
+        }
+    }
+    let fields = names
+        .iter()
+        .zip(fields)
+        // Glue stores names in lower case, also those of nested fields.
+        .map(|(name, field)| Ok(format!("{name}:{}", hive_type(field.data_type())?)));
+    let fields = fields.collect::<Result<Vec<_>, String>>()?;
+    Ok(format!("struct<{}>", fields.join(",")))
+}
+
 /// Returns the type that files must hold so that Athena can read the column. `None` if it is the
 /// same type.
 ///
-/// Unsigned integers become the next larger signed ones, and timestamps get a unit of microseconds.
-/// Types inside lists, maps and structs are not changed.
+/// Unsigned integers become the next larger signed ones, timestamps get a unit of microseconds, and
+/// dictionaries of such values become plain. This includes types inside lists, maps and structs.
 #[must_use]
 pub fn storage_type(data_type: &DataType) -> Option<DataType> {
+    let item = |field: &FieldRef| stored_field(field);
     match data_type {
         DataType::UInt8 => Some(DataType::Int16),
         DataType::UInt16 => Some(DataType::Int32),
@@ -99,8 +120,69 @@ pub fn storage_type(data_type: &DataType) -> Option<DataType> {
         DataType::Timestamp(unit, zone) if *unit != TimeUnit::Microsecond => {
             Some(DataType::Timestamp(TimeUnit::Microsecond, zone.clone()))
         }
+        DataType::Dictionary(_, values) => storage_type(values),
+        DataType::List(field) => item(field).map(DataType::List),
+        DataType::LargeList(field) => item(field).map(DataType::LargeList),
+        DataType::ListView(field) => item(field).map(DataType::ListView),
+        DataType::FixedSizeList(field, length) => {
+            item(field).map(|field| DataType::FixedSizeList(field, *length))
+        }
+        DataType::Map(entries, is_sorted) => {
+            item(entries).map(|entries| DataType::Map(entries, *is_sorted))
+        }
+        DataType::Struct(fields) => {
+            let stored: Vec<_> = fields.iter().map(stored_field).collect();
+            if stored.iter().all(Option::is_none) {
+                return None;
+            }
+            let fields = stored
+                .into_iter()
+                .zip(fields)
+                .map(|(stored, field)| stored.unwrap_or_else(|| Arc::clone(field)));
+            Some(DataType::Struct(fields.collect()))
+        }
         _ => None,
     }
+}
+
+/// Returns a field with its [`storage_type`]. `None` if it is the same.
+fn stored_field(field: &FieldRef) -> Option<FieldRef> {
+    let stored = storage_type(field.data_type())?;
+    Some(Arc::new(Field::clone(field).with_data_type(stored)))
+}
+
+/// Whether files hold unsigned 32-bit integers at any depth of the type.
+///
+/// Their Hive type is `bigint`, but Athena and Trino read the bits of such files as signed 32-bit
+/// integers: large numbers become negative without an error.
+pub(crate) fn has_unsigned_32(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::UInt32 => true,
+        DataType::Dictionary(_, values) => has_unsigned_32(values),
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::ListView(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::Map(field, _) => has_unsigned_32(field.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|f| has_unsigned_32(f.data_type())),
+        _ => false,
+    }
+}
+
+/// Checks that a Hive type can be that of a partition key, whose values are text in the catalog.
+///
+/// # Errors
+/// If readers could not restore the values. The text says how to cast the column, and follows its
+/// name.
+pub(crate) fn check_key_type(hive_type: &str) -> Result<(), String> {
+    let is_nested = hive_type.contains('<');
+    if is_nested || hive_type == "binary" {
+        return Err(format!(
+            "{hive_type} cannot be the type of a partition key: cast it to STRING, or leave it out \
+             of partitionBy"
+        ));
+    }
+    Ok(())
 }
 
 /// Returns the Arrow type of a Hive type. `varchar` and `char` become text without a length.
@@ -144,7 +226,7 @@ impl Parser<'_> {
 
     /// Consumes one type. `None` if the text is not a known type.
     fn parse(&mut self) -> Option<DataType> {
-        let item = |data_type| std::sync::Arc::new(Field::new("item", data_type, true));
+        let item = |data_type| Arc::new(Field::new("item", data_type, true));
         Some(match self.word().as_str() {
             "boolean" => DataType::Boolean,
             "tinyint" => DataType::Int8,
@@ -177,9 +259,9 @@ impl Parser<'_> {
             }
             "array" => {
                 self.eat('<')?;
-                let of = self.parse()?;
+                let values = self.parse()?;
                 self.eat('>')?;
-                DataType::List(item(of))
+                DataType::List(item(values))
             }
             "map" => {
                 self.eat('<')?;
@@ -192,7 +274,7 @@ impl Parser<'_> {
                     Field::new("value", value, true),
                 ]);
                 DataType::Map(
-                    std::sync::Arc::new(Field::new("key_value", DataType::Struct(entries), false)),
+                    Arc::new(Field::new("key_value", DataType::Struct(entries), false)),
                     false,
                 )
             }
@@ -255,7 +337,7 @@ mod tests {
             assert!(error.contains(advice), "{error}");
         }
         assert!(
-            hive_type(&DataType::List(std::sync::Arc::new(Field::new(
+            hive_type(&DataType::List(Arc::new(Field::new(
                 "item",
                 DataType::UInt64,
                 true
@@ -264,5 +346,87 @@ mod tests {
         );
         assert!(arrow_type("struct<a>").is_err());
         assert!(arrow_type("int>").is_err());
+    }
+    fn list(item: DataType) -> DataType {
+        DataType::List(Arc::new(Field::new("item", item, true)))
+    }
+
+    fn structure(fields: &[(&str, DataType)]) -> DataType {
+        let field =
+            |(name, data_type): &(&str, DataType)| Field::new(*name, data_type.clone(), true);
+        DataType::Struct(fields.iter().map(field).collect())
+    }
+
+    fn map(value: DataType) -> DataType {
+        let entries = structure(&[("key", DataType::Utf8), ("value", value)]);
+        DataType::Map(Arc::new(Field::new("entries", entries, false)), false)
+    }
+
+    #[test]
+    fn unsigned_numbers_and_timestamps_are_converted_at_every_depth() {
+        let milliseconds = DataType::Timestamp(TimeUnit::Millisecond, None);
+        let microseconds = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let both = |number: DataType, time: DataType| {
+            list(structure(&[
+                ("a", DataType::Utf8),
+                ("b", map(list(number.clone()))),
+                ("c", structure(&[("d", number), ("e", time)])),
+            ]))
+        };
+        let given = both(DataType::UInt32, milliseconds);
+        let stored = both(DataType::Int64, microseconds);
+        assert_eq!(storage_type(&given), Some(stored.clone()));
+        assert_eq!(hive_type(&given), hive_type(&stored));
+        assert_eq!(storage_type(&stored), None);
+        let dictionary =
+            |values: DataType| DataType::Dictionary(Box::new(DataType::Int32), Box::new(values));
+        assert_eq!(
+            storage_type(&list(dictionary(DataType::UInt16))),
+            Some(list(DataType::Int32))
+        );
+        assert_eq!(storage_type(&dictionary(DataType::Utf8)), None);
+    }
+
+    #[test]
+    fn unsigned_32_bit_numbers_are_seen_at_every_depth() {
+        for nested in [
+            DataType::UInt32,
+            list(DataType::UInt32),
+            map(structure(&[("a", list(DataType::UInt32))])),
+        ] {
+            assert!(has_unsigned_32(&nested), "{nested}");
+        }
+        // Parquet stores these as signed 32-bit integers, which hold all of their values.
+        assert!(!has_unsigned_32(&list(DataType::UInt16)));
+        assert!(!has_unsigned_32(&list(DataType::UInt8)));
+    }
+
+    /// Trino 476 cannot parse a type that contains `c-d`, and then reads no column of the table.
+    #[test]
+    fn struct_fields_that_hive_types_cannot_name_are_refused_with_advice() {
+        for name in ["a b", "c-d", "e.f", "c:d", "e,f", "g>h", ""] {
+            let nested = list(structure(&[("ok", DataType::Utf8), (name, DataType::Utf8)]));
+            let error = hive_type(&nested).unwrap_err();
+            assert!(error.contains(&format!("`{name}`")), "{error}");
+            assert!(error.contains("rename it"), "{error}");
+        }
+        let doubled = structure(&[("Nota", DataType::Utf8), ("nota", DataType::Utf8)]);
+        assert!(
+            hive_type(&doubled)
+                .unwrap_err()
+                .contains("differ only by case")
+        );
+        let accented = structure(&[("Média_2", DataType::Int32)]);
+        assert_eq!(hive_type(&accented).unwrap(), "struct<média_2:int>");
+    }
+
+    #[test]
+    fn binary_and_nested_partition_keys_are_refused() {
+        for refused in ["binary", "array<int>", "map<string,int>", "struct<a:int>"] {
+            assert!(check_key_type(refused).unwrap_err().contains("partitionBy"));
+        }
+        for taken in ["string", "decimal(38,10)", "timestamp", "boolean", "double"] {
+            assert_eq!(check_key_type(taken), Ok(()));
+        }
     }
 }

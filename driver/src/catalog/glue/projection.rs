@@ -8,6 +8,8 @@
 
 use std::collections::BTreeMap;
 
+use faisca_executor::storage::known_scheme;
+
 use crate::catalog::definition::TableColumn;
 
 /// Types of projection, and the parameters that each needs besides its type.
@@ -21,6 +23,40 @@ const TYPES: [(&str, &[&str]); 4] = [
 const ENABLED: &str = "projection.enabled";
 /// Parameter with the URL of a partition's folder, with a `${column}` for each key.
 const TEMPLATE: &str = "storage.location.template";
+
+/// Whether the first of `parameters` that mentions projection turns it on.
+pub(in crate::catalog) fn is_enabled<'a>(
+    parameters: impl IntoIterator<Item = &'a BTreeMap<String, String>>,
+) -> bool {
+    let mut values = parameters.into_iter().filter_map(|p| p.get(ENABLED));
+    values
+        .next()
+        .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
+/// Checks that a template of locations, if there is one, names the folders that a write creates:
+/// `key=value` below `location`, which ends with a slash.
+///
+/// # Errors
+/// If readers would look elsewhere. The text says what the template must be.
+pub(crate) fn check_template(
+    parameters: &BTreeMap<String, String>,
+    location: &str,
+    keys: &[TableColumn],
+) -> Result<(), String> {
+    let Some(template) = parameters.get(TEMPLATE) else {
+        return Ok(());
+    };
+    let folder = |key: &TableColumn| format!("{name}=${{{name}}}/", name = key.name);
+    let expected = format!("{location}{}", keys.iter().map(folder).collect::<String>());
+    if format!("{}/", known_scheme(template.trim_end_matches('/'))) == expected {
+        return Ok(());
+    }
+    Err(format!(
+        "`{TEMPLATE}: {template}` is not where the files are written; set it to {expected}, or leave \
+         it out"
+    ))
+}
 
 /// Checks the parameters of a table against its partition keys, whose names are in lower case.
 ///
@@ -58,11 +94,10 @@ pub(in crate::catalog) fn check(
         let kind = parameters
             .get(&parameter)
             .ok_or_else(|| format!("`{parameter}` is missing; one of {}", types()))?;
-        let found = TYPES
+        let (_, needed) = TYPES
             .iter()
-            .find(|(known, _)| kind.eq_ignore_ascii_case(known));
-        let (_, needed) =
-            found.ok_or_else(|| format!("`{parameter}: {kind}`: expected one of {}", types()))?;
+            .find(|(known, _)| kind.eq_ignore_ascii_case(known))
+            .ok_or_else(|| format!("`{parameter}: {kind}`: expected one of {}", types()))?;
         if let Some(missing) = needed
             .iter()
             .map(|part| format!("projection.{name}.{part}"))
@@ -152,8 +187,46 @@ mod tests {
                 "names no column",
             ),
         ] {
-            let found = checked(given, keys);
-            assert!(found.contains(error), "{given:?}: {found}");
+            let message = checked(given, keys);
+            assert!(message.contains(error), "{given:?}: {message}");
         }
+    }
+
+    #[test]
+    fn a_template_must_name_the_folders_that_are_written() {
+        let keys = ["uf", "ano"].map(|name| TableColumn {
+            name: name.to_owned(),
+            hive_type: "string".to_owned(),
+            comment: None,
+        });
+        let checked = |template: &str| {
+            let given = BTreeMap::from([(TEMPLATE.to_owned(), template.to_owned())]);
+            check_template(&given, "s3://lake/t/", &keys)
+        };
+        assert_eq!(checked("s3://lake/t/uf=${uf}/ano=${ano}/"), Ok(()));
+        assert_eq!(checked("s3a://lake/t/uf=${uf}/ano=${ano}"), Ok(()));
+        for other in [
+            "s3://lake/t/${uf}/${ano}/",
+            "s3://lake/u/uf=${uf}/ano=${ano}/",
+        ] {
+            let error = checked(other).unwrap_err();
+            assert!(
+                error.contains("set it to s3://lake/t/uf=${uf}/ano=${ano}/"),
+                "{error}"
+            );
+        }
+        assert_eq!(
+            check_template(&BTreeMap::new(), "s3://lake/t/", &keys),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn the_parameters_of_a_write_decide_before_those_of_the_table() {
+        let set = |value: &str| BTreeMap::from([(ENABLED.to_owned(), value.to_owned())]);
+        let (on, off, none) = (set("TRUE"), set("false"), BTreeMap::new());
+        assert!(is_enabled([&none, &on]));
+        assert!(!is_enabled([&off, &on]));
+        assert!(!is_enabled([&none, &none]));
     }
 }

@@ -12,7 +12,7 @@ use super::record::State;
 use crate::catalog::Catalogs;
 use crate::error::Result;
 
-/// What kind of leftover was found.
+/// What kind of leftover was leftovers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeftoverKind {
     /// A commit whose job died before the last step. It is finished, or undone if its uploads are
@@ -56,12 +56,12 @@ pub async fn clean(
     let listing = folder.list().await?;
     let now = SystemTime::now();
     let age = |since: SystemTime| now.duration_since(since).ok();
-    let (mut found, mut named) = (vec![], BTreeSet::new());
+    let (mut leftovers, mut named) = (vec![], BTreeSet::new());
     if let Some((version, meta)) = listing.records.last() {
         let record = folder.read(*version).await?;
         if record.state != State::Done {
             let path = meta.location.to_string();
-            found.push(Leftover {
+            leftovers.push(Leftover {
                 kind: LeftoverKind::UnfinishedCommit,
                 path,
                 age: age(meta.last_modified.into()),
@@ -79,7 +79,7 @@ pub async fn clean(
         }
         // Listed even without `apply`, so that a user sees what would be removed.
         let old = listing.old_records(*version);
-        found.extend(old.iter().map(|path| Leftover {
+        leftovers.extend(old.iter().map(|path| Leftover {
             kind: LeftoverKind::OldRecord,
             path: path.clone(),
             age: None,
@@ -96,11 +96,11 @@ pub async fn clean(
         if apply {
             folder.abort_upload(&upload).await?;
         }
-        found.push(Leftover {
+        leftovers.push(Leftover {
             kind: LeftoverKind::Upload,
             path: upload.path.to_string(),
             age,
         });
     }
-    Ok(found)
+    Ok(leftovers)
 }

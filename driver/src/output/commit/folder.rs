@@ -18,7 +18,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use tracing::{debug, warn};
 
-use super::record::{CommitRecord, FOLDER, State, is_data, key, version};
+use super::record::{CommitRecord, FOLDER, KeptObjects, State, is_data, key, version};
 use crate::catalog::Catalogs;
 use crate::error::{Error, Result};
 use crate::output::save_mode::{SaveDecision, decide};
@@ -181,13 +181,13 @@ impl Folder {
     /// # Errors
     /// If it does not exist or cannot be parsed, or the store fails.
     pub(super) async fn read(&self, version: u64) -> Result<CommitRecord> {
-        let at = key(&self.target, version);
-        let json = async { self.objects.get(&at).await?.bytes().await }
+        let key = key(&self.target, version);
+        let json = async { self.objects.get(&key).await?.bytes().await }
             .await
             .map_err(|e| self.failed("read the commit record of", e))?;
         CommitRecord::parse(&json).map_err(|e| {
             Error::Write(format!(
-                "{}: the commit record {at} cannot be read: {e}",
+                "{}: the commit record {key} cannot be read: {e}",
                 self.url
             ))
         })
@@ -243,14 +243,35 @@ impl Folder {
                 self.undo(*newest, &record).await?;
                 return Ok(newest - 1);
             }
-        } else if !record.remove.is_empty() && record.remove_at <= now() {
-            self.remove(&record.remove).await?;
-            record.remove.clear();
+            return Ok(*newest);
+        }
+        let due = record.take_due(now());
+        if !due.is_empty() {
+            self.remove(&due).await?;
             self.put(*newest, &record, PutMode::Overwrite)
                 .await
                 .map_err(|e| self.failed("write to", e))?;
         }
         Ok(*newest)
+    }
+
+    /// Returns the objects that the commits up to version `base` replaced and that are still kept.
+    ///
+    /// # Errors
+    /// If the record of `base` cannot be read.
+    pub(super) async fn kept_objects(&self, base: u64) -> Result<Vec<KeptObjects>> {
+        if base == 0 {
+            return Ok(vec![]);
+        }
+        match self.read(base).await {
+            Ok(record) => Ok(record.all_kept()),
+            // An undone commit may follow a record that was old enough to be removed.
+            Err(Error::Store {
+                source: object_store::Error::NotFound { .. },
+                ..
+            }) => Ok(vec![]),
+            Err(error) => Err(error),
+        }
     }
 
     /// Lists the uploads below the folder that are neither completed nor aborted.
@@ -309,11 +330,8 @@ impl Folder {
                     .map_err(|e| self.failed("write to", e))?;
             }
         }
-        // Otherwise the record keeps the list, and a later writer removes the files.
-        if record.remove_at <= now() {
-            self.remove(&record.remove).await?;
-            record.remove.clear();
-        }
+        // The record keeps the list of the others, and a later writer removes them.
+        self.remove(&record.take_due(now())).await?;
         if record.success_file {
             let marker = self.target.clone().join("_SUCCESS");
             self.objects
@@ -364,7 +382,7 @@ impl Folder {
     /// If a file or the record cannot be removed.
     async fn undo(&self, version: u64, record: &CommitRecord) -> Result<()> {
         warn!(
-            "{}: its uploads were aborted by somebody: undoing that commit",
+            "{}: another program aborted the uploads of the last commit; undoing that commit",
             self.url
         );
         let files: Vec<String> = record
@@ -386,7 +404,7 @@ impl Folder {
         let Some(upload) = &file.upload else {
             return Ok(());
         };
-        let at = self.path(&file.path)?;
+        let key = self.path(&file.path)?;
         let parts = upload
             .parts
             .iter()
@@ -396,12 +414,12 @@ impl Folder {
             .collect();
         match self
             .uploads
-            .complete_multipart(&at, &upload.id, parts)
+            .complete_multipart(&key, &upload.id, parts)
             .await
         {
             Ok(_) => Ok(()),
             // Another process may have completed it. So may this one, if the response was lost.
-            Err(error) => match self.objects.head(&at).await {
+            Err(error) => match self.objects.head(&key).await {
                 Ok(meta) if meta.size == file.bytes => Ok(()),
                 _ => Err(self.failed("complete a file of", error)),
             },
@@ -409,8 +427,8 @@ impl Folder {
     }
 
     /// Returns the key of a path below the folder.
-    fn path(&self, below: &str) -> Result<Path> {
-        Path::parse(format!("{}/{below}", self.target)).map_err(|e| Error::Write(e.to_string()))
+    fn path(&self, relative: &str) -> Result<Path> {
+        Path::parse(format!("{}/{relative}", self.target)).map_err(|e| Error::Write(e.to_string()))
     }
 
     /// Removes objects by their keys. Ignores those that do not exist, so that it can be repeated.
@@ -434,11 +452,11 @@ impl Folder {
         Ok(())
     }
 
-    /// Aborts the open uploads of the write with this tag, except those with an id in `but`: they
+    /// Aborts the open uploads of the write with this tag, except those with an id in `kept`: they
     /// belong to attempts that lost or were killed.
     ///
     /// Errors are only logged. Readers do not see the uploads, and `faisca clean` finds them later.
-    pub(super) async fn sweep(&self, tag: &str, but: &BTreeSet<String>) {
+    pub(super) async fn sweep(&self, tag: &str, kept: &BTreeSet<String>) {
         let open = match self.uploads.unfinished(&self.target).await {
             Ok(open) => open,
             Err(error) => {
@@ -450,7 +468,7 @@ impl Folder {
         };
         for upload in open
             .into_iter()
-            .filter(|u| u.path.as_ref().contains(tag) && !but.contains(&u.id))
+            .filter(|u| u.path.as_ref().contains(tag) && !kept.contains(&u.id))
         {
             if let Err(error) = self.uploads.abort_multipart(&upload.path, &upload.id).await {
                 debug!("{}: {error}", upload.path);

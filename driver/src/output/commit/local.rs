@@ -44,7 +44,7 @@ pub(crate) struct LocalWrite {
     /// Held until the drop: two jobs must not write to the same folder.
     lock: WriteLock,
     /// Folders that were created for this write, outermost first.
-    made: Vec<PathBuf>,
+    created: Vec<PathBuf>,
     /// Whether the exchange has happened.
     committed: bool,
 }
@@ -68,7 +68,7 @@ impl LocalWrite {
         if decide(mode, exists_with_content(&target)?, existing)? == SaveDecision::Skip {
             return Ok(None);
         }
-        let made = make_folders(&parent)?;
+        let created = make_folders(&parent)?;
         let lock = WriteLock::take(&parent.join(format!(".{name}.faisca-lock")), &target)?;
         remove_stale(&parent, &name);
         let staging = tempfile::Builder::new()
@@ -88,7 +88,7 @@ impl LocalWrite {
             success_file,
             staging,
             lock,
-            made,
+            created,
             committed: false,
         }))
     }
@@ -132,12 +132,14 @@ impl LocalWrite {
                 .iter()
                 .map(|file| partition_folder(&file.path))
                 .collect();
-            let replaced = |below: &Path| {
+            let is_replaced = |relative: &Path| {
                 // The folder of a partition, in an overwrite that keeps the other partitions.
                 self.mode == SaveMode::Overwrite
-                    && below.to_str().is_some_and(|below| written.contains(below))
+                    && relative
+                        .to_str()
+                        .is_some_and(|folder| written.contains(folder))
             };
-            link_tree(&self.target, &next, Path::new(""), &replaced)?;
+            link_tree(&self.target, &next, Path::new(""), &is_replaced)?;
         }
         for file in files {
             let to = next.join(&file.path);
@@ -190,14 +192,15 @@ impl Drop for LocalWrite {
         // Cancelled tasks may write for another moment. Under a new name the folder is out of their
         // reach, so no new file appears while it is deleted. The name keeps its prefix: if this
         // process dies meanwhile, `remove_stale` of the next write finds the folder.
-        let mut gone = self.staging.path().as_os_str().to_owned();
-        gone.push(".gone");
-        let _ = fs::rename(self.staging.path(), &gone).and_then(|()| fs::remove_dir_all(&gone));
+        let mut discarded = self.staging.path().as_os_str().to_owned();
+        discarded.push(".discarded");
+        let _ = fs::rename(self.staging.path(), &discarded)
+            .and_then(|()| fs::remove_dir_all(&discarded));
         if !self.committed {
             // Removes the folders that this write created, if they are empty: `remove_dir` fails
             // for others. The lock file is removed first, since its folder would not be empty.
             let _ = fs::remove_file(&self.lock.path);
-            for folder in self.made.iter().rev() {
+            for folder in self.created.iter().rev() {
                 let _ = fs::remove_dir(folder);
             }
         }
@@ -235,8 +238,8 @@ impl WriteLock {
             }
             // The last owner may have removed the file between our open and our lock. Our lock is
             // then on a file that no one else can open, so try again.
-            let ours = file.metadata().map(|m| m.ino()).ok();
-            if ours.is_some() && ours == fs::metadata(path).map(|m| m.ino()).ok() {
+            let inode = file.metadata().map(|m| m.ino()).ok();
+            if inode.is_some() && inode == fs::metadata(path).map(|m| m.ino()).ok() {
                 return Ok(Self {
                     path: path.to_path_buf(),
                     _file: file,
@@ -274,10 +277,10 @@ fn absolute(path: &str) -> Result<PathBuf> {
     let path: PathBuf = path.components().collect();
     // A symbolic link would be exchanged in place of the folder. A missing folder stays as it is.
     let path = fs::canonicalize(&path).unwrap_or(path);
-    let here = std::env::current_dir().unwrap_or_default();
-    if here.starts_with(&path) {
+    let working_folder = std::env::current_dir().unwrap_or_default();
+    if working_folder.starts_with(&path) {
         return Err(Error::Write(format!(
-            "{} holds the working folder; write to a folder of its own",
+            "{} contains the working folder; write to another folder",
             path.display()
         )));
     }
@@ -339,26 +342,26 @@ fn remove_stale(parent: &Path, name: &str) {
     }
 }
 
-/// Links every file below `from/below` into the same path below `to`, except in folders for which
-/// `replaced` is true. Paths that `replaced` receives are relative to `from`.
+/// Links every file below `from/relative` into the same path in `to`, except in folders for which
+/// `is_replaced` is true. Paths that `is_replaced` receives are relative to `from`.
 ///
 /// # Errors
 /// If a file can neither be linked nor copied.
 fn link_tree(
     from: &Path,
     to: &Path,
-    below: &Path,
-    replaced: &impl Fn(&Path) -> bool,
+    relative: &Path,
+    is_replaced: &impl Fn(&Path) -> bool,
 ) -> Result<()> {
-    let folder = from.join(below);
+    let folder = from.join(relative);
     for entry in fs::read_dir(&folder).map_err(|e| cannot("read", &folder, e))? {
         let entry = entry.map_err(|e| cannot("read", &folder, e))?;
-        let below_entry = below.join(entry.file_name());
-        let (source, copy) = (entry.path(), to.join(&below_entry));
+        let relative_entry = relative.join(entry.file_name());
+        let (source, copy) = (entry.path(), to.join(&relative_entry));
         if source.is_dir() {
-            if !replaced(&below_entry) {
+            if !is_replaced(&relative_entry) {
                 fs::create_dir_all(&copy).map_err(|e| cannot("create", &copy, e))?;
-                link_tree(from, to, &below_entry, replaced)?;
+                link_tree(from, to, &relative_entry, is_replaced)?;
             }
         } else {
             // Some file systems have no hard links.

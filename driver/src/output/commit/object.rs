@@ -43,7 +43,7 @@ pub(crate) struct ObjectWrite {
     /// Whether the commit adds an empty `_SUCCESS` object.
     success_file: bool,
     /// How long replaced files stay, for queries that still read them.
-    keep_old: Duration,
+    retention: Duration,
     /// Part of the name of every file of this write, and of no other write.
     tag: String,
     /// The newest version when this write began. The record of this write is the next one.
@@ -69,16 +69,12 @@ impl ObjectWrite {
         if folder.check_mode(write.mode, &listing)? == SaveDecision::Skip {
             return Ok(None);
         }
-        let keep_old = write
-            .catalog
-            .as_ref()
-            .map_or(0, |catalog| catalog.keep_old_seconds);
         Ok(Some(Self {
             folder,
             mode: write.mode,
             dynamic: write.partition_overwrite == PartitionOverwrite::Dynamic,
             success_file: write.success_file,
-            keep_old: Duration::from_secs(keep_old),
+            retention: Duration::ZERO,
             tag,
             base,
             old_records,
@@ -103,9 +99,10 @@ impl ObjectWrite {
     }
 
     /// Sets the table to register, after the files are complete and before replaced ones are
-    /// removed.
-    pub(crate) fn register(&mut self, registration: Registration) {
+    /// removed. Replaced files stay for `retention`.
+    pub(crate) fn register(&mut self, registration: Registration, retention: Duration) {
         self.registration = Some(registration);
+        self.retention = retention;
     }
 
     /// Makes `files` visible, and no other file of this write.
@@ -137,10 +134,10 @@ impl ObjectWrite {
                 ) => {
                     // If the response to our own request was lost, its repetition fails in the same
                     // way.
-                    let there = self.folder.read(version).await?;
-                    if there.tag == self.tag {
+                    let winner = self.folder.read(version).await?;
+                    if winner.tag == self.tag {
                         self.recorded = true;
-                        return self.folder.finish(version, there).await;
+                        return self.folder.finish(version, winner).await;
                     }
                     if self.mode != SaveMode::Append {
                         let what = format!(
@@ -151,7 +148,7 @@ impl ObjectWrite {
                     }
                     let listing = self.folder.list().await?;
                     self.base = self.folder.recover(&listing.records).await?;
-                    self.check_place(version).await?;
+                    self.check_location(version).await?;
                 }
                 // The record may exist despite the error. The uploads stay, and the next write
                 // finds out.
@@ -162,7 +159,7 @@ impl ObjectWrite {
             }
         }
         let what = format!(
-            "{}: other jobs were faster {APPEND_TRIES} times in a row; run this one again",
+            "{}: other jobs committed first in each of {APPEND_TRIES} attempts; run this one again",
             self.folder.url
         );
         Err(Error::Write(what))
@@ -173,7 +170,7 @@ impl ObjectWrite {
     ///
     /// # Errors
     /// If one of these commits overwrote the table, which moves it to another subfolder.
-    async fn check_place(&self, version: u64) -> Result<()> {
+    async fn check_location(&self, version: u64) -> Result<()> {
         // Readers of a bare path find the files wherever they are below it.
         if self.registration.is_none() {
             return Ok(());
@@ -197,6 +194,7 @@ impl ObjectWrite {
     async fn record(&self, files: &[PendingFile]) -> Result<CommitRecord> {
         let mut record = CommitRecord::new(self.tag.clone(), files.to_vec());
         record.replaces = self.mode == SaveMode::Overwrite;
+        record.kept = self.folder.kept_objects(self.base).await?;
         if record.replaces {
             // Lists again: `begin` may have finished a commit, and an overwrite must replace its
             // files, too.
@@ -209,17 +207,18 @@ impl ObjectWrite {
                 .map(|meta| meta.location)
                 .collect();
             record.remove = replaced(&self.folder.target, &keys, &self.tag, files, self.dynamic);
+            record.part_kept_and_removed(self.retention);
         }
-        record.remove_at = if self.keep_old.is_zero() {
+        record.remove_at = if self.retention.is_zero() {
             0
         } else {
-            now() + self.keep_old.as_secs()
+            now() + self.retention.as_secs()
         };
         let commit = format!("{}{}", self.folder.url, name(self.base + 1));
         record.registration = self
             .registration
             .clone()
-            .map(|registration| registration.of_commit(commit, record.replaces));
+            .map(|registration| registration.with_commit(commit, record.replaces));
         record.success_file = self.success_file;
         Ok(record)
     }

@@ -8,6 +8,9 @@
 //!
 //! Each step can be repeated, so any process that finds an unfinished record can complete it.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use faisca_executor::protocol::PendingFile;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
@@ -47,10 +50,22 @@ pub(super) struct CommitRecord {
     pub(super) remove: Vec<String>,
     /// When these objects may be removed, in seconds since 1970. Zero means at once.
     pub(super) remove_at: u64,
+    /// Objects that earlier commits replaced, and that were still kept when this one began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) kept: Vec<KeptObjects>,
     /// Table to register, if any.
     pub(super) registration: Option<Registration>,
     /// Whether to add an empty `_SUCCESS` object.
     pub(super) success_file: bool,
+}
+
+/// Objects that one commit replaced, and that stay for queries that still read them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct KeptObjects {
+    /// Keys of the objects.
+    pub(super) keys: Vec<String>,
+    /// When they may be removed, in seconds since 1970.
+    pub(super) remove_at: u64,
 }
 
 impl CommitRecord {
@@ -65,6 +80,7 @@ impl CommitRecord {
             replaces,
             remove: vec![],
             remove_at: 0,
+            kept: vec![],
             registration,
             success_file: false,
         }
@@ -79,6 +95,52 @@ impl CommitRecord {
             file.upload = None;
         }
         self
+    }
+
+    /// Returns the objects that this commit and earlier ones replaced and that are still there.
+    pub(super) fn all_kept(&self) -> Vec<KeptObjects> {
+        let mut all = self.kept.clone();
+        if !self.remove.is_empty() {
+            all.push(KeptObjects {
+                keys: self.remove.clone(),
+                remove_at: self.remove_at,
+            });
+        }
+        all
+    }
+
+    /// Leaves each object in one of the two lists: those kept since earlier commits, and those that
+    /// this commit removes after `retention`.
+    pub(super) fn part_kept_and_removed(&mut self, retention: Duration) {
+        if retention.is_zero() {
+            let removed: BTreeSet<&String> = self.remove.iter().collect();
+            for kept in &mut self.kept {
+                kept.keys.retain(|key| !removed.contains(key));
+            }
+        } else {
+            // They keep their own time: a table that is overwritten often would otherwise keep all of
+            // its files.
+            let kept: BTreeSet<&String> = self.kept.iter().flat_map(|kept| &kept.keys).collect();
+            self.remove.retain(|key| !kept.contains(key));
+        }
+        self.kept.retain(|kept| !kept.keys.is_empty());
+    }
+
+    /// Takes the keys of the objects that may be removed now, in seconds since 1970. The record then
+    /// names the others only.
+    pub(super) fn take_due(&mut self, now: u64) -> Vec<String> {
+        let mut due = vec![];
+        if self.remove_at <= now {
+            due.append(&mut self.remove);
+        }
+        self.kept.retain_mut(|kept| {
+            let stays = kept.remove_at > now;
+            if !stays {
+                due.append(&mut kept.keys);
+            }
+            stays
+        });
+        due
     }
 
     /// Parses a record.
@@ -110,8 +172,8 @@ pub(super) fn key(target: &Path, version: u64) -> Path {
 
 /// Returns the version of the record at `key`. `None` if it is not a record of this target.
 pub(super) fn version(target: &Path, key: &Path) -> Option<u64> {
-    let below: Vec<_> = key.prefix_match(target)?.collect();
-    match below.as_slice() {
+    let parts: Vec<_> = key.prefix_match(target)?.collect();
+    match parts.as_slice() {
         [folder, name] if folder.as_ref() == FOLDER => name
             .as_ref()
             .strip_prefix("commit-")?
@@ -147,7 +209,7 @@ pub(super) fn replaced(
     files: &[PendingFile],
     dynamic: bool,
 ) -> Vec<String> {
-    let written: std::collections::BTreeSet<&str> = files
+    let written: BTreeSet<&str> = files
         .iter()
         .map(|file| partition_folder(&file.path))
         .collect();
@@ -156,14 +218,17 @@ pub(super) fn replaced(
     } else {
         format!("{target}/")
     };
-    let goes = |key: &&Path| {
-        let below = key.as_ref().strip_prefix(&prefix).unwrap_or_default();
+    let is_replaced = |key: &&Path| {
+        let relative = key.as_ref().strip_prefix(&prefix).unwrap_or_default();
         is_data(target, key)
             // Never its own files, even if some of them are visible already.
             && !key.as_ref().contains(tag)
-            && (!dynamic || written.contains(partition_folder(below)))
+            && (!dynamic || written.contains(partition_folder(relative)))
     };
-    keys.iter().filter(goes).map(ToString::to_string).collect()
+    keys.iter()
+        .filter(is_replaced)
+        .map(ToString::to_string)
+        .collect()
 }
 
 #[cfg(test)]
@@ -182,11 +247,11 @@ mod tests {
     #[test]
     fn records_are_found_by_their_names_and_no_reader_sees_them() {
         let target = Path::from("gold/t");
-        let at = key(&target, 7);
-        assert_eq!(at.as_ref(), "gold/t/_faisca/commit-0000000007.json");
-        assert_eq!(version(&target, &at), Some(7));
+        let record = key(&target, 7);
+        assert_eq!(record.as_ref(), "gold/t/_faisca/commit-0000000007.json");
+        assert_eq!(version(&target, &record), Some(7));
         assert_eq!(version(&target, &Path::from("gold/t/_faisca/other")), None);
-        assert!(!is_data(&target, &at));
+        assert!(!is_data(&target, &record));
         assert!(!is_data(&target, &Path::from("gold/t/_SUCCESS")));
         assert!(is_data(&target, &Path::from("gold/t/_k=1/part.parquet")));
         assert!(!is_data(&target, &Path::from("gold/t2/part.parquet")));
@@ -220,5 +285,63 @@ mod tests {
     fn partition_folders_end_where_the_values_end() {
         assert_eq!(partition_folder("a=1/b=2/run-x/part-0"), "a=1/b=2");
         assert_eq!(partition_folder("part-0=x"), "");
+    }
+
+    #[test]
+    fn objects_are_removed_when_their_own_time_has_come_and_not_later() {
+        let keys = |names: &[&str]| {
+            names
+                .iter()
+                .map(|&name| name.to_owned())
+                .collect::<Vec<_>>()
+        };
+        let mut record = CommitRecord::new("new".to_owned(), vec![]);
+        record.remove = keys(&["t/c"]);
+        record.remove_at = 30;
+        record.kept = [("t/a", 10), ("t/b", 20)]
+            .map(|(key, remove_at)| KeptObjects {
+                keys: keys(&[key]),
+                remove_at,
+            })
+            .to_vec();
+        assert_eq!(record.take_due(10), ["t/a"]);
+        let kept: Vec<_> = record.all_kept().into_iter().flat_map(|k| k.keys).collect();
+        assert_eq!(kept, ["t/b", "t/c"]);
+        let ended = record.clone().ended();
+        assert_eq!(
+            ended.all_kept(),
+            record.all_kept(),
+            "a finished commit keeps them"
+        );
+        assert_eq!(record.take_due(30), ["t/c", "t/b"]);
+        assert_eq!(record.all_kept(), []);
+        assert_eq!(record.take_due(40), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_overwrite_that_keeps_nothing_removes_what_others_kept() {
+        let parted = |retention: Duration| {
+            let mut record = CommitRecord::new("new".to_owned(), vec![]);
+            record.remove = vec!["t/a".to_owned(), "t/b".to_owned()];
+            record.kept = vec![KeptObjects {
+                keys: vec!["t/a".to_owned()],
+                remove_at: 10,
+            }];
+            record.part_kept_and_removed(retention);
+            (record.kept.len(), record.remove)
+        };
+        assert_eq!(
+            parted(Duration::ZERO),
+            (0, vec!["t/a".to_owned(), "t/b".to_owned()])
+        );
+        assert_eq!(parted(Duration::from_secs(1)), (1, vec!["t/b".to_owned()]));
+    }
+
+    #[test]
+    fn a_record_of_an_older_version_is_read() {
+        let mut json = serde_json::to_value(CommitRecord::new("a".to_owned(), vec![])).unwrap();
+        assert!(json.as_object_mut().unwrap().remove("kept").is_none());
+        let record = CommitRecord::parse(json.to_string().as_bytes()).unwrap();
+        assert_eq!(record.kept, []);
     }
 }
