@@ -8,7 +8,7 @@ use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
 use faisca_planner::manifest::{FileFormat, PartitionOverwrite, SaveMode, Source, Write};
 
-use super::sql_types::sql_type;
+use super::sql_types::{column_definition, sql_type};
 use crate::error::Result;
 use crate::input::source::{files, open, written_source};
 use crate::input::{TableFiles, in_order_of};
@@ -63,8 +63,8 @@ fn schema_of_text(write: &Write, columns: &Schema) -> Option<String> {
     }
     let fields = columns.fields().iter();
     let columns = fields.map(|field| {
-        let name = field.name().replace('"', "\"\"");
-        Some(format!("\"{name}\" {}", sql_type(field.data_type())?))
+        let sql_type = sql_type(field.data_type())?;
+        Some(column_definition(field.name(), &sql_type))
     });
     Some(columns.collect::<Option<Vec<String>>>()?.join(", "))
 }
@@ -90,7 +90,7 @@ mod tests {
         };
         let csv = write(FileFormat::Csv, SaveMode::Overwrite);
         let timestamp = DataType::Timestamp(TimeUnit::Microsecond, None);
-        assert_eq!(schema(timestamp, &csv).unwrap(), "\"a b\" TIMESTAMP(6)");
+        assert_eq!(schema(timestamp, &csv).unwrap(), "`a b` TIMESTAMP(6)");
         assert_eq!(
             schema(DataType::new_list(DataType::Int32, true), &csv),
             None

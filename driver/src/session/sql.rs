@@ -25,7 +25,7 @@ use super::dataframe::DataFrame;
 use super::insert::insert;
 use super::options::{set_source_option, set_write_option};
 use super::settings::ANSI_ENABLED;
-use super::sql_types::sql_type;
+use super::sql_types::{column_definition, sql_type};
 use crate::engine::progress::WriteSummary;
 use crate::error::{Error, NameKind, Result, did_you_mean};
 use crate::input::source::{default_source, files as files_of_source, open};
@@ -325,7 +325,7 @@ async fn create_external_table(
                 .map(|f| {
                     let data_type = f.data_type();
                     let sql_type = sql_type(data_type).unwrap_or_else(|| data_type.to_string());
-                    format!("\"{}\" {sql_type}", f.name())
+                    column_definition(f.name(), &sql_type)
                 })
                 .collect::<Vec<_>>()
                 .join(", "),

@@ -34,3 +34,9 @@ pub(super) fn sql_type(data_type: &DataType) -> Option<String> {
         _ => return None,
     })
 }
+
+/// Returns the definition of a column, as [`sql_type`] names its type. Names are in backticks, which
+/// every dialect of the parser knows as quotes of names.
+pub(super) fn column_definition(name: &str, sql_type: &str) -> String {
+    format!("`{}` {sql_type}", name.replace('`', "``"))
+}
