@@ -57,6 +57,10 @@ pub enum Error {
     /// The output cannot be written as requested.
     #[error("{0}")]
     Write(String),
+    /// Another job writes the same output, or changes the same table, at the same time. The output of
+    /// that job is kept; another try may succeed.
+    #[error("{0}")]
+    Conflict(String),
     /// A catalog rejects a request, or cannot be reached.
     #[error("catalog: {request}: {reason}")]
     Catalog {
@@ -191,6 +195,7 @@ impl Error {
             Self::Catalog {
                 is_temporary: true, ..
             }
+            | Self::Conflict(_)
             | Self::Fleet(_)
             | Self::FleetOperation { .. }
             | Self::Platform(_)
@@ -229,7 +234,11 @@ impl Error {
     /// Whether the output is the cause, not the query.
     pub(crate) fn concerns_output(&self) -> bool {
         match self {
-            Self::Write(_) | Self::Catalog { .. } | Self::File { .. } | Self::Store { .. } => true,
+            Self::Write(_)
+            | Self::Conflict(_)
+            | Self::Catalog { .. }
+            | Self::File { .. }
+            | Self::Store { .. } => true,
             Self::At { source, .. } => source.concerns_output(),
             Self::Manifest(_)
             | Self::Spec(_)

@@ -279,7 +279,7 @@ async fn put_table(catalog: &dyn Catalog, registration: &Registration) -> Result
         }
     }
     let name = &registration.table.name;
-    Err(Error::Write(format!(
+    Err(Error::Conflict(format!(
         "catalog: other writers changed {database}.{name} during each of {UPDATE_TRIES} attempts to \
          register it; run the job again to finish"
     )))

@@ -229,7 +229,7 @@ impl WriteLock {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    return Err(Error::Write(format!(
+                    return Err(Error::Conflict(format!(
                         "another job is writing {}",
                         target.display()
                     )));
@@ -246,7 +246,7 @@ impl WriteLock {
                 });
             }
         }
-        Err(Error::Write(format!(
+        Err(Error::Conflict(format!(
             "another job is writing {}",
             target.display()
         )))
@@ -451,6 +451,7 @@ mod tests {
         assert!(!stale.exists());
         let error = begin(&target, SaveMode::Append).unwrap_err();
         assert!(error.to_string().contains("another job"), "{error}");
+        assert_eq!(error.exit_code(), 3, "another try may succeed");
         drop(first);
         write(base.path(), SaveMode::Append, "a").unwrap();
     }

@@ -144,7 +144,7 @@ impl ObjectWrite {
                             "another job wrote {} while this one ran; its output is kept, run this one again",
                             self.folder.url
                         );
-                        return Err(Error::Write(what));
+                        return Err(Error::Conflict(what));
                     }
                     let listing = self.folder.list().await?;
                     self.base = self.folder.recover(&listing.records).await?;
@@ -162,7 +162,7 @@ impl ObjectWrite {
             "{}: other jobs committed first in each of {APPEND_TRIES} attempts; run this one again",
             self.folder.url
         );
-        Err(Error::Write(what))
+        Err(Error::Conflict(what))
     }
 
     /// Checks that the files of an append are still where the table will look for them. `version`
@@ -181,7 +181,7 @@ impl ObjectWrite {
                     "another job overwrote {} while this one appended; its output is kept, run this one again",
                     self.folder.url
                 );
-                return Err(Error::Write(what));
+                return Err(Error::Conflict(what));
             }
         }
         Ok(())
