@@ -15,7 +15,7 @@ use datafusion_proto::physical_plan::{
     PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
 };
 use faisca_planner::stack::on_large_stack;
-use faisca_planner::{NodeTag, PackingConverter, PlannerNodeCodec, unpack_expr, unpack_plan};
+use faisca_planner::{NodeTag, PackingConverter, PlannerNodeCodec, unpack_plan};
 
 use crate::formats::codec as text;
 
@@ -80,10 +80,10 @@ impl PhysicalExtensionCodec for PlanCodec {
     fn try_decode_expr(
         &self,
         buf: &[u8],
-        _inputs: &[Arc<dyn PhysicalExpr>],
+        inputs: &[Arc<dyn PhysicalExpr>],
         ctx: &PhysicalExprDecodeCtx<'_>,
     ) -> Result<Arc<dyn PhysicalExpr>> {
-        unpack_expr(buf, ctx)
+        PlannerNodeCodec.try_decode_expr(buf, inputs, ctx)
     }
 
     fn try_encode_udf(&self, node: &ScalarUDF, buf: &mut Vec<u8>) -> Result<()> {

@@ -42,6 +42,6 @@ pub mod workarounds;
 pub use determinism::Determinism;
 pub use nodes::{
     ExchangeHandle, ExchangeReadExec, ExchangeSource, InputMode, MaterializeExec, NodeTag,
-    PackingConverter, PlannerNodeCodec, unpack_expr, unpack_plan,
+    PackingConverter, PlannerNodeCodec, unpack_plan,
 };
 pub use physical::leaves;

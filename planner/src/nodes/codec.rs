@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::execution::TaskContext;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr_common::physical_expr::proto_decode::PhysicalExprDecodeCtx;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::work_table::WorkTableExec;
@@ -24,7 +26,8 @@ use datafusion_proto::physical_plan::{
 use crate::nodes::{ExchangeReadExec, KeyFilterExec, KeySetExec, PlainRowsExec};
 use crate::physical::expect_children;
 
-pub use packed::{PackingConverter, unpack_expr, unpack_plan};
+use packed::unpack_expr;
+pub use packed::{PackingConverter, unpack_plan};
 
 /// The kind of an encoded node: its first byte. One list for all crates, so that no byte is used
 /// twice.
@@ -105,6 +108,17 @@ impl PhysicalExtensionCodec for PlannerNodeCodec {
                 "unknown kind of plan node: driver and executor are of different builds"
             ),
         }
+    }
+
+    // The expressions of an exchange are decoded by this codec, whatever the plan around it is
+    // decoded by; each of them may be the last level of a layer.
+    fn try_decode_expr(
+        &self,
+        buf: &[u8],
+        _inputs: &[Arc<dyn PhysicalExpr>],
+        ctx: &PhysicalExprDecodeCtx<'_>,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
+        unpack_expr(buf, ctx)
     }
 
     fn try_encode(

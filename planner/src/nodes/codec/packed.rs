@@ -136,7 +136,10 @@ pub fn unpack_plan(
 ///
 /// # Errors
 /// If the bytes are no expression, which would be a bug.
-pub fn unpack_expr(buf: &[u8], ctx: &PhysicalExprDecodeCtx<'_>) -> Result<Arc<dyn PhysicalExpr>> {
+pub(super) fn unpack_expr(
+    buf: &[u8],
+    ctx: &PhysicalExprDecodeCtx<'_>,
+) -> Result<Arc<dyn PhysicalExpr>> {
     let Some((NodeTag::Packed, bytes)) = NodeTag::split(buf) else {
         return Err(internal_datafusion_err!("unknown kind of expression"));
     };
