@@ -144,3 +144,31 @@ async fn rows_of_a_series_can_be_counted() {
     )
     .await;
 }
+
+/// An exchange's expressions may be the last level of a layer in which plans are encoded.
+#[tokio::test(flavor = "multi_thread")]
+async fn exchanges_at_any_depth_of_a_stage_are_sent() {
+    for layout in LAYOUTS {
+        let session = session(layout, 4).await;
+        session
+            .sql("CREATE TABLE t AS SELECT value % 3 AS k, value AS v FROM range(0, 12)")
+            .await
+            .unwrap();
+        let mut sql = "SELECT k, v, v AS n FROM t".to_owned();
+        for depth in 1..=16 {
+            sql = format!(
+                "SELECT k, v, count(n) OVER (PARTITION BY k ORDER BY v DESC ROWS {depth} PRECEDING) AS n FROM ({sql})"
+            );
+            let totals = format!("SELECT k, count(*), sum(v), max(n) FROM ({sql}) GROUP BY k");
+            let most = (depth + 1).min(4);
+            let expected =
+                [(0, 18), (1, 22), (2, 26)].map(|(k, sum)| format!("{k}|4|{sum}|{most}"));
+            assert_eq!(
+                outcome(&session, &totals).await,
+                Ok(expected.to_vec()),
+                "{depth}"
+            );
+        }
+        session.stop().await;
+    }
+}
