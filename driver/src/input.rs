@@ -1,8 +1,14 @@
 //! The inputs of queries: files, registered tables, catalog tables, and rows that queries share.
 
-mod any_case_parquet;
 mod catalog_schema;
 mod catalog_tables;
+mod columns;
+mod drift;
+mod file_scan;
+mod folder_table;
+pub(crate) mod formats;
+pub(crate) mod listing;
+mod partition_keys;
 mod partitioned;
 mod shared_scans;
 pub(crate) mod source;

@@ -11,6 +11,9 @@ mod settings;
 mod sql;
 mod sql_types;
 mod start;
+mod struct_fields;
+mod types;
+mod wildcard;
 mod writer;
 
 use std::fmt;

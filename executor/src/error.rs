@@ -3,6 +3,8 @@
 //! Every error of a task ends in [`classify`]. It looks through the wrappers of DataFusion, Arrow and
 //! Parquet for the cause, so code elsewhere only has to keep the source of an error.
 
+use std::any::Any;
+
 use datafusion::common::{DataFusionError, SchemaError};
 use faisca_planner::ids::{BlockHome, BlockId};
 
@@ -164,6 +166,14 @@ fn store_cause<'a>(
         cause = current.source();
     }
     None
+}
+
+/// Returns the message of a panic.
+#[must_use]
+pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message")
 }
 
 /// Returns the text of an error for users: without DataFusion's prefixes, backtrace, and request to

@@ -16,7 +16,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, info, warn};
 
 use crate::environment::Environment;
-use crate::error::classify;
+use crate::error::{classify, panic_text};
 use crate::exchange::{BlockHandOver, BlockStore, DurableTier, ExchangeReader, PeerClients};
 use crate::protocol::{
     Durability, Failure, FailureKind, FromExecutor, StageSpec, TaskSpec, ToExecutor,
@@ -220,7 +220,7 @@ async fn run_and_report(
             attempt,
             failure: Failure {
                 kind: FailureKind::Bug,
-                message: panic_text(&panic),
+                message: format!("a task panicked: {}", panic_text(panic.as_ref())),
             },
         },
     };
@@ -247,15 +247,4 @@ fn failed(task: TaskId, attempt: Attempt, error: &DataFusionError) -> FromExecut
         attempt,
         failure,
     }
-}
-
-fn panic_text(panic: &Box<dyn std::any::Any + Send>) -> String {
-    let text = panic
-        .downcast_ref::<String>()
-        .cloned()
-        .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
-    format!(
-        "a task panicked: {}",
-        text.unwrap_or_else(|| "no message".to_owned())
-    )
 }

@@ -21,7 +21,8 @@
 //! - [`exchange`]: blocks, their writer, store and reader; the durable copy; the block service
 //! - [`environment`]: what all tasks of an executor share: memory pool, stores, functions
 //! - [`formats`]: the CSV source; [`codec`]: plans as bytes
-//! - `operators`: joins adapted to the sizes of a task's inputs; [`sink`]: output files
+//! - `operators`: adapts joins to the sizes of a task's inputs, and scans to the columns of their
+//!   files; [`sink`]: output files
 //! - `task`: one attempt; `memory`: peak memory of the process; [`canary`]: the partitioner's fingerprint
 //! - [`executor`]: the life of an executor; [`control`]: its connection to the driver
 

@@ -17,9 +17,8 @@ use futures::StreamExt;
 use crate::codec::PlanCodec;
 use crate::environment::Environment;
 use crate::exchange::{BlockStore, ExchangeReader, ExchangeWriter, RowPartitioner};
-use crate::formats::ignore_case_of_columns;
 use crate::memory::resident_peak_bytes;
-use crate::operators::{JoinsByMerge, key_density_min};
+use crate::operators::{JoinsByMerge, adapt_scans, key_density_min};
 use crate::protocol::{
     Durability, EmptyOutput, OutputSpec, SinkSpec, StageSpec, TaskMetrics, TaskReport, TaskSpec,
 };
@@ -45,7 +44,7 @@ impl TaskRun {
         let plan = on_large_stack(|| {
             let bytes = &self.stage.plan;
             let plan = physical_plan_from_bytes_with_extension_codec(bytes, &decoding, &PlanCodec)?;
-            self.fit_joins(ignore_case_of_columns(plan)?)
+            adapt_scans(self.fit_joins(plan)?)
         })?;
         let context = self.context(config, &plan);
         let mut report = match &self.stage.output {

@@ -26,7 +26,7 @@ pub fn lower_identifiers(sql: &str) -> Result<String, TokenizerError> {
         .with_unescape(false)
         .tokenize()?;
     let lowered = tokens.into_iter().map(|token| match token {
-        Token::Word(mut word) if word.quote_style.is_some() => {
+        Token::Word(mut word) if word.quote_style.is_some() || !word.value.is_ascii() => {
             word.value = word.value.to_lowercase();
             Token::Word(word)
         }
@@ -151,6 +151,9 @@ mod tests {
             lowered,
             "SELECT \"sg_uf\", `nu_idade`, 'It''s M', x -- \"C\"\nFROM \"t\" WHERE a = 'F'"
         );
+        // The SQL planner knows the case of ASCII only.
+        let lowered = lower_identifiers("SELECT AÇÃO, t.Média AS É, 'É' FROM t").unwrap();
+        assert_eq!(lowered, "SELECT ação, t.média AS é, 'É' FROM t");
     }
 
     #[test]

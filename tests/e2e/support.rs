@@ -220,3 +220,38 @@ pub fn python_with(modules: &str) -> Option<PathBuf> {
                 .is_ok_and(|status| status.success())
         })
 }
+
+/// Rows of a query, sorted.
+pub async fn query(session: &Session, sql: &str) -> Vec<String> {
+    let frame = session.sql(sql).await.unwrap();
+    sorted(rows(&frame.collect().await.unwrap()))
+}
+
+/// What a query, or the table behind it, is refused with.
+pub async fn refusal(session: &Session, sql: &str) -> String {
+    match session.sql(sql).await {
+        Ok(frame) => frame.collect().await.unwrap_err().to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Registers `t` over a path.
+pub async fn register(session: &Session, format: &str, path: &str) -> faisca::Result<()> {
+    let sql = format!("CREATE OR REPLACE EXTERNAL TABLE t STORED AS {format} LOCATION '{path}'");
+    session.sql(&sql).await.map(drop)
+}
+
+/// Writes one Parquet file.
+pub fn write_parquet(path: &Path, batch: &RecordBatch) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let file = std::fs::File::create(path).unwrap();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+    writer.write(batch).unwrap();
+    writer.close().unwrap();
+}
+
+/// Writes one text file.
+pub fn write_text(path: &Path, text: impl AsRef<[u8]>) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}

@@ -26,6 +26,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 
 use super::catalog_schema::catalog_schema;
+use super::listing::is_visible;
 use super::table_lookup::{LOOKUPS_MAX, TableLookup, TableState};
 use crate::catalog::TablePartition;
 use crate::error::{Error, Result, external};
@@ -232,7 +233,7 @@ async fn list(
     let all: Vec<ObjectMeta> = store.list(Some(prefix)).try_collect().await?;
     Ok(all
         .into_iter()
-        .filter(|meta| meta.size > 0 && crate::input::source::is_visible(prefix, &meta.location))
+        .filter(|meta| meta.size > 0 && is_visible(prefix, &meta.location))
         .collect())
 }
 

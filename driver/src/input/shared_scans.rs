@@ -23,8 +23,6 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DataFusionError, Result, internal_datafusion_err};
-use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::ListingTable;
 use datafusion::datasource::{TableType, provider_as_source, source_as_provider};
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::utils::{conjunction, disjunction};
@@ -37,6 +35,8 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use faisca_planner::MaterializeExec;
 use tokio::sync::OnceCell;
+
+use super::folder_table::FolderTable;
 
 /// A view that several steps read, and whose rows are expensive to compute. The optimizer does not
 /// inline it as it does a plain view, so its scans can be found.
@@ -53,14 +53,14 @@ impl SharedView {
 
     /// Returns true if the view reads `table`, directly or through another view.
     fn reads(&self, table: &Arc<dyn TableProvider>) -> bool {
-        let mut found = false;
+        let mut is_read = false;
         let searched = each_shareable(&self.plan, |provider, _| {
-            found |= Arc::ptr_eq(&provider, table)
+            is_read |= Arc::ptr_eq(&provider, table)
                 || provider
                     .downcast_ref::<Self>()
                     .is_some_and(|view| view.reads(table));
         });
-        searched.is_ok() && found
+        searched.is_ok() && is_read
     }
 }
 
@@ -87,8 +87,8 @@ fn is_text(scan: &TableScan) -> bool {
         return is_costly(&view);
     }
     provider
-        .downcast_ref::<ListingTable>()
-        .is_some_and(|files| !files.options().format.is::<ParquetFormat>())
+        .downcast_ref::<FolderTable>()
+        .is_some_and(FolderTable::is_text)
 }
 
 #[async_trait]
@@ -175,24 +175,24 @@ impl TableProvider for SharedRows {
         } else {
             Arc::clone(planned)
         };
-        let wanted = projection
+        let columns = projection
             .cloned()
             .unwrap_or_else(|| (0..self.schema.fields().len()).collect());
-        if wanted == self.columns {
+        if columns == self.columns {
             return Ok(rows);
         }
         let column = |index: &usize| {
-            let place = self.columns.iter().position(|column| column == index);
-            let place = place.ok_or_else(|| {
-                internal_datafusion_err!("column {index} of a shared table is not made")
+            let position = self.columns.iter().position(|column| column == index);
+            let position = position.ok_or_else(|| {
+                internal_datafusion_err!("column {index} of a shared table is not computed")
             })?;
             let name = self.schema.field(*index).name();
             Ok((
-                Arc::new(PhysicalColumn::new(name, place)) as _,
+                Arc::new(PhysicalColumn::new(name, position)) as _,
                 name.clone(),
             ))
         };
-        let columns = wanted.iter().map(column).collect::<Result<Vec<_>>>()?;
+        let columns = columns.iter().map(column).collect::<Result<Vec<_>>>()?;
         Ok(Arc::new(ProjectionExec::try_new(columns, rows)?))
     }
 }
@@ -228,11 +228,11 @@ fn with_needed_columns(
         .into_iter()
         .map(Expr::Column)
         .collect();
-    let mut narrowed = LogicalPlanBuilder::from(plan);
+    let mut builder = LogicalPlanBuilder::from(plan);
     if let Some(filter) = filter {
-        narrowed = narrowed.filter(unqualified(filter)?)?;
+        builder = builder.filter(unqualified(filter)?)?;
     }
-    narrowed
+    builder
         .project(columns.iter().filter_map(|index| all.get(*index).cloned()))?
         .build()
 }
@@ -286,19 +286,21 @@ pub(crate) fn share_scans(
     state: &SessionState,
 ) -> Result<(Vec<LogicalPlan>, Vec<Group>)> {
     let steps = plans.len();
-    let mut made: Vec<SharedTable> = vec![];
+    let mut shared_tables: Vec<SharedTable> = vec![];
     // The plan of a shared view may itself read shared tables. It is therefore appended to `plans`:
-    // index `steps + n` is the plan of `made[n]`.
-    while let Some(readers) = next_to_make(&plans, &made)? {
+    // index `steps + n` is the plan of `shared_tables[n]`.
+    while let Some(readers) = next_shared_table(&plans, &shared_tables)? {
         let name = readers.scans[0].1.table_name.table().to_owned();
         let rows = rows_for(&readers.scans, state)?;
         let reads = |(plan, _): &(usize, TableScan)| {
-            plan.checked_sub(steps)
-                .map_or_else(|| BTreeSet::from([*plan]), |view| made[view].steps.clone())
+            plan.checked_sub(steps).map_or_else(
+                || BTreeSet::from([*plan]),
+                |view| shared_tables[view].steps.clone(),
+            )
         };
         let reading_steps = readers.scans.iter().flat_map(reads).collect();
         plans.push(rows.plan.clone());
-        made.push(SharedTable {
+        shared_tables.push(SharedTable {
             provider: readers.provider,
             name,
             rows,
@@ -306,7 +308,7 @@ pub(crate) fn share_scans(
             steps: reading_steps,
         });
     }
-    let groups = group_steps(steps, &made);
+    let groups = group_steps(steps, &shared_tables);
     let mut shared: Vec<Replacement> = vec![];
     // The plan of a table can read only tables that were added after it. In reverse order, their
     // replacements are ready when it needs them.
@@ -315,10 +317,10 @@ pub(crate) fn share_scans(
         rows,
         is_kept,
         ..
-    } in made.into_iter().rev()
+    } in shared_tables.into_iter().rev()
     {
         let rows = SharedRows {
-            plan: replaced(rows.plan, &shared)?,
+            plan: replace_scans(rows.plan, &shared)?,
             is_kept,
             ..rows
         };
@@ -327,19 +329,22 @@ pub(crate) fn share_scans(
     plans.truncate(steps);
     let plans = plans
         .into_iter()
-        .map(|plan| replaced(plan, &shared))
+        .map(|plan| replace_scans(plan, &shared))
         .collect::<Result<_>>()?;
     Ok((plans, groups))
 }
 
 /// Returns the next table to share: a shared view, or a text file with several scans. A table that
 /// a remaining view reads has to wait, because the plan of that view adds another scan of it.
-fn next_to_make(plans: &[LogicalPlan], made: &[SharedTable]) -> Result<Option<Readers>> {
+fn next_shared_table(
+    plans: &[LogicalPlan],
+    shared_tables: &[SharedTable],
+) -> Result<Option<Readers>> {
     let mut all = all_readers(plans)?;
     all.retain(|readers| {
-        !made
+        !shared_tables
             .iter()
-            .any(|made| Arc::ptr_eq(&made.provider, &readers.provider))
+            .any(|table| Arc::ptr_eq(&table.provider, &readers.provider))
     });
     let is_read_by_a_view = |readers: &Readers| {
         all.iter().any(|other| {
@@ -357,18 +362,18 @@ fn next_to_make(plans: &[LogicalPlan], made: &[SharedTable]) -> Result<Option<Re
 }
 
 /// Groups the steps that share rows, directly or through other steps.
-fn group_steps(steps: usize, made: &[SharedTable]) -> Vec<Group> {
+fn group_steps(steps: usize, shared_tables: &[SharedTable]) -> Vec<Group> {
     let mut groups: Vec<Group> = (0..steps)
         .map(|step| Group {
             members: vec![step],
             tables: BTreeSet::new(),
         })
         .collect();
-    for table in made.iter().filter(|table| table.is_kept) {
-        let (joined, others): (Vec<_>, Vec<_>) = groups
+    for table in shared_tables.iter().filter(|table| table.is_kept) {
+        let (joined, separate): (Vec<_>, Vec<_>) = groups
             .into_iter()
             .partition(|group| group.members.iter().any(|step| table.steps.contains(step)));
-        groups = others;
+        groups = separate;
         let tables = joined
             .iter()
             .flat_map(|group| group.tables.clone())
@@ -403,16 +408,16 @@ fn all_readers(plans: &[LogicalPlan]) -> Result<Vec<Readers>> {
     Ok(all)
 }
 
-/// Calls `found` with each scan of a plan that can be shared, and with its table.
+/// Calls `visit` with each scan of a plan that can be shared, and with its table.
 fn each_shareable(
     plan: &LogicalPlan,
-    mut found: impl FnMut(Arc<dyn TableProvider>, &TableScan),
+    mut visit: impl FnMut(Arc<dyn TableProvider>, &TableScan),
 ) -> Result<()> {
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node
             && let Some(provider) = shareable(scan)?
         {
-            found(provider, scan);
+            visit(provider, scan);
         }
         Ok(TreeNodeRecursion::Continue)
     })
@@ -472,7 +477,7 @@ fn rows_for(scans: &[(usize, TableScan)], state: &SessionState) -> Result<Shared
 }
 
 /// Replaces scans of the given tables in a plan by scans of their replacements.
-fn replaced(plan: LogicalPlan, shared: &[Replacement]) -> Result<LogicalPlan> {
+fn replace_scans(plan: LogicalPlan, shared: &[Replacement]) -> Result<LogicalPlan> {
     let replace = |node| {
         let LogicalPlan::TableScan(scan) = node else {
             return Ok(Transformed::no(node));

@@ -62,10 +62,10 @@ impl Tables {
         let schema = provider.schema();
         let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
         if let Some((a, b)) = clash(names.iter().copied()) {
-            let what = format!(
+            let text = format!(
                 "table `{name}`: the columns `{a}` and `{b}` differ only by case; rename one, or give a schema"
             );
-            return Err(Error::Plan(what));
+            return Err(Error::Plan(text));
         }
         let lower = name.to_lowercase();
         let reference = TableReference::bare(lower.as_str());
@@ -199,10 +199,11 @@ pub(crate) fn in_order_of(
     let own = provider.schema();
     let position = |field: &FieldRef| {
         let mut names = own.fields().iter();
-        names.position(|f| f.name().eq_ignore_ascii_case(field.name()))
+        names.position(|f| f.name().to_lowercase() == field.name().to_lowercase())
     };
     let positions: Option<Vec<usize>> = schema.fields().iter().map(position).collect();
-    let Some(positions) = positions.filter(|found| found.len() == own.fields().len()) else {
+    let Some(positions) = positions.filter(|positions| positions.len() == own.fields().len())
+    else {
         return Ok(provider);
     };
     if positions.is_sorted() {

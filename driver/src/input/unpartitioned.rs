@@ -8,19 +8,17 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result as DfResult;
 use datafusion::datasource::TableType;
-use datafusion::datasource::listing::{
-    ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
-};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::prelude::SessionContext;
-use faisca_executor::storage::known_scheme;
-use faisca_planner::manifest::Source;
+use faisca_planner::manifest::{FileFormat, Source};
 
-use super::any_case_parquet::AnyCaseParquet;
 use super::catalog_schema::catalog_schema;
-use super::source::{common_ending, locate, parquet_format};
+use super::columns::TableColumns;
+use super::folder_table::FolderTable;
+use super::listing::Location;
+use super::source::default_source;
 use super::table_lookup::{LOOKUPS_MAX, TableLookup, TableState};
 use crate::error::{Result, external};
 
@@ -118,15 +116,13 @@ async fn open_catalog_files(
     source: &Source,
     columns: &Schema,
 ) -> Result<Option<Arc<dyn TableProvider>>> {
-    let url = ListingTableUrl::parse(known_scheme(&source.path))?;
-    let store = context.runtime_env().object_store(&url)?;
-    let (url, files) = locate(&store, url).await?;
-    let ending = common_ending(&files);
-    let Some(first) = files.into_iter().next() else {
+    let location = Location::resolve(context, &source.path).await?;
+    let Some(first) = location.list().await?.into_iter().next() else {
         return Ok(None);
     };
-    let (schema, _) = catalog_schema(context, &store, first, columns, source).await?;
-    parquet_table(context, url, ending, schema).map(Some)
+    let (schema, _) =
+        catalog_schema(context, location.store(), first.meta, columns, source).await?;
+    Ok(Some(parquet_table(location, source.clone(), &schema)))
 }
 
 /// Opens the Parquet files at another location of a catalog table, whose schema is known. `None` if
@@ -136,35 +132,24 @@ async fn open_catalog_files(
 /// Returns an error if the location is invalid, or cannot be listed.
 async fn reopen_catalog_files(
     context: &SessionContext,
-    location: &str,
+    path: &str,
     schema: &SchemaRef,
 ) -> Result<Option<Arc<dyn TableProvider>>> {
-    let url = ListingTableUrl::parse(known_scheme(location))?;
-    let store = context.runtime_env().object_store(&url)?;
-    let (url, files) = locate(&store, url).await?;
-    if files.is_empty() {
+    let location = Location::resolve(context, path).await?;
+    if location.list().await?.is_empty() {
         return Ok(None);
     }
-    parquet_table(context, url, common_ending(&files), Arc::clone(schema)).map(Some)
+    let source = default_source("", path, FileFormat::Parquet);
+    Ok(Some(parquet_table(location, source, schema)))
 }
 
-/// Returns the Parquet files below `url` whose names end in `ending` as a table. They are listed
-/// again when it is scanned.
-fn parquet_table(
-    context: &SessionContext,
-    url: ListingTableUrl,
-    ending: String,
-    schema: SchemaRef,
-) -> Result<Arc<dyn TableProvider>> {
-    let options =
-        ListingOptions::new(Arc::new(AnyCaseParquet(parquet_format()))).with_file_extension(ending);
-    let config = ListingTableConfig::new(url)
-        .with_listing_options(options)
-        .with_schema(schema);
-    let table = ListingTable::try_new(config)?;
-    let cache = context
-        .runtime_env()
-        .cache_manager
-        .get_file_statistic_cache();
-    Ok(Arc::new(table.with_cache(cache)))
+/// Returns the Parquet files at a location as a table. They are listed again when it is scanned.
+fn parquet_table(location: Location, source: Source, schema: &SchemaRef) -> Arc<dyn TableProvider> {
+    let columns = TableColumns {
+        files: Arc::clone(schema),
+        shown: schema.as_ref().clone(),
+        keys: Arc::new(Schema::empty()),
+        csv_header: None,
+    };
+    Arc::new(FolderTable::new(location, source, columns))
 }

@@ -13,7 +13,7 @@ use arrow::datatypes::{DataType, Schema};
 use datafusion::datasource::listing::ListingTableUrl;
 use faisca_executor::storage::known_scheme;
 use faisca_planner::manifest::{
-    CatalogKind, FileFormat, OnSchemaChange, TextCompression, TextEncoding,
+    CatalogKind, FileFormat, OnSchemaChange, Source, TextCompression, TextEncoding,
 };
 use futures::TryStreamExt;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
@@ -23,6 +23,7 @@ use crate::catalog::{
     TablePartition, checked_name, file_parameters, has_unsigned_32, hive_type,
 };
 use crate::error::{Error, Result};
+use crate::input::formats::{compression_of, file_format};
 use crate::input::source::Files;
 use crate::input::source::default_source;
 use crate::session::Session;
@@ -157,7 +158,7 @@ async fn crawl_table(
     let mut serde = BTreeMap::new();
     let mut quoted = false;
     if folder.format == FileFormat::Csv {
-        let sample = sample(store, &folder).await?;
+        let sample = sample(store, &described, &folder).await?;
         let look = sniff::look(&sample);
         quoted = look.quoted;
         described.delimiter = Some(look.delimiter);
@@ -167,7 +168,8 @@ async fn crawl_table(
     let Some(first) = folder.objects.first() else {
         return Err(Error::Plan("no files".to_owned()));
     };
-    let format = crate::input::source::file_format(&described, &first.location)?;
+    let compression = compression_of(&described, &first.location);
+    let format = file_format(&described, compression, None)?;
     let schema = format
         .infer_schema(&session.context().state(), store, &folder.objects)
         .await?;
@@ -282,10 +284,13 @@ fn place(url: &ListingTableUrl, folder: &str) -> String {
 ///
 /// # Errors
 /// Returns an error if all files are compressed, or the file cannot be read.
-async fn sample(store: &Arc<dyn ObjectStore>, folder: &TableFolder) -> Result<Vec<u8>> {
-    let plain = |meta: &&ObjectMeta| {
-        crate::input::source::compression_of(&meta.location) == TextCompression::None
-    };
+async fn sample(
+    store: &Arc<dyn ObjectStore>,
+    described: &Source,
+    folder: &TableFolder,
+) -> Result<Vec<u8>> {
+    let plain =
+        |meta: &&ObjectMeta| compression_of(described, &meta.location) == TextCompression::None;
     let Some(first) = folder.objects.iter().find(plain) else {
         let what =
             "all files are compressed, so their delimiter is unknown; use CREATE EXTERNAL TABLE";

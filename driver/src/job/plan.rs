@@ -228,7 +228,7 @@ async fn check_output(
         write.format,
     );
     // A missing folder has no files. A folder that cannot be listed has failed the probe above.
-    let present = crate::input::source::files(session.context(), &folder)
+    let present = crate::input::source::files_below(session.context(), &folder)
         .await
         .unwrap_or_default();
     let mut table = None;

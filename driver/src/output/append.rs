@@ -16,7 +16,8 @@ use object_store::{ObjectMeta, ObjectStore};
 
 use crate::catalog::hive_type;
 use crate::error::{Error, Result};
-use crate::input::source::{file_format, is_visible};
+use crate::input::formats::{compression_of, file_format};
+use crate::input::listing::is_visible;
 
 /// Files that are compared with the new rows. More would delay each append to a folder of many
 /// files, and files that were compared when they were added have the same columns.
@@ -52,7 +53,7 @@ pub(super) async fn check_append(
     for file in &present.files {
         let name = format!("/{}", file.location);
         check_place(&present.prefix, &file.location, write).map_err(differs)?;
-        let format = file_format(read_as, &file.location)?;
+        let format = file_format(read_as, compression_of(read_as, &file.location), None)?;
         let state = context.state();
         let found = format.infer_schema(&state, &present.store, std::slice::from_ref(file));
         let found = found.await.map_err(|e| Error::from(e).at(name.clone()))?;

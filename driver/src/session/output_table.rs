@@ -10,7 +10,7 @@ use faisca_planner::manifest::{FileFormat, PartitionOverwrite, SaveMode, Source,
 
 use super::sql_types::{column_definition, sql_type};
 use crate::error::Result;
-use crate::input::source::{files, open, written_source};
+use crate::input::source::{files, open_with_key_types, written_source};
 use crate::input::{TableFiles, in_order_of};
 use crate::services::Services;
 
@@ -50,7 +50,10 @@ pub(super) async fn open_written(
         let empty = MemTable::try_new(Arc::clone(columns), vec![vec![]])?;
         return Ok(Arc::new(empty));
     }
-    in_order_of(columns, open(context, source).await?)
+    in_order_of(
+        columns,
+        open_with_key_types(context, source, columns).await?,
+    )
 }
 
 /// Returns the columns as a schema in SQL, if the files are text, which has no types: what is

@@ -26,6 +26,7 @@ use super::insert::insert;
 use super::options::{set_source_option, set_write_option};
 use super::settings::ANSI_ENABLED;
 use super::sql_types::{column_definition, sql_type};
+use super::wildcard::plan_statement;
 use crate::engine::progress::WriteSummary;
 use crate::error::{Error, NameKind, Result, did_you_mean};
 use crate::input::source::{default_source, files as files_of_source, open};
@@ -94,8 +95,7 @@ pub(super) async fn statement(services: &Arc<Services>, sql: &str) -> Result<Out
     let context = &services.context;
     let state = context.state();
     let parsed = parse(&lowered, &state.config_options().sql_parser).map_err(Error::from)?;
-    let plan = state
-        .statement_to_plan(parsed)
+    let plan = plan_statement(&state, parsed)
         .await
         .map_err(|e| with_nearest_table(services, e.into()))?;
     match plan {
@@ -316,12 +316,10 @@ async fn create_external_table(
     }
     let fields = create.schema.fields();
     if !fields.is_empty() {
-        // The values of partition columns are in the folder names, not in the files.
-        let columns = fields
-            .iter()
-            .filter(|f| !create.table_partition_cols.contains(f.name()));
+        // Partition keys are included: their types are those of the statement, too.
         described.schema = Some(
-            columns
+            fields
+                .iter()
                 .map(|f| {
                     let data_type = f.data_type();
                     let sql_type = sql_type(data_type).unwrap_or_else(|| data_type.to_string());

@@ -14,6 +14,8 @@ use tokio::task::JoinHandle;
 use super::Session;
 use super::builder::{SessionBuilder, SessionOptions};
 use super::settings::{EngineSettings, Resources, session_config};
+use super::struct_fields::StructFields;
+use super::types::SparkTypes;
 use crate::catalog::Catalogs;
 use crate::engine::EngineHandle;
 use crate::error::{Error, Result};
@@ -327,7 +329,7 @@ impl SessionOptions {
         environment: &Environment,
         cluster: &Arc<Cluster>,
     ) -> Result<SessionContext> {
-        let mut state = SessionStateBuilder::new()
+        let mut builder = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(Arc::clone(environment.runtime()))
             .with_default_features()
@@ -335,9 +337,13 @@ impl SessionOptions {
                 cluster: Arc::clone(cluster),
             }))
             .with_analyzer_rules(analyzer_rules())
+            .with_type_planner(Arc::new(SparkTypes))
             .with_optimizer_rules(logical_rules())
-            .with_physical_optimizer_rules(physical_rules())
-            .build();
+            .with_physical_optimizer_rules(physical_rules());
+        if let Some(planners) = builder.expr_planners() {
+            planners.insert(0, Arc::new(StructFields));
+        }
+        let mut state = builder.build();
         register_functions(&mut state, &self.functions)?;
         Ok(SessionContext::new_with_state(state))
     }

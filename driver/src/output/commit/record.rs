@@ -186,7 +186,7 @@ pub(super) fn version(target: &Path, key: &Path) -> Option<u64> {
 
 /// Whether `key` is a file below the target that readers see. Hidden files are not.
 pub(super) fn is_data(target: &Path, key: &Path) -> bool {
-    crate::input::source::is_visible(target, key)
+    crate::input::listing::is_visible(target, key)
 }
 
 /// Returns the leading `key=value` folders of a path below the target: `a=1/b=2` of

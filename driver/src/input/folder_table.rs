@@ -1,0 +1,130 @@
+//! A table of the files at a path. Each scan lists the files again, by the rules of
+//! [`super::listing`].
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{Result as DfResult, project_schema};
+use datafusion::datasource::TableType;
+use datafusion::datasource::listing::helpers::expr_applicable_for_cols;
+use datafusion::execution::cache::SchemaFingerprint;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use faisca_planner::manifest::{FileFormat, Source};
+
+use super::columns::TableColumns;
+use super::file_scan::{FileScan, KeyedFile};
+use super::listing::{DataFile, Location};
+use super::partition_keys::{matching_rows, parse_values};
+
+/// Files at a path, of one format, with one schema.
+#[derive(Debug)]
+pub(crate) struct FolderTable {
+    location: Location,
+    source: Source,
+    columns: TableColumns,
+    /// Columns that the table shows: those of the files, perhaps with other names, then the keys.
+    schema: SchemaRef,
+    /// Identifies the schema of the files in the cache of statistics.
+    fingerprint: Arc<SchemaFingerprint>,
+}
+
+impl FolderTable {
+    /// Creates the table. It lists its files for each scan.
+    pub(super) fn new(location: Location, source: Source, columns: TableColumns) -> Self {
+        let fields = columns.shown.fields().iter().chain(columns.keys.fields());
+        Self {
+            schema: Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>())),
+            fingerprint: Arc::new(SchemaFingerprint::from_schema(&columns.files)),
+            location,
+            source,
+            columns,
+        }
+    }
+
+    /// Returns true if the files are text, which a scan parses completely even for a few columns.
+    pub(super) fn is_text(&self) -> bool {
+        self.source.format != FileFormat::Parquet
+    }
+
+    /// Returns true if a filter needs no other columns than keys.
+    fn is_on_keys(&self, filter: &Expr) -> bool {
+        let fields = self.columns.keys.fields();
+        let names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
+        !names.is_empty() && expr_applicable_for_cols(&names, filter)
+    }
+
+    /// Returns the files that match filters on keys, with the values of their keys.
+    fn select_files(&self, files: Vec<DataFile>, filters: &[Expr]) -> DfResult<Vec<KeyedFile>> {
+        let keys = &self.columns.keys;
+        let rows = files
+            .iter()
+            .map(|file| parse_values(file, keys))
+            .collect::<DfResult<Vec<_>>>()?;
+        let matching = matching_rows(&rows, keys, filters)?;
+        let files = files.into_iter().zip(rows).zip(matching.values().iter());
+        Ok(files
+            .filter(|(_, is_matching)| *is_matching)
+            .map(|((file, values), _)| (file.meta, values))
+            .collect())
+    }
+}
+
+#[async_trait]
+impl TableProvider for FolderTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> DfResult<Vec<TableProviderFilterPushDown>> {
+        let support = |filter: &&Expr| match self.is_on_keys(filter) {
+            true => TableProviderFilterPushDown::Exact,
+            false => TableProviderFilterPushDown::Inexact,
+        };
+        Ok(filters.iter().map(support).collect())
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let (on_keys, on_rows): (Vec<_>, Vec<_>) = filters
+            .iter()
+            .cloned()
+            .partition(|filter| self.is_on_keys(filter));
+        let files = self
+            .location
+            .list_matching(&self.columns.keys, &on_keys)
+            .await?;
+        let files = self.select_files(files, &on_keys)?;
+        if files.is_empty() {
+            let schema = project_schema(&self.schema, projection)?;
+            return Ok(Arc::new(EmptyExec::new(schema)));
+        }
+        let scan = FileScan {
+            state,
+            source: &self.source,
+            location: &self.location,
+            columns: &self.columns,
+            schema: &self.schema,
+            fingerprint: &self.fingerprint,
+            projection,
+            // Rows that a filter removes do not count towards the limit.
+            limit: limit.filter(|_| on_rows.is_empty()),
+        };
+        scan.plan(files).await
+    }
+}

@@ -1,0 +1,108 @@
+//! The file formats that read the files of a source, with the source's options.
+
+use std::sync::Arc;
+
+use datafusion::config::TableParquetOptions;
+use datafusion::datasource::file_format::FileFormat as DfFileFormat;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use faisca_executor::formats::csv::{CsvFileFormat, CsvReadOptions};
+use faisca_executor::formats::json::{JsonFileFormat, JsonReadOptions};
+use faisca_planner::manifest::{Decimal, FileFormat, Source, TextCompression};
+use object_store::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Default number of rows from which a JSON schema is inferred.
+const JSON_INFER_ROWS: usize = 10_000;
+
+/// Returns the format that reads files of a source with this compression. `csv_header` is the
+/// header that all CSV files of the source must have, if it is known.
+///
+/// # Errors
+/// Returns an error if an option is not a single ASCII character, as CSV requires.
+pub(crate) fn file_format(
+    source: &Source,
+    compression: TextCompression,
+    csv_header: Option<&[String]>,
+) -> Result<Arc<dyn DfFileFormat>> {
+    Ok(match source.format {
+        FileFormat::Parquet => Arc::new(parquet_format()),
+        FileFormat::Csv => {
+            let csv = csv_format(source, compression)?;
+            Arc::new(match csv_header {
+                Some(names) => csv.with_first_header(names.to_vec()),
+                None => csv,
+            })
+        }
+        FileFormat::Ndjson => Arc::new(JsonFileFormat::new(JsonReadOptions {
+            compression,
+            infer_rows: match source.infer_rows.unwrap_or(JSON_INFER_ROWS) {
+                0 => usize::MAX,
+                rows => rows,
+            },
+        })),
+    })
+}
+
+/// Returns DataFusion's format with INT96 in microseconds: the years 1 to 9999, as Spark writes
+/// them. Nanoseconds end in 2262, and DataFusion wraps dates beyond.
+fn parquet_format() -> ParquetFormat {
+    let mut options = TableParquetOptions::default();
+    options.global.coerce_int96 = Some("us".to_owned());
+    ParquetFormat::default().with_options(options)
+}
+
+/// Returns the compression of a file: that of the source, else that of the file's own extension, as
+/// in Spark.
+pub(crate) fn compression_of(source: &Source, file: &Path) -> TextCompression {
+    let extension = file.extension().map(str::to_lowercase);
+    source.compression.unwrap_or(match extension.as_deref() {
+        Some("gz" | "gzip") => TextCompression::Gzip,
+        Some("bz2") => TextCompression::Bzip2,
+        Some("xz") => TextCompression::Xz,
+        Some("zst" | "zstd") => TextCompression::Zstd,
+        _ => TextCompression::None,
+    })
+}
+
+/// Returns the CSV format of a source, for files with this compression.
+///
+/// # Errors
+/// As [`file_format`].
+pub(super) fn csv_format(source: &Source, compression: TextCompression) -> Result<CsvFileFormat> {
+    Ok(CsvFileFormat::new(csv_options(source, compression)?))
+}
+
+/// Converts the options of a source to those of the CSV reader, which works on bytes.
+///
+/// # Errors
+/// Returns an error if a delimiter, quote, escape or comment is not an ASCII character.
+pub(crate) fn csv_options(source: &Source, compression: TextCompression) -> Result<CsvReadOptions> {
+    let byte = |character: Option<char>, option: &str| {
+        let narrow = |c: char| {
+            u8::try_from(c).ok().filter(u8::is_ascii).ok_or_else(|| {
+                Error::Plan(format!(
+                    "source `{}`: {option} `{c}` is not one ASCII character",
+                    source.name
+                ))
+            })
+        };
+        character.map(narrow).transpose()
+    };
+    let defaults = CsvReadOptions::default();
+    Ok(CsvReadOptions {
+        delimiter: byte(source.delimiter, "delimiter")?.unwrap_or(defaults.delimiter),
+        header: source.header.unwrap_or(defaults.header),
+        quote: byte(source.quote, "quote")?.unwrap_or(defaults.quote),
+        escape: byte(source.escape, "escape")?,
+        comment: byte(source.comment, "comment")?,
+        null_value: source.null_value.clone(),
+        decimal_comma: source.decimal == Decimal::Comma,
+        encoding: source.encoding,
+        multi_line: source.multi_line,
+        on_malformed_row: source.on_malformed_row,
+        compression,
+        infer_rows: source.infer_rows.unwrap_or(defaults.infer_rows),
+        first_header: None,
+    })
+}

@@ -1,0 +1,134 @@
+//! Lists only the `key=value` folders that match filters on partition keys.
+//!
+//! Folders are listed level by level, as long as there are filters on the keys of a level. So
+//! `day = '2024-01-07'` on a table with 5,000 days costs the names of the days and the files of one.
+//! The name of a folder is not computed from the filter, because a value has several spellings:
+//! `7` and `07`, `:` and `%3A`, `day=` and `Day=`.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::ScalarValue;
+use datafusion::datasource::listing::helpers::expr_applicable_for_cols;
+use datafusion::logical_expr::Expr;
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use object_store::{ListResult, path::Path};
+
+use super::{DataFile, DfResult, Kind, Location, is_hidden_folder, parse_key};
+use crate::input::partition_keys::{matching_rows, parse_value};
+
+/// Maximum number of folders that are listed at the same time.
+const LISTINGS_MAX: usize = 16;
+
+/// A folder, with the values of the keys above it.
+type KeyFolder = (Path, Vec<ScalarValue>);
+
+impl Location {
+    /// Lists the data files that may have rows for `filters`, which must be on partition keys only.
+    /// Some of the files may not match.
+    ///
+    /// # Errors
+    /// As [`Self::list`], and if a filter cannot be evaluated. Folders that do not match are not
+    /// checked.
+    pub(crate) async fn list_matching(
+        &self,
+        keys: &SchemaRef,
+        filters: &[Expr],
+    ) -> DfResult<Vec<DataFile>> {
+        let folders = match self.kind {
+            Kind::Folder => self.matching_folders(keys, filters).await?,
+            Kind::File | Kind::Glob(_) => None,
+        };
+        let Some(folders) = folders else {
+            return self.list().await;
+        };
+        let listings: Vec<_> = folders
+            .iter()
+            .map(|(folder, _)| self.list_prefix(folder).boxed())
+            .collect();
+        let metas: Vec<Vec<_>> = futures::stream::iter(listings)
+            .buffered(LISTINGS_MAX)
+            .try_collect()
+            .await?;
+        self.to_data_files(metas.into_iter().flatten().collect())
+    }
+
+    /// Returns the folders that match, or `None` if everything must be listed: no filter is on the
+    /// outermost key, or the folders are not as expected. A full listing reports that.
+    async fn matching_folders(
+        &self,
+        keys: &SchemaRef,
+        filters: &[Expr],
+    ) -> DfResult<Option<Vec<KeyFolder>>> {
+        let names: Vec<&str> = keys.fields().iter().map(|k| k.name().as_str()).collect();
+        let mut folders = vec![(self.prefix.clone(), vec![])];
+        for depth in 0..names.len() {
+            let is_on = |depth: usize, filter: &Expr| {
+                depth > 0 && expr_applicable_for_cols(&names[..depth], filter)
+            };
+            let level: Vec<Expr> = filters
+                .iter()
+                .filter(|filter| is_on(depth + 1, filter))
+                .cloned()
+                .collect();
+            if level.iter().all(|filter| is_on(depth, filter)) {
+                return Ok((depth > 0).then_some(folders));
+            }
+            let Some(children) = self.child_folders(&folders, keys, depth).await? else {
+                return Ok(None);
+            };
+            let columns: Vec<_> = keys.fields()[..=depth].to_vec();
+            let rows: Vec<_> = children.iter().map(|(_, values)| values.clone()).collect();
+            let matching = matching_rows(&rows, &Arc::new(Schema::new(columns)), &level)?;
+            folders = children
+                .into_iter()
+                .zip(matching.values().iter())
+                .filter_map(|(folder, is_matching)| is_matching.then_some(folder))
+                .collect();
+        }
+        Ok(Some(folders))
+    }
+
+    /// Lists the folders of the key at `depth` below `folders`; `None` if there is anything else.
+    async fn child_folders(
+        &self,
+        folders: &[KeyFolder],
+        keys: &SchemaRef,
+        depth: usize,
+    ) -> DfResult<Option<Vec<KeyFolder>>> {
+        let listings: Vec<_> = folders
+            .iter()
+            .map(|(folder, _)| self.store().list_with_delimiter(Some(folder)).boxed())
+            .collect();
+        let listings: Vec<ListResult> = futures::stream::iter(listings)
+            .buffered(LISTINGS_MAX)
+            .try_collect()
+            .await?;
+        let field = keys.field(depth);
+        let mut children = vec![];
+        for ((_, values), listing) in folders.iter().zip(listings) {
+            if listing.objects.iter().any(|meta| self.is_data(meta)) {
+                return Ok(None);
+            }
+            for path in listing.common_prefixes {
+                let name = path.filename().unwrap_or_default();
+                if is_hidden_folder(name) {
+                    continue;
+                }
+                let Some((key, value)) = parse_key(name) else {
+                    return Ok(None);
+                };
+                let Ok(value) = parse_value(&value, field.data_type()) else {
+                    return Ok(None);
+                };
+                if key.to_lowercase() != field.name().to_lowercase() {
+                    return Ok(None);
+                }
+                let mut values = values.clone();
+                values.push(value);
+                children.push((path, values));
+            }
+        }
+        Ok(Some(children))
+    }
+}
