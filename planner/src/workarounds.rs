@@ -29,6 +29,7 @@ use deep_filters::WhereFiltersAreShallow;
 use filters_by_name::WhereNamesAreUnique;
 use floats::min_max::TotalOrderExtreme;
 use floats::not_a_number::{FloatFiltersOfScans, InexactFloatBounds};
+use floats::top_groups::TopGroupsOfFloats;
 use grouping_sets::GroupingSets;
 use guards::Guards;
 use guards::merged_filters::MergedFilters;
@@ -120,4 +121,5 @@ pub(crate) fn guard_physical(rules: &mut Vec<Arc<dyn PhysicalOptimizerRule + Sen
     let check = check.unwrap_or(rules.len());
     rules.insert(check, Arc::new(FloatFiltersOfScans));
     rules.insert(check, Arc::new(SeriesRows));
+    rules.insert(check, Arc::new(TopGroupsOfFloats));
 }

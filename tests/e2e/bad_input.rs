@@ -116,7 +116,7 @@ fn step_graphs_with_mistakes_are_refused_before_anything_runs() {
             folder.path(),
             &steps("    - {name: a, sql: select 1}\n    - {name: A, sql: select 2}\n"),
         ),
-        &["the name `A` is taken"],
+        &["the name `A` is already used by spec.steps[0].name"],
     );
     let write = |name: &str, path: &str| {
         format!(

@@ -69,8 +69,11 @@ pub(super) async fn resolve_columns(
         // The readers of Parquet and CSV find columns in any case, that of JSON does not.
         FileFormat::Parquet | FileFormat::Csv => columns.clone(),
         FileFormat::Ndjson => {
-            let inferred = infer_columns(context, source, location, files).await?;
-            with_spelling_of(&columns, &inferred)?
+            match infer_columns(context, source, location, files).await {
+                Ok(inferred) => with_spelling_of(&columns, &inferred)?,
+                // Only the spelling was missing. The scan reports what is wrong with the data.
+                Err(_) => columns.clone(),
+            }
         }
     };
     Ok(TableColumns {

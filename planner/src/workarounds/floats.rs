@@ -2,3 +2,4 @@
 
 pub(super) mod min_max;
 pub(super) mod not_a_number;
+pub(super) mod top_groups;

@@ -11,6 +11,9 @@ const TABLES: [&str; 2] = [
 
 const ROLLUP: &str = "SELECT c, d, count(*) FROM t WHERE c = 1 GROUP BY ROLLUP (c, d)";
 
+const GROUPED_AGAIN: &str = "SELECT count(*), count(c) FROM (SELECT DISTINCT c FROM (\
+                             SELECT c, d FROM t WHERE c = 1 GROUP BY ROLLUP (c, d)))";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn grouping_sets_over_constant_columns_keep_their_totals() {
     check(
@@ -38,11 +41,7 @@ async fn grouping_sets_over_constant_columns_keep_their_totals() {
                 "SELECT t.c, e, sum(d) FROM t JOIN u ON t.c = u.c WHERE t.c = 1 GROUP BY ROLLUP (t.c, e)",
                 Rows(&["1|5|7", "1|∅|7", "∅|∅|7"]),
             ),
-            (
-                "SELECT count(*), count(c) FROM (SELECT DISTINCT c FROM (\
-                 SELECT c, d FROM t WHERE c = 1 GROUP BY ROLLUP (c, d)))",
-                Rows(&["2|1"]),
-            ),
+            (GROUPED_AGAIN, Rows(&["2|1"])),
         ],
     )
     .await;
@@ -51,6 +50,6 @@ async fn grouping_sets_over_constant_columns_keep_their_totals() {
 #[tokio::test]
 async fn upstream_still_takes_columns_of_grouping_sets_for_constants() {
     let config = SessionConfig::new().with_target_partitions(4);
-    let actual = upstream(config, &TABLES, ROLLUP).await;
-    assert_ne!(actual.map(|rows| rows.len()), Ok(5));
+    let actual = upstream(config, &TABLES, GROUPED_AGAIN).await;
+    assert_ne!(actual, Ok(vec!["2|1".to_owned()]));
 }

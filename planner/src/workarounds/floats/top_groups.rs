@@ -1,0 +1,58 @@
+//! Groups by a floating-point number are not cut to the first few while they are made.
+//!
+//! For `GROUP BY x ORDER BY x LIMIT n` DataFusion's `LimitAggregation` keeps `n` groups in a hash
+//! table that compares keys by `==`. NaN is not equal to itself, so that its group is never found
+//! again, and the task panics. Without the limit the sort above the aggregate cuts the rows.
+
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::aggregates::{AggregateExec, LimitOptions};
+
+/// Removes the limit from ordered groups whose keys are floating-point numbers.
+#[derive(Debug)]
+pub(in crate::workarounds) struct TopGroupsOfFloats;
+
+impl PhysicalOptimizerRule for TopGroupsOfFloats {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _config: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        plan.transform_up(|node| {
+            let unlimited = node
+                .downcast_ref::<AggregateExec>()
+                .filter(|aggregate| is_cut_while_grouping(aggregate))
+                .map(|aggregate| aggregate.with_new_limit_options(None));
+            Ok(match unlimited {
+                Some(aggregate) => Transformed::yes(Arc::new(aggregate) as Arc<dyn ExecutionPlan>),
+                None => Transformed::no(node),
+            })
+        })
+        .data()
+    }
+
+    fn name(&self) -> &'static str {
+        "top_groups_of_floats"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+fn is_cut_while_grouping(aggregate: &AggregateExec) -> bool {
+    let is_ordered = |options: LimitOptions| options.descending.is_some();
+    let schema = aggregate.schema();
+    let keys = aggregate.group_expr().expr().len();
+    aggregate.limit_options().is_some_and(is_ordered)
+        && schema
+            .fields()
+            .iter()
+            .take(keys)
+            .any(|field| field.data_type().is_floating())
+}
