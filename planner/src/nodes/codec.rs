@@ -50,7 +50,7 @@ pub enum NodeTag {
     WorkTable = 6,
     /// A plan or an expression deep inside another, encoded apart.
     Packed = 7,
-    /// A [`PlainRowsExec`], which is nothing but its input.
+    /// A `PlainRowsExec`, which is nothing but its input.
     PlainRows = 8,
 }
 

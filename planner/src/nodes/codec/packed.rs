@@ -34,7 +34,7 @@ use super::NodeTag;
 /// Operators or expressions in one layer. Each takes two or three levels of messages.
 const LAYER: usize = 12;
 
-/// DataFusion's conversion that starts a new layer every [`LAYER`] levels.
+/// DataFusion's conversion that starts a new layer every `LAYER` levels.
 #[derive(Debug, Default)]
 pub struct PackingConverter {
     depth: Cell<usize>,
