@@ -43,10 +43,10 @@ pub use writer::DataFrameWriter;
 /// Names of tables and columns are case-insensitive, as in Spark.
 ///
 /// ```no_run
-/// use faisca_driver::SessionBuilder;
+/// use faisca_driver::{Session, SessionBuilder};
 ///
 /// # async fn example() -> faisca_driver::Result<()> {
-/// let session = SessionBuilder::default().get_or_create().await?;
+/// let session: Session = SessionBuilder::default().get_or_create().await?;
 /// let people = session.read().option("header", true).csv("people.csv").await?;
 /// people.create_or_replace_temp_view("people")?;
 /// session.sql("SELECT count(*) FROM people").await?.show().await?;

@@ -155,7 +155,7 @@ async fn the_pipeline_is_right_on_a_faulty_store() {
             .success()
     );
     let injected = Arc::new(AtomicUsize::new(0));
-    server.on_request(inject_faults(20, Arc::clone(&injected)));
+    server.on_request(inject_faults(12, Arc::clone(&injected)));
     for executors in ["0", "2"] {
         let mut job = run("s3://lake", executors);
         let output = tokio::task::spawn_blocking(move || job.output().unwrap())
