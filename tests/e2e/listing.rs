@@ -200,12 +200,12 @@ async fn files_compressed_in_different_ways_are_one_table() {
         register(&session, "csv", &at("t").display().to_string())
             .await
             .unwrap();
-        let found = query(&session, "select count(*), max(a), min(b) from t").await;
+        let actual = query(&session, "select count(*), max(a), min(b) from t").await;
         let expected = match count {
             1 => "1|1|x".to_owned(),
             count => format!("{count}|{:.9e}|x", 2.5),
         };
-        assert_eq!(found, [expected]);
+        assert_eq!(actual, [expected]);
         assert_eq!(
             query(&session, "select b from t where a < 2 limit 5").await,
             ["x"]

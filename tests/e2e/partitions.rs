@@ -48,8 +48,8 @@ async fn values_with_reserved_characters_and_nulls_come_back_and_are_found() {
                     format!("k = '{value}'"),
                     format!("k IN ('{value}', 'none')"),
                 ] {
-                    let found = query(&session, &format!("select n from t where {filter}")).await;
-                    assert_eq!(found, [n.to_string()], "{format} {filter}");
+                    let actual = query(&session, &format!("select n from t where {filter}")).await;
+                    assert_eq!(actual, [n.to_string()], "{format} {filter}");
                 }
             }
             assert_eq!(
@@ -109,8 +109,8 @@ async fn types_of_keys_are_inferred_as_spark_does() {
             register(&session, "csv", &folder.path().display().to_string())
                 .await
                 .unwrap();
-            let found = query(&session, "select distinct arrow_typeof(k) from t").await;
-            assert_eq!(found, [types], "{values:?}");
+            let actual = query(&session, "select distinct arrow_typeof(k) from t").await;
+            assert_eq!(actual, [types], "{values:?}");
             assert_eq!(
                 query(&session, &format!("select {check} from t")).await,
                 [expected]

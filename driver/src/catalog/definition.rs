@@ -233,12 +233,12 @@ pub(crate) fn file_parameters(format: FileFormat) -> BTreeMap<String, String> {
 ///
 /// # Errors
 /// If Athena could not read the name: it allows letters, digits and underscores.
-pub(crate) fn checked_name(what: &str, name: &str) -> Result<String> {
+pub(crate) fn checked_name(kind: &str, name: &str) -> Result<String> {
     let lower = name.to_lowercase();
     let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if lower.is_empty() || !lower.chars().all(is_allowed) {
         return Err(Error::Write(format!(
-            "catalog: `{name}` is not a {what} that Athena can read: letters, digits and _"
+            "catalog: `{name}` is not a {kind} that Athena can read: letters, digits and _"
         )));
     }
     Ok(lower)

@@ -121,7 +121,7 @@ impl std::fmt::Display for Difference {
         let parts: Vec<String> = parts
             .iter()
             .filter(|(_, c)| !c.is_empty())
-            .map(|(what, c)| format!("{what}: {}", c.join(", ")))
+            .map(|(change, c)| format!("{change}: {}", c.join(", ")))
             .collect();
         f.write_str(&parts.join("; "))
     }

@@ -111,13 +111,13 @@ pub async fn crawl(session: &Session, request: &Crawl) -> Result<CrawlPlan> {
             faisca_executor::storage::store_message(&e)
         ))
     })?;
-    let (found, skipped) = folders::tables(url.prefix(), &objects);
+    let (table_folders, skipped) = folders::tables(url.prefix(), &objects);
     let catalog = session.catalogs().get(request.kind).await;
     let mut plan = CrawlPlan {
         skipped,
         ..CrawlPlan::default()
     };
-    for folder in found {
+    for folder in table_folders {
         let name = format!("{}{}", request.table_prefix, folder.name);
         match crawl_table(session, request, &database, &catalog, &store, &url, folder).await {
             Ok(table) => plan.tables.push(table),
@@ -153,7 +153,7 @@ async fn crawl_table(
     url: &ListingTableUrl,
     folder: TableFolder,
 ) -> Result<CrawledTable> {
-    let location = place(url, &folder.folder);
+    let location = location_of_folder(url, &folder.folder);
     let mut described = default_source(&folder.name, &location, folder.format);
     let mut serde = BTreeMap::new();
     let mut quoted = false;
@@ -182,7 +182,7 @@ async fn crawl_table(
     let partitions: Vec<TablePartition> = folder
         .partitions
         .iter()
-        .map(|below| partition(&location, below))
+        .map(|subfolder| partition(&location, subfolder))
         .collect();
     let known = known_partitions(catalog, database, present.as_ref(), &table, request).await?;
     let (change, new, removed) = partition_change(&partitions, &known);
@@ -270,7 +270,7 @@ fn partition_change(
 }
 
 /// Returns the path or URL of a folder, from its key in the store.
-fn place(url: &ListingTableUrl, folder: &str) -> String {
+fn location_of_folder(url: &ListingTableUrl, folder: &str) -> String {
     match url.scheme() {
         "file" => format!("/{folder}/"),
         scheme => format!(
@@ -292,9 +292,9 @@ async fn sample(
     let plain =
         |meta: &&ObjectMeta| compression_of(described, &meta.location) == TextCompression::None;
     let Some(first) = folder.objects.iter().find(plain) else {
-        let what =
+        let cause =
             "all files are compressed, so their delimiter is unknown; use CREATE EXTERNAL TABLE";
-        return Err(Error::Plan(what.to_owned()));
+        return Err(Error::Plan(cause.to_owned()));
     };
     let read = store
         .get_range(&first.location, 0..first.size.min(SAMPLE_BYTES))
@@ -415,9 +415,9 @@ fn column(name: &str, data_type: &DataType) -> Result<TableColumn, String> {
 }
 
 /// Returns the partition of a `key=value` folder below a table's location.
-fn partition(location: &str, below: &str) -> TablePartition {
+fn partition(location: &str, subfolder: &str) -> TablePartition {
     TablePartition {
-        values: crate::output::values(below),
-        location: format!("{location}{below}/"),
+        values: crate::output::values(subfolder),
+        location: format!("{location}{subfolder}/"),
     }
 }

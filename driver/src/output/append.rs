@@ -43,9 +43,9 @@ pub(super) async fn check_append(
     let Ok(present) = list_some(context, &write.path).await else {
         return Ok(());
     };
-    let differs = |what: String| {
+    let differs = |problem: String| {
         Error::Write(format!(
-            "append to {}: {what}, or use mode overwrite or another folder",
+            "append to {}: {problem}, or use mode overwrite or another folder",
             write.path
         ))
     };
@@ -55,15 +55,18 @@ pub(super) async fn check_append(
         check_place(&present.prefix, &file.location, write).map_err(differs)?;
         let format = file_format(read_as, compression_of(read_as, &file.location), None)?;
         let state = context.state();
-        let found = format.infer_schema(&state, &present.store, std::slice::from_ref(file));
-        let found = found.await.map_err(|e| Error::from(e).at(name.clone()))?;
+        let present_format =
+            format.infer_schema(&state, &present.store, std::slice::from_ref(file));
+        let present_format = present_format
+            .await
+            .map_err(|e| Error::from(e).at(name.clone()))?;
         let has_names = write.format != FileFormat::Csv || read_as.header != Some(false);
         let difference = match has_names {
-            true => difference(write.format, &found, &added, &name),
-            false => other_width(&found, &added, &name),
+            true => difference(write.format, &present_format, &added, &name),
+            false => other_width(&present_format, &added, &name),
         };
-        if let Some(what) = difference {
-            return Err(differs(what));
+        if let Some(problem) = difference {
+            return Err(differs(problem));
         }
     }
     Ok(())
@@ -105,15 +108,15 @@ fn check_place(prefix: &Path, file: &Path, write: &Write) -> Result<(), String> 
         "json" | "ndjson" | "jsonl" => Some(FileFormat::Ndjson),
         _ => None,
     });
-    if let Some(found) = ending.filter(|found| *found != write.format) {
+    if let Some(present_format) = ending.filter(|present_format| *present_format != write.format) {
         return Err(format!(
             "/{file} is {}, the write is {}; write the same format",
-            format_name(found),
+            format_name(present_format),
             format_name(write.format)
         ));
     }
-    let below = file.prefix_match(prefix).into_iter().flatten();
-    let keys: Vec<String> = below
+    let parts = file.prefix_match(prefix).into_iter().flatten();
+    let keys: Vec<String> = parts
         .filter_map(|part| Some(part.as_ref().split_once('=')?.0.to_lowercase()))
         .collect();
     let added: Vec<String> = write
@@ -204,7 +207,7 @@ fn are_readable_together(format: FileFormat, present: &DataType, added: &DataTyp
         FileFormat::Parquet => plain(present) == plain(added),
         // Text has no types; what is inferred depends on the values.
         FileFormat::Csv => true,
-        FileFormat::Ndjson => match (JsonKind::of(present), JsonKind::of(added)) {
+        FileFormat::Ndjson => match (JsonKind::from_type(present), JsonKind::from_type(added)) {
             (Some(present), Some(added)) => present == added,
             _ => true,
         },
@@ -250,12 +253,12 @@ enum JsonKind {
 
 impl JsonKind {
     /// The kind of the values of a type; `None` if all are null.
-    fn of(data_type: &DataType) -> Option<Self> {
+    fn from_type(data_type: &DataType) -> Option<Self> {
         Some(match data_type {
             DataType::Null => return None,
             DataType::Boolean => Self::Boolean,
             DataType::Struct(_) | DataType::Map(..) => Self::Object,
-            DataType::Dictionary(_, values) => return Self::of(values),
+            DataType::Dictionary(_, values) => return Self::from_type(values),
             nested if nested.is_nested() => Self::Array,
             number if number.is_numeric() => Self::Number,
             _ => Self::Text,
@@ -281,20 +284,24 @@ mod tests {
     #[test]
     fn a_difference_names_the_column_both_types_and_what_to_do() {
         let present = schema(&[("a", DataType::Int32), ("b", DataType::Utf8)]);
-        let of = |format, columns: &[(&str, DataType)]| {
+        let difference_to = |format, columns: &[(&str, DataType)]| {
             difference(format, &present, &schema(columns), "x")
         };
         let text = [("A", DataType::Utf8), ("b", DataType::LargeUtf8)];
         assert_eq!(
-            of(FileFormat::Parquet, &text).unwrap(),
+            difference_to(FileFormat::Parquet, &text).unwrap(),
             "the column `A` is STRING, but INT in x; select cast(A AS INT)"
         );
-        assert!(of(FileFormat::Ndjson, &text).unwrap().contains("but INT"));
-        assert_eq!(of(FileFormat::Csv, &text), None);
-        let fewer = [("b", DataType::Utf8View)];
-        assert_eq!(of(FileFormat::Parquet, &fewer), None);
         assert!(
-            of(FileFormat::Csv, &fewer)
+            difference_to(FileFormat::Ndjson, &text)
+                .unwrap()
+                .contains("but INT")
+        );
+        assert_eq!(difference_to(FileFormat::Csv, &text), None);
+        let fewer = [("b", DataType::Utf8View)];
+        assert_eq!(difference_to(FileFormat::Parquet, &fewer), None);
+        assert!(
+            difference_to(FileFormat::Csv, &fewer)
                 .unwrap()
                 .contains("has the column `a`")
         );
@@ -303,9 +310,9 @@ mod tests {
             ("b", DataType::Utf8),
             ("c", DataType::Int8),
         ];
-        assert_eq!(of(FileFormat::Parquet, &more), None);
+        assert_eq!(difference_to(FileFormat::Parquet, &more), None);
         assert!(
-            of(FileFormat::Csv, &more)
+            difference_to(FileFormat::Csv, &more)
                 .unwrap()
                 .contains("no column `c`")
         );

@@ -64,12 +64,12 @@ pub(super) fn check_columns(frame: &DfDataFrame, write: &Write) -> Result<()> {
         .collect();
     // Catalogs and most readers ignore the case of names.
     if let Some((a, b)) = faisca_planner::names::clash(names.iter().copied()) {
-        let what = if a == b {
+        let problem = if a == b {
             format!("two columns are named `{a}`")
         } else {
             format!("the columns `{a}` and `{b}` differ only by case")
         };
-        return Err(Error::Write(format!("{what}; give one an alias")));
+        return Err(Error::Write(format!("{problem}; give one an alias")));
     }
     for column in &write.partition_by {
         if !names.iter().any(|name| name.eq_ignore_ascii_case(column)) {

@@ -92,7 +92,7 @@ fn lacking(format: FileFormat, data_type: &DataType, help: &str) -> String {
         FileFormat::Csv => "CSV",
         FileFormat::Ndjson => "JSON",
     };
-    let what = match data_type {
+    let description = match data_type {
         DataType::Interval(_) | DataType::Duration(_) => "intervals of time".to_owned(),
         DataType::Binary
         | DataType::LargeBinary
@@ -106,7 +106,7 @@ fn lacking(format: FileFormat, data_type: &DataType, help: &str) -> String {
         DataType::Map(..) => "maps".to_owned(),
         other => format!("type {other}"),
     };
-    format!("{format} has no {what}: {help}")
+    format!("{format} has no {description}: {help}")
 }
 
 #[cfg(test)]
@@ -115,9 +115,9 @@ mod tests {
 
     #[test]
     fn timestamps_are_microseconds_in_parquet_also_inside_of_others() {
-        let of = |unit| DataType::Timestamp(unit, Some("UTC".into()));
+        let timestamp = |unit| DataType::Timestamp(unit, Some("UTC".into()));
         let within = |unit| {
-            let list = DataType::List(Arc::new(Field::new("item", of(unit), true)));
+            let list = DataType::List(Arc::new(Field::new("item", timestamp(unit), true)));
             DataType::Struct(vec![Field::new("a", list, false)].into())
         };
         for unit in [
@@ -127,7 +127,10 @@ mod tests {
         ] {
             let stored = stored_type(FileFormat::Parquet, &within(unit)).unwrap();
             assert_eq!(stored, within(TimeUnit::Microsecond));
-            assert_eq!(stored_type(FileFormat::Csv, &of(unit)).unwrap(), of(unit));
+            assert_eq!(
+                stored_type(FileFormat::Csv, &timestamp(unit)).unwrap(),
+                timestamp(unit)
+            );
         }
     }
 

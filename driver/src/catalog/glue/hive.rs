@@ -373,10 +373,10 @@ mod tests {
                 ("c", structure(&[("d", number), ("e", time)])),
             ]))
         };
-        let given = both(DataType::UInt32, milliseconds);
+        let stored_as = both(DataType::UInt32, milliseconds);
         let stored = both(DataType::Int64, microseconds);
-        assert_eq!(storage_type(&given), Some(stored.clone()));
-        assert_eq!(hive_type(&given), hive_type(&stored));
+        assert_eq!(storage_type(&stored_as), Some(stored.clone()));
+        assert_eq!(hive_type(&stored_as), hive_type(&stored));
         assert_eq!(storage_type(&stored), None);
         let dictionary =
             |values: DataType| DataType::Dictionary(Box::new(DataType::Int32), Box::new(values));

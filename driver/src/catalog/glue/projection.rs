@@ -140,12 +140,12 @@ mod tests {
             hive_type: "bigint".to_owned(),
             comment: None,
         }];
-        let checked = |given: &[(&str, &str)], keys: &[TableColumn]| {
-            let given = given
+        let checked = |settings: &[(&str, &str)], keys: &[TableColumn]| {
+            let settings = settings
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect();
-            check(&given, keys).err().unwrap_or_default()
+            check(&settings, keys).err().unwrap_or_default()
         };
         let (on, kind, range) = (
             ("projection.enabled", "true"),
@@ -166,7 +166,7 @@ mod tests {
             ""
         );
         assert_eq!(checked(&[("projection.enabled", "false"), kind], &keys), "");
-        for (given, keys, error) in [
+        for (settings, keys, error) in [
             (&[kind][..], &keys[..], "has no effect without"),
             (&[on], &[], "partitionBy names no column"),
             (&[on], &keys, "`projection.k.type` is missing"),
@@ -187,8 +187,8 @@ mod tests {
                 "names no column",
             ),
         ] {
-            let message = checked(given, keys);
-            assert!(message.contains(error), "{given:?}: {message}");
+            let message = checked(settings, keys);
+            assert!(message.contains(error), "{settings:?}: {message}");
         }
     }
 
@@ -200,8 +200,8 @@ mod tests {
             comment: None,
         });
         let checked = |template: &str| {
-            let given = BTreeMap::from([(TEMPLATE.to_owned(), template.to_owned())]);
-            check_template(&given, "s3://lake/t/", &keys)
+            let settings = BTreeMap::from([(TEMPLATE.to_owned(), template.to_owned())]);
+            check_template(&settings, "s3://lake/t/", &keys)
         };
         assert_eq!(checked("s3://lake/t/uf=${uf}/ano=${ano}/"), Ok(()));
         assert_eq!(checked("s3a://lake/t/uf=${uf}/ano=${ano}"), Ok(()));

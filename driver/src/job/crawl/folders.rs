@@ -41,7 +41,7 @@ struct Seen {
 
 /// Returns the tables below a prefix, and the folders that are not tables, each with the reason.
 pub(super) fn tables(prefix: &Path, objects: &[ObjectMeta]) -> (Vec<TableFolder>, Vec<String>) {
-    let ours = folders_of_faisca(objects);
+    let written_folders = folders_of_faisca(objects);
     let mut seen: BTreeMap<String, Seen> = BTreeMap::new();
     let mut skipped = vec![];
     for meta in objects
@@ -49,24 +49,32 @@ pub(super) fn tables(prefix: &Path, objects: &[ObjectMeta]) -> (Vec<TableFolder>
         .filter(|meta| meta.size > 0 && crate::input::listing::is_visible(prefix, &meta.location))
     {
         let key = meta.location.as_ref();
-        if ours.iter().any(|folder| key.starts_with(folder.as_str())) {
+        if written_folders
+            .iter()
+            .any(|folder| key.starts_with(folder.as_str()))
+        {
             continue;
         }
         let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
         let table = table_folder(folder);
-        let found = seen.entry(table.to_owned()).or_default();
+        let content = seen.entry(table.to_owned()).or_default();
         match format_of(key) {
             Some(format) => {
-                found.formats.entry(format).or_default().push(meta.clone());
-                found
+                content
+                    .formats
+                    .entry(format)
+                    .or_default()
+                    .push(meta.clone());
+                content
                     .partitions
                     .insert(folder[table.len()..].trim_matches('/').to_owned());
             }
-            None => found.unknown += 1,
+            None => content.unknown += 1,
         }
     }
     skipped.extend(
-        ours.iter()
+        written_folders
+            .iter()
             .map(|folder| format!("{folder}: written by Faísca; its jobs register it")),
     );
     let mut tables = vec![];
@@ -192,8 +200,8 @@ fn name_apart(tables: &mut [TableFolder]) {
         .iter_mut()
         .filter(|table| counts.get(&table.name).is_some_and(|count| *count > 1))
     {
-        let above = table.folder.rsplit('/').nth(1).unwrap_or_default();
-        table.name = table_name(&format!("{above}_{}", table.name));
+        let parent = table.folder.rsplit('/').nth(1).unwrap_or_default();
+        table.name = table_name(&format!("{parent}_{}", table.name));
     }
 }
 
@@ -212,7 +220,7 @@ mod tests {
         keys.iter().map(meta).collect()
     }
 
-    fn found(keys: &[&str]) -> (Vec<String>, Vec<String>) {
+    fn describe(keys: &[&str]) -> (Vec<String>, Vec<String>) {
         let (tables, skipped) = tables(&Path::from("lake"), &objects(keys));
         let text = |t: TableFolder| {
             format!(
@@ -225,7 +233,7 @@ mod tests {
 
     #[test]
     fn folders_are_tables_and_keys_are_partitions() {
-        let (tables, skipped) = found(&[
+        let (tables, skipped) = describe(&[
             "lake/landing/Enem 2020/a.csv",
             "lake/landing/Enem 2020/b.csv.gz",
             "lake/sales/uf=SP/ano=2020/x.parquet",
@@ -244,7 +252,7 @@ mod tests {
 
     #[test]
     fn skipped_folders_are_reported_with_a_reason() {
-        let (tables, skipped) = found(&[
+        let (tables, skipped) = describe(&[
             "lake/mixed/a.csv",
             "lake/mixed/b.parquet",
             "lake/deep/k=1/x.parquet",
@@ -272,7 +280,7 @@ mod tests {
 
     #[test]
     fn tables_of_one_name_are_distinguished_by_the_parent_folder() {
-        let (tables, _) = found(&["lake/2020/enem/a.csv", "lake/2021/enem/a.csv"]);
+        let (tables, _) = describe(&["lake/2020/enem/a.csv", "lake/2021/enem/a.csv"]);
         assert_eq!(
             tables,
             [

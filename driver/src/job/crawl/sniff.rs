@@ -77,18 +77,18 @@ mod tests {
 
     #[test]
     fn delimiter_encoding_and_quotes_are_seen() {
-        let looked = look(b"NU;NOME;NOTA\n1;S\xe3o Paulo;3,5\n2;Rio;4,5\n");
+        let summary = look(b"NU;NOME;NOTA\n1;S\xe3o Paulo;3,5\n2;Rio;4,5\n");
         assert_eq!(
-            looked,
+            summary,
             TextLook {
                 delimiter: ';',
                 encoding: TextEncoding::Iso8859_1,
                 quoted: false
             }
         );
-        let looked = look("a,b\n\"x;y;z\",2\n\"ü\",3\n".as_bytes());
+        let summary = look("a,b\n\"x;y;z\",2\n\"ü\",3\n".as_bytes());
         assert_eq!(
-            looked,
+            summary,
             TextLook {
                 delimiter: ',',
                 encoding: TextEncoding::Utf8,

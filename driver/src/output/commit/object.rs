@@ -140,11 +140,11 @@ impl ObjectWrite {
                         return self.folder.finish(version, winner).await;
                     }
                     if self.mode != SaveMode::Append {
-                        let what = format!(
+                        let action = format!(
                             "another job wrote {} while this one ran; its output is kept, run this one again",
                             self.folder.url
                         );
-                        return Err(Error::Conflict(what));
+                        return Err(Error::Conflict(action));
                     }
                     let listing = self.folder.list().await?;
                     self.base = self.folder.recover(&listing.records).await?;
@@ -158,11 +158,11 @@ impl ObjectWrite {
                 }
             }
         }
-        let what = format!(
+        let action = format!(
             "{}: other jobs committed first in each of {APPEND_TRIES} attempts; run this one again",
             self.folder.url
         );
-        Err(Error::Conflict(what))
+        Err(Error::Conflict(action))
     }
 
     /// Checks that the files of an append are still where the table will look for them. `version`
@@ -177,11 +177,11 @@ impl ObjectWrite {
         }
         for version in version..=self.base {
             if self.folder.read(version).await?.replaces {
-                let what = format!(
+                let action = format!(
                     "another job overwrote {} while this one appended; its output is kept, run this one again",
                     self.folder.url
                 );
-                return Err(Error::Conflict(what));
+                return Err(Error::Conflict(action));
             }
         }
         Ok(())

@@ -119,22 +119,22 @@ impl RowDecoder {
         if std::mem::take(&mut self.skip_header) {
             return Ok(());
         }
-        let found = self.records.len();
+        let rows = self.records.len();
         let is_unclosed = self.records.is_unclosed();
-        if found != self.width || is_unclosed {
+        if rows != self.width || is_unclosed {
             match self.options.on_malformed_row {
                 OnMalformedRow::Drop => return Ok(()),
                 OnMalformedRow::Nulls => {}
                 OnMalformedRow::Fail if is_unclosed => {
                     return Err(CsvError::unclosed(line, self.options.multi_line));
                 }
-                OnMalformedRow::Fail => return Err(CsvError::width(line, self.width, found)),
+                OnMalformedRow::Fail => return Err(CsvError::width(line, self.width, rows)),
             }
         }
         self.lines.push(line);
         for column in &mut self.columns {
             // The end of an unclosed value is unknown, so is the value.
-            let is_known = !is_unclosed || column.position + 1 < found;
+            let is_known = !is_unclosed || column.position + 1 < rows;
             let field = self
                 .records
                 .field(column.position)
@@ -190,13 +190,13 @@ fn wrong_type(text: &str, field: &Field, exchange_marks: bool, line: u64) -> Dec
     if exchange_marks {
         exchange_decimal_marks(&mut value);
     }
-    let what = format!(
+    let problem = format!(
         "the value '{}' of column {} is not {}",
         String::from_utf8_lossy(&value),
         field.name(),
         type_name(field.data_type())
     );
-    CsvError::new(line, what).into()
+    CsvError::new(line, problem).into()
 }
 
 /// The name of a type in SQL, for messages.

@@ -2,11 +2,11 @@
 
 /// A defect of a CSV text. Its reader adds the file and the lines before the text.
 #[derive(Debug, thiserror::Error)]
-#[error("line {line}: {what}")]
+#[error("line {line}: {problem}")]
 pub(super) struct CsvError {
     /// From 1, counted from the start of the text that was read.
     pub(super) line: u64,
-    pub(super) what: String,
+    pub(super) problem: String,
     /// What a user can do about it.
     pub(super) advice: &'static str,
 }
@@ -15,10 +15,10 @@ const ADVICE: &str =
     "Check delimiter, quote and schema, or set onMalformedRow to `drop` or `nulls`";
 
 impl CsvError {
-    pub(super) fn new(line: u64, what: String) -> Self {
+    pub(super) fn new(line: u64, problem: String) -> Self {
         Self {
             line,
-            what,
+            problem,
             advice: ADVICE,
         }
     }
@@ -28,7 +28,7 @@ impl CsvError {
         let first = rest.first().copied().unwrap_or_default();
         Self {
             line,
-            what: format!("the byte 0x{first:02x} is not UTF-8"),
+            problem: format!("the byte 0x{first:02x} is not UTF-8"),
             advice: match first {
                 0xfe | 0xff => "The file looks like UTF-16: convert it to UTF-8",
                 _ => "Set encoding, say to `iso-8859-1` or `windows-1252`",
@@ -37,7 +37,7 @@ impl CsvError {
     }
 
     pub(super) fn unclosed(line: u64, multi_line: bool) -> Self {
-        let (what, advice) = if multi_line {
+        let (problem, advice) = if multi_line {
             ("a quote is never closed", ADVICE)
         } else {
             (
@@ -47,15 +47,15 @@ impl CsvError {
         };
         Self {
             line,
-            what: what.to_owned(),
+            problem: problem.to_owned(),
             advice,
         }
     }
 
-    pub(super) fn width(line: u64, expected: usize, found: usize) -> Self {
+    pub(super) fn width(line: u64, expected: usize, actual: usize) -> Self {
         Self::new(
             line,
-            format!("the number of values is {found}, expected {expected}"),
+            format!("the number of values is {actual}, expected {expected}"),
         )
     }
 }

@@ -79,13 +79,15 @@ impl CsvFileFormat {
             .buffered(INFERRED_AT_ONCE)
             .zip(futures::stream::iter(objects));
         while let Some((outcome, object)) = inferred.next().await {
-            let Some(found) = outcome.map_err(|e| in_file(e, object))? else {
+            let Some(file_columns) = outcome.map_err(|e| in_file(e, object))? else {
                 continue;
             };
-            rows_left = rows_left.saturating_sub(found.rows);
+            rows_left = rows_left.saturating_sub(file_columns.rows);
             match &mut columns {
-                None => columns = Some(found),
-                Some(columns) => columns.merge(&found).map_err(|e| in_file(e, object))?,
+                None => columns = Some(file_columns),
+                Some(columns) => columns
+                    .merge(&file_columns)
+                    .map_err(|e| in_file(e, object))?,
             }
             if rows_left == 0 {
                 break;

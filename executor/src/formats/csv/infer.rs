@@ -206,9 +206,9 @@ impl<'a> Sample<'a> {
             return Ok(());
         };
         columns.rows += 1;
-        let (found, expected) = (self.records.len(), columns.names.len());
+        let (actual, expected) = (self.records.len(), columns.names.len());
         let is_unclosed = self.records.is_unclosed();
-        if found != expected || is_unclosed {
+        if actual != expected || is_unclosed {
             let line = self.records.line();
             match self.options.on_malformed_row {
                 OnMalformedRow::Drop => return Ok(()),
@@ -217,7 +217,7 @@ impl<'a> Sample<'a> {
                     return Err(invalid(CsvError::unclosed(line, self.options.multi_line)));
                 }
                 OnMalformedRow::Fail => {
-                    return Err(invalid(CsvError::width(line, expected, found)));
+                    return Err(invalid(CsvError::width(line, expected, actual)));
                 }
             }
         }

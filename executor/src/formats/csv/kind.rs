@@ -130,7 +130,7 @@ fn timestamp_kind(value: &str) -> Option<u8> {
 mod tests {
     use super::*;
 
-    fn of(values: &[&str], decimal_comma: bool) -> DataType {
+    fn infer(values: &[&str], decimal_comma: bool) -> DataType {
         let mut kinds = Kinds::default();
         values.iter().for_each(|v| kinds.add(v, decimal_comma));
         kinds.data_type()
@@ -165,14 +165,14 @@ mod tests {
             (&["e5"], DataType::Utf8),
             (&[], DataType::Utf8),
         ] {
-            assert_eq!(of(values, false), expected, "{values:?}");
+            assert_eq!(infer(values, false), expected, "{values:?}");
         }
     }
 
     #[test]
     fn with_a_decimal_comma_a_point_is_no_decimal_mark() {
-        assert_eq!(of(&["1,5", "2"], true), DataType::Float64);
-        assert_eq!(of(&["1.500"], true), DataType::Utf8);
-        assert_eq!(of(&["1.500,25"], true), DataType::Utf8);
+        assert_eq!(infer(&["1,5", "2"], true), DataType::Float64);
+        assert_eq!(infer(&["1.500"], true), DataType::Utf8);
+        assert_eq!(infer(&["1.500,25"], true), DataType::Utf8);
     }
 }

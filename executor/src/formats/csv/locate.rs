@@ -33,7 +33,7 @@ pub(super) async fn locate(
         DecodeError::Read(error) => return error,
     };
     let before = lines_before(options.compression, store, file, start).await;
-    let problem: String = error.what.chars().take(QUOTE_CHARS_MAX).collect();
+    let problem: String = error.problem.chars().take(QUOTE_CHARS_MAX).collect();
     exec_datafusion_err!(
         "/{name} line {}: {problem}. {}",
         before + error.line,

@@ -141,11 +141,11 @@ impl Records {
         self.buffer.extend_from_slice(chunk);
         self.validate()?;
         if self.position - self.start > RECORD_BYTES_MAX {
-            let what = format!(
+            let problem = format!(
                 "a record is longer than {} MiB; is a quote not closed?",
                 RECORD_BYTES_MAX >> 20
             );
-            return Err(CsvError::new(self.line, what));
+            return Err(CsvError::new(self.line, problem));
         }
         Ok(())
     }
@@ -317,10 +317,10 @@ impl Records {
     fn read_quoted(&mut self) -> bool {
         let rest = &self.buffer[self.position..];
         let (quote, escape) = (self.quote, self.escape);
-        let found = rest
+        let next = rest
             .iter()
             .position(|b| *b == quote || *b == b'\n' || Some(*b) == escape);
-        let Some(length) = found else {
+        let Some(length) = next else {
             self.position = self.buffer.len();
             return false;
         };

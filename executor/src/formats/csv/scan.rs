@@ -65,12 +65,12 @@ async fn find_columns(
         false => Ok(None),
     };
     let columns: Vec<String> = fields.iter().map(|f| f.name().clone()).collect();
-    let found = match header {
+    let names = match header {
         Ok(Some(header)) => FileColumns::find(&columns, options.first_header.as_deref(), &header),
         Ok(None) => Ok(FileColumns::in_order(columns.len())),
         Err(error) => Err(error),
     };
-    found.map_err(|e| e.context(format!("/{}", meta.location)))
+    names.map_err(|e| e.context(format!("/{}", meta.location)))
 }
 
 /// Decodes text batch by batch.

@@ -147,8 +147,8 @@ impl LineDecoder {
                 && self.decoder.len() == index + 1
                 && !self.decoder.has_partial_record();
             if !is_one {
-                let what = "each line must have one complete object".to_owned();
-                return Err(ArrowError::JsonError(what));
+                let problem = "each line must have one complete object".to_owned();
+                return Err(ArrowError::JsonError(problem));
             }
         }
         self.decoder.flush()
@@ -169,10 +169,10 @@ impl LineDecoder {
             });
             if let Err(error) = alone {
                 let text = error.to_string();
-                let what = text.trim_start_matches("Json error: ");
+                let problem = text.trim_start_matches("Json error: ");
                 return LineError {
                     line: *number,
-                    what: what.to_owned(),
+                    problem: problem.to_owned(),
                 }
                 .into();
             }

@@ -98,10 +98,10 @@ fn infer_from(sample: &[Line], objects: &[ObjectMeta]) -> Result<Schema> {
             Err(other) => DataFusionError::External(other),
         },
         (other, Some(line)) => {
-            let what = format!("{other}; give a schema");
+            let problem = format!("{other}; give a schema");
             LineError {
                 line: line.number,
-                what,
+                problem,
             }
             .located(&path(line), 0)
         }
@@ -113,10 +113,10 @@ fn infer_from(sample: &[Line], objects: &[ObjectMeta]) -> Result<Schema> {
 /// A syntax error without the line of the text that it is in, which is always its first.
 pub(super) fn syntax_error(line: u64, error: &serde_json::Error) -> LineError {
     let text = error.to_string();
-    let what = text.split(" at line ").next().unwrap_or_default();
+    let problem = text.split(" at line ").next().unwrap_or_default();
     LineError {
         line,
-        what: format!("not valid JSON at column {}: {what}", error.column()),
+        problem: format!("not valid JSON at column {}: {problem}", error.column()),
     }
 }
 

@@ -8,15 +8,15 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A defect of a text, on a line that is counted from 1.
 #[derive(Debug, thiserror::Error)]
-#[error("line {line}: {what}")]
+#[error("line {line}: {problem}")]
 pub(super) struct LineError {
     pub(super) line: u64,
-    pub(super) what: String,
+    pub(super) problem: String,
 }
 
 impl LineError {
     pub(super) fn located(&self, path: &object_store::path::Path, before: u64) -> DataFusionError {
-        exec_datafusion_err!("/{path} line {}: {}", before + self.line, self.what)
+        exec_datafusion_err!("/{path} line {}: {}", before + self.line, self.problem)
     }
 }
 
@@ -43,7 +43,7 @@ impl Lines {
         if self.searched > LINE_BYTES_MAX {
             return Err(LineError {
                 line: self.line + 1,
-                what: format!("a line is longer than {} MiB", LINE_BYTES_MAX >> 20),
+                problem: format!("a line is longer than {} MiB", LINE_BYTES_MAX >> 20),
             });
         }
         Ok(())
@@ -86,7 +86,7 @@ impl Lines {
             let byte = bytes.trim_ascii().get(error.valid_up_to());
             LineError {
                 line,
-                what: format!(
+                problem: format!(
                     "the byte 0x{:02x} is not UTF-8; convert the file to UTF-8",
                     byte.copied().unwrap_or_default()
                 ),
@@ -100,7 +100,7 @@ impl Lines {
 /// Refuses a line that does not begin an object.
 fn check_beginning(bytes: &[u8], line: u64) -> Result<(), LineError> {
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-    let what = match bytes.trim_ascii_start().first() {
+    let problem = match bytes.trim_ascii_start().first() {
         // An incomplete mark is not yet recognised.
         Some(b'{' | 0xef) | None => return Ok(()),
         Some(b'[') => {
@@ -110,7 +110,7 @@ fn check_beginning(bytes: &[u8], line: u64) -> Result<(), LineError> {
     };
     Err(LineError {
         line,
-        what: what.to_owned(),
+        problem: problem.to_owned(),
     })
 }
 
@@ -123,31 +123,34 @@ mod tests {
         let text = "\u{feff}{\"a\":1}\r\n\n {\"b\":\"ção\"}\n{}";
         for size in [1, 2, 5, 100] {
             let mut lines = Lines::default();
-            let mut found = vec![];
+            let mut actual = vec![];
             for chunk in text.as_bytes().chunks(size) {
                 lines.push(chunk).unwrap();
                 while let Some((text, line)) = lines.next().unwrap() {
-                    found.push(format!("{line}:{text}"));
+                    actual.push(format!("{line}:{text}"));
                 }
             }
             lines.end();
             while let Some((text, line)) = lines.next().unwrap() {
-                found.push(format!("{line}:{text}"));
+                actual.push(format!("{line}:{text}"));
             }
-            assert_eq!(found, ["1:{\"a\":1}", "3:{\"b\":\"ção\"}", "4:{}"]);
+            assert_eq!(actual, ["1:{\"a\":1}", "3:{\"b\":\"ção\"}", "4:{}"]);
         }
     }
 
     #[test]
     fn lines_without_an_object_are_refused() {
-        for (text, what) in [("\n[{}]\n", "array"), ("\n1\n", "not a JSON object")] {
+        for (text, problem) in [("\n[{}]\n", "array"), ("\n1\n", "not a JSON object")] {
             let mut lines = Lines::default();
             lines.push(text.as_bytes()).unwrap();
             let error = lines.next().unwrap_err();
-            assert!(error.line == 2 && error.what.contains(what), "{error}");
+            assert!(
+                error.line == 2 && error.problem.contains(problem),
+                "{error}"
+            );
         }
         let mut lines = Lines::default();
         lines.push(b"{\"a\":\"S\xe3o\"}\n").unwrap();
-        assert!(lines.next().unwrap_err().what.contains("0xe3"));
+        assert!(lines.next().unwrap_err().problem.contains("0xe3"));
     }
 }

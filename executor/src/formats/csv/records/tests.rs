@@ -10,7 +10,7 @@ fn options() -> CsvReadOptions {
 /// Records as `line:value|value`, quoted values in `"`, with the text in chunks of `size` bytes.
 fn read(options: &CsvReadOptions, text: &str, size: usize) -> Result<Vec<String>, CsvError> {
     let mut records = Records::new(options, Start::File, None);
-    let mut found = vec![];
+    let mut rows = vec![];
     let mut take = |records: &mut Records| {
         while records.advance()? {
             let fields = (0..records.len()).filter_map(|i| records.field(i));
@@ -23,7 +23,7 @@ fn read(options: &CsvReadOptions, text: &str, size: usize) -> Result<Vec<String>
             });
             let fields: Vec<String> = fields.collect();
             let end = if records.is_unclosed() { "…" } else { "" };
-            found.push(format!("{}:{}{end}", records.line(), fields.join("|")));
+            rows.push(format!("{}:{}{end}", records.line(), fields.join("|")));
         }
         Ok(())
     };
@@ -33,7 +33,7 @@ fn read(options: &CsvReadOptions, text: &str, size: usize) -> Result<Vec<String>
     }
     records.end()?;
     take(&mut records)?;
-    Ok(found)
+    Ok(rows)
 }
 
 fn check(options: &CsvReadOptions, text: &str, expected: &[&str]) {
