@@ -1,8 +1,6 @@
 //! ROLLUP, CUBE and GROUPING SETS over columns that are constant or equal in the input.
 
-use datafusion::prelude::SessionConfig;
-
-use super::{Rows, check, upstream};
+use super::{Rows, check};
 
 const TABLES: [&str; 2] = [
     "CREATE TABLE t AS SELECT column1 AS c, column2 AS d FROM (VALUES (1, 1), (1, 2), (1, 1), (1, 3), (2, 1))",
@@ -45,11 +43,4 @@ async fn grouping_sets_over_constant_columns_keep_their_totals() {
         ],
     )
     .await;
-}
-
-#[tokio::test]
-async fn upstream_still_takes_columns_of_grouping_sets_for_constants() {
-    let config = SessionConfig::new().with_target_partitions(4);
-    let actual = upstream(config, &TABLES, GROUPED_AGAIN).await;
-    assert_ne!(actual, Ok(vec!["2|1".to_owned()]));
 }
