@@ -29,7 +29,7 @@ def test_admission_rejects_what_the_schema_can_check(cluster, tmp_path):
     manifest.write_text("apiVersion: faisca.dev/v1alpha1\nkind: SparkApplication\nmetadata: {name: two}\n"
                         "spec: {mainApplicationFile: a.sql, steps: [{name: a, sql: SELECT 1}]}\n")
     rejected = run("kubectl", "apply", "-n", NAMESPACE, "-f", manifest, check=False)
-    assert rejected.returncode != 0 and "exactly one way" in rejected.stderr, rejected.stderr
+    assert rejected.returncode != 0 and "exactly one of steps" in rejected.stderr, rejected.stderr
 
 
 def test_a_missing_image_fails_the_job_after_the_timeout(cluster):
