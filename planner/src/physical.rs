@@ -64,14 +64,14 @@ pub(crate) fn replace_children(
     )
 }
 
-/// Replaces each hash join for which `rewrite` returns another plan, from the leaves up.
-pub(crate) fn replace_hash_joins(
+/// Replaces each node of the type `N` for which `rewrite` returns another plan, from the leaves up.
+pub(crate) fn replace_nodes<N: ExecutionPlan>(
     plan: Arc<dyn ExecutionPlan>,
-    rewrite: impl Fn(&HashJoinExec) -> Result<Option<Arc<dyn ExecutionPlan>>>,
+    rewrite: impl Fn(&N) -> Result<Option<Arc<dyn ExecutionPlan>>>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|node| {
         let rewritten = node
-            .downcast_ref::<HashJoinExec>()
+            .downcast_ref::<N>()
             .map(&rewrite)
             .transpose()?
             .flatten();

@@ -24,12 +24,12 @@ use crate::cost::{
     BUILD_SIDE_COST_FRACTION_MAX, HASH_BUILD_COST, SHUFFLE_COST, VARIABLE_WIDTH_BYTES,
 };
 use crate::estimate::estimate;
-use crate::physical::{build_side_may_be_broadcast, replace_hash_joins};
+use crate::physical::{build_side_may_be_broadcast, replace_nodes};
 
 pub(super) const BUILD_SIDE: Rule = Rule {
     name: "build_side",
     is_on: |switches| switches.build_side,
-    rewrite: |plan, config| replace_hash_joins(plan, |join| choose(join, &config.optimizer)),
+    rewrite: |plan, config| replace_nodes(plan, |join| choose(join, &config.optimizer)),
 };
 
 /// What is expected of one side of a join.

@@ -41,20 +41,20 @@ use crate::estimate::estimate;
 use crate::nodes::{KeyFilterExec, KeySetExec, KeySetLayout, MaterializeExec, is_range_type};
 use crate::physical::{
     collected_input, column_index, drops_unmatched, has_plain_keys, replace_child,
-    replace_children, replace_hash_joins, semi_join,
+    replace_children, replace_nodes, semi_join,
 };
 
 pub(super) const KEY_FILTER: Rule = Rule {
     name: "key_filter",
     is_on: |switches| switches.key_filter,
-    rewrite: |plan, config| replace_hash_joins(plan, |join| filter_large_side(join, config)),
+    rewrite: |plan, config| replace_nodes(plan, |join| filter_large_side(join, config)),
 };
 
 /// [`KEY_FILTER`] for planning again while the query runs: filters whose keys are computed already
 /// stay, and suffice.
 pub(super) const KEY_FILTER_WHILE_RUNNING: Rule = Rule {
     rewrite: |plan, config| {
-        replace_hash_joins(plan, |join| {
+        replace_nodes(plan, |join: &HashJoinExec| {
             if has_key_filter(join.left()) || has_key_filter(join.right()) {
                 Ok(None)
             } else {

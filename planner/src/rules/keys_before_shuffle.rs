@@ -28,16 +28,12 @@ use crate::cost::{KEYS_BEFORE_SHUFFLE_FRACTION_MAX, KEYS_BEFORE_SHUFFLE_RATIO_MI
 use crate::determinism::is_repeatable;
 use crate::estimate::estimate;
 use crate::nodes::MaterializeExec;
-use crate::physical::{
-    column_index, has_plain_keys, replace_children, replace_hash_joins, semi_join,
-};
+use crate::physical::{column_index, has_plain_keys, replace_children, replace_nodes, semi_join};
 
 pub(super) const KEYS_BEFORE_SHUFFLE: Rule = Rule {
     name: "keys_before_shuffle",
     is_on: |switches| switches.keys_before_shuffle,
-    rewrite: |plan, config| {
-        replace_hash_joins(plan, |join| reduce_large_side(join, &config.optimizer))
-    },
+    rewrite: |plan, config| replace_nodes(plan, |join| reduce_large_side(join, &config.optimizer)),
 };
 
 /// Returns the join with its large side reduced to the keys of its small side; `None` if that gains

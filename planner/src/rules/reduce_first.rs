@@ -29,16 +29,13 @@ use crate::cost::{AGGREGATE_COST, REDUCE_FIRST_FRACTION_MAX};
 use crate::determinism::is_repeatable;
 use crate::estimate::estimate;
 use crate::physical::{
-    column_index, drops_unmatched, has_plain_keys, leaves, replace_child, replace_hash_joins,
-    semi_join,
+    column_index, drops_unmatched, has_plain_keys, leaves, replace_child, replace_nodes, semi_join,
 };
 
 pub(super) const REDUCE_FIRST: Rule = Rule {
     name: "reduce_first",
     is_on: |switches| switches.reduce_first,
-    rewrite: |plan, config| {
-        replace_hash_joins(plan, |join| reduce_aggregate(join, &config.optimizer))
-    },
+    rewrite: |plan, config| replace_nodes(plan, |join| reduce_aggregate(join, &config.optimizer)),
 };
 
 /// A plan, and a column of it.

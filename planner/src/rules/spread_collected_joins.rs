@@ -18,12 +18,12 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 
 use super::rule::Rule;
-use crate::physical::{build_side_may_be_broadcast, replace_hash_joins};
+use crate::physical::{build_side_may_be_broadcast, replace_nodes};
 
 pub(super) const SPREAD_COLLECTED_JOINS: Rule = Rule {
     name: "spread_collected_joins",
     is_on: |_| true,
-    rewrite: |plan, _| replace_hash_joins(plan, partition_join),
+    rewrite: |plan, _| replace_nodes(plan, partition_join),
 };
 
 fn partition_join(join: &HashJoinExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {

@@ -2,30 +2,23 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Result, Statistics};
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
+
+use crate::physical::replace_nodes;
 
 /// `plan` with each scan of files replaced for which there is a `replacement`.
 pub(super) fn replace_scans(
     plan: Arc<dyn ExecutionPlan>,
     replacement: impl Fn(&FileScanConfig) -> Option<FileScanConfig>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    plan.transform_up(|node| {
-        let replaced = node
-            .downcast_ref::<DataSourceExec>()
-            .and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>())
-            .and_then(&replacement);
-        Ok(match replaced {
-            Some(config) => {
-                Transformed::yes(DataSourceExec::from_data_source(config) as Arc<dyn ExecutionPlan>)
-            }
-            None => Transformed::no(node),
-        })
+    replace_nodes(plan, |scan: &DataSourceExec| {
+        let config = scan.data_source().downcast_ref::<FileScanConfig>();
+        let replaced = config.and_then(&replacement);
+        Ok(replaced.map(|config| DataSourceExec::from_data_source(config) as _))
     })
-    .data()
 }
 
 /// `scan` with the statistics of its files, groups and all of them corrected.

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::memory::LazyMemoryExec;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
+
+use crate::physical::replace_nodes;
 
 /// Runs after projections were pushed down.
 #[derive(Debug)]
@@ -26,20 +27,16 @@ impl PhysicalOptimizerRule for SeriesRows {
         plan: Arc<dyn ExecutionPlan>,
         _config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
-            let Some(series) = node.downcast_ref::<LazyMemoryExec>() else {
-                return Ok(Transformed::no(node));
-            };
-            if !node.schema().fields().is_empty() {
-                return Ok(Transformed::no(node));
+        replace_nodes(plan, |series: &LazyMemoryExec| {
+            if !series.schema().fields().is_empty() {
+                return Ok(None);
             }
             let generators = series.generators().clone();
             let whole = LazyMemoryExec::try_new(whole_schema(series)?, generators)?;
             let nothing = Vec::<ProjectionExpr>::new();
             let rows = ProjectionExec::try_new(nothing, Arc::new(whole))?;
-            Ok(Transformed::yes(Arc::new(rows) as Arc<dyn ExecutionPlan>))
+            Ok(Some(Arc::new(rows)))
         })
-        .data()
     }
 
     fn name(&self) -> &'static str {

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, LimitOptions};
+
+use crate::physical::replace_nodes;
 
 /// Removes the limit from ordered groups whose keys are floating-point numbers.
 #[derive(Debug)]
@@ -23,17 +24,10 @@ impl PhysicalOptimizerRule for TopGroupsOfFloats {
         plan: Arc<dyn ExecutionPlan>,
         _config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
-            let unlimited = node
-                .downcast_ref::<AggregateExec>()
-                .filter(|aggregate| is_cut_while_grouping(aggregate))
-                .map(|aggregate| aggregate.with_new_limit_options(None));
-            Ok(match unlimited {
-                Some(aggregate) => Transformed::yes(Arc::new(aggregate) as Arc<dyn ExecutionPlan>),
-                None => Transformed::no(node),
-            })
+        replace_nodes(plan, |aggregate: &AggregateExec| {
+            let is_cut = is_cut_while_grouping(aggregate);
+            Ok(is_cut.then(|| Arc::new(aggregate.with_new_limit_options(None)) as _))
         })
-        .data()
     }
 
     fn name(&self) -> &'static str {

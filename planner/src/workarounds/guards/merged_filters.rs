@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, config::ConfigOptions};
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{
@@ -19,6 +19,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
 
 use super::fallible::{divides_all, is_safe_cast, is_safe_function};
+use crate::physical::replace_nodes;
 
 type Expr = Arc<dyn PhysicalExpr>;
 
@@ -32,21 +33,15 @@ impl PhysicalOptimizerRule for MergedFilters {
         plan: Arc<dyn ExecutionPlan>,
         _config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
-            let Some(filter) = node.downcast_ref::<FilterExec>() else {
-                return Ok(Transformed::no(node));
+        replace_nodes(plan, |filter: &FilterExec| {
+            let Some(predicate) = guarded(filter.predicate(), &filter.input().schema())? else {
+                return Ok(None);
             };
-            match guarded(filter.predicate(), &filter.input().schema())? {
-                Some(predicate) => {
-                    let filter = FilterExecBuilder::from(filter)
-                        .with_predicate(predicate)
-                        .build()?;
-                    Ok(Transformed::yes(Arc::new(filter) as Arc<dyn ExecutionPlan>))
-                }
-                None => Ok(Transformed::no(node)),
-            }
+            let filter = FilterExecBuilder::from(filter)
+                .with_predicate(predicate)
+                .build()?;
+            Ok(Some(Arc::new(filter)))
         })
-        .data()
     }
 
     fn name(&self) -> &'static str {

@@ -6,14 +6,14 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     Expr, ExprSchemable, LogicalPlan, WindowFrame, WindowFrameBound, WindowFrameUnits,
 };
 use datafusion::optimizer::AnalyzerRule;
+
+use super::rewrite_windows;
 
 /// Runs before type coercion, which refuses the frames.
 #[derive(Debug)]
@@ -25,20 +25,7 @@ impl AnalyzerRule for WindowsByBytes {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|node| {
-            let LogicalPlan::Window(_) = node else {
-                return Ok(Transformed::no(node));
-            };
-            let schema = merge_schema(&node.inputs());
-            let names = NamePreserver::new(&node);
-            node.map_expressions(|expr| {
-                // The frame is a part of the name by which other nodes read the column.
-                let name = names.save(&expr);
-                let grouped = expr.transform_up(|e| Ok(with_groups(e, &schema)))?;
-                Ok(grouped.update_data(|expr| name.restore(expr)))
-            })
-        })
-        .data()
+        rewrite_windows(plan, |expr, schema| Ok(with_groups(expr, schema)))
     }
 }
 

@@ -14,18 +14,18 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, FieldRef, Float64Type};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue, internal_err};
 use datafusion::functions_aggregate::average::avg_udaf;
 use datafusion::functions_aggregate::sum::sum_udaf;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Expr, ExprSchemable, LogicalPlan, ReversedUDAF,
     Signature, WindowFunctionDefinition,
 };
 use datafusion::optimizer::AnalyzerRule;
+
+use super::rewrite_windows;
 
 /// Puts [`Moving`] in the place of `sum` and `avg`. Runs after type coercion.
 #[derive(Debug)]
@@ -37,19 +37,7 @@ impl AnalyzerRule for MovingTotals {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|node| {
-            let LogicalPlan::Window(_) = node else {
-                return Ok(Transformed::no(node));
-            };
-            let schema = merge_schema(&node.inputs());
-            let names = NamePreserver::new(&node);
-            node.map_expressions(|expr| {
-                let name = names.save(&expr);
-                let moving = expr.transform_up(|e| Ok(moving(e, &schema)))?;
-                Ok(moving.update_data(|expr| name.restore(expr)))
-            })
-        })
-        .data()
+        rewrite_windows(plan, |expr, schema| Ok(moving(expr, schema)))
     }
 }
 

@@ -15,12 +15,11 @@ use std::sync::Arc;
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Result, plan_err};
 use datafusion::functions_window::lead_lag::{lag_udwf, lead_udwf};
 use datafusion::functions_window::nth_value::{first_value_udwf, last_value_udwf, nth_value_udwf};
 use datafusion::logical_expr::expr::{NullTreatment, WindowFunction};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::function::{
     ExpressionArgs, PartitionEvaluatorArgs, WindowUDFFieldArgs,
 };
@@ -30,6 +29,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_expr::PhysicalExpr;
+
+use super::rewrite_windows;
 
 /// Aggregates to which a null is a value: a CASE in place of a FILTER would change them.
 const COUNTS_NULLS: [&str; 4] = ["array_agg", "first_value", "last_value", "nth_value"];
@@ -44,18 +45,7 @@ impl AnalyzerRule for SentWindows {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|node| {
-            let LogicalPlan::Window(_) = node else {
-                return Ok(Transformed::no(node));
-            };
-            let names = NamePreserver::new(&node);
-            node.map_expressions(|expr| {
-                let name = names.save(&expr);
-                let sent = expr.transform_up(sent)?;
-                Ok(sent.update_data(|expr| name.restore(expr)))
-            })
-        })
-        .data()
+        rewrite_windows(plan, |expr, _schema| sent(expr))
     }
 }
 
