@@ -33,8 +33,8 @@ pub mod prelude;
 mod session;
 
 pub use faisca_driver::{
-    DataFrame, DataFrameReader, DataFrameWriter, Error, GroupedData, NameKind, Outcome, Result,
-    WriteSummary,
+    BoxedError, DataFrame, DataFrameReader, DataFrameWriter, Error, GroupedData, NameKind, Outcome,
+    Result, WriteSummary,
 };
 pub use faisca_planner::manifest::SaveMode;
 pub use session::{Session, SessionBuilder};

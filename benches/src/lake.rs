@@ -58,12 +58,12 @@ pub(crate) async fn run(folder: &Path, args: LakeArgs, runs: u32, executors: u32
 
 /// Registers the bucket's store with DataFusion.
 fn register_bucket(context: &SessionContext, bucket: &str) -> Result<()> {
-    let url = Url::parse(bucket).map_err(|e| Error::Plan(format!("{bucket}: {e}")))?;
+    let url = Url::parse(bucket).map_err(Error::setting(bucket))?;
     let store = AmazonS3Builder::from_env()
         .with_url(bucket)
         .with_allow_http(true)
         .build()
-        .map_err(|e| Error::Plan(e.to_string()))?;
+        .map_err(Error::setting(bucket))?;
     context.register_object_store(&url, Arc::new(store));
     Ok(())
 }

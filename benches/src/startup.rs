@@ -16,7 +16,7 @@ pub(crate) fn run(folder: &Path, runs: u32) -> Result<()> {
         .map(|path| path.with_file_name("faisca"))
         .unwrap_or_default();
     if !binary.exists() {
-        return Err(Error::Plan(format!(
+        return Err(Error::Usage(format!(
             "{} does not exist; build it with `cargo build --release --workspace`",
             binary.display()
         )));

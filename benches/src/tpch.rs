@@ -76,8 +76,9 @@ async fn with_uuid_keys(data: &Path) -> Result<PathBuf> {
 /// Reads the SQL text of a query.
 pub(crate) fn query(number: usize) -> Result<String> {
     let path = format!("tests/queries/q{number:02}.sql");
-    std::fs::read_to_string(&path)
-        .map_err(|e| Error::Plan(format!("{path}: {e}; run from the root of the repository")))
+    std::fs::read_to_string(&path).map_err(Error::input(format!(
+        "{path}, from the root of the repository"
+    )))
 }
 
 /// Creates a context of DataFusion in one process, with its defaults.

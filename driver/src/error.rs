@@ -10,6 +10,9 @@ use faisca_executor::protocol::{Failure, FailureKind};
 use faisca_executor::storage::store_message;
 use faisca_planner::manifest::{ManifestError, nearest};
 
+/// An error of another library, or a text.
+pub type BoxedError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Why a job, or a part of it, failed. Displays as a few plain lines.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -18,10 +21,42 @@ pub enum Error {
     Manifest(#[from] ManifestError),
     /// The spec of an application is invalid. Fix the spec.
     #[error("{0}")]
-    Spec(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Spec(#[source] BoxedError),
+    /// A command, or one of its flags, does not fit the job or the place where it runs.
+    #[error("{0}")]
+    Usage(String),
+    /// A setting of the session or of a manifest's `conf` has an invalid value.
+    #[error("{setting}: {source}")]
+    InvalidSetting {
+        /// The name of the setting.
+        setting: String,
+        /// What is wrong with its value, and what is expected.
+        #[source]
+        source: BoxedError,
+    },
     /// A statement cannot be planned: a name, a type, its grammar. Fix the statement.
     #[error("{0}")]
     Plan(String),
+    /// No file is at the path of a source.
+    #[error("source `{name}`: {reason}: {path}")]
+    NoFiles {
+        /// The name of the source.
+        name: String,
+        /// The path, folder or pattern.
+        path: String,
+        /// Whether a file, a folder or a pattern was expected there.
+        reason: &'static str,
+    },
+    /// Two columns have the same name, which is case-insensitive.
+    #[error("{}; {help}", describe_clash(first, second))]
+    DuplicateColumns {
+        /// The name of one column.
+        first: String,
+        /// The name of the other.
+        second: String,
+        /// How to make the names different.
+        help: &'static str,
+    },
     /// A name that a statement or program uses does not exist.
     #[error("{kind} `{name}`; {help}")]
     UnknownName {
@@ -49,14 +84,67 @@ pub enum Error {
         file: String,
         /// Why.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: BoxedError,
     },
     /// A query failed while it ran.
     #[error("{}", .0.message)]
     Run(Failure),
-    /// The output cannot be written as requested.
+    /// The output cannot be written as requested: the `write` section of a step contradicts itself or
+    /// its query. Fix the step.
     #[error("{0}")]
     Write(String),
+    /// The output exists, and the save mode is `errorIfExists`.
+    #[error("{existing}; set write.mode to overwrite, append or ignore")]
+    AlreadyExists {
+        /// What exists, as a sentence: `/out already exists`.
+        existing: String,
+    },
+    /// A column has a type that the files or the catalog cannot hold.
+    #[error("column `{column}`: {source}")]
+    UnsupportedColumn {
+        /// The name of the column.
+        column: String,
+        /// What is not supported, and what to do.
+        #[source]
+        source: BoxedError,
+    },
+    /// The columns of a result do not fit those of an existing table, by the rule `onSchemaChange`.
+    #[error("catalog: {problem}; {help}")]
+    IncompatibleTable {
+        /// How they differ.
+        problem: String,
+        /// How to make them fit.
+        help: &'static str,
+    },
+    /// A catalog has no such database.
+    #[error("catalog: there is no database `{database}`{help}")]
+    UnknownDatabase {
+        /// The name of the database.
+        database: String,
+        /// Where it was looked up, or how to create it.
+        help: String,
+    },
+    /// A database of a catalog has no such table.
+    #[error("the database {database} has no table `{table}`; {help}")]
+    UnknownTable {
+        /// The database, with its catalog: `glue.enem`.
+        database: String,
+        /// The name of the table.
+        table: String,
+        /// The nearest name, or all names.
+        help: String,
+    },
+    /// The record of a commit on an object store is damaged, or is that of a newer version.
+    #[error("{url}: the commit record {key} cannot be read: {source}")]
+    CommitRecord {
+        /// The folder.
+        url: String,
+        /// The key of the record.
+        key: String,
+        /// Why it cannot be parsed.
+        #[source]
+        source: BoxedError,
+    },
     /// Another job writes the same output, or changes the same table, at the same time. The output of
     /// that job is kept; another try may succeed.
     #[error("{0}")]
@@ -72,7 +160,7 @@ pub enum Error {
         is_temporary: bool,
         /// The error of the catalog's client. `None` for one item of a request that succeeded.
         #[source]
-        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+        source: Option<BoxedError>,
     },
     /// A file or folder of this machine cannot be used for the output or the local catalog.
     #[error("cannot {action} {}: {source}", path.display())]
@@ -85,12 +173,12 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// An object store refuses a request for the output.
+    /// An object store refuses a request.
     #[error("cannot {action} {url}: {}", store_message(source))]
     Store {
         /// What failed, as a verb: `list`.
         action: &'static str,
-        /// The folder.
+        /// The folder or file.
         url: String,
         /// Why.
         #[source]
@@ -106,11 +194,11 @@ pub enum Error {
         operation: String,
         /// Why it failed.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: BoxedError,
     },
     /// The platform, such as Kubernetes, refused a request or reported a failure.
     #[error("{0}")]
-    Platform(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Platform(#[source] BoxedError),
     /// The operating system refuses something that a session needs: threads, random numbers, a port.
     #[error("{needed}: {source}")]
     System {
@@ -173,11 +261,21 @@ impl Error {
         match self {
             Self::Manifest(_)
             | Self::Spec(_)
+            | Self::Usage(_)
+            | Self::InvalidSetting { .. }
             | Self::Plan(_)
+            | Self::NoFiles { .. }
+            | Self::DuplicateColumns { .. }
             | Self::UnknownName { .. }
             | Self::InvalidOption { .. }
             | Self::Input { .. }
             | Self::Write(_)
+            | Self::AlreadyExists { .. }
+            | Self::UnsupportedColumn { .. }
+            | Self::IncompatibleTable { .. }
+            | Self::UnknownDatabase { .. }
+            | Self::UnknownTable { .. }
+            | Self::CommitRecord { .. }
             | Self::Catalog {
                 is_temporary: false,
                 ..
@@ -222,7 +320,7 @@ impl Error {
     /// Returns a function that wraps the error of reading a file of the user, for `map_err`.
     pub fn input<E>(file: impl Into<String>) -> impl FnOnce(E) -> Self
     where
-        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+        E: Into<BoxedError>,
     {
         let file = file.into();
         move |source| Self::Input {
@@ -231,10 +329,39 @@ impl Error {
         }
     }
 
+    /// Returns a function that wraps what is wrong with the value of a setting, for `map_err`.
+    pub fn setting<E>(setting: impl Into<String>) -> impl FnOnce(E) -> Self
+    where
+        E: Into<BoxedError>,
+    {
+        let setting = setting.into();
+        move |source| Self::InvalidSetting {
+            setting,
+            source: source.into(),
+        }
+    }
+
+    /// Returns a function that wraps what is wrong with the type of a column, for `map_err`.
+    pub(crate) fn column<E>(column: impl Into<String>) -> impl FnOnce(E) -> Self
+    where
+        E: Into<BoxedError>,
+    {
+        let column = column.into();
+        move |source| Self::UnsupportedColumn {
+            column,
+            source: source.into(),
+        }
+    }
+
     /// Whether the output is the cause, not the query.
     pub(crate) fn concerns_output(&self) -> bool {
         match self {
             Self::Write(_)
+            | Self::AlreadyExists { .. }
+            | Self::UnsupportedColumn { .. }
+            | Self::IncompatibleTable { .. }
+            | Self::UnknownDatabase { .. }
+            | Self::CommitRecord { .. }
             | Self::Conflict(_)
             | Self::Catalog { .. }
             | Self::File { .. }
@@ -242,8 +369,13 @@ impl Error {
             Self::At { source, .. } => source.concerns_output(),
             Self::Manifest(_)
             | Self::Spec(_)
+            | Self::Usage(_)
+            | Self::InvalidSetting { .. }
             | Self::Plan(_)
+            | Self::NoFiles { .. }
+            | Self::DuplicateColumns { .. }
             | Self::UnknownName { .. }
+            | Self::UnknownTable { .. }
             | Self::InvalidOption { .. }
             | Self::Input { .. }
             | Self::Run(_)
@@ -268,6 +400,10 @@ impl Error {
 
 impl From<DataFusionError> for Error {
     fn from(error: DataFusionError) -> Self {
+        let error = match unwrap_own(error) {
+            Ok(own) => return own,
+            Err(error) => error,
+        };
         match error.find_root() {
             DataFusionError::External(inner) if inner.is::<TaskFailure>() => {
                 match inner.downcast_ref::<TaskFailure>() {
@@ -281,6 +417,33 @@ impl From<DataFusionError> for Error {
             | DataFusionError::NotImplemented(_) => Self::Plan(message(&error)),
             _ => Self::Run(faisca_executor::error::classify(&error)),
         }
+    }
+}
+
+/// Returns an error of ours that [`external`] wrapped, with the contexts that DataFusion added. Any
+/// other error is returned as it is.
+fn unwrap_own(error: DataFusionError) -> Result<Error, DataFusionError> {
+    match error {
+        DataFusionError::External(inner) => inner
+            .downcast::<Error>()
+            .map(|own| *own)
+            .map_err(DataFusionError::External),
+        DataFusionError::Context(context, inner) => match unwrap_own(*inner) {
+            Ok(own) => Ok(own.at(context)),
+            Err(inner) => Err(DataFusionError::Context(context, Box::new(inner))),
+        },
+        DataFusionError::Diagnostic(diagnostic, inner) => unwrap_own(*inner)
+            .map_err(|inner| DataFusionError::Diagnostic(diagnostic, Box::new(inner))),
+        other => Err(other),
+    }
+}
+
+/// Describes two columns whose names are the same, up to case.
+fn describe_clash(first: &str, second: &str) -> String {
+    if first == second {
+        format!("two columns are named `{first}`")
+    } else {
+        format!("the columns `{first}` and `{second}` differ only by case")
     }
 }
 
@@ -317,3 +480,25 @@ pub(crate) fn external<E: std::error::Error + Send + Sync + 'static>(error: E) -
 
 /// Result of fallible functions of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_ours_keeps_its_type_and_exit_code_on_its_way_through_datafusion() {
+        let unknown = Error::UnknownTable {
+            database: "local.enem".to_owned(),
+            table: "uf".to_owned(),
+            help: "it has idade".to_owned(),
+        };
+        let error = Error::from(external(unknown).context("type_coercion"));
+        assert_eq!(error.exit_code(), Error::EXIT_CODE_INVALID);
+        assert_eq!(
+            error.to_string(),
+            "type_coercion: the database local.enem has no table `uf`; it has idade"
+        );
+        let defect = Error::from(external(std::fmt::Error));
+        assert_eq!(defect.exit_code(), 4);
+    }
+}

@@ -33,7 +33,7 @@ mod stack;
 mod statement;
 
 pub use engine::progress::{self, WriteSummary};
-pub use error::{Error, NameKind, Result};
+pub use error::{BoxedError, Error, NameKind, Result};
 pub use fleet::{control, platform, serve_if_executor};
 pub use job::{crawl, plan as preflight};
 pub use output::commit::{Leftover, LeftoverKind, clean};

@@ -6,14 +6,15 @@
 //!     └── status, exit code ◄── pod ◄─────┘ failure: termination message
 //! ```
 
-use std::net::IpAddr;
+use std::net::{AddrParseError, IpAddr};
+use std::num::ParseIntError;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use faisca_driver::platform::{Platform, PlatformSettings};
 use faisca_driver::progress::{Progress, Snapshot};
-use faisca_driver::{Error, Result};
+use faisca_driver::{BoxedError, Error, Result};
 use faisca_planner::manifest::CheckedManifest;
 use faisca_planner::names::parse_bytes;
 use futures::FutureExt;
@@ -26,7 +27,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::application::{Application, executor_count, without_positions};
-use crate::error::explain_api_error;
+use crate::error::{InvalidSpec, PlatformError, explain_api_error};
 use crate::fleet::PodLauncher;
 use crate::history::History;
 use crate::pods::{DRIVER_CONTAINER, PROGRESS_ANNOTATION, RESULT_ANNOTATION, XCOM_FILE, env};
@@ -50,12 +51,13 @@ pub fn job_from_env() -> Result<Option<CheckedManifest>> {
     let name = owner()?.name;
     CheckedManifest::load_resource(&name, &variable(env::JOB)?)
         .map(Some)
-        .map_err(|error| Error::Plan(format!("{name}: {}", without_positions(&error))))
+        .map_err(|error| InvalidSpec(format!("{name}: {}", without_positions(&error))).into())
 }
 
 /// Returns the resource that the operator created this process for.
 fn owner() -> Result<OwnerReference> {
-    serde_json::from_str(&variable(env::OWNER)?).map_err(|e| invalid_variable(env::OWNER, &e))
+    let text = variable(env::OWNER)?;
+    serde_json::from_str(&text).map_err(|e| invalid_variable(env::OWNER, e))
 }
 
 fn application_from_env() -> Result<Option<Application>> {
@@ -85,12 +87,14 @@ pub fn find_platform() -> BoxFuture<'static, Result<Option<Arc<dyn Platform>>>> 
     .boxed()
 }
 
-fn variable(name: &str) -> Result<String> {
-    std::env::var(name).map_err(|_| Error::Fleet(format!("environment variable {name} is not set")))
+/// Returns the value of a variable that the operator sets.
+fn variable(name: &'static str) -> Result<String> {
+    std::env::var(name).map_err(|e| invalid_variable(name, e))
 }
 
-fn invalid_variable(name: &str, error: &dyn std::fmt::Display) -> Error {
-    Error::Fleet(format!("environment variable {name}: {error}"))
+fn invalid_variable(name: &'static str, source: impl Into<BoxedError>) -> Error {
+    let source = source.into();
+    PlatformError::Variable { name, source }.into()
 }
 
 /// The pod that this driver runs in.
@@ -110,10 +114,12 @@ impl DriverPod {
     async fn new(application: Application) -> Result<Self> {
         let client = Client::try_default()
             .await
-            .map_err(|e| Error::Fleet(format!("Kubernetes API: {e}")))?;
+            .map_err(|source| PlatformError::NoCluster {
+                source: Box::new(source),
+            })?;
         let attempt = variable(env::ATTEMPT)?
             .parse()
-            .map_err(|e| invalid_variable(env::ATTEMPT, &e))?;
+            .map_err(|e: ParseIntError| invalid_variable(env::ATTEMPT, e))?;
         Ok(Self {
             history: History::new(&application, attempt, &client)?,
             client,
@@ -122,7 +128,7 @@ impl DriverPod {
             attempt,
             address: variable(env::POD_IP)?
                 .parse()
-                .map_err(|e| invalid_variable(env::POD_IP, &e))?,
+                .map_err(|e: AddrParseError| invalid_variable(env::POD_IP, e))?,
             token: variable(faisca_executor::protocol::env::TOKEN)?,
         })
     }

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use faisca_driver::BoxedError;
+
 /// A resource cannot run as its spec stands. Final until the spec, or what it refers to, changes.
 ///
 /// The text names each field by its path and says how to fix it.
@@ -15,6 +17,42 @@ impl From<InvalidSpec> for faisca_driver::Error {
     }
 }
 
+/// Failure of a driver to use the pod and the cluster that it runs in.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlatformError {
+    /// An environment variable that the operator sets is missing or invalid.
+    #[error("environment variable {name}: {source}")]
+    Variable {
+        /// Name of the variable.
+        name: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: BoxedError,
+    },
+    /// The pod's service account cannot be used.
+    #[error("cannot connect to the cluster of this pod: {source}")]
+    NoCluster {
+        /// What the configuration lacks.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The API server rejected the pod of an executor, or cannot be reached.
+    #[error("executor pod {pod}: {}", explain_api_error(source))]
+    CreateExecutor {
+        /// Name of the pod.
+        pod: String,
+        /// The response of the API server.
+        #[source]
+        source: Box<kube::Error>,
+    },
+}
+
+impl From<PlatformError> for faisca_driver::Error {
+    fn from(error: PlatformError) -> Self {
+        Self::Platform(Box::new(error))
+    }
+}
+
 /// Failure of a request that a user makes from outside the cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -23,7 +61,7 @@ pub enum ClientError {
     NoCluster {
         /// What the configuration lacks.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: BoxedError,
     },
     /// The API server rejected the request, or cannot be reached.
     #[error("{}", explain_api_error(.0))]

@@ -18,9 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use faisca_driver::Result;
 use faisca_driver::control::ControlServer;
 use faisca_driver::fleet::{Fleet, FleetRequest, Launcher};
-use faisca_driver::{Error, Result};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, PostParams};
@@ -28,7 +28,7 @@ use kube::{Api, Client};
 use tokio::task::JoinHandle;
 
 use crate::application::{Application, executor_count};
-use crate::error::explain_api_error;
+use crate::error::{PlatformError, explain_api_error};
 use crate::history::History;
 use crate::pods::{EXECUTOR_CONTAINER, ExecutorPods, executor_selector};
 use keeper::{FleetKeeper, KeeperParameters};
@@ -131,11 +131,11 @@ async fn create_executor(api: &Api<Pod>, pods: &ExecutorPods, executor: u32) -> 
     let pod = pods.pod(executor)?;
     match api.create(&PostParams::default(), &pod).await {
         Ok(_) => Ok(()),
-        Err(error) => Err(Error::Fleet(format!(
-            "executor pod {}: {}",
-            pods.name(executor),
-            explain_api_error(&error)
-        ))),
+        Err(source) => Err(PlatformError::CreateExecutor {
+            pod: pods.name(executor),
+            source: Box::new(source),
+        }
+        .into()),
     }
 }
 

@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use faisca_driver::{Error, Result};
+use faisca_driver::{BoxedError, Error, Result};
 use faisca_executor::storage::Stores;
 use futures::{AsyncReadExt, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
@@ -60,16 +60,11 @@ impl History {
         let Some(folder) = application.spec().conf.get(SETTING) else {
             return Ok(None);
         };
-        let invalid = |reason: &dyn std::fmt::Display| {
-            Error::Plan(format!(
-                "spec.conf.{SETTING}: {folder}: {reason}; expected a folder such as s3://bucket/history"
-            ))
-        };
-        let url = Url::parse(folder).map_err(|e| invalid(&e))?;
+        let url = Url::parse(folder).map_err(|e| invalid_folder(folder, e))?;
         let store = Stores::new(application.spec().stores.clone())
             .get(&url)
-            .map_err(|e| invalid(&e))?;
-        let base = Path::from_url_path(url.path()).map_err(|e| invalid(&e))?;
+            .map_err(|e| invalid_folder(folder, e))?;
+        let base = Path::from_url_path(url.path()).map_err(|e| invalid_folder(folder, e))?;
         let parts = [
             &application.namespace,
             &application.name,
@@ -166,6 +161,12 @@ impl History {
             .for_each_concurrent(CONCURRENCY, async |pod| self.store(&pod, container).await)
             .await;
     }
+}
+
+fn invalid_folder(folder: &str, source: impl Into<BoxedError>) -> Error {
+    Error::setting(format!(
+        "spec.conf.{SETTING}, a folder such as s3://bucket/history: {folder}"
+    ))(source)
 }
 
 fn params(container: &str, bytes_max: i64) -> LogParams {

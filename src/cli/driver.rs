@@ -11,10 +11,13 @@ use super::show::{print, step_line, summary};
 
 pub(super) async fn driver() -> Result<()> {
     let started = Instant::now();
-    let outside = || {
-        Error::Plan("`faisca driver` runs in a pod that the operator created; on other machines use `faisca run`".to_owned())
+    let outside_of_a_pod = || {
+        Error::Usage(
+            "`faisca driver` runs in a pod that the operator created; on other machines use `faisca run`"
+                .to_owned(),
+        )
     };
-    let manifest = job_from_env()?.ok_or_else(outside)?;
+    let manifest = job_from_env()?.ok_or_else(outside_of_a_pod)?;
     let name = manifest.file();
     let count = executor_count(manifest.spec())?;
     let executors = if count.min == count.max {

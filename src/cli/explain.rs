@@ -37,7 +37,7 @@ pub(super) async fn explain(args: ExplainArgs) -> Result<()> {
     }
     let file = args.job.unwrap_or_default();
     if is_script(&file) {
-        return Err(Error::Plan(format!(
+        return Err(Error::Usage(format!(
             "{file}: write EXPLAIN before a statement of the script"
         )));
     }

@@ -1,6 +1,7 @@
 //! `faisca generate`: test data.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use faisca::{Error, Result};
@@ -40,8 +41,7 @@ enum DataSet {
 pub(super) fn generate(args: GenerateArgs) -> Result<()> {
     match args.data_set {
         DataSet::Enem { rows, out } => {
-            let files = faisca_generate::enem(&out, rows)
-                .map_err(|e| Error::Write(format!("{}: {e}", out.display())))?;
+            let files = faisca_generate::enem(&out, rows).map_err(cannot_write(&out))?;
             print(&format!(
                 "{} rows, {} in {}",
                 HumanCount(rows),
@@ -51,12 +51,11 @@ pub(super) fn generate(args: GenerateArgs) -> Result<()> {
         }
         DataSet::Tpch { scale, out } => {
             if !(scale > 0.0 && scale <= 1000.0) {
-                return Err(Error::Plan(format!(
+                return Err(Error::Usage(format!(
                     "--scale {scale}: expected a number above 0 and up to 1000"
                 )));
             }
-            faisca_generate::tpch(&out, scale)
-                .map_err(|e| Error::Write(format!("{}: {e}", out.display())))?;
+            faisca_generate::tpch(&out, scale).map_err(cannot_write(&out))?;
             print(&format!(
                 "TPC-H at scale factor {scale} in {}",
                 out.display()
@@ -64,4 +63,13 @@ pub(super) fn generate(args: GenerateArgs) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn cannot_write(folder: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = folder.to_owned();
+    |source| Error::File {
+        action: "write to",
+        path,
+        source,
+    }
 }

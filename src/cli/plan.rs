@@ -27,7 +27,7 @@ pub(super) struct PlanArgs {
 
 pub(super) async fn plan(args: PlanArgs) -> Result<()> {
     if is_script(&args.job) {
-        return Err(Error::Plan(format!(
+        return Err(Error::Usage(format!(
             "{}: write EXPLAIN before a statement of the script",
             args.job
         )));

@@ -51,7 +51,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     let manifest = load(&args.job, &args.set)?;
     let spec = manifest.spec();
     if !spec.command.is_empty() {
-        return Err(Error::Plan(format!(
+        return Err(Error::Usage(format!(
             "{}: `command` runs in an image on a cluster; run the program itself here",
             args.job
         )));

@@ -28,23 +28,24 @@ pub(super) struct SqlArgs {
 pub(super) async fn sql(args: SqlArgs) -> Result<()> {
     let session = args.cluster.session("sql", [], Default::default()).await?;
     let result = match (&args.command, &args.file) {
-        (Some(text), _) => statements(&session, text).await,
+        (Some(text), _) => run_statements(&session, text).await,
         (None, Some(file)) => run_script(&session, file, |step| print(&step_line(step)))
             .await
             .map(drop),
-        (None, None) => shell(&session).await,
+        (None, None) => run_shell(&session).await,
     };
     session.stop().await;
     result
 }
 
-async fn statements(session: &Session, text: &str) -> Result<()> {
+/// Runs statements one after the other, and prints the rows of each.
+async fn run_statements(session: &Session, text: &str) -> Result<()> {
     for statement in split(text).map_err(Error::Plan)? {
         let bars = Bars::start(session.progress_handle());
         match session.statement(&statement.sql).await? {
             Outcome::Rows(frame) => {
-                let text = table(frame).await?;
-                bars.line(&text);
+                let rows = format_rows(frame).await?;
+                bars.line(&rows);
             }
             Outcome::Done(Some(written)) => {
                 bars.line(&format!("{} rows → {}", written.rows, written.path))
@@ -55,7 +56,7 @@ async fn statements(session: &Session, text: &str) -> Result<()> {
     Ok(())
 }
 
-async fn table(frame: faisca::DataFrame) -> Result<String> {
+async fn format_rows(frame: faisca::DataFrame) -> Result<String> {
     let schema = frame.schema();
     let batches = frame.collect().await?;
     let formatted = if batches.iter().all(|b| b.num_rows() == 0) {
@@ -68,9 +69,10 @@ async fn table(frame: faisca::DataFrame) -> Result<String> {
         .to_string())
 }
 
-async fn shell(session: &Session) -> Result<()> {
-    let unusable = |e: ReadlineError| Error::Plan(format!("no interactive shell here: {e}"));
-    let mut editor = DefaultEditor::new().map_err(unusable)?;
+/// Reads statements from the terminal, and runs them, until the user ends the shell.
+async fn run_shell(session: &Session) -> Result<()> {
+    let terminal = || Error::input::<ReadlineError>("interactive shell");
+    let mut editor = DefaultEditor::new().map_err(terminal())?;
     let history = std::env::var_os("HOME").map(|home| Path::new(&home).join(".faisca_history"));
     if let Some(history) = &history {
         let _ = editor.load_history(history);
@@ -97,7 +99,7 @@ async fn shell(session: &Session) -> Result<()> {
                     let text = std::mem::take(&mut pending);
                     let _ = editor.add_history_entry(text.trim());
                     let started = Instant::now();
-                    match statements(session, &text).await {
+                    match run_statements(session, &text).await {
                         Ok(()) => println!("{:.2} s", started.elapsed().as_secs_f64()),
                         Err(error) => eprintln!("error: {error}"),
                     }
@@ -105,7 +107,7 @@ async fn shell(session: &Session) -> Result<()> {
             }
             Err(ReadlineError::Interrupted) => pending.clear(),
             Err(ReadlineError::Eof) => break,
-            Err(error) => return Err(unusable(error)),
+            Err(error) => return Err(terminal()(error)),
         }
     }
     if let Some(history) = &history {

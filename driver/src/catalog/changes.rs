@@ -109,10 +109,10 @@ impl PlannedTable {
             && !catalogs.expects_database(target.kind, &database)
             && !catalog.database_exists(&database).await?
         {
-            let help = "create it, or set catalog.createDatabase to true";
-            return Err(Error::Write(format!(
-                "catalog: there is no database `{database}`; {help}"
-            )));
+            return Err(Error::UnknownDatabase {
+                database,
+                help: "; create it, or set catalog.createDatabase to true".to_owned(),
+            });
         }
         let present = catalog
             .table(&database, &table.name)
@@ -276,8 +276,8 @@ fn columns(
     let mut columns = vec![];
     let mut keys: BTreeMap<usize, TableColumn> = BTreeMap::new();
     for field in schema.fields() {
-        let hive_type = hive_type(field.data_type())
-            .map_err(|e| Error::Write(format!("catalog: column `{}`: {e}", field.name())))?;
+        let unsupported = |problem: String| Error::column(field.name())(problem).at("catalog");
+        let hive_type = hive_type(field.data_type()).map_err(unsupported)?;
         let comment = target
             .column_comments
             .iter()
@@ -294,9 +294,7 @@ fn columns(
             .position(|key| key.eq_ignore_ascii_case(field.name()))
         {
             Some(position) => {
-                check_key_type(&column.hive_type).map_err(|e| {
-                    Error::Write(format!("catalog: column `{}`: {e}", field.name()))
-                })?;
+                check_key_type(&column.hive_type).map_err(unsupported)?;
                 keys.insert(position, column);
             }
             None => columns.push(column),

@@ -46,9 +46,10 @@ pub(crate) fn compatible(
             "old files hold the old type: cast the columns, or overwrite the whole table"
         }
     };
-    Err(Error::Write(format!(
-        "catalog: the result does not fit the table {name}: {difference}; {help}"
-    )))
+    Err(Error::IncompatibleTable {
+        problem: format!("the result does not fit the table {name}: {difference}"),
+        help,
+    })
 }
 
 /// Checks that two definitions have the same partition keys in the same order, whatever their types.
@@ -64,10 +65,10 @@ fn check_key_names(name: &str, present: &TableDefinition, next: &TableDefinition
     if present == next {
         return Ok(());
     }
-    Err(Error::Write(format!(
-        "catalog: the table {name} is partitioned by [{present}], the result by [{next}]; drop the \
-         table first, or set partitionBy to the same"
-    )))
+    Err(Error::IncompatibleTable {
+        problem: format!("the table {name} is partitioned by [{present}], the result by [{next}]"),
+        help: "drop the table first, or set partitionBy to the same",
+    })
 }
 
 /// How one list of columns differs from another. Each entry is a text for users.

@@ -60,7 +60,7 @@ impl LocalCatalog {
         match fs::read(&path) {
             Ok(json) => serde_json::from_slice(&json)
                 .map(Some)
-                .map_err(|e| Error::Write(format!("catalog: {}: {e}", path.display()))),
+                .map_err(|e| unusable_file(&path, e)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(cannot("read", &path, error).at("catalog")),
         }
@@ -81,10 +81,10 @@ impl LocalCatalog {
     ) -> Result<Changed> {
         let folder = self.folder.join(database);
         let lock = File::create(folder.join(".lock")).map_err(|e| match e.kind() {
-            ErrorKind::NotFound => Error::Write(format!(
-                "catalog: there is no database `{database}` in {}",
-                self.folder.display()
-            )),
+            ErrorKind::NotFound => Error::UnknownDatabase {
+                database: database.to_owned(),
+                help: format!(" in {}", self.folder.display()),
+            },
             _ => cannot("lock", &folder, e).at("catalog"),
         })?;
         // Blocks this thread until other writers finish; each holds the lock for one small file.
@@ -94,8 +94,8 @@ impl LocalCatalog {
         let Some(next) = change(self.read(database, table)?) else {
             return Ok(Changed::Conflict);
         };
-        let json = serde_json::to_vec_pretty(&next).map_err(|e| Error::Write(e.to_string()))?;
         let path = self.file(database, table);
+        let json = serde_json::to_vec_pretty(&next).map_err(|e| unusable_file(&path, e))?;
         // In the same folder, since a rename across file systems would not be atomic.
         let mut file = tempfile::NamedTempFile::new_in(&folder)
             .map_err(|e| cannot("write to", &folder, e).at("catalog"))?;
@@ -249,6 +249,16 @@ impl LocalCatalog {
             })
         })?;
         require_table(database, table, changed)
+    }
+}
+
+/// The error of a table's file that is damaged, or whose content cannot be encoded.
+fn unusable_file(path: &Path, source: serde_json::Error) -> Error {
+    Error::Catalog {
+        request: path.display().to_string(),
+        reason: source.to_string(),
+        is_temporary: false,
+        source: Some(source.into()),
     }
 }
 

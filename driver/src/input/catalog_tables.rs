@@ -17,10 +17,8 @@ use super::table_lookup::{LOOKUPS_MAX, TableLookup, TableState};
 use super::tables::{Tables, lower_view};
 use super::unpartitioned::UnpartitionedTable;
 use crate::catalog::{Catalogs, TableColumn, TableDefinition, arrow_type};
-use crate::error::external;
-use crate::error::{Error, Result};
-use crate::input::source::Files;
-use crate::input::source::default_source;
+use crate::error::{Error, Result, external};
+use crate::input::source::{Files, default_source};
 
 /// Registers the catalogs with the context of a session.
 pub(crate) fn register_catalogs(
@@ -150,10 +148,11 @@ impl Database {
             None if names.is_empty() => "it has none, or does not exist".to_owned(),
             None => format!("it has {}", names.join(", ")),
         };
-        Ok(Error::Plan(format!(
-            "the database {}.{} has no table `{name}`; {help}",
-            self.shared.name, self.name
-        )))
+        Ok(Error::UnknownTable {
+            database: format!("{}.{}", self.shared.name, self.name),
+            table: name.to_owned(),
+            help,
+        })
     }
 
     /// Opens the files of a table where the catalog says they are. A table without files is a
@@ -232,8 +231,7 @@ fn described(definition: &TableDefinition) -> Source {
 /// Converts the Hive types of columns to an Arrow schema. All columns are nullable.
 fn schema(columns: &[TableColumn]) -> Result<Schema> {
     let field = |column: &TableColumn| {
-        let data_type = arrow_type(&column.hive_type)
-            .map_err(|e| Error::Plan(format!("column `{}`: {e}", column.name)))?;
+        let data_type = arrow_type(&column.hive_type).map_err(Error::column(&column.name))?;
         Ok(Field::new(&column.name, data_type, true))
     };
     Ok(Schema::new(

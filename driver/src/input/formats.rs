@@ -81,10 +81,12 @@ pub(crate) fn csv_options(source: &Source, compression: TextCompression) -> Resu
     let byte = |character: Option<char>, option: &str| {
         let narrow = |c: char| {
             u8::try_from(c).ok().filter(u8::is_ascii).ok_or_else(|| {
-                Error::Plan(format!(
-                    "source `{}`: {option} `{c}` is not one ASCII character",
-                    source.name
-                ))
+                let invalid = Error::InvalidOption {
+                    option: option.to_owned(),
+                    value: c.to_string(),
+                    expected: "one ASCII character".to_owned(),
+                };
+                invalid.at(format!("source `{}`", source.name))
             })
         };
         character.map(narrow).transpose()

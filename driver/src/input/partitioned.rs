@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DFSchema, Result as DfResult, ScalarValue, Statistics};
+use datafusion::common::{DFSchema, DataFusionError, Result as DfResult, ScalarValue, Statistics};
 use datafusion::datasource::TableType;
 use datafusion::datasource::file_format::FileFormat as DfFileFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
@@ -215,7 +215,7 @@ async fn spelled(
     let store = context.runtime_env().object_store(&folder.store)?;
     let files = list(&store, &folder.prefix)
         .await
-        .map_err(|e| Error::Plan(faisca_executor::storage::store_message(&e)))?;
+        .map_err(DataFusionError::from)?;
     match files.into_iter().next() {
         Some(first) => catalog_schema(context, &store, first, columns, described).await,
         None => Ok((

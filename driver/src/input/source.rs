@@ -87,12 +87,11 @@ pub(crate) async fn open_with_key_types(
         .map_err(|e| in_source(e.into()))?;
     let files = location.list().await.map_err(|e| in_source(e.into()))?;
     if files.is_empty() {
-        return Err(Error::Plan(format!(
-            "source `{}`: {}: {}",
-            source.name,
-            location.no_files_message(),
-            source.path
-        )));
+        return Err(Error::NoFiles {
+            name: source.name.clone(),
+            path: source.path.clone(),
+            reason: location.no_files_message(),
+        });
     }
     let columns = resolve_columns(context, source, &location, &files, written)
         .await

@@ -62,10 +62,12 @@ impl Tables {
         let schema = provider.schema();
         let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
         if let Some((a, b)) = clash(names.iter().copied()) {
-            let text = format!(
-                "table `{name}`: the columns `{a}` and `{b}` differ only by case; rename one, or give a schema"
-            );
-            return Err(Error::Plan(text));
+            let clash = Error::DuplicateColumns {
+                first: a.to_owned(),
+                second: b.to_owned(),
+                help: "rename one, or give a schema",
+            };
+            return Err(clash.at(format!("table `{name}`")));
         }
         let lower = name.to_lowercase();
         let reference = TableReference::bare(lower.as_str());

@@ -24,8 +24,7 @@ use crate::catalog::{
 };
 use crate::error::{Error, Result};
 use crate::input::formats::{compression_of, file_format};
-use crate::input::source::Files;
-use crate::input::source::default_source;
+use crate::input::source::{Files, default_source};
 use crate::session::Session;
 use folders::TableFolder;
 
@@ -104,12 +103,10 @@ pub async fn crawl(session: &Session, request: &Crawl) -> Result<CrawlPlan> {
         .list(Some(url.prefix()))
         .try_collect::<Vec<ObjectMeta>>()
         .await;
-    let objects = listed.map_err(|e| {
-        Error::Plan(format!(
-            "{}: {}",
-            request.path,
-            faisca_executor::storage::store_message(&e)
-        ))
+    let objects = listed.map_err(|source| Error::Store {
+        action: "list",
+        url: request.path.clone(),
+        source,
     })?;
     let (table_folders, skipped) = folders::tables(url.prefix(), &objects);
     let catalog = session.catalogs().get(request.kind).await;
@@ -300,12 +297,10 @@ async fn sample(
         .get_range(&first.location, 0..first.size.min(SAMPLE_BYTES))
         .await;
     Ok(read
-        .map_err(|e| {
-            Error::Plan(format!(
-                "{}: {}",
-                first.location,
-                faisca_executor::storage::store_message(&e)
-            ))
+        .map_err(|source| Error::Store {
+            action: "read",
+            url: first.location.to_string(),
+            source,
         })?
         .to_vec())
 }
@@ -352,8 +347,7 @@ fn definition(
             DataType::Date32 | DataType::Timestamp(_, _) if quoted => &DataType::Utf8,
             other => other,
         };
-        let column = column(field.name(), data_type)
-            .map_err(|e| Error::Plan(format!("column `{}`: {e}", field.name())))?;
+        let column = column(field.name(), data_type).map_err(Error::column(field.name()))?;
         // Files may spell a column differently. Readers find it by its name in any case.
         match columns
             .iter()
@@ -362,12 +356,11 @@ fn definition(
             None => columns.push(column),
             Some(known) if *known == column => {}
             Some(known) => {
-                return Err(Error::Plan(format!(
-                    "column `{}`: files have it as {} and as {}: write them again with one type",
-                    field.name(),
-                    known.hive_type,
-                    column.hive_type
-                )));
+                let problem = format!(
+                    "files have it as {} and as {}: write them again with one type",
+                    known.hive_type, column.hive_type
+                );
+                return Err(Error::column(field.name())(problem));
             }
         }
     }

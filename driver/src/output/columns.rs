@@ -29,8 +29,7 @@ pub(super) fn storable(
             None => None,
         };
         let readable = readable.as_ref().unwrap_or(field.data_type());
-        let stored = stored_type(write.format, readable)
-            .map_err(|e| Error::Write(format!("column `{}`: {e}", field.name())))?;
+        let stored = stored_type(write.format, readable).map_err(Error::column(field.name()))?;
         let spelled = key_names
             .iter()
             .find(|key| key.to_lowercase() == field.name().to_lowercase())
@@ -64,12 +63,11 @@ pub(super) fn check_columns(frame: &DfDataFrame, write: &Write) -> Result<()> {
         .collect();
     // Catalogs and most readers ignore the case of names.
     if let Some((a, b)) = faisca_planner::names::clash(names.iter().copied()) {
-        let problem = if a == b {
-            format!("two columns are named `{a}`")
-        } else {
-            format!("the columns `{a}` and `{b}` differ only by case")
-        };
-        return Err(Error::Write(format!("{problem}; give one an alias")));
+        return Err(Error::DuplicateColumns {
+            first: a.to_owned(),
+            second: b.to_owned(),
+            help: "give one an alias",
+        });
     }
     for column in &write.partition_by {
         if !names.iter().any(|name| name.eq_ignore_ascii_case(column)) {

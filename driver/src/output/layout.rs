@@ -246,8 +246,8 @@ fn derived_folders(
 ) -> Result<Option<String>> {
     let mut columns: Vec<ArrayRef> = vec![];
     for (key, value) in keys.iter().zip(values) {
-        let data_type = arrow_type(&key.hive_type)
-            .map_err(|e| Error::Write(format!("catalog: column `{}`: {e}", key.name)))?;
+        let data_type =
+            arrow_type(&key.hive_type).map_err(|e| Error::column(&key.name)(e).at("catalog"))?;
         let scalar = match value.as_str() {
             NULL_PARTITION => ScalarValue::try_from(&data_type)?,
             value => match ScalarValue::try_from_string(value.to_owned(), &data_type) {

@@ -22,9 +22,9 @@ pub(super) enum SaveDecision {
 /// If something exists and the mode is `errorIfExists`.
 pub(super) fn decide(mode: SaveMode, exists: bool, existing: impl Display) -> Result<SaveDecision> {
     match (mode, exists) {
-        (SaveMode::ErrorIfExists, true) => Err(Error::Write(format!(
-            "{existing}; set write.mode to overwrite, append or ignore"
-        ))),
+        (SaveMode::ErrorIfExists, true) => Err(Error::AlreadyExists {
+            existing: existing.to_string(),
+        }),
         (SaveMode::Ignore, true) => Ok(SaveDecision::Skip),
         (SaveMode::Overwrite | SaveMode::Append, _)
         | (SaveMode::ErrorIfExists | SaveMode::Ignore, false) => Ok(SaveDecision::Write),

@@ -125,9 +125,12 @@ impl DataFrameReader {
         let schema = provider.schema();
         let names = schema.fields().iter().map(|field| field.name().as_str());
         if let Some((a, b)) = faisca_planner::names::clash(names) {
-            return Err(Error::Plan(format!(
-                "{path}: the columns `{a}` and `{b}` differ only by case; give a schema"
-            )));
+            let clash = Error::DuplicateColumns {
+                first: a.to_owned(),
+                second: b.to_owned(),
+                help: "give a schema",
+            };
+            return Err(clash.at(path));
         }
         let frame = self.services.context.read_table(provider)?;
         Ok(DataFrame::new(self.services, frame))

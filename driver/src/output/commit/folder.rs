@@ -185,11 +185,10 @@ impl Folder {
         let json = async { self.objects.get(&key).await?.bytes().await }
             .await
             .map_err(|e| self.failed("read the commit record of", e))?;
-        CommitRecord::parse(&json).map_err(|e| {
-            Error::Write(format!(
-                "{}: the commit record {key} cannot be read: {e}",
-                self.url
-            ))
+        CommitRecord::parse(&json).map_err(|e| Error::CommitRecord {
+            url: self.url.clone(),
+            key: key.to_string(),
+            source: e.into(),
         })
     }
 
@@ -428,7 +427,11 @@ impl Folder {
 
     /// Returns the key of a path below the folder.
     fn path(&self, relative: &str) -> Result<Path> {
-        Path::parse(format!("{}/{relative}", self.target)).map_err(|e| Error::Write(e.to_string()))
+        self.parse_key(&format!("{}/{relative}", self.target))
+    }
+
+    fn parse_key(&self, key: &str) -> Result<Path> {
+        Path::parse(key).map_err(|e| self.failed("use a key of", e.into()))
     }
 
     /// Removes objects by their keys. Ignores those that do not exist, so that it can be repeated.
@@ -438,7 +441,7 @@ impl Folder {
     pub(super) async fn remove(&self, keys: &[String]) -> Result<()> {
         let paths: Vec<Path> = keys
             .iter()
-            .map(|key| Path::parse(key).map_err(|e| Error::Write(e.to_string())))
+            .map(|key| self.parse_key(key))
             .collect::<Result<_>>()?;
         let mut removed = self
             .objects

@@ -17,6 +17,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::Registration;
 
+/// Why a commit record cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RecordError {
+    /// It is not the JSON of a record.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// Its format is unknown to this version.
+    #[error("format {format} is not {FORMAT}: written by another version of faisca")]
+    OtherFormat { format: u32 },
+}
+
 /// Folder of the records, below the output. Readers skip names that begin with an underscore.
 pub(super) const FOLDER: &str = "_faisca";
 /// Version of the format of a record.
@@ -147,13 +158,12 @@ impl CommitRecord {
     ///
     /// # Errors
     /// If the JSON is not valid, or is of another format.
-    pub(super) fn parse(json: &[u8]) -> Result<Self, String> {
-        let record: Self = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+    pub(super) fn parse(json: &[u8]) -> Result<Self, RecordError> {
+        let record: Self = serde_json::from_slice(json)?;
         if record.format != FORMAT {
-            return Err(format!(
-                "format {} is not {FORMAT}: written by another version of faisca",
-                record.format
-            ));
+            return Err(RecordError::OtherFormat {
+                format: record.format,
+            });
         }
         Ok(record)
     }
