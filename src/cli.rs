@@ -17,6 +17,7 @@ mod sql;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use faisca::{Error, Result};
@@ -25,6 +26,12 @@ use faisca_driver::fleet::PlanningLauncher;
 use faisca_executor::protocol::env;
 use faisca_planner::manifest::Stores;
 use faisca_planner::names::parse_bytes;
+use tokio::runtime::Runtime;
+
+/// Stack of each thread of the runtime: plans are trees, which some passes walk by recursion.
+const STACK_BYTES: usize = 8 << 20;
+/// Wait at the end of a command for the tasks that its end has cancelled.
+const UNWIND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Dataframes and SQL on ephemeral executors.
 #[derive(Debug, Parser)]
@@ -97,7 +104,7 @@ struct ClusterArgs {
     #[arg(long, value_name = "N")]
     executor_cores: Option<u32>,
     /// Memory of each executor, for example 2g or 512Mi [default: no limit].
-    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory: Option<u64>,
     /// Partitions of scans and exchanges [default: 2 for each slot, 4 with a memory limit].
     #[arg(long, value_name = "N")]
@@ -178,7 +185,7 @@ fn last_error(mut errors: Vec<Error>) -> Result<()> {
     Err(last)
 }
 
-fn bytes(text: &str) -> std::result::Result<u64, String> {
+fn parse_size(text: &str) -> std::result::Result<u64, String> {
     parse_bytes(text).ok_or_else(|| "not a size; write 2g, 512Mi or a number of bytes".to_owned())
 }
 
@@ -187,47 +194,60 @@ fn key_value(text: &str) -> std::result::Result<(String, String), String> {
     Ok((key.trim().to_owned(), value.to_owned()))
 }
 
-/// Parses arguments, runs the command, and returns its exit code.
+/// Runs the command, or the executor that the environment describes. Returns the exit code.
 pub(crate) fn main() -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .thread_stack_size(8 * 1024 * 1024)
+    let is_executor = std::env::var_os(env::DRIVER).is_some();
+    let ended = start_runtime().and_then(|runtime| match is_executor {
+        true => serve_executor(&runtime),
+        false => run_command(runtime),
+    });
+    ended.map_or_else(|e| report_failure(&e), |()| ExitCode::SUCCESS)
+}
+
+fn start_runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .thread_stack_size(STACK_BYTES)
         .enable_all()
         .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&Error::Fleet(format!("threads: {error}"))),
+        .map_err(|source| Error::System {
+            needed: "threads",
+            source,
+        })
+}
+
+/// Serves as an executor until its driver ends it. The process has no arguments.
+fn serve_executor(runtime: &Runtime) -> Result<()> {
+    // A pod has a log of its own, which should show its start and end. Other processes share the
+    // driver's terminal.
+    let level = if std::env::var_os(env::HOST).is_some() {
+        "info"
+    } else {
+        "warn"
     };
-    // An executor process has no arguments: its environment says what it is.
-    if std::env::var_os(env::DRIVER).is_some() {
-        // A pod has a log of its own, which should show its start and end. Other processes share
-        // the driver's terminal.
-        let level = if std::env::var_os(env::HOST).is_some() {
-            "info"
-        } else {
-            "warn"
-        };
-        logging::start(
-            &std::env::var("FAISCA_LOG").unwrap_or_else(|_| level.to_owned()),
-            logging::Format::Text,
-        );
-        let served = runtime.block_on(faisca_driver::serve_if_executor(
-            &faisca_executor::environment::UserFunctions::default(),
-        ));
-        return served.map_or_else(|e| failed(&e), |()| ExitCode::SUCCESS);
-    }
+    logging::start(
+        &std::env::var("FAISCA_LOG").unwrap_or_else(|_| level.to_owned()),
+        logging::Format::Text,
+    );
+    runtime.block_on(faisca_driver::serve_if_executor(
+        &faisca_executor::environment::UserFunctions::default(),
+    ))
+}
+
+/// Parses the arguments and runs the command, until it ends or a signal cancels it.
+fn run_command(runtime: Runtime) -> Result<()> {
     let cli = Cli::parse();
     logging::start(&cli.log, cli.log_format);
-    // A signal cancels a job; the operator stops by itself.
-    let is_job = !matches!(cli.command, Command::Operator(_));
+    // The operator stops by itself.
+    let is_cancelled_by_signal = !matches!(cli.command, Command::Operator(_));
     let ended = runtime.block_on(async {
         tokio::select! {
             ended = dispatch(cli.command) => ended,
-            () = termination_signal(), if is_job => Err(Error::Cancelled),
+            () = termination_signal(), if is_cancelled_by_signal => Err(Error::Cancelled),
         }
     });
     // Tasks may still be unwinding, but their results are not needed.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    ended.map_or_else(|e| failed(&e), |()| ExitCode::SUCCESS)
+    runtime.shutdown_timeout(UNWIND_TIMEOUT);
+    ended
 }
 
 /// Waits for SIGINT or SIGTERM.
@@ -260,21 +280,22 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Operator(args) => operator::operator(args, termination_signal()).await,
         Command::Driver => driver::driver().await,
         Command::Schema => {
-            let schema = serde_json::to_string_pretty(&faisca_planner::manifest::json_schema());
-            show::print(&schema.unwrap_or_default());
+            show::print(&format!(
+                "{:#}",
+                faisca_planner::manifest::json_schema().as_value()
+            ));
             Ok(())
         }
         Command::Crd => {
-            show::print(
-                &serde_json::to_string_pretty(&faisca_k8s::crd::definitions()).unwrap_or_default(),
-            );
+            show::print(&format!("{:#}", faisca_k8s::crd::definitions()));
             Ok(())
         }
         Command::Generate(args) => generate::generate(args),
     }
 }
 
-fn failed(error: &Error) -> ExitCode {
+/// Prints an error, and leaves it where a pod's operator finds it. Returns its exit code.
+fn report_failure(error: &Error) -> ExitCode {
     eprintln!("error: {error}");
     faisca_k8s::driver::write_termination_message(&error.to_string());
     ExitCode::from(error.exit_code())
