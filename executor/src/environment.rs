@@ -14,6 +14,7 @@ use datafusion::execution::{FunctionRegistry, TaskContext};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::SessionConfig;
 use faisca_planner::workarounds;
+use faisca_spark::operators;
 
 use crate::descriptors;
 use crate::exchange::{BlockMemory, DurableTier};
@@ -173,7 +174,7 @@ pub fn register_functions(state: &mut SessionState, functions: &UserFunctions) -
         .map(|name| state.udf(name))
         .collect::<Result<Vec<_>>>()?;
     datafusion_spark::register_all(state)?;
-    for udf in datafusion_scalars {
+    for udf in datafusion_scalars.into_iter().chain(operators::functions()) {
         state.register_udf(udf)?;
     }
     for udaf in aggregates {

@@ -2,7 +2,7 @@
 //!
 //! SQL is planned in lower case: a table whose columns have capitals is read through a view that
 //! renames them, and every identifier of a statement is converted to lower case
-//! ([`lower_identifiers`]). The result's columns get their spelling back at the end ([`aliases`]
+//! ([`faisca_spark::dialect::lower_names`]). The result's columns get their spelling back at the end ([`aliases`]
 //! and the tables' own names). This costs nothing at run time, since DataFusion pushes all
 //! operators through renames.
 
@@ -12,28 +12,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     Query, SelectItem, SetExpr, TableAlias, TableFactor, Visit, Visitor,
 };
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer, TokenizerError};
-
-/// Converts every quoted identifier of a statement to lower case. The SQL planner does so for
-/// unquoted ones.
-///
-/// # Errors
-/// If the text cannot be split into tokens, for example because of an unclosed quote.
-pub fn lower_identifiers(sql: &str) -> Result<String, TokenizerError> {
-    let tokens = Tokenizer::new(&GenericDialect {}, sql)
-        .with_unescape(false)
-        .tokenize()?;
-    let lowered = tokens.into_iter().map(|token| match token {
-        Token::Word(mut word) if word.quote_style.is_some() || !word.value.is_ascii() => {
-            word.value = word.value.to_lowercase();
-            Token::Word(word)
-        }
-        other => other,
-    });
-    Ok(lowered.map(|token| token.to_string()).collect())
-}
+use faisca_spark::dialect::parse_as_written;
 
 /// Returns the aliases that a statement gives to columns: from lower case to the spelling as
 /// written.
@@ -97,7 +76,7 @@ pub fn aliases(sql: &str) -> HashMap<String, String> {
         }
     }
     let mut aliases = Aliases::default();
-    if let Ok(statements) = Parser::parse_sql(&GenericDialect {}, sql) {
+    if let Ok(statements) = parse_as_written(sql) {
         let _ = statements.visit(&mut aliases);
     }
     aliases.0
@@ -142,19 +121,6 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quoted_identifiers_become_lower_case_and_strings_do_not() {
-        let sql = "SELECT \"SG_UF\", `NU_Idade`, 'It''s M', x -- \"C\"\nFROM \"T\" WHERE a = 'F'";
-        let lowered = lower_identifiers(sql).unwrap();
-        assert_eq!(
-            lowered,
-            "SELECT \"sg_uf\", `nu_idade`, 'It''s M', x -- \"C\"\nFROM \"t\" WHERE a = 'F'"
-        );
-        // The SQL planner knows the case of ASCII only.
-        let lowered = lower_identifiers("SELECT AÇÃO, t.Média AS É, 'É' FROM t").unwrap();
-        assert_eq!(lowered, "SELECT ação, t.média AS é, 'É' FROM t");
-    }
 
     #[test]
     fn the_outer_spelling_of_an_alias_wins() {

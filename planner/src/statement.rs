@@ -15,8 +15,8 @@ use datafusion::common::{DataFusionError, Result, plan_datafusion_err, plan_err}
 use datafusion::config::SqlParserOptions;
 use datafusion::sql::parser::{CopyToSource, DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{Expr, VisitMut, VisitorMut};
-use datafusion::sql::sqlparser::dialect::dialect_from_str;
 use datafusion::sql::sqlparser::parser::ParserError;
+use faisca_spark::dialect::{SparkDialect, lower_names, tokenize, translate};
 
 /// Expressions inside one another, at most. Planning walks them by recursion, some of it without a
 /// check of the stack.
@@ -40,7 +40,7 @@ pub fn parse(sql: &str, options: &SqlParserOptions) -> Result<Statement> {
             depth: 0,
             deepest: 0,
         };
-        correct(&mut statement, &mut corrections);
+        correct(&mut statement, &mut corrections)?;
         if corrections.deepest > DEPTH_MAX {
             return plan_err!(
                 "the statement has an expression of {} levels, one operator inside the other, and {DEPTH_MAX} is the \
@@ -62,11 +62,11 @@ pub fn on_stack_for<T>(sql: &str, work: impl FnOnce() -> T) -> T {
 }
 
 fn parsed(sql: &str, options: &SqlParserOptions) -> Result<Statement> {
-    let dialect = dialect_from_str(options.dialect)
-        .ok_or_else(|| plan_datafusion_err!("unknown SQL dialect {}", options.dialect))?;
     let limit = options.recursion_limit.get();
-    let mut statements = DFParserBuilder::new(sql)
-        .with_dialect(dialect.as_ref())
+    let mut tokens = tokenize(sql).map_err(ParserError::from)?;
+    lower_names(&mut tokens);
+    let mut statements = DFParserBuilder::new(tokens)
+        .with_dialect(&SparkDialect)
         .with_recursion_limit(limit)
         .build()
         .and_then(|mut parser| parser.parse_statements())
@@ -90,19 +90,22 @@ fn too_nested(error: DataFusionError, limit: usize) -> DataFusionError {
     }
 }
 
-fn correct(statement: &mut Statement, corrections: &mut Corrections) {
+fn correct(statement: &mut Statement, corrections: &mut Corrections) -> Result<()> {
     match statement {
         Statement::Statement(statement) => {
+            translate(statement.as_mut())?;
             let _ = statement.visit(corrections);
         }
         Statement::CopyTo(copy) => {
             if let CopyToSource::Query(query) = &mut copy.source {
+                translate(query.as_mut())?;
                 let _ = query.visit(corrections);
             }
         }
-        Statement::Explain(explain) => correct(&mut explain.statement, corrections),
+        Statement::Explain(explain) => correct(&mut explain.statement, corrections)?,
         Statement::CreateExternalTable(_) | Statement::Reset(_) => {}
     }
+    Ok(())
 }
 
 /// Corrects expressions from the outside to the inside, and measures their depth.

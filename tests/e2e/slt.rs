@@ -88,14 +88,19 @@ async fn data(folder: &Path) {
 }
 
 fn corpus() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/slt");
+    let files = files("tests/e2e/slt");
+    assert!(files.len() >= 6);
+    files
+}
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|e| e.unwrap().path())
         .filter(|p| p.extension().is_some_and(|e| e == "slt"))
         .collect();
     files.sort();
-    assert!(files.len() >= 6);
     files
 }
 
@@ -142,6 +147,16 @@ async fn the_corpus_holds_on_every_cluster() {
     }
 }
 
+/// What Spark documents, which DataFusion alone does not know.
+#[tokio::test(flavor = "multi_thread")]
+async fn sql_means_what_spark_documents() {
+    for layout in LAYOUTS {
+        let session = session(layout, 4).await;
+        run_files(&session, &files("tests/e2e/spark"), &format!("{layout:?}")).await;
+        session.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_corpus_holds_without_rules_and_with_each_alone() {
     let folder = scratch("slt");
@@ -163,14 +178,18 @@ async fn the_corpus_holds_without_rules_and_with_each_alone() {
 }
 
 async fn run_corpus(session: &Session, description: &str) {
-    for file in corpus() {
+    run_files(session, &corpus(), description).await;
+}
+
+async fn run_files(session: &Session, files: &[PathBuf], description: &str) {
+    for file in files {
         let session = session.clone();
         let mut runner = Runner::new(move || {
             let session = session.clone();
             async move { Ok(Engine::Faisca(session)) }
         });
         runner
-            .run_file_async(&file)
+            .run_file_async(file)
             .await
             .unwrap_or_else(|e| panic!("{description}: {e}"));
     }

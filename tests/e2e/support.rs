@@ -8,7 +8,7 @@ use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
-use datafusion::prelude::{ParquetReadOptions, SessionContext};
+use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 use faisca::Session;
 use faisca_generate::TPCH_TABLES;
 
@@ -100,12 +100,16 @@ pub fn tpch_query(number: usize) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// DataFusion alone over the same files. It has its defaults but for one rule, which applies filters
-/// above outer joins to the wrong side where both sides have a column of the same name.
+/// DataFusion alone over the same files. It has its defaults but for Spark's order of nulls and one
+/// rule, which applies filters above outer joins to the wrong side where both sides have a column of
+/// the same name.
 pub async fn oracle_over(folder: &Path, tables: &[&str]) -> SessionContext {
     let mut rules = PhysicalOptimizer::new().rules;
     rules.retain(|rule| !rule.name().starts_with("FilterPushdown"));
+    let config =
+        SessionConfig::new().set_str("datafusion.sql_parser.default_null_ordering", "nulls_min");
     let state = SessionStateBuilder::new()
+        .with_config(config)
         .with_default_features()
         .with_physical_optimizer_rules(rules)
         .build();

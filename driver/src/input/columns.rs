@@ -294,14 +294,14 @@ impl<'a> NameIndex<'a> {
 /// # Errors
 /// Returns an error that quotes the schema if its syntax or one of its types is invalid.
 fn given_schema(context: &SessionContext, text: &str) -> Result<Schema> {
-    use datafusion::sql::sqlparser::dialect::GenericDialect;
     use datafusion::sql::sqlparser::parser::Parser;
+    use faisca_spark::dialect::SparkDialect;
     let invalid = |e: String| {
         Error::Plan(format!(
             "schema `{text}`: {e}; write it as in CREATE TABLE, say `a INT, b STRING`"
         ))
     };
-    let parsed = Parser::new(&GenericDialect {})
+    let parsed = Parser::new(&SparkDialect)
         .try_with_sql(&format!("({text})"))
         .and_then(|mut parser| parser.parse_columns());
     let (columns, _) = parsed.map_err(|e| invalid(e.to_string()))?;

@@ -100,10 +100,10 @@ pub struct ScriptStatement {
 /// # Errors
 /// Returns an error if a string or comment is not closed.
 pub fn split(text: &str) -> std::result::Result<Vec<ScriptStatement>, String> {
-    use datafusion::sql::sqlparser::dialect::GenericDialect;
     use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer, Whitespace};
+    use faisca_spark::dialect::SparkDialect;
     // Escapes stay as written, because the tokens are joined to SQL text again.
-    let tokens = Tokenizer::new(&GenericDialect {}, text)
+    let tokens = Tokenizer::new(&SparkDialect, text)
         .with_unescape(false)
         .tokenize_with_location()
         .map_err(|e| e.to_string())?;

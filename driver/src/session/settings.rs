@@ -109,6 +109,8 @@ pub(crate) fn session_config(
     // Such a repartition would only add an exchange.
     options.optimizer.enable_round_robin_repartition = false;
     options.execution.enable_ansi_mode = true;
+    // As in Spark, nulls come first in ascending order and last in descending order.
+    options.sql_parser.default_null_ordering = "nulls_min".to_owned();
     set(
         options,
         "datafusion.sql_parser.recursion_limit",

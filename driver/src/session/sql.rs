@@ -18,7 +18,7 @@ use datafusion::logical_expr::{
     SetVariable, Statement, WriteOp,
 };
 use faisca_planner::manifest::{FileFormat, Write};
-use faisca_planner::names::{aliases, lower_identifiers};
+use faisca_planner::names::aliases;
 use faisca_planner::statement::{on_stack_for, parse};
 
 use super::dataframe::DataFrame;
@@ -89,12 +89,11 @@ fn with_own_name(set: SetVariable) -> SetVariable {
 
 /// Plans a query, or runs any other statement.
 pub(super) async fn statement(services: &Arc<Services>, sql: &str) -> Result<Outcome> {
-    let lowered = lower_identifiers(sql).map_err(|e| Error::Plan(e.to_string()))?;
     // Taken from the original text: the planner sees lower-case names only.
     let spelling = on_stack_for(sql, || aliases(sql));
     let context = &services.context;
     let state = context.state();
-    let parsed = parse(&lowered, &state.config_options().sql_parser).map_err(Error::from)?;
+    let parsed = parse(sql, &state.config_options().sql_parser).map_err(Error::from)?;
     let plan = plan_statement(&state, parsed)
         .await
         .map_err(|e| with_nearest_table(services, e.into()))?;

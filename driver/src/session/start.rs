@@ -9,6 +9,7 @@ use faisca_executor::exchange::{BlockService, BlockStore, PeerClients};
 use faisca_executor::protocol::{Durability, DurableExchange, ExecutorConfig, Limits};
 use faisca_planner::rules::{logical_rules, physical_rules};
 use faisca_planner::workarounds::analyzer_rules;
+use faisca_spark::{operators, relations};
 use tokio::task::JoinHandle;
 
 use super::Session;
@@ -333,6 +334,8 @@ impl SessionOptions {
             .with_config(config)
             .with_runtime_env(Arc::clone(environment.runtime()))
             .with_default_features()
+            .with_expr_planners(operators::planners())
+            .with_relation_planners(relations::planners())
             .with_query_planner(Arc::new(DistributedPlanner {
                 cluster: Arc::clone(cluster),
             }))

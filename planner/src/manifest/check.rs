@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{ObjectName, visit_relations};
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::parser::Parser;
+use faisca_spark::dialect::parse_as_written;
 
 use super::error::{ManifestError, Problem};
 use super::positions::Positions;
@@ -357,7 +356,7 @@ fn tables(sql: &str) -> Result<BTreeSet<String>, String> {
 }
 
 fn tables_read(sql: &str) -> Result<BTreeSet<String>, String> {
-    let statements = Parser::parse_sql(&GenericDialect {}, sql).map_err(|e| {
+    let statements = parse_as_written(sql).map_err(|e| {
         e.to_string()
             .trim_start_matches("sql parser error: ")
             .to_owned()
@@ -406,7 +405,7 @@ fn ctes_and_functions(sql: &str) -> Vec<String> {
         }
     }
     let mut names = Names::default();
-    if let Ok(statements) = Parser::parse_sql(&GenericDialect {}, sql) {
+    if let Ok(statements) = parse_as_written(sql) {
         let _ = statements.visit(&mut names);
     }
     names.0

@@ -50,6 +50,8 @@ def run(database, sql):
 def main(folder, *tables):
     database = duckdb.connect()
     database.execute("SET threads = 1")
+    # As in Spark.
+    database.execute("SET default_null_order = 'nulls_first_on_asc_last_on_desc'")
     for table in tables:
         # Copied, because DuckDB itself skips Parquet row groups that hold NaN.
         database.execute(f"CREATE TABLE {table} AS FROM '{folder}/{table}/*.parquet'")

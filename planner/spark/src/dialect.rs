@@ -1,0 +1,33 @@
+//! Spark's syntax: from the text of a statement to a syntax tree that DataFusion plans.
+//!
+//! DataFusion's parser reads the SQL that many databases share. What Spark writes in another way is translated: before
+//! parsing where the tokens differ (literals, `VALUES 1, 2`), while parsing where an operator is new (`DIV`, `LIKE ALL`),
+//! and afterwards where the tree differs (`WITH ROLLUP`, `SORT BY`).
+//!
+//! ```text
+//! text ──tokenize──▶ tokens ──Parser with SparkDialect──▶ tree ──translate──▶ tree that DataFusion plans
+//! ```
+
+mod generators;
+mod literals;
+mod syntax;
+mod tokens;
+mod tree;
+mod values;
+
+pub use syntax::SparkDialect;
+pub use tokens::{lower_names, tokenize};
+pub use tree::translate;
+
+use datafusion::sql::sqlparser::ast::Statement;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+
+/// Parses statements as they are written: names keep their spelling, and nothing is translated.
+///
+/// # Errors
+/// If the text is not Spark's SQL.
+pub fn parse_as_written(sql: &str) -> Result<Vec<Statement>, ParserError> {
+    Parser::new(&SparkDialect)
+        .with_tokens_with_locations(tokenize(sql)?)
+        .parse_statements()
+}

@@ -1,0 +1,169 @@
+//! Spark's literals: escapes in strings, and numbers with a suffix for their type.
+
+use std::iter::Peekable;
+use std::str::Chars;
+
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, TokenizerError};
+
+use super::tokens::{space, word};
+
+/// Returns what a quoted string says.
+///
+/// As Spark reads it: `\n`, `\t`, `\r`, `\b`, `\0`, `\Z`, three octal digits, `\u` with four and `\U` with eight
+/// hexadecimal digits; `\%` and `\_` stay as they are, for LIKE; any other escaped character stands for itself. A doubled
+/// quote is one quote.
+pub(super) fn unescape(text: &str, quote: char) -> String {
+    if !text.contains(['\\', quote]) {
+        return text.to_owned();
+    }
+    let mut result = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == '\\' {
+            escaped(&mut chars, &mut result);
+        } else {
+            if c == quote {
+                chars.next_if_eq(&quote);
+            }
+            result.push(c);
+        }
+    }
+    result
+}
+
+fn escaped(chars: &mut Peekable<Chars<'_>>, result: &mut String) {
+    if let Some((digits, code)) = code_point(chars.clone()) {
+        for _ in 0..digits {
+            chars.next();
+        }
+        result.push(code);
+        return;
+    }
+    match chars.next() {
+        Some('n') => result.push('\n'),
+        Some('t') => result.push('\t'),
+        Some('r') => result.push('\r'),
+        Some('b') => result.push('\u{8}'),
+        Some('0') => result.push('\0'),
+        Some('Z') => result.push('\u{1A}'),
+        Some(c @ ('%' | '_')) => result.extend(['\\', c]),
+        Some(c) => result.push(c),
+        None => result.push('\\'),
+    }
+}
+
+/// The character that a numeric escape stands for, and the number of characters after the backslash that write it.
+fn code_point(mut chars: Peekable<Chars<'_>>) -> Option<(usize, char)> {
+    let (skipped, digits, radix) = match chars.peek()? {
+        'u' => (1, 4, 16),
+        'U' => (1, 8, 16),
+        '0'..='3' => (0, 3, 8),
+        _ => return None,
+    };
+    let text: String = chars.skip(skipped).take(digits).collect();
+    let written = text.len() == digits && text.chars().all(|c| c.is_digit(radix));
+    let code = written.then(|| u32::from_str_radix(&text, radix).ok())??;
+    Some((skipped + digits, char::from_u32(code)?))
+}
+
+/// Writes `1L`, `1S`, `1Y`, `1D`, `1F` and `1BD` as typed strings (`BIGINT '1'`).
+///
+/// # Errors
+/// If letters follow a number that are no such suffix, where the parser would take them for an alias.
+pub(super) fn type_numbers(
+    tokens: Vec<TokenWithSpan>,
+) -> Result<Vec<TokenWithSpan>, TokenizerError> {
+    let mut result = Vec::with_capacity(tokens.len());
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        let Token::Number(number, long) = &token.token else {
+            result.push(token);
+            continue;
+        };
+        let suffix = tokens.next_if(|next| {
+            next.span.start == token.span.end && matches!(next.token, Token::Word(_))
+        });
+        let data_type = match suffix
+            .as_ref()
+            .map(|next| next.token.to_string().to_uppercase())
+        {
+            _ if *long => Some("BIGINT".to_owned()),
+            None => None,
+            Some(suffix) => Some(type_with_suffix(number, &suffix, &token)?),
+        };
+        match data_type {
+            None => result.push(token),
+            Some(data_type) => {
+                let span = token.span;
+                let text = Token::SingleQuotedString(number.clone());
+                result.extend(data_type.split(' ').flat_map(|part| match part {
+                    // Only DECIMAL has parameters: `DECIMAL ( 3 , 1 )`.
+                    "(" => [TokenWithSpan::new(Token::LParen, span), space(span)],
+                    ")" => [TokenWithSpan::new(Token::RParen, span), space(span)],
+                    "," => [TokenWithSpan::new(Token::Comma, span), space(span)],
+                    digits if digits.starts_with(|c: char| c.is_ascii_digit()) => [
+                        TokenWithSpan::new(Token::Number(digits.to_owned(), false), span),
+                        space(span),
+                    ],
+                    name => [word(name, span), space(span)],
+                }));
+                result.push(TokenWithSpan::new(text, span));
+            }
+        }
+    }
+    Ok(result)
+}
+
+fn type_with_suffix(
+    number: &str,
+    suffix: &str,
+    token: &TokenWithSpan,
+) -> Result<String, TokenizerError> {
+    Ok(match suffix {
+        "L" => "BIGINT".to_owned(),
+        "S" => "SMALLINT".to_owned(),
+        "Y" => "TINYINT".to_owned(),
+        "D" => "DOUBLE".to_owned(),
+        "F" => "FLOAT".to_owned(),
+        "BD" => {
+            let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+            let (scale, whole) = (fraction.len(), whole.trim_start_matches('0').len());
+            format!("DECIMAL ( {} , {scale} )", (whole + scale).max(1))
+        }
+        _ => {
+            return Err(TokenizerError {
+                message: format!(
+                    "{number}{suffix}: a number ends with L, S, Y, D, F or BD for its type, or with a space"
+                ),
+                location: token.span.start,
+            });
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_unescaped_as_spark_does() {
+        let cases = [
+            (r"a\nb", "a\nb"),
+            (r"\\d+", r"\d+"),
+            (r"it\'s", "it's"),
+            ("it''s", "it's"),
+            (r"\u20AC", "€"),
+            (r"\U0001F600", "😀"),
+            (r"\101", "A"),
+            (r"10\%", r"10\%"),
+            (r"\q", "q"),
+            (r"\0", "\0"),
+            (r"\uZZ", "uZZ"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(unescape(text, '\''), expected, "{text}");
+        }
+        assert_eq!(unescape(r#"say ""x"""#, '"'), r#"say "x""#);
+        assert_eq!(unescape(r#"say "x""#, '\''), r#"say "x""#);
+    }
+}

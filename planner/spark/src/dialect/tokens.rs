@@ -1,0 +1,64 @@
+//! Text to tokens, with Spark's literals and lists of values in the form that the parser reads.
+
+use datafusion::sql::sqlparser::tokenizer::{
+    Span, Token, TokenWithSpan, Tokenizer, TokenizerError,
+};
+
+use super::syntax::SparkDialect;
+use super::{literals, values};
+
+/// Splits a statement into tokens that [`SparkDialect`]'s parser reads.
+///
+/// Every token keeps its position in `sql`, so that the parser's errors name it.
+///
+/// # Errors
+/// If a quote is not closed, or a number has a suffix of another kind.
+pub fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>, TokenizerError> {
+    // Escapes are Spark's, which the tokenizer does not know all.
+    let mut tokens = Tokenizer::new(&SparkDialect, sql)
+        .with_unescape(false)
+        .tokenize_with_location()?;
+    tokens.iter_mut().for_each(unescape);
+    let tokens = literals::type_numbers(tokens)?;
+    Ok(values::parenthesize(tokens))
+}
+
+/// Writes quoted names, and names with letters beyond ASCII, in lower case. DataFusion does so for all others.
+pub fn lower_names(tokens: &mut [TokenWithSpan]) {
+    for token in tokens {
+        if let Token::Word(word) = &mut token.token
+            && (word.quote_style.is_some() || !word.value.is_ascii())
+        {
+            word.value = word.value.to_lowercase();
+        }
+    }
+}
+
+fn unescape(token: &mut TokenWithSpan) {
+    token.token = match std::mem::replace(&mut token.token, Token::EOF) {
+        Token::SingleQuotedString(text) | Token::NationalStringLiteral(text) => {
+            Token::SingleQuotedString(literals::unescape(&text, '\''))
+        }
+        Token::DoubleQuotedString(text) => {
+            Token::SingleQuotedString(literals::unescape(&text, '"'))
+        }
+        Token::SingleQuotedRawStringLiteral(text) | Token::DoubleQuotedRawStringLiteral(text) => {
+            Token::SingleQuotedString(text)
+        }
+        Token::Word(mut word) if word.quote_style.is_some() => {
+            word.value = word.value.replace("``", "`");
+            Token::Word(word)
+        }
+        other => other,
+    };
+}
+
+/// A keyword or name that a translation inserts at the position of the token it belongs to.
+pub(super) fn word(text: &str, span: Span) -> TokenWithSpan {
+    TokenWithSpan::new(Token::make_word(text, None), span)
+}
+
+pub(super) fn space(span: Span) -> TokenWithSpan {
+    use datafusion::sql::sqlparser::tokenizer::Whitespace;
+    TokenWithSpan::new(Token::Whitespace(Whitespace::Space), span)
+}

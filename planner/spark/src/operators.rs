@@ -1,0 +1,196 @@
+//! Spark's operators where DataFusion's mean something else.
+//!
+//! `7 / 2` is 3.5, `7 DIV 2` is 3, `array(10, 20)[0]` is 10, and `'5' + 3` is 8.
+
+mod array_item;
+mod divisor;
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::{DFSchema, Result};
+use datafusion::execution::SessionStateDefaults;
+use datafusion::logical_expr::planner::{
+    ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr,
+};
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, ExprSchemable, GetFieldAccess, Operator, ScalarUDF, cast,
+};
+use datafusion::sql::sqlparser::ast::BinaryOperator;
+use datafusion_spark::planner::SparkFunctionPlanner;
+
+use array_item::ArrayItem;
+use divisor::Divisor;
+
+/// Plans operators of SQL text as Spark means them.
+#[derive(Debug, Default)]
+pub struct SparkOperators;
+
+/// Plans all operators and special forms of SQL text. The first planner that plans one wins.
+#[must_use]
+pub fn planners() -> Vec<Arc<dyn ExprPlanner>> {
+    let mut planners: Vec<Arc<dyn ExprPlanner>> =
+        vec![Arc::new(SparkOperators), Arc::new(SparkFunctionPlanner)];
+    planners.extend(SessionStateDefaults::default_expr_planners());
+    planners
+}
+
+/// The functions that [`SparkOperators`] plans. Executors find them by name.
+#[must_use]
+pub fn functions() -> Vec<Arc<ScalarUDF>> {
+    vec![
+        Arc::new(ScalarUDF::from(ArrayItem::default())),
+        Arc::new(ScalarUDF::from(Divisor::default())),
+    ]
+}
+
+impl ExprPlanner for SparkOperators {
+    fn plan_binary_op(
+        &self,
+        expr: RawBinaryExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawBinaryExpr>> {
+        // An expression without a type yet, such as a placeholder, keeps DataFusion's plan.
+        let (Ok(left), Ok(right)) = (expr.left.get_type(schema), expr.right.get_type(schema))
+        else {
+            return Ok(PlannerResult::Original(expr));
+        };
+        Ok(match expr.op {
+            BinaryOperator::Divide => divide(expr, &left, &right),
+            BinaryOperator::MyIntegerDivide => divide_whole(expr, &left, &right),
+            BinaryOperator::Plus
+            | BinaryOperator::Minus
+            | BinaryOperator::Multiply
+            | BinaryOperator::Modulo => calculate_with_text(expr, &left, &right),
+            _ => PlannerResult::Original(expr),
+        })
+    }
+
+    fn plan_field_access(
+        &self,
+        expr: RawFieldAccessExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawFieldAccessExpr>> {
+        let GetFieldAccess::ListIndex { key } = &expr.field_access else {
+            return Ok(PlannerResult::Original(expr));
+        };
+        let is_array = matches!(
+            expr.expr.get_type(schema)?,
+            DataType::List(_) | DataType::LargeList(_)
+        );
+        if !is_array {
+            return Ok(PlannerResult::Original(expr));
+        }
+        let index = cast(key.as_ref().clone(), DataType::Int64);
+        let item = ScalarUDF::from(ArrayItem::default()).call(vec![expr.expr, index]);
+        Ok(PlannerResult::Planned(item))
+    }
+}
+
+/// `/` never cuts off the fraction, and division by zero is an error.
+fn divide(expr: RawBinaryExpr, left: &DataType, right: &DataType) -> PlannerResult<RawBinaryExpr> {
+    let is_number = |t: &DataType| t.is_integer() || t.is_floating();
+    let as_double = |t: &DataType| is_number(t) || is_text(t) || t.is_null();
+    let is_double = as_double(left) && as_double(right);
+    let with_text = (is_text(left) && right.is_numeric()) || (left.is_numeric() && is_text(right));
+    if !is_double && !with_text || left.is_null() && right.is_null() {
+        return PlannerResult::Original(expr);
+    }
+    let (dividend, divisor) = (double(expr.left, left), double(expr.right, right));
+    PlannerResult::Planned(binary(dividend, Operator::Divide, checked(divisor)))
+}
+
+/// `DIV` cuts off the fraction and returns BIGINT.
+fn divide_whole(
+    expr: RawBinaryExpr,
+    left: &DataType,
+    right: &DataType,
+) -> PlannerResult<RawBinaryExpr> {
+    let whole = |t: &DataType| t.is_integer() || is_text(t) || t.is_null();
+    if whole(left) && whole(right) {
+        let (left, right) = (
+            cast(expr.left, DataType::Int64),
+            cast(expr.right, DataType::Int64),
+        );
+        return PlannerResult::Planned(binary(left, Operator::Divide, right));
+    }
+    let quotient = binary(expr.left, Operator::Divide, checked(expr.right));
+    PlannerResult::Planned(cast(quotient, DataType::Int64))
+}
+
+/// Text beside a number is read as a number: as BIGINT beside whole numbers, as DOUBLE beside others.
+fn calculate_with_text(
+    expr: RawBinaryExpr,
+    left: &DataType,
+    right: &DataType,
+) -> PlannerResult<RawBinaryExpr> {
+    let Some(op) = arithmetic(&expr.op) else {
+        return PlannerResult::Original(expr);
+    };
+    let number = |other: &DataType| {
+        if other.is_integer() {
+            DataType::Int64
+        } else {
+            DataType::Float64
+        }
+    };
+    if is_text(left) && right.is_numeric() {
+        return PlannerResult::Planned(binary(cast(expr.left, number(right)), op, expr.right));
+    }
+    if left.is_numeric() && is_text(right) {
+        return PlannerResult::Planned(binary(expr.left, op, cast(expr.right, number(left))));
+    }
+    if is_text(left) && is_text(right) {
+        let (left, right) = (
+            cast(expr.left, DataType::Float64),
+            cast(expr.right, DataType::Float64),
+        );
+        return PlannerResult::Planned(binary(left, op, right));
+    }
+    PlannerResult::Original(expr)
+}
+
+fn arithmetic(op: &BinaryOperator) -> Option<Operator> {
+    match op {
+        BinaryOperator::Plus => Some(Operator::Plus),
+        BinaryOperator::Minus => Some(Operator::Minus),
+        BinaryOperator::Multiply => Some(Operator::Multiply),
+        BinaryOperator::Modulo => Some(Operator::Modulo),
+        _ => None,
+    }
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
+}
+
+fn double(expr: Expr, data_type: &DataType) -> Expr {
+    if *data_type == DataType::Float64 {
+        expr
+    } else {
+        cast(expr, DataType::Float64)
+    }
+}
+
+/// A divisor that raises an error where it is zero. A literal other than zero needs no check.
+fn checked(divisor: Expr) -> Expr {
+    let inner = match &divisor {
+        Expr::Cast(cast) => cast.expr.as_ref(),
+        other => other,
+    };
+    if let Expr::Literal(value, _) = inner
+        && value
+            .cast_to(&DataType::Float64)
+            .is_ok_and(|number| number != 0.0_f64.into() && number != (-0.0_f64).into())
+    {
+        return divisor;
+    }
+    ScalarUDF::from(Divisor::default()).call(vec![divisor])
+}
+
+fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
+    Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))
+}
