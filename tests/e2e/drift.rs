@@ -256,7 +256,7 @@ async fn fields_of_structs_drift_as_columns_do() {
             query(&session, "select p['novo'] from t where p.idade > 1").await,
             ["3"]
         );
-        let items = "l[1]['Idade'] as i, l[1]['novo'] as n";
+        let items = "l[0]['Idade'] as i, l[0]['novo'] as n";
         assert_eq!(
             query(&session, &format!("select {items} from t")).await,
             ["1|∅", "2|3"]

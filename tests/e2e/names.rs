@@ -29,7 +29,7 @@ async fn columns_and_tables_resolve_in_any_case_and_keep_the_datas() {
     );
     session.sql(&create).await.unwrap();
     assert_eq!(
-        names_of(&session, "select sg_uf, NU_IDADE, \"X\" from PESSOAS").await,
+        names_of(&session, "select sg_uf, NU_IDADE, `X` from PESSOAS").await,
         ["SG_UF", "NU_Idade", "x"]
     );
     assert_eq!(

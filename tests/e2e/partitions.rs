@@ -38,7 +38,7 @@ async fn values_with_reserved_characters_and_nulls_come_back_and_are_found() {
                 .map(|(n, v)| format!("({n}, '{v}')"))
                 .collect();
             let write = format!(
-                "COPY (SELECT column1 AS n, column2 AS k FROM (VALUES {}, (99, NULL))) TO '{path}' STORED AS {format} PARTITIONED BY (k)",
+                "COPY (SELECT column1 AS n, column2 AS k FROM (VALUES {}, (99, NULL)) AS v(column1, column2)) TO '{path}' STORED AS {format} PARTITIONED BY (k)",
                 rows.join(", ")
             );
             session.sql(&write).await.unwrap().collect().await.unwrap();

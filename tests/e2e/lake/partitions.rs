@@ -21,7 +21,7 @@ async fn a_key_in_another_case_finds_its_partitions_and_their_folders() {
             let sql = format!("SELECT uf, n, Nota FROM {kind}.d.t");
             lake.rows(&sql).await
         };
-        let upper = "SELECT 1 AS n, 7 AS \"Nota\", 'SP' AS \"UF\"";
+        let upper = "SELECT 1 AS n, 7 AS `Nota`, 'SP' AS `UF`";
         write(upper, &keyed("overwrite", "UF", "")).await;
         let more = "SELECT 2 AS n, 8 AS nota, 'SP' AS uf UNION ALL SELECT 3, 9, 'RJ'";
         write(more, &keyed("append", "uf", "")).await;
@@ -54,7 +54,7 @@ async fn a_key_in_another_case_finds_its_partitions_in_a_local_folder() {
     let local = |mode: &str, key: &str| keyed(mode, key, "").replace("s3://lake/t", &path);
     lake.written(
         "local",
-        "SELECT 1 AS n, 'SP' AS \"UF\"",
+        "SELECT 1 AS n, 'SP' AS `UF`",
         &local("overwrite", "UF"),
     )
     .await;
@@ -107,7 +107,7 @@ async fn a_table_with_partition_projection_is_written_where_its_readers_compute(
             ),
         )
     };
-    let rows = |n: u32| format!("SELECT {n} AS n, value AS \"K\" FROM generate_series(1, 3)");
+    let rows = |n: u32| format!("SELECT {n} AS n, value AS `K` FROM generate_series(1, 3)");
     let folders = || {
         let files = lake.server.visible("t").into_iter();
         files

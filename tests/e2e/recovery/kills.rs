@@ -75,7 +75,7 @@ async fn random_kills_over_the_pipeline_change_no_table() {
         let mut all = vec![];
         for table in tables {
             let context = oracle_over(folder.path(), &[table]).await;
-            let sql = format!("SELECT * FROM \"{table}\"");
+            let sql = format!("SELECT * FROM `{table}`");
             all.push(sorted(oracle_rows(&context, &sql).await));
         }
         all

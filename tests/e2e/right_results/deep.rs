@@ -112,7 +112,7 @@ async fn a_recursive_query_can_be_written() {
 #[tokio::test(flavor = "multi_thread")]
 async fn recursive_queries_run_on_executors() {
     check(
-        &["CREATE TABLE edges AS SELECT column1 AS a, column2 AS b FROM (VALUES (1, 2), (2, 3), (3, 1), (7, 8))"],
+        &["CREATE TABLE edges AS SELECT column1 AS a, column2 AS b FROM (VALUES (1, 2), (2, 3), (3, 1), (7, 8)) AS v(column1, column2)"],
         &[
             (
                 "WITH RECURSIVE r AS (SELECT 1 AS v UNION SELECT e.b FROM r JOIN edges e ON e.a = r.v) SELECT v FROM r",

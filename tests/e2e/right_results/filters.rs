@@ -6,7 +6,7 @@ use super::{Error, Rows, check, upstream, write};
 
 fn guarded(folder: &std::path::Path) -> (Vec<String>, Vec<String>) {
     let rows = "SELECT column1 AS n, column2 AS d, column3 AS ok FROM (VALUES (0, '', false), (1, '2024-01-03', true), \
-                (5, '2024-01-01', true), (20, 'x', false), (NULL, NULL, NULL))";
+                (5, '2024-01-01', true), (20, 'x', false), (NULL, NULL, NULL)) AS v(column1, column2, column3)";
     let path = folder.join("t.parquet");
     let data = vec![format!(
         "COPY ({rows}) TO '{}' STORED AS PARQUET",
@@ -14,7 +14,7 @@ fn guarded(folder: &std::path::Path) -> (Vec<String>, Vec<String>) {
     )];
     let tables = vec![
         format!("CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION '{}'", path.display()),
-        "CREATE TABLE u AS SELECT column1 AS k, column2 AS good FROM (VALUES (0, false), (1, true), (5, true))".to_owned(),
+        "CREATE TABLE u AS SELECT column1 AS k, column2 AS good FROM (VALUES (0, false), (1, true), (5, true)) AS v(column1, column2)".to_owned(),
     ];
     (data, tables)
 }

@@ -14,11 +14,11 @@ fn files(folder: &std::path::Path) -> (Vec<String>, Vec<String>) {
     let data = vec![
         copy(
             "a",
-            "SELECT column1 AS id, CAST(column2 AS DOUBLE) AS x FROM (VALUES (1, '1'), (2, 'NaN'), (3, '1'))",
+            "SELECT column1 AS id, CAST(column2 AS DOUBLE) AS x FROM (VALUES (1, '1'), (2, 'NaN'), (3, '1')) AS v(column1, column2)",
         ),
         copy(
             "b",
-            "SELECT column1 AS id, CAST(column2 AS DOUBLE) AS x FROM (VALUES (4, '-5'), (5, '0.5'))",
+            "SELECT column1 AS id, CAST(column2 AS DOUBLE) AS x FROM (VALUES (4, '-5'), (5, '0.5')) AS v(column1, column2)",
         ),
     ];
     let table = format!(
@@ -77,7 +77,7 @@ async fn upstream_still_takes_statistics_for_values() {
 }
 
 const GROUPS: &str = "CREATE TABLE g AS SELECT column1 AS k, CAST(column2 AS DOUBLE) AS x FROM (VALUES \
-    (1, 'inf'), (1, 'NaN'), (2, '-inf'), (2, '-inf'), (3, 'inf'), (4, 'NaN'), (5, '1'), (5, 'NaN'), (5, '0.5'), (6, NULL))";
+    (1, 'inf'), (1, 'NaN'), (2, '-inf'), (2, '-inf'), (3, 'inf'), (4, 'NaN'), (5, '1'), (5, 'NaN'), (5, '0.5'), (6, NULL)) AS v(column1, column2)";
 const EXTREMES: &str = "SELECT k, min(x), max(x) FROM g GROUP BY k";
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,8 +3,8 @@
 use super::{Rows, check};
 
 const TABLES: [&str; 2] = [
-    "CREATE TABLE t AS SELECT column1 AS c, column2 AS d FROM (VALUES (1, 1), (1, 2), (1, 1), (1, 3), (2, 1))",
-    "CREATE TABLE u AS SELECT column1 AS c, column2 AS e FROM (VALUES (1, 5), (2, 6))",
+    "CREATE TABLE t AS SELECT column1 AS c, column2 AS d FROM (VALUES (1, 1), (1, 2), (1, 1), (1, 3), (2, 1)) AS v(column1, column2)",
+    "CREATE TABLE u AS SELECT column1 AS c, column2 AS e FROM (VALUES (1, 5), (2, 6)) AS v(column1, column2)",
 ];
 
 const ROLLUP: &str = "SELECT c, d, count(*) FROM t WHERE c = 1 GROUP BY ROLLUP (c, d)";

@@ -5,9 +5,9 @@ use datafusion::prelude::SessionConfig;
 use super::{Rows, check, upstream, write};
 
 const TABLES: [&str; 3] = [
-    "CREATE TABLE p AS SELECT column1 AS id, column2 AS b FROM (VALUES (1, 'x'), (2, NULL), (3, NULL))",
-    "CREATE TABLE q AS SELECT column1 AS id, column2 AS b FROM (VALUES (1, 'x'), (2, NULL), (3, 'z'))",
-    "CREATE TABLE r AS SELECT column1 AS id FROM (VALUES (1), (2), (3))",
+    "CREATE TABLE p AS SELECT column1 AS id, column2 AS b FROM (VALUES (1, 'x'), (2, NULL), (3, NULL)) AS v(column1, column2)",
+    "CREATE TABLE q AS SELECT column1 AS id, column2 AS b FROM (VALUES (1, 'x'), (2, NULL), (3, 'z')) AS v(column1, column2)",
+    "CREATE TABLE r AS SELECT column1 AS id FROM (VALUES (1), (2), (3)) AS v(column1)",
 ];
 const NULL_SAFE: &str =
     "SELECT count(*) FROM p JOIN q ON q.b IS NOT DISTINCT FROM p.b JOIN r ON r.id = q.id";
@@ -82,10 +82,9 @@ fn sides(folder: &std::path::Path) -> (Vec<String>, Vec<String>) {
             folder.display()
         )
     };
-    let l =
-        "SELECT CAST(column1 AS INT) AS id, column2 AS x FROM (VALUES (1, 1), (2, 2), (NULL, 3))";
+    let l = "SELECT CAST(column1 AS INT) AS id, column2 AS x FROM (VALUES (1, 1), (2, 2), (NULL, 3)) AS v(column1, column2)";
     let r = "SELECT CAST(column1 AS BIGINT) AS id, column2 AS x \
-             FROM (VALUES (1, 1), (5, 5), (6, 6), (NULL, 7), (2, 9))";
+             FROM (VALUES (1, 1), (5, 5), (6, 6), (NULL, 7), (2, 9)) AS v(column1, column2)";
     (
         vec![copy("l", l), copy("r", r)],
         vec![table("l"), table("r")],

@@ -25,11 +25,11 @@ async fn set_operations_with_all_count_the_copies_of_a_row() {
                 Rows(&["1|a", "∅|n", "2|∅"]),
             ),
             (
-                "SELECT count(*), min(column1) FROM (SELECT column1 FROM l EXCEPT ALL SELECT column1 FROM r)",
+                "SELECT count(*), min(col1) FROM (SELECT col1 FROM l EXCEPT ALL SELECT col1 FROM r)",
                 Rows(&["4|1"]),
             ),
             (
-                "(SELECT column1 FROM l EXCEPT ALL SELECT column1 FROM r) INTERSECT ALL VALUES (1), (1), (1), (9)",
+                "(SELECT col1 FROM l EXCEPT ALL SELECT col1 FROM r) INTERSECT ALL VALUES (1), (1), (1), (9)",
                 Rows(&["1", "1"]),
             ),
             ("SELECT * FROM l EXCEPT SELECT * FROM r", Rows(&["3|c"])),
@@ -38,7 +38,7 @@ async fn set_operations_with_all_count_the_copies_of_a_row() {
                 Rows(&["1|a", "∅|n", "2|∅"]),
             ),
             (
-                "SELECT DISTINCT column1 FROM l EXCEPT ALL SELECT column1 FROM r",
+                "SELECT DISTINCT col1 FROM l EXCEPT ALL SELECT col1 FROM r",
                 Rows(&["3"]),
             ),
         ],

@@ -5,12 +5,12 @@ use datafusion::prelude::SessionConfig;
 use super::{Error, Rows, check, upstream};
 
 const TABLES: [&str; 6] = [
-    "CREATE TABLE a AS SELECT column1 AS id FROM (VALUES (1), (2))",
-    "CREATE TABLE b AS SELECT column1 AS id FROM (VALUES (1), (NULL))",
-    "CREATE TABLE o AS SELECT column1 AS id, column2 AS z FROM (VALUES (1, 10), (2, 20), (NULL, 30), (4, 40))",
-    "CREATE TABLE i AS SELECT column1 AS id, column2 AS z FROM (VALUES (1, 5), (NULL, 50), (5, 10))",
+    "CREATE TABLE a AS SELECT column1 AS id FROM (VALUES (1), (2)) AS v(column1)",
+    "CREATE TABLE b AS SELECT column1 AS id FROM (VALUES (1), (NULL)) AS v(column1)",
+    "CREATE TABLE o AS SELECT column1 AS id, column2 AS z FROM (VALUES (1, 10), (2, 20), (NULL, 30), (4, 40)) AS v(column1, column2)",
+    "CREATE TABLE i AS SELECT column1 AS id, column2 AS z FROM (VALUES (1, 5), (NULL, 50), (5, 10)) AS v(column1, column2)",
     "CREATE TABLE n AS SELECT 1 AS id WHERE false",
-    "CREATE TABLE g AS SELECT column1 AS id, column2 AS g FROM (VALUES (1, 1), (2, 2), (3, 3))",
+    "CREATE TABLE g AS SELECT column1 AS id, column2 AS g FROM (VALUES (1, 1), (2, 2), (3, 3)) AS v(column1, column2)",
 ];
 
 const CONSTANT: &str = "SELECT id FROM a WHERE 3 NOT IN (SELECT id FROM b)";

@@ -11,8 +11,8 @@ use crate::support::{rows, sorted};
 
 const TABLES: [&str; 2] = [
     "CREATE TABLE t AS SELECT column1 AS i, column2 AS x, column3 AS f FROM (VALUES \
-     (1, 10, 1.0), (2, NULL, CAST('inf' AS DOUBLE)), (3, 30, 2.0), (4, 40, 3.0), (5, NULL, 1e300), (6, 60, 4.0))",
-    "CREATE TABLE b AS SELECT column1 AS i, arrow_cast(column2, 'Binary') AS k FROM (VALUES (1, 'a'), (2, 'b'), (3, 'a'))",
+     (1, 10, 1.0), (2, NULL, CAST('inf' AS DOUBLE)), (3, 30, 2.0), (4, 40, 3.0), (5, NULL, 1e300), (6, 60, 4.0)) AS v(column1, column2, column3)",
+    "CREATE TABLE b AS SELECT column1 AS i, arrow_cast(column2, 'Binary') AS k FROM (VALUES (1, 'a'), (2, 'b'), (3, 'a')) AS v(column1, column2)",
 ];
 
 const REVERSED: &str =
