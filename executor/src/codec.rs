@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
-use datafusion::common::{Result, plan_datafusion_err};
+use datafusion::common::{Result, internal_err, plan_datafusion_err};
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::physical_expr::PhysicalExpr;
@@ -15,7 +15,7 @@ use datafusion_proto::physical_plan::{
     PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
 };
 use faisca_planner::stack::on_large_stack;
-use faisca_planner::{NodeTag, PackingConverter, PlannerNodeCodec, unpack_plan};
+use faisca_planner::{NodeTag, PackingConverter, decode_node, encode_node, unpack_expr};
 
 use crate::formats::codec as text;
 
@@ -55,12 +55,13 @@ impl PhysicalExtensionCodec for PlanCodec {
         ctx: &TaskContext,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let ctx = PhysicalPlanDecodeContext::new(ctx, self);
         match NodeTag::split(buf) {
-            Some((NodeTag::TextScan, rest)) => {
-                text::decode(rest, &PhysicalPlanDecodeContext::new(ctx, self), converter)
-            }
-            Some((NodeTag::Packed, rest)) => unpack_plan(rest, ctx, self, converter),
-            _ => PlannerNodeCodec.try_decode(buf, inputs, ctx, converter),
+            Some((NodeTag::TextScan, bytes)) => text::decode(bytes, &ctx, converter),
+            Some((tag, bytes)) => decode_node(tag, bytes, inputs, &ctx, converter),
+            None => internal_err!(
+                "unknown kind of plan node: driver and executor are of different builds"
+            ),
         }
     }
 
@@ -73,17 +74,17 @@ impl PhysicalExtensionCodec for PlanCodec {
         if text::encode(&node, buf, self, converter)? {
             Ok(())
         } else {
-            PlannerNodeCodec.try_encode(node, buf, converter)
+            encode_node(&node, buf, self, converter)
         }
     }
 
     fn try_decode_expr(
         &self,
         buf: &[u8],
-        inputs: &[Arc<dyn PhysicalExpr>],
+        _inputs: &[Arc<dyn PhysicalExpr>],
         ctx: &PhysicalExprDecodeCtx<'_>,
     ) -> Result<Arc<dyn PhysicalExpr>> {
-        PlannerNodeCodec.try_decode_expr(buf, inputs, ctx)
+        unpack_expr(buf, ctx)
     }
 
     fn try_encode_udf(&self, node: &ScalarUDF, buf: &mut Vec<u8>) -> Result<()> {

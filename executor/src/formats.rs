@@ -1,7 +1,14 @@
 //! Readers of text formats, from files to batches and as scans of a plan.
+//!
+//! - `csv`, `json`: what is specific to each format, and their writers
+//! - `file_format`: the entry into DataFusion; `source`: the scan; `codec`: the scan as bytes
+//! - `text`: the bytes of files, decompressed
 
 pub(crate) mod codec;
 pub mod csv;
+mod file_format;
 pub mod json;
 mod source;
 mod text;
+
+pub use file_format::TextFileFormat;

@@ -42,6 +42,6 @@ pub mod workarounds;
 pub use determinism::Determinism;
 pub use nodes::{
     ExchangeHandle, ExchangeReadExec, ExchangeSource, InputMode, MaterializeExec, NodeTag,
-    PackingConverter, PlannerNodeCodec, unpack_plan,
+    PackingConverter, decode_node, encode_node, unpack_expr,
 };
 pub use physical::leaves;

@@ -14,7 +14,7 @@ use futures::{FutureExt, StreamExt};
 use object_store::ObjectMeta;
 
 use super::drift::{MergedSchema, NameRule, TypeRule};
-use super::formats::{compression_of, csv_format, file_format};
+use super::formats::{compression_of, csv_options, file_format};
 use super::listing::{DataFile, Location};
 use super::partition_keys::infer_keys;
 use crate::error::{Error, Result};
@@ -94,8 +94,10 @@ async fn read_csv_header(
     let Some(first) = files.first().filter(|_| source.format == FileFormat::Csv) else {
         return Ok(None);
     };
-    let format = csv_format(source, compression_of(source, &first.meta.location))?;
-    Ok(format.read_header(location.store(), &first.meta).await?)
+    let options = csv_options(source, compression_of(source, &first.meta.location))?;
+    let header =
+        faisca_executor::formats::csv::read_csv_header(&options, location.store(), &first.meta);
+    Ok(header.await?)
 }
 
 /// Infers the columns of all files.

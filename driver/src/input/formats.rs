@@ -5,8 +5,9 @@ use std::sync::Arc;
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::file_format::FileFormat as DfFileFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
-use faisca_executor::formats::csv::{CsvFileFormat, CsvReadOptions};
-use faisca_executor::formats::json::{JsonFileFormat, JsonReadOptions};
+use faisca_executor::formats::TextFileFormat;
+use faisca_executor::formats::csv::CsvReadOptions;
+use faisca_executor::formats::json::JsonReadOptions;
 use faisca_planner::manifest::{Decimal, FileFormat, Source, TextCompression};
 use object_store::path::Path;
 
@@ -27,19 +28,13 @@ pub(crate) fn file_format(
 ) -> Result<Arc<dyn DfFileFormat>> {
     Ok(match source.format {
         FileFormat::Parquet => Arc::new(parquet_format()),
-        FileFormat::Csv => {
-            let csv = csv_format(source, compression)?;
-            Arc::new(match csv_header {
-                Some(names) => csv.with_first_header(names.to_vec()),
-                None => csv,
-            })
-        }
-        FileFormat::Ndjson => Arc::new(JsonFileFormat::new(JsonReadOptions {
+        FileFormat::Csv => Arc::new(TextFileFormat::csv(CsvReadOptions {
+            first_header: csv_header.map(<[String]>::to_vec),
+            ..csv_options(source, compression)?
+        })),
+        FileFormat::Ndjson => Arc::new(TextFileFormat::json(JsonReadOptions {
             compression,
-            infer_rows: match source.infer_rows.unwrap_or(JSON_INFER_ROWS) {
-                0 => usize::MAX,
-                rows => rows,
-            },
+            infer_rows: source.infer_rows.unwrap_or(JSON_INFER_ROWS),
         })),
     })
 }
@@ -63,14 +58,6 @@ pub(crate) fn compression_of(source: &Source, file: &Path) -> TextCompression {
         Some("zst" | "zstd") => TextCompression::Zstd,
         _ => TextCompression::None,
     })
-}
-
-/// Returns the CSV format of a source, for files with this compression.
-///
-/// # Errors
-/// As [`file_format`].
-pub(super) fn csv_format(source: &Source, compression: TextCompression) -> Result<CsvFileFormat> {
-    Ok(CsvFileFormat::new(csv_options(source, compression)?))
 }
 
 /// Converts the options of a source to those of the CSV reader, which works on bytes.

@@ -1,4 +1,4 @@
-//! Encodes a CSV scan as part of a plan: the options by postcard, the files by DataFusion's protobuf.
+//! Encodes a scan of text files as part of a plan: the options by postcard, the files by DataFusion's protobuf.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -26,10 +26,11 @@ use super::text::compression_type;
 #[derive(Serialize, Deserialize)]
 struct TextScan {
     format: TextFormat,
+    /// The files and the schema, as DataFusion's protobuf.
     files: Vec<u8>,
 }
 
-/// Encodes `node` if it is a scan of this source. Returns whether it is.
+/// Encodes `node` if it is a scan of text files. Returns whether it is.
 pub(crate) fn encode(
     node: &Arc<dyn ExecutionPlan>,
     buf: &mut Vec<u8>,
@@ -55,6 +56,10 @@ pub(crate) fn encode(
     Ok(true)
 }
 
+/// Decodes a scan of text files.
+///
+/// # Errors
+/// If the bytes are no such scan, which would be a bug.
 pub(crate) fn decode(
     buf: &[u8],
     ctx: &PhysicalPlanDecodeContext<'_>,

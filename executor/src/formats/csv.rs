@@ -12,14 +12,13 @@
 //!
 //! # Layout
 //! - [`CsvReadOptions`]: the options of a user; `options`: their meaning
-//! - `format`: the entry into DataFusion's listing tables; `infer`, `kind`, `header`
+//! - `schema`: the columns of several files; `infer`, `kind`, `header`: those of one
 //! - `scan`, `decode`: bytes to batches; `records`, `values`: rules that all share
 //! - `write`: batches to text
 //! - `error`, `locate`: errors with file and line
 
 mod decode;
 mod error;
-mod format;
 mod header;
 mod infer;
 mod kind;
@@ -27,10 +26,12 @@ mod locate;
 mod options;
 mod records;
 mod scan;
+mod schema;
 mod values;
 mod write;
 
 pub use crate::protocol::CsvReadOptions;
-pub use format::CsvFileFormat;
 pub(super) use scan::open;
+pub(super) use schema::infer_schema;
+pub use schema::read_csv_header;
 pub(crate) use write::CsvWriter;

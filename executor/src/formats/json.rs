@@ -5,16 +5,17 @@
 //! of a sample.
 //!
 //! # Layout
-//! - [`JsonReadOptions`], [`JsonFileFormat`]: the entry into DataFusion's listing tables
+//! - [`JsonReadOptions`]: the options of a user
 //! - `infer`: the schema; `decode`: lines to batches; `lines`: text to lines
 //! - `write`: batches to lines
 
 mod decode;
-mod format;
 mod infer;
 mod lines;
+mod options;
 mod write;
 
 pub(super) use decode::open;
-pub use format::{JsonFileFormat, JsonReadOptions};
+pub(super) use infer::infer_schema;
+pub use options::JsonReadOptions;
 pub(crate) use write::to_json;

@@ -1,4 +1,5 @@
-//! Encodes the planner's own nodes.
+//! Encodes the planner's own nodes. The executor's codec, which also knows scans of text files, is
+//! the one that DataFusion calls.
 //!
 //! DataFusion's protobuf messages carry its own operators. A node of ours is sent as an extension
 //! whose first byte is its kind ([`NodeTag`]). What follows is protobuf where the node holds
@@ -13,9 +14,6 @@ mod recursive_query;
 use std::sync::Arc;
 
 use datafusion::common::{DataFusionError, Result, internal_err};
-use datafusion::execution::TaskContext;
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr_common::physical_expr::proto_decode::PhysicalExprDecodeCtx;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::work_table::WorkTableExec;
@@ -26,8 +24,8 @@ use datafusion_proto::physical_plan::{
 use crate::nodes::{ExchangeReadExec, KeyFilterExec, KeySetExec, PlainRowsExec};
 use crate::physical::expect_children;
 
-use packed::unpack_expr;
-pub use packed::{PackingConverter, unpack_plan};
+use packed::unpack_plan;
+pub use packed::{PackingConverter, unpack_expr};
 
 /// The kind of an encoded node: its first byte. One list for all crates, so that no byte is used
 /// twice.
@@ -80,79 +78,68 @@ impl NodeTag {
     }
 }
 
-/// Encodes the nodes that the planner adds. The executor's codec wraps it for file sources.
-#[derive(Debug, Default)]
-pub struct PlannerNodeCodec;
-
-impl PhysicalExtensionCodec for PlannerNodeCodec {
-    fn try_decode(
-        &self,
-        buf: &[u8],
-        inputs: &[Arc<dyn ExecutionPlan>],
-        ctx: &TaskContext,
-        converter: &dyn PhysicalProtoConverterExtension,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        match NodeTag::split(buf) {
-            Some((NodeTag::KeyFilter, rest)) => keys::decode_filter(rest, inputs),
-            Some((NodeTag::KeySet, rest)) => keys::decode_set(rest, inputs),
-            Some((NodeTag::ExchangeRead, rest)) => {
-                exchange_read::decode(rest, &PhysicalPlanDecodeContext::new(ctx, self), converter)
-            }
-            Some((NodeTag::RecursiveQuery, rest)) => recursive_query::decode_query(rest, inputs),
-            Some((NodeTag::WorkTable, rest)) => recursive_query::decode_table(rest),
-            Some((NodeTag::PlainRows, _)) => {
-                let [input] = expect_children("PlainRowsExec", inputs.to_vec())?;
-                Ok(Arc::new(PlainRowsExec::new(input)))
-            }
-            Some((NodeTag::TextScan | NodeTag::Packed, _)) | None => internal_err!(
-                "unknown kind of plan node: driver and executor are of different builds"
-            ),
+/// Decodes a node of the kind `tag` from the bytes behind its first one.
+///
+/// # Errors
+/// If the bytes are no such node, or if the executor's codec has to decode it: both would be bugs.
+pub fn decode_node(
+    tag: NodeTag,
+    bytes: &[u8],
+    inputs: &[Arc<dyn ExecutionPlan>],
+    ctx: &PhysicalPlanDecodeContext<'_>,
+    converter: &dyn PhysicalProtoConverterExtension,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    match tag {
+        NodeTag::KeyFilter => keys::decode_filter(bytes, inputs),
+        NodeTag::KeySet => keys::decode_set(bytes, inputs),
+        NodeTag::ExchangeRead => exchange_read::decode(bytes, ctx, converter),
+        NodeTag::RecursiveQuery => recursive_query::decode_query(bytes, inputs),
+        NodeTag::WorkTable => recursive_query::decode_table(bytes),
+        NodeTag::Packed => unpack_plan(bytes, ctx, converter),
+        NodeTag::PlainRows => {
+            let [input] = expect_children("PlainRowsExec", inputs.to_vec())?;
+            Ok(Arc::new(PlainRowsExec::new(input)))
         }
+        NodeTag::TextScan => internal_err!("the planner cannot decode a scan of text files"),
     }
+}
 
-    // The expressions of an exchange are decoded by this codec, whatever the plan around it is
-    // decoded by; each of them may be the last level of a layer.
-    fn try_decode_expr(
-        &self,
-        buf: &[u8],
-        _inputs: &[Arc<dyn PhysicalExpr>],
-        ctx: &PhysicalExprDecodeCtx<'_>,
-    ) -> Result<Arc<dyn PhysicalExpr>> {
-        unpack_expr(buf, ctx)
+/// Encodes a node that the planner adds, with its kind as the first byte. `codec` encodes what
+/// DataFusion cannot in the node's expressions.
+///
+/// # Errors
+/// If the node is none of the planner's, so that it cannot be sent to an executor.
+pub fn encode_node(
+    node: &Arc<dyn ExecutionPlan>,
+    buf: &mut Vec<u8>,
+    codec: &dyn PhysicalExtensionCodec,
+    converter: &dyn PhysicalProtoConverterExtension,
+) -> Result<()> {
+    if let Some(filter) = node.downcast_ref::<KeyFilterExec>() {
+        NodeTag::KeyFilter.write(buf);
+        return keys::encode_filter(filter, buf);
     }
-
-    fn try_encode(
-        &self,
-        node: Arc<dyn ExecutionPlan>,
-        buf: &mut Vec<u8>,
-        converter: &dyn PhysicalProtoConverterExtension,
-    ) -> Result<()> {
-        if let Some(filter) = node.downcast_ref::<KeyFilterExec>() {
-            NodeTag::KeyFilter.write(buf);
-            return keys::encode_filter(filter, buf);
-        }
-        if let Some(set) = node.downcast_ref::<KeySetExec>() {
-            NodeTag::KeySet.write(buf);
-            return keys::encode_set(set, buf);
-        }
-        if let Some(query) = node.downcast_ref::<RecursiveQueryExec>() {
-            NodeTag::RecursiveQuery.write(buf);
-            return recursive_query::encode_query(query, buf);
-        }
-        if let Some(table) = node.downcast_ref::<WorkTableExec>() {
-            NodeTag::WorkTable.write(buf);
-            return recursive_query::encode_table(table, buf);
-        }
-        if node.is::<PlainRowsExec>() {
-            NodeTag::PlainRows.write(buf);
-            return Ok(());
-        }
-        let Some(read) = node.downcast_ref::<ExchangeReadExec>() else {
-            return internal_err!("{} cannot be sent to an executor", node.name());
-        };
-        NodeTag::ExchangeRead.write(buf);
-        exchange_read::encode(read, buf, self, converter)
+    if let Some(set) = node.downcast_ref::<KeySetExec>() {
+        NodeTag::KeySet.write(buf);
+        return keys::encode_set(set, buf);
     }
+    if let Some(query) = node.downcast_ref::<RecursiveQueryExec>() {
+        NodeTag::RecursiveQuery.write(buf);
+        return recursive_query::encode_query(query, buf);
+    }
+    if let Some(table) = node.downcast_ref::<WorkTableExec>() {
+        NodeTag::WorkTable.write(buf);
+        return recursive_query::encode_table(table, buf);
+    }
+    if node.is::<PlainRowsExec>() {
+        NodeTag::PlainRows.write(buf);
+        return Ok(());
+    }
+    let Some(read) = node.downcast_ref::<ExchangeReadExec>() else {
+        return internal_err!("{} cannot be sent to an executor", node.name());
+    };
+    NodeTag::ExchangeRead.write(buf);
+    exchange_read::encode(read, buf, codec, converter)
 }
 
 fn external<E: std::error::Error + Send + Sync + 'static>(error: E) -> DataFusionError {

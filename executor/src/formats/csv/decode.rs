@@ -20,6 +20,9 @@ use crate::protocol::CsvReadOptions;
 /// A batch ends early once its text has this many bytes.
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Rows after which the text of a batch is measured again.
+const ROWS_BETWEEN_SUMS: usize = 64;
+
 /// Decodes text. Each value is text first, and is then cast to its type.
 #[derive(Debug)]
 pub(super) struct RowDecoder {
@@ -91,12 +94,12 @@ impl RowDecoder {
         Ok(self.records.push(chunk)?)
     }
 
-    /// No more text follows.
+    /// Notes that no more text follows.
     pub(super) fn end(&mut self) -> Result<(), DecodeError> {
         Ok(self.records.end()?)
     }
 
-    /// The next full batch; `None` if it needs more text.
+    /// Returns the next full batch; `None` if it needs more text.
     pub(super) fn decode(&mut self) -> Result<Option<RecordBatch>, DecodeError> {
         while self.records.advance()? {
             self.take_record()?;
@@ -109,8 +112,8 @@ impl RowDecoder {
 
     fn is_full(&self) -> bool {
         self.lines.len() >= self.batch_rows
-            // The sum is only taken now and then: it visits every column.
-            || (self.lines.len().is_multiple_of(64)
+            // Not after each row, because the sum visits every column.
+            || (self.lines.len().is_multiple_of(ROWS_BETWEEN_SUMS)
                 && self.columns.iter().map(|c| c.text.byte_count()).sum::<usize>() >= BATCH_BYTES_MAX)
     }
 
@@ -119,22 +122,22 @@ impl RowDecoder {
         if std::mem::take(&mut self.skip_header) {
             return Ok(());
         }
-        let rows = self.records.len();
+        let width = self.records.len();
         let is_unclosed = self.records.is_unclosed();
-        if rows != self.width || is_unclosed {
+        if width != self.width || is_unclosed {
             match self.options.on_malformed_row {
                 OnMalformedRow::Drop => return Ok(()),
                 OnMalformedRow::Nulls => {}
                 OnMalformedRow::Fail if is_unclosed => {
                     return Err(CsvError::unclosed(line, self.options.multi_line));
                 }
-                OnMalformedRow::Fail => return Err(CsvError::width(line, self.width, rows)),
+                OnMalformedRow::Fail => return Err(CsvError::width(line, self.width, width)),
             }
         }
         self.lines.push(line);
         for column in &mut self.columns {
             // The end of an unclosed value is unknown, so is the value.
-            let is_known = !is_unclosed || column.position + 1 < rows;
+            let is_known = !is_unclosed || column.position + 1 < width;
             let field = self
                 .records
                 .field(column.position)
@@ -146,7 +149,7 @@ impl RowDecoder {
         Ok(())
     }
 
-    /// The rows that are not yet in a batch; `None` if there are none.
+    /// Returns the rows that are not yet in a batch; `None` if there are none.
     pub(super) fn flush(&mut self) -> Result<Option<RecordBatch>, DecodeError> {
         if self.lines.is_empty() {
             return Ok(None);

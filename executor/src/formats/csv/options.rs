@@ -1,20 +1,12 @@
 //! What the options of CSV files mean for bytes.
 
 use bytes::Bytes;
-use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use encoding_rs::Encoding;
 use faisca_planner::manifest::TextEncoding;
 
-use crate::formats::text::compression_type;
 use crate::protocol::CsvReadOptions;
 
 impl CsvReadOptions {
-    /// Returns DataFusion's name of the compression.
-    #[must_use]
-    pub(crate) fn compression_type(&self) -> FileCompressionType {
-        compression_type(self.compression)
-    }
-
     /// Converts a chunk to UTF-8. All supported encodings are UTF-8 or have one byte per character,
     /// so a chunk can be converted without its neighbours.
     pub(super) fn to_utf8(&self, chunk: Bytes) -> Bytes {

@@ -13,9 +13,9 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 
-use super::format::JsonReadOptions;
 use super::infer::syntax_error;
 use super::lines::{LineError, Lines};
+use super::options::JsonReadOptions;
 use crate::formats::source::{ScannedColumns, first_byte};
 use crate::formats::text::{Chunks, lines_before, read_bytes};
 

@@ -11,8 +11,8 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 use serde_json::Value;
 
-use super::format::JsonReadOptions;
 use super::lines::{LineError, Lines};
+use super::options::JsonReadOptions;
 use crate::formats::text::read_file;
 
 /// Bytes of text that are read at most to infer a schema, unless all rows are.
@@ -27,24 +27,23 @@ struct Line {
 
 /// Infers the schema that holds the first rows of all files: what is a number in one line and a
 /// text in another is a text.
-pub(super) async fn infer(
+pub(in crate::formats) async fn infer_schema(
     options: &JsonReadOptions,
     store: &Arc<dyn ObjectStore>,
     objects: &[ObjectMeta],
 ) -> Result<Schema> {
     let mut sample = vec![];
     let mut bytes = 0;
-    // Who asks for all rows gets all rows.
-    let bytes_max = match options.infer_rows {
-        usize::MAX => usize::MAX,
-        _ => SAMPLE_BYTES_MAX,
+    let (rows_max, bytes_max) = match options.infer_rows {
+        0 => (usize::MAX, usize::MAX),
+        rows => (rows, SAMPLE_BYTES_MAX),
     };
     for (file, object) in objects.iter().enumerate() {
         let path = &object.location;
         let mut chunks = read_file(options.compression, store, path).await?;
         let mut lines = Lines::default();
         let mut is_over = false;
-        while !is_over && sample.len() < options.infer_rows && bytes < bytes_max {
+        while !is_over && sample.len() < rows_max && bytes < bytes_max {
             match chunks.next().await {
                 Some(chunk) => {
                     let chunk = chunk?;
@@ -73,7 +72,7 @@ pub(super) async fn infer(
             SAMPLE_BYTES_MAX >> 20
         ));
     }
-    sample.truncate(options.infer_rows);
+    sample.truncate(rows_max);
     infer_from(&sample, objects)
 }
 

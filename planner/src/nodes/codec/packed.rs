@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use datafusion::common::{Result, internal_datafusion_err};
-use datafusion::execution::TaskContext;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr_common::physical_expr::proto_decode::PhysicalExprDecodeCtx;
 use datafusion::physical_plan::ExecutionPlan;
@@ -32,26 +31,26 @@ use prost::Message;
 use super::NodeTag;
 
 /// Operators or expressions in one layer. Each takes two or three levels of messages.
-const LAYER: usize = 12;
+const LAYER_DEPTH: usize = 12;
 
-/// DataFusion's conversion that starts a new layer every `LAYER` levels.
+/// DataFusion's conversion that starts a new layer every `LAYER_DEPTH` levels.
 #[derive(Debug, Default)]
 pub struct PackingConverter {
     depth: Cell<usize>,
 }
 
 impl PackingConverter {
-    /// Runs `encode` one level deeper; whether what it returns is to be packed.
-    fn deeper<T>(&self, encode: impl FnOnce() -> Result<T>) -> Result<(T, bool)> {
+    /// Runs `encode` one level deeper. Also returns whether its result is the last of a layer.
+    fn encode_deeper<T>(&self, encode: impl FnOnce() -> Result<T>) -> Result<(T, bool)> {
         let depth = self.depth.get() + 1;
         self.depth.set(depth);
         let encoded = encode();
         self.depth.set(depth - 1);
-        Ok((encoded?, depth.is_multiple_of(LAYER)))
+        Ok((encoded?, depth.is_multiple_of(LAYER_DEPTH)))
     }
 }
 
-fn packed(message: &impl Message) -> Vec<u8> {
+fn pack(message: &impl Message) -> Vec<u8> {
     let mut bytes = vec![];
     NodeTag::Packed.write(&mut bytes);
     bytes.extend(message.encode_to_vec());
@@ -64,14 +63,14 @@ impl PhysicalProtoConverterExtension for PackingConverter {
         plan: &Arc<dyn ExecutionPlan>,
         codec: &dyn PhysicalExtensionCodec,
     ) -> Result<PhysicalPlanNode> {
-        let (node, is_last) = self.deeper(|| {
+        let (node, is_last) = self.encode_deeper(|| {
             PhysicalPlanNode::try_from_physical_plan_with_converter(Arc::clone(plan), codec, self)
         })?;
         if !is_last {
             return Ok(node);
         }
         let node = PhysicalExtensionNode {
-            node: packed(&node),
+            node: pack(&node),
             inputs: vec![],
         };
         Ok(PhysicalPlanNode {
@@ -85,12 +84,12 @@ impl PhysicalProtoConverterExtension for PackingConverter {
         codec: &dyn PhysicalExtensionCodec,
     ) -> Result<PhysicalExprNode> {
         let (node, is_last) =
-            self.deeper(|| serialize_physical_expr_with_converter(expr, codec, self))?;
+            self.encode_deeper(|| serialize_physical_expr_with_converter(expr, codec, self))?;
         if !is_last {
             return Ok(node);
         }
         let expr = PhysicalExtensionExprNode {
-            expr: packed(&node),
+            expr: pack(&node),
             inputs: vec![],
         };
         Ok(PhysicalExprNode {
@@ -117,29 +116,25 @@ impl PhysicalProtoConverterExtension for PackingConverter {
     }
 }
 
-/// The plan of a layer.
+/// Decodes the plan of a layer.
 ///
 /// # Errors
 /// If the bytes are no plan, which would be a bug.
-pub fn unpack_plan(
+pub(super) fn unpack_plan(
     bytes: &[u8],
-    ctx: &TaskContext,
-    codec: &dyn PhysicalExtensionCodec,
+    ctx: &PhysicalPlanDecodeContext<'_>,
     converter: &dyn PhysicalProtoConverterExtension,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let node = PhysicalPlanNode::decode(bytes)
         .map_err(|e| internal_datafusion_err!("encoded layer of a plan: {e}"))?;
-    converter.proto_to_execution_plan(&node, &PhysicalPlanDecodeContext::new(ctx, codec))
+    converter.proto_to_execution_plan(&node, ctx)
 }
 
-/// The expression of a layer.
+/// Decodes the expression of a layer.
 ///
 /// # Errors
 /// If the bytes are no expression, which would be a bug.
-pub(super) fn unpack_expr(
-    buf: &[u8],
-    ctx: &PhysicalExprDecodeCtx<'_>,
-) -> Result<Arc<dyn PhysicalExpr>> {
+pub fn unpack_expr(buf: &[u8], ctx: &PhysicalExprDecodeCtx<'_>) -> Result<Arc<dyn PhysicalExpr>> {
     let Some((NodeTag::Packed, bytes)) = NodeTag::split(buf) else {
         return Err(internal_datafusion_err!("unknown kind of expression"));
     };

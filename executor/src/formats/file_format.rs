@@ -1,4 +1,4 @@
-//! The ndjson format for DataFusion's listing tables.
+//! Text formats as DataFusion's file formats: the entry into its listing tables.
 
 use std::sync::Arc;
 
@@ -13,49 +13,50 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_datasource::TableSchema;
 use datafusion_datasource::file_scan_config::FileScanConfigBuilder;
-use faisca_planner::manifest::TextCompression;
 use object_store::{ObjectMeta, ObjectStore};
-use serde::{Deserialize, Serialize};
 
-use super::infer::infer;
-use crate::formats::source::{TextFileSource, TextFormat};
-use crate::formats::text::compression_type;
+use super::csv::{self, CsvReadOptions};
+use super::json::{self, JsonReadOptions};
+use super::source::{TextFileSource, TextFormat};
+use super::text::compression_type;
 
-/// How to read an ndjson file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JsonReadOptions {
-    /// Compression of the files.
-    pub compression: TextCompression,
-    /// Rows read at most to infer the schema.
-    pub infer_rows: usize,
-}
-
-/// One JSON object on each line, as a file format of DataFusion.
+/// CSV or ndjson with Faísca's options, as a file format of DataFusion.
 #[derive(Debug, Clone)]
-pub struct JsonFileFormat {
-    options: JsonReadOptions,
-}
+pub struct TextFileFormat(TextFormat);
 
-impl JsonFileFormat {
-    /// Creates the format.
+impl TextFileFormat {
+    /// Returns the format of CSV files.
     #[must_use]
-    pub fn new(options: JsonReadOptions) -> Self {
-        Self { options }
+    pub fn csv(options: CsvReadOptions) -> Self {
+        Self(TextFormat::Csv(options))
+    }
+
+    /// Returns the format of files with one JSON object on each line.
+    #[must_use]
+    pub fn json(options: JsonReadOptions) -> Self {
+        Self(TextFormat::Json(options))
+    }
+
+    fn compression(&self) -> FileCompressionType {
+        compression_type(self.0.compression())
     }
 }
 
 #[async_trait]
-impl FileFormat for JsonFileFormat {
+impl FileFormat for TextFileFormat {
     fn get_ext(&self) -> String {
-        "json".to_owned()
+        match &self.0 {
+            TextFormat::Csv(_) => "csv".to_owned(),
+            TextFormat::Json(_) => "json".to_owned(),
+        }
     }
 
     fn get_ext_with_compression(&self, compression: &FileCompressionType) -> Result<String> {
-        Ok(format!("json{}", compression.get_ext()))
+        Ok(format!("{}{}", self.get_ext(), compression.get_ext()))
     }
 
     fn compression_type(&self) -> Option<FileCompressionType> {
-        Some(compression_type(self.options.compression))
+        Some(self.compression())
     }
 
     async fn infer_schema(
@@ -64,7 +65,11 @@ impl FileFormat for JsonFileFormat {
         store: &Arc<dyn ObjectStore>,
         objects: &[ObjectMeta],
     ) -> Result<SchemaRef> {
-        Ok(Arc::new(infer(&self.options, store, objects).await?))
+        let schema = match &self.0 {
+            TextFormat::Csv(options) => csv::infer_schema(options, store, objects).await?,
+            TextFormat::Json(options) => json::infer_schema(options, store, objects).await?,
+        };
+        Ok(Arc::new(schema))
     }
 
     async fn infer_stats(
@@ -83,15 +88,12 @@ impl FileFormat for JsonFileFormat {
         conf: FileScanConfig,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let config = FileScanConfigBuilder::from(conf)
-            .with_file_compression_type(compression_type(self.options.compression))
+            .with_file_compression_type(self.compression())
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }
 
     fn file_source(&self, table_schema: TableSchema) -> Arc<dyn FileSource> {
-        Arc::new(TextFileSource::new(
-            table_schema,
-            TextFormat::Json(self.options.clone()),
-        ))
+        Arc::new(TextFileSource::new(table_schema, self.0.clone()))
     }
 }
