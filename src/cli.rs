@@ -250,16 +250,14 @@ fn run_command(runtime: Runtime) -> Result<()> {
     ended
 }
 
-/// Waits for SIGINT or SIGTERM.
+/// Waits for SIGINT, SIGTERM, or SIGHUP: the end of a terminal must not leave files behind.
 async fn termination_signal() {
-    let Ok(mut terminate) =
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-    else {
+    let Ok(mut termination) = faisca_executor::signals::Termination::listen() else {
         return std::future::pending().await;
     };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+        () = termination.requested() => {}
     }
 }
 

@@ -24,7 +24,7 @@ use faisca_executor::exchange::{
     BlockMemory, BlockService, BlockStore, ExchangeReader, ExchangeWriter, PeerClients,
     RowPartitioner, SealedBlock,
 };
-use faisca_executor::protocol::flight::{serve, url};
+use faisca_executor::protocol::flight::{Credentials, serve};
 use faisca_executor::protocol::{BlockLocation, StageBlocks, TaskMetrics, TaskReport};
 use faisca_planner::ids::{Attempt, BlockHome, BlockId, ExecutorId, QueryId, StageId, TaskId};
 use faisca_planner::{ExchangeReadExec, ExchangeSource, InputMode};
@@ -145,16 +145,17 @@ fn exchange(c: &mut Criterion) {
         .unwrap();
     let store = Arc::new(BlockStore::default());
     store.put(BLOCK, write(&batches));
-    let peers = Arc::new(PeerClients::new("token".to_owned()));
+    let credentials = Credentials::unencrypted("token");
+    let peers = Arc::new(PeerClients::new(credentials.clone()));
     let address = runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = url(listener.local_addr().unwrap());
+        let address = credentials.url(listener.local_addr().unwrap());
         let blocks = BlockService::new(
             ExecutorId(1),
             Arc::clone(&store),
             Arc::new(RuntimeEnv::default()),
         );
-        tokio::task::spawn(serve(listener, blocks, "token".to_owned()));
+        tokio::task::spawn(serve(listener, blocks, credentials));
         address
     });
     let leaf = leaf(&schema);

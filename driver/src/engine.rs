@@ -39,7 +39,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::error::Result;
-use crate::scheduler::{Event, Placement, QueryOutput, Scheduler};
+use crate::scheduler::{Event, LossCause, Placement, QueryOutput, Scheduler};
 pub use handle::EngineHandle;
 use progress::Progress;
 use query_plan::{QueryPlan, QueryStages};
@@ -65,8 +65,15 @@ pub enum Message {
     },
     /// A report of an executor.
     Report(ExecutorId, FromExecutor),
-    /// An executor is lost, for this reason. Ignored if it is not connected.
-    Lost(ExecutorId, String),
+    /// An executor is lost. If it was reported before, only the cause counts.
+    Lost {
+        /// The executor.
+        executor: ExecutorId,
+        /// Why, for the scheduler.
+        cause: LossCause,
+        /// Why, for the log.
+        reason: String,
+    },
     /// Run a query.
     Submit(QuerySubmission),
     /// The waiting stages of a query were planned again. Without stages, the plan stays as it is.
@@ -141,7 +148,7 @@ impl Engine {
             // The loss of one executor may fill the queue of another.
             while let Some(executor) = unresponsive.pop() {
                 let reason = "its command queue is full";
-                if let Some(event) = self.executor_lost(executor, reason) {
+                if let Some(event) = self.executor_lost(executor, LossCause::Unknown, reason) {
                     unresponsive.extend(self.step(event));
                 }
             }

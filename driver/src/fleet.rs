@@ -1,6 +1,7 @@
 //! Fleets start and stop executors. What executors do is the engine's decision.
 //!
 //! - `embedded`: one executor inside the driver's process; batches pass without encoding
+//! - `exit`: why a process ended
 //! - `process`: executors as child processes, connected by Flight
 //! - `planning`: no executors, for sessions that only plan
 //! - [`control`]: the service to which executors connect
@@ -11,6 +12,7 @@
 
 pub mod control;
 mod embedded;
+mod exit;
 mod planning;
 pub mod platform;
 mod process;
@@ -23,6 +25,7 @@ use async_trait::async_trait;
 use faisca_executor::protocol::Limits;
 
 pub use embedded::{DRIVER, EmbeddedExecutor, EmbeddedHost};
+pub use exit::{cause_of_code, cause_of_signal};
 pub use planning::PlanningLauncher;
 pub use process::{ProcessFleet, ProcessLauncher};
 pub use serve::serve_if_executor;
@@ -40,9 +43,10 @@ use control::ControlServer;
 ///
 /// - It requests all executors when it is made, and replaces those that end by themselves, a
 ///   bounded number of times.
-/// - It calls [`EngineHandle::report_fleet_lost`] when it will never have an executor again. The
-///   engine learns of each executor, and of its loss, from the executor's own connection. A fleet
-///   that knows of a loss earlier may call [`EngineHandle::report_executor_lost`].
+/// - It calls [`EngineHandle::report_fleet_lost`] when it will never have an executor again, and
+///   [`EngineHandle::report_executor_lost`] with the cause when it learns why an executor ended. The
+///   engine learns of each executor, and of a loss without a known cause, from the executor's own
+///   connection.
 /// - It ends the process of an executor that [`ControlServer::dead_executors`] announces.
 /// - Dropping it leaves no executor behind, even if `stop` was not called or was cancelled.
 #[async_trait]

@@ -15,7 +15,8 @@
 //!    3. Queued tasks of stages whose inputs are complete become ready.
 //!    4. If every root is complete, the output is handed out.
 //! 3. Ready tasks are launched on free slots, in order, each on the executor with the most free
-//!    slots. On a tick, idle slots get speculative attempts first (`speculation`).
+//!    slots; those that may have crashed an executor run alone (`quarantine`). On a tick, idle
+//!    slots get speculative attempts first (`speculation`).
 //! 4. Draining executors that nothing needs any more are dismissed.
 //!
 //! # State
@@ -36,6 +37,7 @@ mod executors;
 mod handover;
 mod losses;
 mod placement;
+mod quarantine;
 mod query;
 #[cfg(test)]
 mod simulation;
@@ -50,12 +52,13 @@ use faisca_executor::protocol::TaskReport;
 use faisca_planner::ids::{BlockHome, ExecutorId, QueryId, TaskId};
 
 pub use event::{
-    Action, Event, InputReads, OutputKind, QueryOutput, SinkOutput, StageInfo, StageInput,
-    TaskGrouping,
+    Action, Event, InputReads, LossCause, OutputKind, QueryOutput, SinkOutput, StageInfo,
+    StageInput, TaskGrouping,
 };
 use executors::Executors;
 use placement::PerPlacement;
 pub use placement::Placement;
+use quarantine::Quarantine;
 use query::QueryState;
 use task::RunningAttempt;
 
@@ -91,6 +94,8 @@ pub struct Scheduler {
     queries: BTreeMap<QueryId, QueryState>,
     /// Queued tasks whose inputs are complete, in the order in which they are launched.
     ready: PerPlacement<VecDeque<TaskId>>,
+    /// Tasks that may have crashed an executor.
+    quarantine: Quarantine,
     /// Number of transfers started, so that executors receive blocks in turns.
     handovers: usize,
     /// Executors can copy blocks to an object store.
@@ -124,6 +129,10 @@ impl Scheduler {
         for placement in Placement::ALL {
             self.assign(placement);
         }
+        // Other tasks use what a suspect gave back.
+        while self.isolate() {
+            self.assign(Placement::Fleet);
+        }
         let drained = self.executors.dismiss_drained();
         self.actions
             .extend(drained.into_iter().map(Action::Dismiss));
@@ -142,7 +151,8 @@ impl Scheduler {
                 // Blocks may have waited for an executor that takes them.
                 self.hand_over_all();
             }
-            Event::ExecutorDown(id) => self.executor_down(id),
+            Event::ExecutorDown(id, cause) => self.executor_down(id, cause),
+            Event::LossExplained(id, cause) => self.explain_loss(id, cause),
             Event::Draining(id) => {
                 self.executors.drain(id);
                 self.hand_over_all();
@@ -183,7 +193,9 @@ impl Scheduler {
     /// Returns the number of slots that the fleet's running and ready tasks would occupy at once.
     #[must_use]
     pub fn slots_wanted(&self) -> usize {
-        self.ready[Placement::Fleet].len() + self.executors.busy(Placement::Fleet)
+        self.ready[Placement::Fleet].len()
+            + self.quarantine.waiting()
+            + self.executors.busy(Placement::Fleet)
     }
 
     fn attempt_finished(&mut self, executor: ExecutorId, report: TaskReport) {
@@ -237,6 +249,7 @@ impl Scheduler {
         for placement in Placement::ALL {
             self.ready[placement].retain(|task| task.query != id);
         }
+        self.quarantine.forget(|task| task.query != id);
         self.executors.forget_query(id);
         let executors = self.executors.ids().collect();
         self.actions.push(Action::Release(id, executors));
@@ -285,6 +298,13 @@ impl Scheduler {
             if !query.may_start(task) {
                 continue;
             }
+            if self.is_suspect(task) {
+                self.quarantine.push(task);
+                continue;
+            }
+            let Some(query) = self.queries.get(&task.query) else {
+                continue;
+            };
             let failed_on = query.task(task).map(|task| task.failed_on.as_slice());
             match self
                 .executors

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use datafusion::catalog::TableProvider;
 use datafusion::prelude::SessionContext;
+use faisca_executor::spill::SpillGuard;
 use faisca_executor::storage::Stores as ObjectStores;
 use faisca_planner::manifest::Source;
 use parking_lot::Mutex;
@@ -41,6 +42,8 @@ pub(crate) struct Services {
     pub(crate) reporter: Option<PlatformReporter>,
     pub(crate) engine_task: JoinHandle<()>,
     pub(crate) _compute: Compute,
+    /// Removes what the driver's own tasks spilled.
+    pub(crate) _spilled: SpillGuard,
 }
 
 impl Services {

@@ -13,7 +13,6 @@ use arrow_flight::flight_service_client::FlightServiceClient;
 use datafusion::common::DataFusionError;
 use futures::StreamExt;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
@@ -23,10 +22,12 @@ use tracing::info;
 use crate::environment::{Environment, UserFunctions};
 use crate::exchange::{BlockService, BlockStore, PeerClients};
 use crate::executor::Executor;
-use crate::protocol::flight::{self, MESSAGE_BYTES_MAX};
+use crate::protocol::flight::{self, Credentials, Encryption, MESSAGE_BYTES_MAX};
 use crate::protocol::{
-    ExecutorConfig, FromExecutor, QUEUE_LENGTH, Registration, ToExecutor, VERSION, frame, unframe,
+    BUILD, ExecutorConfig, FromExecutor, QUEUE_LENGTH, Registration, ToExecutor, VERSION, frame,
+    unframe,
 };
+use crate::signals::Termination;
 
 /// Interval of heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -55,6 +56,9 @@ impl ServeError {
     /// Exit code of [`Self::Unusable`]: `EX_CONFIG` of BSD's sysexits.
     pub const UNUSABLE: i32 = 78;
 
+    /// Exit code of an executor that lost its driver, or its time to shut down.
+    pub const BROKEN: i32 = 1;
+
     /// Wraps the failure of an activity.
     pub fn broken(
         activity: impl Into<String>,
@@ -71,7 +75,7 @@ impl ServeError {
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::Unusable(_) => Self::UNUSABLE,
-            Self::Broken { .. } | Self::GraceExceeded(_) => 1,
+            Self::Broken { .. } | Self::GraceExceeded(_) => Self::BROKEN,
         }
     }
 }
@@ -87,29 +91,36 @@ pub async fn run(
 ) -> Result<(), ServeError> {
     let environment = Environment::new(&config.limits, functions)
         .map_err(|e| ServeError::Unusable(e.strip_backtrace()))?;
+    // Dropped when the executor ends, even if tasks still run: the process exits right after.
+    let _spilled = environment.spill_guard();
     let environment = Arc::new(environment);
     let store = Arc::new(BlockStore::default());
     let listening = |e| ServeError::broken(format!("listening on {}", config.host), e);
     let listener = TcpListener::bind(SocketAddr::new(config.host, 0))
         .await
         .map_err(listening)?;
-    let address = flight::url(listener.local_addr().map_err(listening)?);
+    // The driver decides for the whole job.
+    let encryption = Encryption::of_url(&config.driver);
+    let credentials = Credentials::new(&config.token, encryption)
+        .map_err(|e| ServeError::Unusable(e.to_string()))?;
+    let address = credentials.url(listener.local_addr().map_err(listening)?);
     let blocks = BlockService::new(
         config.executor,
         Arc::clone(&store),
         Arc::clone(environment.runtime()),
     );
-    let serving = flight::serve(listener, blocks, config.token.clone());
-    let peers = Arc::new(PeerClients::new(config.token.clone()));
+    let serving = flight::serve(listener, blocks, credentials.clone());
+    let peers = Arc::new(PeerClients::new(credentials.clone()));
     let executor = Executor::new(config.executor, environment, store, peers, compute);
     tokio::select! {
-        ended = serve_driver(config, address, executor) => ended,
+        ended = serve_driver(config, &credentials, address, executor) => ended,
         ended = serving => ended.map_err(|e| ServeError::broken("serving blocks", e)),
     }
 }
 
 async fn serve_driver(
     config: ExecutorConfig,
+    credentials: &Credentials,
     address: String,
     executor: Executor,
 ) -> Result<(), ServeError> {
@@ -119,7 +130,7 @@ async fn serve_driver(
         &FromExecutor::Register(registration(&config, address)?),
     )
     .await?;
-    let Some(incoming) = dial(&config, outgoing_messages).await? else {
+    let Some(incoming) = dial(&config, credentials, outgoing_messages).await? else {
         return Ok(());
     };
     let memory = config
@@ -155,6 +166,7 @@ fn registration(config: &ExecutorConfig, address: String) -> Result<Registration
         slots: config.limits.slots,
         address,
         version: VERSION.to_owned(),
+        build: BUILD.to_owned(),
         canary,
         pid: std::process::id(),
     })
@@ -163,14 +175,18 @@ fn registration(config: &ExecutorConfig, address: String) -> Result<Registration
 /// Opens the stream of messages; `None` if the driver is dead already.
 async fn dial(
     config: &ExecutorConfig,
+    credentials: &Credentials,
     outgoing_messages: mpsc::Receiver<FlightData>,
 ) -> Result<Option<Streaming<FlightData>>, ServeError> {
-    let channel = flight::connect(&config.driver).await.map_err(|e| {
-        ServeError::broken(format!("connecting to the driver at {}", config.driver), e)
-    })?;
+    let channel = flight::connect(&config.driver, credentials)
+        .await
+        .map_err(|e| {
+            ServeError::broken(format!("connecting to the driver at {}", config.driver), e)
+        })?;
     let mut client = FlightServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let mut request = Request::new(ReceiverStream::new(outgoing_messages));
-    flight::bearer(&mut request, &config.token)
+    credentials
+        .authorize(&mut request)
         .map_err(|e| ServeError::broken("adding the job's token", e))?;
     match client.do_exchange(request).await {
         Ok(accepted) => Ok(Some(accepted.into_inner())),
@@ -196,15 +212,15 @@ async fn forward(
     mut pending: mpsc::Receiver<FromExecutor>,
 ) -> Result<HangUp, ServeError> {
     let mut heartbeat = tokio::time::interval(HEARTBEAT);
-    let mut terminate = signal(SignalKind::terminate())
-        .map_err(|e| ServeError::broken("listening for SIGTERM", e))?;
+    let mut termination = Termination::listen()
+        .map_err(|e| ServeError::broken("listening for SIGTERM and SIGHUP", e))?;
     let mut ends_at: Option<Instant> = None;
     loop {
         tokio::select! {
             Some(report) = pending.recv() => send(outgoing_sender, &report).await?,
             _ = heartbeat.tick() => send(outgoing_sender, &FromExecutor::Heartbeat).await?,
-            _ = terminate.recv(), if ends_at.is_none() => {
-                info!("draining after SIGTERM");
+            _ = termination.requested(), if ends_at.is_none() => {
+                info!("draining after a signal");
                 ends_at = Some(Instant::now() + config.grace);
                 send(outgoing_sender, &FromExecutor::Draining).await?;
             }

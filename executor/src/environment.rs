@@ -10,7 +10,7 @@ use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::execution::{FunctionRegistry, TaskContext};
+use datafusion::execution::{FunctionRegistry, TaskContext, TempFileFactory};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::SessionConfig;
 use faisca_planner::workarounds;
@@ -19,12 +19,11 @@ use faisca_spark::operators;
 use crate::descriptors;
 use crate::exchange::{BlockMemory, DurableTier};
 use crate::protocol::Limits;
+use crate::spill::{self, SpillFiles, SpillGuard};
 use crate::storage::Stores;
 
 /// Number of memory consumers that an out-of-memory message names.
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(5).unwrap();
-/// Most bytes that one executor may spill: no limit in practice.
-const SPILL_BYTES_MAX: u64 = 1 << 40;
 
 /// The user's own functions. Driver and executors have the same ones, because both run the same
 /// binary.
@@ -46,6 +45,7 @@ pub struct Environment {
     block_memory: Arc<BlockMemory>,
     stores: Arc<Stores>,
     durable: Option<Arc<DurableTier>>,
+    spill: Arc<SpillFiles>,
 }
 
 impl Environment {
@@ -57,7 +57,12 @@ impl Environment {
     pub fn new(limits: &Limits, functions: &UserFunctions) -> Result<Self> {
         descriptors::raise_limit();
         let stores = Arc::new(Stores::new(limits.stores.clone()));
-        let runtime = runtime(limits, &stores)?;
+        if let Some(folder) = &limits.spill_folder {
+            check_writable(folder)?;
+        }
+        let root = spill::root(limits.spill_folder.as_deref());
+        let spill = Arc::new(SpillFiles::new(root));
+        let runtime = runtime(limits, &stores, &spill)?;
         let durable = limits
             .durable
             .as_ref()
@@ -79,6 +84,7 @@ impl Environment {
             block_memory,
             stores,
             durable,
+            spill,
         })
     }
 
@@ -106,6 +112,13 @@ impl Environment {
         self.task_memory_bytes
     }
 
+    /// Returns a guard that removes the spilled data when it is dropped. Nothing can be spilled after
+    /// that.
+    #[must_use]
+    pub fn spill_guard(&self) -> SpillGuard {
+        self.spill.guard()
+    }
+
     /// Returns the memory pool, spill folder and stores.
     #[must_use]
     pub fn runtime(&self) -> &Arc<RuntimeEnv> {
@@ -118,17 +131,13 @@ impl Environment {
     }
 }
 
-fn runtime(limits: &Limits, stores: &Arc<Stores>) -> Result<Arc<RuntimeEnv>> {
-    let mode = match &limits.spill_folder {
-        Some(folder) => {
-            check_writable(folder)?;
-            DiskManagerMode::Directories(vec![folder.clone()])
-        }
-        None => DiskManagerMode::OsTmpDirectory,
-    };
-    let disk = DiskManagerBuilder::default()
-        .with_mode(mode)
-        .with_max_temp_directory_size(SPILL_BYTES_MAX);
+fn runtime(
+    limits: &Limits,
+    stores: &Arc<Stores>,
+    spill: &Arc<SpillFiles>,
+) -> Result<Arc<RuntimeEnv>> {
+    let files: Arc<dyn TempFileFactory> = Arc::clone(spill) as _;
+    let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Custom(files));
     // No cache of listings: a query must see the files that the query before it wrote.
     let registry: Arc<dyn ObjectStoreRegistry> = Arc::clone(stores) as _;
     let mut builder = RuntimeEnvBuilder::new()

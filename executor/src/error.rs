@@ -4,6 +4,7 @@
 //! Parquet for the cause, so code elsewhere only has to keep the source of an error.
 
 use std::any::Any;
+use std::path::PathBuf;
 
 use datafusion::common::{DataFusionError, SchemaError};
 use faisca_planner::ids::{BlockHome, BlockId};
@@ -23,6 +24,16 @@ pub enum FetchError {
         /// Where it should be.
         home: BlockHome,
     },
+    /// The block is not what was written. Final for this attempt, too.
+    #[error("block {block} on {home} is damaged: {}", message(.source))]
+    Damaged {
+        /// The damaged block.
+        block: BlockId,
+        /// Where it is.
+        home: BlockHome,
+        /// What is wrong with it.
+        source: Box<DataFusionError>,
+    },
     /// The executor cannot be reached. The driver detects the executor's end by itself.
     #[error("block {block} from {home} at {address}: {}", .source.message())]
     Peer {
@@ -36,6 +47,30 @@ pub enum FetchError {
         source: Box<tonic::Status>,
     },
 }
+
+/// A spill file whose contents are not what was written. The attempt that wrote it must run again.
+#[derive(Debug, thiserror::Error)]
+#[error("the spill file {} is damaged at byte {offset}: {reason}", .path.display())]
+pub struct DamagedSpill {
+    pub(crate) path: PathBuf,
+    pub(crate) offset: u64,
+    pub(crate) reason: String,
+}
+
+/// Returns the block that must be recomputed, if `error` says so.
+pub(crate) fn block_to_recompute(error: &DataFusionError) -> Option<BlockId> {
+    match kind_of_error(error) {
+        FailureKind::BlockLost(block, _) => Some(block),
+        FailureKind::User
+        | FailureKind::Resource
+        | FailureKind::Transient
+        | FailureKind::ExecutorLost
+        | FailureKind::Bug => None,
+    }
+}
+
+/// Name of the store of local files in its errors.
+const LOCAL_STORE: &str = "LocalFileSystem";
 
 /// Classifies an error by what the scheduler can do about it. No other code assigns kinds to
 /// errors.
@@ -87,10 +122,16 @@ fn kind_of_cause(error: &DataFusionError) -> Option<FailureKind> {
     while let Some(current) = cause {
         if let Some(fetch) = current.downcast_ref::<FetchError>() {
             return Some(match fetch {
-                FetchError::Lost { block, home } | FetchError::Peer { block, home, .. } => {
-                    FailureKind::BlockLost(*block, *home)
-                }
+                FetchError::Lost { block, home }
+                | FetchError::Damaged { block, home, .. }
+                | FetchError::Peer { block, home, .. } => FailureKind::BlockLost(*block, *home),
             });
+        }
+        if is_written_by_user(current) {
+            return Some(FailureKind::User);
+        }
+        if current.is::<DamagedSpill>() {
+            return Some(FailureKind::Transient);
         }
         if let Some(inner) = current.downcast_ref::<DataFusionError>() {
             return Some(kind_of_error(inner));
@@ -106,6 +147,16 @@ fn kind_of_cause(error: &DataFusionError) -> Option<FailureKind> {
     None
 }
 
+/// Returns whether the error is about a text that the user wrote: a pattern, or the value of a
+/// setting. DataFusion passes these errors of libraries on as they are.
+fn is_written_by_user(error: &(dyn std::error::Error + 'static)) -> bool {
+    // `regex` and `regex-syntax` have a type each, and other parsers of patterns use their text.
+    error.to_string().starts_with("regex parse error")
+        || error.is::<std::num::ParseIntError>()
+        || error.is::<std::num::ParseFloatError>()
+        || error.is::<std::str::ParseBoolError>()
+}
+
 fn kind_of_io_error(error: &std::io::Error) -> FailureKind {
     use std::io::ErrorKind;
     if descriptors::are_exhausted(error) {
@@ -114,14 +165,25 @@ fn kind_of_io_error(error: &std::io::Error) -> FailureKind {
     match error.kind() {
         ErrorKind::NotFound
         | ErrorKind::PermissionDenied
+        | ErrorKind::NotADirectory
+        | ErrorKind::IsADirectory
+        | ErrorKind::ReadOnlyFilesystem
+        | ErrorKind::InvalidFilename
         | ErrorKind::InvalidData
         | ErrorKind::InvalidInput
         | ErrorKind::UnexpectedEof => FailureKind::User,
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::OutOfMemory => {
             FailureKind::Resource
         }
+        _ if is_link_loop(error) => FailureKind::User,
         _ => FailureKind::Transient,
     }
+}
+
+/// Returns whether links refer to each other in a circle. The standard library has no stable name
+/// for it.
+fn is_link_loop(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(nix::errno::Errno::ELOOP as i32)
 }
 
 fn kind_of_store_error(error: &object_store::Error) -> FailureKind {
@@ -129,8 +191,14 @@ fn kind_of_store_error(error: &object_store::Error) -> FailureKind {
         return FailureKind::Resource;
     }
     match error {
-        object_store::Error::Generic { source, .. } => {
-            match source.downcast_ref::<std::io::Error>() {
+        object_store::Error::Generic { store, source } => {
+            // The errors of local files have the system's as their cause. Those of a network are
+            // worth another try, no matter what the system calls them.
+            let io = match *store {
+                LOCAL_STORE => io_cause(source.as_ref()),
+                _ => source.downcast_ref::<std::io::Error>(),
+            };
+            match io {
                 Some(io) => kind_of_io_error(io),
                 None if advice(&error.to_string()).is_some() => FailureKind::User,
                 None => FailureKind::Transient,
@@ -139,6 +207,18 @@ fn kind_of_store_error(error: &object_store::Error) -> FailureKind {
         object_store::Error::JoinError { .. } => FailureKind::Bug,
         _ => FailureKind::User,
     }
+}
+
+/// Finds the error of the operating system below its wrappers.
+fn io_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a std::io::Error> {
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        if let Some(io) = current.downcast_ref::<std::io::Error>() {
+            return Some(io);
+        }
+        cause = current.source();
+    }
+    None
 }
 
 /// Returns whether a cause of `error` is that no file or connection can be opened any more.
@@ -181,6 +261,10 @@ pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
 #[must_use]
 pub fn message(error: &DataFusionError) -> String {
     let text = match error {
+        // The name of an optimizer's rule explains nothing to a user.
+        DataFusionError::Context(context, inner) if context.starts_with("Optimizer rule ") => {
+            message(inner)
+        }
         DataFusionError::Context(context, inner) => format!("{context}: {}", message(inner)),
         DataFusionError::Diagnostic(_, inner) => message(inner),
         DataFusionError::Shared(inner) => message(inner),
@@ -211,9 +295,37 @@ pub fn message(error: &DataFusionError) -> String {
         other => other.strip_backtrace(),
     };
     let text = text.split("\n\nbacktrace:").next().unwrap_or_default();
-    text.trim_end()
-        .trim_start_matches("Error during planning: ")
+    let text = text.trim_end();
+    shorten(without_request(text).trim_start_matches("Error during planning: "))
+}
+
+/// Removes DataFusion's request to report a bug. It also adds one to errors of the user.
+fn without_request(text: &str) -> String {
+    const REQUEST: &str = "This issue was likely caused by a bug in DataFusion's code.";
+    const SIGNATURES: &str = "No function matches the given name";
+    if !text.contains(REQUEST) {
+        return text.to_owned();
+    }
+    // What precedes the list of signatures says the same for each type.
+    if let Some(start) = text.find(SIGNATURES) {
+        return text[start..].to_owned();
+    }
+    let lines = text.lines().filter(|line| !line.contains(REQUEST));
+    let kept: Vec<&str> = lines.collect();
+    let kept = kept.join("\n");
+    kept.trim_end_matches('.')
+        .trim_start_matches("Internal error: ")
         .to_owned()
+}
+
+/// Cuts a text that is too long to read: a statement, a name or a value may have megabytes.
+fn shorten(text: &str) -> String {
+    const BYTES_MAX: usize = 16 * 1024;
+    if text.len() <= BYTES_MAX {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(BYTES_MAX);
+    format!("{} … ({} bytes in all)", &text[..end], text.len())
 }
 
 fn schema_message(error: &SchemaError) -> String {
@@ -254,6 +366,54 @@ mod tests {
 
     fn kind(error: &DataFusionError) -> FailureKind {
         classify(error).kind
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_opened_is_the_users_mistake() {
+        // Permission denied, a loop of links, a name that is too long, a folder instead of a file.
+        for code in [13, 40, 36, 21] {
+            let store = object_store::Error::Generic {
+                store: "LocalFileSystem",
+                source: Box::new(DataFusionError::IoError(io::Error::from_raw_os_error(code))),
+            };
+            let error = DataFusionError::ObjectStore(Box::new(store));
+            assert_eq!(kind(&error), FailureKind::User, "errno {code}");
+        }
+        let network = object_store::Error::Generic {
+            store: "S3",
+            source: Box::new(DataFusionError::IoError(io::Error::from_raw_os_error(13))),
+        };
+        let error = DataFusionError::ObjectStore(Box::new(network));
+        assert_eq!(kind(&error), FailureKind::Transient);
+    }
+
+    #[test]
+    fn a_pattern_and_a_setting_that_do_not_parse_are_the_users_mistake() {
+        let number = "abc".parse::<usize>().unwrap_err();
+        let setting = DataFusionError::External(Box::new(number)).context("setting x");
+        assert_eq!(kind(&setting), FailureKind::User);
+        let text = "regex parse error:\n    (\n    ^\nerror: unclosed group";
+        let pattern = DataFusionError::External(text.into());
+        let pattern = pattern.context("Optimizer rule 'simplify_expressions' failed");
+        assert_eq!(kind(&pattern), FailureKind::User);
+        assert!(message(&pattern).starts_with("regex parse error"));
+    }
+
+    #[test]
+    fn a_message_has_no_request_to_report_a_bug_and_an_end() {
+        let request = "This issue was likely caused by a bug in DataFusion's code. Please help us to resolve this by filing a bug report in our issue tracker: https://github.com/apache/datafusion/issues";
+        let plan = |text: String| message(&DataFusionError::Plan(text));
+        let sum = format!(
+            "Internal error: Function 'sum' failed.\n{request}. No function matches the given name and argument types 'sum(Utf8)'."
+        );
+        assert_eq!(
+            plan(sum),
+            "No function matches the given name and argument types 'sum(Utf8)'."
+        );
+        let internal = DataFusionError::Internal("broken".to_owned());
+        assert_eq!(message(&internal), "broken");
+        let long = plan("ä".repeat(1_000_000));
+        assert!(long.len() < 20_000 && long.ends_with("(2000000 bytes in all)"));
     }
 
     #[test]

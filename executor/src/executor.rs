@@ -21,6 +21,7 @@ use crate::exchange::{BlockHandOver, BlockStore, DurableTier, ExchangeReader, Pe
 use crate::protocol::{
     Durability, Failure, FailureKind, FromExecutor, StageSpec, TaskSpec, ToExecutor,
 };
+use crate::stall;
 use crate::task::TaskRun;
 
 /// Longest wait for the removal of durable blocks when the executor ends.
@@ -189,8 +190,17 @@ impl Executor {
             reader,
             environment: Arc::clone(&self.environment),
             store: Arc::clone(&self.store),
+            plan: Arc::default(),
         };
-        let attempt = run_and_report(run, tier, reports);
+        // On the runtime of control: an attempt that never yields may block the one of tasks.
+        let (task, attempt) = (run.spec.task, run.spec.attempt);
+        let mut watch = JoinSet::new();
+        watch.spawn(stall::watch(task, attempt, Arc::downgrade(&run.plan)));
+        let attempt = async move {
+            run_and_report(run, tier, reports).await;
+            // Dropped with the attempt, also if that is aborted.
+            drop(watch);
+        };
         self.compute.spawn(attempt).abort_handle()
     }
 }

@@ -14,16 +14,18 @@
 //! # Layout
 //! Each module uses only those above it.
 //!
-//! - [`descriptors`]: the limit of open files
+//! - [`descriptors`]: the limit of open files; [`signals`]: requests to end
 //! - [`protocol`]: everything that crosses processes: messages, settings, Flight transport
 //! - [`storage`]: object stores by URL, credentials, uploads, request counts, advice for errors
 //! - [`error`]: failures, and the kind of each
+//! - [`spill`]: the folder of a process for spilled data, and files with checksums
 //! - [`exchange`]: blocks, their writer, store and reader; the durable copy; the block service
 //! - [`environment`]: what all tasks of an executor share: memory pool, stores, functions
 //! - [`formats`]: the CSV source; [`codec`]: plans as bytes
 //! - `operators`: adapts joins to the sizes of a task's inputs, and scans to the columns of their
 //!   files; [`sink`]: output files
-//! - `task`: one attempt; `memory`: peak memory of the process; [`canary`]: the partitioner's fingerprint
+//! - `task`: one attempt; `stall`: notices one without progress
+//! - `memory`: peak memory of the process; [`canary`]: the partitioner's fingerprint
 //! - [`executor`]: the life of an executor; [`control`]: its connection to the driver
 
 pub mod canary;
@@ -38,6 +40,9 @@ pub mod formats;
 mod memory;
 mod operators;
 pub mod protocol;
+pub mod signals;
 pub mod sink;
+pub mod spill;
+mod stall;
 pub mod storage;
 mod task;

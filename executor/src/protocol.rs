@@ -36,7 +36,7 @@ mod task;
 pub use block::FetchRequest;
 pub(crate) use block::HandOverFrame;
 pub use csv::CsvReadOptions;
-pub use encoding::{VERSION, frame, unframe};
+pub use encoding::{BUILD, VERSION, frame, unframe};
 pub(crate) use encoding::{block_lost, hand_over_frame, lost_block, ticket};
 pub use failure::{Failure, FailureKind};
 pub use messages::{FromExecutor, Registration, ToExecutor};

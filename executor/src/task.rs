@@ -23,6 +23,7 @@ use crate::protocol::{
     Durability, EmptyOutput, OutputSpec, SinkSpec, StageSpec, TaskMetrics, TaskReport, TaskSpec,
 };
 use crate::sink::SinkWriter;
+use crate::stall::PlanCell;
 
 /// One attempt, with everything it needs.
 pub(crate) struct TaskRun {
@@ -31,6 +32,8 @@ pub(crate) struct TaskRun {
     pub(crate) reader: Arc<ExchangeReader>,
     pub(crate) environment: Arc<Environment>,
     pub(crate) store: Arc<BlockStore>,
+    /// Filled once the plan is decoded, for those who watch the attempt.
+    pub(crate) plan: Arc<PlanCell>,
 }
 
 impl TaskRun {
@@ -46,6 +49,8 @@ impl TaskRun {
             let plan = physical_plan_from_bytes_with_extension_codec(bytes, &decoding, &PlanCodec)?;
             adapt_scans(self.fit_joins(plan)?)
         })?;
+        // An attempt has one plan: the cell is empty.
+        let _ = self.plan.set(Arc::clone(&plan));
         let context = self.context(config, &plan);
         let mut report = match &self.stage.output {
             OutputSpec::Shuffle => {

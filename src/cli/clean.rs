@@ -9,6 +9,9 @@ use faisca_driver::LeftoverKind;
 use super::key_value;
 use super::show::print;
 
+/// Seconds in an hour.
+const HOUR: f64 = 3600.0;
+
 /// Flags of `faisca clean`.
 #[derive(Debug, Args)]
 pub(super) struct CleanArgs {
@@ -18,24 +21,29 @@ pub(super) struct CleanArgs {
     #[arg(long)]
     apply: bool,
     /// Minimum age of an upload in hours: a younger one may belong to a job that still runs.
-    #[arg(long, value_name = "HOURS", default_value_t = 24.0)]
-    older_than: f64,
+    #[arg(long, value_name = "HOURS", default_value = "24", value_parser = hours)]
+    older_than: Duration,
     /// A session setting, for example faisca.glue.region=sa-east-1; may be repeated.
     #[arg(long = "conf", value_name = "KEY=VALUE", value_parser = key_value)]
     conf: Vec<(String, String)>,
 }
 
+/// Parses a number of hours.
+fn hours(text: &str) -> std::result::Result<Duration, String> {
+    let hours: f64 = text.parse().map_err(|_| "expected a number of hours")?;
+    Duration::try_from_secs_f64(hours * HOUR)
+        .map_err(|_| "expected a number of hours from 0 to a few million years".to_owned())
+}
+
 pub(super) async fn clean(args: CleanArgs) -> Result<()> {
-    const SECONDS: f64 = 3600.0;
     let builder = args.conf.into_iter().fold(
         Session::builder().app_name("clean"),
         |builder, (key, value)| builder.config(key, value),
     );
     let session = builder.get_or_create().await?;
-    let older_than = Duration::from_secs_f64((args.older_than * SECONDS).max(0.0));
     let leftovers = faisca_driver::clean(
         &args.path,
-        older_than,
+        args.older_than,
         args.apply,
         session.object_stores(),
         session.catalogs(),
@@ -45,7 +53,7 @@ pub(super) async fn clean(args: CleanArgs) -> Result<()> {
     for leftover in &leftovers {
         let age = leftover.age.map_or_else(
             || "of unknown age".to_owned(),
-            |age| format!("{:.1} h old", age.as_secs_f64() / SECONDS),
+            |age| format!("{:.1} h old", age.as_secs_f64() / HOUR),
         );
         let kind = match leftover.kind {
             LeftoverKind::UnfinishedCommit => "unfinished commit",

@@ -14,6 +14,8 @@ mod conformance;
 mod csv;
 mod drift;
 mod duckdb;
+mod encryption;
+mod exit_codes;
 mod explain;
 mod generated;
 mod glue_server;

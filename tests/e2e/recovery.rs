@@ -4,6 +4,8 @@ mod interrupted;
 mod kills;
 mod limits;
 mod moments;
+mod poison;
+mod spills;
 
 use std::process::Command;
 use std::time::{Duration, Instant};

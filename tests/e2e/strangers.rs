@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::{FlightDescriptor, Ticket};
-use faisca_executor::protocol::flight::{bearer, connect};
+use faisca_executor::protocol::flight::{Credentials, connect};
 use tonic::Request;
 
 use crate::recovery::children;
@@ -134,13 +134,15 @@ fn cpu_ticks(pid: u32) -> u64 {
 async fn send_large_bodies(port: u16) {
     let body = bytes::Bytes::from(vec![7; BODY_BYTES]);
     for token in [None, Some("guess")] {
-        let channel = connect(&format!("http://127.0.0.1:{port}")).await.unwrap();
+        let credentials = Credentials::unencrypted(token.unwrap_or_default());
+        let address = format!("http://127.0.0.1:{port}");
+        let channel = connect(&address, &credentials).await.unwrap();
         let mut client = FlightServiceClient::new(channel);
         let mut request = Request::new(FlightDescriptor::new_cmd(body.clone()));
         let mut ticket = Request::new(Ticket::new(body.clone()));
-        if let Some(token) = token {
-            bearer(&mut request, token).unwrap();
-            bearer(&mut ticket, token).unwrap();
+        if token.is_some() {
+            credentials.authorize(&mut request).unwrap();
+            credentials.authorize(&mut ticket).unwrap();
         }
         let mut other = client.clone();
         let (info, get) = tokio::join!(client.get_flight_info(request), other.do_get(ticket));
@@ -150,7 +152,9 @@ async fn send_large_bodies(port: u16) {
 
 /// Streams that are opened and never end.
 async fn open_streams(port: u16, count: usize) {
-    let channel = connect(&format!("http://127.0.0.1:{port}")).await.unwrap();
+    let credentials = Credentials::unencrypted("");
+    let address = format!("http://127.0.0.1:{port}");
+    let channel = connect(&address, &credentials).await.unwrap();
     let streams = (0..count).map(|_| {
         let mut client = FlightServiceClient::new(channel.clone());
         async move { client.do_exchange(futures::stream::pending()).await }

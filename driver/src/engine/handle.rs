@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::progress::Progress;
 use super::{Engine, Message, QUEUE_LENGTH};
 use crate::error::{Error, Result};
-use crate::scheduler::{RetryLimits, Scheduler};
+use crate::scheduler::{LossCause, RetryLimits, Scheduler};
 
 /// Sends messages to the engine. Cheap to clone; the engine ends when the last clone is dropped.
 #[derive(Debug, Clone)]
@@ -71,10 +71,21 @@ impl EngineHandle {
             .map_err(|_| Error::SessionEnded)
     }
 
-    /// Reports that an executor is lost. An engine that has ended needs no report: the driver is about
-    /// to end.
-    pub async fn report_executor_lost(&self, executor: ExecutorId, reason: String) {
-        let _ = self.send(Message::Lost(executor, reason)).await;
+    /// Reports that an executor is lost, and the cause for the scheduler; `reason` is for the log. If
+    /// the loss was reported before, only the cause counts. An engine that has ended needs no report:
+    /// the driver is about to end.
+    pub async fn report_executor_lost(
+        &self,
+        executor: ExecutorId,
+        cause: LossCause,
+        reason: String,
+    ) {
+        let lost = Message::Lost {
+            executor,
+            cause,
+            reason,
+        };
+        let _ = self.send(lost).await;
     }
 
     /// Reports that a fleet will never have an executor again, as [`Self::report_executor_lost`] does.

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::query_plan::QueryStages;
 use super::{Engine, Message, QuerySubmission, SubmittedQuery};
-use crate::scheduler::{Event, Placement};
+use crate::scheduler::{Event, LossCause, Placement};
 
 impl Engine {
     /// Handles a message. Returns what the scheduler must know of it, if anything.
@@ -20,7 +20,11 @@ impl Engine {
                 placement,
             } => Some(self.executor_connected(registration, commands, placement)),
             Message::Report(executor, report) => self.executor_reported(executor, report),
-            Message::Lost(executor, reason) => self.executor_lost(executor, &reason),
+            Message::Lost {
+                executor,
+                cause,
+                reason,
+            } => self.executor_lost(executor, cause, &reason),
             Message::Submit(submission) => Some(self.query_submitted(submission)),
             Message::Revised(query, stages) => self.query_revised(query, stages),
             Message::OutputLost(block, home) => Some(Event::OutputLost(block, home)),
@@ -88,8 +92,18 @@ impl Engine {
         }
     }
 
-    pub(super) fn executor_lost(&mut self, executor: ExecutorId, reason: &str) -> Option<Event> {
-        self.commands.remove(&executor)?;
+    pub(super) fn executor_lost(
+        &mut self,
+        executor: ExecutorId,
+        cause: LossCause,
+        reason: &str,
+    ) -> Option<Event> {
+        if self.commands.remove(&executor).is_none() {
+            if cause.is_blamed_on_tasks() {
+                warn!(%executor, "executor was lost because it {cause}: {reason}");
+            }
+            return Some(Event::LossExplained(executor, cause));
+        }
         let was_draining = self.draining.remove(&executor);
         if was_draining {
             info!(%executor, "executor has shut down: {reason}");
@@ -98,7 +112,12 @@ impl Engine {
         }
         self.progress.disconnect_executor(executor, was_draining);
         self.sent_stages.retain(|(id, _, _)| *id != executor);
-        Some(Event::ExecutorDown(executor))
+        // A crash while it drained is a crash.
+        let cause = match cause {
+            LossCause::Unknown if was_draining => LossCause::Drained,
+            known => known,
+        };
+        Some(Event::ExecutorDown(executor, cause))
     }
 
     fn query_submitted(&mut self, submission: QuerySubmission) -> Event {

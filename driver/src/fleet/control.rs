@@ -15,10 +15,10 @@ use std::time::Duration;
 use arrow_flight::FlightData;
 use faisca_executor::canary::canary;
 use faisca_executor::exchange::BlockService;
-use faisca_executor::protocol::flight::{serve, url};
+use faisca_executor::protocol::flight::{Credentials, serve};
 use faisca_executor::protocol::{
-    BoxedStream, FetchRequest, FromExecutor, PeerService, QUEUE_LENGTH, Registration, ToExecutor,
-    VERSION, frame, unframe,
+    BUILD, BoxedStream, FetchRequest, FromExecutor, PeerService, QUEUE_LENGTH, Registration,
+    ToExecutor, VERSION, frame, unframe,
 };
 use faisca_planner::ids::ExecutorId;
 use futures::StreamExt;
@@ -30,7 +30,7 @@ use tonic::{Status, Streaming};
 
 use crate::engine::{EngineHandle, Message};
 use crate::error::{Error, Result};
-use crate::scheduler::Placement;
+use crate::scheduler::{LossCause, Placement};
 
 /// An executor from which nothing arrives for this long is lost. It sends heartbeats more often.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
@@ -38,6 +38,10 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Time for an executor to end by itself after its connection has ended, before its process is
 /// killed. On a platform, an executor that ended by itself leaves the reason behind.
 const END_GRACE: Duration = Duration::from_secs(5);
+
+/// Time for the fleet to report why a process ended, before its executor is lost for an unknown
+/// reason. The scheduler then runs its tasks elsewhere, though one of them may have been the cause.
+const EXPLANATION_GRACE: Duration = Duration::from_millis(100);
 
 /// Capacity of the channel of executors whose processes the fleet must end.
 const DEAD_EXECUTORS_QUEUE: usize = 256;
@@ -66,7 +70,7 @@ impl ControlServer {
     /// If there is no free port, or `host` is not an address of this machine.
     pub async fn start(
         host: IpAddr,
-        token: String,
+        credentials: Credentials,
         engine: EngineHandle,
         blocks: BlockService,
     ) -> Result<Self> {
@@ -84,13 +88,14 @@ impl ControlServer {
             blocks,
             dead_executors: dead_executors.clone(),
         };
+        let url = credentials.url(address);
         let task = tokio::task::spawn(async move {
-            if let Err(error) = serve(listener, service, token).await {
+            if let Err(error) = serve(listener, service, credentials).await {
                 tracing::error!("control service: {error}");
             }
         });
         Ok(Self {
-            url: url(address),
+            url,
             dead_executors,
             task,
         })
@@ -112,12 +117,18 @@ impl Control {
         let Registration {
             executor,
             version,
+            build,
             canary,
             ..
         } = registration;
         if version != VERSION {
             return Err(Status::failed_precondition(format!(
                 "{executor} is faisca {version}, the driver is faisca {VERSION}: use one image for both"
+            )));
+        }
+        if build != BUILD {
+            return Err(Status::failed_precondition(format!(
+                "{executor} is another build of faisca {VERSION} ({build}, the driver is {BUILD}): use one image for both"
             )));
         }
         if *canary != self.canary {
@@ -137,19 +148,21 @@ async fn pump(
     executor: ExecutorId,
     mut incoming: Streaming<FlightData>,
 ) {
-    let (reason, grace) = loop {
+    let (cause, reason, grace) = loop {
         match tokio::time::timeout(SILENCE_MAX, incoming.next()).await {
             Err(_) => {
-                break (
-                    format!("silent for {} s", SILENCE_MAX.as_secs()),
-                    Duration::ZERO,
-                );
+                let reason = format!("silent for {} s", SILENCE_MAX.as_secs());
+                break (LossCause::Unreachable, reason, Duration::ZERO);
             }
             // Most likely the process is ending by itself. But a failed HTTP/2 keepalive looks the
             // same, so the process is killed after the grace period.
-            Ok(None) => break ("it closed its connection".to_owned(), END_GRACE),
+            Ok(None) => {
+                let reason = "it closed its connection".to_owned();
+                break (LossCause::Unknown, reason, END_GRACE);
+            }
             Ok(Some(Err(status))) => {
-                break (format!("connection broke: {}", status.message()), END_GRACE);
+                let reason = format!("connection broke: {}", status.message());
+                break (LossCause::Unknown, reason, END_GRACE);
             }
             Ok(Some(Ok(data))) => match unframe::<FromExecutor>(&data) {
                 Ok(report) => {
@@ -161,11 +174,17 @@ async fn pump(
                         return;
                     }
                 }
-                Err(status) => break (status.message().to_owned(), Duration::ZERO),
+                Err(status) => {
+                    let reason = status.message().to_owned();
+                    break (LossCause::Unreachable, reason, Duration::ZERO);
+                }
             },
         }
     };
-    engine.report_executor_lost(executor, reason).await;
+    if cause == LossCause::Unknown {
+        tokio::time::sleep(EXPLANATION_GRACE).await;
+    }
+    engine.report_executor_lost(executor, cause, reason).await;
     tokio::time::sleep(grace).await;
     // Without a receiver there is no process to end, and the error means nothing.
     let _ = dead_executors.send(executor);
@@ -225,7 +244,7 @@ mod tests {
     use faisca_executor::environment::{Environment, UserFunctions};
     use faisca_executor::exchange::BlockStore;
     use faisca_executor::protocol::Limits;
-    use faisca_executor::protocol::flight::{bearer, connect};
+    use faisca_executor::protocol::flight::connect;
 
     use super::*;
     use crate::scheduler::RetryLimits;
@@ -240,7 +259,7 @@ mod tests {
         );
         let server = ControlServer::start(
             [127, 0, 0, 1].into(),
-            "secret".into(),
+            Credentials::unencrypted("secret"),
             engine.clone(),
             blocks,
         )
@@ -251,6 +270,7 @@ mod tests {
             slots: 1,
             address: "http://127.0.0.1:1".into(),
             version: VERSION.into(),
+            build: BUILD.into(),
             canary: canary().unwrap(),
             pid: 1,
         };
@@ -258,8 +278,9 @@ mod tests {
         let first = frame(&FromExecutor::Register(registration)).unwrap();
         let mut request =
             tonic::Request::new(futures::stream::iter([first]).chain(futures::stream::pending()));
-        bearer(&mut request, token).unwrap();
-        FlightServiceClient::new(connect(&server.url).await.unwrap())
+        let credentials = Credentials::unencrypted(token);
+        credentials.authorize(&mut request).unwrap();
+        FlightServiceClient::new(connect(&server.url, &credentials).await.unwrap())
             .do_exchange(request)
             .await?;
         engine.first_executor().await;
@@ -282,6 +303,23 @@ mod tests {
             format!(
                 "executor-7 is faisca 0.0.1, the driver is faisca {VERSION}: use one image for both"
             )
+        );
+    }
+
+    #[tokio::test]
+    async fn an_executor_of_another_build_of_the_same_version_is_refused() {
+        let status = register(|r| r.build = "0123456789abcdef".into(), "secret")
+            .await
+            .unwrap_err();
+        assert_eq!(status.code(), tonic::Code::FailedPrecondition);
+        let text = status.message();
+        assert!(
+            text.contains("executor-7 is another build of faisca"),
+            "{text}"
+        );
+        assert!(
+            text.contains("0123456789abcdef") && text.contains(BUILD),
+            "{text}"
         );
     }
 

@@ -58,6 +58,7 @@ impl EmbeddedExecutor {
             slots: host.slots,
             address: host.address,
             version: faisca_executor::protocol::VERSION.to_owned(),
+            build: faisca_executor::protocol::BUILD.to_owned(),
             canary: 0,
             pid: std::process::id(),
         };

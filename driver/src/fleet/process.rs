@@ -5,8 +5,9 @@
 //! SIGKILL of the driver leaves none behind.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
+use super::exit::{cause_of_end, kills_for_memory};
 use super::{Fleet, FleetRequest, Launcher};
 use crate::engine::EngineHandle;
 use crate::error::{Error, Result};
@@ -50,9 +52,26 @@ impl Launcher for ProcessLauncher {
     async fn launch(&self, request: FleetRequest) -> Result<Box<dyn Fleet>> {
         let binary = match &self.binary {
             Some(binary) => binary.clone(),
-            None => std::env::current_exe().map_err(Error::of_fleet("path of this program"))?,
+            None => own_program().map_err(Error::of_fleet("path of this program"))?,
         };
         Ok(Box::new(ProcessFleet::start(binary, request)?))
+    }
+}
+
+/// The running program, as the kernel keeps it even if its file was replaced.
+const RUNNING_PROGRAM: &str = "/proc/self/exe";
+
+/// Returns the path of the running program: of its file, so that the name of a child says what it is,
+/// unless another file has that path by now.
+fn own_program() -> std::io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    let identity = |path: &Path| std::fs::metadata(path).map(|m| (m.dev(), m.ino()));
+    let running = Path::new(RUNNING_PROGRAM);
+    match (identity(&path), identity(running)) {
+        (Ok(file), Ok(own)) if file == own => Ok(path),
+        (_, Ok(_)) => Ok(running.to_path_buf()),
+        // A system without `/proc`.
+        (_, Err(_)) => Ok(path),
     }
 }
 
@@ -68,6 +87,8 @@ pub struct ProcessFleet {
 struct Keepers {
     binary: PathBuf,
     variables: Vec<(&'static str, String)>,
+    /// Where executors spill.
+    spill_folder: Option<PathBuf>,
     /// Ids are never reused: a replacement is another executor.
     next_id: AtomicU32,
     /// Number of children started in place of others.
@@ -91,11 +112,13 @@ impl ProcessFleet {
             replacements_max,
             engine,
             control,
+            limits,
             ..
         } = request;
         let shared = Arc::new(Keepers {
             binary,
             variables,
+            spill_folder: limits.spill_folder,
             next_id: AtomicU32::new(1),
             replacements: AtomicU32::new(0),
             replacements_max,
@@ -172,10 +195,12 @@ impl Keepers {
     ) -> Result<(), String> {
         loop {
             let started = tokio::time::Instant::now();
+            let kills_before = kills_for_memory();
             let status = tokio::select! {
                 () = stop_requested(&mut stopped) => {
                     if tokio::time::timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
                         let _ = child.kill().await;
+                        self.remove_spilled().await;
                     }
                     return Ok(());
                 }
@@ -183,8 +208,12 @@ impl Keepers {
                     let _ = child.start_kill();
                     child.wait().await
                 }
-                status = child.wait() => status,
+                status = child.wait() => {
+                    self.explain(id, status.as_ref().ok().copied(), kills_before).await;
+                    status
+                }
             };
+            self.remove_spilled().await;
             if status
                 .as_ref()
                 .is_ok_and(|status| status.code() == Some(ServeError::UNUSABLE))
@@ -204,6 +233,25 @@ impl Keepers {
             }
             (id, child) = self.spawn().map_err(|e| e.to_string())?;
         }
+    }
+}
+
+impl Keepers {
+    /// Removes what dead executors spilled.
+    async fn remove_spilled(&self) {
+        let folder = self.spill_folder.clone();
+        let removal = move || faisca_executor::spill::remove_abandoned(folder.as_deref());
+        // Fails only if the runtime ends; then the next process removes it.
+        let _ = tokio::task::spawn_blocking(removal).await;
+    }
+
+    /// Reports why an executor ended by itself.
+    async fn explain(&self, executor: ExecutorId, status: Option<ExitStatus>, kills_before: u64) {
+        let Some(status) = status else { return };
+        let cause = cause_of_end(status, kills_before);
+        self.engine
+            .report_executor_lost(executor, cause, status.to_string())
+            .await;
     }
 }
 

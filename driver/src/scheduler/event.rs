@@ -1,5 +1,6 @@
 //! The scheduler's input and output: events, actions and the values they carry.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -85,6 +86,47 @@ impl StageInfo {
     }
 }
 
+/// Why an executor was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LossCause {
+    /// Its connection broke. The cause may become known later.
+    Unknown,
+    /// It shut down on request: a scale-down, an eviction, a preemption, a signal to end.
+    Drained,
+    /// Its process was ended from outside, or its machine was lost.
+    Killed,
+    /// It did not respond, though its process may still run.
+    Unreachable,
+    /// Its process ended itself: an abort, a fault, an exit from within a function.
+    Crashed,
+    /// The kernel or the kubelet ended its process, because its memory was exhausted.
+    OutOfMemory,
+}
+
+impl LossCause {
+    /// Returns whether a task that ran there may have caused the loss.
+    #[must_use]
+    pub fn is_blamed_on_tasks(self) -> bool {
+        match self {
+            Self::Crashed | Self::OutOfMemory => true,
+            Self::Unknown | Self::Drained | Self::Killed | Self::Unreachable => false,
+        }
+    }
+}
+
+impl fmt::Display for LossCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "lost",
+            Self::Drained => "shut down",
+            Self::Killed => "killed",
+            Self::Unreachable => "unreachable",
+            Self::Crashed => "crashed",
+            Self::OutOfMemory => "killed because its memory was exhausted",
+        })
+    }
+}
+
 /// Something that happened outside the scheduler.
 #[derive(Debug, Clone)]
 pub enum Event {
@@ -100,7 +142,9 @@ pub enum Event {
         placement: Placement,
     },
     /// An executor is dead, and its blocks are lost.
-    ExecutorDown(ExecutorId),
+    ExecutorDown(ExecutorId, LossCause),
+    /// The cause of an executor's loss became known after [`Event::ExecutorDown`].
+    LossExplained(ExecutorId, LossCause),
     /// An executor shuts down soon. It finishes its running tasks, and its blocks can still be
     /// read.
     Draining(ExecutorId),

@@ -31,6 +31,7 @@ const FAILURES_IN_A_ROW_MAX: u32 = 3;
 pub(super) struct ExecutorState {
     placement: Placement,
     phase: ExecutorPhase,
+    access: Access,
     slots: u32,
     pub(super) address: String,
     failures_in_a_row: u32,
@@ -56,6 +57,15 @@ enum ExecutorPhase {
     Dismissed,
 }
 
+/// Which tasks an executor takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// Any.
+    Open,
+    /// The one that it is reserved for.
+    Reserved,
+}
+
 impl ExecutorState {
     fn is_active(&self) -> bool {
         self.phase == ExecutorPhase::Active
@@ -68,8 +78,12 @@ impl ExecutorState {
         }
     }
 
+    /// Slots that any task may take.
     fn free_slots(&self) -> usize {
-        (self.slots as usize).saturating_sub(self.running.len())
+        match self.access {
+            Access::Open => (self.slots as usize).saturating_sub(self.running.len()),
+            Access::Reserved => 0,
+        }
     }
 
     fn is_unused(&self) -> bool {
@@ -125,6 +139,7 @@ impl Executors {
         let state = ExecutorState {
             placement,
             phase: ExecutorPhase::Active,
+            access: Access::Open,
             slots,
             address,
             failures_in_a_row: 0,
@@ -198,6 +213,35 @@ impl Executors {
                 state.readers.remove(&(task, attempt));
             }
         }
+    }
+
+    /// Reserves the active executor of the fleet that runs and holds the least, and returns it.
+    pub(super) fn reserve_least_used(&mut self) -> Option<ExecutorId> {
+        let candidates = self.all.iter().filter(|(_, state)| {
+            state.is_active() && state.placement == Placement::Fleet && state.slots > 0
+        });
+        let (id, _) = candidates.min_by_key(|(_, s)| (s.running.len(), s.held.len()))?;
+        let id = *id;
+        self.update(id, |state| state.access = Access::Reserved);
+        Some(id)
+    }
+
+    /// Opens a reserved executor to all tasks. Returns whether it was reserved.
+    pub(super) fn give_back(&mut self, id: ExecutorId) -> bool {
+        let previous = self.update(id, |state| {
+            std::mem::replace(&mut state.access, Access::Open)
+        });
+        previous == Some(Access::Reserved)
+    }
+
+    /// Returns whether the executor is reserved and still takes tasks.
+    pub(super) fn is_reserved(&self, id: ExecutorId) -> bool {
+        let state = self.get(id);
+        state.is_some_and(|state| state.is_active() && state.access == Access::Reserved)
+    }
+
+    pub(super) fn is_running_any(&self, id: ExecutorId) -> bool {
+        self.get(id).is_some_and(|state| !state.running.is_empty())
     }
 
     pub(super) fn record_success(&mut self, id: ExecutorId) {

@@ -3,7 +3,7 @@
 //! When an executor is lost:
 //!
 //! 1. Its running attempts are forgotten, and their tasks queued again. This is not a failure of
-//!    theirs.
+//!    theirs, unless the executor crashed or its memory was exhausted (`quarantine`).
 //! 2. Each block that it held and that is still needed is dealt with, consumers before producers: a
 //!    consumer that must run again needs the blocks of its producers again.
 //!    1. A block with a copy in the object store is read from there from now on.
@@ -22,10 +22,10 @@ use faisca_executor::protocol::{Failure, FailureKind};
 use faisca_planner::ids::{Attempt, BlockId, ExecutorId, QueryId, TaskId};
 
 use super::query::{Loss, Verdict};
-use super::{Action, BlockHome, Scheduler};
+use super::{Action, BlockHome, LossCause, Scheduler};
 
 impl Scheduler {
-    pub(super) fn executor_down(&mut self, id: ExecutorId) {
+    pub(super) fn executor_down(&mut self, id: ExecutorId, cause: LossCause) {
         let Some(executor) = self.executors.remove(id) else {
             return;
         };
@@ -33,13 +33,19 @@ impl Scheduler {
             query.note_lost_executor();
         }
         let mut affected = BTreeSet::new();
+        let running: Vec<TaskId> = executor.running.iter().map(|(task, _)| *task).collect();
         for (task, attempt) in executor.running {
-            let Some(query) = self.queries.get_mut(&task.query) else {
-                continue;
-            };
-            query.forget_attempt(task, attempt);
-            query.requeue(task);
-            affected.insert(task.query);
+            if let Some(query) = self.queries.get_mut(&task.query) {
+                query.forget_attempt(task, attempt);
+            }
+        }
+        // Before they are queued again: they may run alone from now on, or not at all.
+        self.suspect(id, running.clone(), cause);
+        for task in running {
+            if let Some(query) = self.queries.get_mut(&task.query) {
+                query.requeue(task);
+                affected.insert(task.query);
+            }
         }
         let home = BlockHome::Executor(id);
         // Task ids are ordered by stage, and producers have lower ids than their consumers.
@@ -73,13 +79,13 @@ impl Scheduler {
         let verdict = match failure.kind {
             FailureKind::User => Verdict::GiveUp,
             FailureKind::Resource => {
-                if let Some(tasks) = query.shrink(task) {
-                    let sliced = Action::Sliced(task.query, task.stage, tasks);
-                    self.actions.push(sliced);
-                }
-                query.count_failure(task, executor, failures_max)
+                let verdict = query.count_failure(task, executor, failures_max);
+                self.shrink(task);
+                verdict
             }
-            FailureKind::Transient | FailureKind::Bug => {
+            // A panic is its task's fault far more often than its executor's.
+            FailureKind::Bug => query.count_failure(task, executor, failures_max),
+            FailureKind::Transient => {
                 let verdict = query.count_failure(task, executor, failures_max);
                 if self.executors.record_failure(executor) {
                     self.actions.push(Action::Excluded(executor));
@@ -104,8 +110,17 @@ impl Scheduler {
         }
     }
 
+    /// Makes a task need less memory, and announces the stage's new number of tasks if it was split.
+    pub(super) fn shrink(&mut self, task: TaskId) {
+        let query = self.queries.get_mut(&task.query);
+        if let Some(tasks) = query.and_then(|query| query.shrink(task)) {
+            let sliced = Action::Sliced(task.query, task.stage, tasks);
+            self.actions.push(sliced);
+        }
+    }
+
     /// Fails a query for good.
-    fn fail(&mut self, id: QueryId, failure: Failure) {
+    pub(super) fn fail(&mut self, id: QueryId, failure: Failure) {
         self.stop_running(id);
         if let Some(query) = self.queries.get_mut(&id)
             && query.end()

@@ -13,6 +13,7 @@
 //! - `attempts`: starts, commits and retries the attempts of tasks
 //! - `blocks`: where committed output is stored
 //! - `losses`: which results a lost block invalidates
+//! - `suspicion`: which tasks may have crashed an executor
 //! - `revision`: when the waiting stages are planned again
 
 mod attempts;
@@ -20,6 +21,7 @@ mod blocks;
 mod losses;
 mod revision;
 mod slicing;
+mod suspicion;
 
 use faisca_planner::ids::{QueryId, StageId, TaskId};
 

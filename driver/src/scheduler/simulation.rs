@@ -8,13 +8,14 @@
 //! ```
 //!
 //! - `random_schedules`: 100,000 schedules, each checked for the right result
-//! - `failures`, `losses`, `speculation`, `revision`: one rule in each test
+//! - `failures`, `losses`, `poison`, `speculation`, `revision`: one rule in each test
 //!
 //! `FAISCA_SIMULATIONS` sets the number of schedules; `just nightly` runs many more.
 
 mod builders;
 mod failures;
 mod losses;
+mod poison;
 mod random_schedules;
 mod revision;
 mod speculation;
@@ -29,7 +30,8 @@ use faisca_planner::stages::Fact;
 
 use self::builders::{failure, report};
 use super::{
-    Action, BlockHome, Event, OutputKind, Placement, QueryOutput, RetryLimits, Scheduler, StageInfo,
+    Action, BlockHome, Event, LossCause, OutputKind, Placement, QueryOutput, RetryLimits,
+    Scheduler, StageInfo,
 };
 
 const QUERY: QueryId = QueryId(1);
@@ -59,6 +61,16 @@ enum Conditions {
     Faulty,
 }
 
+/// A partition whose rows end the process of each executor that runs them.
+#[derive(Debug, Clone, Copy)]
+struct Poison {
+    stage: StageId,
+    partition: u32,
+    cause: LossCause,
+    /// The cause becomes known some time after the loss, as it does of pods.
+    is_explained_late: bool,
+}
+
 /// Executors that run attempts, lose blocks when they die, and report in any order.
 struct Simulation {
     scheduler: Scheduler,
@@ -84,6 +96,16 @@ struct Simulation {
     committed: Vec<(TaskId, Attempt)>,
     output: Option<QueryOutput>,
     failed: Option<Failure>,
+    /// The queries that are complete.
+    completed: BTreeSet<QueryId>,
+    /// Of [`QUERY`].
+    poison: Option<Poison>,
+    /// Number of executors that it crashed.
+    crashes: usize,
+    /// Tasks that ran on an executor when it crashed, with the cause known at once.
+    suspects: BTreeSet<TaskId>,
+    /// Causes of losses that become known later.
+    explanations: BTreeMap<ExecutorId, LossCause>,
     /// Number of times that the waiting stages were replaced.
     revisions: usize,
 }
@@ -119,6 +141,11 @@ impl Simulation {
             committed: vec![],
             output: None,
             failed: None,
+            completed: BTreeSet::new(),
+            poison: None,
+            crashes: 0,
+            suspects: BTreeSet::new(),
+            explanations: BTreeMap::new(),
             revisions: 0,
         };
         (0..executors).for_each(|_| sim.join(slots));
@@ -136,6 +163,12 @@ impl Simulation {
     fn without_faults(mut self) -> Self {
         self.conditions = Conditions::Undisturbed;
         self
+    }
+
+    /// Returns whether the scheduler does not know of a loss yet.
+    fn has_news_of_loss(&self) -> bool {
+        let mut mail = self.mail.iter();
+        mail.any(|mail| matches!(mail, Event::ExecutorDown(..)))
     }
 
     fn chance(&mut self, percent: usize) -> bool {
@@ -159,10 +192,19 @@ impl Simulation {
     }
 
     fn step(&mut self, event: Event) {
+        if let Event::ExecutorDown(executor, _) = event
+            && let Some(cause) = self.explanations.remove(&executor)
+        {
+            self.mail.push(Event::LossExplained(executor, cause));
+        }
         for action in self.scheduler.step(self.now, event) {
             match action {
                 Action::Launch(executor, spec) => {
                     self.launched.push(spec.task);
+                    // A speculative attempt, launched before the news of the crash arrives.
+                    if self.has_news_of_loss() {
+                        self.suspects.remove(&spec.task);
+                    }
                     // An attempt launched on a dead executor, of whose death the scheduler does not
                     // know yet, never reports.
                     if self.alive.contains(&executor) {
@@ -173,14 +215,17 @@ impl Simulation {
                     .running
                     .retain(|(on, s)| *on != executor || s.task != task || s.attempt != attempt),
                 Action::Committed(_, report) => self.committed.push((report.task, report.attempt)),
-                Action::Completed(_, output) => self.output = Some(output),
+                Action::Completed(query, output) => {
+                    self.completed.insert(query);
+                    self.output = Some(output);
+                }
                 Action::Failed(_, failure) => self.failed = Some(failure),
                 Action::HandOver {
                     from, to, blocks, ..
                 } => blocks
                     .into_iter()
                     .for_each(|block| self.hand_over(block, from, to)),
-                Action::Dismiss(executor) => self.kill(executor),
+                Action::Dismiss(executor) => self.lose(executor, LossCause::Drained),
                 Action::Revise(_, facts) => self.revise(&facts),
                 Action::Sliced(..)
                 | Action::Release(..)
@@ -255,15 +300,52 @@ impl Simulation {
     }
 
     fn kill(&mut self, executor: ExecutorId) {
+        if self.conditions == Conditions::Faulty && executor.0.is_multiple_of(2) {
+            self.explanations.insert(executor, LossCause::Killed);
+        }
+        self.lose(executor, LossCause::Unknown);
+    }
+
+    /// Ends an executor by the poison that it runs.
+    fn crash(&mut self, executor: ExecutorId, poison: Poison) {
+        self.crashes += 1;
+        if poison.is_explained_late {
+            self.explanations.insert(executor, poison.cause);
+            self.lose(executor, LossCause::Unknown);
+        } else {
+            // A task with another attempt elsewhere goes on there, beside others.
+            let (here, elsewhere): (Vec<_>, Vec<_>) =
+                self.running.iter().partition(|(on, _)| *on == executor);
+            let tasks = here.iter().map(|(_, spec)| spec.task);
+            let goes_on = |task: &TaskId| elsewhere.iter().any(|(_, spec)| spec.task == *task);
+            let suspects: Vec<TaskId> = tasks.filter(|task| !goes_on(task)).collect();
+            self.suspects.extend(suspects);
+            self.lose(executor, poison.cause);
+        }
+        self.join(2);
+    }
+
+    fn lose(&mut self, executor: ExecutorId, cause: LossCause) {
         self.alive.remove(&executor);
         self.blocks
             .retain(|(_, home)| *home != BlockHome::Executor(executor));
         self.running.retain(|(on, _)| *on != executor);
-        self.mail.push(Event::ExecutorDown(executor));
+        self.mail.push(Event::ExecutorDown(executor, cause));
     }
 
     /// Ends a running attempt: it reads its inputs, which may be lost, and reports.
     fn finish(&mut self, index: usize) {
+        let is_poison = |poison: &Poison, task: &TaskSpec| {
+            task.task.query == QUERY
+                && task.task.stage == poison.stage
+                && task.partitions.contains(&poison.partition)
+        };
+        let (executor, spec) = &self.running[index];
+        if let Some(poison) = self.poison.filter(|poison| is_poison(poison, spec)) {
+            let executor = *executor;
+            self.crash(executor, poison);
+            return;
+        }
         let (executor, spec) = self.running.swap_remove(index);
         let inputs = || spec.inputs.iter().flat_map(|i| i.blocks.iter());
         let is_missing = |b: &&_| !self.blocks.contains(&stored(b));

@@ -59,7 +59,7 @@ impl Scheduler {
         let Some(query) = self.queries.get(&id.query) else {
             return false;
         };
-        let Some(task) = query.task(id) else {
+        let Some(task) = query.task(id).filter(|task| !task.losses.is_suspect()) else {
             return false;
         };
         let TaskPhase::Running(Running {

@@ -37,6 +37,8 @@ pub(super) struct StageState {
     pub(super) durations: Durations,
     /// Output rows of all tasks that committed at least once.
     pub(super) rows: u64,
+    /// Executors that its tasks may have crashed.
+    pub(super) crashes: u32,
 }
 
 /// The state of a stage.
@@ -64,6 +66,7 @@ impl StageState {
             blocks: None,
             durations: Durations::default(),
             rows: 0,
+            crashes: 0,
         }
     }
 

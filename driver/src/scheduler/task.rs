@@ -49,6 +49,28 @@ pub(super) struct TaskState {
     pub(super) is_measured: bool,
     /// It ran out of memory before and runs in low-memory mode.
     pub(super) reduces_memory: bool,
+    /// Lost executors that ran it.
+    pub(super) losses: Losses,
+}
+
+/// Lost executors that ran a task when they were lost, as far as it may be the cause.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Losses {
+    /// Losses without a known cause.
+    pub(super) unexplained: u32,
+    /// Crashes and kills for memory.
+    pub(super) crashes: u32,
+}
+
+impl Losses {
+    /// Losses without a known cause after which a task runs alone. A single one is most often that
+    /// of a machine.
+    const UNEXPLAINED_MAX: u32 = 2;
+
+    /// Returns whether the task must run alone from now on.
+    pub(super) fn is_suspect(self) -> bool {
+        self.crashes > 0 || self.unexplained >= Self::UNEXPLAINED_MAX
+    }
 }
 
 /// The state of a task.
@@ -57,7 +79,8 @@ pub(super) enum TaskPhase {
     /// Neither running nor queued.
     #[default]
     Idle,
-    /// In its stage's `parked` tasks, or in the scheduler's ready queue: in exactly one of them.
+    /// In its stage's `parked` tasks, in the scheduler's ready queue, or in its quarantine: in exactly
+    /// one of them.
     Queued,
     Running(Running),
     Committed(Committed),

@@ -168,6 +168,10 @@ impl<S> SessionBuilder<S> {
     ///   as `4Mi`; 0 sends every query to the executors; default: 1 MiB
     /// - `faisca.warehouse` or `spark.sql.warehouse.dir`: folder of tables that are written by
     ///   name; default: `spark-warehouse`
+    /// - `faisca.statement.timeout`: longest time that a query may run, such as `90s` or `2h`;
+    ///   default: no limit
+    /// - `faisca.network.encryption`: TLS between driver and executors: `on`, `off`, or `auto`,
+    ///   which is on where traffic leaves the machine; default: `auto`
     /// - `faisca.exchange.store`: URL of an object store folder for copies of exchange blocks,
     ///   which survive the loss of an executor; default: none
     /// - `faisca.exchange.durability`: when blocks are copied there: `never`, `onDrain`, `async` or

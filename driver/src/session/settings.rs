@@ -1,10 +1,12 @@
 //! Settings of a session: our own, and those of DataFusion with defaults for distributed execution.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use datafusion::config::ConfigOptions;
 use datafusion::prelude::SessionConfig;
 use faisca_executor::protocol::Durability;
+use faisca_executor::protocol::flight::Encryption;
 use faisca_planner::names::parse_bytes;
 use faisca_planner::rules::Switches;
 
@@ -77,6 +79,11 @@ pub(crate) struct EngineSettings {
     pub(crate) exchange_store: Option<String>,
     /// When blocks are copied to that folder.
     pub(crate) durability: Durability,
+    /// Longest time that a query may run; `None` for no limit.
+    pub(crate) statement_timeout: Option<Duration>,
+    /// Whether connections between driver and executors are encrypted; `None` if that depends on
+    /// whether they leave the machine.
+    pub(crate) encryption: Option<Encryption>,
     /// How to reach the AWS Glue catalog.
     pub(crate) glue: GlueSettings,
 }
@@ -125,6 +132,8 @@ pub(crate) fn session_config(
         warehouse: "spark-warehouse".to_owned(),
         exchange_store: None,
         durability: Durability::Async,
+        statement_timeout: None,
+        encryption: None,
         glue: GlueSettings::default(),
     };
     for (key, value) in settings {
@@ -145,6 +154,10 @@ pub(crate) fn session_config(
             }
             "faisca.exchange.store" => engine_settings.exchange_store = Some(value.clone()),
             "faisca.exchange.durability" => engine_settings.durability = durability(key, value)?,
+            "faisca.statement.timeout" => {
+                engine_settings.statement_timeout = timeout(key, value)?;
+            }
+            "faisca.network.encryption" => engine_settings.encryption = encryption(key, value)?,
             // Read by the Kubernetes platform; known here so that it is valid in every session.
             "faisca.history.path" => {}
             "faisca.glue.endpoint" => engine_settings.glue.endpoint = Some(value.clone()),
@@ -178,9 +191,50 @@ fn durability(key: &str, value: &str) -> Result<Durability> {
     }
 }
 
+/// Parses a value of `faisca.statement.timeout`; 0 is no limit.
+fn timeout(key: &str, value: &str) -> Result<Option<Duration>> {
+    const UNITS: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
+    let parsed = UNITS.into_iter().find_map(|(unit, seconds)| {
+        let number: u64 = value.strip_suffix(unit)?.trim().parse().ok()?;
+        number.checked_mul(seconds)
+    });
+    match parsed.or_else(|| value.parse().ok()) {
+        Some(0) => Ok(None),
+        Some(seconds) => Ok(Some(Duration::from_secs(seconds))),
+        None => Err(Error::Plan(format!(
+            "{key}: `{value}` is not a duration; write 90s, 30m, 2h, 1d or 0 for no limit"
+        ))),
+    }
+}
+
+/// Parses a value of `faisca.network.encryption`.
+fn encryption(key: &str, value: &str) -> Result<Option<Encryption>> {
+    match value {
+        "auto" => Ok(None),
+        "on" => Ok(Some(Encryption::On)),
+        "off" => Ok(Some(Encryption::Off)),
+        other => Err(Error::Plan(format!(
+            "{key}: `{other}` is none of auto, on, off"
+        ))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_timeout_has_a_unit_and_0_is_none() {
+        let parsed = |value| timeout("faisca.statement.timeout", value).ok();
+        let seconds = |seconds| Some(Some(Duration::from_secs(seconds)));
+        assert_eq!(parsed("90"), seconds(90));
+        assert_eq!(parsed("30m"), seconds(1800));
+        assert_eq!(parsed("2h"), seconds(7200));
+        assert_eq!(parsed("0"), Some(None));
+        for wrong in ["", "m", "-1s", "1 week", "99999999999999999999d"] {
+            assert_eq!(parsed(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn what_is_broadcast_shrinks_with_memory_and_with_the_number_of_executors() {

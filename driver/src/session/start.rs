@@ -6,6 +6,7 @@ use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use faisca_executor::environment::{Environment, register_functions};
 use faisca_executor::exchange::{BlockService, BlockStore, PeerClients};
+use faisca_executor::protocol::flight::{Credentials, Encryption};
 use faisca_executor::protocol::{Durability, DurableExchange, ExecutorConfig, Limits};
 use faisca_planner::rules::{logical_rules, physical_rules};
 use faisca_planner::workarounds::analyzer_rules;
@@ -72,6 +73,7 @@ struct DriverEnvironment {
     /// Secret with which executors and driver authenticate to each other. Without it, processes of
     /// other users on this machine could connect.
     token: String,
+    credentials: Credentials,
     engine: EngineHandle,
     engine_task: JoinHandle<()>,
 }
@@ -148,6 +150,7 @@ impl SessionOptions {
             peers: driver.peers,
             durable: durable.map(|tier| (tier, plan.engine_settings.durability)),
             small_bytes: plan.engine_settings.small_bytes,
+            statement_timeout: plan.engine_settings.statement_timeout,
         });
         let context = self.context(plan.config, &driver.environment, &cluster)?;
         let (tables, catalogs) = (
@@ -169,6 +172,7 @@ impl SessionOptions {
             abandoned_writes: AbandonedWrites::default(),
             reporter: platform.map(|platform| PlatformReporter::start(platform, progress)),
             engine_task: driver.engine_task,
+            _spilled: driver.environment.spill_guard(),
             _compute: driver.compute,
         };
         Ok(Session {
@@ -263,15 +267,27 @@ impl SessionOptions {
             Some(token) => token,
             None => random_hex(TOKEN_BYTES)?,
         };
+        // Traffic that stays on the machine can be read by its administrator only, who can read the
+        // memory of the processes as well.
+        let encryption = plan.engine_settings.encryption.unwrap_or_else(|| {
+            if launcher.host().is_loopback() {
+                Encryption::Off
+            } else {
+                Encryption::On
+            }
+        });
+        let credentials = Credentials::new(&token, encryption)
+            .map_err(Error::of_fleet("certificates of the job"))?;
         let (engine, engine_task) =
             EngineHandle::start(RetryLimits::default(), environment.durable().cloned());
         Ok(DriverEnvironment {
             environment,
             compute,
             store: Arc::new(BlockStore::default()),
-            peers: Arc::new(PeerClients::new(token.clone())),
+            peers: Arc::new(PeerClients::new(credentials.clone())),
             launcher,
             token,
+            credentials,
             engine,
             engine_task,
         })
@@ -295,7 +311,7 @@ impl SessionOptions {
         let blocks = BlockService::new(DRIVER, Arc::clone(&driver.store), runtime);
         let control = ControlServer::start(
             driver.launcher.host(),
-            token.clone(),
+            driver.credentials.clone(),
             engine.clone(),
             blocks,
         );

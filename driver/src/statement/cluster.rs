@@ -1,13 +1,14 @@
 //! Runs the queries of a session on the engine, the fleet and the embedded executor.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::common::Result;
 use faisca_executor::exchange::{BlockStore, DurableTier, PeerClients};
 use faisca_executor::protocol::Durability;
 use tokio::sync::mpsc;
 
-use super::running::RunningQuery;
+use super::running::{Deadline, RunningQuery};
 use crate::engine::prepared::PreparedQuery;
 use crate::engine::query_plan::QueryPlan;
 use crate::engine::{EngineHandle, Message, QuerySubmission};
@@ -31,6 +32,8 @@ pub(crate) struct Cluster {
     pub(crate) durable: Option<(Arc<DurableTier>, Durability)>,
     /// Queries that read fewer bytes than this run on the embedded executor.
     pub(crate) small_bytes: u64,
+    /// Longest time that a query may run.
+    pub(crate) statement_timeout: Option<Duration>,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -94,6 +97,7 @@ impl Cluster {
             plan,
             engine: self.engine.clone(),
             outcomes,
+            deadline: self.statement_timeout.and_then(Deadline::after),
         };
         let output = running.outcome().await?;
         Ok((running, output))

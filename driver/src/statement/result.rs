@@ -196,8 +196,8 @@ fn lost_block(
         return None;
     };
     match inner.downcast_ref()? {
-        FetchError::Lost { block, home } | FetchError::Peer { block, home, .. } => {
-            Some((*block, *home))
-        }
+        FetchError::Lost { block, home }
+        | FetchError::Damaged { block, home, .. }
+        | FetchError::Peer { block, home, .. } => Some((*block, *home)),
     }
 }

@@ -7,12 +7,14 @@ use arrow::ipc::writer::IpcWriteOptions;
 use arrow_flight::FlightData;
 use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::error::FlightError;
+use datafusion::common::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use faisca_planner::ids::ExecutorId;
 use futures::{StreamExt, TryStreamExt};
 use tonic::{Status, Streaming};
 
 use super::{BlockStore, handover, reader};
+use crate::error::block_to_recompute;
 use crate::protocol::{BoxedStream, FetchRequest, PeerService, block_lost};
 
 /// Serves the blocks of one store.
@@ -44,6 +46,14 @@ impl BlockService {
     }
 }
 
+/// Names the block to the reader: it requested several, and must not blame another one.
+fn flight_error(error: DataFusionError) -> FlightError {
+    match block_to_recompute(&error) {
+        Some(block) => FlightError::Tonic(Box::new(block_lost(block))),
+        None => FlightError::ExternalError(Box::new(error)),
+    }
+}
+
 #[tonic::async_trait]
 impl PeerService for BlockService {
     async fn fetch(&self, request: FetchRequest) -> Result<BoxedStream<FlightData>, Status> {
@@ -56,7 +66,7 @@ impl PeerService for BlockService {
         let encoded = FlightDataEncoderBuilder::new()
             .with_options(options)
             .with_dictionary_handling(DictionaryHandling::Resend)
-            .build(batches.map_err(|e| FlightError::ExternalError(Box::new(e))));
+            .build(batches.map_err(flight_error));
         Ok(encoded.map_err(Status::from).boxed())
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -12,9 +12,11 @@ use arrow::datatypes::SchemaRef;
 use arrow::ipc::CompressionType;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
-use datafusion::common::{DataFusionError, Result, exec_datafusion_err};
+use datafusion::common::{Result, exec_datafusion_err};
 use datafusion::execution::SpillFile as TempFile;
 use datafusion::execution::runtime_env::RuntimeEnv;
+
+use crate::spill::{EXCHANGE, spill_error};
 
 /// A finished spill file. Dropping it deletes the file.
 pub(super) struct SpillFile {
@@ -93,7 +95,7 @@ pub(super) struct SpillWriter {
 
 impl SpillWriter {
     pub(super) fn new(runtime: &Arc<RuntimeEnv>) -> Result<Self> {
-        let temp = runtime.disk_manager.create_tmp_file("exchange")?;
+        let temp = runtime.disk_manager.create_tmp_file(EXCHANGE)?;
         let path = temp
             .path()
             .ok_or_else(|| exec_datafusion_err!("the spill folder is not on a local disk"))?
@@ -151,16 +153,6 @@ impl SpillWriter {
             _temp: self.temp,
         })
     }
-}
-
-/// Adds the path to an error and keeps its kind, by which a full disk is a resource failure and not
-/// the user's.
-fn spill_error(path: &Path, error: &std::io::Error) -> DataFusionError {
-    let text = format!(
-        "spilling to {}: {error}; `--spill-folder` takes a folder with more room",
-        path.display()
-    );
-    DataFusionError::IoError(std::io::Error::new(error.kind(), text))
 }
 
 #[cfg(test)]

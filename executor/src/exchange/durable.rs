@@ -253,8 +253,15 @@ impl DurableTier {
                 Err(object_store::Error::NotFound { .. }) => return Ok(None),
                 Err(error) => return Err(error.into()),
             };
-            match ObjectIndex::decode(&tail)? {
-                Tail::TooShort(bytes) => tail_bytes = bytes,
+            match ObjectIndex::decode(&tail).map_err(|e| damaged_block(id, e))? {
+                // A longer tail than the object has, or no longer one, would be requested forever.
+                Tail::TooShort(bytes) if bytes > tail_bytes && tail.len() as u64 == tail_bytes => {
+                    tail_bytes = bytes;
+                }
+                Tail::TooShort(_) => {
+                    let short = exec_datafusion_err!("a block in the object store is cut short");
+                    return Err(damaged_block(id, short));
+                }
                 Tail::Index(index) => {
                     let index = Arc::new(index);
                     self.indexes.lock().insert(id, Arc::clone(&index));
@@ -310,7 +317,11 @@ impl DurableTier {
                 let (objects, key) = (Arc::clone(&self.store.objects), key.clone());
                 async move {
                     match objects.get_range(&key, range).await {
-                        Ok(bytes) => Ok(futures::stream::iter(batches(&bytes, &segments)?).map(Ok)),
+                        Ok(bytes) => {
+                            let rows =
+                                batches(&bytes, &segments).map_err(|e| damaged_block(id, e))?;
+                            Ok(futures::stream::iter(rows).map(Ok))
+                        }
                         Err(object_store::Error::NotFound { .. }) => Err(missing_block()),
                         Err(error) => Err(error.into()),
                     }
@@ -370,6 +381,16 @@ impl DurableTier {
             }
         }
     }
+}
+
+fn damaged_block(id: BlockId, source: DataFusionError) -> DataFusionError {
+    let damaged = FetchError::Damaged {
+        block: id,
+        home: BlockHome::ObjectStore,
+        source: Box::new(source),
+    };
+    tracing::warn!("{damaged}");
+    DataFusionError::External(Box::new(damaged))
 }
 
 fn no_longer_needed(id: BlockId) -> DataFusionError {

@@ -4,7 +4,7 @@
 //! draining executor                                       executor that takes the block
 //!   BlockHandOver ─► send ─► Block{id, sizes}  ──────────► receive
 //!      ▲                     Segment{crc} + IPC bytes ───►   │ append to a spill file
-//!      │                     …                               │ all partitions present?
+//!      │                     … End{segments}                 │ all segments present?
 //!      └────────────────── confirmed ◄───────────────────────┴─► BlockStore
 //! ```
 //!
@@ -82,7 +82,7 @@ impl BlockHandOver {
 
 /// Step 12, sender: sends the frames of a block. Blocks its thread while the receiver is slower.
 ///
-/// If a segment cannot be read, the receiver misses partitions and refuses the block.
+/// If a segment cannot be read, the receiver misses the end and refuses the block.
 fn send(id: BlockId, block: &SealedBlock, frames: &mpsc::Sender<FlightData>) -> Result<()> {
     let send_frame = |header: HandOverFrame, body: Vec<u8>| {
         let frame = hand_over_frame(&header, body).map_err(status_error)?;
@@ -95,8 +95,10 @@ fn send(id: BlockId, block: &SealedBlock, frames: &mpsc::Sender<FlightData>) -> 
         partitions: block.sizes().to_vec(),
     };
     send_frame(header, vec![])?;
+    let mut segments = 0;
     for segment in block.segments(None) {
         for body in block.encoded(segment)? {
+            segments += 1;
             let header = HandOverFrame::Segment {
                 partition: segment.partition,
                 crc: crc32fast::hash(&body),
@@ -104,7 +106,7 @@ fn send(id: BlockId, block: &SealedBlock, frames: &mpsc::Sender<FlightData>) -> 
             send_frame(header, body)?;
         }
     }
-    Ok(())
+    send_frame(HandOverFrame::End { segments }, vec![])
 }
 
 /// Step 12, receiver: stores a block that another executor sends.
@@ -131,11 +133,20 @@ pub(super) async fn receive(
     };
     let mut spill = SpillWriter::new(runtime).map_err(|e| internal(&e))?;
     let mut partitions: BTreeMap<u32, Vec<Segment>> = BTreeMap::new();
+    let (mut received, mut sent) = (0, None);
     while let Some(frame) = frames.next().await {
         let frame = frame?;
-        let HandOverFrame::Segment { partition, crc } = unframe(&frame)? else {
-            return Err(Status::invalid_argument("a hand-over has a single block"));
+        let (partition, crc) = match unframe(&frame)? {
+            HandOverFrame::Segment { partition, crc } => (partition, crc),
+            HandOverFrame::End { segments } => {
+                sent = Some(segments);
+                break;
+            }
+            HandOverFrame::Block { .. } => {
+                return Err(Status::invalid_argument("a hand-over has a single block"));
+            }
         };
+        received += 1;
         if crc32fast::hash(&frame.data_body) != crc {
             return Err(Status::data_loss(format!(
                 "block {block}: the checksum of a segment differs"
@@ -146,6 +157,11 @@ pub(super) async fn receive(
             .entry(partition)
             .or_default()
             .push(Segment::Disk(segment));
+    }
+    if sent != Some(received) {
+        return Err(Status::data_loss(format!(
+            "block {block}: {received} segments arrived, and not all"
+        )));
     }
     check_complete(block, &sizes, &partitions)?;
     let file = spill.finish().map_err(|e| internal(&e))?;

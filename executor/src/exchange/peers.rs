@@ -21,13 +21,13 @@ use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
 use crate::error::FetchError;
-use crate::protocol::flight::{MESSAGE_BYTES_MAX, bearer, connect};
+use crate::protocol::flight::{Credentials, MESSAGE_BYTES_MAX, connect};
 use crate::protocol::{FetchRequest, lost_block, ticket};
 
 /// Connections to other executors, one for each address, opened when first needed.
 #[derive(Debug)]
 pub struct PeerClients {
-    token: String,
+    credentials: Credentials,
     /// Guards only the map; connecting happens outside the lock.
     channels: Mutex<HashMap<String, Channel>>,
 }
@@ -41,11 +41,11 @@ pub(super) struct Peer {
 }
 
 impl PeerClients {
-    /// Creates clients whose requests carry `token`.
+    /// Creates clients that are members of a job.
     #[must_use]
-    pub fn new(token: String) -> Self {
+    pub fn new(credentials: Credentials) -> Self {
         Self {
-            token,
+            credentials,
             channels: Mutex::default(),
         }
     }
@@ -88,7 +88,7 @@ impl PeerClients {
         request: &FetchRequest,
     ) -> Result<Streaming<FlightData>, Status> {
         let mut request = Request::new(ticket(request)?);
-        bearer(&mut request, &self.token)?;
+        self.credentials.authorize(&mut request)?;
         let response = self.client(address).await?.do_get(request).await?;
         Ok(response.into_inner())
     }
@@ -100,7 +100,7 @@ impl PeerClients {
         frames: mpsc::Receiver<FlightData>,
     ) -> Result<(), Status> {
         let mut request = Request::new(ReceiverStream::new(frames));
-        bearer(&mut request, &self.token)?;
+        self.credentials.authorize(&mut request)?;
         let response = self.client(address).await?.do_put(request).await?;
         match response.into_inner().message().await? {
             Some(_) => Ok(()),
@@ -113,7 +113,7 @@ impl PeerClients {
         let channel = match cached {
             Some(channel) => channel,
             None => {
-                let channel = connect(address)
+                let channel = connect(address, &self.credentials)
                     .await
                     .map_err(|e| Status::unavailable(format!("{e:?}")))?;
                 self.channels

@@ -247,7 +247,20 @@ pub(super) fn local_batches(
         .blocks
         .into_iter()
         .map(move |id| match store.get(id) {
-            Some(block) => futures::stream::iter(block_batches(block, partition)).boxed(),
+            Some(block) => {
+                // The block itself is wrong, whatever the error: rows in memory cannot fail.
+                let damaged = move |source| {
+                    let damaged = FetchError::Damaged {
+                        block: id,
+                        home: BlockHome::Executor(local),
+                        source: Box::new(source),
+                    };
+                    tracing::warn!("{damaged}");
+                    DataFusionError::External(Box::new(damaged))
+                };
+                let batches = block_batches(block, partition);
+                futures::stream::iter(batches.map(move |batch| batch.map_err(damaged))).boxed()
+            }
             None => {
                 let missing_block = FetchError::Lost {
                     block: id,

@@ -26,11 +26,16 @@ pub(crate) enum HandOverFrame {
         /// Its non-empty partitions.
         partitions: Vec<PartitionSize>,
     },
-    /// Every other frame: a part of a partition, as an Arrow IPC stream in the body of the frame.
+    /// Every frame between: a part of a partition, as an Arrow IPC stream in the body of the frame.
     Segment {
         /// The partition of the exchange.
         partition: u32,
         /// CRC-32 of the body.
         crc: u32,
+    },
+    /// The last frame.
+    End {
+        /// Number of segments sent.
+        segments: u64,
     },
 }

@@ -1,7 +1,7 @@
 //! Values as bytes: postcard, in the `app_metadata` of a Flight frame, in a ticket, or in the
 //! details of a status.
 //!
-//! Both sides are of one build ([`VERSION`], checked in step 3), so the format has no versions.
+//! Both sides are of one build ([`BUILD`], checked in step 3), so the format has no versions.
 
 use arrow_flight::{FlightData, Ticket};
 use faisca_planner::ids::BlockId;
@@ -13,6 +13,9 @@ use super::{FetchRequest, HandOverFrame};
 
 /// Version that driver and executors must share.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Identity of the build, which driver and executors must share, too: a hash of the sources.
+pub const BUILD: &str = env!("FAISCA_BUILD");
 
 fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Status> {
     postcard::to_stdvec(value).map_err(|e| Status::internal(format!("encoding: {e}")))

@@ -78,6 +78,8 @@ pub struct Registration {
     pub address: String,
     /// Version of its build.
     pub version: String,
+    /// Identity of its build ([`super::BUILD`]).
+    pub build: String,
     /// Fingerprint of its partitioner ([`crate::canary`]): builds that differ would send equal keys
     /// to different partitions.
     pub canary: u64,

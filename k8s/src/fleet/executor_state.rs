@@ -1,5 +1,7 @@
 //! Derives the state of an executor from its pod.
 
+use faisca_driver::fleet::cause_of_code;
+use faisca_driver::scheduler::LossCause;
 use faisca_executor::control::ServeError;
 use k8s_openapi::api::core::v1::Pod;
 
@@ -16,6 +18,8 @@ pub(super) enum ExecutorState {
     Ended {
         /// Cause, for logs and messages.
         reason: String,
+        /// Cause, for the scheduler.
+        cause: LossCause,
         /// A replacement would end in the same way, so none is created.
         is_unusable: bool,
     },
@@ -52,13 +56,14 @@ fn ended(pod: &Pod, phase: Phase) -> ExecutorState {
         .iter()
         .find_map(|c| Some(c.state.as_ref()?.terminated.as_ref()?.exit_code));
     // A cause outside of the process explains more than its exit code.
-    let reason = match (loss(pod), exit_code) {
-        (Some(loss), _) if loss != Loss::Failed => loss.to_string(),
-        (_, Some(code)) => format!("exit code {code}"),
-        _ => format!("phase {phase:?}"),
+    let (reason, cause) = match (loss(pod), exit_code) {
+        (Some(loss), _) if loss != Loss::Failed => (loss.to_string(), loss.cause()),
+        (_, Some(code)) => (format!("exit code {code}"), cause_of_code(code)),
+        _ => (format!("phase {phase:?}"), LossCause::Unknown),
     };
     ExecutorState::Ended {
         reason,
+        cause,
         is_unusable: exit_code == Some(ServeError::UNUSABLE),
     }
 }
@@ -92,6 +97,7 @@ mod tests {
             ended_with(1, "Error"),
             ExecutorState::Ended {
                 reason: "exit code 1".to_owned(),
+                cause: LossCause::Unknown,
                 is_unusable: false
             }
         );
@@ -99,6 +105,7 @@ mod tests {
             ended_with(78, "Error"),
             ExecutorState::Ended {
                 reason: "exit code 78".to_owned(),
+                cause: LossCause::Killed,
                 is_unusable: true
             }
         );
@@ -107,6 +114,15 @@ mod tests {
             ended_with(137, "OOMKilled"),
             ExecutorState::Ended {
                 reason: killed,
+                cause: LossCause::OutOfMemory,
+                is_unusable: false
+            }
+        );
+        assert_eq!(
+            ended_with(134, "Error"),
+            ExecutorState::Ended {
+                reason: "exit code 134".to_owned(),
+                cause: LossCause::Crashed,
                 is_unusable: false
             }
         );

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use faisca_driver::engine::EngineHandle;
+use faisca_driver::scheduler::LossCause;
 use faisca_planner::ids::ExecutorId;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
@@ -151,6 +152,7 @@ impl FleetKeeper {
                     cause.map_or_else(|| "its pod was deleted".to_owned(), |loss| loss.to_string());
                 let ended = ExecutorState::Ended {
                     reason,
+                    cause: cause.map_or(LossCause::Killed, Loss::cause),
                     is_unusable: false,
                 };
                 self.on_pod_state(&pod, ended).await;
@@ -187,19 +189,20 @@ impl FleetKeeper {
             }
             ExecutorState::Ended {
                 reason,
+                cause,
                 is_unusable,
-            } => self.on_end(id, &reason, is_unusable).await,
+            } => self.on_end(id, &reason, cause, is_unusable).await,
         }
     }
 
-    async fn on_end(&mut self, id: u32, reason: &str, is_unusable: bool) {
+    async fn on_end(&mut self, id: u32, reason: &str, cause: LossCause, is_unusable: bool) {
         let executor = self.executors.get_mut(&id);
         if let Some(log_end) = executor.and_then(|executor| executor.log_end.take()) {
             // An error means that the follower has ended: there is nothing to report to.
             let _ = log_end.send(());
         }
         self.engine
-            .report_executor_lost(ExecutorId(id), reason.to_owned())
+            .report_executor_lost(ExecutorId(id), cause, reason.to_owned())
             .await;
         if is_unusable {
             // A replacement would fail in the same way.

@@ -1,5 +1,6 @@
 //! Classifies why a pod ended early. The cause decides whether the end counts against the job.
 
+use faisca_driver::scheduler::LossCause;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{Phase, phase};
@@ -25,6 +26,17 @@ impl std::fmt::Display for Loss {
             Self::OutOfMemory => "killed for exceeding its memory limit",
             Self::Failed => "failed",
         })
+    }
+}
+
+impl Loss {
+    /// Returns the cause as the scheduler knows it.
+    pub(crate) fn cause(self) -> LossCause {
+        match self {
+            Self::Preempted | Self::Evicted => LossCause::Drained,
+            Self::OutOfMemory => LossCause::OutOfMemory,
+            Self::Failed => LossCause::Unknown,
+        }
     }
 }
 

@@ -202,6 +202,7 @@ impl QueryState {
             partitions: task.partitions - kept,
             origin: task.origin,
             reduces_memory: true,
+            losses: task.losses,
             ..TaskState::default()
         };
         task.partitions = kept;

@@ -6,7 +6,7 @@ use faisca_planner::ids::{Attempt, ExecutorId};
 use super::builders::{failure, report, stage};
 use super::{QUERY, Random, Simulation};
 use crate::scheduler::InputReads::OwnPartition;
-use crate::scheduler::{Event, OutputKind};
+use crate::scheduler::{Event, LossCause, OutputKind};
 
 #[test]
 fn a_users_error_is_final_and_stops_the_rest() {
@@ -32,7 +32,7 @@ fn a_query_fails_after_four_failures_of_one_task_but_not_for_lost_executors() {
         let executor = *sim.alive.first().unwrap();
         sim.alive.remove(&executor);
         sim.running.clear();
-        sim.step(Event::ExecutorDown(executor));
+        sim.step(Event::ExecutorDown(executor, LossCause::Unknown));
         sim.join(1);
     }
     for failures in 1..=4 {

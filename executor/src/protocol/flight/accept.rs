@@ -17,7 +17,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::Stream;
@@ -25,8 +25,12 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
+use tokio_rustls::Accept;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tonic::transport::server::Connected;
 
+use super::tls::Member;
 use crate::descriptors;
 
 /// Longest time from the start of a connection to its first request with the job's token.
@@ -44,16 +48,22 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Returns the connections that a listener accepts, without end.
 pub(super) fn connections(
     listener: TcpListener,
+    member: Option<Member>,
 ) -> impl Stream<Item = Result<Connection, io::Error>> {
     let descriptors = descriptors::limit() / DESCRIPTOR_FRACTION;
     let visitors = Arc::new(Visitors {
         max: usize::try_from(descriptors).map_or(VISITORS_MAX, |max| max.clamp(1, VISITORS_MAX)),
         waiting: Mutex::default(),
     });
-    futures::stream::unfold((listener, visitors), async |(listener, visitors)| {
+    let accepting = (listener, visitors, member);
+    futures::stream::unfold(accepting, async |(listener, visitors, member)| {
         let stream = accept(&listener).await;
-        let connection = Connection::new(stream, &visitors);
-        Some((Ok(connection), (listener, visitors)))
+        let transport = match &member {
+            Some(member) => Transport::Handshake(Box::new(member.acceptor.accept(stream))),
+            None => Transport::Open(Either::Left(stream)),
+        };
+        let connection = Connection::new(transport, &visitors);
+        Some((Ok(connection), (listener, visitors, member)))
     })
 }
 
@@ -145,15 +155,42 @@ enum Phase {
     Closed,
 }
 
+/// How bytes travel. Reading and writing wait for the end of the handshake.
+enum Transport {
+    Handshake(Box<Accept<TcpStream>>),
+    Open(Either<TcpStream, Box<TlsStream<TcpStream>>>),
+    Failed,
+}
+
+type Opened<'a> = Pin<&'a mut Either<TcpStream, Box<TlsStream<TcpStream>>>>;
+
+impl Transport {
+    fn poll_open(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Opened<'_>>> {
+        if let Self::Handshake(handshake) = self {
+            *self = match ready!(Pin::new(handshake).poll(context)) {
+                Ok(stream) => Self::Open(Either::Right(Box::new(stream))),
+                Err(error) => {
+                    tracing::debug!("a connection was refused: {error}");
+                    Self::Failed
+                }
+            };
+        }
+        Poll::Ready(match self {
+            Self::Open(stream) => Ok(Pin::new(stream)),
+            Self::Handshake(_) | Self::Failed => Err(io::ErrorKind::ConnectionAborted.into()),
+        })
+    }
+}
+
 /// An accepted connection. Reading from one that may not stay fails.
 pub(super) struct Connection {
-    stream: TcpStream,
+    transport: Transport,
     phase: Phase,
     visitor: Visitor,
 }
 
 impl Connection {
-    fn new(stream: TcpStream, visitors: &Arc<Visitors>) -> Self {
+    fn new(transport: Transport, visitors: &Arc<Visitors>) -> Self {
         let (admission, admitted) = oneshot::channel();
         let number = visitors.enter(admission);
         let decision = async move {
@@ -161,7 +198,7 @@ impl Connection {
             matches!(decided, Ok(Ok(())))
         };
         Self {
-            stream,
+            transport,
             phase: Phase::Visitor(Box::pin(decision)),
             visitor: Visitor {
                 visitors: Arc::clone(visitors),
@@ -210,7 +247,7 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check(context)?;
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        ready!(self.transport.poll_open(context))?.poll_read(context, buffer)
     }
 }
 
@@ -220,7 +257,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        ready!(self.transport.poll_open(context))?.poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -228,18 +265,21 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
+        ready!(self.transport.poll_open(context))?.poll_write_vectored(context, buffers)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        match &self.transport {
+            Transport::Open(stream) => stream.is_write_vectored(),
+            Transport::Handshake(_) | Transport::Failed => false,
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        ready!(self.transport.poll_open(context))?.poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        ready!(self.transport.poll_open(context))?.poll_shutdown(context)
     }
 }
