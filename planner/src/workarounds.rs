@@ -10,6 +10,7 @@ mod grouping_sets;
 mod guards;
 mod null_safe_joins;
 mod overflow;
+mod plan_rule;
 mod row_counts;
 mod scans;
 mod series_rows;
@@ -25,25 +26,26 @@ use datafusion::optimizer::{AnalyzerRule, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 
 use bag_operations::BagOperations;
-use deep_filters::WhereFiltersAreShallow;
-use filters_by_name::WhereNamesAreUnique;
+use deep_filters::ShallowFilterPushdown;
+use filters_by_name::UniqueNamePushdown;
 use floats::min_max::TotalOrderExtreme;
-use floats::not_a_number::{FloatFiltersOfScans, InexactFloatBounds};
-use floats::top_groups::TopGroupsOfFloats;
-use grouping_sets::GroupingSets;
+use floats::not_a_number::{FLOAT_FILTERS_OF_SCANS, INEXACT_FLOAT_BOUNDS};
+use floats::top_groups::TOP_GROUPS_OF_FLOATS;
+use grouping_sets::GROUPING_SETS;
 use guards::Guards;
-use guards::merged_filters::MergedFilters;
-use null_safe_joins::{CrossJoinsApartFromNullSafe, KeysOfOneEquality};
-use overflow::{Checked, CheckedSum, Overflow};
-use row_counts::RowCounts;
-use series_rows::SeriesRows;
+use guards::merged_filters::MERGED_FILTERS;
+use null_safe_joins::{NullSafeCrossJoins, SingleEqualityKeys};
+use overflow::{CheckedOperator, CheckedSum, Overflow};
+use plan_rule::PlanRule;
+use row_counts::ROW_COUNTS;
+use series_rows::SERIES_ROWS;
 use single_row::{SingleRow, SingleValue};
 use subquery_logic::SubqueryLogic;
 use windows::by_bytes::WindowsByBytes;
-use windows::moving::{Moving, MovingTotals};
-use windows::sent::{OneWay, SentWindows};
+use windows::moving::{MovingFunction, MovingTotals};
+use windows::sendable::{OneWayFunction, SendableWindows};
 
-/// DataFusion's analyzer rules with ours around them.
+/// Returns DataFusion's analyzer rules with ours around them.
 #[must_use]
 pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
@@ -53,12 +55,12 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.push(Arc::new(SingleRow));
     rules.push(Arc::new(Overflow));
     rules.push(Arc::new(MovingTotals));
-    rules.push(Arc::new(SentWindows));
+    rules.push(Arc::new(SendableWindows));
     rules.push(Arc::new(Guards));
     rules
 }
 
-/// Functions that these rules put into plans. Executors must have them too.
+/// Returns the aggregate functions that these rules put into plans. Executors must have them too.
 #[must_use]
 pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     let mut functions = vec![
@@ -67,23 +69,23 @@ pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
         Arc::new(AggregateUDF::from(TotalOrderExtreme::min())),
         Arc::new(AggregateUDF::from(TotalOrderExtreme::max())),
     ];
-    functions.extend(Moving::all().map(|moving| Arc::new(AggregateUDF::from(moving))));
+    functions.extend(MovingFunction::all().map(|moving| Arc::new(AggregateUDF::from(moving))));
     functions
 }
 
-/// As [`aggregate_functions`], of windows.
+/// Returns the window functions that these rules put into plans.
 #[must_use]
 pub fn window_functions() -> Vec<Arc<WindowUDF>> {
-    let functions = OneWay::all().into_iter();
+    let functions = OneWayFunction::all().into_iter();
     functions
         .map(|function| Arc::new(WindowUDF::from(function)))
         .collect()
 }
 
-/// As [`aggregate_functions`], of one row each.
+/// Returns the scalar functions that these rules put into plans.
 #[must_use]
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    Checked::ALL
+    CheckedOperator::ALL
         .map(|checked| Arc::new(ScalarUDF::from(checked)))
         .to_vec()
 }
@@ -92,34 +94,38 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
 pub(crate) fn guard_logical(rules: &mut [Arc<dyn OptimizerRule + Send + Sync>]) {
     for rule in rules {
         match rule.name() {
-            "eliminate_cross_join" => *rule = Arc::new(CrossJoinsApartFromNullSafe::default()),
-            "extract_equijoin_predicate" => *rule = Arc::new(KeysOfOneEquality::default()),
+            "eliminate_cross_join" => *rule = Arc::new(NullSafeCrossJoins::default()),
+            "extract_equijoin_predicate" => *rule = Arc::new(SingleEqualityKeys::default()),
             _ => {}
         }
     }
 }
 
-/// Puts our rules in the place of the physical rules that they guard.
+/// Puts our rules around the physical rules that they guard, before them, and before the last check.
 pub(crate) fn guard_physical(rules: &mut Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>) {
+    let as_physical_rule =
+        |rule: PlanRule| -> Arc<dyn PhysicalOptimizerRule + Send + Sync> { Arc::new(rule) };
     for rule in rules.iter_mut() {
         if rule.name().starts_with("FilterPushdown") {
-            let shallow = WhereFiltersAreShallow {
+            let shallow = ShallowFilterPushdown {
                 rule: Arc::clone(rule),
             };
-            *rule = Arc::new(WhereNamesAreUnique {
+            *rule = Arc::new(UniqueNamePushdown {
                 rule: Arc::new(shallow),
             });
         }
     }
-    rules.insert(0, Arc::new(MergedFilters));
-    rules.insert(0, Arc::new(InexactFloatBounds));
-    rules.insert(0, Arc::new(RowCounts));
-    rules.insert(0, Arc::new(GroupingSets));
+    let first = [
+        GROUPING_SETS,
+        ROW_COUNTS,
+        INEXACT_FLOAT_BOUNDS,
+        MERGED_FILTERS,
+    ];
+    rules.splice(0..0, first.map(as_physical_rule));
     let check = rules
         .iter()
         .position(|rule| rule.name() == "SanityCheckPlan");
     let check = check.unwrap_or(rules.len());
-    rules.insert(check, Arc::new(FloatFiltersOfScans));
-    rules.insert(check, Arc::new(SeriesRows));
-    rules.insert(check, Arc::new(TopGroupsOfFloats));
+    let last = [TOP_GROUPS_OF_FLOATS, SERIES_ROWS, FLOAT_FILTERS_OF_SCANS];
+    rules.splice(check..check, last.map(as_physical_rule));
 }

@@ -36,7 +36,7 @@ impl AnalyzerRule for BagOperations {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         plan.transform_up_with_subqueries(|node| match node {
             LogicalPlan::Join(join) if is_bag_operation(&join) => {
-                with_numbered_copies(join).map(Transformed::yes)
+                number_copies(join).map(Transformed::yes)
             }
             other => Ok(Transformed::no(other)),
         })
@@ -44,8 +44,8 @@ impl AnalyzerRule for BagOperations {
     }
 }
 
-/// Whether DataFusion made this join of `EXCEPT ALL` or `INTERSECT ALL`: nothing else pairs all
-/// columns in order and takes nulls for equal at this point. Distinct left rows need no counting.
+/// Whether DataFusion planned `EXCEPT ALL` or `INTERSECT ALL` as this join: no other join has all columns as
+/// keys, in order, with equal nulls, at this point. Distinct left rows need no counting.
 fn is_bag_operation(join: &Join) -> bool {
     let (left, right) = (join.left.schema(), join.right.schema());
     let is_pair = |(index, (l, r)): (usize, &(Expr, Expr))| {
@@ -65,11 +65,11 @@ fn is_bag_operation(join: &Join) -> bool {
         && !left.has_column_with_unqualified_name(LEFT_COPY)
 }
 
-fn with_numbered_copies(join: Join) -> Result<LogicalPlan> {
+fn number_copies(join: Join) -> Result<LogicalPlan> {
     let schema = Arc::clone(&join.schema);
     let (left_keys, right_keys) = join.on.iter().cloned().unzip();
-    let left = numbered(Arc::unwrap_or_clone(join.left), left_keys, LEFT_COPY)?;
-    let right = numbered(Arc::unwrap_or_clone(join.right), right_keys, RIGHT_COPY)?;
+    let left = number_rows(Arc::unwrap_or_clone(join.left), left_keys, LEFT_COPY)?;
+    let right = number_rows(Arc::unwrap_or_clone(join.right), right_keys, RIGHT_COPY)?;
     let mut on = join.on;
     let copy = |name: &str| Expr::Column(Column::new_unqualified(name));
     on.push((copy(LEFT_COPY), copy(RIGHT_COPY)));
@@ -89,8 +89,8 @@ fn with_numbered_copies(join: Join) -> Result<LogicalPlan> {
     )))
 }
 
-/// `plan` with the number of each row among its equals.
-fn numbered(plan: LogicalPlan, keys: Vec<Expr>, name: &str) -> Result<LogicalPlan> {
+/// Adds to a plan a column with the number of each row among its equals.
+fn number_rows(plan: LogicalPlan, keys: Vec<Expr>, name: &str) -> Result<LogicalPlan> {
     let number = row_number().partition_by(keys).build()?;
     LogicalPlanBuilder::from(plan)
         .window([number.alias(name)])?

@@ -19,13 +19,13 @@ use crate::stack::recurse;
 /// A condition with more levels than this is deep. Few people write more by hand.
 const LEVELS_MAX: usize = 50;
 
-/// A rule of DataFusion, left out for plans with a deep condition.
+/// DataFusion's `FilterPushdown`, skipped for plans with a deep condition.
 #[derive(Debug)]
-pub(super) struct WhereFiltersAreShallow {
+pub(super) struct ShallowFilterPushdown {
     pub(super) rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>,
 }
 
-impl PhysicalOptimizerRule for WhereFiltersAreShallow {
+impl PhysicalOptimizerRule for ShallowFilterPushdown {
     fn optimize(
         &self,
         plan: Arc<dyn ExecutionPlan>,
@@ -55,7 +55,7 @@ fn has_deep_filter(plan: &Arc<dyn ExecutionPlan>) -> bool {
             .any(|child| recurse(|| has_deep_filter(child)))
 }
 
-/// Whether an expression has more levels than `levels`.
+/// Whether an expression has more than `levels` levels below its root.
 fn is_deep(expr: &Arc<dyn PhysicalExpr>, levels: usize) -> bool {
     expr.children()
         .into_iter()

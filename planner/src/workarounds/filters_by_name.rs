@@ -18,13 +18,13 @@ use crate::stack::recurse;
 
 type Plan = Arc<dyn ExecutionPlan>;
 
-/// A rule of DataFusion that goes by columns' names, kept from operators with equal names.
+/// DataFusion's `FilterPushdown`, applied only to subtrees whose operators have unique column names.
 #[derive(Debug)]
-pub(super) struct WhereNamesAreUnique {
+pub(super) struct UniqueNamePushdown {
     pub(super) rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>,
 }
 
-impl PhysicalOptimizerRule for WhereNamesAreUnique {
+impl PhysicalOptimizerRule for UniqueNamePushdown {
     fn optimize(&self, plan: Plan, config: &ConfigOptions) -> Result<Plan> {
         let uniqueness = Uniqueness::of_subtrees(&plan);
         self.optimize_unique(plan, &uniqueness, config)
@@ -39,7 +39,7 @@ impl PhysicalOptimizerRule for WhereNamesAreUnique {
     }
 }
 
-impl WhereNamesAreUnique {
+impl UniqueNamePushdown {
     /// Applies the rule to the largest subtrees in which no operator returns two columns of one
     /// name.
     fn optimize_unique(

@@ -7,25 +7,16 @@
 
 use std::sync::Arc;
 
-use datafusion::common::Result;
-use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateInputMode};
 
+use super::plan_rule::PlanRule;
 use crate::nodes::PlainRowsExec;
 
 /// Runs first: later rules rely on what operators promise.
-#[derive(Debug)]
-pub(super) struct GroupingSets;
-
-impl PhysicalOptimizerRule for GroupingSets {
-    fn optimize(
-        &self,
-        plan: Arc<dyn ExecutionPlan>,
-        _config: &ConfigOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+pub(super) const GROUPING_SETS: PlanRule = PlanRule {
+    name: "grouping_sets",
+    rewrite: |plan| {
         plan.transform_up(|node| {
             let has_sets = node
                 .downcast_ref::<AggregateExec>()
@@ -36,16 +27,8 @@ impl PhysicalOptimizerRule for GroupingSets {
             })
         })
         .data()
-    }
-
-    fn name(&self) -> &'static str {
-        "grouping_sets"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-}
+    },
+};
 
 fn makes_grouping_sets(aggregate: &AggregateExec) -> bool {
     !aggregate.group_expr().is_single() && aggregate.mode().input_mode() == AggregateInputMode::Raw

@@ -28,7 +28,7 @@ use datafusion::optimizer::AnalyzerRule;
 
 use fallible::can_fail;
 
-/// Longer chains are made by programs, of conditions of one kind.
+/// Longer chains are left as they are: programs generate them, from conditions of one kind.
 const CHAIN_MAX: usize = 64;
 
 /// Runs last, when casts and checked operators are in their places.
@@ -52,14 +52,23 @@ impl AnalyzerRule for Guards {
                 }
                 let name = names.save(&expr);
                 let guarded = match is_filter {
-                    true => filter_guarded(expr, &schema),
-                    false => guarded(expr, &schema),
+                    true => guard_condition(expr, &schema),
+                    false => guard_value(expr, &schema),
                 }?;
                 Ok(guarded.update_data(|expr| name.restore(expr)))
             })
         })
         .data()
     }
+}
+
+/// What becomes of the value of a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// It decides which rows stay: unknown counts as false.
+    Condition,
+    /// Its value is used: unknown differs from false.
+    Value,
 }
 
 fn is_chain(expr: &Expr) -> bool {
@@ -76,30 +85,32 @@ fn has_chain(expr: &Expr) -> Result<bool> {
     expr.exists(|e| Ok(is_chain(e)))
 }
 
-/// A filter's condition: rows for which it is unknown are removed as well.
-fn filter_guarded(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+/// Guards the parts of a condition that decides which rows stay.
+fn guard_condition(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match &expr {
         Expr::BinaryExpr(BinaryExpr {
             op: Operator::And, ..
-        }) => chain_guarded(&expr, Operator::And, true, schema),
-        _ => guarded(expr, schema),
+        }) => guard_chain(&expr, Operator::And, Use::Condition, schema),
+        _ => guard_value(expr, schema),
     }
 }
 
-fn guarded(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+/// Guards the chains in an expression whose value is used.
+fn guard_value(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match &expr {
         Expr::BinaryExpr(BinaryExpr {
             op: op @ (Operator::And | Operator::Or),
             ..
-        }) => chain_guarded(&expr, *op, false, schema),
-        _ => expr.map_children(|child| guarded(child, schema)),
+        }) => guard_chain(&expr, *op, Use::Value, schema),
+        _ => expr.map_children(|child| guard_value(child, schema)),
     }
 }
 
-fn chain_guarded(
+/// Guards the parts of a chain of AND or OR that can fail, by the others.
+fn guard_chain(
     chain: &Expr,
     op: Operator,
-    is_filter: bool,
+    used_as: Use,
     schema: &DFSchema,
 ) -> Result<Transformed<Expr>> {
     let parts = split_binary(chain, op);
@@ -118,7 +129,7 @@ fn chain_guarded(
     let mut is_changed = false;
     let mut result = vec![];
     for (index, part) in parts.iter().enumerate() {
-        let inner = guarded((*part).clone(), schema)?;
+        let inner = guard_value((*part).clone(), schema)?;
         is_changed |= inner.transformed;
         let tables = relations(part);
         let mut guards: Vec<Expr> = (0..parts.len())
@@ -127,7 +138,7 @@ fn chain_guarded(
             .filter(|&other| relations(parts[other]).is_subset(&tables))
             .map(|other| parts[other].clone())
             .collect();
-        // The one before holds its own guards, so it decides for all that came before it.
+        // The previous one that can fail holds its own guards, so it stands for all before it.
         let previous = last_failing.clone().filter(|_| failing[index]);
         guards.extend(previous.filter(|previous| relations(previous).is_subset(&tables)));
         if !failing[index] {
@@ -135,7 +146,7 @@ fn chain_guarded(
             continue;
         }
         is_changed |= !guards.is_empty();
-        let part = with_guard(inner.data, guards, op, is_filter)?;
+        let part = with_guard(inner.data, guards, op, used_as)?;
         last_failing = Some(part.clone());
         result.push(part);
     }
@@ -150,8 +161,8 @@ fn chain_guarded(
     Ok(Transformed::yes(joined.unwrap_or_else(|| chain.clone())))
 }
 
-/// `part`, evaluated only where the guards leave the outcome open.
-fn with_guard(part: Expr, guards: Vec<Expr>, op: Operator, is_filter: bool) -> Result<Expr> {
+/// Returns `part`, evaluated only where the guards do not decide the outcome already.
+fn with_guard(part: Expr, guards: Vec<Expr>, op: Operator, used_as: Use) -> Result<Expr> {
     let mut open: Option<Expr> = None;
     for guard in guards {
         open = Some(match open {
@@ -165,7 +176,7 @@ fn with_guard(part: Expr, guards: Vec<Expr>, op: Operator, is_filter: bool) -> R
     let value = cast(part, DataType::Int8);
     let number = match op {
         Operator::Or => when(open.is_true(), tiny(1)).otherwise(value)?,
-        _ if is_filter => when(open, value).otherwise(tiny(0))?,
+        _ if used_as == Use::Condition => when(open, value).otherwise(tiny(0))?,
         _ => when(open.is_not_false(), value).otherwise(tiny(0))?,
     };
     Ok(number.eq(tiny(1)))
@@ -186,8 +197,8 @@ fn may_guard(condition: &Expr) -> Result<bool> {
     Ok(!has_query && !condition.is_volatile() && !is_join_key(condition))
 }
 
-/// An equality of two relations, by which a join finds rows: it must stay visible, and neither
-/// guards nor is guarded.
+/// Whether an expression is an equality of two relations, by which a join finds rows. It must stay visible to
+/// the optimizer, so it neither guards nor is guarded.
 fn is_join_key(expr: &Expr) -> bool {
     let Expr::BinaryExpr(BinaryExpr {
         left,

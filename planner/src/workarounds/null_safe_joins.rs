@@ -16,11 +16,11 @@ use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
 /// [`EliminateCrossJoin`] that leaves null-safe joins as they are.
 #[derive(Debug, Default)]
-pub(super) struct CrossJoinsApartFromNullSafe {
+pub(super) struct NullSafeCrossJoins {
     rule: EliminateCrossJoin,
 }
 
-impl OptimizerRule for CrossJoinsApartFromNullSafe {
+impl OptimizerRule for NullSafeCrossJoins {
     fn name(&self) -> &'static str {
         "eliminate_cross_join"
     }
@@ -34,19 +34,19 @@ impl OptimizerRule for CrossJoinsApartFromNullSafe {
         plan: LogicalPlan,
         config: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>> {
-        let mut hidden = false;
+        let mut has_null_safe_join = false;
         plan.apply_with_subqueries(|node| {
-            hidden |= is_null_safe(node);
+            has_null_safe_join |= is_null_safe(node);
             Ok(TreeNodeRecursion::Continue)
         })?;
-        if !hidden {
+        if !has_null_safe_join {
             return self.rule.rewrite(plan, config);
         }
         let hide = |node: LogicalPlan| match node {
             node if is_null_safe(&node) => {
                 let node = node.map_children(|child| self.rewrite(child, config))?.data;
                 let node: LogicalPlan = LogicalPlan::Extension(Extension {
-                    node: Arc::new(Leaf { join: node }),
+                    node: Arc::new(NullSafeJoinLeaf { join: node }),
                 });
                 Ok(Transformed::new(node, true, TreeNodeRecursion::Jump))
             }
@@ -56,7 +56,7 @@ impl OptimizerRule for CrossJoinsApartFromNullSafe {
         let rewritten = self.rule.rewrite(leaves, config)?.data;
         let show = |node: LogicalPlan| match &node {
             LogicalPlan::Extension(extension) => {
-                match extension.node.as_any().downcast_ref::<Leaf>() {
+                match extension.node.as_any().downcast_ref::<NullSafeJoinLeaf>() {
                     Some(leaf) => Ok(Transformed::yes(leaf.join.clone())),
                     None => Ok(Transformed::no(node)),
                 }
@@ -73,11 +73,11 @@ impl OptimizerRule for CrossJoinsApartFromNullSafe {
 /// The rule moves `a.y = b.y` from a join's condition to its keys, and all keys of a join have one
 /// equality: beside `a.x <=> b.x`, nulls of `y` would match.
 #[derive(Debug, Default)]
-pub(super) struct KeysOfOneEquality {
+pub(super) struct SingleEqualityKeys {
     rule: ExtractEquijoinPredicate,
 }
 
-impl OptimizerRule for KeysOfOneEquality {
+impl OptimizerRule for SingleEqualityKeys {
     fn name(&self) -> &'static str {
         "extract_equijoin_predicate"
     }
@@ -107,13 +107,13 @@ fn is_null_safe(plan: &LogicalPlan) -> bool {
             && !join.on.is_empty())
 }
 
-/// A null-safe join while the rule runs.
+/// A null-safe join while the rule runs: a leaf that the rule cannot look into.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Hash)]
-struct Leaf {
+struct NullSafeJoinLeaf {
     join: LogicalPlan,
 }
 
-impl UserDefinedLogicalNodeCore for Leaf {
+impl UserDefinedLogicalNodeCore for NullSafeJoinLeaf {
     fn name(&self) -> &'static str {
         "NullSafeJoin"
     }

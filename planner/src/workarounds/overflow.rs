@@ -21,7 +21,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-pub(super) use arithmetic::Checked;
+pub(super) use arithmetic::CheckedOperator;
 pub(super) use sum::CheckedSum;
 
 /// Puts checked functions in the place of operators. Runs after type coercion: both sides have one
@@ -43,27 +43,30 @@ impl AnalyzerRule for Overflow {
                 return Ok(Transformed::no(node));
             }
             let schema = merge_schema(&node.inputs());
-            node.map_expressions(|expr| expr.transform_up(|e| checked(e, &schema)))
+            node.map_expressions(|expr| expr.transform_up(|e| check_overflow(e, &schema)))
         })
         .data()
     }
 }
 
-fn checked(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+/// Replaces an operator or a sum by the function that checks its result.
+fn check_overflow(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match expr {
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match Checked::operator(op) {
-            Some(checked) if is_integer(&left, schema) && is_integer(&right, schema) => {
-                let function = ScalarUDF::from(checked);
-                Ok(Transformed::yes(function.call(vec![*left, *right])))
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            match CheckedOperator::of_operator(op) {
+                Some(checked) if is_integer(&left, schema) && is_integer(&right, schema) => {
+                    let function = ScalarUDF::from(checked);
+                    Ok(Transformed::yes(function.call(vec![*left, *right])))
+                }
+                _ => Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr {
+                    left,
+                    op,
+                    right,
+                }))),
             }
-            _ => Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr {
-                left,
-                op,
-                right,
-            }))),
-        },
+        }
         Expr::Negative(value) if is_integer(&value, schema) => {
-            let function = ScalarUDF::from(Checked::Negate);
+            let function = ScalarUDF::from(CheckedOperator::Negate);
             Ok(Transformed::yes(function.call(vec![*value])))
         }
         Expr::AggregateFunction(AggregateFunction { func, params }) if is_sum(&func) => {

@@ -6,24 +6,16 @@
 
 use std::sync::Arc;
 
-use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
 use datafusion::common::{Result, Statistics};
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_plan::ExecutionPlan;
 
+use super::plan_rule::PlanRule;
 use super::scans::{replace_scans, with_statistics};
 
 /// Runs before results are taken from statistics.
-#[derive(Debug)]
-pub(super) struct RowCounts;
-
-impl PhysicalOptimizerRule for RowCounts {
-    fn optimize(
-        &self,
-        plan: Arc<dyn ExecutionPlan>,
-        _config: &ConfigOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+pub(super) const ROW_COUNTS: PlanRule = PlanRule {
+    name: "row_counts",
+    rewrite: |plan| {
         replace_scans(plan, |scan| {
             let mut files = scan.file_groups.iter().flat_map(|group| group.files());
             let is_contradicted =
@@ -38,16 +30,8 @@ impl PhysicalOptimizerRule for RowCounts {
                 })
             })
         })
-    }
-
-    fn name(&self) -> &'static str {
-        "row_counts"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-}
+    },
+};
 
 fn is_wrong(statistics: &Statistics) -> bool {
     let has_bytes = statistics

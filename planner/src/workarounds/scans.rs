@@ -9,7 +9,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use crate::physical::replace_nodes;
 
-/// `plan` with each scan of files replaced for which there is a `replacement`.
+/// Replaces each scan of files for which `replacement` returns another one.
 pub(super) fn replace_scans(
     plan: Arc<dyn ExecutionPlan>,
     replacement: impl Fn(&FileScanConfig) -> Option<FileScanConfig>,
@@ -21,7 +21,8 @@ pub(super) fn replace_scans(
     })
 }
 
-/// `scan` with the statistics of its files, groups and all of them corrected.
+/// Returns a scan whose statistics are corrected: those of each file, of each group, and of all
+/// files together.
 pub(super) fn with_statistics(
     scan: &FileScanConfig,
     correct: impl Fn(&mut Statistics),

@@ -9,24 +9,16 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::Result;
-use datafusion::common::config::ConfigOptions;
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::memory::LazyMemoryExec;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 
+use super::plan_rule::PlanRule;
 use crate::physical::replace_nodes;
 
 /// Runs after projections were pushed down.
-#[derive(Debug)]
-pub(super) struct SeriesRows;
-
-impl PhysicalOptimizerRule for SeriesRows {
-    fn optimize(
-        &self,
-        plan: Arc<dyn ExecutionPlan>,
-        _config: &ConfigOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+pub(super) const SERIES_ROWS: PlanRule = PlanRule {
+    name: "series_rows",
+    rewrite: |plan| {
         replace_nodes(plan, |series: &LazyMemoryExec| {
             if !series.schema().fields().is_empty() {
                 return Ok(None);
@@ -37,18 +29,10 @@ impl PhysicalOptimizerRule for SeriesRows {
             let rows = ProjectionExec::try_new(nothing, Arc::new(whole))?;
             Ok(Some(Arc::new(rows)))
         })
-    }
+    },
+};
 
-    fn name(&self) -> &'static str {
-        "series_rows"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-}
-
-/// The schema of a series, which only its rows know. Without rows any will do.
+/// Returns the schema of a series, which only its rows know. Without rows, any schema is right.
 fn whole_schema(series: &LazyMemoryExec) -> Result<SchemaRef> {
     for generator in series.generators() {
         let fresh = generator.read().reset_state();

@@ -29,25 +29,29 @@ impl AnalyzerRule for SingleRow {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|node| node.map_expressions(|e| e.transform_up(checked)))
-            .data()
+        plan.transform_up_with_subqueries(|node| {
+            node.map_expressions(|e| e.transform_up(check_subquery))
+        })
+        .data()
     }
 }
 
-fn checked(expr: Expr) -> Result<Transformed<Expr>> {
+/// Makes a scalar subquery that may have several rows fail on the second one.
+fn check_subquery(expr: Expr) -> Result<Transformed<Expr>> {
     match expr {
         // DataFusion refuses correlated ones unless they are aggregates of one row.
         Expr::ScalarSubquery(scalar)
             if scalar.outer_ref_columns.is_empty()
                 && scalar.subquery.max_rows().is_none_or(|rows| rows > 1) =>
         {
-            with_check(scalar).map(|scalar| Transformed::yes(Expr::ScalarSubquery(scalar)))
+            aggregate_single_value(scalar)
+                .map(|scalar| Transformed::yes(Expr::ScalarSubquery(scalar)))
         }
         other => Ok(Transformed::no(other)),
     }
 }
 
-fn with_check(scalar: Subquery) -> Result<Subquery> {
+fn aggregate_single_value(scalar: Subquery) -> Result<Subquery> {
     let (qualifier, field) = scalar.subquery.schema().qualified_field(0);
     let value = Expr::from((qualifier, field));
     let name = field.name().clone();
@@ -105,7 +109,7 @@ impl AggregateUDFImpl for SingleValue {
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(Single {
+        Ok(Box::new(SingleValueAccumulator {
             value: ScalarValue::try_from(args.return_type())?,
             rows: 0,
         }))
@@ -113,12 +117,13 @@ impl AggregateUDFImpl for SingleValue {
 }
 
 #[derive(Debug)]
-struct Single {
+struct SingleValueAccumulator {
     value: ScalarValue,
     rows: u64,
 }
 
-impl Single {
+impl SingleValueAccumulator {
+    /// Adds `rows` rows. Their value is at `index` of `values`.
     fn add(&mut self, values: &ArrayRef, index: usize, rows: u64) -> Result<()> {
         self.rows += rows;
         if self.rows > 1 {
@@ -134,7 +139,7 @@ impl Single {
     }
 }
 
-impl Accumulator for Single {
+impl Accumulator for SingleValueAccumulator {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         match values {
             [values] if !values.is_empty() => self.add(values, 0, values.len() as u64),

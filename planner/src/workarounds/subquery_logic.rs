@@ -1,6 +1,6 @@
 //! `IN`, `NOT IN` and `EXISTS` with subqueries follow three-valued logic.
 //!
-//! DataFusion makes semi-, anti- and mark joins of them. Nulls get lost where the value is not a
+//! DataFusion plans them as semi-, anti- and mark joins. Nulls get lost where the value is not a
 //! plain column or the subquery is correlated (apache/datafusion#25340, #25336, #25347, #25473,
 //! #25474, #25480), and a subquery that aggregates without groups, which always has a row, is taken
 //! for an empty one (#24960, #8241). Here they become what DataFusion decorrelates rightly:
@@ -51,7 +51,7 @@ impl AnalyzerRule for SubqueryLogic {
             let rewriting = Rewriting {
                 schema: merge_schema(&[input.as_ref()]),
             };
-            filter.predicate = rewriting.tested(filter.predicate, true)?;
+            filter.predicate = rewriting.rewrite_condition(filter.predicate, Position::Required)?;
             Ok(Transformed::yes(LogicalPlan::Filter(filter)))
         })
         .data()
@@ -62,25 +62,36 @@ fn has_subquery(expr: &Expr) -> Result<bool> {
     expr.exists(|e| Ok(matches!(e, Expr::InSubquery(_) | Expr::Exists(_))))
 }
 
+/// Whether a filter needs a condition to be true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Position {
+    /// Rows stay only if the condition is true.
+    Required,
+    /// Rows may stay without it: it is a part of an OR.
+    Optional,
+}
+
 struct Rewriting {
     /// The columns that the predicate may use.
     schema: DFSchema,
 }
 
 impl Rewriting {
-    /// Rewrites a condition that must be true: unknown counts as false. `is_alone` if the filter
-    /// needs it to be true.
-    fn tested(&self, expr: Expr, is_alone: bool) -> Result<Expr> {
+    /// Rewrites a condition for which unknown counts as false.
+    fn rewrite_condition(&self, expr: Expr, position: Position) -> Result<Expr> {
         match expr {
             Expr::BinaryExpr(BinaryExpr {
                 left,
                 op: op @ (Operator::And | Operator::Or),
                 right,
             }) => {
-                let is_alone = is_alone && op == Operator::And;
+                let position = match op {
+                    Operator::And => position,
+                    _ => Position::Optional,
+                };
                 let (left, right) = (
-                    self.tested(*left, is_alone)?,
-                    self.tested(*right, is_alone)?,
+                    self.rewrite_condition(*left, position)?,
+                    self.rewrite_condition(*right, position)?,
                 );
                 Ok(Expr::BinaryExpr(BinaryExpr::new(
                     Box::new(left),
@@ -91,42 +102,42 @@ impl Rewriting {
             Expr::Not(inner) => match *inner {
                 Expr::InSubquery(in_list) => {
                     let negated = !in_list.negated;
-                    self.tested_in(InSubquery { negated, ..in_list }, is_alone)
+                    self.rewrite_in_condition(InSubquery { negated, ..in_list }, position)
                 }
                 Expr::Exists(exists) => {
                     let negated = !exists.negated;
-                    self.value(Expr::Exists(Exists { negated, ..exists }))
+                    self.rewrite_value(Expr::Exists(Exists { negated, ..exists }))
                 }
-                other => Ok(not(self.value(other)?)),
+                other => Ok(not(self.rewrite_value(other)?)),
             },
-            Expr::InSubquery(in_list) => self.tested_in(in_list, is_alone),
-            other => self.value(other),
+            Expr::InSubquery(in_list) => self.rewrite_in_condition(in_list, position),
+            other => self.rewrite_value(other),
         }
     }
 
     /// Rewrites a condition whose value matters: unknown and false differ.
-    fn value(&self, expr: Expr) -> Result<Expr> {
+    fn rewrite_value(&self, expr: Expr) -> Result<Expr> {
         expr.transform_up(|e| match e {
-            Expr::InSubquery(in_list) => self.valued_in(in_list).map(Transformed::yes),
-            Expr::Exists(exists) => valued_exists(exists),
+            Expr::InSubquery(in_list) => self.rewrite_in_value(in_list).map(Transformed::yes),
+            Expr::Exists(exists) => rewrite_exists(exists),
             other => Ok(Transformed::no(other)),
         })
         .data()
     }
 
-    fn tested_in(&self, in_list: InSubquery, is_alone: bool) -> Result<Expr> {
+    fn rewrite_in_condition(&self, in_list: InSubquery, position: Position) -> Result<Expr> {
         if OneRow::from_subquery(&in_list.subquery.subquery).is_some() {
-            return self.valued_in(in_list);
+            return self.rewrite_in_value(in_list);
         }
         check_offset(&in_list.subquery)?;
-        if !in_list.negated || is_alone && is_right_in_datafusion(&in_list) {
+        if !in_list.negated || position == Position::Required && is_right_in_datafusion(&in_list) {
             return Ok(Expr::InSubquery(in_list));
         }
         let parts = InParts::new(in_list, &self.schema)?;
-        Ok(not(parts.matches()?).and(not(parts.unknown()?)))
+        Ok(not(parts.matches()?).and(not(parts.is_unknown()?)))
     }
 
-    fn valued_in(&self, in_list: InSubquery) -> Result<Expr> {
+    fn rewrite_in_value(&self, in_list: InSubquery) -> Result<Expr> {
         let negated = in_list.negated;
         let value = match OneRow::from_subquery(&in_list.subquery.subquery) {
             Some(row) => row.equals(*in_list.expr, &in_list.subquery)?,
@@ -134,7 +145,7 @@ impl Rewriting {
                 check_offset(&in_list.subquery)?;
                 let parts = InParts::new(in_list, &self.schema)?;
                 when(parts.matches()?, lit(true))
-                    .when(parts.unknown()?, lit(ScalarValue::Boolean(None)))
+                    .when(parts.is_unknown()?, lit(ScalarValue::Boolean(None)))
                     .otherwise(lit(false))?
             }
         };
@@ -142,14 +153,14 @@ impl Rewriting {
     }
 }
 
-/// An anti-join that goes by nulls: on a column, which says whether it may be null, and without
-/// correlation.
+/// Whether DataFusion plans this `NOT IN` correctly, as an anti-join that respects nulls: the value is a
+/// column, which states whether it may be null, and the subquery is not correlated.
 fn is_right_in_datafusion(in_list: &InSubquery) -> bool {
     matches!(in_list.expr.as_ref(), Expr::Column(_))
         && in_list.subquery.outer_ref_columns.is_empty()
 }
 
-fn valued_exists(exists: Exists) -> Result<Transformed<Expr>> {
+fn rewrite_exists(exists: Exists) -> Result<Transformed<Expr>> {
     let Some(row) = OneRow::from_subquery(&exists.subquery.subquery) else {
         check_offset(&exists.subquery)?;
         return Ok(Transformed::no(Expr::Exists(exists)));
@@ -217,7 +228,7 @@ impl InParts {
     }
 
     /// Whether a null keeps a comparison from being false. What cannot be null needs no test.
-    fn unknown(&self) -> Result<Expr> {
+    fn is_unknown(&self) -> Result<Expr> {
         let item_may_be_null = self.subquery.subquery.schema().field(0).is_nullable();
         let by_item = match item_may_be_null {
             true => self.exists_where(Some(self.item().is_null()))?,
@@ -235,7 +246,7 @@ impl InParts {
             Some(condition) => LogicalPlanBuilder::from(rows).filter(condition)?.build()?,
             None => rows,
         };
-        // One row is as good as all of them, and what has no key is compared row by row.
+        // One row is enough, and a subquery without keys would be compared row by row.
         let plan = match plan.all_out_ref_exprs().is_empty() {
             true => LogicalPlanBuilder::from(plan).limit(0, Some(1))?.build()?,
             false => plan,

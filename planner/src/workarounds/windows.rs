@@ -2,7 +2,7 @@
 
 pub(super) mod by_bytes;
 pub(super) mod moving;
-pub(super) mod sent;
+pub(super) mod sendable;
 
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, Result};

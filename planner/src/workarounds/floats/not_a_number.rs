@@ -8,8 +8,6 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema};
-use datafusion::common::Result;
-use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::datasource::physical_plan::{
     FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource,
@@ -19,48 +17,27 @@ use datafusion::physical_expr::expressions::{
     BinaryExpr, CaseExpr, Column, InListExpr, Literal, lit,
 };
 use datafusion::physical_expr::{PhysicalExpr, conjunction, split_conjunction};
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_plan::ExecutionPlan;
 
+use crate::workarounds::plan_rule::PlanRule;
 use crate::workarounds::scans::{replace_scans, with_statistics};
 
 type Expr = Arc<dyn PhysicalExpr>;
 
 /// Runs before results are taken from statistics.
-#[derive(Debug)]
-pub(in crate::workarounds) struct InexactFloatBounds;
-
-impl PhysicalOptimizerRule for InexactFloatBounds {
-    fn optimize(
-        &self,
-        plan: Arc<dyn ExecutionPlan>,
-        _config: &ConfigOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+pub(in crate::workarounds) const INEXACT_FLOAT_BOUNDS: PlanRule = PlanRule {
+    name: "inexact_float_bounds",
+    rewrite: |plan| {
         replace_scans(plan, |scan| {
             let schema = scan.file_source().table_schema().table_schema();
             has_floats(schema).then(|| with_inexact_bounds(scan, schema))
         })
-    }
-
-    fn name(&self) -> &'static str {
-        "inexact_float_bounds"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-}
+    },
+};
 
 /// Runs after filters were pushed into scans.
-#[derive(Debug)]
-pub(in crate::workarounds) struct FloatFiltersOfScans;
-
-impl PhysicalOptimizerRule for FloatFiltersOfScans {
-    fn optimize(
-        &self,
-        plan: Arc<dyn ExecutionPlan>,
-        _config: &ConfigOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+pub(in crate::workarounds) const FLOAT_FILTERS_OF_SCANS: PlanRule = PlanRule {
+    name: "float_filters_of_scans",
+    rewrite: |plan| {
         replace_scans(plan, |scan| {
             let schema = scan.file_source().table_schema().table_schema();
             let source = scan.file_source().downcast_ref::<ParquetSource>()?;
@@ -73,16 +50,8 @@ impl PhysicalOptimizerRule for FloatFiltersOfScans {
                     .build(),
             )
         })
-    }
-
-    fn name(&self) -> &'static str {
-        "float_filters_of_scans"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-}
+    },
+};
 
 fn has_floats(schema: &Schema) -> bool {
     schema
@@ -117,8 +86,8 @@ fn with_inexact_bounds(scan: &FileScanConfig, schema: &Schema) -> FileScanConfig
     })
 }
 
-/// The predicate with conditions hidden from statistics where NaN could pass them; `None` where
-/// there are none.
+/// Returns the predicate with conditions hidden from statistics where NaN could pass them; `None` if there
+/// are no such conditions.
 fn without_skipping_nan(predicate: &Expr, schema: &Schema) -> Option<Expr> {
     let conditions = split_conjunction(predicate);
     let bounded: Vec<&Expr> = conditions.iter().filter_map(|c| bounded_above(c)).collect();
@@ -151,8 +120,8 @@ fn reads_floats(expr: &Expr, schema: &Schema) -> bool {
     .unwrap_or(true)
 }
 
-/// The column of `column < x`, `column <= x`, `column = x` and the like, which NaN, the largest of
-/// all, does not fulfil.
+/// Returns the column of a condition that NaN, the largest number, does not fulfil: `column < x`,
+/// `column <= x`, `column = x` and similar ones.
 fn bounded_above(condition: &Expr) -> Option<&Expr> {
     if let Some(list) = condition.downcast_ref::<InListExpr>() {
         let is_plain = !list.negated() && list.list().iter().all(is_number);
@@ -170,7 +139,7 @@ fn bounded_above(condition: &Expr) -> Option<&Expr> {
     .filter(|expr| expr.is::<Column>())
 }
 
-/// The column of `column > x` and the like.
+/// Returns the column of `column > x` and similar conditions.
 fn bounded_below(condition: &Expr) -> Option<&Expr> {
     let binary = condition.downcast_ref::<BinaryExpr>()?;
     let (left, right) = (binary.left(), binary.right());
@@ -182,7 +151,7 @@ fn bounded_below(condition: &Expr) -> Option<&Expr> {
     .filter(|expr| expr.is::<Column>())
 }
 
-/// A constant that is not NaN.
+/// Whether an expression is a constant other than NaN.
 fn is_number(expr: &Expr) -> bool {
     use datafusion::common::ScalarValue::{Float16, Float32, Float64};
     let literal = expr.downcast_ref::<Literal>();

@@ -6,38 +6,21 @@
 
 use std::sync::Arc;
 
-use datafusion::common::Result;
-use datafusion::common::config::ConfigOptions;
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, LimitOptions};
 
 use crate::physical::replace_nodes;
+use crate::workarounds::plan_rule::PlanRule;
 
 /// Removes the limit from ordered groups whose keys are floating-point numbers.
-#[derive(Debug)]
-pub(in crate::workarounds) struct TopGroupsOfFloats;
-
-impl PhysicalOptimizerRule for TopGroupsOfFloats {
-    fn optimize(
-        &self,
-        plan: Arc<dyn ExecutionPlan>,
-        _config: &ConfigOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+pub(in crate::workarounds) const TOP_GROUPS_OF_FLOATS: PlanRule = PlanRule {
+    name: "top_groups_of_floats",
+    rewrite: |plan| {
         replace_nodes(plan, |aggregate: &AggregateExec| {
             let is_cut = is_cut_while_grouping(aggregate);
             Ok(is_cut.then(|| Arc::new(aggregate.with_new_limit_options(None)) as _))
         })
-    }
-
-    fn name(&self) -> &'static str {
-        "top_groups_of_floats"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-}
+    },
+};
 
 fn is_cut_while_grouping(aggregate: &AggregateExec) -> bool {
     let is_ordered = |options: LimitOptions| options.descending.is_some();

@@ -5,7 +5,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 
-/// Functions that return a value for every argument. All others are taken to fail on some.
+/// Functions that return a value for every argument. All other functions are assumed to fail for some.
 const SAFE_FUNCTIONS: [&str; 35] = [
     "abs",
     "ascii",

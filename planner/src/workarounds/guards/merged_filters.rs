@@ -7,34 +7,27 @@
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
+use datafusion::common::Result;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Result, config::ConfigOptions};
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{
     BinaryExpr, CaseExpr, CastExpr, Column, Literal, lit,
 };
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr, conjunction, split_conjunction};
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
 
 use super::fallible::{divides_all, is_safe_cast, is_safe_function};
 use crate::physical::replace_nodes;
+use crate::workarounds::plan_rule::PlanRule;
 
 type Expr = Arc<dyn PhysicalExpr>;
 
 /// Runs before filters are pushed into scans, which may order them by cost.
-#[derive(Debug)]
-pub(crate) struct MergedFilters;
-
-impl PhysicalOptimizerRule for MergedFilters {
-    fn optimize(
-        &self,
-        plan: Arc<dyn ExecutionPlan>,
-        _config: &ConfigOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+pub(in crate::workarounds) const MERGED_FILTERS: PlanRule = PlanRule {
+    name: "guards_of_merged_filters",
+    rewrite: |plan| {
         replace_nodes(plan, |filter: &FilterExec| {
-            let Some(predicate) = guarded(filter.predicate(), &filter.input().schema())? else {
+            let Some(predicate) = guard(filter.predicate(), &filter.input().schema())? else {
                 return Ok(None);
             };
             let filter = FilterExecBuilder::from(filter)
@@ -42,19 +35,11 @@ impl PhysicalOptimizerRule for MergedFilters {
                 .build()?;
             Ok(Some(Arc::new(filter)))
         })
-    }
+    },
+};
 
-    fn name(&self) -> &'static str {
-        "guards_of_merged_filters"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-}
-
-/// `None` where nothing needs a guard.
-fn guarded(predicate: &Expr, schema: &Schema) -> Result<Option<Expr>> {
+/// Returns the predicate with guards for the conditions that can fail; `None` if none needs one.
+fn guard(predicate: &Expr, schema: &Schema) -> Result<Option<Expr>> {
     let (mut safe, mut failing) = (vec![], vec![]);
     for condition in split_conjunction(predicate) {
         let list = if can_fail(condition, schema)? {

@@ -14,22 +14,22 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr_common::datum::apply;
 
 static UNARY: LazyLock<Signature> = LazyLock::new(|| Signature::any(1, Volatility::Immutable));
-static TWO: LazyLock<Signature> = LazyLock::new(|| Signature::any(2, Volatility::Immutable));
+static BINARY: LazyLock<Signature> = LazyLock::new(|| Signature::any(2, Volatility::Immutable));
 
 /// An operator on whole numbers of one type that fails where its result does not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Checked {
+pub(crate) enum CheckedOperator {
     Add,
     Subtract,
     Multiply,
     Negate,
 }
 
-impl Checked {
+impl CheckedOperator {
     pub(crate) const ALL: [Self; 4] = [Self::Add, Self::Subtract, Self::Multiply, Self::Negate];
 
-    /// The function for an operator of two sides, if that can overflow.
-    pub(super) fn operator(operator: Operator) -> Option<Self> {
+    /// Returns the function for an operator with two sides; `None` if it cannot overflow.
+    pub(super) fn of_operator(operator: Operator) -> Option<Self> {
         match operator {
             Operator::Plus => Some(Self::Add),
             Operator::Minus => Some(Self::Subtract),
@@ -46,8 +46,8 @@ impl Checked {
         }
     }
 
-    /// `text` of each argument, as the operator is written.
-    fn written(self, arguments: &[String]) -> String {
+    /// Formats a call as its operator is written in SQL.
+    fn format_call(self, arguments: &[String]) -> String {
         match (self, arguments) {
             (Self::Negate, [value]) => format!("(- {value})"),
             (_, [left, right]) => format!("{left} {} {right}", self.sign()),
@@ -55,7 +55,7 @@ impl Checked {
         }
     }
 
-    fn failed(self, error: &ArrowError, kind: &DataType) -> Result<ColumnarValue> {
+    fn overflow_error(self, error: &ArrowError, kind: &DataType) -> Result<ColumnarValue> {
         exec_err!(
             "`{}` overflows its type {kind}: {error}; cast the numbers to a wider type such as BIGINT or \
              DECIMAL(38, 0), or set spark.sql.ansi.enabled to false for numbers that wrap around",
@@ -64,7 +64,7 @@ impl Checked {
     }
 }
 
-impl ScalarUDFImpl for Checked {
+impl ScalarUDFImpl for CheckedOperator {
     fn name(&self) -> &'static str {
         match self {
             Self::Add => "checked_add",
@@ -74,24 +74,24 @@ impl ScalarUDFImpl for Checked {
         }
     }
 
-    /// The operator's, so that columns keep their names.
+    /// Returns the name that the operator gives, so that columns keep their names.
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
         let names: Vec<_> = args
             .iter()
             .map(|arg| arg.schema_name().to_string())
             .collect();
-        Ok(self.written(&names))
+        Ok(self.format_call(&names))
     }
 
     fn display_name(&self, args: &[Expr]) -> Result<String> {
         let names: Vec<_> = args.iter().map(ToString::to_string).collect();
-        Ok(self.written(&names))
+        Ok(self.format_call(&names))
     }
 
     fn signature(&self) -> &Signature {
         match self {
             Self::Negate => &UNARY,
-            _ => &TWO,
+            _ => &BINARY,
         }
     }
 
@@ -114,7 +114,7 @@ impl ScalarUDFImpl for Checked {
             Self::Add => numeric::add,
             Self::Subtract => numeric::sub,
             Self::Multiply => numeric::mul,
-            Self::Negate => return self.negated(&args),
+            Self::Negate => return self.negate(&args),
         };
         let [left, right] = args.args.as_slice() else {
             return internal_err!("{} takes two arguments", self.name());
@@ -123,7 +123,7 @@ impl ScalarUDFImpl for Checked {
             Ok(value) => Ok(value),
             Err(error) => match error.find_root() {
                 datafusion::common::DataFusionError::ArrowError(arrow, _) => {
-                    self.failed(arrow, &left.data_type())
+                    self.overflow_error(arrow, &left.data_type())
                 }
                 _ => Err(error),
             },
@@ -131,8 +131,8 @@ impl ScalarUDFImpl for Checked {
     }
 }
 
-impl Checked {
-    fn negated(self, args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
+impl CheckedOperator {
+    fn negate(self, args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [value] = args.args.as_slice() else {
             return internal_err!("{} takes one argument", self.name());
         };
@@ -143,7 +143,7 @@ impl Checked {
                 datafusion::common::ScalarValue::try_from_array(&negated, 0)
                     .map(ColumnarValue::Scalar)
             }
-            (Err(error), _) => self.failed(&error, &value.data_type()),
+            (Err(error), _) => self.overflow_error(&error, &value.data_type()),
         }
     }
 }

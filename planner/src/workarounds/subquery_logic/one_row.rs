@@ -7,7 +7,7 @@ use datafusion::common::{Column, Result};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Subquery, lit, when};
 
-/// What decides whether the one row is there.
+/// The aggregate of a subquery, and what decides whether its one row exists.
 pub(super) struct OneRow {
     /// Conditions above the aggregate, in terms of its columns.
     having: Vec<Expr>,
@@ -17,7 +17,7 @@ pub(super) struct OneRow {
 }
 
 impl OneRow {
-    /// `None` of a subquery of any other shape.
+    /// Takes a subquery apart; `None` if it has any other form.
     pub(super) fn from_subquery(plan: &Arc<LogicalPlan>) -> Option<Self> {
         let (qualifier, field) = plan.schema().qualified_field(0);
         let mut row = Self {
@@ -36,8 +36,8 @@ impl OneRow {
                         let index = schema.index_of_column(column).ok()?;
                         exprs.get(index).map(|expr| expr.clone().unalias())
                     };
-                    row.item = replaced(row.item, &inner_column)?;
-                    row.having = all_replaced(row.having, &inner_column)?;
+                    row.item = replace_columns(row.item, &inner_column)?;
+                    row.having = replace_all_columns(row.having, &inner_column)?;
                     Arc::clone(&projection.input)
                 }
                 LogicalPlan::SubqueryAlias(alias) => {
@@ -46,8 +46,8 @@ impl OneRow {
                         let index = outer.index_of_column(column).ok()?;
                         Some(Expr::from(inner.qualified_field(index)))
                     };
-                    row.item = replaced(row.item, &inner_column)?;
-                    row.having = all_replaced(row.having, &inner_column)?;
+                    row.item = replace_columns(row.item, &inner_column)?;
+                    row.having = replace_all_columns(row.having, &inner_column)?;
                     Arc::clone(&alias.input)
                 }
                 LogicalPlan::Filter(filter) => {
@@ -61,7 +61,7 @@ impl OneRow {
         }
     }
 
-    /// Whether the row is there.
+    /// Returns the condition that the row exists.
     pub(super) fn exists(self, subquery: &Subquery) -> Result<Expr> {
         let Some(having) = conjunction(self.having) else {
             return Ok(lit(true));
@@ -69,7 +69,7 @@ impl OneRow {
         Ok(scalar(&self.aggregate, having, subquery)?.is_true())
     }
 
-    /// Whether `value` is the row's; false without a row.
+    /// Returns the condition that `value` equals the row's item; false without a row.
     pub(super) fn equals(self, value: Expr, subquery: &Subquery) -> Result<Expr> {
         let equal = value.eq(scalar(&self.aggregate, self.item, subquery)?);
         let Some(having) = conjunction(self.having) else {
@@ -80,7 +80,7 @@ impl OneRow {
     }
 }
 
-/// The value of an expression over the one row.
+/// Returns the value of an expression over the one row, as a scalar subquery.
 fn scalar(aggregate: &Arc<LogicalPlan>, value: Expr, subquery: &Subquery) -> Result<Expr> {
     let plan = LogicalPlanBuilder::from(aggregate.as_ref().clone())
         .project([value.alias("value")])?
@@ -92,7 +92,7 @@ fn scalar(aggregate: &Arc<LogicalPlan>, value: Expr, subquery: &Subquery) -> Res
     }))
 }
 
-fn replaced(expr: Expr, inner_column: &impl Fn(&Column) -> Option<Expr>) -> Option<Expr> {
+fn replace_columns(expr: Expr, inner_column: &impl Fn(&Column) -> Option<Expr>) -> Option<Expr> {
     let mut is_known = true;
     let replaced = expr.transform_up(|e| match &e {
         Expr::Column(column) => match inner_column(column) {
@@ -107,12 +107,12 @@ fn replaced(expr: Expr, inner_column: &impl Fn(&Column) -> Option<Expr>) -> Opti
     replaced.data().ok().filter(|_| is_known)
 }
 
-fn all_replaced(
+fn replace_all_columns(
     exprs: Vec<Expr>,
     inner_column: &impl Fn(&Column) -> Option<Expr>,
 ) -> Option<Vec<Expr>> {
     exprs
         .into_iter()
-        .map(|expr| replaced(expr, inner_column))
+        .map(|expr| replace_columns(expr, inner_column))
         .collect()
 }

@@ -25,11 +25,12 @@ impl AnalyzerRule for WindowsByBytes {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        rewrite_windows(plan, |expr, schema| Ok(with_groups(expr, schema)))
+        rewrite_windows(plan, |expr, schema| Ok(use_groups(expr, schema)))
     }
 }
 
-fn with_groups(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+/// Changes the frame from RANGE to GROUPS if it is ordered by bytes.
+fn use_groups(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let Expr::WindowFunction(mut window) = expr else {
         return Transformed::no(expr);
     };
@@ -37,7 +38,7 @@ fn with_groups(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         let data_type = sort.expr.get_type(schema);
         data_type.is_ok_and(|data_type| is_bytes(&data_type))
     });
-    let is_changed = has_bytes && is_without_distance(&window.params.window_frame);
+    let is_changed = has_bytes && has_no_distance(&window.params.window_frame);
     if is_changed {
         window.params.window_frame.units = WindowFrameUnits::Groups;
     }
@@ -51,7 +52,7 @@ fn is_bytes(data_type: &DataType) -> bool {
     }
 }
 
-fn is_without_distance(frame: &WindowFrame) -> bool {
+fn has_no_distance(frame: &WindowFrame) -> bool {
     let is_plain = |bound: &WindowFrameBound| match bound {
         WindowFrameBound::CurrentRow => true,
         WindowFrameBound::Preceding(distance) | WindowFrameBound::Following(distance) => {

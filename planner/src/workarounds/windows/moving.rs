@@ -27,7 +27,7 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::rewrite_windows;
 
-/// Puts [`Moving`] in the place of `sum` and `avg`. Runs after type coercion.
+/// Puts [`MovingFunction`] in the place of `sum` and `avg`. Runs after type coercion.
 #[derive(Debug)]
 pub(in crate::workarounds) struct MovingTotals;
 
@@ -37,11 +37,12 @@ impl AnalyzerRule for MovingTotals {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        rewrite_windows(plan, |expr, schema| Ok(moving(expr, schema)))
+        rewrite_windows(plan, |expr, schema| Ok(replace_total(expr, schema)))
     }
 }
 
-fn moving(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+/// Replaces `sum` or `avg` of doubles over a sliding frame.
+fn replace_total(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let Expr::WindowFunction(mut window) = expr else {
         return Transformed::no(expr);
     };
@@ -58,12 +59,13 @@ fn moving(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let total = total.filter(|_| slides && !params.distinct && params.args.iter().all(is_double));
     let is_changed = total.is_some();
     if let Some(total) = total {
-        let function = AggregateUDF::from(Moving::new(total));
+        let function = AggregateUDF::from(MovingFunction::new(total));
         window.fun = WindowFunctionDefinition::AggregateUDF(Arc::new(function));
     }
     Transformed::new_transformed(Expr::WindowFunction(window), is_changed)
 }
 
+/// What a function computes of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Total {
     Sum,
@@ -82,13 +84,13 @@ impl Total {
 
 /// `moving_sum` or `moving_avg`, of doubles.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub(in crate::workarounds) struct Moving {
+pub(in crate::workarounds) struct MovingFunction {
     total: Total,
     function: Arc<AggregateUDF>,
 }
 
-impl Moving {
-    /// All functions, for the registry of executors.
+impl MovingFunction {
+    /// Returns all functions, for the registry of executors.
     pub(in crate::workarounds) fn all() -> [Self; 2] {
         [Self::new(Total::Sum), Self::new(Total::Average)]
     }
@@ -102,7 +104,7 @@ impl Moving {
     }
 }
 
-impl AggregateUDFImpl for Moving {
+impl AggregateUDFImpl for MovingFunction {
     fn name(&self) -> &'static str {
         match self.total {
             Total::Sum => "moving_sum",
@@ -184,7 +186,7 @@ impl Accumulator for Frame {
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        // Values leave in the order in which they entered; only how many do is of interest.
+        // Values leave in the order in which they entered, so their number is enough.
         let count = values[0].len() - values[0].null_count();
         (0..count).for_each(|_| self.leave());
         Ok(())

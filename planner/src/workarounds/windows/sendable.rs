@@ -33,29 +33,31 @@ use datafusion::physical_expr::PhysicalExpr;
 use super::rewrite_windows;
 
 /// Aggregates to which a null is a value: a CASE in place of a FILTER would change them.
-const COUNTS_NULLS: [&str; 4] = ["array_agg", "first_value", "last_value", "nth_value"];
+const NULL_SENSITIVE: [&str; 4] = ["array_agg", "first_value", "last_value", "nth_value"];
 
-/// Rewrites window functions so that all of them is sent. Runs after type coercion.
+/// Rewrites window functions so that nothing of them is lost in their message. Runs after type
+/// coercion.
 #[derive(Debug)]
-pub(in crate::workarounds) struct SentWindows;
+pub(in crate::workarounds) struct SendableWindows;
 
-impl AnalyzerRule for SentWindows {
+impl AnalyzerRule for SendableWindows {
     fn name(&self) -> &'static str {
-        "sent_windows"
+        "sendable_windows"
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        rewrite_windows(plan, |expr, _schema| sent(expr))
+        rewrite_windows(plan, |expr, _schema| make_sendable(expr))
     }
 }
 
-fn sent(expr: Expr) -> Result<Transformed<Expr>> {
+/// Rewrites a window function whose message would lose a part of it.
+fn make_sendable(expr: Expr) -> Result<Transformed<Expr>> {
     let Expr::WindowFunction(mut window) = expr else {
         return Ok(Transformed::no(expr));
     };
     let mut is_changed = false;
     if let WindowFunctionDefinition::WindowUDF(function) = &window.fun
-        && let Some(one_way) = OneWay::of_function(function, window.params.null_treatment)
+        && let Some(one_way) = OneWayFunction::of_function(function, window.params.null_treatment)
     {
         window.fun = WindowFunctionDefinition::WindowUDF(Arc::new(WindowUDF::from(one_way)));
         window.params.null_treatment = None;
@@ -73,7 +75,7 @@ fn sent(expr: Expr) -> Result<Transformed<Expr>> {
 fn filter_arguments(window: &mut WindowFunction, filter: &Expr) -> Result<()> {
     let name = window.fun.name();
     let ignores_nulls = window.params.null_treatment == Some(NullTreatment::IgnoreNulls);
-    if COUNTS_NULLS.contains(&name) && !ignores_nulls {
+    if NULL_SENSITIVE.contains(&name) && !ignores_nulls {
         return plan_err!(
             "{name} with FILTER in a window is not supported; write {name}(CASE WHEN … THEN … END) IGNORE NULLS, \
              or filter the rows in a derived table"
@@ -87,14 +89,14 @@ fn filter_arguments(window: &mut WindowFunction, filter: &Expr) -> Result<()> {
 
 /// A function of DataFusion that cannot be reversed, and that knows whether it ignores nulls.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub(in crate::workarounds) struct OneWay {
+pub(in crate::workarounds) struct OneWayFunction {
     name: String,
     function: Arc<WindowUDF>,
     ignores_nulls: bool,
 }
 
-impl OneWay {
-    /// All functions, for the registry of executors.
+impl OneWayFunction {
+    /// Returns all functions, for the registry of executors.
     pub(in crate::workarounds) fn all() -> Vec<Self> {
         let functions = originals().into_iter();
         functions
@@ -115,7 +117,7 @@ impl OneWay {
         }
     }
 
-    /// `None` of a function that needs no replacement.
+    /// Returns the replacement of a function; `None` if it needs none.
     fn of_function(function: &WindowUDF, nulls: Option<NullTreatment>) -> Option<Self> {
         let ignores_nulls = nulls == Some(NullTreatment::IgnoreNulls);
         if function.inner().is::<Self>() && !ignores_nulls {
@@ -137,7 +139,7 @@ fn originals() -> [Arc<WindowUDF>; 5] {
     ]
 }
 
-impl WindowUDFImpl for OneWay {
+impl WindowUDFImpl for OneWayFunction {
     fn name(&self) -> &str {
         &self.name
     }
