@@ -4,7 +4,8 @@ use std::fmt::{self, Display};
 
 use datafusion::physical_plan::displayable;
 
-use super::graph::{Slicing, Stage, StageGraph, StageOutput};
+use super::graph::{Slicing, Stage, StageGraph, StageInput, StageOutput};
+use crate::determinism::Determinism;
 
 impl StageGraph {
     /// Renders the graph, root first: each stage with its inputs, its slicing, its note, and its
@@ -26,22 +27,28 @@ impl Display for StageGraph {
 
 impl Stage {
     fn render(&self, note: Option<&str>) -> String {
-        let mut title = vec![format!(
-            "Stage {}: {} partitions → {}",
-            self.id,
-            self.partitions(),
-            self.output
-        )];
-        title.push(format!("about {} rows", about(self.rows_expected)));
-        title.extend(
-            self.inputs
-                .iter()
-                .map(|input| format!("reads {} {:?}", input.stage, input.mode)),
-        );
+        let mut title = vec![
+            format!(
+                "Stage {}: {}",
+                self.id,
+                count(self.partitions(), "partition")
+            ),
+            describe_output(self.output),
+            format!(
+                "about {} {}",
+                about(self.rows_expected),
+                match self.rows_expected {
+                    1 => "row",
+                    _ => "rows",
+                }
+            ),
+            describe_inputs(&self.inputs),
+        ];
         if let Slicing::Whole { reason } = self.slicing {
             title.push(format!("one task: {reason}"));
         }
-        title.push(format!("{:?}", self.determinism));
+        title.push(describe_determinism(self.determinism).to_owned());
+        title.retain(|part| !part.is_empty());
         let title = title.join(", ");
         let plan = displayable(self.plan.as_ref()).indent(false).to_string();
         let lines = note
@@ -52,14 +59,41 @@ impl Stage {
     }
 }
 
-impl Display for StageOutput {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Shuffle { partitions } => write!(f, "{partitions} partitions"),
-            Self::Partitions => f.write_str("as they are"),
-            Self::Sink { write: 0 } => f.write_str("files"),
-            Self::Sink { write } => write!(f, "files of write {}", write + 1),
-        }
+/// Describes where the rows go; empty if they stay in their partitions.
+fn describe_output(output: StageOutput) -> String {
+    match output {
+        StageOutput::Shuffle { partitions } => format!("shuffled into {partitions}"),
+        StageOutput::Partitions => String::new(),
+        StageOutput::Sink { write: 0 } => "written to files".to_owned(),
+        StageOutput::Sink { write } => format!("written to files of write {}", write + 1),
+    }
+}
+
+/// Describes which stages are read, and how; empty if none is.
+fn describe_inputs(inputs: &[StageInput]) -> String {
+    let reads = inputs.iter().map(|input| {
+        let mode = format!("{:?}", input.mode).to_lowercase();
+        format!("{} ({mode})", input.stage)
+    });
+    match inputs {
+        [] => String::new(),
+        _ => format!("reads {}", reads.collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// Describes what a second run of a task returns.
+fn describe_determinism(determinism: Determinism) -> &'static str {
+    match determinism {
+        Determinism::Deterministic => "deterministic",
+        Determinism::Unordered => "order may vary",
+        Determinism::Indeterminate => "rows may vary",
+    }
+}
+
+fn count(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
     }
 }
 
