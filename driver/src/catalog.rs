@@ -20,7 +20,7 @@ pub use definition::{
     TableVersion,
 };
 pub(crate) use definition::{checked_name, file_parameters};
-pub(crate) use difference::compatible;
+pub(crate) use difference::{OldFiles, check_compatible};
 pub use faisca_executor::sink::Values as ColumnValues;
 pub use glue::{GlueSettings, arrow_type, hive_type, storage_type};
 pub(crate) use glue::{check_template, has_unsigned_32};

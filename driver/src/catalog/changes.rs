@@ -15,7 +15,7 @@ use super::catalogs::Catalogs;
 use super::definition::{
     TableColumn, TableDefinition, TablePartition, checked_name, file_parameters,
 };
-use super::difference::{Difference, compatible};
+use super::difference::{Difference, OldFiles, check_compatible};
 use super::glue::{check_key_type, hive_type, projection};
 use super::registration::{Registration, merged};
 use crate::error::{Error, Result};
@@ -121,7 +121,7 @@ impl PlannedTable {
         let mut partitions = vec![];
         if let Some(present) = &present {
             let rule = target.on_schema_change;
-            compatible(&database, present, &table, rule, keeps_files(write))?;
+            check_compatible(&database, present, &table, rule, old_files(write))?;
             if !present.partition_keys.is_empty() {
                 partitions = catalog.partitions(&database, &table.name).await?;
             }
@@ -145,10 +145,15 @@ impl PlannedTable {
     }
 }
 
-/// Whether files of the present table stay in it. Their columns must keep their types, and their
-/// folders their names.
-fn keeps_files(write: &Write) -> bool {
-    write.mode != SaveMode::Overwrite || write.partition_overwrite == PartitionOverwrite::Dynamic
+/// Returns whether files of the present table stay in it. Their columns must keep their types, and
+/// their folders their names.
+fn old_files(write: &Write) -> OldFiles {
+    if write.mode != SaveMode::Overwrite || write.partition_overwrite == PartitionOverwrite::Dynamic
+    {
+        OldFiles::Stay
+    } else {
+        OldFiles::Replaced
+    }
 }
 
 /// Checks that Athena can read files of this format and compression.
@@ -219,10 +224,9 @@ fn key_names(
         if lookup == PartitionLookup::Projection {
             return key.to_lowercase();
         }
-        let kept = if keeps_files(write) {
-            present(key)
-        } else {
-            None
+        let kept = match old_files(write) {
+            OldFiles::Stay => present(key),
+            OldFiles::Replaced => None,
         };
         let mut columns = schema.fields().iter().map(|f| f.name().as_str());
         kept.or_else(|| columns.find(|name| name.eq_ignore_ascii_case(key)))

@@ -5,19 +5,27 @@ use faisca_planner::manifest::OnSchemaChange;
 use super::definition::{TableColumn, TableDefinition};
 use crate::error::{Error, Result};
 
+/// What happens to the files of a table that a write or a crawl changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OldFiles {
+    /// Some stay in the table.
+    Stay,
+    /// All are replaced.
+    Replaced,
+}
+
 /// Checks whether the table `present` may be replaced by `next`.
 ///
-/// `keeps_files` says that old files stay in the table. Their columns then cannot change type,
-/// whatever the rule.
+/// The columns of files that stay in the table cannot change type, whatever the rule.
 ///
 /// # Errors
 /// If the partition keys differ, or the columns differ in a way that `rule` does not allow.
-pub(crate) fn compatible(
+pub(crate) fn check_compatible(
     database: &str,
     present: &TableDefinition,
     next: &TableDefinition,
     rule: OnSchemaChange,
-    keeps_files: bool,
+    old_files: OldFiles,
 ) -> Result<()> {
     let name = format!("{database}.{}", present.name);
     check_key_names(&name, present, next)?;
@@ -29,7 +37,7 @@ pub(crate) fn compatible(
     let refused = match rule {
         OnSchemaChange::Fail => !difference.is_empty(),
         OnSchemaChange::AddColumns => !difference.changed.is_empty(),
-        OnSchemaChange::Replace => keeps_files && !difference.changed.is_empty(),
+        OnSchemaChange::Replace => old_files == OldFiles::Stay && !difference.changed.is_empty(),
     };
     if !refused {
         return Ok(());
@@ -154,15 +162,17 @@ mod tests {
             OnSchemaChange::Replace,
         ];
         for (next, expected) in cases {
-            let allowed = rules.map(|rule| compatible("d", &present, &next, rule, false).is_ok());
+            let allowed = rules.map(|rule| {
+                check_compatible("d", &present, &next, rule, OldFiles::Replaced).is_ok()
+            });
             assert_eq!(allowed, expected, "{next:?}");
         }
-        let error = compatible(
+        let error = check_compatible(
             "d",
             &present,
             &table(&[("a", "bigint"), ("c", "int")]),
             OnSchemaChange::Fail,
-            false,
+            OldFiles::Replaced,
         )
         .unwrap_err()
         .to_string();
@@ -173,12 +183,12 @@ mod tests {
             "{error}"
         );
         assert!(
-            compatible(
+            check_compatible(
                 "d",
                 &present,
                 &table(&[("a", "bigint")]),
                 OnSchemaChange::Replace,
-                true
+                OldFiles::Stay
             )
             .is_err()
         );
@@ -192,17 +202,17 @@ mod tests {
             definition
         };
         let (text, number) = (keyed("string"), keyed("int"));
-        let checked = |present, next, rule, keeps_files| {
-            compatible("d", present, next, rule, keeps_files).map_err(|e| e.to_string())
+        let checked = |present, next, rule, old_files| {
+            check_compatible("d", present, next, rule, old_files).map_err(|e| e.to_string())
         };
         for (present, next) in [(&text, &number), (&number, &text)] {
-            let error = checked(present, next, OnSchemaChange::Fail, true).unwrap_err();
+            let error = checked(present, next, OnSchemaChange::Fail, OldFiles::Stay).unwrap_err();
             assert!(error.contains("of another type: k"), "{error}");
-            assert!(checked(present, next, OnSchemaChange::AddColumns, true).is_err());
-            assert!(checked(present, next, OnSchemaChange::Replace, true).is_err());
+            assert!(checked(present, next, OnSchemaChange::AddColumns, OldFiles::Stay).is_err());
+            assert!(checked(present, next, OnSchemaChange::Replace, OldFiles::Stay).is_err());
             // All partitions go with the old type.
-            assert!(checked(present, next, OnSchemaChange::Replace, false).is_ok());
-            assert!(checked(present, present, OnSchemaChange::Fail, true).is_ok());
+            assert!(checked(present, next, OnSchemaChange::Replace, OldFiles::Replaced).is_ok());
+            assert!(checked(present, present, OnSchemaChange::Fail, OldFiles::Stay).is_ok());
         }
     }
 }

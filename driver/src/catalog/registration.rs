@@ -131,7 +131,8 @@ pub(crate) struct PartitionChange {
     /// Partitions to create or replace.
     pub(crate) put: Vec<TablePartition>,
     /// Whether all other partitions are removed.
-    pub(crate) only: bool,
+    #[serde(rename = "only")]
+    pub(crate) removes_others: bool,
 }
 
 /// Returns the definition after a write. Comments and parameters that others added to the table
@@ -219,7 +220,7 @@ impl Catalogs {
         catalog
             .put_partitions(database, &definition, &change.put)
             .await?;
-        if change.only {
+        if change.removes_others {
             // Read now, and not when the write was planned: others may have added partitions since.
             let present = catalog.partitions(database, name).await?;
             let replaced = present

@@ -167,26 +167,25 @@ impl Database {
     ) -> Result<Arc<dyn TableProvider>> {
         let context = &self.shared.context;
         let definition = &state.definition;
-        let described = described(definition);
-        let columns = schema(&definition.columns)?;
+        let source = source_of(definition);
+        let columns = arrow_schema(&definition.columns)?;
         if !definition.partition_keys.is_empty() {
-            let keys = schema(&definition.partition_keys)?;
+            let keys = arrow_schema(&definition.partition_keys)?;
             let columns = (&columns, &keys);
-            let table = PartitionedTable::open(context, lookup, state, columns, &described).await?;
+            let table = PartitionedTable::open(context, lookup, state, columns, &source).await?;
             return Ok(Arc::new(table));
         }
         if definition.format == FileFormat::Parquet {
-            let table =
-                UnpartitionedTable::open(context, lookup, state, &columns, &described).await?;
+            let table = UnpartitionedTable::open(context, lookup, state, &columns, &source).await?;
             return match table {
                 Some(table) => Ok(Arc::new(table)),
-                None => empty(columns),
+                None => empty_table(columns),
             };
         }
-        match super::source::open(context, &described).await {
+        match super::source::open(context, &source).await {
             Ok(provider) => Ok(provider),
-            Err(error) => match super::source::files(context, &described).await {
-                Ok(Files { count: 0, .. }) => empty(columns),
+            Err(error) => match super::source::count_files(context, &source).await {
+                Ok(Files { count: 0, .. }) => empty_table(columns),
                 _ => Err(error),
             },
         }
@@ -194,15 +193,15 @@ impl Database {
 }
 
 /// Returns a table without rows.
-fn empty(columns: Schema) -> Result<Arc<dyn TableProvider>> {
+fn empty_table(columns: Schema) -> Result<Arc<dyn TableProvider>> {
     let table = MemTable::try_new(Arc::new(columns), vec![vec![]])?;
     Ok(Arc::new(table))
 }
 
-/// Returns the options with which to read the files of a table, taken from the parameters of its
-/// Hive SerDe and of the table.
-fn described(definition: &TableDefinition) -> Source {
-    let mut described = default_source(&definition.name, &definition.location, definition.format);
+/// Returns the files of a table as a source. The options come from the parameters of its Hive SerDe
+/// and of the table.
+fn source_of(definition: &TableDefinition) -> Source {
+    let mut source = default_source(&definition.name, &definition.location, definition.format);
     let parameter = |key: &str| {
         definition
             .serde
@@ -214,22 +213,21 @@ fn described(definition: &TableDefinition) -> Source {
         let delimiter = parameter("separatorChar")
             .or_else(|| parameter("field.delim"))
             .or_else(|| parameter("delimiter"));
-        described.delimiter = delimiter.and_then(|text| text.chars().next());
-        described.quote = parameter("quoteChar").and_then(|text| text.chars().next());
-        described.header =
-            Some(parameter("skip.header.line.count").is_some_and(|count| count != "0"));
+        source.delimiter = delimiter.and_then(|text| text.chars().next());
+        source.quote = parameter("quoteChar").and_then(|text| text.chars().next());
+        source.header = Some(parameter("skip.header.line.count").is_some_and(|count| count != "0"));
         let encoding = parameter("serialization.encoding").map(|name| name.to_lowercase());
-        described.encoding = match encoding.as_deref() {
+        source.encoding = match encoding.as_deref() {
             Some("iso-8859-1" | "latin1") => TextEncoding::Iso8859_1,
             Some("windows-1252" | "cp1252") => TextEncoding::Windows1252,
             _ => TextEncoding::Utf8,
         };
     }
-    described
+    source
 }
 
 /// Converts the Hive types of columns to an Arrow schema. All columns are nullable.
-fn schema(columns: &[TableColumn]) -> Result<Schema> {
+fn arrow_schema(columns: &[TableColumn]) -> Result<Schema> {
     let field = |column: &TableColumn| {
         let data_type = arrow_type(&column.hive_type).map_err(Error::column(&column.name))?;
         Ok(Field::new(&column.name, data_type, true))

@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Result as DfResult, project_schema};
 use datafusion::datasource::TableType;
-use datafusion::datasource::listing::helpers::expr_applicable_for_cols;
 use datafusion::execution::cache::SchemaFingerprint;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
@@ -18,7 +17,7 @@ use faisca_planner::manifest::{FileFormat, Source};
 use super::columns::TableColumns;
 use super::file_scan::{FileScan, KeyedFile};
 use super::listing::{DataFile, Location};
-use super::partition_keys::{matching_rows, parse_values};
+use super::partition_keys::{filter_pushdown, is_on_keys, matching_rows, parse_values};
 
 /// Files at a path, of one format, with one schema.
 #[derive(Debug)]
@@ -48,13 +47,6 @@ impl FolderTable {
     /// Returns true if the files are text, which a scan parses completely even for a few columns.
     pub(super) fn is_text(&self) -> bool {
         self.source.format != FileFormat::Parquet
-    }
-
-    /// Returns true if a filter needs no other columns than keys.
-    fn is_on_keys(&self, filter: &Expr) -> bool {
-        let fields = self.columns.keys.fields();
-        let names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
-        !names.is_empty() && expr_applicable_for_cols(&names, filter)
     }
 
     /// Returns the files that match filters on keys, with the values of their keys.
@@ -87,11 +79,7 @@ impl TableProvider for FolderTable {
         &self,
         filters: &[&Expr],
     ) -> DfResult<Vec<TableProviderFilterPushDown>> {
-        let support = |filter: &&Expr| match self.is_on_keys(filter) {
-            true => TableProviderFilterPushDown::Exact,
-            false => TableProviderFilterPushDown::Inexact,
-        };
-        Ok(filters.iter().map(support).collect())
+        Ok(filter_pushdown(&self.columns.keys, filters))
     }
 
     async fn scan(
@@ -104,7 +92,7 @@ impl TableProvider for FolderTable {
         let (on_keys, on_rows): (Vec<_>, Vec<_>) = filters
             .iter()
             .cloned()
-            .partition(|filter| self.is_on_keys(filter));
+            .partition(|filter| is_on_keys(&self.columns.keys, filter));
         let files = self
             .location
             .list_matching(&self.columns.keys, &on_keys)

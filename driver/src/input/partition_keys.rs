@@ -7,16 +7,15 @@ use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::prep_null_mask_filter;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::{DFSchema, DataFusionError, ScalarValue, plan_datafusion_err, plan_err};
-use datafusion::logical_expr::Expr;
+use datafusion::datasource::listing::helpers::expr_applicable_for_cols;
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use faisca_executor::sink::NULL_PARTITION;
 
 use super::listing::DataFile;
 
 type DfResult<T> = Result<T, DataFusionError>;
-
-/// The value with which Hive names the partition of a null key.
-pub(crate) const NULL_VALUE: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// Number of digits of the widest decimal.
 const DECIMAL_DIGITS_MAX: usize = 38;
@@ -37,7 +36,7 @@ pub(crate) fn infer_keys(files: &[DataFile]) -> DfResult<Schema> {
     for file in files {
         check_keys(first, file)?;
         for (index, (_, value)) in file.keys.iter().enumerate() {
-            if value != NULL_VALUE && parsed[index].insert(value) {
+            if value != NULL_PARTITION && parsed[index].insert(value) {
                 let own = KeyType::of_value(value);
                 types[index] = Some(types[index].map_or(own, |known| known.widen(own)));
             }
@@ -155,7 +154,7 @@ impl KeyType {
 /// Returns an error if the value does not have this type.
 pub(crate) fn parse_value(value: &str, data_type: &DataType) -> DfResult<ScalarValue> {
     match value {
-        NULL_VALUE => ScalarValue::try_from(data_type),
+        NULL_PARTITION => ScalarValue::try_from(data_type),
         value => ScalarValue::try_from_string(value.to_owned(), data_type),
     }
 }
@@ -185,6 +184,25 @@ pub(crate) fn parse_values(file: &DataFile, keys: &SchemaRef) -> DfResult<Vec<Sc
         })
     });
     values.collect()
+}
+
+/// Returns true if a filter needs no other columns than keys.
+pub(crate) fn is_on_keys(keys: &Schema, filter: &Expr) -> bool {
+    let fields = keys.fields();
+    let names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
+    !names.is_empty() && expr_applicable_for_cols(&names, filter)
+}
+
+/// Returns how far a table applies each filter: those on keys select files, others are only hints.
+pub(crate) fn filter_pushdown(
+    keys: &Schema,
+    filters: &[&Expr],
+) -> Vec<TableProviderFilterPushDown> {
+    let pushdown = |filter: &&Expr| match is_on_keys(keys, filter) {
+        true => TableProviderFilterPushDown::Exact,
+        false => TableProviderFilterPushDown::Inexact,
+    };
+    filters.iter().map(pushdown).collect()
 }
 
 /// Returns which rows of key values match all filters. The filters must be on `keys` only.
@@ -241,12 +259,12 @@ mod tests {
             ),
             (&["1", "a"], DataType::Utf8),
             (&["true", "NaN"], DataType::Utf8),
-            (&[NULL_VALUE], DataType::Utf8),
+            (&[NULL_PARTITION], DataType::Utf8),
         ];
         for (values, expected) in cases {
             let types = values
                 .iter()
-                .filter(|v| **v != NULL_VALUE)
+                .filter(|v| **v != NULL_PARTITION)
                 .map(|v| KeyType::of_value(v));
             let key_type = types.reduce(KeyType::widen).unwrap_or(KeyType::Text);
             assert_eq!(key_type.data_type(), expected, "{values:?}");

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DFSchema, DataFusionError, Result as DfResult, ScalarValue, Statistics};
+use datafusion::common::{DataFusionError, Result as DfResult, ScalarValue, Statistics};
 use datafusion::datasource::TableType;
 use datafusion::datasource::file_format::FileFormat as DfFileFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::listing::helpers::{expr_applicable_for_cols, filter_partitioned_file};
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -18,7 +17,6 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::prelude::SessionContext;
-use faisca_executor::sink::NULL_PARTITION;
 use faisca_executor::storage::known_scheme;
 use faisca_planner::manifest::Source;
 use futures::{FutureExt, StreamExt, TryStreamExt};
@@ -27,6 +25,7 @@ use object_store::{ObjectMeta, ObjectStore};
 
 use super::catalog_schema::catalog_schema;
 use super::listing::is_visible;
+use super::partition_keys::{filter_pushdown, is_on_keys, matching_rows, parse_value};
 use super::table_lookup::{LOOKUPS_MAX, TableLookup, TableState};
 use crate::catalog::TablePartition;
 use crate::error::{Error, Result, external};
@@ -101,12 +100,12 @@ impl PartitionedTable {
         lookup: &TableLookup,
         state: &TableState,
         (files, keys): (&Schema, &Schema),
-        described: &Source,
+        source: &Source,
     ) -> Result<Self> {
         let partitions = parse_partitions(&state.partitions, keys)?;
         // Without partitions there are no files, so the format does not matter.
         let (files, format) = match partitions.first() {
-            Some((_, folder)) => spelled(context, folder, files, described).await?,
+            Some((_, folder)) => columns_as_spelled(context, folder, files, source).await?,
             None => (
                 Arc::new(files.clone()),
                 Arc::new(ParquetFormat::default()) as _,
@@ -129,38 +128,26 @@ impl PartitionedTable {
         })
     }
 
-    fn key_names(&self) -> Vec<&str> {
-        self.keys
-            .fields()
-            .iter()
-            .map(|f| f.name().as_str())
-            .collect()
-    }
-
     /// Returns those of `partitions` that may contain rows for these filters. Only filters on keys
     /// count.
-    fn pruned<'a>(
+    fn prune<'a>(
         &self,
         partitions: &'a [Partition],
         filters: &[Expr],
     ) -> DfResult<Vec<&'a Partition>> {
-        let names = self.key_names();
-        let filters: Vec<Expr> = filters
+        let on_keys = filters
             .iter()
-            .filter(|filter| expr_applicable_for_cols(&names, filter))
-            .cloned()
+            .filter(|filter| is_on_keys(&self.keys, filter));
+        let on_keys: Vec<Expr> = on_keys.cloned().collect();
+        let rows: Vec<_> = partitions
+            .iter()
+            .map(|(values, _)| values.clone())
             .collect();
-        let schema = DFSchema::try_from(Arc::clone(&self.keys))?;
-        let mut kept = vec![];
-        for partition in partitions {
-            // DataFusion prunes files, so a file stands in for the partition.
-            let mut probe = PartitionedFile::new("probe", 0);
-            probe.partition_values.clone_from(&partition.0);
-            if filter_partitioned_file(probe, &filters, &schema)?.is_some() {
-                kept.push(partition);
-            }
-        }
-        Ok(kept)
+        let matching = matching_rows(&rows, &self.keys, &on_keys)?;
+        let partitions = partitions.iter().zip(matching.values().iter());
+        Ok(partitions
+            .filter_map(|(partition, is_matching)| is_matching.then_some(partition))
+            .collect())
     }
 
     /// Lists the files for these filters. Looks the table up again if a folder has none: an overwrite
@@ -170,7 +157,7 @@ impl PartitionedTable {
         session: &dyn Session,
         filters: &[Expr],
     ) -> DfResult<Vec<PartitionedFile>> {
-        let mut listed = list_files(session, &self.pruned(&self.partitions, filters)?).await?;
+        let mut listed = list_files(session, &self.prune(&self.partitions, filters)?).await?;
         let mut state = self.state.clone();
         for _ in 1..LOOKUPS_MAX {
             if !listed.has_empty_folder {
@@ -181,7 +168,7 @@ impl PartitionedTable {
                 None => break,
             }
             let partitions = parse_partitions(&state.partitions, &self.keys).map_err(external)?;
-            listed = list_files(session, &self.pruned(&partitions, filters)?).await?;
+            listed = list_files(session, &self.prune(&partitions, filters)?).await?;
         }
         Ok(listed.files)
     }
@@ -194,10 +181,7 @@ impl PartitionedTable {
 fn parse_partitions(partitions: &[TablePartition], keys: &Schema) -> Result<Vec<Partition>> {
     let parse = |partition: &TablePartition| {
         let values = partition.values.iter().zip(keys.fields());
-        let values = values.map(|(value, field)| match value.as_str() {
-            NULL_PARTITION => ScalarValue::try_from(field.data_type()),
-            value => ScalarValue::try_from_string(value.to_owned(), field.data_type()),
-        });
+        let values = values.map(|(value, field)| parse_value(value, field.data_type()));
         let folder = Folder::parse(&partition.location)?;
         Ok((values.collect::<DfResult<Vec<_>>>()?, folder))
     };
@@ -206,18 +190,18 @@ fn parse_partitions(partitions: &[TablePartition], keys: &Schema) -> Result<Vec<
 
 /// Returns the catalog's columns, with names spelled as in the first file of `folder`, and the
 /// format that reads the files.
-async fn spelled(
+async fn columns_as_spelled(
     context: &SessionContext,
     folder: &Folder,
     columns: &Schema,
-    described: &Source,
+    source: &Source,
 ) -> Result<(SchemaRef, Arc<dyn DfFileFormat>)> {
     let store = context.runtime_env().object_store(&folder.store)?;
     let files = list(&store, &folder.prefix)
         .await
         .map_err(DataFusionError::from)?;
     match files.into_iter().next() {
-        Some(first) => catalog_schema(context, &store, first, columns, described).await,
+        Some(first) => catalog_schema(context, &store, first, columns, source).await,
         None => Ok((
             Arc::new(columns.clone()),
             Arc::new(ParquetFormat::default()),
@@ -289,12 +273,7 @@ impl TableProvider for PartitionedTable {
         &self,
         filters: &[&Expr],
     ) -> DfResult<Vec<TableProviderFilterPushDown>> {
-        let names = self.key_names();
-        let exact = |filter: &&Expr| match expr_applicable_for_cols(&names, filter) {
-            true => TableProviderFilterPushDown::Exact,
-            false => TableProviderFilterPushDown::Inexact,
-        };
-        Ok(filters.iter().map(exact).collect())
+        Ok(filter_pushdown(&self.keys, filters))
     }
 
     async fn scan(

@@ -112,7 +112,7 @@ pub(crate) async fn open_with_key_types(
 ///
 /// # Errors
 /// Returns an error if the path is invalid, or the store cannot list the files.
-pub(crate) async fn files(context: &SessionContext, source: &Source) -> Result<Files> {
+pub(crate) async fn count_files(context: &SessionContext, source: &Source) -> Result<Files> {
     let files = Location::resolve(context, &source.path)
         .await?
         .list()
@@ -128,7 +128,7 @@ pub(crate) async fn files(context: &SessionContext, source: &Source) -> Result<F
 ///
 /// # Errors
 /// Returns an error if the path is invalid, or the store cannot list the files.
-pub(crate) async fn files_below(context: &SessionContext, source: &Source) -> Result<Files> {
+pub(crate) async fn count_files_below(context: &SessionContext, source: &Source) -> Result<Files> {
     let files = Location::resolve(context, &source.path)
         .await?
         .list_below()

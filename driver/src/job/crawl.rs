@@ -19,14 +19,15 @@ use futures::TryStreamExt;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use crate::catalog::{
-    Catalog, PartitionChange, Registration, TableColumn, TableDefinition, TableOutlook,
-    TablePartition, checked_name, file_parameters, has_unsigned_32, hive_type,
+    Catalog, OldFiles, PartitionChange, Registration, TableColumn, TableDefinition, TableOutlook,
+    TablePartition, check_compatible, checked_name, file_parameters, has_unsigned_32, hive_type,
 };
 use crate::error::{Error, Result};
 use crate::input::formats::{compression_of, file_format};
 use crate::input::source::{Files, default_source};
 use crate::session::Session;
 use folders::TableFolder;
+use sniff::SniffedText;
 
 /// Number of bytes of a text file from which its delimiter and encoding are inferred.
 const SAMPLE_BYTES: u64 = 64 * 1024;
@@ -109,14 +110,21 @@ pub async fn crawl(session: &Session, request: &Crawl) -> Result<CrawlPlan> {
         source,
     })?;
     let (table_folders, skipped) = folders::tables(url.prefix(), &objects);
-    let catalog = session.catalogs().get(request.kind).await;
+    let crawler = Crawler {
+        session,
+        request,
+        database,
+        catalog: session.catalogs().get(request.kind).await,
+        store,
+        url,
+    };
     let mut plan = CrawlPlan {
         skipped,
         ..CrawlPlan::default()
     };
     for folder in table_folders {
         let name = format!("{}{}", request.table_prefix, folder.name);
-        match crawl_table(session, request, &database, &catalog, &store, &url, folder).await {
+        match crawler.crawl_table(folder).await {
             Ok(table) => plan.tables.push(table),
             Err(error) => plan.problems.push(error.at(format!("table `{name}`"))),
         }
@@ -140,70 +148,109 @@ pub async fn apply(session: &Session, plan: &CrawlPlan) -> Result<()> {
     Ok(())
 }
 
-/// Infers the definition of one table from its files, and compares it with the catalog.
-async fn crawl_table(
-    session: &Session,
-    request: &Crawl,
-    database: &str,
-    catalog: &Arc<dyn Catalog>,
-    store: &Arc<dyn ObjectStore>,
-    url: &ListingTableUrl,
-    folder: TableFolder,
-) -> Result<CrawledTable> {
-    let location = location_of_folder(url, &folder.folder);
-    let mut described = default_source(&folder.name, &location, folder.format);
-    let mut serde = BTreeMap::new();
-    let mut quoted = false;
-    if folder.format == FileFormat::Csv {
-        let sample = sample(store, &described, &folder).await?;
-        let look = sniff::look(&sample);
-        quoted = look.quoted;
-        described.delimiter = Some(look.delimiter);
-        described.encoding = look.encoding;
-        serde = text_serde(look);
+/// What the tables of one crawl have in common.
+struct Crawler<'a> {
+    session: &'a Session,
+    request: &'a Crawl,
+    /// Name of the database, in lower case.
+    database: String,
+    catalog: Arc<dyn Catalog>,
+    store: Arc<dyn ObjectStore>,
+    /// The crawled folder.
+    url: ListingTableUrl,
+}
+
+impl Crawler<'_> {
+    /// Infers the definition of one table from its files, and compares it with the catalog.
+    async fn crawl_table(&self, folder: TableFolder) -> Result<CrawledTable> {
+        let location = location_of_folder(&self.url, &folder.folder);
+        let mut table = self.infer_table(&folder, &location).await?;
+        let present = self
+            .catalog
+            .table(&self.database, &table.name)
+            .await?
+            .map(|(present, _)| present);
+        keep_key_types(&mut table, present.as_ref());
+        let partitions: Vec<TablePartition> = folder
+            .partitions
+            .iter()
+            .map(|subfolder| partition(&location, subfolder))
+            .collect();
+        let known = self.known_partitions(present.as_ref(), &table).await?;
+        let (change, new_partitions, removed_partitions) = partition_change(&partitions, &known);
+        let rule = self.request.on_schema_change;
+        let registration = Registration {
+            create_database: true,
+            partitions: (!table.partition_keys.is_empty()).then_some(change),
+            ..Registration::new(self.request.kind, self.database.clone(), table, rule)
+        };
+        let outlook = crate::catalog::outlook(present.as_ref(), &registration);
+        let has_moved = present.as_ref().is_some_and(|present| {
+            present.location.trim_end_matches('/') != location.trim_end_matches('/')
+        });
+        Ok(CrawledTable {
+            name: registration.table.name.clone(),
+            changes: outlook != TableOutlook::Kept
+                || new_partitions > 0
+                || removed_partitions > 0
+                || has_moved,
+            location,
+            format: folder.format,
+            files: folder.files,
+            outlook,
+            new_partitions,
+            removed_partitions,
+            registration,
+        })
     }
-    let Some(first) = folder.objects.first() else {
-        return Err(Error::Plan("no files".to_owned()));
-    };
-    let compression = compression_of(&described, &first.location);
-    let format = file_format(&described, compression, None)?;
-    let schema = format
-        .infer_schema(&session.context().state(), store, &folder.objects)
-        .await?;
-    let mut table = definition(request, &folder, &location, &schema, serde, quoted)?;
-    let present = catalog
-        .table(database, &table.name)
-        .await?
-        .map(|(present, _)| present);
-    keep_key_types(&mut table, present.as_ref());
-    let partitions: Vec<TablePartition> = folder
-        .partitions
-        .iter()
-        .map(|subfolder| partition(&location, subfolder))
-        .collect();
-    let known = known_partitions(catalog, database, present.as_ref(), &table, request).await?;
-    let (change, new, removed) = partition_change(&partitions, &known);
-    let (database, rule) = (database.to_owned(), request.on_schema_change);
-    let registration = Registration {
-        create_database: true,
-        partitions: (!table.partition_keys.is_empty()).then_some(change),
-        ..Registration::new(request.kind, database, table, rule)
-    };
-    let outlook = crate::catalog::outlook(present.as_ref(), &registration);
-    let moved = present.as_ref().is_some_and(|present| {
-        present.location.trim_end_matches('/') != location.trim_end_matches('/')
-    });
-    Ok(CrawledTable {
-        name: registration.table.name.clone(),
-        changes: outlook != TableOutlook::Kept || new > 0 || removed > 0 || moved,
-        location,
-        format: folder.format,
-        files: folder.files,
-        outlook,
-        new_partitions: new,
-        removed_partitions: removed,
-        registration,
-    })
+
+    /// Infers columns, partition keys and the parameters of the SerDe from the files of a folder.
+    async fn infer_table(&self, folder: &TableFolder, location: &str) -> Result<TableDefinition> {
+        let mut source = default_source(&folder.name, location, folder.format);
+        let mut text = None;
+        if folder.format == FileFormat::Csv {
+            let sniffed = sniff::sniff(&sample(&self.store, &source, folder).await?);
+            source.delimiter = Some(sniffed.delimiter);
+            source.encoding = sniffed.encoding;
+            text = Some(sniffed);
+        }
+        let Some(first) = folder.objects.first() else {
+            return Err(Error::NoFiles {
+                name: folder.name.clone(),
+                path: location.to_owned(),
+                reason: "there are no files",
+            });
+        };
+        let compression = compression_of(&source, &first.location);
+        let schema = file_format(&source, compression, None)?
+            .infer_schema(
+                &self.session.context().state(),
+                &self.store,
+                &folder.objects,
+            )
+            .await?;
+        definition(self.request, folder, location, &schema, text)
+    }
+
+    /// Returns the partitions of a table in the catalog.
+    ///
+    /// # Errors
+    /// Returns an error if `on_schema_change` forbids the change of columns, or the catalog fails.
+    async fn known_partitions(
+        &self,
+        present: Option<&TableDefinition>,
+        table: &TableDefinition,
+    ) -> Result<Vec<TablePartition>> {
+        let Some(present) = present else {
+            return Ok(vec![]);
+        };
+        let rule = self.request.on_schema_change;
+        check_compatible(&self.database, present, table, rule, OldFiles::Stay)?;
+        if present.partition_keys.is_empty() {
+            return Ok(vec![]);
+        }
+        self.catalog.partitions(&self.database, &table.name).await
+    }
 }
 
 /// Gives the partition keys the types that they have in the catalog. A crawl knows only their text,
@@ -215,27 +262,6 @@ fn keep_key_types(table: &mut TableDefinition, present: Option<&TableDefinition>
             key.hive_type.clone_from(&present.hive_type);
         }
     }
-}
-
-/// Returns the partitions of a table in the catalog.
-///
-/// # Errors
-/// Returns an error if `on_schema_change` forbids the change of columns, or the catalog fails.
-async fn known_partitions(
-    catalog: &Arc<dyn Catalog>,
-    database: &str,
-    present: Option<&TableDefinition>,
-    table: &TableDefinition,
-    request: &Crawl,
-) -> Result<Vec<TablePartition>> {
-    let Some(present) = present else {
-        return Ok(vec![]);
-    };
-    crate::catalog::compatible(database, present, table, request.on_schema_change, true)?;
-    if present.partition_keys.is_empty() {
-        return Ok(vec![]);
-    }
-    catalog.partitions(database, &table.name).await
 }
 
 /// Returns the change from the partitions in the catalog to those found, the number of new ones,
@@ -261,7 +287,7 @@ fn partition_change(
         } else {
             new
         },
-        only: removed > 0,
+        removes_others: removed > 0,
     };
     (change, new_count, removed)
 }
@@ -283,12 +309,12 @@ fn location_of_folder(url: &ListingTableUrl, folder: &str) -> String {
 /// Returns an error if all files are compressed, or the file cannot be read.
 async fn sample(
     store: &Arc<dyn ObjectStore>,
-    described: &Source,
+    source: &Source,
     folder: &TableFolder,
 ) -> Result<Vec<u8>> {
-    let plain =
-        |meta: &&ObjectMeta| compression_of(described, &meta.location) == TextCompression::None;
-    let Some(first) = folder.objects.iter().find(plain) else {
+    let is_plain =
+        |meta: &&ObjectMeta| compression_of(source, &meta.location) == TextCompression::None;
+    let Some(first) = folder.objects.iter().find(is_plain) else {
         let cause =
             "all files are compressed, so their delimiter is unknown; use CREATE EXTERNAL TABLE";
         return Err(Error::Plan(cause.to_owned()));
@@ -306,9 +332,9 @@ async fn sample(
 }
 
 /// Returns the parameters of Hive's SerDe for text files, with or without quotes.
-fn text_serde(look: sniff::TextLook) -> BTreeMap<String, String> {
-    let delimiter = look.delimiter.to_string();
-    let mut serde = match look.quoted {
+fn text_serde(text: &SniffedText) -> BTreeMap<String, String> {
+    let delimiter = text.delimiter.to_string();
+    let mut serde = match text.has_quotes {
         true => BTreeMap::from([
             ("separatorChar".to_owned(), delimiter),
             ("quoteChar".to_owned(), "\"".to_owned()),
@@ -318,22 +344,22 @@ fn text_serde(look: sniff::TextLook) -> BTreeMap<String, String> {
             ("serialization.format".to_owned(), delimiter),
         ]),
     };
-    if look.encoding == TextEncoding::Iso8859_1 {
+    if text.encoding == TextEncoding::Iso8859_1 {
         serde.insert("serialization.encoding".to_owned(), "ISO-8859-1".to_owned());
     }
     serde
 }
 
 /// Returns the definition of a table: lower-case column names, Hive types, and partition keys as
-/// strings.
+/// strings. `text` describes CSV files.
 fn definition(
     request: &Crawl,
     folder: &TableFolder,
     location: &str,
     schema: &Schema,
-    serde: BTreeMap<String, String>,
-    quoted: bool,
+    text: Option<SniffedText>,
 ) -> Result<TableDefinition> {
+    let has_quotes = text.is_some_and(|text| text.has_quotes);
     let mut columns = vec![];
     for field in schema
         .fields()
@@ -344,7 +370,7 @@ fn definition(
         // dates and timestamps, so these are text too.
         let data_type = match field.data_type() {
             DataType::Null => &DataType::Utf8,
-            DataType::Date32 | DataType::Timestamp(_, _) if quoted => &DataType::Utf8,
+            DataType::Date32 | DataType::Timestamp(_, _) if has_quotes => &DataType::Utf8,
             other => other,
         };
         let column = column(field.name(), data_type).map_err(Error::column(field.name()))?;
@@ -384,7 +410,7 @@ fn definition(
         format: folder.format,
         comment: None,
         parameters,
-        serde,
+        serde: text.as_ref().map(text_serde).unwrap_or_default(),
     })
 }
 

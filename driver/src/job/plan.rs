@@ -23,6 +23,7 @@ use crate::catalog::{PlannedTable, TableOutlook};
 use crate::engine::prepared::files_of_scan;
 use crate::error::{Error, Result};
 pub use crate::input::source::Files;
+use crate::input::source::{count_files, count_files_below, default_source};
 use crate::output::commit::OutputWrite;
 use crate::output::write::check;
 use crate::session::{DataFrame, Session};
@@ -79,7 +80,7 @@ impl Job<'_> {
         for (index, source) in self.manifest.spec().sources.iter().enumerate() {
             let position = self.source_place(index);
             match session.register_source(source).await {
-                Ok(()) => match crate::input::source::files(session.context(), source).await {
+                Ok(()) => match count_files(session.context(), source).await {
                     Ok(files) => plan.sources.push((source.name.clone(), files)),
                     Err(error) => plan.problems.push(error.at(position)),
                 },
@@ -141,7 +142,7 @@ impl Job<'_> {
                 let (output, mut output_problems) =
                     check_output(session, &step.name, write, &frame).await;
                 problems.extend(output_problems.drain(..).map(|e| e.at(position("write"))));
-                let partition = Arc::new(Upcoming(Arc::clone(&schema)));
+                let partition = Arc::new(UpcomingOutput(Arc::clone(&schema)));
                 let upcoming = StreamingTable::try_new(schema, vec![partition])
                     .map_err(|e| Error::from(e).at(position("sql")))?;
                 let upcoming: Arc<dyn TableProvider> = Arc::new(upcoming);
@@ -165,7 +166,7 @@ impl Job<'_> {
         Ok(StepPlan {
             name: step.name.clone(),
             stages: graph.stages.len(),
-            scans: scanned(&graph),
+            scans: scanned_files(&graph),
             reads,
             output: written,
         })
@@ -175,9 +176,9 @@ impl Job<'_> {
 /// The output of a step that has not run: a schema without rows. Its row count is unknown, so that
 /// the optimizer does not treat it as empty.
 #[derive(Debug)]
-struct Upcoming(SchemaRef);
+struct UpcomingOutput(SchemaRef);
 
-impl PartitionStream for Upcoming {
+impl PartitionStream for UpcomingOutput {
     fn schema(&self) -> &SchemaRef {
         &self.0
     }
@@ -188,7 +189,7 @@ impl PartitionStream for Upcoming {
 }
 
 /// Returns the files that a query scans, each counted once.
-fn scanned(graph: &StageGraph) -> Files {
+fn scanned_files(graph: &StageGraph) -> Files {
     let files = graph
         .stages
         .iter()
@@ -214,27 +215,29 @@ async fn check_output(
     write: &Write,
     frame: &DataFrame,
 ) -> (OutputPlan, Vec<Error>) {
-    let inner = &session.services;
+    let services = &session.services;
     let mut problems = vec![];
-    if let Err(error) = check(inner, frame.clone().into_inner(), write).await {
+    if let Err(error) = check(services, frame.clone().into_inner(), write).await {
         problems.push(error);
     }
-    if let Err(error) = OutputWrite::probe(write, &inner.object_stores, &inner.catalogs).await {
+    if let Err(error) = OutputWrite::probe(write, &services.object_stores, &services.catalogs).await
+    {
         problems.push(error);
     }
-    let folder = crate::input::source::default_source(
+    let folder = default_source(
         step,
         &format!("{}/", write.path.trim_end_matches('/')),
         write.format,
     );
     // A missing folder has no files. A folder that cannot be listed has failed the probe above.
-    let present = crate::input::source::files_below(session.context(), &folder)
+    let present = count_files_below(session.context(), &folder)
         .await
         .unwrap_or_default();
     let mut table = None;
     if let Some(table_spec) = &write.catalog {
         let name = table_spec.full_name(step);
-        match PlannedTable::plan(&inner.catalogs, table_spec, step, &frame.schema(), write).await {
+        match PlannedTable::plan(&services.catalogs, table_spec, step, &frame.schema(), write).await
+        {
             Ok(planned) => table = Some((name, planned.outlook())),
             Err(error) => problems.push(error),
         }

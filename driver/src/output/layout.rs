@@ -190,10 +190,13 @@ impl Layout {
         // Only the partitions point to the subfolders; new partitions may be anywhere below.
         table.location = location.to_owned();
         // A static overwrite replaces the whole table, so partitions without new files are removed.
-        let only = write.mode == SaveMode::Overwrite
+        let removes_others = write.mode == SaveMode::Overwrite
             && write.partition_overwrite == PartitionOverwrite::Static;
         let put = self.written_partitions(location, files);
-        planned.partitions = Some(PartitionChange { put, only });
+        planned.partitions = Some(PartitionChange {
+            put,
+            removes_others,
+        });
         planned
     }
 

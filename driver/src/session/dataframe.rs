@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::common::{Column, JoinType};
+use datafusion::common::{Column, DFSchema, JoinType};
 use datafusion::dataframe::DataFrame as DfDataFrame;
+use datafusion::functions::expr_fn::coalesce;
 use datafusion::logical_expr::{Expr, SortExpr};
 use datafusion::prelude::ident;
 
@@ -85,14 +86,15 @@ impl DataFrame {
         SchemaRef::new(self.frame.schema().as_arrow().clone())
     }
 
+    /// Replaces the underlying DataFrame by what `change` returns.
     fn map(
         self,
-        f: impl FnOnce(DfDataFrame) -> datafusion::common::Result<DfDataFrame>,
+        change: impl FnOnce(DfDataFrame) -> datafusion::common::Result<DfDataFrame>,
     ) -> Result<Self> {
         let Self { services, frame } = self;
         Ok(Self {
             services,
-            frame: f(frame)?,
+            frame: change(frame)?,
         })
     }
 
@@ -229,53 +231,20 @@ impl DataFrame {
             column("__left", left).eq(column("__right", right))
         };
         let on: Vec<Expr> = left_keys.iter().zip(&right_keys).map(equal).collect();
-        let one_side = matches!(
+        let returns_one_side = matches!(
             how,
             JoinType::LeftSemi | JoinType::LeftAnti | JoinType::RightSemi | JoinType::RightAnti
         );
         let joined = self.frame.alias("__left")?.join_on(right_frame, how, on)?;
-        if one_side {
-            return Ok(Self {
-                services: self.services,
-                frame: joined,
-            });
-        }
-        let names: Vec<String> = joined
-            .schema()
-            .fields()
-            .iter()
-            .map(|f| f.name().clone())
-            .collect();
-        let is_alone = |name: &String| names.iter().filter(|n| *n == name).count() == 1;
-        let mut columns = vec![];
-        for (qualifier, field) in joined.schema().iter() {
-            let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
-            let is_right = qualifier.is_some_and(|q| q.table() == "__right");
-            let key = right_keys.iter().position(|k| k == field.name());
-            match (
-                is_right,
-                key,
-                left_keys.iter().position(|k| k == field.name()),
-            ) {
-                // The left side already yields the join column.
-                (true, Some(_), _) => {}
-                // A row without a match on the left has its key on the right side only.
-                (false, _, Some(index)) if matches!(how, JoinType::Right | JoinType::Full) => {
-                    let other = Expr::Column(Column::new(Some("__right"), &right_keys[index]));
-                    columns.push(
-                        datafusion::functions::expr_fn::coalesce(vec![column, other])
-                            .alias(field.name()),
-                    );
-                }
-                (false, _, Some(_)) => columns.push(column.alias(field.name())),
-                // Columns that share a name keep their qualifier, so that both stay addressable.
-                _ if is_alone(field.name()) => columns.push(column.alias(field.name())),
-                _ => columns.push(column),
-            }
-        }
+        let frame = if returns_one_side {
+            joined
+        } else {
+            let columns = joined_columns(joined.schema(), &left_keys, &right_keys, how);
+            joined.select(columns)?
+        };
         Ok(Self {
             services: self.services,
-            frame: joined.select(columns)?,
+            frame,
         })
     }
 
@@ -383,6 +352,45 @@ impl DataFrame {
     fn find(&self, name: &str) -> Option<String> {
         find_column(name, &[self.frame.schema()]).map(|column| column.name)
     }
+}
+
+/// Returns the columns of a join on equal keys: those of the left side, then the remaining ones of the
+/// right side. `left_keys` and `right_keys` name the join columns as each side spells them.
+fn joined_columns(
+    joined: &DFSchema,
+    left_keys: &[String],
+    right_keys: &[String],
+    how: JoinType,
+) -> Vec<Expr> {
+    let names: Vec<&String> = joined.fields().iter().map(|f| f.name()).collect();
+    let is_alone = |name: &String| names.iter().filter(|n| **n == name).count() == 1;
+    let position_in = |keys: &[String], name: &String| keys.iter().position(|key| key == name);
+    let mut columns = vec![];
+    for (qualifier, field) in joined.iter() {
+        let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+        let name = field.name();
+        if qualifier.is_some_and(|q| q.table() == "__right") {
+            match position_in(right_keys, name) {
+                // The left side already yields the join column.
+                Some(_) => {}
+                None if is_alone(name) => columns.push(column.alias(name)),
+                None => columns.push(column),
+            }
+            continue;
+        }
+        columns.push(match position_in(left_keys, name) {
+            // A row without a match on the left has its key on the right side only.
+            Some(index) if matches!(how, JoinType::Right | JoinType::Full) => {
+                let other = Expr::Column(Column::new(Some("__right"), &right_keys[index]));
+                coalesce(vec![column, other]).alias(name)
+            }
+            Some(_) => column.alias(name),
+            None if is_alone(name) => column.alias(name),
+            // Columns that share a name keep their qualifier, so that both stay addressable.
+            None => column,
+        });
+    }
+    columns
 }
 
 /// The rows of a query, grouped by keys; [`DataFrame::group_by`] returns it.

@@ -10,7 +10,7 @@ use faisca_planner::manifest::{FileFormat, PartitionOverwrite, SaveMode, Source,
 
 use super::sql_types::{column_definition, sql_type};
 use crate::error::Result;
-use crate::input::source::{files, open_with_key_types, written_source};
+use crate::input::source::{count_files, open_with_key_types, written_source};
 use crate::input::{TableFiles, in_order_of};
 use crate::services::Services;
 
@@ -46,7 +46,7 @@ pub(super) async fn open_written(
     columns: &SchemaRef,
 ) -> Result<Arc<dyn TableProvider>> {
     // Without rows there may be no file that states the columns.
-    if files(context, source).await?.count == 0 {
+    if count_files(context, source).await?.count == 0 {
         let empty = MemTable::try_new(Arc::clone(columns), vec![vec![]])?;
         return Ok(Arc::new(empty));
     }

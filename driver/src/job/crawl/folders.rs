@@ -32,7 +32,7 @@ pub(super) struct TableFolder {
 
 /// The files of one folder that may be a table.
 #[derive(Default)]
-struct Seen {
+struct FolderContent {
     formats: BTreeMap<FileFormat, Vec<ObjectMeta>>,
     /// Number of files whose names do not state a format.
     unknown: usize,
@@ -42,7 +42,7 @@ struct Seen {
 /// Returns the tables below a prefix, and the folders that are not tables, each with the reason.
 pub(super) fn tables(prefix: &Path, objects: &[ObjectMeta]) -> (Vec<TableFolder>, Vec<String>) {
     let written_folders = folders_of_faisca(objects);
-    let mut seen: BTreeMap<String, Seen> = BTreeMap::new();
+    let mut contents: BTreeMap<String, FolderContent> = BTreeMap::new();
     let mut skipped = vec![];
     for meta in objects
         .iter()
@@ -57,7 +57,7 @@ pub(super) fn tables(prefix: &Path, objects: &[ObjectMeta]) -> (Vec<TableFolder>
         }
         let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
         let table = table_folder(folder);
-        let content = seen.entry(table.to_owned()).or_default();
+        let content = contents.entry(table.to_owned()).or_default();
         match format_of(key) {
             Some(format) => {
                 content
@@ -78,13 +78,13 @@ pub(super) fn tables(prefix: &Path, objects: &[ObjectMeta]) -> (Vec<TableFolder>
             .map(|folder| format!("{folder}: written by Faísca; its jobs register it")),
     );
     let mut tables = vec![];
-    for (folder, seen) in seen {
-        match table(&folder, seen) {
+    for (folder, content) in contents {
+        match table(&folder, content) {
             Ok(table) => tables.push(table),
             Err(reason) => skipped.push(format!("{folder}/: {reason}")),
         }
     }
-    name_apart(&mut tables);
+    make_names_unique(&mut tables);
     (tables, skipped)
 }
 
@@ -125,19 +125,19 @@ fn format_of(key: &str) -> Option<FileFormat> {
 }
 
 /// Returns the table of a folder, or the reason why the folder is not a table.
-fn table(folder: &str, seen: Seen) -> Result<TableFolder, String> {
-    let formats = seen.formats.len();
-    let Some((format, objects)) = seen.formats.into_iter().next() else {
+fn table(folder: &str, content: FolderContent) -> Result<TableFolder, String> {
+    let formats = content.formats.len();
+    let Some((format, objects)) = content.formats.into_iter().next() else {
         return Err(format!(
             "{} files whose names do not tell a format (.parquet, .csv, .json)",
-            seen.unknown
+            content.unknown
         ));
     };
     if formats > 1 {
         return Err("files of more than one format: move them apart".to_owned());
     }
     let mut keys: BTreeSet<Vec<String>> = BTreeSet::new();
-    for partition in &seen.partitions {
+    for partition in &content.partitions {
         let parts = partition.split('/').filter(|part| !part.is_empty());
         keys.insert(
             parts
@@ -150,7 +150,7 @@ fn table(folder: &str, seen: Seen) -> Result<TableFolder, String> {
         );
     }
     if keys.len() > 1
-        || seen.partitions.iter().any(|partition| {
+        || content.partitions.iter().any(|partition| {
             !partition.is_empty() && partition_folder(&format!("{partition}/")) != partition
         })
     {
@@ -160,7 +160,7 @@ fn table(folder: &str, seen: Seen) -> Result<TableFolder, String> {
     let partitions = if keys.is_empty() {
         BTreeSet::new()
     } else {
-        seen.partitions
+        content.partitions
     };
     let name = table_name(folder.rsplit('/').next().unwrap_or(folder));
     let files = Files {
@@ -191,7 +191,7 @@ fn table_name(folder: &str) -> String {
 }
 
 /// Distinguishes tables of the same name: each gets the name of its parent folder as a prefix.
-fn name_apart(tables: &mut [TableFolder]) {
+fn make_names_unique(tables: &mut [TableFolder]) {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     tables
         .iter()

@@ -5,31 +5,34 @@ use faisca_planner::manifest::TextEncoding;
 /// Candidates for the delimiter, most common first.
 const DELIMITERS: [char; 4] = [',', ';', '\t', '|'];
 
+/// Lines of the sample that are compared.
+const SAMPLE_LINES: usize = 20;
+
 /// The delimiter, encoding and quoting of a CSV file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TextLook {
+pub(super) struct SniffedText {
     pub(super) delimiter: char,
     pub(super) encoding: TextEncoding,
     /// True if the sample contains a double quote.
-    pub(super) quoted: bool,
+    pub(super) has_quotes: bool,
 }
 
 /// Infers the format of a CSV file. The delimiter is the candidate whose minimum count over the
 /// first lines is highest, or a comma. Text that is not valid UTF-8 is read as ISO-8859-1.
-pub(super) fn look(sample: &[u8]) -> TextLook {
-    let valid = match std::str::from_utf8(sample) {
+pub(super) fn sniff(sample: &[u8]) -> SniffedText {
+    let is_utf8 = match std::str::from_utf8(sample) {
         Ok(_) => true,
         // `None` means that the sample ends within a character, which is valid.
         Err(error) => error.error_len().is_none(),
     };
-    let encoding = if valid {
+    let encoding = if is_utf8 {
         TextEncoding::Utf8
     } else {
         TextEncoding::Iso8859_1
     };
     // One character for each byte: this cannot fail, and the delimiters are ASCII.
     let text: String = sample.iter().map(|byte| char::from(*byte)).collect();
-    let mut lines: Vec<&str> = text.lines().take(20).collect();
+    let mut lines: Vec<&str> = text.lines().take(SAMPLE_LINES).collect();
     // The sample may end within the last line.
     if lines.len() > 1 {
         lines.pop();
@@ -37,7 +40,7 @@ pub(super) fn look(sample: &[u8]) -> TextLook {
     let least = |delimiter: char| {
         lines
             .iter()
-            .map(|line| outside_quotes(line, delimiter))
+            .map(|line| count_outside_quotes(line, delimiter))
             .min()
             .unwrap_or_default()
     };
@@ -50,21 +53,21 @@ pub(super) fn look(sample: &[u8]) -> TextLook {
     } else {
         delimiter
     };
-    TextLook {
+    SniffedText {
         delimiter,
         encoding,
-        quoted: text.contains('"'),
+        has_quotes: text.contains('"'),
     }
 }
 
 /// Counts the delimiters of a line that are not in quotes.
-fn outside_quotes(line: &str, delimiter: char) -> usize {
-    let mut quoted = false;
+fn count_outside_quotes(line: &str, delimiter: char) -> usize {
+    let mut is_quoted = false;
     let mut count = 0;
     for c in line.chars() {
         match c {
-            '"' => quoted = !quoted,
-            c if c == delimiter && !quoted => count += 1,
+            '"' => is_quoted = !is_quoted,
+            c if c == delimiter && !is_quoted => count += 1,
             _ => {}
         }
     }
@@ -77,27 +80,27 @@ mod tests {
 
     #[test]
     fn delimiter_encoding_and_quotes_are_seen() {
-        let summary = look(b"NU;NOME;NOTA\n1;S\xe3o Paulo;3,5\n2;Rio;4,5\n");
+        let sniffed = sniff(b"NU;NOME;NOTA\n1;S\xe3o Paulo;3,5\n2;Rio;4,5\n");
         assert_eq!(
-            summary,
-            TextLook {
+            sniffed,
+            SniffedText {
                 delimiter: ';',
                 encoding: TextEncoding::Iso8859_1,
-                quoted: false
+                has_quotes: false
             }
         );
-        let summary = look("a,b\n\"x;y;z\",2\n\"ü\",3\n".as_bytes());
+        let sniffed = sniff("a,b\n\"x;y;z\",2\n\"ü\",3\n".as_bytes());
         assert_eq!(
-            summary,
-            TextLook {
+            sniffed,
+            SniffedText {
                 delimiter: ',',
                 encoding: TextEncoding::Utf8,
-                quoted: true
+                has_quotes: true
             }
         );
-        assert_eq!(look(b"a|b|c\n1|2|3\n").delimiter, '|');
-        assert_eq!(look(b"a\tb\n1\t2\n").delimiter, '\t');
-        assert_eq!(look(b"one\ntwo\n").delimiter, ',');
-        assert_eq!(look(&"a,é\n".as_bytes()[..3]).encoding, TextEncoding::Utf8);
+        assert_eq!(sniff(b"a|b|c\n1|2|3\n").delimiter, '|');
+        assert_eq!(sniff(b"a\tb\n1\t2\n").delimiter, '\t');
+        assert_eq!(sniff(b"one\ntwo\n").delimiter, ',');
+        assert_eq!(sniff(&"a,é\n".as_bytes()[..3]).encoding, TextEncoding::Utf8);
     }
 }
