@@ -1,4 +1,4 @@
-//! Where a written table is registered.
+//! The table of a catalog that a write registers.
 
 use std::collections::BTreeMap;
 
@@ -9,51 +9,56 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CatalogTable {
-    /// Kind of catalog.
+    /// Catalog that has the table: `glue` (AWS Glue, which Athena and Trino read) or `local`
+    /// (files below the warehouse folder).
     #[serde(rename = "type")]
     pub kind: CatalogKind,
-    /// Database.
+    /// Name of the database, in lower-case letters, digits and `_`.
     pub database: String,
-    /// Table. Default: the step's name.
+    /// Name of the table, in lower-case letters, digits and `_`. Default: the name of the
+    /// step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
-    /// Create the database if there is none.
+    /// Whether to create the database if it does not exist.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub create_database: bool,
-    /// What to do if the table has other columns.
+    /// What the write does if the table exists and has other columns. Default: it fails
+    /// before anything is written.
     #[serde(default)]
     pub on_schema_change: OnSchemaChange,
-    /// What the table holds.
+    /// Comment of the table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
-    /// What its columns hold.
+    /// Comments of columns, by the names of the columns.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub column_comments: BTreeMap<String, String>,
-    /// Further parameters of the table, say for partition projection (`projection.*`).
+    /// Further parameters of the table, for example those of partition projection
+    /// (`projection.*`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parameters: BTreeMap<String, String>,
-    /// Seconds that replaced files stay on an object store, for queries that still read them. A reader of the folder
-    /// by its path, and not by the catalog, sees old rows beside new ones for that time. Default 3600; 0 with
-    /// partition projection.
+    /// Seconds for which replaced files stay on an object store, for queries that still read
+    /// them. A reader that uses the path of the folder, and not the catalog, sees old rows
+    /// beside new ones for that time. Default: 3600; 0 with partition projection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_old_seconds: Option<u64>,
-    /// Glue: keep no older version of the table's definition.
+    /// Whether Glue archives no older version of the table's definition.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub skip_archive: bool,
-    /// Describe the columns: nulls, distinct values, least and greatest, lengths. Of a table that is
-    /// overwritten and not partitioned. Costs time while it is written.
+    /// Whether to store statistics of the columns: nulls, distinct values, minimum, maximum
+    /// and lengths. Only for tables that are overwritten and not partitioned; the write takes
+    /// longer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub column_statistics: bool,
 }
 
 impl CatalogTable {
-    /// Name of the table that a step of that name writes.
+    /// Returns the name of the table that the step `step` writes.
     #[must_use]
     pub fn table_of<'a>(&'a self, step: &'a str) -> &'a str {
         self.table.as_deref().unwrap_or(step)
     }
 
-    /// The same as statements name it: catalog, database, table.
+    /// Returns the name of the table in SQL: catalog, database and table.
     #[must_use]
     pub fn full_name(&self, step: &str) -> String {
         format!(
@@ -65,20 +70,20 @@ impl CatalogTable {
     }
 }
 
-/// Kinds of catalog.
+/// Catalogs that a write can register a table in.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum CatalogKind {
-    /// AWS Glue: what Athena reads.
+    /// AWS Glue, which Athena reads.
     Glue,
     /// Files below the warehouse folder.
     Local,
 }
 
 impl CatalogKind {
-    /// As statements name it.
+    /// Returns the name of the catalog in SQL.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -92,11 +97,11 @@ impl CatalogKind {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum OnSchemaChange {
-    /// It fails, before the first byte is written.
+    /// The write fails, before the first byte is written.
     #[default]
     Fail,
-    /// New columns are added; others must be as they were.
+    /// New columns are added. Existing columns must keep their types.
     AddColumns,
-    /// The table takes the result's columns.
+    /// The table gets the columns of the result.
     Replace,
 }

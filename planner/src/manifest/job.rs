@@ -15,111 +15,114 @@ use super::stores::Stores;
 pub struct Manifest {
     /// Version of this format.
     pub api_version: ApiVersion,
-    /// The resource's kind.
+    /// Kind of the resource.
     pub kind: Kind,
-    /// Name, namespace, labels.
+    /// Name, namespace, labels and annotations of the job.
     pub metadata: Metadata,
-    /// The job.
+    /// What the job does, and with which resources.
     pub spec: JobSpec,
 }
 
-/// Versions of the manifest.
+/// Versions of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ApiVersion {
-    /// The only one so far.
+    /// The only version so far.
     #[serde(rename = "faisca.dev/v1alpha1")]
     V1Alpha1,
 }
 
-/// Kinds of manifest.
+/// Kinds of resource that a manifest can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Kind {
     /// One run of a job.
     SparkApplication,
 }
 
-/// The part of Kubernetes' object metadata that a job uses.
+/// The Kubernetes metadata that a job uses.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Metadata {
-    /// Name of the job: lower case letters, digits and dashes, 63 at most.
+    /// Name of the job: at most 63 lower-case letters, digits and dashes.
     pub name: String,
-    /// Namespace on a cluster.
+    /// Namespace of the resource on a cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Labels on a cluster.
+    /// Labels of the resource on a cluster.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Annotations on a cluster.
+    /// Annotations of the resource on a cluster.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
-/// What to do, and with which resources. `steps`, `mainApplicationFile` or `command` says what.
+/// What a job does, and with which resources. Exactly one of `steps`,
+/// `mainApplicationFile` and `command` states what it does.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct JobSpec {
     /// Tables that exist before the job.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<Source>,
-    /// Statements. They form a graph by the tables they read; independent ones run side by side.
+    /// Queries of the job. They form a graph by the tables that they read; independent ones
+    /// run concurrently.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
-    /// Values for `${name}` in statements and paths; `--set name=value` overrides one.
+    /// Values that replace `${name}` in SQL and paths; `--set name=value` overrides one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parameters: BTreeMap<String, String>,
-    /// A `.sql` script, run statement after statement.
+    /// Path or URL of a `.sql` script, whose statements run one after another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub main_application_file: Option<String>,
-    /// A program on the job API in an image of the user's own.
+    /// Command line of a program that uses the job API, in an image of your own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
     /// Arguments of `command`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arguments: Vec<String>,
-    /// Session settings: DataFusion's `datafusion.*` and `faisca.*`.
+    /// Session settings: `datafusion.*`, `faisca.*` and `spark.sql.*`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub conf: BTreeMap<String, String>,
-    /// How buckets are reached: `s3://bucket` for one, `s3://` for all.
+    /// Settings of object stores, by URL: `s3://bucket` for one bucket, `s3://` for all.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stores: Stores,
-    /// Container image of driver and executors.
+    /// Container image of the driver and the executors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// `Always`, `IfNotPresent` or `Never`.
+    /// When the image is pulled: `Always`, `IfNotPresent` or `Never`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<String>,
-    /// Names of secrets for the registry.
+    /// Names of the secrets with which the image is pulled from its registry.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub image_pull_secrets: Vec<String>,
-    /// Service account of driver and executors.
+    /// Service account of the driver and the executors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account: Option<String>,
-    /// Labels for every pod of the job.
+    /// Labels of every pod of the job.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Kubernetes volumes, free-form.
+    /// Volumes of every pod, as in a Kubernetes pod.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<serde_json::Value>,
-    /// True: do not start, or stop what runs.
+    /// If true, the job does not start, and a running one stops.
     #[serde(default)]
     pub suspend: bool,
-    /// Seconds after its end until the resource is deleted.
+    /// Seconds after the end of the job until the resource is deleted. Default: it is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_to_live_seconds: Option<u64>,
-    /// What happens after a failure.
+    /// Whether the job starts again after it failed.
     #[serde(default)]
     pub restart_policy: RestartPolicy,
-    /// The driver.
+    /// Resources and pod of the driver.
     #[serde(default)]
     pub driver: DriverSpec,
-    /// The executors.
+    /// Number, resources and pods of the executors.
     #[serde(default)]
     pub executor: ExecutorSpec,
-    /// Spark Operator's way to ask for scaling.
+    /// Bounds of the number of executors, as Spark Operator names them. Prefer
+    /// `executor.scale`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dynamic_allocation: Option<DynamicAllocation>,
-    /// What Airflow needs of the driver pod.
+    /// What the driver's pod offers to Airflow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub airflow: Option<AirflowSpec>,
 }
@@ -128,50 +131,53 @@ pub struct JobSpec {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Source {
-    /// Name in SQL.
+    /// Name of the table in SQL.
     pub name: String,
     /// File, folder or glob. `key=value` folders below it become columns.
     pub path: String,
     /// Format of the files.
     #[serde(default)]
     pub format: FileFormat,
-    /// Columns as in `CREATE TABLE`, say `a INT, b STRING`; inferred when absent.
+    /// Columns, written as in `CREATE TABLE`: `a INT, b STRING`. Default: inferred from the
+    /// files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<String>,
-    /// CSV: one character between values.
+    /// CSV: the character between values. Default: `,`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delimiter: Option<char>,
-    /// CSV: whether the first line of each file names the columns. Default true.
+    /// CSV: whether the first line of each file has the names of the columns. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<bool>,
-    /// CSV: the quote character. Default `"`.
+    /// CSV: the character around values that contain delimiters. Default: `"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quote: Option<char>,
-    /// CSV: the escape character inside quotes. Default: a doubled quote.
+    /// CSV: the character that escapes a quote inside quotes. Default: a quote is doubled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escape: Option<char>,
-    /// CSV: lines that begin with it are skipped.
+    /// CSV: lines that begin with this character are skipped. Default: none are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<char>,
-    /// CSV: text that means null, besides the empty field.
+    /// CSV: text that means null, in addition to the empty field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub null_value: Option<String>,
-    /// CSV: the decimal mark of numbers.
+    /// CSV: the decimal mark of numbers, `.` or `,`. Default: `.`.
     #[serde(default)]
     pub decimal: Decimal,
-    /// CSV: encoding of the text.
+    /// CSV: encoding of the text. Default: `utf-8`.
     #[serde(default)]
     pub encoding: TextEncoding,
-    /// CSV: whether quoted values may span lines. Such files are read by one task each.
+    /// CSV: whether quoted values may contain line breaks. Such files are not split among
+    /// tasks.
     #[serde(default)]
     pub multi_line: bool,
-    /// CSV: what to do with a row that does not fit the schema.
+    /// CSV: what happens to a row that does not match the schema. Default: the job fails.
     #[serde(default)]
     pub on_malformed_row: OnMalformedRow,
-    /// CSV and ndjson: compression. Default: by the extension of the file.
+    /// CSV and ndjson: compression of the files. Default: that of each file's extension.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<TextCompression>,
-    /// CSV and ndjson: rows read to infer the schema. Default 10,000; 0 reads every row.
+    /// CSV and ndjson: number of rows from which the schema is inferred; 0 means all.
+    /// Default: 10,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub infer_rows: Option<usize>,
 }
@@ -185,9 +191,9 @@ pub enum FileFormat {
     /// Apache Parquet.
     #[default]
     Parquet,
-    /// Separated values.
+    /// Comma-separated values, or values with another delimiter.
     Csv,
-    /// One JSON object a line.
+    /// One JSON object on each line.
     #[serde(alias = "json")]
     Ndjson,
 }
@@ -226,9 +232,9 @@ pub enum OnMalformedRow {
     /// The job fails and names the line.
     #[default]
     Fail,
-    /// The row is left out.
+    /// The row is skipped.
     Drop,
-    /// What cannot be read becomes null.
+    /// Values that cannot be read become null.
     Nulls,
 }
 
@@ -238,7 +244,7 @@ pub enum OnMalformedRow {
 )]
 #[serde(rename_all = "lowercase")]
 pub enum TextCompression {
-    /// Plain.
+    /// No compression.
     None,
     /// gzip.
     Gzip,
@@ -250,15 +256,15 @@ pub enum TextCompression {
     Zstd,
 }
 
-/// One statement.
+/// A query of the job, and what becomes of its result.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Step {
-    /// Name of its result, for the steps that read it.
+    /// Name of the result, under which other steps read it.
     pub name: String,
-    /// A query.
+    /// The query, in SQL.
     pub sql: String,
-    /// Where the result goes. Without it the step is a view.
+    /// Where and how the result is written. Default: the step is a view.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write: Option<Write>,
 }
@@ -267,36 +273,38 @@ pub struct Step {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Write {
-    /// Folder.
+    /// Path or URL of the folder. It must not contain inputs, or the output of another step.
     pub path: String,
     /// Format of the files.
     #[serde(default)]
     pub format: FileFormat,
-    /// What happens to what is there.
+    /// What happens to files that exist in the folder. Default: the write fails.
     #[serde(default)]
     pub mode: SaveMode,
     /// Columns that become `key=value` folders.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partition_by: Vec<String>,
-    /// Compression: snappy, zstd, gzip, lz4 or none for Parquet (default snappy); gzip, zstd or none for text (default none).
+    /// Compression of the files. Parquet: `snappy` (default), `zstd`, `gzip`, `lz4` or
+    /// `none`. Text: `none` (default), `gzip` or `zstd`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
-    /// A file is closed once it is about this large, as a Kubernetes quantity. Default 256Mi.
+    /// Approximate size at which a file is closed, as a Kubernetes quantity. Default:
+    /// `256Mi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_file_size: Option<String>,
-    /// With `overwrite` and `partitionBy`: which of the old partitions go.
+    /// Which partitions an overwrite with `partitionBy` replaces. Default: all of them.
     #[serde(default)]
     pub partition_overwrite: PartitionOverwrite,
-    /// Leave an empty file `_SUCCESS` at the end.
+    /// Whether to write an empty file `_SUCCESS` at the end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub success_file: bool,
-    /// Register the output as a table.
+    /// Table of a catalog that the output is registered as.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub catalog: Option<CatalogTable>,
 }
 
 impl Write {
-    /// A write of Parquet into a folder that must not exist.
+    /// Returns a write of Parquet files to `path`, which fails if files exist there.
     #[must_use]
     pub fn to(path: impl Into<String>) -> Self {
         Self {
@@ -313,30 +321,30 @@ impl Write {
     }
 }
 
-/// What overwriting a partitioned output replaces, as Spark's `partitionOverwriteMode`.
+/// Which partitions an overwrite replaces, as Spark's `partitionOverwriteMode`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PartitionOverwrite {
-    /// All of it.
+    /// All partitions.
     #[default]
     Static,
-    /// The partitions that the result has rows for.
+    /// Only the partitions for which the result has rows.
     Dynamic,
 }
 
-/// What a write does to what its path holds, as in Spark.
+/// What a write does if its folder has files, as in Spark.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SaveMode {
-    /// Replace it.
+    /// It replaces them.
     Overwrite,
-    /// Add to it.
+    /// It adds its files to them.
     Append,
-    /// Fail if something is there.
+    /// It fails.
     #[default]
     #[serde(alias = "error")]
     ErrorIfExists,
-    /// Write nothing if something is there.
+    /// It writes nothing, and succeeds.
     Ignore,
 }
 

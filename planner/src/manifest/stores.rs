@@ -1,4 +1,4 @@
-//! How buckets are reached. Secrets stand here by reference only.
+//! Settings of object stores. They contain references to secrets, never secrets.
 
 use std::collections::BTreeMap;
 
@@ -8,65 +8,68 @@ use serde::{Deserialize, Serialize};
 /// Settings by URL: `s3://bucket` for one bucket, `s3://` for all of them.
 pub type Stores = BTreeMap<String, StoreSettings>;
 
-/// How to reach a bucket. Whatever is absent comes from the environment, as every AWS tool reads it.
+/// Settings of a bucket. Missing ones are read from the environment, as by every AWS
+/// tool.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StoreSettings {
-    /// Region, say `sa-east-1`.
+    /// AWS region, for example `sa-east-1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    /// URL of a server that speaks S3.
+    /// URL of a server with the API of S3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
-    /// The bucket stands in the path, not in the host name. Default: true with an endpoint.
+    /// Whether requests name the bucket in the path instead of the host name. Default: true
+    /// if an endpoint is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_style: Option<bool>,
-    /// We pay for the requests.
+    /// Whether this account, and not the owner of the bucket, pays for the requests.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub requester_pays: bool,
-    /// Encryption by a key of KMS: its ARN or id.
+    /// ARN or id of the KMS key that encrypts written objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
-    /// Profile of the AWS configuration files.
+    /// Name of a profile in the AWS configuration files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
-    /// Requests are not signed: for public buckets.
+    /// Whether requests are not signed, for public buckets.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub anonymous: bool,
-    /// Where a key is kept, if not in AWS' usual places.
+    /// References to the parts of an access key. Default: the sources that every AWS tool
+    /// uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<StoreCredentials>,
-    /// Requests at once, of each process. Default 64.
+    /// Maximum number of concurrent requests of each process. Default: 64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_max: Option<usize>,
 }
 
-/// A key, by reference.
+/// References to the parts of an access key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StoreCredentials {
-    /// The access key's id.
+    /// Id of the access key.
     pub access_key_id: SecretRef,
     /// The secret access key.
     pub secret_access_key: SecretRef,
-    /// Token of a session.
+    /// Session token, for temporary credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_token: Option<SecretRef>,
 }
 
-/// Where a secret is kept: one of the two. Not an enum, since a resource definition knows no `oneOf` of fields.
+/// Where a process finds a secret: set either `env` or `file`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretRef {
-    /// Name of a variable of the environment.
+    /// Name of an environment variable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env: Option<String>,
-    /// A file, say of a mounted Kubernetes secret.
+    /// Path of a file, for example of a mounted Kubernetes secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
 }
 
-/// Settings for a bucket: those of its own URL, else those of its scheme.
+/// Returns the settings of a bucket: those of its own URL, or else those of its scheme.
 #[must_use]
 pub fn settings_for(stores: &Stores, scheme: &str, bucket: &str) -> StoreSettings {
     let scheme = if scheme == "s3a" { "s3" } else { scheme };
