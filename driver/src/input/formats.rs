@@ -8,7 +8,7 @@ use datafusion::datasource::file_format::parquet::ParquetFormat;
 use faisca_executor::formats::TextFileFormat;
 use faisca_executor::formats::csv::CsvReadOptions;
 use faisca_executor::formats::json::JsonReadOptions;
-use faisca_planner::manifest::{Decimal, FileFormat, Source, TextCompression};
+use faisca_planner::manifest::{FileFormat, Source, TextCompression};
 use object_store::path::Path;
 
 use crate::error::{Error, Result};
@@ -86,7 +86,7 @@ pub(crate) fn csv_options(source: &Source, compression: TextCompression) -> Resu
         escape: byte(source.escape, "escape")?,
         comment: byte(source.comment, "comment")?,
         null_value: source.null_value.clone(),
-        decimal_comma: source.decimal == Decimal::Comma,
+        decimal: source.decimal,
         encoding: source.encoding,
         multi_line: source.multi_line,
         on_malformed_row: source.on_malformed_row,

@@ -29,7 +29,7 @@ use super::sql_types::{column_definition, sql_type};
 use super::wildcard::plan_statement;
 use crate::engine::progress::WriteSummary;
 use crate::error::{Error, NameKind, Result, did_you_mean};
-use crate::input::source::{default_source, files as files_of_source, open};
+use crate::input::source::{count_files, default_source, open};
 use crate::input::{TableFiles, in_order_of};
 use crate::output::write::write;
 use crate::services::Services;
@@ -329,7 +329,7 @@ async fn create_external_table(
         );
     }
     let to_be_written = !fields.is_empty()
-        && files_of_source(&services.context, &described)
+        && count_files(&services.context, &described)
             .await
             .is_ok_and(|files| files.count == 0);
     let declared: SchemaRef = Arc::new(create.schema.as_arrow().clone());

@@ -1,6 +1,6 @@
 //! The options of CSV files, for scans and for sinks.
 
-use faisca_planner::manifest::{OnMalformedRow, TextCompression, TextEncoding};
+use faisca_planner::manifest::{Decimal, OnMalformedRow, TextCompression, TextEncoding};
 use serde::{Deserialize, Serialize};
 
 /// How to read a CSV file. The defaults are Spark's, with a header.
@@ -18,8 +18,8 @@ pub struct CsvReadOptions {
     pub comment: Option<u8>,
     /// Text that means null, in addition to the empty field.
     pub null_value: Option<String>,
-    /// Whether numbers have a decimal comma instead of a decimal point.
-    pub decimal_comma: bool,
+    /// Decimal mark of numbers.
+    pub decimal: Decimal,
     /// Encoding of the text.
     pub encoding: TextEncoding,
     /// Whether quoted values may span lines; such files are not split.
@@ -44,7 +44,7 @@ impl Default for CsvReadOptions {
             escape: None,
             comment: None,
             null_value: None,
-            decimal_comma: false,
+            decimal: Decimal::Point,
             encoding: TextEncoding::Utf8,
             multi_line: false,
             on_malformed_row: OnMalformedRow::Fail,

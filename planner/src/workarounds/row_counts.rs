@@ -4,10 +4,8 @@
 //! DataFusion believes the footer: it takes every column for a constant and reads nothing. Here
 //! such a number counts as unknown.
 
-use std::sync::Arc;
-
+use datafusion::common::Statistics;
 use datafusion::common::stats::Precision;
-use datafusion::common::{Result, Statistics};
 
 use super::plan_rule::PlanRule;
 use super::scans::{replace_scans, with_statistics};

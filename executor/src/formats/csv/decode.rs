@@ -7,14 +7,12 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, Result};
-use faisca_planner::manifest::OnMalformedRow;
+use faisca_planner::manifest::{Decimal, OnMalformedRow};
 
 use super::error::CsvError;
 use super::header::FileColumns;
 use super::records::{Records, Start};
-use super::values::{
-    TextColumn, convert, exchange_decimal_marks, has_decimal_mark, is_null, is_text,
-};
+use super::values::{TextColumn, convert, decimal_mark, exchange_decimal_marks, is_null, is_text};
 use crate::protocol::CsvReadOptions;
 
 /// A batch ends early once its text has this many bytes.
@@ -158,20 +156,15 @@ impl RowDecoder {
         let mut fits = vec![true; lines.len()];
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.columns.len());
         for (column, field) in self.columns.iter_mut().zip(self.schema.fields()) {
-            let exchange_marks = self.options.decimal_comma && has_decimal_mark(field.data_type());
-            let text = column.text.finish(exchange_marks)?;
+            let decimal = decimal_mark(&self.options, field.data_type());
+            let text = column.text.finish(decimal)?;
             let array = convert(&text, field.data_type())?;
             if array.logical_null_count() != text.null_count() {
                 let refused =
                     (0..text.len()).filter(|row| array.is_null(*row) && text.is_valid(*row));
                 for row in refused {
                     if self.options.on_malformed_row == OnMalformedRow::Fail {
-                        return Err(wrong_type(
-                            text.value(row),
-                            field,
-                            exchange_marks,
-                            lines[row],
-                        ));
+                        return Err(wrong_type(text.value(row), field, decimal, lines[row]));
                     }
                     fits[row] = false;
                 }
@@ -188,9 +181,10 @@ impl RowDecoder {
     }
 }
 
-fn wrong_type(text: &str, field: &Field, exchange_marks: bool, line: u64) -> DecodeError {
+/// The error of a text that is not a value of its column. `decimal` is the mark that the file has.
+fn wrong_type(text: &str, field: &Field, decimal: Decimal, line: u64) -> DecodeError {
     let mut value = text.as_bytes().to_vec();
-    if exchange_marks {
+    if decimal == Decimal::Comma {
         exchange_decimal_marks(&mut value);
     }
     let problem = format!(

@@ -225,10 +225,7 @@ impl<'a> Sample<'a> {
             if let Some(field) = self.records.field(index)
                 && !is_null(self.options, &field, false)
             {
-                kinds.add(
-                    &String::from_utf8_lossy(&field.bytes),
-                    self.options.decimal_comma,
-                );
+                kinds.add(&String::from_utf8_lossy(&field.bytes), self.options.decimal);
             }
         }
         Ok(())

@@ -4,6 +4,7 @@ use arrow::array::types::Date32Type;
 use arrow::compute::kernels::cast_utils::{Parser, string_to_datetime};
 use arrow::datatypes::{DataType, TimeUnit};
 use chrono::Utc;
+use faisca_planner::manifest::Decimal;
 
 use super::values::exchange_decimal_marks;
 
@@ -26,9 +27,9 @@ const SECONDS_LENGTH: usize = 19;
 
 impl Kinds {
     /// Adds the kind of a value that is not null.
-    pub(super) fn add(&mut self, value: &str, decimal_comma: bool) {
+    pub(super) fn add(&mut self, value: &str, decimal: Decimal) {
         if self.0 & TEXT == 0 {
-            self.0 |= kind(value, decimal_comma);
+            self.0 |= kind(value, decimal);
         }
     }
 
@@ -57,7 +58,7 @@ impl Kinds {
     }
 }
 
-fn kind(value: &str, decimal_comma: bool) -> u8 {
+fn kind(value: &str, decimal: Decimal) -> u8 {
     if value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false") {
         return BOOLEAN;
     }
@@ -66,7 +67,7 @@ fn kind(value: &str, decimal_comma: bool) -> u8 {
         let fits = value.parse::<i64>().is_ok();
         return if fits { INTEGER } else { LONG_INTEGER };
     }
-    if is_float(value, decimal_comma) {
+    if is_float(value, decimal) {
         return FLOAT;
     }
     if is_date(value) && value.len() == 10 && Date32Type::parse(value).is_some() {
@@ -79,11 +80,11 @@ fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-fn is_float(value: &str, decimal_comma: bool) -> bool {
-    if decimal_comma && value.contains([',', '.']) {
+fn is_float(value: &str, decimal: Decimal) -> bool {
+    if decimal == Decimal::Comma && value.contains([',', '.']) {
         let mut exchanged = value.as_bytes().to_vec();
         exchange_decimal_marks(&mut exchanged);
-        return String::from_utf8(exchanged).is_ok_and(|text| is_float(&text, false));
+        return String::from_utf8(exchanged).is_ok_and(|text| is_float(&text, Decimal::Point));
     }
     if matches!(value, "NaN" | "nan" | "inf" | "-inf") {
         return true;
@@ -130,9 +131,9 @@ fn timestamp_kind(value: &str) -> Option<u8> {
 mod tests {
     use super::*;
 
-    fn infer(values: &[&str], decimal_comma: bool) -> DataType {
+    fn infer(values: &[&str], decimal: Decimal) -> DataType {
         let mut kinds = Kinds::default();
-        values.iter().for_each(|v| kinds.add(v, decimal_comma));
+        values.iter().for_each(|v| kinds.add(v, decimal));
         kinds.data_type()
     }
 
@@ -165,14 +166,14 @@ mod tests {
             (&["e5"], DataType::Utf8),
             (&[], DataType::Utf8),
         ] {
-            assert_eq!(infer(values, false), expected, "{values:?}");
+            assert_eq!(infer(values, Decimal::Point), expected, "{values:?}");
         }
     }
 
     #[test]
     fn with_a_decimal_comma_a_point_is_no_decimal_mark() {
-        assert_eq!(infer(&["1,5", "2"], true), DataType::Float64);
-        assert_eq!(infer(&["1.500"], true), DataType::Utf8);
-        assert_eq!(infer(&["1.500,25"], true), DataType::Utf8);
+        assert_eq!(infer(&["1,5", "2"], Decimal::Comma), DataType::Float64);
+        assert_eq!(infer(&["1.500"], Decimal::Comma), DataType::Utf8);
+        assert_eq!(infer(&["1.500,25"], Decimal::Comma), DataType::Utf8);
     }
 }

@@ -10,6 +10,8 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 
+use faisca_planner::manifest::Decimal;
+
 use super::records::Field;
 use crate::protocol::CsvReadOptions;
 
@@ -35,9 +37,14 @@ pub(super) fn is_text(data_type: &DataType) -> bool {
     )
 }
 
-/// Whether values of this type have a decimal mark.
-pub(super) fn has_decimal_mark(data_type: &DataType) -> bool {
-    data_type.is_floating() || data_type.is_decimal()
+/// Returns the decimal mark with which values of a type are written.
+pub(super) fn decimal_mark(options: &CsvReadOptions, data_type: &DataType) -> Decimal {
+    if data_type.is_floating() || data_type.is_decimal() {
+        options.decimal
+    } else {
+        // Texts and dates stay as they are.
+        Decimal::Point
+    }
 }
 
 /// Exchanges comma and point: a number with the other mark becomes one that does not parse.
@@ -80,14 +87,14 @@ impl TextColumn {
         self.bytes.len()
     }
 
-    /// The texts, and the column is empty again.
+    /// Returns the texts, with a decimal point in numbers, and leaves the column empty.
     ///
     /// # Errors
     /// If a text is not UTF-8.
-    pub(super) fn finish(&mut self, exchange_marks: bool) -> Result<StringArray, ArrowError> {
+    pub(super) fn finish(&mut self, decimal: Decimal) -> Result<StringArray, ArrowError> {
         let capacity = self.bytes.len();
         let mut bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(capacity));
-        if exchange_marks {
+        if decimal == Decimal::Comma {
             exchange_decimal_marks(&mut bytes);
         }
         let offsets = std::mem::replace(&mut self.offsets, vec![0]);

@@ -4,9 +4,9 @@ use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{FieldRef, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::{Result, exec_datafusion_err, exec_err};
-use faisca_planner::manifest::TextEncoding;
+use faisca_planner::manifest::{Decimal, TextEncoding};
 
-use super::values::has_decimal_mark;
+use super::values::decimal_mark;
 use crate::protocol::CsvReadOptions;
 
 /// Writes text for a reader with these options.
@@ -83,7 +83,7 @@ impl CsvWriter {
         let name = column.field.name();
         let written = column.text.value(row).write(value);
         written.map_err(|e| exec_datafusion_err!("column {name}: {e}"))?;
-        if self.options.decimal_comma && has_decimal_mark(column.field.data_type()) {
+        if decimal_mark(&self.options, column.field.data_type()) == Decimal::Comma {
             *value = value.replace('.', ",");
         }
         if !self.options.multi_line && value.contains('\n') {
@@ -177,7 +177,7 @@ mod tests {
                 CsvReadOptions {
                     delimiter: b';',
                     header: false,
-                    decimal_comma: true,
+                    decimal: Decimal::Comma,
                     comment: Some(b'#'),
                     ..default()
                 },

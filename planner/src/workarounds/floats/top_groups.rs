@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, LimitOptions};
 
 use crate::physical::replace_nodes;
