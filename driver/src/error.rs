@@ -37,6 +37,15 @@ pub enum Error {
     /// A statement cannot be planned: a name, a type, its grammar. Fix the statement.
     #[error("{0}")]
     Plan(String),
+    /// The columns that were given for the files of a source cannot be parsed.
+    #[error("schema `{schema}`: {source}; write it as in CREATE TABLE, say `a INT, b STRING`")]
+    InvalidSchema {
+        /// The columns, as they were given.
+        schema: String,
+        /// What is wrong with them.
+        #[source]
+        source: BoxedError,
+    },
     /// No file is at the path of a source.
     #[error("source `{name}`: {reason}: {path}")]
     NoFiles {
@@ -264,6 +273,7 @@ impl Error {
             | Self::Usage(_)
             | Self::InvalidSetting { .. }
             | Self::Plan(_)
+            | Self::InvalidSchema { .. }
             | Self::NoFiles { .. }
             | Self::DuplicateColumns { .. }
             | Self::UnknownName { .. }
@@ -372,6 +382,7 @@ impl Error {
             | Self::Usage(_)
             | Self::InvalidSetting { .. }
             | Self::Plan(_)
+            | Self::InvalidSchema { .. }
             | Self::NoFiles { .. }
             | Self::DuplicateColumns { .. }
             | Self::UnknownName { .. }

@@ -17,7 +17,7 @@ use super::drift::{MergedSchema, NameRule, TypeRule};
 use super::formats::{compression_of, csv_options, file_format};
 use super::listing::{DataFile, Location};
 use super::partition_keys::infer_keys;
-use crate::error::{Error, Result};
+use crate::error::{BoxedError, Error, Result};
 
 /// Maximum number of files whose schemas are read at the same time.
 const SCHEMAS_READ_MAX: usize = 32;
@@ -298,15 +298,14 @@ impl<'a> NameIndex<'a> {
 fn given_schema(context: &SessionContext, text: &str) -> Result<Schema> {
     use datafusion::sql::sqlparser::parser::Parser;
     use faisca_spark::dialect::SparkDialect;
-    let invalid = |e: String| {
-        Error::Plan(format!(
-            "schema `{text}`: {e}; write it as in CREATE TABLE, say `a INT, b STRING`"
-        ))
+    let invalid = |source: BoxedError| Error::InvalidSchema {
+        schema: text.to_owned(),
+        source,
     };
     let parsed = Parser::new(&SparkDialect)
         .try_with_sql(&format!("({text})"))
         .and_then(|mut parser| parser.parse_columns());
-    let (columns, _) = parsed.map_err(|e| invalid(e.to_string()))?;
+    let (columns, _) = parsed.map_err(|e| invalid(e.into()))?;
     let types = columns.iter().map(|c| {
         // DataFusion converts a SQL type only as part of an expression, so a cast is planned.
         let sql = format!("arrow_cast(NULL, 'Null')::{}", c.data_type);
@@ -314,11 +313,9 @@ fn given_schema(context: &SessionContext, text: &str) -> Result<Schema> {
         let expr = context
             .state()
             .create_logical_expr(&sql, &schema)
-            .map_err(|e| invalid(e.strip_backtrace()))?;
+            .map_err(|e| invalid(e.into()))?;
         use datafusion::logical_expr::ExprSchemable;
-        let data_type = expr
-            .get_type(&schema)
-            .map_err(|e| invalid(e.strip_backtrace()))?;
+        let data_type = expr.get_type(&schema).map_err(|e| invalid(e.into()))?;
         Ok(Field::new(c.name.value.clone(), data_type, true))
     });
     Ok(Schema::new(types.collect::<Result<Vec<_>>>()?))

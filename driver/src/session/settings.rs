@@ -142,14 +142,14 @@ pub(crate) fn session_config(
             "faisca.smallQueryBytes" if value == "0" => engine_settings.small_bytes = 0,
             "faisca.smallQueryBytes" => {
                 engine_settings.small_bytes = parse_bytes(value)
-                    .ok_or_else(|| Error::Plan(format!("{key}: `{value}` is not a size")))?;
+                    .ok_or_else(|| Error::setting(key)(format!("`{value}` is not a size")))?;
             }
             "faisca.warehouse" | "spark.sql.warehouse.dir" => {
                 engine_settings.warehouse.clone_from(value)
             }
             ANSI_ENABLED => {
                 options.execution.enable_ansi_mode = value.parse().map_err(|_| {
-                    Error::Plan(format!("{key}: `{value}` is neither true nor false"))
+                    Error::setting(key)(format!("`{value}` is neither true nor false"))
                 })?;
             }
             "faisca.exchange.store" => engine_settings.exchange_store = Some(value.clone()),
@@ -173,9 +173,7 @@ pub(crate) fn session_config(
 }
 
 fn set(options: &mut ConfigOptions, key: &str, value: &str) -> Result<()> {
-    options
-        .set(key, value)
-        .map_err(|e| Error::Plan(format!("setting {key}: {}", e.strip_backtrace())))
+    options.set(key, value).map_err(Error::setting(key))
 }
 
 /// Parses a value of `faisca.exchange.durability`.
@@ -185,8 +183,8 @@ fn durability(key: &str, value: &str) -> Result<Durability> {
         "onDrain" => Ok(Durability::OnDrain),
         "async" => Ok(Durability::Async),
         "sync" => Ok(Durability::Sync),
-        other => Err(Error::Plan(format!(
-            "{key}: `{other}` is none of never, onDrain, async, sync"
+        other => Err(Error::setting(key)(format!(
+            "`{other}` is none of never, onDrain, async, sync"
         ))),
     }
 }
@@ -201,8 +199,8 @@ fn timeout(key: &str, value: &str) -> Result<Option<Duration>> {
     match parsed.or_else(|| value.parse().ok()) {
         Some(0) => Ok(None),
         Some(seconds) => Ok(Some(Duration::from_secs(seconds))),
-        None => Err(Error::Plan(format!(
-            "{key}: `{value}` is not a duration; write 90s, 30m, 2h, 1d or 0 for no limit"
+        None => Err(Error::setting(key)(format!(
+            "`{value}` is not a duration; write 90s, 30m, 2h, 1d or 0 for no limit"
         ))),
     }
 }
@@ -213,8 +211,8 @@ fn encryption(key: &str, value: &str) -> Result<Option<Encryption>> {
         "auto" => Ok(None),
         "on" => Ok(Some(Encryption::On)),
         "off" => Ok(Some(Encryption::Off)),
-        other => Err(Error::Plan(format!(
-            "{key}: `{other}` is none of auto, on, off"
+        other => Err(Error::setting(key)(format!(
+            "`{other}` is none of auto, on, off"
         ))),
     }
 }

@@ -228,8 +228,8 @@ impl SessionOptions {
         };
         let bytes_min = SLOT_MEMORY_BYTES_MIN * u64::from(slots);
         if bytes < bytes_min {
-            return Err(Error::Plan(format!(
-                "memory of {bytes} bytes is too little for {slots} task slots: give at least {}Mi, {}Mi for each",
+            return Err(Error::setting("memory")(format!(
+                "{bytes} bytes are too little for {slots} task slots: give at least {}Mi, {}Mi for each",
                 bytes_min >> 20,
                 SLOT_MEMORY_BYTES_MIN >> 20
             )));
