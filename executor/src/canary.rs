@@ -1,7 +1,8 @@
 //! A fingerprint of the exchange's partitioner.
 //!
 //! Two builds that hash differently would send equal keys to different partitions, and joins would
-//! silently lose rows. The driver compares this number when an executor registers (step 3).
+//! silently lose rows. The driver compares this number when an executor registers: step 3 of
+//! `protocol`.
 
 use std::sync::Arc;
 

@@ -195,7 +195,7 @@ fn kind_of_store_error(error: &object_store::Error) -> FailureKind {
             // The errors of local files have the system's as their cause. Those of a network are
             // worth another try, no matter what the system calls them.
             let io = match *store {
-                LOCAL_STORE => io_cause(source.as_ref()),
+                LOCAL_STORE => causes(source.as_ref()).next(),
                 _ => source.downcast_ref::<std::io::Error>(),
             };
             match io {
@@ -209,43 +209,23 @@ fn kind_of_store_error(error: &object_store::Error) -> FailureKind {
     }
 }
 
-/// Finds the error of the operating system below its wrappers.
-fn io_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a std::io::Error> {
-    let mut cause = Some(error);
-    while let Some(current) = cause {
-        if let Some(io) = current.downcast_ref::<std::io::Error>() {
-            return Some(io);
-        }
-        cause = current.source();
-    }
-    None
+/// Returns the errors of type `E` among an error and its causes, the outermost first.
+fn causes<'a, E: std::error::Error + 'static>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a E> {
+    std::iter::successors(Some(error), |error| error.source()).filter_map(|e| e.downcast_ref())
 }
 
 /// Returns whether a cause of `error` is that no file or connection can be opened any more.
 fn are_descriptors_exhausted(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(current) = cause {
-        let io = current.downcast_ref::<std::io::Error>();
-        if io.is_some_and(descriptors::are_exhausted) {
-            return true;
-        }
-        cause = current.source();
-    }
-    false
+    causes(error).any(descriptors::are_exhausted)
 }
 
 /// Finds the error of an object store below its wrappers.
 fn store_cause<'a>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> Option<&'a object_store::Error> {
-    let mut cause = Some(error);
-    while let Some(current) = cause {
-        if let Some(store) = current.downcast_ref::<object_store::Error>() {
-            return Some(store);
-        }
-        cause = current.source();
-    }
-    None
+    causes(error).next()
 }
 
 /// Returns the message of a panic.

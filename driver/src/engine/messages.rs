@@ -6,6 +6,7 @@ use faisca_planner::ids::{ExecutorId, QueryId};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use super::progress::Departure;
 use super::query_plan::QueryStages;
 use super::{Engine, Message, QuerySubmission, SubmittedQuery};
 use crate::scheduler::{Event, LossCause, Placement};
@@ -100,21 +101,22 @@ impl Engine {
     ) -> Option<Event> {
         if self.commands.remove(&executor).is_none() {
             if cause.is_blamed_on_tasks() {
-                warn!(%executor, "executor was lost because it {cause}: {reason}");
+                warn!(%executor, "why the executor was lost: it {cause}: {reason}");
             }
             return Some(Event::LossExplained(executor, cause));
         }
-        let was_draining = self.draining.remove(&executor);
-        if was_draining {
+        let departure = if self.draining.remove(&executor) {
             info!(%executor, "executor has shut down: {reason}");
+            Departure::Drained
         } else {
             warn!(%executor, "executor is lost: {reason}");
-        }
-        self.progress.disconnect_executor(executor, was_draining);
+            Departure::Lost
+        };
+        self.progress.disconnect_executor(executor, departure);
         self.sent_stages.retain(|(id, _, _)| *id != executor);
         // A crash while it drained is a crash.
         let cause = match cause {
-            LossCause::Unknown if was_draining => LossCause::Drained,
+            LossCause::Unknown if departure == Departure::Drained => LossCause::Drained,
             known => known,
         };
         Some(Event::ExecutorDown(executor, cause))

@@ -114,6 +114,14 @@ pub struct WriteSummary {
     pub skipped: bool,
 }
 
+/// Why an executor no longer has a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Departure {
+    /// It had announced that it shuts down.
+    Drained,
+    Lost,
+}
+
 impl Progress {
     /// Returns a copy of the current state.
     #[must_use]
@@ -218,13 +226,12 @@ impl Progress {
         (totals.pid, totals.is_connected) = (pid, true);
     }
 
-    pub(crate) fn disconnect_executor(&self, executor: ExecutorId, drained: bool) {
+    pub(crate) fn disconnect_executor(&self, executor: ExecutorId, departure: Departure) {
         let mut all = self.0.lock();
         all.executors.entry(executor).or_default().is_connected = false;
-        if drained {
-            all.executors_drained += 1;
-        } else {
-            all.executors_lost += 1;
+        match departure {
+            Departure::Drained => all.executors_drained += 1,
+            Departure::Lost => all.executors_lost += 1,
         }
     }
 }

@@ -31,22 +31,23 @@ pub(super) async fn catalog_schema(
     let in_file = format
         .infer_schema(&context.state(), store, &[first])
         .await?;
-    // Parquet files state their types; those of text files are inferred, so the catalog's count.
-    let is_typed = described.format == FileFormat::Parquet;
     let fields = columns
         .fields()
         .iter()
-        .map(|column| spelled(column, &in_file, is_typed));
+        .map(|column| as_in_file(column, &in_file, described.format));
     Ok((Arc::new(Schema::new(fields.collect::<Vec<_>>())), format))
 }
 
-/// Returns a column of the catalog as a file spells it, and as it stores it if `is_typed`.
-fn spelled(column: &Arc<Field>, file: &Schema, is_typed: bool) -> Arc<Field> {
+/// Returns a column of the catalog with the name that a file spells, and with the file's type if
+/// that is another form of the same type.
+fn as_in_file(column: &Arc<Field>, file: &Schema, format: FileFormat) -> Arc<Field> {
     let named = |field: &&Arc<Field>| field.name().to_lowercase() == column.name().to_lowercase();
     let Some(field) = file.fields().iter().find(named) else {
         return Arc::clone(column);
     };
-    let is_same = is_typed && hive_type(field.data_type()) == hive_type(column.data_type());
+    // Parquet files state their types; those of text files are inferred, so the catalog's count.
+    let states_types = format == FileFormat::Parquet;
+    let is_same = states_types && hive_type(field.data_type()) == hive_type(column.data_type());
     Arc::new(if is_same {
         Field::clone(field).with_nullable(true)
     } else {
@@ -71,23 +72,41 @@ mod tests {
                 true,
             ),
         ]);
-        let column = |name: &str, data_type: DataType, is_typed: bool| {
+        let column = |name: &str, data_type: DataType, format: FileFormat| {
             let column = Arc::new(Field::new(name, data_type, true));
-            let field = spelled(&column, &file, is_typed);
+            let field = as_in_file(&column, &file, format);
             assert!(field.is_nullable());
             (field.name().clone(), field.data_type().clone())
         };
         let nota = |data_type| ("Nota".to_owned(), data_type);
         assert_eq!(
-            column("nota", DataType::Utf8, true),
+            column("nota", DataType::Utf8, FileFormat::Parquet),
             nota(DataType::LargeUtf8)
         );
-        assert_eq!(column("nota", DataType::Utf8, false), nota(DataType::Utf8));
-        assert_eq!(column("nota", DataType::Int64, true), nota(DataType::Int64));
-        assert_eq!(column("média", DataType::Int64, true).0, "MÉDIA");
-        assert_eq!(column("média", DataType::Int64, true).1, DataType::Int64);
+        assert_eq!(
+            column("nota", DataType::Utf8, FileFormat::Csv),
+            nota(DataType::Utf8)
+        );
+        assert_eq!(
+            column("nota", DataType::Int64, FileFormat::Parquet),
+            nota(DataType::Int64)
+        );
+        assert_eq!(
+            column("média", DataType::Int64, FileFormat::Parquet).0,
+            "MÉDIA"
+        );
+        assert_eq!(
+            column("média", DataType::Int64, FileFormat::Parquet).1,
+            DataType::Int64
+        );
         let naive = DataType::Timestamp(TimeUnit::Microsecond, None);
-        assert_eq!(&column("at", naive, true).1, file.field(2).data_type());
-        assert_eq!(column("new", DataType::Date32, true).0, "new");
+        assert_eq!(
+            &column("at", naive, FileFormat::Parquet).1,
+            file.field(2).data_type()
+        );
+        assert_eq!(
+            column("new", DataType::Date32, FileFormat::Parquet).0,
+            "new"
+        );
     }
 }

@@ -114,15 +114,16 @@ impl LossCause {
     }
 }
 
+/// What happened to the executor: continues a sentence about it.
 impl fmt::Display for LossCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Unknown => "lost",
+            Self::Unknown => "was lost",
             Self::Drained => "shut down",
-            Self::Killed => "killed",
-            Self::Unreachable => "unreachable",
+            Self::Killed => "was killed",
+            Self::Unreachable => "became unreachable",
             Self::Crashed => "crashed",
-            Self::OutOfMemory => "killed because its memory was exhausted",
+            Self::OutOfMemory => "was killed because its memory was exhausted",
         })
     }
 }

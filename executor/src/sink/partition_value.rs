@@ -13,7 +13,7 @@ use datafusion::common::{Result, exec_datafusion_err};
 pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// Microseconds of a second.
-const MICROS_A_SECOND: i64 = 1_000_000;
+const MICROS_PER_SECOND: i64 = 1_000_000;
 
 /// Returns the `key=value` folders of one row, joined by slashes. `names` and `columns` are those of
 /// the partition keys, outermost folder first.
@@ -78,7 +78,7 @@ fn timestamp(value: &ArrayRef) -> Result<String> {
     let date = timestamp_us_to_datetime(micros)
         .ok_or_else(|| exec_datafusion_err!("the timestamp of {micros} µs is out of range"))?;
     let seconds = date.format("%Y-%m-%d %H:%M:%S");
-    let fraction = format!("{:06}", micros.rem_euclid(MICROS_A_SECOND));
+    let fraction = format!("{:06}", micros.rem_euclid(MICROS_PER_SECOND));
     Ok(match fraction.trim_end_matches('0') {
         "" => seconds.to_string(),
         digits => format!("{seconds}.{digits}"),
@@ -161,7 +161,7 @@ mod tests {
             ])),
             ["2024-02-29 13:14:15.123456"]
         );
-        let micros = TimestampMicrosecondArray::from(vec![LEAP_DAY * MICROS_A_SECOND, -1]);
+        let micros = TimestampMicrosecondArray::from(vec![LEAP_DAY * MICROS_PER_SECOND, -1]);
         assert_eq!(
             values(micros.with_timezone("America/Sao_Paulo")),
             [whole, "1969-12-31 23:59:59.999999"]

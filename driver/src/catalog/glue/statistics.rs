@@ -17,7 +17,7 @@ use crate::error::Result;
 use faisca_executor::sink::Values as ColumnValues;
 
 /// Seconds of a day, since Glue stores dates as timestamps.
-const SECONDS_A_DAY: i64 = 24 * 3600;
+const SECONDS_PER_DAY: i64 = 24 * 3600;
 
 /// Converts the statistics of one column.
 ///
@@ -54,7 +54,7 @@ pub(super) fn column_statistics(column: &ColumnStatistics) -> Result<GlueStatist
                 .double_column_statistics_data(double.build())
         }
         ColumnValues::Date(bounds) => {
-            let day = |day: i32| DateTime::from_secs(i64::from(day) * SECONDS_A_DAY);
+            let day = |day: i32| DateTime::from_secs(i64::from(day) * SECONDS_PER_DAY);
             let date = DateColumnStatisticsData::builder()
                 .set_minimum_value(bounds.map(|(first, _)| day(first)));
             let date = date.set_maximum_value(bounds.map(|(_, last)| day(last)));

@@ -39,8 +39,8 @@ const VISIT_MAX: Duration = Duration::from_secs(10);
 const REFUSALS_MAX: u32 = 16;
 /// Most visitors at a time.
 const VISITORS_MAX: usize = 1024;
-/// Visitors take at most this part of the descriptors that the process may open.
-const DESCRIPTOR_FRACTION: u64 = 4;
+/// Descriptors that the process may open for each visitor: visitors take a quarter at most.
+const DESCRIPTORS_PER_VISITOR: u64 = 4;
 /// Pause after the system refused a connection. Without one, a process out of descriptors would
 /// spin, since the connection stays ready.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -50,7 +50,7 @@ pub(super) fn connections(
     listener: TcpListener,
     member: Option<Member>,
 ) -> impl Stream<Item = Result<Connection, io::Error>> {
-    let descriptors = descriptors::limit() / DESCRIPTOR_FRACTION;
+    let descriptors = descriptors::limit() / DESCRIPTORS_PER_VISITOR;
     let visitors = Arc::new(Visitors {
         max: usize::try_from(descriptors).map_or(VISITORS_MAX, |max| max.clamp(1, VISITORS_MAX)),
         waiting: Mutex::default(),

@@ -104,8 +104,8 @@ impl Member {
         let chain = vec![certificate.der().clone()];
         let key = PrivatePkcs8KeyDer::from(key.serialize_der());
         Ok(Self {
-            acceptor: Arc::new(server(&roots, chain.clone(), key.clone_key())?).into(),
-            connector: Arc::new(client(&roots, chain, key)?).into(),
+            acceptor: Arc::new(server_config(&roots, chain.clone(), key.clone_key())?).into(),
+            connector: Arc::new(client_config(&roots, chain, key)?).into(),
         })
     }
 
@@ -136,19 +136,19 @@ fn authority_key(token: &str) -> Result<KeyPair, TlsError> {
     KeyPair::try_from(&PrivatePkcs8KeyDer::from(encoded)).map_err(tls_error)
 }
 
-fn provider() -> Arc<CryptoProvider> {
+fn crypto_provider() -> Arc<CryptoProvider> {
     Arc::new(default_provider())
 }
 
-fn server(
+fn server_config(
     roots: &Arc<RootCertStore>,
     chain: Vec<CertificateDer<'static>>,
     key: PrivatePkcs8KeyDer<'static>,
 ) -> Result<ServerConfig, TlsError> {
-    let members = WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), provider())
+    let members = WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), crypto_provider())
         .build()
         .map_err(tls_error)?;
-    ServerConfig::builder_with_provider(provider())
+    ServerConfig::builder_with_provider(crypto_provider())
         .with_protocol_versions(&[&TLS13])
         .and_then(|config| {
             config
@@ -158,15 +158,15 @@ fn server(
         .map_err(tls_error)
 }
 
-fn client(
+fn client_config(
     roots: &Arc<RootCertStore>,
     chain: Vec<CertificateDer<'static>>,
     key: PrivatePkcs8KeyDer<'static>,
 ) -> Result<ClientConfig, TlsError> {
-    let members = WebPkiServerVerifier::builder_with_provider(Arc::clone(roots), provider())
+    let members = WebPkiServerVerifier::builder_with_provider(Arc::clone(roots), crypto_provider())
         .build()
         .map_err(tls_error)?;
-    ClientConfig::builder_with_provider(provider())
+    ClientConfig::builder_with_provider(crypto_provider())
         .with_protocol_versions(&[&TLS13])
         .and_then(|config| {
             config
