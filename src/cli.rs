@@ -113,7 +113,7 @@ struct ClusterArgs {
     #[arg(long, value_name = "FOLDER")]
     spill_folder: Option<PathBuf>,
     /// A session setting, for example datafusion.execution.batch_size=4096; may be repeated.
-    #[arg(long = "conf", value_name = "KEY=VALUE", value_parser = key_value)]
+    #[arg(long = "conf", value_name = "KEY=VALUE", value_parser = parse_key_value)]
     conf: Vec<(String, String)>,
 }
 
@@ -189,7 +189,7 @@ fn parse_size(text: &str) -> std::result::Result<u64, String> {
     parse_bytes(text).ok_or_else(|| "not a size; write 2g, 512Mi or a number of bytes".to_owned())
 }
 
-fn key_value(text: &str) -> std::result::Result<(String, String), String> {
+fn parse_key_value(text: &str) -> std::result::Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
     Ok((key.trim().to_owned(), value.to_owned()))
 }

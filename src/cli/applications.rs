@@ -9,7 +9,7 @@ use faisca_k8s::kube::ResourceExt;
 use faisca_k8s::resource::{ApplicationState, ApplicationStatus, SparkApplication};
 use indicatif::{HumanBytes, HumanCount};
 
-use super::key_value;
+use super::parse_key_value;
 use super::run::load;
 use super::show::{print, table};
 
@@ -25,7 +25,7 @@ pub(super) struct SubmitArgs {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// Value of a parameter of the manifest; may be repeated.
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_key_value)]
     set: Vec<(String, String)>,
     /// Wait until the job ends; fail if it fails.
     #[arg(long)]
@@ -63,14 +63,14 @@ pub(super) struct ListArgs {
     namespace: Option<String>,
 }
 
-fn failed(error: ClientError) -> Error {
+fn platform_error(error: ClientError) -> Error {
     Error::Platform(Box::new(error))
 }
 
 async fn connect(namespace: Option<&String>) -> Result<Applications> {
     Applications::connect(namespace.map(String::as_str))
         .await
-        .map_err(failed)
+        .map_err(platform_error)
 }
 
 pub(super) async fn submit(args: SubmitArgs) -> Result<()> {
@@ -83,27 +83,33 @@ pub(super) async fn submit(args: SubmitArgs) -> Result<()> {
             .or(manifest.metadata.namespace.as_ref()),
     )
     .await?;
-    let created = applications.submit(&manifest).await.map_err(failed)?;
+    let created = applications
+        .submit(&manifest)
+        .await
+        .map_err(platform_error)?;
     let name = created.name_any();
     print(&format!("{}/{name} is submitted", applications.namespace));
     if args.follow {
         applications
             .logs(&name, true, print)
             .await
-            .map_err(failed)?;
+            .map_err(platform_error)?;
     }
     if !args.wait && !args.follow {
         return Ok(());
     }
     let mut last = String::new();
     let report = |status: &ApplicationStatus| {
-        let line = line(status);
+        let line = describe_status(status);
         if line != last && !args.follow {
             print(&line);
         }
         last = line;
     };
-    let status = applications.wait(&name, report).await.map_err(failed)?;
+    let status = applications
+        .wait(&name, report)
+        .await
+        .map_err(platform_error)?;
     match status.application_state.state {
         ApplicationState::Completed => Ok(()),
         _ => {
@@ -114,9 +120,9 @@ pub(super) async fn submit(args: SubmitArgs) -> Result<()> {
 }
 
 /// Describes state and progress in one line.
-fn line(status: &ApplicationStatus) -> String {
+fn describe_status(status: &ApplicationStatus) -> String {
     let progress = status.progress.clone().unwrap_or_default();
-    let mut line = state(status);
+    let mut line = state_name(status);
     if let Some(percent) = progress.percent {
         line.push_str(&format!(
             " {percent}, {}/{} tasks",
@@ -132,20 +138,20 @@ fn line(status: &ApplicationStatus) -> String {
     line
 }
 
-fn state(status: &ApplicationStatus) -> String {
+fn state_name(status: &ApplicationStatus) -> String {
     let state = format!("{:?}", status.application_state.state);
     state.to_lowercase()
 }
 
 pub(super) async fn status(args: NameArgs) -> Result<()> {
     let applications = connect(args.namespace.as_ref()).await?;
-    let application = applications.get(&args.name).await.map_err(failed)?;
+    let application = applications.get(&args.name).await.map_err(platform_error)?;
     let status = application.status.unwrap_or_default();
     print(&format!(
         "{}/{}: {}",
         applications.namespace,
         args.name,
-        line(&status)
+        describe_status(&status)
     ));
     if let Some(pod) = status
         .driver_info
@@ -185,12 +191,15 @@ pub(super) async fn logs(args: LogsArgs) -> Result<()> {
     applications
         .logs(&args.application.name, args.follow, print)
         .await
-        .map_err(failed)
+        .map_err(platform_error)
 }
 
 pub(super) async fn kill(args: NameArgs) -> Result<()> {
     let applications = connect(args.namespace.as_ref()).await?;
-    applications.kill(&args.name).await.map_err(failed)?;
+    applications
+        .kill(&args.name)
+        .await
+        .map_err(platform_error)?;
     print(&format!(
         "{}/{} is stopped and removed",
         applications.namespace, args.name
@@ -202,14 +211,14 @@ pub(super) async fn list(args: ListArgs) -> Result<()> {
     let applications = connect(args.namespace.as_ref()).await?;
     let header = ["name", "state", "progress", "attempts", "created"];
     let mut rows = table(&header, CellAlignment::Right);
-    for application in applications.list().await.map_err(failed)? {
-        rows.add_row(row(&application));
+    for application in applications.list().await.map_err(platform_error)? {
+        rows.add_row(application_row(&application));
     }
     print(&rows.to_string());
     Ok(())
 }
 
-fn row(application: &SparkApplication) -> [String; 5] {
+fn application_row(application: &SparkApplication) -> [String; 5] {
     let status = application.status.clone().unwrap_or_default();
     let created = application
         .creation_timestamp()
@@ -221,7 +230,7 @@ fn row(application: &SparkApplication) -> [String; 5] {
         .unwrap_or_default();
     [
         application.name_any(),
-        state(&status),
+        state_name(&status),
         percent,
         status.execution_attempts.to_string(),
         created,

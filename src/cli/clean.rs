@@ -6,7 +6,7 @@ use clap::Args;
 use faisca::{Result, Session};
 use faisca_driver::LeftoverKind;
 
-use super::key_value;
+use super::parse_key_value;
 use super::show::print;
 
 /// Seconds in an hour.
@@ -24,7 +24,7 @@ pub(super) struct CleanArgs {
     #[arg(long, value_name = "HOURS", default_value = "24", value_parser = hours)]
     older_than: Duration,
     /// A session setting, for example faisca.glue.region=sa-east-1; may be repeated.
-    #[arg(long = "conf", value_name = "KEY=VALUE", value_parser = key_value)]
+    #[arg(long = "conf", value_name = "KEY=VALUE", value_parser = parse_key_value)]
     conf: Vec<(String, String)>,
 }
 

@@ -10,7 +10,7 @@ use faisca_planner::manifest::{CatalogKind, OnSchemaChange};
 use indicatif::HumanBytes;
 
 use super::show::{print, table};
-use super::{key_value, last_error};
+use super::{last_error, parse_key_value};
 
 /// Flags of `faisca crawl`.
 #[derive(Debug, Args)]
@@ -35,7 +35,7 @@ pub(super) struct CrawlArgs {
     #[arg(long)]
     apply: bool,
     /// A session setting, for example faisca.glue.region=sa-east-1; may be repeated.
-    #[arg(long = "conf", value_name = "KEY=VALUE", value_parser = key_value)]
+    #[arg(long = "conf", value_name = "KEY=VALUE", value_parser = parse_key_value)]
     conf: Vec<(String, String)>,
 }
 

@@ -6,7 +6,7 @@ use faisca_driver::job::Job;
 
 use super::run::{is_script, load};
 use super::show::print;
-use super::{ClusterArgs, key_value};
+use super::{ClusterArgs, parse_key_value};
 
 /// Flags of `faisca explain`.
 #[derive(Debug, Args)]
@@ -18,7 +18,7 @@ pub(super) struct ExplainArgs {
     #[arg(short = 'c', long = "query", conflicts_with = "job")]
     query: Option<String>,
     /// Value of a parameter of the manifest; may be repeated.
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_key_value)]
     set: Vec<(String, String)>,
     #[command(flatten)]
     cluster: ClusterArgs,

@@ -11,7 +11,7 @@ use indicatif::HumanBytes;
 
 use super::run::{is_script, load};
 use super::show::{print, table};
-use super::{ClusterArgs, key_value, last_error};
+use super::{ClusterArgs, last_error, parse_key_value};
 
 /// Flags of `faisca plan`.
 #[derive(Debug, Args)]
@@ -19,7 +19,7 @@ pub(super) struct PlanArgs {
     /// A manifest (.yaml).
     job: String,
     /// Value of a parameter of the manifest; may be repeated.
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_key_value)]
     set: Vec<(String, String)>,
     #[command(flatten)]
     cluster: ClusterArgs,

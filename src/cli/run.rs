@@ -9,7 +9,7 @@ use faisca_driver::job::{Job, StepSummary, run_script};
 use faisca_planner::manifest::CheckedManifest;
 
 use super::show::{Bars, print, step_line, summary};
-use super::{ClusterArgs, key_value};
+use super::{ClusterArgs, parse_key_value};
 
 /// Flags of `faisca run`.
 #[derive(Debug, Args)]
@@ -17,7 +17,7 @@ pub(super) struct RunArgs {
     /// A manifest (.yaml) or a script (.sql).
     job: String,
     /// Value of a parameter of the manifest; may be repeated.
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_key_value)]
     set: Vec<(String, String)>,
     #[command(flatten)]
     cluster: ClusterArgs,
