@@ -3,7 +3,7 @@
 mod catalog_schema;
 mod catalog_tables;
 mod columns;
-mod drift;
+pub(crate) mod drift;
 mod file_scan;
 mod folder_table;
 pub(crate) mod formats;

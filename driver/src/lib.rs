@@ -11,6 +11,7 @@
 //! - `output` — writes, save modes, layout, commit
 //! - `services` — what a session owns
 //! - `input` — files, registered tables, tables of catalogs, scans that several queries share
+//! - `commit_record` — the object that decides that a write to an object store happens
 //! - [`catalog`] — the local catalog and AWS Glue
 //! - `statement` — DataFusion's plan → stages → running query → rows
 //! - [`fleet`] — embedded executors, processes, their connections; the platform
@@ -19,6 +20,7 @@
 //! - `random`, `stack`, `error`
 
 pub mod catalog;
+mod commit_record;
 pub mod engine;
 mod error;
 pub mod fleet;

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use datafusion::common::{DataFusionError, Result, exec_datafusion_err};
 use datafusion::execution::object_store::ObjectStoreRegistry;
+pub use faisca_planner::manifest::known_scheme;
 use faisca_planner::manifest::{Stores as StoreTable, settings_for};
 use object_store::ObjectStore;
 use parking_lot::RwLock;
@@ -149,28 +150,17 @@ impl Stores {
     }
 }
 
-/// Replaces Hadoop's `s3a://` by `s3://`; returns other paths unchanged.
-#[must_use]
-pub fn known_scheme(path: &str) -> String {
-    path.strip_prefix("s3a://")
-        .map_or_else(|| path.to_owned(), |rest| format!("s3://{rest}"))
-}
-
 fn store_error(error: object_store::Error) -> DataFusionError {
     DataFusionError::ObjectStore(Box::new(error))
 }
 
 /// Returns the scheme and host of a URL, which identify its store.
 fn key(url: &Url) -> String {
-    let scheme = if url.scheme() == "s3a" {
-        "s3"
-    } else {
-        url.scheme()
-    };
-    format!(
-        "{scheme}://{}",
+    known_scheme(&format!(
+        "{}://{}",
+        url.scheme(),
         &url[url::Position::BeforeHost..url::Position::AfterPort]
-    )
+    ))
 }
 
 impl ObjectStoreRegistry for Stores {

@@ -171,7 +171,7 @@ def enem(tmp_path_factory):
     """Returns the manifest of the ENEM pipeline, adapted from the laptop to the cluster: with the lake and pod sizes."""
     text = (ROOT / "examples/enem/enem.yaml").read_text()
     text = text.replace("data: examples/enem/data", "data: s3://lake")
-    # Tests read the folders by their path, where replaced files would stay visible for an hour.
+    # PyArrow reads the folders by their path, where replaced files would stay visible for an hour.
     catalog = "catalog: {type: glue, database: enem, createDatabase: true, keepOldSeconds: 0}"
     text = re.sub(r"(write: \{.*mode: overwrite)\}", rf"\1, {catalog}}}", text)
     pods = "\n".join(

@@ -28,7 +28,7 @@ pub use job::{
     Write,
 };
 pub use positions::Position;
-pub use stores::{SecretRef, StoreCredentials, StoreSettings, Stores, settings_for};
+pub use stores::{SecretRef, StoreCredentials, StoreSettings, Stores, known_scheme, settings_for};
 
 /// Returns the JSON Schema of the manifest, for editors and for `faisca schema`.
 #[must_use]

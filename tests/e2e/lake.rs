@@ -1,5 +1,6 @@
 //! A data lake: object storage that fails, processes that die, tables by name.
 
+mod by_path;
 mod commits;
 mod credentials;
 mod durable;

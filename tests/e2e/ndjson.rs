@@ -50,6 +50,35 @@ async fn marks_and_mixed_types_are_read() {
     check("{\"a\":null}\n", "", Ok(&["∅"])).await;
 }
 
+/// As the sample of the schema, other rows may have fractions.
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_lose_no_digits() {
+    let mut text = "{\"a\":1}\n".repeat(10_000);
+    text.push_str("{\"a\":2.5}\n");
+    let refused = ["a.json line 10001", "'2.5' of column a is not a BIGINT"];
+    check(&text, "", Err(&refused)).await;
+    check(
+        "{\"a\":2.0}\n{\"a\":1e3}\n{\"a\":\"7\"}\n{\"a\":null}\n{}\n",
+        "(a INT)",
+        Ok(&["1000", "2", "7", "∅", "∅"]),
+    )
+    .await;
+    check(
+        "{\"a\":1.005}\n{\"a\":-1.005}\n{\"a\":1.239e1}\n",
+        "(a DECIMAL(5, 2))",
+        Ok(&["-1.01", "1.01", "12.39"]),
+    )
+    .await;
+    check(
+        "{\"a\":9007199254740993}\n{\"a\":-9007199254740993}\n",
+        "",
+        Ok(&["-9007199254740993", "9007199254740993"]),
+    )
+    .await;
+    let nested = "{\"a\":{\"b\":[1]}}\n".repeat(10_000) + "{\"a\":{\"b\":[1.5]}}\n";
+    check(nested, "", Err(&["line 10001", "'1.5' of column a.b"])).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_name_file_and_line() {
     check(

@@ -7,7 +7,7 @@ use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::catalog::Session;
 use datafusion::common::stats::Precision;
 use datafusion::common::{
-    ColumnStatistics, Result as DfResult, ScalarValue, Statistics, project_schema,
+    ColumnStatistics, Result as DfResult, ScalarValue, Statistics, plan_err, project_schema,
 };
 use datafusion::datasource::file_format::FileFormat as DfFileFormat;
 use datafusion::datasource::listing::PartitionedFile;
@@ -195,6 +195,7 @@ impl FileScan<'_> {
             .with_file_metadata_cache(Some(caches.get_file_metadata_cache()))
             .fetch_metadata()
             .await?;
+        check_row_count(&metadata, &name)?;
         let statistics = DFParquetMetadata::statistics_from_parquet_metadata(&metadata, &own)?;
         let ordering = file_ordering(&metadata, &own)?
             .and_then(|ordering| translate_ordering(&ordering, &own, &self.columns.files));
@@ -235,6 +236,22 @@ impl FileScan<'_> {
             .collect();
         Ok(Arc::new(ProjectionExec::try_new(exprs, scan)?))
     }
+}
+
+/// Refuses a file whose footer states no rows beside row groups that have some. The Parquet reader
+/// makes its batches no larger than what the footer states, and returns no rows.
+fn check_row_count(metadata: &ParquetMetaData, file: &str) -> DfResult<()> {
+    let rows: i64 = metadata
+        .row_groups()
+        .iter()
+        .map(|group| group.num_rows())
+        .sum();
+    if rows > 0 && metadata.file_metadata().num_rows() == 0 {
+        return plan_err!(
+            "{file}: the footer states 0 rows, and the row groups {rows}: the file is damaged; write it again"
+        );
+    }
+    Ok(())
 }
 
 /// Returns the statistics of a file with the columns `own` for the columns of its table.
@@ -333,4 +350,35 @@ fn with_keys(statistics: Arc<Statistics>, values: &[ScalarValue]) -> Arc<Statist
         statistics.column_statistics.push(column);
     }
     Arc::new(statistics)
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::parquet::file::metadata::{FileMetaData, RowGroupMetaData};
+    use datafusion::parquet::schema::parser::parse_message_type;
+    use datafusion::parquet::schema::types::SchemaDescriptor;
+
+    use super::*;
+
+    /// As in `repeated_no_annotation.parquet` of Parquet's test files.
+    #[test]
+    fn a_footer_that_states_no_rows_beside_rows_is_refused() {
+        let schema = parse_message_type("message m { }").unwrap();
+        let schema = Arc::new(SchemaDescriptor::new(Arc::new(schema)));
+        let checked = |stated, rows| {
+            let group = RowGroupMetaData::builder(Arc::clone(&schema))
+                .set_num_rows(rows)
+                .build()
+                .unwrap();
+            let file = FileMetaData::new(1, stated, None, None, Arc::clone(&schema), None);
+            check_row_count(&ParquetMetaData::new(file, vec![group]), "x.parquet")
+        };
+        let error = checked(0, 6).unwrap_err().to_string();
+        assert!(
+            error.contains("x.parquet: the footer states 0 rows"),
+            "{error}"
+        );
+        checked(6, 6).unwrap();
+        checked(0, 0).unwrap();
+    }
 }

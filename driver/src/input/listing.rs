@@ -6,12 +6,15 @@
 //! ```
 //!
 //! The rules are Spark's. Names that begin with `.` or `_` are hidden. Below a folder, only
-//! `key=value` folders are read; a glob also reads the folders that it names.
+//! `key=value` folders are read; a glob also reads the folders that it names. Below a table that
+//! Faísca writes to an object store, its commit record says which files are current.
 //!
 //! # Layout
 //! - [`Location`], [`DataFile`], [`is_visible`]: paths and their files
+//! - `commits`: files that commit records leave out
 //! - `glob`: patterns; `narrow`: lists only the folders whose keys match filters
 
+mod commits;
 mod glob;
 mod narrow;
 
@@ -27,6 +30,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use percent_encoding::percent_decode_str;
 
+pub(crate) use commits::Commits;
 use glob::Glob;
 
 /// Maximum number of plain subfolders that an error names.
@@ -45,6 +49,18 @@ enum Kind {
     Glob(Glob),
 }
 
+/// Listings of a path until one shows all files of the newest commits.
+const LISTINGS_MAX: usize = 3;
+
+/// Who says which of the files below a path are current.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Authority {
+    /// The commit records of the tables below the path.
+    CommitRecords,
+    /// A catalog, which names the path, or the storage itself: all files are current.
+    Path,
+}
+
 /// A path of a store, which can be listed repeatedly.
 #[derive(Debug, Clone)]
 pub(crate) struct Location {
@@ -53,7 +69,11 @@ pub(crate) struct Location {
     /// The file or the folder, or the last folder before the pattern of a glob.
     prefix: Path,
     kind: Kind,
+    authority: Authority,
 }
+
+/// Visible files, and the commits that they are of.
+type CommittedFiles = (Vec<ObjectMeta>, Commits);
 
 /// A data file, with the partition of its rows.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,6 +128,8 @@ impl Location {
                 url: url.clone(),
                 store: Arc::clone(&store),
                 kind,
+                // Commits to local folders exchange the folder.
+                authority: Authority::Path,
             })
         };
         if let Ok(metadata) = std::fs::metadata(path) {
@@ -144,6 +166,7 @@ impl Location {
             store,
             prefix: prefix(key)?,
             kind: Kind::Folder,
+            authority: Authority::CommitRecords,
         };
         if key.is_empty() {
             return Ok(location);
@@ -172,6 +195,13 @@ impl Location {
             None => location.kind = Kind::File,
         }
         Ok(location)
+    }
+
+    /// Returns the path as a catalog names it. It may name replaced files for some time, which are
+    /// kept for its readers.
+    pub(crate) fn named_by_catalog(mut self) -> Self {
+        self.authority = Authority::Path;
+        self
     }
 
     /// Returns the store of the path.
@@ -212,7 +242,8 @@ impl Location {
                 .into_iter()
                 .collect());
         }
-        self.to_data_files(self.list_below().await?)
+        let (files, commits) = self.list_committed().await?;
+        self.to_data_files(files, &commits)
     }
 
     /// Lists every visible file below the path's folder, at any depth. Empty files are left out.
@@ -220,12 +251,33 @@ impl Location {
     /// # Errors
     /// Returns an error if the store cannot be listed.
     pub(crate) async fn list_below(&self) -> DfResult<Vec<ObjectMeta>> {
-        self.list_prefix(&self.prefix).await
+        Ok(self.list_committed().await?.0)
     }
 
+    async fn list_committed(&self) -> DfResult<CommittedFiles> {
+        let mut tries = 1..=LISTINGS_MAX;
+        loop {
+            let mut objects = self.list_prefix(&self.prefix).await?;
+            let commits = self.read_commits(&objects).await?;
+            // After the last listing, files of a commit are missing because someone removed them.
+            if commits.matches(&self.prefix, &objects) || tries.next().is_none() {
+                objects.retain(|meta| self.is_data(meta) && commits.shows(&meta.location));
+                return Ok((objects, commits));
+            }
+        }
+    }
+
+    /// Reads the commit records that a listing of the prefix shows.
+    async fn read_commits(&self, objects: &[ObjectMeta]) -> DfResult<Commits> {
+        match self.authority {
+            Authority::CommitRecords => Commits::read(&self.store, &self.prefix, objects).await,
+            Authority::Path => Ok(Commits::default()),
+        }
+    }
+
+    /// Lists all objects below a prefix, hidden ones too.
     async fn list_prefix(&self, prefix: &Path) -> DfResult<Vec<ObjectMeta>> {
-        let all: Vec<ObjectMeta> = self.store.list(Some(prefix)).try_collect().await?;
-        Ok(all.into_iter().filter(|meta| self.is_data(meta)).collect())
+        Ok(self.store.list(Some(prefix)).try_collect().await?)
     }
 
     fn is_data(&self, meta: &ObjectMeta) -> bool {
@@ -241,7 +293,7 @@ impl Location {
     }
 
     /// Selects the files that the path names, with their keys, sorted by path.
-    fn to_data_files(&self, metas: Vec<ObjectMeta>) -> DfResult<Vec<DataFile>> {
+    fn to_data_files(&self, metas: Vec<ObjectMeta>, commits: &Commits) -> DfResult<Vec<DataFile>> {
         let mut files = vec![];
         let mut skipped = vec![];
         for meta in metas {
@@ -255,7 +307,9 @@ impl Location {
             let Some(folders) = self.unnamed_folders(&names) else {
                 continue;
             };
-            if let Some(plain) = folders.iter().position(|name| !name.contains('=')) {
+            let is_plain =
+                |name: &String| !name.contains('=') && !commits.is_run_folder(name, &meta.location);
+            if let Some(plain) = folders.iter().position(is_plain) {
                 let depth = names.len() - 1 - folders.len() + plain;
                 skipped.push(SkippedFolder {
                     path: names[..=depth].join("/"),
@@ -384,6 +438,7 @@ mod tests {
             store,
             prefix: Path::from("t"),
             kind,
+            authority: Authority::CommitRecords,
         };
         let files = location.list().await?;
         let files = files.iter();

@@ -117,6 +117,7 @@ async fn open_catalog_files(
     columns: &Schema,
 ) -> Result<Option<Arc<dyn TableProvider>>> {
     let location = Location::resolve(context, &source.path).await?;
+    let location = location.named_by_catalog();
     let Some(first) = location.list().await?.into_iter().next() else {
         return Ok(None);
     };
@@ -136,6 +137,7 @@ async fn reopen_catalog_files(
     schema: &SchemaRef,
 ) -> Result<Option<Arc<dyn TableProvider>>> {
     let location = Location::resolve(context, path).await?;
+    let location = location.named_by_catalog();
     if location.list().await?.is_empty() {
         return Ok(None);
     }

@@ -3,6 +3,7 @@
 //! A catalog states the columns of its tables. Without one, only the files state them, and a file of
 //! other columns makes the whole folder unreadable.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
@@ -10,14 +11,15 @@ use datafusion::datasource::listing::ListingTableUrl;
 use datafusion::prelude::SessionContext;
 use faisca_executor::storage::known_scheme;
 use faisca_planner::manifest::{FileFormat, PartitionOverwrite, SaveMode, Source, Write};
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 
 use crate::catalog::hive_type;
 use crate::error::{Error, Result};
+use crate::input::drift::{TypeRule, widen};
 use crate::input::formats::{compression_of, file_format};
-use crate::input::listing::is_visible;
+use crate::input::listing::{Commits, is_visible};
 
 /// Files that are compared with the new rows. More would delay each append to a folder of many
 /// files, and files that were compared when they were added have the same columns.
@@ -26,6 +28,9 @@ const FILES_COMPARED_MAX: usize = 16;
 /// Compares the columns of a write with those of files that it keeps. `read_as` says how the files
 /// of the folder are read.
 ///
+/// Returns the columns whose values fit into wider types that the files have, with these types.
+/// Readers that take the type of one file for all would fail on files of both.
+///
 /// # Errors
 /// If readers could not read both together. The text names the column, both types and what to do.
 pub(super) async fn check_append(
@@ -33,15 +38,16 @@ pub(super) async fn check_append(
     columns: &Schema,
     write: &Write,
     read_as: &Source,
-) -> Result<()> {
+) -> Result<WiderTypes> {
+    let mut wider = WiderTypes::new();
     let keeps_files =
         write.mode == SaveMode::Append || write.partition_overwrite == PartitionOverwrite::Dynamic;
     if write.catalog.is_some() || !keeps_files {
-        return Ok(());
+        return Ok(wider);
     }
     // A folder that does not exist or cannot be listed is reported when the write begins.
     let Ok(present) = list_some(context, &write.path).await else {
-        return Ok(());
+        return Ok(wider);
     };
     let differs = |problem: String| {
         Error::Write(format!(
@@ -61,6 +67,9 @@ pub(super) async fn check_append(
             .await
             .map_err(|e| Error::from(e).at(name.clone()))?;
         let has_names = write.format != FileFormat::Csv || read_as.header != Some(false);
+        if write.format == FileFormat::Parquet {
+            wider.extend(wider_types(&present_format, &added));
+        }
         let difference = match has_names {
             true => difference(write.format, &present_format, &added, &name),
             false => other_width(&present_format, &added, &name),
@@ -69,8 +78,11 @@ pub(super) async fn check_append(
             return Err(differs(problem));
         }
     }
-    Ok(())
+    Ok(wider)
 }
+
+/// The types to which columns are cast before they are written, by name.
+pub(super) type WiderTypes = BTreeMap<String, DataType>;
 
 struct PresentFiles {
     store: Arc<dyn ObjectStore>,
@@ -84,14 +96,18 @@ async fn list_some(context: &SessionContext, path: &str) -> Result<PresentFiles>
     let url = ListingTableUrl::parse(format!("{}/", path.trim_end_matches('/')))?;
     let store = context.runtime_env().object_store(&url)?;
     let prefix = url.prefix().clone();
-    let is_data = |meta: &ObjectMeta| meta.size > 0 && is_visible(&prefix, &meta.location);
-    let files = store
+    let objects: Vec<ObjectMeta> = store
         .list(Some(&prefix))
-        .try_filter(|meta| futures::future::ready(is_data(meta)))
-        .take(FILES_COMPARED_MAX)
         .try_collect()
         .await
         .map_err(datafusion::common::DataFusionError::from)?;
+    let commits = Commits::read(&store, &prefix, &objects).await?;
+    let is_data = |meta: &ObjectMeta| {
+        let key = &meta.location;
+        meta.size > 0 && is_visible(&prefix, key) && commits.shows(key)
+    };
+    let files = objects.into_iter().filter(is_data);
+    let files = files.take(FILES_COMPARED_MAX).collect();
     Ok(PresentFiles {
         store,
         prefix,
@@ -204,7 +220,7 @@ fn find<'a>(schema: &'a Schema, name: &str) -> Option<&'a Field> {
 
 fn are_readable_together(format: FileFormat, present: &DataType, added: &DataType) -> bool {
     match format {
-        FileFormat::Parquet => plain(present) == plain(added),
+        FileFormat::Parquet => plain(present) == plain(added) || holds(present, added),
         // Text has no types; what is inferred depends on the values.
         FileFormat::Csv => true,
         FileFormat::Ndjson => match (JsonKind::from_type(present), JsonKind::from_type(added)) {
@@ -212,6 +228,22 @@ fn are_readable_together(format: FileFormat, present: &DataType, added: &DataTyp
             _ => true,
         },
     }
+}
+
+/// Returns true if `present` is a wider type than `added`, and neither has parts.
+fn holds(present: &DataType, added: &DataType) -> bool {
+    let present = plain(present);
+    !present.is_nested() && widen(&present, &plain(added), TypeRule::Lossless) == Some(present)
+}
+
+/// Returns the columns of `added` whose types are narrower than in a file, with the types of the file.
+fn wider_types(present: &Schema, added: &Schema) -> WiderTypes {
+    let wider = added.fields().iter().filter_map(|field| {
+        let known = find(present, field.name())?.data_type();
+        let is_wider = plain(known) != plain(field.data_type()) && holds(known, field.data_type());
+        is_wider.then(|| (field.name().clone(), plain(known)))
+    });
+    wider.collect()
 }
 
 /// Returns a type without differences that readers ignore.
@@ -316,6 +348,29 @@ mod tests {
                 .unwrap()
                 .contains("no column `c`")
         );
+    }
+
+    #[test]
+    fn narrower_numbers_and_dates_are_written_as_the_files_have_them() {
+        use DataType::{Date32, Decimal128, Float32, Float64, Int32, Int64, Utf8, Utf8View};
+        let timestamp = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None);
+        let decimal = Decimal128(12, 2);
+        for (present, added, expected) in [
+            (Int64, Int32, Some(Int64)),
+            (Float64, Float32, Some(Float64)),
+            (decimal.clone(), Decimal128(5, 1), Some(decimal)),
+            (timestamp.clone(), Date32, Some(timestamp)),
+            (Utf8, Utf8View, None),
+        ] {
+            let (present, added) = (schema(&[("a", present)]), schema(&[("A", added)]));
+            assert_eq!(difference(FileFormat::Parquet, &present, &added, "x"), None);
+            assert_eq!(wider_types(&present, &added).get("A"), expected.as_ref());
+        }
+        for (present, added) in [(Int32, Int64), (Float64, Int64), (Utf8, Int32)] {
+            let (present, added) = (schema(&[("a", present)]), schema(&[("a", added)]));
+            let difference = difference(FileFormat::Parquet, &present, &added, "x");
+            assert!(difference.unwrap().contains("select cast(a AS "));
+        }
     }
 
     #[test]

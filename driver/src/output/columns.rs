@@ -1,5 +1,8 @@
 //! Checks the columns of a write before its query runs, and casts them to types that files hold.
 
+use std::collections::BTreeMap;
+
+use arrow::datatypes::DataType;
 use datafusion::common::Column;
 use datafusion::dataframe::DataFrame as DfDataFrame;
 use datafusion::logical_expr::{Expr, cast};
@@ -46,6 +49,28 @@ pub(super) fn storable(
     } else {
         Ok(frame)
     }
+}
+
+/// Casts the columns that `types` names.
+///
+/// # Errors
+/// If there is no cast to a type.
+pub(super) fn cast_columns(
+    frame: DfDataFrame,
+    types: &BTreeMap<String, DataType>,
+) -> Result<DfDataFrame> {
+    if types.is_empty() {
+        return Ok(frame);
+    }
+    let columns = frame.schema().iter().map(|(qualifier, field)| {
+        let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+        match types.get(field.name()) {
+            Some(wider) => cast(column, wider.clone()).alias(field.name()),
+            None => column,
+        }
+    });
+    let columns: Vec<Expr> = columns.collect();
+    Ok(frame.select(columns)?)
 }
 
 /// Checks the columns and options of a write for mistakes that would otherwise appear only after

@@ -8,7 +8,7 @@ mod clean;
 mod folder;
 mod local;
 mod object;
-mod record;
+mod replaced;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use local::LocalWrite;
 use object::ObjectWrite;
 
 pub use clean::{Leftover, LeftoverKind, clean};
-pub(crate) use record::partition_folder;
+pub(crate) use replaced::partition_folder;
 
 /// A write in progress. If it is dropped or aborted before its commit, the output is unchanged.
 pub(crate) enum OutputWrite {

@@ -31,7 +31,7 @@ use crate::error::{Error, Result};
 use crate::input::formats::csv_options;
 use crate::input::source::written_source;
 use crate::output::append::check_append;
-use crate::output::columns::{check_columns, storable};
+use crate::output::columns::{cast_columns, check_columns, storable};
 use crate::output::commit::OutputWrite;
 use crate::output::layout::{Layout, Storage};
 use crate::output::save_mode::{SaveDecision, decide};
@@ -148,10 +148,10 @@ async fn fit(
 ) -> Result<DfDataFrame> {
     let frame = storable(frame, write, key_names)?;
     let columns = frame.schema().as_arrow();
-    check_append(&services.context, columns, write, read_as)
+    let wider = check_append(&services.context, columns, write, read_as)
         .boxed()
         .await?;
-    Ok(frame)
+    cast_columns(frame, &wider)
 }
 
 /// Returns the summary of a write that did nothing, since its target exists already.

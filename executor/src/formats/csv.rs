@@ -34,4 +34,5 @@ pub use crate::protocol::CsvReadOptions;
 pub(super) use scan::open;
 pub(super) use schema::infer_schema;
 pub use schema::read_csv_header;
+pub(super) use values::{convert, type_name, without_exponent};
 pub(crate) use write::CsvWriter;

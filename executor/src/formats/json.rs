@@ -7,11 +7,13 @@
 //! # Layout
 //! - [`JsonReadOptions`]: the options of a user
 //! - `infer`: the schema; `decode`: lines to batches; `lines`: text to lines
+//! - `numbers`: whole numbers and decimals
 //! - `write`: batches to lines
 
 mod decode;
 mod infer;
 mod lines;
+mod numbers;
 mod options;
 mod write;
 

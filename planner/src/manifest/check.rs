@@ -8,7 +8,7 @@ use faisca_spark::dialect::parse_as_written;
 
 use super::error::{ManifestError, Problem};
 use super::positions::Positions;
-use super::{JobSpec, Manifest, PartitionOverwrite, SaveMode, Step, nearest};
+use super::{JobSpec, Manifest, PartitionOverwrite, SaveMode, Step, known_scheme, nearest};
 use crate::statement::on_stack_for;
 
 /// For each step, the indices of the steps it reads.
@@ -412,11 +412,8 @@ fn ctes_and_functions(sql: &str) -> Vec<String> {
 }
 
 fn normalize_path(path: &str) -> String {
-    let path = path
-        .trim_start_matches("./")
-        .trim_start_matches("file://")
-        .replace("s3a://", "s3://");
-    path.trim_end_matches('/').to_owned()
+    let path = path.trim_start_matches("./").trim_start_matches("file://");
+    known_scheme(path.trim_end_matches('/'))
 }
 
 fn is_within(inner: &str, outer: &str) -> bool {

@@ -69,13 +69,21 @@ pub struct SecretRef {
     pub file: Option<String>,
 }
 
+/// Replaces Hadoop's `s3a://` by `s3://`, its own name in every other system; returns other paths
+/// unchanged.
+#[must_use]
+pub fn known_scheme(path: &str) -> String {
+    path.strip_prefix("s3a://")
+        .map_or_else(|| path.to_owned(), |rest| format!("s3://{rest}"))
+}
+
 /// Returns the settings of a bucket: those of its own URL, or else those of its scheme.
 #[must_use]
 pub fn settings_for(stores: &Stores, scheme: &str, bucket: &str) -> StoreSettings {
-    let scheme = if scheme == "s3a" { "s3" } else { scheme };
-    let bucket_settings = stores.get(&format!("{scheme}://{bucket}"));
+    let all_buckets = known_scheme(&format!("{scheme}://"));
+    let bucket_settings = stores.get(&format!("{all_buckets}{bucket}"));
     bucket_settings
-        .or_else(|| stores.get(&format!("{scheme}://")))
+        .or_else(|| stores.get(&all_buckets))
         .cloned()
         .unwrap_or_default()
 }

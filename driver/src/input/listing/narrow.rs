@@ -15,6 +15,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::{ListResult, path::Path};
 
 use super::{DataFile, DfResult, Kind, Location, is_hidden_folder, parse_key};
+use crate::commit_record::FOLDER;
 use crate::input::partition_keys::{matching_rows, parse_value};
 
 /// Maximum number of folders that are listed at the same time.
@@ -22,6 +23,13 @@ const LISTINGS_MAX: usize = 16;
 
 /// A folder, with the values of the keys above it.
 type KeyFolder = (Path, Vec<ScalarValue>);
+
+/// The folders of a key.
+struct KeyFolders {
+    folders: Vec<KeyFolder>,
+    /// The folder with the commit records of the table, if one was listed.
+    records: Option<Path>,
+}
 
 impl Location {
     /// Lists the data files that may have rows for `filters`, which must be on partition keys only.
@@ -39,7 +47,7 @@ impl Location {
             Kind::Folder => self.matching_folders(keys, filters).await?,
             Kind::File | Kind::Glob(_) => None,
         };
-        let Some(folders) = folders else {
+        let Some(KeyFolders { folders, records }) = folders else {
             return self.list().await;
         };
         let listings: Vec<_> = folders
@@ -50,7 +58,20 @@ impl Location {
             .buffered(LISTINGS_MAX)
             .try_collect()
             .await?;
-        self.to_data_files(metas.into_iter().flatten().collect())
+        // The records are listed after the files, as in a full listing: a record then says which of
+        // them are replaced.
+        let records = match records {
+            Some(records) => self.list_prefix(&records).await?,
+            None => vec![],
+        };
+        let commits = self.read_commits(&records).await?;
+        let mut files: Vec<_> = metas.into_iter().flatten().collect();
+        let mut prefixes = folders.iter().map(|(folder, _)| folder);
+        if !prefixes.all(|folder| commits.matches(folder, &files)) {
+            return self.list().await;
+        }
+        files.retain(|meta| self.is_data(meta) && commits.shows(&meta.location));
+        self.to_data_files(files, &commits)
     }
 
     /// Returns the folders that match, or `None` if everything must be listed: no filter is on the
@@ -59,9 +80,13 @@ impl Location {
         &self,
         keys: &SchemaRef,
         filters: &[Expr],
-    ) -> DfResult<Option<Vec<KeyFolder>>> {
+    ) -> DfResult<Option<KeyFolders>> {
+        if keys.fields().is_empty() {
+            return Ok(None);
+        }
         let names: Vec<&str> = keys.fields().iter().map(|k| k.name().as_str()).collect();
         let mut folders = vec![(self.prefix.clone(), vec![])];
+        let mut records = None;
         for depth in 0..names.len() {
             let is_on = |depth: usize, filter: &Expr| {
                 depth > 0 && expr_applicable_for_cols(&names[..depth], filter)
@@ -72,11 +97,13 @@ impl Location {
                 .cloned()
                 .collect();
             if level.iter().all(|filter| is_on(depth, filter)) {
-                return Ok((depth > 0).then_some(folders));
+                return Ok((depth > 0).then_some(KeyFolders { folders, records }));
             }
             let Some(children) = self.child_folders(&folders, keys, depth).await? else {
                 return Ok(None);
             };
+            records = records.or(children.records);
+            let children = children.folders;
             let columns: Vec<_> = keys.fields()[..=depth].to_vec();
             let rows: Vec<_> = children.iter().map(|(_, values)| values.clone()).collect();
             let matching = matching_rows(&rows, &Arc::new(Schema::new(columns)), &level)?;
@@ -86,7 +113,7 @@ impl Location {
                 .filter_map(|(folder, is_matching)| is_matching.then_some(folder))
                 .collect();
         }
-        Ok(Some(folders))
+        Ok(Some(KeyFolders { folders, records }))
     }
 
     /// Lists the folders of the key at `depth` below `folders`; `None` if there is anything else.
@@ -95,7 +122,7 @@ impl Location {
         folders: &[KeyFolder],
         keys: &SchemaRef,
         depth: usize,
-    ) -> DfResult<Option<Vec<KeyFolder>>> {
+    ) -> DfResult<Option<KeyFolders>> {
         let listings: Vec<_> = folders
             .iter()
             .map(|(folder, _)| self.store().list_with_delimiter(Some(folder)).boxed())
@@ -105,13 +132,20 @@ impl Location {
             .try_collect()
             .await?;
         let field = keys.field(depth);
-        let mut children = vec![];
+        let mut children = KeyFolders {
+            folders: vec![],
+            records: None,
+        };
         for ((_, values), listing) in folders.iter().zip(listings) {
             if listing.objects.iter().any(|meta| self.is_data(meta)) {
                 return Ok(None);
             }
             for path in listing.common_prefixes {
                 let name = path.filename().unwrap_or_default();
+                if name == FOLDER {
+                    children.records = Some(path);
+                    continue;
+                }
                 if is_hidden_folder(name) {
                     continue;
                 }
@@ -126,7 +160,7 @@ impl Location {
                 }
                 let mut values = values.clone();
                 values.push(value);
-                children.push((path, values));
+                children.folders.push((path, values));
             }
         }
         Ok(Some(children))

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use faisca_executor::storage::Stores;
 
 use super::folder::Folder;
-use super::record::State;
 use crate::catalog::Catalogs;
+use crate::commit_record::State;
 use crate::error::Result;
 
 /// What kind of leftover was leftovers.

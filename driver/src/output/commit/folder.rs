@@ -18,8 +18,9 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use tracing::{debug, warn};
 
-use super::record::{CommitRecord, FOLDER, KeptObjects, State, is_data, key, version};
+use super::replaced::is_data;
 use crate::catalog::Catalogs;
+use crate::commit_record::{CommitRecord, FOLDER, KeptObjects, State, key, version};
 use crate::error::{Error, Result};
 use crate::output::save_mode::{SaveDecision, decide};
 
@@ -134,7 +135,7 @@ impl Folder {
     /// If the save mode forbids the write, or the store rejects a request.
     pub(super) async fn probe(&self, mode: SaveMode) -> Result<()> {
         let listing = self.list().await?;
-        self.check_mode(mode, &listing)?;
+        self.check_mode(mode, &listing).await?;
         let probe = self
             .target
             .clone()
@@ -167,13 +168,31 @@ impl Folder {
         self.unfinished().await.map(drop)
     }
 
-    /// Decides by the save mode whether a write runs.
+    /// Decides by the save mode whether a write runs. Replaced files that are still kept are no
+    /// reason against one.
     ///
     /// # Errors
-    /// If the mode does not allow the files that exist.
-    pub(super) fn check_mode(&self, mode: SaveMode, listing: &Listing) -> Result<SaveDecision> {
-        let existing = format!("{} already exists", self.url);
-        decide(mode, !listing.data.is_empty(), existing)
+    /// If the mode does not allow the files that exist, or the newest record cannot be read.
+    pub(super) async fn check_mode(
+        &self,
+        mode: SaveMode,
+        listing: &Listing,
+    ) -> Result<SaveDecision> {
+        // Only these modes depend on the files.
+        let has_files = match (mode, listing.records.last()) {
+            (SaveMode::Overwrite | SaveMode::Append, _) => false,
+            (SaveMode::ErrorIfExists | SaveMode::Ignore, None) => !listing.data.is_empty(),
+            (SaveMode::ErrorIfExists | SaveMode::Ignore, Some((newest, _))) => {
+                let kept = self.kept_objects(*newest).await?;
+                let kept: BTreeSet<&str> = kept
+                    .iter()
+                    .flat_map(|kept| kept.keys.iter().map(String::as_str))
+                    .collect();
+                let mut data = listing.data.iter();
+                data.any(|meta| !kept.contains(meta.location.as_ref()))
+            }
+        };
+        decide(mode, has_files, format!("{} already exists", self.url))
     }
 
     /// Reads the record of a version.

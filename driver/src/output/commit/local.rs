@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use tracing::debug;
 use url::Url;
 
-use super::record::partition_folder;
+use super::replaced::partition_folder;
 use crate::error::{Error, Result, cannot};
 use crate::output::save_mode::{SaveDecision, decide};
 

@@ -8,7 +8,7 @@
 //!   ─► register the table ─► remove replaced files
 //! ```
 //!
-//! Of two writers, only one can create the [record](super::record). If the driver dies after that,
+//! Of two writers, only one can create the [record](crate::commit_record). If the driver dies after that,
 //! the next write or `faisca clean` finishes the commit. If it dies before, readers see none of the
 //! uploads, and `faisca clean` aborts them.
 //!
@@ -26,8 +26,9 @@ use object_store::path::Path;
 use tracing::debug;
 
 use super::folder::{Folder, now};
-use super::record::{CommitRecord, name, replaced};
+use super::replaced::replaced;
 use crate::catalog::Registration;
+use crate::commit_record::{CommitRecord, name};
 use crate::error::{Error, Result};
 use crate::output::save_mode::SaveDecision;
 
@@ -66,7 +67,7 @@ impl ObjectWrite {
         let listing = folder.list().await?;
         let base = folder.recover(&listing.records).await?;
         let old_records = listing.old_records(base);
-        if folder.check_mode(write.mode, &listing)? == SaveDecision::Skip {
+        if folder.check_mode(write.mode, &listing).await? == SaveDecision::Skip {
             return Ok(None);
         }
         Ok(Some(Self {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, Result};
 use faisca_planner::manifest::{Decimal, OnMalformedRow};
@@ -12,7 +12,9 @@ use faisca_planner::manifest::{Decimal, OnMalformedRow};
 use super::error::CsvError;
 use super::header::FileColumns;
 use super::records::{Records, Start};
-use super::values::{TextColumn, convert, decimal_mark, exchange_decimal_marks, is_null, is_text};
+use super::values::{
+    TextColumn, convert, decimal_mark, exchange_decimal_marks, is_null, is_text, type_name,
+};
 use crate::protocol::CsvReadOptions;
 
 /// A batch ends early once its text has this many bytes.
@@ -194,25 +196,6 @@ fn wrong_type(text: &str, field: &Field, decimal: Decimal, line: u64) -> DecodeE
         type_name(field.data_type())
     );
     CsvError::new(line, problem).into()
-}
-
-/// The name of a type in SQL, for messages.
-fn type_name(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Boolean => "a BOOLEAN".to_owned(),
-        DataType::Int8 => "a TINYINT".to_owned(),
-        DataType::Int16 => "a SMALLINT".to_owned(),
-        DataType::Int32 => "an INT".to_owned(),
-        DataType::Int64 => "a BIGINT".to_owned(),
-        DataType::Float32 => "a FLOAT".to_owned(),
-        DataType::Float64 => "a DOUBLE".to_owned(),
-        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
-            format!("a DECIMAL({precision}, {scale})")
-        }
-        DataType::Date32 => "a DATE, such as 2024-12-31".to_owned(),
-        DataType::Timestamp(..) => "a TIMESTAMP, such as 2024-12-31 23:59:59".to_owned(),
-        other => format!("of type {other}"),
-    }
 }
 
 /// Why a text cannot be decoded.

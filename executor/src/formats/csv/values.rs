@@ -112,7 +112,10 @@ impl TextColumn {
 ///
 /// # Errors
 /// If texts cannot be cast to that type at all.
-pub(super) fn convert(text: &StringArray, to: &DataType) -> Result<ArrayRef, ArrowError> {
+pub(in crate::formats) fn convert(
+    text: &StringArray,
+    to: &DataType,
+) -> Result<ArrayRef, ArrowError> {
     let options = CastOptions {
         safe: true,
         ..Default::default()
@@ -126,7 +129,7 @@ pub(super) fn convert(text: &StringArray, to: &DataType) -> Result<ArrayRef, Arr
 }
 
 /// `1.5e2` as `150`. Text that is not such a number stays as it is.
-fn without_exponent(text: &str) -> Cow<'_, str> {
+pub(in crate::formats) fn without_exponent(text: &str) -> Cow<'_, str> {
     let unchanged = Cow::Borrowed(text);
     let Some((number, exponent)) = text.split_once(['e', 'E']) else {
         return unchanged;
@@ -157,6 +160,25 @@ fn without_exponent(text: &str) -> Cow<'_, str> {
         }
     };
     Cow::Owned(plain)
+}
+
+/// The name of a type in SQL, for messages.
+pub(in crate::formats) fn type_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Boolean => "a BOOLEAN".to_owned(),
+        DataType::Int8 => "a TINYINT".to_owned(),
+        DataType::Int16 => "a SMALLINT".to_owned(),
+        DataType::Int32 => "an INT".to_owned(),
+        DataType::Int64 => "a BIGINT".to_owned(),
+        DataType::Float32 => "a FLOAT".to_owned(),
+        DataType::Float64 => "a DOUBLE".to_owned(),
+        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
+            format!("a DECIMAL({precision}, {scale})")
+        }
+        DataType::Date32 => "a DATE, such as 2024-12-31".to_owned(),
+        DataType::Timestamp(..) => "a TIMESTAMP, such as 2024-12-31 23:59:59".to_owned(),
+        other => format!("of type {other}"),
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use object_store::ObjectStore;
 
 use super::infer::syntax_error;
 use super::lines::{LineError, Lines};
+use super::numbers::{may_have_fractions, to_numbers, with_texts};
 use super::options::JsonReadOptions;
 use crate::formats::source::{ScannedColumns, first_byte};
 use crate::formats::text::{Chunks, lines_before, read_bytes};
@@ -92,6 +93,8 @@ enum DecodeError {
 struct LineDecoder {
     lines: Lines,
     decoder: Decoder,
+    /// Reads numbers as texts, from which no digit is lost; absent without such numbers.
+    texts: Option<Decoder>,
     schema: SchemaRef,
     batch_rows: usize,
     /// The lines of the batch, to find the one that Arrow refuses: it does not tell.
@@ -104,6 +107,9 @@ impl LineDecoder {
         Ok(Self {
             lines: Lines::default(),
             decoder: decoder(&schema, batch_rows)?,
+            texts: with_texts(&schema)
+                .map(|texts| decoder(&texts, batch_rows))
+                .transpose()?,
             schema,
             batch_rows,
             text: String::new(),
@@ -137,25 +143,21 @@ impl LineDecoder {
     }
 
     fn build(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
-        let mut start = 0;
-        for (index, (end, _)) in self.ends.iter().enumerate() {
-            let line = &self.text.as_bytes()[start..*end];
-            let read = self.decoder.decode(line)?;
-            start = *end;
-            // A line may not hold more or less than one object: a cut between lines would not see it.
-            let is_one = read == line.len()
-                && self.decoder.len() == index + 1
-                && !self.decoder.has_partial_record();
-            if !is_one {
-                let problem = "each line must have one complete object".to_owned();
-                return Err(ArrowError::JsonError(problem));
-            }
+        let texts = self.texts.as_mut();
+        if let Some(texts) = texts.filter(|_| may_have_fractions(&self.text)) {
+            let batch = decode_lines(texts, &self.text, &self.ends)?;
+            let numbers = batch.map(|batch| to_numbers(&batch, &self.schema));
+            return numbers.transpose();
         }
-        self.decoder.flush()
+        decode_lines(&mut self.decoder, &self.text, &self.ends)
     }
 
     /// Decodes line by line to find the first one that is refused.
     fn find_refused(&self, error: ArrowError) -> DecodeError {
+        let mut single = match Self::new(Arc::clone(&self.schema), 1) {
+            Ok(single) => single,
+            Err(error) => return error.into(),
+        };
         let mut start = 0;
         for (end, number) in &self.ends {
             let line = &self.text[start..*end];
@@ -163,11 +165,9 @@ impl LineDecoder {
             if let Err(error) = serde_json::from_str::<serde_json::Value>(line) {
                 return syntax_error(*number, &error).into();
             }
-            let alone = decoder(&self.schema, 1).and_then(|mut decoder| {
-                decoder.decode(line.as_bytes())?;
-                decoder.flush()
-            });
-            if let Err(error) = alone {
+            single.text = line.to_owned();
+            single.ends = vec![(line.len(), *number)];
+            if let Err(error) = single.build() {
                 let text = error.to_string();
                 let problem = text.trim_start_matches("Json error: ");
                 return LineError {
@@ -179,6 +179,28 @@ impl LineDecoder {
         }
         error.into()
     }
+}
+
+/// Decodes lines, given by their ends in `text`, to one batch.
+fn decode_lines(
+    decoder: &mut Decoder,
+    text: &str,
+    ends: &[(usize, u64)],
+) -> Result<Option<RecordBatch>, ArrowError> {
+    let mut start = 0;
+    for (index, (end, _)) in ends.iter().enumerate() {
+        let line = &text.as_bytes()[start..*end];
+        let read = decoder.decode(line)?;
+        start = *end;
+        // A line may not hold more or less than one object: a cut between lines would not see it.
+        let is_one =
+            read == line.len() && decoder.len() == index + 1 && !decoder.has_partial_record();
+        if !is_one {
+            let problem = "each line must have one complete object".to_owned();
+            return Err(ArrowError::JsonError(problem));
+        }
+    }
+    decoder.flush()
 }
 
 /// Numbers and booleans are text where the column is.

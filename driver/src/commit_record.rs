@@ -19,7 +19,7 @@ use crate::catalog::Registration;
 
 /// Why a commit record cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RecordError {
+pub(crate) enum RecordError {
     /// It is not the JSON of a record.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
@@ -29,14 +29,14 @@ pub(super) enum RecordError {
 }
 
 /// Folder of the records, below the output. Readers skip names that begin with an underscore.
-pub(super) const FOLDER: &str = "_faisca";
+pub(crate) const FOLDER: &str = "_faisca";
 /// Version of the format of a record.
 const FORMAT: u32 = 1;
 
 /// The next step of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum State {
+pub(crate) enum State {
     /// Complete the uploads and register the table. Files may be missing.
     Completing,
     /// Remove the files that were replaced. All new files exist.
@@ -47,41 +47,41 @@ pub(super) enum State {
 
 /// One committed write, as it is stored in JSON. Changes of the format need a new `FORMAT`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct CommitRecord {
+pub(crate) struct CommitRecord {
     /// Version of the format. Another version of faisca may have written the record.
-    pub(super) format: u32,
-    pub(super) state: State,
+    pub(crate) format: u32,
+    pub(crate) state: State,
     /// Part of the name of every file of this write.
-    pub(super) tag: String,
+    pub(crate) tag: String,
     /// Files of the write, by their paths below the output.
-    pub(super) files: Vec<PendingFile>,
+    pub(crate) files: Vec<PendingFile>,
     /// Whether the write is an overwrite.
-    pub(super) replaces: bool,
+    pub(crate) replaces: bool,
     /// Keys of the objects that the write replaces.
-    pub(super) remove: Vec<String>,
+    pub(crate) remove: Vec<String>,
     /// When these objects may be removed, in seconds since 1970. Zero means at once.
-    pub(super) remove_at: u64,
+    pub(crate) remove_at: u64,
     /// Objects that earlier commits replaced, and that were still kept when this one began.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) kept: Vec<KeptObjects>,
+    pub(crate) kept: Vec<KeptObjects>,
     /// Table to register, if any.
-    pub(super) registration: Option<Registration>,
+    pub(crate) registration: Option<Registration>,
     /// Whether to add an empty `_SUCCESS` object.
-    pub(super) success_file: bool,
+    pub(crate) success_file: bool,
 }
 
 /// Objects that one commit replaced, and that stay for queries that still read them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct KeptObjects {
+pub(crate) struct KeptObjects {
     /// Keys of the objects.
-    pub(super) keys: Vec<String>,
+    pub(crate) keys: Vec<String>,
     /// When they may be removed, in seconds since 1970.
-    pub(super) remove_at: u64,
+    pub(crate) remove_at: u64,
 }
 
 impl CommitRecord {
     /// Creates the record of an append without a table; the caller sets what differs.
-    pub(super) fn new(tag: String, files: Vec<PendingFile>) -> Self {
+    pub(crate) fn new(tag: String, files: Vec<PendingFile>) -> Self {
         let (state, replaces, registration) = (State::Completing, false, None);
         Self {
             format: FORMAT,
@@ -99,7 +99,7 @@ impl CommitRecord {
 
     /// Returns the record of a finished commit, without what only the commit itself needed: uploads
     /// and registration. Later writers still need the files and the objects to remove.
-    pub(super) fn ended(mut self) -> Self {
+    pub(crate) fn ended(mut self) -> Self {
         self.state = State::Done;
         self.registration = None;
         for file in &mut self.files {
@@ -109,7 +109,7 @@ impl CommitRecord {
     }
 
     /// Returns the objects that this commit and earlier ones replaced and that are still there.
-    pub(super) fn all_kept(&self) -> Vec<KeptObjects> {
+    pub(crate) fn all_kept(&self) -> Vec<KeptObjects> {
         let mut all = self.kept.clone();
         if !self.remove.is_empty() {
             all.push(KeptObjects {
@@ -122,7 +122,7 @@ impl CommitRecord {
 
     /// Leaves each object in one of the two lists: those kept since earlier commits, and those that
     /// this commit removes after `retention`.
-    pub(super) fn part_kept_and_removed(&mut self, retention: Duration) {
+    pub(crate) fn part_kept_and_removed(&mut self, retention: Duration) {
         if retention.is_zero() {
             let removed: BTreeSet<&String> = self.remove.iter().collect();
             for kept in &mut self.kept {
@@ -139,7 +139,7 @@ impl CommitRecord {
 
     /// Takes the keys of the objects that may be removed now, in seconds since 1970. The record then
     /// names the others only.
-    pub(super) fn take_due(&mut self, now: u64) -> Vec<String> {
+    pub(crate) fn take_due(&mut self, now: u64) -> Vec<String> {
         let mut due = vec![];
         if self.remove_at <= now {
             due.append(&mut self.remove);
@@ -158,7 +158,7 @@ impl CommitRecord {
     ///
     /// # Errors
     /// If the JSON is not valid, or is of another format.
-    pub(super) fn parse(json: &[u8]) -> Result<Self, RecordError> {
+    pub(crate) fn parse(json: &[u8]) -> Result<Self, RecordError> {
         let record: Self = serde_json::from_slice(json)?;
         if record.format != FORMAT {
             return Err(RecordError::OtherFormat {
@@ -171,17 +171,17 @@ impl CommitRecord {
 
 /// Returns the path of a record below its output. The width of the number is fixed, so that the
 /// order of the names is that of the versions.
-pub(super) fn name(version: u64) -> String {
+pub(crate) fn name(version: u64) -> String {
     format!("{FOLDER}/commit-{version:010}.json")
 }
 
 /// Returns the key of a record in the store.
-pub(super) fn key(target: &Path, version: u64) -> Path {
+pub(crate) fn key(target: &Path, version: u64) -> Path {
     name(version).split('/').fold(target.clone(), Path::join)
 }
 
 /// Returns the version of the record at `key`. `None` if it is not a record of this target.
-pub(super) fn version(target: &Path, key: &Path) -> Option<u64> {
+pub(crate) fn version(target: &Path, key: &Path) -> Option<u64> {
     let parts: Vec<_> = key.prefix_match(target)?.collect();
     match parts.as_slice() {
         [folder, name] if folder.as_ref() == FOLDER => name
@@ -194,107 +194,17 @@ pub(super) fn version(target: &Path, key: &Path) -> Option<u64> {
     }
 }
 
-/// Whether `key` is a file below the target that readers see. Hidden files are not.
-pub(super) fn is_data(target: &Path, key: &Path) -> bool {
-    crate::input::listing::is_visible(target, key)
-}
-
-/// Returns the leading `key=value` folders of a path below the target: `a=1/b=2` of
-/// `a=1/b=2/x/part-0`. Empty if there are none.
-pub(crate) fn partition_folder(path: &str) -> &str {
-    let end = path
-        .split_inclusive('/')
-        .take_while(|part| part.contains('=') && part.ends_with('/'))
-        .map(str::len)
-        .sum::<usize>();
-    path[..end].trim_end_matches('/')
-}
-
-/// Returns those of `keys` that an overwrite with this tag replaces: all files that readers see,
-/// except its own. With `dynamic`, only those in partitions that it writes.
-pub(super) fn replaced(
-    target: &Path,
-    keys: &[Path],
-    tag: &str,
-    files: &[PendingFile],
-    dynamic: bool,
-) -> Vec<String> {
-    let written: BTreeSet<&str> = files
-        .iter()
-        .map(|file| partition_folder(&file.path))
-        .collect();
-    let prefix = if target.as_ref().is_empty() {
-        String::new()
-    } else {
-        format!("{target}/")
-    };
-    let is_replaced = |key: &&Path| {
-        let relative = key.as_ref().strip_prefix(&prefix).unwrap_or_default();
-        is_data(target, key)
-            // Never its own files, even if some of them are visible already.
-            && !key.as_ref().contains(tag)
-            && (!dynamic || written.contains(partition_folder(relative)))
-    };
-    keys.iter()
-        .filter(is_replaced)
-        .map(ToString::to_string)
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn file(path: &str) -> PendingFile {
-        PendingFile {
-            path: path.to_owned(),
-            rows: 1,
-            bytes: 1,
-            upload: None,
-        }
-    }
-
     #[test]
-    fn records_are_found_by_their_names_and_no_reader_sees_them() {
+    fn records_are_found_by_their_names() {
         let target = Path::from("gold/t");
         let record = key(&target, 7);
         assert_eq!(record.as_ref(), "gold/t/_faisca/commit-0000000007.json");
         assert_eq!(version(&target, &record), Some(7));
         assert_eq!(version(&target, &Path::from("gold/t/_faisca/other")), None);
-        assert!(!is_data(&target, &record));
-        assert!(!is_data(&target, &Path::from("gold/t/_SUCCESS")));
-        assert!(is_data(&target, &Path::from("gold/t/_k=1/part.parquet")));
-        assert!(!is_data(&target, &Path::from("gold/t2/part.parquet")));
-    }
-
-    #[test]
-    fn overwrite_replaces_all_or_only_the_partitions_that_it_writes() {
-        let target = Path::from("t");
-        let keys: Vec<Path> = [
-            "t/a=1/x",
-            "t/a=2/x",
-            "t/a=2/run-old/x",
-            "t/a=2/y-new",
-            "t/_faisca/commit-1.json",
-            "t/z",
-        ]
-        .map(Path::from)
-        .to_vec();
-        let files = [file("a=2/y-new")];
-        assert_eq!(
-            replaced(&target, &keys, "new", &files, false),
-            ["t/a=1/x", "t/a=2/x", "t/a=2/run-old/x", "t/z"]
-        );
-        assert_eq!(
-            replaced(&target, &keys, "new", &files, true),
-            ["t/a=2/x", "t/a=2/run-old/x"]
-        );
-    }
-
-    #[test]
-    fn partition_folders_end_where_the_values_end() {
-        assert_eq!(partition_folder("a=1/b=2/run-x/part-0"), "a=1/b=2");
-        assert_eq!(partition_folder("part-0=x"), "");
     }
 
     #[test]
