@@ -27,6 +27,7 @@ mod partitions;
 mod pipeline;
 mod recovery;
 mod right_results;
+mod round_trip;
 mod s3_server;
 mod sharing;
 mod slt;
