@@ -9,6 +9,7 @@
 //!   x NOT IN S, tested    ──►   NOT EXISTS(S where y = x) AND NOT EXISTS(S where y IS NULL)
 //!                                 AND (x IS NOT NULL OR NOT EXISTS(S))
 //!   x IN S, as a value    ──►   CASE WHEN EXISTS(S where y = x) THEN true WHEN … THEN null ELSE false END
+//!   EXISTS S, selected    ──►   (SELECT count(1) FROM S) > 0
 //!   EXISTS(one row)       ──►   true
 //!   x IN (one row)        ──►   x = (one row)
 //! ```
@@ -20,11 +21,13 @@ use std::sync::Arc;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, ExprSchema, Result, ScalarValue, plan_err};
+use datafusion::functions_aggregate::count::count;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit, not,
-    when,
+    BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder, Operator, Projection,
+    Subquery, lit, not, when,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -40,26 +43,65 @@ impl AnalyzerRule for SubqueryLogic {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|node| {
-            let LogicalPlan::Filter(mut filter) = node else {
-                return Ok(Transformed::no(node));
-            };
-            if !has_subquery(&filter.predicate)? {
-                return Ok(Transformed::no(LogicalPlan::Filter(filter)));
+        plan.transform_up_with_subqueries(|node| match node {
+            LogicalPlan::Filter(filter) if has_subquery(&filter.predicate) => {
+                rewrite_filter(filter).map(Transformed::yes)
             }
-            let input = Arc::clone(&filter.input);
-            let rewriting = Rewriting {
-                schema: merge_schema(&[input.as_ref()]),
-            };
-            filter.predicate = rewriting.rewrite_condition(filter.predicate, Position::Required)?;
-            Ok(Transformed::yes(LogicalPlan::Filter(filter)))
+            LogicalPlan::Projection(projection) if projection.expr.iter().any(has_subquery) => {
+                rewrite_projection(projection).map(Transformed::yes)
+            }
+            other => Ok(Transformed::no(other)),
         })
         .data()
     }
 }
 
-fn has_subquery(expr: &Expr) -> Result<bool> {
+fn rewrite_filter(mut filter: Filter) -> Result<LogicalPlan> {
+    let input = Arc::clone(&filter.input);
+    let rewriting = Rewriting {
+        schema: merge_schema(&[input.as_ref()]),
+    };
+    filter.predicate = rewriting.rewrite_condition(filter.predicate, Position::Required)?;
+    Ok(LogicalPlan::Filter(filter))
+}
+
+/// DataFusion plans `IN` and `EXISTS` in filters only. As values they become counts of rows.
+fn rewrite_projection(projection: Projection) -> Result<LogicalPlan> {
+    let rewriting = Rewriting {
+        schema: merge_schema(&[projection.input.as_ref()]),
+    };
+    let names = NamePreserver::new_for_projection();
+    let exprs = projection.expr.into_iter().map(|expr| {
+        let name = names.save(&expr);
+        let value = rewriting.rewrite_value(expr)?.transform_up(|e| match e {
+            Expr::Exists(exists) => count_rows(exists).map(Transformed::yes),
+            other => Ok(Transformed::no(other)),
+        });
+        Ok(name.restore(value.data()?))
+    });
+    let exprs = exprs.collect::<Result<Vec<_>>>()?;
+    Projection::try_new(exprs, projection.input).map(LogicalPlan::Projection)
+}
+
+/// Returns `EXISTS S` as `(SELECT count(1) FROM S) > 0`.
+fn count_rows(exists: Exists) -> Result<Expr> {
+    let rows = Arc::unwrap_or_clone(exists.subquery.subquery);
+    let plan = LogicalPlanBuilder::from(rows)
+        .aggregate(Vec::<Expr>::new(), [count(lit(1_i64))])?
+        .build()?;
+    let count = Expr::ScalarSubquery(Subquery {
+        subquery: Arc::new(plan),
+        ..exists.subquery
+    });
+    Ok(match exists.negated {
+        true => count.eq(lit(0_i64)),
+        false => count.gt(lit(0_i64)),
+    })
+}
+
+fn has_subquery(expr: &Expr) -> bool {
     expr.exists(|e| Ok(matches!(e, Expr::InSubquery(_) | Expr::Exists(_))))
+        .unwrap_or(false)
 }
 
 /// Whether a filter needs a condition to be true.

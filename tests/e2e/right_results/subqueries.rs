@@ -19,6 +19,36 @@ const AGGREGATE: &str =
     "SELECT count(*) FROM a WHERE EXISTS (SELECT count(*) FROM b WHERE b.id = a.id + 50)";
 
 #[tokio::test(flavor = "multi_thread")]
+async fn in_and_exists_are_values_of_the_select_list() {
+    check(
+        &TABLES,
+        &[
+            (
+                "SELECT id, id IN (SELECT id FROM b) AS v FROM o",
+                Rows(&["1|true", "2|∅", "4|∅", "∅|∅"]),
+            ),
+            (
+                "SELECT id, id NOT IN (SELECT id FROM a) AS v FROM o",
+                Rows(&["1|false", "2|false", "4|true", "∅|∅"]),
+            ),
+            (
+                "SELECT id, id IN (SELECT id FROM n) AS v FROM o",
+                Rows(&["1|false", "2|false", "4|false", "∅|false"]),
+            ),
+            (
+                "SELECT id, EXISTS (SELECT 1 FROM g WHERE g.id = o.id) AS v FROM o",
+                Rows(&["1|true", "2|true", "4|false", "∅|false"]),
+            ),
+            (
+                "SELECT id + CAST(NOT EXISTS (SELECT 1 FROM n) AS INT) AS v FROM a",
+                Rows(&["2", "3"]),
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn not_in_knows_unknown() {
     check(
         &TABLES,
