@@ -19,7 +19,12 @@ pub(super) struct SqlArgs {
     /// A script to run.
     file: Option<String>,
     /// A statement to run.
-    #[arg(short = 'c', long = "command", conflicts_with = "file")]
+    #[arg(
+        short = 'c',
+        long = "command",
+        conflicts_with = "file",
+        allow_hyphen_values = true
+    )]
     command: Option<String>,
     #[command(flatten)]
     cluster: ClusterArgs,

@@ -363,3 +363,13 @@ fn a_missing_right_to_write_is_reported_with_the_path() {
     );
     assert_eq!(files_below(&closed), Vec::<String>::new());
 }
+
+#[test]
+fn a_statement_may_begin_with_a_comment() {
+    let run = command()
+        .args(["sql", "-c", "-- the answer\nSELECT 42 AS answer"])
+        .output()
+        .unwrap();
+    assert!(run.status.success());
+    contains(&String::from_utf8_lossy(&run.stdout), &["42"]);
+}

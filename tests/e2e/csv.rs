@@ -73,6 +73,28 @@ fn table<'a>(path: &'a Path, columns: &'a str, options: &'a str) -> Table<'a> {
     }
 }
 
+/// Nanoseconds would end in 2262.
+#[tokio::test(flavor = "multi_thread")]
+async fn dates_of_the_years_1_to_9999_are_read() {
+    let text = "ts,d\n9999-12-31 23:59:59.999999,9999-12-31\n0001-01-01 00:00:00,0001-01-01\n";
+    let file = file(text);
+    for columns in ["", "(ts TIMESTAMP, d DATE)"] {
+        let table = Table {
+            path: file.path(),
+            columns,
+            options: "",
+        };
+        let rows = [
+            "0001-01-01T00:00:00|0001-01-01",
+            "9999-12-31T23:59:59.999999|9999-12-31",
+        ];
+        table.expect("SELECT ts, d FROM t", &rows).await;
+        let first = &rows[..1];
+        let sql = "SELECT ts, d FROM t WHERE ts < TIMESTAMP '1500-01-01 00:00:00'";
+        table.expect(sql, first).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn columns_of_files_in_another_order_are_read_by_name() {
     let folder = scratch("csv");
