@@ -79,6 +79,21 @@ async fn numbers_lose_no_digits() {
     check(nested, "", Err(&["line 10001", "'1.5' of column a.b"])).await;
 }
 
+/// In each row one of the two would be null.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_in_two_spellings_is_refused() {
+    let folder = scratch("ndjson");
+    let path = folder.path().join("a.json");
+    std::fs::write(&path, "{\"s\":{\"Aa\":1}}\n{\"s\":{\"aa\":2}}\n").unwrap();
+    let session = session(Layout::Embedded, 2).await;
+    query(&session, &path.display().to_string(), "")
+        .await
+        .unwrap();
+    let error = session.sql("SELECT s.aa FROM t").await.err().unwrap();
+    let error = error.to_string();
+    assert!(error.contains("both `Aa` and `aa`"), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_name_file_and_line() {
     check(

@@ -66,7 +66,23 @@ fn code_point(mut chars: Peekable<Chars<'_>>) -> Option<(usize, char)> {
     Some((skipped + digits, char::from_u32(code)?))
 }
 
-/// Writes `1L`, `1S`, `1Y`, `1D`, `1F` and `1BD` as typed strings (`BIGINT '1'`).
+/// Returns the decimal that holds a whole number too large for a BIGINT. As a DOUBLE it would lose
+/// digits.
+fn type_beyond_bigint(number: &str) -> Option<String> {
+    /// The smallest BIGINT has no literal but this one with a minus.
+    const LEAST_BIGINT: u64 = 1 << 63;
+    const DECIMAL_DIGITS_MAX: usize = 38;
+    let is_whole = number.bytes().all(|byte| byte.is_ascii_digit());
+    let digits = number.trim_start_matches('0');
+    let is_beyond = digits
+        .parse::<u64>()
+        .map_or(true, |value| value > LEAST_BIGINT);
+    let fits = is_whole && !digits.is_empty() && digits.len() <= DECIMAL_DIGITS_MAX;
+    (fits && is_beyond).then(|| format!("DECIMAL ( {} , 0 )", digits.len()))
+}
+
+/// Writes `1L`, `1S`, `1Y`, `1D`, `1F`, `1BD`, and whole numbers beyond BIGINT as typed strings
+/// (`BIGINT '1'`).
 ///
 /// # Errors
 /// If letters follow a number that are no such suffix, where the parser would take them for an alias.
@@ -88,7 +104,7 @@ pub(super) fn type_numbers(
             .map(|next| next.token.to_string().to_uppercase())
         {
             _ if *long => Some("BIGINT".to_owned()),
-            None => None,
+            None => type_beyond_bigint(number),
             Some(suffix) => Some(type_with_suffix(number, &suffix, &token)?),
         };
         match data_type {
