@@ -2,7 +2,7 @@
 
 mod catalog_schema;
 mod catalog_tables;
-mod columns;
+pub(crate) mod columns;
 pub(crate) mod drift;
 mod file_scan;
 mod folder_table;

@@ -347,6 +347,6 @@ async fn register_step_output(
                 .await?;
             frame.create_or_replace_temp_view(name)
         }
-        None => register_output(&session.services, name, target, columns).await,
+        None => register_output(&session.services, name, target, columns, false).await,
     }
 }

@@ -69,6 +69,7 @@ impl Services {
         let files = TableFiles {
             source: source.clone(),
             partition_by: vec![],
+            is_managed: false,
         };
         self.register_table(&source.name, provider, Some(files))
     }

@@ -2,6 +2,7 @@
 
 mod builder;
 mod columns;
+mod create_table;
 mod dataframe;
 mod insert;
 mod options;
@@ -12,7 +13,6 @@ mod sql;
 mod sql_types;
 mod start;
 mod struct_fields;
-mod types;
 mod wildcard;
 mod writer;
 

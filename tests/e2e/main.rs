@@ -31,6 +31,7 @@ mod round_trip;
 mod s3_server;
 mod sharing;
 mod slt;
+mod spark_tables;
 mod strangers;
 mod support;
 mod tpch;

@@ -25,7 +25,7 @@ async fn scripts_create_insert_overwrite_and_copy() {
             .await
             .unwrap();
         session
-            .sql("INSERT INTO w SELECT value, 'z' FROM range(10, 13)")
+            .sql("INSERT INTO w SELECT value, 'z' FROM range(10, 13) AS r(value)")
             .await
             .unwrap();
         let count = "SELECT count(*), sum(a) FROM w";
@@ -192,8 +192,9 @@ async fn thousands_of_partitions_get_a_file_for_each_task_and_not_for_a_few_rows
     let out = folder.path().join("out");
     let tasks = 2;
     let session = session(Layout::Embedded, tasks).await;
-    let sql =
-        format!("SELECT value % {VALUES} AS k, value AS v, 'some text' AS s FROM range(0, 300000)");
+    let sql = format!(
+        "SELECT value % {VALUES} AS k, value AS v, 'some text' AS s FROM range(0, 300000) AS r(value)"
+    );
     let frame = session.sql(&sql).await.unwrap();
     let summary = frame
         .write()
@@ -376,7 +377,7 @@ async fn a_result_without_rows_has_columns_for_the_next_reader() {
         // A partition without rows must not be beside those that have some.
         let path = folder.path().join("some");
         let copy = format!(
-            "COPY (SELECT value AS a, value % 2 AS k FROM range(0, 10) WHERE value > 8) TO '{}' STORED AS PARQUET PARTITIONED BY (k)",
+            "COPY (SELECT value AS a, value % 2 AS k FROM range(0, 10) AS r(value) WHERE value > 8) TO '{}' STORED AS PARQUET PARTITIONED BY (k)",
             path.display()
         );
         session.sql(&copy).await.unwrap();

@@ -295,7 +295,7 @@ impl<'a> NameIndex<'a> {
 ///
 /// # Errors
 /// Returns an error that quotes the schema if its syntax or one of its types is invalid.
-fn given_schema(context: &SessionContext, text: &str) -> Result<Schema> {
+pub(crate) fn given_schema(context: &SessionContext, text: &str) -> Result<Schema> {
     use datafusion::sql::sqlparser::parser::Parser;
     use faisca_spark::dialect::SparkDialect;
     let invalid = |source: BoxedError| Error::InvalidSchema {

@@ -15,6 +15,7 @@ use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
 use datafusion::prelude::SessionContext;
 use faisca_planner::manifest::Source;
 use faisca_planner::names::clash;
+use faisca_spark::dialect::without_mark;
 
 use crate::error::{Error, Result};
 
@@ -25,6 +26,8 @@ pub(crate) struct TableFiles {
     pub(crate) source: Source,
     /// Columns whose values are in the names of folders.
     pub(crate) partition_by: Vec<String>,
+    /// Whether the folder belongs to the table, and is removed with it.
+    pub(crate) is_managed: bool,
 }
 
 /// A registered table.
@@ -167,12 +170,15 @@ impl Tables {
         let mut changed = false;
         let mut exprs = vec![];
         for (qualifier, field) in frame.schema().iter() {
+            let name = without_mark(field.name());
+            let mark = &field.name()[name.len()..];
             let of_table = qualifier
                 .and_then(|q| self.entry(q.table()))
-                .and_then(|entry| entry.spelling.get(field.name()).cloned());
+                .and_then(|entry| entry.spelling.get(name).cloned());
             let spelled = of_table
-                .or_else(|| aliases.get(field.name()).cloned())
-                .or_else(|| known.get(field.name()).cloned());
+                .or_else(|| aliases.get(name).cloned())
+                .or_else(|| known.get(name).cloned())
+                .map(|spelled| format!("{spelled}{mark}"));
             let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
             match spelled {
                 Some(name) if name != *field.name() => {

@@ -7,6 +7,7 @@ use datafusion::common::Column;
 use datafusion::dataframe::DataFrame as DfDataFrame;
 use datafusion::logical_expr::{Expr, cast};
 use faisca_planner::manifest::{Compression, FileFormat, Write};
+use faisca_spark::dialect::without_mark;
 
 use super::stored_types::stored_type;
 use crate::catalog::storage_type;
@@ -84,7 +85,7 @@ pub(super) fn check_columns(frame: &DfDataFrame, write: &Write) -> Result<()> {
         .schema()
         .fields()
         .iter()
-        .map(|f| f.name().as_str())
+        .map(|f| without_mark(f.name()))
         .collect();
     // Catalogs and most readers ignore the case of names.
     if let Some((a, b)) = faisca_planner::names::clash(names.iter().copied()) {

@@ -7,12 +7,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use datafusion::common::{Column, DFSchema, JoinType};
+use arrow::datatypes::{Fields, Schema, SchemaRef};
+use datafusion::common::{Column, DFSchema, DataFusionError, JoinType};
 use datafusion::dataframe::DataFrame as DfDataFrame;
 use datafusion::functions::expr_fn::coalesce;
 use datafusion::logical_expr::{Expr, SortExpr};
 use datafusion::prelude::ident;
+use faisca_spark::dialect::without_mark;
 
 use super::columns::{find_column, resolve, unknown_column};
 use super::writer::DataFrameWriter;
@@ -83,7 +84,7 @@ impl DataFrame {
     /// Returns the names and Arrow types of the result's columns. Nothing runs.
     #[must_use]
     pub fn schema(&self) -> SchemaRef {
-        SchemaRef::new(self.frame.schema().as_arrow().clone())
+        unmarked(self.frame.schema().as_arrow())
     }
 
     /// Replaces the underlying DataFrame by what `change` returns.
@@ -312,7 +313,17 @@ impl DataFrame {
     /// # Errors
     /// Returns an error if the query cannot be planned, or a task still fails after its retries.
     pub async fn collect(self) -> Result<Vec<RecordBatch>> {
-        Ok(plan_on_large_stack(self.frame.collect()).await?)
+        let schema = self.schema();
+        let batches = plan_on_large_stack(self.frame.collect()).await?;
+        if batches.iter().all(|batch| batch.schema() == schema) {
+            return Ok(batches);
+        }
+        let named = batches.into_iter().map(|batch| {
+            // Types that differ from the plan's stay; only the names of duplicates change.
+            let schema = unmarked(&batch.schema());
+            batch.with_schema(schema).map_err(DataFusionError::from)
+        });
+        Ok(named.collect::<Result<Vec<_>, _>>()?)
     }
 
     /// Runs the query and returns the number of its rows. The rows stay on the executors.
@@ -428,4 +439,19 @@ impl GroupedData {
         let keys = self.keys;
         self.frame.map(|f| f.aggregate(keys, aggregates))
     }
+}
+
+/// Returns the columns without the marks that tell duplicates apart: a result may have two columns of
+/// one name.
+fn unmarked(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| {
+        let name = without_mark(field.name());
+        if name.len() == field.name().len() {
+            Arc::clone(field)
+        } else {
+            Arc::new(field.as_ref().clone().with_name(name))
+        }
+    });
+    let fields: Fields = fields.collect();
+    SchemaRef::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }

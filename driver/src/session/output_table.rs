@@ -15,6 +15,7 @@ use crate::input::{TableFiles, in_order_of};
 use crate::services::Services;
 
 /// Registers the folder of a write under a name. `columns` are those of the rows that were written.
+/// A managed folder is removed with the table.
 ///
 /// # Errors
 /// If the folder cannot be read.
@@ -23,6 +24,7 @@ pub(crate) async fn register_output(
     name: &str,
     write: &Write,
     columns: &SchemaRef,
+    is_managed: bool,
 ) -> Result<()> {
     let source = Source {
         schema: schema_of_text(write, columns),
@@ -32,6 +34,7 @@ pub(crate) async fn register_output(
     let files = TableFiles {
         source,
         partition_by: write.partition_by.clone(),
+        is_managed,
     };
     services.register_table(name, provider, Some(files))
 }

@@ -36,6 +36,8 @@ const ARRAY_JOIN_DENSITY: f64 = 0.05;
 
 /// Whether overflow is an error, as in Spark.
 pub(crate) const ANSI_ENABLED: &str = "spark.sql.ansi.enabled";
+/// Zone in which timestamps are shown and read.
+pub(crate) const TIME_ZONE: &str = "spark.sql.session.timeZone";
 
 /// How deep parentheses, queries and functions of a statement may nest. DataFusion's default of 50
 /// is too low for statements that people write.
@@ -152,6 +154,7 @@ pub(crate) fn session_config(
                     Error::setting(key)(format!("`{value}` is neither true nor false"))
                 })?;
             }
+            TIME_ZONE => set(options, "datafusion.execution.time_zone", value)?,
             "faisca.exchange.store" => engine_settings.exchange_store = Some(value.clone()),
             "faisca.exchange.durability" => engine_settings.durability = durability(key, value)?,
             "faisca.statement.timeout" => {

@@ -20,11 +20,14 @@ use datafusion::logical_expr::{
 use faisca_planner::manifest::{FileFormat, Write};
 use faisca_planner::names::aliases;
 use faisca_planner::statement::{on_stack_for, parse};
+use faisca_spark::commands::Command;
+use tracing::warn;
 
+use super::create_table::{create_table, drop_table, truncate_table};
 use super::dataframe::DataFrame;
 use super::insert::insert;
 use super::options::{set_source_option, set_write_option};
-use super::settings::ANSI_ENABLED;
+use super::settings::{ANSI_ENABLED, TIME_ZONE};
 use super::sql_types::{column_definition, sql_type};
 use super::wildcard::plan_statement;
 use crate::engine::progress::WriteSummary;
@@ -76,19 +79,41 @@ pub(super) async fn run(services: &Arc<Services>, sql: &str) -> Result<DataFrame
     }
 }
 
-/// A setting of Spark under the name that it has here.
-fn with_own_name(set: SetVariable) -> SetVariable {
-    match set.variable.as_str() {
-        ANSI_ENABLED => SetVariable {
-            variable: "datafusion.execution.enable_ansi_mode".to_owned(),
-            ..set
-        },
-        _ => set,
-    }
+/// Applies a setting of Spark. What has no meaning here is accepted, so that ported scripts run, and
+/// reported in the log.
+async fn set_of_spark(services: &Services, name: &str, value: &str) -> Result<()> {
+    let own = match name {
+        ANSI_ENABLED => "datafusion.execution.enable_ansi_mode",
+        TIME_ZONE => "datafusion.execution.time_zone",
+        "spark.sql.warehouse.dir" => {
+            return Err(Error::Plan(format!(
+                "{name} is fixed when the session starts; give it by --conf"
+            )));
+        }
+        _ => {
+            warn!("{name} has no meaning here and is ignored");
+            return Ok(());
+        }
+    };
+    let set = LogicalPlan::Statement(Statement::SetVariable(SetVariable {
+        variable: own.to_owned(),
+        value: value.to_owned(),
+    }));
+    services.context.execute_logical_plan(set).await?;
+    Ok(())
 }
 
 /// Plans a query, or runs any other statement.
 pub(super) async fn statement(services: &Arc<Services>, sql: &str) -> Result<Outcome> {
+    match Command::parse(sql)? {
+        Some(Command::CreateTable(definition)) => return create_table(services, definition).await,
+        Some(Command::Set { name, value }) => {
+            set_of_spark(services, &name, &value).await?;
+            return Ok(Outcome::Done(None));
+        }
+        Some(Command::Truncate { name }) => return truncate_table(services, &name).await,
+        None => {}
+    }
     // Taken from the original text: the planner sees lower-case names only.
     let spelling = on_stack_for(sql, || aliases(sql));
     let context = &services.context;
@@ -99,13 +124,6 @@ pub(super) async fn statement(services: &Arc<Services>, sql: &str) -> Result<Out
         .map_err(|e| with_nearest_table(services, e.into()))?;
     match plan {
         LogicalPlan::Ddl(ddl) => define(services, ddl, &spelling).await,
-        LogicalPlan::Statement(Statement::SetVariable(set)) => {
-            let set = Statement::SetVariable(with_own_name(set));
-            context
-                .execute_logical_plan(LogicalPlan::Statement(set))
-                .await?;
-            Ok(Outcome::Done(None))
-        }
         LogicalPlan::Statement(_) => {
             context.execute_logical_plan(plan).await?;
             Ok(Outcome::Done(None))
@@ -159,10 +177,11 @@ async fn define(
         }
         // A guard that fails leaves the error message or IF EXISTS to DataFusion.
         DdlStatement::DropTable(drop) if services.tables.contains(drop.name.table()) => {
-            drop_table(services, drop.name)?;
+            drop_table(services, drop.name.table()).await?;
         }
         DdlStatement::DropView(drop) if services.tables.contains(drop.name.table()) => {
-            drop_table(services, drop.name)?;
+            services.tables.remove(drop.name.table());
+            services.context.deregister_table(drop.name)?;
         }
         other => {
             let plan = LogicalPlan::Ddl(other);
@@ -194,12 +213,6 @@ async fn create_memory_table(
     let frame = restored(services, create.input.as_ref().clone(), spelling)?;
     let table = Arc::new(materialized(frame).await?);
     services.register_table(create.name.table(), table, None)
-}
-
-fn drop_table(services: &Services, name: TableReference) -> Result<()> {
-    services.tables.remove(name.table());
-    services.context.deregister_table(name)?;
-    Ok(())
 }
 
 /// Runs a DML statement. Only INSERT is supported.
@@ -262,7 +275,7 @@ fn restored(
 ///
 /// # Errors
 /// Returns an error if the table exists and the statement allows neither to keep nor to replace it.
-fn keeps_existing(
+pub(super) fn keeps_existing(
     services: &Arc<Services>,
     name: &TableReference,
     or_replace: bool,
@@ -279,7 +292,7 @@ fn keeps_existing(
 }
 
 /// Parses the name of a file format, in any case.
-fn format_of(name: &str) -> Result<FileFormat> {
+pub(super) fn format_of(name: &str) -> Result<FileFormat> {
     match name.to_lowercase().as_str() {
         "parquet" => Ok(FileFormat::Parquet),
         "csv" => Ok(FileFormat::Csv),
@@ -338,6 +351,7 @@ async fn create_external_table(
     let files = TableFiles {
         source: described,
         partition_by: create.table_partition_cols.clone(),
+        is_managed: false,
     };
     let provider = match open(&services.context, &files.source).await {
         Ok(provider) => in_order_of(&declared, provider)?,

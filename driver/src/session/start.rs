@@ -10,6 +10,7 @@ use faisca_executor::protocol::flight::{Credentials, Encryption};
 use faisca_executor::protocol::{Durability, DurableExchange, ExecutorConfig, Limits};
 use faisca_planner::rules::{logical_rules, physical_rules};
 use faisca_planner::workarounds::analyzer_rules;
+use faisca_spark::types::SparkTypes;
 use faisca_spark::{operators, relations};
 use tokio::task::JoinHandle;
 
@@ -17,7 +18,6 @@ use super::Session;
 use super::builder::{SessionBuilder, SessionOptions};
 use super::settings::{EngineSettings, Resources, session_config};
 use super::struct_fields::StructFields;
-use super::types::SparkTypes;
 use crate::catalog::Catalogs;
 use crate::engine::EngineHandle;
 use crate::error::{Error, Result};

@@ -147,7 +147,7 @@ impl DataFrameWriter {
             ..self.write.clone()
         };
         let summary = self.save(format, &path).await?;
-        register_output(&services, name, &write, &columns).await?;
+        register_output(&services, name, &write, &columns, false).await?;
         Ok(summary)
     }
 

@@ -9,12 +9,18 @@
 //! ```
 
 mod generators;
+mod intervals;
+mod joins;
 mod literals;
+mod names;
+mod pipes;
 mod syntax;
 mod tokens;
 mod tree;
 mod values;
 
+pub(crate) use literals::unescape;
+pub use names::without_mark;
 pub use syntax::SparkDialect;
 pub use tokens::{lower_names, tokenize};
 pub use tree::translate;

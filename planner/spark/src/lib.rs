@@ -4,6 +4,8 @@
 //! syntax ([`dialect`]) and its operators ([`operators`]). It reads no files and knows no session, so that any front end can
 //! resolve through it.
 
+pub mod commands;
 pub mod dialect;
 pub mod operators;
 pub mod relations;
+pub mod types;

@@ -8,7 +8,7 @@ mod divisor;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::planner::{
     ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr,
@@ -61,7 +61,12 @@ impl ExprPlanner for SparkOperators {
             BinaryOperator::Plus
             | BinaryOperator::Minus
             | BinaryOperator::Multiply
-            | BinaryOperator::Modulo => calculate_with_text(expr, &left, &right),
+            | BinaryOperator::Modulo => {
+                if let Some(result) = with_time(&expr, &left, &right) {
+                    return Ok(PlannerResult::Planned(result));
+                }
+                calculate_with_text(expr, &left, &right)
+            }
             _ => PlannerResult::Original(expr),
         })
     }
@@ -148,6 +153,24 @@ fn calculate_with_text(
         return PlannerResult::Planned(binary(left, op, right));
     }
     PlannerResult::Original(expr)
+}
+
+/// Beside a point in time, text of a difference is read as one, and null makes null.
+fn with_time(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
+    let is_time = |t: &DataType| matches!(t, DataType::Date32 | DataType::Timestamp(..));
+    let (time, other) = match (is_time(left), is_time(right)) {
+        (true, false) => (left, right),
+        (false, true) => (right, left),
+        _ => return None,
+    };
+    let is_difference = matches!(expr.op, BinaryOperator::Minus);
+    if other.is_null() && (is_difference || matches!(expr.op, BinaryOperator::Plus)) {
+        return Some(Expr::Literal(ScalarValue::try_new_null(time).ok()?, None));
+    }
+    (is_difference && is_text(other)).then(|| {
+        let typed = |expr: &Expr| cast(expr.clone(), time.clone());
+        binary(typed(&expr.left), Operator::Minus, typed(&expr.right))
+    })
 }
 
 fn arithmetic(op: &BinaryOperator) -> Option<Operator> {

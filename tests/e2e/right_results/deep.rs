@@ -151,7 +151,9 @@ async fn exchanges_at_any_depth_of_a_stage_are_sent() {
     for layout in LAYOUTS {
         let session = session(layout, 4).await;
         session
-            .sql("CREATE TABLE t AS SELECT value % 3 AS k, value AS v FROM range(0, 12)")
+            .sql(
+                "CREATE TABLE t AS SELECT value % 3 AS k, value AS v FROM range(0, 12) AS r(value)",
+            )
             .await
             .unwrap();
         let mut sql = "SELECT k, v, v AS n FROM t".to_owned();

@@ -12,7 +12,7 @@ use super::tokens::{space, word};
 /// As Spark reads it: `\n`, `\t`, `\r`, `\b`, `\0`, `\Z`, three octal digits, `\u` with four and `\U` with eight
 /// hexadecimal digits; `\%` and `\_` stay as they are, for LIKE; any other escaped character stands for itself. A doubled
 /// quote is one quote.
-pub(super) fn unescape(text: &str, quote: char) -> String {
+pub(crate) fn unescape(text: &str, quote: char) -> String {
     if !text.contains(['\\', quote]) {
         return text.to_owned();
     }
@@ -130,6 +130,13 @@ pub(super) fn type_numbers(
     Ok(result)
 }
 
+/// The decimal type that holds a number as written.
+fn decimal_of(number: &str) -> String {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let (scale, whole) = (fraction.len(), whole.trim_start_matches('0').len());
+    format!("DECIMAL ( {} , {scale} )", (whole + scale).max(1))
+}
+
 fn type_with_suffix(
     number: &str,
     suffix: &str,
@@ -141,11 +148,7 @@ fn type_with_suffix(
         "Y" => "TINYINT".to_owned(),
         "D" => "DOUBLE".to_owned(),
         "F" => "FLOAT".to_owned(),
-        "BD" => {
-            let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-            let (scale, whole) = (fraction.len(), whole.trim_start_matches('0').len());
-            format!("DECIMAL ( {} , {scale} )", (whole + scale).max(1))
-        }
+        "BD" => decimal_of(number),
         _ => {
             return Err(TokenizerError {
                 message: format!(

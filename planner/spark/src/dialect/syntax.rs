@@ -8,6 +8,8 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
+use super::intervals;
+
 /// Spark's dialect of SQL.
 ///
 /// Text in `'` and in `"` is a string, names are quoted by backticks, and a backslash escapes, as Spark does by default.
@@ -160,6 +162,10 @@ impl Dialect for SparkDialect {
         false
     }
 
+    fn supports_map_literal_with_angle_brackets(&self) -> bool {
+        true
+    }
+
     fn supports_table_sample_before_alias(&self) -> bool {
         true
     }
@@ -172,10 +178,18 @@ impl Dialect for SparkDialect {
         true
     }
 
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        intervals::parse(parser)
+    }
+
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
         match &parser.peek_token_ref().token {
             Token::Word(word) if word.keyword == Keyword::DIV => {
                 Some(Ok(self.prec_value(Precedence::MulDivModOp)))
+            }
+            // Shifts bind closer than `&`, `^` and `|`.
+            Token::ShiftLeft | Token::ShiftRight => {
+                Some(Ok(self.prec_value(Precedence::PlusMinus) - 1))
             }
             _ => None,
         }

@@ -1,11 +1,12 @@
 //! Text to tokens, with Spark's literals and lists of values in the form that the parser reads.
 
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{
     Span, Token, TokenWithSpan, Tokenizer, TokenizerError,
 };
 
 use super::syntax::SparkDialect;
-use super::{literals, values};
+use super::{literals, pipes, values};
 
 /// Splits a statement into tokens that [`SparkDialect`]'s parser reads.
 ///
@@ -19,8 +20,9 @@ pub fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>, TokenizerError> {
         .with_unescape(false)
         .tokenize_with_location()?;
     tokens.iter_mut().for_each(unescape);
+    name_types_of_timestamps(&mut tokens);
     let tokens = literals::type_numbers(tokens)?;
-    Ok(values::parenthesize(tokens))
+    Ok(values::parenthesize(pipes::expand(tokens)?))
 }
 
 /// Writes quoted names, and names with letters beyond ASCII, in lower case. DataFusion does so for all others.
@@ -51,6 +53,36 @@ fn unescape(token: &mut TokenWithSpan) {
         }
         other => other,
     };
+}
+
+/// Writes `timestamp_ltz'…'` and `timestamp_ntz'…'` as the literals that the parser knows.
+fn name_types_of_timestamps(tokens: &mut [TokenWithSpan]) {
+    let mut next_is_text = false;
+    for token in tokens.iter_mut().rev() {
+        if let Token::Word(word) = &token.token
+            && next_is_text
+            && matches!(
+                word.value.to_lowercase().as_str(),
+                "timestamp_ltz" | "timestamp_ntz"
+            )
+        {
+            token.token = Token::make_word("TIMESTAMP", None);
+        }
+        if !is_space(token) {
+            next_is_text = matches!(token.token, Token::SingleQuotedString(_));
+        }
+    }
+}
+
+pub(super) fn is_space(token: &TokenWithSpan) -> bool {
+    matches!(token.token, Token::Whitespace(_))
+}
+
+pub(super) fn keyword(token: &TokenWithSpan) -> Keyword {
+    match &token.token {
+        Token::Word(word) => word.keyword,
+        _ => Keyword::NoKeyword,
+    }
 }
 
 /// A keyword or name that a translation inserts at the position of the token it belongs to.

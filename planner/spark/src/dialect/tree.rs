@@ -5,15 +5,17 @@ use std::ops::ControlFlow;
 use datafusion::common::{DataFusionError, Result, plan_datafusion_err};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CaseWhen, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, GroupByExpr, GroupByWithModifier, Ident, ObjectName, OrderBy, OrderByExpr,
-    OrderByKind, OrderByOptions, Query, Select, SelectItem, SetExpr, SetOperator, Statement,
-    UnaryOperator, Values, VisitMut, VisitorMut,
+    FunctionArguments, GroupByExpr, GroupByWithModifier, Ident, JoinConstraint, JoinOperator,
+    ObjectName, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, Select, SelectItem,
+    SetExpr, SetOperator, Statement, TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins,
+    UnaryOperator, Value, Values, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Span;
 
-use super::generators;
+use super::names::CteScopes;
 use super::syntax::SparkDialect;
+use super::{generators, intervals, joins, names};
 
 /// Rewrites what the parser read as Spark's SQL into what DataFusion plans.
 ///
@@ -26,11 +28,15 @@ pub fn translate(tree: &mut impl VisitMut) -> Result<()> {
     }
 }
 
+/// Start, end and step.
+const RANGE_ARGUMENTS: usize = 3;
+
 #[derive(Default)]
 struct Translation {
     /// Whether each query around the current node is the source of an INSERT, whose columns the table names.
     insert_sources: Vec<bool>,
     next_is_insert_source: bool,
+    cte_scopes: CteScopes,
 }
 
 impl VisitorMut for Translation {
@@ -46,10 +52,16 @@ impl VisitorMut for Translation {
             .push(std::mem::take(&mut self.next_is_insert_source));
         order_by_of_select(query);
         except_for_minus(&mut query.body);
-        ControlFlow::Continue(())
+        order_by_all_of_set(query);
+        self.cte_scopes.enter(query);
+        match joins::merge_keys(query) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        self.cte_scopes.leave();
         if self.insert_sources.pop() != Some(true)
             && let Err(error) = name_values(query)
         {
@@ -60,21 +72,37 @@ impl VisitorMut for Translation {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
         lower_text_aliases(select);
+        names::mark_duplicates(&mut select.projection);
+        select
+            .from
+            .iter_mut()
+            .for_each(outer_joins_without_condition);
         match grouping_sets(&mut select.group_by).and_then(|()| generators::move_to_from(select)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
         }
     }
 
+    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Self::Break> {
+        column_of_range(table);
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         match expr {
             Expr::RLike { .. } => regexp_like(expr),
+            Expr::Like { .. } | Expr::ILike { .. } => escape_by_backslash(expr),
             Expr::UnaryOp { .. } => {
                 not_for_bang(expr);
+                intervals::negate(expr);
                 negative_literal(expr);
             }
             Expr::Function(function) => {
+                if let Err(error) = count_without_columns(function) {
+                    return ControlFlow::Break(error);
+                }
                 count_of_several(function);
+                unit_as_text(function);
                 higher_order(function);
             }
             _ => {}
@@ -179,8 +207,7 @@ fn name_values(query: &mut Query) -> Result<()> {
         .map_err(|e| DataFusionError::SQL(Box::new(e), None))?;
     if let SetExpr::Select(select) = named.body.as_mut()
         && let Some(table) = select.from.first_mut()
-        && let datafusion::sql::sqlparser::ast::TableFactor::Derived { subquery, .. } =
-            &mut table.relation
+        && let TableFactor::Derived { subquery, .. } = &mut table.relation
         && let SetExpr::Values(inner) = subquery.body.as_mut()
     {
         std::mem::swap::<Values>(inner, values);
@@ -212,6 +239,165 @@ fn regexp_like(expr: &mut Expr) {
     };
 }
 
+/// `ORDER BY ALL` of a set operation sorts by all of its columns.
+fn order_by_all_of_set(query: &mut Query) {
+    let is_all = query
+        .order_by
+        .as_ref()
+        .is_some_and(|order_by| matches!(order_by.kind, OrderByKind::All(_)));
+    if !is_all || matches!(query.body.as_ref(), SetExpr::Select(_)) {
+        return;
+    }
+    let Ok(mut outer) = Parser::new(&SparkDialect)
+        .try_with_sql("SELECT * FROM (SELECT 1)")
+        .and_then(|mut parser| parser.parse_query())
+    else {
+        return;
+    };
+    if let SetExpr::Select(select) = outer.body.as_mut()
+        && let Some(table) = select.from.first_mut()
+        && let TableFactor::Derived { subquery, .. } = &mut table.relation
+    {
+        std::mem::swap(&mut subquery.body, &mut query.body);
+        query.body = outer.body;
+    }
+}
+
+/// Outer, semi and anti joins without a condition join each row with each.
+fn outer_joins_without_condition(table: &mut TableWithJoins) {
+    for join in &mut table.joins {
+        if let JoinOperator::Left(constraint)
+        | JoinOperator::LeftOuter(constraint)
+        | JoinOperator::Right(constraint)
+        | JoinOperator::RightOuter(constraint)
+        | JoinOperator::FullOuter(constraint)
+        | JoinOperator::Semi(constraint)
+        | JoinOperator::LeftSemi(constraint)
+        | JoinOperator::Anti(constraint)
+        | JoinOperator::LeftAnti(constraint) = &mut join.join_operator
+            && *constraint == JoinConstraint::None
+        {
+            *constraint = JoinConstraint::On(Expr::value(Value::Boolean(true)));
+        }
+    }
+}
+
+/// `range(10)` has a column `id`. Its number of partitions is the planner's choice.
+fn column_of_range(table: &mut TableFactor) {
+    let TableFactor::Table {
+        name,
+        alias,
+        args: Some(arguments),
+        ..
+    } = table
+    else {
+        return;
+    };
+    if !name.to_string().eq_ignore_ascii_case("range") {
+        return;
+    }
+    arguments.args.truncate(RANGE_ARGUMENTS);
+    let alias = alias.get_or_insert_with(|| TableAlias {
+        explicit: true,
+        name: Ident::new("range"),
+        columns: Vec::new(),
+        at: None,
+    });
+    if alias.columns.is_empty() {
+        alias.columns.push(TableAliasColumnDef {
+            name: Ident::new("id"),
+            data_type: None,
+        });
+    }
+}
+
+/// `LIKE 'a#%' ESCAPE '#'` as `LIKE 'a\%'`, since DataFusion knows only the backslash.
+fn escape_by_backslash(expr: &mut Expr) {
+    let (Expr::Like {
+        pattern,
+        escape_char,
+        ..
+    }
+    | Expr::ILike {
+        pattern,
+        escape_char,
+        ..
+    }) = expr
+    else {
+        return;
+    };
+    let Some(Value::SingleQuotedString(escape)) = escape_char.as_ref().map(|value| &value.value)
+    else {
+        return;
+    };
+    let mut characters = escape.chars();
+    let (Some(escape), None) = (characters.next(), characters.next()) else {
+        return;
+    };
+    let Expr::Value(text) = pattern.as_mut() else {
+        return;
+    };
+    let Value::SingleQuotedString(text) = &mut text.value else {
+        return;
+    };
+    if escape != '\\' {
+        let mut escaped = String::with_capacity(text.len());
+        let mut characters = text.chars();
+        while let Some(c) = characters.next() {
+            match c {
+                c if c == escape => match characters.next() {
+                    Some(next @ ('%' | '_')) => escaped.extend(['\\', next]),
+                    Some(next) => escaped.push(next),
+                    None => escaped.push(c),
+                },
+                '\\' => escaped.push_str("\\\\"),
+                c => escaped.push(c),
+            }
+        }
+        *text = escaped;
+    }
+    *escape_char = None;
+}
+
+/// `count()` counts nothing, and `count(t.*)` is not supported: it counts rows without a null.
+fn count_without_columns(function: &mut Function) -> Result<()> {
+    if !function.name.to_string().eq_ignore_ascii_case("count") {
+        return Ok(());
+    }
+    let FunctionArguments::List(list) = &mut function.args else {
+        return Ok(());
+    };
+    if list.args.is_empty() {
+        let nothing = Expr::value(Value::Null);
+        list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(nothing))];
+    }
+    if let [FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(table))] = list.args.as_slice()
+    {
+        return Err(plan_datafusion_err!(
+            "count({table}.*) counts rows without a null and is not supported; write count(*), or count(a, b) with the \
+             columns"
+        ));
+    }
+    Ok(())
+}
+
+/// The unit of `dateadd(MONTH, 1, d)` is a word; functions take it as text.
+fn unit_as_text(function: &mut Function) {
+    let name = function.name.to_string().to_lowercase();
+    let takes_unit = matches!(
+        name.as_str(),
+        "dateadd" | "date_add" | "datediff" | "date_diff" | "timestampadd" | "timestampdiff"
+    );
+    if let FunctionArguments::List(list) = &mut function.args
+        && takes_unit
+        && list.args.len() == 3
+        && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(unit))) = list.args.first_mut()
+        && let Expr::Identifier(word) = unit
+    {
+        *unit = Expr::value(Value::SingleQuotedString(word.value.clone()));
+    }
+}
+
 fn not_for_bang(expr: &mut Expr) {
     if let Expr::UnaryOp { op, .. } = expr
         && *op == UnaryOperator::BangNot
@@ -222,7 +408,6 @@ fn not_for_bang(expr: &mut Expr) {
 
 /// `-128Y` is one literal, since 128 is no TINYINT.
 fn negative_literal(expr: &mut Expr) {
-    use datafusion::sql::sqlparser::ast::Value;
     if let Expr::UnaryOp {
         op: UnaryOperator::Minus,
         expr: operand,
@@ -269,7 +454,7 @@ fn count_of_several(function: &mut Function) {
     let result = if list.duplicate_treatment == Some(DuplicateTreatment::Distinct) {
         call("struct", arguments)
     } else {
-        Expr::value(datafusion::sql::sqlparser::ast::Value::Boolean(true))
+        Expr::value(Value::Boolean(true))
     };
     let counted = Expr::Case {
         case_token: datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken::empty(
@@ -305,7 +490,7 @@ fn higher_order(function: &mut Function) {
     function.name = ObjectName::from(vec![Ident::new(name)]);
 }
 
-fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+pub(super) fn call(name: &str, arguments: Vec<Expr>) -> Expr {
     use datafusion::sql::sqlparser::ast::FunctionArgumentList;
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::with_span(Span::empty(), name)]),

@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::tokens::{space, word};
+use super::tokens::{is_space, keyword, space, word};
 
 /// Puts parentheses around the rows of a `VALUES` list that have none, and `SELECT * FROM` before a list that has an
 /// alias where the parser expects a query.
@@ -21,7 +21,7 @@ pub(super) fn parenthesize(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         }
         let (rows, end) = rows(&tokens, position + 1);
         let span = tokens[position].span;
-        if is_query(&result) && keyword_at(&tokens, end) == Keyword::AS {
+        if is_query(&result) && has_alias(&tokens[end..]) {
             for text in ["SELECT", "*", "FROM"] {
                 result.push(match text {
                     "*" => TokenWithSpan::new(Token::Mul, span),
@@ -159,20 +159,12 @@ fn last(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
     tokens.iter().rev().find(|token| !is_space(token))
 }
 
-fn is_space(token: &TokenWithSpan) -> bool {
-    matches!(token.token, Token::Whitespace(_))
-}
-
-fn keyword_at(tokens: &[TokenWithSpan], position: usize) -> Keyword {
-    tokens[position..]
-        .iter()
+/// Does `AS t`, or a name, follow a list?
+fn has_alias(rest: &[TokenWithSpan]) -> bool {
+    rest.iter()
         .find(|token| !is_space(token))
-        .map_or(Keyword::NoKeyword, keyword)
-}
-
-fn keyword(token: &TokenWithSpan) -> Keyword {
-    match &token.token {
-        Token::Word(word) => word.keyword,
-        _ => Keyword::NoKeyword,
-    }
+        .is_some_and(|token| match &token.token {
+            Token::Word(word) => matches!(word.keyword, Keyword::AS | Keyword::NoKeyword),
+            _ => false,
+        })
 }

@@ -1,0 +1,214 @@
+//! Tables of files that SQL creates: `CREATE TABLE … USING`, and DROP TABLE of what belongs to a table.
+
+use std::sync::Arc;
+
+use datafusion::common::DataFusionError;
+use datafusion::datasource::MemTable;
+use datafusion::datasource::listing::ListingTableUrl;
+use faisca_planner::manifest::{FileFormat, SaveMode, Source, Write};
+use faisca_spark::commands::{CreateTable, TableSource};
+use futures::TryStreamExt;
+
+use super::options::set_source_option;
+use super::output_table::register_output;
+use super::sql::{Outcome, format_of, keeps_existing, statement, unknown_table};
+use crate::error::{Error, Result};
+use crate::input::columns::given_schema;
+use crate::input::source::{default_source, files, open};
+use crate::input::{TableFiles, in_order_of};
+use crate::output::write::write;
+use crate::services::Services;
+
+/// Databases that every session has. Others are not known here.
+const OWN_DATABASES: [&str; 3] = ["default", "spark_catalog", "spark_catalog.default"];
+
+/// Creates a table of files, and writes its rows if it has a query.
+pub(super) async fn create_table(
+    services: &Arc<Services>,
+    definition: CreateTable,
+) -> Result<Outcome> {
+    let name = own_name(&definition.name)?;
+    let (or_replace, if_not_exists) = (definition.or_replace, definition.if_not_exists);
+    if keeps_existing(services, &name.as_str().into(), or_replace, if_not_exists)? {
+        return Ok(Outcome::Done(None));
+    }
+    let format = match &definition.format {
+        Some(format) => format_of(format)?,
+        None => FileFormat::Parquet,
+    };
+    let is_managed = definition.location.is_none();
+    let warehouse = services.warehouse.trim_end_matches('/');
+    let path = match &definition.location {
+        Some(location) => location.clone(),
+        None => format!("{warehouse}/{}", name.to_lowercase()),
+    };
+    let mut source = default_source(&name, &path, format);
+    for (key, value) in &definition.options {
+        set_source_option(&mut source, key, value)?;
+    }
+    let table = NewTable {
+        files: TableFiles {
+            source,
+            partition_by: definition.partition_by,
+            is_managed,
+        },
+        or_replace,
+    };
+    match definition.source {
+        TableSource::Query(query) => return table.write_rows(services, &query).await,
+        TableSource::Columns(columns) => table.register(services, Some(columns)).await?,
+        TableSource::Files if is_managed => {
+            return Err(Error::Plan(format!(
+                "CREATE TABLE {name} needs columns, a LOCATION with files, or AS and a query"
+            )));
+        }
+        TableSource::Files => table.register(services, None).await?,
+    }
+    Ok(Outcome::Done(None))
+}
+
+/// A table that is to be registered.
+struct NewTable {
+    files: TableFiles,
+    or_replace: bool,
+}
+
+impl NewTable {
+    async fn register(mut self, services: &Arc<Services>, columns: Option<String>) -> Result<()> {
+        let context = &services.context;
+        let source = &mut self.files.source;
+        source.schema = columns;
+        let existing = files(context, source).await;
+        let is_empty = !existing.is_ok_and(|files| files.count > 0);
+        if self.files.is_managed && !is_empty {
+            if !self.or_replace {
+                return Err(occupied(source));
+            }
+            remove_folder(services, source).await?;
+        }
+        let provider = match &source.schema {
+            Some(text) if is_empty || self.files.is_managed => {
+                let schema = Arc::new(given_schema(context, text)?);
+                // No other program has written files yet, so values may have line breaks.
+                source.multi_line |= source.format == FileFormat::Csv;
+                Arc::new(MemTable::try_new(schema, vec![vec![]])?) as _
+            }
+            Some(text) => {
+                let schema = Arc::new(given_schema(context, text)?);
+                in_order_of(&schema, open(context, source).await?)?
+            }
+            None => open(context, source).await?,
+        };
+        let name = source.name.clone();
+        services.register_table(&name, provider, Some(self.files))
+    }
+
+    /// Writes the rows of a query, and registers what was written.
+    async fn write_rows(self, services: &Arc<Services>, query: &str) -> Result<Outcome> {
+        let Outcome::Rows(frame) = Box::pin(statement(services, query)).await? else {
+            return Err(Error::Plan(
+                "CREATE TABLE … AS needs a query after AS".to_owned(),
+            ));
+        };
+        let Source {
+            name, path, format, ..
+        } = self.files.source;
+        let target = Write {
+            format,
+            partition_by: self.files.partition_by,
+            mode: if self.or_replace {
+                SaveMode::Overwrite
+            } else {
+                SaveMode::ErrorIfExists
+            },
+            ..Write::to(&path)
+        };
+        let columns = frame.schema();
+        let label = format!("create table {name}");
+        let summary = write(services, frame.into_inner(), &target, label).await?;
+        register_output(services, &name, &target, &columns, self.files.is_managed).await?;
+        Ok(Outcome::Done(Some(summary)))
+    }
+}
+
+/// Removes a table from the session, and its folder if no one else named it.
+pub(super) async fn drop_table(services: &Arc<Services>, name: &str) -> Result<()> {
+    let files = services.tables.files(name);
+    services.tables.remove(name);
+    services.context.deregister_table(name.to_lowercase())?;
+    match files {
+        Some(files) if files.is_managed => remove_folder(services, &files.source).await,
+        _ => Ok(()),
+    }
+}
+
+/// Removes the rows of a table whose folder belongs to it.
+pub(super) async fn truncate_table(services: &Arc<Services>, name: &[String]) -> Result<Outcome> {
+    let name = own_name(name)?;
+    let provider = services.tables.provider(&name);
+    let (Some(provider), Some(files)) = (provider, services.tables.files(&name)) else {
+        return Err(unknown_table(services, &name));
+    };
+    if !files.is_managed {
+        return Err(Error::Plan(format!(
+            "TRUNCATE TABLE {name}: the table has a LOCATION; use INSERT OVERWRITE to replace its rows"
+        )));
+    }
+    remove_folder(services, &files.source).await?;
+    let empty = MemTable::try_new(provider.schema(), vec![vec![]])?;
+    services.register_table(&name, Arc::new(empty), Some(files))?;
+    Ok(Outcome::Done(None))
+}
+
+/// Deletes a folder of the warehouse with all that is in it.
+async fn remove_folder(services: &Services, source: &Source) -> Result<()> {
+    if !source.path.contains("://") {
+        return match tokio::fs::remove_dir_all(&source.path).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::Write(format!(
+                    "{}: the folder of the table cannot be removed: {error}",
+                    source.path
+                )))
+            }
+            _ => Ok(()),
+        };
+    }
+    let url = ListingTableUrl::parse(format!("{}/", source.path.trim_end_matches('/')))?;
+    let store = services.context.runtime_env().object_store(&url)?;
+    let objects = store.list(Some(url.prefix()));
+    let removed = store.delete_stream(Box::pin(objects.map_ok(|meta| meta.location)));
+    removed
+        .try_collect::<Vec<_>>()
+        .await
+        .map_err(|e| DataFusionError::from(e).into())
+        .map(drop)
+}
+
+fn occupied(source: &Source) -> Error {
+    Error::Plan(format!(
+        "the folder {} of the new table `{}` is not empty; remove it, or name it with LOCATION to read its files",
+        source.path, source.name
+    ))
+}
+
+/// The table's name without its database.
+///
+/// # Errors
+/// If the database is unknown, or the name cannot be that of a folder.
+fn own_name(parts: &[String]) -> Result<String> {
+    let (name, database) = match parts.split_last() {
+        Some((name, database)) => (name.clone(), database.join(".").to_lowercase()),
+        None => return Err(Error::Plan("CREATE TABLE needs a name".to_owned())),
+    };
+    if !database.is_empty() && !OWN_DATABASES.contains(&database.as_str()) {
+        return Err(Error::Plan(format!(
+            "database `{database}` is unknown; tables of a session are in `default`"
+        )));
+    }
+    if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']) {
+        return Err(Error::Plan(format!(
+            "`{name}` cannot be the name of a table, which is also that of its folder"
+        )));
+    }
+    Ok(name)
+}

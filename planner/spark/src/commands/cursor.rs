@@ -1,0 +1,179 @@
+//! The tokens of a statement, read from the left, each with its text as written.
+
+use datafusion::common::{DataFusionError, Result, plan_err};
+use datafusion::sql::sqlparser::parser::ParserError;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+
+use crate::dialect::{SparkDialect, unescape};
+
+/// A position in a statement.
+pub(super) struct Cursor {
+    tokens: Vec<Token>,
+    position: usize,
+}
+
+impl Cursor {
+    /// Starts before the first token.
+    ///
+    /// # Errors
+    /// If a string or comment is not closed.
+    pub(super) fn new(sql: &str) -> Result<Self> {
+        // Escapes stay as written, because parts of the tokens become SQL text again.
+        let tokens = Tokenizer::new(&SparkDialect, sql)
+            .with_unescape(false)
+            .tokenize()
+            .map_err(|e| DataFusionError::SQL(Box::new(ParserError::from(e)), None))?;
+        Ok(Self {
+            tokens,
+            position: 0,
+        })
+    }
+
+    /// Skips these words and returns true, or returns false and skips nothing.
+    pub(super) fn take_words(&mut self, words: &[&str]) -> bool {
+        let start = self.position;
+        let all = words.iter().all(|expected| {
+            let token = self.take();
+            matches!(token, Some(Token::Word(word)) if word.value.eq_ignore_ascii_case(expected))
+        });
+        if !all {
+            self.position = start;
+        }
+        all
+    }
+
+    /// Skips this token and returns true, or returns false and skips nothing.
+    pub(super) fn take_token(&mut self, expected: &Token) -> bool {
+        let start = self.position;
+        let is_next = self.take().is_some_and(|token| token == *expected);
+        if !is_next {
+            self.position = start;
+        }
+        is_next
+    }
+
+    /// Reads a name of one or more parts, without its quotes.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(super) fn name(&mut self) -> Result<Vec<String>> {
+        let mut parts = vec![self.identifier()?];
+        while self.take_token(&Token::Period) {
+            parts.push(self.identifier()?);
+        }
+        Ok(parts)
+    }
+
+    fn identifier(&mut self) -> Result<String> {
+        match self.take() {
+            Some(Token::Word(word)) => Ok(word.value.replace("``", "`")),
+            other => plan_err!("expected a name, not {}", shown(other.as_ref())),
+        }
+    }
+
+    /// Reads a string or another single value.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(super) fn value(&mut self) -> Result<String> {
+        if let Some(text) = self.text() {
+            return Ok(text);
+        }
+        match self.take() {
+            Some(token @ (Token::Word(_) | Token::Number(..))) => Ok(token.to_string()),
+            other => plan_err!("expected a value, not {}", shown(other.as_ref())),
+        }
+    }
+
+    /// Reads a string; `None` if something else is next.
+    pub(super) fn text(&mut self) -> Option<String> {
+        let start = self.position;
+        match self.take() {
+            Some(Token::SingleQuotedString(text)) => Some(unescape(&text, '\'')),
+            Some(Token::DoubleQuotedString(text)) => Some(unescape(&text, '"')),
+            _ => {
+                self.position = start;
+                None
+            }
+        }
+    }
+
+    /// Reads what is between a pair of parentheses; `None` if no parenthesis is next.
+    ///
+    /// # Errors
+    /// If it is not closed.
+    pub(super) fn parenthesized(&mut self) -> Result<Option<String>> {
+        if !self.take_token(&Token::LParen) {
+            return Ok(None);
+        }
+        let start = self.position;
+        let mut depth = 1_usize;
+        for (position, token) in self.tokens.iter().enumerate().skip(start) {
+            match token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                self.position = position + 1;
+                return Ok(Some(text(&self.tokens[start..position])));
+            }
+        }
+        plan_err!("a parenthesis is not closed")
+    }
+
+    /// Skips what is left of an item of a list, and the comma after it.
+    pub(super) fn skip_to_comma(&mut self) {
+        let mut depth = 0_usize;
+        while let Some(token) = self.take() {
+            match token {
+                Token::LParen | Token::Lt => depth += 1,
+                Token::RParen | Token::Gt => depth = depth.saturating_sub(1),
+                Token::ShiftRight => depth = depth.saturating_sub(2),
+                Token::Comma if depth == 0 => return,
+                _ => {}
+            }
+        }
+    }
+
+    /// The text that is left, without a semicolon at its end.
+    pub(super) fn rest(&mut self) -> String {
+        let rest = text(&self.tokens[self.position..]);
+        self.position = self.tokens.len();
+        rest.trim().trim_end_matches(';').trim().to_owned()
+    }
+
+    /// Returns true if nothing but a semicolon is left.
+    pub(super) fn is_at_end(&mut self) -> bool {
+        let start = self.position;
+        let is_end = matches!(self.take(), None | Some(Token::SemiColon | Token::EOF));
+        self.position = start;
+        is_end
+    }
+
+    /// The next token as text, for an error.
+    pub(super) fn next_shown(&mut self) -> String {
+        let start = self.position;
+        let next = shown(self.take().as_ref());
+        self.position = start;
+        next
+    }
+
+    fn take(&mut self) -> Option<Token> {
+        while let Some(token) = self.tokens.get(self.position) {
+            self.position += 1;
+            if !matches!(token, Token::Whitespace(_)) {
+                return Some(token.clone());
+            }
+        }
+        None
+    }
+}
+
+fn text(tokens: &[Token]) -> String {
+    tokens.iter().map(Token::to_string).collect()
+}
+
+fn shown(token: Option<&Token>) -> String {
+    token.map_or_else(|| "the end".to_owned(), |token| format!("`{token}`"))
+}

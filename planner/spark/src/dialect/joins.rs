@@ -1,0 +1,217 @@
+//! `RIGHT JOIN` and `FULL JOIN` with `USING`: the key is that of whichever side has one.
+//!
+//! ```text
+//! SELECT *, k + 1 FROM t FULL JOIN u USING (k)
+//!   ──▶ SELECT coalesce(t.k, u.k) AS k, * EXCEPT (k), coalesce(t.k, u.k) + 1 FROM t FULL JOIN u USING (k)
+//! ```
+//!
+//! DataFusion takes the key of the left side, which is null where only the right side has a row.
+
+use std::ops::ControlFlow;
+
+use datafusion::common::{Result, plan_err};
+use datafusion::sql::sqlparser::ast::{
+    ExceptSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, OrderByKind,
+    Query, Select, SelectItem, SetExpr, TableFactor, VisitMut, VisitorMut,
+};
+
+use super::tree::call;
+
+/// Rewrites the keys of such joins in a query.
+///
+/// # Errors
+/// If the key cannot be found without the columns of the tables: for NATURAL joins, for tables without a name, and for
+/// several joins in a row.
+pub(super) fn merge_keys(query: &mut Query) -> Result<()> {
+    let Some(keys) = merge_in(&mut query.body)? else {
+        return Ok(());
+    };
+    if let Some(order_by) = &mut query.order_by
+        && let OrderByKind::Expressions(order) = &mut order_by.kind
+    {
+        let _ = order.visit(&mut Replacement {
+            keys: &keys,
+            queries: 0,
+        });
+    }
+    Ok(())
+}
+
+/// Rewrites a select, and those of a set operation. Returns the keys of a select alone, by which its query can sort.
+fn merge_in(body: &mut SetExpr) -> Result<Option<Vec<Key>>> {
+    let select = match body {
+        SetExpr::Select(select) => select,
+        SetExpr::SetOperation { left, right, .. } => {
+            merge_in(left)?;
+            merge_in(right)?;
+            return Ok(None);
+        }
+        // Other queries are visited by themselves.
+        _ => return Ok(None),
+    };
+    let Some(keys) = keys(select)? else {
+        return Ok(None);
+    };
+    expand_items(select, &keys)?;
+    let mut replacement = Replacement {
+        keys: &keys,
+        queries: 0,
+    };
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+            let _ = expr.visit(&mut replacement);
+        }
+    }
+    let _ = select.selection.visit(&mut replacement);
+    let _ = select.group_by.visit(&mut replacement);
+    let _ = select.having.visit(&mut replacement);
+    Ok(Some(keys))
+}
+
+/// A key and the value of it.
+struct Key {
+    name: String,
+    value: Expr,
+}
+
+/// The keys of a join that can lose them; `None` if there is no such join.
+fn keys(select: &Select) -> Result<Option<Vec<Key>>> {
+    let [table] = select.from.as_slice() else {
+        return Ok(None);
+    };
+    let loses_key = |join: &Join| match &join.join_operator {
+        JoinOperator::Right(constraint)
+        | JoinOperator::RightOuter(constraint)
+        | JoinOperator::FullOuter(constraint) => {
+            matches!(
+                constraint,
+                JoinConstraint::Using(_) | JoinConstraint::Natural
+            )
+        }
+        _ => false,
+    };
+    if !table.joins.iter().any(loses_key) {
+        return Ok(None);
+    }
+    let ([join], Some(left)) = (table.joins.as_slice(), name(&table.relation)) else {
+        return plan_err!(
+            "RIGHT and FULL joins with USING are supported between two named tables; join the others in a subquery, or \
+             write ON"
+        );
+    };
+    let (Some(right), Some(columns)) = (name(&join.relation), using(join)) else {
+        return plan_err!(
+            "NATURAL RIGHT and FULL joins are not supported; name the columns with USING"
+        );
+    };
+    let key = |column: &ObjectName| {
+        let column = column.0.last()?.as_ident()?.clone();
+        let of = |table: &Ident| Expr::CompoundIdentifier(vec![table.clone(), column.clone()]);
+        Some(Key {
+            name: column.value.to_lowercase(),
+            value: call("coalesce", vec![of(&left), of(&right)]),
+        })
+    };
+    Ok(columns.iter().map(key).collect())
+}
+
+fn using(join: &Join) -> Option<&[ObjectName]> {
+    match &join.join_operator {
+        JoinOperator::Right(JoinConstraint::Using(columns))
+        | JoinOperator::RightOuter(JoinConstraint::Using(columns))
+        | JoinOperator::FullOuter(JoinConstraint::Using(columns)) => Some(columns),
+        _ => None,
+    }
+}
+
+fn name(table: &TableFactor) -> Option<Ident> {
+    match table {
+        TableFactor::Table {
+            alias: Some(alias), ..
+        }
+        | TableFactor::Derived {
+            alias: Some(alias), ..
+        } => Some(alias.name.clone()),
+        TableFactor::Table { name, .. } => name.0.last()?.as_ident().cloned(),
+        _ => None,
+    }
+}
+
+/// Puts the keys before the other columns of `*`, and names items that are a key.
+fn expand_items(select: &mut Select, keys: &[Key]) -> Result<()> {
+    let mut items = Vec::with_capacity(select.projection.len() + keys.len());
+    for item in std::mem::take(&mut select.projection) {
+        match item {
+            SelectItem::Wildcard(mut options) if options.opt_except.is_none() => {
+                items.extend(keys.iter().map(Key::item));
+                options.opt_except = except(keys);
+                items.push(SelectItem::Wildcard(options));
+            }
+            SelectItem::Wildcard(_) => {
+                return plan_err!(
+                    "* EXCEPT after a RIGHT or FULL join with USING is not supported; name the columns"
+                );
+            }
+            SelectItem::UnnamedExpr(Expr::Identifier(name))
+                if keys.iter().any(|key| key.is(&name)) =>
+            {
+                items.extend(keys.iter().filter(|key| key.is(&name)).map(Key::item));
+            }
+            other => items.push(other),
+        }
+    }
+    select.projection = items;
+    Ok(())
+}
+
+fn except(keys: &[Key]) -> Option<ExceptSelectItem> {
+    let mut names = keys.iter().map(|key| Ident::with_quote('`', &key.name));
+    let first_element = names.next()?;
+    Some(ExceptSelectItem {
+        first_element,
+        additional_elements: names.collect(),
+    })
+}
+
+impl Key {
+    fn is(&self, name: &Ident) -> bool {
+        self.name == name.value.to_lowercase()
+    }
+
+    fn item(&self) -> SelectItem {
+        SelectItem::ExprWithAlias {
+            expr: self.value.clone(),
+            alias: Ident::with_quote('`', &self.name),
+        }
+    }
+}
+
+/// Replaces names of keys, but not in subqueries, which may have columns of the same name.
+struct Replacement<'a> {
+    keys: &'a [Key],
+    queries: usize,
+}
+
+impl VisitorMut for Replacement<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.queries += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.queries -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if self.queries == 0
+            && let Expr::Identifier(name) = expr
+            && let Some(key) = self.keys.iter().find(|key| key.is(name))
+        {
+            *expr = key.value.clone();
+        }
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,139 @@
+//! Names that may occur twice in Spark: columns of a select list, and common table expressions of nested queries.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Ident, ObjectName, Query, SelectItem, TableAlias, TableFactor, VisitMut, VisitorMut,
+};
+
+/// Follows the name of a column that has the name of another one before it, once for each of these. It is invisible, and
+/// is removed from a result's names by [`without_mark`].
+const MARK: char = '\u{2063}';
+
+/// Gives each column of a select list a name of its own, for DataFusion, which allows none twice.
+///
+/// The first of equal names is kept, so that it is the one that other queries read.
+pub(super) fn mark_duplicates(items: &mut [SelectItem]) {
+    let has_wildcard = items.iter().any(
+        |item| matches!(item, SelectItem::Wildcard(options) if options.to_string().is_empty()),
+    );
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for item in items {
+        let is_column = matches!(
+            item,
+            SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+        );
+        let Some(name) = name(item) else { continue };
+        // A wildcard has each column already, if its names are those of tables.
+        let count = seen
+            .entry(name.to_lowercase())
+            .or_insert(usize::from(has_wildcard && is_column));
+        *count += 1;
+        if *count > 1 {
+            let marks: String = std::iter::repeat_n(MARK, *count - 1).collect();
+            rename(item, &format!("{name}{marks}"));
+        }
+    }
+}
+
+/// The name of a column without the mark of a duplicate.
+#[must_use]
+pub fn without_mark(name: &str) -> &str {
+    name.trim_end_matches(MARK)
+}
+
+/// The name of an item's column, or the text that stands for one.
+fn name(item: &SelectItem) -> Option<String> {
+    Some(match item {
+        SelectItem::UnnamedExpr(Expr::Identifier(name)) => name.value.clone(),
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last()?.value.clone(),
+        SelectItem::UnnamedExpr(expr) => expr.to_string(),
+        SelectItem::ExprWithAlias { alias, .. } => alias.value.clone(),
+        _ => return None,
+    })
+}
+
+fn rename(item: &mut SelectItem, name: &str) {
+    let alias = Ident::with_quote('`', name.to_lowercase());
+    let expr = match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => expr.clone(),
+        _ => return,
+    };
+    *item = SelectItem::ExprWithAlias { expr, alias };
+}
+
+/// Renames common table expressions that hide one of a query around them. DataFusion allows a name once.
+#[derive(Default)]
+pub(super) struct CteScopes {
+    scopes: Vec<HashSet<String>>,
+    renamed: usize,
+}
+
+impl CteScopes {
+    /// Begins a query.
+    pub(super) fn enter(&mut self, query: &mut Query) {
+        let mut own = HashSet::new();
+        let count = query.with.as_ref().map_or(0, |with| with.cte_tables.len());
+        for n in 0..count {
+            let Some(with) = &mut query.with else { break };
+            let name = with.cte_tables[n].alias.name.value.to_lowercase();
+            if self.scopes.iter().any(|scope| scope.contains(&name)) {
+                self.renamed += 1;
+                let mut references = References {
+                    to: Ident::with_quote('`', format!("__{name}_{}", self.renamed)),
+                    name,
+                };
+                // The query of a common table expression sees itself only if it is recursive.
+                let first_reader = if with.recursive { n } else { n + 1 };
+                for cte in &mut with.cte_tables[first_reader..] {
+                    let _ = cte.query.visit(&mut references);
+                }
+                with.cte_tables[n].alias.name = references.to.clone();
+                own.insert(references.to.value.clone());
+                let _ = query.body.visit(&mut references);
+            } else {
+                own.insert(name);
+            }
+        }
+        self.scopes.push(own);
+    }
+
+    /// Ends it.
+    pub(super) fn leave(&mut self) {
+        self.scopes.pop();
+    }
+}
+
+/// Reads a table by another name, which keeps its own as alias.
+struct References {
+    name: String,
+    to: Ident,
+}
+
+impl VisitorMut for References {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table {
+            name,
+            alias,
+            args: None,
+            ..
+        } = table
+            && let [part] = name.0.as_slice()
+            && let Some(ident) = part.as_ident()
+            && ident.value.to_lowercase() == self.name
+        {
+            let original = ident.clone();
+            *name = ObjectName::from(vec![self.to.clone()]);
+            alias.get_or_insert(TableAlias {
+                explicit: true,
+                name: original,
+                columns: Vec::new(),
+                at: None,
+            });
+        }
+        ControlFlow::Continue(())
+    }
+}

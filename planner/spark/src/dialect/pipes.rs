@@ -1,0 +1,522 @@
+//! Pipes: `FROM t |> WHERE a > 1 |> SELECT a`, as queries that are nested where one cannot hold the next operator.
+//!
+//! ```text
+//! TABLE t |> WHERE a > 1 |> AGGREGATE sum(b) AS s GROUP BY a
+//!   ──▶ SELECT a, sum(b) AS s FROM t WHERE (a > 1) GROUP BY a
+//! ```
+//!
+//! The same pass writes `TABLE t`, and a query that begins with `FROM` and has no `SELECT`, as `SELECT * FROM t`.
+
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, TokenizerError};
+
+use super::tokens::{is_space, keyword, space, word};
+
+/// Rewrites pipes and short queries at every depth of parentheses.
+///
+/// # Errors
+/// If an operator after `|>` is unknown.
+pub(super) fn expand(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>, TokenizerError> {
+    let is_short = |token: &TokenWithSpan| {
+        token.token == Token::VerticalBarRightAngleBracket
+            || matches!(keyword(token), Keyword::TABLE | Keyword::FROM)
+    };
+    if !tokens.iter().any(is_short) {
+        return Ok(tokens);
+    }
+    group(&tokens, true)
+}
+
+/// Rewrites the tokens between a pair of parentheses, or those of a statement.
+fn group(
+    tokens: &[TokenWithSpan],
+    can_be_query: bool,
+) -> Result<Vec<TokenWithSpan>, TokenizerError> {
+    let mut inner = Vec::with_capacity(tokens.len());
+    let mut position = 0;
+    while let Some(token) = tokens.get(position) {
+        inner.push(token.clone());
+        position += 1;
+        if token.token == Token::LParen {
+            let end = closing(tokens, position);
+            // `trim(FROM x)` and other calls are no queries.
+            let is_call = position >= 2 && is_function(&tokens[position - 2]);
+            inner.extend(group(&tokens[position..end], !is_call)?);
+            position = end;
+        }
+    }
+    if !can_be_query {
+        return Ok(inner);
+    }
+    let (prefix, query) = inner.split_at(start_of_query(&inner));
+    let mut result = prefix.to_vec();
+    let (query, end) = query.split_at(end_of_query(query));
+    let segments = split(query, |token| {
+        token.token == Token::VerticalBarRightAngleBracket
+    });
+    match segments.as_slice() {
+        [head, operators @ ..] if !operators.is_empty() => {
+            let mut stage = Stage::new(head);
+            for operator in operators {
+                stage.apply(operator)?;
+            }
+            result.extend(stage.into_query());
+        }
+        _ => result.extend(short_queries(query)),
+    }
+    result.extend_from_slice(end);
+    Ok(result)
+}
+
+/// A query that is being built.
+struct Stage {
+    span: Span,
+    from: Vec<TokenWithSpan>,
+    conditions: Vec<Vec<TokenWithSpan>>,
+    projection: Option<Vec<TokenWithSpan>>,
+    group_by: Option<Vec<TokenWithSpan>>,
+    windows: Vec<TokenWithSpan>,
+    /// `ORDER BY`, `LIMIT` and what else follows.
+    tail: Vec<TokenWithSpan>,
+}
+
+impl Stage {
+    fn new(head: &[TokenWithSpan]) -> Self {
+        let head = trimmed(head);
+        let span = head.first().map_or_else(Span::empty, |token| token.span);
+        let from = match head.first().map(keyword) {
+            Some(Keyword::FROM) if !has(head, Keyword::SELECT) => head[1..].to_vec(),
+            Some(Keyword::TABLE | Keyword::VALUES) => {
+                let skipped = usize::from(keyword(&head[0]) == Keyword::TABLE);
+                head[skipped..].to_vec()
+            }
+            _ => parenthesized(head.to_vec(), span),
+        };
+        Self::over(from, span)
+    }
+
+    fn over(from: Vec<TokenWithSpan>, span: Span) -> Self {
+        Self {
+            span,
+            from,
+            conditions: Vec::new(),
+            projection: None,
+            group_by: None,
+            windows: Vec::new(),
+            tail: Vec::new(),
+        }
+    }
+
+    fn apply(&mut self, operator: &[TokenWithSpan]) -> Result<(), TokenizerError> {
+        let operator = trimmed(operator);
+        let Some(first) = operator.first() else {
+            return Err(unknown("nothing", self.span));
+        };
+        let rest = trimmed(&operator[1..]).to_vec();
+        match (
+            keyword(first),
+            first.token.to_string().to_uppercase().as_str(),
+        ) {
+            (Keyword::WHERE, _) => {
+                self.nest_if(self.projection.is_some() || !self.tail.is_empty());
+                self.conditions.push(parenthesized(rest, self.span));
+            }
+            (Keyword::SELECT, _) => self.select(&rest),
+            (_, "EXTEND") => {
+                let all = self.tokens(&["*", ","]);
+                self.select(&[all, rest].concat());
+            }
+            (Keyword::SET, _) => self.set(&rest),
+            (Keyword::DROP, _) => {
+                let except = self.tokens(&["*", "EXCEPT"]);
+                self.select(&[except, parenthesized(rest, self.span)].concat());
+            }
+            (Keyword::AS, _) => {
+                self.nest();
+                self.from.extend(self.tokens(&["AS"]));
+                self.from.extend(rest);
+            }
+            (Keyword::AGGREGATE, _) => self.aggregate(&rest),
+            (Keyword::UNION | Keyword::INTERSECT | Keyword::EXCEPT | Keyword::MINUS, _) => {
+                self.combine(operator);
+            }
+            (Keyword::ORDER | Keyword::SORT | Keyword::DISTRIBUTE | Keyword::CLUSTER, _)
+            | (Keyword::LIMIT | Keyword::OFFSET, _) => {
+                self.nest_if(!self.tail.is_empty());
+                self.tail = operator.to_vec();
+            }
+            (Keyword::PIVOT | Keyword::UNPIVOT | Keyword::TABLESAMPLE, _) => {
+                self.nest();
+                self.from.extend_from_slice(operator);
+            }
+            _ if has(operator, Keyword::JOIN) => {
+                let holds_more = self.projection.is_some()
+                    || !self.conditions.is_empty()
+                    || !self.tail.is_empty();
+                self.nest_if(holds_more);
+                self.from.push(space(self.span));
+                self.from.extend_from_slice(operator);
+            }
+            (_, name) => return Err(unknown(name, first.span)),
+        }
+        Ok(())
+    }
+
+    fn select(&mut self, items: &[TokenWithSpan]) {
+        self.nest_if(self.projection.is_some() || !self.tail.is_empty());
+        let start = position_of(items, Keyword::WINDOW).unwrap_or(items.len());
+        let (items, windows) = items.split_at(start);
+        self.projection = Some(items.to_vec());
+        self.windows = windows.to_vec();
+    }
+
+    /// `SET a = 1, b = a + 1`: each sees the columns that those before it have set.
+    fn set(&mut self, assignments: &[TokenWithSpan]) {
+        for assignment in split(assignments, |token| token.token == Token::Comma) {
+            let Some(equals) = assignment.iter().position(|token| token.token == Token::Eq) else {
+                continue;
+            };
+            let mut value = assignment[equals + 1..].to_vec();
+            value.extend(self.tokens(&["AS"]));
+            value.extend_from_slice(trimmed(&assignment[..equals]));
+            let replace = self.tokens(&["*", "REPLACE"]);
+            self.select(&[replace, parenthesized(value, self.span)].concat());
+        }
+    }
+
+    /// `AGGREGATE sum(b) GROUP BY a AS k` returns the keys before the aggregates.
+    fn aggregate(&mut self, rest: &[TokenWithSpan]) {
+        let names = self.projection.as_deref().map(item_names);
+        self.nest_if(self.projection.is_some() || !self.tail.is_empty());
+        let names = names.unwrap_or_else(|| item_names(&self.from));
+        let by = position_of(rest, Keyword::GROUP);
+        let (aggregates, keys) = rest.split_at(by.unwrap_or(rest.len()));
+        let keys = match position_of(keys, Keyword::BY) {
+            Some(by) => split(&keys[by + 1..], |token| token.token == Token::Comma),
+            None => Vec::new(),
+        };
+        let mut projection: Vec<Vec<TokenWithSpan>> = Vec::new();
+        let mut group_by: Vec<Vec<TokenWithSpan>> = Vec::new();
+        for key in keys {
+            let key = by_position(trimmed(key), &names).unwrap_or_else(|| trimmed(key).to_vec());
+            let expr = without_alias(&key);
+            if !group_by.contains(&expr) {
+                group_by.push(expr);
+            }
+            projection.push(key);
+        }
+        if !trimmed(aggregates).is_empty() {
+            projection.push(aggregates.to_vec());
+        }
+        self.projection = Some(self.joined(projection));
+        self.group_by = (!group_by.is_empty()).then(|| self.joined(group_by));
+    }
+
+    fn joined(&self, items: Vec<Vec<TokenWithSpan>>) -> Vec<TokenWithSpan> {
+        let mut result = Vec::new();
+        for item in items {
+            if !result.is_empty() {
+                result.push(TokenWithSpan::new(Token::Comma, self.span));
+            }
+            result.extend(item);
+        }
+        result
+    }
+
+    /// `UNION ALL TABLE u`.
+    fn combine(&mut self, operator: &[TokenWithSpan]) {
+        let is_quantifier = |token: &&TokenWithSpan| {
+            is_space(token) || matches!(keyword(token), Keyword::ALL | Keyword::DISTINCT)
+        };
+        let words = 1 + operator[1..].iter().take_while(is_quantifier).count();
+        let (words, query) = operator.split_at(words);
+        self.nest();
+        let query = trimmed(query);
+        let mut all = std::mem::take(&mut self.from);
+        all.push(space(self.span));
+        all.extend_from_slice(words);
+        all.push(space(self.span));
+        match query.first() {
+            Some(token) if token.token == Token::LParen => all.extend_from_slice(query),
+            _ => all.extend(parenthesized(short_queries(query), self.span)),
+        }
+        self.from = parenthesized(all, self.span);
+    }
+
+    fn nest_if(&mut self, is_needed: bool) {
+        if is_needed {
+            self.nest();
+        }
+    }
+
+    fn nest(&mut self) {
+        let span = self.span;
+        let inner = std::mem::replace(self, Self::over(Vec::new(), span));
+        self.from = parenthesized(inner.into_query(), span);
+    }
+
+    fn into_query(mut self) -> Vec<TokenWithSpan> {
+        let mut query = self.tokens(&["SELECT"]);
+        query.extend(match self.projection.take() {
+            Some(projection) => projection,
+            None => self.tokens(&["*"]),
+        });
+        query.extend(self.tokens(&["FROM"]));
+        query.append(&mut self.from);
+        for (n, condition) in std::mem::take(&mut self.conditions).into_iter().enumerate() {
+            query.extend(self.tokens(&[if n == 0 { "WHERE" } else { "AND" }]));
+            query.extend(condition);
+        }
+        if let Some(keys) = self.group_by.take() {
+            query.extend(self.tokens(&["GROUP", "BY"]));
+            query.extend(keys);
+        }
+        for part in [self.windows.clone(), self.tail.clone()] {
+            query.push(space(self.span));
+            query.extend(part);
+        }
+        query
+    }
+
+    /// Words and signs at the position of the query.
+    fn tokens(&self, texts: &[&str]) -> Vec<TokenWithSpan> {
+        let mut tokens = vec![space(self.span)];
+        for text in texts {
+            tokens.push(match *text {
+                "*" => TokenWithSpan::new(Token::Mul, self.span),
+                "," => TokenWithSpan::new(Token::Comma, self.span),
+                text => word(text, self.span),
+            });
+            tokens.push(space(self.span));
+        }
+        tokens
+    }
+}
+
+/// `TABLE t` and `FROM t` as queries with `SELECT *`.
+fn short_queries(query: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
+    let mut result: Vec<TokenWithSpan> = Vec::with_capacity(query.len() + 8);
+    let mut starts_query = true;
+    for (position, token) in query.iter().enumerate() {
+        let all = Stage::over(Vec::new(), token.span);
+        let is_table = keyword(token) == Keyword::TABLE && names_table(&query[position + 1..]);
+        if starts_query && is_table {
+            result.extend(all.tokens(&["SELECT", "*", "FROM"]));
+            starts_query = false;
+            continue;
+        }
+        if starts_query && keyword(token) == Keyword::FROM && !has(query, Keyword::SELECT) {
+            result.extend(all.tokens(&["SELECT", "*"]));
+        }
+        if !is_space(token) {
+            starts_query = matches!(
+                keyword(token),
+                Keyword::UNION
+                    | Keyword::INTERSECT
+                    | Keyword::EXCEPT
+                    | Keyword::MINUS
+                    | Keyword::ALL
+                    | Keyword::DISTINCT
+                    | Keyword::EXPLAIN
+            );
+        }
+        result.push(token.clone());
+    }
+    result
+}
+
+/// Does a name follow, rather than a call's parenthesis or nothing?
+fn names_table(rest: &[TokenWithSpan]) -> bool {
+    trimmed(rest)
+        .first()
+        .is_some_and(|token| matches!(token.token, Token::Word(_)))
+}
+
+/// The names of the columns of a select list, or of `(SELECT …)`; none where an item has no name.
+fn item_names(tokens: &[TokenWithSpan]) -> Vec<Option<Vec<TokenWithSpan>>> {
+    let tokens = trimmed(tokens);
+    let inner = match tokens {
+        [open, inner @ .., close]
+            if open.token == Token::LParen && close.token == Token::RParen =>
+        {
+            inner
+        }
+        other => other,
+    };
+    let inner = trimmed(inner);
+    if let Some(names) = alias_columns(inner) {
+        return names;
+    }
+    let start = usize::from(
+        inner
+            .first()
+            .is_some_and(|token| keyword(token) == Keyword::SELECT),
+    );
+    let end = position_of(inner, Keyword::FROM).unwrap_or(inner.len());
+    split(&inner[start..end.max(start)], |token| {
+        token.token == Token::Comma
+    })
+    .into_iter()
+    .map(|item| {
+        let last = trimmed(item).last()?;
+        matches!(last.token, Token::Word(_)).then(|| vec![last.clone()])
+    })
+    .collect()
+}
+
+/// The columns of `VALUES … AS t(a, b)`.
+fn alias_columns(tokens: &[TokenWithSpan]) -> Option<Vec<Option<Vec<TokenWithSpan>>>> {
+    if tokens.first().map(keyword) != Some(Keyword::VALUES) {
+        return None;
+    }
+    let start = tokens
+        .iter()
+        .rposition(|token| token.token == Token::LParen)?;
+    let columns = tokens.get(start + 1..tokens.len() - 1)?;
+    let columns = split(columns, |token| token.token == Token::Comma);
+    Some(
+        columns
+            .into_iter()
+            .map(|name| Some(trimmed(name).to_vec()))
+            .collect(),
+    )
+}
+
+/// The name of the column that a number as key stands for.
+fn by_position(
+    key: &[TokenWithSpan],
+    names: &[Option<Vec<TokenWithSpan>>],
+) -> Option<Vec<TokenWithSpan>> {
+    let [
+        TokenWithSpan {
+            token: Token::Number(number, _),
+            ..
+        },
+    ] = key
+    else {
+        return None;
+    };
+    let position: usize = number.parse().ok()?;
+    names.get(position.checked_sub(1)?)?.clone()
+}
+
+/// A key without `AS name`.
+fn without_alias(key: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
+    let end = position_of(key, Keyword::AS).unwrap_or(key.len());
+    trimmed(&key[..end]).to_vec()
+}
+
+/// The position at which the query of a statement starts: after `WITH …`, `EXPLAIN` or `INSERT INTO t`.
+fn start_of_query(tokens: &[TokenWithSpan]) -> usize {
+    let Some(first) = tokens.iter().position(|token| !is_space(token)) else {
+        return 0;
+    };
+    if keyword(&tokens[first]) != Keyword::WITH {
+        return first;
+    }
+    // Each common table expression ends with a parenthesis; a comma begins the next one.
+    let (mut depth, mut previous) = (0_usize, None);
+    for (position, token) in tokens.iter().enumerate().skip(first + 1) {
+        match token.token {
+            _ if is_space(token) => continue,
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        let is_body = matches!(
+            keyword(token),
+            Keyword::SELECT | Keyword::FROM | Keyword::TABLE | Keyword::VALUES
+        );
+        if depth == 0 && is_body && previous == Some(Token::RParen) {
+            return position;
+        }
+        previous = Some(token.token.clone());
+    }
+    first
+}
+
+/// The position of a semicolon, or of the end.
+fn end_of_query(tokens: &[TokenWithSpan]) -> usize {
+    let is_end = |token: &TokenWithSpan| matches!(token.token, Token::SemiColon | Token::EOF);
+    tokens.iter().position(is_end).unwrap_or(tokens.len())
+}
+
+/// Splits at tokens outside of parentheses.
+fn split(
+    tokens: &[TokenWithSpan],
+    is_separator: impl Fn(&TokenWithSpan) -> bool,
+) -> Vec<&[TokenWithSpan]> {
+    let (mut parts, mut start, mut depth) = (Vec::new(), 0, 0_usize);
+    for (position, token) in tokens.iter().enumerate() {
+        match token.token {
+            Token::LParen | Token::LBracket => depth += 1,
+            Token::RParen | Token::RBracket => depth = depth.saturating_sub(1),
+            _ if depth == 0 && is_separator(token) => {
+                parts.push(&tokens[start..position]);
+                start = position + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&tokens[start..]);
+    parts
+}
+
+/// The position of a keyword outside of parentheses.
+fn position_of(tokens: &[TokenWithSpan], expected: Keyword) -> Option<usize> {
+    let first = split(tokens, |token| keyword(token) == expected)[0].len();
+    (first < tokens.len()).then_some(first)
+}
+
+fn has(tokens: &[TokenWithSpan], expected: Keyword) -> bool {
+    position_of(tokens, expected).is_some()
+}
+
+/// The position of the parenthesis that closes the one before `start`.
+fn closing(tokens: &[TokenWithSpan], start: usize) -> usize {
+    let mut depth = 1_usize;
+    for (position, token) in tokens.iter().enumerate().skip(start) {
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return position;
+        }
+    }
+    tokens.len()
+}
+
+/// Is a parenthesis after this token that of a call?
+fn is_function(token: &TokenWithSpan) -> bool {
+    matches!(&token.token, Token::Word(word) if word.keyword == Keyword::NoKeyword || word.keyword == Keyword::TRIM)
+}
+
+fn parenthesized(tokens: Vec<TokenWithSpan>, span: Span) -> Vec<TokenWithSpan> {
+    let mut result = vec![TokenWithSpan::new(Token::LParen, span)];
+    result.extend(tokens);
+    result.push(TokenWithSpan::new(Token::RParen, span));
+    result
+}
+
+fn trimmed(tokens: &[TokenWithSpan]) -> &[TokenWithSpan] {
+    let is_word = |token: &TokenWithSpan| !is_space(token);
+    match (
+        tokens.iter().position(is_word),
+        tokens.iter().rposition(is_word),
+    ) {
+        (Some(start), Some(end)) => &tokens[start..=end],
+        _ => &[],
+    }
+}
+
+fn unknown(name: &str, span: Span) -> TokenizerError {
+    TokenizerError {
+        message: format!(
+            "{name} is not an operator after |>; those are SELECT, EXTEND, SET, DROP, AS, WHERE, LIMIT, ORDER BY, \
+             AGGREGATE, UNION, INTERSECT, EXCEPT, PIVOT, UNPIVOT, TABLESAMPLE and joins"
+        ),
+        location: span.start,
+    }
+}
