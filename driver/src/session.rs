@@ -4,6 +4,7 @@ mod builder;
 mod columns;
 mod create_table;
 mod dataframe;
+mod existing;
 mod insert;
 mod options;
 mod output_table;
@@ -101,7 +102,7 @@ impl Session {
                 Arc::clone(&self.services),
                 self.services.context.read_table(provider)?,
             )),
-            None => Err(sql::unknown_table(&self.services, name)),
+            None => Err(existing::unknown_table(&self.services, name)),
         }
     }
 

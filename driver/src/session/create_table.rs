@@ -9,9 +9,12 @@ use faisca_planner::manifest::{FileFormat, SaveMode, Source, Write};
 use faisca_spark::commands::{CreateTable, TableSource};
 use futures::TryStreamExt;
 
+use super::dataframe::DataFrame;
+use super::existing::{format_of, keeps_existing, unknown_table};
 use super::options::set_source_option;
 use super::output_table::register_output;
-use super::sql::{Outcome, format_of, keeps_existing, statement, unknown_table};
+
+use crate::engine::progress::WriteSummary;
 use crate::error::{Error, Result};
 use crate::input::columns::given_schema;
 use crate::input::source::{default_source, files, open};
@@ -22,15 +25,16 @@ use crate::services::Services;
 /// Databases that every session has. Others are not known here.
 const OWN_DATABASES: [&str; 3] = ["default", "spark_catalog", "spark_catalog.default"];
 
-/// Creates a table of files, and writes its rows if it has a query.
+/// Creates a table of files, and writes `rows` into it, which are those of its query.
 pub(super) async fn create_table(
     services: &Arc<Services>,
     definition: CreateTable,
-) -> Result<Outcome> {
+    rows: Option<DataFrame>,
+) -> Result<Option<WriteSummary>> {
     let name = own_name(&definition.name)?;
     let (or_replace, if_not_exists) = (definition.or_replace, definition.if_not_exists);
     if keeps_existing(services, &name.as_str().into(), or_replace, if_not_exists)? {
-        return Ok(Outcome::Done(None));
+        return Ok(None);
     }
     let format = match &definition.format {
         Some(format) => format_of(format)?,
@@ -54,17 +58,19 @@ pub(super) async fn create_table(
         },
         or_replace,
     };
+    if let Some(rows) = rows {
+        return table.write_rows(services, rows).await.map(Some);
+    }
     match definition.source {
-        TableSource::Query(query) => return table.write_rows(services, &query).await,
         TableSource::Columns(columns) => table.register(services, Some(columns)).await?,
-        TableSource::Files if is_managed => {
+        TableSource::Files | TableSource::Query(_) if is_managed => {
             return Err(Error::Plan(format!(
                 "CREATE TABLE {name} needs columns, a LOCATION with files, or AS and a query"
             )));
         }
-        TableSource::Files => table.register(services, None).await?,
+        TableSource::Files | TableSource::Query(_) => table.register(services, None).await?,
     }
-    Ok(Outcome::Done(None))
+    Ok(None)
 }
 
 /// A table that is to be registered.
@@ -104,12 +110,7 @@ impl NewTable {
     }
 
     /// Writes the rows of a query, and registers what was written.
-    async fn write_rows(self, services: &Arc<Services>, query: &str) -> Result<Outcome> {
-        let Outcome::Rows(frame) = Box::pin(statement(services, query)).await? else {
-            return Err(Error::Plan(
-                "CREATE TABLE … AS needs a query after AS".to_owned(),
-            ));
-        };
+    async fn write_rows(self, services: &Arc<Services>, rows: DataFrame) -> Result<WriteSummary> {
         let Source {
             name, path, format, ..
         } = self.files.source;
@@ -123,11 +124,11 @@ impl NewTable {
             },
             ..Write::to(&path)
         };
-        let columns = frame.schema();
+        let columns = rows.schema();
         let label = format!("create table {name}");
-        let summary = write(services, frame.into_inner(), &target, label).await?;
+        let summary = write(services, rows.into_inner(), &target, label).await?;
         register_output(services, &name, &target, &columns, self.files.is_managed).await?;
-        Ok(Outcome::Done(Some(summary)))
+        Ok(summary)
     }
 }
 
@@ -143,7 +144,7 @@ pub(super) async fn drop_table(services: &Arc<Services>, name: &str) -> Result<(
 }
 
 /// Removes the rows of a table whose folder belongs to it.
-pub(super) async fn truncate_table(services: &Arc<Services>, name: &[String]) -> Result<Outcome> {
+pub(super) async fn truncate_table(services: &Arc<Services>, name: &[String]) -> Result<()> {
     let name = own_name(name)?;
     let provider = services.tables.provider(&name);
     let (Some(provider), Some(files)) = (provider, services.tables.files(&name)) else {
@@ -156,8 +157,7 @@ pub(super) async fn truncate_table(services: &Arc<Services>, name: &[String]) ->
     }
     remove_folder(services, &files.source).await?;
     let empty = MemTable::try_new(provider.schema(), vec![vec![]])?;
-    services.register_table(&name, Arc::new(empty), Some(files))?;
-    Ok(Outcome::Done(None))
+    services.register_table(&name, Arc::new(empty), Some(files))
 }
 
 /// Deletes a folder of the warehouse with all that is in it.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::common::{DataFusionError, TableReference};
+use datafusion::common::DataFusionError;
 use datafusion::dataframe::DataFrame as DfDataFrame;
 use datafusion::datasource::MemTable;
 use datafusion::logical_expr::dml::CopyTo;
@@ -17,21 +17,22 @@ use datafusion::logical_expr::{
     CreateExternalTable, CreateMemoryTable, CreateView, DdlStatement, DmlStatement, LogicalPlan,
     SetVariable, Statement, WriteOp,
 };
-use faisca_planner::manifest::{FileFormat, Write};
+use faisca_planner::manifest::Write;
 use faisca_planner::names::aliases;
 use faisca_planner::statement::{on_stack_for, parse};
-use faisca_spark::commands::Command;
+use faisca_spark::commands::{Command, TableSource};
 use tracing::warn;
 
 use super::create_table::{create_table, drop_table, truncate_table};
 use super::dataframe::DataFrame;
+use super::existing::{format_of, keeps_existing, unknown_table};
 use super::insert::insert;
 use super::options::{set_source_option, set_write_option};
 use super::settings::{ANSI_ENABLED, TIME_ZONE};
 use super::sql_types::{column_definition, sql_type};
 use super::wildcard::plan_statement;
 use crate::engine::progress::WriteSummary;
-use crate::error::{Error, NameKind, Result, did_you_mean};
+use crate::error::{Error, Result};
 use crate::input::source::{count_files, default_source, open};
 use crate::input::{TableFiles, in_order_of};
 use crate::output::write::write;
@@ -106,12 +107,23 @@ async fn set_of_spark(services: &Services, name: &str, value: &str) -> Result<()
 /// Plans a query, or runs any other statement.
 pub(super) async fn statement(services: &Arc<Services>, sql: &str) -> Result<Outcome> {
     match Command::parse(sql)? {
-        Some(Command::CreateTable(definition)) => return create_table(services, definition).await,
+        Some(Command::CreateTable(definition)) => {
+            let rows = match &definition.source {
+                TableSource::Query(query) => Some(Box::pin(run(services, query)).await?),
+                TableSource::Columns(_) | TableSource::Files => None,
+            };
+            return Ok(Outcome::Done(
+                create_table(services, definition, rows).await?,
+            ));
+        }
         Some(Command::Set { name, value }) => {
             set_of_spark(services, &name, &value).await?;
             return Ok(Outcome::Done(None));
         }
-        Some(Command::Truncate { name }) => return truncate_table(services, &name).await,
+        Some(Command::Truncate { name }) => {
+            truncate_table(services, &name).await?;
+            return Ok(Outcome::Done(None));
+        }
         None => {}
     }
     // Taken from the original text: the planner sees lower-case names only.
@@ -271,38 +283,6 @@ fn restored(
         .restore(DfDataFrame::new(services.context.state(), plan), spelling)
 }
 
-/// Returns true if the statement keeps an existing table of this name and has nothing to do.
-///
-/// # Errors
-/// Returns an error if the table exists and the statement allows neither to keep nor to replace it.
-pub(super) fn keeps_existing(
-    services: &Arc<Services>,
-    name: &TableReference,
-    or_replace: bool,
-    if_not_exists: bool,
-) -> Result<bool> {
-    let exists = services.tables.contains(name.table());
-    match (exists, or_replace, if_not_exists) {
-        (true, false, false) => Err(Error::Plan(format!(
-            "table `{name}` already exists; use CREATE OR REPLACE"
-        ))),
-        (true, false, true) => Ok(true),
-        _ => Ok(false),
-    }
-}
-
-/// Parses the name of a file format, in any case.
-pub(super) fn format_of(name: &str) -> Result<FileFormat> {
-    match name.to_lowercase().as_str() {
-        "parquet" => Ok(FileFormat::Parquet),
-        "csv" => Ok(FileFormat::Csv),
-        "json" | "ndjson" => Ok(FileFormat::Ndjson),
-        other => Err(Error::Plan(format!(
-            "format `{other}` is not one of parquet, csv, ndjson"
-        ))),
-    }
-}
-
 async fn create_external_table(
     services: &Arc<Services>,
     create: &CreateExternalTable,
@@ -385,21 +365,6 @@ async fn copy_to(
         format!("copy to {}", copy.output_url),
     )
     .await
-}
-
-/// Returns the error for an unknown table, which suggests the nearest name.
-pub(super) fn unknown_table(services: &Arc<Services>, name: &str) -> Error {
-    let names = services.tables.names();
-    let help = if names.is_empty() {
-        "no tables are registered".to_owned()
-    } else {
-        did_you_mean(name, names.iter().map(String::as_str), "tables:")
-    };
-    Error::UnknownName {
-        kind: NameKind::Table,
-        name: name.to_owned(),
-        help,
-    }
 }
 
 /// Replaces DataFusion's error for an unknown table by one that suggests the nearest name. Returns

@@ -106,10 +106,11 @@ fn keys(select: &Select) -> Result<Option<Vec<Key>>> {
     };
     let key = |column: &ObjectName| {
         let column = column.0.last()?.as_ident()?.clone();
-        let of = |table: &Ident| Expr::CompoundIdentifier(vec![table.clone(), column.clone()]);
+        let column_of =
+            |table: &Ident| Expr::CompoundIdentifier(vec![table.clone(), column.clone()]);
         Some(Key {
             name: column.value.to_lowercase(),
-            value: call("coalesce", vec![of(&left), of(&right)]),
+            value: call("coalesce", vec![column_of(&left), column_of(&right)]),
         })
     };
     Ok(columns.iter().map(key).collect())
@@ -153,9 +154,9 @@ fn expand_items(select: &mut Select, keys: &[Key]) -> Result<()> {
                 );
             }
             SelectItem::UnnamedExpr(Expr::Identifier(name))
-                if keys.iter().any(|key| key.is(&name)) =>
+                if keys.iter().any(|key| key.has_name(&name)) =>
             {
-                items.extend(keys.iter().filter(|key| key.is(&name)).map(Key::item));
+                items.extend(keys.iter().filter(|key| key.has_name(&name)).map(Key::item));
             }
             other => items.push(other),
         }
@@ -174,7 +175,7 @@ fn except(keys: &[Key]) -> Option<ExceptSelectItem> {
 }
 
 impl Key {
-    fn is(&self, name: &Ident) -> bool {
+    fn has_name(&self, name: &Ident) -> bool {
         self.name == name.value.to_lowercase()
     }
 
@@ -208,7 +209,7 @@ impl VisitorMut for Replacement<'_> {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if self.queries == 0
             && let Expr::Identifier(name) = expr
-            && let Some(key) = self.keys.iter().find(|key| key.is(name))
+            && let Some(key) = self.keys.iter().find(|key| key.has_name(name))
         {
             *expr = key.value.clone();
         }

@@ -85,7 +85,7 @@ impl Stage {
         let head = trimmed(head);
         let span = head.first().map_or_else(Span::empty, |token| token.span);
         let from = match head.first().map(keyword) {
-            Some(Keyword::FROM) if !has(head, Keyword::SELECT) => head[1..].to_vec(),
+            Some(Keyword::FROM) if !contains(head, Keyword::SELECT) => head[1..].to_vec(),
             Some(Keyword::TABLE | Keyword::VALUES) => {
                 let skipped = usize::from(keyword(&head[0]) == Keyword::TABLE);
                 head[skipped..].to_vec()
@@ -149,7 +149,7 @@ impl Stage {
                 self.nest();
                 self.from.extend_from_slice(operator);
             }
-            _ if has(operator, Keyword::JOIN) => {
+            _ if contains(operator, Keyword::JOIN) => {
                 let holds_more = self.projection.is_some()
                     || !self.conditions.is_empty()
                     || !self.tail.is_empty();
@@ -305,7 +305,7 @@ fn short_queries(query: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
             starts_query = false;
             continue;
         }
-        if starts_query && keyword(token) == Keyword::FROM && !has(query, Keyword::SELECT) {
+        if starts_query && keyword(token) == Keyword::FROM && !contains(query, Keyword::SELECT) {
             result.extend(all.tokens(&["SELECT", "*"]));
         }
         if !is_space(token) {
@@ -468,7 +468,7 @@ fn position_of(tokens: &[TokenWithSpan], expected: Keyword) -> Option<usize> {
     (first < tokens.len()).then_some(first)
 }
 
-fn has(tokens: &[TokenWithSpan], expected: Keyword) -> bool {
+fn contains(tokens: &[TokenWithSpan], expected: Keyword) -> bool {
     position_of(tokens, expected).is_some()
 }
 
