@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Fields, Schema, SchemaRef};
 use datafusion::common::{Column, DFSchema, DataFusionError, JoinType};
 use datafusion::dataframe::DataFrame as DfDataFrame;
@@ -321,7 +321,9 @@ impl DataFrame {
         let named = batches.into_iter().map(|batch| {
             // Types that differ from the plan's stay; only the names of duplicates change.
             let schema = unmarked(&batch.schema());
-            batch.with_schema(schema).map_err(DataFusionError::from)
+            let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            RecordBatch::try_new_with_options(schema, batch.columns().to_vec(), &rows)
+                .map_err(DataFusionError::from)
         });
         Ok(named.collect::<Result<Vec<_>, _>>()?)
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! SELECT *, k + 1 FROM t FULL JOIN u USING (k)
-//!   ──▶ SELECT coalesce(t.k, u.k) AS k, * EXCEPT (k), coalesce(t.k, u.k) + 1 FROM t FULL JOIN u USING (k)
+//!   ──▶ SELECT coalesce(t.k, u.k) AS k, t.* EXCEPT (k), u.* EXCEPT (k), coalesce(t.k, u.k) + 1 FROM t FULL JOIN u USING (k)
 //! ```
 //!
 //! DataFusion takes the key of the left side, which is null where only the right side has a row.
@@ -12,7 +12,8 @@ use std::ops::ControlFlow;
 use datafusion::common::{Result, plan_err};
 use datafusion::sql::sqlparser::ast::{
     ExceptSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, OrderByKind,
-    Query, Select, SelectItem, SetExpr, TableFactor, VisitMut, VisitorMut,
+    Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, VisitMut,
+    VisitorMut,
 };
 
 use super::tree::call;
@@ -49,10 +50,10 @@ fn merge_in(body: &mut SetExpr) -> Result<Option<Vec<Key>>> {
         // Other queries are visited by themselves.
         _ => return Ok(None),
     };
-    let Some(keys) = keys(select)? else {
+    let Some((tables, keys)) = keys(select)? else {
         return Ok(None);
     };
-    expand_items(select, &keys)?;
+    expand_items(select, &tables, &keys)?;
     let mut replacement = Replacement {
         keys: &keys,
         queries: 0,
@@ -75,7 +76,7 @@ struct Key {
 }
 
 /// The keys of a join that can lose them; `None` if there is no such join.
-fn keys(select: &Select) -> Result<Option<Vec<Key>>> {
+fn keys(select: &Select) -> Result<Option<([Ident; 2], Vec<Key>)>> {
     let [table] = select.from.as_slice() else {
         return Ok(None);
     };
@@ -113,7 +114,8 @@ fn keys(select: &Select) -> Result<Option<Vec<Key>>> {
             value: call("coalesce", vec![column_of(&left), column_of(&right)]),
         })
     };
-    Ok(columns.iter().map(key).collect())
+    let keys: Option<Vec<Key>> = columns.iter().map(key).collect();
+    Ok(keys.map(|keys| ([left.clone(), right.clone()], keys)))
 }
 
 fn using(join: &Join) -> Option<&[ObjectName]> {
@@ -139,14 +141,18 @@ fn name(table: &TableFactor) -> Option<Ident> {
 }
 
 /// Puts the keys before the other columns of `*`, and names items that are a key.
-fn expand_items(select: &mut Select, keys: &[Key]) -> Result<()> {
+fn expand_items(select: &mut Select, tables: &[Ident; 2], keys: &[Key]) -> Result<()> {
     let mut items = Vec::with_capacity(select.projection.len() + keys.len());
     for item in std::mem::take(&mut select.projection) {
         match item {
             SelectItem::Wildcard(mut options) if options.opt_except.is_none() => {
                 items.extend(keys.iter().map(Key::item));
                 options.opt_except = except(keys);
-                items.push(SelectItem::Wildcard(options));
+                items.extend(tables.iter().map(|table| {
+                    let table = ObjectName::from(vec![table.clone()]);
+                    let kind = SelectItemQualifiedWildcardKind::ObjectName(table);
+                    SelectItem::QualifiedWildcard(kind, options.clone())
+                }));
             }
             SelectItem::Wildcard(_) => {
                 return plan_err!(

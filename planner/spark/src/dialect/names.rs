@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, ObjectName, Query, SelectItem, TableAlias, TableFactor, VisitMut, VisitorMut,
+    Cte, Expr, Ident, ObjectName, Query, SelectItem, TableAlias, TableFactor, VisitMut, VisitorMut,
 };
 
 /// Follows the name of a column that has the name of another one before it, once for each of these. It is invisible, and
@@ -80,21 +80,17 @@ impl CteScopes {
             let name = with.cte_tables[n].alias.name.value.to_lowercase();
             if self.scopes.iter().any(|scope| scope.contains(&name)) {
                 self.renamed += 1;
-                let mut references = References {
-                    to: Ident::with_quote('`', format!("__{name}_{}", self.renamed)),
-                    name,
-                };
+                let to = Ident::with_quote('`', format!("__{name}_{}", self.renamed));
+                let mut references = References::new(name.clone(), to);
                 // The query of a common table expression sees itself only if it is recursive.
                 let first_reader = if with.recursive { n } else { n + 1 };
                 for cte in &mut with.cte_tables[first_reader..] {
                     let _ = cte.query.visit(&mut references);
                 }
                 with.cte_tables[n].alias.name = references.to.clone();
-                own.insert(references.to.value.clone());
                 let _ = query.body.visit(&mut references);
-            } else {
-                own.insert(name);
             }
+            own.insert(name);
         }
         self.scopes.push(own);
     }
@@ -109,10 +105,48 @@ impl CteScopes {
 struct References {
     name: String,
     to: Ident,
+    /// Whether each query around the current node has a table expression of this name, which is the one that it reads.
+    hidden: Vec<bool>,
+}
+
+impl References {
+    fn new(name: String, to: Ident) -> Self {
+        Self {
+            name,
+            to,
+            hidden: Vec::new(),
+        }
+    }
 }
 
 impl VisitorMut for References {
     type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let is_hidden = self.hidden.last() == Some(&true);
+        let hides = query.with.as_mut().is_some_and(|with| {
+            let is_same = |cte: &Cte| cte.alias.name.value.to_lowercase() == self.name;
+            let Some(position) = with.cte_tables.iter().position(is_same) else {
+                return false;
+            };
+            // Those before it, and its own query, still read the outer one.
+            let readers = position + usize::from(!with.recursive);
+            if !is_hidden {
+                let mut references = Self::new(self.name.clone(), self.to.clone());
+                for cte in &mut with.cte_tables[..readers] {
+                    let _ = cte.query.visit(&mut references);
+                }
+            }
+            true
+        });
+        self.hidden.push(is_hidden || hides);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.hidden.pop();
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<()> {
         if let TableFactor::Table {
@@ -124,6 +158,7 @@ impl VisitorMut for References {
             && let [part] = name.0.as_slice()
             && let Some(ident) = part.as_ident()
             && ident.value.to_lowercase() == self.name
+            && self.hidden.last() != Some(&true)
         {
             let original = ident.clone();
             *name = ObjectName::from(vec![self.to.clone()]);

@@ -37,6 +37,36 @@ struct Translation {
     insert_sources: Vec<bool>,
     next_is_insert_source: bool,
     cte_scopes: CteScopes,
+    named_subqueries: usize,
+}
+
+impl Translation {
+    /// Names the subqueries that are joined, so that their columns differ from those of other tables.
+    fn name_subqueries(&mut self, select: &mut Select) {
+        let tables = select.from.iter().map(|table| 1 + table.joins.len());
+        if tables.sum::<usize>() < 2 {
+            return;
+        }
+        let tables = select.from.iter_mut().flat_map(|table| {
+            let joined = table.joins.iter_mut().map(|join| &mut join.relation);
+            std::iter::once(&mut table.relation).chain(joined)
+        });
+        for table in tables {
+            if let TableFactor::Derived {
+                alias: alias @ None,
+                ..
+            } = table
+            {
+                self.named_subqueries += 1;
+                *alias = Some(TableAlias {
+                    explicit: true,
+                    name: Ident::new(format!("__subquery_{}", self.named_subqueries)),
+                    columns: Vec::new(),
+                    at: None,
+                });
+            }
+        }
+    }
 }
 
 impl VisitorMut for Translation {
@@ -77,6 +107,7 @@ impl VisitorMut for Translation {
             .from
             .iter_mut()
             .for_each(outer_joins_without_condition);
+        self.name_subqueries(select);
         match grouping_sets(&mut select.group_by).and_then(|()| generators::move_to_from(select)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),

@@ -1,0 +1,56 @@
+//! What statements ask about tables before they create or read one.
+
+use std::sync::Arc;
+
+use datafusion::common::TableReference;
+use faisca_planner::manifest::FileFormat;
+
+use crate::error::{Error, NameKind, Result, did_you_mean};
+use crate::services::Services;
+
+/// Returns true if the statement keeps an existing table of this name and has nothing to do.
+///
+/// # Errors
+/// Returns an error if the table exists and the statement allows neither to keep nor to replace it.
+pub(super) fn keeps_existing(
+    services: &Arc<Services>,
+    name: &TableReference,
+    or_replace: bool,
+    if_not_exists: bool,
+) -> Result<bool> {
+    let exists = services.tables.contains(name.table());
+    match (exists, or_replace, if_not_exists) {
+        (true, false, false) => Err(Error::Plan(format!(
+            "table `{name}` already exists; use CREATE OR REPLACE"
+        ))),
+        (true, false, true) => Ok(true),
+        _ => Ok(false),
+    }
+}
+
+/// Parses the name of a file format, in any case.
+pub(super) fn format_of(name: &str) -> Result<FileFormat> {
+    match name.to_lowercase().as_str() {
+        "parquet" => Ok(FileFormat::Parquet),
+        "csv" => Ok(FileFormat::Csv),
+        "json" | "ndjson" => Ok(FileFormat::Ndjson),
+        other => Err(Error::Plan(format!(
+            "format `{other}` is not one of parquet, csv, ndjson"
+        ))),
+    }
+}
+
+/// Returns the error for an unknown table, which suggests the nearest name.
+pub(super) fn unknown_table(services: &Arc<Services>, name: &str) -> Error {
+    let names = services.tables.names();
+    let help = if names.is_empty() {
+        "no tables are registered".to_owned()
+    } else {
+        did_you_mean(name, names.iter().map(String::as_str), "tables:")
+    };
+    Error::UnknownName {
+        kind: NameKind::Table,
+        name: name.to_owned(),
+        help,
+    }
+}
