@@ -17,7 +17,7 @@ use super::output_table::register_output;
 use crate::engine::progress::WriteSummary;
 use crate::error::{Error, Result};
 use crate::input::columns::given_schema;
-use crate::input::source::{default_source, files, open};
+use crate::input::source::{count_files, default_source, open};
 use crate::input::{TableFiles, in_order_of};
 use crate::output::write::write;
 use crate::services::Services;
@@ -84,7 +84,7 @@ impl NewTable {
         let context = &services.context;
         let source = &mut self.files.source;
         source.schema = columns;
-        let existing = files(context, source).await;
+        let existing = count_files(context, source).await;
         let is_empty = !existing.is_ok_and(|files| files.count > 0);
         if self.files.is_managed && !is_empty {
             if !self.or_replace {
