@@ -7,7 +7,7 @@ mod divisor;
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::planner::{
@@ -155,8 +155,22 @@ fn calculate_with_text(
     PlannerResult::Original(expr)
 }
 
-/// Beside a point in time, text of a difference is read as one, and null makes null.
+/// Beside a point in time, text of a difference is read as one, and null makes null. A date and a time of day make a
+/// timestamp.
 fn with_time(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
+    let op = arithmetic(&expr.op)?;
+    let timestamp = |date: &Expr| {
+        cast(
+            date.clone(),
+            DataType::Timestamp(TimeUnit::Microsecond, None),
+        )
+    };
+    if *left == DataType::Date32 && has_time_of_day(&expr.right) {
+        return Some(binary(timestamp(&expr.left), op, expr.right.clone()));
+    }
+    if *right == DataType::Date32 && has_time_of_day(&expr.left) {
+        return Some(binary(expr.left.clone(), op, timestamp(&expr.right)));
+    }
     let is_time = |t: &DataType| matches!(t, DataType::Date32 | DataType::Timestamp(..));
     let (time, other) = match (is_time(left), is_time(right)) {
         (true, false) => (left, right),
@@ -171,6 +185,14 @@ fn with_time(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<
         let typed = |expr: &Expr| cast(expr.clone(), time.clone());
         binary(typed(&expr.left), Operator::Minus, typed(&expr.right))
     })
+}
+
+/// Is this an interval with hours or less, which a date alone cannot hold?
+fn has_time_of_day(expr: &Expr) -> bool {
+    let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) = expr else {
+        return false;
+    };
+    interval.nanoseconds != 0
 }
 
 fn arithmetic(op: &BinaryOperator) -> Option<Operator> {

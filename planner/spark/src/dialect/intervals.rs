@@ -338,7 +338,10 @@ mod tests {
                 "INTERVAL '1 02:03:04.5' DAY TO SECOND",
                 (0, 1, 7_384_500_000),
             ),
-            ("INTERVAL '-10:11' HOUR TO MINUTE", (0, 0, -36_660_000_000)),
+            (
+                "INTERVAL '-10:11' HOUR TO MINUTE",
+                (0, 0, -36_660_000_000_i64),
+            ),
             ("INTERVAL 1 YEAR 2 MONTHS -3 DAYS", (14, -3, 0)),
             ("INTERVAL '3' WEEK", (0, 21, 0)),
             ("INTERVAL 13.123456789 SECONDS", (0, 0, 13_123_456)),
