@@ -40,10 +40,6 @@ fn spark_type(sql_type: &SqlType) -> Result<Option<DataType>> {
             DataType::Utf8View
         }
         SqlType::Map(key, value) => map(nested(key)?, nested(value)?),
-        SqlType::Array(ArrayElemTypeDef::AngleBracket(item)) => {
-            DataType::new_list(nested(item)?, true)
-        }
-        SqlType::Struct(fields, _) => structure(fields)?,
         SqlType::Custom(name, parameters) if parameters.is_empty() => {
             return Ok(named(&name.to_string()));
         }
@@ -101,7 +97,7 @@ fn structure(fields: &[StructField]) -> Result<DataType> {
     Ok(DataType::Struct(fields.collect::<Result<Fields>>()?))
 }
 
-/// A type inside of another, for which DataFusion is not asked.
+/// A type inside of a map, for which DataFusion is not asked.
 fn nested(sql_type: &SqlType) -> Result<DataType> {
     if let Some(data_type) = spark_type(sql_type)? {
         return Ok(data_type);
@@ -118,10 +114,12 @@ fn nested(sql_type: &SqlType) -> Result<DataType> {
             DataType::Utf8View
         }
         SqlType::Date => DataType::Date32,
+        SqlType::Array(ArrayElemTypeDef::AngleBracket(item)) => {
+            DataType::new_list(nested(item)?, true)
+        }
+        SqlType::Struct(fields, _) => structure(fields)?,
         other => {
-            return plan_err!(
-                "{other} is not a type that an array, a map or a struct can hold here"
-            );
+            return plan_err!("{other} is not a type that a map can hold here");
         }
     })
 }
