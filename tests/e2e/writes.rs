@@ -101,7 +101,10 @@ async fn a_failed_job_leaves_the_old_output_and_no_litter() {
             .await;
         let error = failed.err().unwrap();
         assert!(
-            error.to_string().to_lowercase().contains("divide by zero"),
+            error
+                .to_string()
+                .to_lowercase()
+                .contains("division by zero"),
             "{error}"
         );
         assert_eq!(files_below(folder.path()), before);
