@@ -244,6 +244,7 @@ impl SinkWriter {
             self.open.insert(folder, encoder);
         }
         self.close_all().await?;
+        self.folder.sync(&self.finished).await?;
         self.finished.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(WrittenRows {
             statistics: self.sketches.as_mut().map(Sketches::encode).transpose()?,

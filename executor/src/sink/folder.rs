@@ -7,16 +7,19 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use datafusion::common::{Result, exec_datafusion_err};
+use datafusion::common::{DataFusionError, Result, exec_datafusion_err};
 use datafusion::datasource::listing::ListingTableUrl;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use tokio::io::AsyncWrite;
 
-use crate::protocol::PendingUpload;
+use crate::protocol::{PendingFile, PendingUpload};
 use crate::storage::{Stores, UploadResult, UploadWriter, Uploads};
 
 /// Bytes buffered before a write to a local file.
 const BUFFER_BYTES: usize = 1024 * 1024;
+/// Files of a task that are synchronised at once. File systems combine their waits for the disk.
+const SYNCS_MAX: usize = 32;
 
 /// A file being written.
 pub(super) type Output = Box<dyn AsyncWrite + Send + Unpin>;
@@ -71,13 +74,14 @@ impl OutputFolder {
                     target.push(part);
                     match tokio::fs::create_dir(&target).await {
                         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                            return Err(error.into());
+                            return Err(writing_error(&target, &error));
                         }
                         _ => {}
                     }
                 }
                 target.push(name);
-                let file = tokio::fs::File::create(&target).await?;
+                let file = tokio::fs::File::create(&target).await;
+                let file = file.map_err(|e| writing_error(&target, &e))?;
                 Ok((
                     Box::new(tokio::io::BufWriter::with_capacity(BUFFER_BYTES, file)),
                     Finished::Local(target),
@@ -90,6 +94,41 @@ impl OutputFolder {
             }
         }
     }
+}
+
+impl OutputFolder {
+    /// Waits until the rows in files of this machine are on the disk: the commit replaces the old
+    /// files, and a power cut must not leave empty ones.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub(super) async fn sync(&self, files: &[PendingFile]) -> Result<()> {
+        let Self::Local(folder) = self else {
+            return Ok(());
+        };
+        let syncs = files.iter().map(|file| {
+            let path = folder.join(&file.path);
+            async move {
+                let file = tokio::fs::File::open(&path).await;
+                let synced = match file {
+                    Ok(file) => file.sync_data().await,
+                    Err(error) => Err(error),
+                };
+                synced.map_err(|e| writing_error(&path, &e))
+            }
+        });
+        let syncs: Vec<_> = syncs.collect();
+        futures::stream::iter(syncs)
+            .buffer_unordered(SYNCS_MAX)
+            .try_collect()
+            .await
+    }
+}
+
+/// Adds the path to an error of the file system, and keeps its kind.
+fn writing_error(path: &std::path::Path, error: &std::io::Error) -> DataFusionError {
+    let text = format!("writing {}: {error}", path.display());
+    DataFusionError::IoError(std::io::Error::new(error.kind(), text))
 }
 
 impl Finished {
