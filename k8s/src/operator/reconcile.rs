@@ -11,7 +11,7 @@ use kube::{Api, ResourceExt};
 
 use super::Context;
 use super::decide::{Action, Observed, decide};
-use super::view::{PodsView, driver_view};
+use super::view::{PodsView, driver_view, is_driver_of};
 use crate::application::Application;
 use crate::error::{InvalidSpec, OperatorError, explain_api_error};
 use crate::pods::{driver_name, driver_pod, executor_selector, token_secret};
@@ -92,18 +92,20 @@ async fn observe_pods(
     status: &ApplicationStatus,
     context: &Context,
 ) -> Result<PodsView, OperatorError> {
-    let mut pods = context.pods.pods_of(&resource.uid().unwrap_or_default());
+    let namespace = resource.namespace().unwrap_or_default();
+    let uid = resource.uid().unwrap_or_default();
+    let mut pods = context.pods.pods_of(&namespace, &uid);
     let should_have_driver = matches!(
         status.application_state.state,
         ApplicationState::Submitted | ApplicationState::Running
     );
     if pods.driver.is_none() && should_have_driver {
         // Only a request can tell a deleted driver from one that the watch has not shown yet.
-        let namespace = resource.namespace().unwrap_or_default();
         let driver = Api::<Pod>::namespaced(context.client.clone(), &namespace)
             .get_opt(&driver_name(&resource.name_any()))
             .await?;
-        pods.driver = driver.map(|pod| driver_view(&pod));
+        let own = driver.filter(|pod| is_driver_of(pod, &namespace, &uid));
+        pods.driver = own.map(|pod| driver_view(&pod));
     }
     Ok(pods)
 }

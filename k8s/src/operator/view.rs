@@ -1,5 +1,8 @@
 //! The pods as the operator's decisions see them.
 //!
+//! Labels alone prove nothing, since anyone who may create a pod chooses them. **A pod belongs to the
+//! application that owns it, in its namespace**, and the driver has the driver's name.
+//!
 //! Only the needed fields are stored, because the operator holds the pods of thousands of
 //! applications in memory.
 
@@ -7,17 +10,23 @@ use std::collections::{BTreeMap, HashMap};
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
 use kube::runtime::watcher::Event;
+use kube::{Resource, ResourceExt};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
 use crate::pod_state::{Loss, Phase, StartupProblem, loss, phase, startup_problem};
 use crate::pods::{
     ATTEMPT_LABEL, DRIVER_CONTAINER, PROGRESS_ANNOTATION, RESULT_ANNOTATION, ROLE_LABEL,
-    SELECTOR_LABEL,
+    SELECTOR_LABEL, driver_name,
 };
-use crate::resource::{ApplicationProgress, ApplicationResult};
+use crate::resource::{ApplicationProgress, ApplicationResult, SparkApplication};
+
+/// Returns whether a pod is the driver of this application.
+pub(super) fn is_driver_of(pod: &Pod, namespace: &str, uid: &str) -> bool {
+    let key = (namespace.to_owned(), uid.to_owned());
+    role(pod) == Some((key, PodRole::Driver))
+}
 
 /// The driver's pod.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -56,17 +65,45 @@ impl PodsView {
     }
 }
 
-/// The pods of all applications, by the UID of the application.
+/// An application: its namespace and its UID.
+type ApplicationKey = (String, String);
+
+/// The pods of all applications.
 #[derive(Debug, Default)]
 pub(super) struct PodIndex(
     /// Locked for single updates and copies only, never across an await.
-    Mutex<HashMap<String, PodsView>>,
+    Mutex<HashMap<ApplicationKey, PodsView>>,
 );
+
+/// What a pod is to its application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PodRole {
+    Driver,
+    Executor,
+}
+
+/// Returns the application of a pod, and the pod's role in it. `None` if the labels, the owner and the
+/// name do not agree.
+fn role(pod: &Pod) -> Option<(ApplicationKey, PodRole)> {
+    let labels = pod.labels();
+    let kind = SparkApplication::kind(&());
+    let owners = pod.owner_references().iter();
+    let owner = owners
+        .filter(|owner| owner.controller == Some(true) && owner.kind == kind)
+        .find(|owner| labels.get(SELECTOR_LABEL) == Some(&owner.uid))?;
+    let role = match labels.get(ROLE_LABEL)?.as_str() {
+        "driver" if pod.name_any() == driver_name(&owner.name) => PodRole::Driver,
+        "executor" => PodRole::Executor,
+        _ => return None,
+    };
+    Some(((pod.namespace()?, owner.uid.clone()), role))
+}
 
 impl PodIndex {
     /// Returns a copy of the pods of an application.
-    pub(super) fn pods_of(&self, uid: &str) -> PodsView {
-        self.0.lock().get(uid).cloned().unwrap_or_default()
+    pub(super) fn pods_of(&self, namespace: &str, uid: &str) -> PodsView {
+        let key = (namespace.to_owned(), uid.to_owned());
+        self.0.lock().get(&key).cloned().unwrap_or_default()
     }
 
     /// Updates the index by an event of the watch.
@@ -77,36 +114,30 @@ impl PodIndex {
             Event::Init => applications.clear(),
             Event::InitDone => {}
             Event::InitApply(pod) | Event::Apply(pod) => {
-                let Some(uid) = pod.labels().get(SELECTOR_LABEL) else {
+                let Some((application, role)) = role(pod) else {
                     return;
                 };
-                let pods = applications.entry(uid.clone()).or_default();
-                match pod.labels().get(ROLE_LABEL).map(String::as_str) {
-                    Some("driver") => pods.driver = Some(driver_view(pod)),
-                    Some("executor") => {
+                let pods = applications.entry(application).or_default();
+                match role {
+                    PodRole::Driver => pods.driver = Some(driver_view(pod)),
+                    PodRole::Executor => {
                         pods.executors.insert(pod.name_any(), executor_state(pod));
                     }
-                    _ => {}
                 }
             }
             Event::Delete(pod) => {
-                let Some(uid) = pod.labels().get(SELECTOR_LABEL) else {
+                let Some((application, role)) = role(pod) else {
                     return;
                 };
-                let Some(pods) = applications.get_mut(uid) else {
+                let Some(pods) = applications.get_mut(&application) else {
                     return;
                 };
-                if pod
-                    .labels()
-                    .get(ROLE_LABEL)
-                    .is_some_and(|role| role == "driver")
-                {
-                    pods.driver = None;
-                } else {
-                    pods.executors.remove(&pod.name_any());
+                match role {
+                    PodRole::Driver => pods.driver = None,
+                    PodRole::Executor => drop(pods.executors.remove(&pod.name_any())),
                 }
                 if pods.driver.is_none() && pods.executors.is_empty() {
-                    applications.remove(uid);
+                    applications.remove(&application);
                 }
             }
         }
@@ -173,5 +204,57 @@ fn executor_state(pod: &Pod) -> &'static str {
         Phase::Running => "RUNNING",
         Phase::Succeeded => "COMPLETED",
         Phase::Failed => "FAILED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A pod of the application `etl` in the namespace `team`, with these changes.
+    fn pod(changes: &Value) -> Pod {
+        let mut metadata = json!({
+            "name": driver_name("etl"), "namespace": "team",
+            "labels": {SELECTOR_LABEL: "u-1", ROLE_LABEL: "driver"},
+            "ownerReferences": [{
+                "apiVersion": "faisca.dev/v1alpha1", "kind": "SparkApplication", "name": "etl",
+                "uid": "u-1", "controller": true,
+            }],
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            metadata[name] = value.clone();
+        }
+        serde_json::from_value(json!({"metadata": metadata})).unwrap()
+    }
+
+    #[test]
+    fn a_pod_with_the_labels_of_an_application_is_its_driver_only_by_owner_namespace_and_name() {
+        let index = PodIndex::default();
+        let other_owner = json!([{
+            "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "etl", "uid": "u-1", "controller": true,
+        }]);
+        for foreign in [
+            json!({"namespace": "elsewhere"}),
+            json!({"name": "forged"}),
+            json!({"ownerReferences": []}),
+            json!({"ownerReferences": other_owner}),
+        ] {
+            index.apply(&Event::Apply(pod(&foreign)));
+            assert_eq!(
+                index.pods_of("team", "u-1"),
+                PodsView::default(),
+                "{foreign}"
+            );
+        }
+        let own = pod(&json!({}));
+        index.apply(&Event::Apply(own.clone()));
+        assert!(index.pods_of("team", "u-1").driver.is_some());
+        // Nor does the deletion of a forged one remove it.
+        index.apply(&Event::Delete(pod(&json!({"name": "forged"}))));
+        assert!(index.pods_of("team", "u-1").driver.is_some());
+        index.apply(&Event::Delete(own));
+        assert_eq!(index.pods_of("team", "u-1"), PodsView::default());
     }
 }
