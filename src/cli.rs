@@ -10,6 +10,7 @@ mod generate;
 mod logging;
 mod operator;
 mod plan;
+mod report;
 mod run;
 mod show;
 mod sql;
@@ -59,6 +60,8 @@ const EXIT_CODES: &str = "Exit codes: 0 success · 2 the job is invalid: fix it 
 enum Command {
     /// Run a job: a manifest (.yaml) or a script (.sql).
     Run(run::RunArgs),
+    /// Explain a run from its journal: writes a page with where its time went.
+    Report(report::ReportArgs),
     /// Run SQL: a query, a file, or an interactive shell.
     Sql(sql::SqlArgs),
     /// Draw the stages that a job or query would run in.
@@ -264,6 +267,7 @@ async fn termination_signal() {
 async fn dispatch(command: Command) -> Result<()> {
     match command {
         Command::Run(args) => run::run(args).await,
+        Command::Report(args) => report::report(&args),
         Command::Sql(args) => sql::sql(args).await,
         Command::Explain(args) => explain::explain(args).await,
         Command::Plan(args) => plan::plan(args).await,

@@ -8,7 +8,7 @@
 //!                                                                             │
 //!        executors ◄── ToExecutor, through a bounded queue each ──────────────┤
 //!        reader of the query ◄── its output or failure ───────────────────────┤
-//!        progress ◄── tasks committed, withdrawn ─────────────────────────────┘
+//!        progress, journal ◄── tasks committed, withdrawn ────────────────────┘
 //! ```
 //!
 //! **The loop never waits for an executor.** An executor whose command queue is full is treated as
@@ -19,6 +19,7 @@
 //! - `actions`: carries out the scheduler's actions
 //! - `prepared`, `query_plan`: a query's stages, encoded; and as they change while it runs
 //! - [`progress`]: what runs and what ran, for displays
+//! - `records`: what the journal keeps
 
 mod actions;
 mod handle;
@@ -26,6 +27,7 @@ mod messages;
 pub(crate) mod prepared;
 pub mod progress;
 pub(crate) mod query_plan;
+mod records;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -39,6 +41,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::error::Result;
+use crate::journal::Journal;
 use crate::scheduler::{Event, LossCause, Placement, QueryOutput, Scheduler};
 pub use handle::EngineHandle;
 use progress::Progress;
@@ -125,6 +128,7 @@ struct Engine {
     sweeps: JoinSet<()>,
     started: Instant,
     progress: Arc<Progress>,
+    journal: Journal,
     fleet_size: watch::Sender<usize>,
     slots_wanted: watch::Sender<usize>,
     /// Why no executor will ever join again, if so.

@@ -5,12 +5,14 @@
 //!
 //! - `walk`: the order of the steps, for `run`, `explain` and `plan`
 //! - `explain`, `plan`: show what a job would do
+//! - `records`: what the journal keeps
 //! - `script`: runs the statements of a `.sql` file
 //! - `crawl`: finds tables in folders that other programs wrote
 
 pub mod crawl;
 mod explain;
 pub mod plan;
+mod records;
 mod script;
 mod summary;
 mod walk;
@@ -32,6 +34,7 @@ use crate::input::{Group, share_scans};
 use crate::output::write::{PlannedWrite, WriteError, skipped, write_together};
 use crate::session::{Session, register_output};
 
+use records::{job_failed, step_finished, step_started};
 pub use script::{ScriptStatement, run_script, split};
 pub use summary::StepSummary;
 use walk::StepWalk;
@@ -75,12 +78,27 @@ impl<'a> Job<'a> {
     pub async fn run(
         &self,
         session: &Session,
+        done: impl FnMut(&StepSummary),
+    ) -> Result<Vec<StepSummary>> {
+        let sources = self.register_sources(session).await;
+        let ended = match (sources, &self.manifest.spec().main_application_file) {
+            (Ok(()), Some(script)) => return run_script(session, script, done).await,
+            (Ok(()), None) => self.run_steps(session, done).await,
+            (Err(error), _) => Err(error),
+        };
+        ended.inspect_err(|error| session.services.journal.record(job_failed(error)))
+    }
+
+    async fn run_steps(
+        &self,
+        session: &Session,
         mut done: impl FnMut(&StepSummary),
     ) -> Result<Vec<StepSummary>> {
-        self.register_sources(session).await?;
-        if let Some(script) = &self.manifest.spec().main_application_file {
-            return run_script(session, script, done).await;
-        }
+        let journal = &session.services.journal;
+        let mut done = |summary: &StepSummary| {
+            journal.record(step_finished(summary));
+            done(summary);
+        };
         let progress = &session.services.cluster.engine.progress;
         let mut walk = StepWalk::new(self.manifest);
         let mut running = FuturesUnordered::new();
@@ -93,6 +111,9 @@ impl<'a> Job<'a> {
                 summaries.push(summary);
             }
             let ready = walk.begin_ready();
+            for index in &ready {
+                journal.record(step_started(&self.steps()[*index].name));
+            }
             running.extend(
                 self.plan_steps(session, ready)
                     .await?
@@ -165,6 +186,7 @@ impl<'a> Job<'a> {
         while let Some(index) = walk.begin_view() {
             let started = Instant::now();
             let step = &self.steps()[index];
+            session.services.journal.record(step_started(&step.name));
             // A view with a single reader is not worth keeping.
             let readers = (0..self.steps().len())
                 .filter(|reader| self.manifest.reads(*reader).contains(&index))

@@ -6,6 +6,7 @@
 //!
 //! # Layout
 //! From the top down; a folder imports only what is below it, and `.ci/arrows` checks that.
+//! - [`report`] — one page that explains a run, from its journal
 //! - [`job`] — runs, explains and plans a manifest, runs a script, crawls folders for tables
 //! - `session` — [`Session`], [`DataFrame`], reader, writer, SQL: what users hold
 //! - `output` — writes, save modes, layout, commit
@@ -17,6 +18,7 @@
 //! - [`fleet`] — embedded executors, processes, their connections; the platform
 //! - [`engine`] — the loop; queries ready to run, re-planning, progress
 //! - [`scheduler`] — pure decisions
+//! - [`journal`] — what was decided, when, in a file that outlives the driver
 //! - `random`, `stack`, `error`
 
 pub mod catalog;
@@ -26,8 +28,10 @@ mod error;
 pub mod fleet;
 mod input;
 pub mod job;
+pub mod journal;
 mod output;
 mod random;
+pub mod report;
 pub mod scheduler;
 mod services;
 mod session;

@@ -21,6 +21,8 @@ use crate::fleet::platform::Platform;
 use crate::fleet::serve::Compute;
 use crate::input::source::open;
 use crate::input::{TableFiles, Tables};
+use crate::journal::Journal;
+use crate::journal::record::Record;
 use crate::statement::Cluster;
 
 /// How long the end of a session waits for abandoned writes to abort their uploads. `faisca clean`
@@ -41,6 +43,7 @@ pub(crate) struct Services {
     pub(crate) object_stores: Arc<ObjectStores>,
     pub(crate) reporter: Option<PlatformReporter>,
     pub(crate) engine_task: JoinHandle<()>,
+    pub(crate) journal: Journal,
     pub(crate) _compute: Compute,
     /// Removes what the driver's own tasks spilled.
     pub(crate) _spilled: SpillGuard,
@@ -84,6 +87,8 @@ impl Services {
         }
         cluster.engine.ended().await;
         self.abandoned_writes.wait().await;
+        self.journal.record(Record::RunFinished);
+        self.journal.close();
         if let Some(reporter) = &self.reporter {
             reporter.task.abort();
             let snapshot = cluster.engine.progress.snapshot();

@@ -1,5 +1,6 @@
 """Jobs as users run them: with kubectl, with the command, on a schedule."""
 
+import json
 import shutil
 
 from conftest import KEYS, NAMESPACE, job, run, slow_steps, until
@@ -83,9 +84,13 @@ def test_logs_outlive_their_pods(cluster):
         cluster.wait(name, "COMPLETED", seconds=240)
         folder = cluster.bucket / "logs" / NAMESPACE / name / uid / "1"
         logs = {log.name: log.read_text() for log in folder.iterdir()}
-        assert set(logs) == {f"{name}-driver.log", *(f"{name}-1-exec-{n}.log" for n in (1, 2, 3))}, cluster.log(name)
+        stored = {"journal.jsonl", "report.html", f"{name}-driver.log", *(f"{name}-1-exec-{n}.log" for n in (1, 2, 3))}
+        assert set(logs) == stored, cluster.log(name)
         assert all(logs.values()), logs
         assert "s3://lake/history" in logs[f"{name}-driver.log"], logs
+        records = [json.loads(line)["record"] for line in logs["journal.jsonl"].splitlines()]
+        assert records[0] == "run_started" and records[-1] == "run_finished" and "executor_down" in records, records
+        assert name in logs["report.html"]
 
 
 def test_the_number_of_executors_follows_the_work(cluster):

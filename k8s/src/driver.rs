@@ -6,10 +6,11 @@
 //!     └── status, exit code ◄── pod ◄─────┘ failure: termination message
 //! ```
 
+use std::collections::BTreeMap;
 use std::net::{AddrParseError, IpAddr};
 use std::num::ParseIntError;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use faisca_driver::platform::{Platform, PlatformSettings};
@@ -29,7 +30,7 @@ use serde_json::json;
 use crate::application::{Application, executor_count, without_positions};
 use crate::error::{InvalidSpec, PlatformError, explain_api_error};
 use crate::fleet::PodLauncher;
-use crate::history::History;
+use crate::history::{History, journal_file};
 use crate::pods::{DRIVER_CONTAINER, PROGRESS_ANNOTATION, RESULT_ANNOTATION, XCOM_FILE, env};
 use crate::resource::{ApplicationProgress, ApplicationResult};
 
@@ -39,6 +40,8 @@ const TERMINATION_LOG: &str = "/dev/termination-log";
 const TERMINATION_BYTES_MAX: usize = 4096;
 /// Interval at which progress is reported.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+/// A driver that is killed loses at most this much of its journal.
+const JOURNAL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Returns the manifest of the application that this process drives, or `None` in other processes.
 ///
@@ -166,22 +169,35 @@ impl Platform for DriverPod {
         } else {
             (spec.driver.cores, &spec.driver.memory)
         };
+        let mut default_settings: BTreeMap<_, _> = spec.conf.clone().into_iter().collect();
+        if self.history.is_some() {
+            let file = journal_file().display().to_string();
+            default_settings.insert("faisca.journal.path".to_owned(), file);
+        }
         Ok(PlatformSettings {
             executors: count.max,
             launcher: Arc::new(launcher),
             executor_cores: cores.map(|cores| cores.ceil() as u32),
             memory_bytes: memory.as_deref().and_then(parse_bytes),
             stores: spec.stores.clone(),
-            default_settings: spec.conf.clone().into_iter().collect(),
+            default_settings,
         })
     }
 
-    /// Writes progress to the pod whenever it changes. Never fails the job: nothing depends on it.
+    /// Writes progress to the pod whenever it changes, and stores the journal now and then: a driver
+    /// that is killed leaves it. Never fails the job: nothing depends on it.
     async fn follow(&self, progress: Arc<Progress>) {
         let mut reported = ApplicationProgress::default();
         let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
+        let mut journal_stored = Instant::now();
         loop {
             ticks.tick().await;
+            if let Some(history) = &self.history
+                && journal_stored.elapsed() >= JOURNAL_INTERVAL
+            {
+                history.store_journal().await;
+                journal_stored = Instant::now();
+            }
             let current = application_progress(&progress.snapshot());
             if current != reported {
                 self.annotate(PROGRESS_ANNOTATION, &current).await;
@@ -197,6 +213,7 @@ impl Platform for DriverPod {
         self.annotate(PROGRESS_ANNOTATION, &progress).await;
         self.annotate(RESULT_ANNOTATION, &result).await;
         if let Some(history) = &self.history {
+            history.store_report().await;
             history.store(&self.name, DRIVER_CONTAINER).await;
         }
     }

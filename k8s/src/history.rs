@@ -1,14 +1,16 @@
-//! Stores the logs of pods in an object store, where they outlive the pods.
+//! Stores the logs of pods and the journal of the run in an object store, where they outlive the
+//! pods.
 //!
 //! At the end of the session the driver fetches the logs of its executors, and its own, from the API
 //! server. The log of a pod that is deleted earlier is lost there, so the driver also follows the
 //! log of each executor, and stores what it has read when the pod ends.
 
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use faisca_driver::{BoxedError, Error, Result};
+use faisca_driver::{BoxedError, Error, Result, journal, report};
 use faisca_executor::storage::Stores;
 use futures::{AsyncReadExt, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
@@ -38,7 +40,8 @@ const FOLLOWED_BYTES_MAX: i64 = 8 << 20;
 const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Stores the logs of one attempt as
-/// `<folder>/<namespace>/<application>/<uid>/<attempt>/<pod>.log`.
+/// `<folder>/<namespace>/<application>/<uid>/<attempt>/<pod>.log`, and its journal and report beside
+/// them.
 #[derive(Clone)]
 pub(crate) struct History {
     pods: Api<Pod>,
@@ -148,10 +151,41 @@ impl History {
         while followers.join_next().await.is_some() {}
     }
 
+    /// Stores the journal as it is now, as `journal.jsonl`. Returns its size.
+    pub(crate) async fn store_journal(&self) -> usize {
+        // A session that has no journal yet has no file.
+        let journal = tokio::fs::read(journal_file()).await.unwrap_or_default();
+        let size = journal.len();
+        if size > 0 {
+            self.put_file("journal.jsonl", journal.into()).await;
+        }
+        size
+    }
+
+    /// Stores the complete journal, and the page made of it as `report.html`.
+    pub(crate) async fn store_report(&self) {
+        if self.store_journal().await == 0 {
+            return;
+        }
+        let text = tokio::fs::read_to_string(journal_file()).await;
+        match text.map(|text| journal::read(&text)) {
+            Ok(Ok(run)) => {
+                self.put_file("report.html", report::render(&run).into())
+                    .await
+            }
+            Ok(Err(error)) => warn!("cannot report the run: {error}"),
+            Err(error) => warn!("cannot report the run: {error}"),
+        }
+    }
+
     async fn put(&self, pod: &str, log: PutPayload) {
-        let file = self.folder.clone().join(format!("{pod}.log"));
-        if let Err(error) = self.objects.put(&file, log).await {
-            warn!("cannot store the log of {pod}: {error}");
+        self.put_file(&format!("{pod}.log"), log).await;
+    }
+
+    async fn put_file(&self, name: &str, content: PutPayload) {
+        let file = self.folder.clone().join(name);
+        if let Err(error) = self.objects.put(&file, content).await {
+            warn!("cannot store {name}: {error}");
         }
     }
 
@@ -167,6 +201,11 @@ fn invalid_folder(folder: &str, source: impl Into<BoxedError>) -> Error {
     Error::setting(format!(
         "spec.conf.{SETTING}, a folder such as s3://bucket/history: {folder}"
     ))(source)
+}
+
+/// Returns the file of the journal in the driver's container.
+pub(crate) fn journal_file() -> PathBuf {
+    std::env::temp_dir().join("faisca-journal.jsonl")
 }
 
 fn params(container: &str, bytes_max: i64) -> LogParams {

@@ -8,6 +8,7 @@ use faisca_driver::Session;
 use faisca_driver::job::{Job, StepSummary, run_script};
 use faisca_planner::manifest::CheckedManifest;
 
+use super::report::{RecordArgs, Recording};
 use super::show::{Bars, print, step_line, summary};
 use super::{ClusterArgs, parse_key_value};
 
@@ -19,6 +20,8 @@ pub(super) struct RunArgs {
     /// Value of a parameter of the manifest; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_key_value)]
     set: Vec<(String, String)>,
+    #[command(flatten)]
+    record: RecordArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
 }
@@ -38,15 +41,16 @@ pub(super) fn is_script(file: &str) -> bool {
 
 pub(super) async fn run(args: RunArgs) -> Result<()> {
     let started = Instant::now();
+    let recording = args.record.recording()?;
     if is_script(&args.job) {
         let session = args
             .cluster
-            .session(&args.job, [], Default::default())
+            .session(&args.job, recording.settings(), Default::default())
             .await?;
         let bars = Bars::start(session.progress_handle());
         let ended = run_script(&session, &args.job, |step| bars.line(&step_line(step))).await;
         drop(bars);
-        return finish(&session, ended, started).await;
+        return finish(&session, ended, started, recording).await;
     }
     let manifest = load(&args.job, &args.set)?;
     let spec = manifest.spec();
@@ -57,26 +61,33 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         )));
     }
     let name = &manifest.manifest().metadata.name;
+    let conf = spec.conf.clone().into_iter().chain(recording.settings());
     let session = args
         .cluster
-        .session(name, spec.conf.clone(), spec.stores.clone())
+        .session(name, conf, spec.stores.clone())
         .await?;
     let bars = Bars::start(session.progress_handle());
     let ended = Job::new(&manifest)
         .run(&session, |step| bars.line(&step_line(step)))
         .await;
     drop(bars);
-    finish(&session, ended, started).await
+    finish(&session, ended, started, recording).await
 }
 
+/// Stops the session, and prints what the run did. Writes its page, also if it failed.
 async fn finish(
     session: &Session,
     ended: Result<Vec<StepSummary>>,
     started: Instant,
+    recording: Recording,
 ) -> Result<()> {
     let snapshot = session.progress();
     session.stop().await;
     let requests = session.object_stores().requests();
-    print(&summary(&ended?, &snapshot, &requests, started.elapsed()));
-    Ok(())
+    if let Ok(steps) = &ended {
+        print(&summary(steps, &snapshot, &requests, started.elapsed()));
+    }
+    // A failed run needs its explanation most, and its own error comes first.
+    let reported = recording.finish();
+    ended.and(reported)
 }

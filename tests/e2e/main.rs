@@ -19,6 +19,7 @@ mod exit_codes;
 mod explain;
 mod generated;
 mod glue_server;
+mod journal;
 mod lake;
 mod listing;
 mod names;

@@ -8,6 +8,7 @@ use faisca_planner::stages::Fact;
 use tracing::{debug, info, warn};
 
 use super::query_plan::QueryStages;
+use super::records::{action_record, event_record};
 use super::{Engine, Message};
 use crate::scheduler::{Action, Event};
 
@@ -18,7 +19,13 @@ impl Engine {
     /// Lets the scheduler process an event, and carries out its actions in order.
     pub(super) fn step(&mut self, event: Event) -> Unresponsive {
         let mut unresponsive = vec![];
+        event_record(&event)
+            .into_iter()
+            .for_each(|record| self.journal.record(record));
         for action in self.scheduler.step(self.started.elapsed(), event) {
+            action_record(&action)
+                .into_iter()
+                .for_each(|record| self.journal.record(record));
             self.act(action, &mut unresponsive);
         }
         unresponsive

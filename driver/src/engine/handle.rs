@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::progress::Progress;
 use super::{Engine, Message, QUEUE_LENGTH};
 use crate::error::{Error, Result};
+use crate::journal::Journal;
 use crate::scheduler::{LossCause, RetryLimits, Scheduler};
 
 /// Sends messages to the engine. Cheap to clone; the engine ends when the last clone is dropped.
@@ -29,7 +30,11 @@ pub struct EngineHandle {
 impl EngineHandle {
     /// Starts the engine as a task of the current runtime.
     #[must_use]
-    pub fn start(limits: RetryLimits, durable: Option<Arc<DurableTier>>) -> (Self, JoinHandle<()>) {
+    pub fn start(
+        limits: RetryLimits,
+        durable: Option<Arc<DurableTier>>,
+        journal: Journal,
+    ) -> (Self, JoinHandle<()>) {
         let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
         let (fleet_size_sender, fleet_size) = watch::channel(0);
         let (slots_wanted_sender, slots_wanted) = watch::channel(0);
@@ -45,6 +50,7 @@ impl EngineHandle {
             sweeps: JoinSet::new(),
             started: Instant::now(),
             progress: Arc::clone(&progress),
+            journal,
             fleet_size: fleet_size_sender,
             slots_wanted: slots_wanted_sender,
             fleet_failure: None,

@@ -8,7 +8,9 @@ use tracing::{info, warn};
 
 use super::progress::Departure;
 use super::query_plan::QueryStages;
+use super::records::{query_record, revision_record};
 use super::{Engine, Message, QuerySubmission, SubmittedQuery};
+use crate::journal::record::Record;
 use crate::scheduler::{Event, LossCause, Placement};
 
 impl Engine {
@@ -59,6 +61,11 @@ impl Engine {
         } = registration;
         info!(%executor, slots, pid, "executor is ready");
         self.progress.connect_executor(executor, pid);
+        self.journal.record(Record::ExecutorUp {
+            executor,
+            slots,
+            pid,
+        });
         self.commands.insert(executor, commands);
         Event::ExecutorUp {
             id: executor,
@@ -113,6 +120,11 @@ impl Engine {
             Departure::Lost
         };
         self.progress.disconnect_executor(executor, departure);
+        self.journal.record(Record::ExecutorDown {
+            executor,
+            reason: reason.to_owned(),
+            drained: departure == Departure::Drained,
+        });
         self.sent_stages.retain(|(id, _, _)| *id != executor);
         // A crash while it drained is a crash.
         let cause = match cause {
@@ -135,6 +147,10 @@ impl Engine {
         if let (Placement::Fleet, Some(failure)) = (placement, &self.fleet_failure) {
             let _ = outcome.try_send(Err(failure.clone()));
         }
+        if self.journal.is_kept() {
+            let (graph, _) = plan.current();
+            self.journal.record(query_record(query, &label, &graph));
+        }
         self.progress.start_query(query, label, infos.len());
         let submitted = SubmittedQuery {
             plan,
@@ -154,7 +170,12 @@ impl Engine {
         let query = self.queries.get_mut(&id)?;
         let QueryStages { infos, specs } = stages;
         if !specs.is_empty() {
-            let (graph, _) = query.plan.current();
+            let (graph, changes) = query.plan.current();
+            if self.journal.is_kept() {
+                let change = changes.last().map_or("", String::as_str);
+                self.journal
+                    .record(revision_record(id, change, &graph, specs.len()));
+            }
             self.progress.revise_stages(id, &graph, specs.len());
         }
         query.specs.extend(specs);

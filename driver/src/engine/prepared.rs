@@ -119,13 +119,16 @@ pub(crate) fn stage_info(stage: &Stage, options: &ConfigOptions) -> StageInfo {
     }
 }
 
+/// Returns the files of a leaf and how it reads them, if it scans files.
+pub(super) fn scan_config(leaf: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig> {
+    let scan = leaf.downcast_ref::<DataSourceExec>()?;
+    (scan.data_source().as_ref() as &dyn Any).downcast_ref::<FileScanConfig>()
+}
+
 /// Returns the files that a scan opens, with the bytes that it reads of each. A file may occur
 /// several times, with a part each.
 pub(crate) fn files_of_scan(leaf: &Arc<dyn ExecutionPlan>) -> Vec<(String, u64)> {
-    let config = leaf.downcast_ref::<DataSourceExec>().and_then(|scan| {
-        (scan.data_source().as_ref() as &dyn Any).downcast_ref::<FileScanConfig>()
-    });
-    let files = config
+    let files = scan_config(leaf)
         .into_iter()
         .flat_map(|config| config.file_groups.iter().flat_map(|group| group.files()));
     files

@@ -247,10 +247,11 @@ mod tests {
     use faisca_executor::protocol::flight::connect;
 
     use super::*;
+    use crate::journal::Journal;
     use crate::scheduler::RetryLimits;
 
     async fn register(change: impl FnOnce(&mut Registration), token: &str) -> Result<(), Status> {
-        let (engine, _loop) = EngineHandle::start(RetryLimits::default(), None);
+        let (engine, _loop) = EngineHandle::start(RetryLimits::default(), None, Journal::default());
         let environment = Environment::new(&Limits::default(), &UserFunctions::default()).unwrap();
         let blocks = BlockService::new(
             ExecutorId(0),

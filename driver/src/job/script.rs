@@ -5,7 +5,9 @@ use std::time::Instant;
 use datafusion::common::DataFusionError;
 use object_store::ObjectStoreExt;
 
+use super::records::{job_failed, step_finished, step_started};
 use super::summary::StepSummary;
+use crate::engine::progress::WriteSummary;
 use crate::error::{Error, Result};
 use crate::session::{Outcome, Session};
 
@@ -20,43 +22,48 @@ use crate::session::{Outcome, Session};
 pub async fn run_script(
     session: &Session,
     path: &str,
+    done: impl FnMut(&StepSummary),
+) -> Result<Vec<StepSummary>> {
+    let ended = run_statements(session, path, done).await;
+    ended.inspect_err(|error| session.services.journal.record(job_failed(error)))
+}
+
+async fn run_statements(
+    session: &Session,
+    path: &str,
     mut done: impl FnMut(&StepSummary),
 ) -> Result<Vec<StepSummary>> {
+    let journal = &session.services.journal;
     let text = read_script(session, path).await?;
     let mut summaries = vec![];
     for statement in split(&text).map_err(Error::input(path))? {
         let started = Instant::now();
-        let position = format!("{path}:{}", statement.line);
-        let written = match session
-            .statement(&statement.sql)
+        let name = statement.name();
+        journal.record(step_started(&name));
+        let written = run_statement(session, &statement)
             .await
-            .map_err(|e| e.at(position.clone()))?
-        {
-            Outcome::Done(written) => written,
-            Outcome::Rows(frame) => {
-                frame.show().await.map_err(|e| e.at(position.clone()))?;
-                None
-            }
-        };
-        let name = format!(
-            "line {}: {}",
-            statement.line,
-            statement
-                .sql
-                .split_whitespace()
-                .take(4)
-                .collect::<Vec<_>>()
-                .join(" ")
-        );
+            .map_err(|e| e.at(format!("{path}:{}", statement.line)))?;
         let summary = StepSummary {
             name,
             written,
             elapsed: started.elapsed(),
         };
+        journal.record(step_finished(&summary));
         done(&summary);
         summaries.push(summary);
     }
     Ok(summaries)
+}
+
+/// Runs a statement, and prints the first rows of a query. Returns what it wrote, if anything.
+async fn run_statement(
+    session: &Session,
+    statement: &ScriptStatement,
+) -> Result<Option<WriteSummary>> {
+    match session.statement(&statement.sql).await? {
+        Outcome::Done(written) => Ok(written),
+        Outcome::Rows(frame) => frame.show().await.map(|()| None),
+    }
 }
 
 /// Reads a script from this machine or from an object store.
@@ -92,6 +99,14 @@ pub struct ScriptStatement {
     pub sql: String,
     /// Line on which the statement begins, counted from 1.
     pub line: usize,
+}
+
+impl ScriptStatement {
+    /// Returns the line and the first words, which name the statement in summaries.
+    fn name(&self) -> String {
+        let words: Vec<&str> = self.sql.split_whitespace().take(4).collect();
+        format!("line {}: {}", self.line, words.join(" "))
+    }
 }
 
 /// Splits a script into statements at its semicolons. Semicolons in strings, quoted names and

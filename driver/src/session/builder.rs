@@ -172,6 +172,8 @@ impl<S> SessionBuilder<S> {
     ///   default: no limit
     /// - `faisca.network.encryption`: TLS between driver and executors: `on`, `off`, or `auto`,
     ///   which is on where traffic leaves the machine; default: `auto`
+    /// - `faisca.journal.path`: file for the journal of the run, from which `faisca report` makes a
+    ///   page; default: none
     /// - `faisca.exchange.store`: URL of an object store folder for copies of exchange blocks,
     ///   which survive the loss of an executor; default: none
     /// - `faisca.exchange.durability`: when blocks are copied there: `never`, `onDrain`, `async` or

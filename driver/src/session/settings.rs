@@ -1,6 +1,7 @@
 //! Settings of a session: our own, and those of DataFusion with defaults for distributed execution.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use datafusion::config::ConfigOptions;
@@ -86,6 +87,8 @@ pub(crate) struct EngineSettings {
     /// Whether connections between driver and executors are encrypted; `None` if that depends on
     /// whether they leave the machine.
     pub(crate) encryption: Option<Encryption>,
+    /// File of the run's journal; `None` for no journal.
+    pub(crate) journal: Option<PathBuf>,
     /// How to reach the AWS Glue catalog.
     pub(crate) glue: GlueSettings,
 }
@@ -136,6 +139,7 @@ pub(crate) fn session_config(
         durability: Durability::Async,
         statement_timeout: None,
         encryption: None,
+        journal: None,
         glue: GlueSettings::default(),
     };
     for (key, value) in settings {
@@ -161,6 +165,7 @@ pub(crate) fn session_config(
                 engine_settings.statement_timeout = timeout(key, value)?;
             }
             "faisca.network.encryption" => engine_settings.encryption = encryption(key, value)?,
+            "faisca.journal.path" => engine_settings.journal = Some(PathBuf::from(value)),
             // Read by the Kubernetes platform; known here so that it is valid in every session.
             "faisca.history.path" => {}
             "faisca.glue.endpoint" => engine_settings.glue.endpoint = Some(value.clone()),
@@ -220,6 +225,18 @@ fn encryption(key: &str, value: &str) -> Result<Option<Encryption>> {
     }
 }
 
+/// Returns settings for people to read: without the values that are secrets by their names.
+pub(super) fn without_secrets(settings: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    const SECRETS: [&str; 5] = ["secret", "token", "password", "credential", "key"];
+    let public = |(name, value): (&String, &String)| {
+        let lower = name.to_lowercase();
+        let is_secret = SECRETS.iter().any(|word| lower.contains(word));
+        let value = if is_secret { "(hidden)" } else { value };
+        (name.clone(), value.to_owned())
+    };
+    settings.iter().map(public).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,6 +252,19 @@ mod tests {
         for wrong in ["", "m", "-1s", "1 week", "99999999999999999999d"] {
             assert_eq!(parsed(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn secrets_are_hidden_by_their_names() {
+        let settings = [
+            ("spark.hadoop.fs.s3a.access.key", "AKIA"),
+            ("my.apiToken", "t"),
+            ("faisca.smallQueryBytes", "0"),
+        ];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let public = without_secrets(&BTreeMap::from(settings));
+        let values: Vec<&str> = public.values().map(String::as_str).collect();
+        assert_eq!(values, ["0", "(hidden)", "(hidden)"]);
     }
 
     #[test]

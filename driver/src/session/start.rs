@@ -1,6 +1,7 @@
 //! Starts a session, in this order: resources → environment → fleet → context.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -16,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::Session;
 use super::builder::{SessionBuilder, SessionOptions};
-use super::settings::{EngineSettings, Resources, session_config};
+use super::settings::{EngineSettings, Resources, session_config, without_secrets};
 use super::struct_fields::StructFields;
 use crate::catalog::Catalogs;
 use crate::engine::EngineHandle;
@@ -28,6 +29,8 @@ use crate::fleet::{
     DRIVER, EmbeddedExecutor, EmbeddedHost, Fleet, FleetRequest, Launcher, ProcessLauncher,
 };
 use crate::input::{Tables, register_catalogs};
+use crate::journal::Journal;
+use crate::journal::record::{FORMAT_VERSION, Record, RunStarted};
 use crate::random::random_hex;
 use crate::scheduler::{Placement, RetryLimits};
 use crate::services::{AbandonedWrites, PlatformReporter, Services};
@@ -61,6 +64,7 @@ struct SessionPlan {
     limits: Limits,
     config: SessionConfig,
     engine_settings: EngineSettings,
+    journal: Journal,
 }
 
 /// The parts of the driver that run tasks and schedule queries.
@@ -172,6 +176,7 @@ impl SessionOptions {
             abandoned_writes: AbandonedWrites::default(),
             reporter: platform.map(|platform| PlatformReporter::start(platform, progress)),
             engine_task: driver.engine_task,
+            journal: plan.journal,
             _spilled: driver.environment.spill_guard(),
             _compute: driver.compute,
         };
@@ -202,6 +207,7 @@ impl SessionOptions {
             slot_memory_bytes: pool_bytes.map(|bytes| bytes / u64::from(slots)),
         };
         let (config, engine_settings) = session_config(resources, &self.settings)?;
+        let journal = self.journal(slots, &engine_settings)?;
         let limits = Limits {
             memory_bytes: pool_bytes,
             slots,
@@ -215,7 +221,32 @@ impl SessionOptions {
             limits,
             config,
             engine_settings,
+            journal,
         })
+    }
+
+    /// Creates the journal of the run, if the settings name a file, with the settings of the run.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be created.
+    fn journal(&self, slots: u32, settings: &EngineSettings) -> Result<Journal> {
+        let Some(path) = &settings.journal else {
+            return Ok(Journal::default());
+        };
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let started_unix_ms = since_epoch.map_or(0, |elapsed| elapsed.as_millis());
+        let journal = Journal::create(path)?;
+        journal.record(Record::RunStarted(RunStarted {
+            format: FORMAT_VERSION,
+            application: self.app_name.clone().unwrap_or_else(|| "faisca".to_owned()),
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+            started_unix_ms: u64::try_from(started_unix_ms).unwrap_or(0),
+            executors: self.executors,
+            slots,
+            memory_bytes: self.memory,
+            settings: without_secrets(&self.settings),
+        }));
+        Ok(journal)
     }
 
     /// Returns the size of an executor's memory pool in bytes, or `None` without a limit.
@@ -278,8 +309,11 @@ impl SessionOptions {
         });
         let credentials = Credentials::new(&token, encryption)
             .map_err(Error::of_fleet("certificates of the job"))?;
-        let (engine, engine_task) =
-            EngineHandle::start(RetryLimits::default(), environment.durable().cloned());
+        let (engine, engine_task) = EngineHandle::start(
+            RetryLimits::default(),
+            environment.durable().cloned(),
+            plan.journal.clone(),
+        );
         Ok(DriverEnvironment {
             environment,
             compute,

@@ -26,6 +26,12 @@ impl Display for StageGraph {
 }
 
 impl Stage {
+    /// Returns the operators of the stage, one on each line, indented below their consumers.
+    #[must_use]
+    pub fn operators(&self) -> String {
+        displayable(self.plan.as_ref()).indent(false).to_string()
+    }
+
     fn render(&self, note: Option<&str>) -> String {
         let mut title = vec![
             format!(
@@ -50,7 +56,7 @@ impl Stage {
         title.push(describe_determinism(self.determinism).to_owned());
         title.retain(|part| !part.is_empty());
         let title = title.join(", ");
-        let plan = displayable(self.plan.as_ref()).indent(false).to_string();
+        let plan = self.operators();
         let lines = note
             .into_iter()
             .chain(plan.lines())

@@ -1,0 +1,30 @@
+//! From steps to the records of the journal.
+
+use super::summary::StepSummary;
+use crate::error::Error;
+use crate::journal::record::{Record, StepOutput};
+
+pub(super) fn step_started(step: &str) -> Record {
+    Record::StepStarted {
+        step: step.to_owned(),
+    }
+}
+
+pub(super) fn step_finished(summary: &StepSummary) -> Record {
+    let output = summary.written.as_ref().map(|written| StepOutput {
+        path: written.path.clone(),
+        rows: written.rows,
+        bytes: written.bytes,
+        files: written.files as u64,
+    });
+    Record::StepFinished {
+        step: summary.name.clone(),
+        output,
+    }
+}
+
+pub(super) fn job_failed(error: &Error) -> Record {
+    Record::JobFailed {
+        message: error.to_string(),
+    }
+}

@@ -1,0 +1,23 @@
+//! The journal of a run: what was decided, when, in lines that outlive the driver.
+//!
+//! A finished run should explain where its time went, and a dead driver should not take that
+//! knowledge with it.
+//!
+//! ```text
+//!   session: run, steps ──┐
+//!   engine: queries,      ├─ Record ─► Journal: one JSON line, into a bounded buffer
+//!   stages, attempts,     │                       │ a thread of its own
+//!   executors ────────────┘                       ▼
+//!                                      FILE.jsonl ──► read() ──► report
+//! ```
+//!
+//! - [`record`]: the records, and the version of their format
+//! - `recorder`: writes them, and never blocks its caller
+//! - `read`: reads them back, also those of a run that was killed
+
+mod read;
+pub mod record;
+mod recorder;
+
+pub use read::{JournalError, RecordedRun, read};
+pub use recorder::Journal;

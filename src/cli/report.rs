@@ -1,0 +1,100 @@
+//! `faisca report JOURNAL`, and the page that `faisca run --report` writes.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use faisca::{Error, Result};
+use faisca_driver::{journal, report};
+use tempfile::TempPath;
+
+use super::show::print;
+
+/// Setting of the journal's file.
+const JOURNAL_SETTING: &str = "faisca.journal.path";
+
+/// Flags of `faisca report`.
+#[derive(Debug, Args)]
+pub(super) struct ReportArgs {
+    /// The journal of a run, as `faisca run --journal FILE` keeps it.
+    journal: PathBuf,
+    /// The page to write [default: the journal's name with .html].
+    #[arg(short, long, value_name = "FILE.html")]
+    output: Option<PathBuf>,
+}
+
+/// Flags of a run that should explain itself.
+#[derive(Debug, Args)]
+pub(super) struct RecordArgs {
+    /// Write a page that explains the run: where its time went, and what would make it faster.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+    /// Keep the journal of the run, from which `faisca report` makes that page later.
+    #[arg(long, value_name = "FILE.jsonl")]
+    journal: Option<PathBuf>,
+}
+
+/// The journal that a run keeps, and the page to make of it.
+pub(super) struct Recording {
+    /// Where the journal is; `None` if the run keeps none.
+    journal: Option<PathBuf>,
+    /// Removes a journal that is only needed for the page.
+    _temporary: Option<TempPath>,
+    report: Option<PathBuf>,
+}
+
+impl RecordArgs {
+    /// Chooses the file of the journal.
+    ///
+    /// # Errors
+    /// If a temporary file cannot be created.
+    pub(super) fn recording(self) -> Result<Recording> {
+        let temporary = match (&self.journal, &self.report) {
+            (None, Some(_)) => {
+                let file = tempfile::NamedTempFile::new().map_err(Error::input("journal"))?;
+                Some(file.into_temp_path())
+            }
+            _ => None,
+        };
+        Ok(Recording {
+            journal: self
+                .journal
+                .or(temporary.as_ref().map(|path| path.to_path_buf())),
+            _temporary: temporary,
+            report: self.report,
+        })
+    }
+}
+
+impl Recording {
+    /// Returns the settings with which a session keeps the journal.
+    pub(super) fn settings(&self) -> Option<(String, String)> {
+        let path = self.journal.as_ref()?;
+        Some((JOURNAL_SETTING.to_owned(), path.display().to_string()))
+    }
+
+    /// Writes the page, if one was requested. Called after the session has stopped.
+    ///
+    /// # Errors
+    /// If the journal cannot be read, or the page cannot be written.
+    pub(super) fn finish(self) -> Result<()> {
+        match (&self.journal, &self.report) {
+            (Some(journal), Some(output)) => write_page(journal, output),
+            _ => Ok(()),
+        }
+    }
+}
+
+pub(super) fn report(args: &ReportArgs) -> Result<()> {
+    let default = || args.journal.with_extension("html");
+    write_page(&args.journal, &args.output.clone().unwrap_or_else(default))
+}
+
+fn write_page(journal: &Path, output: &Path) -> Result<()> {
+    let name = journal.display().to_string();
+    let text = std::fs::read_to_string(journal).map_err(Error::input(&name))?;
+    let run = journal::read(&text).map_err(Error::input(&name))?;
+    let page = report::render(&run);
+    std::fs::write(output, page).map_err(Error::input(output.display().to_string()))?;
+    print(&format!("Report: {}", output.display()));
+    Ok(())
+}
