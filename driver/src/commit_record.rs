@@ -7,6 +7,10 @@
 //! ```
 //!
 //! Each step can be repeated, so any process that finds an unfinished record can complete it.
+//!
+//! **A record is data, not an order.** Anyone who may write to the folder may have written the
+//! record, and the job that completes it may have more rights. So a record that was read is checked before it
+//! is used: every name in it lies inside the folder.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,6 +20,7 @@ use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::Registration;
+use crate::visibility::is_visible;
 
 /// Why a commit record cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -26,12 +31,33 @@ pub(crate) enum RecordError {
     /// Its format is unknown to this version.
     #[error("format {format} is not {FORMAT}: written by another version of faisca")]
     OtherFormat { format: u32 },
+    #[error("it has {bytes} bytes, and at most {RECORD_BYTES_MAX} are read")]
+    TooLarge { bytes: u64 },
+    /// It names something outside of its folder.
+    #[error("`{name}` is not {expected}; if faisca did not write the record, remove it")]
+    Foreign {
+        /// What the name should be.
+        expected: &'static str,
+        name: String,
+    },
 }
+
+impl RecordError {
+    fn foreign(name: &str, expected: &'static str) -> Self {
+        let name = name.to_owned();
+        Self::Foreign { expected, name }
+    }
+}
+
+/// Bytes of the largest record that is read. One that names 100,000 files has about 50 MiB.
+pub(crate) const RECORD_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// Folder of the records, below the output. Readers skip names that begin with an underscore.
 pub(crate) const FOLDER: &str = "_faisca";
 /// Version of the format of a record.
 const FORMAT: u32 = 1;
+/// Characters of the shortest tag. A shorter one could be part of the names of other writes.
+const TAG_CHARS_MIN: usize = 8;
 
 /// The next step of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,6 +193,76 @@ impl CommitRecord {
         }
         Ok(record)
     }
+
+    /// Checks that every name in the record lies inside its folder: the objects below `target`, the
+    /// tables at `url`, which ends with a slash.
+    ///
+    /// # Errors
+    /// Returns the first name that does not, and what is wrong with it.
+    pub(crate) fn check(&self, target: &Path, url: &str, version: u64) -> Result<(), RecordError> {
+        self.check_objects(target)?;
+        match &self.registration {
+            Some(registration) => check_registration(registration, url, version),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that every object of the record is below `target`, for readers: they use no table.
+    ///
+    /// # Errors
+    /// Returns the first name that is not, and what is wrong with it.
+    pub(crate) fn check_objects(&self, target: &Path) -> Result<(), RecordError> {
+        let is_tag = self.tag.len() >= TAG_CHARS_MIN
+            && self.tag.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if !is_tag {
+            return Err(RecordError::foreign(&self.tag, "the tag of a write"));
+        }
+        let is_inside = |key: &str| {
+            Path::parse(key).is_ok_and(|path| path.as_ref() == key && is_visible(target, &path))
+        };
+        for file in &self.files {
+            let key = format!("{target}/{}", file.path);
+            if !is_inside(&key) || !file.path.contains(&self.tag) {
+                return Err(RecordError::foreign(&file.path, "a file of this write"));
+            }
+        }
+        let kept = self.kept.iter().flat_map(|kept| &kept.keys);
+        if let Some(key) = self.remove.iter().chain(kept).find(|key| !is_inside(key)) {
+            return Err(RecordError::foreign(key, "a file of this folder"));
+        }
+        Ok(())
+    }
+}
+
+/// Checks that a registration is of the record of this version, and of a table at `url`.
+fn check_registration(
+    registration: &Registration,
+    url: &str,
+    version: u64,
+) -> Result<(), RecordError> {
+    let commit = &registration.commit;
+    if *commit != format!("{url}{}", name(version)) {
+        return Err(RecordError::foreign(commit, "this record"));
+    }
+    let changes = registration.partitions.iter();
+    let partitions = changes.flat_map(|change| &change.put);
+    let mut locations = partitions
+        .map(|partition| &partition.location)
+        .chain([&registration.table.location]);
+    match locations.find(|location| !is_below(url, location)) {
+        Some(location) => Err(RecordError::foreign(location, "a table in this folder")),
+        None => Ok(()),
+    }
+}
+
+/// Returns whether the URL of a folder is `url`, which ends with a slash, or a folder below it.
+pub(crate) fn is_below(url: &str, location: &str) -> bool {
+    let Some(relative) = location.strip_prefix(url) else {
+        return false;
+    };
+    let relative = relative.strip_suffix('/').unwrap_or(relative);
+    let is_name = |part: &str| !matches!(part, "" | "." | "..");
+    relative.is_empty() || relative.split('/').all(is_name)
 }
 
 /// Returns the path of a record below its output. The width of the number is fixed, so that the
@@ -196,7 +292,12 @@ pub(crate) fn version(target: &Path, key: &Path) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use faisca_planner::manifest::{CatalogKind, FileFormat, OnSchemaChange};
+
     use super::*;
+    use crate::catalog::{PartitionChange, TableDefinition, TablePartition};
 
     #[test]
     fn records_are_found_by_their_names() {
@@ -255,6 +356,115 @@ mod tests {
             (0, vec!["t/a".to_owned(), "t/b".to_owned()])
         );
         assert_eq!(parted(Duration::from_secs(1)), (1, vec!["t/b".to_owned()]));
+    }
+
+    /// A record of the folder `s3://b/gold/t/` with one registered partition, changed by `change`.
+    fn checked(
+        change: impl FnOnce(&mut CommitRecord, &mut Registration),
+    ) -> Result<(), RecordError> {
+        let table = TableDefinition {
+            name: "t".to_owned(),
+            columns: vec![],
+            partition_keys: vec![],
+            location: "s3://b/gold/t/".to_owned(),
+            format: FileFormat::Parquet,
+            comment: None,
+            parameters: BTreeMap::new(),
+            serde: BTreeMap::new(),
+        };
+        let mut registration = Registration::new(
+            CatalogKind::Glue,
+            "d".to_owned(),
+            table,
+            OnSchemaChange::Fail,
+        )
+        .with_commit(
+            "s3://b/gold/t/_faisca/commit-0000000003.json".to_owned(),
+            true,
+        );
+        let partition = TablePartition {
+            values: vec!["1".to_owned()],
+            location: "s3://b/gold/t/a=1/run-x/".to_owned(),
+        };
+        registration.partitions = Some(PartitionChange {
+            put: vec![partition],
+            removes_others: true,
+        });
+        let file_path = "a=1/run-x/part-00000-0123456789ab-a1-000.parquet";
+        let mut record = CommitRecord::new(
+            "0123456789ab".to_owned(),
+            vec![PendingFile {
+                path: file_path.to_owned(),
+                rows: 1,
+                bytes: 1,
+                upload: None,
+            }],
+        );
+        record.remove = vec!["gold/t/a=1/old.parquet".to_owned()];
+        record.kept = vec![KeptObjects {
+            keys: vec!["gold/t/a=2/older.parquet".to_owned()],
+            remove_at: 10,
+        }];
+        change(&mut record, &mut registration);
+        record.registration = Some(registration);
+        record.check(&Path::from("gold/t"), "s3://b/gold/t/", 3)
+    }
+
+    #[test]
+    fn a_record_that_names_anything_outside_of_its_folder_is_refused() {
+        checked(|_, _| ()).unwrap();
+        for outside in [
+            "payroll/2026.parquet",
+            "gold/t2/part.parquet",
+            "gold/t",
+            "gold/t/../../payroll/x",
+            "gold/t//x",
+            "gold/t/_faisca/commit-0000000002.json",
+            "",
+        ] {
+            let error = checked(|record, _| record.remove.push(outside.to_owned())).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains(&format!("`{outside}`")), "{text}");
+            let kept = |record: &mut CommitRecord| record.kept[0].keys[0] = outside.to_owned();
+            assert!(checked(|record, _| kept(record)).is_err(), "{outside}");
+        }
+        for outside in [
+            "../x-0123456789ab",
+            "x/./0123456789ab",
+            "part-of-another-write",
+            "",
+        ] {
+            let error = checked(|record, _| record.files[0].path = outside.to_owned()).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains(&format!("`{outside}`")), "{text}");
+        }
+        for location in [
+            "s3://attacker/x/",
+            "s3://b/gold/t2/",
+            "s3://b/gold/t/../payroll/",
+            "s3://b/gold/t//",
+            "",
+        ] {
+            let of_table = |registration: &mut Registration| {
+                registration.table.location = location.to_owned();
+            };
+            assert!(checked(|_, r| of_table(r)).is_err(), "{location}");
+            let of_partition = |registration: &mut Registration| {
+                let change = registration.partitions.as_mut().unwrap();
+                change.put[0].location = location.to_owned();
+            };
+            assert!(checked(|_, r| of_partition(r)).is_err(), "{location}");
+        }
+        let other = "s3://b/gold/t/_faisca/commit-0000000009.json";
+        assert!(checked(|_, r| r.commit = other.to_owned()).is_err());
+    }
+
+    #[test]
+    fn a_tag_that_is_part_of_the_names_of_others_is_refused() {
+        for tag in ["", "part", "a", "../gold/t/x", "parquet"] {
+            let error = checked(|record, _| record.tag = tag.to_owned()).unwrap_err();
+            assert!(error.to_string().contains("is not the tag"), "{error}");
+        }
     }
 
     #[test]

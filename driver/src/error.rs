@@ -144,7 +144,7 @@ pub enum Error {
         help: String,
     },
     /// The record of a commit on an object store is damaged, or is that of a newer version.
-    #[error("{url}: the commit record {key} cannot be read: {source}")]
+    #[error("{url}: the commit record {key} is refused: {source}")]
     CommitRecord {
         /// The folder.
         url: String,

@@ -19,6 +19,7 @@
 //! - [`engine`] — the loop; queries ready to run, re-planning, progress
 //! - [`scheduler`] — pure decisions
 //! - [`journal`] — what was decided, when, in a file that outlives the driver
+//! - `visibility` — which objects are data, by their names
 //! - `random`, `stack`, `error`
 
 pub mod catalog;
@@ -37,6 +38,7 @@ mod services;
 mod session;
 mod stack;
 mod statement;
+mod visibility;
 
 pub use engine::progress::{self, WriteSummary};
 pub use error::{BoxedError, Error, NameKind, Result};

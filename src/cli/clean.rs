@@ -60,7 +60,11 @@ pub(super) async fn clean(args: CleanArgs) -> Result<()> {
             LeftoverKind::Upload => "abandoned upload",
             LeftoverKind::OldRecord => "old record",
         };
-        print(&format!("{}  {kind}, {age}", leftover.path));
+        let effect = match leftover.effect.as_str() {
+            "" => String::new(),
+            effect => format!(": {effect}"),
+        };
+        print(&format!("{}  {kind}, {age}{effect}", leftover.path));
     }
     let count = |kind: LeftoverKind| {
         leftovers

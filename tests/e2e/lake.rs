@@ -8,6 +8,7 @@ mod faults;
 mod mistakes;
 mod others;
 mod partitions;
+mod records;
 mod tables;
 
 use std::path::Path;

@@ -105,6 +105,12 @@ impl Registration {
         Ok(())
     }
 
+    /// Returns whether both register a table of this name.
+    pub(crate) fn names_same_table(&self, other: &Self) -> bool {
+        let name = |r: &Self| (r.kind, r.database.clone(), r.table.name.clone());
+        name(self) == name(other)
+    }
+
     /// Returns this registration as part of a commit. `commit` is the URL of its record, and
     /// `replaces` says whether the commit is an overwrite.
     pub(crate) fn with_commit(mut self, commit: String, replaces: bool) -> Self {
@@ -180,6 +186,21 @@ fn is_overtaken(present: &TableDefinition, registration: &Registration) -> bool 
 }
 
 impl Catalogs {
+    /// Returns where the table that a registration names is now; `None` if there is none.
+    ///
+    /// # Errors
+    /// If the catalog fails.
+    pub(crate) async fn present_location(
+        &self,
+        registration: &Registration,
+    ) -> Result<Option<String>> {
+        let catalog = self.get(registration.kind).await;
+        let table = (catalog.as_ref())
+            .table(&registration.database, &registration.table.name)
+            .await?;
+        Ok(table.map(|(present, _)| present.location))
+    }
+
     /// Creates or updates a table, its statistics and its partitions. Can be repeated, also by
     /// several processes at once.
     ///

@@ -10,7 +10,7 @@
 //! Faísca writes to an object store, its commit record says which files are current.
 //!
 //! # Layout
-//! - [`Location`], [`DataFile`], [`is_visible`]: paths and their files
+//! - [`Location`], [`DataFile`]: paths and their files
 //! - `commits`: files that commit records leave out
 //! - `glob`: patterns; `narrow`: lists only the folders whose keys match filters
 
@@ -32,6 +32,8 @@ use percent_encoding::percent_decode_str;
 
 pub(crate) use commits::Commits;
 use glob::Glob;
+
+use crate::visibility::is_visible;
 
 /// Maximum number of plain subfolders that an error names.
 const NAMED_SUBFOLDERS_MAX: usize = 3;
@@ -384,28 +386,6 @@ fn parse_key(folder: &str) -> Option<(String, String)> {
     let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let (key, value) = folder.split_once('=')?;
     (!key.is_empty()).then(|| (decode(key), decode(value)))
-}
-
-/// Returns true if a reader of `prefix` sees the file `key`, as in Spark. Hidden are files and
-/// folders below the prefix whose names begin with `.` or `_`, except for names such as `_key=value`,
-/// and files that Hadoop is still copying.
-pub(crate) fn is_visible(prefix: &Path, key: &Path) -> bool {
-    let Some(names) = key.prefix_match(prefix) else {
-        return false;
-    };
-    let names: Vec<_> = names.collect();
-    let Some((file, folders)) = names.split_last() else {
-        return true;
-    };
-    let file = file.as_ref();
-    let is_hidden = file.starts_with('.')
-        || file.starts_with('_') && !file.contains('=')
-        || file.ends_with("._COPYING_");
-    !is_hidden && !folders.iter().any(|name| is_hidden_folder(name.as_ref()))
-}
-
-fn is_hidden_folder(name: &str) -> bool {
-    name.starts_with(['.', '_']) && !name.contains('=')
 }
 
 /// Returns an absolute path without `..`. A symbolic link as the last name is kept, because the

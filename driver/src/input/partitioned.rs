@@ -24,11 +24,11 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 
 use super::catalog_schema::catalog_schema;
-use super::listing::is_visible;
 use super::partition_keys::{filter_pushdown, is_on_keys, matching_rows, parse_value};
 use super::table_lookup::{LOOKUPS_MAX, TableLookup, TableState};
 use crate::catalog::TablePartition;
 use crate::error::{Error, Result, external};
+use crate::visibility::is_visible;
 
 /// Maximum number of folders that are listed at the same time.
 const LISTINGS_MAX: usize = 16;

@@ -19,7 +19,8 @@ use crate::catalog::hive_type;
 use crate::error::{Error, Result};
 use crate::input::drift::{TypeRule, widen};
 use crate::input::formats::{compression_of, file_format};
-use crate::input::listing::{Commits, is_visible};
+use crate::input::listing::Commits;
+use crate::visibility::is_visible;
 
 /// Files that are compared with the new rows. More would delay each append to a folder of many
 /// files, and files that were compared when they were added have the same columns.

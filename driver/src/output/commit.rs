@@ -40,7 +40,8 @@ pub(crate) enum OutputWrite {
 
 impl OutputWrite {
     /// Checks what exists at the target and begins the write. `None` if the save mode says that
-    /// there is nothing to do. `tag` becomes part of the file names on an object store.
+    /// there is nothing to do. `tag` becomes part of the file names on an object store. `table` is the
+    /// table that the write will register, if any.
     ///
     /// On an object store, it first finishes the commit of an earlier job that died, if it finds
     /// one.
@@ -53,6 +54,7 @@ impl OutputWrite {
         tag: String,
         stores: &Stores,
         catalogs: &Arc<Catalogs>,
+        table: Option<&Registration>,
     ) -> Result<Option<Self>> {
         if is_local(&write.path) {
             let begun = LocalWrite::begin(write)?;
@@ -63,7 +65,7 @@ impl OutputWrite {
             }));
         }
         let folder = Folder::new(&write.path, stores, Arc::clone(catalogs))?;
-        Ok(ObjectWrite::begin(folder, write, tag)
+        Ok(ObjectWrite::begin(folder, write, tag, table)
             .await?
             .map(|write| Self::Object(Box::new(write))))
     }

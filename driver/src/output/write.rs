@@ -232,10 +232,11 @@ impl<'a> PlannedWrite<'a> {
     /// If the output cannot be begun, or the present table is at another location.
     async fn open(self, services: &Arc<Services>) -> Result<Option<OpenWrite<'a>>> {
         let tag = crate::random::random_hex(TAG_BYTES)?;
-        let Some(output) =
-            OutputWrite::begin(self.write, tag, &services.object_stores, &services.catalogs)
-                .boxed()
-                .await?
+        let (stores, catalogs) = (&services.object_stores, &services.catalogs);
+        let table = self.table.as_ref().map(|planned| &planned.registration);
+        let Some(output) = OutputWrite::begin(self.write, tag, stores, catalogs, table)
+            .boxed()
+            .await?
         else {
             return Ok(None);
         };

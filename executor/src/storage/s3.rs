@@ -372,12 +372,17 @@ impl Uploads for S3Bucket {
         loop {
             let page = self.page(prefix, markers.as_ref()).await?;
             for upload in page.uploads {
+                let path = Path::parse(&upload.key)?;
+                // A store that ignores the prefix must not expose the uploads of others.
+                if path.prefix_match(prefix).is_none() {
+                    continue;
+                }
                 let started = upload
                     .initiated
                     .and_then(|time| chrono::DateTime::parse_from_rfc3339(&time).ok())
                     .map(SystemTime::from);
                 uploads.push(StaleUpload {
-                    path: Path::parse(&upload.key)?,
+                    path,
                     id: upload.upload_id,
                     started,
                 });
@@ -399,7 +404,8 @@ impl S3Bucket {
         let open = self.shared.open().await?;
         let mut url = Url::parse(&open.url).map_err(generic_error)?;
         url.query_pairs_mut()
-            .append_pair("prefix", prefix.as_ref())
+            // The slash at the end: `out` is a prefix of `out2`, too.
+            .append_pair("prefix", &format!("{prefix}/"))
             .append_pair("uploads", "");
         if let Some((key, id)) = markers {
             url.query_pairs_mut()

@@ -132,6 +132,8 @@ async fn a_driver_killed_at_any_step_of_the_commit_leaves_every_row_once() {
                 recorded,
                 "{case}: {listing}"
             );
+            let effect = "files to complete: 1, replaced files to remove: 1";
+            assert_eq!(listing.contains(effect), recorded, "{case}: {listing}");
             assert_success(&run().output().unwrap(), &case);
             assert_eq!(
                 query(&session, "SELECT count(*), count(DISTINCT a) FROM t").await,
@@ -148,6 +150,40 @@ async fn a_driver_killed_at_any_step_of_the_commit_leaves_every_row_once() {
         }
     }
     session.stop().await;
+}
+
+/// `out` is a prefix of `out2`, but no folder above it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_clean_up_of_a_folder_leaves_the_uploads_of_its_siblings() {
+    let server = S3Server::start().await;
+    let job_to = |path: &str| {
+        let mut job = command();
+        let statement = format!("COPY (SELECT 1 AS a) TO '{path}' STORED AS PARQUET");
+        job.args(["sql", "-c", &statement])
+            .envs(server.environment());
+        job.stdout(Stdio::null()).stderr(Stdio::null());
+        job
+    };
+    for path in ["s3://lake/out/", "s3://lake/out2/", "s3://lake/out.bak/"] {
+        let killer = Killer::install(&server, ("a part", "PUT", "partNumber="), true);
+        let mut child = job_to(path).spawn().unwrap();
+        killer.pid.store(child.id() as usize, Ordering::SeqCst);
+        tokio::task::spawn_blocking(move || child.wait())
+            .await
+            .unwrap()
+            .unwrap();
+        server.pass_all();
+    }
+    let mut open = server.open_uploads();
+    assert_eq!(open.len(), 3, "{open:?}");
+    let cleaned = command()
+        .args(["clean", "s3://lake/out", "--older-than", "0", "--apply"])
+        .envs(server.environment())
+        .output()
+        .unwrap();
+    assert_success(&cleaned, "clean");
+    open.retain(|key| !key.starts_with("out/"));
+    assert_eq!(server.open_uploads(), open);
 }
 
 #[tokio::test(flavor = "multi_thread")]

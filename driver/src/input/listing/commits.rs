@@ -42,7 +42,7 @@ impl Commits {
     /// Sends one request for each table, and another one if `prefix` is inside a table.
     ///
     /// # Errors
-    /// If the store fails, or a record cannot be parsed.
+    /// If the store fails, a record cannot be parsed, or it names objects outside of its folder.
     pub(crate) async fn read(
         store: &Arc<dyn ObjectStore>,
         prefix: &Path,
@@ -83,7 +83,11 @@ impl Commits {
             }
             Err(error) => return Err(error.into()),
         };
-        let record = CommitRecord::parse(&json).map_err(|e| {
+        let checked = CommitRecord::parse(&json).and_then(|record| {
+            record.check_objects(&table)?;
+            Ok(record)
+        });
+        let record = checked.map_err(|e| {
             external(Error::CommitRecord {
                 url: table.to_string(),
                 key: key.to_string(),

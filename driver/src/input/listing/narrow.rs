@@ -14,9 +14,10 @@ use datafusion::logical_expr::Expr;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::{ListResult, path::Path};
 
-use super::{DataFile, DfResult, Kind, Location, is_hidden_folder, parse_key};
+use super::{DataFile, DfResult, Kind, Location, parse_key};
 use crate::commit_record::FOLDER;
 use crate::input::partition_keys::{matching_rows, parse_value};
+use crate::visibility::is_hidden_folder;
 
 /// Maximum number of folders that are listed at the same time.
 const LISTINGS_MAX: usize = 16;

@@ -46,7 +46,7 @@ pub(super) fn tables(prefix: &Path, objects: &[ObjectMeta]) -> (Vec<TableFolder>
     let mut skipped = vec![];
     for meta in objects
         .iter()
-        .filter(|meta| meta.size > 0 && crate::input::listing::is_visible(prefix, &meta.location))
+        .filter(|meta| meta.size > 0 && crate::visibility::is_visible(prefix, &meta.location))
     {
         let key = meta.location.as_ref();
         if written_folders

@@ -9,10 +9,10 @@ use faisca_executor::storage::Stores;
 
 use super::folder::Folder;
 use crate::catalog::Catalogs;
-use crate::commit_record::State;
+use crate::commit_record::{CommitRecord, State};
 use crate::error::Result;
 
-/// What kind of leftover was leftovers.
+/// What a crashed job can leave behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeftoverKind {
     /// A commit whose job died before the last step. It is finished, or undone if its uploads are
@@ -33,6 +33,27 @@ pub struct Leftover {
     pub path: String,
     /// Time since it was written or begun, if known.
     pub age: Option<Duration>,
+    /// What the removal does beyond the object itself, for the user to approve; empty if nothing.
+    pub effect: String,
+}
+
+/// Describes what finishing a commit does.
+fn effect(record: &CommitRecord) -> String {
+    let removed = record.remove.len()
+        + record
+            .kept
+            .iter()
+            .map(|kept| kept.keys.len())
+            .sum::<usize>();
+    let mut effects = vec![format!("files to complete: {}", record.files.len())];
+    if removed > 0 {
+        effects.push(format!("replaced files to remove: {removed}"));
+    }
+    if let Some(registration) = &record.registration {
+        let (database, table) = (&registration.database, &registration.table.name);
+        effects.push(format!("table to register: {database}.{table}"));
+    }
+    effects.join(", ")
 }
 
 /// Returns what crashed jobs left below `path`: an interrupted commit, uploads that began more than
@@ -53,6 +74,15 @@ pub async fn clean(
     catalogs: &Arc<Catalogs>,
 ) -> Result<Vec<Leftover>> {
     let folder = Folder::new(path, stores, Arc::clone(catalogs))?;
+    clean_folder(&folder, older_than, apply).await
+}
+
+/// Does the work of [`clean`].
+pub(super) async fn clean_folder(
+    folder: &Folder,
+    older_than: Duration,
+    apply: bool,
+) -> Result<Vec<Leftover>> {
     let listing = folder.list().await?;
     let now = SystemTime::now();
     let age = |since: SystemTime| now.duration_since(since).ok();
@@ -65,10 +95,11 @@ pub async fn clean(
                 kind: LeftoverKind::UnfinishedCommit,
                 path,
                 age: age(meta.last_modified.into()),
+                effect: effect(&record),
             });
         }
         if apply {
-            folder.recover(&listing.records).await?;
+            folder.recover(&listing.records, None).await?;
         } else {
             // These uploads belong to the unfinished commit, which a later run completes.
             named = record
@@ -83,6 +114,7 @@ pub async fn clean(
             kind: LeftoverKind::OldRecord,
             path: path.clone(),
             age: None,
+            effect: String::new(),
         }));
         if apply {
             folder.remove(&old).await?;
@@ -100,6 +132,7 @@ pub async fn clean(
             kind: LeftoverKind::Upload,
             path: upload.path.to_string(),
             age,
+            effect: String::new(),
         });
     }
     Ok(leftovers)

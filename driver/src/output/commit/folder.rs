@@ -18,11 +18,13 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use tracing::{debug, warn};
 
-use super::replaced::is_data;
-use crate::catalog::Catalogs;
-use crate::commit_record::{CommitRecord, FOLDER, KeptObjects, State, key, version};
+use crate::catalog::{Catalogs, Registration};
+use crate::commit_record::{
+    CommitRecord, FOLDER, KeptObjects, RECORD_BYTES_MAX, RecordError, State, is_below, key, version,
+};
 use crate::error::{Error, Result};
 use crate::output::save_mode::{SaveDecision, decide};
+use crate::visibility::is_visible;
 
 /// Uploads of one commit that are completed concurrently.
 const COMPLETIONS_MAX: usize = 16;
@@ -104,6 +106,25 @@ impl Folder {
         })
     }
 
+    /// A folder of the bucket `lake`, on the test's own store.
+    #[cfg(test)]
+    pub(super) fn of_test(
+        objects: Arc<dyn ObjectStore>,
+        uploads: Arc<dyn Uploads>,
+        target: &str,
+        catalogs: Arc<Catalogs>,
+    ) -> Self {
+        let url = format!("s3://lake/{target}/");
+        Self {
+            objects,
+            uploads,
+            target: Path::from(target),
+            escaped: url.clone(),
+            url,
+            catalogs,
+        }
+    }
+
     /// Lists the folder and all folders below it.
     pub(super) async fn list(&self) -> Result<Listing> {
         let all: Vec<ObjectMeta> = self
@@ -119,7 +140,7 @@ impl Folder {
         for meta in all {
             match version(&self.target, &meta.location) {
                 Some(version) => listing.records.push((version, meta)),
-                None if is_data(&self.target, &meta.location) => listing.data.push(meta),
+                None if is_visible(&self.target, &meta.location) => listing.data.push(meta),
                 // Markers such as `_SUCCESS` and other hidden objects count as neither.
                 None => {}
             }
@@ -195,20 +216,53 @@ impl Folder {
         decide(mode, has_files, format!("{} already exists", self.url))
     }
 
-    /// Reads the record of a version.
+    /// Reads the record of a version, and checks it.
     ///
     /// # Errors
-    /// If it does not exist or cannot be parsed, or the store fails.
+    /// If it does not exist, cannot be parsed, or names anything outside of the folder, or if the
+    /// store fails.
     pub(super) async fn read(&self, version: u64) -> Result<CommitRecord> {
         let key = key(&self.target, version);
-        let json = async { self.objects.get(&key).await?.bytes().await }
-            .await
-            .map_err(|e| self.failed("read the commit record of", e))?;
-        CommitRecord::parse(&json).map_err(|e| Error::CommitRecord {
+        let cannot_read = |e| self.failed("read the commit record of", e);
+        let object = self.objects.get(&key).await.map_err(cannot_read)?;
+        let parsed = if object.meta.size > RECORD_BYTES_MAX {
+            let bytes = object.meta.size;
+            Err(RecordError::TooLarge { bytes })
+        } else {
+            CommitRecord::parse(&object.bytes().await.map_err(cannot_read)?)
+        };
+        let checked = parsed.and_then(|record| {
+            record.check(&self.target, &self.url, version)?;
+            Ok(record)
+        });
+        checked.map_err(|e| Error::CommitRecord {
             url: self.url.clone(),
             key: key.to_string(),
             source: e.into(),
         })
+    }
+
+    /// Refuses to move a table of another folder to this one because a record says so.
+    ///
+    /// `own` is the table that this process writes to the folder, if any: the user has named it.
+    ///
+    /// # Errors
+    /// If the table is at another location and is not `own`, or the catalog fails.
+    async fn check_table(&self, record: &CommitRecord, own: Option<&Registration>) -> Result<()> {
+        let Some(registration) = &record.registration else {
+            return Ok(());
+        };
+        if own.is_some_and(|own| own.names_same_table(registration)) {
+            return Ok(());
+        }
+        match self.catalogs.present_location(registration).await? {
+            Some(location) if !is_below(&self.url, &location) => Err(Error::Write(format!(
+                "{}: an interrupted commit would move the table {}.{} from {location}; run its job again \
+                 to finish it, or remove its record in {FOLDER}/",
+                self.url, registration.database, registration.table.name
+            ))),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Writes the record of a version. [`PutMode::Create`] fails if the record exists already.
@@ -238,16 +292,22 @@ impl Folder {
     /// follows. Zero if there is no record.
     ///
     /// Also removes replaced files whose retention has ended. Only the newest record can be
-    /// unfinished: a writer completes it before it creates the next one.
+    /// unfinished: a writer completes it before it creates the next one. `own` is the table that this
+    /// process writes to the folder, if any.
     ///
     /// # Errors
-    /// If the record cannot be read or completed.
-    pub(super) async fn recover(&self, records: &[(u64, ObjectMeta)]) -> Result<u64> {
+    /// If the record cannot be read or completed, or would move a table of another folder.
+    pub(super) async fn recover(
+        &self,
+        records: &[(u64, ObjectMeta)],
+        own: Option<&Registration>,
+    ) -> Result<u64> {
         let Some((newest, _)) = records.last() else {
             return Ok(0);
         };
         let mut record = self.read(*newest).await?;
         if record.state != State::Done {
+            self.check_table(&record, own).await?;
             warn!(
                 "{}: finishing the commit of a job that was interrupted",
                 self.url

@@ -16,6 +16,9 @@
 //! beside old ones, but it always sees at least one of the two. A reader that uses the catalog sees
 //! exactly one.
 
+#[cfg(test)]
+mod crashes;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -59,13 +62,18 @@ pub(crate) struct ObjectWrite {
 
 impl ObjectWrite {
     /// Finishes an interrupted commit, if there is one, and begins the write. `None` if the save
-    /// mode says that there is nothing to do.
+    /// mode says that there is nothing to do. `table` is the table that the write will register, if any.
     ///
     /// # Errors
     /// If the save mode forbids the write, or the store or the catalog fails.
-    pub(crate) async fn begin(folder: Folder, write: &Write, tag: String) -> Result<Option<Self>> {
+    pub(crate) async fn begin(
+        folder: Folder,
+        write: &Write,
+        tag: String,
+        table: Option<&Registration>,
+    ) -> Result<Option<Self>> {
         let listing = folder.list().await?;
-        let base = folder.recover(&listing.records).await?;
+        let base = folder.recover(&listing.records, table).await?;
         let old_records = listing.old_records(base);
         if folder.check_mode(write.mode, &listing).await? == SaveDecision::Skip {
             return Ok(None);
@@ -148,7 +156,8 @@ impl ObjectWrite {
                         return Err(Error::Conflict(action));
                     }
                     let listing = self.folder.list().await?;
-                    self.base = self.folder.recover(&listing.records).await?;
+                    let own = self.registration.as_ref();
+                    self.base = self.folder.recover(&listing.records, own).await?;
                     self.check_location(version).await?;
                 }
                 // The record may exist despite the error. The uploads stay, and the next write

@@ -5,12 +5,7 @@ use std::collections::BTreeSet;
 use faisca_executor::protocol::PendingFile;
 use object_store::path::Path;
 
-use crate::input::listing::is_visible;
-
-/// Whether `key` is a file below the target that readers see. Hidden files are not.
-pub(super) fn is_data(target: &Path, key: &Path) -> bool {
-    is_visible(target, key)
-}
+use crate::visibility::is_visible;
 
 /// Returns the leading `key=value` folders of a path below the target: `a=1/b=2` of
 /// `a=1/b=2/x/part-0`. Empty if there are none.
@@ -43,7 +38,7 @@ pub(super) fn replaced(
     };
     let is_replaced = |key: &&Path| {
         let relative = key.as_ref().strip_prefix(&prefix).unwrap_or_default();
-        is_data(target, key)
+        is_visible(target, key)
             // Never its own files, even if some of them are visible already.
             && !key.as_ref().contains(tag)
             && (!dynamic || written.contains(partition_folder(relative)))
@@ -75,9 +70,9 @@ mod tests {
             "gold/t/_SUCCESS",
             "gold/t2/part.parquet",
         ] {
-            assert!(!is_data(&target, &Path::from(hidden)), "{hidden}");
+            assert!(!is_visible(&target, &Path::from(hidden)), "{hidden}");
         }
-        assert!(is_data(&target, &Path::from("gold/t/_k=1/part.parquet")));
+        assert!(is_visible(&target, &Path::from("gold/t/_k=1/part.parquet")));
     }
 
     #[test]
