@@ -14,7 +14,6 @@ use datafusion::execution::{FunctionRegistry, TaskContext, TempFileFactory};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::prelude::SessionConfig;
 use faisca_planner::workarounds;
-use faisca_spark::operators;
 
 use crate::descriptors;
 use crate::exchange::{BlockMemory, DurableTier};
@@ -166,29 +165,12 @@ fn check_writable(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Scalar functions whose Spark version in `datafusion-spark` accepts fewer types than DataFusion's.
-const DATAFUSION_SCALARS: [&str; 1] = ["date_trunc"];
-
 /// Registers Spark's functions, which replace DataFusion's of the same name, and then the user's,
 /// which replace both.
-///
-/// DataFusion's own aggregates stay, because Spark's `avg` does not support decimals.
 ///
 /// # Errors
 /// If a function cannot be registered.
 pub fn register_functions(state: &mut SessionState, functions: &UserFunctions) -> Result<()> {
-    let aggregates: Vec<_> = state.aggregate_functions().values().cloned().collect();
-    let datafusion_scalars = DATAFUSION_SCALARS
-        .iter()
-        .map(|name| state.udf(name))
-        .collect::<Result<Vec<_>>>()?;
-    datafusion_spark::register_all(state)?;
-    for udf in datafusion_scalars.into_iter().chain(operators::functions()) {
-        state.register_udf(udf)?;
-    }
-    for udaf in aggregates {
-        state.register_udaf(udaf)?;
-    }
     for udf in workarounds::scalar_functions() {
         state.register_udf(udf)?;
     }
@@ -198,10 +180,14 @@ pub fn register_functions(state: &mut SessionState, functions: &UserFunctions) -
     for udwf in workarounds::window_functions() {
         state.register_udwf(udwf)?;
     }
+    // After the workarounds, whose other names it registers as well.
+    faisca_spark::functions::register(state)?;
     for udf in &functions.scalar {
         state.register_udf(Arc::clone(udf))?;
     }
     for udaf in &functions.aggregate {
+        // The planner looks for a scalar function first, which would hide the user's.
+        state.deregister_udf(udaf.name())?;
         state.register_udaf(Arc::clone(udaf))?;
     }
     for udwf in &functions.window {

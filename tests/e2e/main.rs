@@ -17,6 +17,7 @@ mod duckdb;
 mod encryption;
 mod exit_codes;
 mod explain;
+mod functions;
 mod generated;
 mod glue_server;
 mod journal;

@@ -8,6 +8,7 @@
 //! text ──tokenize──▶ tokens ──Parser with SparkDialect──▶ tree ──translate──▶ tree that DataFusion plans
 //! ```
 
+mod calls;
 mod generators;
 mod intervals;
 mod joins;
@@ -18,6 +19,7 @@ mod syntax;
 mod tokens;
 mod tree;
 mod values;
+mod windows;
 
 pub(crate) use literals::unescape;
 pub use names::without_mark;

@@ -17,8 +17,8 @@ use datafusion::logical_expr::{
     BinaryExpr, Expr, ExprSchemable, GetFieldAccess, Operator, ScalarUDF, cast,
 };
 use datafusion::sql::sqlparser::ast::BinaryOperator;
-use datafusion_spark::planner::SparkFunctionPlanner;
 
+use crate::functions::FunctionSyntax;
 use array_item::ArrayItem;
 use divisor::Divisor;
 
@@ -30,7 +30,7 @@ pub struct SparkOperators;
 #[must_use]
 pub fn planners() -> Vec<Arc<dyn ExprPlanner>> {
     let mut planners: Vec<Arc<dyn ExprPlanner>> =
-        vec![Arc::new(SparkOperators), Arc::new(SparkFunctionPlanner)];
+        vec![Arc::new(SparkOperators), Arc::new(FunctionSyntax::new())];
     planners.extend(SessionStateDefaults::default_expr_planners());
     planners
 }

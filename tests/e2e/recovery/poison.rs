@@ -6,7 +6,7 @@ use super::{executors, expected, fleet, start, stop, wait_until};
 use crate::support::rows;
 
 /// A request for petabytes, which ends the process. Only for the first orders: one task has them.
-const ABORT: &str = "SELECT max(array_length(array_repeat(arrow_cast(make_array(l_orderkey), 'LargeList(Int64)'), 200000000000000))) FROM lineitem WHERE l_orderkey < 4000";
+const ABORT: &str = "SELECT max(array_length(array_resize(arrow_cast(make_array(l_orderkey), 'LargeList(Int64)'), 200000000000000))) FROM lineitem WHERE l_orderkey < 4000";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_that_aborts_fails_its_query_by_name_and_disturbs_no_other() {

@@ -2,7 +2,7 @@
 
 use std::any::TypeId;
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Ident, ObjectName};
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -183,7 +183,7 @@ impl Dialect for SparkDialect {
     }
 
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
-        intervals::parse(parser)
+        intervals::parse(parser).or_else(|| exists_of_items(parser))
     }
 
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
@@ -292,4 +292,23 @@ impl QuantifiedLike {
             }
         }
     }
+}
+/// `exists(array, x -> …)`, which is a function; before a query it is a condition.
+fn exists_of_items(parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+    let is_keyword = |token: &Token, keywords: &[Keyword]| matches!(token, Token::Word(word) if keywords.contains(&word.keyword));
+    let queries = [
+        Keyword::SELECT,
+        Keyword::WITH,
+        Keyword::VALUES,
+        Keyword::FROM,
+        Keyword::TABLE,
+    ];
+    let is_call = is_keyword(&parser.peek_nth_token(0).token, &[Keyword::EXISTS])
+        && parser.peek_nth_token(1).token == Token::LParen
+        && parser.peek_nth_token(2).token != Token::LParen
+        && !is_keyword(&parser.peek_nth_token(2).token, &queries);
+    is_call.then(|| {
+        parser.next_token();
+        parser.parse_function(ObjectName::from(vec![Ident::new("exists")]))
+    })
 }

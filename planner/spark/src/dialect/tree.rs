@@ -15,7 +15,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::names::CteScopes;
 use super::syntax::SparkDialect;
-use super::{generators, intervals, joins, names};
+use super::{calls, generators, intervals, joins, names, windows};
 
 /// Rewrites what the parser read as Spark's SQL into what DataFusion plans.
 ///
@@ -102,6 +102,8 @@ impl VisitorMut for Translation {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
         lower_text_aliases(select);
+        calls::complete_grouping_ids(select);
+        windows::move_to_from(select);
         names::mark_duplicates(&mut select.projection);
         select
             .from
@@ -128,13 +130,14 @@ impl VisitorMut for Translation {
                 intervals::negate(expr);
                 negative_literal(expr);
             }
+            Expr::Struct { .. } => calls::rewrite_struct(expr),
             Expr::Function(function) => {
                 if let Err(error) = count_without_columns(function) {
                     return ControlFlow::Break(error);
                 }
                 count_of_several(function);
                 unit_as_text(function);
-                higher_order(function);
+                calls::rewrite(function);
             }
             _ => {}
         }
@@ -498,29 +501,7 @@ fn count_of_several(function: &mut Function) {
     list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(counted))];
 }
 
-/// Spark's higher-order functions by the names that DataFusion's have.
-fn higher_order(function: &mut Function) {
-    let FunctionArguments::List(list) = &function.args else {
-        return;
-    };
-    let has_lambda = list.args.iter().any(|argument| {
-        matches!(
-            argument,
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Lambda(_)))
-        )
-    });
-    if !has_lambda {
-        return;
-    }
-    let name = match function.name.to_string().to_lowercase().as_str() {
-        "transform" => "array_transform",
-        "filter" => "array_filter",
-        "exists" => "array_any_match",
-        _ => return,
-    };
-    function.name = ObjectName::from(vec![Ident::new(name)]);
-}
-
+/// Returns a call of a function.
 pub(super) fn call(name: &str, arguments: Vec<Expr>) -> Expr {
     use datafusion::sql::sqlparser::ast::FunctionArgumentList;
     Expr::Function(Function {

@@ -275,7 +275,12 @@ fn parts(call: SqlExpr) -> Result<(String, Vec<SqlExpr>)> {
         .args
         .into_iter()
         .map(|argument| match argument {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Ok(expr),
+            // A generator has one parameter, or as many as it likes: a name says nothing more.
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))
+            | FunctionArg::Named {
+                arg: FunctionArgExpr::Expr(expr),
+                ..
+            } => Ok(expr),
             other => plan_err!("{name}: `{other}` is no expression"),
         })
         .collect::<Result<Vec<_>>>()?;

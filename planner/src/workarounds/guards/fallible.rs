@@ -3,10 +3,11 @@
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 
 /// Functions that return a value for every argument. All other functions are assumed to fail for some.
-const SAFE_FUNCTIONS: [&str; 35] = [
+const SAFE_FUNCTIONS: [&str; 42] = [
     "abs",
     "ascii",
     "bit_length",
@@ -21,14 +22,20 @@ const SAFE_FUNCTIONS: [&str; 35] = [
     "date_part",
     "date_trunc",
     "ends_with",
+    "endswith",
+    "equal_null",
     "floor",
     "get_field",
     "greatest",
     "initcap",
+    "instr",
     "isnan",
+    "isnotnull",
+    "isnull",
     "least",
     "left",
     "length",
+    "locate",
     "lower",
     "ltrim",
     "md5",
@@ -39,12 +46,47 @@ const SAFE_FUNCTIONS: [&str; 35] = [
     "reverse",
     "rtrim",
     "starts_with",
+    "startswith",
     "strpos",
     "trim",
     "upper",
 ];
 /// The same, with an end of their own in other dialects.
 const SAFE_TEXT_FUNCTIONS: [&str; 4] = ["substr", "substring", "right", "round"];
+
+/// Functions of dates and timestamps that return a value for every one of them, though not for every
+/// text.
+const TIME_FUNCTIONS: [&str; 16] = [
+    "date_part",
+    "date_trunc",
+    "datediff",
+    "day",
+    "dayofweek",
+    "dayofyear",
+    "hour",
+    "last_day",
+    "minute",
+    "month",
+    "quarter",
+    "second",
+    "trunc",
+    "weekday",
+    "weekofyear",
+    "year",
+];
+
+fn function_can_fail(function: &ScalarFunction, schema: &DFSchema) -> Result<bool> {
+    let name = function.name();
+    if TIME_FUNCTIONS.contains(&name) {
+        return function.args.iter().try_fold(false, |fails, argument| {
+            let is_text = argument.get_type(schema)?.is_string();
+            Ok(fails || is_text && !matches!(argument, Expr::Literal(..)))
+        });
+    }
+    // A wrong expression fails at once, or never.
+    let is_match = name == "regexp_like" && matches!(function.args.get(1), Some(Expr::Literal(..)));
+    Ok(!is_match && !is_safe_function(name))
+}
 
 pub(super) fn is_safe_function(name: &str) -> bool {
     SAFE_FUNCTIONS.contains(&name) || SAFE_TEXT_FUNCTIONS.contains(&name)
@@ -82,7 +124,7 @@ fn node_can_fail(node: &Expr, schema: &DFSchema) -> Result<bool> {
             let may_fail = !left.get_type(schema)?.is_floating() && !is_safe_divisor(right);
             may_fail && of_column()
         }
-        Expr::ScalarFunction(function) => !is_safe_function(function.name()) && of_column(),
+        Expr::ScalarFunction(function) => function_can_fail(function, schema)? && of_column(),
         _ => false,
     })
 }

@@ -1,0 +1,208 @@
+//! Calls of functions that DataFusion plans in another form.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, NullTreatment, ObjectName,
+    OrderByExpr, OrderByOptions, Select, Value, VisitMut, VisitorMut,
+};
+
+use super::tree::call;
+
+/// Rewrites one call.
+pub(super) fn rewrite(function: &mut Function) {
+    match function.name.to_string().to_lowercase().as_str() {
+        "struct" => named_struct(function),
+        "listagg" | "string_agg" => joined_text(function),
+        "grouping_id" => rename(function, "grouping"),
+        "array_agg" => without_nulls(function),
+        "dateadd" | "date_add" if has_arguments(function, 3) => rename(function, "timestampadd"),
+        "datediff" | "date_diff" if has_arguments(function, 3) => rename(function, "timestampdiff"),
+        "ltrim" | "rtrim" => swap_arguments(function),
+        "rank" | "dense_rank" | "percent_rank" => without_arguments(function),
+        _ => {}
+    }
+}
+
+/// Gives a call another function.
+pub(super) fn rename(function: &mut Function, name: &str) {
+    function.name = ObjectName::from(vec![Ident::new(name)]);
+}
+
+fn has_arguments(function: &Function, count: usize) -> bool {
+    matches!(&function.args, FunctionArguments::List(list) if list.args.len() == count)
+}
+
+fn argument(expr: Expr) -> FunctionArg {
+    FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))
+}
+
+fn text(value: &str) -> Expr {
+    Expr::value(Value::SingleQuotedString(value.to_owned()))
+}
+
+/// Rewrites a struct that the parser reads by itself, not as a call.
+pub(super) fn rewrite_struct(expr: &mut Expr) {
+    if let Expr::Struct { values, fields } = expr
+        && fields.is_empty()
+        && !values.is_empty()
+    {
+        *expr = call("struct", std::mem::take(values));
+        if let Expr::Function(function) = expr {
+            named_struct(function);
+        }
+    }
+}
+
+/// `rank(a) OVER (ORDER BY a)`: the argument says nothing more.
+fn without_arguments(function: &mut Function) {
+    if let FunctionArguments::List(list) = &mut function.args
+        && function.over.is_some()
+    {
+        list.args.clear();
+    }
+}
+
+/// `struct(a, 1)` has the fields `a` and `col2`.
+fn named_struct(function: &mut Function) {
+    let FunctionArguments::List(list) = &mut function.args else {
+        return;
+    };
+    let is_plain =
+        |argument: &FunctionArg| matches!(argument, FunctionArg::Unnamed(FunctionArgExpr::Expr(_)));
+    if list.args.is_empty() || !list.args.iter().all(is_plain) {
+        return;
+    }
+    let mut named = Vec::with_capacity(list.args.len() * 2);
+    for (index, value) in std::mem::take(&mut list.args).into_iter().enumerate() {
+        let name = match &value {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(name))) => {
+                name.value.clone()
+            }
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Named { name, .. })) => {
+                name.value.clone()
+            }
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::CompoundIdentifier(names))) => names
+                .last()
+                .map_or_else(String::new, |name| name.value.clone()),
+            _ => format!("col{}", index + 1),
+        };
+        let value = match value {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Named { expr, .. })) => {
+                argument(*expr)
+            }
+            other => other,
+        };
+        named.extend([argument(text(&name)), value]);
+    }
+    list.args = named;
+    rename(function, "named_struct");
+}
+
+/// `listagg(DISTINCT x) WITHIN GROUP (ORDER BY y)` is DataFusion's `string_agg(DISTINCT x, '' ORDER BY y)`.
+fn joined_text(function: &mut Function) {
+    let FunctionArguments::List(list) = &mut function.args else {
+        return;
+    };
+    let is_distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
+    if function.within_group.is_empty() && !is_distinct {
+        // Without an order it is a function of its own, which needs no delimiter.
+        if list.clauses.is_empty() {
+            rename(function, "listagg");
+        }
+        return;
+    }
+    if list.args.len() == 1 {
+        list.args.push(argument(text("")));
+    }
+    let mut order = std::mem::take(&mut function.within_group);
+    if let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(value))) = list.args.first()
+        && order.is_empty()
+    {
+        // Any order is right, and this one is the same for every run.
+        order.push(OrderByExpr {
+            expr: value.clone(),
+            options: OrderByOptions {
+                asc: None,
+                nulls_first: None,
+            },
+            with_fill: None,
+        });
+    }
+    list.clauses.push(FunctionArgumentClause::OrderBy(order));
+    rename(function, "string_agg");
+}
+
+/// Spark's `array_agg` leaves nulls out, and returns an empty array for a group without values.
+fn without_nulls(function: &mut Function) {
+    let FunctionArguments::List(list) = &mut function.args else {
+        return;
+    };
+    if function.over.is_some() || function.null_treatment.is_some() {
+        return;
+    }
+    if !list.clauses.is_empty() {
+        // The functions below know no order.
+        function.null_treatment = Some(NullTreatment::IgnoreNulls);
+        return;
+    }
+    match list.duplicate_treatment.take() {
+        Some(DuplicateTreatment::Distinct) => rename(function, "collect_set"),
+        _ => rename(function, "collect_list"),
+    }
+}
+
+/// `ltrim(characters, text)`: DataFusion has the text first.
+fn swap_arguments(function: &mut Function) {
+    if let FunctionArguments::List(list) = &mut function.args
+        && list.args.len() == 2
+    {
+        list.args.swap(0, 1);
+    }
+}
+
+/// `grouping_id()` without arguments is that of all keys of the groups.
+pub(super) fn complete_grouping_ids(select: &mut Select) {
+    let GroupByExpr::Expressions(expressions, _) = &select.group_by else {
+        return;
+    };
+    let mut keys: Vec<Expr> = Vec::new();
+    for expression in expressions {
+        let parts = match expression {
+            Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets) => sets.concat(),
+            other => vec![other.clone()],
+        };
+        for part in parts {
+            if !keys.contains(&part) {
+                keys.push(part);
+            }
+        }
+    }
+    let mut completion = GroupingIds { keys };
+    // The visitor never breaks.
+    let _ = select.projection.visit(&mut completion);
+    let _ = select.having.visit(&mut completion);
+}
+
+struct GroupingIds {
+    keys: Vec<Expr>,
+}
+
+impl VisitorMut for GroupingIds {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Function(function) = expr
+            && function
+                .name
+                .to_string()
+                .eq_ignore_ascii_case("grouping_id")
+            && let FunctionArguments::List(FunctionArgumentList { args, .. }) = &mut function.args
+            && args.is_empty()
+        {
+            args.extend(self.keys.iter().cloned().map(argument));
+        }
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,162 @@
+//! Spark's functions: one file for a family, each with a list of its definitions.
+//!
+//! A scalar function is a [`scalar::Function`]: name, parameters, result type, and a function from
+//! columns to a column. [`convert`] casts the arguments as Spark's ANSI mode does, so that the
+//! functions see one Arrow type for each kind of parameter.
+
+mod aggregates;
+mod arrays;
+mod casts;
+mod conditional;
+mod convert;
+mod csv;
+mod datetime;
+#[cfg(test)]
+mod facts;
+mod hash;
+mod json;
+mod lambdas;
+mod maps;
+mod math;
+mod misc;
+mod regexp;
+mod render;
+mod scalar;
+mod strings;
+mod syntax;
+mod types;
+
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::execution::FunctionRegistry;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::ScalarUDF;
+
+use crate::operators;
+use scalar::{Function, SparkFunction};
+pub(crate) use syntax::FunctionSyntax;
+
+/// Registers Spark's functions, which replace DataFusion's of the same name.
+///
+/// DataFusion's own aggregates stay, because the `avg` of `datafusion-spark` does not support
+/// decimals. The driver and its executors must both call this: executors find a function by its
+/// name.
+///
+/// # Errors
+/// If a function cannot be registered.
+pub fn register(state: &mut SessionState) -> Result<()> {
+    let aggregates: Vec<_> = state.aggregate_functions().values().cloned().collect();
+    datafusion_spark::register_all(state)?;
+    for aggregate in aggregates {
+        state.register_udaf(aggregate)?;
+    }
+    let zone = convert::zone_name(state.config_options());
+    for definition in definitions() {
+        let function = SparkFunction::new(definition, &zone);
+        state.register_udf(Arc::new(ScalarUDF::new_from_impl(function)))?;
+    }
+    for (name, alias) in [("lower", "lcase"), ("upper", "ucase")] {
+        let function = state.udf(name)?;
+        let aliased = function.as_ref().clone().with_aliases([alias]);
+        state.register_udf(Arc::new(aliased))?;
+        state.register_udf(function)?;
+    }
+    for function in lambdas::functions() {
+        state.register_higher_order_function(Arc::new(function))?;
+    }
+    for function in operators::functions() {
+        state.register_udf(function)?;
+    }
+    aggregates::register(state)
+}
+
+fn definitions() -> Vec<Function> {
+    [
+        arrays::functions(),
+        casts::functions(),
+        conditional::functions(),
+        csv::functions(),
+        datetime::functions(),
+        hash::functions(),
+        json::functions(),
+        maps::functions(),
+        math::functions(),
+        misc::functions(),
+        regexp::functions(),
+        strings::functions(),
+    ]
+    .concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use datafusion::execution::session_state::SessionStateBuilder;
+
+    use super::*;
+
+    /// The names in backticks in the first or in a later column of the tables of a section.
+    fn documented(section: &str, column: usize) -> BTreeSet<String> {
+        let document = include_str!("../../../docs/functions.md");
+        let (_, rest) = document.split_once(&format!("## {section}\n")).unwrap();
+        let section = rest.split("\n## ").next().unwrap();
+        let cells = section
+            .lines()
+            .filter_map(|line| line.split('|').nth(column));
+        let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+        names.map(str::to_owned).collect()
+    }
+
+    fn registered() -> BTreeSet<String> {
+        let mut state = SessionStateBuilder::new().with_default_features().build();
+        register(&mut state).unwrap();
+        let scalars = state.scalar_functions().keys();
+        let aggregates = state.aggregate_functions().keys();
+        let windows = state.window_functions().keys();
+        let lambdas = state.higher_order_functions().keys();
+        scalars
+            .chain(aggregates)
+            .chain(windows)
+            .chain(lambdas)
+            .cloned()
+            .collect()
+    }
+
+    #[test]
+    fn documented_functions_are_registered_and_missing_ones_are_not() {
+        let registered = registered();
+        let absent: Vec<_> = documented("Available", 2)
+            .difference(&registered)
+            .cloned()
+            .collect();
+        assert_eq!(
+            absent, [""; 0],
+            "docs/functions.md lists functions that do not exist"
+        );
+        let present: Vec<_> = documented("Missing", 1)
+            .intersection(&registered)
+            .cloned()
+            .collect();
+        assert_eq!(
+            present, [""; 0],
+            "docs/functions.md says that functions are missing that exist"
+        );
+    }
+
+    #[test]
+    fn every_function_of_ours_is_documented() {
+        let documented = documented("Available", 2);
+        // Names that DataFusion has and Spark lacks are kept for statements that use them; the dialect
+        // calls `time_windows` for `window`.
+        let extra = ["list_append", "list_prepend", "today", "time_windows"];
+        let names = definitions()
+            .into_iter()
+            .flat_map(|function| function.names());
+        let absent: Vec<_> = names
+            .filter(|name| !documented.contains(*name) && !extra.contains(name))
+            .collect();
+        assert_eq!(absent, [""; 0]);
+    }
+}

@@ -1,0 +1,211 @@
+//! Aggregate functions that DataFusion lacks, and other names of those that it has.
+
+mod bitmaps;
+mod counts;
+mod extreme;
+mod moments;
+mod simple;
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::{Result, plan_err};
+use datafusion::execution::FunctionRegistry;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility,
+};
+
+/// Other names of DataFusion's aggregates.
+const ALIASES: [(&str, &[&str]); 6] = [
+    ("approx_distinct", &["approx_count_distinct"]),
+    ("avg", &["mean", "try_avg"]),
+    ("bool_and", &["every"]),
+    ("bool_or", &["any", "some"]),
+    ("stddev", &["stddev_samp", "std"]),
+    ("var", &["var_samp", "var_sample", "variance"]),
+];
+
+/// Registers the aggregates of Spark.
+///
+/// # Errors
+/// If a function cannot be registered.
+pub(crate) fn register(state: &mut SessionState) -> Result<()> {
+    for (name, aliases) in ALIASES {
+        let aggregate = state.udaf(name)?;
+        let aliased = aggregate
+            .as_ref()
+            .clone()
+            .with_aliases(aliases.iter().copied());
+        state.register_udaf(Arc::new(aliased))?;
+        // The wrapper has the other names only: optimizer rules know DataFusion's own type.
+        state.register_udaf(aggregate)?;
+    }
+    for definition in definitions() {
+        state.register_udaf(Arc::new(AggregateUDF::new_from_impl(SparkAggregate::new(
+            definition,
+        ))))?;
+    }
+    for (name, alias) in [("first_value", "first"), ("last_value", "last")] {
+        let window = state.udwf(name)?;
+        let aliased = window.as_ref().clone().with_aliases([alias]);
+        state.register_udwf(Arc::new(aliased))?;
+        state.register_udwf(window)?;
+    }
+    Ok(())
+}
+
+fn definitions() -> Vec<Aggregate> {
+    [
+        bitmaps::aggregates(),
+        counts::aggregates(),
+        extreme::aggregates(),
+        moments::aggregates(),
+        simple::aggregates(),
+    ]
+    .concat()
+}
+
+/// Aggregates with `WITHIN GROUP (ORDER BY x)`, whose first argument is then `x`.
+const ORDERED_SETS: [&str; 2] = ["mode", "percentile_disc"];
+
+/// The clauses of a call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clauses {
+    /// `IGNORE NULLS`.
+    pub(super) ignores_nulls: bool,
+    /// `ORDER BY x DESC`, in `WITHIN GROUP`.
+    pub(super) is_descending: bool,
+}
+
+/// Creates the accumulator of a group from the types of the arguments and the clauses.
+pub(super) type Create = fn(&[DataType], Clauses) -> Result<Box<dyn Accumulator>>;
+
+/// The definition of an aggregate function.
+#[derive(Clone)]
+pub(super) struct Aggregate {
+    pub(super) name: &'static str,
+    pub(super) aliases: &'static [&'static str],
+    /// Fewest and most arguments.
+    pub(super) arguments: (usize, usize),
+    /// Returns the type of the result.
+    pub(super) returns: fn(&[DataType]) -> Result<DataType>,
+    /// Returns the types of the arguments as the accumulator wants them.
+    pub(super) coerce: fn(&[DataType]) -> Vec<DataType>,
+    /// Returns the types of the state, in the order of [`Accumulator::state`].
+    pub(super) state: fn(&[DataType]) -> Vec<DataType>,
+    pub(super) create: Create,
+}
+
+struct SparkAggregate {
+    aggregate: Aggregate,
+    aliases: Vec<String>,
+    signature: Signature,
+}
+
+impl SparkAggregate {
+    fn new(aggregate: Aggregate) -> Self {
+        Self {
+            aliases: aggregate.aliases.iter().map(ToString::to_string).collect(),
+            signature: Signature::user_defined(Volatility::Immutable),
+            aggregate,
+        }
+    }
+}
+
+impl fmt::Debug for SparkAggregate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SparkAggregate({})", self.aggregate.name)
+    }
+}
+
+impl PartialEq for SparkAggregate {
+    fn eq(&self, other: &Self) -> bool {
+        self.aggregate.name == other.aggregate.name
+    }
+}
+
+impl Eq for SparkAggregate {}
+
+impl Hash for SparkAggregate {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.aggregate.name.hash(state);
+    }
+}
+
+impl AggregateUDFImpl for SparkAggregate {
+    fn name(&self) -> &str {
+        self.aggregate.name
+    }
+
+    fn aliases(&self) -> &[String] {
+        &self.aliases
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        let (least, most) = self.aggregate.arguments;
+        if !(least..=most).contains(&types.len()) {
+            let name = self.aggregate.name;
+            return plan_err!(
+                "{name}: expected {least} to {most} arguments, got {}",
+                types.len()
+            );
+        }
+        Ok((self.aggregate.coerce)(types))
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        (self.aggregate.returns)(types)
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        let types: Vec<_> = args
+            .expr_fields
+            .iter()
+            .map(|field| field.data_type().clone())
+            .collect();
+        let clauses = Clauses {
+            ignores_nulls: args.ignore_nulls,
+            is_descending: args
+                .order_bys
+                .first()
+                .is_some_and(|order| order.options.descending),
+        };
+        (self.aggregate.create)(&types, clauses)
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        let types: Vec<_> = args
+            .input_fields
+            .iter()
+            .map(|field| field.data_type().clone())
+            .collect();
+        let fields = (self.aggregate.state)(&types);
+        Ok(fields
+            .into_iter()
+            .enumerate()
+            .map(|(index, data_type)| {
+                Arc::new(Field::new(
+                    format!("{}[{index}]", args.name),
+                    data_type,
+                    true,
+                ))
+            })
+            .collect())
+    }
+
+    fn supports_null_handling_clause(&self) -> bool {
+        true
+    }
+
+    fn supports_within_group_clause(&self) -> bool {
+        ORDERED_SETS.contains(&self.aggregate.name)
+    }
+}

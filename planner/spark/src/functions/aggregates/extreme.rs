@@ -1,0 +1,90 @@
+//! `max_by` and `min_by`: the value of the row with the greatest or least key.
+
+use std::cmp::Ordering;
+
+use datafusion::arrow::array::{Array, ArrayRef};
+use datafusion::arrow::compute::{SortColumn, SortOptions, lexsort_to_indices};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::{Result, ScalarValue};
+use datafusion::logical_expr::Accumulator;
+
+use super::Aggregate;
+
+/// Returns the aggregates of this family.
+pub(super) fn aggregates() -> Vec<Aggregate> {
+    let by = |name, create| Aggregate {
+        name,
+        aliases: &[],
+        arguments: (2, 2),
+        returns: |types: &[DataType]| Ok(types[0].clone()),
+        coerce: |types: &[DataType]| types.to_vec(),
+        state: |types: &[DataType]| types.to_vec(),
+        create,
+    };
+    vec![
+        by("max_by", |types, _| {
+            Ok(Box::new(Extreme::new(types, Ordering::Greater)?))
+        }),
+        by("min_by", |types, _| {
+            Ok(Box::new(Extreme::new(types, Ordering::Less)?))
+        }),
+    ]
+}
+
+#[derive(Debug)]
+struct Extreme {
+    value: ScalarValue,
+    /// Null until a row has a key.
+    key: ScalarValue,
+    /// How a better key compares to the one before.
+    better: Ordering,
+}
+
+impl Extreme {
+    fn new(types: &[DataType], better: Ordering) -> Result<Self> {
+        Ok(Self {
+            value: ScalarValue::try_from(&types[0])?,
+            key: ScalarValue::try_from(&types[1])?,
+            better,
+        })
+    }
+}
+
+impl Accumulator for Extreme {
+    fn update_batch(&mut self, columns: &[ArrayRef]) -> Result<()> {
+        let keys = &columns[1];
+        if keys.logical_null_count() == keys.len() {
+            return Ok(());
+        }
+        let options = SortOptions::new(self.better == Ordering::Greater, false);
+        let column = SortColumn {
+            values: ArrayRef::clone(keys),
+            options: Some(options),
+        };
+        let best = lexsort_to_indices(&[column], Some(1))?.value(0) as usize;
+        let key = ScalarValue::try_from_array(keys, best)?;
+        if self.key.is_null() || key.partial_cmp(&self.key) == Some(self.better) {
+            self.key = key;
+            self.value = ScalarValue::try_from_array(&columns[0], best)?;
+            self.key.compact();
+            self.value.compact();
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        Ok(self.value.clone())
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.value.size() + self.key.size()
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        Ok(vec![self.value.clone(), self.key.clone()])
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        self.update_batch(states)
+    }
+}

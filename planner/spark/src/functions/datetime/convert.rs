@@ -1,0 +1,268 @@
+//! Between text and dates: `to_date`, `to_timestamp`, `date_format`.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, Date32Array, Int64Array, StringArray, Time64MicrosecondArray,
+    TimestampMicrosecondArray,
+};
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::{Result, ScalarValue, exec_err};
+use datafusion::logical_expr::simplify::ExprSimplifyResult;
+
+use super::current::fixed;
+use super::pattern::Pattern;
+use crate::functions::convert::{
+    self, DAY_MICROS, Zone, parse_date, parse_time, parse_timestamp, parse_wall,
+};
+use crate::functions::scalar::{Call, Function, Param, Returns};
+
+const TIME: DataType = DataType::Time64(TimeUnit::Microsecond);
+/// The pattern of functions that write text when none is given.
+const DEFAULT_PATTERN: &str = "yyyy-MM-dd HH:mm:ss";
+
+/// What a function does with a text that it cannot read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    /// ANSI mode: the statement fails.
+    Error,
+    /// The functions named `try_`.
+    Null,
+}
+
+/// Returns the functions of this family.
+pub(super) fn functions() -> Vec<Function> {
+    let read = &[Param::Any, Param::Text];
+    let local = Returns::Type(DataType::Timestamp(TimeUnit::Microsecond, None));
+    let text = Returns::Type(DataType::Utf8);
+    let with_pattern = |name, returns, body| Function::new(name, read, returns, body).optional(1);
+    let date = Returns::Type(DataType::Date32);
+    vec![
+        with_pattern("to_date", date.clone(), |call| {
+            to_date(call, Failure::Error)
+        }),
+        with_pattern("try_to_date", date, |call| to_date(call, Failure::Null)),
+        with_pattern("to_timestamp", Returns::Instant, |call| {
+            to_instant(call, Failure::Error)
+        })
+        .aliases(&["to_timestamp_ltz"]),
+        with_pattern("try_to_timestamp", Returns::Instant, |call| {
+            to_instant(call, Failure::Null)
+        }),
+        with_pattern("to_timestamp_ntz", local, to_local),
+        with_pattern("to_time", Returns::Type(TIME), |call| {
+            to_time(call, Failure::Error)
+        }),
+        with_pattern("try_to_time", Returns::Type(TIME), |call| {
+            to_time(call, Failure::Null)
+        }),
+        with_pattern(
+            "to_unix_timestamp",
+            Returns::Type(DataType::Int64),
+            to_seconds,
+        ),
+        with_pattern("unix_timestamp", Returns::Type(DataType::Int64), to_seconds)
+            .optional(2)
+            .stable()
+            .simplify(|args, context| match args.is_empty() {
+                // Without an argument it is the moment of the query.
+                true => fixed(args, context, |instant, _| {
+                    ScalarValue::Int64(Some(instant.div_euclid(1_000_000)))
+                }),
+                false => Ok(ExprSimplifyResult::Original(args)),
+            }),
+        Function::new(
+            "date_format",
+            &[Param::Instant, Param::Text],
+            text.clone(),
+            date_format,
+        ),
+        Function::new(
+            "from_unixtime",
+            &[Param::Long, Param::Text],
+            text,
+            from_unixtime,
+        )
+        .optional(1),
+    ]
+}
+
+/// Compiles the patterns of a column, each once while it stays the same.
+struct Patterns<'a> {
+    texts: &'a StringArray,
+    compile: fn(&str) -> Result<Pattern>,
+    last: Option<(usize, Pattern)>,
+}
+
+impl<'a> Patterns<'a> {
+    fn for_writing(texts: &'a StringArray) -> Self {
+        Self {
+            texts,
+            compile: Pattern::compile,
+            last: None,
+        }
+    }
+
+    fn for_reading(texts: &'a StringArray) -> Self {
+        Self {
+            compile: Pattern::compile_for_reading,
+            ..Self::for_writing(texts)
+        }
+    }
+
+    fn get(&mut self, row: usize) -> Result<&Pattern> {
+        let text = self.texts.value(row);
+        let pattern = match self.last.take() {
+            Some((last, pattern)) if self.texts.value(last) == text => pattern,
+            _ => (self.compile)(text)?,
+        };
+        Ok(&self.last.insert((row, pattern)).1)
+    }
+}
+
+/// Reads text with a pattern, or as `default` reads it; `take` gets a wall clock and a zone.
+fn read<T>(
+    call: &Call,
+    failure: Failure,
+    default: impl Fn(&str) -> Option<T>,
+    take: impl Fn(i64, Option<Zone>) -> Option<T>,
+) -> Result<Vec<Option<T>>> {
+    let texts = convert::to_text(&call.arrays[0], &call.zone)?;
+    let texts: &StringArray = datafusion::arrow::array::AsArray::as_string(&texts);
+    let mut patterns = call
+        .has_argument(1)
+        .then(|| Patterns::for_reading(call.text(1)));
+    let nulls = call.validity();
+    let is_null =
+        |row| texts.is_null(row) || nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+    let mut values = Vec::with_capacity(call.rows);
+    for row in 0..call.rows {
+        if is_null(row) {
+            values.push(None);
+            continue;
+        }
+        let text = texts.value(row);
+        let value = match &mut patterns {
+            None => default(text),
+            Some(patterns) => patterns
+                .get(row)?
+                .parse(text)
+                .and_then(|(wall, zone)| take(wall, zone)),
+        };
+        if value.is_none() && failure == Failure::Error {
+            return exec_err!(
+                "{}: [CANNOT_PARSE_TIMESTAMP] '{text}' does not match the pattern; the function with the prefix try_ returns NULL for it",
+                call.name
+            );
+        }
+        values.push(value);
+    }
+    Ok(values)
+}
+
+fn is_text(call: &Call) -> bool {
+    convert::is_text(call.arrays[0].data_type())
+}
+
+fn day_of(wall: i64) -> Option<i32> {
+    i32::try_from(wall.div_euclid(DAY_MICROS)).ok()
+}
+
+fn to_date(call: &Call, failure: Failure) -> Result<ArrayRef> {
+    if !is_text(call) {
+        return convert::convert(&call.arrays[0], Param::Date, &call.zone);
+    }
+    let in_session = |wall, zone: Option<Zone>| {
+        day_of(zone.map_or(wall, |zone| call.zone.wall_of(zone.instant_of(wall))))
+    };
+    let days = read(call, failure, parse_date, in_session)?;
+    Ok(Arc::new(Date32Array::from(days)))
+}
+
+fn to_instant(call: &Call, failure: Failure) -> Result<ArrayRef> {
+    if !is_text(call) {
+        return instants_of(call);
+    }
+    let default = |text: &str| parse_timestamp(text, &call.zone);
+    let take = |wall, zone: Option<Zone>| Some(zone.unwrap_or(call.zone).instant_of(wall));
+    let micros = read(call, failure, default, take)?;
+    Ok(Arc::new(TimestampMicrosecondArray::from(micros)))
+}
+
+/// Converts what is no text to instants; numbers are seconds.
+pub(crate) fn instants_of(call: &Call) -> Result<ArrayRef> {
+    let array = &call.arrays[0];
+    if !array.data_type().is_numeric() {
+        return convert::convert(array, Param::Instant, &call.zone);
+    }
+    super::epoch::from_seconds(array)
+}
+
+fn to_local(call: &Call) -> Result<ArrayRef> {
+    if !is_text(call) {
+        return convert::convert(&call.arrays[0], Param::Wall, &call.zone);
+    }
+    // The zone of a text is ignored: the wall clock is what it shows.
+    let default = |text: &str| parse_wall(text).map(|(wall, _)| wall);
+    let micros = read(call, Failure::Error, default, |wall, _| Some(wall))?;
+    Ok(Arc::new(TimestampMicrosecondArray::from(micros)))
+}
+
+fn to_time(call: &Call, failure: Failure) -> Result<ArrayRef> {
+    let take = |wall: i64, _| Some(wall.rem_euclid(DAY_MICROS));
+    let micros = read(call, failure, parse_time, take)?;
+    Ok(Arc::new(Time64MicrosecondArray::from(micros)))
+}
+
+fn to_seconds(call: &Call) -> Result<ArrayRef> {
+    let instants = match (is_text(call), call.has_argument(1)) {
+        (true, true) => to_instant(call, Failure::Error)?,
+        (true, false) => {
+            let pattern = Pattern::compile(DEFAULT_PATTERN)?;
+            let default = |text: &str| {
+                pattern
+                    .parse(text)
+                    .map(|(wall, _)| call.zone.instant_of(wall))
+            };
+            let micros = read(call, Failure::Error, default, |wall, _| Some(wall))?;
+            Arc::new(TimestampMicrosecondArray::from(micros))
+        }
+        (false, _) => convert::convert(&call.arrays[0], Param::Instant, &call.zone)?,
+    };
+    let instants: &TimestampMicrosecondArray =
+        datafusion::arrow::array::AsArray::as_primitive(&instants);
+    let seconds = instants
+        .iter()
+        .map(|micros| micros.map(|micros| micros.div_euclid(1_000_000)));
+    Ok(Arc::new(Int64Array::from_iter(seconds)))
+}
+
+fn date_format(call: &Call) -> Result<ArrayRef> {
+    let instants = call.micros(0);
+    let mut patterns = Patterns::for_writing(call.text(1));
+    call.texts(|row| {
+        let pattern = patterns.get(row)?;
+        Ok(Some(format(pattern, instants.value(row), call.zone)))
+    })
+}
+
+fn from_unixtime(call: &Call) -> Result<ArrayRef> {
+    let seconds = call.long(0);
+    let default = StringArray::from(vec![DEFAULT_PATTERN; call.rows]);
+    let mut patterns = Patterns::for_writing(if call.has_argument(1) {
+        call.text(1)
+    } else {
+        &default
+    });
+    call.texts(|row| {
+        let pattern = patterns.get(row)?;
+        let instant = seconds.value(row).saturating_mul(1_000_000);
+        Ok(Some(format(pattern, instant, call.zone)))
+    })
+}
+
+/// Writes an instant in a zone.
+pub(crate) fn format(pattern: &Pattern, instant: i64, zone: Zone) -> String {
+    let offset = zone.offset_seconds(instant.div_euclid(1_000_000));
+    pattern.format(zone.wall_of(instant), offset, zone)
+}

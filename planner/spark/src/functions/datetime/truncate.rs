@@ -1,0 +1,109 @@
+//! Rounding down: `trunc`, `date_trunc`, `time_trunc`.
+
+use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::datatypes::{DataType, Date32Type, TimeUnit, TimestampMicrosecondType};
+use datafusion::common::Result;
+
+use super::civil::{Civil, civil_of, days_of, weekday};
+use crate::functions::convert::DAY_MICROS;
+use crate::functions::scalar::{Call, CallSite, Function, Param, Returns};
+
+/// What a date or a timestamp is rounded down to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Year,
+    Quarter,
+    Month,
+    Week,
+    /// A number of microseconds that divides a day.
+    Micros(i64),
+}
+
+impl Unit {
+    fn parse(name: &str) -> Option<Self> {
+        Some(match name.to_ascii_uppercase().as_str() {
+            "YEAR" | "YYYY" | "YY" => Self::Year,
+            "QUARTER" => Self::Quarter,
+            "MONTH" | "MM" | "MON" => Self::Month,
+            "WEEK" => Self::Week,
+            "DAY" | "DD" => Self::Micros(DAY_MICROS),
+            "HOUR" => Self::Micros(3_600_000_000),
+            "MINUTE" => Self::Micros(60_000_000),
+            "SECOND" => Self::Micros(1_000_000),
+            "MILLISECOND" => Self::Micros(1000),
+            "MICROSECOND" => Self::Micros(1),
+            _ => return None,
+        })
+    }
+
+    /// Rounds days since 1970 down to the first day of the unit.
+    fn first_day(self, days: i64) -> i64 {
+        let civil = civil_of(days);
+        let first = |month| {
+            i64::from(days_of(Civil {
+                month,
+                day: 1,
+                ..civil
+            }))
+        };
+        match self {
+            Self::Year => first(1),
+            Self::Quarter => first((civil.month - 1) / 3 * 3 + 1),
+            Self::Month => first(civil.month),
+            Self::Week => days - weekday(days),
+            Self::Micros(_) => days,
+        }
+    }
+}
+
+/// Returns the functions of this family.
+pub(super) fn functions() -> Vec<Function> {
+    let date = Returns::Type(DataType::Date32);
+    let instant = &[Param::Text, Param::Wall];
+    vec![
+        Function::new("trunc", &[Param::Date, Param::Text], date, trunc),
+        Function::new(
+            "date_trunc",
+            instant,
+            Returns::Computed(result_type),
+            date_trunc,
+        ),
+    ]
+}
+
+/// A wall clock and a date stay without zone.
+fn result_type(site: &CallSite) -> Result<DataType> {
+    Ok(match site.types[1] {
+        DataType::Date32 | DataType::Date64 | DataType::Timestamp(_, None) => {
+            DataType::Timestamp(TimeUnit::Microsecond, None)
+        }
+        _ => site.instant(),
+    })
+}
+
+fn trunc(call: &Call) -> Result<ArrayRef> {
+    let (dates, names) = (call.date(0), call.text(1));
+    call.primitive::<Date32Type>(|row| {
+        // A unit below a week, or an unknown one, gives NULL.
+        Ok(match Unit::parse(names.value(row)) {
+            None | Some(Unit::Micros(_)) => None,
+            Some(unit) => i32::try_from(unit.first_day(dates.value(row).into())).ok(),
+        })
+    })
+}
+
+fn date_trunc(call: &Call) -> Result<ArrayRef> {
+    let (names, walls) = (call.text(0), call.micros(1));
+    call.primitive::<TimestampMicrosecondType>(|row| {
+        let wall = walls.value(row);
+        let truncated = match Unit::parse(names.value(row)) {
+            None => return Ok(None),
+            Some(Unit::Micros(micros)) => wall - wall.rem_euclid(micros),
+            Some(unit) => unit.first_day(wall.div_euclid(DAY_MICROS)) * DAY_MICROS,
+        };
+        Ok(Some(match call.return_type {
+            DataType::Timestamp(_, Some(_)) => call.zone.instant_of(truncated),
+            _ => truncated,
+        }))
+    })
+}

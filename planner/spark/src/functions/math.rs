@@ -1,0 +1,19 @@
+//! Numbers: elementary functions, and arithmetic that returns NULL instead of failing.
+
+mod arithmetic;
+mod elementary;
+mod random;
+mod rounding;
+
+use super::scalar::Function;
+
+/// Returns the functions of numbers.
+pub(crate) fn functions() -> Vec<Function> {
+    [
+        arithmetic::functions(),
+        elementary::functions(),
+        random::functions(),
+        rounding::functions(),
+    ]
+    .concat()
+}
