@@ -25,7 +25,7 @@ fn refused(statement: &str) -> String {
 fn a_pattern_that_does_not_parse_is_the_users_mistake() {
     let constant = refused("SELECT regexp_like('a', '(')");
     assert!(!constant.contains("Optimizer rule"), "{constant}");
-    let column = refused("SELECT regexp_replace(column1, '(', '') FROM (VALUES ('a'), ('b')) t");
+    let column = refused("SELECT regexp_replace(col1, '(', '') FROM (VALUES ('a'), ('b')) t");
     assert!(column.contains("regex parse error"), "{column}");
 }
 

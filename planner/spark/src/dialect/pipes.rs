@@ -140,10 +140,18 @@ impl Stage {
             (Keyword::UNION | Keyword::INTERSECT | Keyword::EXCEPT | Keyword::MINUS, _) => {
                 self.combine(operator);
             }
-            (Keyword::ORDER | Keyword::SORT | Keyword::DISTRIBUTE | Keyword::CLUSTER, _)
-            | (Keyword::LIMIT | Keyword::OFFSET, _) => {
+            (Keyword::ORDER | Keyword::SORT | Keyword::DISTRIBUTE | Keyword::CLUSTER, _) => {
                 self.nest_if(!self.tail.is_empty());
                 self.tail = operator.to_vec();
+            }
+            (Keyword::LIMIT | Keyword::OFFSET, _) => {
+                // The order of a nested query would not reach a limit outside of it.
+                let is_limited = [Keyword::LIMIT, Keyword::OFFSET]
+                    .into_iter()
+                    .any(|word| contains(&self.tail, word));
+                self.nest_if(is_limited);
+                self.tail.push(space(self.span));
+                self.tail.extend_from_slice(operator);
             }
             (Keyword::PIVOT | Keyword::UNPIVOT | Keyword::TABLESAMPLE, _) => {
                 self.nest();
@@ -309,16 +317,16 @@ fn short_queries(query: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
             result.extend(all.tokens(&["SELECT", "*"]));
         }
         if !is_space(token) {
-            starts_query = matches!(
-                keyword(token),
+            starts_query = match keyword(token) {
                 Keyword::UNION
-                    | Keyword::INTERSECT
-                    | Keyword::EXCEPT
-                    | Keyword::MINUS
-                    | Keyword::ALL
-                    | Keyword::DISTINCT
-                    | Keyword::EXPLAIN
-            );
+                | Keyword::INTERSECT
+                | Keyword::EXCEPT
+                | Keyword::MINUS
+                | Keyword::EXPLAIN => true,
+                // Not the `DISTINCT` of `a IS DISTINCT FROM b`.
+                Keyword::ALL | Keyword::DISTINCT => starts_query,
+                _ => false,
+            };
         }
         result.push(token.clone());
     }
