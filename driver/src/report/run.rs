@@ -128,10 +128,20 @@ pub(super) enum AttemptEnd {
 }
 
 impl<'a> Run<'a> {
+    /// Returns the executors that tasks could run on. Beside a fleet, the driver counts if it ran any.
+    fn task_executors(&self) -> impl Iterator<Item = &Executor<'a>> {
+        let runs_in_driver = self.started.executors == 0
+            || (self.attempts.iter()).any(|attempt| attempt.executor == ExecutorId::DRIVER);
+        let executors = self.executors.iter();
+        executors
+            .filter(move |(id, _)| runs_in_driver || **id != ExecutorId::DRIVER)
+            .map(|(_, executor)| executor)
+    }
+
     /// Returns the largest number of slots that were ready at once.
     pub(super) fn slots(&self) -> u64 {
         let mut changes: Vec<(u64, i64)> = vec![];
-        for executor in self.executors.values() {
+        for executor in self.task_executors() {
             let slots = i64::from(executor.slots);
             changes.push((executor.up_ms, slots));
             changes.extend(executor.end.map(|end| (end.at_ms, -slots)));
@@ -166,7 +176,7 @@ impl<'a> Run<'a> {
             let until = executor.end.map_or(self.elapsed_ms, |end| end.at_ms);
             u64::from(executor.slots) * until.saturating_sub(executor.up_ms)
         };
-        self.executors.values().map(ready).sum()
+        self.task_executors().map(ready).sum()
     }
 
     /// Returns the slot time of all attempts, in milliseconds.

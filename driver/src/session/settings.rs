@@ -104,6 +104,8 @@ pub(crate) fn session_config(
     let mut config = SessionConfig::new()
         .with_target_partitions(resources.partitions)
         .with_information_schema(true)
+        // Spark's names: `t`, `default.t` and `spark_catalog.default.t` are one table.
+        .with_default_catalog_and_schema("spark_catalog", "default")
         .with_option_extension(Switches::default());
     let options = config.options_mut();
     // Partitions run in separate processes: a partition must read exactly its own files, and a

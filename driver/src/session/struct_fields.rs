@@ -19,9 +19,12 @@ impl ExprPlanner for StructFields {
     ) -> Result<PlannerResult<RawFieldAccessExpr>> {
         if let GetFieldAccess::NamedStructField { name } = &mut access.field_access
             && let Some(written) = name.try_as_str().flatten()
-            && let Some(field) = find_field(&access.expr.get_type(schema)?, written)?
         {
-            *name = ScalarValue::from(field.name().as_str());
+            let data_type = access.expr.get_type(schema)?;
+            *name = match find_field(&data_type, written)? {
+                Some(field) => ScalarValue::from(field.name().as_str()),
+                None => key_of(&data_type, written),
+            };
         }
         // `Original` lets DataFusion plan the access, now with the spelling of the data.
         Ok(PlannerResult::Original(access))
@@ -36,12 +39,42 @@ impl ExprPlanner for StructFields {
         let mut expr = Expr::Column(Column::from((qualifier, field)));
         let mut data_type = field.data_type().clone();
         for written in nested_names {
-            let child = find_field(&data_type, written)?.cloned();
-            let name = child.as_ref().map_or(written, Field::name);
-            expr = get_field(expr, name.as_str());
+            let (name, child) = match find_field(&data_type, written) {
+                Ok(Some(field)) => (
+                    ScalarValue::from(field.name().as_str()),
+                    Some(field.clone()),
+                ),
+                Ok(None) => (key_of(&data_type, written), None),
+                // DataFusion would ignore an error of a planner, and choose one of the fields. It
+                // reports a name that no field has.
+                Err(error) => {
+                    let reason = format!("`{written}` ({})", error.strip_backtrace());
+                    (ScalarValue::from(reason.as_str()), None)
+                }
+            };
+            expr = get_field(expr, name);
             data_type = child.map_or(DataType::Null, |field| field.data_type().clone());
         }
         Ok(PlannerResult::Planned(expr))
+    }
+}
+
+/// Returns the key of a map that a field's name stands for, in the type of the keys: DataFusion
+/// compares keys with it as it is.
+fn key_of(data_type: &DataType, name: &str) -> ScalarValue {
+    let has_views = match data_type {
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(fields) => fields
+                .first()
+                .is_some_and(|key| key.data_type() == &DataType::Utf8View),
+            _ => false,
+        },
+        _ => false,
+    };
+    if has_views {
+        ScalarValue::Utf8View(Some(name.to_owned()))
+    } else {
+        ScalarValue::from(name)
     }
 }
 

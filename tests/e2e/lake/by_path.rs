@@ -39,13 +39,7 @@ async fn a_table_that_was_overwritten_has_each_row_once_by_path_and_glob() {
             );
         }
         let glob = format!("s3://lake/{data}");
-        let paths = [
-            "s3://lake/t",
-            "s3://lake/t/",
-            "s3a://lake/t",
-            &glob,
-            "s3://lake/*",
-        ];
+        let paths = ["s3://lake/t", "s3://lake/t/", "s3a://lake/t", &glob];
         for rows in rows_at(&lake, &paths, "SELECT n, k FROM files").await {
             assert_eq!(rows, ["1|a", "2|a", "3|b"], "{write}");
         }

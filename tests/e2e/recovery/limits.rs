@@ -53,7 +53,7 @@ fn memory_that_is_too_little_to_start_is_refused_by_name() {
         let (code, message) = sql(&["--memory", "1Mi", "--executors", executors], "SELECT 1");
         assert_eq!(code, Some(2), "{message}");
         assert!(
-            message.contains("memory of 1048576 bytes is too little")
+            message.contains("memory: 1048576 bytes are too little")
                 && message.contains("32Mi for each"),
             "{message}"
         );

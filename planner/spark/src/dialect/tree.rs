@@ -4,11 +4,11 @@ use std::ops::ControlFlow;
 
 use datafusion::common::{DataFusionError, Result, plan_datafusion_err};
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CaseWhen, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, GroupByExpr, GroupByWithModifier, Ident, JoinConstraint, JoinOperator,
-    ObjectName, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, Select, SelectItem,
-    SetExpr, SetOperator, Statement, TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins,
-    UnaryOperator, Value, Values, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, CaseWhen, DuplicateTreatment, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArguments, GroupByExpr, GroupByWithModifier, Ident, JoinConstraint,
+    JoinOperator, ObjectName, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, Select,
+    SelectItem, SetExpr, SetOperator, Statement, TableAlias, TableAliasColumnDef, TableFactor,
+    TableWithJoins, UnaryOperator, Value, Values, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Span;
@@ -131,6 +131,9 @@ impl VisitorMut for Translation {
                 negative_literal(expr);
             }
             Expr::Struct { .. } => calls::rewrite_struct(expr),
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                fields_as_text(root, access_chain);
+            }
             Expr::Function(function) => {
                 if let Err(error) = count_without_columns(function) {
                     return ControlFlow::Break(error);
@@ -429,6 +432,24 @@ fn unit_as_text(function: &mut Function) {
         && let Expr::Identifier(word) = unit
     {
         *unit = Expr::value(Value::SingleQuotedString(word.value.clone()));
+    }
+}
+
+/// `f(x).a`: DataFusion's planner takes a field of a value by its name as text. In `t.a.b[0].c`, the
+/// first names may be those of a table and its column.
+fn fields_as_text(root: &Expr, chain: &mut [AccessExpr]) {
+    let is_name = |access: &AccessExpr| matches!(access, AccessExpr::Dot(Expr::Identifier(_)));
+    let names = match root {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => {
+            chain.iter().take_while(|access| is_name(access)).count()
+        }
+        _ => 0,
+    };
+    for access in &mut chain[names..] {
+        if let AccessExpr::Dot(Expr::Identifier(name)) = access {
+            let text = Value::SingleQuotedString(std::mem::take(&mut name.value));
+            *access = AccessExpr::Dot(Expr::value(text));
+        }
     }
 }
 
