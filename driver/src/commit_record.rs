@@ -218,7 +218,9 @@ impl CommitRecord {
             return Err(RecordError::foreign(&self.tag, "the tag of a write"));
         }
         let is_inside = |key: &str| {
-            Path::parse(key).is_ok_and(|path| path.as_ref() == key && is_visible(target, &path))
+            Path::parse(key).is_ok_and(|path| {
+                path.as_ref() == key && path != *target && is_visible(target, &path)
+            })
         };
         for file in &self.files {
             let key = format!("{target}/{}", file.path);
