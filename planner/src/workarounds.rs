@@ -15,6 +15,7 @@ mod row_counts;
 mod scans;
 mod series_rows;
 mod single_row;
+mod sort_keys;
 mod subquery_logic;
 mod windows;
 
@@ -40,6 +41,7 @@ use plan_rule::PlanRule;
 use row_counts::ROW_COUNTS;
 use series_rows::SERIES_ROWS;
 use single_row::{SingleRow, SingleValue};
+use sort_keys::WholeSortKeys;
 use subquery_logic::SubqueryLogic;
 use windows::by_bytes::WindowsByBytes;
 use windows::moving::{MovingFunction, MovingTotals};
@@ -95,6 +97,7 @@ pub(crate) fn guard_logical(rules: &mut [Arc<dyn OptimizerRule + Send + Sync>]) 
     for rule in rules {
         match rule.name() {
             "eliminate_cross_join" => *rule = Arc::new(NullSafeCrossJoins::default()),
+            "eliminate_duplicated_expr" => *rule = Arc::new(WholeSortKeys::default()),
             "extract_equijoin_predicate" => *rule = Arc::new(SingleEqualityKeys::default()),
             _ => {}
         }

@@ -11,6 +11,7 @@ mod grouping_sets;
 mod joins;
 mod overflow;
 mod sets;
+mod sorts;
 mod subqueries;
 mod timestamps;
 mod windows;
