@@ -262,9 +262,9 @@ pub(crate) fn is_below(url: &str, location: &str) -> bool {
     let Some(relative) = location.strip_prefix(url) else {
         return false;
     };
-    let relative = relative.strip_suffix('/').unwrap_or(relative);
+    let names = relative.strip_suffix('/').unwrap_or(relative);
     let is_name = |part: &str| !matches!(part, "" | "." | "..");
-    relative.is_empty() || relative.split('/').all(is_name)
+    relative.is_empty() || names.split('/').all(is_name)
 }
 
 /// Returns the path of a record below its output. The width of the number is fixed, so that the
