@@ -1,7 +1,7 @@
 //! Spark's functions: one file for a family, each with a list of its definitions.
 //!
-//! A scalar function is a [`scalar::Function`]: name, parameters, result type, and a function from
-//! columns to a column. [`convert`] casts the arguments as Spark's ANSI mode does, so that the
+//! A scalar function is a `scalar::Function`: name, parameters, result type, and a function from
+//! columns to a column. `convert` casts the arguments as Spark's ANSI mode does, so that the
 //! functions see one Arrow type for each kind of parameter.
 
 mod aggregates;
