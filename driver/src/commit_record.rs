@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use faisca_executor::protocol::PendingFile;
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::Registration;
@@ -42,6 +43,17 @@ pub(crate) enum RecordError {
     },
 }
 
+/// Why a commit record cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// The store failed, or has no such record.
+    #[error(transparent)]
+    Store(#[from] object_store::Error),
+    /// The record cannot be used.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
 impl RecordError {
     fn foreign(name: &str, expected: &'static str) -> Self {
         let name = name.to_owned();
@@ -50,7 +62,7 @@ impl RecordError {
 }
 
 /// Bytes of the largest record that is read. One that names 100,000 files has about 50 MiB.
-pub(crate) const RECORD_BYTES_MAX: u64 = 256 * 1024 * 1024;
+const RECORD_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// Folder of the records, below the output. Readers skip names that begin with an underscore.
 pub(crate) const FOLDER: &str = "_faisca";
@@ -180,11 +192,30 @@ impl CommitRecord {
         due
     }
 
+    /// Reads the record of a version of `target`, and checks that its objects are below it.
+    ///
+    /// # Errors
+    /// If the store fails, or the record is too large, not valid, or names objects elsewhere.
+    pub(crate) async fn read(
+        objects: &dyn ObjectStore,
+        target: &Path,
+        version: u64,
+    ) -> Result<Self, ReadError> {
+        let object = objects.get(&key(target, version)).await?;
+        let bytes = object.meta.size;
+        if bytes > RECORD_BYTES_MAX {
+            return Err(RecordError::TooLarge { bytes }.into());
+        }
+        let record = Self::parse(&object.bytes().await?)?;
+        record.check_objects(target)?;
+        Ok(record)
+    }
+
     /// Parses a record.
     ///
     /// # Errors
     /// If the JSON is not valid, or is of another format.
-    pub(crate) fn parse(json: &[u8]) -> Result<Self, RecordError> {
+    fn parse(json: &[u8]) -> Result<Self, RecordError> {
         let record: Self = serde_json::from_slice(json)?;
         if record.format != FORMAT {
             return Err(RecordError::OtherFormat {
@@ -194,24 +225,23 @@ impl CommitRecord {
         Ok(record)
     }
 
-    /// Checks that every name in the record lies inside its folder: the objects below `target`, the
-    /// tables at `url`, which ends with a slash.
+    /// Checks that the table of the record is at `url`, which ends with a slash, or below it, for
+    /// writers: readers use no table.
     ///
     /// # Errors
-    /// Returns the first name that does not, and what is wrong with it.
-    pub(crate) fn check(&self, target: &Path, url: &str, version: u64) -> Result<(), RecordError> {
-        self.check_objects(target)?;
+    /// Returns the first name that is not, and what is wrong with it.
+    pub(crate) fn check_table(&self, url: &str, version: u64) -> Result<(), RecordError> {
         match &self.registration {
             Some(registration) => check_registration(registration, url, version),
             None => Ok(()),
         }
     }
 
-    /// Checks that every object of the record is below `target`, for readers: they use no table.
+    /// Checks that every object of the record is below `target`.
     ///
     /// # Errors
     /// Returns the first name that is not, and what is wrong with it.
-    pub(crate) fn check_objects(&self, target: &Path) -> Result<(), RecordError> {
+    fn check_objects(&self, target: &Path) -> Result<(), RecordError> {
         let is_tag = self.tag.len() >= TAG_CHARS_MIN
             && self.tag.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if !is_tag {
@@ -223,7 +253,7 @@ impl CommitRecord {
             })
         };
         for file in &self.files {
-            let key = format!("{target}/{}", file.path);
+            let key = key_below(target, &file.path);
             if !is_inside(&key) || !file.path.contains(&self.tag) {
                 return Err(RecordError::foreign(&file.path, "a file of this write"));
             }
@@ -233,6 +263,15 @@ impl CommitRecord {
             return Err(RecordError::foreign(key, "a file of this folder"));
         }
         Ok(())
+    }
+}
+
+/// Returns the key of a path below `target`, which is empty for the root of the store.
+pub(crate) fn key_below(target: &Path, path: &str) -> String {
+    if target.as_ref().is_empty() {
+        path.to_owned()
+    } else {
+        format!("{target}/{path}")
     }
 }
 
@@ -409,7 +448,8 @@ mod tests {
         }];
         change(&mut record, &mut registration);
         record.registration = Some(registration);
-        record.check(&Path::from("gold/t"), "s3://b/gold/t/", 3)
+        record.check_objects(&Path::from("gold/t"))?;
+        record.check_table("s3://b/gold/t/", 3)
     }
 
     #[test]
@@ -459,6 +499,25 @@ mod tests {
         }
         let other = "s3://b/gold/t/_faisca/commit-0000000009.json";
         assert!(checked(|_, r| r.commit = other.to_owned()).is_err());
+    }
+
+    #[test]
+    fn a_record_at_the_root_of_a_store_names_its_files() {
+        let mut record = CommitRecord::new(
+            "0123456789ab".to_owned(),
+            vec![PendingFile {
+                path: "a=1/part-00000-0123456789ab-a1-000.parquet".to_owned(),
+                rows: 1,
+                bytes: 1,
+                upload: None,
+            }],
+        );
+        record.remove = vec!["a=1/old.parquet".to_owned()];
+        record.check_objects(&Path::from("")).unwrap();
+        record
+            .remove
+            .push("_faisca/commit-0000000001.json".to_owned());
+        record.check_objects(&Path::from("")).unwrap_err();
     }
 
     #[test]

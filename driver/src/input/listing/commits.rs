@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use futures::TryStreamExt;
 use object_store::path::{Path, PathPart};
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStore};
 
 use super::DfResult;
-use crate::commit_record::{CommitRecord, FOLDER, State, key, version};
+use crate::commit_record::{CommitRecord, FOLDER, ReadError, State, key, key_below, version};
 use crate::error::{Error, external};
 
 /// Beginning of the names of the subfolders that overwrites of catalog tables write to.
@@ -73,30 +73,25 @@ impl Commits {
         table: Path,
         version: u64,
     ) -> DfResult<()> {
-        let key = key(&table, version);
-        let json = match async { store.get(&key).await?.bytes().await }.await {
-            Ok(json) => json,
+        let record = match CommitRecord::read(store, &table, version).await {
+            Ok(record) => record,
             // A commit that can never be finished is undone.
-            Err(object_store::Error::NotFound { .. }) => {
+            Err(ReadError::Store(object_store::Error::NotFound { .. })) => {
                 self.is_outdated = true;
                 return Ok(());
             }
-            Err(error) => return Err(error.into()),
+            Err(ReadError::Store(error)) => return Err(error.into()),
+            Err(ReadError::Record(error)) => {
+                return Err(external(Error::CommitRecord {
+                    url: table.to_string(),
+                    key: key(&table, version).to_string(),
+                    source: error.into(),
+                }));
+            }
         };
-        let checked = CommitRecord::parse(&json).and_then(|record| {
-            record.check_objects(&table)?;
-            Ok(record)
-        });
-        let record = checked.map_err(|e| {
-            external(Error::CommitRecord {
-                url: table.to_string(),
-                key: key.to_string(),
-                source: e.into(),
-            })
-        })?;
         let files = record.files.iter();
         let files: Vec<Path> = files
-            .map(|file| Path::parse(format!("{table}/{}", file.path)))
+            .map(|file| Path::parse(key_below(&table, &file.path)))
             .collect::<Result<_, _>>()
             .map_err(object_store::Error::from)?;
         let kept = record.kept.into_iter().flat_map(|kept| kept.keys);

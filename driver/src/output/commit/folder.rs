@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 
 use crate::catalog::{Catalogs, Registration};
 use crate::commit_record::{
-    CommitRecord, FOLDER, KeptObjects, RECORD_BYTES_MAX, RecordError, State, is_below, key, version,
+    CommitRecord, FOLDER, KeptObjects, ReadError, State, is_below, key, version,
 };
 use crate::error::{Error, Result};
 use crate::output::save_mode::{SaveDecision, decide};
@@ -222,23 +222,18 @@ impl Folder {
     /// If it does not exist, cannot be parsed, or names anything outside of the folder, or if the
     /// store fails.
     pub(super) async fn read(&self, version: u64) -> Result<CommitRecord> {
-        let key = key(&self.target, version);
-        let cannot_read = |e| self.failed("read the commit record of", e);
-        let object = self.objects.get(&key).await.map_err(cannot_read)?;
-        let parsed = if object.meta.size > RECORD_BYTES_MAX {
-            let bytes = object.meta.size;
-            Err(RecordError::TooLarge { bytes })
-        } else {
-            CommitRecord::parse(&object.bytes().await.map_err(cannot_read)?)
-        };
-        let checked = parsed.and_then(|record| {
-            record.check(&self.target, &self.url, version)?;
+        let read = CommitRecord::read(&self.objects, &self.target, version).await;
+        let checked = read.and_then(|record| {
+            record.check_table(&self.url, version)?;
             Ok(record)
         });
-        checked.map_err(|e| Error::CommitRecord {
-            url: self.url.clone(),
-            key: key.to_string(),
-            source: e.into(),
+        checked.map_err(|e| match e {
+            ReadError::Store(error) => self.failed("read the commit record of", error),
+            ReadError::Record(error) => Error::CommitRecord {
+                url: self.url.clone(),
+                key: key(&self.target, version).to_string(),
+                source: error.into(),
+            },
         })
     }
 
