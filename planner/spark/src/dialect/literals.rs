@@ -78,7 +78,7 @@ fn type_beyond_bigint(number: &str) -> Option<String> {
         .parse::<u64>()
         .map_or(true, |value| value > LEAST_BIGINT);
     let fits = is_whole && !digits.is_empty() && digits.len() <= DECIMAL_DIGITS_MAX;
-    (fits && is_beyond).then(|| format!("DECIMAL ( {} , 0 )", digits.len()))
+    (fits && is_beyond).then(|| decimal_of(digits))
 }
 
 /// Writes `1L`, `1S`, `1Y`, `1D`, `1F`, `1BD`, and whole numbers beyond BIGINT as typed strings

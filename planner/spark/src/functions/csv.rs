@@ -9,12 +9,9 @@ use datafusion::common::{Result, plan_err};
 use std::sync::Arc;
 
 use super::convert;
-use super::datetime::{self, pattern::Pattern};
+use super::datetime::{self, pattern::Pattern, pattern::TIMESTAMP_PATTERN};
 use super::json::{ddl, option, schema};
 use super::scalar::{Call, CallSite, Function, Param, Returns};
-
-/// The pattern of written timestamps.
-const TIMESTAMP_PATTERN: &str = "yyyy-MM-dd'T'HH:mm:ss.SSSXXX";
 
 /// Returns the functions of CSV.
 pub(crate) fn functions() -> Vec<Function> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use datafusion::arrow::array::{
     Array, ArrayRef, MapArray, MutableArrayData, StructArray, make_array,
 };
-use datafusion::arrow::buffer::OffsetBuffer;
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
+use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::arrow::row::{RowConverter, SortField};
 use datafusion::common::{Result, exec_err, plan_err};
 
@@ -112,12 +112,26 @@ fn concat(call: &Call) -> Result<ArrayRef> {
         make_array(new_keys.freeze()),
         make_array(new_values.freeze()),
     ];
-    let structs = StructArray::try_new(fields.clone(), columns, None)?;
-    let offsets = OffsetBuffer::from_lengths(lengths);
+    assemble(field, lengths, columns, nulls)
+}
+
+/// Returns maps with these numbers of entries, whose keys and values are the two columns.
+///
+/// # Errors
+/// If `entries` is not the field of a map's entries, or the columns do not fit it.
+pub(crate) fn assemble(
+    entries: &FieldRef,
+    lengths: Vec<usize>,
+    columns: Vec<ArrayRef>,
+    nulls: Option<NullBuffer>,
+) -> Result<ArrayRef> {
+    let DataType::Struct(fields) = entries.data_type() else {
+        return exec_err!("a map has no entries");
+    };
     Ok(Arc::new(MapArray::try_new(
-        Arc::clone(field),
-        offsets,
-        structs,
+        Arc::clone(entries),
+        OffsetBuffer::from_lengths(lengths),
+        StructArray::try_new(fields.clone(), columns, None)?,
         nulls,
         false,
     )?))

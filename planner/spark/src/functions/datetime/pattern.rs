@@ -7,6 +7,9 @@ use datafusion::common::{Result, exec_err};
 use super::civil::{civil_of, day_of_year, weekday};
 use crate::functions::convert::{DAY_MICROS, Zone};
 
+/// The pattern of timestamps that `to_json` and `to_csv` write without an option.
+pub(crate) const TIMESTAMP_PATTERN: &str = "yyyy-MM-dd'T'HH:mm:ss.SSSXXX";
+
 pub(crate) const MONTHS: [&str; 12] = [
     "January",
     "February",

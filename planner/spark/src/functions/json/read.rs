@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, ListArray, MapArray, StringArray, StructArray,
+    Array, ArrayRef, AsArray, BooleanArray, ListArray, StringArray, StructArray,
     TimestampMicrosecondArray, new_null_array,
 };
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
@@ -14,6 +14,7 @@ use datafusion::common::{Result, exec_err, plan_err};
 use super::value::Json;
 use crate::functions::convert::{self, Zone};
 use crate::functions::datetime::pattern::Pattern;
+use crate::functions::maps::assemble;
 use crate::functions::scalar::{Call, CallSite, Function, Param, Returns};
 use crate::functions::types;
 
@@ -252,16 +253,8 @@ fn build_map(
     let keys: Vec<Option<&Json>> = keys.iter().map(Some).collect();
     let keys = build(fields[0].data_type(), &keys, options)?;
     let items = build(fields[1].data_type(), &items, options)?;
-    let columns = StructArray::try_new(fields.clone(), vec![keys, items], None)?;
-    let offsets = OffsetBuffer::from_lengths(lengths);
     let nulls = Some(NullBuffer::from(validity));
-    Ok(Arc::new(MapArray::try_new(
-        Arc::clone(entries),
-        offsets,
-        columns,
-        nulls,
-        false,
-    )?))
+    assemble(entries, lengths, vec![keys, items], nulls)
 }
 
 fn build_numbers(data_type: &DataType, values: &[Option<&Json>]) -> Result<ArrayRef> {

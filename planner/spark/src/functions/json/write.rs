@@ -8,7 +8,7 @@ use super::read::option;
 use super::value::write_text;
 use crate::functions::arrays::items;
 use crate::functions::convert::{self, Zone};
-use crate::functions::datetime::{self, pattern::Pattern};
+use crate::functions::datetime::{self, pattern::Pattern, pattern::TIMESTAMP_PATTERN};
 use crate::functions::render::Renderer;
 use crate::functions::scalar::{Call, CallSite, Function, Param, Returns};
 
@@ -66,8 +66,8 @@ fn to_json(call: &Call) -> Result<ArrayRef> {
     let has_options = call.has_argument(1);
     let options = Options {
         timestamp: match has_options {
-            true => pattern("timestampFormat", "yyyy-MM-dd'T'HH:mm:ss.SSSXXX")?,
-            false => Pattern::compile("yyyy-MM-dd'T'HH:mm:ss.SSSXXX")?,
+            true => pattern("timestampFormat", TIMESTAMP_PATTERN)?,
+            false => Pattern::compile(TIMESTAMP_PATTERN)?,
         },
         date: match has_options {
             true => pattern("dateFormat", "yyyy-MM-dd")?,

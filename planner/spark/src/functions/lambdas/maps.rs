@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, MapArray, StructArray, UInt32Array, UInt64Array,
-};
-use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, MapArray, UInt32Array, UInt64Array};
+use datafusion::arrow::buffer::NullBuffer;
 use datafusion::arrow::compute::{filter, interleave, take};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::row::{RowConverter, SortField};
@@ -14,7 +12,7 @@ use datafusion::common::{Result, exec_err, plan_err};
 
 use super::{Definition, LambdaCall};
 use crate::functions::convert::with_type;
-use crate::functions::maps::{entry_range, parts};
+use crate::functions::maps::{assemble, entry_range, parts};
 use crate::functions::scalar::Param;
 use crate::functions::types::map_of;
 
@@ -94,21 +92,10 @@ fn rebuild(
     let DataType::Map(field, _) = &call.return_type else {
         return exec_err!("the result is no map");
     };
-    let DataType::Struct(fields) = field.data_type() else {
-        return exec_err!("the result is no map");
-    };
     if columns[0].logical_null_count() > 0 {
         return exec_err!("[NULL_MAP_KEY] a key of a map must not be null");
     }
-    let structs = StructArray::try_new(fields.clone(), columns, None)?;
-    let offsets = OffsetBuffer::from_lengths(lengths);
-    Ok(Arc::new(MapArray::try_new(
-        Arc::clone(field),
-        offsets,
-        structs,
-        nulls,
-        false,
-    )?))
+    assemble(field, lengths, columns, nulls)
 }
 
 fn lengths(map: &MapArray) -> Vec<usize> {
