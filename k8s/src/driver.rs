@@ -189,13 +189,13 @@ impl Platform for DriverPod {
     async fn follow(&self, progress: Arc<Progress>) {
         let mut reported = ApplicationProgress::default();
         let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
-        let mut journal_stored = Instant::now();
+        let (mut journal_stored, mut journal_bytes) = (Instant::now(), 0);
         loop {
             ticks.tick().await;
             if let Some(history) = &self.history
                 && journal_stored.elapsed() >= JOURNAL_INTERVAL
             {
-                history.store_journal().await;
+                journal_bytes = history.store_journal(journal_bytes).await.len();
                 journal_stored = Instant::now();
             }
             let current = application_progress(&progress.snapshot());

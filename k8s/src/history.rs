@@ -151,29 +151,27 @@ impl History {
         while followers.join_next().await.is_some() {}
     }
 
-    /// Stores the journal as it is now, as `journal.jsonl`. Returns its size.
-    pub(crate) async fn store_journal(&self) -> usize {
-        // A session that has no journal yet has no file.
+    /// Stores the journal as `journal.jsonl`, unless `stored` bytes of it are all. Returns it; empty
+    /// before the session has a journal.
+    pub(crate) async fn store_journal(&self, stored: usize) -> Vec<u8> {
         let journal = tokio::fs::read(journal_file()).await.unwrap_or_default();
-        let size = journal.len();
-        if size > 0 {
-            self.put_file("journal.jsonl", journal.into()).await;
+        if journal.len() != stored {
+            self.put_file("journal.jsonl", journal.clone().into()).await;
         }
-        size
+        journal
     }
 
     /// Stores the complete journal, and the page made of it as `report.html`.
     pub(crate) async fn store_report(&self) {
-        if self.store_journal().await == 0 {
+        let journal = self.store_journal(0).await;
+        if journal.is_empty() {
             return;
         }
-        let text = tokio::fs::read_to_string(journal_file()).await;
-        match text.map(|text| journal::read(&text)) {
-            Ok(Ok(run)) => {
+        match journal::read(&String::from_utf8_lossy(&journal)) {
+            Ok(run) => {
                 self.put_file("report.html", report::render(&run).into())
-                    .await
+                    .await;
             }
-            Ok(Err(error)) => warn!("cannot report the run: {error}"),
             Err(error) => warn!("cannot report the run: {error}"),
         }
     }

@@ -10,6 +10,7 @@ use tracing::{debug, info, warn};
 use super::query_plan::QueryStages;
 use super::records::{action_record, event_record};
 use super::{Engine, Message};
+use crate::journal::record::Record;
 use crate::scheduler::{Action, Event};
 
 /// Executors whose command queue was full.
@@ -19,16 +20,21 @@ impl Engine {
     /// Lets the scheduler process an event, and carries out its actions in order.
     pub(super) fn step(&mut self, event: Event) -> Unresponsive {
         let mut unresponsive = vec![];
-        event_record(&event)
-            .into_iter()
-            .for_each(|record| self.journal.record(record));
+        self.add_record(|| event_record(&event));
         for action in self.scheduler.step(self.started.elapsed(), event) {
-            action_record(&action)
-                .into_iter()
-                .for_each(|record| self.journal.record(record));
+            self.add_record(|| action_record(&action));
             self.act(action, &mut unresponsive);
         }
         unresponsive
+    }
+
+    /// Adds a record to the journal, if one is kept and there is something to record.
+    fn add_record(&self, record: impl FnOnce() -> Option<Record>) {
+        if self.journal.is_kept()
+            && let Some(record) = record()
+        {
+            self.journal.record(record);
+        }
     }
 
     fn act(&mut self, action: Action, unresponsive: &mut Unresponsive) {

@@ -26,14 +26,15 @@ pub struct Journal(Option<Arc<Recorder>>);
 
 #[derive(Debug)]
 struct Recorder {
-    started: Instant,
     buffer: Arc<Buffer>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What the callers fill and the writer empties.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Buffer {
+    /// Start of the run, from which records are timed.
+    started: Instant,
     content: Mutex<Content>,
     closed: Condvar,
 }
@@ -56,14 +57,17 @@ impl Journal {
             std::fs::create_dir_all(folder).map_err(failed)?;
         }
         let file = File::create(path).map_err(failed)?;
-        let buffer = Arc::new(Buffer::default());
+        let buffer = Arc::new(Buffer {
+            started: Instant::now(),
+            content: Mutex::default(),
+            closed: Condvar::new(),
+        });
         let thread = {
             let (buffer, path) = (Arc::clone(&buffer), path.to_owned());
             let thread = std::thread::Builder::new().name("journal".to_owned());
             thread.spawn(move || buffer.write_all(file, &path))
         };
         Ok(Self(Some(Arc::new(Recorder {
-            started: Instant::now(),
             buffer,
             writer: Mutex::new(Some(thread.map_err(failed)?)),
         }))))
@@ -78,17 +82,14 @@ impl Journal {
     /// Adds a record. Never blocks: if the disk is too slow, figures are dropped and counted.
     pub fn record(&self, record: Record) {
         if let Some(recorder) = &self.0 {
-            let elapsed = recorder.started.elapsed().as_millis();
-            let at_ms = u64::try_from(elapsed).unwrap_or(u64::MAX);
-            recorder.buffer.add(&Line { at_ms, record });
+            recorder.buffer.add(&recorder.buffer.line(record));
         }
     }
 
     /// Writes what is left, and ends the file. Blocks for as long as the disk needs.
     pub fn close(&self) {
         let Some(recorder) = &self.0 else { return };
-        recorder.buffer.content.lock().is_closed = true;
-        recorder.buffer.closed.notify_all();
+        recorder.buffer.close();
         if let Some(writer) = recorder.writer.lock().take() {
             let _ = writer.join();
         }
@@ -97,12 +98,24 @@ impl Journal {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        self.buffer.content.lock().is_closed = true;
-        self.buffer.closed.notify_all();
+        self.buffer.close();
     }
 }
 
 impl Buffer {
+    /// Returns a line of what happens now.
+    fn line(&self, record: Record) -> Line {
+        let elapsed = self.started.elapsed().as_millis();
+        let at_ms = u64::try_from(elapsed).unwrap_or(u64::MAX);
+        Line { at_ms, record }
+    }
+
+    /// Accepts no further records, and lets the writer end.
+    fn close(&self) {
+        self.content.lock().is_closed = true;
+        self.closed.notify_all();
+    }
+
     fn add(&self, line: &Line) {
         let mut content = self.content.lock();
         let limit = if line.record.is_droppable() {
@@ -126,7 +139,6 @@ impl Buffer {
 
     /// Writes the content at every interval, until the journal is closed.
     fn write_all(&self, mut file: File, path: &Path) {
-        let started = Instant::now();
         loop {
             let (text, dropped, is_closed) = {
                 let mut content = self.content.lock();
@@ -142,9 +154,8 @@ impl Buffer {
             };
             let mut written = file.write_all(&text);
             if dropped > 0 && written.is_ok() {
-                let at_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-                let record = Record::RecordsDropped { count: dropped };
-                let line = serde_json::to_string(&Line { at_ms, record }).unwrap_or_default();
+                let line = self.line(Record::RecordsDropped { count: dropped });
+                let line = serde_json::to_string(&line).unwrap_or_default();
                 written = writeln!(file, "{line}");
             }
             if let Err(error) = written {
