@@ -9,6 +9,8 @@ mod folder;
 mod local;
 mod object;
 mod replaced;
+#[cfg(test)]
+mod write_kinds;
 
 use std::sync::Arc;
 use std::time::Duration;

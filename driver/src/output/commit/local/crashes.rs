@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use faisca_executor::protocol::PendingFile;
-use faisca_planner::manifest::{PartitionOverwrite, SaveMode, Write};
+use faisca_planner::manifest::{PartitionOverwrite, SaveMode};
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use url::Url;
@@ -17,6 +17,7 @@ use url::Url;
 use super::LocalWrite;
 use super::disk::{Change, Disk, LocalDisk};
 use crate::error::{Error, Result};
+use crate::output::commit::write_kinds::{APPEND, WRITE_KINDS, WriteKind};
 
 /// What happens before a change.
 enum Fate {
@@ -70,40 +71,9 @@ impl<F: FnMut(usize, &Change<'_>) -> Fate + Send> Disk for MortalDisk<F> {
     }
 }
 
-/// How a writer writes.
-#[derive(Debug, Clone, Copy)]
-struct Kind {
-    mode: SaveMode,
-    dynamic: bool,
-}
-
-const KINDS: [Kind; 3] = [
-    Kind {
-        mode: SaveMode::Overwrite,
-        dynamic: false,
-    },
-    Kind {
-        mode: SaveMode::Overwrite,
-        dynamic: true,
-    },
-    Kind {
-        mode: SaveMode::Append,
-        dynamic: false,
-    },
-];
-
 /// Writes two files, one of them to the partition `a=1`.
-fn write(target: &Path, kind: Kind, name: &str, disk: Arc<dyn Disk>) -> Result<()> {
-    let write = Write {
-        mode: kind.mode,
-        partition_overwrite: if kind.dynamic {
-            PartitionOverwrite::Dynamic
-        } else {
-            PartitionOverwrite::Static
-        },
-        success_file: false,
-        ..Write::to(target.to_str().unwrap())
-    };
+fn write(target: &Path, kind: WriteKind, name: &str, disk: Arc<dyn Disk>) -> Result<()> {
+    let write = kind.write_to(target.to_str().unwrap());
     let mut begun = LocalWrite::begin_on(&write, disk)?.unwrap();
     let attempts = Url::parse(&begun.staging_url())
         .unwrap()
@@ -158,11 +128,11 @@ fn file_names(files: &[&str]) -> BTreeMap<String, String> {
     files.iter().map(named).collect()
 }
 
-fn expected(kind: Kind) -> BTreeMap<String, String> {
-    file_names(match (kind.mode, kind.dynamic) {
+fn expected(kind: WriteKind) -> BTreeMap<String, String> {
+    file_names(match (kind.mode, kind.partitions) {
         (SaveMode::Append, _) => &["a=1/new", "a=1/old", "a=2/old", "a=3/new"],
-        (_, true) => &["a=1/new", "a=2/old", "a=3/new"],
-        (_, false) => &["a=1/new", "a=3/new"],
+        (_, PartitionOverwrite::Dynamic) => &["a=1/new", "a=2/old", "a=3/new"],
+        (_, PartitionOverwrite::Static) => &["a=1/new", "a=3/new"],
     })
 }
 
@@ -176,7 +146,7 @@ fn names(folder: &Path) -> Vec<String> {
 #[test]
 fn a_writer_that_dies_before_any_change_leaves_the_old_or_the_new_output_whole() {
     let old = file_names(&["a=1/old", "a=2/old"]);
-    for kind in KINDS {
+    for kind in WRITE_KINDS {
         for has_exchange in [true, false] {
             let mut is_complete = false;
             for death in 0.. {
@@ -204,11 +174,7 @@ fn a_writer_that_dies_before_any_change_leaves_the_old_or_the_new_output_whole()
                 assert!(written.is_err() || left == Some(expected(kind)), "{case}");
 
                 // The next job finds one of the two, and removes the litter.
-                let append = Kind {
-                    mode: SaveMode::Append,
-                    dynamic: false,
-                };
-                write(&target, append, "next", Arc::new(LocalDisk)).unwrap();
+                write(&target, APPEND, "next", Arc::new(LocalDisk)).unwrap();
                 let mut whole = left.unwrap_or_else(|| old.clone());
                 whole.extend(file_names(&["a=1/next", "a=3/next"]));
                 assert_eq!(contents(&target), Some(whole), "{case}");
@@ -225,7 +191,7 @@ fn a_writer_that_dies_before_any_change_leaves_the_old_or_the_new_output_whole()
 
 #[test]
 fn of_two_writers_one_waits_its_turn_before_any_change_of_the_other() {
-    for kind in KINDS {
+    for kind in WRITE_KINDS {
         for meeting in 0.. {
             let base = tempfile::tempdir().unwrap();
             let target = base.path().join("new/out");
@@ -261,7 +227,7 @@ fn of_two_writers_one_waits_its_turn_before_any_change_of_the_other() {
 
 #[test]
 fn the_new_version_is_on_the_disk_before_the_old_one_is_removed() {
-    for kind in KINDS {
+    for kind in WRITE_KINDS {
         let base = tempfile::tempdir().unwrap();
         old_output(base.path());
         let log = Arc::new(Mutex::new(vec![]));
@@ -297,7 +263,6 @@ fn files_that_others_add_while_an_append_commits_stay() {
     let base = tempfile::tempdir().unwrap();
     old_output(base.path());
     let (target, late) = (base.path().join("out"), base.path().join("out/b=1"));
-    let append = KINDS[2];
     let disk = mortal(true, move |_, change| {
         if matches!(change, Change::Exchange(..)) {
             fs::create_dir(&late).unwrap();
@@ -305,8 +270,8 @@ fn files_that_others_add_while_an_append_commits_stay() {
         }
         Fate::Live
     });
-    write(&target, append, "new", disk).unwrap();
-    let mut files = expected(append);
+    write(&target, APPEND, "new", disk).unwrap();
+    let mut files = expected(APPEND);
     files.extend(file_names(&["b=1/late"]));
     assert_eq!(contents(&target), Some(files));
 }

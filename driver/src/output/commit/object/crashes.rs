@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use faisca_executor::protocol::{PendingFile, PendingUpload};
 use faisca_executor::storage::{StaleUpload, Uploads};
-use faisca_planner::manifest::{PartitionOverwrite, SaveMode, Write};
+use faisca_planner::manifest::{PartitionOverwrite, SaveMode};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt};
@@ -28,6 +28,7 @@ use super::super::clean::clean_folder;
 use super::{Folder, ObjectWrite};
 use crate::catalog::{Catalogs, GlueSettings};
 use crate::error::{Error, Result};
+use crate::output::commit::write_kinds::{APPEND, WRITE_KINDS, WriteKind};
 use crate::visibility::is_visible;
 
 const TARGET: &str = "gold/out";
@@ -240,28 +241,6 @@ impl Uploads for Client {
     }
 }
 
-/// How a writer writes.
-#[derive(Debug, Clone, Copy)]
-struct Kind {
-    mode: SaveMode,
-    dynamic: bool,
-}
-
-const KINDS: [Kind; 3] = [
-    Kind {
-        mode: SaveMode::Overwrite,
-        dynamic: false,
-    },
-    Kind {
-        mode: SaveMode::Overwrite,
-        dynamic: true,
-    },
-    Kind {
-        mode: SaveMode::Append,
-        dynamic: false,
-    },
-];
-const APPEND: Kind = KINDS[2];
 const OLD: &str = "old000000000";
 const NEW: &str = "new000000000";
 const OTHER: &str = "other0000000";
@@ -278,17 +257,8 @@ fn file_path(partition: &str, tag: &str) -> String {
 }
 
 /// Writes a file to each of the partitions `a=1` and `a=3`, as the tasks and the driver of a job do.
-async fn write(client: &Client, kind: Kind, tag: &str) -> Result<()> {
-    let write = Write {
-        mode: kind.mode,
-        partition_overwrite: if kind.dynamic {
-            PartitionOverwrite::Dynamic
-        } else {
-            PartitionOverwrite::Static
-        },
-        success_file: false,
-        ..Write::to("s3://lake/gold/out")
-    };
+async fn write(client: &Client, kind: WriteKind, tag: &str) -> Result<()> {
+    let write = kind.write_to("s3://lake/gold/out");
     let folder = folder(client);
     let begun = ObjectWrite::begin(folder.clone(), &write, tag.to_owned(), None).await?;
     let mut begun = begun.unwrap();
@@ -373,11 +343,11 @@ async fn old_bucket() -> Bucket {
 }
 
 /// The output after a write of `tag` that came after `old`.
-fn after(old: &BTreeMap<String, Bytes>, kind: Kind, tag: &str) -> BTreeMap<String, Bytes> {
-    let is_kept = |name: &String| match (kind.mode, kind.dynamic) {
+fn after(old: &BTreeMap<String, Bytes>, kind: WriteKind, tag: &str) -> BTreeMap<String, Bytes> {
+    let is_kept = |name: &String| match (kind.mode, kind.partitions) {
         (SaveMode::Append, _) => true,
-        (_, true) => name.starts_with("a=2/"),
-        (_, false) => false,
+        (_, PartitionOverwrite::Dynamic) => name.starts_with("a=2/"),
+        (_, PartitionOverwrite::Static) => false,
     };
     let kept = old.iter().filter(|(name, _)| is_kept(name));
     let mut files: BTreeMap<_, _> = kept.map(|(n, b)| (n.clone(), b.clone())).collect();
@@ -415,7 +385,7 @@ async fn check_no_litter(bucket: &Bucket, case: &str) {
 
 #[tokio::test]
 async fn a_writer_that_dies_at_any_request_leaves_the_old_or_the_new_output_whole() {
-    for kind in KINDS {
+    for kind in WRITE_KINDS {
         for fate in [Fate::DieBefore, Fate::DieAfter] {
             for death in 0.. {
                 let bucket = old_bucket().await;
@@ -460,7 +430,7 @@ async fn a_writer_that_dies_at_any_request_leaves_the_old_or_the_new_output_whol
 
 #[tokio::test]
 async fn two_writers_that_meet_at_any_request_leave_the_output_of_one_or_both_appends() {
-    for kind in KINDS {
+    for kind in WRITE_KINDS {
         for meeting in 0.. {
             let bucket = old_bucket().await;
             let old = visible(&bucket).await;
