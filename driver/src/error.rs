@@ -241,6 +241,8 @@ pub enum NameKind {
     Column,
     /// A registered table or view.
     Table,
+    /// A function of SQL.
+    Function,
     /// An option of a read.
     ReadOption,
     /// An option of a write.
@@ -252,6 +254,7 @@ impl fmt::Display for NameKind {
         f.write_str(match self {
             Self::Column => "no column named",
             Self::Table => "no table named",
+            Self::Function => "no function named",
             Self::ReadOption => "unknown option",
             Self::WriteOption => "unknown write option",
         })

@@ -14,6 +14,7 @@ mod sql;
 mod sql_types;
 mod start;
 mod struct_fields;
+mod unknown_names;
 mod wildcard;
 mod writer;
 

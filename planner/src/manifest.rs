@@ -46,6 +46,7 @@ pub fn nearest<'a>(wrong: &str, valid: impl IntoIterator<Item = &'a str>) -> Opt
     let best = valid
         .into_iter()
         .map(|name| (score(name), name))
-        .max_by(|a, b| a.0.total_cmp(&b.0))?;
+        // Equally near names: the first by the alphabet, whatever the order of `valid`.
+        .max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1)))?;
     (best.0 >= SIMILARITY_MIN).then_some(best.1)
 }

@@ -173,7 +173,11 @@ fn wrong_names_in_sql_get_the_place_and_the_nearest() {
     );
     contains(
         &error(folder.path(), &job(csv, "select uper(b) from t")),
-        &["job.yaml:9", "uper", "upper"],
+        &[
+            "job.yaml:9",
+            "no function named `uper`",
+            "did you mean `upper`?",
+        ],
     );
     contains(
         &error(folder.path(), &job(csv, "selec a from t")),

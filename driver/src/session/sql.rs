@@ -25,11 +25,12 @@ use tracing::warn;
 
 use super::create_table::{create_table, drop_table, truncate_table};
 use super::dataframe::DataFrame;
-use super::existing::{format_of, keeps_existing, unknown_table};
+use super::existing::{format_of, keeps_existing};
 use super::insert::insert;
 use super::options::{set_source_option, set_write_option};
 use super::settings::{ANSI_ENABLED, TIME_ZONE};
 use super::sql_types::{column_definition, sql_type};
+use super::unknown_names::with_nearest_name;
 use super::wildcard::plan_statement;
 use crate::engine::progress::WriteSummary;
 use crate::error::{Error, Result};
@@ -133,7 +134,7 @@ pub(super) async fn statement(services: &Arc<Services>, sql: &str) -> Result<Out
     let parsed = parse(sql, &state.config_options().sql_parser).map_err(Error::from)?;
     let plan = plan_statement(&state, parsed)
         .await
-        .map_err(|e| with_nearest_table(services, e.into()))?;
+        .map_err(|e| with_nearest_name(services, &state, e.into()))?;
     match plan {
         LogicalPlan::Ddl(ddl) => define(services, ddl, &spelling).await,
         LogicalPlan::Statement(_) => {
@@ -365,20 +366,4 @@ async fn copy_to(
         format!("copy to {}", copy.output_url),
     )
     .await
-}
-
-/// Replaces DataFusion's error for an unknown table by one that suggests the nearest name. Returns
-/// any other error unchanged.
-fn with_nearest_table(services: &Arc<Services>, error: Error) -> Error {
-    let Error::Plan(text) = &error else {
-        return error;
-    };
-    // DataFusion has no typed error for this case; its message has to be parsed.
-    let name = text
-        .strip_prefix("table '")
-        .and_then(|rest| rest.strip_suffix("' not found"));
-    match name {
-        Some(name) => unknown_table(services, name.rsplit('.').next().unwrap_or(name)),
-        None => error,
-    }
 }
