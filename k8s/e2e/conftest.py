@@ -13,6 +13,7 @@ from kubernetes import client, config
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "jobs"
+OTHER_NAMESPACE = "other-jobs"
 GROUP = ("faisca.dev", "v1alpha1", NAMESPACE, "sparkapplications")
 
 
@@ -148,8 +149,8 @@ def slow_steps(name):
 @pytest.fixture(scope="session")
 def cluster():
     cluster = Cluster()
-    namespaces = [{"name": NAMESPACE, "create": True}]
-    values = ["--set-json", f"jobNamespaces={json.dumps(namespaces)}", "--set", f"image.repository={os.environ.get('FAISCA_E2E_IMAGE', 'local.test/faisca')}", "--set", "image.pullPolicy=IfNotPresent", "--set", "operator.startTimeout=8"]
+    namespaces = [{"name": NAMESPACE, "create": True}, {"name": OTHER_NAMESPACE, "create": True}]
+    values = ["--set-json", f"jobNamespaces={json.dumps(namespaces)}", "--set", "admissionPolicy.serviceAccounts={powerless}", "--set", f"image.repository={os.environ.get('FAISCA_E2E_IMAGE', 'local.test/faisca')}", "--set", "image.pullPolicy=IfNotPresent", "--set", "operator.startTimeout=8"]
     run("helm", "upgrade", "--install", "faisca", ROOT / "k8s/charts/faisca", "--namespace", "faisca", "--create-namespace", *values, "--wait", "--timeout", "90s")
     variables = {
         "AWS_ACCESS_KEY_ID": "lake",

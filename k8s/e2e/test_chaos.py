@@ -53,6 +53,23 @@ def test_lost_executors_are_replaced_and_no_row_is_lost(cluster, end):
         assert_every_row_once(cluster, name)
 
 
+def test_a_replacement_that_a_quota_refuses_is_requested_again(cluster):
+    name = "quota"
+    with cluster.application(name, job(slow_steps(name), executors=2)):
+        wait_until_working(cluster, name, 2)
+        run("kubectl", "create", "quota", "few", "-n", NAMESPACE, "--hard=pods=2")
+        try:
+            until("the quota counts", 30, lambda: "used" in run("kubectl", "get", "quota", "few", "-n", NAMESPACE, "-o", "json").stdout)
+            kill_now(cluster, cluster.running_executors(name)[0])
+            until("the refusal is logged", 60, lambda: "exceeded quota" in cluster.log(name))
+        finally:
+            run("kubectl", "delete", "quota", "few", "-n", NAMESPACE)
+        until("its replacement", 60, lambda: any(p.metadata.labels["spark-exec-id"] == "3" for p in cluster.pods(name, "executor")))
+        cluster.wait(name, "COMPLETED", seconds=240)
+        cluster.wait_for_no_pods(name, "executor")
+        assert_every_row_once(cluster, name)
+
+
 @pytest.fixture
 def cordoned(cluster):
     nodes = [node.metadata.name for node in cluster.core.list_node().items]

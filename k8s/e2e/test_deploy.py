@@ -9,7 +9,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
-from conftest import ROOT, run, until
+from conftest import OTHER_NAMESPACE, ROOT, run, until
 from lupa import LuaRuntime
 
 PROMETHEUS = ("github.com/prometheus-operator/prometheus-operator", "v0.85.0", "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml")
@@ -50,7 +50,36 @@ def test_the_chart_repository_serves_the_chart(tmp_path):
         rendered = run("helm", "template", "faisca", "faisca", "--repo", url, "--kube-version", "1.36.0").stdout
         server.shutdown()
     kinds = {document["kind"] for document in yaml.safe_load_all(rendered) if document}
-    assert {"Deployment", "ServiceAccount", "CustomResourceDefinition", "ClusterRole"} <= kinds, kinds
+    assert {"Deployment", "ServiceAccount", "CustomResourceDefinition", "Role"} <= kinds, kinds
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], {("Role", "faisca")}),
+        (["--set-json", 'jobNamespaces=[{"name": "a"}, {"name": "b"}]'], {("Role", "a"), ("Role", "b")}),
+        (["--set", "watchAllNamespaces=true"], {("ClusterRole", None)}),
+    ],
+)
+def test_only_a_watch_of_all_namespaces_needs_a_cluster_role(values, expected):
+    rendered = run("helm", "template", "faisca", ROOT / "k8s/charts/faisca", "--namespace", "faisca", "--kube-version", "1.36.0", *values).stdout
+    documents = [document for document in yaml.safe_load_all(rendered) if document]
+    roles = [document for document in documents if document["kind"] in ("Role", "ClusterRole") and document["metadata"]["name"] == "faisca-operator"]
+    assert {(role["kind"], role["metadata"].get("namespace")) for role in roles} == expected
+
+
+def test_one_operator_serves_several_namespaces_without_a_cluster_role(cluster):
+    name, namespace = "elsewhere", OTHER_NAMESPACE
+    spec = {"steps": [{"name": "one", "sql": "SELECT 1 AS a"}], "executor": {"instances": 0}, "driver": {"cores": 0.2, "memory": "256Mi"}}
+    body = {"apiVersion": "faisca.dev/v1alpha1", "kind": "SparkApplication", "metadata": {"name": name}, "spec": spec}
+    resources = ("faisca.dev", "v1alpha1", namespace, "sparkapplications")
+    cluster.objects.create_namespaced_custom_object(*resources, body)
+    try:
+        state = lambda: cluster.objects.get_namespaced_custom_object(*resources, name).get("status", {}).get("applicationState", {}).get("state")
+        until(f"{namespace}/{name} completed", 120, lambda: state() == "COMPLETED")
+        assert "faisca-operator" not in run("kubectl", "get", "clusterroles", "-o", "name").stdout
+    finally:
+        cluster.objects.delete_namespaced_custom_object(*resources, name)
 
 
 def test_an_invalid_value_is_rejected_by_name():

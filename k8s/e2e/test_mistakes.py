@@ -1,5 +1,8 @@
 """Jobs that cannot run report why: in the status, as an Event, by the exit code."""
 
+import json
+
+import pytest
 from conftest import NAMESPACE, job, run, until
 
 ONE = [{"name": "one", "sql": "SELECT 1 AS a", "write": {"path": "s3://lake/mistakes", "mode": "overwrite"}}]
@@ -53,13 +56,37 @@ def test_a_missing_role_is_reported_with_the_rule(cluster):
     assert "cannot create resource" in text and "pods" in text and "Role" in text, text
 
 
-def test_an_exceeded_quota_is_reported(cluster):
+def test_a_driver_that_a_quota_refuses_waits_and_says_so(cluster):
+    name = "no-quota"
     run("kubectl", "create", "quota", "none", "-n", NAMESPACE, "--hard=pods=0")
     try:
-        text = failure(cluster, "no-quota", job(ONE))
+        with cluster.application(name, job(ONE, executors=0)):
+            until("the Event", 30, lambda: "SparkApplicationWaitsForQuota" in cluster.events(name))
+            assert not cluster.pods(name) and cluster.state(name) != "FAILED", cluster.status(name)
+            run("kubectl", "delete", "quota", "none", "-n", NAMESPACE)
+            cluster.wait(name, "COMPLETED")
     finally:
-        run("kubectl", "delete", "quota", "none", "-n", NAMESPACE)
-    assert "exceeded quota" in text, text
+        run("kubectl", "delete", "quota", "none", "-n", NAMESPACE, "--ignore-not-found")
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "expected"),
+    [
+        ("account", {"serviceAccount": "default"}, "spec.serviceAccount: `default` is not one of faisca, powerless"),
+        ("host-path", {"driver": {"template": {"spec": {"volumes": [{"name": "host", "hostPath": {"path": "/"}}]}}}}, "a volume is not one of configMap"),
+    ],
+)
+def test_an_application_that_asks_for_more_than_the_policy_allows_fails_with_the_remedy(cluster, name, more, expected):
+    text = failure(cluster, f"forbidden-{name}", job(ONE, executors=0, **more))
+    assert expected in text and "of the chart" in text, text
+
+
+def test_a_driver_cannot_create_what_the_policy_forbids(cluster):
+    pod = {"metadata": {"name": "intruder"}, "spec": {"hostNetwork": True, "serviceAccountName": "faisca", "containers": [{"name": "a", "image": "a"}]}}
+    driver = f"--as=system:serviceaccount:{NAMESPACE}:faisca"
+    body = json.dumps({"apiVersion": "v1", "kind": "Pod", **pod})
+    done = run("kubectl", "create", "-n", NAMESPACE, driver, "--dry-run=server", "-f", "-", check=False, input=body)
+    assert done.returncode != 0 and "hostNetwork" in done.stderr, done.stderr
 
 
 def test_an_invalid_job_leaves_its_message_in_the_pod(cluster):

@@ -156,6 +156,9 @@ pub enum OperatorError {
     /// The cluster does not accept what the spec asks for. The application fails with this text.
     #[error(transparent)]
     InvalidSpec(#[from] InvalidSpec),
+    /// A quota of the namespace leaves no room for a pod. Retried.
+    #[error("{}", explain_api_error(.0))]
+    QuotaExceeded(#[source] Box<kube::Error>),
     /// The pod of the previous attempt still has the name of the next one. Retried.
     #[error("pod {pod} of the previous attempt is not deleted yet")]
     PodNotDeleted {
@@ -212,4 +215,16 @@ pub(crate) fn explain_api_error(error: &kube::Error) -> String {
             .to_owned();
     }
     message.clone()
+}
+
+/// Whether a quota of the namespace refused an object. Unlike other refusals (403), it ends when
+/// other objects are deleted. The API server has no code for it, only this text.
+pub(crate) fn is_quota_exceeded(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status)
+        if status.code == 403 && status.message.contains("exceeded quota"))
+}
+
+/// Whether an object of that name exists already. Other conflicts have the same code.
+pub(crate) fn is_already_exists(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409 && status.reason == "AlreadyExists")
 }

@@ -24,11 +24,11 @@ use faisca_driver::fleet::{Fleet, FleetRequest, Launcher};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, PostParams};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use tokio::task::JoinHandle;
 
 use crate::application::{Application, executor_count};
-use crate::error::{PlatformError, explain_api_error};
+use crate::error::{PlatformError, explain_api_error, is_already_exists};
 use crate::history::History;
 use crate::pods::{EXECUTOR_CONTAINER, ExecutorPods, executor_selector};
 use keeper::{FleetKeeper, KeeperParameters};
@@ -126,17 +126,27 @@ impl Launcher for PodLauncher {
     }
 }
 
-/// Creates the pod of an executor.
+/// Creates the pod of an executor. A pod that an earlier, unacknowledged request created counts.
+///
+/// # Errors
+/// If the API server refuses the pod, or cannot be reached, or another application has a pod of this
+/// name.
 async fn create_executor(api: &Api<Pod>, pods: &ExecutorPods, executor: u32) -> Result<()> {
     let pod = pods.pod(executor)?;
-    match api.create(&PostParams::default(), &pod).await {
-        Ok(_) => Ok(()),
-        Err(source) => Err(PlatformError::CreateExecutor {
-            pod: pods.name(executor),
-            source: Box::new(source),
-        }
-        .into()),
+    let Err(refusal) = api.create(&PostParams::default(), &pod).await else {
+        return Ok(());
+    };
+    if is_already_exists(&refusal)
+        && let Ok(existing) = api.get(&pods.name(executor)).await
+        && existing.owner_references() == pod.owner_references()
+    {
+        return Ok(());
     }
+    Err(PlatformError::CreateExecutor {
+        pod: pods.name(executor),
+        source: Box::new(refusal),
+    }
+    .into())
 }
 
 /// The executors of one attempt.

@@ -19,7 +19,7 @@ use kube::{Api, Client};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tracing::warn;
 use url::Url;
@@ -34,8 +34,13 @@ const CONCURRENCY: usize = 16;
 /// Bytes stored of one log. Of a longer log the beginning is stored, because
 /// `limitBytes` of the API server cuts off the end.
 const LOG_BYTES_MAX: i64 = 64 << 20;
-/// Bytes followed of one log. They are held in memory, for each executor.
+/// Bytes followed of one log. They are held in memory until its pod ends.
 const FOLLOWED_BYTES_MAX: i64 = 8 << 20;
+/// Bytes followed of all logs together, however many executors there are.
+const FOLLOWED_BYTES_TOTAL: usize = 64 << 20;
+/// Ends a log that was not followed to its end.
+const CUT_NOTE: &str =
+    "\n(the driver holds no more of this log: the logs of all executors are long)\n";
 /// Wait for the last lines of a pod that has ended: the stream of a deleted pod may never end.
 const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -48,6 +53,8 @@ pub(crate) struct History {
     objects: Arc<dyn ObjectStore>,
     folder: Path,
     followers: Arc<Mutex<JoinSet<()>>>,
+    /// Bytes that the followers may still hold.
+    followable: Arc<Semaphore>,
 }
 
 impl History {
@@ -82,6 +89,7 @@ impl History {
             objects: store.objects,
             folder,
             followers: Arc::default(),
+            followable: Arc::new(Semaphore::new(FOLLOWED_BYTES_TOTAL)),
         }))
     }
 
@@ -105,7 +113,7 @@ impl History {
         let history = self.clone();
         let mut followers = self.followers.lock();
         followers.spawn(async move {
-            let mut log = vec![];
+            let mut log = FollowedLog::new(Arc::clone(&history.followable));
             let end = {
                 let mut read = pin!(history.read_to_end(&pod, container, &mut log));
                 tokio::select! {
@@ -117,14 +125,14 @@ impl History {
                 }
             };
             if end.is_ok() {
-                history.put(&pod, log.into()).await;
+                history.put(&pod, log.bytes.into()).await;
             }
         });
         sender
     }
 
     /// Appends a container's log to `log` until the stream ends or breaks.
-    async fn read_to_end(&self, pod: &str, container: &str, log: &mut Vec<u8>) {
+    async fn read_to_end(&self, pod: &str, container: &str, log: &mut FollowedLog) {
         let followed = LogParams {
             follow: true,
             ..params(container, FOLLOWED_BYTES_MAX)
@@ -141,7 +149,9 @@ impl History {
         let mut chunk = vec![0; 16 << 10];
         // If the connection breaks, what was read so far is still stored.
         while let Ok(count @ 1..) = stream.read(&mut chunk).await {
-            log.extend_from_slice(&chunk[..count]);
+            if log.push(&chunk[..count]).is_err() {
+                return;
+            }
         }
     }
 
@@ -195,6 +205,43 @@ impl History {
     }
 }
 
+/// What the driver holds of a log, within the bytes that all followers share.
+struct FollowedLog {
+    bytes: Vec<u8>,
+    followable: Arc<Semaphore>,
+    /// Bytes taken from `followable`; returned when the log is dropped.
+    held: Option<OwnedSemaphorePermit>,
+}
+
+/// The followers hold as many bytes as they may.
+#[derive(Debug)]
+struct LogCut;
+
+impl FollowedLog {
+    fn new(followable: Arc<Semaphore>) -> Self {
+        Self {
+            bytes: vec![],
+            followable,
+            held: None,
+        }
+    }
+
+    /// Appends a chunk, or a note in its place if no bytes are left.
+    fn push(&mut self, chunk: &[u8]) -> Result<(), LogCut> {
+        let count = u32::try_from(chunk.len()).map_err(|_| LogCut)?;
+        let Ok(permit) = Arc::clone(&self.followable).try_acquire_many_owned(count) else {
+            self.bytes.extend_from_slice(CUT_NOTE.as_bytes());
+            return Err(LogCut);
+        };
+        match &mut self.held {
+            Some(held) => held.merge(permit),
+            None => self.held = Some(permit),
+        }
+        self.bytes.extend_from_slice(chunk);
+        Ok(())
+    }
+}
+
 fn invalid_folder(folder: &str, source: impl Into<BoxedError>) -> Error {
     Error::setting(format!(
         "spec.conf.{SETTING}, a folder such as s3://bucket/history: {folder}"
@@ -212,5 +259,24 @@ fn params(container: &str, bytes_max: i64) -> LogParams {
         limit_bytes: Some(bytes_max),
         timestamps: true,
         ..LogParams::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn followed_logs_share_a_bound_and_return_it() {
+        let followable = Arc::new(Semaphore::new(10));
+        let mut first = FollowedLog::new(Arc::clone(&followable));
+        let mut second = FollowedLog::new(Arc::clone(&followable));
+        first.push(b"1234567").unwrap();
+        second.push(b"abcd").unwrap_err();
+        assert_eq!(second.bytes, CUT_NOTE.as_bytes());
+        first.push(b"890").unwrap();
+        drop(first);
+        second.push(b"abcd").unwrap();
+        assert!(second.bytes.ends_with(b"abcd"));
     }
 }

@@ -70,8 +70,9 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 /// Configuration of an operator.
 #[derive(Debug, Clone)]
 pub struct OperatorConfig {
-    /// The only namespace to watch. `None` watches all namespaces.
-    pub namespace: Option<String>,
+    /// The namespaces to watch, each by requests that a Role in it allows. Empty: all namespaces,
+    /// which needs a ClusterRole.
+    pub namespaces: Vec<String>,
     /// Default image of applications.
     pub image: Option<String>,
     /// Default service account of applications.
@@ -82,12 +83,16 @@ pub struct OperatorConfig {
     pub lease_namespace: Option<String>,
     /// How long a driver may wait for its image or a node.
     pub startup_timeouts: StartupTimeouts,
+    /// Seconds after its end at which an application is deleted, if it does not say so itself.
+    pub time_to_live_seconds: Option<u64>,
 }
 
-/// What all reconciliations share.
+/// What the reconciliations of the applications in one watched scope share.
 struct Context {
     client: Client,
-    config: OperatorConfig,
+    config: Arc<OperatorConfig>,
+    /// The watched namespace; all of them if `None`.
+    namespace: Option<String>,
     pods: PodIndex,
     recorder: Recorder,
     metrics: Metrics,
@@ -95,7 +100,12 @@ struct Context {
 }
 
 impl Context {
-    fn new(client: Client, config: OperatorConfig, metrics: Metrics) -> Self {
+    fn new(
+        client: Client,
+        config: Arc<OperatorConfig>,
+        namespace: Option<String>,
+        metrics: Metrics,
+    ) -> Self {
         let reporter = Reporter {
             controller: NAME.to_owned(),
             instance: std::env::var("POD_NAME").ok(),
@@ -104,19 +114,20 @@ impl Context {
             recorder: Recorder::new(client.clone(), reporter),
             client,
             config,
+            namespace,
             pods: PodIndex::default(),
             metrics,
             statuses: StatusCache::default(),
         }
     }
 
-    /// Returns the API of a kind, in the watched namespaces.
+    /// Returns the API of a kind, in the watched scope.
     fn watched_api<K>(&self) -> Api<K>
     where
         K: Resource<Scope = kube::core::NamespaceResourceScope>,
         K::DynamicType: Default,
     {
-        match &self.config.namespace {
+        match &self.namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
         }
@@ -144,18 +155,8 @@ pub async fn run(
         },
         None => None,
     };
-    let context = Arc::new(Context::new(client, config, metrics));
-    // Fails now, with an explanation, if the definitions or the rights are missing. The watches
-    // below would only retry.
-    context
-        .watched_api::<SparkApplication>()
-        .list(&ListParams::default().limit(1))
-        .await?;
-    context.metrics.set_leading();
-    info!(
-        namespace = context.config.namespace.as_deref().unwrap_or("all"),
-        "operator starts"
-    );
+    let contexts = watched_contexts(&client, config, &metrics).await?;
+    metrics.set_leading();
     let lease_lost = async {
         match &mut leadership {
             Some(leadership) => drop((&mut leadership.renewal).await),
@@ -163,8 +164,7 @@ pub async fn run(
         }
     };
     let outcome = tokio::select! {
-        () = control_applications(Arc::clone(&context)) => Ok(()),
-        () = schedule::control_schedules(Arc::clone(&context)) => Ok(()),
+        () = control(contexts) => Ok(()),
         () = end => Ok(()),
         () = lease_lost => Err(OperatorError::LeaseLost),
         ended = metrics_server => Err(OperatorError::MetricsServer(ended.err())),
@@ -173,6 +173,45 @@ pub async fn run(
         leadership.release().await;
     }
     outcome
+}
+
+/// Creates the context of each watched namespace, and checks that it can be watched.
+///
+/// # Errors
+/// If the definitions or the rights are missing. The watches would only retry.
+async fn watched_contexts(
+    client: &Client,
+    config: OperatorConfig,
+    metrics: &Metrics,
+) -> Result<Vec<Arc<Context>>, OperatorError> {
+    let config = Arc::new(config);
+    let scopes: Vec<Option<String>> = match config.namespaces.as_slice() {
+        [] => vec![None],
+        namespaces => namespaces.iter().cloned().map(Some).collect(),
+    };
+    let mut contexts = vec![];
+    for scope in scopes {
+        let namespace = scope.as_deref().unwrap_or("all").to_owned();
+        let context = Context::new(client.clone(), Arc::clone(&config), scope, metrics.clone());
+        context
+            .watched_api::<SparkApplication>()
+            .list(&ListParams::default().limit(1))
+            .await?;
+        info!(namespace, "operator starts");
+        contexts.push(Arc::new(context));
+    }
+    Ok(contexts)
+}
+
+/// Runs the controllers of all watched namespaces. They end only when they are dropped.
+async fn control(contexts: Vec<Arc<Context>>) {
+    futures::future::join_all(contexts.into_iter().map(|context| async move {
+        tokio::join!(
+            control_applications(Arc::clone(&context)),
+            schedule::control_schedules(context),
+        )
+    }))
+    .await;
 }
 
 /// Reconciles applications whenever they or their pods change.

@@ -11,9 +11,14 @@ use faisca_k8s::operator::{OperatorConfig, StartupTimeouts, run};
 /// Flags of `faisca operator`.
 #[derive(Debug, Args)]
 pub(super) struct OperatorArgs {
-    /// Namespace to watch [default: all].
-    #[arg(long, env = "FAISCA_NAMESPACE", value_name = "NAME")]
-    namespace: Option<String>,
+    /// Namespaces to watch, separated by commas [default: all].
+    #[arg(
+        long = "namespace",
+        env = "FAISCA_NAMESPACE",
+        value_name = "NAMES",
+        value_delimiter = ','
+    )]
+    namespaces: Vec<String>,
     /// Image of applications that do not set one.
     #[arg(long, env = "FAISCA_IMAGE", value_name = "IMAGE")]
     image: Option<String>,
@@ -32,6 +37,10 @@ pub(super) struct OperatorArgs {
     /// Seconds that a driver may wait for a node before its application fails.
     #[arg(long, default_value_t = 300, value_name = "SECONDS")]
     schedule_timeout: u64,
+    /// Seconds after its end at which an application that sets no `timeToLiveSeconds` is deleted
+    /// [default: never].
+    #[arg(long, value_name = "SECONDS")]
+    time_to_live: Option<u64>,
 }
 
 pub(super) async fn operator(args: OperatorArgs, end: impl Future<Output = ()>) -> Result<()> {
@@ -39,7 +48,11 @@ pub(super) async fn operator(args: OperatorArgs, end: impl Future<Output = ()>) 
         .await
         .map_err(|error| Error::Platform(format!("Kubernetes' API: {error}").into()))?;
     let config = OperatorConfig {
-        namespace: args.namespace.filter(|name| !name.is_empty()),
+        namespaces: args
+            .namespaces
+            .into_iter()
+            .filter(|name| !name.is_empty())
+            .collect(),
         image: args.image,
         service_account: args.service_account,
         listen: args.listen,
@@ -48,6 +61,7 @@ pub(super) async fn operator(args: OperatorArgs, end: impl Future<Output = ()>) 
             start: Duration::from_secs(args.start_timeout),
             schedule: Duration::from_secs(args.schedule_timeout),
         },
+        time_to_live_seconds: args.time_to_live,
     };
     run(client, config, end)
         .await

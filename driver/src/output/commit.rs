@@ -20,7 +20,7 @@ use faisca_executor::storage::Stores;
 use faisca_planner::manifest::Write;
 
 use crate::catalog::{Catalogs, Registration};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use folder::Folder;
 use local::LocalWrite;
 use object::ObjectWrite;
@@ -31,13 +31,59 @@ pub(crate) use replaced::partition_folder;
 /// A write in progress. If it is dropped or aborted before its commit, the output is unchanged.
 pub(crate) enum OutputWrite {
     /// To a folder of this machine.
-    Local {
-        write: Box<LocalWrite>,
-        catalogs: Arc<Catalogs>,
-        registration: Option<Box<Registration>>,
-    },
+    Local(Box<LocalOutput>),
     /// To a folder of an object store.
     Object(Box<ObjectWrite>),
+}
+
+/// A write to a folder of this machine, and the table that it registers.
+pub(crate) struct LocalOutput {
+    /// `None` once the commit has begun.
+    write: Option<LocalWrite>,
+    staging_url: String,
+    tag: String,
+    location: String,
+    catalogs: Arc<Catalogs>,
+    registration: Option<Box<Registration>>,
+}
+
+impl LocalOutput {
+    fn new(write: LocalWrite, catalogs: Arc<Catalogs>) -> Self {
+        Self {
+            staging_url: write.staging_url(),
+            tag: write.tag(),
+            location: format!("{}/", write.target().display()),
+            write: Some(write),
+            catalogs,
+            registration: None,
+        }
+    }
+
+    async fn commit(&mut self, files: &[PendingFile]) -> Result<()> {
+        if let Some(mut write) = self.write.take() {
+            let files = files.to_vec();
+            // A cancellation cannot stop it halfway. The old version is removed there as well.
+            on_blocking_thread(move || write.commit(&files)).await?;
+        }
+        match &self.registration {
+            Some(registration) => self.catalogs.register(registration).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Runs work on the file system, which may take long, where it delays no connection.
+async fn on_blocking_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(failed) => match failed.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime shuts down.
+            Err(_) => Err(Error::Cancelled),
+        },
+    }
 }
 
 impl OutputWrite {
@@ -59,11 +105,10 @@ impl OutputWrite {
         table: Option<&Registration>,
     ) -> Result<Option<Self>> {
         if is_local(&write.path) {
-            let begun = LocalWrite::begin(write)?;
-            return Ok(begun.map(|write| Self::Local {
-                write: Box::new(write),
-                catalogs: Arc::clone(catalogs),
-                registration: None,
+            let write = write.clone();
+            let begun = on_blocking_thread(move || LocalWrite::begin(&write)).await?;
+            return Ok(begun.map(|begun| {
+                Self::Local(Box::new(LocalOutput::new(begun, Arc::clone(catalogs))))
             }));
         }
         let folder = Folder::new(&write.path, stores, Arc::clone(catalogs))?;
@@ -84,7 +129,8 @@ impl OutputWrite {
     ) -> Result<()> {
         if is_local(&write.path) {
             // Begins a write and drops it at once.
-            return LocalWrite::begin(write).map(drop);
+            let write = write.clone();
+            return on_blocking_thread(move || LocalWrite::begin(&write).map(drop)).await;
         }
         Folder::new(&write.path, stores, Arc::clone(catalogs))?
             .probe(write.mode)
@@ -94,7 +140,7 @@ impl OutputWrite {
     /// URL of the folder that tasks write to. It is not always the folder of the output.
     pub(crate) fn url(&self) -> String {
         match self {
-            Self::Local { write, .. } => write.staging_url(),
+            Self::Local(local) => local.staging_url.clone(),
             Self::Object(write) => write.escaped_url().to_owned(),
         }
     }
@@ -102,7 +148,7 @@ impl OutputWrite {
     /// A short text that is unique to this write, for file names.
     pub(crate) fn tag(&self) -> String {
         match self {
-            Self::Local { write, .. } => write.tag(),
+            Self::Local(local) => local.tag.clone(),
             Self::Object(write) => write.tag().to_owned(),
         }
     }
@@ -110,7 +156,7 @@ impl OutputWrite {
     /// Location of the output for users and catalogs, not escaped, with a slash at the end.
     pub(crate) fn location(&self) -> String {
         match self {
-            Self::Local { write, .. } => format!("{}/", write.target().display()),
+            Self::Local(local) => local.location.clone(),
             Self::Object(write) => write.location().to_owned(),
         }
     }
@@ -120,7 +166,7 @@ impl OutputWrite {
     /// On an object store, files that the commit replaces stay for `retention`.
     pub(crate) fn register(&mut self, table: Registration, retention: Duration) {
         match self {
-            Self::Local { registration, .. } => *registration = Some(Box::new(table)),
+            Self::Local(local) => local.registration = Some(Box::new(table)),
             Self::Object(write) => write.register(table, retention),
         }
     }
@@ -134,19 +180,7 @@ impl OutputWrite {
     /// object store stays unfinished, and the next write or `faisca clean` finishes it.
     pub(crate) async fn commit(&mut self, files: &[PendingFile]) -> Result<()> {
         match self {
-            Self::Local {
-                write,
-                catalogs,
-                registration,
-            } => {
-                // Synchronous on purpose: a few renames and links, and no `await` at which a
-                // cancellation could stop them halfway.
-                write.commit(files)?;
-                match registration {
-                    Some(registration) => catalogs.register(registration).await,
-                    None => Ok(()),
-                }
-            }
+            Self::Local(local) => local.commit(files).await,
             Self::Object(write) => write.commit(files).await,
         }
     }
@@ -155,7 +189,15 @@ impl OutputWrite {
     /// exist: that commit is then finished, not undone.
     pub(crate) async fn abort(self) {
         match self {
-            Self::Local { write, .. } => drop(write),
+            Self::Local(local) => {
+                let write = local.write;
+                // Removes the staging folder. Nothing can be reported of a failure.
+                let _ = on_blocking_thread(move || {
+                    drop(write);
+                    Ok(())
+                })
+                .await;
+            }
             Self::Object(write) => write.abort().await,
         }
     }

@@ -82,6 +82,16 @@ pub(super) struct FleetKeeper {
     has_ever_run: bool,
     /// The engine was notified that the fleet is lost. Notified once.
     is_fleet_lost: bool,
+    /// Executors that the API server refused to create.
+    refused: Option<RefusedExecutors>,
+}
+
+/// Executors that were to be created, and that the API server refused, for example by a quota. They
+/// are requested again at each check.
+struct RefusedExecutors {
+    count: u32,
+    since: Instant,
+    reason: String,
 }
 
 impl FleetKeeper {
@@ -111,6 +121,7 @@ impl FleetKeeper {
             requested_at: Instant::now(),
             has_ever_run: false,
             is_fleet_lost: false,
+            refused: None,
         }
     }
 
@@ -134,6 +145,7 @@ impl FleetKeeper {
                 }
                 _ = checks.tick() => {
                     let slots = *slots_wanted.borrow();
+                    self.create_refused().await;
                     self.scale(slots).await;
                     self.check_startup().await;
                 }
@@ -231,12 +243,59 @@ impl FleetKeeper {
         self.create_next().await;
     }
 
+    /// Creates the next executor. If the API server refuses it, it is requested again later, by the
+    /// same name: the pod may exist although its creation was not acknowledged.
     async fn create_next(&mut self) {
         let id = self.next_id;
-        self.next_id += 1;
         match create_executor(&self.api, &self.pods, id).await {
-            Ok(()) => drop(self.executors.insert(id, TrackedExecutor::starting())),
-            Err(error) => warn!("executor-{id}: {error}"),
+            Ok(()) => {
+                self.next_id += 1;
+                self.executors.insert(id, TrackedExecutor::starting());
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                let refused = self.refused.get_or_insert_with(|| RefusedExecutors {
+                    count: 0,
+                    since: Instant::now(),
+                    reason: String::new(),
+                });
+                refused.count += 1;
+                if refused.reason != reason {
+                    warn!("executor-{id} is requested again later: {reason}");
+                    refused.reason = reason;
+                }
+            }
+        }
+    }
+
+    /// Requests the executors again that the API server refused.
+    async fn create_refused(&mut self) {
+        let Some(refused) = &mut self.refused else {
+            return;
+        };
+        let count = std::mem::take(&mut refused.count);
+        for left in (0..count).rev() {
+            self.create_next().await;
+            match &mut self.refused {
+                Some(refused) if refused.count > 0 => {
+                    // The others would be refused as well.
+                    refused.count += left;
+                    return self.check_refused().await;
+                }
+                _ => {}
+            }
+        }
+        self.refused = None;
+    }
+
+    /// Reports the fleet as lost if it has no executor, and none could be created in time.
+    async fn check_refused(&mut self) {
+        let Some(refused) = &self.refused else { return };
+        let waiting_time = refused.since.elapsed();
+        if self.all_ended() && waiting_time >= StartupTimeouts::default().schedule {
+            let (seconds, reason) = (waiting_time.as_secs(), &refused.reason);
+            self.report_lost(format!("no executor was created in {seconds} s: {reason}"))
+                .await;
         }
     }
 
@@ -251,7 +310,8 @@ impl FleetKeeper {
             .filter(|(_, executor)| executor.state.is_starting_or_running())
             .map(|(id, _)| *id)
             .collect();
-        let has_surplus = slots_wanted < present.len() * self.slots as usize;
+        let requested = present.len() + self.refused.as_ref().map_or(0, |r| r.count as usize);
+        let has_surplus = slots_wanted < requested * self.slots as usize;
         let idle = if has_surplus {
             self.idle_since.get_or_insert_with(Instant::now).elapsed()
         } else {
@@ -262,7 +322,7 @@ impl FleetKeeper {
             self.count,
             slots_wanted,
             self.slots,
-            u32::try_from(present.len()).unwrap_or(u32::MAX),
+            u32::try_from(requested).unwrap_or(u32::MAX),
             idle,
         ) {
             ScaleChange::None => {}
@@ -275,8 +335,10 @@ impl FleetKeeper {
             }
             ScaleChange::Shrink(count) => {
                 info!("removing {count} executors: {slots_wanted} tasks are left");
+                let refused = self.refused.take().map_or(0, |refused| refused.count);
                 // The youngest hold the fewest blocks. They hand them over before they end.
-                for id in present.into_iter().rev().take(count as usize) {
+                let surplus = count.saturating_sub(refused) as usize;
+                for id in present.into_iter().rev().take(surplus) {
                     self.executors
                         .entry(id)
                         .and_modify(|executor| executor.is_replaced = true);
@@ -338,15 +400,18 @@ impl FleetKeeper {
     async fn report_if_all_ended(&mut self, is_unusable: bool, last: &str) {
         // With a minimum of 0, having no executor is normal: later work creates new ones. Not so if
         // they would end in the same way, or if no replacement is left.
-        let may_create_more = self.count.min == 0 && !is_unusable && self.replacements_left > 0;
-        let all_ended = self
-            .executors
-            .values()
-            .all(|executor| matches!(executor.state, ExecutorState::Ended { .. }));
-        if all_ended && !may_create_more {
+        let may_create_more = self.refused.is_some()
+            || self.count.min == 0 && !is_unusable && self.replacements_left > 0;
+        if self.all_ended() && !may_create_more {
             self.report_lost(format!("all executors have ended; the last one: {last}"))
                 .await;
         }
+    }
+
+    fn all_ended(&self) -> bool {
+        self.executors
+            .values()
+            .all(|executor| matches!(executor.state, ExecutorState::Ended { .. }))
     }
 
     /// Notifies the engine, once, that no executor is left and none will come.

@@ -1,7 +1,7 @@
 //! Observes one application, and executes the decision about it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::jiff::Timestamp;
@@ -10,13 +10,17 @@ use kube::runtime::controller;
 use kube::{Api, ResourceExt};
 
 use super::Context;
-use super::decide::{Action, Observed, decide};
+use super::decide::{Action, Observed, PendingEvent, decide};
 use super::view::{PodsView, driver_view, is_driver_of};
 use crate::application::Application;
-use crate::error::{InvalidSpec, OperatorError, explain_api_error};
+use crate::error::{
+    InvalidSpec, OperatorError, explain_api_error, is_already_exists, is_quota_exceeded,
+};
 use crate::pods::{driver_name, driver_pod, executor_selector, token_secret};
 use crate::resource::{ApplicationState, ApplicationStatus, SparkApplication};
 
+/// Delay after which a driver that a quota refused is requested again.
+const QUOTA_RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// Random bytes of an application's token.
 const TOKEN_BYTES: usize = 16;
 
@@ -60,6 +64,10 @@ pub(super) async fn reconcile(
                 });
                 break;
             }
+            Err(error @ OperatorError::QuotaExceeded(_)) => {
+                context.publish(&resource, &waits_for_quota(&error)).await;
+                return Ok(controller::Action::requeue(QUOTA_RETRY_INTERVAL));
+            }
             Err(error) => return Err(error),
         }
     }
@@ -71,7 +79,16 @@ pub(super) async fn reconcile(
     ))
 }
 
-/// Parses an application, and fills in the operator's image and service account where it has none.
+/// The Event of an application that waits until the quota of its namespace has room.
+fn waits_for_quota(error: &OperatorError) -> PendingEvent {
+    PendingEvent {
+        reason: "SparkApplicationWaitsForQuota",
+        message: error.to_string(),
+        is_warning: true,
+    }
+}
+
+/// Parses an application, and fills in the operator's defaults where it has no value of its own.
 fn parse_with_defaults(
     resource: &SparkApplication,
     context: &Context,
@@ -83,6 +100,9 @@ fn parse_with_defaults(
         .service_account
         .take()
         .or_else(|| context.config.service_account.clone());
+    spec.time_to_live_seconds = spec
+        .time_to_live_seconds
+        .or(context.config.time_to_live_seconds);
     Ok(application)
 }
 
@@ -163,7 +183,7 @@ impl Context {
         let secrets = Api::<Secret>::namespaced(self.client.clone(), &application.namespace);
         match secrets.create(&PostParams::default(), &secret).await {
             // The secret of an earlier attempt serves as well.
-            Err(error) if already_exists(&error) => {}
+            Err(error) if is_already_exists(&error) => {}
             created => drop(created.map_err(rejected)?),
         }
         match pods.create(&PostParams::default(), &pod).await {
@@ -171,7 +191,7 @@ impl Context {
                 self.metrics.driver_created();
                 Ok(())
             }
-            Err(error) if already_exists(&error) => check_existing_driver(pods, &pod).await,
+            Err(error) if is_already_exists(&error) => check_existing_driver(pods, &pod).await,
             Err(error) => Err(rejected(error)),
         }
     }
@@ -202,11 +222,6 @@ async fn check_existing_driver(pods: &Api<Pod>, expected: &Pod) -> Result<(), Op
     .into())
 }
 
-/// Whether an object of that name exists already. Other conflicts have the same code.
-pub(super) fn already_exists(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 409 && status.reason == "AlreadyExists")
-}
-
 /// Treats an object that does not exist as deleted.
 pub(super) fn ignore_not_found<T>(outcome: Result<T, kube::Error>) -> Result<(), OperatorError> {
     match outcome {
@@ -216,10 +231,11 @@ pub(super) fn ignore_not_found<T>(outcome: Result<T, kube::Error>) -> Result<(),
     }
 }
 
-/// Classifies a failure to create an object. A rejection by content, rights or quota needs the user,
-/// so the application fails with its text; everything else is retried.
+/// Classifies a failure to create an object. A rejection by content or rights needs the user, so the
+/// application fails with its text; everything else is retried.
 fn rejected(error: kube::Error) -> OperatorError {
     match &error {
+        _ if is_quota_exceeded(&error) => OperatorError::QuotaExceeded(Box::new(error)),
         kube::Error::Api(status) if [400, 403, 422].contains(&status.code) => {
             InvalidSpec(explain_api_error(&error)).into()
         }

@@ -18,10 +18,10 @@ use kube::runtime::controller::{Action, Controller};
 use kube::runtime::watcher;
 use kube::{Api, Resource, ResourceExt};
 
-use super::reconcile::{already_exists, ignore_not_found};
+use super::reconcile::ignore_not_found;
 use super::status::replace_status;
 use super::{Context, retry};
-use crate::error::OperatorError;
+use crate::error::{OperatorError, is_already_exists};
 use crate::resource::{
     ApplicationState, ConcurrencyPolicy, ScheduledApplicationSpec, ScheduledSparkApplication,
     ScheduledStatus, SparkApplication,
@@ -110,7 +110,7 @@ async fn reconcile(
         let run = run_resource(&schedule, run);
         match applications.create(&PostParams::default(), &run).await {
             // An operator that died before it wrote the status has started it.
-            Err(error) if already_exists(&error) => {}
+            Err(error) if is_already_exists(&error) => {}
             created => drop(created?),
         }
     }

@@ -89,7 +89,7 @@ impl Context {
     }
 
     /// Publishes an Event. A failure is only logged: a job must not wait for its Events.
-    async fn publish(&self, resource: &SparkApplication, pending: &PendingEvent) {
+    pub(super) async fn publish(&self, resource: &SparkApplication, pending: &PendingEvent) {
         let note = pending.message.chars().take(EVENT_NOTE_CHARACTERS_MAX);
         let event = Event {
             type_: if pending.is_warning {

@@ -16,6 +16,11 @@ app.kubernetes.io/component: operator
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
 
+{{- /* The namespaces of applications, as JSON: by default the release's. */ -}}
+{{- define "faisca.jobNamespaces" -}}
+{{ .Values.jobNamespaces | default (list (dict "name" .Release.Namespace)) | toJson }}
+{{- end }}
+
 {{- /* Rights of the operator in the namespaces of applications. `finalizers` is needed where the admission plugin
        OwnerReferencesPermissionEnforcement is enabled: the operator sets owner references, but no finalizers. */ -}}
 {{- define "faisca.operatorRules" -}}
