@@ -104,7 +104,7 @@ async fn fetch(
     let location = BlockLocation {
         block: BLOCK,
         home: BlockHome::Executor(ExecutorId(1)),
-        address: address.to_owned(),
+        address: Some(address.to_owned()),
         partitions: vec![],
     };
     let inputs = vec![StageBlocks {
@@ -210,7 +210,7 @@ fn half_way(tasks: u32) -> (Scheduler, Event) {
     let executor_up = |id| Event::ExecutorUp {
         id: ExecutorId(id),
         slots: 4,
-        address: String::new(),
+        address: None,
         placement: Placement::Fleet,
     };
     (1..=1000).for_each(|id| drop(scheduler.step(Duration::ZERO, executor_up(id))));

@@ -58,7 +58,7 @@ pub(crate) fn play(tasks: u32) -> (u64, Duration, u64) {
     let executor_up = |id| Event::ExecutorUp {
         id: ExecutorId(id),
         slots: SLOTS,
-        address: format!("http://10.0.0.{id}:1"),
+        address: Some(format!("http://10.0.0.{id}:1")),
         placement: Placement::Fleet,
     };
     (1..=EXECUTORS).for_each(|id| drop(scheduler.step(Duration::ZERO, executor_up(id))));

@@ -164,7 +164,7 @@ fn registration(config: &ExecutorConfig, address: String) -> Result<Registration
     Ok(Registration {
         executor: config.executor,
         slots: config.limits.slots,
-        address,
+        address: Some(address),
         version: VERSION.to_owned(),
         build: BUILD.to_owned(),
         canary,

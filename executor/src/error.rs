@@ -35,14 +35,14 @@ pub enum FetchError {
         source: Box<DataFusionError>,
     },
     /// The executor cannot be reached. The driver detects the executor's end by itself.
-    #[error("block {block} from {home} at {address}: {}", .source.message())]
+    #[error("block {block} from {home} at {}: {}", .address.as_deref().unwrap_or("no address"), .source.message())]
     Peer {
         /// The first of the requested blocks.
         block: BlockId,
         /// The executor that the block was requested from.
         home: BlockHome,
         /// URL of its Flight service.
-        address: String,
+        address: Option<String>,
         /// Why the request failed.
         source: Box<tonic::Status>,
     },

@@ -269,7 +269,7 @@ mod tests {
         let mut registration = Registration {
             executor: ExecutorId(7),
             slots: 1,
-            address: "http://127.0.0.1:1".into(),
+            address: Some("http://127.0.0.1:1".to_owned()),
             version: VERSION.into(),
             build: BUILD.into(),
             canary: canary().unwrap(),

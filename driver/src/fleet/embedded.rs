@@ -34,8 +34,8 @@ pub struct EmbeddedHost {
     pub slots: u32,
     /// The queries whose tasks it takes.
     pub placement: Placement,
-    /// URL at which others fetch its blocks; empty if there are no others.
-    pub address: String,
+    /// URL at which others fetch its blocks; `None` if there are no others.
+    pub address: Option<String>,
 }
 
 impl EmbeddedExecutor {

@@ -137,8 +137,8 @@ pub enum Event {
         id: ExecutorId,
         /// Number of tasks it runs at once.
         slots: u32,
-        /// URL at which others fetch its blocks.
-        address: String,
+        /// URL at which others fetch its blocks; `None` if no other can reach it.
+        address: Option<String>,
         /// The queries whose tasks it takes.
         placement: Placement,
     },
@@ -222,8 +222,8 @@ pub enum Action {
         from: ExecutorId,
         /// The new home.
         to: BlockHome,
-        /// URL of the receiving executor; empty for the object store.
-        address: String,
+        /// URL of the receiving executor; `None` for the object store.
+        address: Option<String>,
         /// The blocks.
         blocks: Vec<BlockId>,
     },

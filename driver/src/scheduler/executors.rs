@@ -33,7 +33,7 @@ pub(super) struct ExecutorState {
     phase: ExecutorPhase,
     access: Access,
     slots: u32,
-    pub(super) address: String,
+    pub(super) address: Option<String>,
     failures_in_a_row: u32,
     pub(super) running: BTreeSet<(TaskId, Attempt)>,
     /// Tasks whose committed block is stored here.
@@ -133,7 +133,7 @@ impl Executors {
         &mut self,
         id: ExecutorId,
         slots: u32,
-        address: String,
+        address: Option<String>,
         placement: Placement,
     ) {
         let state = ExecutorState {
@@ -171,11 +171,11 @@ impl Executors {
         self.all.keys().copied()
     }
 
-    /// Returns the URL from which blocks are fetched; empty for the object store.
-    pub(super) fn address(&self, home: BlockHome) -> String {
+    /// Returns the URL from which blocks are fetched; `None` for the object store.
+    pub(super) fn address(&self, home: BlockHome) -> Option<String> {
         match home {
-            BlockHome::Executor(id) => self.get(id).map(|e| e.address.clone()).unwrap_or_default(),
-            BlockHome::ObjectStore => String::new(),
+            BlockHome::Executor(id) => self.get(id)?.address.clone(),
+            BlockHome::ObjectStore => None,
         }
     }
 
@@ -391,7 +391,7 @@ impl Executors {
             .filter(|(_, e)| in_fleet(e))
             .map(|(id, _)| *id)
             .collect();
-        let driver = heirs.find(|(_, e)| e.placement == Placement::Driver && !e.address.is_empty());
+        let driver = heirs.find(|(_, e)| e.placement == Placement::Driver && e.address.is_some());
         let in_turn = fleet.get(turn % fleet.len().max(1)).copied();
         in_turn.or(driver.map(|(id, _)| *id))
     }

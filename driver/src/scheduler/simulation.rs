@@ -186,7 +186,7 @@ impl Simulation {
         self.step(Event::ExecutorUp {
             id,
             slots,
-            address: String::new(),
+            address: None,
             placement: Placement::Fleet,
         });
     }

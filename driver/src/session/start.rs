@@ -333,7 +333,7 @@ impl SessionOptions {
             let host = EmbeddedHost {
                 slots: plan.slots,
                 placement: Placement::Fleet,
-                address: String::new(),
+                address: None,
             };
             return Ok(SessionFleet {
                 fleet: driver.start_embedded(host).await?,
@@ -354,7 +354,7 @@ impl SessionOptions {
         let host = EmbeddedHost {
             slots: u32::try_from(plan.cores).unwrap_or(1),
             placement: Placement::Driver,
-            address: control.url.clone(),
+            address: Some(control.url.clone()),
         };
         let embedded = driver.start_embedded(host).await?;
         let request = FleetRequest {

@@ -39,8 +39,8 @@ pub(crate) struct BlockHandOver {
     pub(crate) durable: Option<Arc<DurableTier>>,
     /// Who takes the blocks.
     pub(crate) to: BlockHome,
-    /// URL of its Flight service; empty for the object store.
-    pub(crate) address: String,
+    /// URL of its Flight service; `None` for the object store.
+    pub(crate) address: Option<String>,
 }
 
 impl BlockHandOver {
@@ -71,7 +71,7 @@ impl BlockHandOver {
     async fn send_to_peer(&self, id: BlockId, block: Arc<SealedBlock>) -> Result<()> {
         let (sender, frames) = mpsc::channel(FRAMES_MAX);
         let sending = tokio::task::spawn_blocking(move || send(id, &block, &sender));
-        let put = self.peers.put(&self.address, frames).await;
+        let put = self.peers.put(self.address.as_deref(), frames).await;
         // An unreadable segment explains more than the peer's complaint that it is missing.
         sending
             .await

@@ -36,8 +36,8 @@ pub struct PeerClients {
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
     pub(super) home: BlockHome,
-    /// URL of its Flight service; empty for the object store.
-    pub(super) address: String,
+    /// URL of its Flight service; `None` if it has none.
+    pub(super) address: Option<String>,
 }
 
 impl PeerClients {
@@ -63,7 +63,7 @@ impl PeerClients {
             .first()
             .ok_or_else(|| internal_datafusion_err!("a fetch of no block"))?;
         let stream = self
-            .get(&peer.address, request)
+            .get(peer.address.as_deref(), request)
             .await
             .map_err(|status| fetch_error(first, &peer, status))?;
         let counted = stream.map_err(FlightError::from).inspect_ok(move |data| {
@@ -84,7 +84,7 @@ impl PeerClients {
 
     async fn get(
         &self,
-        address: &str,
+        address: Option<&str>,
         request: &FetchRequest,
     ) -> Result<Streaming<FlightData>, Status> {
         let mut request = Request::new(ticket(request)?);
@@ -96,7 +96,7 @@ impl PeerClients {
     /// Step 12: sends the frames of a block. Returns once the peer has stored all of it.
     pub(super) async fn put(
         &self,
-        address: &str,
+        address: Option<&str>,
         frames: mpsc::Receiver<FlightData>,
     ) -> Result<(), Status> {
         let mut request = Request::new(ReceiverStream::new(frames));
@@ -108,7 +108,8 @@ impl PeerClients {
         }
     }
 
-    async fn client(&self, address: &str) -> Result<FlightServiceClient<Channel>, Status> {
+    async fn client(&self, address: Option<&str>) -> Result<FlightServiceClient<Channel>, Status> {
+        let address = address.ok_or_else(|| Status::unavailable("it has no address"))?;
         let cached = self.channels.lock().get(address).cloned();
         let channel = match cached {
             Some(channel) => channel,

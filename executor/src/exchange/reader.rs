@@ -224,7 +224,7 @@ impl BlockGroup {
         let request = FetchRequest {
             blocks: vec![location.block],
             partition,
-            compressed: !is_loopback(&location.address),
+            compressed: !location.address.as_deref().is_some_and(is_loopback),
         };
         Self {
             peer: Peer {
@@ -304,7 +304,7 @@ mod tests {
                 attempt: Attempt(1),
             },
             home: BlockHome::Executor(ExecutorId(executor)),
-            address: String::new(),
+            address: None,
             partitions: partitions.to_vec(),
         }
     }

@@ -26,8 +26,8 @@ pub enum ToExecutor {
     HandOver {
         /// Who takes the blocks.
         to: BlockHome,
-        /// URL of that executor's Flight service; empty for the object store.
-        address: String,
+        /// URL of that executor's Flight service; `None` for the object store.
+        address: Option<String>,
         /// The blocks to copy.
         blocks: Vec<BlockId>,
     },
@@ -74,8 +74,8 @@ pub struct Registration {
     pub executor: ExecutorId,
     /// Number of tasks that it runs at once.
     pub slots: u32,
-    /// URL of its Flight service; empty for the embedded executor.
-    pub address: String,
+    /// URL of its Flight service; `None` for an embedded executor that no other can reach.
+    pub address: Option<String>,
     /// Version of its build.
     pub version: String,
     /// Identity of its build ([`super::BUILD`]).

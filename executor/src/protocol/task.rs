@@ -58,8 +58,8 @@ pub struct BlockLocation {
     pub block: BlockId,
     /// Where it is stored.
     pub home: BlockHome,
-    /// URL of the executor's Flight service; empty for the object store.
-    pub address: String,
+    /// URL of the executor's Flight service; `None` for the object store.
+    pub address: Option<String>,
     /// The partitions in the block, for [`super::OutputSpec::Partitions`]. Empty for a shuffled
     /// block, which may hold any partition.
     pub partitions: Vec<u32>,

@@ -14,7 +14,7 @@ fn small_queries_wait_for_the_drivers_slots_and_large_ones_for_the_fleet() {
     let executor_up = |id, placement| Event::ExecutorUp {
         id: ExecutorId(id),
         slots: 1,
-        address: String::new(),
+        address: None,
         placement,
     };
     let submit = |query, placement| Event::Submit {
