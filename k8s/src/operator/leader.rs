@@ -251,7 +251,11 @@ mod tests {
         }
         tokio::time::sleep(delay).await;
         let (status, body) = match *request.method() {
-            Method::GET => (404, br#"{"kind": "Status", "code": 404}"#.to_vec()),
+            Method::GET => (
+                404,
+                br#"{"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}"#
+                    .to_vec(),
+            ),
             _ => {
                 let sent = request.into_body().collect().await;
                 (
