@@ -43,6 +43,12 @@ clouds:
 others FOLDER:
     tests/integration/others.sh {{FOLDER}}
 
+# Statements with the rows that Spark returned: totals, and causes of errors by their number. Needs Python.
+# `just spark-suite SUITE.json --data FOLDER --out FILE.jsonl`; `just spark-suite --help`.
+spark-suite *ARGS:
+    cargo build --release
+    python3 tests/integration/spark_suite.py {{ARGS}} --binary "${CARGO_TARGET_DIR:-target}/release/faisca"
+
 # The operator and its jobs on a real Kubernetes, its own or that of KUBECONFIG. Needs root, Debian, Go and Python.
 cluster *ARGS:
     k8s/e2e/run.sh {{ARGS}}

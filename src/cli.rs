@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use faisca::{Error, Result};
 use faisca_driver::SessionBuilder;
 use faisca_driver::fleet::PlanningLauncher;
@@ -95,6 +95,11 @@ enum Command {
     Crd,
     /// Generate deterministic test data.
     Generate(generate::GenerateArgs),
+    /// Print the completions of a shell, for its startup file.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Flags of the executors and the session.
@@ -201,10 +206,10 @@ fn parse_key_value(text: &str) -> std::result::Result<(String, String), String> 
 pub(crate) fn main() -> ExitCode {
     let is_executor = std::env::var_os(env::DRIVER).is_some();
     let ended = start_runtime().and_then(|runtime| match is_executor {
-        true => serve_executor(&runtime),
+        true => serve_executor(&runtime).map(|()| ExitCode::SUCCESS),
         false => run_command(runtime),
     });
-    ended.map_or_else(|e| report_failure(&e), |()| ExitCode::SUCCESS)
+    ended.unwrap_or_else(|e| report_failure(&e))
 }
 
 fn start_runtime() -> Result<Runtime> {
@@ -237,15 +242,19 @@ fn serve_executor(runtime: &Runtime) -> Result<()> {
 }
 
 /// Parses the arguments and runs the command, until it ends or a signal cancels it.
-fn run_command(runtime: Runtime) -> Result<()> {
+fn run_command(runtime: Runtime) -> Result<ExitCode> {
     let cli = Cli::parse();
     logging::start(&cli.log, cli.log_format);
-    // The operator stops by itself.
-    let is_cancelled_by_signal = !matches!(cli.command, Command::Operator(_));
+    let signals = match &cli.command {
+        // The operator stops by itself.
+        Command::Operator(_) => StopSignals::None,
+        Command::Sql(args) if args.is_interactive() => StopSignals::Termination,
+        _ => StopSignals::All,
+    };
     let ended = runtime.block_on(async {
         tokio::select! {
             ended = dispatch(cli.command) => ended,
-            () = termination_signal(), if is_cancelled_by_signal => Err(Error::Cancelled),
+            () = stop_signal(signals) => Err(Error::Cancelled),
         }
     });
     // Tasks may still be unwinding, but their results are not needed.
@@ -253,22 +262,41 @@ fn run_command(runtime: Runtime) -> Result<()> {
     ended
 }
 
-/// Waits for SIGINT, SIGTERM, or SIGHUP: the end of a terminal must not leave files behind.
-async fn termination_signal() {
-    let Ok(mut termination) = faisca_executor::signals::Termination::listen() else {
+/// Signals that cancel a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StopSignals {
+    None,
+    /// SIGTERM and SIGHUP: the end of a terminal must not leave files behind.
+    Termination,
+    /// SIGINT, too.
+    All,
+}
+
+/// Waits for one of these signals.
+async fn stop_signal(signals: StopSignals) {
+    let listened = faisca_executor::signals::Termination::listen();
+    let (false, Ok(mut termination)) = (signals == StopSignals::None, listened) else {
         return std::future::pending().await;
     };
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
+        _ = tokio::signal::ctrl_c(), if signals == StopSignals::All => {}
         () = termination.requested() => {}
     }
 }
 
-async fn dispatch(command: Command) -> Result<()> {
+async fn dispatch(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Sql(args) => sql::sql(args).await,
+        other => Box::pin(run_other(other)).await.map(|()| ExitCode::SUCCESS),
+    }
+}
+
+async fn run_other(command: Command) -> Result<()> {
     match command {
         Command::Run(args) => run::run(args).await,
         Command::Report(args) => report::report(&args),
-        Command::Sql(args) => sql::sql(args).await,
+        // It has an exit code of its own.
+        Command::Sql(_) => Ok(()),
         Command::Explain(args) => explain::explain(args).await,
         Command::Plan(args) => plan::plan(args).await,
         Command::Crawl(args) => crawl::crawl(args).await,
@@ -279,7 +307,7 @@ async fn dispatch(command: Command) -> Result<()> {
         Command::Kill(args) => applications::kill(args).await,
         Command::List(args) => applications::list(args).await,
         Command::Convert(args) => convert::convert(&args),
-        Command::Operator(args) => operator::operator(args, termination_signal()).await,
+        Command::Operator(args) => operator::operator(args, stop_signal(StopSignals::All)).await,
         Command::Driver => driver::driver().await,
         Command::Schema => {
             show::print(&format!(
@@ -293,6 +321,12 @@ async fn dispatch(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Generate(args) => generate::generate(args),
+        Command::Completions { shell } => {
+            let mut script = vec![];
+            clap_complete::generate(shell, &mut Cli::command(), "faisca", &mut script);
+            show::print(&String::from_utf8_lossy(&script));
+            Ok(())
+        }
     }
 }
 

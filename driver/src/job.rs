@@ -35,7 +35,7 @@ use crate::output::write::{PlannedWrite, WriteError, skipped, write_together};
 use crate::session::{Session, register_output};
 
 use records::{job_failed, step_finished, step_started};
-pub use script::{ScriptStatement, run_script, split};
+pub use script::{ScriptStatement, read_script, run_script, split};
 pub use summary::StepSummary;
 use walk::StepWalk;
 

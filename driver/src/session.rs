@@ -107,6 +107,12 @@ impl Session {
         }
     }
 
+    /// Returns the names of the registered tables and views, sorted.
+    #[must_use]
+    pub fn table_names(&self) -> Vec<String> {
+        self.services.tables.names()
+    }
+
     /// Registers any DataFusion table under a name, in place of a table that has it.
     ///
     /// # Errors

@@ -1,122 +1,122 @@
-//! `faisca sql`: a query, a file, or a shell.
+//! `faisca sql`: statements, scripts, or a shell.
+//!
+//! ```text
+//! -c, -f ───────────────┐
+//! pipe ── shell ────────┤→ runner ── rows ── cells, table → standard output, a file
+//! terminal ── editor ───┘
+//! ```
+//!
+//! - `config`: the user's settings
+//! - `lexer`: ends of statements, colours, completion
+//! - `meta`: commands that begin with a backslash
 
-use std::path::Path;
-use std::time::Instant;
+mod cells;
+mod complete;
+mod config;
+mod editor;
+mod inputs;
+mod lexer;
+mod meta;
+mod rows;
+mod runner;
+mod shell;
+mod table;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
 
 use clap::Args;
-use faisca::{Error, Outcome, Result};
-use faisca_driver::Session;
-use faisca_driver::job::{run_script, split};
-use rustyline::DefaultEditor;
-use rustyline::error::ReadlineError;
+use faisca::Result;
 
 use super::ClusterArgs;
-use super::show::{Bars, print, step_line};
+use config::{Config, SHOWN_ROWS};
+use editor::Editor;
+use inputs::{Input, Inputs, STANDARD_INPUT};
+use rows::Format;
+use runner::{OnError, Origin, Runner};
+use shell::{run_stream, run_terminal, run_text};
 
 /// Flags of `faisca sql`.
 #[derive(Debug, Args)]
 pub(super) struct SqlArgs {
-    /// A script to run.
-    file: Option<String>,
-    /// A statement to run.
-    #[arg(
-        short = 'c',
-        long = "command",
-        conflicts_with = "file",
-        allow_hyphen_values = true
-    )]
-    command: Option<String>,
+    #[command(flatten)]
+    inputs: Inputs,
+    /// Format of results [default: table, or that of the configuration].
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// Run the statements after one that fails. Standard input always does.
+    #[arg(long)]
+    continue_on_error: bool,
     #[command(flatten)]
     cluster: ClusterArgs,
 }
 
-pub(super) async fn sql(args: SqlArgs) -> Result<()> {
-    let session = args.cluster.session("sql", [], Default::default()).await?;
-    let result = match (&args.command, &args.file) {
-        (Some(text), _) => run_statements(&session, text).await,
-        (None, Some(file)) => run_script(&session, file, |step| print(&step_line(step)))
-            .await
-            .map(drop),
-        (None, None) => run_shell(&session).await,
-    };
-    session.stop().await;
-    result
-}
-
-/// Runs statements one after the other, and prints the rows of each.
-async fn run_statements(session: &Session, text: &str) -> Result<()> {
-    for statement in split(text).map_err(Error::Plan)? {
-        let bars = Bars::start(session.progress_handle());
-        match session.statement(&statement.sql).await? {
-            Outcome::Rows(frame) => {
-                let rows = format_rows(frame).await?;
-                bars.line(&rows);
-            }
-            Outcome::Done(Some(written)) => {
-                bars.line(&format!("{} rows → {}", written.rows, written.path))
-            }
-            Outcome::Done(None) => {}
-        }
+impl SqlArgs {
+    /// Whether a person types statements. Ctrl-C then ends a statement, not the command.
+    pub(super) fn is_interactive(&self) -> bool {
+        self.inputs.0.is_empty() && std::io::stdin().is_terminal()
     }
-    Ok(())
 }
 
-async fn format_rows(frame: faisca::DataFrame) -> Result<String> {
-    let schema = frame.schema();
-    let batches = frame.collect().await?;
-    let formatted = if batches.iter().all(|b| b.num_rows() == 0) {
-        arrow::util::pretty::pretty_format_batches(&[arrow::array::RecordBatch::new_empty(schema)])
+/// Runs all inputs, and returns the exit code.
+pub(super) async fn sql(args: SqlArgs) -> Result<ExitCode> {
+    let config = Config::load()?;
+    let session = args
+        .cluster
+        .session("sql", config.settings()?, Default::default())
+        .await?;
+    let format = args.format.or(config.format).unwrap_or_default();
+    let is_interactive = args.is_interactive();
+    let on_error = match args.continue_on_error || args.inputs.0.is_empty() {
+        true => OnError::Continue,
+        false => OnError::Stop,
+    };
+    let mut runner = Runner::new(&session, format, on_error);
+    let ended = if is_interactive {
+        runner.has_timing = config.timing.unwrap_or(true);
+        runner.rows_max = Some(config.rows.unwrap_or(SHOWN_ROWS)).filter(|most| *most > 0);
+        let editor = Editor::start(config.history(), console::colors_enabled());
+        run_terminal(&mut runner, &editor).await
     } else {
-        arrow::util::pretty::pretty_format_batches(&batches)
+        run_inputs(&mut runner, &args.inputs.0).await
     };
-    Ok(formatted
-        .map_err(datafusion::error::DataFusionError::from)?
-        .to_string())
+    let counts = std::mem::take(&mut runner.counts);
+    drop(runner);
+    session.stop().await;
+    ended?;
+    // A person has seen the errors of a terminal, and acted on them.
+    if is_interactive || counts.failed == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!(
+        "error: {} of {} statements failed",
+        counts.failed, counts.run
+    );
+    Ok(ExitCode::from(counts.exit_code))
 }
 
-/// Reads statements from the terminal, and runs them, until the user ends the shell.
-async fn run_shell(session: &Session) -> Result<()> {
-    let terminal = || Error::input::<ReadlineError>("interactive shell");
-    let mut editor = DefaultEditor::new().map_err(terminal())?;
-    let history = std::env::var_os("HOME").map(|home| Path::new(&home).join(".faisca_history"));
-    if let Some(history) = &history {
-        let _ = editor.load_history(history);
+async fn run_inputs(runner: &mut Runner<'_>, inputs: &[Input]) -> Result<()> {
+    if inputs.is_empty() {
+        // A program that feeds statements recognizes their end by the time.
+        runner.has_timing = true;
+        return run_stream(runner).await;
     }
-    print(&format!(
-        "Faísca {}. Statements end with a semicolon; \\q ends.",
-        env!("CARGO_PKG_VERSION")
-    ));
-    let mut pending = String::new();
-    loop {
-        let prompt = if pending.is_empty() {
-            "faisca> "
-        } else {
-            "      > "
-        };
-        match tokio::task::block_in_place(|| editor.readline(prompt)) {
-            Ok(line) if pending.is_empty() && matches!(line.trim(), "\\q" | "exit" | "quit") => {
-                break;
-            }
-            Ok(line) => {
-                pending.push_str(&line);
-                pending.push('\n');
-                if line.trim_end().ends_with(';') {
-                    let text = std::mem::take(&mut pending);
-                    let _ = editor.add_history_entry(text.trim());
-                    let started = Instant::now();
-                    match run_statements(session, &text).await {
-                        Ok(()) => println!("{:.2} s", started.elapsed().as_secs_f64()),
-                        Err(error) => eprintln!("error: {error}"),
+    for input in inputs {
+        match input {
+            Input::Command(text) => run_text(runner, text, Origin::Command).await?,
+            Input::File(path) if path == STANDARD_INPUT => run_stream(runner).await?,
+            Input::File(path) => {
+                if let Err(error) = runner.run_file(path).await {
+                    match runner.on_error {
+                        OnError::Stop => return Err(error),
+                        OnError::Continue => runner.failed(error)?,
                     }
                 }
             }
-            Err(ReadlineError::Interrupted) => pending.clear(),
-            Err(ReadlineError::Eof) => break,
-            Err(error) => return Err(terminal()(error)),
         }
-    }
-    if let Some(history) = &history {
-        let _ = editor.save_history(history);
+        if runner.is_closed {
+            break;
+        }
     }
     Ok(())
 }

@@ -34,6 +34,8 @@ mod s3_server;
 mod sharing;
 mod slt;
 mod spark_tables;
+mod sql_command;
+mod sql_parts;
 mod strangers;
 mod support;
 mod tpch;

@@ -70,7 +70,7 @@ async fn run_statement(
 ///
 /// # Errors
 /// Returns an error if the file cannot be read, or is not UTF-8.
-async fn read_script(session: &Session, path: &str) -> Result<String> {
+pub async fn read_script(session: &Session, path: &str) -> Result<String> {
     let bytes = match url::Url::parse(path) {
         Ok(url) if path.contains("://") => {
             let store = session.object_stores().get(&url)?;

@@ -10,6 +10,7 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Fields, Schema, SchemaRef};
 use datafusion::common::{Column, DFSchema, DataFusionError, JoinType};
 use datafusion::dataframe::DataFrame as DfDataFrame;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::functions::expr_fn::coalesce;
 use datafusion::logical_expr::{Expr, SortExpr};
 use datafusion::prelude::ident;
@@ -326,6 +327,16 @@ impl DataFrame {
                 .map_err(DataFusionError::from)
         });
         Ok(named.collect::<Result<Vec<_>, _>>()?)
+    }
+
+    /// Runs the query and returns its rows as a stream. Dropping the stream stops the query.
+    ///
+    /// The columns are those of [`Self::schema`], in the same order.
+    ///
+    /// # Errors
+    /// Same as [`Self::collect`]; the stream itself ends with the first error.
+    pub async fn stream(self) -> Result<SendableRecordBatchStream> {
+        Ok(plan_on_large_stack(self.frame.execute_stream()).await?)
     }
 
     /// Runs the query and returns the number of its rows. The rows stay on the executors.

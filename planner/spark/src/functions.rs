@@ -8,7 +8,7 @@ mod aggregates;
 mod arrays;
 mod casts;
 mod conditional;
-mod convert;
+pub(crate) mod convert;
 mod csv;
 mod datetime;
 #[cfg(test)]
@@ -20,11 +20,11 @@ mod maps;
 mod math;
 mod misc;
 mod regexp;
-mod render;
+pub(crate) mod render;
 mod scalar;
 mod strings;
 mod syntax;
-mod types;
+pub(crate) mod types;
 
 use std::sync::Arc;
 

@@ -13,4 +13,5 @@ pub mod dialect;
 pub mod functions;
 pub mod operators;
 pub mod relations;
+pub mod text;
 pub mod types;

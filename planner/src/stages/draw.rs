@@ -1,8 +1,11 @@
 //! Renders a stage graph as text, for EXPLAIN and for approved plans.
 
 use std::fmt::{self, Display};
+use std::sync::Arc;
 
-use datafusion::physical_plan::displayable;
+use datafusion::datasource::physical_plan::FileScanConfig;
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::physical_plan::{ExecutionPlan, displayable};
 
 use super::graph::{Slicing, Stage, StageGraph, StageInput, StageOutput};
 use crate::determinism::Determinism;
@@ -29,7 +32,8 @@ impl Stage {
     /// Returns the operators of the stage, one on each line, indented below their consumers.
     #[must_use]
     pub fn operators(&self) -> String {
-        displayable(self.plan.as_ref()).indent(false).to_string()
+        let drawing = displayable(self.plan.as_ref()).indent(false).to_string();
+        with_whole_paths(&drawing, &self.plan)
     }
 
     fn render(&self, note: Option<&str>) -> String {
@@ -62,6 +66,45 @@ impl Stage {
             .chain(plan.lines())
             .map(|line| format!("  {line}\n"));
         format!("{title}\n{}", lines.collect::<String>())
+    }
+}
+
+/// Completes the paths of files. DataFusion prints them without their store: a file of this machine
+/// without its first slash, others without their bucket.
+fn with_whole_paths(drawing: &str, plan: &Arc<dyn ExecutionPlan>) -> String {
+    let mut roots = vec![];
+    collect_roots(plan, &mut roots);
+    let complete = |line: &str| {
+        let Some(start) = line.find(FILES_START) else {
+            return format!("{line}\n");
+        };
+        let (before, files) = line.split_at(start);
+        let mut files = files.to_owned();
+        for (location, root) in &roots {
+            for delimiter in ["[", ", "] {
+                let whole = format!("{delimiter}{root}{location}");
+                files = files.replace(&format!("{delimiter}{location}"), &whole);
+            }
+        }
+        format!("{before}{files}\n")
+    };
+    drawing.lines().map(complete).collect()
+}
+
+/// Start of the files of a scan in DataFusion's drawing.
+const FILES_START: &str = "file_groups={";
+
+/// Collects the path of each file within its store, and what precedes it.
+fn collect_roots(plan: &Arc<dyn ExecutionPlan>, roots: &mut Vec<(String, String)>) {
+    let scan = plan.downcast_ref::<DataSourceExec>();
+    if let Some(scan) = scan.and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>()) {
+        let url = scan.object_store_url.as_str();
+        let root = url.strip_prefix("file://").unwrap_or(url);
+        let files = scan.file_groups.iter().flat_map(|group| group.files());
+        roots.extend(files.map(|file| (file.object_meta.location.to_string(), root.to_owned())));
+    }
+    for child in plan.children() {
+        collect_roots(child, roots);
     }
 }
 

@@ -22,7 +22,8 @@ use super::scalar::Param;
 pub(crate) use parse::{
     parse_boolean, parse_date, parse_double, parse_long, parse_time, parse_timestamp, parse_wall,
 };
-pub(crate) use zone::{DAY_MICROS, Zone};
+pub(crate) use zone::DAY_MICROS;
+pub use zone::Zone;
 
 impl fmt::Display for Param {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -236,12 +236,12 @@ fn write_decimal(array: &ArrayRef, row: usize, to: &mut String) {
 }
 
 /// Writes a double as Java does: plain from a thousandth to ten million, else with an exponent.
-pub(crate) fn double(value: f64) -> String {
+pub fn double(value: f64) -> String {
     java_number(value, &format!("{value:e}"), value.abs())
 }
 
 /// Writes a float as Java does.
-pub(crate) fn float(value: f32) -> String {
+pub fn float(value: f32) -> String {
     java_number(
         f64::from(value),
         &format!("{value:e}"),
@@ -285,7 +285,7 @@ fn java_number(value: f64, scientific: &str, size: f64) -> String {
 }
 
 /// Writes a date of days since 1970.
-pub(crate) fn write_date(days: i64, to: &mut String) {
+pub fn write_date(days: i64, to: &mut String) {
     let civil = civil_of(days);
     let sign = match civil.year {
         year if year < 0 => "-",
@@ -298,14 +298,14 @@ pub(crate) fn write_date(days: i64, to: &mut String) {
 }
 
 /// Writes a wall clock in microseconds; the fraction has no zeros at its end.
-pub(crate) fn write_wall(micros: i64, to: &mut String) {
+pub fn write_wall(micros: i64, to: &mut String) {
     write_date(micros.div_euclid(DAY_MICROS), to);
     to.push(' ');
     write_time(micros.rem_euclid(DAY_MICROS), to);
 }
 
 /// Writes a time of day in microseconds.
-pub(crate) fn write_time(micros: i64, to: &mut String) {
+pub fn write_time(micros: i64, to: &mut String) {
     let seconds = micros / 1_000_000;
     let _ = write!(
         to,
@@ -340,7 +340,7 @@ fn intervals(array: &ArrayRef, unit: IntervalUnit) -> Result<StringArray> {
 }
 
 /// Writes an interval: `1 years 2 months 3 days 4 hours 5 minutes 6.5 seconds`.
-pub(crate) fn interval(months: i32, days: i32, micros: i64) -> String {
+pub fn interval(months: i32, days: i32, micros: i64) -> String {
     let seconds = micros / 1_000_000;
     let mut parts = Vec::new();
     let units = [

@@ -20,7 +20,7 @@ pub(crate) fn map_of(key: DataType, value: DataType) -> DataType {
 }
 
 /// Returns Spark's name of a type, as `typeof` does.
-pub(crate) fn name_of(data_type: &DataType) -> String {
+pub fn name_of(data_type: &DataType) -> String {
     match data_type {
         DataType::Null => "void".to_owned(),
         DataType::Boolean => "boolean".to_owned(),

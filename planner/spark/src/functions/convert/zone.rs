@@ -15,7 +15,7 @@ const SECOND_MICROS: i64 = 1_000_000;
 
 /// A time zone: a region or a fixed offset from UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Zone {
+pub enum Zone {
     /// A region with its rules for summer time.
     Region(Tz),
     /// An offset.
@@ -24,13 +24,13 @@ pub(crate) enum Zone {
 
 impl Zone {
     /// Coordinated universal time.
-    pub(crate) const UTC: Self = Self::Region(Tz::UTC);
+    pub const UTC: Self = Self::Region(Tz::UTC);
 
     /// Returns the session's zone.
     ///
     /// # Errors
     /// If the setting names no zone.
-    pub(crate) fn of_session(config: &ConfigOptions) -> Result<Self> {
+    pub fn of_session(config: &ConfigOptions) -> Result<Self> {
         match config.execution.time_zone.as_deref() {
             None => Ok(Self::UTC),
             Some(name) => Self::parse(name),
@@ -41,7 +41,7 @@ impl Zone {
     ///
     /// # Errors
     /// If there is no such zone.
-    pub(crate) fn parse(name: &str) -> Result<Self> {
+    pub fn parse(name: &str) -> Result<Self> {
         let trimmed = name.trim();
         if trimmed == "Z" {
             return Ok(Self::UTC);
@@ -111,7 +111,7 @@ impl Zone {
     }
 
     /// Returns what the wall clock shows at an instant; both in microseconds.
-    pub(crate) fn wall_of(self, instant: i64) -> i64 {
+    pub fn wall_of(self, instant: i64) -> i64 {
         let offset = self.offset_seconds(instant.div_euclid(SECOND_MICROS));
         instant.saturating_add(offset * SECOND_MICROS)
     }

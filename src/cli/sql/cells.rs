@@ -1,0 +1,446 @@
+//! Values as text and as JSON.
+//!
+//! The text is that of the `spark-sql` shell: arrays are `[1,null]`, structs `{"a":1}`, maps `{"key":1}` with their
+//! entries sorted, text inside of them is quoted, and timestamps show the session's zone. Binary values are hexadecimal.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, StringArray, StringBuilder};
+use arrow::compute::cast;
+use arrow::datatypes::{
+    DataType, Date32Type, DurationMicrosecondType, Float32Type, Float64Type, IntervalDayTimeType,
+    IntervalMonthDayNanoType, IntervalUnit, IntervalYearMonthType, Time64MicrosecondType, TimeUnit,
+    TimestampMicrosecondType,
+};
+use arrow::error::ArrowError;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use faisca_spark::text::{Zone, double, float, interval, write_date, write_time, write_wall};
+
+const DAY_MICROS: u64 = 86_400_000_000;
+const SECOND_MICROS: u64 = 1_000_000;
+
+/// The values of a column of one batch.
+pub(super) enum Cells {
+    Scalars(StringArray, Scalar),
+    List(ArrayRef, Box<Self>),
+    Struct(ArrayRef, Vec<(String, Self)>),
+    Map(ArrayRef, Box<Self>, Box<Self>),
+}
+
+/// How a scalar is quoted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scalar {
+    /// Numbers and booleans: bare everywhere, but NaN and infinity are text in JSON.
+    Number,
+    /// Dates and the like: bare inside arrays, quoted in JSON.
+    Plain,
+    /// Quoted inside arrays and in JSON.
+    Text,
+}
+
+impl Cells {
+    /// Prepares a column.
+    ///
+    /// # Errors
+    /// If Arrow cannot convert its values.
+    pub(super) fn new(array: &ArrayRef, zone: Zone) -> Result<Self, ArrowError> {
+        Ok(match array.data_type() {
+            DataType::List(_) => {
+                let items = Self::new(array.as_list::<i32>().values(), zone)?;
+                Self::List(Arc::clone(array), Box::new(items))
+            }
+            DataType::LargeList(item)
+            | DataType::FixedSizeList(item, _)
+            | DataType::ListView(item)
+            | DataType::LargeListView(item) => {
+                Self::new(&cast(array, &DataType::List(Arc::clone(item)))?, zone)?
+            }
+            DataType::Struct(fields) => {
+                let columns = array.as_struct().columns();
+                let members = fields
+                    .iter()
+                    .zip(columns)
+                    .map(|(field, column)| Ok((field.name().clone(), Self::new(column, zone)?)));
+                let members = members.collect::<Result<_, ArrowError>>()?;
+                Self::Struct(Arc::clone(array), members)
+            }
+            DataType::Map(..) => {
+                let map = array.as_map();
+                let keys = Self::new(map.keys(), zone)?;
+                let values = Self::new(map.values(), zone)?;
+                Self::Map(Arc::clone(array), Box::new(keys), Box::new(values))
+            }
+            DataType::Dictionary(_, value) => Self::new(&cast(array, value)?, zone)?,
+            _ => {
+                let (texts, scalar) = scalars(array, zone)?;
+                Self::Scalars(texts, scalar)
+            }
+        })
+    }
+
+    pub(super) fn is_null(&self, row: usize) -> bool {
+        match self {
+            Self::Scalars(texts, _) => texts.is_null(row),
+            Self::List(array, _) | Self::Struct(array, _) | Self::Map(array, ..) => {
+                array.is_null(row)
+            }
+        }
+    }
+
+    /// Returns the text of a value; `None` for null.
+    pub(super) fn text(&self, row: usize) -> Option<String> {
+        let Self::Scalars(texts, _) = self else {
+            return (!self.is_null(row)).then(|| {
+                let mut text = String::new();
+                self.write_nested(row, &mut text);
+                text
+            });
+        };
+        texts.is_valid(row).then(|| texts.value(row).to_owned())
+    }
+
+    /// Writes a value as it is inside of an array.
+    fn write_nested(&self, row: usize, to: &mut String) {
+        if self.is_null(row) {
+            to.push_str("null");
+            return;
+        }
+        match self {
+            Self::Scalars(texts, Scalar::Text) => {
+                let _ = write!(to, "\"{}\"", texts.value(row));
+            }
+            Self::Scalars(texts, _) => to.push_str(texts.value(row)),
+            Self::List(array, items) => {
+                let texts = list_range(array, row).map(|item| items.nested(item));
+                let _ = write!(to, "[{}]", texts.collect::<Vec<_>>().join(","));
+            }
+            Self::Struct(_, members) => {
+                let texts = members
+                    .iter()
+                    .map(|(name, cells)| format!("\"{name}\":{}", cells.nested(row)));
+                let _ = write!(to, "{{{}}}", texts.collect::<Vec<_>>().join(","));
+            }
+            Self::Map(array, keys, values) => {
+                let entries = map_range(array, row)
+                    .map(|entry| format!("{}:{}", keys.nested(entry), values.nested(entry)));
+                let mut entries: Vec<String> = entries.collect();
+                entries.sort();
+                let _ = write!(to, "{{{}}}", entries.join(","));
+            }
+        }
+    }
+
+    fn nested(&self, row: usize) -> String {
+        let mut text = String::new();
+        self.write_nested(row, &mut text);
+        text
+    }
+
+    /// Writes a value as JSON.
+    pub(super) fn write_json(&self, row: usize, to: &mut String) {
+        if self.is_null(row) {
+            to.push_str("null");
+            return;
+        }
+        match self {
+            Self::Scalars(texts, Scalar::Number) if is_json(texts.value(row)) => {
+                to.push_str(texts.value(row));
+            }
+            Self::Scalars(texts, _) => write_json_text(texts.value(row), to),
+            Self::List(array, items) => {
+                to.push('[');
+                for (index, item) in list_range(array, row).enumerate() {
+                    to.push_str(if index > 0 { "," } else { "" });
+                    items.write_json(item, to);
+                }
+                to.push(']');
+            }
+            Self::Struct(_, members) => {
+                to.push('{');
+                for (index, (name, cells)) in members.iter().enumerate() {
+                    to.push_str(if index > 0 { "," } else { "" });
+                    write_json_text(name, to);
+                    to.push(':');
+                    cells.write_json(row, to);
+                }
+                to.push('}');
+            }
+            Self::Map(array, keys, values) => {
+                to.push('{');
+                for (index, entry) in map_range(array, row).enumerate() {
+                    to.push_str(if index > 0 { "," } else { "" });
+                    // A map's key is never null.
+                    write_json_text(&keys.text(entry).unwrap_or_default(), to);
+                    to.push(':');
+                    values.write_json(entry, to);
+                }
+                to.push('}');
+            }
+        }
+    }
+}
+
+/// Writes a text as JSON.
+pub(super) fn write_json_text(text: &str, to: &mut String) {
+    to.push_str(&serde_json::Value::from(text).to_string());
+}
+
+/// Whether the text of a number or boolean is valid JSON.
+fn is_json(text: &str) -> bool {
+    !text.trim_start_matches('-').starts_with(['N', 'I'])
+}
+
+fn list_range(array: &ArrayRef, row: usize) -> std::ops::Range<usize> {
+    range(array.as_list::<i32>().value_offsets(), row)
+}
+
+fn map_range(array: &ArrayRef, row: usize) -> std::ops::Range<usize> {
+    range(array.as_map().value_offsets(), row)
+}
+
+fn range(offsets: &[i32], row: usize) -> std::ops::Range<usize> {
+    offsets[row].unsigned_abs() as usize..offsets[row + 1].unsigned_abs() as usize
+}
+
+fn scalars(array: &ArrayRef, zone: Zone) -> Result<(StringArray, Scalar), ArrowError> {
+    let data_type = array.data_type();
+    if data_type.is_integer() || matches!(data_type, DataType::Boolean) || data_type.is_decimal() {
+        return Ok((utf8(array)?, Scalar::Number));
+    }
+    Ok(match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => {
+            (utf8(array)?, Scalar::Text)
+        }
+        DataType::Float64 => {
+            let texts = texts::<Float64Type>(array, |value, to| to.push_str(&double(value)));
+            (texts, Scalar::Number)
+        }
+        DataType::Float32 | DataType::Float16 => {
+            let array = cast(array, &DataType::Float32)?;
+            let texts = texts::<Float32Type>(&array, |value, to| to.push_str(&float(value)));
+            (texts, Scalar::Number)
+        }
+        _ => (plain_texts(array, zone)?, Scalar::Plain),
+    })
+}
+
+fn plain_texts(array: &ArrayRef, zone: Zone) -> Result<StringArray, ArrowError> {
+    Ok(match array.data_type() {
+        DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView
+        | DataType::FixedSizeBinary(_) => {
+            let array = cast(array, &DataType::Binary)?;
+            let hexadecimal = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect();
+            let values = array.as_binary::<i32>().iter();
+            values
+                .map(|value| value.map(hexadecimal))
+                .collect::<Vec<Option<String>>>()
+                .into()
+        }
+        DataType::Date32 | DataType::Date64 => {
+            let array = cast(array, &DataType::Date32)?;
+            texts::<Date32Type>(&array, |days, to| write_date(days.into(), to))
+        }
+        DataType::Timestamp(_, of_zone) => {
+            let micros = DataType::Timestamp(TimeUnit::Microsecond, of_zone.clone());
+            let has_zone = of_zone.is_some();
+            texts::<TimestampMicrosecondType>(&cast(array, &micros)?, |micros, to| {
+                write_wall(
+                    if has_zone {
+                        zone.wall_of(micros)
+                    } else {
+                        micros
+                    },
+                    to,
+                );
+            })
+        }
+        DataType::Time32(_) | DataType::Time64(_) => {
+            let array = cast(array, &DataType::Time64(TimeUnit::Microsecond))?;
+            texts::<Time64MicrosecondType>(&array, write_time)
+        }
+        DataType::Duration(_) => {
+            let array = cast(array, &DataType::Duration(TimeUnit::Microsecond))?;
+            texts::<DurationMicrosecondType>(&array, write_days_and_time)
+        }
+        DataType::Interval(IntervalUnit::YearMonth) => {
+            texts::<IntervalYearMonthType>(array, write_years_and_months)
+        }
+        DataType::Interval(IntervalUnit::DayTime) => {
+            texts::<IntervalDayTimeType>(array, |value, to| {
+                let millis = i64::from(value.days) * 86_400_000 + i64::from(value.milliseconds);
+                write_days_and_time(millis.saturating_mul(1000), to);
+            })
+        }
+        DataType::Interval(IntervalUnit::MonthDayNano) => {
+            texts::<IntervalMonthDayNanoType>(array, |value, to| {
+                to.push_str(&interval(
+                    value.months,
+                    value.days,
+                    value.nanoseconds / 1000,
+                ));
+            })
+        }
+        _ => displayed(array)?,
+    })
+}
+
+fn utf8(array: &ArrayRef) -> Result<StringArray, ArrowError> {
+    Ok(cast(array, &DataType::Utf8)?.as_string::<i32>().clone())
+}
+
+fn texts<T: ArrowPrimitiveType>(
+    array: &ArrayRef,
+    write: impl Fn(T::Native, &mut String),
+) -> StringArray {
+    let mut builder = StringBuilder::new();
+    let mut text = String::new();
+    for value in array.as_primitive::<T>() {
+        match value {
+            None => builder.append_null(),
+            Some(value) => {
+                text.clear();
+                write(value, &mut text);
+                builder.append_value(&text);
+            }
+        }
+    }
+    builder.finish()
+}
+
+/// Formats values of types that Spark does not have as Arrow does.
+fn displayed(array: &ArrayRef) -> Result<StringArray, ArrowError> {
+    let options = FormatOptions::default();
+    let formatter = ArrayFormatter::try_new(array, &options)?;
+    let texts = (0..array.len()).map(|row| {
+        array
+            .is_valid(row)
+            .then(|| formatter.value(row).to_string())
+    });
+    Ok(texts.collect::<Vec<_>>().into())
+}
+
+/// Writes an interval of days to seconds: `1 02:03:04.500000000`.
+fn write_days_and_time(micros: i64, to: &mut String) {
+    let sign = if micros < 0 { "-" } else { "" };
+    let micros = micros.unsigned_abs();
+    let seconds = micros % DAY_MICROS / SECOND_MICROS;
+    let _ = write!(
+        to,
+        "{sign}{} {:02}:{:02}:{:02}.{:06}000",
+        micros / DAY_MICROS,
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60,
+        micros % SECOND_MICROS
+    );
+}
+
+/// Writes an interval of years and months: `1-2`.
+fn write_years_and_months(months: i32, to: &mut String) {
+    let sign = if months < 0 { "-" } else { "" };
+    let months = months.unsigned_abs();
+    let _ = write!(to, "{sign}{}-{}", months / 12, months % 12);
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{
+        BinaryArray, Float64Array, Int32Array, ListArray, MapBuilder, NullArray, StructArray,
+        TimestampMicrosecondArray,
+    };
+    use arrow::array::{Int32Builder, StringBuilder};
+    use arrow::datatypes::{Field, Int32Type};
+
+    use super::*;
+
+    fn both(array: impl Array + 'static) -> Vec<(Option<String>, String)> {
+        let array: ArrayRef = Arc::new(array);
+        let cells = Cells::new(&array, Zone::UTC).unwrap();
+        let json = |row| {
+            let mut text = String::new();
+            cells.write_json(row, &mut text);
+            text
+        };
+        (0..array.len())
+            .map(|row| (cells.text(row), json(row)))
+            .collect()
+    }
+
+    fn text(text: &str, json: &str) -> (Option<String>, String) {
+        (Some(text.to_owned()), json.to_owned())
+    }
+
+    #[test]
+    fn scalars_are_written_as_spark_writes_them() {
+        let null = (None, "null".to_owned());
+        assert_eq!(
+            both(Float64Array::from(vec![
+                Some(1.0),
+                Some(1e10),
+                Some(f64::NAN),
+                None
+            ])),
+            [
+                text("1.0", "1.0"),
+                text("1.0E10", "1.0E10"),
+                text("NaN", "\"NaN\""),
+                null.clone()
+            ]
+        );
+        assert_eq!(
+            both(BinaryArray::from(vec![&[1, 255][..]])),
+            [text("01ff", "\"01ff\"")]
+        );
+        assert_eq!(both(NullArray::new(1)), [null]);
+        let instants = TimestampMicrosecondArray::from(vec![1_577_836_800_123_000]);
+        let shown = "2020-01-01 00:00:00.123";
+        assert_eq!(both(instants), [text(shown, &format!("\"{shown}\""))]);
+    }
+
+    #[test]
+    fn timestamps_show_the_zone_of_the_session() {
+        let instants = TimestampMicrosecondArray::from(vec![1_577_836_800_000_000]);
+        let array: ArrayRef = Arc::new(instants.with_timezone("UTC"));
+        let zone = Zone::parse("America/Sao_Paulo").unwrap();
+        let cells = Cells::new(&array, zone).unwrap();
+        assert_eq!(cells.text(0).unwrap(), "2019-12-31 21:00:00");
+    }
+
+    #[test]
+    fn nested_values_quote_their_texts_and_sort_the_entries_of_maps() {
+        let lists = ListArray::from_iter_primitive::<Int32Type, _, _>([Some([Some(1), None])]);
+        assert_eq!(both(lists), [text("[1,null]", "[1,null]")]);
+        let members: Vec<(_, ArrayRef)> = vec![
+            (
+                Arc::new(Field::new("a", DataType::Int32, true)),
+                Arc::new(Int32Array::from(vec![1])),
+            ),
+            (
+                Arc::new(Field::new("b", DataType::Utf8, true)),
+                Arc::new(StringArray::from(vec!["x"])),
+            ),
+        ];
+        let expected = "{\"a\":1,\"b\":\"x\"}";
+        assert_eq!(both(StructArray::from(members)), [text(expected, expected)]);
+        let mut maps = MapBuilder::new(None, StringBuilder::new(), Int32Builder::new());
+        maps.keys().append_value("b");
+        maps.values().append_value(2);
+        maps.keys().append_value("a");
+        maps.values().append_null();
+        maps.append(true).unwrap();
+        let (shown, json) = ("{\"a\":null,\"b\":2}", "{\"b\":2,\"a\":null}");
+        assert_eq!(both(maps.finish()), [text(shown, json)]);
+    }
+
+    #[test]
+    fn intervals_are_written_as_their_literals() {
+        let mut text = String::new();
+        write_days_and_time(-93_784_500_000, &mut text);
+        text.push('|');
+        write_years_and_months(14, &mut text);
+        assert_eq!(text, "-1 02:03:04.500000000|1-2");
+    }
+}

@@ -1,0 +1,152 @@
+//! Commands of the shell itself, which begin with a backslash.
+
+use clap::ValueEnum;
+
+use super::rows::Format;
+
+/// Text of `\?`.
+pub(super) const HELP: &str = "\
+\\d [TABLE]         list tables, or the columns of one
+\\dt                list tables and views
+\\format [FORMAT]   table, vertical, csv, tsv, json, ndjson or markdown
+\\rows [N | all]    most rows that a result shows here
+\\timing [on | off] show how long statements take
+\\o [FILE]          write results to a file; without one, back to the screen
+\\i FILE            run a script
+\\? or \\help        this text
+\\q, exit or Ctrl-D leave
+
+Statements end with a semicolon and may have several lines. Ctrl-C stops the running statement, or clears
+the line. Tab completes keywords, names, functions and paths in quotes; Ctrl-R searches the history.";
+
+/// A command of the shell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Meta {
+    Quit,
+    Help,
+    Tables,
+    Columns(String),
+    /// `None` shows the current format.
+    Format(Option<Format>),
+    Rows(Rows),
+    /// `None` switches.
+    Timing(Option<bool>),
+    /// `None` is the screen.
+    Output(Option<String>),
+    Include(String),
+}
+
+/// Argument of `\rows`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rows {
+    Show,
+    AtMost(u64),
+    All,
+}
+
+impl Meta {
+    /// Parses a line. Returns `None` if it is SQL.
+    ///
+    /// # Errors
+    /// Returns an error if there is no such command, or its argument is wrong.
+    pub(super) fn parse(line: &str) -> Option<Result<Self, String>> {
+        let line = line.trim().trim_end_matches(';').trim_end();
+        if matches!(line.to_ascii_lowercase().as_str(), "exit" | "quit") {
+            return Some(Ok(Self::Quit));
+        }
+        let command = line.strip_prefix('\\')?;
+        let (command, argument) = command
+            .split_once(char::is_whitespace)
+            .unwrap_or((command, ""));
+        let argument = Some(argument.trim()).filter(|text| !text.is_empty());
+        Some(Self::parse_command(command, argument))
+    }
+
+    fn parse_command(command: &str, argument: Option<&str>) -> Result<Self, String> {
+        let text = argument.map(|text| text.trim_matches(['\'', '"', '`']).to_owned());
+        Ok(match (command, argument) {
+            ("q", None) => Self::Quit,
+            ("?" | "h" | "help", None) => Self::Help,
+            ("d" | "dt", None) => Self::Tables,
+            ("d", Some(_)) => Self::Columns(text.unwrap_or_default()),
+            ("format", None) => Self::Format(None),
+            ("format", Some(name)) => Self::Format(Some(parse_format(name)?)),
+            ("rows", None) => Self::Rows(Rows::Show),
+            ("rows", Some("all")) => Self::Rows(Rows::All),
+            ("rows", Some(number)) => {
+                let number = number.replace([',', '_'], "");
+                Self::Rows(Rows::AtMost(number.parse().map_err(|_| {
+                    format!("\\rows: `{number}` is neither a number nor `all`")
+                })?))
+            }
+            ("timing", None) => Self::Timing(None),
+            ("timing", Some("on")) => Self::Timing(Some(true)),
+            ("timing", Some("off")) => Self::Timing(Some(false)),
+            ("timing", Some(other)) => {
+                return Err(format!("\\timing: `{other}` is neither on nor off"));
+            }
+            ("o", _) => Self::Output(text),
+            ("i", Some(_)) => Self::Include(text.unwrap_or_default()),
+            ("i", None) => return Err("\\i needs a file".to_owned()),
+            ("q" | "?" | "h" | "help" | "dt", Some(_)) => {
+                return Err(format!("\\{command} has no argument"));
+            }
+            _ => return Err(format!("there is no command \\{command}; \\? lists them")),
+        })
+    }
+}
+
+fn parse_format(name: &str) -> Result<Format, String> {
+    Format::from_str(name, true).map_err(|_| {
+        let formats = format_names().join(", ");
+        format!("\\format: `{name}` is not one of {formats}")
+    })
+}
+
+/// Returns the names of all formats.
+pub(super) fn format_names() -> Vec<String> {
+    Format::value_variants()
+        .iter()
+        .filter_map(|format| Some(format.to_possible_value()?.get_name().to_owned()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Meta {
+        Meta::parse(line).unwrap().unwrap()
+    }
+
+    #[test]
+    fn commands_are_parsed_with_their_arguments() {
+        assert_eq!(parsed("\\q"), Meta::Quit);
+        assert_eq!(parsed(" EXIT; "), Meta::Quit);
+        assert_eq!(parsed("\\d people;"), Meta::Columns("people".to_owned()));
+        assert_eq!(parsed("\\d"), Meta::Tables);
+        assert_eq!(parsed("\\format CSV"), Meta::Format(Some(Format::Csv)));
+        assert_eq!(parsed("\\rows 10,000"), Meta::Rows(Rows::AtMost(10_000)));
+        assert_eq!(parsed("\\timing off"), Meta::Timing(Some(false)));
+        assert_eq!(
+            parsed("\\o 'my file.csv'"),
+            Meta::Output(Some("my file.csv".to_owned()))
+        );
+        assert_eq!(Meta::parse("SELECT 1"), None);
+    }
+
+    #[test]
+    fn a_wrong_command_or_argument_is_explained() {
+        for (line, part) in [
+            ("\\x", "\\? lists them"),
+            ("\\format xml", "ndjson"),
+            ("\\rows few", "`few`"),
+            ("\\timing maybe", "neither on nor off"),
+            ("\\q now", "no argument"),
+            ("\\i", "needs a file"),
+        ] {
+            let message = Meta::parse(line).unwrap().unwrap_err();
+            assert!(message.contains(part), "{line}: {message}");
+        }
+    }
+}
