@@ -11,7 +11,9 @@ use faisca_driver::job::StepSummary;
 use faisca_driver::progress::{Progress, Snapshot};
 use faisca_executor::protocol::RequestSnapshot;
 use faisca_planner::ids::QueryId;
-use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{
+    HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle,
+};
 use tokio::task::JoinHandle;
 
 const REFRESH: Duration = Duration::from_millis(100);
@@ -58,6 +60,8 @@ impl Drop for Bars {
         if let Some(task) = &self.task {
             task.abort();
             let _ = self.screen.clear();
+            // The task ends later, and must not draw its bars once more.
+            self.screen.set_draw_target(ProgressDrawTarget::hidden());
         }
     }
 }

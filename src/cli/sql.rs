@@ -105,14 +105,7 @@ async fn run_inputs(runner: &mut Runner<'_>, inputs: &[Input]) -> Result<()> {
         match input {
             Input::Command(text) => run_text(runner, text, Origin::Command).await?,
             Input::File(path) if path == STANDARD_INPUT => run_stream(runner).await?,
-            Input::File(path) => {
-                if let Err(error) = runner.run_file(path).await {
-                    match runner.on_error {
-                        OnError::Stop => return Err(error),
-                        OnError::Continue => runner.failed(error)?,
-                    }
-                }
-            }
+            Input::File(path) => runner.run_file(path).await?,
         }
         if runner.is_closed {
             break;

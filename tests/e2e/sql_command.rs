@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use crate::support::{command, output_text, scratch};
+use crate::support::{command, output_text, python_with, scratch};
 
 fn sql(arguments: &[&str]) -> Output {
     command().arg("sql").args(arguments).output().unwrap()
@@ -297,5 +297,49 @@ fn a_terminal_runs_statements_and_ctrl_c_stops_only_the_running_one() {
     assert!(
         shown.contains("cancelled") && shown.contains("| still here |"),
         "{shown}"
+    );
+}
+
+#[test]
+fn the_runner_of_suites_counts_right_rows_and_refusals() {
+    let Some(python) = python_with("json") else {
+        return;
+    };
+    let folder = scratch("suite");
+    let statement = |sql: &str, schema: &str, output: &str| serde_json::json!({"sql": sql, "schema": schema, "output": output});
+    let statements = [
+        statement(
+            "SELECT 1 AS a, NULL AS b, 'x' AS c",
+            "struct<a:int,b:void,c:string>",
+            "1\tNULL\tx",
+        ),
+        statement(
+            "SELECT INTERVAL 26 HOURS AS i",
+            "struct<i:interval hour>",
+            "1 02:00:00.000000000",
+        ),
+        statement("SELECT 2 AS a", "struct<a:int>", "3"),
+        statement(
+            "SELECT missing",
+            "struct<>",
+            "org.apache.spark.sql.AnalysisException\n{}",
+        ),
+        statement("SELECT no_such_function(1) AS a", "struct<a:int>", "1"),
+    ];
+    let suite = serde_json::json!([{"file": "own.sql", "conf": {}, "statements": statements}]);
+    let path = folder.path().join("suite.json");
+    std::fs::write(&path, suite.to_string()).unwrap();
+    let output = Command::new(python)
+        .arg("tests/integration/spark_suite.py")
+        .arg(&path)
+        .args(["--binary", env!("CARGO_BIN_EXE_faisca")])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let text = stdout(&output);
+    let totals = "queries 4: right 2 (50.0 %), order 0, differ 1, error 1";
+    assert!(
+        text.contains(totals) && text.contains("refused 1"),
+        "{text}"
     );
 }

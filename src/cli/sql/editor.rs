@@ -105,6 +105,9 @@ fn open(helper: SqlHelper, history: Option<&Path>) -> EditorResult<SqlEditor> {
 
 /// Adds an input to the history. It is stored at once: a shell may be killed.
 fn keep(editor: &mut SqlEditor, line: &str, history: Option<&Path>) {
+    if matches!(Meta::parse(line), Some(Ok(Meta::Quit))) {
+        return;
+    }
     let is_new = editor.add_history_entry(line.trim()).unwrap_or(false);
     if let (true, Some(history)) = (is_new, history) {
         let _ = editor.append_history(history);

@@ -139,9 +139,13 @@ pub(super) fn is_complete(text: &str) -> bool {
             .is_some_and(|token| token.kind == Kind::Semicolon)
 }
 
-/// Whether the text has nothing but spaces and comments.
+/// Whether the text has nothing but spaces and whole comments.
 pub(super) fn is_blank(text: &str) -> bool {
-    significant(text).next().is_none()
+    let tokens = tokens(text);
+    let is_space = |token: &Token<'_>| matches!(token.kind, Kind::Space | Kind::Comment);
+    tokens
+        .iter()
+        .all(|token| is_space(token) && token.is_closed)
 }
 
 /// Whether the statement is an EXPLAIN.
@@ -209,6 +213,7 @@ mod tests {
     fn comments_may_precede_an_explain() {
         assert!(is_explain("-- plan\nexplain SELECT 1"));
         assert!(!is_explain("SELECT 1 AS explain"));
-        assert!(is_blank(" -- nothing\n/* here */") && !is_blank("1"));
+        assert!(is_blank(" -- nothing\n/* here */") && is_blank(""));
+        assert!(!is_blank("1") && !is_blank("/* open"));
     }
 }

@@ -219,7 +219,7 @@ impl<'a> RowWriter<'a> {
     }
 }
 
-/// Null is empty, and an empty text is quoted, so that both can be told from each other.
+/// Null is empty, and an empty text is quoted, so that readers can distinguish both.
 fn csv_line(row: &TextRow) -> String {
     let value = |text: &Option<String>| match text {
         None => String::new(),

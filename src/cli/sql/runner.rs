@@ -117,8 +117,13 @@ impl<'a> Runner<'a> {
     /// # Errors
     /// Returns the first error, unless statements after an error still run.
     pub(super) async fn run_file(&mut self, path: &str) -> Result<()> {
-        let text = read_script(self.session, path).await?;
-        self.run_text(&text, Origin::File(path)).await
+        match read_script(self.session, path).await {
+            Ok(text) => self.run_text(&text, Origin::File(path)).await,
+            Err(error) => {
+                self.counts.run += 1;
+                self.failed(error)
+            }
+        }
     }
 
     /// Runs the statements of a text.
@@ -235,10 +240,7 @@ impl<'a> Runner<'a> {
         };
         let mut written = written.await.or_else(|error| self.io_failed(error))?;
         if is_cut {
-            let most = HumanCount(written.rows);
-            written.note = Some(format!(
-                "the first {most} rows; \\rows all shows the others"
-            ));
+            written.note = Some("there are more: \\rows all shows them".to_owned());
         }
         Ok(written)
     }

@@ -68,7 +68,9 @@ pub(super) async fn run_stream(runner: &mut Runner<'_>) -> Result<()> {
         let is_end = received.is_none();
         if let Some(text) = received {
             line += 1;
-            if pending.is_empty() {
+            // Comments before a command of the shell must not hide it.
+            if is_blank(&pending) {
+                pending.clear();
                 first_line = line;
             }
             pending.push_str(&text);
@@ -125,6 +127,7 @@ async fn run_input(runner: &mut Runner<'_>, text: &str, origin: Origin<'_>) -> R
         Some(Err(message)) => Err(Error::Usage(message)),
     };
     if let Err(error) = meta {
+        runner.counts.run += 1;
         runner.failed(error)?;
     }
     Ok(Flow::Next)
@@ -167,7 +170,7 @@ async fn run_meta(runner: &mut Runner<'_>, meta: Meta) -> Result<()> {
 async fn names(session: &Session) -> Names {
     let mut tables = vec![];
     for name in session.table_names().into_iter().take(COMPLETED_TABLES_MAX) {
-        // A table whose files are gone has no columns to offer.
+        // A table whose files were removed has no columns to offer.
         let frame = session.table(&name).await;
         let columns = frame.map_or_else(
             |_| vec![],

@@ -85,7 +85,7 @@ impl Table {
             (0, false) => None,
             (0, true) => Some("values are cut to the terminal".to_owned()),
             (hidden, _) => Some(format!(
-                "{hidden} of {} columns do not fit the terminal",
+                "{hidden} of {} columns do not fit the terminal; \\format vertical shows them",
                 self.columns.len()
             )),
         })
