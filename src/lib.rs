@@ -11,9 +11,9 @@
 //! let session = Session::builder().app_name("titanic").get_or_create().await?;
 //! let people = session.read().option("delimiter", ";").csv("examples/titanic/titanic.csv").await?;
 //! people
-//!     .filter(col("Age").gt(lit(18)))?
-//!     .group_by(vec![col("Sex")])?
-//!     .agg(vec![avg(col("Survived")).alias("survived")])?
+//!     .filter(col("Age").gt(18))?
+//!     .group_by(["Sex"])
+//!     .agg([avg("Survived").alias("survived")])?
 //!     .write()
 //!     .mode(SaveMode::Overwrite)
 //!     .parquet("out/survival")
@@ -25,6 +25,7 @@
 //! # Layout
 //! - [`prelude`] — what most programs import
 //! - [`Session`], [`DataFrame`] — start, read, query, write
+//! - [`columns`], [`functions`] — expressions of Spark's SQL
 //! - [`stores`], [`tables`] — where files are, and how tables are registered
 //! - [`manifest`], [`job`] — load and run a manifest from a program
 //! - [`progress`] — what runs, and what ran
@@ -33,11 +34,20 @@ pub mod prelude;
 mod session;
 
 pub use faisca_driver::{
-    BoxedError, DataFrame, DataFrameReader, DataFrameWriter, Error, GroupedData, NameKind, Outcome,
-    Result, WriteSummary,
+    BoxedError, DataFrame, DataFrameReader, DataFrameWriter, Error, FillValue, GroupedData,
+    MissingColumns, NameKind, Outcome, PivotedData, Result, SortKey, Term, WriteSummary,
 };
 pub use faisca_planner::manifest::SaveMode;
+pub use faisca_spark::columns::functions;
 pub use session::{Session, SessionBuilder};
+
+pub mod columns {
+    //! Columns: names, literals, operators, windows.
+
+    pub use faisca_spark::columns::{
+        Case, Column, FrameBound, Literal, Window, col, expr, left_col, lit, right_col, when,
+    };
+}
 
 pub mod stores {
     //! How object stores are reached.

@@ -47,5 +47,6 @@ pub use job::{crawl, plan as preflight};
 pub use output::commit::{Leftover, LeftoverKind, clean};
 pub use random::random_hex;
 pub use session::{
-    DataFrame, DataFrameReader, DataFrameWriter, GroupedData, Outcome, Session, SessionBuilder,
+    DataFrame, DataFrameReader, DataFrameWriter, FillValue, GroupedData, MissingColumns, Outcome,
+    PivotedData, Session, SessionBuilder, SortKey, Term,
 };

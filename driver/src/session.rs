@@ -34,7 +34,9 @@ use crate::services::Services;
 use crate::stack::plan_on_large_stack;
 
 pub use builder::SessionBuilder;
-pub use dataframe::{DataFrame, GroupedData};
+pub use dataframe::{
+    DataFrame, FillValue, GroupedData, MissingColumns, PivotedData, SortKey, Term,
+};
 pub(crate) use output_table::register_output;
 pub use reader::DataFrameReader;
 pub use sql::Outcome;

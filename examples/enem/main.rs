@@ -38,25 +38,24 @@ fn hidden() -> ScalarUDF {
 
 /// Mean age and marks of each state, with the number of men and of women.
 fn summarize_states(enem: &DataFrame) -> faisca::Result<DataFrame> {
-    let state = || vec![col("sg_uf_residencia")];
+    let state = ["sg_uf_residencia"];
 
-    let means = enem.clone().group_by(state())?.agg(vec![
-        avg(col("nu_idade")).alias("med_nu_idade"),
-        avg(col("nu_nota_mt")).alias("med_mt"),
-        avg(col("nu_nota_cn")).alias("med_cn"),
-        avg(col("nu_nota_ch")).alias("med_ch"),
-        avg(col("nu_nota_lc")).alias("med_lc"),
+    let means = enem.clone().group_by(state).agg([
+        avg("nu_idade").alias("med_nu_idade"),
+        avg("nu_nota_mt").alias("med_mt"),
+        avg("nu_nota_cn").alias("med_cn"),
+        avg("nu_nota_ch").alias("med_ch"),
+        avg("nu_nota_lc").alias("med_lc"),
     ])?;
     let by_sex = |sex: &str, name: &str| {
         enem.clone()
             .filter(col("tp_sexo").eq(lit(sex)))?
-            .group_by(state())?
-            .agg(vec![count(lit(1)).alias(name)])
+            .group_by(state)
+            .agg([count(lit(1)).alias(name)])
     };
-    let key = ["sg_uf_residencia"];
     means
-        .join(by_sex("M", "count_m")?, &key, JoinType::Inner)?
-        .join(by_sex("F", "count_f")?, &key, JoinType::Inner)
+        .join(by_sex("M", "count_m")?, &state, JoinType::Inner)?
+        .join(by_sex("F", "count_f")?, &state, JoinType::Inner)
 }
 
 #[tokio::main]
@@ -95,7 +94,10 @@ async fn main() -> faisca::Result<()> {
         .await?;
 
     let written = enem
-        .with_column("inscricao_oculta", hidden().call(vec![col("nu_inscricao")]))?
+        .with_column(
+            "inscricao_oculta",
+            call_function("hidden", ["nu_inscricao"]),
+        )?
         .select_columns(&[
             "nu_inscricao",
             "inscricao_oculta",
@@ -111,7 +113,7 @@ async fn main() -> faisca::Result<()> {
         .read()
         .parquet(&format!("{data}/consumer/enem_uf/"))
         .await?
-        .sort(vec![col("sg_uf_residencia").sort(true, false)])?
+        .sort(["sg_uf_residencia"])?
         .limit(5)?
         .show()
         .await?;

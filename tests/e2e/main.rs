@@ -12,6 +12,7 @@ mod api;
 mod bad_input;
 mod conformance;
 mod csv;
+mod dataframes;
 mod drift;
 mod duckdb;
 mod encryption;

@@ -1,20 +1,36 @@
-//! DataFrames with the methods of Spark, built on those of DataFusion.
+//! DataFrames with the methods of Spark.
 //!
-//! Column names are case-insensitive. For everything else that DataFusion's DataFrame offers, call
-//! [`DataFrame::into_inner`]; the result runs on the same executors.
+//! Column names are case-insensitive. Columns of Spark's SQL are planned as a statement over the
+//! frame, so that a method and its SQL mean the same. Expressions of DataFusion are accepted too;
+//! for everything else that its DataFrame offers, call [`DataFrame::into_inner`]; the result runs on
+//! the same executors.
+//!
+//! - this file: selecting, filtering, sorting
+//! - `joins`, `sets`: two frames
+//! - `grouped`: groups, roll-ups, pivots
+//! - `missing`, `statistics`: nulls, and figures of columns
+//! - `actions`: what runs the query
+//! - `term`: what the methods accept; `query`: Spark's SQL over a frame
+
+mod actions;
+mod grouped;
+mod joins;
+mod missing;
+mod query;
+mod sets;
+mod statistics;
+mod term;
 
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{Fields, Schema, SchemaRef};
-use datafusion::common::{Column, DFSchema, DataFusionError, JoinType};
+use arrow::datatypes::SchemaRef;
+use datafusion::common::Column as DfColumn;
 use datafusion::dataframe::DataFrame as DfDataFrame;
-use datafusion::execution::SendableRecordBatchStream;
-use datafusion::functions::expr_fn::coalesce;
+use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, SortExpr};
 use datafusion::prelude::ident;
-use faisca_spark::dialect::without_mark;
+use faisca_spark::columns::{Column, expr, listed};
 
 use super::columns::{find_column, resolve, unknown_column};
 use super::writer::DataFrameWriter;
@@ -22,35 +38,38 @@ use crate::error::Result;
 use crate::input::SharedView;
 use crate::services::Services;
 use crate::stack::plan_on_large_stack;
-
-/// Number of rows that [`DataFrame::show`] prints at most.
-const SHOWN_ROWS: usize = 20;
+use actions::unmarked;
+pub use grouped::{GroupedData, PivotedData};
+pub use missing::FillValue;
+pub use sets::MissingColumns;
+pub use term::{SortKey, Term};
+use term::{SortKeys, Terms};
 
 /// A query that has not run yet. Cheap to clone.
 ///
 /// Each method returns a new query. Nothing runs before [`Self::collect`], [`Self::count`],
 /// [`Self::show`] or a write; each of these runs the whole query again. Column names are
-/// case-insensitive, and the result keeps the spelling of the data. Arguments are DataFusion's
-/// expressions.
+/// case-insensitive, and the result keeps the spelling of the data. Where a column is expected, a
+/// text is the name of one.
 ///
 /// ```no_run
 /// use datafusion::common::JoinType;
-/// use datafusion::functions_aggregate::expr_fn::{avg, count};
-/// use datafusion::prelude::{col, lit};
 /// use faisca_driver::{DataFrame, Session};
+/// use faisca_spark::columns::functions::{avg, count};
+/// use faisca_spark::columns::{col, lit};
 ///
 /// # async fn example(session: &Session) -> faisca_driver::Result<()> {
 /// let people: DataFrame = session.read().option("header", true).csv("people.csv").await?;
 /// let cities = session.read().parquet("cities").await?.select_columns(&["city", "state"])?;
 /// let by_state = people
-///     .filter(col("age").gt_eq(lit(18)))?
-///     .with_column("decade", col("age") / lit(10))?
+///     .filter(col("age").gt_eq(18))?
+///     .with_column("decade", col("age").div_whole(10))?
 ///     .with_column_renamed("town", "city")?
 ///     .drop_columns(&["comment"])?
 ///     .join(cities, &["city"], JoinType::Inner)?
-///     .group_by(vec![col("state")])?
-///     .agg(vec![avg(col("age")).alias("mean_age"), count(lit(1)).alias("people")])?
-///     .sort(vec![col("people").sort(false, true)])?
+///     .group_by(["state"])
+///     .agg([avg("age").alias("mean_age"), count(lit(1)).alias("people")])?
+///     .sort([col("people").desc()])?
 ///     .limit(10)?;
 /// println!("{}", by_state.clone().explain().await?);
 /// by_state.show().await?;
@@ -114,18 +133,47 @@ impl DataFrame {
     /// # Errors
     /// Returns an error for an unknown column, which suggests the nearest name, and for types that
     /// do not match.
-    pub fn filter(self, predicate: Expr) -> Result<Self> {
-        let predicate = self.resolve(predicate)?;
-        self.map(|f| f.filter(predicate))
+    pub fn filter(self, predicate: impl Into<Term>) -> Result<Self> {
+        match Terms::collect([predicate])? {
+            Terms::Exprs(predicates) => {
+                let predicates = self.resolve_all(predicates)?;
+                match conjunction(predicates) {
+                    Some(predicate) => self.map(|f| f.filter(predicate)),
+                    None => Ok(self),
+                }
+            }
+            Terms::Columns(predicates) => {
+                let conditions: Vec<_> = predicates.iter().map(Column::text).collect();
+                let condition = conditions.join(" AND ");
+                self.query(|this| format!("SELECT * FROM {this} WHERE {condition}"))
+            }
+        }
     }
 
-    /// Computes one column for each expression, in this order. All other columns are removed.
+    /// Computes these columns, in this order. All other columns are removed. A generator such as
+    /// `explode` returns several rows for each row.
     ///
     /// # Errors
     /// Same as [`Self::filter`].
-    pub fn select(self, exprs: Vec<Expr>) -> Result<Self> {
-        let exprs = self.resolve_all(exprs)?;
-        self.map(|f| f.select(exprs))
+    pub fn select<T: Into<Term>>(self, columns: impl IntoIterator<Item = T>) -> Result<Self> {
+        match Terms::collect(columns)? {
+            Terms::Exprs(exprs) => {
+                let exprs = self.resolve_all(exprs)?;
+                self.map(|f| f.select(exprs))
+            }
+            Terms::Columns(columns) => {
+                let columns = listed(columns.iter().map(ToString::to_string));
+                self.query(|this| format!("SELECT {columns} FROM {this}"))
+            }
+        }
+    }
+
+    /// Computes these expressions of Spark's SQL, such as `a + 1 AS b`.
+    ///
+    /// # Errors
+    /// Same as [`Self::filter`].
+    pub fn select_expr(self, expressions: &[&str]) -> Result<Self> {
+        self.select(expressions.iter().map(|expression| expr(expression)))
     }
 
     /// Keeps these columns, in this order.
@@ -133,7 +181,8 @@ impl DataFrame {
     /// # Errors
     /// Same as [`Self::filter`].
     pub fn select_columns(self, names: &[&str]) -> Result<Self> {
-        self.select(names.iter().map(|name| ident(*name)).collect())
+        let exprs = self.resolve_all(names.iter().map(|name| ident(*name)).collect())?;
+        self.map(|f| f.select(exprs))
     }
 
     /// Adds the column `name` at the end, or replaces the existing column of that name in its
@@ -141,10 +190,44 @@ impl DataFrame {
     ///
     /// # Errors
     /// Same as [`Self::filter`].
-    pub fn with_column(self, name: &str, expr: Expr) -> Result<Self> {
-        let expr = self.resolve(expr)?;
-        let name = self.find(name).unwrap_or_else(|| name.to_owned());
-        self.map(|f| f.with_column(&name, expr))
+    pub fn with_column(self, name: &str, column: impl Into<Term>) -> Result<Self> {
+        self.with_columns([(name, column)])
+    }
+
+    /// Adds or replaces several columns. Each is computed from the present ones.
+    ///
+    /// # Errors
+    /// Same as [`Self::filter`].
+    pub fn with_columns<'a, T: Into<Term>>(
+        self,
+        columns: impl IntoIterator<Item = (&'a str, T)>,
+    ) -> Result<Self> {
+        let (names, terms): (Vec<&str>, Vec<T>) = columns.into_iter().unzip();
+        let mut new = match Terms::collect(terms)? {
+            Terms::Exprs(exprs) => {
+                let exprs = self.resolve_all(exprs)?;
+                return names
+                    .iter()
+                    .zip(exprs)
+                    .try_fold(self, |frame, (name, expr)| {
+                        let name = frame.find(name).unwrap_or_else(|| (*name).to_owned());
+                        frame.map(|f| f.with_column(&name, expr))
+                    });
+            }
+            Terms::Columns(columns) => names.into_iter().zip(columns).collect::<Vec<_>>(),
+        };
+        let mut list = vec![];
+        for field in self.schema().fields() {
+            let replaced = new
+                .iter()
+                .position(|(name, _)| name.to_lowercase() == field.name().to_lowercase());
+            list.push(match replaced {
+                Some(position) => new.remove(position).1.alias(field.name()),
+                None => Column::from(field.name()),
+            });
+        }
+        list.extend(new.into_iter().map(|(name, column)| column.alias(name)));
+        self.select(list)
     }
 
     /// Renames one column. Its position stays the same.
@@ -160,7 +243,7 @@ impl DataFrame {
             .schema()
             .iter()
             .map(|(qualifier, field)| {
-                let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+                let column = Expr::Column(DfColumn::new(qualifier.cloned(), field.name()));
                 if *field.name() == old {
                     column.alias(new)
                 } else {
@@ -187,82 +270,33 @@ impl DataFrame {
             .iter()
             .filter(|(_, field)| !dropped.contains(field.name()));
         let remaining: Vec<Expr> = remaining
-            .map(|(qualifier, field)| Expr::Column(Column::new(qualifier.cloned(), field.name())))
+            .map(|(qualifier, field)| Expr::Column(DfColumn::new(qualifier.cloned(), field.name())))
             .collect();
         self.map(|f| f.select(remaining))
     }
 
-    /// Groups the rows by these keys; [`GroupedData::agg`] then aggregates each group.
+    /// Sorts all rows. A name or a column sorts ascending with nulls first; [`Column::desc`] and so
+    /// on say otherwise.
     ///
     /// # Errors
     /// Same as [`Self::filter`].
-    pub fn group_by(self, keys: Vec<Expr>) -> Result<GroupedData> {
-        let keys = self.resolve_all(keys)?;
-        Ok(GroupedData { frame: self, keys })
-    }
-
-    /// Aggregates all rows into one row, with one column for each aggregate. An empty input also
-    /// yields one row.
-    ///
-    /// # Errors
-    /// Same as [`Self::filter`].
-    pub fn agg(self, aggregates: Vec<Expr>) -> Result<Self> {
-        self.group_by(vec![])?.agg(aggregates)
-    }
-
-    /// Joins two queries on equality of the columns `on`, which must exist on both sides.
-    ///
-    /// The result contains the columns of the left side, then the remaining columns of the right
-    /// side. Each join column appears once, as in Spark. A semi or anti join returns the columns of
-    /// one side only.
-    ///
-    /// # Errors
-    /// Same as [`Self::filter`].
-    pub fn join(self, right: Self, on: &[&str], how: JoinType) -> Result<Self> {
-        let unknown = |frame: &Self, name: &str| unknown_column(name, &[frame.frame.schema()]);
-        let mut left_keys = vec![];
-        let mut right_keys = vec![];
-        for name in on {
-            left_keys.push(self.find(name).ok_or_else(|| unknown(&self, name))?);
-            right_keys.push(right.find(name).ok_or_else(|| unknown(&right, name))?);
+    pub fn sort<K: Into<SortKey>>(self, keys: impl IntoIterator<Item = K>) -> Result<Self> {
+        match SortKeys::collect(keys)? {
+            SortKeys::Columns(columns) => {
+                let order = listed(columns.iter().map(Column::text));
+                self.query(|this| format!("SELECT * FROM {this} ORDER BY {order}"))
+            }
+            SortKeys::Exprs(keys) => {
+                let resolved = keys.into_iter().map(|key| {
+                    Ok(SortExpr {
+                        expr: self.resolve(key.expr)?,
+                        ..key
+                    })
+                });
+                let keys = resolved.collect::<Result<Vec<_>>>()?;
+                self.map(|f| f.sort(keys))
+            }
         }
-        // Both sides may read the same table; the aliases keep their columns apart.
-        let right_frame = right.frame.alias("__right")?;
-        let equal = |(left, right): (&String, &String)| {
-            let column = |table: &str, name: &String| Expr::Column(Column::new(Some(table), name));
-            column("__left", left).eq(column("__right", right))
-        };
-        let on: Vec<Expr> = left_keys.iter().zip(&right_keys).map(equal).collect();
-        let returns_one_side = matches!(
-            how,
-            JoinType::LeftSemi | JoinType::LeftAnti | JoinType::RightSemi | JoinType::RightAnti
-        );
-        let joined = self.frame.alias("__left")?.join_on(right_frame, how, on)?;
-        let frame = if returns_one_side {
-            joined
-        } else {
-            let columns = joined_columns(joined.schema(), &left_keys, &right_keys, how);
-            joined.select(columns)?
-        };
-        Ok(Self {
-            services: self.services,
-            frame,
-        })
-    }
-
-    /// Sorts all rows. Each [`SortExpr`] states its direction and where nulls go.
-    ///
-    /// # Errors
-    /// Same as [`Self::filter`].
-    pub fn sort(self, exprs: Vec<SortExpr>) -> Result<Self> {
-        let resolved = exprs.into_iter().map(|s| {
-            Ok(SortExpr {
-                expr: self.resolve(s.expr)?,
-                ..s
-            })
-        });
-        let exprs = resolved.collect::<Result<Vec<_>>>()?;
-        self.map(|f| f.sort(exprs))
     }
 
     /// Keeps the first `count` rows. Without a preceding [`Self::sort`], it keeps any `count` rows.
@@ -273,20 +307,20 @@ impl DataFrame {
         self.map(|f| f.limit(0, Some(count)))
     }
 
+    /// Skips the first `count` rows.
+    ///
+    /// # Errors
+    /// Returns an error if DataFusion rejects the plan.
+    pub fn offset(self, count: usize) -> Result<Self> {
+        self.map(|f| f.limit(count, None))
+    }
+
     /// Removes duplicate rows: those that are equal in every column.
     ///
     /// # Errors
     /// Returns an error if DataFusion rejects the plan.
     pub fn distinct(self) -> Result<Self> {
         self.map(DfDataFrame::distinct)
-    }
-
-    /// Appends the rows of `other` and keeps duplicates. Columns match by position, as in Spark.
-    ///
-    /// # Errors
-    /// Returns an error if the number or the types of the columns do not match.
-    pub fn union(self, other: Self) -> Result<Self> {
-        self.map(|f| f.union(other.frame))
     }
 
     /// Registers the query as a view for SQL, and replaces a view or table of the same name. The
@@ -307,52 +341,6 @@ impl DataFrame {
             Some(view) => self.services.register_table(name, Arc::new(view), None),
             None => self.create_or_replace_temp_view(name),
         }
-    }
-
-    /// Runs the query and returns all its rows, which must fit into the memory of this process.
-    ///
-    /// # Errors
-    /// Returns an error if the query cannot be planned, or a task still fails after its retries.
-    pub async fn collect(self) -> Result<Vec<RecordBatch>> {
-        let schema = self.schema();
-        let batches = plan_on_large_stack(self.frame.collect()).await?;
-        if batches.iter().all(|batch| batch.schema() == schema) {
-            return Ok(batches);
-        }
-        let named = batches.into_iter().map(|batch| {
-            // Types that differ from the plan's stay; only the names of duplicates change.
-            let schema = unmarked(&batch.schema());
-            let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-            RecordBatch::try_new_with_options(schema, batch.columns().to_vec(), &rows)
-                .map_err(DataFusionError::from)
-        });
-        Ok(named.collect::<Result<Vec<_>, _>>()?)
-    }
-
-    /// Runs the query and returns its rows as a stream. Dropping the stream stops the query.
-    ///
-    /// The columns are those of [`Self::schema`], in the same order.
-    ///
-    /// # Errors
-    /// Same as [`Self::collect`]; the stream itself ends with the first error.
-    pub async fn stream(self) -> Result<SendableRecordBatchStream> {
-        Ok(plan_on_large_stack(self.frame.execute_stream()).await?)
-    }
-
-    /// Runs the query and returns the number of its rows. The rows stay on the executors.
-    ///
-    /// # Errors
-    /// Same as [`Self::collect`].
-    pub async fn count(self) -> Result<usize> {
-        Ok(plan_on_large_stack(self.frame.count()).await?)
-    }
-
-    /// Runs the query and prints its first 20 rows as a table to standard output.
-    ///
-    /// # Errors
-    /// Same as [`Self::collect`].
-    pub async fn show(self) -> Result<()> {
-        Ok(plan_on_large_stack(self.frame.show_limit(SHOWN_ROWS)).await?)
     }
 
     /// Returns a text that shows the stages of the query, and the optimizer rules that changed
@@ -376,95 +364,4 @@ impl DataFrame {
     fn find(&self, name: &str) -> Option<String> {
         find_column(name, &[self.frame.schema()]).map(|column| column.name)
     }
-}
-
-/// Returns the columns of a join on equal keys: those of the left side, then the remaining ones of the
-/// right side. `left_keys` and `right_keys` name the join columns as each side spells them.
-fn joined_columns(
-    joined: &DFSchema,
-    left_keys: &[String],
-    right_keys: &[String],
-    how: JoinType,
-) -> Vec<Expr> {
-    let names: Vec<&String> = joined.fields().iter().map(|f| f.name()).collect();
-    let is_alone = |name: &String| names.iter().filter(|n| **n == name).count() == 1;
-    let position_in = |keys: &[String], name: &String| keys.iter().position(|key| key == name);
-    let mut columns = vec![];
-    for (qualifier, field) in joined.iter() {
-        let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
-        let name = field.name();
-        if qualifier.is_some_and(|q| q.table() == "__right") {
-            match position_in(right_keys, name) {
-                // The left side already yields the join column.
-                Some(_) => {}
-                None if is_alone(name) => columns.push(column.alias(name)),
-                None => columns.push(column),
-            }
-            continue;
-        }
-        columns.push(match position_in(left_keys, name) {
-            // A row without a match on the left has its key on the right side only.
-            Some(index) if matches!(how, JoinType::Right | JoinType::Full) => {
-                let other = Expr::Column(Column::new(Some("__right"), &right_keys[index]));
-                coalesce(vec![column, other]).alias(name)
-            }
-            Some(_) => column.alias(name),
-            None if is_alone(name) => column.alias(name),
-            // Columns that share a name keep their qualifier, so that both stay addressable.
-            None => column,
-        });
-    }
-    columns
-}
-
-/// The rows of a query, grouped by keys; [`DataFrame::group_by`] returns it.
-///
-/// ```no_run
-/// use datafusion::functions_aggregate::expr_fn::{count, max};
-/// use datafusion::prelude::{col, lit};
-/// use faisca_driver::{GroupedData, Session};
-///
-/// # async fn example(session: &Session) -> faisca_driver::Result<()> {
-/// let sales = session.read().parquet("sales").await?;
-/// let by_store: GroupedData = sales.group_by(vec![col("state"), col("store")])?;
-/// let totals = by_store.agg(vec![
-///     count(lit(1)).alias("sales"),
-///     max(col("amount")).alias("largest"),
-/// ])?;
-/// totals.show().await?;
-/// # Ok(())
-/// # }
-/// ```
-#[must_use]
-#[derive(Debug)]
-pub struct GroupedData {
-    frame: DataFrame,
-    keys: Vec<Expr>,
-}
-
-impl GroupedData {
-    /// Returns one row for each group: the columns of the keys, then one column for each aggregate.
-    ///
-    /// # Errors
-    /// Same as [`DataFrame::filter`].
-    pub fn agg(self, aggregates: Vec<Expr>) -> Result<DataFrame> {
-        let aggregates = self.frame.resolve_all(aggregates)?;
-        let keys = self.keys;
-        self.frame.map(|f| f.aggregate(keys, aggregates))
-    }
-}
-
-/// Returns the columns without the marks that tell duplicates apart: a result may have two columns of
-/// one name.
-fn unmarked(schema: &Schema) -> SchemaRef {
-    let fields = schema.fields().iter().map(|field| {
-        let name = without_mark(field.name());
-        if name.len() == field.name().len() {
-            Arc::clone(field)
-        } else {
-            Arc::new(field.as_ref().clone().with_name(name))
-        }
-    });
-    let fields: Fields = fields.collect();
-    SchemaRef::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }

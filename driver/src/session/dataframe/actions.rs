@@ -1,0 +1,155 @@
+//! What runs a query: rows in memory, a count, a table on the screen.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Fields, Schema, SchemaRef};
+use datafusion::common::DataFusionError;
+use datafusion::physical_plan::SendableRecordBatchStream;
+use faisca_spark::dialect::without_mark;
+
+use super::DataFrame;
+use crate::error::Result;
+use crate::session::sql_types::sql_type;
+use crate::stack::plan_on_large_stack;
+
+/// Number of rows that [`DataFrame::show`] prints at most.
+const SHOWN_ROWS: usize = 20;
+
+impl DataFrame {
+    /// Runs the query and returns all its rows, which must fit into the memory of this process.
+    ///
+    /// # Errors
+    /// Returns an error if the query cannot be planned, or a task still fails after its retries.
+    pub async fn collect(self) -> Result<Vec<RecordBatch>> {
+        let schema = self.schema();
+        let batches = plan_on_large_stack(self.frame.collect()).await?;
+        if batches.iter().all(|batch| batch.schema() == schema) {
+            return Ok(batches);
+        }
+        let named = batches.into_iter().map(|batch| {
+            // Types that differ from the plan's stay; only the names of duplicates change.
+            let schema = unmarked(&batch.schema());
+            let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            RecordBatch::try_new_with_options(schema, batch.columns().to_vec(), &rows)
+                .map_err(DataFusionError::from)
+        });
+        Ok(named.collect::<Result<Vec<_>, _>>()?)
+    }
+
+    /// Runs the query and returns the number of its rows. The rows stay on the executors.
+    ///
+    /// # Errors
+    /// Same as [`Self::collect`].
+    pub async fn count(self) -> Result<usize> {
+        Ok(plan_on_large_stack(self.frame.count()).await?)
+    }
+
+    /// Runs the query and prints its first 20 rows as a table to standard output.
+    ///
+    /// # Errors
+    /// Same as [`Self::collect`].
+    pub async fn show(self) -> Result<()> {
+        Ok(plan_on_large_stack(self.frame.show_limit(SHOWN_ROWS)).await?)
+    }
+
+    /// Runs the query and prints its first `count` rows as a table to standard output.
+    ///
+    /// # Errors
+    /// Same as [`Self::collect`].
+    pub async fn show_rows(self, count: usize) -> Result<()> {
+        Ok(plan_on_large_stack(self.frame.show_limit(count)).await?)
+    }
+
+    /// Runs the query and returns its first `count` rows.
+    ///
+    /// # Errors
+    /// Same as [`Self::collect`].
+    pub async fn take(self, count: usize) -> Result<Vec<RecordBatch>> {
+        self.limit(count)?.collect().await
+    }
+
+    /// Runs the query and returns its first row, as a batch of one row; `None` if there is none.
+    ///
+    /// # Errors
+    /// Same as [`Self::collect`].
+    pub async fn first(self) -> Result<Option<RecordBatch>> {
+        let batches = self.take(1).await?;
+        Ok(batches.into_iter().find(|batch| batch.num_rows() > 0))
+    }
+
+    /// Runs the query and returns true if it has no rows.
+    ///
+    /// # Errors
+    /// Same as [`Self::collect`].
+    pub async fn is_empty(self) -> Result<bool> {
+        Ok(self.first().await?.is_none())
+    }
+
+    /// Runs the query and returns its rows as they arrive, a batch at a time, so that they need not
+    /// fit into memory.
+    ///
+    /// # Errors
+    /// Same as [`Self::collect`].
+    pub async fn stream(self) -> Result<SendableRecordBatchStream> {
+        Ok(plan_on_large_stack(self.frame.execute_stream()).await?)
+    }
+
+    /// Returns the names of the columns.
+    #[must_use]
+    pub fn columns(&self) -> Vec<String> {
+        let schema = self.schema();
+        schema.fields().iter().map(|f| f.name().clone()).collect()
+    }
+
+    /// Returns one row of JSON for each row, in a column `value`.
+    ///
+    /// # Errors
+    /// Same as [`Self::filter`].
+    pub fn to_json(self) -> Result<Self> {
+        self.select_expr(&["to_json(struct(*)) AS value"])
+    }
+
+    /// Returns the columns and their types as a tree.
+    #[must_use]
+    pub fn schema_text(&self) -> String {
+        let mut text = String::from("root\n");
+        for field in self.schema().fields() {
+            let data_type = sql_type(field.data_type())
+                .map_or_else(|| field.data_type().to_string(), |name| name.to_lowercase());
+            let nullable = field.is_nullable();
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                " |-- {}: {data_type} (nullable = {nullable})",
+                field.name()
+            );
+        }
+        text
+    }
+
+    /// Prints [`Self::schema_text`].
+    #[expect(
+        clippy::print_stdout,
+        reason = "the purpose of the method, as in Spark"
+    )]
+    pub fn print_schema(&self) {
+        print!("{}", self.schema_text());
+    }
+}
+
+/// Returns the columns without the marks that tell duplicates apart: a result may have two columns of
+/// one name.
+pub(super) fn unmarked(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| {
+        let name = without_mark(field.name());
+        if name.len() == field.name().len() {
+            Arc::clone(field)
+        } else {
+            Arc::new(field.as_ref().clone().with_name(name))
+        }
+    });
+    let fields: Fields = fields.collect();
+    SchemaRef::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}

@@ -1,0 +1,96 @@
+//! Plans Spark's SQL over dataframes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use datafusion::common::TableReference;
+use datafusion::dataframe::DataFrame as DfDataFrame;
+use faisca_planner::names::aliases;
+use faisca_planner::statement::{on_stack_for, parse};
+use futures::FutureExt;
+
+use super::DataFrame;
+use crate::error::{Error, Result};
+use crate::services::Services;
+use crate::session::unknown_names::with_nearest_name;
+use crate::session::wildcard::plan_statement;
+
+/// Names that stand for dataframes while one statement is planned. Dropping it forgets them.
+struct FrameNames {
+    services: Arc<Services>,
+    names: Vec<String>,
+}
+
+impl FrameNames {
+    /// Registers each frame under a name of its own.
+    ///
+    /// # Errors
+    /// If two columns of a frame differ only by case.
+    fn register(services: &Arc<Services>, frames: &[&DfDataFrame]) -> Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let mut registered = Self {
+            services: Arc::clone(services),
+            names: vec![],
+        };
+        for frame in frames {
+            let name = format!("faisca_frame_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+            let view = (*frame).clone().into_view();
+            services.register_table(&name, view, None)?;
+            registered.names.push(name);
+        }
+        Ok(registered)
+    }
+}
+
+impl Drop for FrameNames {
+    fn drop(&mut self) {
+        for name in &self.names {
+            self.services.tables.remove(name);
+            // It was registered above, and a plan that was made meanwhile holds the view itself.
+            let _ = (self.services.context).deregister_table(TableReference::bare(name.as_str()));
+        }
+    }
+}
+
+impl DataFrame {
+    /// Plans a query over this frame. `sql` gets the frame's name.
+    ///
+    /// # Errors
+    /// If the statement cannot be planned.
+    pub(super) fn query(&self, sql: impl FnOnce(&str) -> String) -> Result<Self> {
+        let names = FrameNames::register(&self.services, &[&self.frame])?;
+        plan(&self.services, &sql(&names.names[0]))
+    }
+
+    /// Plans a query over this frame and another one. `sql` gets the names of both.
+    ///
+    /// # Errors
+    /// If the statement cannot be planned.
+    pub(super) fn query_with(
+        &self,
+        other: &Self,
+        sql: impl FnOnce(&str, &str) -> String,
+    ) -> Result<Self> {
+        let names = FrameNames::register(&self.services, &[&self.frame, &other.frame])?;
+        plan(&self.services, &sql(&names.names[0], &names.names[1]))
+    }
+}
+
+fn plan(services: &Arc<Services>, sql: &str) -> Result<DataFrame> {
+    let spelling: HashMap<String, String> = on_stack_for(sql, || aliases(sql));
+    let state = services.context.state();
+    let parsed = parse(sql, &state.config_options().sql_parser).map_err(Error::from)?;
+    // The frames are in memory, so nothing is awaited; only a subquery could name another table.
+    let Some(planned) = plan_statement(&state, parsed).now_or_never() else {
+        return Err(Error::Plan(
+            "an expression of a dataframe reads a table of a catalog: use `Session::sql`"
+                .to_owned(),
+        ));
+    };
+    let planned = planned.map_err(|e| with_nearest_name(services, &state, e.into()))?;
+    let frame = services
+        .tables
+        .restore(DfDataFrame::new(state, planned), &spelling)?;
+    Ok(DataFrame::new(Arc::clone(services), frame))
+}

@@ -1,0 +1,127 @@
+//! Unions and other operations on two frames of the same columns, and distinct rows.
+
+use faisca_spark::columns::functions::row_number;
+use faisca_spark::columns::{Column, Window, col, listed, lit, quoted};
+
+use super::DataFrame;
+use crate::error::Result;
+use crate::session::columns::unknown_column;
+
+/// What a union by name does with a column that one side lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MissingColumns {
+    /// The union is an error.
+    Refuse,
+    /// The rows of that side get null.
+    FillWithNull,
+}
+
+impl DataFrame {
+    /// Appends the rows of `other` and keeps duplicates. Columns match by position, as in Spark.
+    ///
+    /// # Errors
+    /// Returns an error if the number or the types of the columns do not match.
+    pub fn union(self, other: Self) -> Result<Self> {
+        self.map(|f| f.union(other.frame))
+    }
+
+    /// Appends the rows of `other` and keeps duplicates. Columns match by name.
+    ///
+    /// # Errors
+    /// Returns an error if a side lacks a column and `missing` refuses that, or the types of two
+    /// columns do not match.
+    pub fn union_by_name(self, other: Self, missing: MissingColumns) -> Result<Self> {
+        let (left, right) = (self.schema(), other.schema());
+        let mut names: Vec<String> = left.fields().iter().map(|f| f.name().clone()).collect();
+        let is_known = |names: &[String], name: &str| {
+            names
+                .iter()
+                .any(|known| known.to_lowercase() == name.to_lowercase())
+        };
+        for field in right.fields() {
+            if !is_known(&names, field.name()) {
+                names.push(field.name().clone());
+            }
+        }
+        let select = |frame: Self| {
+            let mut columns = vec![];
+            for name in &names {
+                columns.push(match (frame.find(name), missing) {
+                    (Some(own), _) => col(&own).alias(name),
+                    (None, MissingColumns::FillWithNull) => lit(None::<bool>).alias(name),
+                    (None, MissingColumns::Refuse) => {
+                        return Err(unknown_column(name, &[frame.frame.schema()]));
+                    }
+                });
+            }
+            frame.select(columns)
+        };
+        let (left, right) = (select(self)?, select(other)?);
+        left.query_with(&right, |this, other| {
+            format!("SELECT * FROM {this} UNION ALL SELECT * FROM {other}")
+        })
+    }
+
+    fn set_operation(&self, other: &Self, operator: &str) -> Result<Self> {
+        self.query_with(other, |this, other| {
+            format!("SELECT * FROM {this} {operator} SELECT * FROM {other}")
+        })
+    }
+
+    /// Keeps the rows that `other` has as well, without duplicates.
+    ///
+    /// # Errors
+    /// Same as [`Self::union`].
+    pub fn intersect(self, other: &Self) -> Result<Self> {
+        self.set_operation(other, "INTERSECT")
+    }
+
+    /// Keeps the rows that `other` has as well, as often as both have them.
+    ///
+    /// # Errors
+    /// Same as [`Self::union`].
+    pub fn intersect_all(self, other: &Self) -> Result<Self> {
+        self.set_operation(other, "INTERSECT ALL")
+    }
+
+    /// Keeps the rows that `other` does not have, without duplicates.
+    ///
+    /// # Errors
+    /// Same as [`Self::union`].
+    pub fn subtract(self, other: &Self) -> Result<Self> {
+        self.set_operation(other, "EXCEPT")
+    }
+
+    /// Removes each row of `other` once.
+    ///
+    /// # Errors
+    /// Same as [`Self::union`].
+    pub fn except_all(self, other: &Self) -> Result<Self> {
+        self.set_operation(other, "EXCEPT ALL")
+    }
+
+    /// Keeps one row for each combination of values of these columns. Which one is not determined.
+    ///
+    /// # Errors
+    /// Same as [`Self::filter`].
+    pub fn drop_duplicates(self, columns: &[&str]) -> Result<Self> {
+        const ROW: &str = "__faisca_row";
+        let names: Vec<Column> = self
+            .schema()
+            .fields()
+            .iter()
+            .map(|f| col(f.name()))
+            .collect();
+        let keys: Vec<&str> = columns.to_vec();
+        let one = Window::partition_by(keys.iter().copied()).order_by([lit(1)]);
+        let numbered = self.query(|this| {
+            format!(
+                "SELECT *, {} AS {} FROM {this}",
+                row_number().over(&one),
+                quoted(ROW)
+            )
+        })?;
+        let names = listed(names.iter().map(Column::text));
+        numbered.query(|this| format!("SELECT {names} FROM {this} WHERE {} = 1", quoted(ROW)))
+    }
+}
