@@ -34,9 +34,10 @@ use crate::services::Services;
 use crate::stack::plan_on_large_stack;
 
 pub use builder::SessionBuilder;
-pub use dataframe::{
-    DataFrame, FillValue, GroupedData, MissingColumns, PivotedData, SortKey, Term,
-};
+pub use dataframe::grouped::{GroupedData, PivotedData};
+pub use dataframe::missing::FillValue;
+pub use dataframe::sets::MissingColumns;
+pub use dataframe::{DataFrame, SortKey, Term};
 pub(crate) use output_table::register_output;
 pub use reader::DataFrameReader;
 pub use sql::Outcome;

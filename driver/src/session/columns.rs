@@ -1,8 +1,12 @@
 //! Finds columns by name, without regard to case. Errors suggest the nearest name.
 
+use std::sync::Arc;
+
+use arrow::datatypes::{Fields, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::Expr;
+use faisca_spark::dialect::without_mark;
 
 use crate::error::{Error, NameKind, Result, did_you_mean};
 
@@ -59,4 +63,19 @@ pub(super) fn unknown_column(name: &str, schemas: &[&DFSchema]) -> Error {
         name: name.to_owned(),
         help,
     }
+}
+
+/// Returns the columns without the marks that tell duplicates apart: a result may have two columns of
+/// one name.
+pub(super) fn unmarked(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| {
+        let name = without_mark(field.name());
+        if name.len() == field.name().len() {
+            Arc::clone(field)
+        } else {
+            Arc::new(field.as_ref().clone().with_name(name))
+        }
+    });
+    let fields: Fields = fields.collect();
+    SchemaRef::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }

@@ -13,11 +13,11 @@
 //! - `term`: what the methods accept; `query`: Spark's SQL over a frame
 
 mod actions;
-mod grouped;
+pub(super) mod grouped;
 mod joins;
-mod missing;
+pub(super) mod missing;
 mod query;
-mod sets;
+pub(super) mod sets;
 mod statistics;
 mod term;
 
@@ -32,16 +32,12 @@ use datafusion::logical_expr::{Expr, SortExpr};
 use datafusion::prelude::ident;
 use faisca_spark::columns::{Column, expr, listed};
 
-use super::columns::{find_column, resolve, unknown_column};
+use super::columns::{find_column, resolve, unknown_column, unmarked};
 use super::writer::DataFrameWriter;
 use crate::error::Result;
 use crate::input::SharedView;
 use crate::services::Services;
 use crate::stack::plan_on_large_stack;
-use actions::unmarked;
-pub use grouped::{GroupedData, PivotedData};
-pub use missing::FillValue;
-pub use sets::MissingColumns;
 pub use term::{SortKey, Term};
 use term::{SortKeys, Terms};
 

@@ -1,16 +1,14 @@
 //! What runs a query: rows in memory, a count, a table on the screen.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{Fields, Schema, SchemaRef};
 use datafusion::common::DataFusionError;
 use datafusion::physical_plan::SendableRecordBatchStream;
-use faisca_spark::dialect::without_mark;
 
 use super::DataFrame;
 use crate::error::Result;
+use crate::session::columns::unmarked;
 use crate::session::sql_types::sql_type;
 use crate::stack::plan_on_large_stack;
 
@@ -137,19 +135,4 @@ impl DataFrame {
     pub fn print_schema(&self) {
         print!("{}", self.schema_text());
     }
-}
-
-/// Returns the columns without the marks that tell duplicates apart: a result may have two columns of
-/// one name.
-pub(super) fn unmarked(schema: &Schema) -> SchemaRef {
-    let fields = schema.fields().iter().map(|field| {
-        let name = without_mark(field.name());
-        if name.len() == field.name().len() {
-            Arc::clone(field)
-        } else {
-            Arc::new(field.as_ref().clone().with_name(name))
-        }
-    });
-    let fields: Fields = fields.collect();
-    SchemaRef::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }

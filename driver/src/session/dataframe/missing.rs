@@ -59,10 +59,10 @@ impl DataFrame {
             .iter()
             .map(|name| {
                 let unknown = || unknown_column(name, &[self.frame.schema()]);
-                let found = self.find(name).ok_or_else(unknown)?;
-                let data_type = schema.field_with_name(&found).map_err(|_| unknown())?;
+                let own_name = self.find(name).ok_or_else(unknown)?;
+                let data_type = schema.field_with_name(&own_name).map_err(|_| unknown())?;
                 let data_type = data_type.data_type().clone();
-                Ok((found, data_type))
+                Ok((own_name, data_type))
             })
             .collect()
     }

@@ -113,11 +113,11 @@ impl DataFrame {
             .map(|f| col(f.name()))
             .collect();
         let keys: Vec<&str> = columns.to_vec();
-        let one = Window::partition_by(keys.iter().copied()).order_by([lit(1)]);
+        let numbering = Window::partition_by(keys.iter().copied()).order_by([lit(1)]);
         let numbered = self.query(|this| {
             format!(
                 "SELECT *, {} AS {} FROM {this}",
-                row_number().over(&one),
+                row_number().over(&numbering),
                 quoted(ROW)
             )
         })?;
