@@ -86,7 +86,7 @@ impl DataFrame {
     }
 
     /// Runs the query and returns its rows as they arrive, a batch at a time, so that they need not
-    /// fit into memory.
+    /// fit into memory. Dropping the stream stops the query.
     ///
     /// # Errors
     /// Same as [`Self::collect`].
