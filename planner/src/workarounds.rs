@@ -6,6 +6,7 @@ mod bag_operations;
 mod deep_filters;
 mod filters_by_name;
 mod floats;
+mod group_keys;
 mod grouping_sets;
 mod guards;
 mod null_safe_joins;
@@ -17,6 +18,7 @@ mod series_rows;
 mod single_row;
 mod sort_keys;
 mod subquery_logic;
+mod unnesting;
 mod windows;
 
 use std::sync::Arc;
@@ -32,6 +34,7 @@ use filters_by_name::UniqueNamePushdown;
 use floats::min_max::TotalOrderExtreme;
 use floats::not_a_number::{FLOAT_FILTERS_OF_SCANS, INEXACT_FLOAT_BOUNDS};
 use floats::top_groups::TOP_GROUPS_OF_FLOATS;
+use group_keys::{WholeKeysDistinct, WholeKeysJoin};
 use grouping_sets::GROUPING_SETS;
 use guards::Guards;
 use guards::merged_filters::MERGED_FILTERS;
@@ -43,6 +46,7 @@ use series_rows::SERIES_ROWS;
 use single_row::{SingleRow, SingleValue};
 use sort_keys::WholeSortKeys;
 use subquery_logic::SubqueryLogic;
+use unnesting::Unnesting;
 use windows::by_bytes::WindowsByBytes;
 use windows::moving::{MovingFunction, MovingTotals};
 use windows::sendable::{OneWayFunction, SendableWindows};
@@ -53,6 +57,7 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
         vec![Arc::new(BagOperations), Arc::new(WindowsByBytes)];
     rules.extend(Analyzer::new().rules);
+    rules.push(Arc::new(Unnesting));
     rules.push(Arc::new(SubqueryLogic));
     rules.push(Arc::new(SingleRow));
     rules.push(Arc::new(Overflow));
@@ -98,6 +103,8 @@ pub(crate) fn guard_logical(rules: &mut [Arc<dyn OptimizerRule + Send + Sync>]) 
         match rule.name() {
             "eliminate_cross_join" => *rule = Arc::new(NullSafeCrossJoins::default()),
             "eliminate_duplicated_expr" => *rule = Arc::new(WholeSortKeys::default()),
+            "eliminate_join" => *rule = Arc::new(WholeKeysJoin::default()),
+            "replace_distinct_aggregate" => *rule = Arc::new(WholeKeysDistinct::default()),
             "extract_equijoin_predicate" => *rule = Arc::new(SingleEqualityKeys::default()),
             _ => {}
         }

@@ -79,6 +79,59 @@ async fn numbers_lose_no_digits() {
     check(nested, "", Err(&["line 10001", "'1.5' of column a.b"])).await;
 }
 
+/// As Spark infers them.
+#[tokio::test(flavor = "multi_thread")]
+async fn whole_numbers_beyond_bigint_keep_their_digits() {
+    check(
+        "{\"a\":1}\n{\"a\":12345678901234567890}\n{\"a\":-9223372036854775809}\n",
+        "",
+        Ok(&["-9223372036854775809", "1", "12345678901234567890"]),
+    )
+    .await;
+    check(
+        "{\"a\":[{\"b\":12345678901234567890123456789}]}\n",
+        "",
+        Ok(&["[{b: 12345678901234567890123456789}]"]),
+    )
+    .await;
+    let mut text = "{\"a\":1}\n".repeat(10_000);
+    text.push_str("{\"a\":12345678901234567890}\n");
+    check(
+        &text,
+        "",
+        Err(&["a.json line 10001", "12345678901234567890"]),
+    )
+    .await;
+}
+
+/// Spark reads all rows to infer a schema, and ignores fields that a given one lacks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_the_sample_lacks_is_refused_unless_a_schema_is_given() {
+    let mut text = "{\"a\":1,\"s\":{\"b\":1}}\n".repeat(10_000);
+    text.push_str("{\"a\":2,\"s\":{\"b\":1,\"c\":2}}\n");
+    let refused = [
+        "a.json line 10001",
+        "`s.c`",
+        "give a schema",
+        "inferRows to 0",
+    ];
+    check(&text, "", Err(&refused)).await;
+    let folder = scratch("ndjson");
+    let path = folder.path().join("a.json");
+    std::fs::write(&path, &text).unwrap();
+    let session = session(Layout::Embedded, 2).await;
+    for (columns, options) in [("(a BIGINT)", ""), ("", "OPTIONS ('inferRows' '0')")] {
+        let path = path.display();
+        let create = format!(
+            "CREATE OR REPLACE EXTERNAL TABLE t {columns} STORED AS JSON LOCATION '{path}' {options}"
+        );
+        session.sql(&create).await.unwrap();
+        let frame = session.sql("SELECT sum(a) FROM t").await.unwrap();
+        let batches = frame.collect().await.unwrap();
+        assert_eq!(rows(&batches), ["10002"]);
+    }
+}
+
 /// In each row one of the two would be null.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_field_in_two_spellings_is_refused() {

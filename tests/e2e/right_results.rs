@@ -7,12 +7,14 @@
 mod deep;
 mod filters;
 mod floats;
+mod group_keys;
 mod grouping_sets;
 mod joins;
 mod overflow;
 mod sets;
 mod sorts;
 mod subqueries;
+mod subquery_positions;
 mod timestamps;
 mod windows;
 

@@ -8,7 +8,7 @@ use datafusion::prelude::SessionContext;
 use faisca_planner::manifest::{FileFormat, Source};
 use object_store::{ObjectMeta, ObjectStore};
 
-use super::formats::{compression_of, file_format};
+use super::formats::{Expected, compression_of, file_format};
 use crate::catalog::hive_type;
 use crate::error::Result;
 
@@ -27,7 +27,8 @@ pub(super) async fn catalog_schema(
     columns: &Schema,
     described: &Source,
 ) -> Result<(SchemaRef, Arc<dyn DfFileFormat>)> {
-    let format = file_format(described, compression_of(described, &first.location), None)?;
+    let compression = compression_of(described, &first.location);
+    let format = file_format(described, compression, Expected::default())?;
     let in_file = format
         .infer_schema(&context.state(), store, &[first])
         .await?;

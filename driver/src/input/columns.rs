@@ -8,13 +8,14 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::{DataFusionError, plan_err};
 use datafusion::prelude::SessionContext;
 use faisca_executor::error::{classify, panic_text};
+use faisca_executor::formats::json::UnknownFields;
 use faisca_executor::protocol::FailureKind;
 use faisca_planner::manifest::{FileFormat, Source, TextCompression};
 use futures::{FutureExt, StreamExt};
 use object_store::ObjectMeta;
 
 use super::drift::{MergedSchema, NameRule, TypeRule};
-use super::formats::{compression_of, csv_options, file_format};
+use super::formats::{Expected, compression_of, csv_options, file_format};
 use super::listing::{DataFile, Location};
 use super::partition_keys::infer_keys;
 use crate::error::{BoxedError, Error, Result};
@@ -33,6 +34,8 @@ pub(super) struct TableColumns {
     pub(super) keys: SchemaRef,
     /// The header of the first CSV file. All others must have the same names.
     pub(super) csv_header: Option<Vec<String>>,
+    /// What a scan does with other fields of ndjson.
+    pub(super) unknown_fields: UnknownFields,
 }
 
 /// Returns the columns of a source. `files` must not be empty. The schema of the source decides
@@ -57,6 +60,11 @@ pub(super) async fn resolve_columns(
         let has_header = source.format == FileFormat::Csv && source.header != Some(false);
         return Ok(TableColumns {
             csv_header: has_header.then(|| names.collect()),
+            // With 0, all rows were read.
+            unknown_fields: match source.infer_rows {
+                Some(0) => UnknownFields::Ignore,
+                _ => UnknownFields::Refuse,
+            },
             files: Arc::new(columns.clone()),
             shown: columns,
             keys: Arc::new(keys),
@@ -78,6 +86,7 @@ pub(super) async fn resolve_columns(
     };
     Ok(TableColumns {
         csv_header: read_csv_header(source, location, files).await?,
+        unknown_fields: UnknownFields::Ignore,
         files: Arc::new(files_schema),
         shown: columns,
         keys: Arc::new(keys),
@@ -117,7 +126,7 @@ async fn infer_columns(
     let pending: Vec<_> = inference_units(source, files)
         .into_iter()
         .map(|(compression, metas)| {
-            let format = file_format(source, compression, None);
+            let format = file_format(source, compression, Expected::default());
             let (state, store) = (&state, location.store());
             let name = metas.first().map(|meta| location.name_of(&meta.location));
             let name = name.unwrap_or_default();

@@ -31,7 +31,7 @@ use futures::{FutureExt, StreamExt};
 use object_store::ObjectMeta;
 
 use super::columns::{NameIndex, TableColumns, guard};
-use super::formats::{compression_of, file_format};
+use super::formats::{Expected, compression_of, file_format};
 use super::listing::Location;
 use crate::error::external;
 
@@ -86,8 +86,11 @@ impl FileScan<'_> {
         compression: TextCompression,
         files: Vec<KeyedFile>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let format = file_format(self.source, compression, self.columns.csv_header.as_deref())
-            .map_err(external)?;
+        let expected = Expected {
+            csv_header: self.columns.csv_header.as_deref(),
+            unknown_fields: self.columns.unknown_fields,
+        };
+        let format = file_format(self.source, compression, expected).map_err(external)?;
         let config = self.state.config();
         let count = files.len();
         let files = self.describe_files(&format, files).await?;

@@ -7,7 +7,7 @@ use datafusion::datasource::file_format::FileFormat as DfFileFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use faisca_executor::formats::TextFileFormat;
 use faisca_executor::formats::csv::CsvReadOptions;
-use faisca_executor::formats::json::JsonReadOptions;
+use faisca_executor::formats::json::{JsonReadOptions, UnknownFields};
 use faisca_planner::manifest::{FileFormat, Source, TextCompression};
 use object_store::path::Path;
 
@@ -16,25 +16,34 @@ use crate::error::{Error, Result};
 /// Default number of rows from which a JSON schema is inferred.
 const JSON_INFER_ROWS: usize = 10_000;
 
-/// Returns the format that reads files of a source with this compression. `csv_header` is the
-/// header that all CSV files of the source must have, if it is known.
+/// What the files of a source must have in common.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Expected<'a> {
+    /// The header that all CSV files must have, if it is known.
+    pub(crate) csv_header: Option<&'a [String]>,
+    /// Fields of ndjson beside those of the schema.
+    pub(crate) unknown_fields: UnknownFields,
+}
+
+/// Returns the format that reads files of a source with this compression.
 ///
 /// # Errors
 /// Returns an error if an option is not a single ASCII character, as CSV requires.
 pub(crate) fn file_format(
     source: &Source,
     compression: TextCompression,
-    csv_header: Option<&[String]>,
+    expected: Expected<'_>,
 ) -> Result<Arc<dyn DfFileFormat>> {
     Ok(match source.format {
         FileFormat::Parquet => Arc::new(parquet_format()),
         FileFormat::Csv => Arc::new(TextFileFormat::csv(CsvReadOptions {
-            first_header: csv_header.map(<[String]>::to_vec),
+            first_header: expected.csv_header.map(<[String]>::to_vec),
             ..csv_options(source, compression)?
         })),
         FileFormat::Ndjson => Arc::new(TextFileFormat::json(JsonReadOptions {
             compression,
             infer_rows: source.infer_rows.unwrap_or(JSON_INFER_ROWS),
+            unknown_fields: expected.unknown_fields,
         })),
     })
 }

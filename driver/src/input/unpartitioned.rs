@@ -152,6 +152,7 @@ fn parquet_table(location: Location, source: Source, schema: &SchemaRef) -> Arc<
         shown: schema.as_ref().clone(),
         keys: Arc::new(Schema::empty()),
         csv_header: None,
+        unknown_fields: Default::default(),
     };
     Arc::new(FolderTable::new(location, source, columns))
 }

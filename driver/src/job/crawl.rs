@@ -23,7 +23,7 @@ use crate::catalog::{
     TablePartition, check_compatible, checked_name, file_parameters, has_unsigned_32, hive_type,
 };
 use crate::error::{Error, Result};
-use crate::input::formats::{compression_of, file_format};
+use crate::input::formats::{Expected, compression_of, file_format};
 use crate::input::source::{Files, default_source};
 use crate::session::Session;
 use folders::TableFolder;
@@ -222,7 +222,7 @@ impl Crawler<'_> {
             });
         };
         let compression = compression_of(&source, &first.location);
-        let schema = file_format(&source, compression, None)?
+        let schema = file_format(&source, compression, Expected::default())?
             .infer_schema(
                 &self.session.context().state(),
                 &self.store,

@@ -18,7 +18,7 @@ use object_store::{ObjectMeta, ObjectStore};
 use crate::catalog::hive_type;
 use crate::error::{Error, Result};
 use crate::input::drift::{TypeRule, widen};
-use crate::input::formats::{compression_of, file_format};
+use crate::input::formats::{Expected, compression_of, file_format};
 use crate::input::listing::Commits;
 use crate::visibility::is_visible;
 
@@ -60,7 +60,11 @@ pub(super) async fn check_append(
     for file in &present.files {
         let name = format!("/{}", file.location);
         check_place(&present.prefix, &file.location, write).map_err(differs)?;
-        let format = file_format(read_as, compression_of(read_as, &file.location), None)?;
+        let format = file_format(
+            read_as,
+            compression_of(read_as, &file.location),
+            Expected::default(),
+        )?;
         let state = context.state();
         let present_format =
             format.infer_schema(&state, &present.store, std::slice::from_ref(file));

@@ -7,17 +7,20 @@
 //! # Layout
 //! - [`JsonReadOptions`]: the options of a user
 //! - `infer`: the schema; `decode`: lines to batches; `lines`: text to lines
-//! - `numbers`: whole numbers and decimals
+//! - `numbers`: whole numbers and decimals; `big_numbers`: whole numbers beyond BIGINT, in a sample
+//! - `unknown_fields`: fields that an inferred schema lacks
 //! - `write`: batches to lines
 
+mod big_numbers;
 mod decode;
 mod infer;
 mod lines;
 mod numbers;
 mod options;
+mod unknown_fields;
 mod write;
 
 pub(super) use decode::open;
 pub(super) use infer::infer_schema;
-pub use options::JsonReadOptions;
+pub use options::{JsonReadOptions, UnknownFields};
 pub(crate) use write::to_json;

@@ -42,6 +42,8 @@ impl TextFormat {
 #[derive(Debug, Clone)]
 pub(super) struct ScannedColumns {
     pub(super) file_schema: SchemaRef,
+    /// The columns of `file_schema`, and those whose values are in the names of folders.
+    pub(super) table_schema: SchemaRef,
     /// Positions in `file_schema`, in the order of the result.
     pub(super) projected: Vec<usize>,
     pub(super) batch_rows: usize,
@@ -162,6 +164,7 @@ impl FileOpener for TextOpener {
         let (format, store) = (self.source.format.clone(), Arc::clone(&self.store));
         let scanned = ScannedColumns {
             file_schema: Arc::clone(self.source.table_schema.file_schema()),
+            table_schema: Arc::clone(self.source.table_schema.table_schema()),
             projected: self.source.projection.file_indices.clone(),
             batch_rows: self.source.batch_rows,
         };

@@ -260,7 +260,9 @@ impl ObjectStore for S3Bucket {
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let (shared, prefix) = (Arc::clone(&self.shared), prefix.cloned());
-        let folder = prefix.map_or_else(String::new, |prefix| format!("{prefix}/"));
+        // The path of the bucket's root is empty, and no key begins with a slash.
+        let folder = prefix.filter(|prefix| !prefix.as_ref().is_empty());
+        let folder = folder.map_or_else(String::new, |folder| format!("{folder}/"));
         let listed = async move {
             shared
                 .open()

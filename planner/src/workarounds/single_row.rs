@@ -14,8 +14,8 @@ use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::format_state_name;
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, Expr, LogicalPlan, LogicalPlanBuilder, Signature,
-    Subquery, Volatility,
+    Accumulator, AggregateUDF, AggregateUDFImpl, Expr, FetchType, LogicalPlan, LogicalPlanBuilder,
+    Signature, Subquery, Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -29,10 +29,13 @@ impl AnalyzerRule for SingleRow {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|node| {
+        let checked = plan.transform_up_with_subqueries(|node| {
             node.map_expressions(|e| e.transform_up(check_subquery))
-        })
-        .data()
+        })?;
+        match checked.transformed {
+            true => with_new_schemas(checked.data),
+            false => Ok(checked.data),
+        }
     }
 }
 
@@ -41,14 +44,59 @@ fn check_subquery(expr: Expr) -> Result<Transformed<Expr>> {
     match expr {
         // DataFusion refuses correlated ones unless they are aggregates of one row.
         Expr::ScalarSubquery(scalar)
-            if scalar.outer_ref_columns.is_empty()
-                && scalar.subquery.max_rows().is_none_or(|rows| rows > 1) =>
+            if scalar.outer_ref_columns.is_empty() && !is_nullable_row(&scalar.subquery) =>
         {
             aggregate_single_value(scalar)
                 .map(|scalar| Transformed::yes(Expr::ScalarSubquery(scalar)))
         }
         other => Ok(Transformed::no(other)),
     }
+}
+
+/// Whether a scalar subquery has one row, or none and a column that may be null.
+fn is_nullable_row(plan: &LogicalPlan) -> bool {
+    has_one_row_at_most(plan) && (has_row(plan) || plan.schema().field(0).is_nullable())
+}
+
+/// Whether a plan has one row or none, by its operators: what `max_rows` derives from the keys of
+/// groups may be wrong, see [`group_keys`](super::group_keys).
+pub(super) fn has_one_row_at_most(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => has_one_row_at_most(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => has_one_row_at_most(&alias.input),
+        LogicalPlan::Filter(filter) => has_one_row_at_most(&filter.input),
+        LogicalPlan::Window(window) => has_one_row_at_most(&window.input),
+        LogicalPlan::Sort(sort) => has_one_row_at_most(&sort.input),
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::Limit(limit) => {
+            matches!(limit.get_fetch_type(), Ok(FetchType::Literal(Some(0 | 1))))
+                || has_one_row_at_most(&limit.input)
+        }
+        LogicalPlan::EmptyRelation(_) => true,
+        LogicalPlan::Values(values) => values.values.len() <= 1,
+        _ => false,
+    }
+}
+
+/// Whether a plan that has one row at most has a row in any case.
+fn has_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => has_row(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => has_row(&alias.input),
+        LogicalPlan::Window(window) => has_row(&window.input),
+        LogicalPlan::Sort(sort) => has_row(&sort.input),
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::EmptyRelation(empty) => empty.produce_one_row,
+        LogicalPlan::Values(values) => values.values.len() == 1,
+        _ => false,
+    }
+}
+
+/// Derives the schemas of all nodes again. A scalar subquery without a row is null, but DataFusion
+/// takes it for not null if its column is, and removes `IS NOT NULL` above it.
+pub(super) fn with_new_schemas(plan: LogicalPlan) -> Result<LogicalPlan> {
+    plan.transform_up_with_subqueries(|node| node.recompute_schema().map(Transformed::yes))
+        .data()
 }
 
 fn aggregate_single_value(scalar: Subquery) -> Result<Subquery> {

@@ -3,13 +3,13 @@
 //! DataFusion plans them as semi-, anti- and mark joins. Nulls get lost where the value is not a
 //! plain column or the subquery is correlated (apache/datafusion#25340, #25336, #25347, #25473,
 //! #25474, #25480), and a subquery that aggregates without groups, which always has a row, is taken
-//! for an empty one (#24960, #8241). Here they become what DataFusion decorrelates rightly:
+//! for an empty one (#24960, #8241). In filters they become what DataFusion decorrelates rightly;
+//! [`unnesting`](super::unnesting) joins those in other positions:
 //!
 //! ```text
 //!   x NOT IN S, tested    ──►   NOT EXISTS(S where y = x) AND NOT EXISTS(S where y IS NULL)
 //!                                 AND (x IS NOT NULL OR NOT EXISTS(S))
 //!   x IN S, as a value    ──►   CASE WHEN EXISTS(S where y = x) THEN true WHEN … THEN null ELSE false END
-//!   EXISTS S, selected    ──►   (SELECT count(1) FROM S) > 0
 //!   EXISTS(one row)       ──►   true
 //!   x IN (one row)        ──►   x = (one row)
 //! ```
@@ -20,14 +20,12 @@ use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::common::{DFSchema, ExprSchema, Result, ScalarValue, plan_err};
-use datafusion::functions_aggregate::count::count;
+use datafusion::common::{DFSchema, ExprSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Exists, InSubquery};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder, Operator, Projection,
-    Subquery, lit, not, when,
+    BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder, Operator, Subquery,
+    lit, not, when,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -47,9 +45,6 @@ impl AnalyzerRule for SubqueryLogic {
             LogicalPlan::Filter(filter) if has_subquery(&filter.predicate) => {
                 rewrite_filter(filter).map(Transformed::yes)
             }
-            LogicalPlan::Projection(projection) if projection.expr.iter().any(has_subquery) => {
-                rewrite_projection(projection).map(Transformed::yes)
-            }
             other => Ok(Transformed::no(other)),
         })
         .data()
@@ -63,40 +58,6 @@ fn rewrite_filter(mut filter: Filter) -> Result<LogicalPlan> {
     };
     filter.predicate = rewriting.rewrite_condition(filter.predicate, Position::Required)?;
     Ok(LogicalPlan::Filter(filter))
-}
-
-/// DataFusion plans `IN` and `EXISTS` in filters only. As values they become counts of rows.
-fn rewrite_projection(projection: Projection) -> Result<LogicalPlan> {
-    let rewriting = Rewriting {
-        schema: merge_schema(&[projection.input.as_ref()]),
-    };
-    let names = NamePreserver::new_for_projection();
-    let exprs = projection.expr.into_iter().map(|expr| {
-        let name = names.save(&expr);
-        let value = rewriting.rewrite_value(expr)?.transform_up(|e| match e {
-            Expr::Exists(exists) => count_rows(exists).map(Transformed::yes),
-            other => Ok(Transformed::no(other)),
-        });
-        Ok(name.restore(value.data()?))
-    });
-    let exprs = exprs.collect::<Result<Vec<_>>>()?;
-    Projection::try_new(exprs, projection.input).map(LogicalPlan::Projection)
-}
-
-/// Returns `EXISTS S` as `(SELECT count(1) FROM S) > 0`.
-fn count_rows(exists: Exists) -> Result<Expr> {
-    let rows = Arc::unwrap_or_clone(exists.subquery.subquery);
-    let plan = LogicalPlanBuilder::from(rows)
-        .aggregate(Vec::<Expr>::new(), [count(lit(1_i64))])?
-        .build()?;
-    let count = Expr::ScalarSubquery(Subquery {
-        subquery: Arc::new(plan),
-        ..exists.subquery
-    });
-    Ok(match exists.negated {
-        true => count.eq(lit(0_i64)),
-        false => count.gt(lit(0_i64)),
-    })
 }
 
 fn has_subquery(expr: &Expr) -> bool {
@@ -171,7 +132,6 @@ impl Rewriting {
         if OneRow::from_subquery(&in_list.subquery.subquery).is_some() {
             return self.rewrite_in_value(in_list);
         }
-        check_offset(&in_list.subquery)?;
         if !in_list.negated || position == Position::Required && is_right_in_datafusion(&in_list) {
             return Ok(Expr::InSubquery(in_list));
         }
@@ -184,7 +144,6 @@ impl Rewriting {
         let value = match OneRow::from_subquery(&in_list.subquery.subquery) {
             Some(row) => row.equals(*in_list.expr, &in_list.subquery)?,
             None => {
-                check_offset(&in_list.subquery)?;
                 let parts = InParts::new(in_list, &self.schema)?;
                 when(parts.matches()?, lit(true))
                     .when(parts.is_unknown()?, lit(ScalarValue::Boolean(None)))
@@ -204,7 +163,6 @@ fn is_right_in_datafusion(in_list: &InSubquery) -> bool {
 
 fn rewrite_exists(exists: Exists) -> Result<Transformed<Expr>> {
     let Some(row) = OneRow::from_subquery(&exists.subquery.subquery) else {
-        check_offset(&exists.subquery)?;
         return Ok(Transformed::no(Expr::Exists(exists)));
     };
     let value = row.exists(&exists.subquery)?;
@@ -213,20 +171,6 @@ fn rewrite_exists(exists: Exists) -> Result<Transformed<Expr>> {
     } else {
         value
     }))
-}
-
-/// DataFusion drops OFFSET when it decorrelates.
-fn check_offset(subquery: &Subquery) -> Result<()> {
-    let has_offset = subquery
-        .subquery
-        .exists(|node| Ok(matches!(node, LogicalPlan::Limit(limit) if limit.skip.is_some())))?;
-    if has_offset && !subquery.outer_ref_columns.is_empty() {
-        return plan_err!(
-            "OFFSET in a subquery of IN or EXISTS that uses columns of the outer query is not supported; \
-             number the rows with row_number() in a derived table and filter by the number"
-        );
-    }
-    Ok(())
 }
 
 /// `value IN subquery`, taken apart.

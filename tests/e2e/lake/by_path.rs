@@ -27,6 +27,17 @@ async fn rows_at(lake: &Lake, paths: &[&str], sql: &str) -> Vec<Vec<String>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pattern_at_the_root_of_a_bucket_finds_its_files() {
+    let lake = Lake::start().await;
+    lake.written("glue", ROWS, &PLAIN.replace("MODE", "overwrite"))
+        .await;
+    let paths = ["s3://lake/*", "s3://lake/?/**", "s3://lake/**/*.parquet"];
+    for rows in rows_at(&lake, &paths, "SELECT n, k FROM files").await {
+        assert_eq!(rows, ["1|a", "2|a", "3|b"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_was_overwritten_has_each_row_once_by_path_and_glob() {
     for (write, data) in [(PLAIN, "t/**/*.parquet"), (PARTITIONED, "t/k=*/**")] {
         let lake = Lake::start().await;

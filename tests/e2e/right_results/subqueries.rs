@@ -4,7 +4,7 @@ use datafusion::prelude::SessionConfig;
 
 use super::{Error, Rows, check, upstream};
 
-const TABLES: [&str; 6] = [
+pub(super) const TABLES: [&str; 6] = [
     "CREATE TABLE a AS SELECT column1 AS id FROM (VALUES (1), (2)) AS v(column1)",
     "CREATE TABLE b AS SELECT column1 AS id FROM (VALUES (1), (NULL)) AS v(column1)",
     "CREATE TABLE o AS SELECT column1 AS id, column2 AS z FROM (VALUES (1, 10), (2, 20), (NULL, 30), (4, 40)) AS v(column1, column2)",
@@ -162,7 +162,7 @@ async fn a_subquery_that_aggregates_without_groups_has_a_row() {
             ("SELECT id FROM g WHERE EXISTS (SELECT id FROM g OFFSET 3)", Rows(&[])),
             (
                 "SELECT id FROM g WHERE EXISTS (SELECT 1 FROM i WHERE i.id = g.id OFFSET 1)",
-                Error("OFFSET in a subquery"),
+                Rows(&[]),
             ),
         ],
     )

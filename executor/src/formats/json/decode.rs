@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Fields, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::json::ReaderBuilder;
 use arrow::json::reader::Decoder;
@@ -16,7 +16,8 @@ use object_store::ObjectStore;
 use super::infer::syntax_error;
 use super::lines::{LineError, Lines};
 use super::numbers::{may_have_fractions, to_numbers, with_texts};
-use super::options::JsonReadOptions;
+use super::options::{JsonReadOptions, UnknownFields};
+use super::unknown_fields::find_unknown_field;
 use crate::formats::source::{ScannedColumns, first_byte};
 use crate::formats::text::{Chunks, lines_before, read_bytes};
 
@@ -31,7 +32,10 @@ pub(in crate::formats) async fn open(
     file: PartitionedFile,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     let schema = Arc::new(scanned.file_schema.project(&scanned.projected)?);
-    let decoder = LineDecoder::new(schema, scanned.batch_rows)?;
+    let mut decoder = LineDecoder::new(schema, scanned.batch_rows)?;
+    if options.unknown_fields == UnknownFields::Refuse {
+        decoder.known_fields = Some(scanned.table_schema.fields().clone());
+    }
     let text = read_bytes(options.compression, &store, &file).await?;
     let located = decode(text, decoder).or_else(move |error| {
         let (store, file, options) = (Arc::clone(&store), file.clone(), options.clone());
@@ -96,6 +100,8 @@ struct LineDecoder {
     /// Reads numbers as texts, from which no digit is lost; absent without such numbers.
     texts: Option<Decoder>,
     schema: SchemaRef,
+    /// The fields that lines may have; absent if all others are ignored.
+    known_fields: Option<Fields>,
     batch_rows: usize,
     /// The lines of the batch, to find the one that Arrow refuses: it does not tell.
     text: String,
@@ -111,6 +117,7 @@ impl LineDecoder {
                 .map(|texts| decoder(&texts, batch_rows))
                 .transpose()?,
             schema,
+            known_fields: None,
             batch_rows,
             text: String::new(),
             ends: vec![],
@@ -120,6 +127,11 @@ impl LineDecoder {
     /// The next full batch, or the last one; `None` if it needs more text, or none is left.
     fn decode(&mut self, is_over: bool) -> Result<Option<RecordBatch>, DecodeError> {
         while let Some((line, number)) = self.lines.next()? {
+            if let Some(fields) = &self.known_fields
+                && let Some(field) = find_unknown_field(line, fields)
+            {
+                return Err(unknown_field(number, &field).into());
+            }
             self.text.push_str(line);
             self.ends.push((self.text.len(), number));
             if self.ends.len() >= self.batch_rows || self.text.len() >= BATCH_BYTES_MAX {
@@ -178,6 +190,16 @@ impl LineDecoder {
             }
         }
         error.into()
+    }
+}
+
+fn unknown_field(line: u64, field: &str) -> LineError {
+    LineError {
+        line,
+        problem: format!(
+            "the field `{field}` is in no row from which the columns were inferred; give a \
+             schema, which may leave it out, or set inferRows to 0 to infer from all rows"
+        ),
     }
 }
 

@@ -9,8 +9,8 @@ use datafusion::common::{DataFusionError, Result, exec_datafusion_err};
 use futures::StreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
-use serde_json::Value;
 
+use super::big_numbers::BigNumbers;
 use super::lines::{LineError, Lines};
 use super::options::JsonReadOptions;
 use crate::formats::text::read_file;
@@ -83,9 +83,10 @@ fn infer_from(sample: &[Line], objects: &[ObjectMeta]) -> Result<Schema> {
             .map_or_else(Path::default, |object| object.location.clone())
     };
     let mut last = None;
+    let mut big_numbers = BigNumbers::default();
     let values = sample.iter().map(|line| {
         last = Some(line);
-        serde_json::from_str::<Value>(&line.text).map_err(|error| {
+        big_numbers.parse(&line.text).map_err(|error| {
             let error = syntax_error(line.number, &error).located(&path(line), 0);
             ArrowError::ExternalError(Box::new(error))
         })
@@ -106,7 +107,8 @@ fn infer_from(sample: &[Line], objects: &[ObjectMeta]) -> Result<Schema> {
         }
         (other, None) => other.into(),
     })?;
-    Ok(Schema::new(without_nulls(schema.fields())))
+    let fields = big_numbers.widen(schema.fields());
+    Ok(Schema::new(without_nulls(&fields)))
 }
 
 /// A syntax error without the line of the text that it is in, which is always its first.
