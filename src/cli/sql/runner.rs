@@ -17,6 +17,7 @@ use indicatif::HumanCount;
 
 use super::super::show::Bars;
 use super::cells::Cells;
+use super::guard::guard;
 use super::lexer::is_explain;
 use super::rows::{Format, RowWriter, Written, columns_of};
 use super::table::Screen;
@@ -147,7 +148,7 @@ impl<'a> Runner<'a> {
                 break;
             }
             self.counts.run += 1;
-            if let Err(error) = self.run_statement(&statement.sql).await {
+            if let Err(error) = guard(self.run_statement(&statement.sql)).await {
                 let position = origin.position(statement, index + 1, statements.len());
                 self.failed(match position {
                     Some(position) => error.at(position),
