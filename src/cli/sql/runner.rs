@@ -22,6 +22,9 @@ use super::lexer::is_explain;
 use super::rows::{Format, RowWriter, Written, columns_of};
 use super::table::Screen;
 
+/// Columns of a terminal that does not state them.
+const WIDTH_DEFAULT: usize = 80;
+
 /// Where statements come from. It decides how errors name their position.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Origin<'a> {
@@ -308,7 +311,7 @@ impl<'a> Runner<'a> {
         }
         let size = console::Term::stdout().size_checked();
         Screen {
-            width: size.map(|(_, columns)| columns.into()),
+            width: Some(size.map_or(WIDTH_DEFAULT, |(_, columns)| columns.into())),
             has_color: console::colors_enabled(),
         }
     }
