@@ -14,6 +14,7 @@ mod cells;
 mod complete;
 mod config;
 mod editor;
+mod guard;
 mod inputs;
 mod lexer;
 mod meta;

@@ -198,7 +198,7 @@ fn commands_of_the_shell_list_tables_and_columns_and_write_files() {
     let folder = scratch("commands");
     let path = folder.path().join("out.csv");
     let statements = format!(
-        "CREATE VIEW v AS SELECT 1 AS n, 'x' AS t;\n\\format csv\n\\dt\n\\d v\n\\o {}\nSELECT * FROM v;\n\\o\nSELECT 2 AS b;\n\\q\nSELECT 3;\n",
+        "CREATE VIEW v AS SELECT CAST(1 AS INT) AS n, 'x' AS t;\n\\format csv\n\\dt\n\\d v\n\\o {}\nSELECT * FROM v;\n\\o\nSELECT 2 AS b;\n\\q\nSELECT 3;\n",
         path.display()
     );
     let text = stdout(&piped(&["--format", "tsv"], &statements));
@@ -255,7 +255,10 @@ fn completions_know_the_flags() {
 
 /// Types into a terminal of util-linux's `script`. Returns what the terminal shows, or `None` without that program.
 fn typed(parts: &[(&str, Duration)]) -> Option<String> {
-    let line = format!("stty cols 60; exec {} sql", env!("CARGO_BIN_EXE_faisca"));
+    let line = format!(
+        "stty rows 30 cols 60; exec {} sql",
+        env!("CARGO_BIN_EXE_faisca")
+    );
     let folder = scratch("terminal");
     let mut child = Command::new("script")
         .args(["-qefc", &line, "/dev/null"])

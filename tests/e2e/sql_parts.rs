@@ -10,6 +10,7 @@ mod sql {
     mod complete;
     mod config;
     mod editor;
+    mod guard;
     mod inputs;
     mod lexer;
     mod meta;

@@ -6,18 +6,21 @@ use super::rows::Format;
 
 /// Text of `\?`.
 pub(super) const HELP: &str = "\
-\\d [TABLE]         list tables, or the columns of one
-\\dt                list tables and views
-\\format [FORMAT]   table, vertical, csv, tsv, json, ndjson or markdown
-\\rows [N | all]    most rows that a result shows here
-\\timing [on | off] show how long statements take
-\\o [FILE]          write results to a file; without one, back to the screen
-\\i FILE            run a script
-\\? or \\help        this text
-\\q, exit or Ctrl-D leave
+\\d [TABLE]           tables, or the columns of one
+\\dt                  tables and views
+\\format [FORMAT]     table, vertical, csv, tsv, json, ndjson,
+                     markdown
+\\rows [N | all]      most rows of a result that are shown here
+\\timing [on | off]   whether the time of statements is shown
+\\o [FILE]            write results to a file, or here again
+\\i FILE              run a script
+\\?                   this text
+\\q, exit, Ctrl-D     leave
 
-Statements end with a semicolon and may have several lines. Ctrl-C stops the running statement, or clears
-the line. Tab completes keywords, names, functions and paths in quotes; Ctrl-R searches the history.";
+Statements end with a semicolon and may have several lines.
+Ctrl-C  stops the running statement, or clears the line
+Ctrl-R  searches the history
+Tab     completes keywords, names, functions, and paths in quotes";
 
 /// A command of the shell.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,9 +17,13 @@ use indicatif::HumanCount;
 
 use super::super::show::Bars;
 use super::cells::Cells;
+use super::guard::guard;
 use super::lexer::is_explain;
 use super::rows::{Format, RowWriter, Written, columns_of};
 use super::table::Screen;
+
+/// Columns of a terminal that does not state them.
+const WIDTH_DEFAULT: usize = 80;
 
 /// Where statements come from. It decides how errors name their position.
 #[derive(Debug, Clone, Copy)]
@@ -147,7 +151,7 @@ impl<'a> Runner<'a> {
                 break;
             }
             self.counts.run += 1;
-            if let Err(error) = self.run_statement(&statement.sql).await {
+            if let Err(error) = guard(self.run_statement(&statement.sql)).await {
                 let position = origin.position(statement, index + 1, statements.len());
                 self.failed(match position {
                     Some(position) => error.at(position),
@@ -307,7 +311,7 @@ impl<'a> Runner<'a> {
         }
         let size = console::Term::stdout().size_checked();
         Screen {
-            width: size.map(|(_, columns)| columns.into()),
+            width: Some(size.map_or(WIDTH_DEFAULT, |(_, columns)| columns.into())),
             has_color: console::colors_enabled(),
         }
     }
