@@ -2,12 +2,14 @@
 
 mod builder;
 mod columns;
+mod commands;
 mod create_table;
 mod dataframe;
 mod existing;
 mod insert;
 mod options;
 mod output_table;
+mod path_tables;
 mod reader;
 mod settings;
 mod sql;

@@ -10,12 +10,15 @@ use datafusion::logical_expr::ScalarUDF;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr_common::physical_expr::proto_decode::PhysicalExprDecodeCtx;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion_proto::bytes::physical_plan_to_bytes_with_proto_converter;
+use datafusion_proto::bytes::{
+    physical_plan_from_bytes_with_proto_converter, physical_plan_to_bytes_with_proto_converter,
+};
 use datafusion_proto::physical_plan::{
     PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
 };
 use faisca_planner::stack::on_large_stack;
 use faisca_planner::{NodeTag, PackingConverter, decode_node, encode_node, unpack_expr};
+use faisca_spark::functions::function_of_task;
 
 use crate::formats::codec as text;
 
@@ -33,6 +36,8 @@ static ORIGINALS: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
 
 /// The encoded definition that marks a function as DataFusion's own.
 const ORIGINAL: &[u8] = &[1];
+/// The encoded definition of a function that has a state of its own in each task.
+const OF_TASK: &[u8] = &[2];
 
 /// Encodes a plan of any depth.
 ///
@@ -41,6 +46,15 @@ const ORIGINAL: &[u8] = &[1];
 pub fn encode_plan(plan: &Arc<dyn ExecutionPlan>) -> Result<Bytes> {
     let (plan, converter) = (Arc::clone(plan), PackingConverter::default());
     on_large_stack(|| physical_plan_to_bytes_with_proto_converter(plan, &PlanCodec, &converter))
+}
+
+/// Decodes a plan that [`encode_plan`] encoded.
+///
+/// # Errors
+/// If driver and executor are of different builds.
+pub(crate) fn decode_plan(bytes: &[u8], context: &TaskContext) -> Result<Arc<dyn ExecutionPlan>> {
+    let converter = PackingConverter::default();
+    physical_plan_from_bytes_with_proto_converter(bytes, context, &PlanCodec, &converter)
 }
 
 /// Encodes and decodes every node that a stage plan may contain.
@@ -93,14 +107,17 @@ impl PhysicalExtensionCodec for PlanCodec {
             .is_some_and(|original| original.as_ref() == node)
         {
             buf.extend_from_slice(ORIGINAL);
+        } else if function_of_task(node.name()).is_some() {
+            buf.extend_from_slice(OF_TASK);
         }
         Ok(())
     }
 
-    fn try_decode_udf(&self, name: &str, _buf: &[u8]) -> Result<Arc<ScalarUDF>> {
-        ORIGINALS
-            .get(name)
-            .cloned()
-            .ok_or_else(|| plan_datafusion_err!("no function `{name}` in this build"))
+    fn try_decode_udf(&self, name: &str, buf: &[u8]) -> Result<Arc<ScalarUDF>> {
+        let function = match buf {
+            OF_TASK => function_of_task(name).map(Arc::new),
+            _ => ORIGINALS.get(name).cloned(),
+        };
+        function.ok_or_else(|| plan_datafusion_err!("no function `{name}` in this build"))
     }
 }

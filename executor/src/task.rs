@@ -8,13 +8,13 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
 use datafusion::prelude::SessionConfig;
-use datafusion_proto::bytes::physical_plan_from_bytes_with_extension_codec;
 use faisca_planner::ExchangeHandle;
 use faisca_planner::ids::BlockId;
 use faisca_planner::stack::on_large_stack;
+use faisca_spark::functions::TaskPartition;
 use futures::StreamExt;
 
-use crate::codec::PlanCodec;
+use crate::codec::decode_plan;
 use crate::environment::Environment;
 use crate::exchange::{BlockStore, ExchangeReader, ExchangeWriter, RowPartitioner};
 use crate::memory::resident_peak_bytes;
@@ -46,7 +46,7 @@ impl TaskRun {
             .task_context(self.spec.task.to_string(), config.clone());
         let plan = on_large_stack(|| {
             let bytes = &self.stage.plan;
-            let plan = physical_plan_from_bytes_with_extension_codec(bytes, &decoding, &PlanCodec)?;
+            let plan = decode_plan(bytes, &decoding)?;
             adapt_scans(self.fit_joins(plan)?)
         })?;
         // An attempt has one plan: the cell is empty.
@@ -94,6 +94,9 @@ impl TaskRun {
         for (key, value) in &self.stage.settings {
             config.options_mut().set(key, value)?;
         }
+        let index = self.spec.partitions.first().copied().unwrap_or_default();
+        let partition = TaskPartition::new(index.into());
+        config.options_mut().extensions.insert(partition);
         Ok(config.with_extension(Arc::new(ExchangeHandle(Arc::clone(&self.reader) as _))))
     }
 

@@ -27,6 +27,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::optimizer::analyzer::Analyzer;
 use datafusion::optimizer::{AnalyzerRule, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use faisca_spark::casts::SparkCasts;
 
 use bag_operations::BagOperations;
 use deep_filters::ShallowFilterPushdown;
@@ -58,6 +59,7 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
         vec![Arc::new(BagOperations), Arc::new(WindowsByBytes)];
     rules.extend(Analyzer::new().rules);
     rules.push(Arc::new(Unnesting));
+    rules.push(Arc::new(SparkCasts));
     rules.push(Arc::new(SubqueryLogic));
     rules.push(Arc::new(SingleRow));
     rules.push(Arc::new(Overflow));

@@ -195,7 +195,7 @@ fn occupied(source: &Source) -> Error {
 ///
 /// # Errors
 /// If the database is unknown, or the name cannot be that of a folder.
-fn own_name(parts: &[String]) -> Result<String> {
+pub(super) fn own_name(parts: &[String]) -> Result<String> {
     let (name, database) = match parts.split_last() {
         Some((name, database)) => (name.clone(), database.join(".").to_lowercase()),
         None => return Err(Error::Plan("CREATE TABLE needs a name".to_owned())),

@@ -15,20 +15,20 @@ use datafusion::datasource::MemTable;
 use datafusion::logical_expr::dml::CopyTo;
 use datafusion::logical_expr::{
     CreateExternalTable, CreateMemoryTable, CreateView, DdlStatement, DmlStatement, LogicalPlan,
-    SetVariable, Statement, WriteOp,
+    WriteOp,
 };
 use faisca_planner::manifest::Write;
 use faisca_planner::names::aliases;
 use faisca_planner::statement::{on_stack_for, parse};
 use faisca_spark::commands::{Command, TableSource};
-use tracing::warn;
 
-use super::create_table::{create_table, drop_table, truncate_table};
+use super::commands::run_command;
+use super::create_table::{create_table, drop_table, own_name};
 use super::dataframe::DataFrame;
 use super::existing::{format_of, keeps_existing};
 use super::insert::insert;
 use super::options::{set_source_option, set_write_option};
-use super::settings::{ANSI_ENABLED, TIME_ZONE};
+use super::path_tables::register_paths;
 use super::sql_types::{column_definition, sql_type};
 use super::unknown_names::with_nearest_name;
 use super::wildcard::plan_statement;
@@ -81,30 +81,6 @@ pub(super) async fn run(services: &Arc<Services>, sql: &str) -> Result<DataFrame
     }
 }
 
-/// Applies a setting of Spark. What has no meaning here is accepted, so that ported scripts run, and
-/// reported in the log.
-async fn set_of_spark(services: &Services, name: &str, value: &str) -> Result<()> {
-    let own = match name {
-        ANSI_ENABLED => "datafusion.execution.enable_ansi_mode",
-        TIME_ZONE => "datafusion.execution.time_zone",
-        "spark.sql.warehouse.dir" => {
-            return Err(Error::Plan(format!(
-                "{name} is fixed when the session starts; give it by --conf"
-            )));
-        }
-        _ => {
-            warn!("{name} has no meaning here and is ignored");
-            return Ok(());
-        }
-    };
-    let set = LogicalPlan::Statement(Statement::SetVariable(SetVariable {
-        variable: own.to_owned(),
-        value: value.to_owned(),
-    }));
-    services.context.execute_logical_plan(set).await?;
-    Ok(())
-}
-
 /// Plans a query, or runs any other statement.
 pub(super) async fn statement(services: &Arc<Services>, sql: &str) -> Result<Outcome> {
     match Command::parse(sql)? {
@@ -117,18 +93,20 @@ pub(super) async fn statement(services: &Arc<Services>, sql: &str) -> Result<Out
                 create_table(services, definition, rows).await?,
             ));
         }
-        Some(Command::Set { name, value }) => {
-            set_of_spark(services, &name, &value).await?;
-            return Ok(Outcome::Done(None));
+        Some(Command::CacheQuery { name, query }) => {
+            let name = own_name(&name)?.replace('`', "``");
+            let view = format!("CREATE TEMPORARY VIEW `{name}` AS {query}");
+            return Box::pin(statement(services, &view)).await;
         }
-        Some(Command::Truncate { name }) => {
-            truncate_table(services, &name).await?;
-            return Ok(Outcome::Done(None));
+        Some(Command::Session(command)) => {
+            let rows = run_command(services, command).await?;
+            return Ok(rows.map_or(Outcome::Done(None), Outcome::Rows));
         }
         None => {}
     }
     // Taken from the original text: the planner sees lower-case names only.
     let spelling = on_stack_for(sql, || aliases(sql));
+    register_paths(services, sql).await?;
     let context = &services.context;
     let state = context.state();
     let parsed = parse(sql, &state.config_options().sql_parser).map_err(Error::from)?;

@@ -1,4 +1,4 @@
-//! Statements of Spark that DataFusion's parser does not read: tables of files, and settings.
+//! Statements of Spark that DataFusion's parser does not read: tables of files, settings, and what a session has.
 
 mod cursor;
 mod table;
@@ -8,11 +8,25 @@ use datafusion::common::Result;
 use cursor::Cursor;
 pub use table::{CreateTable, TableSource};
 
-/// A statement that changes the session or its tables.
+/// A statement that changes the session or its tables, or shows what it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// `CREATE TABLE … USING format`, or `CREATE TABLE t (a INT)`.
     CreateTable(CreateTable),
+    /// `CACHE TABLE t AS SELECT …`, which names a query.
+    CacheQuery {
+        /// Parts of the name.
+        name: Vec<String>,
+        /// The query.
+        query: String,
+    },
+    /// A statement that runs no query.
+    Session(SessionCommand),
+}
+
+/// A statement about settings, names and hints for speed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionCommand {
     /// `SET spark.… = value`.
     Set {
         /// Name of the setting, with its prefix.
@@ -20,10 +34,41 @@ pub enum Command {
         /// Text after the equals sign.
         value: String,
     },
+    /// `RESET spark.…`, or `RESET` for all settings.
+    Reset {
+        /// Name of the setting, with its prefix.
+        name: Option<String>,
+    },
     /// `TRUNCATE TABLE t`.
     Truncate {
         /// Parts of the table's name.
         name: Vec<String>,
+    },
+    /// `USE default`.
+    Use {
+        /// Parts of the database's name.
+        name: Vec<String>,
+    },
+    /// `SHOW DATABASES`.
+    ShowDatabases,
+    /// `SHOW TABLES [IN default] [LIKE 'pattern']`.
+    ShowTables {
+        /// Parts of the database's name.
+        database: Option<Vec<String>>,
+        /// Names to show, with `*` for any text and `|` between alternatives.
+        pattern: Option<String>,
+    },
+    /// `SHOW COLUMNS IN t`.
+    ShowColumns {
+        /// Parts of the table's name.
+        table: Vec<String>,
+    },
+    /// A statement for speed that changes no rows: `ANALYZE TABLE`, `CACHE TABLE t`, `REFRESH TABLE`.
+    NoEffect {
+        /// The words that it begins with.
+        statement: &'static str,
+        /// Parts of the name of the table that it needs.
+        table: Option<Vec<String>>,
     },
 }
 
@@ -37,31 +82,133 @@ impl Command {
         if cursor.take_words(&["CREATE"]) {
             return Ok(table::parse(&mut cursor)?.map(Self::CreateTable));
         }
-        if cursor.take_words(&["SET", "SPARK"]) {
-            return Ok(set(&mut cursor));
+        if cursor.take_words(&["CACHE", "LAZY", "TABLE"]) || cursor.take_words(&["CACHE", "TABLE"])
+        {
+            return cache(&mut cursor).map(Some);
         }
-        if cursor.take_words(&["SET", "TIME", "ZONE"]) {
-            // `LOCAL` and intervals are left to the parser, which refuses them.
-            return Ok(cursor.text().map(|value| Self::Set {
-                name: "spark.sql.session.timeZone".to_owned(),
-                value,
-            }));
-        }
-        if cursor.take_words(&["TRUNCATE", "TABLE"]) {
-            return Ok(Some(Self::Truncate {
-                name: cursor.name()?,
-            }));
-        }
-        Ok(None)
+        Ok(session_command(&mut cursor)?.map(Self::Session))
     }
 }
 
+/// The rest of a statement after `CACHE TABLE`.
+fn cache(cursor: &mut Cursor) -> Result<Command> {
+    let name = cursor.name()?;
+    if cursor.take_words(&["OPTIONS"]) {
+        cursor.parenthesized()?;
+    }
+    let has_query = cursor.take_words(&["AS"]) || !cursor.is_at_end();
+    if has_query {
+        let query = cursor.rest();
+        return Ok(Command::CacheQuery { name, query });
+    }
+    Ok(Command::Session(SessionCommand::NoEffect {
+        statement: "CACHE TABLE",
+        table: Some(name),
+    }))
+}
+
+fn session_command(cursor: &mut Cursor) -> Result<Option<SessionCommand>> {
+    if cursor.take_words(&["SET", "SPARK"]) {
+        return Ok(set(cursor));
+    }
+    if cursor.take_words(&["SET", "TIME", "ZONE"]) {
+        // `LOCAL` and intervals are left to the parser, which refuses them.
+        return Ok(cursor.text().map(|value| SessionCommand::Set {
+            name: "spark.sql.session.timeZone".to_owned(),
+            value,
+        }));
+    }
+    if cursor.take_words(&["TRUNCATE", "TABLE"]) {
+        let name = cursor.name()?;
+        return Ok(Some(SessionCommand::Truncate { name }));
+    }
+    if cursor.take_words(&["RESET"]) {
+        let name = cursor.rest();
+        let name = name.trim_matches('`');
+        let is_own = !name.is_empty() && !name.to_lowercase().starts_with("spark.");
+        return Ok((!is_own).then(|| SessionCommand::Reset {
+            name: (!name.is_empty()).then(|| name.to_owned()),
+        }));
+    }
+    if cursor.take_words(&["USE"]) {
+        let _ = cursor.take_words(&["DATABASE"])
+            || cursor.take_words(&["SCHEMA"])
+            || cursor.take_words(&["NAMESPACE"]);
+        let name = cursor.name()?;
+        return Ok(Some(SessionCommand::Use { name }));
+    }
+    if cursor.take_words(&["SHOW"]) {
+        return show(cursor);
+    }
+    no_effect(cursor)
+}
+
+/// The rest of a statement after `SHOW`; `None` for what DataFusion shows.
+fn show(cursor: &mut Cursor) -> Result<Option<SessionCommand>> {
+    let is_in = |cursor: &mut Cursor| cursor.take_words(&["IN"]) || cursor.take_words(&["FROM"]);
+    if cursor.take_words(&["DATABASES"]) || cursor.take_words(&["SCHEMAS"]) {
+        return Ok(cursor.is_at_end().then_some(SessionCommand::ShowDatabases));
+    }
+    if cursor.take_words(&["TABLES"]) {
+        let database = match is_in(cursor) {
+            true => Some(cursor.name()?),
+            false => None,
+        };
+        let _ = cursor.take_words(&["LIKE"]);
+        let pattern = cursor.text();
+        return Ok(cursor
+            .is_at_end()
+            .then_some(SessionCommand::ShowTables { database, pattern }));
+    }
+    if cursor.take_words(&["COLUMNS"]) && is_in(cursor) {
+        let mut table = cursor.name()?;
+        if is_in(cursor) {
+            let mut name = cursor.name()?;
+            name.append(&mut table);
+            table = name;
+        }
+        return Ok(cursor
+            .is_at_end()
+            .then_some(SessionCommand::ShowColumns { table }));
+    }
+    Ok(None)
+}
+
+/// A statement that counts data or frees memory, which no table here needs.
+fn no_effect(cursor: &mut Cursor) -> Result<Option<SessionCommand>> {
+    let statements: [(&[&str], &'static str); 5] = [
+        (&["ANALYZE", "TABLE"], "ANALYZE TABLE"),
+        (&["MSCK", "REPAIR", "TABLE"], "MSCK REPAIR TABLE"),
+        (&["REPAIR", "TABLE"], "REPAIR TABLE"),
+        (&["REFRESH", "TABLE"], "REFRESH TABLE"),
+        (&["UNCACHE", "TABLE"], "UNCACHE TABLE"),
+    ];
+    if cursor.take_words(&["CLEAR", "CACHE"]) {
+        return Ok(Some(SessionCommand::NoEffect {
+            statement: "CLEAR CACHE",
+            table: None,
+        }));
+    }
+    let begun = statements
+        .into_iter()
+        .find(|(words, _)| cursor.take_words(words));
+    let Some((_, statement)) = begun else {
+        return Ok(None);
+    };
+    let may_be_unknown = cursor.take_words(&["IF", "EXISTS"]);
+    let name = cursor.name()?;
+    Ok(Some(SessionCommand::NoEffect {
+        statement,
+        table: (!may_be_unknown).then_some(name),
+    }))
+}
+
 /// The rest of `SET spark.a.b = value` after `spark`.
-fn set(cursor: &mut Cursor) -> Option<Command> {
+fn set(cursor: &mut Cursor) -> Option<SessionCommand> {
     let text = cursor.rest();
     let (name, value) = text.split_once('=')?;
     let value = value.trim().trim_matches(['\'', '"', '`']);
-    Some(Command::Set {
+    Some(SessionCommand::Set {
         name: format!("spark{}", name.trim().trim_end_matches('`')),
         value: value.to_owned(),
     })
@@ -71,11 +218,15 @@ fn set(cursor: &mut Cursor) -> Option<Command> {
 mod tests {
     use super::*;
 
+    fn session(command: SessionCommand) -> Option<Command> {
+        Some(Command::Session(command))
+    }
+
     #[test]
     fn settings_of_spark_have_any_text_as_value() {
         let read = |sql: &str| Command::parse(sql).unwrap();
         let set = |name: &str, value: &str| {
-            Some(Command::Set {
+            session(SessionCommand::Set {
                 name: name.to_owned(),
                 value: value.to_owned(),
             })
@@ -89,5 +240,67 @@ mod tests {
             set("spark.sql.optimizer.excludedRules", "org.a,org.b")
         );
         assert_eq!(read("SET faisca.join_order = false"), None);
+    }
+
+    #[test]
+    fn statements_of_sessions_are_read_and_others_are_left_to_the_parser() {
+        let read = |sql: &str| Command::parse(sql).unwrap();
+        let name = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
+        let no_effect = |statement, table: Option<&str>| {
+            session(SessionCommand::NoEffect {
+                statement,
+                table: table.map(name),
+            })
+        };
+        let cases = [
+            (
+                "USE DATABASE default",
+                session(SessionCommand::Use {
+                    name: name("default"),
+                }),
+            ),
+            ("RESET", session(SessionCommand::Reset { name: None })),
+            (
+                "reset spark.sql.x;",
+                session(SessionCommand::Reset {
+                    name: Some("spark.sql.x".to_owned()),
+                }),
+            ),
+            ("RESET datafusion.execution.batch_size", None),
+            (
+                "SHOW TABLES IN default LIKE 'a*|b'",
+                session(SessionCommand::ShowTables {
+                    database: Some(name("default")),
+                    pattern: Some("a*|b".to_owned()),
+                }),
+            ),
+            (
+                "SHOW COLUMNS FROM t IN default",
+                session(SessionCommand::ShowColumns {
+                    table: name("default.t"),
+                }),
+            ),
+            ("SHOW ALL", None),
+            (
+                "ANALYZE TABLE a.t COMPUTE STATISTICS FOR ALL COLUMNS",
+                no_effect("ANALYZE TABLE", Some("a.t")),
+            ),
+            (
+                "UNCACHE TABLE IF EXISTS t",
+                no_effect("UNCACHE TABLE", None),
+            ),
+            ("CACHE LAZY TABLE t", no_effect("CACHE TABLE", Some("t"))),
+            (
+                "CACHE TABLE t OPTIONS ('storageLevel' 'DISK_ONLY') AS SELECT 1",
+                Some(Command::CacheQuery {
+                    name: name("t"),
+                    query: "SELECT 1".to_owned(),
+                }),
+            ),
+            ("EXPLAIN ANALYZE SELECT 1", None),
+        ];
+        for (sql, expected) in cases {
+            assert_eq!(read(sql), expected, "{sql}");
+        }
     }
 }

@@ -9,12 +9,16 @@
 //! ```
 
 mod calls;
+mod clauses;
 mod generators;
+mod grouping;
 mod intervals;
 mod joins;
 mod literals;
+mod named_windows;
 mod names;
 mod pipes;
+mod samples;
 mod syntax;
 mod tokens;
 mod tree;

@@ -26,7 +26,8 @@ mod strings;
 mod syntax;
 pub(crate) mod types;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 
 use datafusion::common::Result;
 use datafusion::execution::FunctionRegistry;
@@ -34,6 +35,8 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::ScalarUDF;
 
 use crate::operators;
+pub(crate) use convert::{is_text, zone_name};
+pub use scalar::TaskPartition;
 use scalar::{Function, SparkFunction};
 pub(crate) use syntax::FunctionSyntax;
 
@@ -69,6 +72,43 @@ pub fn register(state: &mut SessionState) -> Result<()> {
         state.register_udf(function)?;
     }
     aggregates::register(state)
+}
+
+/// Returns one of Spark's functions by its name, for a session's time zone.
+pub(crate) fn scalar_function(name: &str, zone: &Arc<str>) -> Option<ScalarUDF> {
+    let definition = definitions_by_name().get(name)?;
+    let function = SparkFunction::new(definition.clone(), zone);
+    Some(ScalarUDF::new_from_impl(function))
+}
+
+/// Returns a function that has a state of its own, for one task; `None` if the function needs none.
+///
+/// Random numbers with a seed continue from batch to batch, so that a task must not share them with another one.
+#[must_use]
+pub fn function_of_task(name: &str) -> Option<ScalarUDF> {
+    let definition = definitions_by_name().get(name)?;
+    definition.is_sequence().then(|| {
+        // No function of a sequence reads a clock.
+        let function = SparkFunction::new(definition.clone(), &Arc::from("UTC"));
+        ScalarUDF::new_from_impl(function.with_sequence())
+    })
+}
+
+/// Returns the names of Spark's functions of one row.
+pub(crate) fn scalar_names() -> impl Iterator<Item = &'static str> {
+    definitions_by_name()
+        .values()
+        .flat_map(|definition| definition.names())
+}
+
+fn definitions_by_name() -> &'static HashMap<&'static str, Function> {
+    static DEFINITIONS: LazyLock<HashMap<&'static str, Function>> = LazyLock::new(|| {
+        definitions()
+            .into_iter()
+            .map(|definition| (definition.name(), definition))
+            .collect()
+    });
+    &DEFINITIONS
 }
 
 fn definitions() -> Vec<Function> {
@@ -149,8 +189,18 @@ mod tests {
     fn every_function_of_ours_is_documented() {
         let documented = documented("Available", 2);
         // Names that DataFusion has and Spark lacks are kept for statements that use them; the dialect
-        // calls `time_windows` for `window`.
-        let extra = ["list_append", "list_prepend", "today", "time_windows"];
+        // calls `time_windows` for `window`, casts are calls of `to_wall_timestamp`, and
+        // `ceil(x, scale)` is one of `ceil_to_scale`.
+        let extra = [
+            "ceil_to_scale",
+            "floor_to_scale",
+            "list_append",
+            "list_prepend",
+            "today",
+            "time_windows",
+            "to_wall_timestamp",
+            "try_to_wall_timestamp",
+        ];
         let names = definitions()
             .into_iter()
             .flat_map(|function| function.names());

@@ -1,7 +1,7 @@
 //! What Spark's SQL means.
 //!
 //! Faísca plans with DataFusion, whose SQL is close to that of PostgreSQL. This crate knows where Spark differs: its
-//! syntax ([`dialect`]), its operators ([`operators`]), its relations ([`relations`]) and its functions ([`functions`]),
+//! syntax ([`dialect`]), its casts ([`casts`]), its operators ([`operators`]), its relations ([`relations`]) and its functions ([`functions`]),
 //! with the types, nulls and errors of Spark's ANSI mode, which is its default. It reads no files and knows no session, so
 //! that any front end can resolve through it.
 //!
@@ -9,6 +9,7 @@
 //! task may run twice.
 
 pub mod columns;
+pub mod casts;
 pub mod commands;
 pub mod dialect;
 pub mod functions;

@@ -79,11 +79,25 @@ impl ExprPlanner for SparkOperators {
         let GetFieldAccess::ListIndex { key } = &expr.field_access else {
             return Ok(PlannerResult::Original(expr));
         };
-        let is_array = matches!(
-            expr.expr.get_type(schema)?,
-            DataType::List(_) | DataType::LargeList(_)
-        );
-        if !is_array {
+        let container = expr.expr.get_type(schema)?;
+        if let DataType::Map(entries, _) = &container
+            && let DataType::Struct(fields) = entries.data_type()
+            && key.get_type(schema)? != *fields[0].data_type()
+        {
+            // DataFusion compares keys without a common type.
+            let key_type = fields[0].data_type();
+            let key = match key.as_ref() {
+                Expr::Literal(value, metadata) => {
+                    Expr::Literal(value.cast_to(key_type)?, metadata.clone())
+                }
+                other => cast(other.clone(), key_type.clone()),
+            };
+            return Ok(PlannerResult::Original(RawFieldAccessExpr {
+                field_access: GetFieldAccess::ListIndex { key: Box::new(key) },
+                expr: expr.expr,
+            }));
+        }
+        if !matches!(container, DataType::List(_) | DataType::LargeList(_)) {
             return Ok(PlannerResult::Original(expr));
         }
         let index = cast(key.as_ref().clone(), DataType::Int64);

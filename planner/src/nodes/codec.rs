@@ -8,6 +8,7 @@
 
 mod exchange_read;
 mod keys;
+mod lambda_variables;
 mod packed;
 mod recursive_query;
 

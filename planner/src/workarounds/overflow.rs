@@ -15,6 +15,7 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, Result};
 use datafusion::functions_aggregate::sum::Sum;
 use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     AggregateUDF, BinaryExpr, Expr, ExprSchemable, LogicalPlan, ScalarUDF, WindowFunctionDefinition,
@@ -43,7 +44,13 @@ impl AnalyzerRule for Overflow {
                 return Ok(Transformed::no(node));
             }
             let schema = merge_schema(&node.inputs());
-            node.map_expressions(|expr| expr.transform_up(|e| check_overflow(e, &schema)))
+            // The condition of FILTER and the keys of a window are parts of a column's name.
+            let names = NamePreserver::new(&node);
+            node.map_expressions(|expr| {
+                let name = names.save(&expr);
+                let checked = expr.transform_up(|e| check_overflow(e, &schema))?;
+                Ok(checked.update_data(|expr| name.restore(expr)))
+            })
         })
         .data()
     }

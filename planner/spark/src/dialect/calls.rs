@@ -1,11 +1,10 @@
 //! Calls of functions that DataFusion plans in another form.
 
-use std::ops::ControlFlow;
-
+use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, NullTreatment, ObjectName,
-    OrderByExpr, OrderByOptions, Select, Value, VisitMut, VisitorMut,
+    CaseWhen, CeilFloorKind, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentClause, FunctionArguments, Ident, NullTreatment, ObjectName, OrderByExpr,
+    OrderByOptions, Value,
 };
 
 use super::tree::call;
@@ -18,10 +17,68 @@ pub(super) fn rewrite(function: &mut Function) {
         "grouping_id" => rename(function, "grouping"),
         "array_agg" => without_nulls(function),
         "dateadd" | "date_add" if has_arguments(function, 3) => rename(function, "timestampadd"),
-        "datediff" | "date_diff" if has_arguments(function, 3) => rename(function, "timestampdiff"),
+        "datediff" | "date_diff" | "timediff" if has_arguments(function, 3) => {
+            rename(function, "timestampdiff");
+        }
         "ltrim" | "rtrim" => swap_arguments(function),
+        "ceil" | "ceiling" if has_arguments(function, 2) => rename(function, "ceil_to_scale"),
+        "floor" if has_arguments(function, 2) => rename(function, "floor_to_scale"),
         "rank" | "dense_rank" | "percent_rank" => without_arguments(function),
         _ => {}
+    }
+}
+
+/// `ceil(x, scale)` and `floor(x, scale)`, which are functions of their own.
+pub(super) fn rounded_to_scale(expr: &mut Expr) {
+    let rewritten = match expr {
+        Expr::Ceil {
+            expr: number,
+            field: CeilFloorKind::Scale(scale),
+        } => call(
+            "ceil_to_scale",
+            vec![number.as_ref().clone(), Expr::Value(scale.clone())],
+        ),
+        Expr::Floor {
+            expr: number,
+            field: CeilFloorKind::Scale(scale),
+        } => call(
+            "floor_to_scale",
+            vec![number.as_ref().clone(), Expr::Value(scale.clone())],
+        ),
+        _ => return,
+    };
+    *expr = rewritten;
+}
+
+/// `nanvl(a, b)` computes `b` only where `a` is not a number.
+pub(super) fn lazy_nanvl(expr: &mut Expr) {
+    let Expr::Function(function) = expr else {
+        return;
+    };
+    if !function.name.to_string().eq_ignore_ascii_case("nanvl") || function.over.is_some() {
+        return;
+    }
+    let FunctionArguments::List(list) = &function.args else {
+        return;
+    };
+    if let [
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(value)),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(other)),
+    ] = list.args.as_slice()
+    {
+        let condition = call("isnan", vec![value.clone()]);
+        *expr = case(condition, other.clone(), Some(value.clone()));
+    }
+}
+
+/// `CASE WHEN condition THEN result ELSE other END`.
+pub(super) fn case(condition: Expr, result: Expr, other: Option<Expr>) -> Expr {
+    Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions: vec![CaseWhen { condition, result }],
+        else_result: other.map(Box::new),
     }
 }
 
@@ -159,50 +216,5 @@ fn swap_arguments(function: &mut Function) {
         && list.args.len() == 2
     {
         list.args.swap(0, 1);
-    }
-}
-
-/// `grouping_id()` without arguments is that of all keys of the groups.
-pub(super) fn complete_grouping_ids(select: &mut Select) {
-    let GroupByExpr::Expressions(expressions, _) = &select.group_by else {
-        return;
-    };
-    let mut keys: Vec<Expr> = Vec::new();
-    for expression in expressions {
-        let parts = match expression {
-            Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets) => sets.concat(),
-            other => vec![other.clone()],
-        };
-        for part in parts {
-            if !keys.contains(&part) {
-                keys.push(part);
-            }
-        }
-    }
-    let mut completion = GroupingIds { keys };
-    // The visitor never breaks.
-    let _ = select.projection.visit(&mut completion);
-    let _ = select.having.visit(&mut completion);
-}
-
-struct GroupingIds {
-    keys: Vec<Expr>,
-}
-
-impl VisitorMut for GroupingIds {
-    type Break = ();
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Function(function) = expr
-            && function
-                .name
-                .to_string()
-                .eq_ignore_ascii_case("grouping_id")
-            && let FunctionArguments::List(FunctionArgumentList { args, .. }) = &mut function.args
-            && args.is_empty()
-        {
-            args.extend(self.keys.iter().cloned().map(argument));
-        }
-        ControlFlow::Continue(())
     }
 }

@@ -16,14 +16,15 @@ use datafusion::sql::sqlparser::ast::{
     TableAliasColumnDef, TableFactor, TableWithJoins, Value, WildcardAdditionalOptions,
 };
 
-/// Functions that return several rows for one.
-const GENERATORS: [&str; 7] = [
+/// Functions that return several rows or columns for one row.
+const GENERATORS: [&str; 8] = [
     "explode",
     "explode_outer",
     "posexplode",
     "posexplode_outer",
     "inline",
     "inline_outer",
+    "json_tuple",
     "stack",
 ];
 

@@ -4,18 +4,20 @@ use std::ops::ControlFlow;
 
 use datafusion::common::{DataFusionError, Result, plan_datafusion_err};
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, CaseWhen, DuplicateTreatment, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArguments, GroupByExpr, GroupByWithModifier, Ident, JoinConstraint,
-    JoinOperator, ObjectName, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, Select,
-    SelectItem, SetExpr, SetOperator, Statement, TableAlias, TableAliasColumnDef, TableFactor,
-    TableWithJoins, UnaryOperator, Value, Values, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, Ident, JoinConstraint, JoinOperator, ObjectName, OrderBy, OrderByExpr,
+    OrderByKind, OrderByOptions, Query, Select, SelectItem, SetExpr, SetOperator, Statement,
+    TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins, UnaryOperator, Value, Values,
+    VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::names::CteScopes;
 use super::syntax::SparkDialect;
-use super::{calls, generators, intervals, joins, names, windows};
+use super::{
+    calls, clauses, generators, grouping, intervals, joins, named_windows, names, samples, windows,
+};
 
 /// Rewrites what the parser read as Spark's SQL into what DataFusion plans.
 ///
@@ -41,6 +43,31 @@ struct Translation {
 }
 
 impl Translation {
+    fn translate_query(&mut self, query: &mut Query) -> Result<()> {
+        clauses::check_query(query)?;
+        named_windows::expand(query)?;
+        grouping::complete_ids(query);
+        order_by_of_select(query);
+        except_for_minus(&mut query.body);
+        order_by_all_of_set(query);
+        self.cte_scopes.enter(query);
+        joins::merge_keys(query)
+    }
+
+    fn translate_select(&mut self, select: &mut Select) -> Result<()> {
+        clauses::check_select(select)?;
+        lower_text_aliases(select);
+        windows::move_to_from(select);
+        names::mark_duplicates(&mut select.projection);
+        select
+            .from
+            .iter_mut()
+            .for_each(outer_joins_without_condition);
+        self.name_subqueries(select);
+        grouping::expand(&mut select.group_by)?;
+        generators::move_to_from(select)
+    }
+
     /// Names the subqueries that are joined, so that their columns differ from those of other tables.
     fn name_subqueries(&mut self, select: &mut Select) {
         let tables = select.from.iter().map(|table| 1 + table.joins.len());
@@ -69,10 +96,19 @@ impl Translation {
     }
 }
 
+/// Continues, or stops with an error.
+fn flow(result: Result<()>) -> ControlFlow<DataFusionError> {
+    match result {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(error),
+    }
+}
+
 impl VisitorMut for Translation {
     type Break = DataFusionError;
 
     fn pre_visit_statement(&mut self, statement: &mut Statement) -> ControlFlow<Self::Break> {
+        insert_with_tables(statement);
         self.next_is_insert_source = matches!(statement, Statement::Insert(_));
         ControlFlow::Continue(())
     }
@@ -80,14 +116,7 @@ impl VisitorMut for Translation {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
         self.insert_sources
             .push(std::mem::take(&mut self.next_is_insert_source));
-        order_by_of_select(query);
-        except_for_minus(&mut query.body);
-        order_by_all_of_set(query);
-        self.cte_scopes.enter(query);
-        match joins::merge_keys(query) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => ControlFlow::Break(error),
-        }
+        flow(self.translate_query(query))
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
@@ -101,24 +130,12 @@ impl VisitorMut for Translation {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
-        lower_text_aliases(select);
-        calls::complete_grouping_ids(select);
-        windows::move_to_from(select);
-        names::mark_duplicates(&mut select.projection);
-        select
-            .from
-            .iter_mut()
-            .for_each(outer_joins_without_condition);
-        self.name_subqueries(select);
-        match grouping_sets(&mut select.group_by).and_then(|()| generators::move_to_from(select)) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => ControlFlow::Break(error),
-        }
+        flow(self.translate_select(select))
     }
 
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Self::Break> {
         column_of_range(table);
-        ControlFlow::Continue(())
+        flow(clauses::check_table(table).and_then(|()| samples::expand(table)))
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
@@ -131,20 +148,49 @@ impl VisitorMut for Translation {
                 negative_literal(expr);
             }
             Expr::Struct { .. } => calls::rewrite_struct(expr),
+            Expr::Ceil { .. } | Expr::Floor { .. } => calls::rounded_to_scale(expr),
             Expr::CompoundFieldAccess { root, access_chain } => {
                 fields_as_text(root, access_chain);
             }
             Expr::Function(function) => {
-                if let Err(error) = count_without_columns(function) {
+                let checked = clauses::check_call(function)
+                    .and_then(|()| count_without_columns(function))
+                    .and_then(|()| unit_as_text(function));
+                if let Err(error) = checked {
                     return ControlFlow::Break(error);
                 }
                 count_of_several(function);
-                unit_as_text(function);
                 calls::rewrite(function);
+                calls::lazy_nanvl(expr);
             }
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// `WITH t AS (…) INSERT INTO x SELECT …` is `INSERT INTO x WITH t AS (…) SELECT …`.
+fn insert_with_tables(statement: &mut Statement) {
+    let Statement::Query(query) = statement else {
+        return;
+    };
+    let Some(mut with) = query.with.take() else {
+        return;
+    };
+    if let SetExpr::Insert(insert) = query.body.as_mut()
+        && let Statement::Insert(target) = insert
+        && let Some(source) = &mut target.source
+    {
+        // Tables of the source hide those of the same name before it.
+        if let Some(own) = source.with.take() {
+            with.recursive |= own.recursive;
+            with.cte_tables.extend(own.cte_tables);
+        }
+        source.with = Some(with);
+        let insert = Statement::Insert(target.clone());
+        *statement = insert;
+    } else {
+        query.with = Some(with);
     }
 }
 
@@ -157,35 +203,6 @@ fn lower_text_aliases(select: &mut Select) {
             alias.value = alias.value.to_lowercase();
         }
     }
-}
-
-/// `GROUP BY a, b WITH ROLLUP` and `GROUP BY a, b GROUPING SETS (…)`, in the form of the SQL standard.
-fn grouping_sets(group_by: &mut GroupByExpr) -> Result<()> {
-    let GroupByExpr::Expressions(expressions, modifiers) = group_by else {
-        return Ok(());
-    };
-    if modifiers.is_empty() {
-        return Ok(());
-    }
-    if modifiers.len() > 1 {
-        return Err(plan_datafusion_err!(
-            "GROUP BY takes one of WITH ROLLUP, WITH CUBE and GROUPING SETS"
-        ));
-    }
-    let keys = || expressions.iter().map(|key| vec![key.clone()]).collect();
-    let sets = match modifiers.remove(0) {
-        GroupByWithModifier::Rollup => Expr::Rollup(keys()),
-        GroupByWithModifier::Cube => Expr::Cube(keys()),
-        // The sets name the keys again, so that the list before them says nothing more.
-        GroupByWithModifier::GroupingSets(sets) => sets,
-        GroupByWithModifier::Totals => {
-            return Err(plan_datafusion_err!(
-                "GROUP BY … WITH TOTALS is not Spark's SQL; use WITH ROLLUP"
-            ));
-        }
-    };
-    *expressions = vec![sets];
-    Ok(())
 }
 
 /// `SORT BY` and `CLUSTER BY` sort the result; where rows are distributed to is the planner's choice.
@@ -419,20 +436,39 @@ fn count_without_columns(function: &mut Function) -> Result<()> {
 }
 
 /// The unit of `dateadd(MONTH, 1, d)` is a word; functions take it as text.
-fn unit_as_text(function: &mut Function) {
+///
+/// # Errors
+/// If it is text already, which Spark refuses.
+fn unit_as_text(function: &mut Function) -> Result<()> {
     let name = function.name.to_string().to_lowercase();
     let takes_unit = matches!(
         name.as_str(),
-        "dateadd" | "date_add" | "datediff" | "date_diff" | "timestampadd" | "timestampdiff"
+        "dateadd"
+            | "date_add"
+            | "datediff"
+            | "date_diff"
+            | "timediff"
+            | "timestampadd"
+            | "timestampdiff"
     );
     if let FunctionArguments::List(list) = &mut function.args
         && takes_unit
         && list.args.len() == 3
         && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(unit))) = list.args.first_mut()
-        && let Expr::Identifier(word) = unit
     {
-        *unit = Expr::value(Value::SingleQuotedString(word.value.clone()));
+        match unit {
+            Expr::Identifier(word) => {
+                *unit = Expr::value(Value::SingleQuotedString(word.value.clone()));
+            }
+            Expr::Value(text) => {
+                return Err(plan_datafusion_err!(
+                    "[INVALID_PARAMETER_VALUE.DATETIME_UNIT] {name} takes a word such as MONTH, not the text {text}"
+                ));
+            }
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 /// `f(x).a`: DataFusion's planner takes a field of a value by its name as text. In `t.a.b[0].c`, the
@@ -511,14 +547,7 @@ fn count_of_several(function: &mut Function) {
     } else {
         Expr::value(Value::Boolean(true))
     };
-    let counted = Expr::Case {
-        case_token: datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken::empty(
-        ),
-        end_token: datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken::empty(),
-        operand: None,
-        conditions: vec![CaseWhen { condition, result }],
-        else_result: None,
-    };
+    let counted = calls::case(condition, result, None);
     list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(counted))];
 }
 

@@ -3,6 +3,7 @@
 mod build;
 mod element;
 mod sets;
+mod shuffle;
 mod sort;
 
 use std::ops::Range;
@@ -21,6 +22,7 @@ pub(crate) fn functions() -> Vec<Function> {
         build::functions(),
         element::functions(),
         sets::functions(),
+        shuffle::functions(),
         sort::functions(),
     ]
     .concat()

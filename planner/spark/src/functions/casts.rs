@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::array::{ArrayRef, AsArray};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
 use datafusion::common::Result;
 
 use super::convert::{self, cast_strictly, is_text};
@@ -19,6 +19,7 @@ pub(crate) fn functions() -> Vec<Function> {
             Ok(Arc::clone(&call.arrays[0]))
         })
     };
+    let wall = Returns::Type(DataType::Timestamp(TimeUnit::Microsecond, None));
     vec![
         integer("tinyint", DataType::Int8),
         integer("smallint", DataType::Int16),
@@ -54,7 +55,26 @@ pub(crate) fn functions() -> Vec<Function> {
         Function::new("timestamp", &[Param::Any], Returns::Instant, |call| {
             super::datetime::instants_of(call)
         }),
+        Function::new("to_wall_timestamp", &[Param::Any], wall.clone(), |call| {
+            walls_of(call, &super::datetime::instants_of(call)?)
+        }),
+        Function::new("try_to_wall_timestamp", &[Param::Any], wall, |call| {
+            walls_of(call, &super::datetime::try_instants_of(call)?)
+        }),
     ]
+}
+
+/// Returns what a clock in the session's zone shows at instants.
+fn walls_of(call: &Call, instants: &ArrayRef) -> Result<ArrayRef> {
+    // A wall clock that is skipped or repeated has no instant of its own.
+    if let DataType::Timestamp(_, None) | DataType::Date32 = call.arrays[0].data_type() {
+        return convert::convert(&call.arrays[0], Param::Wall, &call.zone);
+    }
+    let zone = call.zone;
+    let instants = instants.as_primitive::<TimestampMicrosecondType>();
+    Ok(Arc::new(instants.unary::<_, TimestampMicrosecondType>(
+        |instant| zone.wall_of(instant),
+    )))
 }
 
 fn to_integer(call: &Call) -> Result<ArrayRef> {
@@ -65,14 +85,9 @@ fn to_integer(call: &Call) -> Result<ArrayRef> {
         DataType::Timestamp(..) => {
             let instants = convert::convert(array, Param::Instant, &call.zone)?;
             let micros = cast(&instants, &DataType::Int64)?;
-            let micros = datafusion::arrow::array::AsArray::as_primitive::<
-                datafusion::arrow::datatypes::Int64Type,
-            >(&micros);
-            let seconds: ArrayRef = Arc::new(
-                micros.unary::<_, datafusion::arrow::datatypes::Int64Type>(|micros| {
-                    micros.div_euclid(1_000_000)
-                }),
-            );
+            let micros = micros.as_primitive::<Int64Type>();
+            let seconds: ArrayRef =
+                Arc::new(micros.unary::<_, Int64Type>(|micros| micros.div_euclid(1_000_000)));
             cast_strictly(&seconds, &call.return_type)
         }
         _ => cast_strictly(array, &call.return_type),

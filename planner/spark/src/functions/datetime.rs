@@ -20,7 +20,7 @@ mod windows;
 
 use super::scalar::Function;
 
-pub(crate) use convert::{format, instants_of};
+pub(crate) use convert::{format, instants_of, try_instants_of};
 pub(crate) use fields::date_part;
 
 /// Returns the functions of dates and timestamps.

@@ -2,10 +2,13 @@
 
 mod arithmetic;
 mod elementary;
+mod generators;
 mod random;
 mod rounding;
 
 use super::scalar::Function;
+
+pub(crate) use generators::{MersenneTwister, XorShift};
 
 /// Returns the functions of numbers.
 pub(crate) fn functions() -> Vec<Function> {

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Int32Array, Int64Array, ListArray,
@@ -18,8 +18,8 @@ use datafusion::arrow::datatypes::{
     DataType, Date32Type, Field, FieldRef, Float64Type, Int32Type, Int64Type, TimeUnit,
     TimestampMicrosecondType,
 };
-use datafusion::common::config::ConfigOptions;
-use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
+use datafusion::common::config::{ConfigExtension, ConfigOptions};
+use datafusion::common::{Result, ScalarValue, exec_err, extensions_options, plan_err};
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
@@ -27,6 +27,7 @@ use datafusion::logical_expr::{
 };
 
 use super::convert::{self, Zone};
+use super::math::{MersenneTwister, XorShift};
 
 /// The kind of a parameter: which arguments it accepts, and the one type the function's body sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +119,7 @@ pub(crate) struct Function {
     unify: Option<Unify>,
     volatility: Volatility,
     simplify: Option<Simplify>,
+    is_sequence: bool,
     body: fn(&Call) -> Result<ArrayRef>,
 }
 
@@ -139,6 +141,7 @@ impl Function {
             unify: None,
             volatility: Volatility::Immutable,
             simplify: None,
+            is_sequence: false,
             body,
         }
     }
@@ -173,6 +176,22 @@ impl Function {
         self
     }
 
+    /// Says that the values of a seed continue from batch to batch of a task; see [`Call::draw`].
+    pub(crate) fn sequence(mut self) -> Self {
+        self.is_sequence = true;
+        self.volatile()
+    }
+
+    /// Returns whether the values of a seed continue from batch to batch.
+    pub(crate) fn is_sequence(&self) -> bool {
+        self.is_sequence
+    }
+
+    /// Returns the name.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Says that the function returns the same value for a whole statement, and no other one.
     pub(crate) fn stable(mut self) -> Self {
         self.volatility = Volatility::Stable;
@@ -186,7 +205,6 @@ impl Function {
     }
 
     /// Returns the name and the other names.
-    #[cfg(test)]
     pub(crate) fn names(&self) -> Vec<&'static str> {
         std::iter::once(self.name)
             .chain(self.aliases.iter().copied())
@@ -216,12 +234,53 @@ impl Function {
     }
 }
 
+extensions_options! {
+    /// What a function knows of the task that it runs in.
+    pub struct TaskPartition {
+        /// The partition that the task computes first.
+        pub index: u64, default = 0
+    }
+}
+
+impl TaskPartition {
+    /// Names the partition that a task computes first.
+    #[must_use]
+    pub fn new(index: u64) -> Self {
+        Self { index }
+    }
+}
+
+impl ConfigExtension for TaskPartition {
+    const PREFIX: &'static str = "faisca_task";
+}
+
+/// The random numbers of a task, where its last batch left them. A function draws from one of the two.
+#[derive(Default)]
+pub(crate) struct Sequence {
+    xor_shift: Option<XorShift>,
+    twister: Option<Box<MersenneTwister>>,
+}
+
+impl Sequence {
+    /// Returns the numbers of Spark's own generator.
+    pub(crate) fn xor_shift(&mut self, seed: i64) -> &mut XorShift {
+        self.xor_shift.get_or_insert_with(|| XorShift::new(seed))
+    }
+
+    /// Returns the numbers of the generator that Spark shuffles with.
+    pub(crate) fn twister(&mut self, seed: i64) -> &mut MersenneTwister {
+        self.twister
+            .get_or_insert_with(|| Box::new(MersenneTwister::new(seed)))
+    }
+}
+
 /// A scalar function of Spark, as DataFusion sees it.
 pub(crate) struct SparkFunction {
     function: Function,
     aliases: Vec<String>,
     signature: Signature,
     zone: Arc<str>,
+    sequence: Option<Arc<Mutex<Sequence>>>,
 }
 
 impl SparkFunction {
@@ -231,7 +290,14 @@ impl SparkFunction {
             signature: Signature::user_defined(function.volatility),
             function,
             zone: Arc::clone(zone),
+            sequence: None,
         }
+    }
+
+    /// Gives the function a state of its own.
+    pub(crate) fn with_sequence(mut self) -> Self {
+        self.sequence = Some(Arc::default());
+        self
     }
 }
 
@@ -332,12 +398,15 @@ impl ScalarUDFImpl for SparkFunction {
                 convert::convert(&array, self.function.param(index), &zone)
             })
             .collect::<Result<Vec<_>>>()?;
+        let partition = args.config_options.extensions.get::<TaskPartition>();
         let call = Call {
             name: self.function.name,
             arrays,
             rows,
             zone,
             return_type: args.return_field.data_type().clone(),
+            sequence: self.sequence.clone(),
+            partition: partition.map_or(0, |task| task.index),
         };
         let result = (self.function.body)(&call)?;
         let result = convert::with_type(result, args.return_field.data_type())?;
@@ -378,9 +447,28 @@ pub(crate) struct Call {
     pub(crate) rows: usize,
     pub(crate) zone: Zone,
     pub(crate) return_type: DataType,
+    sequence: Option<Arc<Mutex<Sequence>>>,
+    partition: u64,
 }
 
 impl Call {
+    /// Draws random numbers, from where the batch before left them.
+    ///
+    /// `draw` gets the seed to begin with: the argument at the position `seed`, to which the partition is added, as in
+    /// Spark. A seed that is null is zero. Without a seed, and outside of a task, any number is one.
+    pub(crate) fn draw<T>(&self, seed: usize, draw: impl FnOnce(&mut Sequence, i64) -> T) -> T {
+        let argument = self.arrays.get(seed).filter(|seeds| !seeds.is_empty());
+        match (&self.sequence, argument) {
+            (Some(sequence), Some(seeds)) => {
+                let seeds = seeds.as_primitive::<Int64Type>();
+                let seed = seeds.iter().next().flatten().unwrap_or_default();
+                let mut sequence = sequence.lock().unwrap_or_else(PoisonError::into_inner);
+                draw(&mut sequence, seed.wrapping_add_unsigned(self.partition))
+            }
+            _ => draw(&mut Sequence::default(), fastrand::i64(..)),
+        }
+    }
+
     /// Returns whether the call has this argument.
     pub(crate) fn has_argument(&self, argument: usize) -> bool {
         argument < self.arrays.len()

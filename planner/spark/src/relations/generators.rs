@@ -1,4 +1,4 @@
-//! Functions that return several rows for one: `explode`, `posexplode`, `inline`, `stack`.
+//! Functions that return several rows or columns for one row: `explode`, `posexplode`, `inline`, `stack`, `json_tuple`.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{
@@ -41,12 +41,12 @@ impl Generator {
     /// # Errors
     /// If it is no call of a generator, or its arguments have no type that the generator takes.
     pub(super) fn new(
-        call: SqlExpr,
+        generator: SqlExpr,
         is_outer: bool,
         schema: &DFSchema,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<Self> {
-        let (name, arguments) = parts(call)?;
+        let (name, arguments) = parts(generator)?;
         let arguments = arguments
             .into_iter()
             .map(|argument| context.sql_to_expr(argument, schema))
@@ -61,9 +61,14 @@ impl Generator {
             }
             ("inline", [argument]) => inline(argument, schema)?,
             ("stack", [rows, values @ ..]) => stack(rows, values, context)?,
+            // One row, whose fields are columns.
+            ("json_tuple", [_, _, ..]) => {
+                let fields = call("json_tuple", arguments, context)?;
+                inline(&call("make_array", vec![fields], context)?, schema)?
+            }
             _ => {
                 return plan_err!(
-                    "{name} with {} arguments is no generator; LATERAL VIEW takes explode, posexplode, inline or stack",
+                    "{name} with {} arguments is no generator; LATERAL VIEW takes explode, posexplode, inline, stack or json_tuple",
                     arguments.len()
                 );
             }

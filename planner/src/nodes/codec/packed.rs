@@ -29,11 +29,13 @@ use datafusion_proto::protobuf::{
 use prost::Message;
 
 use super::NodeTag;
+use super::lambda_variables::move_behind_columns;
 
 /// Operators or expressions in one layer. Each takes two or three levels of messages.
 const LAYER_DEPTH: usize = 12;
 
-/// DataFusion's conversion that starts a new layer every `LAYER_DEPTH` levels.
+/// DataFusion's conversion that starts a new layer every `LAYER_DEPTH` levels, and keeps variables of lambdas apart from
+/// columns.
 #[derive(Debug, Default)]
 pub struct PackingConverter {
     depth: Cell<usize>,
@@ -112,7 +114,8 @@ impl PhysicalProtoConverterExtension for PackingConverter {
         input_schema: &Schema,
         ctx: &PhysicalPlanDecodeContext<'_>,
     ) -> Result<Arc<dyn PhysicalExpr>> {
-        parse_physical_expr_with_converter(proto, input_schema, ctx, self)
+        let expr = parse_physical_expr_with_converter(proto, input_schema, ctx, self)?;
+        move_behind_columns(expr)
     }
 }
 

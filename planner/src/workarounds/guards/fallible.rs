@@ -7,7 +7,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 
 /// Functions that return a value for every argument. All other functions are assumed to fail for some.
-const SAFE_FUNCTIONS: [&str; 42] = [
+const SAFE_FUNCTIONS: [&str; 43] = [
     "abs",
     "ascii",
     "bit_length",
@@ -47,6 +47,7 @@ const SAFE_FUNCTIONS: [&str; 42] = [
     "rtrim",
     "starts_with",
     "startswith",
+    "string",
     "strpos",
     "trim",
     "upper",
@@ -56,7 +57,7 @@ const SAFE_TEXT_FUNCTIONS: [&str; 4] = ["substr", "substring", "right", "round"]
 
 /// Functions of dates and timestamps that return a value for every one of them, though not for every
 /// text.
-const TIME_FUNCTIONS: [&str; 16] = [
+const TIME_FUNCTIONS: [&str; 19] = [
     "date_part",
     "date_trunc",
     "datediff",
@@ -69,7 +70,10 @@ const TIME_FUNCTIONS: [&str; 16] = [
     "month",
     "quarter",
     "second",
+    "to_wall_timestamp",
     "trunc",
+    "unix_micros",
+    "unix_seconds",
     "weekday",
     "weekofyear",
     "year",

@@ -77,11 +77,9 @@ impl Moments {
     }
 
     fn value(&self) -> Option<f64> {
-        if self.count == 0.0 {
-            return None;
-        }
+        // Without a spread there is none, as in Spark since its version 3.1.
         if self.second == 0.0 {
-            return Some(f64::NAN);
+            return None;
         }
         Some(match self.moment {
             Moment::Third => self.count.sqrt() * self.third / self.second.powf(1.5),

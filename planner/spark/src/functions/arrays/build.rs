@@ -122,7 +122,7 @@ pub(super) fn assemble(
     assemble_where(call, inputs, nulls.as_ref(), sources)
 }
 
-fn assemble_where(
+pub(super) fn assemble_where(
     call: &Call,
     inputs: &[&ArrayRef],
     nulls: Option<&NullBuffer>,

@@ -198,6 +198,11 @@ pub(crate) fn instants_of(call: &Call) -> Result<ArrayRef> {
     super::epoch::from_seconds(array)
 }
 
+/// As [`instants_of`], with null for text that is no timestamp.
+pub(crate) fn try_instants_of(call: &Call) -> Result<ArrayRef> {
+    to_instant(call, Failure::Null)
+}
+
 fn to_local(call: &Call) -> Result<ArrayRef> {
     if !is_text(call) {
         return convert::convert(&call.arrays[0], Param::Wall, &call.zone);

@@ -1,8 +1,11 @@
-//! `bround`: rounding half to even.
+//! Rounding: `bround` half to even, `ceil(x, scale)` up and `floor(x, scale)` down.
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray};
-use datafusion::arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
-use datafusion::common::Result;
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, make_array};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{
+    DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Float64Type, Int64Type,
+};
+use datafusion::common::{Result, plan_err};
 
 use crate::functions::convert::{cast_strictly, to_double};
 use crate::functions::scalar::{Call, CallSite, Function, Param, Returns};
@@ -17,7 +20,100 @@ pub(super) fn functions() -> Vec<Function> {
             bround,
         )
         .optional(1),
+        to_scale("ceil_to_scale", |call| directed(call, Direction::Up)),
+        to_scale("floor_to_scale", |call| directed(call, Direction::Down)),
     ]
+}
+
+/// `ceil` and `floor` with a scale round a decimal.
+fn to_scale(name: &'static str, body: fn(&Call) -> Result<ArrayRef>) -> Function {
+    Function::new(
+        name,
+        &[Param::Number, Param::Int],
+        Returns::Computed(directed_type),
+        body,
+    )
+    .unify(|types| Ok(vec![decimal_of(&types[0]), types[1].clone()]))
+}
+
+/// The decimal that Spark takes a number for.
+fn decimal_of(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Decimal128(..) => data_type.clone(),
+        DataType::Int8 => DataType::Decimal128(3, 0),
+        DataType::Int16 | DataType::UInt8 => DataType::Decimal128(5, 0),
+        DataType::Int32 | DataType::UInt16 => DataType::Decimal128(10, 0),
+        data_type if data_type.is_integer() => DataType::Decimal128(20, 0),
+        DataType::Float32 => DataType::Decimal128(14, 7),
+        _ => DataType::Decimal128(30, 15),
+    }
+}
+
+fn literal_scale(site: &CallSite) -> Result<i8> {
+    let literal = site.literals.get(1).copied().flatten();
+    match literal.and_then(|literal| literal.to_string().parse().ok()) {
+        Some(scale) => Ok(scale),
+        None => plan_err!("the scale of {} must be a literal", site.name),
+    }
+}
+
+fn directed_type(site: &CallSite) -> Result<DataType> {
+    let DataType::Decimal128(precision, before) = decimal_of(&site.types[0]) else {
+        return plan_err!("{}: expected a number", site.name);
+    };
+    let scale = literal_scale(site)?;
+    let whole = precision.saturating_sub(before.unsigned_abs()) + 1;
+    let (digits, kept) = match scale {
+        ..0 => (whole.max(scale.unsigned_abs() + 1), 0),
+        _ => (whole + scale.min(before).unsigned_abs(), scale.min(before)),
+    };
+    Ok(DataType::Decimal128(
+        digits.min(DECIMAL128_MAX_PRECISION),
+        kept,
+    ))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Up,
+    Down,
+}
+
+fn directed(call: &Call, direction: Direction) -> Result<ArrayRef> {
+    let decimals = cast(&call.arrays[0], &decimal_of(call.arrays[0].data_type()))?;
+    let (DataType::Decimal128(_, before), DataType::Decimal128(_, after)) =
+        (decimals.data_type(), &call.return_type)
+    else {
+        return call.fail("expected a number");
+    };
+    let values = decimals.as_primitive::<Decimal128Type>();
+    let scales = call.int(1);
+    let rounded = call.primitive::<Decimal128Type>(|row| {
+        let lost = (i32::from(*before) - scales.value(row))
+            .max(0)
+            .unsigned_abs();
+        // Digits left of the point become zeros.
+        let zeros = (i32::from(*after) - scales.value(row))
+            .max(0)
+            .unsigned_abs();
+        let power = |digits| 10_i128.checked_pow(digits);
+        let (Some(unit), Some(zeros)) = (power(lost), power(zeros)) else {
+            return call.fail("[ARITHMETIC_OVERFLOW] the scale is out of range");
+        };
+        let value = values.value(row);
+        let down = value.div_euclid(unit);
+        let is_up = direction == Direction::Up && value.rem_euclid(unit) != 0;
+        match (down + i128::from(is_up)).checked_mul(zeros) {
+            Some(rounded) => Ok(Some(rounded)),
+            None => call.fail("[ARITHMETIC_OVERFLOW] the rounded number is out of range"),
+        }
+    })?;
+    let data = rounded
+        .to_data()
+        .into_builder()
+        .data_type(call.return_type.clone())
+        .build()?;
+    Ok(make_array(data))
 }
 
 /// The type of the number; a decimal loses the digits that are rounded away.

@@ -9,7 +9,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{Expr, lit};
 
-use crate::functions::convert::{is_binary, is_text};
+use crate::functions::convert::{self, is_binary, is_text};
 use crate::functions::scalar::{Call, CallSite, Function, Param, Returns};
 
 /// Returns the functions of this family.
@@ -36,18 +36,18 @@ pub(super) fn functions() -> Vec<Function> {
                 })
             },
         ),
-        Function::new("lpad", fill, Returns::Computed(same_kind), |call| {
+        Function::new("lpad", fill, Returns::Computed(common_kind), |call| {
             pad(call, Side::Left)
         })
         .optional(1),
-        Function::new("rpad", fill, Returns::Computed(same_kind), |call| {
+        Function::new("rpad", fill, Returns::Computed(common_kind), |call| {
             pad(call, Side::Right)
         })
         .optional(1),
         Function::new(
             "overlay",
             &[Param::Bytes, Param::Bytes, Param::Int, Param::Int],
-            Returns::Computed(same_kind),
+            Returns::Computed(common_kind),
             overlay,
         )
         .optional(1),
@@ -126,6 +126,15 @@ fn substring_type(site: &CallSite) -> Result<DataType> {
 }
 
 /// `BINARY` for bytes, `STRING` for everything else.
+/// BINARY if all texts of a call are, else STRING.
+fn common_kind(site: &CallSite) -> Result<DataType> {
+    let has_text = site.types.iter().any(is_text);
+    match has_text {
+        true => Ok(DataType::Utf8),
+        false => same_kind(site),
+    }
+}
+
 fn same_kind(site: &CallSite) -> Result<DataType> {
     let is_bytes = site.types.first().is_some_and(is_binary);
     Ok(if is_bytes {
@@ -208,10 +217,12 @@ fn padded<T: Clone>(value: Vec<T>, length: i32, fill: &[T], side: Side) -> Vec<T
 
 fn pad(call: &Call, side: Side) -> Result<ArrayRef> {
     let lengths = call.int(1);
-    if let Some(bytes) = call.arrays[0].as_binary_opt::<i32>() {
+    if let Some(bytes) = call.arrays[0].as_binary_opt::<i32>()
+        && call.return_type == DataType::Binary
+    {
         let fills = call
             .has_argument(2)
-            .then(|| crate::functions::convert::bytes_of(&call.arrays[2]));
+            .then(|| convert::bytes_of(&call.arrays[2]));
         return call.strict::<BinaryArray, Vec<u8>>(|row| {
             let fill = fills.as_ref().map_or(&[0][..], |fills| fills.value(row));
             Ok(Some(padded(
@@ -222,13 +233,13 @@ fn pad(call: &Call, side: Side) -> Result<ArrayRef> {
             )))
         });
     }
-    let texts = call.text(0);
+    let texts = text_of(call, 0)?;
+    let fills = match call.has_argument(2) {
+        true => Some(text_of(call, 2)?),
+        false => None,
+    };
     call.texts(|row| {
-        let fill = if call.has_argument(2) {
-            call.text(2).value(row)
-        } else {
-            " "
-        };
+        let fill = fills.as_ref().map_or(" ", |fills| fills.value(row));
         let fill: Vec<char> = fill.chars().collect();
         let value = padded(
             texts.value(row).chars().collect(),
@@ -240,6 +251,12 @@ fn pad(call: &Call, side: Side) -> Result<ArrayRef> {
     })
 }
 
+/// Returns an argument that may be BINARY as text.
+fn text_of(call: &Call, argument: usize) -> Result<StringArray> {
+    let texts = convert::to_text(&call.arrays[argument], &call.zone)?;
+    Ok(texts.as_string().clone())
+}
+
 /// `overlay(text, replacement, position[, length])`; the length is the replacement's by default.
 fn overlay(call: &Call) -> Result<ArrayRef> {
     let positions = call.int(2);
@@ -248,8 +265,10 @@ fn overlay(call: &Call) -> Result<ArrayRef> {
             Some(length) if length >= 0 => length,
             _ => i32::try_from(default).unwrap_or(i32::MAX),
         };
-    if let Some(bytes) = call.arrays[0].as_binary_opt::<i32>() {
-        let parts = crate::functions::convert::bytes_of(&call.arrays[1]);
+    if let Some(bytes) = call.arrays[0].as_binary_opt::<i32>()
+        && call.return_type == DataType::Binary
+    {
+        let parts = convert::bytes_of(&call.arrays[1]);
         return call.strict::<BinaryArray, Vec<u8>>(|row| {
             let (value, part) = (bytes.value(row), parts.value(row));
             let position = positions.value(row);
@@ -259,7 +278,7 @@ fn overlay(call: &Call) -> Result<ArrayRef> {
             Ok(Some([&value[head], part, &value[tail]].concat()))
         });
     }
-    let (texts, parts) = (call.text(0), call.text(1));
+    let (texts, parts) = (text_of(call, 0)?, text_of(call, 1)?);
     call.texts(|row| {
         let (value, part) = (texts.value(row), parts.value(row));
         let size = value.chars().count();

@@ -1,0 +1,114 @@
+//! Files that a query names: ``SELECT * FROM parquet.`/data/sales` ``.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use datafusion::catalog::MemorySchemaProvider;
+use datafusion::common::TableReference;
+use datafusion::sql::sqlparser::ast::{ObjectName, visit_relations};
+use faisca_planner::statement::on_stack_for;
+use faisca_spark::dialect::parse_as_written;
+
+use super::existing::format_of;
+use crate::error::{Error, Result};
+use crate::input::lower_view;
+use crate::input::source::{default_source, open};
+use crate::services::Services;
+
+/// Catalog of the session.
+const CATALOG: &str = "spark_catalog";
+
+/// Files in the place of a table.
+#[derive(Debug, PartialEq, Eq)]
+struct PathTable {
+    /// The format's name as written, in lower case, which stands where a database would.
+    format: String,
+    path: String,
+}
+
+/// Opens the files that a statement names, so that the planner finds them as tables.
+///
+/// # Errors
+/// If they cannot be read, or two paths differ by case only: the planner knows names in lower case.
+pub(super) async fn register_paths(services: &Arc<Services>, sql: &str) -> Result<()> {
+    // A path stands in backticks.
+    if !sql.contains('`') {
+        return Ok(());
+    }
+    let tables = on_stack_for(sql, || path_tables(sql));
+    for (n, table) in tables.iter().enumerate() {
+        let lower = table.path.to_lowercase();
+        if let Some(other) = tables[..n]
+            .iter()
+            .find(|other| other.path != table.path && other.path.to_lowercase() == lower)
+        {
+            return Err(Error::Plan(format!(
+                "`{}` and `{}` differ by case only; read them in two statements",
+                other.path, table.path
+            )));
+        }
+        register(services, table, lower).await?;
+    }
+    Ok(())
+}
+
+async fn register(services: &Arc<Services>, table: &PathTable, lower: String) -> Result<()> {
+    let format = format_of(&table.format)?;
+    let source = default_source(&table.path, &table.path, format);
+    let provider = open(&services.context, &source).await?;
+    services.tables.remember_spelling(&provider.schema());
+    if let Some(catalog) = services.context.catalog(CATALOG)
+        && catalog.schema(&table.format).is_none()
+    {
+        let schema = Arc::new(MemorySchemaProvider::new());
+        catalog.register_schema(&table.format, schema)?;
+    }
+    let reference = TableReference::partial(table.format.clone(), lower);
+    let view = lower_view(&reference, &provider)?;
+    // The files may be others than those of an earlier statement.
+    let _ = services.context.deregister_table(reference.clone())?;
+    services.context.register_table(reference, view)?;
+    Ok(())
+}
+
+/// The files that a statement names. A statement that cannot be read has none: the planner reports the reason.
+fn path_tables(sql: &str) -> Vec<PathTable> {
+    let mut tables = Vec::new();
+    let Ok(statements) = parse_as_written(sql) else {
+        return tables;
+    };
+    let _ = visit_relations(&statements, |name: &ObjectName| {
+        if let [format, path] = name.0.as_slice()
+            && let (Some(format), Some(path)) = (format.as_ident(), path.as_ident())
+            && path.value.contains('/')
+        {
+            let table = PathTable {
+                format: format.value.to_lowercase(),
+                path: path.value.clone(),
+            };
+            if format_of(&table.format).is_ok() && !tables.contains(&table) {
+                tables.push(table);
+            }
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    tables
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_keep_their_case_and_names_of_tables_are_none() {
+        let sql =
+            "SELECT * FROM Parquet.`/Data/A` JOIN csv.`s3://b/x.csv` JOIN default.t JOIN `a/b`";
+        let tables = path_tables(sql);
+        let expected = [("parquet", "/Data/A"), ("csv", "s3://b/x.csv")];
+        let expected = expected.map(|(format, path)| PathTable {
+            format: format.to_owned(),
+            path: path.to_owned(),
+        });
+        assert_eq!(tables, expected);
+    }
+}

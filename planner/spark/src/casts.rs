@@ -1,0 +1,217 @@
+//! Spark's casts where Arrow's return other values.
+//!
+//! Arrow reads text of a time in UTC, counts microseconds where Spark counts seconds, and writes times, fractions and
+//! nested values as text in another form. The casts of a statement, and those that the coercion of types adds, become
+//! calls of Spark's functions, which know the session's time zone.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{DFSchema, Result};
+use datafusion::functions::core::expr_fn::{get_field, named_struct};
+use datafusion::logical_expr::expr::{Cast, ScalarFunction, TryCast};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, cast, lit, try_cast, when,
+};
+use datafusion::optimizer::AnalyzerRule;
+
+use crate::functions::{is_text, scalar_function, zone_name};
+
+/// Microseconds of a second.
+const SECOND_MICROS: f64 = 1_000_000.0;
+
+/// Replaces casts by Spark's. The rule runs after the coercion of types.
+#[derive(Debug, Default)]
+pub struct SparkCasts;
+
+impl AnalyzerRule for SparkCasts {
+    fn name(&self) -> &'static str {
+        "spark_casts"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
+        let mode = Mode {
+            zone: zone_name(config),
+            is_ansi: config.execution.enable_ansi_mode,
+        };
+        plan.transform_up_with_subqueries(|node| replace_casts(node, &mode))
+            .data()
+    }
+}
+
+/// What casts depend on in a session.
+struct Mode {
+    zone: Arc<str>,
+    /// Whether a value that cannot be cast is an error, and not null.
+    is_ansi: bool,
+}
+
+/// Functions that fail in ANSI mode, each with the one that returns null.
+const NULL_FUNCTIONS: [(&str, &str); 4] = [
+    ("make_timestamp", "try_make_timestamp"),
+    ("make_timestamp_ntz", "try_make_timestamp_ntz"),
+    ("to_date", "try_to_date"),
+    ("to_timestamp", "try_to_timestamp"),
+];
+
+fn replace_casts(node: LogicalPlan, mode: &Mode) -> Result<Transformed<LogicalPlan>> {
+    let schema = merge_schema(&node.inputs());
+    let names = NamePreserver::new(&node);
+    let replaced = node.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let replaced = expr.transform_up(|expr| Ok(replace_cast(expr, &schema, mode)))?;
+        Ok(replaced.update_data(|expr| name.restore(expr)))
+    })?;
+    if !replaced.transformed {
+        return Ok(replaced);
+    }
+    replaced.map_data(LogicalPlan::recompute_schema)
+}
+
+fn replace_cast(expr: Expr, schema: &DFSchema, mode: &Mode) -> Transformed<Expr> {
+    let zone = &mode.zone;
+    let (operand, target, is_try) = match &expr {
+        Expr::Cast(Cast { expr, field }) => (expr.as_ref(), field.data_type(), !mode.is_ansi),
+        Expr::TryCast(TryCast { expr, field }) => (expr.as_ref(), field.data_type(), true),
+        Expr::ScalarFunction(call) if !mode.is_ansi => {
+            return match null_function(call, zone) {
+                Some(lenient) => Transformed::yes(lenient),
+                None => Transformed::no(expr),
+            };
+        }
+        _ => return Transformed::no(expr),
+    };
+    let Ok(source) = operand.get_type(schema) else {
+        return Transformed::no(expr);
+    };
+    if let Some(converted) = by_position(operand, &source, target, is_try) {
+        return converted
+            .transform_up(|expr| Ok(replace_cast(expr, schema, mode)))
+            .unwrap_or_else(|_| Transformed::no(expr));
+    }
+    let Some(function) = Conversion::between(&source, target, zone)
+        .and_then(|conversion| scalar_function(conversion.function(is_try), zone))
+    else {
+        return Transformed::no(expr);
+    };
+    let value = Arc::new(function).call(vec![operand.clone()]);
+    let is_fraction = source.is_temporal() && target.is_numeric() && !target.is_integer();
+    let value = if is_fraction {
+        let micros = cast(value, DataType::Float64);
+        Expr::BinaryExpr(BinaryExpr::new(
+            Box::new(micros),
+            Operator::Divide,
+            Box::new(lit(SECOND_MICROS)),
+        ))
+    } else {
+        value
+    };
+    let target = target.clone();
+    match value.get_type(schema) {
+        Ok(data_type) if data_type == target => Transformed::yes(value),
+        Ok(_) => Transformed::yes(cast(value, target)),
+        Err(_) => Transformed::no(expr),
+    }
+}
+
+/// Returns the call that is null where this one fails.
+fn null_function(call: &ScalarFunction, zone: &Arc<str>) -> Option<Expr> {
+    let (_, lenient) = NULL_FUNCTIONS
+        .into_iter()
+        .find(|(name, _)| *name == call.name())?;
+    let function = Arc::new(scalar_function(lenient, zone)?);
+    Some(function.call(call.args.clone()))
+}
+
+/// Casts a struct to one with other names: Spark takes the fields by their positions, Arrow by their names.
+fn by_position(operand: &Expr, source: &DataType, target: &DataType, is_try: bool) -> Option<Expr> {
+    let (DataType::Struct(before), DataType::Struct(after)) = (source, target) else {
+        return None;
+    };
+    let names = before.iter().zip(after).map(|(a, b)| a.name() == b.name());
+    if before.len() != after.len() || before.is_empty() || names.into_iter().all(|same| same) {
+        return None;
+    }
+    let fields = before.iter().zip(after).flat_map(|(from, to)| {
+        let field = get_field(operand.clone(), from.name().as_str());
+        let typed = match is_try {
+            true => try_cast(field, to.data_type().clone()),
+            false => cast(field, to.data_type().clone()),
+        };
+        [lit(to.name().as_str()), typed]
+    });
+    let value = named_struct(fields.collect());
+    // Without ELSE a struct that is null stays null.
+    when(operand.clone().is_not_null(), value).end().ok()
+}
+
+/// A kind of casts that Spark and Arrow do differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Conversion {
+    /// Text, as a day.
+    Date,
+    /// Text, seconds since 1970, days and wall clocks of the session's zone, as an instant.
+    Instant,
+    /// Text, seconds since 1970 and instants, as a wall clock of the session's zone.
+    Wall,
+    /// A time, as whole seconds since 1970.
+    Seconds,
+    /// A time, as microseconds since 1970.
+    Micros,
+    /// A value, as text.
+    Text,
+}
+
+impl Conversion {
+    fn between(source: &DataType, target: &DataType, zone: &str) -> Option<Self> {
+        use DataType::{
+            Date32, FixedSizeList, Float16, Float32, Float64, LargeList, List, Map, Struct,
+            Timestamp,
+        };
+        let is_written = matches!(
+            source,
+            Timestamp(..)
+                | Float16
+                | Float32
+                | Float64
+                | List(_)
+                | LargeList(_)
+                | FixedSizeList(..)
+                | Struct(_)
+                | Map(..)
+        );
+        Some(match (source, target) {
+            (source, Date32) if is_text(source) => Self::Date,
+            (source, Timestamp(_, None)) if is_text(source) || source.is_numeric() => Self::Wall,
+            (source, Timestamp(_, Some(_))) if is_text(source) || source.is_numeric() => {
+                Self::Instant
+            }
+            (Timestamp(_, Some(_)), Timestamp(_, None)) => Self::Wall,
+            // In UTC, Arrow's cast is right, and statistics of files still answer comparisons.
+            (Date32 | Timestamp(_, None), Timestamp(_, Some(_))) if zone != "UTC" => Self::Instant,
+            (Timestamp(..), target) if target.is_integer() => Self::Seconds,
+            (Timestamp(..), target) if target.is_numeric() => Self::Micros,
+            (_, target) if is_written && is_text(target) => Self::Text,
+            _ => return None,
+        })
+    }
+
+    /// Returns the name of the function that converts.
+    fn function(self, is_try: bool) -> &'static str {
+        match (self, is_try) {
+            (Self::Date, false) => "date",
+            (Self::Date, true) => "try_to_date",
+            (Self::Instant, false) => "timestamp",
+            (Self::Instant, true) => "try_to_timestamp",
+            (Self::Wall, false) => "to_wall_timestamp",
+            (Self::Wall, true) => "try_to_wall_timestamp",
+            (Self::Seconds, _) => "unix_seconds",
+            (Self::Micros, _) => "unix_micros",
+            (Self::Text, _) => "string",
+        }
+    }
+}

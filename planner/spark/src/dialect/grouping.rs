@@ -1,0 +1,195 @@
+//! Grouping sets: `GROUP BY a, b WITH ROLLUP`, `CUBE (a, (b, c))`, `grouping_id()`.
+
+use std::ops::ControlFlow;
+
+use datafusion::common::{Result, plan_datafusion_err};
+use datafusion::sql::sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
+    GroupByExpr, GroupByWithModifier, Query, Select, SelectItem, SetExpr, VisitMut, VisitorMut,
+};
+
+use super::tree::call;
+
+/// Most elements of a CUBE that has several keys in one: each more doubles the sets.
+const CUBE_MAX: usize = 16;
+
+/// `GROUP BY a, b WITH ROLLUP` and `GROUP BY a, b GROUPING SETS (…)`, in the form of the SQL standard.
+pub(super) fn expand(group_by: &mut GroupByExpr) -> Result<()> {
+    let GroupByExpr::Expressions(expressions, modifiers) = group_by else {
+        return Ok(());
+    };
+    if modifiers.is_empty() {
+        expressions.iter_mut().for_each(with_several_keys);
+        return Ok(());
+    }
+    if modifiers.len() > 1 {
+        return Err(plan_datafusion_err!(
+            "GROUP BY takes one of WITH ROLLUP, WITH CUBE and GROUPING SETS"
+        ));
+    }
+    let keys = || expressions.iter().map(|key| vec![key.clone()]).collect();
+    let sets = match modifiers.remove(0) {
+        GroupByWithModifier::Rollup => Expr::Rollup(keys()),
+        GroupByWithModifier::Cube => Expr::Cube(keys()),
+        // The sets name the keys again, so that the list before them says nothing more.
+        GroupByWithModifier::GroupingSets(sets) => sets,
+        GroupByWithModifier::Totals => {
+            return Err(plan_datafusion_err!(
+                "GROUP BY … WITH TOTALS is not Spark's SQL; use WITH ROLLUP"
+            ));
+        }
+    };
+    *expressions = vec![sets];
+    Ok(())
+}
+
+/// `ROLLUP (a, (b, c))` and `CUBE (a, (b, c))`. DataFusion knows those with one key in each element.
+fn with_several_keys(expr: &mut Expr) {
+    let is_plain = |elements: &[Vec<Expr>]| elements.iter().all(|keys| keys.len() == 1);
+    let sets: Vec<Vec<Expr>> = match expr {
+        Expr::Rollup(elements) if !is_plain(elements) => (0..=elements.len())
+            .rev()
+            .map(|count| elements[..count].concat())
+            .collect(),
+        Expr::Cube(elements) if !is_plain(elements) && elements.len() < CUBE_MAX => {
+            let count = elements.len();
+            let is_in = |set: usize, element: usize| (set >> (count - 1 - element)) & 1 == 1;
+            let keys_of = |set: usize| {
+                let elements = elements.iter().enumerate();
+                elements
+                    .filter(|(element, _)| is_in(set, *element))
+                    .flat_map(|(_, keys)| keys.clone())
+                    .collect()
+            };
+            (0..1_usize << count).rev().map(keys_of).collect()
+        }
+        _ => return,
+    };
+    *expr = Expr::GroupingSets(sets.into_iter().map(without_repeats).collect());
+}
+
+fn without_repeats(keys: Vec<Expr>) -> Vec<Expr> {
+    let mut different: Vec<Expr> = Vec::with_capacity(keys.len());
+    for key in keys {
+        if !different.contains(&key) {
+            different.push(key);
+        }
+    }
+    different
+}
+
+/// `grouping_id()` without arguments, also written `grouping__id`, is that of all keys of the groups.
+pub(super) fn complete_ids(query: &mut Query) {
+    let mut keys = match query.body.as_mut() {
+        SetExpr::Select(select) => complete_ids_of(select),
+        body => {
+            for_each_select(body, &mut |select| {
+                complete_ids_of(select);
+            });
+            None
+        }
+    };
+    if let Some(completion) = &mut keys {
+        // The visitor never breaks.
+        let _ = query.order_by.visit(completion);
+    }
+}
+
+/// Calls a function for each SELECT of a set operation.
+pub(super) fn for_each_select(body: &mut SetExpr, change: &mut impl FnMut(&mut Select)) {
+    match body {
+        SetExpr::Select(select) => change(select),
+        SetExpr::SetOperation { left, right, .. } => {
+            for_each_select(left, change);
+            for_each_select(right, change);
+        }
+        _ => {}
+    }
+}
+
+fn complete_ids_of(select: &mut Select) -> Option<GroupingIds> {
+    let GroupByExpr::Expressions(expressions, modifiers) = &select.group_by else {
+        return None;
+    };
+    let mut has_sets = !modifiers.is_empty();
+    let mut keys: Vec<Expr> = Vec::new();
+    for expression in expressions {
+        match expression {
+            Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets) => {
+                has_sets = true;
+                keys.extend(sets.concat());
+            }
+            other => keys.push(other.clone()),
+        }
+    }
+    let mut completion = GroupingIds {
+        keys: without_repeats(keys),
+        has_sets,
+        depth: 0,
+    };
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expr @ Expr::Identifier(_)) = item
+            && let Expr::Identifier(name) = &*expr
+            && completion.is_virtual(expr)
+        {
+            *item = SelectItem::ExprWithAlias {
+                alias: name.clone(),
+                expr: expr.clone(),
+            };
+        }
+    }
+    // The visitor never breaks.
+    let _ = select.projection.visit(&mut completion);
+    let _ = select.having.visit(&mut completion);
+    Some(completion)
+}
+
+struct GroupingIds {
+    keys: Vec<Expr>,
+    has_sets: bool,
+    /// Queries around the current node, within the one that has the keys.
+    depth: usize,
+}
+
+impl GroupingIds {
+    /// Is this the column `grouping__id`, which every query with grouping sets has?
+    fn is_virtual(&self, expr: &Expr) -> bool {
+        matches!(expr, Expr::Identifier(name)
+            if self.has_sets && name.value.eq_ignore_ascii_case("grouping__id"))
+    }
+
+    fn arguments(&self) -> Vec<FunctionArg> {
+        let argument = |key: &Expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(key.clone()));
+        self.keys.iter().map(argument).collect()
+    }
+}
+
+impl VisitorMut for GroupingIds {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if self.depth > 0 {
+            return ControlFlow::Continue(());
+        }
+        if self.is_virtual(expr) {
+            *expr = call("grouping_id", self.keys.clone());
+        } else if let Expr::Function(Function { name, args, .. }) = expr
+            && name.to_string().eq_ignore_ascii_case("grouping_id")
+            && let FunctionArguments::List(FunctionArgumentList { args, .. }) = args
+            && args.is_empty()
+        {
+            *args = self.arguments();
+        }
+        ControlFlow::Continue(())
+    }
+}
