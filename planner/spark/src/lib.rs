@@ -8,6 +8,7 @@
 //! **Invariant.** No function awaits, reads a clock or opens anything: an executor runs them on the rows of a task, and a
 //! task may run twice.
 
+pub mod coercion;
 pub mod columns;
 pub mod commands;
 pub mod dialect;

@@ -15,17 +15,18 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::names::CteScopes;
 use super::syntax::SparkDialect;
-use super::{calls, generators, intervals, joins, names, windows};
+use super::{calls, column_names, generators, intervals, joins, names, numbers, windows};
 
 /// Rewrites what the parser read as Spark's SQL into what DataFusion plans.
 ///
 /// # Errors
 /// If a clause has no meaning in Spark, such as `WITH TOTALS`.
 pub fn translate(tree: &mut impl VisitMut) -> Result<()> {
-    match tree.visit(&mut Translation::default()) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(error),
+    if let ControlFlow::Break(error) = tree.visit(&mut Translation::default()) {
+        return Err(error);
     }
+    numbers::type_literals(tree);
+    Ok(())
 }
 
 /// Start, end and step.
@@ -111,7 +112,10 @@ impl VisitorMut for Translation {
             .for_each(outer_joins_without_condition);
         self.name_subqueries(select);
         match grouping_sets(&mut select.group_by).and_then(|()| generators::move_to_from(select)) {
-            Ok(()) => ControlFlow::Continue(()),
+            Ok(()) => {
+                column_names::name_columns(select);
+                ControlFlow::Continue(())
+            }
             Err(error) => ControlFlow::Break(error),
         }
     }
@@ -128,7 +132,6 @@ impl VisitorMut for Translation {
             Expr::UnaryOp { .. } => {
                 not_for_bang(expr);
                 intervals::negate(expr);
-                negative_literal(expr);
             }
             Expr::Struct { .. } => calls::rewrite_struct(expr),
             Expr::CompoundFieldAccess { root, access_chain } => {
@@ -458,22 +461,6 @@ fn not_for_bang(expr: &mut Expr) {
         && *op == UnaryOperator::BangNot
     {
         *op = UnaryOperator::Not;
-    }
-}
-
-/// `-128Y` is one literal, since 128 is no TINYINT.
-fn negative_literal(expr: &mut Expr) {
-    if let Expr::UnaryOp {
-        op: UnaryOperator::Minus,
-        expr: operand,
-    } = expr
-        && let Expr::TypedString(typed) = operand.as_mut()
-        && let Value::SingleQuotedString(digits) = &mut typed.value.value
-        && digits.starts_with(|c: char| c.is_ascii_digit())
-        && !digits.contains(['-', ':'])
-    {
-        digits.insert(0, '-');
-        *expr = operand.as_ref().clone();
     }
 }
 
