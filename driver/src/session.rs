@@ -7,6 +7,7 @@ mod create_table;
 mod dataframe;
 mod existing;
 mod insert;
+mod lateral_aliases;
 mod options;
 mod output_table;
 mod path_tables;

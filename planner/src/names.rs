@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     Query, SelectItem, SetExpr, TableAlias, TableFactor, Visit, Visitor,
 };
-use faisca_spark::dialect::parse_as_written;
+use faisca_spark::dialect::{generated_name, parse_as_written};
 
 /// Returns the aliases that a statement gives to columns: from lower case to the spelling as
 /// written.
@@ -61,10 +61,12 @@ pub fn aliases(sql: &str) -> HashMap<String, String> {
             match body {
                 SetExpr::Select(select) => {
                     for item in &select.projection {
-                        if let SelectItem::ExprWithAlias { alias, .. } = item {
-                            self.0
-                                .insert(alias.value.to_lowercase(), alias.value.clone());
-                        }
+                        let name = match item {
+                            SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
+                            SelectItem::UnnamedExpr(expr) => generated_name(expr),
+                            _ => None,
+                        };
+                        self.0.extend(name.map(|name| (name.to_lowercase(), name)));
                     }
                 }
                 SetExpr::SetOperation { left, right, .. } => {

@@ -16,7 +16,7 @@ use faisca_planner::ids::ExecutorId;
 
 use crate::support::{
     Layout, oracle_rows, register_folders, session, session_rows, tpch_data, tpch_oracle,
-    tpch_query,
+    tpch_oracle_query, tpch_query,
 };
 
 /// Processes that execute for this session at the moment.
@@ -88,7 +88,7 @@ pub async fn stop(session: Session) {
 
 pub async fn expected(number: usize) -> Vec<String> {
     let oracle = tpch_oracle().await;
-    oracle_rows(&oracle, &tpch_query(number)).await
+    oracle_rows(&oracle, &tpch_oracle_query(number)).await
 }
 
 /// Starts a query of TPC-H beside the test.

@@ -235,7 +235,7 @@ const KINDS: [Kind; 28] = [
     lacking(
         &["csv", "ndjson"],
         "map of numbers",
-        ["map([1], ['x'])", "map([2], ['y'])"],
+        ["map([1L], ['x'])", "map([2L], ['y'])"],
         ["{1:x}", "{2:y}"],
     ),
 ];

@@ -105,6 +105,20 @@ pub fn tpch_query(number: usize) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
+/// The query for DataFusion, whose quotients of decimals have other types than Spark's.
+pub fn tpch_oracle_query(number: usize) -> String {
+    let (columns, order) = match number {
+        8 => (
+            "o_year, CAST(mkt_share AS DECIMAL(38, 6))",
+            " order by o_year",
+        ),
+        14 => ("CAST(promo_revenue AS DECIMAL(38, 6))", ""),
+        17 => ("CAST(avg_yearly AS DECIMAL(30, 6))", ""),
+        _ => return tpch_query(number),
+    };
+    format!("SELECT {columns} FROM ({}) AS q{order}", tpch_query(number))
+}
+
 /// DataFusion alone over the same files. It has its defaults but for Spark's order of nulls and one
 /// rule, which applies filters above outer joins to the wrong side where both sides have a column of
 /// the same name.

@@ -2,7 +2,7 @@
 
 use crate::support::{
     LAYOUTS, Layout, oracle_over, oracle_rows, register_folders, rows, scratch, session,
-    session_rows, sorted, tpch_data, tpch_oracle, tpch_query,
+    session_rows, sorted, tpch_data, tpch_oracle, tpch_oracle_query, tpch_query,
 };
 use faisca::Session;
 use faisca_generate::TPCH_TABLES;
@@ -26,7 +26,7 @@ async fn all_queries_equal_one_datafusion_process_at_every_layout_and_partitioni
     let oracle = tpch_oracle().await;
     let mut expected = vec![];
     for number in 1..=22 {
-        let frame = oracle.sql(&tpch_query(number)).await.unwrap();
+        let frame = oracle.sql(&tpch_oracle_query(number)).await.unwrap();
         expected.push(rows(&frame.collect().await.unwrap()));
     }
     assert!(
@@ -61,7 +61,9 @@ async fn rules_change_plans_and_no_result() {
     let oracle = tpch_oracle().await;
     let mut expected = vec![];
     for number in 1..=22 {
-        expected.push(sorted(oracle_rows(&oracle, &tpch_query(number)).await));
+        expected.push(sorted(
+            oracle_rows(&oracle, &tpch_oracle_query(number)).await,
+        ));
     }
     for layout in LAYOUTS {
         let session = session(layout, 7).await;
@@ -131,7 +133,7 @@ async fn joins_that_all_shuffle_are_right_and_filter_by_keys() {
             {
                 filtered.push(number);
             }
-            let expected = oracle_rows(&oracle, &tpch_query(number)).await;
+            let expected = oracle_rows(&oracle, &tpch_oracle_query(number)).await;
             assert_eq!(
                 sorted(rows(&frame.collect().await.unwrap())),
                 sorted(expected),

@@ -309,7 +309,7 @@ async fn rows_that_would_make_a_folder_unreadable_are_not_appended() {
             "PARQUET",
             "SELECT 1 AS a",
             "SELECT 'x' AS a",
-            ["`a`", "BIGINT", "STRING"],
+            ["`a`", "INT", "STRING"],
         ),
         (
             "JSON",

@@ -27,11 +27,11 @@ use super::create_table::{create_table, drop_table, own_name};
 use super::dataframe::DataFrame;
 use super::existing::{format_of, keeps_existing};
 use super::insert::insert;
+use super::lateral_aliases::plan_with_aliases;
 use super::options::{set_source_option, set_write_option};
 use super::path_tables::register_paths;
 use super::sql_types::{column_definition, sql_type};
 use super::unknown_names::with_nearest_name;
-use super::wildcard::plan_statement;
 use crate::engine::progress::WriteSummary;
 use crate::error::{Error, Result};
 use crate::input::source::{count_files, default_source, open};
@@ -110,7 +110,7 @@ pub(super) async fn statement(services: &Arc<Services>, sql: &str) -> Result<Out
     let context = &services.context;
     let state = context.state();
     let parsed = parse(sql, &state.config_options().sql_parser).map_err(Error::from)?;
-    let plan = plan_statement(&state, parsed)
+    let plan = plan_with_aliases(&state, parsed)
         .await
         .map_err(|e| with_nearest_name(services, &state, e.into()))?;
     match plan {

@@ -10,23 +10,30 @@
 
 mod calls;
 mod clauses;
+mod column_names;
 mod generators;
 mod grouping;
 mod intervals;
 mod joins;
+mod lateral_aliases;
 mod literals;
 mod named_windows;
 mod names;
+mod numbers;
 mod pipes;
 mod samples;
 mod syntax;
 mod tokens;
 mod tree;
 mod values;
+mod window_names;
 mod windows;
 
+pub use column_names::generated_name;
+pub use lateral_aliases::expand_lateral_alias;
 pub(crate) use literals::unescape;
 pub use names::without_mark;
+pub(crate) use numbers::plan as plan_number;
 pub use syntax::SparkDialect;
 pub use tokens::{lower_names, tokenize};
 pub use tree::translate;

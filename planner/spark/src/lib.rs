@@ -8,8 +8,9 @@
 //! **Invariant.** No function awaits, reads a clock or opens anything: an executor runs them on the rows of a task, and a
 //! task may run twice.
 
-pub mod columns;
 pub mod casts;
+pub mod coercion;
+pub mod columns;
 pub mod commands;
 pub mod dialect;
 pub mod functions;

@@ -2,8 +2,12 @@
 //!
 //! `7 / 2` is 3.5, `7 DIV 2` is 3, `array(10, 20)[0]` is 10, and `'5' + 3` is 8.
 
+pub(crate) mod arithmetic;
 mod array_item;
+mod decimal;
 mod divisor;
+mod intervals;
+mod quotient;
 
 use std::sync::Arc;
 
@@ -11,16 +15,20 @@ use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::planner::{
-    ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr,
+    ExprPlanner, PlannerResult, RawBinaryExpr, RawDictionaryExpr, RawFieldAccessExpr,
 };
 use datafusion::logical_expr::{
     BinaryExpr, Expr, ExprSchemable, GetFieldAccess, Operator, ScalarUDF, cast,
 };
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
+use crate::dialect::plan_number;
 use crate::functions::FunctionSyntax;
 use array_item::ArrayItem;
+use decimal::DecimalOperator;
 use divisor::Divisor;
+use intervals::{FACTOR, INTERVAL, IntervalOperator};
+use quotient::Quotient;
 
 /// Plans operators of SQL text as Spark means them.
 #[derive(Debug, Default)]
@@ -38,10 +46,14 @@ pub fn planners() -> Vec<Arc<dyn ExprPlanner>> {
 /// The functions that [`SparkOperators`] plans. Executors find them by name.
 #[must_use]
 pub fn functions() -> Vec<Arc<ScalarUDF>> {
-    vec![
+    let mut functions = vec![
         Arc::new(ScalarUDF::from(ArrayItem::default())),
         Arc::new(ScalarUDF::from(Divisor::default())),
-    ]
+        Arc::new(ScalarUDF::from(Quotient)),
+    ];
+    functions.extend(IntervalOperator::ALL.map(|operator| Arc::new(ScalarUDF::from(operator))));
+    functions.extend(DecimalOperator::ALL.map(|operator| Arc::new(ScalarUDF::from(operator))));
+    functions
 }
 
 impl ExprPlanner for SparkOperators {
@@ -55,6 +67,9 @@ impl ExprPlanner for SparkOperators {
         else {
             return Ok(PlannerResult::Original(expr));
         };
+        if let Some(result) = with_interval(&expr, &left, &right) {
+            return Ok(PlannerResult::Planned(result));
+        }
         Ok(match expr.op {
             BinaryOperator::Divide => divide(expr, &left, &right),
             BinaryOperator::MyIntegerDivide => divide_whole(expr, &left, &right),
@@ -67,8 +82,26 @@ impl ExprPlanner for SparkOperators {
                 }
                 calculate_with_text(expr, &left, &right)
             }
+            BinaryOperator::Eq
+            | BinaryOperator::NotEq
+            | BinaryOperator::Lt
+            | BinaryOperator::LtEq
+            | BinaryOperator::Gt
+            | BinaryOperator::GtEq
+            | BinaryOperator::Spaceship => compare_with_truth(expr, &left, &right),
             _ => PlannerResult::Original(expr),
         })
+    }
+
+    fn plan_dictionary_literal(
+        &self,
+        expr: RawDictionaryExpr,
+        _schema: &DFSchema,
+    ) -> Result<PlannerResult<RawDictionaryExpr>> {
+        match plan_number(&expr) {
+            Some(number) => number.map(PlannerResult::Planned),
+            None => Ok(PlannerResult::Original(expr)),
+        }
     }
 
     fn plan_field_access(
@@ -106,13 +139,11 @@ impl ExprPlanner for SparkOperators {
     }
 }
 
-/// `/` never cuts off the fraction, and division by zero is an error.
+/// `/` reads text as a DOUBLE. Numbers are divided by [`arithmetic::resolve`], which knows all types.
 fn divide(expr: RawBinaryExpr, left: &DataType, right: &DataType) -> PlannerResult<RawBinaryExpr> {
-    let is_number = |t: &DataType| t.is_integer() || t.is_floating();
-    let as_double = |t: &DataType| is_number(t) || is_text(t) || t.is_null();
-    let is_double = as_double(left) && as_double(right);
-    let with_text = (is_text(left) && right.is_numeric()) || (left.is_numeric() && is_text(right));
-    if !is_double && !with_text || left.is_null() && right.is_null() {
+    let is_operand = |t: &DataType| is_text(t) || t.is_numeric() || t.is_null();
+    let has_text = is_text(left) || is_text(right);
+    if !has_text || !is_operand(left) || !is_operand(right) {
         return PlannerResult::Original(expr);
     }
     let (dividend, divisor) = (double(expr.left, left), double(expr.right, right));
@@ -131,10 +162,29 @@ fn divide_whole(
             cast(expr.left, DataType::Int64),
             cast(expr.right, DataType::Int64),
         );
-        return PlannerResult::Planned(binary(left, Operator::Divide, right));
+        let quotient = ScalarUDF::from(Quotient).call(vec![left, right]);
+        return PlannerResult::Planned(quotient);
     }
-    let quotient = binary(expr.left, Operator::Divide, checked(expr.right));
+    let quotient = binary(expr.left, Operator::Divide, expr.right);
     PlannerResult::Planned(cast(quotient, DataType::Int64))
+}
+
+/// Text beside a BOOLEAN is read as one. DataFusion has no such comparison.
+fn compare_with_truth(
+    mut expr: RawBinaryExpr,
+    left: &DataType,
+    right: &DataType,
+) -> PlannerResult<RawBinaryExpr> {
+    match (left, right) {
+        (DataType::Boolean, text) if is_text(text) => {
+            expr.right = cast(expr.right, DataType::Boolean);
+        }
+        (text, DataType::Boolean) if is_text(text) => {
+            expr.left = cast(expr.left, DataType::Boolean);
+        }
+        _ => {}
+    }
+    PlannerResult::Original(expr)
 }
 
 /// Text beside a number is read as a number: as BIGINT beside whole numbers, as DOUBLE beside others.
@@ -167,6 +217,45 @@ fn calculate_with_text(
         return PlannerResult::Planned(binary(left, op, right));
     }
     PlannerResult::Original(expr)
+}
+
+/// An interval times or by a number, which may be text; text beside an interval is a timestamp; dates have the days
+/// between them.
+fn with_interval(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
+    if (left, right) == (&DataType::Date32, &DataType::Date32)
+        && matches!(expr.op, BinaryOperator::Minus)
+    {
+        let dates = vec![expr.left.clone(), expr.right.clone()];
+        return Some(ScalarUDF::from(IntervalOperator::Between).call(dates));
+    }
+    let is_interval = |t: &DataType| matches!(t, DataType::Interval(_) | DataType::Duration(_));
+    let (interval, other, other_type) = match (is_interval(left), is_interval(right)) {
+        (true, false) => (&expr.left, &expr.right, right),
+        (false, true) => (&expr.right, &expr.left, left),
+        _ => return None,
+    };
+    let operator = match expr.op {
+        BinaryOperator::Multiply => IntervalOperator::Multiply,
+        BinaryOperator::Divide if is_interval(left) => IntervalOperator::Divide,
+        BinaryOperator::Plus | BinaryOperator::Minus if is_text(other_type) => {
+            let op = arithmetic(&expr.op)?;
+            let time = cast(
+                other.clone(),
+                DataType::Timestamp(TimeUnit::Microsecond, None),
+            );
+            return (is_interval(right) || op == Operator::Plus)
+                .then(|| binary(time, op, interval.clone()));
+        }
+        _ => return None,
+    };
+    if !other_type.is_numeric() && !is_text(other_type) && !other_type.is_null() {
+        return None;
+    }
+    let interval = match left == &INTERVAL || right == &INTERVAL {
+        true => interval.clone(),
+        false => cast(interval.clone(), INTERVAL),
+    };
+    Some(ScalarUDF::from(operator).call(vec![interval, cast(other.clone(), FACTOR)]))
 }
 
 /// Beside a point in time, text of a difference is read as one, and null makes null. A date and a time of day make a

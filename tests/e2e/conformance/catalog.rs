@@ -151,8 +151,7 @@ async fn other_columns_are_refused_or_added(lake: &Lake, kind: &str) {
     let before = lake.server.requests.load(Ordering::Relaxed);
     let (success, error) = lake.job(kind, 5, &[changed]).await;
     assert!(
-        !success
-            && error.contains("new: extra bigint; of another type: id string instead of bigint"),
+        !success && error.contains("new: extra int; of another type: id string instead of bigint"),
         "{error}"
     );
     assert!(error.contains("step `numbers`"), "{error}");

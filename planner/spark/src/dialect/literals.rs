@@ -66,23 +66,7 @@ fn code_point(mut chars: Peekable<Chars<'_>>) -> Option<(usize, char)> {
     Some((skipped + digits, char::from_u32(code)?))
 }
 
-/// Returns the decimal that holds a whole number too large for a BIGINT. As a DOUBLE it would lose
-/// digits.
-fn type_beyond_bigint(number: &str) -> Option<String> {
-    /// The smallest BIGINT has no literal but this one with a minus.
-    const LEAST_BIGINT: u64 = 1 << 63;
-    const DECIMAL_DIGITS_MAX: usize = 38;
-    let is_whole = number.bytes().all(|byte| byte.is_ascii_digit());
-    let digits = number.trim_start_matches('0');
-    let is_beyond = digits
-        .parse::<u64>()
-        .map_or(true, |value| value > LEAST_BIGINT);
-    let fits = is_whole && !digits.is_empty() && digits.len() <= DECIMAL_DIGITS_MAX;
-    (fits && is_beyond).then(|| decimal_of(digits))
-}
-
-/// Writes `1L`, `1S`, `1Y`, `1D`, `1F`, `1BD`, and whole numbers beyond BIGINT as typed strings
-/// (`BIGINT '1'`).
+/// Writes `1L`, `1S`, `1Y`, `1D`, `1F` and `1BD` as typed strings (`BIGINT '1'`).
 ///
 /// # Errors
 /// If letters follow a number that are no such suffix, where the parser would take them for an alias.
@@ -99,56 +83,39 @@ pub(super) fn type_numbers(
         let suffix = tokens.next_if(|next| {
             next.span.start == token.span.end && matches!(next.token, Token::Word(_))
         });
-        let data_type = match suffix
-            .as_ref()
-            .map(|next| next.token.to_string().to_uppercase())
-        {
-            _ if *long => Some("BIGINT".to_owned()),
-            None => type_beyond_bigint(number),
-            Some(suffix) => Some(type_with_suffix(number, &suffix, &token)?),
-        };
-        match data_type {
-            None => result.push(token),
-            Some(data_type) => {
-                let span = token.span;
-                let text = Token::SingleQuotedString(number.clone());
-                result.extend(data_type.split(' ').flat_map(|part| match part {
-                    // Only DECIMAL has parameters: `DECIMAL ( 3 , 1 )`.
-                    "(" => [TokenWithSpan::new(Token::LParen, span), space(span)],
-                    ")" => [TokenWithSpan::new(Token::RParen, span), space(span)],
-                    "," => [TokenWithSpan::new(Token::Comma, span), space(span)],
-                    digits if digits.starts_with(|c: char| c.is_ascii_digit()) => [
-                        TokenWithSpan::new(Token::Number(digits.to_owned(), false), span),
-                        space(span),
-                    ],
-                    name => [word(name, span), space(span)],
-                }));
-                result.push(TokenWithSpan::new(text, span));
+        let data_type = match suffix {
+            _ if *long => "BIGINT",
+            None => {
+                result.push(token);
+                continue;
             }
-        }
+            Some(suffix) => {
+                type_with_suffix(number, &suffix.token.to_string().to_uppercase(), &token)?
+            }
+        };
+        let span = token.span;
+        let text = Token::SingleQuotedString(number.clone());
+        result.extend([
+            word(data_type, span),
+            space(span),
+            TokenWithSpan::new(text, span),
+        ]);
     }
     Ok(result)
-}
-
-/// The decimal type that holds a number as written.
-fn decimal_of(number: &str) -> String {
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let (scale, whole) = (fraction.len(), whole.trim_start_matches('0').len());
-    format!("DECIMAL ( {} , {scale} )", (whole + scale).max(1))
 }
 
 fn type_with_suffix(
     number: &str,
     suffix: &str,
     token: &TokenWithSpan,
-) -> Result<String, TokenizerError> {
+) -> Result<&'static str, TokenizerError> {
     Ok(match suffix {
-        "L" => "BIGINT".to_owned(),
-        "S" => "SMALLINT".to_owned(),
-        "Y" => "TINYINT".to_owned(),
-        "D" => "DOUBLE".to_owned(),
-        "F" => "FLOAT".to_owned(),
-        "BD" => decimal_of(number),
+        "L" => "BIGINT",
+        "S" => "SMALLINT",
+        "Y" => "TINYINT",
+        "D" => "DOUBLE",
+        "F" => "FLOAT",
+        "BD" => "DECIMAL",
         _ => {
             return Err(TokenizerError {
                 message: format!(

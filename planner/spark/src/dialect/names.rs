@@ -7,6 +7,8 @@ use datafusion::sql::sqlparser::ast::{
     Cte, Expr, Ident, ObjectName, Query, SelectItem, TableAlias, TableFactor, VisitMut, VisitorMut,
 };
 
+use super::column_names::name_of;
+
 /// Follows the name of a column that has the name of another one before it, once for each of these. It is invisible, and
 /// is removed from a result's names by [`without_mark`].
 const MARK: char = '\u{2063}';
@@ -48,13 +50,14 @@ fn name(item: &SelectItem) -> Option<String> {
     Some(match item {
         SelectItem::UnnamedExpr(Expr::Identifier(name)) => name.value.clone(),
         SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last()?.value.clone(),
-        SelectItem::UnnamedExpr(expr) => expr.to_string(),
+        SelectItem::UnnamedExpr(expr) => name_of(expr),
         SelectItem::ExprWithAlias { alias, .. } => alias.value.clone(),
         _ => return None,
     })
 }
 
-fn rename(item: &mut SelectItem, name: &str) {
+/// Gives an item a name, in lower case as all names of a plan.
+pub(super) fn rename(item: &mut SelectItem, name: &str) {
     let alias = Ident::with_quote('`', name.to_lowercase());
     let expr = match item {
         SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => expr.clone(),

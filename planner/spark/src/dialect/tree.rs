@@ -16,7 +16,8 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use super::names::CteScopes;
 use super::syntax::SparkDialect;
 use super::{
-    calls, clauses, generators, grouping, intervals, joins, named_windows, names, samples, windows,
+    calls, clauses, column_names, generators, grouping, intervals, joins, named_windows, names,
+    numbers, samples, windows,
 };
 
 /// Rewrites what the parser read as Spark's SQL into what DataFusion plans.
@@ -24,10 +25,11 @@ use super::{
 /// # Errors
 /// If a clause has no meaning in Spark, such as `WITH TOTALS`.
 pub fn translate(tree: &mut impl VisitMut) -> Result<()> {
-    match tree.visit(&mut Translation::default()) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(error),
+    if let ControlFlow::Break(error) = tree.visit(&mut Translation::default()) {
+        return Err(error);
     }
+    numbers::type_literals(tree);
+    Ok(())
 }
 
 /// Start, end and step.
@@ -65,7 +67,9 @@ impl Translation {
             .for_each(outer_joins_without_condition);
         self.name_subqueries(select);
         grouping::expand(&mut select.group_by)?;
-        generators::move_to_from(select)
+        generators::move_to_from(select)?;
+        column_names::name_columns(select);
+        Ok(())
     }
 
     /// Names the subqueries that are joined, so that their columns differ from those of other tables.
@@ -145,7 +149,6 @@ impl VisitorMut for Translation {
             Expr::UnaryOp { .. } => {
                 not_for_bang(expr);
                 intervals::negate(expr);
-                negative_literal(expr);
             }
             Expr::Struct { .. } => calls::rewrite_struct(expr),
             Expr::Ceil { .. } | Expr::Floor { .. } => calls::rounded_to_scale(expr),
@@ -494,22 +497,6 @@ fn not_for_bang(expr: &mut Expr) {
         && *op == UnaryOperator::BangNot
     {
         *op = UnaryOperator::Not;
-    }
-}
-
-/// `-128Y` is one literal, since 128 is no TINYINT.
-fn negative_literal(expr: &mut Expr) {
-    if let Expr::UnaryOp {
-        op: UnaryOperator::Minus,
-        expr: operand,
-    } = expr
-        && let Expr::TypedString(typed) = operand.as_mut()
-        && let Value::SingleQuotedString(digits) = &mut typed.value.value
-        && digits.starts_with(|c: char| c.is_ascii_digit())
-        && !digits.contains(['-', ':'])
-    {
-        digits.insert(0, '-');
-        *expr = operand.as_ref().clone();
     }
 }
 

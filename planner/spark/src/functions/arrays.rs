@@ -15,6 +15,7 @@ use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
 
 use super::scalar::Function;
+use crate::coercion::common_type;
 
 /// Returns the functions of arrays.
 pub(crate) fn functions() -> Vec<Function> {
@@ -56,7 +57,7 @@ pub(crate) fn common(a: &DataType, b: &DataType) -> Result<DataType> {
     match (a, b) {
         (DataType::Null, other) | (other, DataType::Null) => Ok(other.clone()),
         _ if a == b => Ok(a.clone()),
-        _ => match comparison_coercion(a, b) {
+        _ => match common_type(&[a.clone(), b.clone()]).or_else(|| comparison_coercion(a, b)) {
             Some(common) => Ok(common),
             None => plan_err!("[DATATYPE_MISMATCH] {a} and {b} have no common type"),
         },

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::Schema;
+use datafusion::common::tree_node::{TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, Result};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::simplify::SimplifyContext;
@@ -13,6 +14,7 @@ use datafusion::prelude::SessionConfig;
 use super::convert::Zone;
 use super::register;
 use super::render::to_strings;
+use crate::coercion::resolve_expr;
 use crate::operators;
 
 fn state() -> SessionState {
@@ -38,6 +40,9 @@ fn evaluate(state: &SessionState, sql: &str) -> Result<String> {
         .build();
     let simplifier = ExprSimplifier::new(context);
     let expression = state.create_logical_expr(sql, &DFSchema::empty())?;
+    let expression = expression
+        .transform_up(|expr| resolve_expr(expr, &DFSchema::empty()))
+        .data()?;
     let expression = simplifier.simplify(simplifier.coerce(expression, &DFSchema::empty())?)?;
     let expression = state.create_physical_expr(expression, &DFSchema::empty())?;
     let options = RecordBatchOptions::new().with_row_count(Some(1));

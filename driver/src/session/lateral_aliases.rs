@@ -1,0 +1,54 @@
+//! Plans statements whose select lists use aliases of columns before: `SELECT a + 1 AS b, b * 2`.
+//!
+//! A column of a table hides an alias of its name, so that only planning knows what a name means. A statement is planned
+//! again, with the alias's expression in its place, if planning finds no column of that name.
+
+use datafusion::common::{DataFusionError, Result, SchemaError};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::parser::Statement;
+use faisca_spark::coercion::resolve;
+use faisca_spark::dialect::expand_lateral_alias;
+
+use super::wildcard::plan_statement;
+
+/// Aliases of one statement that are used by other columns, at most.
+const ALIASES_MAX: usize = 100;
+
+/// Plans a statement with Spark's types.
+///
+/// # Errors
+/// Returns an error if the statement cannot be planned.
+pub(super) async fn plan_with_aliases(
+    state: &SessionState,
+    mut statement: Statement,
+) -> Result<LogicalPlan> {
+    for _ in 0..ALIASES_MAX {
+        let error = match plan_statement(state, statement.clone()).await {
+            Ok(plan) => return resolve(plan),
+            Err(error) => error,
+        };
+        let is_expanded = match (&mut statement, unknown_column(&error)) {
+            (Statement::Statement(statement), Some(name)) => {
+                expand_lateral_alias(statement.as_mut(), name)
+            }
+            _ => false,
+        };
+        if !is_expanded {
+            return Err(error);
+        }
+    }
+    plan_statement(state, statement).await.and_then(resolve)
+}
+
+fn unknown_column(error: &DataFusionError) -> Option<&str> {
+    match error.find_root() {
+        DataFusionError::SchemaError(schema_error, _) => match schema_error.as_ref() {
+            SchemaError::FieldNotFound { field, .. } if field.relation.is_none() => {
+                Some(&field.name)
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}

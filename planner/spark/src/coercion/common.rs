@@ -1,0 +1,115 @@
+//! Types that values of different types have in common.
+
+use datafusion::arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
+
+/// The type of several values; `None` if they have one already, or DataFusion's rules are Spark's.
+pub(crate) fn common_type(types: &[DataType]) -> Option<DataType> {
+    let mut known = types.iter().filter(|data_type| !data_type.is_null());
+    let first = known.next()?.clone();
+    let mut differs = false;
+    let common = known.try_fold(first, |common, data_type| {
+        differs |= common != *data_type;
+        wider(&common, data_type)
+    })?;
+    differs.then_some(common)
+}
+
+/// The type in which two values are compared; `None` where DataFusion's rules are Spark's.
+pub(super) fn comparison_type(left: &DataType, right: &DataType) -> Option<DataType> {
+    let is_decimal = |data_type: &DataType| matches!(data_type, DataType::Decimal128(..));
+    let (floating, other) = match (left.is_floating(), right.is_floating()) {
+        (true, _) => (true, right),
+        (_, floating) => (floating, left),
+    };
+    match (left, right) {
+        _ if floating && is_decimal(other) => Some(DataType::Float64),
+        (text, number) | (number, text) if text.is_string() => type_of_text(number),
+        _ => None,
+    }
+}
+
+/// The type as which text is read beside a value.
+fn type_of_text(other: &DataType) -> Option<DataType> {
+    match other {
+        other if other.is_integer() => Some(DataType::Int64),
+        other if other.is_numeric() => Some(DataType::Float64),
+        DataType::Boolean | DataType::Date32 | DataType::Timestamp(..) => Some(other.clone()),
+        _ => None,
+    }
+}
+
+fn wider(left: &DataType, right: &DataType) -> Option<DataType> {
+    use DataType::{Decimal128, Float32, Float64};
+    if left == right {
+        return Some(left.clone());
+    }
+    if left.is_string() != right.is_string() {
+        let other = if left.is_string() { right } else { left };
+        return type_of_text(other);
+    }
+    match (left, right) {
+        (Float64, other) | (other, Float64) if other.is_numeric() => Some(Float64),
+        (Float32, Decimal128(..)) | (Decimal128(..), Float32) => Some(Float64),
+        (Float32, other) | (other, Float32) if other.is_integer() => Some(Float32),
+        _ if left.is_signed_integer() && right.is_signed_integer() => {
+            Some(match left.primitive_width() > right.primitive_width() {
+                true => left.clone(),
+                false => right.clone(),
+            })
+        }
+        _ => {
+            let ((p1, s1), (p2, s2)) = (digits_of(left)?, digits_of(right)?);
+            let scale = s1.max(s2);
+            let whole = (p1 - s1).max(p2 - s2);
+            Some(decimal(whole, scale))
+        }
+    }
+}
+
+/// The decimal type with these digits before and after the point. Beyond 38 digits, those before it are kept.
+fn decimal(whole: i16, scale: i16) -> DataType {
+    let most = i16::from(DECIMAL128_MAX_PRECISION);
+    let whole = whole.min(most);
+    let scale = scale.min(most - whole);
+    let precision = u8::try_from(whole + scale).unwrap_or(DECIMAL128_MAX_PRECISION);
+    DataType::Decimal128(precision.max(1), i8::try_from(scale).unwrap_or(0))
+}
+
+/// Precision and scale of the decimals that hold all values of a type.
+pub(crate) fn digits_of(data_type: &DataType) -> Option<(i16, i16)> {
+    Some(match data_type {
+        DataType::Int8 => (3, 0),
+        DataType::Int16 => (5, 0),
+        DataType::Int32 => (10, 0),
+        DataType::Int64 => (20, 0),
+        DataType::Decimal128(precision, scale) => (i16::from(*precision), i16::from(*scale)),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn common_types_are_those_of_spark() {
+        use DataType::{Boolean, Decimal128, Float32, Float64, Int16, Int32, Int64, Null, Utf8};
+        for (types, expected) in [
+            (vec![Int32, Int64, Int16], Some(Int64)),
+            (vec![Int32, Null], None),
+            (vec![Int32, Decimal128(2, 1)], Some(Decimal128(11, 1))),
+            (
+                vec![Decimal128(38, 2), Decimal128(10, 5)],
+                Some(Decimal128(38, 2)),
+            ),
+            (vec![Float32, Decimal128(2, 1)], Some(Float64)),
+            (vec![Float32, Int64], Some(Float32)),
+            (vec![Utf8, Int32], Some(Int64)),
+            (vec![Decimal128(2, 1), Utf8], Some(Float64)),
+            (vec![Utf8, Boolean], Some(Boolean)),
+            (vec![Utf8, Utf8], None),
+        ] {
+            assert_eq!(common_type(&types), expected, "{types:?}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Aliases that later columns of the same select list use: `SELECT a + 1 AS b, b * 2 AS c`.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Query, Select, SelectItem, Visit, VisitMut, Visitor, VisitorMut,
+};
+
+/// Writes the expression of an alias where later columns of its select list name it, and returns whether any does.
+///
+/// A column of a table hides an alias, so that this is for names that no table has.
+pub fn expand_lateral_alias(tree: &mut impl VisitMut, name: &str) -> bool {
+    let mut expansion = Expansion {
+        name,
+        has_changed: false,
+    };
+    // The visitor never breaks.
+    let _ = tree.visit(&mut expansion);
+    expansion.has_changed
+}
+
+struct Expansion<'a> {
+    name: &'a str,
+    has_changed: bool,
+}
+
+impl VisitorMut for Expansion<'_> {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        let mut meaning: Option<Expr> = None;
+        for item in &mut select.projection {
+            let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item
+            else {
+                continue;
+            };
+            if let Some(meaning) = &meaning {
+                let mut replacement = Replacement {
+                    name: self.name,
+                    meaning,
+                    queries: 0,
+                    has_changed: false,
+                };
+                let _ = expr.visit(&mut replacement);
+                self.has_changed |= replacement.has_changed;
+            }
+            if let SelectItem::ExprWithAlias { expr, alias } = item
+                && meaning.is_none()
+                && alias.value.eq_ignore_ascii_case(self.name)
+                && !names(expr, self.name)
+            {
+                meaning = Some(Expr::Nested(Box::new(expr.clone())));
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Does an expression use a name itself? It would be expanded without an end.
+fn names(expr: &Expr, name: &str) -> bool {
+    struct Names<'a>(&'a str);
+    impl Visitor for Names<'_> {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::Identifier(name) if name.value.eq_ignore_ascii_case(self.0) => {
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    expr.visit(&mut Names(name)).is_break()
+}
+
+struct Replacement<'a> {
+    name: &'a str,
+    meaning: &'a Expr,
+    /// Queries around the current node, in which the name has a meaning of its own.
+    queries: usize,
+    has_changed: bool,
+}
+
+impl VisitorMut for Replacement<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.queries += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.queries -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Identifier(name) = expr
+            && self.queries == 0
+            && name.value.eq_ignore_ascii_case(self.name)
+        {
+            *expr = self.meaning.clone();
+            self.has_changed = true;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::SparkDialect;
+    use datafusion::sql::sqlparser::parser::Parser;
+
+    #[test]
+    fn later_columns_use_the_expression_of_an_alias() {
+        for (sql, expected) in [
+            (
+                "SELECT a + 1 AS b, b * 2, (SELECT b) FROM t",
+                Some("SELECT a + 1 AS b, (a + 1) * 2, (SELECT b) FROM t"),
+            ),
+            ("SELECT b * 2, a + 1 AS b FROM t", None),
+            ("SELECT b + 1 AS b, b * 2 FROM t", None),
+        ] {
+            let mut statements = Parser::parse_sql(&SparkDialect, sql).unwrap();
+            let has_changed = expand_lateral_alias(&mut statements, "b");
+            let text = statements[0].to_string();
+            assert_eq!(has_changed.then_some(text.as_str()), expected);
+        }
+    }
+}

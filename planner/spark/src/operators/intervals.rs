@@ -1,0 +1,205 @@
+//! Intervals that are multiplied or divided, and the interval between two dates.
+
+use std::sync::{Arc, LazyLock};
+
+use datafusion::arrow::array::{
+    ArrayRef, AsArray, Date32Array, Decimal128Array, IntervalMonthDayNanoArray,
+};
+use datafusion::arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
+    IntervalUnit, i256,
+};
+use datafusion::common::utils::take_function_args;
+use datafusion::common::{Result, ScalarValue, exec_datafusion_err, exec_err};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
+
+use super::decimal::divide_half_up;
+
+pub(super) const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
+/// The type of a factor or divisor, which holds the integers and what a DOUBLE has of digits.
+pub(super) const FACTOR: DataType = DataType::Decimal128(38, FACTOR_SCALE);
+const FACTOR_SCALE: i8 = 18;
+const FACTOR_UNIT: i128 = 10_i128.pow(FACTOR_SCALE as u32);
+const MICROS_PER_DAY: i128 = 86_400_000_000;
+const NANOS_PER_MICRO: i128 = 1_000;
+
+static SIGNATURE: LazyLock<Signature> = LazyLock::new(|| Signature::any(2, Volatility::Immutable));
+
+/// An operation whose result is an interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum IntervalOperator {
+    Multiply,
+    Divide,
+    /// The days between two dates.
+    Between,
+}
+
+impl IntervalOperator {
+    pub(super) const ALL: [Self; 3] = [Self::Multiply, Self::Divide, Self::Between];
+
+    fn sign(self) -> char {
+        match self {
+            Self::Multiply => '*',
+            Self::Divide => '/',
+            Self::Between => '-',
+        }
+    }
+
+    /// Multiplies or divides months, and days with times of day, each rounded half up.
+    fn scale(self, interval: IntervalMonthDayNano, factor: i128) -> Result<IntervalMonthDayNano> {
+        if self == Self::Divide && factor == 0 {
+            return exec_err!("division of an interval by zero");
+        }
+        let scaled = |value: i128| {
+            let (value, factor) = (i256::from_i128(value), i256::from_i128(factor));
+            let unit = i256::from_i128(FACTOR_UNIT);
+            let scaled = match self {
+                Self::Divide => divide_half_up(value.checked_mul(unit)?, factor),
+                _ => divide_half_up(value.checked_mul(factor)?, unit),
+            };
+            scaled?.to_i128()
+        };
+        let micros = i128::from(interval.days) * MICROS_PER_DAY
+            + i128::from(interval.nanoseconds) / NANOS_PER_MICRO;
+        let of_parts = || {
+            let months = scaled(i128::from(interval.months))?;
+            // Spark counts the microseconds of an interval in 64 bits.
+            let micros = i128::from(i64::try_from(scaled(micros)?).ok()?);
+            let nanos = (micros % MICROS_PER_DAY) * NANOS_PER_MICRO;
+            Some(IntervalMonthDayNano::new(
+                i32::try_from(months).ok()?,
+                i32::try_from(micros / MICROS_PER_DAY).ok()?,
+                i64::try_from(nanos).ok()?,
+            ))
+        };
+        of_parts()
+            .ok_or_else(|| exec_datafusion_err!("[ARITHMETIC_OVERFLOW] the interval is too long"))
+    }
+
+    fn scale_all(
+        self,
+        intervals: &IntervalMonthDayNanoArray,
+        factors: &Decimal128Array,
+    ) -> Result<IntervalMonthDayNanoArray> {
+        let pairs = intervals.iter().zip(factors);
+        pairs
+            .map(|pair| match pair {
+                (Some(interval), Some(factor)) => self.scale(interval, factor).map(Some),
+                _ => Ok(None),
+            })
+            .collect()
+    }
+}
+
+fn days_between(later: &Date32Array, earlier: &Date32Array) -> Result<IntervalMonthDayNanoArray> {
+    later
+        .iter()
+        .zip(earlier)
+        .map(|pair| match pair {
+            (Some(later), Some(earlier)) => match later.checked_sub(earlier) {
+                Some(days) => Ok(Some(IntervalMonthDayNano::new(0, days, 0))),
+                None => exec_err!("[ARITHMETIC_OVERFLOW] the interval is too long"),
+            },
+            _ => Ok(None),
+        })
+        .collect()
+}
+
+impl ScalarUDFImpl for IntervalOperator {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Multiply => "interval_multiply",
+            Self::Divide => "interval_divide",
+            Self::Between => "interval_between",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &SIGNATURE
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+        Ok(INTERVAL)
+    }
+
+    /// The name that the operator gives.
+    fn schema_name(&self, arguments: &[Expr]) -> Result<String> {
+        let names: Vec<String> = arguments
+            .iter()
+            .map(|argument| argument.schema_name().to_string())
+            .collect();
+        Ok(names.join(&format!(" {} ", self.sign())))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let is_scalar = args
+            .args
+            .iter()
+            .all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
+        let rows = if is_scalar { 1 } else { args.number_rows };
+        let [left, right] = take_function_args(self.name(), args.args)?;
+        let (left, right) = (left.into_array(rows)?, right.into_array(rows)?);
+        let results = match self {
+            Self::Between => days_between(
+                left.as_primitive::<Date32Type>(),
+                right.as_primitive::<Date32Type>(),
+            )?,
+            _ => self.scale_all(
+                left.as_primitive::<IntervalMonthDayNanoType>(),
+                right.as_primitive::<Decimal128Type>(),
+            )?,
+        };
+        let results: ArrayRef = Arc::new(results);
+        if is_scalar {
+            return ScalarValue::try_from_array(&results, 0).map(ColumnarValue::Scalar);
+        }
+        Ok(ColumnarValue::Array(results))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_multiplied_and_divided_as_in_spark() {
+        let interval = IntervalMonthDayNano::new;
+        let second = 1_000_000_000;
+        for (operator, value, factor, expected) in [
+            (
+                IntervalOperator::Multiply,
+                interval(24, 0, 0),
+                15,
+                interval(36, 0, 0),
+            ),
+            (
+                IntervalOperator::Divide,
+                interval(13, 0, 0),
+                20,
+                interval(7, 0, 0),
+            ),
+            (
+                IntervalOperator::Multiply,
+                interval(0, 1, 0),
+                15,
+                interval(0, 1, 43_200 * second),
+            ),
+            (
+                IntervalOperator::Divide,
+                interval(0, 0, 2 * second),
+                20,
+                interval(0, 0, second),
+            ),
+        ] {
+            let factor = factor * FACTOR_UNIT / 10;
+            assert_eq!(operator.scale(value, factor).unwrap(), expected);
+        }
+        assert!(
+            IntervalOperator::Divide
+                .scale(interval(1, 0, 0), 0)
+                .is_err()
+        );
+    }
+}
