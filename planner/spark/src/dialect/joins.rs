@@ -6,6 +6,9 @@
 //! ```
 //!
 //! DataFusion takes the key of the left side, which is null where only the right side has a row.
+//!
+//! In a subquery, DataFusion takes the key of any join with `USING` for a column of the outer query, if that has one of
+//! the name: the key gets the name of its table there.
 
 use std::ops::ControlFlow;
 
@@ -67,6 +70,68 @@ fn merge_in(body: &mut SetExpr) -> Result<Option<Vec<Key>>> {
     let _ = select.group_by.visit(&mut replacement);
     let _ = select.having.visit(&mut replacement);
     Ok(Some(keys))
+}
+
+/// Names the tables of the keys of USING in a subquery of an expression.
+pub(super) fn qualify_keys(subquery: &mut Query) {
+    let _ = subquery.visit(&mut Qualification);
+}
+
+struct Qualification;
+
+impl VisitorMut for Qualification {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        let keys = kept_keys(select);
+        let mut replacement = Replacement {
+            keys: &keys,
+            queries: 0,
+        };
+        if !keys.is_empty() {
+            let _ = select.projection.visit(&mut replacement);
+            let _ = select.selection.visit(&mut replacement);
+            let _ = select.group_by.visit(&mut replacement);
+            let _ = select.having.visit(&mut replacement);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The keys of inner and left joins, each with the column that always has its value.
+fn kept_keys(select: &Select) -> Vec<Key> {
+    let mut keys: Vec<Key> = vec![];
+    for table in &select.from {
+        for (position, join) in table.joins.iter().enumerate() {
+            let (columns, owner) = match &join.join_operator {
+                JoinOperator::Join(JoinConstraint::Using(columns))
+                | JoinOperator::Inner(JoinConstraint::Using(columns)) => {
+                    (columns, name(&join.relation))
+                }
+                // Of several tables to the left, the one with the key is not known here.
+                JoinOperator::Left(JoinConstraint::Using(columns))
+                | JoinOperator::LeftOuter(JoinConstraint::Using(columns))
+                    if position == 0 =>
+                {
+                    (columns, name(&table.relation))
+                }
+                _ => continue,
+            };
+            let Some(owner) = owner else { continue };
+            for column in columns {
+                let Some(column) = column.0.last().and_then(|part| part.as_ident()) else {
+                    continue;
+                };
+                if !keys.iter().any(|key| key.has_name(column)) {
+                    keys.push(Key {
+                        name: column.value.to_lowercase(),
+                        value: Expr::CompoundIdentifier(vec![owner.clone(), column.clone()]),
+                    });
+                }
+            }
+        }
+    }
+    keys
 }
 
 /// A key and the value of it.

@@ -150,6 +150,9 @@ impl VisitorMut for Translation {
                 not_for_bang(expr);
                 intervals::negate(expr);
             }
+            Expr::Subquery(subquery)
+            | Expr::Exists { subquery, .. }
+            | Expr::InSubquery { subquery, .. } => joins::qualify_keys(subquery),
             Expr::Struct { .. } => calls::rewrite_struct(expr),
             Expr::Ceil { .. } | Expr::Floor { .. } => calls::rounded_to_scale(expr),
             Expr::CompoundFieldAccess { root, access_chain } => {
