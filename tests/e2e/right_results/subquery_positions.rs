@@ -110,7 +110,7 @@ async fn what_cannot_be_joined_is_refused() {
         &TABLES,
         &[
             (
-                "SELECT id, (SELECT i.z FROM i WHERE i.z > o.z) AS v FROM o",
+                "SELECT id, (SELECT i.z FROM i WHERE i.z < o.z) AS v FROM o",
                 Error("more than one row"),
             ),
             (

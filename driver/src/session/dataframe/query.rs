@@ -60,7 +60,7 @@ impl DataFrame {
     /// If the statement cannot be planned.
     pub(super) fn query(&self, sql: impl FnOnce(&str) -> String) -> Result<Self> {
         let names = FrameNames::register(&self.services, &[&self.frame])?;
-        plan(&self.services, &sql(&names.names[0]))
+        plan(&self.services, &sql(&names.names[0]), &[self])
     }
 
     /// Plans a query over this frame and another one. `sql` gets the names of both.
@@ -73,13 +73,23 @@ impl DataFrame {
         sql: impl FnOnce(&str, &str) -> String,
     ) -> Result<Self> {
         let names = FrameNames::register(&self.services, &[&self.frame, &other.frame])?;
-        plan(&self.services, &sql(&names.names[0], &names.names[1]))
+        let sql = sql(&names.names[0], &names.names[1]);
+        plan(&self.services, &sql, &[self, other])
     }
 }
 
-fn plan(services: &Arc<Services>, sql: &str) -> Result<DataFrame> {
-    let spelling: HashMap<String, String> = on_stack_for(sql, || aliases(sql));
-    let state = services.context.state();
+/// Plans a query over frames. Columns keep the spelling of the first frame that has them, unless the
+/// query names them.
+fn plan(services: &Arc<Services>, sql: &str, frames: &[&DataFrame]) -> Result<DataFrame> {
+    let mut spelling: HashMap<String, String> = HashMap::new();
+    for name in frames.iter().flat_map(|frame| frame.columns()) {
+        spelling.entry(name.to_lowercase()).or_insert(name);
+    }
+    spelling.extend(on_stack_for(sql, || aliases(sql)));
+    let mut state = services.context.state();
+    // A frame that was sorted stays sorted when columns of it are selected.
+    let options = state.config_mut().options_mut();
+    options.sql_parser.enable_subquery_sort_elimination = false;
     let parsed = parse(sql, &state.config_options().sql_parser).map_err(Error::from)?;
     // The frames are in memory, so nothing is awaited; only a subquery could name another table.
     let Some(planned) = plan_statement(&state, parsed).now_or_never() else {
@@ -89,8 +99,9 @@ fn plan(services: &Arc<Services>, sql: &str) -> Result<DataFrame> {
         ));
     };
     let planned = planned.map_err(|e| with_nearest_name(services, &state, e.into()))?;
-    let frame = services
-        .tables
-        .restore(DfDataFrame::new(state, planned), &spelling)?;
+    let frame = services.tables.restore(
+        DfDataFrame::new(services.context.state(), planned),
+        &spelling,
+    )?;
     Ok(DataFrame::new(Arc::clone(services), frame))
 }
