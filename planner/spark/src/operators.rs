@@ -222,10 +222,17 @@ fn calculate_with_text(
 /// An interval times or by a number, which may be text; text beside an interval is a timestamp; dates have the days
 /// between them.
 fn with_interval(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
-    if (left, right) == (&DataType::Date32, &DataType::Date32)
-        && matches!(expr.op, BinaryOperator::Minus)
+    // A text beside a date is one.
+    let is_date = |data_type: &DataType| *data_type == DataType::Date32 || data_type.is_string();
+    if matches!(expr.op, BinaryOperator::Minus)
+        && (*left == DataType::Date32 && is_date(right)
+            || is_date(left) && *right == DataType::Date32)
     {
-        let dates = vec![expr.left.clone(), expr.right.clone()];
+        let date = |value: &Expr, data_type: &DataType| match data_type {
+            DataType::Date32 => value.clone(),
+            _ => cast(value.clone(), DataType::Date32),
+        };
+        let dates = vec![date(&expr.left, left), date(&expr.right, right)];
         return Some(ScalarUDF::from(IntervalOperator::Between).call(dates));
     }
     let is_interval = |t: &DataType| matches!(t, DataType::Interval(_) | DataType::Duration(_));

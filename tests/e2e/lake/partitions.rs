@@ -159,7 +159,7 @@ async fn what_readers_of_a_catalog_cannot_read_is_refused_before_anything_is_wri
         (
             "SELECT 1 AS n, 7 AS k",
             append.as_str(),
-            "of another type: k bigint instead of string",
+            "of another type: k int instead of string",
         ),
         (
             "SELECT 1 AS n, arrow_cast('ab', 'Binary') AS k",

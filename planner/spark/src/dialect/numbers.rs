@@ -169,13 +169,16 @@ fn keep_frame(window: &mut WindowSpec) {
 
 /// Makes the decimals of a column DOUBLE if it has one, since the columns of a list get their types when they are planned.
 fn doubles_beside_doubles(values: &mut Values) {
-    let is_double = |(kind, digits): (&str, String)| {
-        kind == "DOUBLE" || kind.is_empty() && digits.contains(['e', 'E'])
+    let is_double = |item: &Expr| match item {
+        Expr::Cast { data_type, .. } => is_floating(data_type),
+        _ => signed_number(item).is_some_and(|(kind, digits)| {
+            kind == "DOUBLE" || kind.is_empty() && digits.contains(['e', 'E'])
+        }),
     };
     let width = values.rows.first().map_or(0, |row| row.content.len());
     for column in 0..width {
         let items = || values.rows.iter().filter_map(|row| row.content.get(column));
-        if !items().any(|item| signed_number(item).is_some_and(is_double)) {
+        if !items().any(is_double) {
             continue;
         }
         for item in values
@@ -190,6 +193,19 @@ fn doubles_beside_doubles(values: &mut Values) {
             }
         }
     }
+}
+
+fn is_floating(data_type: &SqlType) -> bool {
+    matches!(
+        data_type,
+        SqlType::Double(_)
+            | SqlType::DoublePrecision
+            | SqlType::Float(_)
+            | SqlType::Real
+            | SqlType::Float4
+            | SqlType::Float8
+            | SqlType::Float64
+    )
 }
 
 /// A number with its sign.

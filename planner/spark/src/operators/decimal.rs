@@ -261,7 +261,7 @@ mod tests {
             (DecimalOperator::Add, (38, 10), (38, 2), (38, 6)),
             (DecimalOperator::Multiply, (15, 2), (16, 2), (32, 4)),
             (DecimalOperator::Multiply, (38, 10), (38, 10), (38, 6)),
-            (DecimalOperator::Divide, (15, 2), (2, 1), (22, 6)),
+            (DecimalOperator::Divide, (15, 2), (2, 1), (20, 6)),
             (DecimalOperator::Divide, (38, 6), (38, 4), (38, 6)),
         ] {
             let expected = DataType::Decimal128(expected.0, expected.1);
