@@ -170,8 +170,8 @@ mod tests {
                 "(a IS DISTINCT FROM ((b AND c)))",
             ),
             (
-                "a IS DISTINCT FROM b + 1 AND c",
-                "((a IS DISTINCT FROM b + 1) AND c)",
+                "a IS DISTINCT FROM b + d AND c",
+                "((a IS DISTINCT FROM b + d) AND c)",
             ),
             (
                 "a IS DISTINCT FROM b IS NULL",

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::common::DataFusionError;
 use datafusion::physical_plan::SendableRecordBatchStream;
+use faisca_spark::columns::{listed, quoted};
 
 use super::DataFrame;
 use crate::error::Result;
@@ -106,7 +107,8 @@ impl DataFrame {
     /// # Errors
     /// Same as [`Self::filter`].
     pub fn to_json(self) -> Result<Self> {
-        self.select_expr(&["to_json(struct(*)) AS value"])
+        let columns = listed(self.columns().iter().map(|name| quoted(name)));
+        self.select_expr(&[&format!("to_json(struct({columns})) AS value")])
     }
 
     /// Returns the columns and their types as a tree.
