@@ -69,6 +69,20 @@ async fn columns_are_selected_computed_and_filtered_as_in_spark() {
         let heights = f::transform(f::array(["weight", "id"]), |x| x + 1);
         let lambdas = people.clone().select([heights.get_item(0)]).unwrap();
         assert_eq!(rows_of(lambdas).await, ["61", "61", "81", "∅"]);
+        // As in SQL: exact decimals, text beside a number, and names that columns before them give.
+        let typed = people
+            .clone()
+            .filter(col("id").eq(lit("3")))
+            .unwrap()
+            .select([
+                (expr("1.5") * 2).alias("exact"),
+                expr("weight + 1 AS more"),
+                expr("more * 2 AS twice"),
+            ])
+            .unwrap();
+        let exact = typed.schema().field(0).data_type().to_string();
+        assert_eq!(exact, "Decimal128(4, 1)");
+        assert_eq!(rows_of(typed).await, ["3.0|61|122"]);
         let unknown = people.filter(col("wieght").gt(1)).unwrap_err().to_string();
         assert!(unknown.contains("did you mean `weight`?"), "{unknown}");
         session.stop().await;

@@ -191,7 +191,7 @@ impl Conversion {
                 Self::Instant
             }
             (Timestamp(_, Some(_)), Timestamp(_, None)) => Self::Wall,
-            // In UTC, Arrow's cast is right, and statistics of files still answer comparisons.
+            // In UTC, Arrow's cast is right, and statistics still prune files.
             (Date32 | Timestamp(_, None), Timestamp(_, Some(_))) if zone != "UTC" => Self::Instant,
             (Timestamp(..), target) if target.is_integer() => Self::Seconds,
             (Timestamp(..), target) if target.is_numeric() => Self::Micros,

@@ -3,7 +3,7 @@
 //!
 //! DataFusion's planner plans each expression when it reads it, with types of its own. [`resolve`] then walks the plan
 //! from the leaves up, when the types below are known, and writes Spark's types as casts. Literals take the type of the
-//! column beside them, so that no column is cast for one, and statistics of files still answer comparisons.
+//! column beside them, so that no column is cast for one, and statistics still prune files.
 
 mod common;
 mod literals;

@@ -13,8 +13,8 @@ use futures::FutureExt;
 use super::DataFrame;
 use crate::error::{Error, Result};
 use crate::services::Services;
+use crate::session::lateral_aliases::plan_with_aliases;
 use crate::session::unknown_names::with_nearest_name;
-use crate::session::wildcard::plan_statement;
 
 /// Names that stand for dataframes while one statement is planned. Dropping it forgets them.
 struct FrameNames {
@@ -92,7 +92,7 @@ fn plan(services: &Arc<Services>, sql: &str, frames: &[&DataFrame]) -> Result<Da
     options.sql_parser.enable_subquery_sort_elimination = false;
     let parsed = parse(sql, &state.config_options().sql_parser).map_err(Error::from)?;
     // The frames are in memory, so nothing is awaited; only a subquery could name another table.
-    let Some(planned) = plan_statement(&state, parsed).now_or_never() else {
+    let Some(planned) = plan_with_aliases(&state, parsed).now_or_never() else {
         return Err(Error::Plan(
             "an expression of a dataframe reads a table of a catalog: use `Session::sql`"
                 .to_owned(),
