@@ -1,8 +1,8 @@
-//! Spark's casts where Arrow's return other values.
+//! Spark's casts, where Arrow's return other values.
 //!
 //! Arrow reads text of a time in UTC, counts microseconds where Spark counts seconds, and writes times, fractions and
-//! nested values as text in another form. The casts of a statement, and those that the coercion of types adds, become
-//! calls of Spark's functions, which know the session's time zone.
+//! nested values as text in another format. The casts of a statement, and those that type coercion adds, become calls of
+//! Spark's functions, which know the session's time zone.
 
 use std::sync::Arc;
 
@@ -34,19 +34,19 @@ impl AnalyzerRule for SparkCasts {
     }
 
     fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
-        let mode = Mode {
+        let settings = CastSettings {
             zone: zone_name(config),
             is_ansi: config.execution.enable_ansi_mode,
         };
-        plan.transform_up_with_subqueries(|node| replace_casts(node, &mode))
+        plan.transform_up_with_subqueries(|node| replace_casts(node, &settings))
             .data()
     }
 }
 
-/// What casts depend on in a session.
-struct Mode {
+/// Session settings on which casts depend.
+struct CastSettings {
     zone: Arc<str>,
-    /// Whether a value that cannot be cast is an error, and not null.
+    /// Whether a value that cannot be cast is an error rather than null.
     is_ansi: bool,
 }
 
@@ -58,12 +58,12 @@ const NULL_FUNCTIONS: [(&str, &str); 4] = [
     ("to_timestamp", "try_to_timestamp"),
 ];
 
-fn replace_casts(node: LogicalPlan, mode: &Mode) -> Result<Transformed<LogicalPlan>> {
+fn replace_casts(node: LogicalPlan, settings: &CastSettings) -> Result<Transformed<LogicalPlan>> {
     let schema = merge_schema(&node.inputs());
     let names = NamePreserver::new(&node);
     let replaced = node.map_expressions(|expr| {
         let name = names.save(&expr);
-        let replaced = expr.transform_up(|expr| Ok(replace_cast(expr, &schema, mode)))?;
+        let replaced = expr.transform_up(|expr| Ok(replace_cast(expr, &schema, settings)))?;
         Ok(replaced.update_data(|expr| name.restore(expr)))
     })?;
     if !replaced.transformed {
@@ -72,12 +72,12 @@ fn replace_casts(node: LogicalPlan, mode: &Mode) -> Result<Transformed<LogicalPl
     replaced.map_data(LogicalPlan::recompute_schema)
 }
 
-fn replace_cast(expr: Expr, schema: &DFSchema, mode: &Mode) -> Transformed<Expr> {
-    let zone = &mode.zone;
+fn replace_cast(expr: Expr, schema: &DFSchema, settings: &CastSettings) -> Transformed<Expr> {
+    let zone = &settings.zone;
     let (operand, target, is_try) = match &expr {
-        Expr::Cast(Cast { expr, field }) => (expr.as_ref(), field.data_type(), !mode.is_ansi),
+        Expr::Cast(Cast { expr, field }) => (expr.as_ref(), field.data_type(), !settings.is_ansi),
         Expr::TryCast(TryCast { expr, field }) => (expr.as_ref(), field.data_type(), true),
-        Expr::ScalarFunction(call) if !mode.is_ansi => {
+        Expr::ScalarFunction(call) if !settings.is_ansi => {
             return match null_function(call, zone) {
                 Some(lenient) => Transformed::yes(lenient),
                 None => Transformed::no(expr),
@@ -88,9 +88,9 @@ fn replace_cast(expr: Expr, schema: &DFSchema, mode: &Mode) -> Transformed<Expr>
     let Ok(source) = operand.get_type(schema) else {
         return Transformed::no(expr);
     };
-    if let Some(converted) = by_position(operand, &source, target, is_try) {
+    if let Some(converted) = cast_struct_by_position(operand, &source, target, is_try) {
         return converted
-            .transform_up(|expr| Ok(replace_cast(expr, schema, mode)))
+            .transform_up(|expr| Ok(replace_cast(expr, schema, settings)))
             .unwrap_or_else(|_| Transformed::no(expr));
     }
     let Some(function) = Conversion::between(&source, target, zone)
@@ -101,6 +101,7 @@ fn replace_cast(expr: Expr, schema: &DFSchema, mode: &Mode) -> Transformed<Expr>
     let value = Arc::new(function).call(vec![operand.clone()]);
     let is_fraction = source.is_temporal() && target.is_numeric() && !target.is_integer();
     let value = if is_fraction {
+        // The function returns microseconds, Spark seconds with a fraction.
         let micros = cast(value, DataType::Float64);
         Expr::BinaryExpr(BinaryExpr::new(
             Box::new(micros),
@@ -118,7 +119,7 @@ fn replace_cast(expr: Expr, schema: &DFSchema, mode: &Mode) -> Transformed<Expr>
     }
 }
 
-/// Returns the call that is null where this one fails.
+/// Returns the call that returns null where this one fails.
 fn null_function(call: &ScalarFunction, zone: &Arc<str>) -> Option<Expr> {
     let (_, lenient) = NULL_FUNCTIONS
         .into_iter()
@@ -128,7 +129,12 @@ fn null_function(call: &ScalarFunction, zone: &Arc<str>) -> Option<Expr> {
 }
 
 /// Casts a struct to one with other names: Spark takes the fields by their positions, Arrow by their names.
-fn by_position(operand: &Expr, source: &DataType, target: &DataType, is_try: bool) -> Option<Expr> {
+fn cast_struct_by_position(
+    operand: &Expr,
+    source: &DataType,
+    target: &DataType,
+    is_try: bool,
+) -> Option<Expr> {
     let (DataType::Struct(before), DataType::Struct(after)) = (source, target) else {
         return None;
     };
@@ -149,30 +155,31 @@ fn by_position(operand: &Expr, source: &DataType, target: &DataType, is_try: boo
     when(operand.clone().is_not_null(), value).end().ok()
 }
 
-/// A kind of casts that Spark and Arrow do differently.
+/// A cast that Spark and Arrow compute differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Conversion {
-    /// Text, as a day.
+    /// Text to a date.
     Date,
-    /// Text, seconds since 1970, days and wall clocks of the session's zone, as an instant.
+    /// Text, seconds since 1970, dates and wall clocks of the session's zone to an instant.
     Instant,
-    /// Text, seconds since 1970 and instants, as a wall clock of the session's zone.
+    /// Text, seconds since 1970 and instants to a wall clock of the session's zone.
     Wall,
-    /// A time, as whole seconds since 1970.
+    /// A timestamp to whole seconds since 1970.
     Seconds,
-    /// A time, as microseconds since 1970.
+    /// A timestamp to microseconds since 1970.
     Micros,
-    /// A value, as text.
+    /// A value to text.
     Text,
 }
 
 impl Conversion {
+    /// Returns the conversion between two types; `None` where Arrow's cast is Spark's.
     fn between(source: &DataType, target: &DataType, zone: &str) -> Option<Self> {
         use DataType::{
             Date32, FixedSizeList, Float16, Float32, Float64, LargeList, List, Map, Struct,
             Timestamp,
         };
-        let is_written = matches!(
+        let has_spark_text = matches!(
             source,
             Timestamp(..)
                 | Float16
@@ -191,11 +198,11 @@ impl Conversion {
                 Self::Instant
             }
             (Timestamp(_, Some(_)), Timestamp(_, None)) => Self::Wall,
-            // In UTC, Arrow's cast is right, and statistics still prune files.
+            // In UTC, Arrow's cast is Spark's. It stays, because statistics prune files through casts, not through functions.
             (Date32 | Timestamp(_, None), Timestamp(_, Some(_))) if zone != "UTC" => Self::Instant,
             (Timestamp(..), target) if target.is_integer() => Self::Seconds,
             (Timestamp(..), target) if target.is_numeric() => Self::Micros,
-            (_, target) if is_written && is_text(target) => Self::Text,
+            (_, target) if has_spark_text && is_text(target) => Self::Text,
             _ => return None,
         })
     }

@@ -1,12 +1,14 @@
-//! The types that Spark gives to expressions: arithmetic of decimals, comparisons of numbers with text, and common types
-//! of the values of CASE, COALESCE and UNION.
+//! Spark's types of expressions: arithmetic on decimals, comparisons of numbers with text, and common types of the values
+//! of CASE, COALESCE and UNION.
 //!
-//! DataFusion's planner plans each expression when it reads it, with types of its own. [`resolve`] then walks the plan
-//! from the leaves up, when the types below are known, and writes Spark's types as casts. Literals take the type of the
-//! column beside them, so that no column is cast for one, and statistics still prune files.
+//! DataFusion's planner plans each expression as it reads it, with its own types. [`resolve`] then walks the plan from the
+//! leaves up, so that the types of all inputs are known, and adds Spark's types as casts. A literal takes the type of the
+//! column beside it: a column is not cast for a literal, and statistics still prune files.
 
 mod common;
 mod literals;
+
+use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
@@ -18,10 +20,10 @@ use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Ope
 
 use crate::operators::arithmetic;
 use common::comparison_type;
-pub(crate) use common::{common_type, digits_of};
-pub(crate) use literals::{as_decimal, fit, typed};
+pub(crate) use common::{common_type, precision_and_scale};
+pub(crate) use literals::{as_decimal_literal, fit_literal, with_type};
 
-/// Functions whose arguments have one type.
+/// Functions whose values have one type: all arguments but the condition of `if` and `nvl2`.
 const UNIFORM_FUNCTIONS: [&str; 7] = [
     "array",
     "coalesce",
@@ -51,23 +53,27 @@ pub fn resolve(plan: LogicalPlan) -> Result<LogicalPlan> {
     .data()
 }
 
-/// Gives one expression Spark's types. Those inside of it have them.
+/// Gives one expression Spark's types. The expressions inside it have theirs already.
 pub(crate) fn resolve_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match expr {
         Expr::BinaryExpr(operation) if operation.op.is_numerical_operators() => {
             arithmetic::resolve(operation, schema)
         }
-        Expr::BinaryExpr(operation) if is_comparison(operation.op) => compare(operation, schema),
-        Expr::Between(between) => between_one_type(between, schema),
-        Expr::InList(list) => list_of_one_type(list, schema),
-        Expr::Case(case) => case_of_one_type(case, schema),
+        Expr::BinaryExpr(operation) if is_comparison(operation.op) => {
+            resolve_comparison(operation, schema)
+        }
+        Expr::Between(between) => unify_between(between, schema),
+        Expr::InList(list) => unify_list(list, schema),
+        Expr::Case(case) => unify_case(case, schema),
         Expr::ScalarFunction(call) if UNIFORM_FUNCTIONS.contains(&call.name()) => {
-            arguments_of_one_type(call, schema)
+            unify_arguments(call, schema)
         }
         Expr::ScalarFunction(call) if call.name() == "nullif" => {
             let ScalarFunction { func, args } = call;
             let args = match <[Expr; 2]>::try_from(args) {
-                Ok([value, other]) => <[Expr; 2]>::from(comparable(value, other, schema)?).to_vec(),
+                Ok([value, other]) => {
+                    <[Expr; 2]>::from(make_comparable(value, other, schema)?).to_vec()
+                }
                 Err(args) => args,
             };
             let call = ScalarFunction { func, args };
@@ -91,9 +97,9 @@ fn is_comparison(op: Operator) -> bool {
     )
 }
 
-fn compare(operation: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+fn resolve_comparison(operation: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let BinaryExpr { left, op, right } = operation;
-    let (left, right) = comparable(*left, *right, schema)?;
+    let (left, right) = make_comparable(*left, *right, schema)?;
     Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr::new(
         Box::new(left),
         op,
@@ -102,38 +108,38 @@ fn compare(operation: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>
 }
 
 /// Gives both sides of a comparison types that compare as in Spark.
-fn comparable(left: Expr, right: Expr, schema: &DFSchema) -> Result<(Expr, Expr)> {
+fn make_comparable(left: Expr, right: Expr, schema: &DFSchema) -> Result<(Expr, Expr)> {
     let (Ok(left_type), Ok(right_type)) = (left.get_type(schema), right.get_type(schema)) else {
         return Ok((left, right));
     };
     if left_type == right_type {
         return Ok((left, right));
     }
-    if let Some(left) = fit(&left, &right_type) {
+    if let Some(left) = fit_literal(&left, &right_type) {
         return Ok((left, right));
     }
-    if let Some(right) = fit(&right, &left_type) {
+    if let Some(right) = fit_literal(&right, &left_type) {
         return Ok((left, right));
     }
     match comparison_type(&left_type, &right_type) {
         Some(common) => Ok((
-            typed(left, &common, schema)?,
-            typed(right, &common, schema)?,
+            with_type(left, &common, schema)?,
+            with_type(right, &common, schema)?,
         )),
         None => Ok((left, right)),
     }
 }
 
-fn between_one_type(between: Between, schema: &DFSchema) -> Result<Transformed<Expr>> {
+fn unify_between(between: Between, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Between {
         expr,
         negated,
         low,
         high,
     } = between;
-    let (with_low, low) = comparable(expr.as_ref().clone(), *low, schema)?;
-    let (with_high, high) = comparable(*expr, *high, schema)?;
-    // A bound that widens the value widens it for both of them.
+    let (with_low, low) = make_comparable(expr.as_ref().clone(), *low, schema)?;
+    let (with_high, high) = make_comparable(*expr, *high, schema)?;
+    // If one bound makes the value a DOUBLE, it is one for both bounds.
     let expr = match (with_low.get_type(schema), with_high.get_type(schema)) {
         (Ok(DataType::Float64), _) => with_low,
         _ => with_high,
@@ -146,7 +152,7 @@ fn between_one_type(between: Between, schema: &DFSchema) -> Result<Transformed<E
     ))))
 }
 
-fn list_of_one_type(list: InList, schema: &DFSchema) -> Result<Transformed<Expr>> {
+fn unify_list(list: InList, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let InList {
         expr,
         list,
@@ -159,7 +165,7 @@ fn list_of_one_type(list: InList, schema: &DFSchema) -> Result<Transformed<Expr>
     };
     let list: Vec<Expr> = list
         .into_iter()
-        .map(|item| fit(&item, &value_type).unwrap_or(item))
+        .map(|item| fit_literal(&item, &value_type).unwrap_or(item))
         .collect();
     let mut common = None;
     for item in &list {
@@ -172,19 +178,19 @@ fn list_of_one_type(list: InList, schema: &DFSchema) -> Result<Transformed<Expr>
     };
     let list = list
         .into_iter()
-        .map(|item| typed(item, &common, schema))
+        .map(|item| with_type(item, &common, schema))
         .collect::<Result<_>>()?;
-    let expr = Box::new(typed(*expr, &common, schema)?);
+    let expr = Box::new(with_type(*expr, &common, schema)?);
     Ok(Transformed::yes(Expr::InList(InList::new(
         expr, list, negated,
     ))))
 }
 
-fn case_of_one_type(mut case: Case, schema: &DFSchema) -> Result<Transformed<Expr>> {
+fn unify_case(mut case: Case, schema: &DFSchema) -> Result<Transformed<Expr>> {
     if let Some(operand) = case.expr.take() {
         let mut operand = *operand;
         for (when, _) in &mut case.when_then_expr {
-            let (left, right) = comparable(operand, when.as_ref().clone(), schema)?;
+            let (left, right) = make_comparable(operand, when.as_ref().clone(), schema)?;
             operand = left;
             **when = right;
         }
@@ -198,25 +204,25 @@ fn case_of_one_type(mut case: Case, schema: &DFSchema) -> Result<Transformed<Exp
     let Some(common) = types.ok().and_then(|types| common_type(&types)) else {
         return Ok(Transformed::yes(Expr::Case(case)));
     };
-    let thens = case.when_then_expr.iter_mut().map(|(_, then)| then);
-    for value in thens.chain(&mut case.else_expr) {
-        **value = typed(value.as_ref().clone(), &common, schema)?;
+    let results = case.when_then_expr.iter_mut().map(|(_, then)| then);
+    for value in results.chain(&mut case.else_expr) {
+        **value = with_type(value.as_ref().clone(), &common, schema)?;
     }
     Ok(Transformed::yes(Expr::Case(case)))
 }
 
-fn arguments_of_one_type(mut call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
+fn unify_arguments(mut call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
     // The first argument of these is a condition.
-    let first = usize::from(matches!(call.name(), "if" | "nvl2")).min(call.args.len());
-    let types: Result<Vec<DataType>> = call.args[first..]
+    let first_value = usize::from(matches!(call.name(), "if" | "nvl2")).min(call.args.len());
+    let types: Result<Vec<DataType>> = call.args[first_value..]
         .iter()
         .map(|argument| argument.get_type(schema))
         .collect();
     let Some(common) = types.ok().and_then(|types| common_type(&types)) else {
         return Ok(Transformed::no(Expr::ScalarFunction(call)));
     };
-    for argument in &mut call.args[first..] {
-        *argument = typed(argument.clone(), &common, schema)?;
+    for argument in &mut call.args[first_value..] {
+        *argument = with_type(argument.clone(), &common, schema)?;
     }
     Ok(Transformed::yes(Expr::ScalarFunction(call)))
 }
@@ -238,12 +244,12 @@ fn unify_union(plan: LogicalPlan) -> Result<LogicalPlan> {
             .iter()
             .map(|input| input.schema().field(column).data_type().clone())
             .collect();
-        let common = common_type(&types).unwrap_or_else(|| types[0].clone());
-        differs |= types.iter().any(|data_type| *data_type != common)
-            && common_type(&types).is_some()
-            || *field.data_type() != common;
-        let field = field.as_ref().clone().with_data_type(common);
-        (table.cloned(), std::sync::Arc::new(field))
+        // Types without a common one are left to DataFusion.
+        let common = common_type(&types);
+        let data_type = common.clone().unwrap_or_else(|| types[0].clone());
+        differs |= common.is_some() || *field.data_type() != data_type;
+        let field = field.as_ref().clone().with_data_type(data_type);
+        (table.cloned(), Arc::new(field))
     });
     let fields: Vec<_> = fields.collect();
     if !differs {
@@ -255,18 +261,18 @@ fn unify_union(plan: LogicalPlan) -> Result<LogicalPlan> {
         .map(|input| {
             let has_common_types = (0..schema.fields().len()).all(|column| {
                 let types = [input.schema().field(column), schema.field(column)];
-                let [own, common] = types.map(|field| field.data_type());
-                own == common || common_type(&[own.clone(), common.clone()]).is_none()
+                let [input_type, common] = types.map(|field| field.data_type());
+                input_type == common || common_type(&[input_type.clone(), common.clone()]).is_none()
             });
             match has_common_types {
                 true => Ok(input),
                 false => {
-                    let plan = std::sync::Arc::unwrap_or_clone(input);
-                    coerce_plan_expr_for_schema(plan, &schema).map(std::sync::Arc::new)
+                    let plan = Arc::unwrap_or_clone(input);
+                    coerce_plan_expr_for_schema(plan, &schema).map(Arc::new)
                 }
             }
         })
         .collect::<Result<_>>()?;
-    let schema = std::sync::Arc::new(schema);
+    let schema = Arc::new(schema);
     Ok(LogicalPlan::Union(Union { inputs, schema }))
 }

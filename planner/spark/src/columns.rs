@@ -21,13 +21,13 @@ pub use case::{Case, when};
 pub use column::{Column, LEFT, Literal, RIGHT, col, expr, left_col, lit, right_col};
 pub use window::{FrameBound, Window};
 
-/// Quotes a name: a column, an alias, a field.
+/// Quotes the name of a column, an alias or a field.
 #[must_use]
 pub fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
-/// Joins texts as a list of SQL.
+/// Joins texts to a list in SQL, separated by commas.
 pub fn listed<C: AsRef<str>>(texts: impl IntoIterator<Item = C>) -> String {
     let mut list = String::new();
     for text in texts {

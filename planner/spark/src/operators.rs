@@ -67,7 +67,7 @@ impl ExprPlanner for SparkOperators {
         else {
             return Ok(PlannerResult::Original(expr));
         };
-        if let Some(result) = with_interval(&expr, &left, &right) {
+        if let Some(result) = plan_interval_operation(&expr, &left, &right) {
             return Ok(PlannerResult::Planned(result));
         }
         Ok(match expr.op {
@@ -77,7 +77,7 @@ impl ExprPlanner for SparkOperators {
             | BinaryOperator::Minus
             | BinaryOperator::Multiply
             | BinaryOperator::Modulo => {
-                if let Some(result) = with_time(&expr, &left, &right) {
+                if let Some(result) = plan_time_operation(&expr, &left, &right) {
                     return Ok(PlannerResult::Planned(result));
                 }
                 calculate_with_text(expr, &left, &right)
@@ -88,7 +88,7 @@ impl ExprPlanner for SparkOperators {
             | BinaryOperator::LtEq
             | BinaryOperator::Gt
             | BinaryOperator::GtEq
-            | BinaryOperator::Spaceship => compare_with_truth(expr, &left, &right),
+            | BinaryOperator::Spaceship => compare_with_boolean(expr, &left, &right),
             _ => PlannerResult::Original(expr),
         })
     }
@@ -139,25 +139,25 @@ impl ExprPlanner for SparkOperators {
     }
 }
 
-/// `/` reads text as a DOUBLE. Numbers are divided by [`arithmetic::resolve`], which knows all types.
+/// Plans `/` with text, which is read as a DOUBLE. Numbers are divided by [`arithmetic::resolve`], which knows all types.
 fn divide(expr: RawBinaryExpr, left: &DataType, right: &DataType) -> PlannerResult<RawBinaryExpr> {
     let is_operand = |t: &DataType| is_text(t) || t.is_numeric() || t.is_null();
     let has_text = is_text(left) || is_text(right);
     if !has_text || !is_operand(left) || !is_operand(right) {
         return PlannerResult::Original(expr);
     }
-    let (dividend, divisor) = (double(expr.left, left), double(expr.right, right));
-    PlannerResult::Planned(binary(dividend, Operator::Divide, checked(divisor)))
+    let (dividend, divisor) = (as_double(expr.left, left), as_double(expr.right, right));
+    PlannerResult::Planned(binary(dividend, Operator::Divide, checked_divisor(divisor)))
 }
 
-/// `DIV` cuts off the fraction and returns BIGINT.
+/// Plans `DIV`, which cuts off the fraction and returns BIGINT.
 fn divide_whole(
     expr: RawBinaryExpr,
     left: &DataType,
     right: &DataType,
 ) -> PlannerResult<RawBinaryExpr> {
-    let whole = |t: &DataType| t.is_integer() || is_text(t) || t.is_null();
-    if whole(left) && whole(right) {
+    let is_whole = |t: &DataType| t.is_integer() || is_text(t) || t.is_null();
+    if is_whole(left) && is_whole(right) {
         let (left, right) = (
             cast(expr.left, DataType::Int64),
             cast(expr.right, DataType::Int64),
@@ -169,8 +169,8 @@ fn divide_whole(
     PlannerResult::Planned(cast(quotient, DataType::Int64))
 }
 
-/// Text beside a BOOLEAN is read as one. DataFusion has no such comparison.
-fn compare_with_truth(
+/// Reads text beside a BOOLEAN as one. DataFusion has no such comparison.
+fn compare_with_boolean(
     mut expr: RawBinaryExpr,
     left: &DataType,
     right: &DataType,
@@ -187,16 +187,16 @@ fn compare_with_truth(
     PlannerResult::Original(expr)
 }
 
-/// Text beside a number is read as a number: as BIGINT beside whole numbers, as DOUBLE beside others.
+/// Reads text beside a number as a number: as BIGINT beside whole numbers, as DOUBLE beside others and beside text.
 fn calculate_with_text(
     expr: RawBinaryExpr,
     left: &DataType,
     right: &DataType,
 ) -> PlannerResult<RawBinaryExpr> {
-    let Some(op) = arithmetic(&expr.op) else {
+    let Some(op) = arithmetic_operator(&expr.op) else {
         return PlannerResult::Original(expr);
     };
-    let number = |other: &DataType| {
+    let number_type = |other: &DataType| {
         if other.is_integer() {
             DataType::Int64
         } else {
@@ -204,10 +204,10 @@ fn calculate_with_text(
         }
     };
     if is_text(left) && right.is_numeric() {
-        return PlannerResult::Planned(binary(cast(expr.left, number(right)), op, expr.right));
+        return PlannerResult::Planned(binary(cast(expr.left, number_type(right)), op, expr.right));
     }
     if left.is_numeric() && is_text(right) {
-        return PlannerResult::Planned(binary(expr.left, op, cast(expr.right, number(left))));
+        return PlannerResult::Planned(binary(expr.left, op, cast(expr.right, number_type(left))));
     }
     if is_text(left) && is_text(right) {
         let (left, right) = (
@@ -219,10 +219,14 @@ fn calculate_with_text(
     PlannerResult::Original(expr)
 }
 
-/// An interval times or by a number, which may be text; text beside an interval is a timestamp; dates have the days
-/// between them.
-fn with_interval(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
-    // A text beside a date is one.
+/// Plans operations with intervals. An interval is multiplied or divided by a number, which may be text. Text plus or minus
+/// an interval is read as a timestamp. The difference of two dates is the interval of the days between them.
+fn plan_interval_operation(
+    expr: &RawBinaryExpr,
+    left: &DataType,
+    right: &DataType,
+) -> Option<Expr> {
+    // Text beside a date is read as a date.
     let is_date = |data_type: &DataType| *data_type == DataType::Date32 || data_type.is_string();
     if matches!(expr.op, BinaryOperator::Minus)
         && (*left == DataType::Date32 && is_date(right)
@@ -245,7 +249,7 @@ fn with_interval(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> Opt
         BinaryOperator::Multiply => IntervalOperator::Multiply,
         BinaryOperator::Divide if is_interval(left) => IntervalOperator::Divide,
         BinaryOperator::Plus | BinaryOperator::Minus if is_text(other_type) => {
-            let op = arithmetic(&expr.op)?;
+            let op = arithmetic_operator(&expr.op)?;
             let time = cast(
                 other.clone(),
                 DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -265,10 +269,10 @@ fn with_interval(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> Opt
     Some(ScalarUDF::from(operator).call(vec![interval, cast(other.clone(), FACTOR)]))
 }
 
-/// Beside a point in time, text of a difference is read as one, and null makes null. A date and a time of day make a
-/// timestamp.
-fn with_time(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
-    let op = arithmetic(&expr.op)?;
+/// Plans sums and differences of dates and timestamps. A date plus an interval with hours is a timestamp, the result for
+/// null is null, and text that is subtracted from a time is read as one.
+fn plan_time_operation(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
+    let op = arithmetic_operator(&expr.op)?;
     let timestamp = |date: &Expr| {
         cast(
             date.clone(),
@@ -292,8 +296,8 @@ fn with_time(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<
         return Some(Expr::Literal(ScalarValue::try_new_null(time).ok()?, None));
     }
     (is_difference && is_text(other)).then(|| {
-        let typed = |expr: &Expr| cast(expr.clone(), time.clone());
-        binary(typed(&expr.left), Operator::Minus, typed(&expr.right))
+        let as_time = |expr: &Expr| cast(expr.clone(), time.clone());
+        binary(as_time(&expr.left), Operator::Minus, as_time(&expr.right))
     })
 }
 
@@ -305,7 +309,7 @@ fn has_time_of_day(expr: &Expr) -> bool {
     interval.nanoseconds != 0
 }
 
-fn arithmetic(op: &BinaryOperator) -> Option<Operator> {
+fn arithmetic_operator(op: &BinaryOperator) -> Option<Operator> {
     match op {
         BinaryOperator::Plus => Some(Operator::Plus),
         BinaryOperator::Minus => Some(Operator::Minus),
@@ -322,7 +326,7 @@ fn is_text(data_type: &DataType) -> bool {
     )
 }
 
-fn double(expr: Expr, data_type: &DataType) -> Expr {
+fn as_double(expr: Expr, data_type: &DataType) -> Expr {
     if *data_type == DataType::Float64 {
         expr
     } else {
@@ -330,13 +334,13 @@ fn double(expr: Expr, data_type: &DataType) -> Expr {
     }
 }
 
-/// A divisor that raises an error where it is zero. A literal other than zero needs no check.
-fn checked(divisor: Expr) -> Expr {
-    let inner = match &divisor {
+/// Adds the check that a divisor is not zero. A literal other than zero needs none.
+fn checked_divisor(divisor: Expr) -> Expr {
+    let value = match &divisor {
         Expr::Cast(cast) => cast.expr.as_ref(),
         other => other,
     };
-    if let Expr::Literal(value, _) = inner
+    if let Expr::Literal(value, _) = value
         && value
             .cast_to(&DataType::Float64)
             .is_ok_and(|number| number != 0.0_f64.into() && number != (-0.0_f64).into())

@@ -1,35 +1,33 @@
-//! Types that values of different types have in common.
+//! Common types of values of different types.
 
 use datafusion::arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
 
-/// The type of several values; `None` if they have one already, or DataFusion's rules are Spark's.
+/// Returns the common type of several values; `None` if they have one already, or DataFusion's rules are Spark's.
 pub(crate) fn common_type(types: &[DataType]) -> Option<DataType> {
     let mut known = types.iter().filter(|data_type| !data_type.is_null());
     let first = known.next()?.clone();
     let mut differs = false;
     let common = known.try_fold(first, |common, data_type| {
         differs |= common != *data_type;
-        wider(&common, data_type)
+        wider_type(&common, data_type)
     })?;
     differs.then_some(common)
 }
 
-/// The type in which two values are compared; `None` where DataFusion's rules are Spark's.
+/// Returns the type in which two values are compared; `None` where DataFusion's rules are Spark's.
 pub(super) fn comparison_type(left: &DataType, right: &DataType) -> Option<DataType> {
     let is_decimal = |data_type: &DataType| matches!(data_type, DataType::Decimal128(..));
-    let (floating, other) = match (left.is_floating(), right.is_floating()) {
-        (true, _) => (true, right),
-        (_, floating) => (floating, left),
-    };
     match (left, right) {
-        _ if floating && is_decimal(other) => Some(DataType::Float64),
-        (text, number) | (number, text) if text.is_string() => type_of_text(number),
+        (float, decimal) | (decimal, float) if float.is_floating() && is_decimal(decimal) => {
+            Some(DataType::Float64)
+        }
+        (text, number) | (number, text) if text.is_string() => type_for_text(number),
         _ => None,
     }
 }
 
-/// The type as which text is read beside a value.
-fn type_of_text(other: &DataType) -> Option<DataType> {
+/// Returns the type as which text is read beside a value of another type.
+fn type_for_text(other: &DataType) -> Option<DataType> {
     match other {
         other if other.is_integer() => Some(DataType::Int64),
         other if other.is_numeric() => Some(DataType::Float64),
@@ -38,14 +36,15 @@ fn type_of_text(other: &DataType) -> Option<DataType> {
     }
 }
 
-fn wider(left: &DataType, right: &DataType) -> Option<DataType> {
+/// Returns the narrowest type that holds the values of both; `None` where DataFusion's rules are Spark's.
+fn wider_type(left: &DataType, right: &DataType) -> Option<DataType> {
     use DataType::{Decimal128, Float32, Float64};
     if left == right {
         return Some(left.clone());
     }
     if left.is_string() != right.is_string() {
         let other = if left.is_string() { right } else { left };
-        return type_of_text(other);
+        return type_for_text(other);
     }
     match (left, right) {
         (Float64, other) | (other, Float64) if other.is_numeric() => Some(Float64),
@@ -58,7 +57,7 @@ fn wider(left: &DataType, right: &DataType) -> Option<DataType> {
             })
         }
         _ => {
-            let ((p1, s1), (p2, s2)) = (digits_of(left)?, digits_of(right)?);
+            let ((p1, s1), (p2, s2)) = (precision_and_scale(left)?, precision_and_scale(right)?);
             let scale = s1.max(s2);
             let whole = (p1 - s1).max(p2 - s2);
             Some(decimal(whole, scale))
@@ -66,17 +65,18 @@ fn wider(left: &DataType, right: &DataType) -> Option<DataType> {
     }
 }
 
-/// The decimal type with these digits before and after the point. Beyond 38 digits, those before it are kept.
+/// Returns the decimal type with these digits before and after the point. Beyond 38 digits in all, digits after the point
+/// are dropped.
 fn decimal(whole: i16, scale: i16) -> DataType {
-    let most = i16::from(DECIMAL128_MAX_PRECISION);
-    let whole = whole.min(most);
-    let scale = scale.min(most - whole);
+    let precision_max = i16::from(DECIMAL128_MAX_PRECISION);
+    let whole = whole.min(precision_max);
+    let scale = scale.min(precision_max - whole);
     let precision = u8::try_from(whole + scale).unwrap_or(DECIMAL128_MAX_PRECISION);
     DataType::Decimal128(precision.max(1), i8::try_from(scale).unwrap_or(0))
 }
 
-/// Precision and scale of the decimals that hold all values of a type.
-pub(crate) fn digits_of(data_type: &DataType) -> Option<(i16, i16)> {
+/// Returns precision and scale of the decimal type that holds all values of an integer or decimal type.
+pub(crate) fn precision_and_scale(data_type: &DataType) -> Option<(i16, i16)> {
     Some(match data_type {
         DataType::Int8 => (3, 0),
         DataType::Int16 => (5, 0),

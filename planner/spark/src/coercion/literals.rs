@@ -1,11 +1,11 @@
-//! Literals in the type of what they meet.
+//! Literals in the type of the expression beside them.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 
-/// Returns an expression of a type: a literal if it is one, else a cast.
-pub(crate) fn typed(expr: Expr, data_type: &DataType, schema: &DFSchema) -> Result<Expr> {
+/// Gives an expression a type: a literal becomes a literal of the type, any other expression is cast.
+pub(crate) fn with_type(expr: Expr, data_type: &DataType, schema: &DFSchema) -> Result<Expr> {
     if let Expr::Literal(value, metadata) = &expr
         && !value.data_type().is_string()
         && let Ok(value) = value.cast_to(data_type)
@@ -18,8 +18,8 @@ pub(crate) fn typed(expr: Expr, data_type: &DataType, schema: &DFSchema) -> Resu
     Ok(cast(expr, data_type.clone()))
 }
 
-/// Returns a literal in the type of the value that it is compared with, if that type has it exactly.
-pub(crate) fn fit(expr: &Expr, other: &DataType) -> Option<Expr> {
+/// Returns a literal in the type of the value that it is compared with, if that type represents it exactly.
+pub(crate) fn fit_literal(expr: &Expr, other: &DataType) -> Option<Expr> {
     let Expr::Literal(value, metadata) = expr else {
         return None;
     };
@@ -27,7 +27,7 @@ pub(crate) fn fit(expr: &Expr, other: &DataType) -> Option<Expr> {
         _ if value.is_null() || !other.is_numeric() => return None,
         ScalarValue::Utf8(Some(text))
         | ScalarValue::LargeUtf8(Some(text))
-        | ScalarValue::Utf8View(Some(text)) => &number_of(text, other)?,
+        | ScalarValue::Utf8View(Some(text)) => &parse_number(text, other)?,
         value => value,
     };
     let own = value.data_type();
@@ -38,19 +38,19 @@ pub(crate) fn fit(expr: &Expr, other: &DataType) -> Option<Expr> {
         DataType::Float32 if own.is_integer() => value.cast_to(other).ok()?,
         DataType::Float32 => return None,
         DataType::Float64 => value.cast_to(other).ok()?,
-        // A literal of a floating type makes the other one a double.
+        // Beside a literal of a floating type, the other value becomes a DOUBLE.
         _ if own.is_floating() => return None,
         _ => {
             let fitted = value.cast_to(other).ok()?;
-            // A cast to fewer digits rounds.
+            // A cast to fewer digits rounds, so compare with the original.
             (fitted.cast_to(&own).ok()? == *value).then_some(fitted)?
         }
     };
     Some(Expr::Literal(fitted, metadata.clone()))
 }
 
-/// The number in a text, as it is read beside a value.
-fn number_of(text: &str, other: &DataType) -> Option<ScalarValue> {
+/// Returns the number in a text, in the type as which text is read beside a value of another type.
+fn parse_number(text: &str, other: &DataType) -> Option<ScalarValue> {
     match other.is_integer() {
         true => text
             .trim()
@@ -67,7 +67,7 @@ fn number_of(text: &str, other: &DataType) -> Option<ScalarValue> {
 }
 
 /// Returns a literal of a whole number as the shortest decimal that holds it, as Spark does beside decimals.
-pub(crate) fn as_decimal(expr: &Expr) -> Option<Expr> {
+pub(crate) fn as_decimal_literal(expr: &Expr) -> Option<Expr> {
     let Expr::Literal(value, metadata) = expr else {
         return None;
     };
@@ -108,8 +108,15 @@ mod tests {
             (lit("7"), DataType::Utf8, None),
             (lit(1.5), DataType::Int64, None),
         ] {
-            assert_eq!(fit(&literal, &column), expected, "{literal} {column}");
+            assert_eq!(
+                fit_literal(&literal, &column),
+                expected,
+                "{literal} {column}"
+            );
         }
-        assert_eq!(as_decimal(&lit(-120_i32)), Some(decimal(-120, 3, 0)));
+        assert_eq!(
+            as_decimal_literal(&lit(-120_i32)),
+            Some(decimal(-120, 3, 0))
+        );
     }
 }

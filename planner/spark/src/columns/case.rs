@@ -2,7 +2,7 @@
 
 use super::column::Column;
 
-/// A choice among values; [`when`] begins it. Without [`Case::otherwise`] the other rows get null.
+/// A CASE expression, which [`when`] begins. Without [`Case::otherwise`] the other rows get null.
 ///
 /// ```
 /// use faisca_spark::columns::{Column, col, lit, when};
@@ -21,14 +21,14 @@ pub struct Case {
     branches: String,
 }
 
-/// Returns `value` where `condition` is true.
+/// Begins a CASE expression, which returns `value` where `condition` is true.
 pub fn when(condition: impl Into<Column>, value: impl Into<Column>) -> Case {
     let branches = String::from("CASE");
     Case { branches }.when(condition, value)
 }
 
 impl Case {
-    /// Returns `value` where `condition` is true, and no condition before it was.
+    /// Adds a branch: `value` where `condition` is true and no earlier condition was.
     pub fn when(mut self, condition: impl Into<Column>, value: impl Into<Column>) -> Self {
         let (condition, value) = (condition.into(), value.into());
         let branch = format!(" WHEN {} THEN {}", condition.text(), value.text());
@@ -36,7 +36,7 @@ impl Case {
         self
     }
 
-    /// Returns `value` in all other rows.
+    /// Completes the expression with the `value` of all other rows.
     pub fn otherwise(self, value: impl Into<Column>) -> Column {
         Column::from_text(format!(
             "{} ELSE {} END",

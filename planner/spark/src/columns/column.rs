@@ -13,8 +13,8 @@ pub const RIGHT: &str = "right_side";
 
 /// An expression of Spark's SQL: a column, a literal, an operation, a call.
 ///
-/// A text is the name of a column wherever a column is expected; [`lit`] makes a value of it, and
-/// [`expr`] an expression.
+/// Wherever a column is expected, a string is the name of one; [`lit`] turns it into a value, and
+/// [`expr`] into an expression.
 ///
 /// ```
 /// use faisca_spark::columns::{col, lit};
@@ -31,7 +31,7 @@ pub struct Column {
     alias: Option<String>,
 }
 
-/// Returns the column of a name. The name is one name: for a field of a struct, call
+/// Returns the column with a name. A dot is part of the name: for a field of a struct, call
 /// [`Column::get_field`].
 #[must_use]
 pub fn col(name: &str) -> Column {
@@ -132,7 +132,7 @@ macro_rules! whole_number {
     ($($number:ty: $suffix:literal),*) => {$(
         impl Literal for $number {
             fn to_sql(self) -> String {
-                // The least value has no literal: its digits without the sign do not fit.
+                // The minimum has no literal: its digits without the sign do not fit the type.
                 if self == <$number>::MIN {
                     format!("({}{} - 1{})", <$number>::MIN + 1, $suffix, $suffix)
                 } else {
@@ -195,13 +195,13 @@ impl Column {
         Self { text, alias: None }
     }
 
-    /// The expression without its alias, which has no meaning inside of another expression.
+    /// Returns the expression without its alias, which has no meaning inside another expression.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The name that [`Self::alias`] gave.
+    /// Returns the name that [`Self::alias`] set.
     #[must_use]
     pub fn alias_name(&self) -> Option<&str> {
         self.alias.as_deref()
@@ -232,13 +232,13 @@ impl Column {
         Self::from_text(format!("{function}({}{arguments})", self.text))
     }
 
-    /// Casts to a type of Spark's SQL, such as `int` or `decimal(10, 2)`. What does not fit fails.
+    /// Casts to a type of Spark's SQL, such as `int` or `decimal(10, 2)`. A value that does not fit is an error.
     #[must_use]
     pub fn cast(self, sql_type: &str) -> Self {
         Self::from_text(format!("CAST({} AS {sql_type})", self.text))
     }
 
-    /// Casts to a type of Spark's SQL. What does not fit becomes null.
+    /// Casts to a type of Spark's SQL. A value that does not fit becomes null.
     #[must_use]
     pub fn try_cast(self, sql_type: &str) -> Self {
         Self::from_text(format!("TRY_CAST({} AS {sql_type})", self.text))
@@ -262,7 +262,7 @@ impl Column {
         self.call("isnan", "")
     }
 
-    /// True if the value is one of these.
+    /// True if the value equals one of these; false for an empty list.
     #[must_use]
     pub fn is_in<C: Into<Self>>(self, values: impl IntoIterator<Item = C>) -> Self {
         let list = listed(values.into_iter().map(|value| value.into().text));
@@ -337,7 +337,7 @@ impl Column {
         Self::from_text(format!("{}.{}", self.text, quoted(name)))
     }
 
-    /// Computes an aggregate or a function of windows over the rows of a window.
+    /// Computes an aggregate or a window function over the rows of a window.
     #[must_use]
     pub fn over(self, window: &Window) -> Self {
         Self::from_text(format!("{} OVER ({window})", self.text))
@@ -395,15 +395,15 @@ binary_methods! {
     gt: ">",
     /// Greater or equal.
     gt_eq: ">=",
-    /// Both are true.
+    /// True if both are true.
     and: "AND",
-    /// One is true.
+    /// True if at least one is true.
     or: "OR",
-    /// The bits that both have.
+    /// Bitwise AND.
     bitwise_and: "&",
-    /// The bits that one has.
+    /// Bitwise OR.
     bitwise_or: "|",
-    /// The bits that only one has.
+    /// Bitwise XOR.
     bitwise_xor: "^",
     /// The quotient without fraction.
     div_whole: "DIV",

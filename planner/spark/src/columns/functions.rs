@@ -1,8 +1,8 @@
-//! Spark's functions as functions of Rust.
+//! Spark's functions as Rust functions.
 //!
-//! Each one calls the SQL function of its name, which `docs/functions.md` describes. A text argument
+//! Each one calls the SQL function of its name, which `docs/functions.md` describes. A string argument
 //! is the name of a column, except where the parameter is a literal: a pattern, a format, a number of
-//! digits. [`call_function`] calls every other function, and those of the session.
+//! digits. [`call_function`] calls every other function, and those that the session has registered.
 //!
 //! ```
 //! use faisca_spark::columns::functions::{call_function, regexp_extract, round, to_date, upper};
@@ -39,7 +39,7 @@ pub fn count(column: impl Into<Column>) -> Column {
     call("count", &[column.into()])
 }
 
-/// Counts the different values, or combinations of values, without null.
+/// Counts the distinct values, or combinations of values, that contain no null.
 pub fn count_distinct<C: Into<Column>>(columns: impl IntoIterator<Item = C>) -> Column {
     let columns = columns
         .into_iter()
@@ -47,7 +47,7 @@ pub fn count_distinct<C: Into<Column>>(columns: impl IntoIterator<Item = C>) -> 
     expr(&format!("count(DISTINCT {})", listed(columns)))
 }
 
-/// Sums the different values.
+/// Sums the distinct values.
 pub fn sum_distinct(column: impl Into<Column>) -> Column {
     expr(&format!("sum(DISTINCT {})", column.into().text()))
 }
@@ -125,7 +125,7 @@ pub fn forall(column: impl Into<Column>, condition: impl FnOnce(Column) -> Colum
 }
 
 fn lambda(name: &str, column: &Column, body: impl FnOnce(Column) -> Column) -> Column {
-    // Lambdas may be nested, so each has a parameter of its own.
+    // Lambdas may be nested, so each has its own parameter.
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let parameter = format!("x_{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let body = body(expr(&parameter));
@@ -136,7 +136,7 @@ fn lambda(name: &str, column: &Column, body: impl FnOnce(Column) -> Column) -> C
     ))
 }
 
-/// The type of a parameter, and its column.
+/// Expands to the Rust type of a parameter, or, with its name, to the column that is passed to Spark's function.
 macro_rules! argument {
     (column) => { impl Into<Column> };
     (literal) => { impl Literal };

@@ -1,4 +1,4 @@
-//! The rows that a window function sees.
+//! Windows of window functions: partition, order and frame.
 
 use std::fmt;
 
@@ -28,16 +28,16 @@ pub struct Window {
     frame: Option<Frame>,
 }
 
-/// An end of a frame.
+/// A bound of a window frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameBound {
     /// The first row of the partition.
     UnboundedPreceding,
-    /// This many rows, or this distance of the sort key, before the current row.
+    /// This many rows before the current row; for a range, this distance of the sort key.
     Preceding(u64),
     /// The current row; for a range, also its peers.
     CurrentRow,
-    /// This many rows, or this distance of the sort key, after the current row.
+    /// This many rows after the current row; for a range, this distance of the sort key.
     Following(u64),
     /// The last row of the partition.
     UnboundedFollowing,
@@ -54,15 +54,15 @@ impl Window {
     /// Returns a window over the rows that have the same values in these columns.
     pub fn partition_by<C: Into<Column>>(columns: impl IntoIterator<Item = C>) -> Self {
         Self {
-            partition: texts(columns),
+            partition: list_of_texts(columns),
             ..Self::default()
         }
     }
 
-    /// Orders the rows of each partition: ascending, or as [`Column::desc`] and so on say.
+    /// Orders the rows of each partition: ascending by default, or as [`Column::desc`] and its like specify.
     pub fn order_by<C: Into<Column>>(self, columns: impl IntoIterator<Item = C>) -> Self {
         Self {
-            order: texts(columns),
+            order: list_of_texts(columns),
             ..self
         }
     }
@@ -86,7 +86,7 @@ impl Window {
     }
 }
 
-fn texts<C: Into<Column>>(columns: impl IntoIterator<Item = C>) -> String {
+fn list_of_texts<C: Into<Column>>(columns: impl IntoIterator<Item = C>) -> String {
     listed(
         columns
             .into_iter()

@@ -9,13 +9,13 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::tree::call;
 
-/// Rewrites one call.
+/// Rewrites one call in place, by the name of its function.
 pub(super) fn rewrite(function: &mut Function) {
     match function.name.to_string().to_lowercase().as_str() {
-        "struct" => named_struct(function),
-        "listagg" | "string_agg" => joined_text(function),
+        "struct" => rewrite_as_named_struct(function),
+        "listagg" | "string_agg" => rewrite_listagg(function),
         "grouping_id" => rename(function, "grouping"),
-        "array_agg" => without_nulls(function),
+        "array_agg" => rewrite_array_agg(function),
         "dateadd" | "date_add" if has_arguments(function, 3) => rename(function, "timestampadd"),
         "datediff" | "date_diff" | "timediff" if has_arguments(function, 3) => {
             rename(function, "timestampdiff");
@@ -23,13 +23,13 @@ pub(super) fn rewrite(function: &mut Function) {
         "ltrim" | "rtrim" => swap_arguments(function),
         "ceil" | "ceiling" if has_arguments(function, 2) => rename(function, "ceil_to_scale"),
         "floor" if has_arguments(function, 2) => rename(function, "floor_to_scale"),
-        "rank" | "dense_rank" | "percent_rank" => without_arguments(function),
+        "rank" | "dense_rank" | "percent_rank" => remove_arguments(function),
         _ => {}
     }
 }
 
-/// `ceil(x, scale)` and `floor(x, scale)`, which are functions of their own.
-pub(super) fn rounded_to_scale(expr: &mut Expr) {
+/// Rewrites `ceil(x, scale)` and `floor(x, scale)`, which are separate functions here.
+pub(super) fn rewrite_rounding_to_scale(expr: &mut Expr) {
     let rewritten = match expr {
         Expr::Ceil {
             expr: number,
@@ -50,8 +50,8 @@ pub(super) fn rounded_to_scale(expr: &mut Expr) {
     *expr = rewritten;
 }
 
-/// `nanvl(a, b)` computes `b` only where `a` is not a number.
-pub(super) fn lazy_nanvl(expr: &mut Expr) {
+/// Rewrites `nanvl(a, b)` as CASE, which computes `b` only where `a` is NaN.
+pub(super) fn rewrite_nanvl(expr: &mut Expr) {
     let Expr::Function(function) = expr else {
         return;
     };
@@ -71,7 +71,7 @@ pub(super) fn lazy_nanvl(expr: &mut Expr) {
     }
 }
 
-/// `CASE WHEN condition THEN result ELSE other END`.
+/// Returns `CASE WHEN condition THEN result ELSE other END`.
 pub(super) fn case(condition: Expr, result: Expr, other: Option<Expr>) -> Expr {
     Expr::Case {
         case_token: AttachedToken::empty(),
@@ -82,7 +82,7 @@ pub(super) fn case(condition: Expr, result: Expr, other: Option<Expr>) -> Expr {
     }
 }
 
-/// Gives a call another function.
+/// Replaces the name of a call's function.
 pub(super) fn rename(function: &mut Function, name: &str) {
     function.name = ObjectName::from(vec![Ident::new(name)]);
 }
@@ -99,7 +99,7 @@ fn text(value: &str) -> Expr {
     Expr::value(Value::SingleQuotedString(value.to_owned()))
 }
 
-/// Rewrites a struct that the parser reads by itself, not as a call.
+/// Rewrites `struct(…)`, which the parser reads as an expression of its own rather than as a call.
 pub(super) fn rewrite_struct(expr: &mut Expr) {
     if let Expr::Struct { values, fields } = expr
         && fields.is_empty()
@@ -107,13 +107,13 @@ pub(super) fn rewrite_struct(expr: &mut Expr) {
     {
         *expr = call("struct", std::mem::take(values));
         if let Expr::Function(function) = expr {
-            named_struct(function);
+            rewrite_as_named_struct(function);
         }
     }
 }
 
-/// `rank(a) OVER (ORDER BY a)`: the argument says nothing more.
-fn without_arguments(function: &mut Function) {
+/// Removes the arguments of `rank(a) OVER (ORDER BY a)`: the order of the window determines the rank.
+fn remove_arguments(function: &mut Function) {
     if let FunctionArguments::List(list) = &mut function.args
         && function.over.is_some()
     {
@@ -121,8 +121,8 @@ fn without_arguments(function: &mut Function) {
     }
 }
 
-/// `struct(a, 1)` has the fields `a` and `col2`.
-fn named_struct(function: &mut Function) {
+/// Rewrites `struct(a, 1)` as `named_struct('a', a, 'col2', 1)`.
+fn rewrite_as_named_struct(function: &mut Function) {
     let FunctionArguments::List(list) = &mut function.args else {
         return;
     };
@@ -157,14 +157,14 @@ fn named_struct(function: &mut Function) {
     rename(function, "named_struct");
 }
 
-/// `listagg(DISTINCT x) WITHIN GROUP (ORDER BY y)` is DataFusion's `string_agg(DISTINCT x, '' ORDER BY y)`.
-fn joined_text(function: &mut Function) {
+/// Rewrites `listagg(DISTINCT x) WITHIN GROUP (ORDER BY y)` as DataFusion's `string_agg(DISTINCT x, '' ORDER BY y)`.
+fn rewrite_listagg(function: &mut Function) {
     let FunctionArguments::List(list) = &mut function.args else {
         return;
     };
     let is_distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
     if function.within_group.is_empty() && !is_distinct {
-        // Without an order it is a function of its own, which needs no delimiter.
+        // Without an order, our own function is called, which needs no delimiter.
         if list.clauses.is_empty() {
             rename(function, "listagg");
         }
@@ -177,7 +177,7 @@ fn joined_text(function: &mut Function) {
     if let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(value))) = list.args.first()
         && order.is_empty()
     {
-        // Any order is right, and this one is the same for every run.
+        // Any order is correct; this one makes the result the same in every run.
         order.push(OrderByExpr {
             expr: value.clone(),
             options: OrderByOptions {
@@ -191,8 +191,9 @@ fn joined_text(function: &mut Function) {
     rename(function, "string_agg");
 }
 
-/// Spark's `array_agg` leaves nulls out, and returns an empty array for a group without values.
-fn without_nulls(function: &mut Function) {
+/// Rewrites `array_agg` as `collect_list` or `collect_set`: Spark's leaves nulls out, and returns an empty array for a group
+/// without values.
+fn rewrite_array_agg(function: &mut Function) {
     let FunctionArguments::List(list) = &mut function.args else {
         return;
     };
@@ -200,7 +201,7 @@ fn without_nulls(function: &mut Function) {
         return;
     }
     if !list.clauses.is_empty() {
-        // The functions below know no order.
+        // `collect_list` and `collect_set` take no ORDER BY.
         function.null_treatment = Some(NullTreatment::IgnoreNulls);
         return;
     }
@@ -210,7 +211,7 @@ fn without_nulls(function: &mut Function) {
     }
 }
 
-/// `ltrim(characters, text)`: DataFusion has the text first.
+/// Swaps the arguments of `ltrim(characters, text)`: DataFusion takes the text first.
 fn swap_arguments(function: &mut Function) {
     if let FunctionArguments::List(list) = &mut function.args
         && list.args.len() == 2

@@ -1,4 +1,4 @@
-//! Clauses that DataFusion's planner reads past. What a query does not carry out must be refused.
+//! Checks for clauses that DataFusion's planner ignores. A clause without an effect must be an error.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -11,10 +11,10 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::functions::scalar_names;
 
-/// Refuses clauses of a query that have no meaning in Spark.
+/// Refuses clauses of a query that Spark does not have.
 ///
 /// # Errors
-/// If it has one.
+/// If the query has one.
 pub(super) fn check_query(query: &Query) -> Result<()> {
     let clause = if let Some(lock) = query.locks.first() {
         lock.to_string()
@@ -30,10 +30,10 @@ pub(super) fn check_query(query: &Query) -> Result<()> {
     plan_err!("{clause} is not a clause of Spark's SQL; leave it out")
 }
 
-/// Refuses clauses of a SELECT that have no meaning in Spark.
+/// Refuses clauses of a SELECT that Spark does not have.
 ///
 /// # Errors
-/// If it has one.
+/// If the SELECT has one.
 pub(super) fn check_select(select: &Select) -> Result<()> {
     let clause = if select.prewhere.is_some() {
         "PREWHERE"
@@ -55,10 +55,10 @@ pub(super) fn check_select(select: &Select) -> Result<()> {
     plan_err!("{clause} is not a clause of Spark's SQL; leave it out")
 }
 
-/// Refuses clauses of a table that no table here has.
+/// Refuses clauses of a table that Spark does not have, and versions of a table.
 ///
 /// # Errors
-/// If it has one.
+/// If the table has one.
 pub(super) fn check_table(table: &TableFactor) -> Result<()> {
     let TableFactor::Table {
         name,
@@ -131,7 +131,7 @@ fn functions_of_one_row() -> &'static HashSet<String> {
             })
             .chain(scalar_names().map(str::to_owned))
             .collect();
-        // Names of both kinds are those of aggregates, and `window` is a clause.
+        // A name of both kinds is taken for the aggregate.
         for aggregate in SessionStateDefaults::default_aggregate_functions()
             .iter()
             .chain(&datafusion_spark::all_default_aggregate_functions())

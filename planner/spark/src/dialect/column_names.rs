@@ -41,7 +41,7 @@ const CAPITAL_FUNCTIONS: [&str; 29] = [
     "tanh",
 ];
 
-/// Gives every column of a select list that has no name the one that Spark gives it.
+/// Gives every column of a select list without a name the name that Spark generates.
 pub(super) fn name_columns(select: &mut Select) {
     for item in &mut select.projection {
         if let SelectItem::UnnamedExpr(expr) = item
@@ -75,7 +75,7 @@ pub(super) fn name_of(expr: &Expr) -> String {
     name
 }
 
-/// Writes the name of an expression. Chains of operators are long, so that nothing is written twice.
+/// Appends the name of an expression to `out`, so that a long chain of operators takes linear time.
 pub(super) fn write(expr: &Expr, out: &mut String) {
     match expr {
         Expr::Identifier(name) => out.push_str(&name.value),
@@ -145,13 +145,13 @@ fn write_condition(expr: &Expr, out: &mut String) {
         Expr::IsNotFalse(value) => write_suffixed(value, " IS NOT FALSE)", out),
         Expr::IsNotDistinctFrom(left, right) => write_infix(left, "<=>", right, out),
         Expr::IsDistinctFrom(left, right) => {
-            negated(true, out, |out| write_infix(left, "<=>", right, out));
+            write_negated(true, out, |out| write_infix(left, "<=>", right, out));
         }
         Expr::InList {
             expr,
             list,
             negated: is_negated,
-        } => negated(*is_negated, out, |out| {
+        } => write_negated(*is_negated, out, |out| {
             out.push('(');
             write(expr, out);
             out.push_str(" IN (");
@@ -162,7 +162,7 @@ fn write_condition(expr: &Expr, out: &mut String) {
             expr,
             negated: is_negated,
             ..
-        } => negated(*is_negated, out, |out| {
+        } => write_negated(*is_negated, out, |out| {
             out.push('(');
             write(expr, out);
             out.push_str(" IN (listquery()))");
@@ -172,7 +172,7 @@ fn write_condition(expr: &Expr, out: &mut String) {
             negated: is_negated,
             low,
             high,
-        } => negated(*is_negated, out, |out| {
+        } => write_negated(*is_negated, out, |out| {
             write_parts("between(", &[expr, low, high], out);
         }),
         Expr::Like {
@@ -180,7 +180,7 @@ fn write_condition(expr: &Expr, out: &mut String) {
             expr,
             pattern,
             ..
-        } => negated(*is_negated, out, |out| {
+        } => write_negated(*is_negated, out, |out| {
             write(expr, out);
             out.push_str(" LIKE ");
             write(pattern, out);
@@ -190,7 +190,7 @@ fn write_condition(expr: &Expr, out: &mut String) {
             expr,
             pattern,
             ..
-        } => negated(*is_negated, out, |out| {
+        } => write_negated(*is_negated, out, |out| {
             write_parts("ilike(", &[expr, pattern], out);
         }),
         Expr::RLike {
@@ -198,7 +198,7 @@ fn write_condition(expr: &Expr, out: &mut String) {
             expr,
             pattern,
             ..
-        } => negated(*is_negated, out, |out| {
+        } => write_negated(*is_negated, out, |out| {
             write_parts("RLIKE(", &[expr, pattern], out);
         }),
         other => write_special_form(other, out),
@@ -284,7 +284,7 @@ fn write_parts(start: &str, parts: &[&Expr], out: &mut String) {
     out.push(')');
 }
 
-fn negated(is_negated: bool, out: &mut String, condition: impl FnOnce(&mut String)) {
+fn write_negated(is_negated: bool, out: &mut String, condition: impl FnOnce(&mut String)) {
     if is_negated {
         out.push_str("(NOT ");
     }
@@ -311,7 +311,7 @@ fn write_call(name: &str, arguments: &[Expr], out: &mut String) {
 }
 
 fn write_access(root: &Expr, chain: &[AccessExpr], out: &mut String) {
-    // Names before the first index are a path. Its last name is that of the value.
+    // The names before the first index are a path, and the value has the last of them.
     let path = chain
         .iter()
         .take_while(|access| matches!(access, AccessExpr::Dot(Expr::Identifier(_))))
@@ -358,7 +358,7 @@ fn write_unary(op: UnaryOperator, operand: &Expr, out: &mut String) {
             write(operand, out);
         }
         (UnaryOperator::Not | UnaryOperator::BangNot, _) => {
-            negated(true, out, |out| write(operand, out));
+            write_negated(true, out, |out| write(operand, out));
         }
         (UnaryOperator::BitwiseNot, _) => {
             out.push('~');
@@ -384,7 +384,7 @@ fn write_infix(left: &Expr, sign: &str, right: &Expr, out: &mut String) {
 
 fn write_binary(left: &Expr, op: &BinaryOperator, right: &Expr, out: &mut String) {
     match op {
-        BinaryOperator::NotEq => negated(true, out, |out| write_infix(left, "=", right, out)),
+        BinaryOperator::NotEq => write_negated(true, out, |out| write_infix(left, "=", right, out)),
         BinaryOperator::StringConcat => {
             out.push_str("concat(");
             write(left, out);
@@ -466,7 +466,7 @@ fn write_over(function: &str, window: &WindowSpec, out: &mut String) {
 fn write_argument(argument: &FunctionArg, out: &mut String) {
     match argument {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => write(expr, out),
-        // All rows are counted by a constant.
+        // `count(*)` is called `count(1)`.
         FunctionArg::Unnamed(FunctionArgExpr::Wildcard) => out.push('1'),
         other => out.push_str(&other.to_string()),
     }
@@ -484,7 +484,7 @@ fn is_number(data_type: &SqlType) -> bool {
     )
 }
 
-/// Spark's name of a type in a cast.
+/// Returns Spark's name of a type in a cast.
 fn type_name(data_type: &SqlType) -> String {
     let name = data_type.to_string().to_uppercase().replace(", ", ",");
     match name.as_str() {

@@ -1,4 +1,4 @@
-//! `LATERAL VIEW` and generators such as `explode` in a select list, as tables that [`crate::relations`] plans.
+//! Rewrites `LATERAL VIEW`, and generators such as `explode` in a select list, as tables that [`crate::relations`] plans.
 //!
 //! ```text
 //! SELECT t.id, explode(t.tags) AS tag FROM t
@@ -6,8 +6,8 @@
 //!   ──▶ SELECT t.id, __generated_0.* FROM (t PIVOT (explode(t.tags) …)) AS __generated_0 (tag)
 //! ```
 //!
-//! The tree has no node for a lateral view that DataFusion's planner passes on. A PIVOT without a column to pivot is none
-//! that the parser makes, so that it stands for one.
+//! The tree has no node for a lateral view that DataFusion's planner passes to its extensions. A PIVOT without a column to
+//! pivot stands for one: the parser never makes such a node.
 
 use datafusion::common::{Result, plan_datafusion_err};
 use datafusion::sql::sqlparser::ast::{
@@ -31,7 +31,7 @@ const GENERATORS: [&str; 8] = [
 /// Moves the generators of a query into its FROM clause.
 ///
 /// # Errors
-/// If `*` stands beside a generator and a table of the query has no name.
+/// If the select list has `*` beside a generator, and a table of the query has no name.
 pub(super) fn move_to_from(select: &mut Select) -> Result<()> {
     let count = select
         .projection
@@ -48,11 +48,11 @@ pub(super) fn move_to_from(select: &mut Select) -> Result<()> {
         .enumerate()
     {
         let name = Ident::with_quote('`', format!("__generated_{n}"));
-        let all = SelectItem::QualifiedWildcard(
+        let generated_columns = SelectItem::QualifiedWildcard(
             SelectItemQualifiedWildcardKind::ObjectName(ObjectName::from(vec![name.clone()])),
             WildcardAdditionalOptions::default(),
         );
-        let (generator, columns) = match std::mem::replace(item, all) {
+        let (generator, columns) = match std::mem::replace(item, generated_columns) {
             SelectItem::UnnamedExpr(expr) => (expr, Vec::new()),
             SelectItem::ExprWithAlias { expr, alias } => (expr, vec![alias]),
             SelectItem::ExprWithAliases { expr, aliases } => (expr, aliases),
@@ -67,9 +67,9 @@ pub(super) fn move_to_from(select: &mut Select) -> Result<()> {
         });
     }
     for view in std::mem::take(&mut select.lateral_views) {
-        let input = joined(std::mem::take(&mut select.from));
+        let input = join_tables(std::mem::take(&mut select.from));
         select.from = vec![TableWithJoins {
-            relation: generated(input, view),
+            relation: generate_rows(input, view),
             joins: Vec::new(),
         }];
     }
@@ -106,7 +106,7 @@ fn expand_wildcard(select: &mut Select) -> Result<()> {
         .flat_map(|table| {
             std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation))
         })
-        .map(name)
+        .map(table_name)
         .chain(
             select
                 .lateral_views
@@ -135,8 +135,8 @@ fn expand_wildcard(select: &mut Select) -> Result<()> {
     Ok(())
 }
 
-/// The name by which a query refers to the columns of a table.
-fn name(table: &TableFactor) -> Option<ObjectName> {
+/// Returns the name by which a query refers to the columns of a table.
+fn table_name(table: &TableFactor) -> Option<ObjectName> {
     match table {
         TableFactor::Table {
             alias: Some(alias), ..
@@ -151,8 +151,8 @@ fn name(table: &TableFactor) -> Option<ObjectName> {
     }
 }
 
-/// The tables of a FROM clause as one relation, or none if there are none.
-fn joined(tables: Vec<TableWithJoins>) -> Option<TableFactor> {
+/// Returns the tables of a FROM clause as one relation; `None` if there are no tables.
+fn join_tables(tables: Vec<TableWithJoins>) -> Option<TableFactor> {
     let mut tables = tables.into_iter();
     let mut first = tables.next()?;
     for other in tables {
@@ -172,8 +172,8 @@ fn joined(tables: Vec<TableWithJoins>) -> Option<TableFactor> {
     })
 }
 
-/// The rows of `input`, each with what a generator makes of it.
-fn generated(input: Option<TableFactor>, view: LateralView) -> TableFactor {
+/// Returns the table with the rows of `input`, each joined with the rows that a generator returns for it.
+fn generate_rows(input: Option<TableFactor>, view: LateralView) -> TableFactor {
     let name = view
         .lateral_view_name
         .0
@@ -205,9 +205,9 @@ fn generated(input: Option<TableFactor>, view: LateralView) -> TableFactor {
     }
 }
 
-/// A relation with one row and no name, for `SELECT explode(array(1, 2))`.
+/// Returns a relation with one row and no name, for `SELECT explode(array(1, 2))`.
 fn one_row() -> TableFactor {
-    let nothing = TableFactor::UNNEST {
+    let no_rows = TableFactor::UNNEST {
         alias: None,
         array_exprs: Vec::new(),
         with_offset: false,
@@ -215,7 +215,7 @@ fn one_row() -> TableFactor {
         with_ordinality: false,
     };
     TableFactor::Pivot {
-        table: Box::new(nothing),
+        table: Box::new(no_rows),
         aggregate_functions: Vec::new(),
         value_column: Vec::new(),
         value_source: PivotValueSource::List(Vec::new()),

@@ -1,4 +1,4 @@
-//! Grouping sets: `GROUP BY a, b WITH ROLLUP`, `CUBE (a, (b, c))`, `grouping_id()`.
+//! Rewrites of grouping sets: `GROUP BY a, b WITH ROLLUP`, `CUBE (a, (b, c))`, `grouping_id()`.
 
 use std::ops::ControlFlow;
 
@@ -10,16 +10,16 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::tree::call;
 
-/// Most elements of a CUBE that has several keys in one: each more doubles the sets.
+/// Maximum number of elements of a CUBE with several keys in one: each element doubles the number of sets.
 const CUBE_MAX: usize = 16;
 
-/// `GROUP BY a, b WITH ROLLUP` and `GROUP BY a, b GROUPING SETS (…)`, in the form of the SQL standard.
+/// Rewrites `GROUP BY a, b WITH ROLLUP` and `GROUP BY a, b GROUPING SETS (…)` in the syntax of the SQL standard.
 pub(super) fn expand(group_by: &mut GroupByExpr) -> Result<()> {
     let GroupByExpr::Expressions(expressions, modifiers) = group_by else {
         return Ok(());
     };
     if modifiers.is_empty() {
-        expressions.iter_mut().for_each(with_several_keys);
+        expressions.iter_mut().for_each(expand_composite_elements);
         return Ok(());
     }
     if modifiers.len() > 1 {
@@ -31,7 +31,7 @@ pub(super) fn expand(group_by: &mut GroupByExpr) -> Result<()> {
     let sets = match modifiers.remove(0) {
         GroupByWithModifier::Rollup => Expr::Rollup(keys()),
         GroupByWithModifier::Cube => Expr::Cube(keys()),
-        // The sets name the keys again, so that the list before them says nothing more.
+        // The sets name the keys again, so that the list before them is redundant.
         GroupByWithModifier::GroupingSets(sets) => sets,
         GroupByWithModifier::Totals => {
             return Err(plan_datafusion_err!(
@@ -43,8 +43,8 @@ pub(super) fn expand(group_by: &mut GroupByExpr) -> Result<()> {
     Ok(())
 }
 
-/// `ROLLUP (a, (b, c))` and `CUBE (a, (b, c))`. DataFusion knows those with one key in each element.
-fn with_several_keys(expr: &mut Expr) {
+/// Rewrites `ROLLUP (a, (b, c))` and `CUBE (a, (b, c))` as GROUPING SETS. DataFusion allows one key in each element.
+fn expand_composite_elements(expr: &mut Expr) {
     let is_plain = |elements: &[Vec<Expr>]| elements.iter().all(|keys| keys.len() == 1);
     let sets: Vec<Vec<Expr>> = match expr {
         Expr::Rollup(elements) if !is_plain(elements) => (0..=elements.len())
@@ -53,11 +53,11 @@ fn with_several_keys(expr: &mut Expr) {
             .collect(),
         Expr::Cube(elements) if !is_plain(elements) && elements.len() < CUBE_MAX => {
             let count = elements.len();
-            let is_in = |set: usize, element: usize| (set >> (count - 1 - element)) & 1 == 1;
+            let has_element = |set: usize, element: usize| (set >> (count - 1 - element)) & 1 == 1;
             let keys_of = |set: usize| {
                 let elements = elements.iter().enumerate();
                 elements
-                    .filter(|(element, _)| is_in(set, *element))
+                    .filter(|(element, _)| has_element(set, *element))
                     .flat_map(|(_, keys)| keys.clone())
                     .collect()
             };
@@ -65,10 +65,10 @@ fn with_several_keys(expr: &mut Expr) {
         }
         _ => return,
     };
-    *expr = Expr::GroupingSets(sets.into_iter().map(without_repeats).collect());
+    *expr = Expr::GroupingSets(sets.into_iter().map(remove_duplicates).collect());
 }
 
-fn without_repeats(keys: Vec<Expr>) -> Vec<Expr> {
+fn remove_duplicates(keys: Vec<Expr>) -> Vec<Expr> {
     let mut different: Vec<Expr> = Vec::with_capacity(keys.len());
     for key in keys {
         if !different.contains(&key) {
@@ -78,7 +78,7 @@ fn without_repeats(keys: Vec<Expr>) -> Vec<Expr> {
     different
 }
 
-/// `grouping_id()` without arguments, also written `grouping__id`, is that of all keys of the groups.
+/// Adds the keys of GROUP BY as arguments to `grouping_id()` without arguments, which is also written `grouping__id`.
 pub(super) fn complete_ids(query: &mut Query) {
     let mut keys = match query.body.as_mut() {
         SetExpr::Select(select) => complete_ids_of(select),
@@ -123,7 +123,7 @@ fn complete_ids_of(select: &mut Select) -> Option<GroupingIds> {
         }
     }
     let mut completion = GroupingIds {
-        keys: without_repeats(keys),
+        keys: remove_duplicates(keys),
         has_sets,
         depth: 0,
     };
@@ -144,6 +144,7 @@ fn complete_ids_of(select: &mut Select) -> Option<GroupingIds> {
     Some(completion)
 }
 
+/// Completes the `grouping_id()` calls of one query.
 struct GroupingIds {
     keys: Vec<Expr>,
     has_sets: bool,

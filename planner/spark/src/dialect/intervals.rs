@@ -1,6 +1,6 @@
 //! Interval literals: `INTERVAL '1-2' YEAR TO MONTH`, `INTERVAL 1 YEAR 2 MONTHS`, `INTERVAL -'3' DAY`.
 //!
-//! DataFusion's planner reads a text with units, so that every form is written as months, days and microseconds.
+//! DataFusion's planner reads a text with units, so every form is rewritten as months, days and microseconds.
 
 use datafusion::sql::sqlparser::ast::{Expr, Interval, Value};
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -13,7 +13,7 @@ const SECONDS_PER_HOUR: i64 = 3_600;
 /// Digits of a fraction of a second; Spark cuts off what follows.
 const FRACTION_DIGITS: usize = 6;
 
-/// A length of time in the parts that are not multiples of each other.
+/// An interval in the three units that cannot be converted into each other.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Parts {
     months: i64,
@@ -64,17 +64,17 @@ impl Parts {
 
 /// Parses a literal if the next tokens are one. Consumes nothing otherwise.
 pub(super) fn parse(parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
-    if keyword(parser, 0) != Keyword::INTERVAL {
+    if peek_keyword(parser, 0) != Keyword::INTERVAL {
         return None;
     }
-    let is_signed = sign(parser, 1).is_some();
+    let is_signed = peek_sign(parser, 1).is_some();
     let value = &parser.peek_nth_token_ref(1 + usize::from(is_signed)).token;
     if !matches!(value, Token::SingleQuotedString(_) | Token::Number(..)) {
         return None;
     }
     parser.next_token();
-    let read = literal(parser);
-    Some(read.and_then(|parts| {
+    let parsed = parse_literal(parser);
+    Some(parsed.and_then(|parts| {
         parts.map(Parts::into_expr).ok_or_else(|| {
             ParserError::ParserError(format!(
                 "this is not an interval, before {}; write it as INTERVAL '1' DAY, INTERVAL 1 YEAR 2 MONTHS, or \
@@ -85,31 +85,31 @@ pub(super) fn parse(parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
     }))
 }
 
-/// The literal after `INTERVAL`; `None` if it has no meaning.
-fn literal(parser: &mut Parser) -> Result<Option<Parts>, ParserError> {
+/// Parses the literal after `INTERVAL`; `None` if it is not valid.
+fn parse_literal(parser: &mut Parser) -> Result<Option<Parts>, ParserError> {
     let mut total = Parts::default();
     let mut is_first = true;
     loop {
-        let sign = sign(parser, 0);
+        let sign = peek_sign(parser, 0);
         if sign.is_some() {
             parser.next_token();
         }
-        let is_negative = sign == Some(true);
-        let taken = 1 + usize::from(sign.is_some());
+        let is_negative = sign == Some(Sign::Minus);
+        let tokens_taken = 1 + usize::from(sign.is_some());
         let text = match parser.next_token().token {
             Token::SingleQuotedString(text) | Token::Number(text, _) => text,
             _ => {
-                give_back(parser, taken);
+                put_back(parser, tokens_taken);
                 return Ok((!is_first).then_some(total));
             }
         };
-        let unit = Unit::named(&parser.peek_token_ref().token);
+        let unit = Unit::from_token(&parser.peek_token_ref().token);
         let parts = match unit {
             Some(unit) => {
                 parser.next_token();
                 match parser.parse_keyword(Keyword::TO) {
-                    true => match Unit::named(&parser.next_token().token) {
-                        Some(last) => range(&text, unit, last),
+                    true => match Unit::from_token(&parser.next_token().token) {
+                        Some(last) => parse_range(&text, unit, last),
                         None => None,
                     },
                     false => unit.times(&text),
@@ -117,10 +117,10 @@ fn literal(parser: &mut Parser) -> Result<Option<Parts>, ParserError> {
             }
             // `INTERVAL '1 year 2 days'`.
             None if is_first => {
-                return Ok(several(&text).and_then(|parts| parts.signed(is_negative)));
+                return Ok(parse_parts(&text).and_then(|parts| parts.signed(is_negative)));
             }
             None => {
-                give_back(parser, taken);
+                put_back(parser, tokens_taken);
                 return Ok(Some(total));
             }
         };
@@ -134,22 +134,27 @@ fn literal(parser: &mut Parser) -> Result<Option<Parts>, ParserError> {
     }
 }
 
-fn give_back(parser: &mut Parser, count: usize) {
+fn put_back(parser: &mut Parser, count: usize) {
     for _ in 0..count {
         parser.prev_token();
     }
 }
 
-/// The sign at a position: true for minus.
-fn sign(parser: &Parser, position: usize) -> Option<bool> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    Plus,
+    Minus,
+}
+
+fn peek_sign(parser: &Parser, position: usize) -> Option<Sign> {
     match parser.peek_nth_token_ref(position).token {
-        Token::Minus => Some(true),
-        Token::Plus => Some(false),
+        Token::Minus => Some(Sign::Minus),
+        Token::Plus => Some(Sign::Plus),
         _ => None,
     }
 }
 
-fn keyword(parser: &Parser, position: usize) -> Keyword {
+fn peek_keyword(parser: &Parser, position: usize) -> Keyword {
     match &parser.peek_nth_token_ref(position).token {
         Token::Word(word) => word.keyword,
         _ => Keyword::NoKeyword,
@@ -170,7 +175,7 @@ enum Unit {
 }
 
 impl Unit {
-    fn named(token: &Token) -> Option<Self> {
+    fn from_token(token: &Token) -> Option<Self> {
         match token {
             Token::Word(word) if word.quote_style.is_none() => Self::from_text(&word.value),
             _ => None,
@@ -193,12 +198,12 @@ impl Unit {
         })
     }
 
-    /// This many of the unit. Only seconds have a fraction.
+    /// Returns the interval of this many units. Only seconds may have a fraction.
     fn times(self, text: &str) -> Option<Parts> {
         let text = text.trim();
         if self == Self::Second {
             return Some(Parts {
-                micros: seconds(text)?,
+                micros: parse_seconds(text)?,
                 ..Parts::default()
             });
         }
@@ -221,8 +226,8 @@ impl Unit {
         Some(parts)
     }
 
-    /// Largest value of a unit that follows a larger one.
-    fn largest(self) -> i64 {
+    /// Returns the largest value of a unit that follows a larger one, such as the hours of `DAY TO SECOND`.
+    fn max_after_larger_unit(self) -> i64 {
         match self {
             Self::Month => 11,
             Self::Hour => 23,
@@ -231,8 +236,8 @@ impl Unit {
     }
 }
 
-/// Seconds with a fraction, in microseconds.
-fn seconds(text: &str) -> Option<i64> {
+/// Parses seconds with a fraction. Returns microseconds.
+fn parse_seconds(text: &str) -> Option<i64> {
     let (is_negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -253,8 +258,8 @@ fn seconds(text: &str) -> Option<i64> {
     Some(if is_negative { -total } else { total })
 }
 
-/// `1 year -2 days 3.5 seconds`.
-fn several(text: &str) -> Option<Parts> {
+/// Parses `1 year -2 days 3.5 seconds`.
+fn parse_parts(text: &str) -> Option<Parts> {
     let lower = text.to_lowercase();
     let text = lower.trim();
     let text = text.strip_prefix("interval").map_or(text, str::trim_start);
@@ -272,8 +277,8 @@ fn several(text: &str) -> Option<Parts> {
     Some(total)
 }
 
-/// `'1-2' YEAR TO MONTH`, `'1 02:03:04.5' DAY TO SECOND`, and ranges inside of these.
-fn range(text: &str, first: Unit, last: Unit) -> Option<Parts> {
+/// Parses `'1-2' YEAR TO MONTH`, `'1 02:03:04.5' DAY TO SECOND`, and ranges within these.
+fn parse_range(text: &str, first: Unit, last: Unit) -> Option<Parts> {
     let text = text.trim();
     let (is_negative, text) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -293,7 +298,7 @@ fn range(text: &str, first: Unit, last: Unit) -> Option<Parts> {
     let mut total = Parts::default();
     for (n, (unit, number)) in units.iter().zip(numbers).enumerate() {
         let whole: i64 = number.split('.').next()?.parse().ok()?;
-        if whole < 0 || n > 0 && whole > unit.largest() {
+        if whole < 0 || n > 0 && whole > unit.max_after_larger_unit() {
             return None;
         }
         total.add(unit.times(number)?)?;
@@ -301,7 +306,7 @@ fn range(text: &str, first: Unit, last: Unit) -> Option<Parts> {
     total.signed(is_negative)
 }
 
-/// `-INTERVAL '1 month 2 days'` negates each part; DataFusion's planner negates the first only.
+/// Rewrites `-INTERVAL '1 month 2 days'` with each part negated; DataFusion's planner negates only the first.
 pub(super) fn negate(expr: &mut Expr) {
     use datafusion::sql::sqlparser::ast::UnaryOperator;
     if let Expr::UnaryOp {
@@ -311,7 +316,7 @@ pub(super) fn negate(expr: &mut Expr) {
         && let Expr::Interval(interval) = operand.as_ref()
         && let Expr::Value(value) = interval.value.as_ref()
         && let Value::SingleQuotedString(text) = &value.value
-        && let Some(parts) = several(text).and_then(Parts::negated)
+        && let Some(parts) = parse_parts(text).and_then(Parts::negated)
     {
         *expr = parts.into_expr();
     }

@@ -1,4 +1,4 @@
-//! `RIGHT JOIN` and `FULL JOIN` with `USING`: the key is that of whichever side has one.
+//! Rewrites `RIGHT JOIN` and `FULL JOIN` with `USING`: the key is taken from the side that has a row.
 //!
 //! ```text
 //! SELECT *, k + 1 FROM t FULL JOIN u USING (k)
@@ -7,8 +7,8 @@
 //!
 //! DataFusion takes the key of the left side, which is null where only the right side has a row.
 //!
-//! In a subquery, DataFusion takes the key of any join with `USING` for a column of the outer query, if that has one of
-//! the name: the key gets the name of its table there.
+//! In a subquery, DataFusion takes the key of any join with `USING` for a column of the outer query, if that has a column of
+//! the same name. The key is qualified with its table there.
 
 use std::ops::ControlFlow;
 
@@ -21,13 +21,13 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::tree::call;
 
-/// Rewrites the keys of such joins in a query.
+/// Rewrites the keys of RIGHT and FULL joins with USING in a query.
 ///
 /// # Errors
 /// If the key cannot be found without the columns of the tables: for NATURAL joins, for tables without a name, and for
 /// several joins in a row.
 pub(super) fn merge_keys(query: &mut Query) -> Result<()> {
-    let Some(keys) = merge_in(&mut query.body)? else {
+    let Some(keys) = merge_keys_in_body(&mut query.body)? else {
         return Ok(());
     };
     if let Some(order_by) = &mut query.order_by
@@ -41,19 +41,19 @@ pub(super) fn merge_keys(query: &mut Query) -> Result<()> {
     Ok(())
 }
 
-/// Rewrites a select, and those of a set operation. Returns the keys of a select alone, by which its query can sort.
-fn merge_in(body: &mut SetExpr) -> Result<Option<Vec<Key>>> {
+/// Rewrites a SELECT, or those of a set operation. Returns the keys of a single SELECT, which ORDER BY can name.
+fn merge_keys_in_body(body: &mut SetExpr) -> Result<Option<Vec<Key>>> {
     let select = match body {
         SetExpr::Select(select) => select,
         SetExpr::SetOperation { left, right, .. } => {
-            merge_in(left)?;
-            merge_in(right)?;
+            merge_keys_in_body(left)?;
+            merge_keys_in_body(right)?;
             return Ok(None);
         }
-        // Other queries are visited by themselves.
+        // The visitor reaches nested queries by itself.
         _ => return Ok(None),
     };
-    let Some((tables, keys)) = keys(select)? else {
+    let Some((tables, keys)) = mergeable_keys(select)? else {
         return Ok(None);
     };
     expand_items(select, &tables, &keys)?;
@@ -72,7 +72,7 @@ fn merge_in(body: &mut SetExpr) -> Result<Option<Vec<Key>>> {
     Ok(Some(keys))
 }
 
-/// Names the tables of the keys of USING in a subquery of an expression.
+/// Qualifies the keys of USING with their tables, in a subquery of an expression.
 pub(super) fn qualify_keys(subquery: &mut Query) {
     let _ = subquery.visit(&mut Qualification);
 }
@@ -83,7 +83,7 @@ impl VisitorMut for Qualification {
     type Break = ();
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        let keys = kept_keys(select);
+        let keys = preserved_keys(select);
         let mut replacement = Replacement {
             keys: &keys,
             queries: 0,
@@ -98,22 +98,22 @@ impl VisitorMut for Qualification {
     }
 }
 
-/// The keys of inner and left joins, each with the column that always has its value.
-fn kept_keys(select: &Select) -> Vec<Key> {
+/// Returns the keys of inner and left joins, each with the column that has its value in every row.
+fn preserved_keys(select: &Select) -> Vec<Key> {
     let mut keys: Vec<Key> = vec![];
     for table in &select.from {
         for (position, join) in table.joins.iter().enumerate() {
             let (columns, owner) = match &join.join_operator {
                 JoinOperator::Join(JoinConstraint::Using(columns))
                 | JoinOperator::Inner(JoinConstraint::Using(columns)) => {
-                    (columns, name(&join.relation))
+                    (columns, table_name(&join.relation))
                 }
-                // Of several tables to the left, the one with the key is not known here.
+                // Which of several tables to the left has the key is not known here.
                 JoinOperator::Left(JoinConstraint::Using(columns))
                 | JoinOperator::LeftOuter(JoinConstraint::Using(columns))
                     if position == 0 =>
                 {
-                    (columns, name(&table.relation))
+                    (columns, table_name(&table.relation))
                 }
                 _ => continue,
             };
@@ -134,14 +134,16 @@ fn kept_keys(select: &Select) -> Vec<Key> {
     keys
 }
 
-/// A key and the value of it.
+/// A column of USING.
 struct Key {
+    /// In lower case.
     name: String,
+    /// Expression of its value in every row of the join.
     value: Expr,
 }
 
-/// The keys of a join that can lose them; `None` if there is no such join.
-fn keys(select: &Select) -> Result<Option<([Ident; 2], Vec<Key>)>> {
+/// Returns tables and keys of a join in which the left side's key may be null; `None` if there is no such join.
+fn mergeable_keys(select: &Select) -> Result<Option<([Ident; 2], Vec<Key>)>> {
     let [table] = select.from.as_slice() else {
         return Ok(None);
     };
@@ -159,13 +161,13 @@ fn keys(select: &Select) -> Result<Option<([Ident; 2], Vec<Key>)>> {
     if !table.joins.iter().any(loses_key) {
         return Ok(None);
     }
-    let ([join], Some(left)) = (table.joins.as_slice(), name(&table.relation)) else {
+    let ([join], Some(left)) = (table.joins.as_slice(), table_name(&table.relation)) else {
         return plan_err!(
             "RIGHT and FULL joins with USING are supported between two named tables; join the others in a subquery, or \
              write ON"
         );
     };
-    let (Some(right), Some(columns)) = (name(&join.relation), using(join)) else {
+    let (Some(right), Some(columns)) = (table_name(&join.relation), using_columns(join)) else {
         return plan_err!(
             "NATURAL RIGHT and FULL joins are not supported; name the columns with USING"
         );
@@ -183,7 +185,7 @@ fn keys(select: &Select) -> Result<Option<([Ident; 2], Vec<Key>)>> {
     Ok(keys.map(|keys| ([left.clone(), right.clone()], keys)))
 }
 
-fn using(join: &Join) -> Option<&[ObjectName]> {
+fn using_columns(join: &Join) -> Option<&[ObjectName]> {
     match &join.join_operator {
         JoinOperator::Right(JoinConstraint::Using(columns))
         | JoinOperator::RightOuter(JoinConstraint::Using(columns))
@@ -192,7 +194,7 @@ fn using(join: &Join) -> Option<&[ObjectName]> {
     }
 }
 
-fn name(table: &TableFactor) -> Option<Ident> {
+fn table_name(table: &TableFactor) -> Option<Ident> {
     match table {
         TableFactor::Table {
             alias: Some(alias), ..
@@ -212,7 +214,7 @@ fn expand_items(select: &mut Select, tables: &[Ident; 2], keys: &[Key]) -> Resul
         match item {
             SelectItem::Wildcard(mut options) if options.opt_except.is_none() => {
                 items.extend(keys.iter().map(Key::item));
-                options.opt_except = except(keys);
+                options.opt_except = except_clause(keys);
                 items.extend(tables.iter().map(|table| {
                     let table = ObjectName::from(vec![table.clone()]);
                     let kind = SelectItemQualifiedWildcardKind::ObjectName(table);
@@ -236,7 +238,7 @@ fn expand_items(select: &mut Select, tables: &[Ident; 2], keys: &[Key]) -> Resul
     Ok(())
 }
 
-fn except(keys: &[Key]) -> Option<ExceptSelectItem> {
+fn except_clause(keys: &[Key]) -> Option<ExceptSelectItem> {
     let mut names = keys.iter().map(|key| Ident::with_quote('`', &key.name));
     let first_element = names.next()?;
     Some(ExceptSelectItem {
@@ -261,6 +263,7 @@ impl Key {
 /// Replaces names of keys, but not in subqueries, which may have columns of the same name.
 struct Replacement<'a> {
     keys: &'a [Key],
+    /// Number of queries around the current node, within the rewritten clause.
     queries: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Aliases that later columns of the same select list use: `SELECT a + 1 AS b, b * 2 AS c`.
+//! Expands aliases that later columns of the same select list use: `SELECT a + 1 AS b, b * 2 AS c`.
 
 use std::ops::ControlFlow;
 
@@ -6,9 +6,9 @@ use datafusion::sql::sqlparser::ast::{
     Expr, Query, Select, SelectItem, Visit, VisitMut, Visitor, VisitorMut,
 };
 
-/// Writes the expression of an alias where later columns of its select list name it, and returns whether any does.
+/// Replaces an alias by its expression in later columns of its select list. Returns whether any column used it.
 ///
-/// A column of a table hides an alias, so that this is for names that no table has.
+/// A column of a table hides an alias, so call this only for names that no table has.
 pub fn expand_lateral_alias(tree: &mut impl VisitMut, name: &str) -> bool {
     let mut expansion = Expansion {
         name,
@@ -28,16 +28,16 @@ impl VisitorMut for Expansion<'_> {
     type Break = ();
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        let mut meaning: Option<Expr> = None;
+        let mut definition: Option<Expr> = None;
         for item in &mut select.projection {
             let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item
             else {
                 continue;
             };
-            if let Some(meaning) = &meaning {
+            if let Some(definition) = &definition {
                 let mut replacement = Replacement {
                     name: self.name,
-                    meaning,
+                    definition,
                     queries: 0,
                     has_changed: false,
                 };
@@ -45,19 +45,19 @@ impl VisitorMut for Expansion<'_> {
                 self.has_changed |= replacement.has_changed;
             }
             if let SelectItem::ExprWithAlias { expr, alias } = item
-                && meaning.is_none()
+                && definition.is_none()
                 && alias.value.eq_ignore_ascii_case(self.name)
-                && !names(expr, self.name)
+                && !uses_name(expr, self.name)
             {
-                meaning = Some(Expr::Nested(Box::new(expr.clone())));
+                definition = Some(Expr::Nested(Box::new(expr.clone())));
             }
         }
         ControlFlow::Continue(())
     }
 }
 
-/// Does an expression use a name itself? It would be expanded without an end.
-fn names(expr: &Expr, name: &str) -> bool {
+/// Does an expression use a name? The alias of that name would expand forever.
+fn uses_name(expr: &Expr, name: &str) -> bool {
     struct Names<'a>(&'a str);
     impl Visitor for Names<'_> {
         type Break = ();
@@ -76,7 +76,7 @@ fn names(expr: &Expr, name: &str) -> bool {
 
 struct Replacement<'a> {
     name: &'a str,
-    meaning: &'a Expr,
+    definition: &'a Expr,
     /// Queries around the current node, in which the name has a meaning of its own.
     queries: usize,
     has_changed: bool,
@@ -100,7 +100,7 @@ impl VisitorMut for Replacement<'_> {
             && self.queries == 0
             && name.value.eq_ignore_ascii_case(self.name)
         {
-            *expr = self.meaning.clone();
+            *expr = self.definition.clone();
             self.has_changed = true;
         }
         ControlFlow::Continue(())

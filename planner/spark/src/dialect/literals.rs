@@ -7,9 +7,9 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, TokenizerError
 
 use super::tokens::{space, word};
 
-/// Returns what a quoted string says.
+/// Returns the value of a quoted string, with its escapes resolved.
 ///
-/// As Spark reads it: `\n`, `\t`, `\r`, `\b`, `\0`, `\Z`, three octal digits, `\u` with four and `\U` with eight
+/// Spark's escapes are `\n`, `\t`, `\r`, `\b`, `\0`, `\Z`, three octal digits, `\u` with four and `\U` with eight
 /// hexadecimal digits; `\%` and `\_` stay as they are, for LIKE; any other escaped character stands for itself. A doubled
 /// quote is one quote.
 pub(crate) fn unescape(text: &str, quote: char) -> String {
@@ -20,7 +20,7 @@ pub(crate) fn unescape(text: &str, quote: char) -> String {
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         if c == '\\' {
-            escaped(&mut chars, &mut result);
+            unescape_next(&mut chars, &mut result);
         } else {
             if c == quote {
                 chars.next_if_eq(&quote);
@@ -31,7 +31,7 @@ pub(crate) fn unescape(text: &str, quote: char) -> String {
     result
 }
 
-fn escaped(chars: &mut Peekable<Chars<'_>>, result: &mut String) {
+fn unescape_next(chars: &mut Peekable<Chars<'_>>, result: &mut String) {
     if let Some((digits, code)) = code_point(chars.clone()) {
         for _ in 0..digits {
             chars.next();
@@ -52,7 +52,7 @@ fn escaped(chars: &mut Peekable<Chars<'_>>, result: &mut String) {
     }
 }
 
-/// The character that a numeric escape stands for, and the number of characters after the backslash that write it.
+/// Returns the length of a numeric escape, in characters after the backslash, and the character that it stands for.
 fn code_point(mut chars: Peekable<Chars<'_>>) -> Option<(usize, char)> {
     let (skipped, digits, radix) = match chars.peek()? {
         'u' => (1, 4, 16),
@@ -61,22 +61,22 @@ fn code_point(mut chars: Peekable<Chars<'_>>) -> Option<(usize, char)> {
         _ => return None,
     };
     let text: String = chars.skip(skipped).take(digits).collect();
-    let written = text.len() == digits && text.chars().all(|c| c.is_digit(radix));
-    let code = written.then(|| u32::from_str_radix(&text, radix).ok())??;
+    let is_complete = text.len() == digits && text.chars().all(|c| c.is_digit(radix));
+    let code = is_complete.then(|| u32::from_str_radix(&text, radix).ok())??;
     Some((skipped + digits, char::from_u32(code)?))
 }
 
 /// Writes `1L`, `1S`, `1Y`, `1D`, `1F` and `1BD` as typed strings (`BIGINT '1'`).
 ///
 /// # Errors
-/// If letters follow a number that are no such suffix, where the parser would take them for an alias.
+/// If other letters follow a number, which the parser would take for an alias.
 pub(super) fn type_numbers(
     tokens: Vec<TokenWithSpan>,
 ) -> Result<Vec<TokenWithSpan>, TokenizerError> {
     let mut result = Vec::with_capacity(tokens.len());
     let mut tokens = tokens.into_iter().peekable();
     while let Some(token) = tokens.next() {
-        let Token::Number(number, long) = &token.token else {
+        let Token::Number(number, has_long_suffix) = &token.token else {
             result.push(token);
             continue;
         };
@@ -84,14 +84,12 @@ pub(super) fn type_numbers(
             next.span.start == token.span.end && matches!(next.token, Token::Word(_))
         });
         let data_type = match suffix {
-            _ if *long => "BIGINT",
+            _ if *has_long_suffix => "BIGINT",
             None => {
                 result.push(token);
                 continue;
             }
-            Some(suffix) => {
-                type_with_suffix(number, &suffix.token.to_string().to_uppercase(), &token)?
-            }
+            Some(suffix) => suffix_type(number, &suffix.token.to_string().to_uppercase(), &token)?,
         };
         let span = token.span;
         let text = Token::SingleQuotedString(number.clone());
@@ -104,7 +102,8 @@ pub(super) fn type_numbers(
     Ok(result)
 }
 
-fn type_with_suffix(
+/// Returns the type that a number's suffix stands for.
+fn suffix_type(
     number: &str,
     suffix: &str,
     token: &TokenWithSpan,

@@ -1,6 +1,6 @@
-//! `OVER w` and `OVER (w)`: the windows that the WINDOW clause of a query names.
+//! Expands `OVER w` and `OVER (w)`, which use the windows that the WINDOW clause of a query names.
 //!
-//! DataFusion's planner knows the first form in a select list only, and takes the second for a window without a
+//! DataFusion's planner supports the first form only in a select list, and takes the second for a window without a
 //! definition. Both are replaced by the definition, wherever the query uses them.
 
 use std::ops::ControlFlow;
@@ -16,7 +16,7 @@ use super::grouping::for_each_select;
 /// Replaces the names of windows in a query, but not in the queries inside it.
 ///
 /// # Errors
-/// If a window has no definition, two, or more than its definition where it is used.
+/// If a window has no definition or two, or is extended where it is used.
 pub(super) fn expand(query: &mut Query) -> Result<()> {
     match query.body.as_mut() {
         SetExpr::Select(select) => expand_in(select, query.order_by.as_mut()),
@@ -58,7 +58,7 @@ fn expand_in(select: &mut Select, mut order_by: Option<&mut OrderBy>) -> Result<
     Ok(())
 }
 
-fn is_same(a: &Ident, b: &Ident) -> bool {
+fn is_same_name(a: &Ident, b: &Ident) -> bool {
     a.value.to_lowercase() == b.value.to_lowercase()
 }
 
@@ -66,7 +66,7 @@ fn check_names(definitions: &[NamedWindowDefinition]) -> Result<()> {
     for (n, definition) in definitions.iter().enumerate() {
         if definitions[..n]
             .iter()
-            .any(|earlier| is_same(&earlier.0, &definition.0))
+            .any(|earlier| is_same_name(&earlier.0, &definition.0))
         {
             return plan_err!("the WINDOW clause defines `{}` twice", definition.0.value);
         }
@@ -89,7 +89,7 @@ impl Expansion<'_> {
             let Some(definition) = self
                 .definitions
                 .iter()
-                .find(|definition| is_same(&definition.0, name))
+                .find(|definition| is_same_name(&definition.0, name))
             else {
                 return plan_err!(
                     "no window named `{}`; the WINDOW clause of the same query defines it, as in WINDOW {} AS (ORDER BY a)",
@@ -112,7 +112,7 @@ impl Expansion<'_> {
     }
 }
 
-/// A window is either a name or a definition, as in Spark.
+/// Refuses a window that extends a named one: in Spark, a window is either a name or a definition.
 fn check_only_name(spec: &WindowSpec, name: &Ident) -> Result<()> {
     if spec.partition_by.is_empty() && spec.order_by.is_empty() && spec.window_frame.is_none() {
         return Ok(());

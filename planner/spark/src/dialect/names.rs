@@ -1,4 +1,5 @@
-//! Names that may occur twice in Spark: columns of a select list, and common table expressions of nested queries.
+//! Makes names unique that may occur twice in Spark: columns of a select list, and common table expressions of nested
+//! queries.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -9,13 +10,13 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::column_names::name_of;
 
-/// Follows the name of a column that has the name of another one before it, once for each of these. It is invisible, and
-/// is removed from a result's names by [`without_mark`].
+/// Marks a repeated name of a column: it is appended once for each earlier column of the name. It is invisible, and
+/// [`without_mark`] removes it from the names of a result.
 const MARK: char = '\u{2063}';
 
-/// Gives each column of a select list a name of its own, for DataFusion, which allows none twice.
+/// Gives each column of a select list a unique name, as DataFusion requires.
 ///
-/// The first of equal names is kept, so that it is the one that other queries read.
+/// The first of equal names stays as it is, so that outer queries read that column.
 pub(super) fn mark_duplicates(items: &mut [SelectItem]) {
     let has_wildcard = items.iter().any(
         |item| matches!(item, SelectItem::Wildcard(options) if options.to_string().is_empty()),
@@ -26,8 +27,10 @@ pub(super) fn mark_duplicates(items: &mut [SelectItem]) {
             item,
             SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_))
         );
-        let Some(name) = name(item) else { continue };
-        // A wildcard has each column already, if its names are those of tables.
+        let Some(name) = column_name(item) else {
+            continue;
+        };
+        // A wildcard returns each column of the tables already.
         let count = seen
             .entry(name.to_lowercase())
             .or_insert(usize::from(has_wildcard && is_column));
@@ -39,14 +42,14 @@ pub(super) fn mark_duplicates(items: &mut [SelectItem]) {
     }
 }
 
-/// The name of a column without the mark of a duplicate.
+/// Returns the name of a column without the mark of a duplicate.
 #[must_use]
 pub fn without_mark(name: &str) -> &str {
     name.trim_end_matches(MARK)
 }
 
-/// The name of an item's column, or the text that stands for one.
-fn name(item: &SelectItem) -> Option<String> {
+/// Returns the name of an item's column, which may be generated from its expression.
+fn column_name(item: &SelectItem) -> Option<String> {
     Some(match item {
         SelectItem::UnnamedExpr(Expr::Identifier(name)) => name.value.clone(),
         SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last()?.value.clone(),
@@ -56,7 +59,7 @@ fn name(item: &SelectItem) -> Option<String> {
     })
 }
 
-/// Gives an item a name, in lower case as all names of a plan.
+/// Gives an item a name, in lower case like all names of a plan.
 pub(super) fn rename(item: &mut SelectItem, name: &str) {
     let alias = Ident::with_quote('`', name.to_lowercase());
     let expr = match item {
@@ -66,7 +69,7 @@ pub(super) fn rename(item: &mut SelectItem, name: &str) {
     *item = SelectItem::ExprWithAlias { expr, alias };
 }
 
-/// Renames common table expressions that hide one of a query around them. DataFusion allows a name once.
+/// Renames common table expressions that hide one of an outer query: DataFusion allows each name once.
 #[derive(Default)]
 pub(super) struct CteScopes {
     scopes: Vec<HashSet<String>>,
@@ -74,49 +77,49 @@ pub(super) struct CteScopes {
 }
 
 impl CteScopes {
-    /// Begins a query.
+    /// Enters a query, and renames its common table expressions that hide outer ones.
     pub(super) fn enter(&mut self, query: &mut Query) {
-        let mut own = HashSet::new();
+        let mut names = HashSet::new();
         let count = query.with.as_ref().map_or(0, |with| with.cte_tables.len());
         for n in 0..count {
             let Some(with) = &mut query.with else { break };
             let name = with.cte_tables[n].alias.name.value.to_lowercase();
             if self.scopes.iter().any(|scope| scope.contains(&name)) {
                 self.renamed += 1;
-                let to = Ident::with_quote('`', format!("__{name}_{}", self.renamed));
-                let mut references = References::new(name.clone(), to);
+                let new_name = Ident::with_quote('`', format!("__{name}_{}", self.renamed));
+                let mut references = References::new(name.clone(), new_name);
                 // The query of a common table expression sees itself only if it is recursive.
                 let first_reader = if with.recursive { n } else { n + 1 };
                 for cte in &mut with.cte_tables[first_reader..] {
                     let _ = cte.query.visit(&mut references);
                 }
-                with.cte_tables[n].alias.name = references.to.clone();
+                with.cte_tables[n].alias.name = references.new_name.clone();
                 let _ = query.body.visit(&mut references);
             }
-            own.insert(name);
+            names.insert(name);
         }
-        self.scopes.push(own);
+        self.scopes.push(names);
     }
 
-    /// Ends it.
+    /// Leaves the query that was entered last.
     pub(super) fn leave(&mut self) {
         self.scopes.pop();
     }
 }
 
-/// Reads a table by another name, which keeps its own as alias.
+/// Replaces references to a table by its new name, with the old one as alias.
 struct References {
     name: String,
-    to: Ident,
-    /// Whether each query around the current node has a table expression of this name, which is the one that it reads.
+    new_name: Ident,
+    /// For each query around the current node: whether it, or one around it, redefines the name.
     hidden: Vec<bool>,
 }
 
 impl References {
-    fn new(name: String, to: Ident) -> Self {
+    fn new(name: String, new_name: Ident) -> Self {
         Self {
             name,
-            to,
+            new_name,
             hidden: Vec::new(),
         }
     }
@@ -127,22 +130,22 @@ impl VisitorMut for References {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         let is_hidden = self.hidden.last() == Some(&true);
-        let hides = query.with.as_mut().is_some_and(|with| {
+        let is_redefined = query.with.as_mut().is_some_and(|with| {
             let is_same = |cte: &Cte| cte.alias.name.value.to_lowercase() == self.name;
             let Some(position) = with.cte_tables.iter().position(is_same) else {
                 return false;
             };
-            // Those before it, and its own query, still read the outer one.
+            // The expressions before it, and its own query, still read the outer one.
             let readers = position + usize::from(!with.recursive);
             if !is_hidden {
-                let mut references = Self::new(self.name.clone(), self.to.clone());
+                let mut references = Self::new(self.name.clone(), self.new_name.clone());
                 for cte in &mut with.cte_tables[..readers] {
                     let _ = cte.query.visit(&mut references);
                 }
             }
             true
         });
-        self.hidden.push(is_hidden || hides);
+        self.hidden.push(is_hidden || is_redefined);
         ControlFlow::Continue(())
     }
 
@@ -164,7 +167,7 @@ impl VisitorMut for References {
             && self.hidden.last() != Some(&true)
         {
             let original = ident.clone();
-            *name = ObjectName::from(vec![self.to.clone()]);
+            *name = ObjectName::from(vec![self.new_name.clone()]);
             alias.get_or_insert(TableAlias {
                 explicit: true,
                 name: original,

@@ -1,7 +1,7 @@
 //! Numbers with Spark's types: `1` is INT, `3000000000` BIGINT, `1.5` DECIMAL(2, 1), `1e3` DOUBLE, and `1L` BIGINT.
 //!
-//! DataFusion's planner has types of its own for numbers. It asks its extensions about dictionaries only, so that a
-//! number becomes a dictionary with one entry, under a key that no statement can write.
+//! DataFusion's planner gives numbers its own types, and consults its extensions only for dictionaries. So a number becomes
+//! a dictionary with one entry, under a key that no statement can contain.
 
 use std::ops::ControlFlow;
 
@@ -16,8 +16,8 @@ use datafusion::sql::sqlparser::ast::{
     VisitorMut, WindowFrame, WindowFrameBound, WindowSpec, WindowType,
 };
 
-/// Begins the key of a number; the name of its type follows if it has a suffix.
-const KEY: &str = "\u{2063}number ";
+/// Prefix of the key of a number. The name of its type follows if the number has a suffix.
+const KEY_PREFIX: &str = "\u{2063}number ";
 
 /// Gives the numbers of all queries in a tree their types.
 ///
@@ -39,26 +39,28 @@ impl VisitorMut for Numbers {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         self.depth += 1;
         if let SetExpr::Values(values) = query.body.as_mut() {
-            doubles_beside_doubles(values);
+            widen_decimals_to_doubles(values);
         }
         if let Some(order_by) = &mut query.order_by
             && let OrderByKind::Expressions(keys) = &mut order_by.kind
         {
-            keys.iter_mut().for_each(|key| keep(&mut key.expr));
+            keys.iter_mut().for_each(|key| keep_type(&mut key.expr));
         }
         if let Some(fetch) = &mut query.fetch
             && let Some(quantity) = &mut fetch.quantity
         {
-            keep(quantity);
+            keep_type(quantity);
         }
         match &mut query.limit_clause {
             Some(LimitClause::LimitOffset { limit, offset, .. }) => {
-                limit.iter_mut().for_each(keep);
-                offset.iter_mut().for_each(|offset| keep(&mut offset.value));
+                limit.iter_mut().for_each(keep_type);
+                offset
+                    .iter_mut()
+                    .for_each(|offset| keep_type(&mut offset.value));
             }
             Some(LimitClause::OffsetCommaLimit { offset, limit }) => {
-                keep(offset);
-                keep(limit);
+                keep_type(offset);
+                keep_type(limit);
             }
             None => {}
         }
@@ -75,9 +77,9 @@ impl VisitorMut for Numbers {
             for key in keys {
                 match key {
                     Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets) => {
-                        sets.iter_mut().flatten().for_each(keep);
+                        sets.iter_mut().flatten().for_each(keep_type);
                     }
-                    key => keep(key),
+                    key => keep_type(key),
                 }
             }
         }
@@ -100,7 +102,7 @@ impl VisitorMut for Numbers {
         };
         for argument in arguments {
             if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = argument {
-                keep(expr);
+                keep_type(expr);
             }
         }
         ControlFlow::Continue(())
@@ -114,8 +116,8 @@ impl VisitorMut for Numbers {
                     keep_frame(window);
                 }
             }
-            // DataFusion's planner knows a tuple only by its first item.
-            Expr::Tuple(values) if values.first().and_then(number).is_some() => {
+            // DataFusion's planner accepts a tuple only if its first item is a plain number.
+            Expr::Tuple(values) if values.first().and_then(suffix_and_digits).is_some() => {
                 *expr = Expr::Struct {
                     values: std::mem::take(values),
                     fields: Vec::new(),
@@ -125,9 +127,9 @@ impl VisitorMut for Numbers {
                 value: Value::Number(_, is_kept @ true),
                 ..
             }) => *is_kept = false,
-            Expr::Interval(interval) => keep(&mut interval.value),
+            Expr::Interval(interval) => keep_type(&mut interval.value),
             other => {
-                if let Some((kind, digits)) = signed_number(other) {
+                if let Some((kind, digits)) = signed_suffix_and_digits(other) {
                     *other = dictionary(kind, digits);
                 }
             }
@@ -137,7 +139,7 @@ impl VisitorMut for Numbers {
 }
 
 /// Marks a number that keeps DataFusion's type.
-fn keep(expr: &mut Expr) {
+fn keep_type(expr: &mut Expr) {
     let number = match expr {
         Expr::UnaryOp { expr, .. } => expr.as_mut(),
         other => other,
@@ -162,16 +164,17 @@ fn keep_frame(window: &mut WindowSpec) {
         if let WindowFrameBound::Preceding(Some(offset))
         | WindowFrameBound::Following(Some(offset)) = bound
         {
-            keep(offset);
+            keep_type(offset);
         }
     }
 }
 
-/// Makes the decimals of a column DOUBLE if it has one, since the columns of a list get their types when they are planned.
-fn doubles_beside_doubles(values: &mut Values) {
+/// Makes the decimals of a column of VALUES DOUBLE if the column contains a DOUBLE: its type is fixed when the list is
+/// planned, before [`crate::coercion`] sees it.
+fn widen_decimals_to_doubles(values: &mut Values) {
     let is_double = |item: &Expr| match item {
         Expr::Cast { data_type, .. } => is_floating(data_type),
-        _ => signed_number(item).is_some_and(|(kind, digits)| {
+        _ => signed_suffix_and_digits(item).is_some_and(|(kind, digits)| {
             kind == "DOUBLE" || kind.is_empty() && digits.contains(['e', 'E'])
         }),
     };
@@ -186,7 +189,7 @@ fn doubles_beside_doubles(values: &mut Values) {
             .iter_mut()
             .filter_map(|row| row.content.get_mut(column))
         {
-            if let Some(("", digits)) = signed_number(item)
+            if let Some(("", digits)) = signed_suffix_and_digits(item)
                 && digits.contains('.')
             {
                 *item = dictionary("DOUBLE", digits);
@@ -208,19 +211,19 @@ fn is_floating(data_type: &SqlType) -> bool {
     )
 }
 
-/// A number with its sign.
-fn signed_number(expr: &Expr) -> Option<(&'static str, String)> {
+/// Returns the suffix type and the digits of a number, with its sign.
+fn signed_suffix_and_digits(expr: &Expr) -> Option<(&'static str, String)> {
     match expr {
         Expr::UnaryOp {
             op: UnaryOperator::Minus,
             expr: operand,
-        } => number(operand).map(|(kind, digits)| (kind, format!("-{digits}"))),
-        other => number(other),
+        } => suffix_and_digits(operand).map(|(kind, digits)| (kind, format!("-{digits}"))),
+        other => suffix_and_digits(other),
     }
 }
 
-/// The type that the suffix of a number names, if it has one, and its digits.
-fn number(expr: &Expr) -> Option<(&'static str, String)> {
+/// Returns the type that the suffix of a number names, empty without a suffix, and its digits.
+fn suffix_and_digits(expr: &Expr) -> Option<(&'static str, String)> {
     match expr {
         Expr::Value(value) => match &value.value {
             Value::Number(digits, false) => Some(("", digits.clone())),
@@ -248,24 +251,24 @@ fn number(expr: &Expr) -> Option<(&'static str, String)> {
 
 fn dictionary(kind: &str, digits: String) -> Expr {
     Expr::Dictionary(vec![DictionaryField {
-        key: Ident::new(format!("{KEY}{kind}")),
+        key: Ident::new(format!("{KEY_PREFIX}{kind}")),
         value: Box::new(Expr::value(Value::SingleQuotedString(digits))),
     }])
 }
 
-/// Plans a dictionary that stands for a number; `None` if it is another one.
+/// Plans a dictionary that stands for a number; `None` if it is a real dictionary.
 pub(crate) fn plan(dictionary: &RawDictionaryExpr) -> Option<Result<PlannedExpr>> {
     let ([PlannedExpr::Literal(key, _)], [PlannedExpr::Literal(digits, _)]) =
         (dictionary.keys.as_slice(), dictionary.values.as_slice())
     else {
         return None;
     };
-    let kind = key.try_as_str()??.strip_prefix(KEY)?;
+    let kind = key.try_as_str()??.strip_prefix(KEY_PREFIX)?;
     let digits = digits.try_as_str()??;
-    Some(value(kind, digits).map(|value| PlannedExpr::Literal(value, None)))
+    Some(typed_value(kind, digits).map(|value| PlannedExpr::Literal(value, None)))
 }
 
-fn value(kind: &str, digits: &str) -> Result<ScalarValue> {
+fn typed_value(kind: &str, digits: &str) -> Result<ScalarValue> {
     fn read<T: std::str::FromStr>(kind: &str, digits: &str) -> Result<Option<T>> {
         digits
             .parse()
@@ -293,7 +296,7 @@ fn value(kind: &str, digits: &str) -> Result<ScalarValue> {
     })
 }
 
-/// The decimal that has the digits of a number, as many as are written.
+/// Returns a decimal with all digits of a number as written, including zeros at its end.
 fn decimal(text: &str) -> Result<ScalarValue> {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let (sign, mantissa) = match mantissa.strip_prefix('-') {
@@ -354,9 +357,13 @@ mod tests {
             ("DECIMAL", "123.0E-28", decimal(1230, 29, 29)),
             ("DECIMAL", "1E2", decimal(100, 3, 0)),
         ] {
-            assert_eq!(value(kind, digits).unwrap(), expected, "{digits}{kind}");
+            assert_eq!(
+                typed_value(kind, digits).unwrap(),
+                expected,
+                "{digits}{kind}"
+            );
         }
-        assert!(value("TINYINT", "128").is_err());
-        assert!(value("", &"9".repeat(39)).is_err());
+        assert!(typed_value("TINYINT", "128").is_err());
+        assert!(typed_value("", &"9".repeat(39)).is_err());
     }
 }

@@ -1,4 +1,5 @@
-//! Pipes: `FROM t |> WHERE a > 1 |> SELECT a`, as queries that are nested where one cannot hold the next operator.
+//! Rewrites pipes, such as `FROM t |> WHERE a > 1 |> SELECT a`, as a query. It is nested where a query cannot hold the next
+//! operator.
 //!
 //! ```text
 //! TABLE t |> WHERE a > 1 |> AGGREGATE sum(b) AS s GROUP BY a
@@ -17,18 +18,18 @@ use super::tokens::{is_space, keyword, space, word};
 /// # Errors
 /// If an operator after `|>` is unknown.
 pub(super) fn expand(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>, TokenizerError> {
-    let is_short = |token: &TokenWithSpan| {
+    let may_need_rewrite = |token: &TokenWithSpan| {
         token.token == Token::VerticalBarRightAngleBracket
             || matches!(keyword(token), Keyword::TABLE | Keyword::FROM)
     };
-    if !tokens.iter().any(is_short) {
+    if !tokens.iter().any(may_need_rewrite) {
         return Ok(tokens);
     }
-    group(&tokens, true)
+    rewrite_group(&tokens, true)
 }
 
 /// Rewrites the tokens between a pair of parentheses, or those of a statement.
-fn group(
+fn rewrite_group(
     tokens: &[TokenWithSpan],
     can_be_query: bool,
 ) -> Result<Vec<TokenWithSpan>, TokenizerError> {
@@ -38,10 +39,10 @@ fn group(
         inner.push(token.clone());
         position += 1;
         if token.token == Token::LParen {
-            let end = closing(tokens, position);
-            // `trim(FROM x)` and other calls are no queries.
-            let is_call = position >= 2 && is_function(&tokens[position - 2]);
-            inner.extend(group(&tokens[position..end], !is_call)?);
+            let end = closing_position(tokens, position);
+            // The arguments of `trim(FROM x)` and other calls are not queries.
+            let is_call = position >= 2 && may_name_function(&tokens[position - 2]);
+            inner.extend(rewrite_group(&tokens[position..end], !is_call)?);
             position = end;
         }
     }
@@ -62,7 +63,7 @@ fn group(
             }
             result.extend(stage.into_query());
         }
-        _ => result.extend(short_queries(query)),
+        _ => result.extend(expand_short_queries(query)),
     }
     result.extend_from_slice(end);
     Ok(result)
@@ -76,26 +77,26 @@ struct Stage {
     projection: Option<Vec<TokenWithSpan>>,
     group_by: Option<Vec<TokenWithSpan>>,
     windows: Vec<TokenWithSpan>,
-    /// `ORDER BY`, `LIMIT` and what else follows.
+    /// `ORDER BY`, `LIMIT` and the clauses after them.
     tail: Vec<TokenWithSpan>,
 }
 
 impl Stage {
     fn new(head: &[TokenWithSpan]) -> Self {
-        let head = trimmed(head);
+        let head = trim(head);
         let span = head.first().map_or_else(Span::empty, |token| token.span);
         let from = match head.first().map(keyword) {
-            Some(Keyword::FROM) if !contains(head, Keyword::SELECT) => head[1..].to_vec(),
+            Some(Keyword::FROM) if !contains_keyword(head, Keyword::SELECT) => head[1..].to_vec(),
             Some(Keyword::TABLE | Keyword::VALUES) => {
                 let skipped = usize::from(keyword(&head[0]) == Keyword::TABLE);
                 head[skipped..].to_vec()
             }
-            _ => parenthesized(head.to_vec(), span),
+            _ => parenthesize(head.to_vec(), span),
         };
-        Self::over(from, span)
+        Self::with_from(from, span)
     }
 
-    fn over(from: Vec<TokenWithSpan>, span: Span) -> Self {
+    fn with_from(from: Vec<TokenWithSpan>, span: Span) -> Self {
         Self {
             span,
             from,
@@ -108,28 +109,28 @@ impl Stage {
     }
 
     fn apply(&mut self, operator: &[TokenWithSpan]) -> Result<(), TokenizerError> {
-        let operator = trimmed(operator);
+        let operator = trim(operator);
         let Some(first) = operator.first() else {
-            return Err(unknown("nothing", self.span));
+            return Err(unknown_operator("nothing", self.span));
         };
-        let rest = trimmed(&operator[1..]).to_vec();
+        let rest = trim(&operator[1..]).to_vec();
         match (
             keyword(first),
             first.token.to_string().to_uppercase().as_str(),
         ) {
             (Keyword::WHERE, _) => {
                 self.nest_if(self.projection.is_some() || !self.tail.is_empty());
-                self.conditions.push(parenthesized(rest, self.span));
+                self.conditions.push(parenthesize(rest, self.span));
             }
             (Keyword::SELECT, _) => self.select(&rest),
             (_, "EXTEND") => {
-                let all = self.tokens(&["*", ","]);
-                self.select(&[all, rest].concat());
+                let wildcard = self.tokens(&["*", ","]);
+                self.select(&[wildcard, rest].concat());
             }
             (Keyword::SET, _) => self.set(&rest),
             (Keyword::DROP, _) => {
                 let except = self.tokens(&["*", "EXCEPT"]);
-                self.select(&[except, parenthesized(rest, self.span)].concat());
+                self.select(&[except, parenthesize(rest, self.span)].concat());
             }
             (Keyword::AS, _) => {
                 self.nest();
@@ -145,10 +146,10 @@ impl Stage {
                 self.tail = operator.to_vec();
             }
             (Keyword::LIMIT | Keyword::OFFSET, _) => {
-                // The order of a nested query would not reach a limit outside of it.
+                // ORDER BY and LIMIT stay in one query: the order of a nested query does not hold outside it.
                 let is_limited = [Keyword::LIMIT, Keyword::OFFSET]
                     .into_iter()
-                    .any(|word| contains(&self.tail, word));
+                    .any(|word| contains_keyword(&self.tail, word));
                 self.nest_if(is_limited);
                 self.tail.push(space(self.span));
                 self.tail.extend_from_slice(operator);
@@ -157,7 +158,7 @@ impl Stage {
                 self.nest();
                 self.from.extend_from_slice(operator);
             }
-            _ if contains(operator, Keyword::JOIN) => {
+            _ if contains_keyword(operator, Keyword::JOIN) => {
                 let holds_more = self.projection.is_some()
                     || !self.conditions.is_empty()
                     || !self.tail.is_empty();
@@ -165,7 +166,7 @@ impl Stage {
                 self.from.push(space(self.span));
                 self.from.extend_from_slice(operator);
             }
-            (_, name) => return Err(unknown(name, first.span)),
+            (_, name) => return Err(unknown_operator(name, first.span)),
         }
         Ok(())
     }
@@ -178,7 +179,7 @@ impl Stage {
         self.windows = windows.to_vec();
     }
 
-    /// `SET a = 1, b = a + 1`: each sees the columns that those before it have set.
+    /// Applies `SET a = 1, b = a + 1`: each assignment sees the values of those before it.
     fn set(&mut self, assignments: &[TokenWithSpan]) {
         for assignment in split(assignments, |token| token.token == Token::Comma) {
             let Some(equals) = assignment.iter().position(|token| token.token == Token::Eq) else {
@@ -186,13 +187,13 @@ impl Stage {
             };
             let mut value = assignment[equals + 1..].to_vec();
             value.extend(self.tokens(&["AS"]));
-            value.extend_from_slice(trimmed(&assignment[..equals]));
+            value.extend_from_slice(trim(&assignment[..equals]));
             let replace = self.tokens(&["*", "REPLACE"]);
-            self.select(&[replace, parenthesized(value, self.span)].concat());
+            self.select(&[replace, parenthesize(value, self.span)].concat());
         }
     }
 
-    /// `AGGREGATE sum(b) GROUP BY a AS k` returns the keys before the aggregates.
+    /// Applies `AGGREGATE sum(b) GROUP BY a AS k`, which returns the keys before the aggregates.
     fn aggregate(&mut self, rest: &[TokenWithSpan]) {
         let names = self.projection.as_deref().map(item_names);
         self.nest_if(self.projection.is_some() || !self.tail.is_empty());
@@ -206,21 +207,21 @@ impl Stage {
         let mut projection: Vec<Vec<TokenWithSpan>> = Vec::new();
         let mut group_by: Vec<Vec<TokenWithSpan>> = Vec::new();
         for key in keys {
-            let key = by_position(trimmed(key), &names).unwrap_or_else(|| trimmed(key).to_vec());
+            let key = by_position(trim(key), &names).unwrap_or_else(|| trim(key).to_vec());
             let expr = without_alias(&key);
             if !group_by.contains(&expr) {
                 group_by.push(expr);
             }
             projection.push(key);
         }
-        if !trimmed(aggregates).is_empty() {
+        if !trim(aggregates).is_empty() {
             projection.push(aggregates.to_vec());
         }
-        self.projection = Some(self.joined(projection));
-        self.group_by = (!group_by.is_empty()).then(|| self.joined(group_by));
+        self.projection = Some(self.join_items(projection));
+        self.group_by = (!group_by.is_empty()).then(|| self.join_items(group_by));
     }
 
-    fn joined(&self, items: Vec<Vec<TokenWithSpan>>) -> Vec<TokenWithSpan> {
+    fn join_items(&self, items: Vec<Vec<TokenWithSpan>>) -> Vec<TokenWithSpan> {
         let mut result = Vec::new();
         for item in items {
             if !result.is_empty() {
@@ -231,7 +232,7 @@ impl Stage {
         result
     }
 
-    /// `UNION ALL TABLE u`.
+    /// Applies a set operation, such as `UNION ALL TABLE u`.
     fn combine(&mut self, operator: &[TokenWithSpan]) {
         let is_quantifier = |token: &&TokenWithSpan| {
             is_space(token) || matches!(keyword(token), Keyword::ALL | Keyword::DISTINCT)
@@ -239,16 +240,16 @@ impl Stage {
         let words = 1 + operator[1..].iter().take_while(is_quantifier).count();
         let (words, query) = operator.split_at(words);
         self.nest();
-        let query = trimmed(query);
-        let mut all = std::mem::take(&mut self.from);
-        all.push(space(self.span));
-        all.extend_from_slice(words);
-        all.push(space(self.span));
+        let query = trim(query);
+        let mut operation = std::mem::take(&mut self.from);
+        operation.push(space(self.span));
+        operation.extend_from_slice(words);
+        operation.push(space(self.span));
         match query.first() {
-            Some(token) if token.token == Token::LParen => all.extend_from_slice(query),
-            _ => all.extend(parenthesized(short_queries(query), self.span)),
+            Some(token) if token.token == Token::LParen => operation.extend_from_slice(query),
+            _ => operation.extend(parenthesize(expand_short_queries(query), self.span)),
         }
-        self.from = parenthesized(all, self.span);
+        self.from = parenthesize(operation, self.span);
     }
 
     fn nest_if(&mut self, is_needed: bool) {
@@ -259,8 +260,8 @@ impl Stage {
 
     fn nest(&mut self) {
         let span = self.span;
-        let inner = std::mem::replace(self, Self::over(Vec::new(), span));
-        self.from = parenthesized(inner.into_query(), span);
+        let inner = std::mem::replace(self, Self::with_from(Vec::new(), span));
+        self.from = parenthesize(inner.into_query(), span);
     }
 
     fn into_query(mut self) -> Vec<TokenWithSpan> {
@@ -286,35 +287,41 @@ impl Stage {
         query
     }
 
-    /// Words and signs at the position of the query.
     fn tokens(&self, texts: &[&str]) -> Vec<TokenWithSpan> {
-        let mut tokens = vec![space(self.span)];
-        for text in texts {
-            tokens.push(match *text {
-                "*" => TokenWithSpan::new(Token::Mul, self.span),
-                "," => TokenWithSpan::new(Token::Comma, self.span),
-                text => word(text, self.span),
-            });
-            tokens.push(space(self.span));
-        }
-        tokens
+        tokens_at(self.span, texts)
     }
 }
 
-/// `TABLE t` and `FROM t` as queries with `SELECT *`.
-fn short_queries(query: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
+/// Returns words and signs as tokens at a position, with spaces between them.
+fn tokens_at(span: Span, texts: &[&str]) -> Vec<TokenWithSpan> {
+    let mut tokens = vec![space(span)];
+    for text in texts {
+        tokens.push(match *text {
+            "*" => TokenWithSpan::new(Token::Mul, span),
+            "," => TokenWithSpan::new(Token::Comma, span),
+            text => word(text, span),
+        });
+        tokens.push(space(span));
+    }
+    tokens
+}
+
+/// Rewrites `TABLE t` and `FROM t` as queries with `SELECT *`.
+fn expand_short_queries(query: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     let mut result: Vec<TokenWithSpan> = Vec::with_capacity(query.len() + 8);
     let mut starts_query = true;
     for (position, token) in query.iter().enumerate() {
-        let all = Stage::over(Vec::new(), token.span);
         let is_table = keyword(token) == Keyword::TABLE && names_table(&query[position + 1..]);
         if starts_query && is_table {
-            result.extend(all.tokens(&["SELECT", "*", "FROM"]));
+            result.extend(tokens_at(token.span, &["SELECT", "*", "FROM"]));
             starts_query = false;
             continue;
         }
-        if starts_query && keyword(token) == Keyword::FROM && !contains(query, Keyword::SELECT) {
-            result.extend(all.tokens(&["SELECT", "*"]));
+        if starts_query
+            && keyword(token) == Keyword::FROM
+            && !contains_keyword(query, Keyword::SELECT)
+        {
+            result.extend(tokens_at(token.span, &["SELECT", "*"]));
         }
         if !is_space(token) {
             starts_query = match keyword(token) {
@@ -323,7 +330,7 @@ fn short_queries(query: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
                 | Keyword::EXCEPT
                 | Keyword::MINUS
                 | Keyword::EXPLAIN => true,
-                // Not the `DISTINCT` of `a IS DISTINCT FROM b`.
+                // A query follows UNION ALL, but not the DISTINCT of `a IS DISTINCT FROM b`.
                 Keyword::ALL | Keyword::DISTINCT => starts_query,
                 _ => false,
             };
@@ -335,14 +342,14 @@ fn short_queries(query: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
 
 /// Does a name follow, rather than a call's parenthesis or nothing?
 fn names_table(rest: &[TokenWithSpan]) -> bool {
-    trimmed(rest)
+    trim(rest)
         .first()
         .is_some_and(|token| matches!(token.token, Token::Word(_)))
 }
 
-/// The names of the columns of a select list, or of `(SELECT …)`; none where an item has no name.
+/// Returns the names of the columns of a select list, or of `(SELECT …)`; `None` for an item without a name.
 fn item_names(tokens: &[TokenWithSpan]) -> Vec<Option<Vec<TokenWithSpan>>> {
-    let tokens = trimmed(tokens);
+    let tokens = trim(tokens);
     let inner = match tokens {
         [open, inner @ .., close]
             if open.token == Token::LParen && close.token == Token::RParen =>
@@ -351,7 +358,7 @@ fn item_names(tokens: &[TokenWithSpan]) -> Vec<Option<Vec<TokenWithSpan>>> {
         }
         other => other,
     };
-    let inner = trimmed(inner);
+    let inner = trim(inner);
     if let Some(names) = alias_columns(inner) {
         return names;
     }
@@ -366,13 +373,13 @@ fn item_names(tokens: &[TokenWithSpan]) -> Vec<Option<Vec<TokenWithSpan>>> {
     })
     .into_iter()
     .map(|item| {
-        let last = trimmed(item).last()?;
+        let last = trim(item).last()?;
         matches!(last.token, Token::Word(_)).then(|| vec![last.clone()])
     })
     .collect()
 }
 
-/// The columns of `VALUES … AS t(a, b)`.
+/// Returns the columns of `VALUES … AS t(a, b)`.
 fn alias_columns(tokens: &[TokenWithSpan]) -> Option<Vec<Option<Vec<TokenWithSpan>>>> {
     if tokens.first().map(keyword) != Some(Keyword::VALUES) {
         return None;
@@ -385,12 +392,12 @@ fn alias_columns(tokens: &[TokenWithSpan]) -> Option<Vec<Option<Vec<TokenWithSpa
     Some(
         columns
             .into_iter()
-            .map(|name| Some(trimmed(name).to_vec()))
+            .map(|name| Some(trim(name).to_vec()))
             .collect(),
     )
 }
 
-/// The name of the column that a number as key stands for.
+/// Returns the name of the column that a number as key stands for.
 fn by_position(
     key: &[TokenWithSpan],
     names: &[Option<Vec<TokenWithSpan>>],
@@ -408,13 +415,13 @@ fn by_position(
     names.get(position.checked_sub(1)?)?.clone()
 }
 
-/// A key without `AS name`.
+/// Returns a key without `AS name`.
 fn without_alias(key: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     let end = position_of(key, Keyword::AS).unwrap_or(key.len());
-    trimmed(&key[..end]).to_vec()
+    trim(&key[..end]).to_vec()
 }
 
-/// The position at which the query of a statement starts: after `WITH …`, `EXPLAIN` or `INSERT INTO t`.
+/// Returns the position at which the query of a statement starts, after its `WITH …`.
 fn start_of_query(tokens: &[TokenWithSpan]) -> usize {
     let Some(first) = tokens.iter().position(|token| !is_space(token)) else {
         return 0;
@@ -443,7 +450,7 @@ fn start_of_query(tokens: &[TokenWithSpan]) -> usize {
     first
 }
 
-/// The position of a semicolon, or of the end.
+/// Returns the position of the first semicolon, or of the end.
 fn end_of_query(tokens: &[TokenWithSpan]) -> usize {
     let is_end = |token: &TokenWithSpan| matches!(token.token, Token::SemiColon | Token::EOF);
     tokens.iter().position(is_end).unwrap_or(tokens.len())
@@ -470,18 +477,18 @@ fn split(
     parts
 }
 
-/// The position of a keyword outside of parentheses.
+/// Returns the position of a keyword outside of parentheses.
 fn position_of(tokens: &[TokenWithSpan], expected: Keyword) -> Option<usize> {
     let first = split(tokens, |token| keyword(token) == expected)[0].len();
     (first < tokens.len()).then_some(first)
 }
 
-fn contains(tokens: &[TokenWithSpan], expected: Keyword) -> bool {
+fn contains_keyword(tokens: &[TokenWithSpan], expected: Keyword) -> bool {
     position_of(tokens, expected).is_some()
 }
 
-/// The position of the parenthesis that closes the one before `start`.
-fn closing(tokens: &[TokenWithSpan], start: usize) -> usize {
+/// Returns the position of the parenthesis that closes the one before `start`.
+fn closing_position(tokens: &[TokenWithSpan], start: usize) -> usize {
     let mut depth = 1_usize;
     for (position, token) in tokens.iter().enumerate().skip(start) {
         match token.token {
@@ -497,18 +504,19 @@ fn closing(tokens: &[TokenWithSpan], start: usize) -> usize {
 }
 
 /// Is a parenthesis after this token that of a call?
-fn is_function(token: &TokenWithSpan) -> bool {
+fn may_name_function(token: &TokenWithSpan) -> bool {
     matches!(&token.token, Token::Word(word) if word.keyword == Keyword::NoKeyword || word.keyword == Keyword::TRIM)
 }
 
-fn parenthesized(tokens: Vec<TokenWithSpan>, span: Span) -> Vec<TokenWithSpan> {
+fn parenthesize(tokens: Vec<TokenWithSpan>, span: Span) -> Vec<TokenWithSpan> {
     let mut result = vec![TokenWithSpan::new(Token::LParen, span)];
     result.extend(tokens);
     result.push(TokenWithSpan::new(Token::RParen, span));
     result
 }
 
-fn trimmed(tokens: &[TokenWithSpan]) -> &[TokenWithSpan] {
+/// Removes spaces and comments at both ends.
+fn trim(tokens: &[TokenWithSpan]) -> &[TokenWithSpan] {
     let is_word = |token: &TokenWithSpan| !is_space(token);
     match (
         tokens.iter().position(is_word),
@@ -519,7 +527,7 @@ fn trimmed(tokens: &[TokenWithSpan]) -> &[TokenWithSpan] {
     }
 }
 
-fn unknown(name: &str, span: Span) -> TokenizerError {
+fn unknown_operator(name: &str, span: Span) -> TokenizerError {
     TokenizerError {
         message: format!(
             "{name} is not an operator after |>; those are SELECT, EXTEND, SET, DROP, AS, WHERE, LIMIT, ORDER BY, \

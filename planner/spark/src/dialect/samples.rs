@@ -1,4 +1,4 @@
-//! `TABLESAMPLE`: some of the rows of a table.
+//! Rewrites `TABLESAMPLE`, which returns some of the rows of a table.
 //!
 //! ```text
 //! FROM t TABLESAMPLE (10 PERCENT) REPEATABLE (7) x ──▶ FROM (SELECT * FROM t WHERE rand(7) < 0.1) x
@@ -17,7 +17,7 @@ use super::syntax::SparkDialect;
 /// Replaces a table with a sample by a subquery.
 ///
 /// # Errors
-/// If the sample is of a kind that Spark does not have, or is out of range.
+/// If Spark does not have this kind of sample, or its size is out of range.
 pub(super) fn expand(table: &mut TableFactor) -> Result<()> {
     let (TableFactor::Table { sample, .. } | TableFactor::Derived { sample, .. }) = table else {
         return Ok(());
@@ -30,12 +30,12 @@ pub(super) fn expand(table: &mut TableFactor) -> Result<()> {
     let alias = match table {
         TableFactor::Table { name, alias, .. } => alias.take().or_else(|| {
             let last = name.0.last().and_then(ObjectNamePart::as_ident)?;
-            Some(named(last.clone()))
+            Some(table_alias(last.clone()))
         }),
         TableFactor::Derived { alias, .. } => alias.take(),
         _ => None,
     };
-    let text = format!("SELECT * FROM sampled {}", condition(&sample)?);
+    let text = format!("SELECT * FROM sampled {}", sample_clause(&sample)?);
     let mut query = Parser::new(&SparkDialect)
         .try_with_sql(&text)
         .and_then(|mut parser| parser.parse_query())
@@ -54,7 +54,7 @@ pub(super) fn expand(table: &mut TableFactor) -> Result<()> {
     Ok(())
 }
 
-fn named(name: Ident) -> TableAlias {
+fn table_alias(name: Ident) -> TableAlias {
     TableAlias {
         explicit: true,
         name,
@@ -63,8 +63,8 @@ fn named(name: Ident) -> TableAlias {
     }
 }
 
-/// The clause that keeps the rows of a sample.
-fn condition(sample: &TableSample) -> Result<String> {
+/// Returns the clause that selects the rows of a sample.
+fn sample_clause(sample: &TableSample) -> Result<String> {
     let seed = sample.seed.as_ref();
     let random = seed.map_or_else(
         || "rand()".to_owned(),
@@ -79,35 +79,37 @@ fn condition(sample: &TableSample) -> Result<String> {
         if bucket.on.is_some() {
             return plan_err!("{sample}: buckets of a column are not supported; leave ON out");
         }
-        let (Some(part), Some(all)) = (number(&bucket.bucket.value), number(&bucket.total.value))
-        else {
+        let (Some(part), Some(all)) = (
+            parse_number(&bucket.bucket.value),
+            parse_number(&bucket.total.value),
+        ) else {
             return plan_err!("{sample}: BUCKET x OUT OF y takes two numbers");
         };
-        return fraction(sample, part / all, &random);
+        return fraction_clause(sample, part / all, &random);
     }
     let Some(quantity) = &sample.quantity else {
         return plan_err!("{sample}: a sample needs a size, such as (10 PERCENT)");
     };
     match &quantity.unit {
         Some(TableSampleUnit::Rows) => Ok(format!("LIMIT {}", quantity.value)),
-        Some(TableSampleUnit::Percent) => match literal(&quantity.value) {
-            Some(percent) => fraction(sample, percent / 100.0, &random),
+        Some(TableSampleUnit::Percent) => match literal_number(&quantity.value) {
+            Some(percent) => fraction_clause(sample, percent / 100.0, &random),
             None => plan_err!("{sample}: the percentage must be a number"),
         },
         None => plan_err!("{sample}: samples by bytes are not supported; write PERCENT or ROWS"),
     }
 }
 
-fn fraction(sample: &TableSample, fraction: f64, random: &str) -> Result<String> {
+fn fraction_clause(sample: &TableSample, fraction: f64, random: &str) -> Result<String> {
     if !(0.0..=1.0).contains(&fraction) {
         return plan_err!("{sample}: the fraction {fraction} is not from 0 to 1");
     }
     Ok(format!("WHERE {random} < {fraction:e}"))
 }
 
-fn literal(expr: &Expr) -> Option<f64> {
+fn literal_number(expr: &Expr) -> Option<f64> {
     match expr {
-        Expr::Value(value) => number(&value.value),
+        Expr::Value(value) => parse_number(&value.value),
         Expr::TypedString(typed) => match &typed.value.value {
             Value::SingleQuotedString(text) => text.parse().ok(),
             _ => None,
@@ -116,7 +118,7 @@ fn literal(expr: &Expr) -> Option<f64> {
     }
 }
 
-fn number(value: &Value) -> Option<f64> {
+fn parse_number(value: &Value) -> Option<f64> {
     match value {
         Value::Number(number, _) => number.parse().ok(),
         _ => None,

@@ -1,4 +1,4 @@
-//! Which characters and words mean what in Spark's SQL, for the parser.
+//! Spark's dialect for the parser: its characters, words and operators.
 
 use std::any::TypeId;
 
@@ -12,12 +12,12 @@ use super::intervals;
 
 /// Spark's dialect of SQL.
 ///
-/// Text in `'` and in `"` is a string, names are quoted by backticks, and a backslash escapes, as Spark does by default.
+/// As in Spark by default, text in `'` and in `"` is a string, names are quoted with backticks, and a backslash escapes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SparkDialect;
 
 impl Dialect for SparkDialect {
-    /// The parser asks for the generic dialect where it has no method to override. All that is Spark's own is below.
+    /// Returns the generic dialect, which the parser assumes wherever a dialect has no method to override.
     fn dialect(&self) -> TypeId {
         TypeId::of::<GenericDialect>()
     }
@@ -183,7 +183,7 @@ impl Dialect for SparkDialect {
     }
 
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
-        intervals::parse(parser).or_else(|| exists_of_items(parser))
+        intervals::parse(parser).or_else(|| parse_exists_call(parser))
     }
 
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
@@ -220,45 +220,47 @@ impl Dialect for SparkDialect {
     }
 }
 
-/// `[NOT] LIKE|ILIKE ANY|SOME|ALL (pattern, …)`, as comparisons joined by OR or AND.
+/// The operator `[NOT] LIKE|ILIKE ANY|SOME|ALL (pattern, …)`, which is parsed as comparisons joined by OR or AND.
 struct QuantifiedLike {
-    negated: bool,
-    like: Keyword,
-    all: bool,
+    is_negated: bool,
+    /// LIKE or ILIKE.
+    operator: Keyword,
+    /// ANY, SOME or ALL.
+    quantifier: Keyword,
 }
 
 impl QuantifiedLike {
-    /// Returns what the next tokens begin, and consumes nothing.
+    /// Returns the operator that the next tokens begin, and consumes nothing.
     fn peek(parser: &Parser) -> Option<Self> {
         let keyword = |n: usize| match parser.peek_nth_token_ref(n).token {
             Token::Word(ref word) => word.keyword,
             _ => Keyword::NoKeyword,
         };
-        let negated = keyword(0) == Keyword::NOT;
-        let start = usize::from(negated);
-        let (like, quantifier) = (keyword(start), keyword(start + 1));
-        let known = matches!(like, Keyword::LIKE | Keyword::ILIKE)
+        let is_negated = keyword(0) == Keyword::NOT;
+        let start = usize::from(is_negated);
+        let (operator, quantifier) = (keyword(start), keyword(start + 1));
+        let is_quantified = matches!(operator, Keyword::LIKE | Keyword::ILIKE)
             && matches!(quantifier, Keyword::ANY | Keyword::SOME | Keyword::ALL);
-        known.then_some(Self {
-            negated,
-            like,
-            all: quantifier == Keyword::ALL,
+        is_quantified.then_some(Self {
+            is_negated,
+            operator,
+            quantifier,
         })
     }
 
     fn parse(self, parser: &mut Parser, expr: &Expr) -> Result<Expr, ParserError> {
-        for _ in 0..usize::from(self.negated) + 2 {
+        for _ in 0..usize::from(self.is_negated) + 2 {
             parser.next_token();
         }
         parser.expect_token(&Token::LParen)?;
         let patterns = parser.parse_comma_separated(Parser::parse_expr)?;
         parser.expect_token(&Token::RParen)?;
-        let op = if self.all {
+        let op = if self.quantifier == Keyword::ALL {
             BinaryOperator::And
         } else {
             BinaryOperator::Or
         };
-        let joined = patterns
+        let comparisons = patterns
             .into_iter()
             .map(|pattern| self.comparison(expr.clone(), pattern))
             .reduce(|left, right| Expr::BinaryOp {
@@ -266,15 +268,15 @@ impl QuantifiedLike {
                 op: op.clone(),
                 right: Box::new(right),
             });
-        joined
-            .map(|all| Expr::Nested(Box::new(all)))
+        comparisons
+            .map(|condition| Expr::Nested(Box::new(condition)))
             .ok_or_else(|| ParserError::ParserError("LIKE needs a pattern".to_owned()))
     }
 
     fn comparison(&self, expr: Expr, pattern: Expr) -> Expr {
-        let (negated, any, escape_char) = (self.negated, false, None);
+        let (negated, any, escape_char) = (self.is_negated, false, None);
         let (expr, pattern) = (Box::new(expr), Box::new(pattern));
-        if self.like == Keyword::LIKE {
+        if self.operator == Keyword::LIKE {
             Expr::Like {
                 negated,
                 any,
@@ -293,8 +295,9 @@ impl QuantifiedLike {
         }
     }
 }
-/// `exists(array, x -> …)`, which is a function; before a query it is a condition.
-fn exists_of_items(parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+
+/// Parses `exists(array, x -> …)`, which is a function; before a query, EXISTS is a condition.
+fn parse_exists_call(parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
     let is_keyword = |token: &Token, keywords: &[Keyword]| matches!(token, Token::Word(word) if keywords.contains(&word.keyword));
     let queries = [
         Keyword::SELECT,

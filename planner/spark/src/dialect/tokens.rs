@@ -1,4 +1,4 @@
-//! Text to tokens, with Spark's literals and lists of values in the form that the parser reads.
+//! Splits text into tokens, with Spark's literals and lists of values in the syntax that the parser reads.
 
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{
@@ -10,22 +10,22 @@ use super::{literals, pipes, values};
 
 /// Splits a statement into tokens that [`SparkDialect`]'s parser reads.
 ///
-/// Every token keeps its position in `sql`, so that the parser's errors name it.
+/// Every token keeps its position in `sql`, which the parser's errors report.
 ///
 /// # Errors
-/// If a quote is not closed, or a number has a suffix of another kind.
+/// If a quote is not closed, a number has an unknown suffix, or a pipe an unknown operator.
 pub fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>, TokenizerError> {
-    // Escapes are Spark's, which the tokenizer does not know all.
+    // The tokenizer does not know all of Spark's escapes.
     let mut tokens = Tokenizer::new(&SparkDialect, sql)
         .with_unescape(false)
         .tokenize_with_location()?;
     tokens.iter_mut().for_each(unescape);
-    name_types_of_timestamps(&mut tokens);
+    rename_timestamp_types(&mut tokens);
     let tokens = literals::type_numbers(tokens)?;
     Ok(values::parenthesize(pipes::expand(tokens)?))
 }
 
-/// Writes quoted names, and names with letters beyond ASCII, in lower case. DataFusion does so for all others.
+/// Changes quoted names, and names with letters beyond ASCII, to lower case. DataFusion does so for all others.
 pub fn lower_names(tokens: &mut [TokenWithSpan]) {
     for token in tokens {
         if let Token::Word(word) = &mut token.token
@@ -56,7 +56,7 @@ fn unescape(token: &mut TokenWithSpan) {
 }
 
 /// Writes `timestamp_ltz'…'` and `timestamp_ntz'…'` as the literals that the parser knows.
-fn name_types_of_timestamps(tokens: &mut [TokenWithSpan]) {
+fn rename_timestamp_types(tokens: &mut [TokenWithSpan]) {
     let mut next_is_text = false;
     for token in tokens.iter_mut().rev() {
         if let Token::Word(word) = &token.token
@@ -85,7 +85,7 @@ pub(super) fn keyword(token: &TokenWithSpan) -> Keyword {
     }
 }
 
-/// A keyword or name that a translation inserts at the position of the token it belongs to.
+/// Returns a keyword or name that a rewrite inserts at the position of the token to which it belongs.
 pub(super) fn word(text: &str, span: Span) -> TokenWithSpan {
     TokenWithSpan::new(Token::make_word(text, None), span)
 }

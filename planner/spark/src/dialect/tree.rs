@@ -20,10 +20,10 @@ use super::{
     numbers, samples, windows,
 };
 
-/// Rewrites what the parser read as Spark's SQL into what DataFusion plans.
+/// Rewrites a tree of Spark's SQL into one that DataFusion plans.
 ///
 /// # Errors
-/// If a clause has no meaning in Spark, such as `WITH TOTALS`.
+/// If Spark does not have a clause, such as `WITH TOTALS`.
 pub fn translate(tree: &mut impl VisitMut) -> Result<()> {
     if let ControlFlow::Break(error) = tree.visit(&mut Translation::default()) {
         return Err(error);
@@ -32,7 +32,7 @@ pub fn translate(tree: &mut impl VisitMut) -> Result<()> {
     Ok(())
 }
 
-/// Start, end and step.
+/// Number of arguments of `range` that DataFusion takes: start, end and step.
 const RANGE_ARGUMENTS: usize = 3;
 
 #[derive(Default)]
@@ -49,9 +49,9 @@ impl Translation {
         clauses::check_query(query)?;
         named_windows::expand(query)?;
         grouping::complete_ids(query);
-        order_by_of_select(query);
-        except_for_minus(&mut query.body);
-        order_by_all_of_set(query);
+        order_by_sort_keys(query);
+        replace_minus(&mut query.body);
+        nest_set_operation(query);
         self.cte_scopes.enter(query);
         joins::merge_keys(query)
     }
@@ -61,10 +61,7 @@ impl Translation {
         lower_text_aliases(select);
         windows::move_to_from(select);
         names::mark_duplicates(&mut select.projection);
-        select
-            .from
-            .iter_mut()
-            .for_each(outer_joins_without_condition);
+        select.from.iter_mut().for_each(add_missing_join_conditions);
         self.name_subqueries(select);
         grouping::expand(&mut select.group_by)?;
         generators::move_to_from(select)?;
@@ -72,7 +69,7 @@ impl Translation {
         Ok(())
     }
 
-    /// Names the subqueries that are joined, so that their columns differ from those of other tables.
+    /// Names the subqueries of a join that have no alias, so that their columns differ from those of other tables.
     fn name_subqueries(&mut self, select: &mut Select) {
         let tables = select.from.iter().map(|table| 1 + table.joins.len());
         if tables.sum::<usize>() < 2 {
@@ -100,8 +97,8 @@ impl Translation {
     }
 }
 
-/// Continues, or stops with an error.
-fn flow(result: Result<()>) -> ControlFlow<DataFusionError> {
+/// Stops a visitor at an error.
+fn to_control_flow(result: Result<()>) -> ControlFlow<DataFusionError> {
     match result {
         Ok(()) => ControlFlow::Continue(()),
         Err(error) => ControlFlow::Break(error),
@@ -112,7 +109,7 @@ impl VisitorMut for Translation {
     type Break = DataFusionError;
 
     fn pre_visit_statement(&mut self, statement: &mut Statement) -> ControlFlow<Self::Break> {
-        insert_with_tables(statement);
+        move_with_into_insert(statement);
         self.next_is_insert_source = matches!(statement, Statement::Insert(_));
         ControlFlow::Continue(())
     }
@@ -120,7 +117,7 @@ impl VisitorMut for Translation {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
         self.insert_sources
             .push(std::mem::take(&mut self.next_is_insert_source));
-        flow(self.translate_query(query))
+        to_control_flow(self.translate_query(query))
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
@@ -134,40 +131,40 @@ impl VisitorMut for Translation {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
-        flow(self.translate_select(select))
+        to_control_flow(self.translate_select(select))
     }
 
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Self::Break> {
-        column_of_range(table);
-        flow(clauses::check_table(table).and_then(|()| samples::expand(table)))
+        name_range_column(table);
+        to_control_flow(clauses::check_table(table).and_then(|()| samples::expand(table)))
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         match expr {
-            Expr::RLike { .. } => regexp_like(expr),
+            Expr::RLike { .. } => rewrite_rlike(expr),
             Expr::Like { .. } | Expr::ILike { .. } => escape_by_backslash(expr),
             Expr::UnaryOp { .. } => {
-                not_for_bang(expr);
+                replace_bang(expr);
                 intervals::negate(expr);
             }
             Expr::Subquery(subquery)
             | Expr::Exists { subquery, .. }
             | Expr::InSubquery { subquery, .. } => joins::qualify_keys(subquery),
             Expr::Struct { .. } => calls::rewrite_struct(expr),
-            Expr::Ceil { .. } | Expr::Floor { .. } => calls::rounded_to_scale(expr),
+            Expr::Ceil { .. } | Expr::Floor { .. } => calls::rewrite_rounding_to_scale(expr),
             Expr::CompoundFieldAccess { root, access_chain } => {
-                fields_as_text(root, access_chain);
+                quote_fields(root, access_chain);
             }
             Expr::Function(function) => {
                 let checked = clauses::check_call(function)
-                    .and_then(|()| count_without_columns(function))
-                    .and_then(|()| unit_as_text(function));
+                    .and_then(|()| check_count_arguments(function))
+                    .and_then(|()| quote_unit(function));
                 if let Err(error) = checked {
                     return ControlFlow::Break(error);
                 }
-                count_of_several(function);
+                rewrite_count_of_columns(function);
                 calls::rewrite(function);
-                calls::lazy_nanvl(expr);
+                calls::rewrite_nanvl(expr);
             }
             _ => {}
         }
@@ -175,8 +172,8 @@ impl VisitorMut for Translation {
     }
 }
 
-/// `WITH t AS (…) INSERT INTO x SELECT …` is `INSERT INTO x WITH t AS (…) SELECT …`.
-fn insert_with_tables(statement: &mut Statement) {
+/// Rewrites `WITH t AS (…) INSERT INTO x SELECT …` as `INSERT INTO x WITH t AS (…) SELECT …`.
+fn move_with_into_insert(statement: &mut Statement) {
     let Statement::Query(query) = statement else {
         return;
     };
@@ -188,9 +185,9 @@ fn insert_with_tables(statement: &mut Statement) {
         && let Some(source) = &mut target.source
     {
         // Tables of the source hide those of the same name before it.
-        if let Some(own) = source.with.take() {
-            with.recursive |= own.recursive;
-            with.cte_tables.extend(own.cte_tables);
+        if let Some(source_with) = source.with.take() {
+            with.recursive |= source_with.recursive;
+            with.cte_tables.extend(source_with.cte_tables);
         }
         source.with = Some(with);
         let insert = Statement::Insert(target.clone());
@@ -200,7 +197,7 @@ fn insert_with_tables(statement: &mut Statement) {
     }
 }
 
-/// Writes aliases that are given as text, such as `AS "Total"`, in lower case like every other name.
+/// Changes aliases that are strings, such as `AS "Total"`, to lower case like every other name.
 fn lower_text_aliases(select: &mut Select) {
     for item in &mut select.projection {
         if let SelectItem::ExprWithAlias { alias, .. } = item
@@ -211,10 +208,10 @@ fn lower_text_aliases(select: &mut Select) {
     }
 }
 
-/// `SORT BY` and `CLUSTER BY` sort the result; where rows are distributed to is the planner's choice.
+/// Rewrites `SORT BY` and `CLUSTER BY` as ORDER BY, and drops `DISTRIBUTE BY`: partitions are the planner's choice.
 ///
-/// Spark sorts each partition by itself. A sorted whole is one of the orders that it allows.
-fn order_by_of_select(query: &mut Query) {
+/// Spark sorts each partition separately, which a total order satisfies too.
+fn order_by_sort_keys(query: &mut Query) {
     let SetExpr::Select(select) = query.body.as_mut() else {
         return;
     };
@@ -236,7 +233,8 @@ fn order_by_of_select(query: &mut Query) {
     }
 }
 
-fn except_for_minus(body: &mut SetExpr) {
+/// Replaces MINUS by its synonym EXCEPT.
+fn replace_minus(body: &mut SetExpr) {
     if let SetExpr::SetOperation {
         op, left, right, ..
     } = body
@@ -244,8 +242,8 @@ fn except_for_minus(body: &mut SetExpr) {
         if *op == SetOperator::Minus {
             *op = SetOperator::Except;
         }
-        except_for_minus(left);
-        except_for_minus(right);
+        replace_minus(left);
+        replace_minus(right);
     }
 }
 
@@ -276,8 +274,8 @@ fn name_values(query: &mut Query) -> Result<()> {
     Ok(())
 }
 
-/// `a RLIKE p` and `a REGEXP p`.
-fn regexp_like(expr: &mut Expr) {
+/// Rewrites `a RLIKE p` and `a REGEXP p` as a call.
+fn rewrite_rlike(expr: &mut Expr) {
     let Expr::RLike {
         negated,
         expr: text,
@@ -299,8 +297,8 @@ fn regexp_like(expr: &mut Expr) {
     };
 }
 
-/// `ORDER BY ALL` of a set operation sorts by all of its columns.
-fn order_by_all_of_set(query: &mut Query) {
+/// Nests a set operation with `ORDER BY ALL` in a SELECT, where DataFusion sorts by all columns.
+fn nest_set_operation(query: &mut Query) {
     let is_all = query
         .order_by
         .as_ref()
@@ -323,8 +321,8 @@ fn order_by_all_of_set(query: &mut Query) {
     }
 }
 
-/// Outer, semi and anti joins without a condition join each row with each.
-fn outer_joins_without_condition(table: &mut TableWithJoins) {
+/// Adds `ON true` to outer, semi and anti joins without a condition, which join each row with every other.
+fn add_missing_join_conditions(table: &mut TableWithJoins) {
     for join in &mut table.joins {
         if let JoinOperator::Left(constraint)
         | JoinOperator::LeftOuter(constraint)
@@ -342,8 +340,8 @@ fn outer_joins_without_condition(table: &mut TableWithJoins) {
     }
 }
 
-/// `range(10)` has a column `id`. Its number of partitions is the planner's choice.
-fn column_of_range(table: &mut TableFactor) {
+/// Names the column of `range(10)` `id`, and drops its number of partitions, which is the planner's choice.
+fn name_range_column(table: &mut TableFactor) {
     let TableFactor::Table {
         name,
         alias,
@@ -371,7 +369,7 @@ fn column_of_range(table: &mut TableFactor) {
     }
 }
 
-/// `LIKE 'a#%' ESCAPE '#'` as `LIKE 'a\%'`, since DataFusion knows only the backslash.
+/// Rewrites `LIKE 'a#%' ESCAPE '#'` as `LIKE 'a\%'`, since DataFusion knows only the backslash.
 fn escape_by_backslash(expr: &mut Expr) {
     let (Expr::Like {
         pattern,
@@ -419,8 +417,11 @@ fn escape_by_backslash(expr: &mut Expr) {
     *escape_char = None;
 }
 
-/// `count()` counts nothing, and `count(t.*)` is not supported: it counts rows without a null.
-fn count_without_columns(function: &mut Function) -> Result<()> {
+/// Rewrites `count()` as `count(NULL)`, which counts no rows.
+///
+/// # Errors
+/// If the argument is `t.*`: Spark counts the rows without a null.
+fn check_count_arguments(function: &mut Function) -> Result<()> {
     if !function.name.to_string().eq_ignore_ascii_case("count") {
         return Ok(());
     }
@@ -428,8 +429,8 @@ fn count_without_columns(function: &mut Function) -> Result<()> {
         return Ok(());
     };
     if list.args.is_empty() {
-        let nothing = Expr::value(Value::Null);
-        list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(nothing))];
+        let null = Expr::value(Value::Null);
+        list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(null))];
     }
     if let [FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(table))] = list.args.as_slice()
     {
@@ -441,11 +442,11 @@ fn count_without_columns(function: &mut Function) -> Result<()> {
     Ok(())
 }
 
-/// The unit of `dateadd(MONTH, 1, d)` is a word; functions take it as text.
+/// Changes the unit of `dateadd(MONTH, 1, d)` from a word to text, which the function takes.
 ///
 /// # Errors
-/// If it is text already, which Spark refuses.
-fn unit_as_text(function: &mut Function) -> Result<()> {
+/// If the unit is text already, which Spark refuses.
+fn quote_unit(function: &mut Function) -> Result<()> {
     let name = function.name.to_string().to_lowercase();
     let takes_unit = matches!(
         name.as_str(),
@@ -477,9 +478,9 @@ fn unit_as_text(function: &mut Function) -> Result<()> {
     Ok(())
 }
 
-/// `f(x).a`: DataFusion's planner takes a field of a value by its name as text. In `t.a.b[0].c`, the
-/// first names may be those of a table and its column.
-fn fields_as_text(root: &Expr, chain: &mut [AccessExpr]) {
+/// Changes the fields of `f(x).a` from names to text, which DataFusion's planner takes. In `t.a.b[0].c`, the names before
+/// the index stay: they may be those of a table and its column.
+fn quote_fields(root: &Expr, chain: &mut [AccessExpr]) {
     let is_name = |access: &AccessExpr| matches!(access, AccessExpr::Dot(Expr::Identifier(_)));
     let names = match root {
         Expr::Identifier(_) | Expr::CompoundIdentifier(_) => {
@@ -495,7 +496,8 @@ fn fields_as_text(root: &Expr, chain: &mut [AccessExpr]) {
     }
 }
 
-fn not_for_bang(expr: &mut Expr) {
+/// Replaces `!a` by `NOT a`.
+fn replace_bang(expr: &mut Expr) {
     if let Expr::UnaryOp { op, .. } = expr
         && *op == UnaryOperator::BangNot
     {
@@ -503,8 +505,8 @@ fn not_for_bang(expr: &mut Expr) {
     }
 }
 
-/// `COUNT(DISTINCT a, b)` counts the different pairs that have no null.
-fn count_of_several(function: &mut Function) {
+/// Rewrites `COUNT(DISTINCT a, b)`, which counts the distinct pairs without null, as a count of structs.
+fn rewrite_count_of_columns(function: &mut Function) {
     let name = function.name.to_string();
     let FunctionArguments::List(list) = &mut function.args else {
         return;

@@ -1,4 +1,4 @@
-//! Lists of values: `VALUES 1, 2` has rows of one column, and an alias after a list makes it a table.
+//! Rewrites lists of values: `VALUES 1, 2` has rows of one column, and an alias after a list makes it a table.
 
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -14,14 +14,14 @@ pub(super) fn parenthesize(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut result: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len() + 8);
     let mut position = 0;
     while position < tokens.len() {
-        if keyword(&tokens[position]) != Keyword::VALUES || is_name(&result) {
+        if keyword(&tokens[position]) != Keyword::VALUES || is_part_of_name(&result) {
             result.push(tokens[position].clone());
             position += 1;
             continue;
         }
-        let (rows, end) = rows(&tokens, position + 1);
+        let (rows, end) = split_rows(&tokens, position + 1);
         let span = tokens[position].span;
-        if is_query(&result) && has_alias(&tokens[end..]) {
+        if starts_query(&result) && has_alias(&tokens[end..]) {
             for text in ["SELECT", "*", "FROM"] {
                 result.push(match text {
                     "*" => TokenWithSpan::new(Token::Mul, span),
@@ -36,10 +36,10 @@ pub(super) fn parenthesize(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             if n > 0 {
                 result.push(TokenWithSpan::new(Token::Comma, span));
             }
-            let bare = !is_parenthesized(row);
-            result.extend(bare.then(|| TokenWithSpan::new(Token::LParen, span)));
+            let needs_parentheses = !is_parenthesized(row);
+            result.extend(needs_parentheses.then(|| TokenWithSpan::new(Token::LParen, span)));
             result.extend_from_slice(row);
-            result.extend(bare.then(|| TokenWithSpan::new(Token::RParen, span)));
+            result.extend(needs_parentheses.then(|| TokenWithSpan::new(Token::RParen, span)));
         }
         result.push(space(span));
         position = end;
@@ -48,13 +48,13 @@ pub(super) fn parenthesize(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
 }
 
 /// Is a `VALUES` after these tokens a part of a name, such as `t.values`?
-fn is_name(before: &[TokenWithSpan]) -> bool {
-    last(before).is_some_and(|token| matches!(token.token, Token::Period))
+fn is_part_of_name(before: &[TokenWithSpan]) -> bool {
+    last_token(before).is_some_and(|token| matches!(token.token, Token::Period))
 }
 
 /// Is a `VALUES` after these tokens a query of its own, rather than a table or the rows of an INSERT?
-fn is_query(before: &[TokenWithSpan]) -> bool {
-    match last(before) {
+fn starts_query(before: &[TokenWithSpan]) -> bool {
+    match last_token(before) {
         None => true,
         Some(token) => match &token.token {
             Token::LParen => before
@@ -78,8 +78,8 @@ fn is_query(before: &[TokenWithSpan]) -> bool {
     }
 }
 
-/// The rows of a list that starts at `start`, and the position after it.
-fn rows(tokens: &[TokenWithSpan], start: usize) -> (Vec<&[TokenWithSpan]>, usize) {
+/// Returns the rows of a list that starts at `start`, and the position after it.
+fn split_rows(tokens: &[TokenWithSpan], start: usize) -> (Vec<&[TokenWithSpan]>, usize) {
     let (mut rows, mut row_start, mut depth) = (Vec::new(), start, 0_usize);
     let mut end = tokens.len();
     for (position, token) in tokens.iter().enumerate().skip(start) {
@@ -155,7 +155,7 @@ fn is_parenthesized(row: &[TokenWithSpan]) -> bool {
     false
 }
 
-fn last(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
+fn last_token(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
     tokens.iter().rev().find(|token| !is_space(token))
 }
 

@@ -1,10 +1,10 @@
-//! Windows in the names of columns: their keys, and the frame that they have without one in the text.
+//! Windows in generated names of columns: their keys and frame, also where the frame is the default.
 
 use datafusion::sql::sqlparser::ast::{OrderByExpr, WindowFrame, WindowFrameBound, WindowSpec};
 
 use super::column_names::{write, write_list};
 
-/// Functions of a row's position, whose frame ends with the row.
+/// Functions of a row's position, whose default frame is counted in rows.
 const ROW_FUNCTIONS: [&str; 6] = [
     "cume_dist",
     "dense_rank",

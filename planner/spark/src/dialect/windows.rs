@@ -1,4 +1,4 @@
-//! `GROUP BY window(time, '10 minutes')`: windows of time.
+//! Rewrites `GROUP BY window(time, '10 minutes')`, which groups by time windows.
 //!
 //! ```text
 //! SELECT window.start, count(*) FROM t GROUP BY window(t.time, '1 hour')
@@ -16,7 +16,7 @@ use super::tree::call;
 
 const WINDOW: &str = "window";
 
-/// Moves the windows of a query into its FROM clause; a row is in each of its windows.
+/// Moves the time windows of a query into its FROM clause, which returns a row once for each window that contains it.
 pub(super) fn move_to_from(select: &mut Select) {
     let GroupByExpr::Expressions(keys, _) = &mut select.group_by else {
         return;
@@ -30,7 +30,8 @@ pub(super) fn move_to_from(select: &mut Select) {
         let Expr::Function(function) = &*expr else {
             continue;
         };
-        // A query has one kind of windows; another one stays a call of a function that does not exist.
+        // A query can have one definition of windows. Another one stays a call of `window`, which the planner rejects as
+        // an unknown function.
         if is_window(function)
             && windows
                 .as_ref()
@@ -41,7 +42,7 @@ pub(super) fn move_to_from(select: &mut Select) {
         }
     }
     let Some(mut function) = windows else { return };
-    name_parts(select);
+    name_window_fields(select);
     rename(&mut function, "time_windows");
     select.lateral_views.push(LateralView {
         lateral_view: call("explode", vec![Expr::Function(function)]),
@@ -60,8 +61,8 @@ fn is_window(function: &Function) -> bool {
         && (2..=4).contains(&list.args.len())
 }
 
-/// `window.start` is a column with the name `start`.
-fn name_parts(select: &mut Select) {
+/// Names the columns `window.start` and `window.end` of a select list `start` and `end`.
+fn name_window_fields(select: &mut Select) {
     for item in &mut select.projection {
         if let SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) = item
             && let [window, part] = parts.as_slice()

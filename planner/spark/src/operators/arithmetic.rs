@@ -5,9 +5,9 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, ScalarUDF};
 
-use super::decimal::DecimalOperator;
-use super::{binary, checked};
-use crate::coercion::{as_decimal, digits_of, fit, typed};
+use super::decimal::{DecimalOperator, bounded_decimal};
+use super::{binary, checked_divisor};
+use crate::coercion::{as_decimal_literal, fit_literal, precision_and_scale, with_type};
 
 /// Gives an operation on numbers Spark's types: decimals stay exact, and `/` never cuts off the fraction.
 pub(crate) fn resolve(operation: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>> {
@@ -26,34 +26,34 @@ pub(crate) fn resolve(operation: BinaryExpr, schema: &DFSchema) -> Result<Transf
         return Ok(Transformed::no(Expr::BinaryExpr(operation)));
     }
     let BinaryExpr { left, op, right } = operation;
-    let left = beside(*left, &right_type);
-    let right = beside(*right, &left_type);
+    let left = fit_to_operand(*left, &right_type);
+    let right = fit_to_operand(*right, &left_type);
     let types = [left.get_type(schema)?, right.get_type(schema)?];
     let any_type = |is_kind: fn(&DataType) -> bool| types.iter().any(is_kind);
     let result = if !any_type(DataType::is_decimal) {
         match op {
-            Operator::Divide => doubles(left, op, right, schema)?,
+            Operator::Divide => compute_as_doubles(left, op, right, schema)?,
             _ => binary(left, op, right),
         }
     } else if any_type(DataType::is_floating) {
-        doubles(left, op, right, schema)?
+        compute_as_doubles(left, op, right, schema)?
     } else {
-        decimals(left, op, right, schema)?
+        compute_as_decimals(left, op, right, schema)?
     };
     Ok(Transformed::yes(result))
 }
 
-/// A literal in the type of the operand on its other side, so that no column is cast for it.
-fn beside(expr: Expr, other: &DataType) -> Expr {
+/// Gives a literal the type of the other operand, so that no column is cast for it. Other expressions stay as they are.
+fn fit_to_operand(expr: Expr, other: &DataType) -> Expr {
     let is_literal = matches!(&expr, Expr::Literal(value, _) if value.data_type().is_numeric());
     if !is_literal {
         return expr;
     }
     let fitted = match other {
-        DataType::Decimal128(..) => as_decimal(&expr),
-        DataType::Float32 | DataType::Float64 => fit(&expr, other),
-        // A narrower type would narrow the result.
-        DataType::Int64 => fit(&expr, other).filter(|_| is_integer(&expr)),
+        DataType::Decimal128(..) => as_decimal_literal(&expr),
+        DataType::Float32 | DataType::Float64 => fit_literal(&expr, other),
+        // A type narrower than the literal's would also narrow the result.
+        DataType::Int64 => fit_literal(&expr, other).filter(|_| is_integer(&expr)),
         _ => None,
     };
     fitted.unwrap_or(expr)
@@ -63,29 +63,34 @@ fn is_integer(expr: &Expr) -> bool {
     matches!(expr, Expr::Literal(value, _) if value.data_type().is_integer())
 }
 
-fn doubles(left: Expr, op: Operator, right: Expr, schema: &DFSchema) -> Result<Expr> {
-    let left = typed(left, &DataType::Float64, schema)?;
-    let right = typed(right, &DataType::Float64, schema)?;
+fn compute_as_doubles(left: Expr, op: Operator, right: Expr, schema: &DFSchema) -> Result<Expr> {
+    let left = with_type(left, &DataType::Float64, schema)?;
+    let right = with_type(right, &DataType::Float64, schema)?;
     Ok(match op {
-        Operator::Divide => binary(left, op, checked(right)),
+        Operator::Divide => binary(left, op, checked_divisor(right)),
         _ => binary(left, op, right),
     })
 }
 
-fn decimals(left: Expr, op: Operator, right: Expr, schema: &DFSchema) -> Result<Expr> {
+fn compute_as_decimals(left: Expr, op: Operator, right: Expr, schema: &DFSchema) -> Result<Expr> {
     let types = (left.get_type(schema)?, right.get_type(schema)?);
-    let (Some((p1, s1)), Some((p2, s2))) = (digits_of(&types.0), digits_of(&types.1)) else {
+    let (Some((p1, s1)), Some((p2, s2))) =
+        (precision_and_scale(&types.0), precision_and_scale(&types.1))
+    else {
         return Ok(binary(left, op, right));
     };
-    let decimal = |p, s| -> Result<DataType> { Ok(super::decimal::decimal(p, s)) };
-    let left = typed(left, &decimal(p1, s1)?, schema)?;
-    let right = typed(right, &decimal(p2, s2)?, schema)?;
+    let left = with_type(left, &bounded_decimal(p1, s1), schema)?;
+    let right = with_type(right, &bounded_decimal(p2, s2), schema)?;
     let Some(operator) = DecimalOperator::for_operator(op) else {
         return Ok(binary(left, op, right));
     };
+    // Arrow's operator stays where its result has Spark's type.
     let plain = binary(left.clone(), op, right.clone());
-    let result = operator.result((p1, s1), (p2, s2));
-    if op != Operator::Divide && plain.get_type(schema).is_ok_and(|own| own == result) {
+    let result_type = operator.result_type((p1, s1), (p2, s2));
+    let has_spark_type = plain
+        .get_type(schema)
+        .is_ok_and(|plain_type| plain_type == result_type);
+    if op != Operator::Divide && has_spark_type {
         return Ok(plain);
     }
     Ok(ScalarUDF::from(operator).call(vec![left, right]))

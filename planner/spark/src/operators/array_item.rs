@@ -60,8 +60,8 @@ impl ScalarUDFImpl for ArrayItem {
         let (arrays, indices) = (arrays.into_array(rows)?, indices.into_array(rows)?);
         let indices = indices.as_primitive::<Int64Type>();
         let items = match arrays.data_type() {
-            DataType::List(_) => items(arrays.as_list::<i32>(), indices)?,
-            _ => items(arrays.as_list::<i64>(), indices)?,
+            DataType::List(_) => take_items(arrays.as_list::<i32>(), indices)?,
+            _ => take_items(arrays.as_list::<i64>(), indices)?,
         };
         if is_scalar {
             let item = datafusion::common::ScalarValue::try_from_array(&items, 0)?;
@@ -71,7 +71,11 @@ impl ScalarUDFImpl for ArrayItem {
     }
 }
 
-fn items<O: OffsetSizeTrait>(
+/// Returns one item of each array.
+///
+/// # Errors
+/// If an index is outside of its array.
+fn take_items<O: OffsetSizeTrait>(
     arrays: &GenericListArray<O>,
     indices: &Int64Array,
 ) -> Result<ArrayRef> {

@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
-use crate::coercion::digits_of;
+use crate::coercion::precision_and_scale;
 
 /// Digits after the point that a result beyond 38 digits keeps.
 const KEPT_SCALE: i16 = 6;
@@ -29,9 +29,9 @@ pub(super) enum DecimalOperator {
     Divide,
 }
 
-/// Returns the type with as many digits, at most 38. Digits before the point take the place of those after it, down to
+/// Returns the decimal type of a precision and a scale. Beyond 38 digits, digits after the point are dropped down to
 /// [`KEPT_SCALE`], as Spark does.
-pub(super) fn decimal(precision: i16, scale: i16) -> DataType {
+pub(super) fn bounded_decimal(precision: i16, scale: i16) -> DataType {
     let (precision, scale) = if precision <= PRECISION_MAX {
         (precision, scale)
     } else {
@@ -62,16 +62,16 @@ impl DecimalOperator {
     }
 
     /// Returns the result type for operands of these precisions and scales.
-    pub(super) fn result(self, (p1, s1): (i16, i16), (p2, s2): (i16, i16)) -> DataType {
+    pub(super) fn result_type(self, (p1, s1): (i16, i16), (p2, s2): (i16, i16)) -> DataType {
         match self {
             Self::Add | Self::Subtract => {
                 let scale = s1.max(s2);
-                decimal((p1 - s1).max(p2 - s2) + scale + 1, scale)
+                bounded_decimal((p1 - s1).max(p2 - s2) + scale + 1, scale)
             }
-            Self::Multiply => decimal(p1 + p2 + 1, s1 + s2),
+            Self::Multiply => bounded_decimal(p1 + p2 + 1, s1 + s2),
             Self::Divide => {
                 let scale = KEPT_SCALE.max(s1 + p2 + 1);
-                decimal(p1 - s1 + s2 + scale, scale)
+                bounded_decimal(p1 - s1 + s2 + scale, scale)
             }
         }
     }
@@ -91,8 +91,8 @@ impl DecimalOperator {
         let (exact, scale) = match self {
             Self::Add | Self::Subtract => {
                 let scale = scales.left.max(scales.right);
-                let l = l.checked_mul(power(scale - scales.left)?)?;
-                let r = r.checked_mul(power(scale - scales.right)?)?;
+                let l = l.checked_mul(power_of_ten(scale - scales.left)?)?;
+                let r = r.checked_mul(power_of_ten(scale - scales.right)?)?;
                 let sum = match self {
                     Self::Add => l.checked_add(r)?,
                     _ => l.checked_sub(r)?,
@@ -104,7 +104,7 @@ impl DecimalOperator {
         };
         match scale - scales.result {
             0 => exact.to_i128(),
-            digits => divide_half_up(exact, power(digits)?)?.to_i128(),
+            digits => divide_half_up(exact, power_of_ten(digits)?)?.to_i128(),
         }
     }
 }
@@ -120,15 +120,23 @@ struct Scales {
 impl Scales {
     fn divide(self, left: i128, right: i128) -> Option<i128> {
         let digits = self.result + self.right - self.left;
-        let (up, down) = (power(digits.max(0))?, power((-digits).max(0))?);
+        let (up, down) = (
+            power_of_ten(digits.max(0))?,
+            power_of_ten((-digits).max(0))?,
+        );
         // Most quotients need no more than the 38 digits of an i128.
         if let Some(dividend) = up.to_i128().and_then(|up| left.checked_mul(up))
             && digits >= 0
         {
-            let (quotient, rest) = (dividend / right, dividend % right);
-            let is_half = rest.unsigned_abs() >= right.unsigned_abs() - rest.unsigned_abs();
-            let away = if (dividend < 0) == (right < 0) { 1 } else { -1 };
-            return Some(if is_half { quotient + away } else { quotient });
+            let (quotient, remainder) = (dividend / right, dividend % right);
+            let is_half =
+                remainder.unsigned_abs() >= right.unsigned_abs() - remainder.unsigned_abs();
+            let away_from_zero = if (dividend < 0) == (right < 0) { 1 } else { -1 };
+            return Some(if is_half {
+                quotient + away_from_zero
+            } else {
+                quotient
+            });
         }
         let dividend = i256::from_i128(left).checked_mul(up)?;
         let divisor = i256::from_i128(right).checked_mul(down)?;
@@ -136,21 +144,21 @@ impl Scales {
     }
 }
 
-fn power(digits: i16) -> Option<i256> {
+fn power_of_ten(digits: i16) -> Option<i256> {
     i256::from_i128(10).checked_pow(u32::try_from(digits).ok()?)
 }
 
 /// Divides, and rounds half away from zero; `None` if it overflows.
 pub(super) fn divide_half_up(dividend: i256, divisor: i256) -> Option<i256> {
     let quotient = dividend.checked_div(divisor)?;
-    let rest = dividend.checked_rem(divisor)?.wrapping_abs();
-    let is_half = rest >= divisor.wrapping_abs().checked_sub(rest)?;
-    let away = match dividend.is_negative() == divisor.is_negative() {
+    let remainder = dividend.checked_rem(divisor)?.wrapping_abs();
+    let is_half = remainder >= divisor.wrapping_abs().checked_sub(remainder)?;
+    let away_from_zero = match dividend.is_negative() == divisor.is_negative() {
         true => i256::ONE,
         false => i256::MINUS_ONE,
     };
     match is_half {
-        true => quotient.checked_add(away),
+        true => quotient.checked_add(away_from_zero),
         false => Some(quotient),
     }
 }
@@ -174,15 +182,15 @@ impl ScalarUDFImpl for DecimalOperator {
             [
                 left @ DataType::Decimal128(..),
                 right @ DataType::Decimal128(..),
-            ] => match (digits_of(left), digits_of(right)) {
-                (Some(left), Some(right)) => Ok(self.result(left, right)),
+            ] => match (precision_and_scale(left), precision_and_scale(right)) {
+                (Some(left), Some(right)) => Ok(self.result_type(left, right)),
                 _ => plan_err!("{} takes two decimals", self.name()),
             },
             _ => plan_err!("{} takes two decimals", self.name()),
         }
     }
 
-    /// The name that the operator gives, so that columns keep their names.
+    /// Returns the name that the operator has, so that columns keep their names.
     fn schema_name(&self, arguments: &[Expr]) -> Result<String> {
         let names: Vec<String> = arguments
             .iter()
@@ -209,7 +217,8 @@ impl ScalarUDFImpl for DecimalOperator {
 
 impl DecimalOperator {
     fn results(self, left: &ArrayRef, right: &ArrayRef, result: &DataType) -> Result<ArrayRef> {
-        let scale_of = |data_type: &DataType| digits_of(data_type).map_or(0, |(_, scale)| scale);
+        let scale_of =
+            |data_type: &DataType| precision_and_scale(data_type).map_or(0, |(_, scale)| scale);
         let scales = Scales {
             left: scale_of(left.data_type()),
             right: scale_of(right.data_type()),
@@ -255,7 +264,7 @@ mod tests {
 
     #[test]
     fn result_types_are_those_of_spark() {
-        let types = |operator: DecimalOperator, left, right| operator.result(left, right);
+        let types = |operator: DecimalOperator, left, right| operator.result_type(left, right);
         for (operator, left, right, expected) in [
             (DecimalOperator::Add, (15, 2), (10, 0), (16, 2)),
             (DecimalOperator::Add, (38, 10), (38, 2), (38, 6)),

@@ -1,4 +1,4 @@
-//! A divisor that must not be zero.
+//! The check that a divisor is not zero.
 
 use datafusion::arrow::array::{Array, AsArray, Float64Array};
 use datafusion::arrow::datatypes::{DataType, Float64Type};

@@ -18,7 +18,7 @@ use datafusion::logical_expr::{
 use super::decimal::divide_half_up;
 
 pub(super) const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
-/// The type of a factor or divisor, which holds the integers and what a DOUBLE has of digits.
+/// Type of a factor or divisor: it holds every BIGINT, and as many digits after the point as a DOUBLE has.
 pub(super) const FACTOR: DataType = DataType::Decimal128(38, FACTOR_SCALE);
 const FACTOR_SCALE: i8 = 18;
 const FACTOR_UNIT: i128 = 10_i128.pow(FACTOR_SCALE as u32);
@@ -63,7 +63,7 @@ impl IntervalOperator {
         };
         let micros = i128::from(interval.days) * MICROS_PER_DAY
             + i128::from(interval.nanoseconds) / NANOS_PER_MICRO;
-        let of_parts = || {
+        let scale_parts = || {
             let months = scaled(i128::from(interval.months))?;
             // Spark counts the microseconds of an interval in 64 bits.
             let micros = i128::from(i64::try_from(scaled(micros)?).ok()?);
@@ -74,7 +74,7 @@ impl IntervalOperator {
                 i64::try_from(nanos).ok()?,
             ))
         };
-        of_parts()
+        scale_parts()
             .ok_or_else(|| exec_datafusion_err!("[ARITHMETIC_OVERFLOW] the interval is too long"))
     }
 
@@ -124,7 +124,7 @@ impl ScalarUDFImpl for IntervalOperator {
         Ok(INTERVAL)
     }
 
-    /// The name that the operator gives.
+    /// Returns the name that the operator has.
     fn schema_name(&self, arguments: &[Expr]) -> Result<String> {
         let names: Vec<String> = arguments
             .iter()

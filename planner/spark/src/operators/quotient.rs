@@ -35,7 +35,7 @@ impl ScalarUDFImpl for Quotient {
         Ok(DataType::Int64)
     }
 
-    /// The name that the operator gives.
+    /// Returns the name that the operator has.
     fn schema_name(&self, arguments: &[Expr]) -> Result<String> {
         let names: Vec<String> = arguments
             .iter()
