@@ -66,9 +66,11 @@ enum Command {
     Sql(sql::SqlArgs),
     /// Draw the stages that a job or query would run in.
     Explain(explain::ExplainArgs),
-    /// Check what a job would do: files, stages, permissions, tables. Changes nothing; fails on a problem.
+    /// Check what a job would do: files, stages, permissions, tables. Changes nothing; fails on a
+    /// problem.
     Plan(plan::PlanArgs),
-    /// Find tables in folders that other programs wrote, compare them with a catalog, and register them.
+    /// Find tables in folders that other programs wrote, compare them with a catalog, and register
+    /// them.
     Crawl(crawl::CrawlArgs),
     /// List, or clean up, what crashed jobs left in a folder of an object store.
     Clean(clean::CleanArgs),
@@ -82,7 +84,8 @@ enum Command {
     Kill(applications::NameArgs),
     /// List the applications of a namespace.
     List(applications::ListArgs),
-    /// Convert a SparkApplication of Spark Operator into a manifest, and list what has no equivalent.
+    /// Convert a SparkApplication of Spark Operator into a manifest, and list what has no
+    /// equivalent.
     Convert(convert::ConvertArgs),
     /// Create drivers for the applications of a cluster. Runs until SIGINT or SIGTERM.
     Operator(operator::OperatorArgs),

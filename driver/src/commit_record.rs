@@ -9,8 +9,8 @@
 //! Each step can be repeated, so any process that finds an unfinished record can complete it.
 //!
 //! **A record is data, not an order.** Anyone who may write to the folder may have written the
-//! record, and the job that completes it may have more rights. So a record that was read is checked before it
-//! is used: every name in it lies inside the folder.
+//! record, and the job that completes it may have more rights. So a record that was read is checked
+//! before it is used: every name in it lies inside the folder.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -167,16 +167,16 @@ impl CommitRecord {
                 kept.keys.retain(|key| !removed.contains(key));
             }
         } else {
-            // They keep their own time: a table that is overwritten often would otherwise keep all of
-            // its files.
+            // They keep their own time: a table that is overwritten often would otherwise keep all
+            // of its files.
             let kept: BTreeSet<&String> = self.kept.iter().flat_map(|kept| &kept.keys).collect();
             self.remove.retain(|key| !kept.contains(key));
         }
         self.kept.retain(|kept| !kept.keys.is_empty());
     }
 
-    /// Takes the keys of the objects that may be removed now, in seconds since 1970. The record then
-    /// names the others only.
+    /// Takes the keys of the objects that may be removed now, in seconds since 1970. The record
+    /// then names the others only.
     pub(crate) fn take_due(&mut self, now: u64) -> Vec<String> {
         let mut due = vec![];
         if self.remove_at <= now {

@@ -1,4 +1,4 @@
-//! Failures of a job, as its user sees them.
+//! Errors of a job, as its user sees them.
 
 use std::fmt;
 use std::io;
@@ -37,12 +37,12 @@ pub enum Error {
     /// A statement cannot be planned: a name, a type, its grammar. Fix the statement.
     #[error("{0}")]
     Plan(String),
-    /// The columns that were given for the files of a source cannot be parsed.
+    /// The schema that the user set for a source cannot be parsed.
     #[error("schema `{schema}`: {source}; write it as in CREATE TABLE, say `a INT, b STRING`")]
     InvalidSchema {
-        /// The columns, as they were given.
+        /// The schema, as the user wrote it.
         schema: String,
-        /// What is wrong with them.
+        /// What is wrong with it.
         #[source]
         source: BoxedError,
     },
@@ -56,7 +56,7 @@ pub enum Error {
         /// Whether a file, a folder or a pattern was expected there.
         reason: &'static str,
     },
-    /// Two columns have the same name, which is case-insensitive.
+    /// Two columns have the same name, or names that differ only by case.
     #[error("{}; {help}", describe_clash(first, second))]
     DuplicateColumns {
         /// The name of one column.
@@ -86,20 +86,20 @@ pub enum Error {
         /// The valid values.
         expected: String,
     },
-    /// A file that the user gave cannot be read or understood.
+    /// A file of the user cannot be read or parsed.
     #[error("{file}: {source}")]
     Input {
         /// Path or URL of the file.
         file: String,
-        /// Why.
+        /// Why it cannot be read or parsed.
         #[source]
         source: BoxedError,
     },
     /// A query failed while it ran.
     #[error("{}", .0.message)]
     Run(Failure),
-    /// The output cannot be written as requested: the `write` section of a step contradicts itself or
-    /// its query. Fix the step.
+    /// The output cannot be written as requested: the `write` section of a step contradicts itself
+    /// or its query. Fix the step.
     #[error("{0}")]
     Write(String),
     /// The output exists, and the save mode is `errorIfExists`.
@@ -154,8 +154,8 @@ pub enum Error {
         #[source]
         source: BoxedError,
     },
-    /// Another job writes the same output, or changes the same table, at the same time. The output of
-    /// that job is kept; another try may succeed.
+    /// Another job writes the same output, or changes the same table, at the same time. The output
+    /// of that job is kept; a retry may succeed.
     #[error("{0}")]
     Conflict(String),
     /// A catalog rejects a request, or cannot be reached.
@@ -165,7 +165,7 @@ pub enum Error {
         request: String,
         /// Why it failed, with the permission or credentials that may be missing.
         reason: String,
-        /// Whether another try, at a later time, may succeed.
+        /// Whether a later retry may succeed.
         is_temporary: bool,
         /// The error of the catalog's client. `None` for one item of a request that succeeded.
         #[source]
@@ -178,7 +178,7 @@ pub enum Error {
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// Why the operation failed.
         #[source]
         source: io::Error,
     },
@@ -189,7 +189,7 @@ pub enum Error {
         action: &'static str,
         /// The folder or file.
         url: String,
-        /// Why.
+        /// Why the request was refused.
         #[source]
         source: object_store::Error,
     },
@@ -208,7 +208,8 @@ pub enum Error {
     /// The platform, such as Kubernetes, refused a request or reported a failure.
     #[error("{0}")]
     Platform(#[source] BoxedError),
-    /// The operating system refuses something that a session needs: threads, random numbers, a port.
+    /// The operating system refuses something that a session needs: threads, random numbers, a
+    /// port.
     #[error("{needed}: {source}")]
     System {
         /// What was needed.
@@ -266,8 +267,8 @@ impl Error {
     /// Exit code of a job that its user must fix. The operator does not retry it.
     pub const EXIT_CODE_INVALID: u8 = 2;
 
-    /// Returns 2 for what the user must fix before another try, 3 for what another try may not
-    /// meet, 4 for a defect of Faísca, and 130 for a cancelled job.
+    /// Returns 2 for an error that the user must fix before a retry, 3 for a failure that a retry
+    /// may not encounter, 4 for a defect of Faísca, and 130 for a cancelled job.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -366,7 +367,7 @@ impl Error {
         }
     }
 
-    /// Whether the output is the cause, not the query.
+    /// Returns true if the cause is the output, not the query.
     pub(crate) fn concerns_output(&self) -> bool {
         match self {
             Self::Write(_)
@@ -402,7 +403,7 @@ impl Error {
         }
     }
 
-    /// Adds the place where it happened.
+    /// Adds the position of the error, such as a step with file and line, in front of its message.
     #[must_use]
     pub fn at(self, position: impl Into<String>) -> Self {
         Self::At {
@@ -434,7 +435,7 @@ impl From<DataFusionError> for Error {
     }
 }
 
-/// Returns an error of ours that [`external`] wrapped, with the contexts that DataFusion added. Any
+/// Returns our own error that [`external`] wrapped, with the contexts that DataFusion added. Any
 /// other error is returned as it is.
 fn unwrap_own(error: DataFusionError) -> Result<Error, DataFusionError> {
     match error {
@@ -452,7 +453,7 @@ fn unwrap_own(error: DataFusionError) -> Result<Error, DataFusionError> {
     }
 }
 
-/// Describes two columns whose names are the same, up to case.
+/// Describes two columns whose names are equal or differ only by case.
 fn describe_clash(first: &str, second: &str) -> String {
     if first == second {
         format!("two columns are named `{first}`")
@@ -461,12 +462,12 @@ fn describe_clash(first: &str, second: &str) -> String {
     }
 }
 
-/// A task's failure on its way through DataFusion's streams.
+/// A task's failure, wrapped so that it can pass through DataFusion's streams.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct TaskFailure(pub(crate) Failure);
 
-/// A failure of the file system; `action` is a verb.
+/// Returns the error of a file system operation; `action` is a verb.
 pub(crate) fn cannot(action: &'static str, path: &Path, source: io::Error) -> Error {
     Error::File {
         action,
@@ -475,7 +476,7 @@ pub(crate) fn cannot(action: &'static str, path: &Path, source: io::Error) -> Er
     }
 }
 
-/// Help for an unknown name: the nearest known one, or all of them after `listed`.
+/// Returns help for an unknown name: the nearest known name, or all names after the text `listed`.
 pub(crate) fn did_you_mean<'a>(
     name: &str,
     known: impl Iterator<Item = &'a str> + Clone,
@@ -487,7 +488,7 @@ pub(crate) fn did_you_mean<'a>(
     }
 }
 
-/// Wraps an error of ours for its way through DataFusion.
+/// Wraps our own error so that it can pass through DataFusion.
 pub(crate) fn external<E: std::error::Error + Send + Sync + 'static>(error: E) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }

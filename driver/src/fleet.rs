@@ -44,9 +44,9 @@ use control::ControlServer;
 /// - It requests all executors when it is made, and replaces those that end by themselves, a
 ///   bounded number of times.
 /// - It calls [`EngineHandle::report_fleet_lost`] when it will never have an executor again, and
-///   [`EngineHandle::report_executor_lost`] with the cause when it learns why an executor ended. The
-///   engine learns of each executor, and of a loss without a known cause, from the executor's own
-///   connection.
+///   [`EngineHandle::report_executor_lost`] with the cause when it learns why an executor ended.
+///   The engine learns of each executor, and of a loss without a known cause, from the executor's
+///   own connection.
 /// - It ends the process of an executor that [`ControlServer::dead_executors`] announces.
 /// - Dropping it leaves no executor behind, even if `stop` was not called or was cancelled.
 #[async_trait]

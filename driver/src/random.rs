@@ -5,10 +5,10 @@ use std::io::Read;
 
 use crate::error::{Error, Result};
 
-/// Returns this many random bytes as hexadecimal digits, two for each.
+/// Returns `bytes` random bytes as hexadecimal digits, two for each byte.
 ///
 /// # Errors
-/// If the system has no random numbers.
+/// Returns an error if the operating system provides no random numbers.
 pub fn random_hex(bytes: usize) -> Result<String> {
     let mut random = vec![0u8; bytes];
     File::open("/dev/urandom")

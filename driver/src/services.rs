@@ -45,7 +45,7 @@ pub(crate) struct Services {
     pub(crate) engine_task: JoinHandle<()>,
     pub(crate) journal: Journal,
     pub(crate) _compute: Compute,
-    /// Removes what the driver's own tasks spilled.
+    /// Deletes the spill files of the embedded executor when it is dropped.
     pub(crate) _spilled: SpillGuard,
 }
 
@@ -53,7 +53,7 @@ impl Services {
     /// Registers a table under a name, with the files that statements write to, if there are any.
     ///
     /// # Errors
-    /// If two of its columns differ only by case.
+    /// Returns an error if two of its columns differ only by case.
     pub(crate) fn register_table(
         &self,
         name: &str,
@@ -66,7 +66,7 @@ impl Services {
     /// Registers files as a table.
     ///
     /// # Errors
-    /// If they cannot be read, or two columns differ only by case.
+    /// Returns an error if the files cannot be read, or two columns differ only by case.
     pub(crate) async fn register_source(&self, source: &Source) -> Result<()> {
         let provider = open(&self.context, source).await?;
         let files = TableFiles {
@@ -77,10 +77,11 @@ impl Services {
         self.register_table(&source.name, provider, Some(files))
     }
 
-    /// Stops the fleet and the engine and waits for their end. Running queries fail.
+    /// Stops the fleet and the engine, and waits until both have ended. Running queries fail.
     pub(crate) async fn stop(&self) {
         let cluster = &self.cluster;
-        // Both at once: a fleet that knows it stops does not replace executors that the engine ends.
+        // Both at once: a fleet that knows it stops does not replace executors that the engine
+        // ends.
         let _ = futures::join!(cluster.fleet.stop(), cluster.engine.send(Message::Shutdown));
         if let Some(embedded) = &cluster.embedded {
             embedded.stop().await;

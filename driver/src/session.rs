@@ -86,7 +86,7 @@ impl Session {
     /// other statements return no rows.
     ///
     /// # Errors
-    /// If the statement cannot be planned, or fails while it runs.
+    /// Returns an error if the statement cannot be planned, or fails while it runs.
     pub async fn sql(&self, sql: &str) -> Result<DataFrame> {
         plan_on_large_stack(sql::run(&self.services, sql)).await
     }
@@ -94,7 +94,7 @@ impl Session {
     /// Plans a query, or runs any other statement and returns what it wrote.
     ///
     /// # Errors
-    /// As [`Self::sql`].
+    /// Same as [`Self::sql`].
     pub async fn statement(&self, sql: &str) -> Result<Outcome> {
         plan_on_large_stack(sql::statement(&self.services, sql)).await
     }
@@ -102,7 +102,7 @@ impl Session {
     /// Returns a registered table. Its columns keep the spelling of the data.
     ///
     /// # Errors
-    /// If no table has that name; the error suggests the nearest name.
+    /// Returns an error if no table has that name; it suggests the nearest name.
     pub async fn table(&self, name: &str) -> Result<DataFrame> {
         match self.services.tables.provider(name) {
             Some(provider) => Ok(DataFrame::new(
@@ -119,18 +119,18 @@ impl Session {
         self.services.tables.names()
     }
 
-    /// Registers any DataFusion table under a name, in place of a table that has it.
+    /// Registers any DataFusion table under a name, and replaces a table or view of the same name.
     ///
     /// # Errors
-    /// If two of its columns differ only by case.
+    /// Returns an error if two of its columns differ only by case.
     pub fn register_table(&self, name: &str, provider: Arc<dyn TableProvider>) -> Result<()> {
         self.services.register_table(name, provider, None)
     }
 
-    /// Registers the files of a source as a table of the source's name.
+    /// Registers the files of a source as a table with the source's name.
     ///
     /// # Errors
-    /// If they cannot be read, or two columns differ only by case.
+    /// Returns an error if the files cannot be read, or two columns differ only by case.
     pub async fn register_source(&self, source: &Source) -> Result<()> {
         self.services.register_source(source).await
     }
@@ -154,7 +154,7 @@ impl Session {
         &self.services.context
     }
 
-    /// Waits for the first executor.
+    /// Waits until the first executor has connected. Returns at once if tasks run in this process.
     pub async fn ready(&self) {
         self.services.cluster.engine.first_executor().await;
     }

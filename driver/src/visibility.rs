@@ -3,8 +3,8 @@
 use object_store::path::Path;
 
 /// Returns true if a reader of `prefix` sees the file `key`, as in Spark. Hidden are files and
-/// folders below the prefix whose names begin with `.` or `_`, except for names such as `_key=value`,
-/// and files that Hadoop is still copying.
+/// folders below the prefix whose names begin with `.` or `_`, except for names such as
+/// `_key=value`, and files that Hadoop is still copying.
 pub(crate) fn is_visible(prefix: &Path, key: &Path) -> bool {
     let Some(names) = key.prefix_match(prefix) else {
         return false;

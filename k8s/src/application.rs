@@ -8,8 +8,8 @@ use serde_json::json;
 use crate::error::InvalidSpec;
 use crate::resource::SparkApplication;
 
-/// Limit of the manifest's JSON. It travels in one environment variable, which Linux limits to 128 KiB;
-/// the difference is room for the variable's name and the metadata.
+/// Limit of the manifest's JSON. It travels in one environment variable, which Linux limits to 128
+/// KiB; the difference is room for the variable's name and the metadata.
 const MANIFEST_BYTES_MAX: usize = 120 * 1024;
 
 /// An application whose spec passed every check.

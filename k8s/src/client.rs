@@ -158,8 +158,8 @@ impl Applications {
         })
     }
 
-    /// Reads the driver's log and calls `on_line` with each line. With `follow`, waits for the driver
-    /// to start and reads until it ends.
+    /// Reads the driver's log and calls `on_line` with each line. With `follow`, waits for the
+    /// driver to start and reads until it ends.
     ///
     /// # Errors
     /// If there is no driver, or its log cannot be read.

@@ -1,7 +1,7 @@
 //! Runs an application's executors as bare pods: creates, watches, replaces and deletes them.
 //!
-//! A watch reports the loss of a pod before a heartbeat would. Everything else reaches the engine by
-//! its connection to each executor. Each pod is owned by the resource, so none outlives it.
+//! A watch reports the loss of a pod before a heartbeat would. Everything else reaches the engine
+//! by its connection to each executor. Each pod is owned by the resource, so none outlives it.
 //!
 //! # Layout
 //! - this file: launches the fleet, and stops it
@@ -86,8 +86,8 @@ impl Launcher for PodLauncher {
             variables,
         });
         let api = Api::<Pod>::namespaced(self.client.clone(), &self.application.namespace);
-        // The request's number is the upper bound that the session plans for. The spec says how many
-        // start now; the keeper creates more when the work needs them.
+        // The request's number is the upper bound that the session plans for. The spec says how
+        // many start now; the keeper creates more when the work needs them.
         let count = executor_count(self.application.spec())?;
         futures::stream::iter(1..=count.initial)
             .map(|executor| {
@@ -129,8 +129,8 @@ impl Launcher for PodLauncher {
 /// Creates the pod of an executor. A pod that an earlier, unacknowledged request created counts.
 ///
 /// # Errors
-/// If the API server refuses the pod, or cannot be reached, or another application has a pod of this
-/// name.
+/// If the API server refuses the pod, or cannot be reached, or another application has a pod of
+/// this name.
 async fn create_executor(api: &Api<Pod>, pods: &ExecutorPods, executor: u32) -> Result<()> {
     let pod = pods.pod(executor)?;
     let Err(refusal) = api.create(&PostParams::default(), &pod).await else {

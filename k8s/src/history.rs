@@ -1,9 +1,9 @@
 //! Stores the logs of pods and the journal of the run in an object store, where they outlive the
 //! pods.
 //!
-//! At the end of the session the driver fetches the logs of its executors, and its own, from the API
-//! server. The log of a pod that is deleted earlier is lost there, so the driver also follows the
-//! log of each executor, and stores what it has read when the pod ends.
+//! At the end of the session the driver fetches the logs of its executors, and its own, from the
+//! API server. The log of a pod that is deleted earlier is lost there, so the driver also follows
+//! the log of each executor, and stores what it has read when the pod ends.
 
 use std::path::PathBuf;
 use std::pin::pin;
@@ -45,8 +45,8 @@ const CUT_NOTE: &str =
 const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Stores the logs of one attempt as
-/// `<folder>/<namespace>/<application>/<uid>/<attempt>/<pod>.log`, and its journal and report beside
-/// them.
+/// `<folder>/<namespace>/<application>/<uid>/<attempt>/<pod>.log`, and its journal and report
+/// beside them.
 #[derive(Clone)]
 pub(crate) struct History {
     pods: Api<Pod>,
@@ -161,8 +161,8 @@ impl History {
         while followers.join_next().await.is_some() {}
     }
 
-    /// Stores the journal as `journal.jsonl`, unless `stored` bytes of it are all. Returns it; empty
-    /// before the session has a journal.
+    /// Stores the journal as `journal.jsonl`, unless `stored` bytes of it are all. Returns it;
+    /// empty before the session has a journal.
     pub(crate) async fn store_journal(&self, stored: usize) -> Vec<u8> {
         let journal = tokio::fs::read(journal_file()).await.unwrap_or_default();
         if journal.len() != stored {

@@ -1,8 +1,8 @@
 //! Runs Faísca on Kubernetes: the resources, the operator, and the driver's and executors' pods.
 //!
-//! A job is a resource whose spec is the spec of a manifest, so a file that runs on a laptop runs on
-//! a cluster. The operator creates a driver pod for it, and the driver creates the executors' pods.
-//! Each reports what it knows to the level above, and the resource owns everything.
+//! A job is a resource whose spec is the spec of a manifest, so a file that runs on a laptop runs
+//! on a cluster. The operator creates a driver pod for it, and the driver creates the executors'
+//! pods. Each reports what it knows to the level above, and the resource owns everything.
 //!
 //! This is the only crate that talks to the Kubernetes API. The manifest's fields for pods and
 //! Airflow are in `planner/src/manifest`, because every manifest may contain them; their meaning

@@ -20,7 +20,8 @@
 //!
 //! # Layout
 //! - this file: configuration, start and end of the operator
-//! - `decide`: the decisions; `view`: the pods as the decisions see them; `cost`: reserved resources
+//! - `decide`: the decisions; `view`: the pods as the decisions see them; `cost`: reserved
+//!   resources
 //! - `reconcile`: observes an application and executes a decision; `status`: writes the outcome
 //! - `schedule`: `ScheduledSparkApplication`
 //! - `leader`: election among several operators; `metrics`: metrics and health
@@ -79,7 +80,8 @@ pub struct OperatorConfig {
     pub service_account: Option<String>,
     /// Address of metrics and health.
     pub listen: SocketAddr,
-    /// Namespace of the lease by which one of several operators is elected. `None` means no election.
+    /// Namespace of the lease by which one of several operators is elected. `None` means no
+    /// election.
     pub lease_namespace: Option<String>,
     /// How long a driver may wait for its image or a node.
     pub startup_timeouts: StartupTimeouts,
@@ -137,8 +139,8 @@ impl Context {
 /// Runs the operator until `end` completes, or until another operator takes over its lease.
 ///
 /// # Errors
-/// If the address is in use, the API server cannot be reached, the definitions are not installed, or
-/// the lease is lost.
+/// If the address is in use, the API server cannot be reached, the definitions are not installed,
+/// or the lease is lost.
 pub async fn run(
     client: Client,
     config: OperatorConfig,

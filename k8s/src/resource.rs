@@ -132,7 +132,8 @@ pub struct DriverInfo {
     pub web_ui_address: Option<String>,
 }
 
-/// Progress of a job. The driver writes it to an annotation of its pod; the operator copies it here.
+/// Progress of a job. The driver writes it to an annotation of its pod; the operator copies it
+/// here.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApplicationProgress {
@@ -290,7 +291,8 @@ pub struct ScheduledApplicationSpec {
     /// What happens if the previous run has not ended.
     #[serde(default)]
     pub concurrency_policy: ConcurrencyPolicy,
-    /// Runs that could not start within this many seconds of their scheduled time are skipped. Default: no limit.
+    /// Runs that could not start within this many seconds of their scheduled time are skipped.
+    /// Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starting_deadline_seconds: Option<u64>,
     /// Number of completed runs to keep. Default: 3.

@@ -20,8 +20,8 @@ use super::glue::{check_key_type, hive_type, projection};
 use super::registration::{Registration, merged};
 use crate::error::{Error, Result};
 
-/// Seconds that replaced files of a table stay, unless the write sets another time. Longer than most
-/// queries, which keep the locations that they looked up at their start.
+/// Seconds that replaced files of a table stay, unless the write sets another time. Longer than
+/// most queries, which keep the locations that they looked up at their start.
 const KEEP_OLD_SECONDS: u64 = 3600;
 
 /// A table that a write will register, checked against the table that exists now.

@@ -60,7 +60,8 @@ pub(crate) fn check_compatible(
     })
 }
 
-/// Checks that two definitions have the same partition keys in the same order, whatever their types.
+/// Checks that two definitions have the same partition keys in the same order, whatever their
+/// types.
 ///
 /// # Errors
 /// If they differ. No rule allows this: the folders of the old files are named after the old keys.

@@ -124,8 +124,8 @@ impl Registration {
     }
 }
 
-/// Returns the number of the commit that overwrote a table last, in the digits of its record. `None`
-/// if no commit did.
+/// Returns the number of the commit that overwrote a table last, in the digits of its record.
+/// `None` if no commit did.
 pub(crate) fn newest_overwrite(table: &TableDefinition) -> Option<&str> {
     let (_, record) = table.parameters.get(COMMIT)?.rsplit_once('/')?;
     record.strip_prefix("commit-")?.strip_suffix(".json")

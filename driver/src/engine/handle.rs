@@ -77,9 +77,9 @@ impl EngineHandle {
             .map_err(|_| Error::SessionEnded)
     }
 
-    /// Reports that an executor is lost, and the cause for the scheduler; `reason` is for the log. If
-    /// the loss was reported before, only the cause counts. An engine that has ended needs no report:
-    /// the driver is about to end.
+    /// Reports that an executor is lost, and the cause for the scheduler; `reason` is for the log.
+    /// If the loss was reported before, only the cause counts. An engine that has ended needs no
+    /// report: the driver is about to end.
     pub async fn report_executor_lost(
         &self,
         executor: ExecutorId,
@@ -94,7 +94,8 @@ impl EngineHandle {
         let _ = self.send(lost).await;
     }
 
-    /// Reports that a fleet will never have an executor again, as [`Self::report_executor_lost`] does.
+    /// Reports that a fleet will never have an executor again, as [`Self::report_executor_lost`]
+    /// does.
     pub async fn report_fleet_lost(&self, reason: String) {
         let _ = self.send(Message::FleetLost(reason)).await;
     }

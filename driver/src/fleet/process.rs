@@ -61,8 +61,8 @@ impl Launcher for ProcessLauncher {
 /// The running program, as the kernel keeps it even if its file was replaced.
 const RUNNING_PROGRAM: &str = "/proc/self/exe";
 
-/// Returns the path of the running program: of its file, so that the name of a child says what it is,
-/// unless another file has that path by now.
+/// Returns the path of the running program: of its file, so that the name of a child says what it
+/// is, unless another file has that path by now.
 fn own_program() -> std::io::Result<PathBuf> {
     let path = std::env::current_exe()?;
     let identity = |path: &Path| std::fs::metadata(path).map(|m| (m.dev(), m.ino()));

@@ -1,4 +1,4 @@
-//! The columns of a catalog table, as its files spell and store them.
+//! The columns of a catalog table, with the names and types of its files.
 
 use std::sync::Arc;
 
@@ -12,43 +12,45 @@ use super::formats::{Expected, compression_of, file_format};
 use crate::catalog::hive_type;
 use crate::error::Result;
 
-/// Returns the columns of a catalog with names spelled as in the file `first`, and the format that
-/// reads the files.
+/// Returns the columns of a catalog table, with names spelled as in the file `first`, and the
+/// format that reads the files.
 ///
-/// All columns are nullable: other files may lack them. A column has the type of the first file if
-/// that is the type of the catalog, and the catalog's own type otherwise.
+/// All columns are nullable: other files may lack them. A column has the Arrow type of the first
+/// file if that maps to the Hive type of the catalog, and otherwise the type of the catalog.
 ///
 /// # Errors
-/// If the file cannot be read.
+/// Returns an error if the file cannot be read.
 pub(super) async fn catalog_schema(
     context: &SessionContext,
     store: &Arc<dyn ObjectStore>,
     first: ObjectMeta,
     columns: &Schema,
-    described: &Source,
+    source: &Source,
 ) -> Result<(SchemaRef, Arc<dyn DfFileFormat>)> {
-    let compression = compression_of(described, &first.location);
-    let format = file_format(described, compression, Expected::default())?;
+    let compression = compression_of(source, &first.location);
+    let format = file_format(source, compression, Expected::default())?;
     let in_file = format
         .infer_schema(&context.state(), store, &[first])
         .await?;
     let fields = columns
         .fields()
         .iter()
-        .map(|column| as_in_file(column, &in_file, described.format));
+        .map(|column| respell(column, &in_file, source.format));
     Ok((Arc::new(Schema::new(fields.collect::<Vec<_>>())), format))
 }
 
-/// Returns a column of the catalog with the name that a file spells, and with the file's type if
-/// that is another form of the same type.
-fn as_in_file(column: &Arc<Field>, file: &Schema, format: FileFormat) -> Arc<Field> {
-    let named = |field: &&Arc<Field>| field.name().to_lowercase() == column.name().to_lowercase();
-    let Some(field) = file.fields().iter().find(named) else {
+/// Returns a column of the catalog with the spelling of a file, and with the file's Arrow type if
+/// both map to the same Hive type.
+fn respell(column: &Arc<Field>, file: &Schema, format: FileFormat) -> Arc<Field> {
+    let has_name =
+        |field: &&Arc<Field>| field.name().to_lowercase() == column.name().to_lowercase();
+    let Some(field) = file.fields().iter().find(has_name) else {
         return Arc::clone(column);
     };
-    // Parquet files state their types; those of text files are inferred, so the catalog's count.
-    let states_types = format == FileFormat::Parquet;
-    let is_same = states_types && hive_type(field.data_type()) == hive_type(column.data_type());
+    // Parquet files store their types. The types of text files are only inferred, so the catalog
+    // decides.
+    let stores_types = format == FileFormat::Parquet;
+    let is_same = stores_types && hive_type(field.data_type()) == hive_type(column.data_type());
     Arc::new(if is_same {
         Field::clone(field).with_nullable(true)
     } else {
@@ -75,7 +77,7 @@ mod tests {
         ]);
         let column = |name: &str, data_type: DataType, format: FileFormat| {
             let column = Arc::new(Field::new(name, data_type, true));
-            let field = as_in_file(&column, &file, format);
+            let field = respell(&column, &file, format);
             assert!(field.is_nullable());
             (field.name().clone(), field.data_type().clone())
         };

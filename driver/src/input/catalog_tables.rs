@@ -14,7 +14,7 @@ use faisca_planner::manifest::{CatalogKind, FileFormat, Source, TextEncoding};
 
 use super::partitioned::PartitionedTable;
 use super::table_lookup::{LOOKUPS_MAX, TableLookup, TableState};
-use super::tables::{Tables, lower_view};
+use super::tables::{Tables, lower_case_view};
 use super::unpartitioned::UnpartitionedTable;
 use crate::catalog::{Catalogs, TableColumn, TableDefinition, arrow_type};
 use crate::error::{Error, Result, external};
@@ -39,12 +39,12 @@ pub(crate) fn register_catalogs(
     }
 }
 
-/// What the databases of one catalog have in common.
+/// State that the databases of one catalog share.
 struct Shared {
     kind: CatalogKind,
     name: &'static str,
     catalogs: Arc<Catalogs>,
-    /// A copy of the session's context, which is used only to open files.
+    /// A copy of the session's context, used only to open files.
     context: SessionContext,
     tables: Arc<Tables>,
 }
@@ -106,7 +106,7 @@ impl Database {
         if let Some(expected) = shared.catalogs.expected(shared.kind, &self.name, name) {
             shared.tables.remember_spelling(&expected.schema());
             let reference = TableReference::full(shared.name, self.name.as_str(), name);
-            return Ok(Some(lower_view(&reference, &expected)?));
+            return Ok(Some(lower_case_view(&reference, &expected)?));
         }
         let lookup = TableLookup {
             catalogs: Arc::clone(&shared.catalogs),
@@ -119,7 +119,7 @@ impl Database {
         };
         let mut opened = self.open_files(&lookup, &state).await;
         for _ in 1..LOOKUPS_MAX {
-            // Without files, or without one of those that were listed, the table may have moved.
+            // If no files, or not all listed files, are there, the table may have moved.
             if opened.as_ref().is_ok_and(|opened| !opened.is::<MemTable>()) {
                 break;
             }
@@ -133,7 +133,7 @@ impl Database {
             opened.map_err(|e| e.at(format!("table {}.{}.{name}", shared.name, self.name)))?;
         shared.tables.remember_spelling(&provider.schema());
         let reference = TableReference::full(shared.name, self.name.as_str(), name);
-        Ok(Some(lower_view(&reference, &provider)?))
+        Ok(Some(lower_case_view(&reference, &provider)?))
     }
 
     /// Returns the error of a table that does not exist. It suggests the nearest name.

@@ -1,4 +1,4 @@
-//! The columns of a source: given by its schema, or inferred from all of its files.
+//! The columns of a source: those of its schema, or those inferred from all its files.
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
@@ -28,18 +28,18 @@ const SCHEMAS_READ_MAX: usize = 32;
 pub(super) struct TableColumns {
     /// Columns of the files, with the names and types that a scan reads.
     pub(super) files: SchemaRef,
-    /// The names that the table shows for the columns of `files`.
+    /// The same columns with the names that the table shows.
     pub(super) shown: Schema,
     /// Partition keys, outermost first.
     pub(super) keys: SchemaRef,
     /// The header of the first CSV file. All others must have the same names.
     pub(super) csv_header: Option<Vec<String>>,
-    /// What a scan does with other fields of ndjson.
+    /// What a scan of ndjson does with fields that the columns do not contain.
     pub(super) unknown_fields: UnknownFields,
 }
 
-/// Returns the columns of a source. `files` must not be empty. The schema of the source decides
-/// about types first, then `written`, then what the files and folder names show.
+/// Returns the columns of a source. `files` must not be empty. Types come from the schema of the
+/// source if it has one, else from `written`, else from the files and folder names.
 ///
 /// # Errors
 /// Returns an error if the schema is invalid, a file is damaged, or no type holds the values of all
@@ -60,7 +60,7 @@ pub(super) async fn resolve_columns(
         let has_header = source.format == FileFormat::Csv && source.header != Some(false);
         return Ok(TableColumns {
             csv_header: has_header.then(|| names.collect()),
-            // With 0, all rows were read.
+            // With 0, inference has read all rows, so there are no other fields.
             unknown_fields: match source.infer_rows {
                 Some(0) => UnknownFields::Ignore,
                 _ => UnknownFields::Refuse,
@@ -70,16 +70,16 @@ pub(super) async fn resolve_columns(
             keys: Arc::new(keys),
         });
     };
-    let schema = given_schema(context, text)?;
+    let schema = parse_schema(context, text)?;
     let columns = without_keys(&schema, &keys);
     let keys = with_types_of(&keys, &schema);
     let files_schema = match source.format {
-        // The readers of Parquet and CSV find columns in any case, that of JSON does not.
+        // The readers of Parquet and CSV ignore the case of column names; that of JSON does not.
         FileFormat::Parquet | FileFormat::Csv => columns.clone(),
         FileFormat::Ndjson => {
             match infer_columns(context, source, location, files).await {
                 Ok(inferred) => with_spelling_of(&columns, &inferred)?,
-                // Only the spelling was missing. The scan reports what is wrong with the data.
+                // Inference was needed only for the spelling. The scan reports damaged data.
                 Err(_) => columns.clone(),
             }
         }
@@ -93,8 +93,8 @@ pub(super) async fn resolve_columns(
     })
 }
 
-/// Reads the header of the first CSV file: a given schema may rename columns, so the headers of the
-/// others are compared with this one.
+/// Reads the header of the first CSV file, with which the headers of the other files are compared.
+/// A schema cannot serve for that, because it may rename columns.
 async fn read_csv_header(
     source: &Source,
     location: &Location,
@@ -217,8 +217,8 @@ fn without_keys(schema: &Schema, keys: &Schema) -> Schema {
     Schema::new(fields.cloned().collect::<Vec<_>>())
 }
 
-/// Returns the keys with the names and types of the columns of `schema` that have their names.
-/// Keys of any text type become `Utf8`, and so do keys of types that have no text form.
+/// Returns the keys with the spelling and the types of the columns of `schema` with the same names.
+/// Keys of any string type become `Utf8`, and so do keys of types that have no text form.
 fn with_types_of(keys: &Schema, schema: &Schema) -> Schema {
     let fields = keys.fields().iter().map(|key| {
         let name = key.name().to_lowercase();
@@ -240,7 +240,7 @@ fn with_types_of(keys: &Schema, schema: &Schema) -> Schema {
     Schema::new(fields.collect::<Vec<_>>())
 }
 
-/// Returns the given columns with the names that the files spell in another case.
+/// Returns the columns with the spelling of the files.
 fn with_spelling_of(columns: &Schema, inferred: &Schema) -> Result<Schema> {
     let names = NameIndex::new(inferred);
     let respell = |column: &FieldRef| match names.find_all(column.name()) {
@@ -290,7 +290,8 @@ impl<'a> NameIndex<'a> {
         }
     }
 
-    /// Returns the position of the column with exactly this name, else of all that differ by case.
+    /// Returns the position of the column with exactly this name, or else the positions of all
+    /// columns whose names differ from it only by case.
     fn find_all(&self, name: &str) -> &[usize] {
         if let Some(position) = self.by_name.get(name) {
             return std::slice::from_ref(position);
@@ -304,7 +305,7 @@ impl<'a> NameIndex<'a> {
 ///
 /// # Errors
 /// Returns an error that quotes the schema if its syntax or one of its types is invalid.
-pub(crate) fn given_schema(context: &SessionContext, text: &str) -> Result<Schema> {
+pub(crate) fn parse_schema(context: &SessionContext, text: &str) -> Result<Schema> {
     use datafusion::sql::sqlparser::parser::Parser;
     use faisca_spark::dialect::SparkDialect;
     let invalid = |source: BoxedError| Error::InvalidSchema {
@@ -347,7 +348,7 @@ pub(super) async fn guard<T>(
     }
 }
 
-/// Adds to an error of the Parquet reader what it usually means. Users must repair the file.
+/// Adds the usual cause to an error of the Parquet reader. Users must repair the file.
 fn damaged(error: DataFusionError) -> Error {
     match (error.find_root(), classify(&error).kind) {
         (DataFusionError::ParquetError(inner), FailureKind::User) => {

@@ -1,7 +1,7 @@
 //! Merges the schemas of a table's files, which may have changed over time.
 //!
-//! Columns may be missing, in another order, or spelled in another case. A column gets the type that
-//! holds the values of all files. If there is none, the error names the column and two files.
+//! Columns may be missing, in another order, or spelled in another case. A column gets the type
+//! that holds the values of all files. If there is none, the error names the column and two files.
 
 mod widen;
 
@@ -16,24 +16,25 @@ pub(crate) use widen::{TypeRule, widen};
 /// Decides how names of columns are compared between files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NameRule {
-    /// For Parquet and CSV, whose readers find a column in any case.
+    /// For Parquet and CSV, whose readers ignore the case of column names.
     AnyCase,
-    /// For JSON, whose reader finds exact names only.
+    /// For JSON, whose reader matches names exactly.
     Exact,
 }
 
 /// A column of the files that were merged.
 struct Column {
     field: FieldRef,
-    /// A file that has its type.
+    /// A file that contains the column with this type.
     file: String,
 }
 
-/// The merged schema of the files that were added.
+/// Accumulates the merged schema of files.
 pub(crate) struct MergedSchema {
     names: NameRule,
     types: TypeRule,
     columns: Vec<Column>,
+    /// Positions of the columns, by the names that [`NameRule`] compares.
     index: HashMap<String, usize>,
     /// The schema that was added last.
     last: Option<SchemaRef>,
@@ -75,7 +76,8 @@ impl MergedSchema {
         let mut present = vec![false; self.columns.len()];
         for field in schema.fields() {
             let key = self.key(field.name());
-            // A file with two spellings of a name has two columns. Registering the table reports it.
+            // Two spellings of a name in one file stay two columns; the registration of the table
+            // then reports them.
             let known = self
                 .index
                 .get(&key)
@@ -115,19 +117,19 @@ impl MergedSchema {
         file: &str,
     ) -> Result<(), DataFusionError> {
         let column = &mut self.columns[at];
-        let (known, own) = (column.field.data_type(), field.data_type());
-        let both = widen(known, own, self.types);
+        let (known, new) = (column.field.data_type(), field.data_type());
+        let both = widen(known, new, self.types);
         let text = (self.types == TypeRule::Text).then_some(DataType::Utf8);
         let Some(both) = both.or(text) else {
             return plan_err!(
-                "column `{}` is {known} in {} and {own} in {file}: no type holds both without loss; give a schema, or put the files into different folders",
+                "column `{}` is {known} in {} and {new} in {file}: no type holds both without loss; set a schema, or put the files into different folders",
                 column.field.name(),
                 column.file
             );
         };
         let nullable = column.field.is_nullable() || field.is_nullable();
         if both != *known || nullable != column.field.is_nullable() {
-            if both == *own {
+            if both == *new {
                 file.clone_into(&mut column.file);
             }
             let widened = column.field.as_ref().clone();

@@ -1,4 +1,4 @@
-//! Plans the scan of listed files, with the statistics and the sort order that their metadata state.
+//! Plans the scan of listed files, with the statistics and the sort order of their metadata.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ pub(super) struct FileScan<'a> {
     pub(super) limit: Option<usize>,
 }
 
-/// What the metadata of a file state.
+/// Statistics and ordering from the metadata of a file.
 struct FileFacts {
     statistics: Arc<Statistics>,
     ordering: Option<LexOrdering>,
@@ -117,7 +117,8 @@ impl FileScan<'_> {
         format.create_physical_plan(self.state, config).await
     }
 
-    /// Adds to each file what its metadata state. Stops when the files have more rows than the limit.
+    /// Adds to each file its statistics and ordering. Stops when the files have more rows than the
+    /// limit.
     async fn describe_files(
         &self,
         format: &Arc<dyn DfFileFormat>,
@@ -167,9 +168,9 @@ impl FileScan<'_> {
         Ok(file)
     }
 
-    /// Reads the statistics of a file's columns as the table reads them, from the cache if they were
-    /// read before. A column that the file stores as another type has none, because bounds of
-    /// one type say little about another.
+    /// Reads the statistics of a file for the columns of the table, from the cache if they were
+    /// read before. A column that the file stores as another type gets none, because bounds of one
+    /// type say little about another.
     async fn read_facts(
         &self,
         format: &Arc<dyn DfFileFormat>,
@@ -192,18 +193,23 @@ impl FileScan<'_> {
         let store = self.location.store();
         let name = self.location.name_of(&meta.location);
         let metas = std::slice::from_ref(meta);
-        let own = guard(&name, format.infer_schema(self.state, store, metas)).await?;
-        // The footer is in the cache now, which is why reading the schema first costs nothing.
+        let file_schema = guard(&name, format.infer_schema(self.state, store, metas)).await?;
+        // The schema has put the footer into the cache, so this sends no further request.
         let metadata = DFParquetMetadata::new(store, meta)
             .with_file_metadata_cache(Some(caches.get_file_metadata_cache()))
             .fetch_metadata()
             .await?;
         check_row_count(&metadata, &name)?;
-        let statistics = DFParquetMetadata::statistics_from_parquet_metadata(&metadata, &own)?;
-        let ordering = file_ordering(&metadata, &own)?
-            .and_then(|ordering| translate_ordering(&ordering, &own, &self.columns.files));
+        let statistics =
+            DFParquetMetadata::statistics_from_parquet_metadata(&metadata, &file_schema)?;
+        let ordering = file_ordering(&metadata, &file_schema)?
+            .and_then(|ordering| translate_ordering(&ordering, &file_schema, &self.columns.files));
         let facts = FileFacts {
-            statistics: Arc::new(translate_statistics(&statistics, &own, &self.columns.files)),
+            statistics: Arc::new(translate_statistics(
+                &statistics,
+                &file_schema,
+                &self.columns.files,
+            )),
             ordering,
         };
         if let Some(cache) = cache {
@@ -218,22 +224,22 @@ impl FileScan<'_> {
         Ok(facts)
     }
 
-    /// Gives the columns of a scan the names that the table shows.
+    /// Renames the columns of a scan to the names that the table shows.
     fn rename_columns(&self, scan: Arc<dyn ExecutionPlan>) -> DfResult<Arc<dyn ExecutionPlan>> {
         let shown = project_schema(self.schema, self.projection)?;
-        let own = scan.schema();
-        let is_same = own
+        let scanned = scan.schema();
+        let is_same = scanned
             .fields()
             .iter()
             .zip(shown.fields())
-            .all(|(own, shown)| own.name() == shown.name());
+            .all(|(field, shown)| field.name() == shown.name());
         if is_same {
             return Ok(scan);
         }
-        let columns = own.fields().iter().zip(shown.fields()).enumerate();
+        let columns = scanned.fields().iter().zip(shown.fields()).enumerate();
         let exprs: Vec<ProjectionExpr> = columns
-            .map(|(index, (own, shown))| ProjectionExpr {
-                expr: Arc::new(Column::new(own.name(), index)),
+            .map(|(index, (field, shown))| ProjectionExpr {
+                expr: Arc::new(Column::new(field.name(), index)),
                 alias: shown.name().clone(),
             })
             .collect();
@@ -241,8 +247,8 @@ impl FileScan<'_> {
     }
 }
 
-/// Refuses a file whose footer states no rows beside row groups that have some. The Parquet reader
-/// makes its batches no larger than what the footer states, and returns no rows.
+/// Refuses a file whose footer has a row count of 0 although its row groups have rows. The Parquet
+/// reader limits its batches to the count of the footer, and would return no rows.
 fn check_row_count(metadata: &ParquetMetaData, file: &str) -> DfResult<()> {
     let rows: i64 = metadata
         .row_groups()
@@ -251,18 +257,22 @@ fn check_row_count(metadata: &ParquetMetaData, file: &str) -> DfResult<()> {
         .sum();
     if rows > 0 && metadata.file_metadata().num_rows() == 0 {
         return plan_err!(
-            "{file}: the footer states 0 rows, and the row groups {rows}: the file is damaged; write it again"
+            "{file}: the footer states 0 rows, and the row groups {rows}: the file is damaged; rewrite it"
         );
     }
     Ok(())
 }
 
-/// Returns the statistics of a file with the columns `own` for the columns of its table.
-fn translate_statistics(statistics: &Statistics, own: &SchemaRef, table: &SchemaRef) -> Statistics {
-    let names = NameIndex::new(own);
+/// Converts the statistics of a file with the schema `file` to the columns of its table.
+fn translate_statistics(
+    statistics: &Statistics,
+    file: &SchemaRef,
+    table: &SchemaRef,
+) -> Statistics {
+    let names = NameIndex::new(file);
     let column = |field: &FieldRef| {
         let index = names.find(field.name())?;
-        let is_same = own.field(index).data_type() == field.data_type();
+        let is_same = file.field(index).data_type() == field.data_type();
         is_same.then(|| statistics.column_statistics.get(index).cloned())?
     };
     let columns = table.fields().iter();
@@ -275,9 +285,10 @@ fn translate_statistics(statistics: &Statistics, own: &SchemaRef, table: &Schema
     }
 }
 
-/// Returns the ordering that a file states, by its own columns.
-fn file_ordering(metadata: &ParquetMetaData, own: &SchemaRef) -> DfResult<Option<LexOrdering>> {
-    // Files state the order within each row group. Several row groups may be unsorted together.
+/// Returns the ordering of a file's metadata, in terms of the file's columns.
+fn file_ordering(metadata: &ParquetMetaData, file: &SchemaRef) -> DfResult<Option<LexOrdering>> {
+    // The metadata describe the order within each row group. The rows of several row groups need
+    // not be sorted as a whole.
     let [row_group] = metadata.row_groups() else {
         return Ok(None);
     };
@@ -295,14 +306,14 @@ fn file_ordering(metadata: &ParquetMetaData, own: &SchemaRef) -> DfResult<Option
     {
         return Ok(None);
     }
-    ordering_from_parquet_metadata(metadata, own)
+    ordering_from_parquet_metadata(metadata, file)
 }
 
-/// Returns the ordering of a file with the columns `own` by the columns of its table: the longest
+/// Converts the ordering of a file with the schema `file` to the columns of its table: the longest
 /// prefix of columns that both have.
 fn translate_ordering(
     ordering: &LexOrdering,
-    own: &SchemaRef,
+    file: &SchemaRef,
     table: &SchemaRef,
 ) -> Option<LexOrdering> {
     let names = NameIndex::new(table);
@@ -310,7 +321,7 @@ fn translate_ordering(
         let column = sort.expr.downcast_ref::<Column>()?;
         let index = names.find(column.name())?;
         let field = table.field(index);
-        let is_same = own.field(column.index()).data_type() == field.data_type();
+        let is_same = file.field(column.index()).data_type() == field.data_type();
         let mut sort = sort.clone();
         sort.expr = Arc::new(Column::new(field.name(), index));
         is_same.then_some(sort)
@@ -330,7 +341,7 @@ fn common_ordering(files: &[PartitionedFile]) -> Option<LexOrdering> {
     LexOrdering::new(common)
 }
 
-/// Adds the statistics of keys, which are the same in every row of a file.
+/// Adds statistics of the partition keys, whose values are the same in every row of a file.
 fn with_keys(statistics: Arc<Statistics>, values: &[ScalarValue]) -> Arc<Statistics> {
     if values.is_empty() {
         return statistics;
@@ -363,9 +374,9 @@ mod tests {
 
     use super::*;
 
-    /// As in `repeated_no_annotation.parquet` of Parquet's test files.
+    /// `repeated_no_annotation.parquet` of Parquet's test files is such a file.
     #[test]
-    fn a_footer_that_states_no_rows_beside_rows_is_refused() {
+    fn a_footer_with_a_row_count_of_0_beside_row_groups_with_rows_is_refused() {
         let schema = parse_message_type("message m { }").unwrap();
         let schema = Arc::new(SchemaDescriptor::new(Arc::new(schema)));
         let checked = |stated, rows| {

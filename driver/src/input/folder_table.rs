@@ -25,7 +25,7 @@ pub(crate) struct FolderTable {
     location: Location,
     source: Source,
     columns: TableColumns,
-    /// Columns that the table shows: those of the files, perhaps with other names, then the keys.
+    /// Columns that the table shows: those of the files, possibly renamed, then the partition keys.
     schema: SchemaRef,
     /// Identifies the schema of the files in the cache of statistics.
     fingerprint: Arc<SchemaFingerprint>,

@@ -1,4 +1,4 @@
-//! The file formats that read the files of a source, with the source's options.
+//! Creates the readers of file formats, with the options of a source.
 
 use std::sync::Arc;
 
@@ -16,12 +16,12 @@ use crate::error::{Error, Result};
 /// Default number of rows from which a JSON schema is inferred.
 const JSON_INFER_ROWS: usize = 10_000;
 
-/// What the files of a source must have in common.
+/// Properties that all files of a source must share.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Expected<'a> {
     /// The header that all CSV files must have, if it is known.
     pub(crate) csv_header: Option<&'a [String]>,
-    /// Fields of ndjson beside those of the schema.
+    /// How fields of ndjson that the schema does not contain are treated.
     pub(crate) unknown_fields: UnknownFields,
 }
 
@@ -56,8 +56,8 @@ fn parquet_format() -> ParquetFormat {
     ParquetFormat::default().with_options(options)
 }
 
-/// Returns the compression of a file: that of the source, else that of the file's own extension, as
-/// in Spark.
+/// Returns the compression of a file: that of the source's options, else that of the file's
+/// extension, as in Spark.
 pub(crate) fn compression_of(source: &Source, file: &Path) -> TextCompression {
     let extension = file.extension().map(str::to_lowercase);
     source.compression.unwrap_or(match extension.as_deref() {

@@ -1,4 +1,4 @@
-//! Lists the data files at a path. Schemas, scans and counts share this one rule.
+//! Lists the data files at a path. Schemas, scans and counts all use these rules.
 //!
 //! ```text
 //!   path ── resolve ──► Location ── list ──► [DataFile]
@@ -6,12 +6,12 @@
 //! ```
 //!
 //! The rules are Spark's. Names that begin with `.` or `_` are hidden. Below a folder, only
-//! `key=value` folders are read; a glob also reads the folders that it names. Below a table that
-//! Faísca writes to an object store, its commit record says which files are current.
+//! `key=value` folders are read; a glob also reads the folders that it names. For a table that
+//! Faísca wrote to an object store, its commit record states which files are current.
 //!
 //! # Layout
 //! - [`Location`], [`DataFile`]: paths and their files
-//! - `commits`: files that commit records leave out
+//! - `commits`: the files that commit records hide
 //! - `glob`: patterns; `narrow`: lists only the folders whose keys match filters
 
 mod commits;
@@ -40,7 +40,7 @@ const NAMED_SUBFOLDERS_MAX: usize = 3;
 
 type DfResult<T> = std::result::Result<T, DataFusionError>;
 
-/// What a path is.
+/// What a path names.
 #[derive(Debug, Clone)]
 enum Kind {
     /// One file, which may not exist.
@@ -51,15 +51,16 @@ enum Kind {
     Glob(Glob),
 }
 
-/// Listings of a path until one shows all files of the newest commits.
-const LISTINGS_MAX: usize = 3;
+/// Maximum number of times that a path is listed until a listing contains all files of the newest
+/// commits.
+const LISTING_ATTEMPTS_MAX: usize = 3;
 
-/// Who says which of the files below a path are current.
+/// What determines which of the files below a path are current.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Authority {
     /// The commit records of the tables below the path.
     CommitRecords,
-    /// A catalog, which names the path, or the storage itself: all files are current.
+    /// The path itself: a catalog names it, or it is a local folder. All files are current.
     Path,
 }
 
@@ -74,7 +75,7 @@ pub(crate) struct Location {
     authority: Authority,
 }
 
-/// Visible files, and the commits that they are of.
+/// Visible files, and the commits that they belong to.
 type CommittedFiles = (Vec<ObjectMeta>, Commits);
 
 /// A data file, with the partition of its rows.
@@ -85,7 +86,7 @@ pub(crate) struct DataFile {
     pub(crate) keys: Vec<(String, String)>,
 }
 
-/// A plain subfolder that contains data files, and is not read.
+/// A subfolder that contains data files but is not read, because it is no `key=value` folder.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct SkippedFolder {
     /// Its path, relative to the prefix.
@@ -94,12 +95,12 @@ struct SkippedFolder {
 }
 
 impl Location {
-    /// Determines whether a path is a file, a folder or a glob. If a file or folder has exactly this
-    /// name, the path means it, even with `[`, `*` or `?` in its name.
+    /// Determines whether a path is a file, a folder or a glob. An existing file or folder with
+    /// exactly this name wins, even if the name contains `[`, `*` or `?`.
     ///
     /// # Errors
-    /// Returns an error for a malformed path, an unknown or unreachable store, and a local path that
-    /// is neither a file nor a folder.
+    /// Returns an error for a malformed path, an unknown or unreachable store, and a local path
+    /// that is neither a file nor a folder.
     pub(crate) async fn resolve(context: &SessionContext, path: &str) -> DfResult<Self> {
         let path = known_scheme(path);
         match path.split_once("://") {
@@ -130,7 +131,7 @@ impl Location {
                 url: url.clone(),
                 store: Arc::clone(&store),
                 kind,
-                // Commits to local folders exchange the folder.
+                // A commit to a local folder exchanges the folder, so all its files are current.
                 authority: Authority::Path,
             })
         };
@@ -181,7 +182,7 @@ impl Location {
             location.kind = Kind::File;
             return Ok(location);
         }
-        // An object store has no folders: only the objects below a name show that it is one.
+        // An object store has no folders: a name is a folder if there are objects below it.
         let is_folder = location
             .store
             .list(Some(&location.prefix))
@@ -199,8 +200,8 @@ impl Location {
         Ok(location)
     }
 
-    /// Returns the path as a catalog names it. It may name replaced files for some time, which are
-    /// kept for its readers.
+    /// Marks the path as named by a catalog: commit records are ignored. The catalog may refer to
+    /// replaced files for some time; they are kept for its readers.
     pub(crate) fn named_by_catalog(mut self) -> Self {
         self.authority = Authority::Path;
         self
@@ -257,12 +258,12 @@ impl Location {
     }
 
     async fn list_committed(&self) -> DfResult<CommittedFiles> {
-        let mut tries = 1..=LISTINGS_MAX;
+        let mut attempts = 1..=LISTING_ATTEMPTS_MAX;
         loop {
             let mut objects = self.list_prefix(&self.prefix).await?;
             let commits = self.read_commits(&objects).await?;
-            // After the last listing, files of a commit are missing because someone removed them.
-            if commits.matches(&self.prefix, &objects) || tries.next().is_none() {
+            // Files that are missing even in the last listing were deleted by someone.
+            if commits.matches(&self.prefix, &objects) || attempts.next().is_none() {
                 objects.retain(|meta| self.is_data(meta) && commits.shows(&meta.location));
                 return Ok((objects, commits));
             }
@@ -329,8 +330,8 @@ impl Location {
         }
         files.sort_by(|a, b| a.meta.location.cmp(&b.meta.location));
         // As in Spark, files in plain subfolders beside data files do not belong to the table. If
-        // there are no others, or if the subfolder is below a partition, leaving them out without an
-        // error would lose rows.
+        // there are no others, or if the subfolder is below a partition, leaving them out without
+        // an error would lose rows.
         if files.is_empty() || skipped.iter().any(|folder| folder.is_below_key) {
             refuse_subfolders(skipped)?;
         }

@@ -1,4 +1,5 @@
-//! The values of `key=value` folders, with the types that Spark infers for them.
+//! Parses the values of `key=value` folders with the types that Spark infers, and applies filters
+//! to them.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,8 +21,8 @@ type DfResult<T> = Result<T, DataFusionError>;
 /// Number of digits of the widest decimal.
 const DECIMAL_DIGITS_MAX: usize = 38;
 
-/// Returns the names and types of a table's partition keys, outermost first. The first file decides
-/// about the spelling of the names.
+/// Returns the names and types of a table's partition keys, outermost first. The names are spelled
+/// as in the path of the first file.
 ///
 /// # Errors
 /// Returns an error that names two files if they are below different keys, or one file if two of
@@ -37,8 +38,8 @@ pub(crate) fn infer_keys(files: &[DataFile]) -> DfResult<Schema> {
         check_keys(first, file)?;
         for (index, (_, value)) in file.keys.iter().enumerate() {
             if value != NULL_PARTITION && parsed[index].insert(value) {
-                let own = KeyType::of_value(value);
-                types[index] = Some(types[index].map_or(own, |known| known.widen(own)));
+                let new = KeyType::from_value(value);
+                types[index] = Some(types[index].map_or(new, |known| known.widen(new)));
             }
         }
     }
@@ -55,8 +56,8 @@ fn check_keys(first: &DataFile, file: &DataFile) -> DfResult<()> {
         let keys = file.keys.iter();
         keys.map(|(key, _)| key.to_lowercase()).collect()
     };
-    let (expected, own) = (names(first), names(file));
-    if expected != own {
+    let (expected, keys) = (names(first), names(file));
+    if expected != keys {
         let display = |names: &[String]| match names {
             [] => "no `key=value` folder".to_owned(),
             names => names.join("/"),
@@ -66,10 +67,10 @@ fn check_keys(first: &DataFile, file: &DataFile) -> DfResult<()> {
             first.meta.location,
             display(&expected),
             file.meta.location,
-            display(&own)
+            display(&keys)
         );
     }
-    let mut sorted = own;
+    let mut sorted = keys;
     sorted.sort();
     match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
         Some(pair) => plan_err!(
@@ -95,7 +96,7 @@ enum KeyType {
 }
 
 impl KeyType {
-    fn of_value(value: &str) -> Self {
+    fn from_value(value: &str) -> Self {
         let digits = value.strip_prefix(['+', '-']).unwrap_or(value);
         if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
             return match () {
@@ -186,14 +187,14 @@ pub(crate) fn parse_values(file: &DataFile, keys: &SchemaRef) -> DfResult<Vec<Sc
     values.collect()
 }
 
-/// Returns true if a filter needs no other columns than keys.
+/// Returns true if a filter uses partition keys only.
 pub(crate) fn is_on_keys(keys: &Schema, filter: &Expr) -> bool {
     let fields = keys.fields();
     let names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
     !names.is_empty() && expr_applicable_for_cols(&names, filter)
 }
 
-/// Returns how far a table applies each filter: those on keys select files, others are only hints.
+/// Returns how a table applies each filter: filters on keys select files exactly, others are hints.
 pub(crate) fn filter_pushdown(
     keys: &Schema,
     filters: &[&Expr],
@@ -265,7 +266,7 @@ mod tests {
             let types = values
                 .iter()
                 .filter(|v| **v != NULL_PARTITION)
-                .map(|v| KeyType::of_value(v));
+                .map(|v| KeyType::from_value(v));
             let key_type = types.reduce(KeyType::widen).unwrap_or(KeyType::Text);
             assert_eq!(key_type.data_type(), expected, "{values:?}");
         }

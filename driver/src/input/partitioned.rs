@@ -1,4 +1,4 @@
-//! A table whose catalog lists the folder of each partition. Only these folders are read.
+//! A catalog table whose catalog lists the folder of each partition. Only these folders are read.
 
 use std::sync::Arc;
 
@@ -105,7 +105,7 @@ impl PartitionedTable {
         let partitions = parse_partitions(&state.partitions, keys)?;
         // Without partitions there are no files, so the format does not matter.
         let (files, format) = match partitions.first() {
-            Some((_, folder)) => columns_as_spelled(context, folder, files, source).await?,
+            Some((_, folder)) => respell_columns(context, folder, files, source).await?,
             None => (
                 Arc::new(files.clone()),
                 Arc::new(ParquetFormat::default()) as _,
@@ -128,8 +128,8 @@ impl PartitionedTable {
         })
     }
 
-    /// Returns those of `partitions` that may contain rows for these filters. Only filters on keys
-    /// count.
+    /// Returns the partitions that may contain rows for these filters. Only filters on keys are
+    /// applied.
     fn prune<'a>(
         &self,
         partitions: &'a [Partition],
@@ -150,8 +150,8 @@ impl PartitionedTable {
             .collect())
     }
 
-    /// Lists the files for these filters. Looks the table up again if a folder has none: an overwrite
-    /// may have moved its partition meanwhile.
+    /// Lists the files for these filters. Looks the table up again if a folder has none: an
+    /// overwrite may have moved its partition meanwhile.
     async fn current_files(
         &self,
         session: &dyn Session,
@@ -177,7 +177,8 @@ impl PartitionedTable {
 /// Parses the values and locations of partitions.
 ///
 /// # Errors
-/// Returns an error for a value that does not have the type of its key, and for an invalid location.
+/// Returns an error for a value that does not have the type of its key, and for an invalid
+/// location.
 fn parse_partitions(partitions: &[TablePartition], keys: &Schema) -> Result<Vec<Partition>> {
     let parse = |partition: &TablePartition| {
         let values = partition.values.iter().zip(keys.fields());
@@ -190,7 +191,7 @@ fn parse_partitions(partitions: &[TablePartition], keys: &Schema) -> Result<Vec<
 
 /// Returns the catalog's columns, with names spelled as in the first file of `folder`, and the
 /// format that reads the files.
-async fn columns_as_spelled(
+async fn respell_columns(
     context: &SessionContext,
     folder: &Folder,
     columns: &Schema,
@@ -235,10 +236,10 @@ async fn partition_files(
     Ok(files.collect())
 }
 
-/// The files of a table, as one listing of its folders found them.
+/// The result of one listing of a table's folders.
 struct ListedFiles {
     files: Vec<PartitionedFile>,
-    /// Whether a folder had none.
+    /// Whether a folder contained no files.
     has_empty_folder: bool,
 }
 
@@ -317,7 +318,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_location_is_taken_as_it_stands() {
+    fn a_location_is_not_unescaped() {
         let folder = Folder::parse("s3a://lake/gold/t/k=a%2Fb c/run-1/").unwrap();
         assert_eq!(
             (folder.store.as_str(), folder.prefix.as_ref()),

@@ -1,4 +1,4 @@
-//! Computes rows once that several steps of a job read, or that one step reads several times.
+//! Computes rows once if several steps of a job read them, or one step reads them several times.
 //!
 //! This is worth its cost for two kinds of tables. A text file is parsed completely, even if a
 //! reader needs few of its columns. A view with joins or aggregates is computed again for each
@@ -54,7 +54,7 @@ impl SharedView {
     /// Returns true if the view reads `table`, directly or through another view.
     fn reads(&self, table: &Arc<dyn TableProvider>) -> bool {
         let mut is_read = false;
-        let searched = each_shareable(&self.plan, |provider, _| {
+        let searched = visit_shareable(&self.plan, |provider, _| {
             is_read |= Arc::ptr_eq(&provider, table)
                 || provider
                     .downcast_ref::<Self>()
@@ -66,20 +66,20 @@ impl SharedView {
 
 /// Returns true if a plan parses text, joins, aggregates or sorts.
 fn is_costly(plan: &LogicalPlan) -> bool {
-    let costs = |node: &LogicalPlan| match node {
+    let is_costly_node = |node: &LogicalPlan| match node {
         LogicalPlan::Aggregate(_)
         | LogicalPlan::Join(_)
         | LogicalPlan::Window(_)
         | LogicalPlan::Distinct(_)
         | LogicalPlan::Sort(_) => Ok(true),
-        LogicalPlan::TableScan(scan) => Ok(is_text(scan)),
+        LogicalPlan::TableScan(scan) => Ok(is_costly_scan(scan)),
         _ => Ok::<bool, DataFusionError>(false),
     };
-    plan.exists(costs).unwrap_or(false)
+    plan.exists(is_costly_node).unwrap_or(false)
 }
 
-/// Returns true if a scan reads files other than Parquet, or a view that is costly.
-fn is_text(scan: &TableScan) -> bool {
+/// Returns true if a scan parses text files or reads a costly view.
+fn is_costly_scan(scan: &TableScan) -> bool {
     let Ok(provider) = source_as_provider(&scan.source) else {
         return false;
     };
@@ -123,7 +123,7 @@ impl TableProvider for SharedView {
             .cloned()
             .unwrap_or_else(|| (0..self.schema().fields().len()).collect());
         let plan = with_needed_columns(self.plan.clone(), &columns, conjunction(filters.to_vec()))?;
-        physical(&session_state(state)?.optimize(&plan)?, state).await
+        physical_plan(&session_state(state)?.optimize(&plan)?, state).await
     }
 }
 
@@ -136,8 +136,8 @@ struct SharedRows {
     /// The optimized plan that computes the rows.
     plan: LogicalPlan,
     /// True if there are several readers, so that the rows are materialized.
-    is_kept: bool,
-    /// The physical plan. All readers get the same one, so that equal stages can be recognized.
+    is_materialized: bool,
+    /// The physical plan. All readers get the same plan, so that equal stages can be recognized.
     planned: OnceCell<Arc<dyn ExecutionPlan>>,
 }
 
@@ -168,9 +168,9 @@ impl TableProvider for SharedRows {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let planned = self
             .planned
-            .get_or_try_init(|| physical(&self.plan, state))
+            .get_or_try_init(|| physical_plan(&self.plan, state))
             .await?;
-        let rows: Arc<dyn ExecutionPlan> = if self.is_kept {
+        let rows: Arc<dyn ExecutionPlan> = if self.is_materialized {
             Arc::new(MaterializeExec::new(Arc::clone(planned)))
         } else {
             Arc::clone(planned)
@@ -199,7 +199,7 @@ impl TableProvider for SharedRows {
 
 /// Converts an optimized plan to a physical plan. Physical optimizer rules do not run here: they
 /// run later on the complete plan, which includes this one.
-async fn physical(plan: &LogicalPlan, state: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
+async fn physical_plan(plan: &LogicalPlan, state: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
     let without_rules = SessionStateBuilder::new_from_existing(session_state(state)?.clone())
         .with_physical_optimizer_rules(vec![])
         .build();
@@ -268,7 +268,7 @@ struct SharedTable {
     provider: Arc<dyn TableProvider>,
     name: String,
     rows: SharedRows,
-    is_kept: bool,
+    is_materialized: bool,
     /// Indices of the steps that read it, directly or through a view.
     steps: BTreeSet<usize>,
 }
@@ -304,7 +304,7 @@ pub(crate) fn share_scans(
             provider: readers.provider,
             name,
             rows,
-            is_kept: readers.scans.len() > 1,
+            is_materialized: readers.scans.len() > 1,
             steps: reading_steps,
         });
     }
@@ -315,13 +315,13 @@ pub(crate) fn share_scans(
     for SharedTable {
         provider,
         rows,
-        is_kept,
+        is_materialized,
         ..
     } in shared_tables.into_iter().rev()
     {
         let rows = SharedRows {
             plan: replace_scans(rows.plan, &shared)?,
-            is_kept,
+            is_materialized,
             ..rows
         };
         shared.push((provider, Arc::new(rows)));
@@ -369,7 +369,7 @@ fn group_steps(steps: usize, shared_tables: &[SharedTable]) -> Vec<Group> {
             tables: BTreeSet::new(),
         })
         .collect();
-    for table in shared_tables.iter().filter(|table| table.is_kept) {
+    for table in shared_tables.iter().filter(|table| table.is_materialized) {
         let (joined, separate): (Vec<_>, Vec<_>) = groups
             .into_iter()
             .partition(|group| group.members.iter().any(|step| table.steps.contains(step)));
@@ -391,7 +391,7 @@ fn group_steps(steps: usize, shared_tables: &[SharedTable]) -> Vec<Group> {
 fn all_readers(plans: &[LogicalPlan]) -> Result<Vec<Readers>> {
     let mut all: Vec<Readers> = vec![];
     for (number, plan) in plans.iter().enumerate() {
-        each_shareable(plan, |provider, scan| {
+        visit_shareable(plan, |provider, scan| {
             let scan = (number, scan.clone());
             match all
                 .iter_mut()
@@ -409,7 +409,7 @@ fn all_readers(plans: &[LogicalPlan]) -> Result<Vec<Readers>> {
 }
 
 /// Calls `visit` with each scan of a plan that can be shared, and with its table.
-fn each_shareable(
+fn visit_shareable(
     plan: &LogicalPlan,
     mut visit: impl FnMut(Arc<dyn TableProvider>, &TableScan),
 ) -> Result<()> {
@@ -430,8 +430,8 @@ fn shareable(scan: &TableScan) -> Result<Option<Arc<dyn TableProvider>>> {
     let Ok(provider) = source_as_provider(&scan.source) else {
         return Ok(None);
     };
-    let is_worth_it =
-        provider.is::<SharedView>() || provider.get_logical_plan().is_none() && is_text(scan);
+    let is_worth_it = provider.is::<SharedView>()
+        || provider.get_logical_plan().is_none() && is_costly_scan(scan);
     let filters: Vec<&Expr> = scan.filters.iter().collect();
     let is_filtered_above = !provider
         .supports_filters_pushdown(&filters)?
@@ -471,7 +471,7 @@ fn rows_for(scans: &[(usize, TableScan)], state: &SessionState) -> Result<Shared
         schema,
         columns,
         plan,
-        is_kept: false,
+        is_materialized: false,
         planned: OnceCell::new(),
     })
 }

@@ -44,8 +44,8 @@ pub(crate) fn default_source(name: &str, path: &str, format: FileFormat) -> Sour
     }
 }
 
-/// Returns a source that reads what a write leaves in a folder: CSV files have a header, and values
-/// with line breaks.
+/// Returns a source that reads the output of a write: CSV files have a header, and values may
+/// contain line breaks.
 #[must_use]
 pub(crate) fn written_source(name: &str, path: &str, format: FileFormat) -> Source {
     let is_csv = format == FileFormat::Csv;
@@ -71,11 +71,11 @@ pub(crate) async fn open(
 
 /// Opens a folder whose rows were written with the schema `written`.
 ///
-/// Folder names do not keep the types of partition keys: without the schema, the text `007` would be
-/// read as a number.
+/// Folder names do not keep the types of partition keys: without the schema, the text `007` would
+/// be read as a number.
 ///
 /// # Errors
-/// As [`open`].
+/// Same as [`open`].
 pub(crate) async fn open_with_key_types(
     context: &SessionContext,
     source: &Source,

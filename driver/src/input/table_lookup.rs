@@ -1,8 +1,8 @@
 //! Looks up where the files of a catalog table are.
 //!
 //! A query takes the locations of a table at its start. If an overwrite then moves the table and
-//! removes its old files, the old location is empty, which looks like an empty table. So a reader
-//! that finds no files looks the table up again.
+//! removes its old files, the old location is empty, which looks like an empty table. A reader that
+//! finds no files therefore looks the table up again.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use faisca_planner::manifest::CatalogKind;
 use crate::catalog::{Catalogs, TableDefinition, TablePartition};
 use crate::error::Result;
 
-/// Times that a query looks a table up while overwrites move it.
+/// Maximum number of times that a query looks a table up while overwrites move it.
 pub(super) const LOOKUPS_MAX: usize = 5;
 
-/// The name of a table, and the catalogs that know where it is.
+/// The name of a table, and the catalogs that store its location.
 #[derive(Clone)]
 pub(super) struct TableLookup {
     pub(super) catalogs: Arc<Catalogs>,
@@ -45,17 +45,17 @@ pub(super) struct TableState {
 }
 
 impl TableState {
-    /// Whether the files of the table, or of a partition, are elsewhere than in `other`.
+    /// Returns true if the files of the table, or of a partition, have another location in `other`.
     pub(super) fn has_moved_from(&self, other: &Self) -> bool {
         self.definition.location != other.definition.location || self.partitions != other.partitions
     }
 }
 
 impl TableLookup {
-    /// Returns the table. `None` if it does not exist.
+    /// Returns the current state of the table, or `None` if the table does not exist.
     ///
     /// # Errors
-    /// If the catalog fails.
+    /// Returns an error if the catalog fails.
     pub(super) async fn state(&self) -> Result<Option<TableState>> {
         let catalog = self.catalogs.get(self.kind).await;
         let Some((definition, _)) = catalog.table(&self.database, &self.name).await? else {
@@ -72,10 +72,10 @@ impl TableLookup {
         }))
     }
 
-    /// Returns the table if it has moved since `state`.
+    /// Returns the current state of the table if it has moved since `state`.
     ///
     /// # Errors
-    /// If the catalog fails.
+    /// Returns an error if the catalog fails.
     pub(super) async fn moved_since(&self, state: &TableState) -> Result<Option<TableState>> {
         Ok(self.state().await?.filter(|now| now.has_moved_from(state)))
     }

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 /// The files of a table, for statements that write to it.
 #[derive(Debug, Clone)]
 pub(crate) struct TableFiles {
-    /// Folder, format and options. What is written must be read back with the same options.
+    /// Folder, format and options. Written files must be readable with the same options.
     pub(crate) source: Source,
     /// Columns whose values are in the names of folders.
     pub(crate) partition_by: Vec<String>,
@@ -33,7 +33,7 @@ pub(crate) struct TableFiles {
 /// A registered table.
 #[derive(Clone)]
 struct Entry {
-    /// The table in the spelling of the data.
+    /// The table, with columns in the spelling of the data.
     provider: Arc<dyn TableProvider>,
     /// Column names, from lower case to the spelling of the data.
     spelling: HashMap<String, String>,
@@ -44,8 +44,8 @@ struct Entry {
 #[derive(Default)]
 pub(crate) struct Tables {
     entries: RwLock<HashMap<String, Entry>>,
-    /// Spelling of every column seen so far. It serves columns of a result that no longer name
-    /// their table, for example those of a subquery.
+    /// Spelling of every column seen so far, for columns of a result that no longer name their
+    /// table, for example those of a subquery.
     spelling: RwLock<HashMap<String, String>>,
 }
 
@@ -74,7 +74,7 @@ impl Tables {
         }
         let lower = name.to_lowercase();
         let reference = TableReference::bare(lower.as_str());
-        let sql_view = lower_view(&reference, &provider)?;
+        let sql_view = lower_case_view(&reference, &provider)?;
         let _ = context.deregister_table(reference.clone())?;
         context.register_table(reference, sql_view)?;
         let spelling: HashMap<String, String> = names
@@ -126,6 +126,7 @@ impl Tables {
         self.entry(name).map(|entry| entry.provider)
     }
 
+    /// Returns true if there is a table of this name, in any case.
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.entry(name).is_some()
     }
@@ -148,6 +149,7 @@ impl Tables {
         names
     }
 
+    /// Removes a table. Does nothing if there is none of that name.
     pub(crate) fn remove(&self, name: &str) {
         self.entries
             .write()
@@ -172,10 +174,10 @@ impl Tables {
         for (qualifier, field) in frame.schema().iter() {
             let name = without_mark(field.name());
             let mark = &field.name()[name.len()..];
-            let of_table = qualifier
+            let table_spelling = qualifier
                 .and_then(|q| self.entry(q.table()))
                 .and_then(|entry| entry.spelling.get(name).cloned());
-            let spelled = of_table
+            let spelled = table_spelling
                 .or_else(|| aliases.get(name).cloned())
                 .or_else(|| known.get(name).cloned())
                 .map(|spelled| format!("{spelled}{mark}"));
@@ -195,22 +197,24 @@ impl Tables {
     }
 }
 
-/// Returns the table with its columns in the order of `schema`, where partition keys may come first.
-/// Returns the table itself if its columns are in that order already, or are others.
+/// Returns the table with its columns in the order of `schema`, where partition keys may come
+/// first. Returns the table itself if its columns are in that order already, or differ from those
+/// of `schema`.
 ///
 /// # Errors
-/// If the view cannot be planned.
-pub(crate) fn in_order_of(
+/// Returns an error if the view cannot be planned.
+pub(crate) fn reorder_columns(
     schema: &SchemaRef,
     provider: Arc<dyn TableProvider>,
 ) -> Result<Arc<dyn TableProvider>> {
-    let own = provider.schema();
+    let table_schema = provider.schema();
     let position = |field: &FieldRef| {
-        let mut names = own.fields().iter();
+        let mut names = table_schema.fields().iter();
         names.position(|f| f.name().to_lowercase() == field.name().to_lowercase())
     };
     let positions: Option<Vec<usize>> = schema.fields().iter().map(position).collect();
-    let Some(positions) = positions.filter(|positions| positions.len() == own.fields().len())
+    let Some(positions) =
+        positions.filter(|positions| positions.len() == table_schema.fields().len())
     else {
         return Ok(provider);
     };
@@ -218,9 +222,12 @@ pub(crate) fn in_order_of(
         return Ok(provider);
     }
     let name = TableReference::bare("files");
-    let columns = positions
-        .into_iter()
-        .map(|index| Expr::Column(Column::new(Some(name.clone()), own.field(index).name())));
+    let columns = positions.into_iter().map(|index| {
+        Expr::Column(Column::new(
+            Some(name.clone()),
+            table_schema.field(index).name(),
+        ))
+    });
     let plan = LogicalPlanBuilder::scan(name.clone(), provider_as_source(provider), None)?
         .project(columns)?
         .build()?;
@@ -229,7 +236,7 @@ pub(crate) fn in_order_of(
 
 /// Returns the table as SQL sees it, with columns in lower case. Returns the table itself if they
 /// are in lower case already.
-pub(crate) fn lower_view(
+pub(crate) fn lower_case_view(
     name: &TableReference,
     provider: &Arc<dyn TableProvider>,
 ) -> Result<Arc<dyn TableProvider>> {

@@ -1,4 +1,4 @@
-//! A Parquet table of a catalog without partition keys.
+//! A Parquet table of a catalog, without partition keys.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::error::{Result, external};
 
 /// The files of a table, with the columns that the catalog lists.
 pub(super) struct UnpartitionedTable {
-    /// A copy of the session's context, which is used only to open files.
+    /// A copy of the session's context, used only to open files.
     context: SessionContext,
     lookup: TableLookup,
     /// The table when it was opened.
@@ -33,19 +33,19 @@ pub(super) struct UnpartitionedTable {
 }
 
 impl UnpartitionedTable {
-    /// Opens the files at the location of a table. `columns` are those of the catalog. `None` if
-    /// there are no files.
+    /// Opens the files at the location of a table. `columns` are those of the catalog. Returns
+    /// `None` if there are no files.
     ///
     /// # Errors
-    /// If the location or a file cannot be read.
+    /// Returns an error if the location or a file cannot be read.
     pub(super) async fn open(
         context: &SessionContext,
         lookup: &TableLookup,
         state: &TableState,
         columns: &Schema,
-        described: &Source,
+        source: &Source,
     ) -> Result<Option<Self>> {
-        let files = open_catalog_files(context, described, columns).await?;
+        let files = open_catalog_files(context, source, columns).await?;
         Ok(files.map(|files| Self {
             context: context.clone(),
             lookup: lookup.clone(),
@@ -88,7 +88,7 @@ impl TableProvider for UnpartitionedTable {
         let (mut files, mut state) = (Arc::clone(&self.files), self.state.clone());
         for _ in 1..LOOKUPS_MAX {
             let plan = files.scan(session, projection, filters, limit).await;
-            // Without files, or without one of those that were listed, the table may have moved.
+            // If no files, or not all listed files, are there, the table may have moved.
             if plan.as_ref().is_ok_and(|plan| !plan.is::<EmptyExec>()) {
                 return plan;
             }
@@ -106,8 +106,8 @@ impl TableProvider for UnpartitionedTable {
     }
 }
 
-/// Opens the Parquet files at the location of a catalog table, with the columns of the catalog. `None`
-/// if there are no files.
+/// Opens the Parquet files at the location of a catalog table, with the columns of the catalog.
+/// `None` if there are no files.
 ///
 /// # Errors
 /// Returns an error if the location is invalid, or the first file cannot be read.

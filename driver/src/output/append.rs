@@ -1,7 +1,7 @@
 //! Checks that the rows of an append can be read together with the files that stay in the folder.
 //!
-//! A catalog states the columns of its tables. Without one, only the files state them, and a file of
-//! other columns makes the whole folder unreadable.
+//! A catalog stores the columns of its tables. Without a catalog, only the files do, and a file
+//! with incompatible columns makes the whole folder unreadable.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,18 +22,19 @@ use crate::input::formats::{Expected, compression_of, file_format};
 use crate::input::listing::Commits;
 use crate::visibility::is_visible;
 
-/// Files that are compared with the new rows. More would delay each append to a folder of many
-/// files, and files that were compared when they were added have the same columns.
+/// Maximum number of files that are compared with the new rows. More would delay each append to a
+/// folder with many files, and files that were compared when they were added have the same columns.
 const FILES_COMPARED_MAX: usize = 16;
 
-/// Compares the columns of a write with those of files that it keeps. `read_as` says how the files
-/// of the folder are read.
+/// Compares the columns of a write with those of the files that it keeps. `read_as` is the source
+/// with whose options the folder is read.
 ///
-/// Returns the columns whose values fit into wider types that the files have, with these types.
-/// Readers that take the type of one file for all would fail on files of both.
+/// Returns the columns that must be cast to the wider types of the files. Otherwise, readers that
+/// apply the type of one file to all files would fail.
 ///
 /// # Errors
-/// If readers could not read both together. The text names the column, both types and what to do.
+/// Returns an error if old and new files could not be read together. It names the column, both
+/// types and what to do.
 pub(super) async fn check_append(
     context: &SessionContext,
     columns: &Schema,
@@ -59,25 +60,24 @@ pub(super) async fn check_append(
     let added = file_columns(columns, &write.partition_by);
     for file in &present.files {
         let name = format!("/{}", file.location);
-        check_place(&present.prefix, &file.location, write).map_err(differs)?;
+        check_format_and_keys(&present.prefix, &file.location, write).map_err(differs)?;
         let format = file_format(
             read_as,
             compression_of(read_as, &file.location),
             Expected::default(),
         )?;
         let state = context.state();
-        let present_format =
-            format.infer_schema(&state, &present.store, std::slice::from_ref(file));
-        let present_format = present_format
+        let file_schema = format.infer_schema(&state, &present.store, std::slice::from_ref(file));
+        let file_schema = file_schema
             .await
             .map_err(|e| Error::from(e).at(name.clone()))?;
         let has_names = write.format != FileFormat::Csv || read_as.header != Some(false);
         if write.format == FileFormat::Parquet {
-            wider.extend(wider_types(&present_format, &added));
+            wider.extend(wider_types(&file_schema, &added));
         }
         let difference = match has_names {
-            true => difference(write.format, &present_format, &added, &name),
-            false => other_width(&present_format, &added, &name),
+            true => difference(write.format, &file_schema, &added, &name),
+            false => width_difference(&file_schema, &added, &name),
         };
         if let Some(problem) = difference {
             return Err(differs(problem));
@@ -89,6 +89,7 @@ pub(super) async fn check_append(
 /// The types to which columns are cast before they are written, by name.
 pub(super) type WiderTypes = BTreeMap<String, DataType>;
 
+/// Data files that exist in the folder before the write.
 struct PresentFiles {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
@@ -120,8 +121,9 @@ async fn list_some(context: &SessionContext, path: &str) -> Result<PresentFiles>
     })
 }
 
-/// Compares the format and the partition keys of a present file with those of a write.
-fn check_place(prefix: &Path, file: &Path, write: &Write) -> Result<(), String> {
+/// Compares the format and the partition keys of an existing file, by its path, with those of a
+/// write.
+fn check_format_and_keys(prefix: &Path, file: &Path, write: &Write) -> Result<(), String> {
     let name = file.filename().unwrap_or_default().to_lowercase();
     let ending = name.split('.').find_map(|part| match part {
         "parquet" => Some(FileFormat::Parquet),
@@ -153,7 +155,7 @@ fn check_place(prefix: &Path, file: &Path, write: &Write) -> Result<(), String> 
         keys => keys.join(", "),
     };
     Err(format!(
-        "/{file} is partitioned by {}, the write by {}; set partitionBy to the former",
+        "/{file} is partitioned by {}, the write by {}; set partitionBy to the columns of the file",
         shown(&keys),
         shown(&added)
     ))
@@ -178,13 +180,14 @@ fn file_columns(columns: &Schema, partition_by: &[String]) -> Schema {
     Schema::new(columns.cloned().collect::<Vec<_>>())
 }
 
-/// Describes the first difference that makes `file`, with the columns `present`, unreadable together
-/// with files of the columns `added`.
+/// Describes the first difference that prevents readers from reading `file`, with the columns
+/// `present`, together with files with the columns `added`; `None` if there is none.
 fn difference(format: FileFormat, present: &Schema, added: &Schema, file: &str) -> Option<String> {
     for field in added.fields() {
         let name = field.name();
         let Some(known) = find(present, name) else {
-            // Every CSV file of a table must have the same columns; in other formats they may differ.
+            // Every CSV file of a table must have the same columns; in other formats they may
+            // differ.
             if format == FileFormat::Csv {
                 return Some(format!("{file} has no column `{name}`; leave it out"));
             }
@@ -209,8 +212,8 @@ fn difference(format: FileFormat, present: &Schema, added: &Schema, file: &str) 
     })
 }
 
-/// Describes the difference between CSV files without headers, whose columns have no names.
-fn other_width(present: &Schema, added: &Schema, file: &str) -> Option<String> {
+/// Describes a different number of columns. CSV files without headers have no names to compare.
+fn width_difference(present: &Schema, added: &Schema, file: &str) -> Option<String> {
     let (present, added) = (present.fields().len(), added.fields().len());
     let differs = present != added;
     differs.then(|| format!("{file} has {present} columns, the rows have {added}"))
@@ -225,8 +228,8 @@ fn find<'a>(schema: &'a Schema, name: &str) -> Option<&'a Field> {
 
 fn are_readable_together(format: FileFormat, present: &DataType, added: &DataType) -> bool {
     match format {
-        FileFormat::Parquet => plain(present) == plain(added) || holds(present, added),
-        // Text has no types; what is inferred depends on the values.
+        FileFormat::Parquet => normalized(present) == normalized(added) || holds(present, added),
+        // CSV has no types; readers infer them from the values of all files.
         FileFormat::Csv => true,
         FileFormat::Ndjson => match (JsonKind::from_type(present), JsonKind::from_type(added)) {
             (Some(present), Some(added)) => present == added,
@@ -235,27 +238,29 @@ fn are_readable_together(format: FileFormat, present: &DataType, added: &DataTyp
     }
 }
 
-/// Returns true if `present` is a wider type than `added`, and neither has parts.
+/// Returns true if `present` holds every value of `added`, and neither is nested.
 fn holds(present: &DataType, added: &DataType) -> bool {
-    let present = plain(present);
-    !present.is_nested() && widen(&present, &plain(added), TypeRule::Lossless) == Some(present)
+    let present = normalized(present);
+    !present.is_nested() && widen(&present, &normalized(added), TypeRule::Lossless) == Some(present)
 }
 
-/// Returns the columns of `added` whose types are narrower than in a file, with the types of the file.
+/// Returns the columns of `added` whose types are narrower than in a file, with the types of the
+/// file.
 fn wider_types(present: &Schema, added: &Schema) -> WiderTypes {
     let wider = added.fields().iter().filter_map(|field| {
         let known = find(present, field.name())?.data_type();
-        let is_wider = plain(known) != plain(field.data_type()) && holds(known, field.data_type());
-        is_wider.then(|| (field.name().clone(), plain(known)))
+        let is_wider =
+            normalized(known) != normalized(field.data_type()) && holds(known, field.data_type());
+        is_wider.then(|| (field.name().clone(), normalized(known)))
     });
     wider.collect()
 }
 
-/// Returns a type without differences that readers ignore.
-fn plain(data_type: &DataType) -> DataType {
+/// Normalizes a type: removes differences that readers ignore.
+fn normalized(data_type: &DataType) -> DataType {
     let nested = |field: &FieldRef| {
         let field = field.as_ref().clone();
-        let data_type = plain(field.data_type());
+        let data_type = normalized(field.data_type());
         // The names of list items differ from writer to writer.
         Arc::new(Field::new("item", data_type, true))
     };
@@ -264,13 +269,14 @@ fn plain(data_type: &DataType) -> DataType {
         DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
             DataType::Binary
         }
-        DataType::Dictionary(_, values) => plain(values),
+        DataType::Dictionary(_, values) => normalized(values),
         DataType::List(item)
         | DataType::LargeList(item)
         | DataType::ListView(item)
         | DataType::FixedSizeList(item, _) => DataType::List(nested(item)),
         DataType::Struct(fields) => {
-            let field = |field: &FieldRef| Field::new(field.name(), plain(field.data_type()), true);
+            let field =
+                |field: &FieldRef| Field::new(field.name(), normalized(field.data_type()), true);
             DataType::Struct(fields.iter().map(field).collect())
         }
         DataType::Map(entries, _) => DataType::Map(nested(entries), false),
@@ -278,7 +284,7 @@ fn plain(data_type: &DataType) -> DataType {
     }
 }
 
-/// What a value is in JSON.
+/// Kind of a JSON value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum JsonKind {
     Boolean,
@@ -289,7 +295,7 @@ enum JsonKind {
 }
 
 impl JsonKind {
-    /// The kind of the values of a type; `None` if all are null.
+    /// Returns the kind of the values of a type, or `None` if all are null.
     fn from_type(data_type: &DataType) -> Option<Self> {
         Some(match data_type {
             DataType::Null => return None,
@@ -385,7 +391,7 @@ mod tests {
             ..Write::to("out")
         };
         let check = |file: &str, keys: &[&str]| {
-            check_place(&Path::from("out"), &Path::from(file), &write(keys))
+            check_format_and_keys(&Path::from("out"), &Path::from(file), &write(keys))
         };
         assert_eq!(check("out/k=1/a.parquet", &["K"]), Ok(()));
         assert!(

@@ -13,12 +13,12 @@ use super::stored_types::stored_type;
 use crate::catalog::storage_type;
 use crate::error::{Error, Result, did_you_mean};
 
-/// Casts columns to the types that the files hold. Partition keys get the spelling of `key_names`;
-/// other names stay.
+/// Casts columns to the types that the file format holds. Partition keys get the spelling of
+/// `key_names`; other names stay.
 ///
 /// # Errors
-/// If the format does not have the type of a column.
-pub(super) fn storable(
+/// Returns an error if the format does not have the type of a column.
+pub(super) fn cast_to_stored_types(
     frame: DfDataFrame,
     write: &Write,
     key_names: &[String],
@@ -27,7 +27,7 @@ pub(super) fn storable(
     let mut columns = vec![];
     for (qualifier, field) in frame.schema().iter() {
         let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
-        // Athena reads fewer types than the format has.
+        // Athena, the usual reader of such tables, reads fewer types than the format has.
         let readable = match &write.catalog {
             Some(_) => storage_type(field.data_type()),
             None => None,
@@ -55,7 +55,7 @@ pub(super) fn storable(
 /// Casts the columns that `types` names.
 ///
 /// # Errors
-/// If there is no cast to a type.
+/// Returns an error if a column cannot be cast to its type.
 pub(super) fn cast_columns(
     frame: DfDataFrame,
     types: &BTreeMap<String, DataType>,
@@ -78,8 +78,8 @@ pub(super) fn cast_columns(
 /// the query has run.
 ///
 /// # Errors
-/// If two columns have the same name up to case, if `partitionBy` names an unknown column or all
-/// columns, or if the format does not support the compression.
+/// Returns an error if two columns have names that differ only by case, if `partitionBy` names an
+/// unknown column or all columns, or if the format does not support the compression.
 pub(super) fn check_columns(frame: &DfDataFrame, write: &Write) -> Result<()> {
     let names: Vec<&str> = frame
         .schema()

@@ -1,4 +1,4 @@
-//! Where the files of a catalog's table are, below the folder of the table.
+//! Decides where the files of a catalog table are, below the folder of the table.
 //!
 //! Objects cannot be exchanged atomically. On an object store, an overwrite therefore goes to a new
 //! subfolder, and one change in the catalog moves readers to it:
@@ -8,10 +8,10 @@
 //! gold/u/uf=SP/run-4f2a/part-0.parquet           partition's location: gold/u/uf=SP/run-4f2a/
 //! ```
 //!
-//! An append goes to the present location of the table or partition; a new partition gets a subfolder
-//! named after the last overwrite. Local folders are exchanged as
-//! a whole and need no subfolders. Neither have tables with partition projection: their readers
-//! compute `gold/u/uf=SP/`, and would miss files that are deeper, or see replaced ones.
+//! An append goes to the present location of the table or partition; a new partition gets a
+//! subfolder named after the last overwrite. Local folders are exchanged as a whole and need no
+//! subfolders. Tables with partition projection have none either: their readers compute
+//! `gold/u/uf=SP/`, and would miss files in subfolders, or see replaced ones.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +50,7 @@ pub(crate) struct ExistingPartition {
     pub(crate) values: Vec<String>,
 }
 
-/// What the folder of an output is on.
+/// Kind of storage that contains the folder of an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Storage {
     /// A folder of this machine, which a commit exchanges as a whole.
@@ -63,8 +63,8 @@ impl Layout {
     /// Plans the layout of a table below `location`. `tag` identifies the write.
     ///
     /// # Errors
-    /// If an append would have to write outside `location`, where the present table or partition
-    /// is, or if readers of the table would look for its partitions elsewhere.
+    /// Returns an error if an append would have to write outside `location`, where the present
+    /// table or partition is, or if readers of the table would look for its partitions elsewhere.
     pub(crate) fn plan(
         write: &Write,
         location: &str,
@@ -78,7 +78,7 @@ impl Layout {
             existing: BTreeMap::new(),
         };
         let relative = |path: &str| {
-            let inside = slashed(path)
+            let inside = with_slash(path)
                 .strip_prefix(location)
                 .map(|rest| rest.trim_end_matches('/').to_owned());
             inside.ok_or_else(|| {
@@ -99,7 +99,7 @@ impl Layout {
         if !is_overwrite || is_dynamic {
             for partition in &planned.partitions {
                 let path = match relative(&partition.location) {
-                    // An overwrite brings the partitions that it writes to the new location.
+                    // An overwrite moves the partitions that it writes to the new location.
                     Err(_) if is_overwrite => String::new(),
                     path => path?,
                 };
@@ -117,7 +117,8 @@ impl Layout {
     /// Adds a partition that exists at `path`. An overwrite moves it to the subfolder.
     ///
     /// # Errors
-    /// If readers compute the locations of partitions, and would not find this one.
+    /// Returns an error if readers compute the locations of partitions, and would not find this
+    /// one.
     fn add(
         &mut self,
         planned: &PlannedTable,
@@ -126,7 +127,7 @@ impl Layout {
         is_overwrite: bool,
     ) -> Result<()> {
         let keys = &planned.registration.table.partition_keys;
-        // A value that is not of its key's type cannot equal one that is written.
+        // A value that does not have its key's type cannot equal a written value.
         let Some(folders) = derived_folders(&planned.key_names, keys, &partition.values)? else {
             return Ok(());
         };
@@ -138,14 +139,16 @@ impl Layout {
             )));
         }
         let path = if is_overwrite {
-            // The slash marks the last folder as one; `partition_folder` ignores a file name.
+            // The slash at the end marks the last name as a folder: `partition_folder` ignores file
+            // names.
             let path = format!("{path}/");
             let present = match partition_folder(&path) {
-                // It is elsewhere, or in a folder without its values.
+                // The partition is outside the table's folder, or its folder does not contain its
+                // values.
                 "" => folders.as_str(),
                 present => present,
             };
-            joined([present, self.subfolder.as_str()])
+            join_paths([present, self.subfolder.as_str()])
         } else {
             path
         };
@@ -163,8 +166,7 @@ impl Layout {
             .collect()
     }
 
-    /// Returns what the catalog registers, once the files are known: locations, partitions and
-    /// totals.
+    /// Completes the registration once the files are known: locations, partitions and totals.
     pub(crate) fn registration(
         &self,
         write: &Write,
@@ -232,7 +234,8 @@ fn subfolder(write: &Write, planned: &PlannedTable, tag: &str, storage: Storage)
         return format!("run-{tag}");
     }
     // The folder of a partition that an overwrite removed may still contain its files, and readers
-    // descend. Two appends at once choose the same name.
+    // descend into subfolders: new files therefore go to a subfolder. It is named after the last
+    // overwrite, so that two concurrent appends choose the same one.
     let newest = planned.present.as_ref().and_then(newest_overwrite);
     newest.map_or_else(String::new, |number| format!("run-{number}"))
 }
@@ -241,7 +244,7 @@ fn subfolder(write: &Write, planned: &PlannedTable, tag: &str, storage: Storage)
 /// value is not of the type of its key.
 ///
 /// # Errors
-/// If a key has a type that is not known here.
+/// Returns an error if a key has an unsupported type.
 fn derived_folders(
     names: &[String],
     keys: &[TableColumn],
@@ -265,7 +268,7 @@ fn derived_folders(
 }
 
 /// Joins the parts of a path that are not empty.
-fn joined<const N: usize>(parts: [&str; N]) -> String {
+fn join_paths<const N: usize>(parts: [&str; N]) -> String {
     let parts = parts.into_iter().filter(|part| !part.is_empty());
     parts.collect::<Vec<_>>().join("/")
 }
@@ -279,7 +282,7 @@ fn folder_url(location: &str, path: &str) -> String {
     }
 }
 
-/// Returns the values in a path of partition folders: `1` and `x/y` in `a=1/b=x%2Fy`.
+/// Returns the partition values in a path of `key=value` folders: `1` and `x/y` in `a=1/b=x%2Fy`.
 pub(crate) fn values(folder: &str) -> Vec<String> {
     let value = |part: &str| {
         percent_decode_str(part.split_once('=').map_or("", |(_, value)| value))
@@ -290,7 +293,7 @@ pub(crate) fn values(folder: &str) -> Vec<String> {
 }
 
 /// Returns a location with exactly one slash at the end, and with `s3://` for `s3a://`.
-fn slashed(location: &str) -> String {
+fn with_slash(location: &str) -> String {
     format!("{}/", known_scheme(location.trim_end_matches('/')))
 }
 

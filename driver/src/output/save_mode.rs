@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 pub(super) enum SaveDecision {
     /// The write runs.
     Write,
-    /// The mode is `ignore` and something exists: nothing is written, and this is no error.
+    /// The mode is `ignore` and something exists: nothing is written, without an error.
     Skip,
 }
 
@@ -19,7 +19,7 @@ pub(super) enum SaveDecision {
 /// `/out already exists`.
 ///
 /// # Errors
-/// If something exists and the mode is `errorIfExists`.
+/// Returns an error if something exists and the mode is `errorIfExists`.
 pub(super) fn decide(mode: SaveMode, exists: bool, existing: impl Display) -> Result<SaveDecision> {
     match (mode, exists) {
         (SaveMode::ErrorIfExists, true) => Err(Error::AlreadyExists {

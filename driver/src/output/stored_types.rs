@@ -1,20 +1,21 @@
-//! The types that file formats hold, and those that they lack.
+//! Types that file formats can store, and those that they lack.
 //!
-//! A value that a format cannot hold is refused before the query runs: written as something else, it
-//! would be read back as something else.
+//! A column that a format cannot store is refused before the query runs: written as another type,
+//! it would be read back as that type.
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
 use faisca_planner::manifest::FileFormat;
 
-/// Returns the type to which a column is cast before it is written. It is the same type for most.
+/// Returns the type to which a column is cast before it is written; most types stay.
 ///
-/// Parquet has no timestamps of seconds, and Spark and Athena read none of nanoseconds: all become
+/// Parquet has no timestamps in seconds, and Spark and Athena do not read nanoseconds: all become
 /// microseconds.
 ///
 /// # Errors
-/// If the format does not have the type. The text says what to do, and follows the name of a column.
+/// Returns an error if the format lacks the type. The text says what to do; callers put the name of
+/// the column in front of it.
 pub(super) fn stored_type(format: FileFormat, data_type: &DataType) -> Result<DataType, String> {
     let nested = |field: &FieldRef| stored_field(format, field);
     Ok(match data_type {
@@ -34,7 +35,7 @@ pub(super) fn stored_type(format: FileFormat, data_type: &DataType) -> Result<Da
         DataType::Time32(TimeUnit::Second) if format == FileFormat::Parquet => {
             DataType::Time32(TimeUnit::Millisecond)
         }
-        // A number of milliseconds would be read as a number.
+        // Formats would store the milliseconds, which would be read back as numbers.
         DataType::Date64 => DataType::Date32,
         DataType::Binary
         | DataType::LargeBinary
@@ -114,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timestamps_are_microseconds_in_parquet_also_inside_of_others() {
+    fn timestamps_are_microseconds_in_parquet_even_in_nested_types() {
         let timestamp = |unit| DataType::Timestamp(unit, Some("UTC".into()));
         let within = |unit| {
             let list = DataType::List(Arc::new(Field::new("item", timestamp(unit), true)));

@@ -4,8 +4,8 @@
 //! plan ─► begin the output ─► tasks run the sinks ─► commit the files ─► register the table
 //! ```
 //!
-//! Whatever can fail without running the query is checked first. Several writes can run as one
-//! query, so that they share stages; each still has its own commit.
+//! Everything that can be checked without running the query is checked first. Several writes can
+//! run as one query, so that they share stages; each still has its own commit.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,7 +31,7 @@ use crate::error::{Error, Result};
 use crate::input::formats::csv_options;
 use crate::input::source::written_source;
 use crate::output::append::check_append;
-use crate::output::columns::{cast_columns, check_columns, storable};
+use crate::output::columns::{cast_columns, cast_to_stored_types, check_columns};
 use crate::output::commit::OutputWrite;
 use crate::output::layout::{Layout, Storage};
 use crate::output::save_mode::{SaveDecision, decide};
@@ -40,10 +40,10 @@ use crate::services::Services;
 use crate::stack::plan_on_large_stack;
 use crate::statement::{RunningQuery, stages_of_writes};
 
-/// A sink closes a file at about this size, unless the write sets another one.
+/// Default size in bytes at which a sink closes a file.
 const TARGET_FILE_BYTES: u64 = 256 * 1024 * 1024;
 
-/// Random bytes in the tag of a write, which makes the names of its files unique.
+/// Number of random bytes in the tag of a write, which makes the names of its files unique.
 const TAG_BYTES: usize = 6;
 
 /// A write that is checked and has a logical plan. Nothing has been written.
@@ -56,16 +56,16 @@ pub(crate) struct PlannedWrite<'a> {
     /// How the files will be read, if they are CSV.
     csv: CsvReadOptions,
     state: SessionState,
-    /// The optimised logical plan.
+    /// The optimized logical plan.
     pub(crate) plan: LogicalPlan,
-    /// When planning began. The time that the user sees includes it.
+    /// When planning began. The elapsed time that the user sees includes planning.
     started: Instant,
 }
 
 /// The failure of one or more writes that ran together.
 #[derive(Debug)]
 pub(crate) struct WriteError {
-    /// Index of the write that failed. `None` if the failure concerns all of them.
+    /// Index of the write that failed, or `None` if the failure concerns all writes.
     pub(crate) write: Option<usize>,
     /// The cause.
     pub(crate) error: Error,
@@ -88,7 +88,8 @@ impl WriteError {
 /// `write` has a catalog. `label` names the write in the progress of the query.
 ///
 /// # Errors
-/// If planning, a task, the commit or the catalog fails. The folder is unchanged until the commit.
+/// Returns an error if planning, a task, the commit or the catalog fails. The folder is unchanged
+/// until the commit.
 pub(crate) async fn write(
     services: &Arc<Services>,
     frame: DfDataFrame,
@@ -101,10 +102,10 @@ pub(crate) async fn write(
     run(services, planned, write).await
 }
 
-/// Runs a planned write; `None` does nothing.
+/// Runs a planned write. `None` is a write that has nothing to do.
 ///
 /// # Errors
-/// As [`write`].
+/// Same as [`write`].
 pub(crate) async fn run(
     services: &Arc<Services>,
     planned: Option<PlannedWrite<'_>>,
@@ -126,7 +127,7 @@ pub(crate) async fn run(
 /// Checks the columns of a write. Nothing is planned or written.
 ///
 /// # Errors
-/// If a name or a type does not fit the write, or the files that it keeps.
+/// Returns an error if a name or a type does not fit the write, or the files that it keeps.
 pub(crate) async fn check(
     services: &Arc<Services>,
     frame: DfDataFrame,
@@ -134,19 +135,21 @@ pub(crate) async fn check(
 ) -> Result<()> {
     check_columns(&frame, write)?;
     let read_as = written_source("", &write.path, write.format);
-    fit(services, frame, write, &read_as, &[]).await.map(drop)
+    fit_columns(services, frame, write, &read_as, &[])
+        .await
+        .map(drop)
 }
 
-/// Casts columns to the types that the files hold, and compares them with files that stay. Partition
-/// keys get the spelling of `key_names`.
-async fn fit(
+/// Casts columns to the types that the files store, and compares them with the files that stay.
+/// Partition keys get the spelling of `key_names`.
+async fn fit_columns(
     services: &Arc<Services>,
     frame: DfDataFrame,
     write: &Write,
     read_as: &Source,
     key_names: &[String],
 ) -> Result<DfDataFrame> {
-    let frame = storable(frame, write, key_names)?;
+    let frame = cast_to_stored_types(frame, write, key_names)?;
     let columns = frame.schema().as_arrow();
     let wider = check_append(&services.context, columns, write, read_as)
         .boxed()
@@ -154,7 +157,7 @@ async fn fit(
     cast_columns(frame, &wider)
 }
 
-/// Returns the summary of a write that did nothing, since its target exists already.
+/// Returns the summary of a write that did nothing, because its target exists already.
 pub(crate) fn skipped(write: &Write) -> WriteSummary {
     WriteSummary {
         path: write.path.clone(),
@@ -164,11 +167,11 @@ pub(crate) fn skipped(write: &Write) -> WriteSummary {
 }
 
 impl<'a> PlannedWrite<'a> {
-    /// Checks and plans a write. `None` if the save mode says that there is nothing to do.
+    /// Checks and plans a write. Returns `None` if the target exists and the save mode is `ignore`.
     ///
     /// # Errors
-    /// If the query cannot be planned, or the result does not fit the write, the files that it
-    /// keeps, the catalog or the save mode.
+    /// Returns an error if the query cannot be planned, or the result does not fit the write, the
+    /// files that it keeps, the catalog or the save mode.
     pub(crate) async fn plan(
         services: &Arc<Services>,
         frame: DfDataFrame,
@@ -179,10 +182,10 @@ impl<'a> PlannedWrite<'a> {
         Self::plan_for(services, frame, write, label, &read_as).await
     }
 
-    /// Checks and plans a write to files that will be read as `read_as`.
+    /// Checks and plans a write whose files will be read with the options of `read_as`.
     ///
     /// # Errors
-    /// As [`Self::plan`].
+    /// Same as [`Self::plan`].
     pub(crate) async fn plan_for(
         services: &Arc<Services>,
         frame: DfDataFrame,
@@ -212,7 +215,7 @@ impl<'a> PlannedWrite<'a> {
         }
         let key_names = table.as_ref().map(|table| table.key_names.as_slice());
         let key_names = key_names.unwrap_or_default();
-        let frame = fit(services, frame, write, read_as, key_names).await?;
+        let frame = fit_columns(services, frame, write, read_as, key_names).await?;
         let (state, plan) = frame.into_parts();
         let plan = on_large_stack(|| state.optimize(&plan))?;
         Ok(Some(Self {
@@ -226,10 +229,10 @@ impl<'a> PlannedWrite<'a> {
         }))
     }
 
-    /// Begins the output. `None` if the save mode says that there is nothing to do.
+    /// Begins the output. Returns `None` if it exists and the save mode is `ignore`.
     ///
     /// # Errors
-    /// If the output cannot be begun, or the present table is at another location.
+    /// Returns an error if the output cannot be begun, or the present table is at another location.
     async fn open(self, services: &Arc<Services>) -> Result<Option<OpenWrite<'a>>> {
         let tag = crate::random::random_hex(TAG_BYTES)?;
         let (stores, catalogs) = (&services.object_stores, &services.catalogs);
@@ -248,8 +251,7 @@ impl<'a> PlannedWrite<'a> {
             Storage::Local
         };
         let layout = match &self.table {
-            // Athena could not read the files. The staging folder is removed when `output` is
-            // dropped.
+            // Athena could not read the files. Dropping `output` removes the staging folder.
             Some(planned) if planned.registration.kind == CatalogKind::Glue && !on_store => {
                 return Err(Error::Write(format!(
                     "catalog {}: {} is a local folder, which readers of Glue cannot reach; write to an \
@@ -268,7 +270,7 @@ impl<'a> PlannedWrite<'a> {
         }))
     }
 
-    /// Whether the sinks collect statistics of the columns for the catalog.
+    /// Returns true if the sinks collect column statistics for the catalog.
     fn describes_columns(&self) -> bool {
         self.table.is_some() && describes_columns(self.write)
     }
@@ -278,13 +280,13 @@ impl<'a> PlannedWrite<'a> {
 /// each write, in the order of `planned`.
 ///
 /// # Errors
-/// If a write cannot begin, a task fails, or a commit or the catalog fails. An output is unchanged
-/// until its own commit; the outputs of earlier writes stay visible.
+/// Returns an error if a write cannot begin, a task fails, or a commit or the catalog fails. An
+/// output is unchanged until its own commit; the outputs of earlier writes stay visible.
 pub(crate) async fn write_together(
     services: &Arc<Services>,
     planned: Vec<PlannedWrite<'_>>,
 ) -> std::result::Result<Vec<WriteSummary>, WriteError> {
-    // A write that turns out to have nothing to do keeps this summary.
+    // A write that `open` finds to have nothing to do keeps this summary.
     let mut summaries: Vec<WriteSummary> = planned
         .iter()
         .map(|planned| skipped(planned.write))
@@ -329,7 +331,7 @@ struct WrittenFiles {
 /// Runs the sinks of several writes as one query.
 ///
 /// # Errors
-/// If the query cannot be planned, or a task fails.
+/// Returns an error if the query cannot be planned, or a task fails.
 async fn run_sinks(
     services: &Arc<Services>,
     open: &[(usize, OpenWrite<'_>)],
@@ -358,8 +360,8 @@ async fn run_sinks(
     })
 }
 
-/// Whether the statistics of this write are those of the whole table. An append knows only the rows
-/// that it adds; tables with partitions get no statistics.
+/// Returns true if column statistics are requested, and this write has all rows of the table. An
+/// append knows only the rows that it adds; tables with partitions get no statistics.
 fn describes_columns(write: &Write) -> bool {
     let is_requested = write
         .catalog
@@ -397,7 +399,7 @@ impl OpenWrite<'_> {
     /// the sink received them.
     ///
     /// # Errors
-    /// If the statistics cannot be decoded, or the commit or the catalog fails.
+    /// Returns an error if the statistics cannot be decoded, or the commit or the catalog fails.
     async fn commit(&mut self, written: &SinkOutput, schema: &SchemaRef) -> Result<WriteSummary> {
         let output = self.output.as_mut().ok_or(Error::Cancelled)?;
         let files = files_to_commit(&written.files, self.planned.write);
@@ -437,10 +439,10 @@ impl Drop for OpenWrite<'_> {
     }
 }
 
-/// Describes the sink of a write, without statistics and options of CSV.
+/// Describes the sink of a write, except for statistics and CSV options.
 ///
 /// # Errors
-/// If the target size of a file is not a size.
+/// Returns an error if `targetFileSize` is not a size.
 fn sink_spec(write: &Write, output: &OutputWrite, layout: &Layout) -> Result<SinkSpec> {
     let target_file_bytes = match &write.target_file_size {
         Some(text) => parse_bytes(text).ok_or_else(|| {
@@ -468,14 +470,14 @@ fn sink_spec(write: &Write, output: &OutputWrite, layout: &Layout) -> Result<Sin
     })
 }
 
-/// Decides what a write without rows leaves. A partition without rows must not replace one that has
-/// rows, nor become a partition of a catalog's table.
+/// Decides which file a write without rows creates. A partition without rows must not replace one
+/// with rows, nor become a partition of a catalog table.
 fn empty_output(write: &Write) -> EmptyOutput {
     let replaces_all = write.mode != SaveMode::Append
         && write.partition_overwrite == PartitionOverwrite::Static
         && write.catalog.is_none();
     match write.format {
-        // An empty file states no columns.
+        // An empty ndjson file would not contain the columns.
         FileFormat::Ndjson => EmptyOutput::Nothing,
         FileFormat::Parquet | FileFormat::Csv if write.partition_by.is_empty() || replaces_all => {
             EmptyOutput::SchemaFile
@@ -484,8 +486,8 @@ fn empty_output(write: &Write) -> EmptyOutput {
     }
 }
 
-/// Returns the files of a write. A file without rows in a partition is left out if there are rows
-/// elsewhere: the task that wrote it could not know.
+/// Returns the files to commit. In a partitioned output, a file without rows is left out if other
+/// files have rows: the task that wrote it could not know about them.
 fn files_to_commit(written: &[PendingFile], write: &Write) -> Vec<PendingFile> {
     let has_rows = written.iter().any(|file| file.rows > 0);
     let is_kept = |file: &&PendingFile| file.rows > 0 || !has_rows || write.partition_by.is_empty();

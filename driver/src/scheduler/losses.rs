@@ -110,7 +110,8 @@ impl Scheduler {
         }
     }
 
-    /// Makes a task need less memory, and announces the stage's new number of tasks if it was split.
+    /// Makes a task need less memory, and announces the stage's new number of tasks if it was
+    /// split.
     pub(super) fn shrink(&mut self, task: TaskId) {
         let query = self.queries.get_mut(&task.query);
         if let Some(tasks) = query.and_then(|query| query.shrink(task)) {

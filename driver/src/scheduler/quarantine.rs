@@ -14,7 +14,8 @@
 //! ```
 //!
 //! One executor at a time is reserved. The others run what is not under suspicion, so a task that
-//! crashes executors delays other queries little, and costs the fleet a bounded number of executors.
+//! crashes executors delays other queries little, and costs the fleet a bounded number of
+//! executors.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -85,7 +86,8 @@ impl Quarantine {
 }
 
 impl Scheduler {
-    /// Counts the loss of an executor against the tasks that ran there, as far as its cause is known.
+    /// Counts the loss of an executor against the tasks that ran there, as far as its cause is
+    /// known.
     pub(super) fn suspect(&mut self, executor: ExecutorId, tasks: Vec<TaskId>, cause: LossCause) {
         let company = self.quarantine.company(executor);
         match cause {
@@ -154,8 +156,8 @@ impl Scheduler {
         }
     }
 
-    /// Stops the attempts of a suspect that run beside others, such as a speculative one, and queues
-    /// the task again.
+    /// Stops the attempts of a suspect that run beside others, such as a speculative one, and
+    /// queues the task again.
     fn stop_shared_attempts(&mut self, task: TaskId) {
         let is_alone = |executor| self.quarantine.company(executor) == Company::Alone;
         let Some(query) = self.queries.get_mut(&task.query) else {

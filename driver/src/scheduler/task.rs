@@ -79,8 +79,8 @@ pub(super) enum TaskPhase {
     /// Neither running nor queued.
     #[default]
     Idle,
-    /// In its stage's `parked` tasks, in the scheduler's ready queue, or in its quarantine: in exactly
-    /// one of them.
+    /// In its stage's `parked` tasks, in the scheduler's ready queue, or in its quarantine: in
+    /// exactly one of them.
     Queued,
     Running(Running),
     Committed(Committed),

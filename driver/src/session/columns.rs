@@ -10,7 +10,7 @@ use faisca_spark::dialect::without_mark;
 
 use crate::error::{Error, NameKind, Result, did_you_mean};
 
-/// Replaces the columns of an expression by those of the schemas, which have the spelling of the
+/// Replaces the columns of an expression with those of the schemas, which have the spelling of the
 /// data.
 ///
 /// # Errors
@@ -65,8 +65,8 @@ pub(super) fn unknown_column(name: &str, schemas: &[&DFSchema]) -> Error {
     }
 }
 
-/// Returns the columns without the marks that tell duplicates apart: a result may have two columns of
-/// one name.
+/// Returns the columns without the marks that distinguish duplicates: a result may have two columns
+/// with the same name.
 pub(super) fn unmarked(schema: &Schema) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| {
         let name = without_mark(field.name());

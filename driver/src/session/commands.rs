@@ -1,4 +1,5 @@
-//! Statements of Spark about a session: its settings, its names, and hints for speed.
+//! Runs Spark's statements about a session: SET, RESET, USE, SHOW, TRUNCATE, and hints that have no
+//! effect here.
 
 use std::sync::Arc;
 
@@ -10,14 +11,14 @@ use datafusion::logical_expr::{LogicalPlan, ResetVariable, SetVariable, Statemen
 use faisca_spark::commands::SessionCommand;
 use tracing::warn;
 
-use super::create_table::{own_name, truncate_table};
+use super::create_table::{table_name, truncate_table};
 use super::dataframe::DataFrame;
 use super::existing::unknown_table;
 use super::settings::{ANSI_ENABLED, TIME_ZONE};
 use crate::error::{Error, Result};
 use crate::services::Services;
 
-/// Runs a statement about the session, and returns rows if it shows some.
+/// Runs a statement about the session. Returns rows for a statement that shows something.
 pub(super) async fn run_command(
     services: &Arc<Services>,
     command: SessionCommand,
@@ -34,21 +35,21 @@ pub(super) async fn run_command(
             if let Some(database) = database {
                 use_database(&database)?;
             }
-            return tables(services, pattern.as_deref()).map(Some);
+            return show_tables(services, pattern.as_deref()).map(Some);
         }
-        SessionCommand::ShowColumns { table } => return columns(services, &table).map(Some),
+        SessionCommand::ShowColumns { table } => return show_columns(services, &table).map(Some),
         SessionCommand::NoEffect { statement, table } => {
             if let Some(table) = table {
-                known_table(services, &table)?;
+                registered_table(services, &table)?;
             }
-            warn!("{statement} has no meaning here and is ignored");
+            warn!("{statement} has no effect in Faísca and is ignored");
         }
     }
     Ok(None)
 }
 
-/// DataFusion's name of a setting of Spark that has a meaning here.
-fn own_setting(name: &str) -> Option<&'static str> {
+/// Returns DataFusion's name for a Spark setting, or `None` if Faísca does not support the setting.
+fn datafusion_setting(name: &str) -> Option<&'static str> {
     match name {
         ANSI_ENABLED => Some("datafusion.execution.enable_ansi_mode"),
         TIME_ZONE => Some("datafusion.execution.time_zone"),
@@ -56,20 +57,20 @@ fn own_setting(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Applies a setting of Spark. What has no meaning here is accepted, so that ported scripts run, and
+/// Applies a Spark setting. An unsupported setting is accepted, so that ported scripts run, and
 /// reported in the log.
 async fn set(services: &Services, name: &str, value: &str) -> Result<()> {
     if name == "spark.sql.warehouse.dir" {
         return Err(Error::Plan(format!(
-            "{name} is fixed when the session starts; give it by --conf"
+            "{name} is fixed when the session starts; set it with --conf"
         )));
     }
-    let Some(own) = own_setting(name) else {
-        warn!("{name} has no meaning here and is ignored");
+    let Some(variable) = datafusion_setting(name) else {
+        warn!("{name} has no effect in Faísca and is ignored");
         return Ok(());
     };
     let set = Statement::SetVariable(SetVariable {
-        variable: own.to_owned(),
+        variable: variable.to_owned(),
         value: value.to_owned(),
     });
     services
@@ -79,7 +80,7 @@ async fn set(services: &Services, name: &str, value: &str) -> Result<()> {
     Ok(())
 }
 
-/// Gives one setting, or all of them, the value that Spark begins with.
+/// Resets one setting, or all of them, to Spark's default.
 async fn reset(services: &Services, name: Option<&str>) -> Result<()> {
     let names = match name {
         Some(name) => vec![name],
@@ -97,32 +98,41 @@ async fn reset(services: &Services, name: Option<&str>) -> Result<()> {
                     .execute_logical_plan(LogicalPlan::Statement(reset))
                     .await?;
             }
-            other => warn!("{other} has no meaning here and is ignored"),
+            other => warn!("{other} has no effect in Faísca and is ignored"),
         }
     }
     Ok(())
 }
 
+/// Accepts the databases that every session has. There are no others, so nothing changes.
+///
+/// # Errors
+/// Returns an error for any other database.
 fn use_database(name: &[String]) -> Result<()> {
+    // `table_name` checks the database of a table, so that any table name will do.
     let mut with_table = name.to_vec();
     with_table.push("t".to_owned());
-    own_name(&with_table).map(|_| ())
+    table_name(&with_table).map(|_| ())
 }
 
-fn known_table(services: &Arc<Services>, name: &[String]) -> Result<String> {
-    let name = own_name(name)?.to_lowercase();
+/// Returns the name of a registered table, in lower case and without its database.
+///
+/// # Errors
+/// Returns an error if there is no such table; it suggests the nearest name.
+fn registered_table(services: &Arc<Services>, name: &[String]) -> Result<String> {
+    let name = table_name(name)?.to_lowercase();
     match services.tables.contains(&name) {
         true => Ok(name),
         false => Err(unknown_table(services, &name)),
     }
 }
 
-/// The tables of the session, as Spark lists them.
-fn tables(services: &Arc<Services>, pattern: Option<&str>) -> Result<DataFrame> {
+/// Returns the tables of the session with the columns of Spark's SHOW TABLES.
+fn show_tables(services: &Arc<Services>, pattern: Option<&str>) -> Result<DataFrame> {
     let mut names = services.tables.names();
     names.retain(|name| pattern.is_none_or(|pattern| matches_pattern(name, pattern)));
     names.sort();
-    // A table with files is in the database; views are the session's.
+    // Tables with files are in the database `default`; views belong to the session.
     let temporary: Vec<bool> = names
         .iter()
         .map(|name| services.tables.files(name).is_none())
@@ -139,8 +149,9 @@ fn tables(services: &Arc<Services>, pattern: Option<&str>) -> Result<DataFrame> 
     rows(services, columns)
 }
 
-fn columns(services: &Arc<Services>, table: &[String]) -> Result<DataFrame> {
-    let name = known_table(services, table)?;
+/// Returns the names of a table's columns, as SHOW COLUMNS.
+fn show_columns(services: &Arc<Services>, table: &[String]) -> Result<DataFrame> {
+    let name = registered_table(services, table)?;
     let provider = services.tables.provider(&name);
     let names = provider.map_or_else(Vec::new, |provider| {
         let schema = provider.schema();
@@ -150,7 +161,8 @@ fn columns(services: &Arc<Services>, table: &[String]) -> Result<DataFrame> {
     text_rows(services, "col_name", names)
 }
 
-/// Does a name match one of the alternatives of a pattern, in which `*` is any text?
+/// Returns true if a name matches one of the alternatives of a pattern, in which `|` separates
+/// alternatives and `*` is any text.
 fn matches_pattern(name: &str, pattern: &str) -> bool {
     pattern.split('|').any(|alternative| {
         let alternative = alternative.trim().to_lowercase();
@@ -178,7 +190,7 @@ fn text_rows(services: &Arc<Services>, column: &str, values: Vec<String>) -> Res
     rows(services, [(column, values)])
 }
 
-/// Returns columns as the rows of a statement.
+/// Returns a DataFrame of these columns, which are in memory.
 fn rows<'a>(
     services: &Arc<Services>,
     columns: impl IntoIterator<Item = (&'a str, ArrayRef)>,

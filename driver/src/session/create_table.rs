@@ -1,4 +1,4 @@
-//! Tables of files that SQL creates: `CREATE TABLE … USING`, and DROP TABLE of what belongs to a table.
+//! Runs `CREATE TABLE … USING`, DROP TABLE and TRUNCATE TABLE for tables of files.
 
 use std::sync::Arc;
 
@@ -10,34 +10,34 @@ use faisca_spark::commands::{CreateTable, TableSource};
 use futures::TryStreamExt;
 
 use super::dataframe::DataFrame;
-use super::existing::{format_of, keeps_existing, unknown_table};
+use super::existing::{keeps_existing, parse_format, unknown_table};
 use super::options::set_source_option;
 use super::output_table::register_output;
 
 use crate::engine::progress::WriteSummary;
 use crate::error::{Error, Result};
-use crate::input::columns::given_schema;
+use crate::input::columns::parse_schema;
 use crate::input::source::{count_files, default_source, open};
-use crate::input::{TableFiles, in_order_of};
+use crate::input::{TableFiles, reorder_columns};
 use crate::output::write::write;
 use crate::services::Services;
 
-/// Databases that every session has. Others are not known here.
-const OWN_DATABASES: [&str; 3] = ["default", "spark_catalog", "spark_catalog.default"];
+/// Databases that every session has: names of one and the same. There are no others.
+const DATABASES: [&str; 3] = ["default", "spark_catalog", "spark_catalog.default"];
 
-/// Creates a table of files, and writes `rows` into it, which are those of its query.
+/// Creates a table of files, and writes `rows` into it, the result of its AS query if it has one.
 pub(super) async fn create_table(
     services: &Arc<Services>,
     definition: CreateTable,
     rows: Option<DataFrame>,
 ) -> Result<Option<WriteSummary>> {
-    let name = own_name(&definition.name)?;
+    let name = table_name(&definition.name)?;
     let (or_replace, if_not_exists) = (definition.or_replace, definition.if_not_exists);
     if keeps_existing(services, &name.as_str().into(), or_replace, if_not_exists)? {
         return Ok(None);
     }
     let format = match &definition.format {
-        Some(format) => format_of(format)?,
+        Some(format) => parse_format(format)?,
         None => FileFormat::Parquet,
     };
     let is_managed = definition.location.is_none();
@@ -73,17 +73,19 @@ pub(super) async fn create_table(
     Ok(None)
 }
 
-/// A table that is to be registered.
+/// A table to register.
 struct NewTable {
     files: TableFiles,
     or_replace: bool,
 }
 
 impl NewTable {
+    /// Registers the table without writing rows. `columns` are those of the statement, as SQL text.
     async fn register(mut self, services: &Arc<Services>, columns: Option<String>) -> Result<()> {
         let context = &services.context;
         let source = &mut self.files.source;
         source.schema = columns;
+        // Listing a folder that does not exist yet is an error; such a table is empty, too.
         let existing = count_files(context, source).await;
         let is_empty = !existing.is_ok_and(|files| files.count > 0);
         if self.files.is_managed && !is_empty {
@@ -94,14 +96,14 @@ impl NewTable {
         }
         let provider = match &source.schema {
             Some(text) if is_empty || self.files.is_managed => {
-                let schema = Arc::new(given_schema(context, text)?);
+                let schema = Arc::new(parse_schema(context, text)?);
                 // No other program has written files yet, so values may have line breaks.
                 source.multi_line |= source.format == FileFormat::Csv;
                 Arc::new(MemTable::try_new(schema, vec![vec![]])?) as _
             }
             Some(text) => {
-                let schema = Arc::new(given_schema(context, text)?);
-                in_order_of(&schema, open(context, source).await?)?
+                let schema = Arc::new(parse_schema(context, text)?);
+                reorder_columns(&schema, open(context, source).await?)?
             }
             None => open(context, source).await?,
         };
@@ -109,7 +111,7 @@ impl NewTable {
         services.register_table(&name, provider, Some(self.files))
     }
 
-    /// Writes the rows of a query, and registers what was written.
+    /// Writes the rows of a query, and registers the folder as the table.
     async fn write_rows(self, services: &Arc<Services>, rows: DataFrame) -> Result<WriteSummary> {
         let Source {
             name, path, format, ..
@@ -132,7 +134,7 @@ impl NewTable {
     }
 }
 
-/// Removes a table from the session, and its folder if no one else named it.
+/// Removes a table from the session, and deletes its folder if the table is managed.
 pub(super) async fn drop_table(services: &Arc<Services>, name: &str) -> Result<()> {
     let files = services.tables.files(name);
     services.tables.remove(name);
@@ -143,9 +145,9 @@ pub(super) async fn drop_table(services: &Arc<Services>, name: &str) -> Result<(
     }
 }
 
-/// Removes the rows of a table whose folder belongs to it.
+/// Deletes all rows of a managed table. Its columns stay.
 pub(super) async fn truncate_table(services: &Arc<Services>, name: &[String]) -> Result<()> {
-    let name = own_name(name)?;
+    let name = table_name(name)?;
     let provider = services.tables.provider(&name);
     let (Some(provider), Some(files)) = (provider, services.tables.files(&name)) else {
         return Err(unknown_table(services, &name));
@@ -160,7 +162,7 @@ pub(super) async fn truncate_table(services: &Arc<Services>, name: &[String]) ->
     services.register_table(&name, Arc::new(empty), Some(files))
 }
 
-/// Deletes a folder of the warehouse with all that is in it.
+/// Deletes a folder of the warehouse with all its files.
 async fn remove_folder(services: &Services, source: &Source) -> Result<()> {
     if !source.path.contains("://") {
         return match tokio::fs::remove_dir_all(&source.path).await {
@@ -191,23 +193,23 @@ fn occupied(source: &Source) -> Error {
     ))
 }
 
-/// The table's name without its database.
+/// Returns a table's name without its database.
 ///
 /// # Errors
-/// If the database is unknown, or the name cannot be that of a folder.
-pub(super) fn own_name(parts: &[String]) -> Result<String> {
+/// Returns an error if the database is unknown, or the name cannot be that of a folder.
+pub(super) fn table_name(parts: &[String]) -> Result<String> {
     let (name, database) = match parts.split_last() {
         Some((name, database)) => (name.clone(), database.join(".").to_lowercase()),
         None => return Err(Error::Plan("CREATE TABLE needs a name".to_owned())),
     };
-    if !database.is_empty() && !OWN_DATABASES.contains(&database.as_str()) {
+    if !database.is_empty() && !DATABASES.contains(&database.as_str()) {
         return Err(Error::Plan(format!(
             "database `{database}` is unknown; tables of a session are in `default`"
         )));
     }
     if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']) {
         return Err(Error::Plan(format!(
-            "`{name}` cannot be the name of a table, which is also that of its folder"
+            "`{name}` cannot be the name of a table, because its folder has the same name"
         )));
     }
     Ok(name)

@@ -1,15 +1,15 @@
 //! DataFrames with the methods of Spark.
 //!
 //! Column names are case-insensitive. Columns of Spark's SQL are planned as a statement over the
-//! frame, so that a method and its SQL mean the same. Expressions of DataFusion are accepted too;
-//! for everything else that its DataFrame offers, call [`DataFrame::into_inner`]; the result runs on
-//! the same executors.
+//! frame, so that a method and its SQL return the same result. Expressions of DataFusion are
+//! accepted too; for everything else that its DataFrame offers, call [`DataFrame::into_inner`]; the
+//! result runs on the same executors.
 //!
 //! - this file: selecting, filtering, sorting
 //! - `joins`, `sets`: two frames
 //! - `grouped`: groups, roll-ups, pivots
-//! - `missing`, `statistics`: nulls, and figures of columns
-//! - `actions`: what runs the query
+//! - `missing`, `statistics`: nulls; summary statistics and samples
+//! - `actions`: methods that run the query
 //! - `term`: what the methods accept; `query`: Spark's SQL over a frame
 
 mod actions;
@@ -103,7 +103,7 @@ impl DataFrame {
         unmarked(self.frame.schema().as_arrow())
     }
 
-    /// Replaces the underlying DataFrame by what `change` returns.
+    /// Replaces the underlying DataFrame with what `change` returns.
     fn map(
         self,
         change: impl FnOnce(DfDataFrame) -> datafusion::common::Result<DfDataFrame>,
@@ -190,7 +190,7 @@ impl DataFrame {
         self.with_columns([(name, column)])
     }
 
-    /// Adds or replaces several columns. Each is computed from the present ones.
+    /// Adds or replaces several columns. Each is computed from the columns before the call.
     ///
     /// # Errors
     /// Same as [`Self::filter`].
@@ -271,8 +271,8 @@ impl DataFrame {
         self.map(|f| f.select(remaining))
     }
 
-    /// Sorts all rows. A name or a column sorts ascending with nulls first; [`Column::desc`] and so
-    /// on say otherwise.
+    /// Sorts all rows. A name or a column sorts ascending with nulls first; [`Column::desc`] and
+    /// similar methods set another order.
     ///
     /// # Errors
     /// Same as [`Self::filter`].

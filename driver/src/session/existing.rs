@@ -1,4 +1,4 @@
-//! What statements ask about tables before they create or read one.
+//! Checks of table names and formats that statements share.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub(super) fn keeps_existing(
 }
 
 /// Parses the name of a file format, in any case.
-pub(super) fn format_of(name: &str) -> Result<FileFormat> {
+pub(super) fn parse_format(name: &str) -> Result<FileFormat> {
     match name.to_lowercase().as_str() {
         "parquet" => Ok(FileFormat::Parquet),
         "csv" => Ok(FileFormat::Csv),

@@ -14,8 +14,8 @@ use crate::error::{Error, Result};
 use crate::output::write::{PlannedWrite, run};
 use crate::services::Services;
 
-/// Runs INSERT: writes the rows into the table's folder with the options of the table, and registers
-/// the table again with the new files.
+/// Runs INSERT: writes the rows into the table's folder with the options of the table, and
+/// registers the table again with the new files.
 pub(super) async fn insert(
     services: &Arc<Services>,
     table: &str,
@@ -40,7 +40,7 @@ pub(super) async fn insert(
         compression: written_compression(&files.source)?,
         ..Write::to(&files.source.path)
     };
-    let frame = named_as(services, &schema, input)?;
+    let frame = rename_columns(services, &schema, input)?;
     let label = format!("insert into {table}");
     let planned = PlannedWrite::plan_for(services, frame, &target, label, &files.source).await?;
     let summary = run(services, planned, &target).await?;
@@ -49,12 +49,12 @@ pub(super) async fn insert(
     Ok(summary)
 }
 
-/// Gives rows the column names of a table. The planner has put the columns into the table's order,
-/// but has not named them.
+/// Renames the columns of the rows as in the table. The planner has put them into the table's
+/// order, but has not renamed them.
 ///
 /// # Errors
-/// If the rows have more or fewer columns than the table.
-fn named_as(
+/// Returns an error if the rows have more or fewer columns than the table.
+fn rename_columns(
     services: &Arc<Services>,
     schema: &SchemaRef,
     input: LogicalPlan,
@@ -75,10 +75,11 @@ fn named_as(
     Ok(DfDataFrame::new(services.context.state(), plan))
 }
 
-/// Returns the compression of files that a table's options can read. `None` means the default.
+/// Returns the compression with which INSERT writes, so that the table's options can read the
+/// files. `None` means the default of the format.
 ///
 /// # Errors
-/// If such files cannot be written.
+/// Returns an error if files with this compression can only be read.
 fn written_compression(source: &Source) -> Result<Option<Compression>> {
     match source.compression {
         None => Ok(None),

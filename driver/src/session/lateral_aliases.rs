@@ -1,7 +1,9 @@
-//! Plans statements whose select lists use aliases of columns before: `SELECT a + 1 AS b, b * 2`.
+//! Plans statements whose select lists refer to aliases of the same list: `SELECT a + 1 AS b, b *
+//! 2`.
 //!
-//! A column of a table hides an alias of its name, so that only planning knows what a name means. A statement is planned
-//! again, with the alias's expression in its place, if planning finds no column of that name.
+//! A column of a table hides an alias of the same name, so only planning can resolve a name. If
+//! planning finds no column of that name, the alias is replaced with its expression, and the
+//! statement is planned again.
 
 use datafusion::common::{DataFusionError, Result, SchemaError};
 use datafusion::execution::SessionState;
@@ -12,7 +14,7 @@ use faisca_spark::dialect::expand_lateral_alias;
 
 use super::wildcard::plan_statement;
 
-/// Aliases of one statement that are used by other columns, at most.
+/// Maximum number of aliases that are replaced in one statement.
 const ALIASES_MAX: usize = 100;
 
 /// Plans a statement with Spark's types.
@@ -41,6 +43,7 @@ pub(super) async fn plan_with_aliases(
     plan_statement(state, statement).await.and_then(resolve)
 }
 
+/// Returns the unqualified column name that planning did not find.
 fn unknown_column(error: &DataFusionError) -> Option<&str> {
     match error.find_root() {
         DataFusionError::SchemaError(schema_error, _) => match schema_error.as_ref() {

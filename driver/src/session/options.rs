@@ -36,8 +36,8 @@ const WRITE_OPTIONS: [&str; 5] = [
     "successFile",
 ];
 
-/// Names of an option's values, in lower case. Of several names of one value, the first is the usual
-/// one.
+/// Names of an option's values, in lower case. Of several names of one value, the first is the
+/// usual one.
 type Choices<T> = [(&'static str, T)];
 
 const COMPRESSIONS: &Choices<Compression> = &[
@@ -90,7 +90,7 @@ const MALFORMED_ROWS: &Choices<OnMalformedRow> = &[
 const DECIMALS: &Choices<Decimal> = &[(".", Decimal::Point), (",", Decimal::Comma)];
 const FLAGS: &Choices<bool> = &[("true", true), ("false", false)];
 
-/// An option as it is written.
+/// An option as the user wrote it.
 struct Setting<'a> {
     name: &'a str,
     value: &'a str,
@@ -113,7 +113,7 @@ impl Setting<'_> {
         }
     }
 
-    /// Returns the value that `text`, in any case, names.
+    /// Returns the value named `text`, in any case.
     fn choose<T: Copy + PartialEq>(&self, choices: &Choices<T>, text: &str) -> Result<T> {
         let text = text.to_lowercase();
         match choices.iter().find(|(name, _)| *name == text) {

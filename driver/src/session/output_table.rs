@@ -1,4 +1,4 @@
-//! Registers what a write has left in a folder as a table.
+//! Registers the output folder of a write as a table.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use faisca_planner::manifest::{FileFormat, PartitionOverwrite, SaveMode, Source,
 use super::sql_types::{column_definition, sql_type};
 use crate::error::Result;
 use crate::input::source::{count_files, open_with_key_types, written_source};
-use crate::input::{TableFiles, in_order_of};
+use crate::input::{TableFiles, reorder_columns};
 use crate::services::Services;
 
-/// Registers the folder of a write under a name. `columns` are those of the rows that were written.
-/// A managed folder is removed with the table.
+/// Registers the output folder of a write under a name. `columns` are those of the rows that were
+/// written.
 ///
 /// # Errors
-/// If the folder cannot be read.
+/// Returns an error if the folder cannot be read.
 pub(crate) async fn register_output(
     services: &Services,
     name: &str,
@@ -39,28 +39,29 @@ pub(crate) async fn register_output(
     services.register_table(name, provider, Some(files))
 }
 
-/// Opens a folder that was written, with the columns in the order of `columns`.
+/// Opens the output folder of a write, with the columns in the order of `columns`.
 ///
 /// # Errors
-/// If the folder cannot be read.
+/// Returns an error if the folder cannot be read.
 pub(super) async fn open_written(
     context: &SessionContext,
     source: &Source,
     columns: &SchemaRef,
 ) -> Result<Arc<dyn TableProvider>> {
-    // Without rows there may be no file that states the columns.
+    // Without rows there may be no file to read the columns from.
     if count_files(context, source).await?.count == 0 {
         let empty = MemTable::try_new(Arc::clone(columns), vec![vec![]])?;
         return Ok(Arc::new(empty));
     }
-    in_order_of(
+    reorder_columns(
         columns,
         open_with_key_types(context, source, columns).await?,
     )
 }
 
-/// Returns the columns as a schema in SQL, if the files are text, which has no types: what is
-/// inferred would depend on the values. `None` leaves it to inference.
+/// Returns the columns as a schema in SQL if the files are text, which stores no types: inferred
+/// types would depend on the values. Returns `None` if the schema must be inferred, because the
+/// folder may also contain files of earlier writes.
 fn schema_of_text(write: &Write, columns: &Schema) -> Option<String> {
     let replaces_all = matches!(write.mode, SaveMode::Overwrite | SaveMode::ErrorIfExists)
         && write.partition_overwrite == PartitionOverwrite::Static;

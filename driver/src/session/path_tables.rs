@@ -1,4 +1,4 @@
-//! Files that a query names: ``SELECT * FROM parquet.`/data/sales` ``.
+//! Tables that a query names by format and path: ``SELECT * FROM parquet.`/data/sales` ``.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -9,29 +9,30 @@ use datafusion::sql::sqlparser::ast::{ObjectName, visit_relations};
 use faisca_planner::statement::on_stack_for;
 use faisca_spark::dialect::parse_as_written;
 
-use super::existing::format_of;
+use super::existing::parse_format;
 use crate::error::{Error, Result};
-use crate::input::lower_view;
+use crate::input::lower_case_view;
 use crate::input::source::{default_source, open};
 use crate::services::Services;
 
 /// Catalog of the session.
 const CATALOG: &str = "spark_catalog";
 
-/// Files in the place of a table.
+/// A format and a path in place of a table name.
 #[derive(Debug, PartialEq, Eq)]
 struct PathTable {
-    /// The format's name as written, in lower case, which stands where a database would.
+    /// Name of the format in lower case, written where a table name has its database.
     format: String,
     path: String,
 }
 
-/// Opens the files that a statement names, so that the planner finds them as tables.
+/// Registers the paths that a statement names as tables for the planner.
 ///
 /// # Errors
-/// If they cannot be read, or two paths differ by case only: the planner knows names in lower case.
+/// Returns an error if the files cannot be read, or two paths differ only by case: the planner sees
+/// names in lower case.
 pub(super) async fn register_paths(services: &Arc<Services>, sql: &str) -> Result<()> {
-    // A path stands in backticks.
+    // A path is always quoted with backticks.
     if !sql.contains('`') {
         return Ok(());
     }
@@ -43,7 +44,7 @@ pub(super) async fn register_paths(services: &Arc<Services>, sql: &str) -> Resul
             .find(|other| other.path != table.path && other.path.to_lowercase() == lower)
         {
             return Err(Error::Plan(format!(
-                "`{}` and `{}` differ by case only; read them in two statements",
+                "`{}` and `{}` differ only by case; read them in two statements",
                 other.path, table.path
             )));
         }
@@ -53,7 +54,7 @@ pub(super) async fn register_paths(services: &Arc<Services>, sql: &str) -> Resul
 }
 
 async fn register(services: &Arc<Services>, table: &PathTable, lower: String) -> Result<()> {
-    let format = format_of(&table.format)?;
+    let format = parse_format(&table.format)?;
     let source = default_source(&table.path, &table.path, format);
     let provider = open(&services.context, &source).await?;
     services.tables.remember_spelling(&provider.schema());
@@ -64,14 +65,15 @@ async fn register(services: &Arc<Services>, table: &PathTable, lower: String) ->
         catalog.register_schema(&table.format, schema)?;
     }
     let reference = TableReference::partial(table.format.clone(), lower);
-    let view = lower_view(&reference, &provider)?;
-    // The files may be others than those of an earlier statement.
+    let view = lower_case_view(&reference, &provider)?;
+    // An earlier statement may have registered the path with files that have changed since.
     let _ = services.context.deregister_table(reference.clone())?;
     services.context.register_table(reference, view)?;
     Ok(())
 }
 
-/// The files that a statement names. A statement that cannot be read has none: the planner reports the reason.
+/// Returns the paths that a statement names. Returns none if the statement cannot be parsed: the
+/// planner reports that error.
 fn path_tables(sql: &str) -> Vec<PathTable> {
     let mut tables = Vec::new();
     let Ok(statements) = parse_as_written(sql) else {
@@ -86,7 +88,7 @@ fn path_tables(sql: &str) -> Vec<PathTable> {
                 format: format.value.to_lowercase(),
                 path: path.value.clone(),
             };
-            if format_of(&table.format).is_ok() && !tables.contains(&table) {
+            if parse_format(&table.format).is_ok() && !tables.contains(&table) {
                 tables.push(table);
             }
         }
@@ -100,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_keep_their_case_and_names_of_tables_are_none() {
+    fn paths_keep_their_case_and_table_names_are_not_paths() {
         let sql =
             "SELECT * FROM Parquet.`/Data/A` JOIN csv.`s3://b/x.csv` JOIN default.t JOIN `a/b`";
         let tables = path_tables(sql);

@@ -27,7 +27,7 @@ const BROADCAST_ROWS: u64 = 2_000_000;
 /// more than moving the other side; with more executors, the limits shrink.
 const BROADCAST_EXECUTORS: u64 = 2;
 /// A broadcast side may take 1/16 of a slot's memory: its hash table cannot spill.
-const SLOTS_MEMORY_BY_BROADCAST: u64 = 16;
+const BROADCAST_MEMORY_DIVISOR: u64 = 16;
 /// Estimated memory of one row of a build side, with its entry in the hash table.
 const BROADCAST_ROW_BYTES: u64 = 100;
 /// If at least this fraction of the key range is in use, a join looks rows up in an array of all
@@ -35,13 +35,13 @@ const BROADCAST_ROW_BYTES: u64 = 100;
 /// task.
 const ARRAY_JOIN_DENSITY: f64 = 0.05;
 
-/// Whether overflow is an error, as in Spark.
+/// Setting for whether overflow is an error, as in Spark.
 pub(crate) const ANSI_ENABLED: &str = "spark.sql.ansi.enabled";
-/// Zone in which timestamps are shown and read.
+/// Setting for the time zone in which timestamps are shown and parsed.
 pub(crate) const TIME_ZONE: &str = "spark.sql.session.timeZone";
 
-/// How deep parentheses, queries and functions of a statement may nest. DataFusion's default of 50
-/// is too low for statements that people write.
+/// Maximum nesting depth of parentheses, queries and functions in a statement. DataFusion's default
+/// of 50 is too low for statements that people write.
 const SQL_NESTING_MAX: &str = "300";
 
 /// The executors that a session plans for.
@@ -62,7 +62,7 @@ impl Resources {
         let by_network = |limit: u64| limit * BROADCAST_EXECUTORS / copies;
         let by_memory = self
             .slot_memory_bytes
-            .map_or(u64::MAX, |bytes| bytes / SLOTS_MEMORY_BY_BROADCAST);
+            .map_or(u64::MAX, |bytes| bytes / BROADCAST_MEMORY_DIVISOR);
         let bytes = by_network(BROADCAST_BYTES).min(by_memory);
         let rows = by_network(BROADCAST_ROWS).min(by_memory / BROADCAST_ROW_BYTES);
         (
@@ -227,7 +227,7 @@ fn encryption(key: &str, value: &str) -> Result<Option<Encryption>> {
     }
 }
 
-/// Returns settings for people to read: without the values that are secrets by their names.
+/// Returns the settings for display: values whose names suggest secrets are hidden.
 pub(super) fn without_secrets(settings: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     const SECRETS: [&str; 5] = ["secret", "token", "password", "credential", "key"];
     let public = |(name, value): (&String, &String)| {
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_broadcast_shrinks_with_memory_and_with_the_number_of_executors() {
+    fn the_broadcast_limit_shrinks_with_memory_and_with_the_number_of_executors() {
         let max = |executors, slot_memory_bytes| {
             Resources {
                 partitions: 4,

@@ -23,9 +23,9 @@ use faisca_planner::statement::{on_stack_for, parse};
 use faisca_spark::commands::{Command, TableSource};
 
 use super::commands::run_command;
-use super::create_table::{create_table, drop_table, own_name};
+use super::create_table::{create_table, drop_table, table_name};
 use super::dataframe::DataFrame;
-use super::existing::{format_of, keeps_existing};
+use super::existing::{keeps_existing, parse_format};
 use super::insert::insert;
 use super::lateral_aliases::plan_with_aliases;
 use super::options::{set_source_option, set_write_option};
@@ -35,7 +35,7 @@ use super::unknown_names::with_nearest_name;
 use crate::engine::progress::WriteSummary;
 use crate::error::{Error, Result};
 use crate::input::source::{count_files, default_source, open};
-use crate::input::{TableFiles, in_order_of};
+use crate::input::{TableFiles, reorder_columns};
 use crate::output::write::write;
 use crate::services::Services;
 use crate::statement::{analyze, explain};
@@ -94,7 +94,7 @@ pub(super) async fn statement(services: &Arc<Services>, sql: &str) -> Result<Out
             ));
         }
         Some(Command::CacheQuery { name, query }) => {
-            let name = own_name(&name)?.replace('`', "``");
+            let name = table_name(&name)?.replace('`', "``");
             let view = format!("CREATE TEMPORARY VIEW `{name}` AS {query}");
             return Box::pin(statement(services, &view)).await;
         }
@@ -104,7 +104,7 @@ pub(super) async fn statement(services: &Arc<Services>, sql: &str) -> Result<Out
         }
         None => {}
     }
-    // Taken from the original text: the planner sees lower-case names only.
+    // Taken from the original text: the planner sees only names in lower case.
     let spelling = on_stack_for(sql, || aliases(sql));
     register_paths(services, sql).await?;
     let context = &services.context;
@@ -114,7 +114,7 @@ pub(super) async fn statement(services: &Arc<Services>, sql: &str) -> Result<Out
         .await
         .map_err(|e| with_nearest_name(services, &state, e.into()))?;
     match plan {
-        LogicalPlan::Ddl(ddl) => define(services, ddl, &spelling).await,
+        LogicalPlan::Ddl(ddl) => run_ddl(services, ddl, &spelling).await,
         LogicalPlan::Statement(_) => {
             context.execute_logical_plan(plan).await?;
             Ok(Outcome::Done(None))
@@ -123,7 +123,7 @@ pub(super) async fn statement(services: &Arc<Services>, sql: &str) -> Result<Out
             let summary = copy_to(services, &copy, &spelling).await?;
             Ok(Outcome::Done(Some(summary)))
         }
-        LogicalPlan::Dml(dml) => change(services, &dml).await,
+        LogicalPlan::Dml(dml) => run_dml(services, &dml).await,
         LogicalPlan::Explain(explained) if is_query(&explained.plan) => {
             let state = context.state();
             let stages = explain(&explained.plan, &state).await?;
@@ -142,18 +142,18 @@ pub(super) async fn statement(services: &Arc<Services>, sql: &str) -> Result<Out
         LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::DescribeTable(_) => {
             // DataFusion accepts such plans only as roots, and `show` adds a limit above them.
             let frame = context.execute_logical_plan(plan).await?;
-            let frame = context.read_table(Arc::new(materialized(frame).await?))?;
+            let frame = context.read_table(Arc::new(materialize(frame).await?))?;
             Ok(Outcome::Rows(DataFrame::new(Arc::clone(services), frame)))
         }
         query => {
-            let frame = restored(services, query, &spelling)?;
+            let frame = restore_spelling(services, query, &spelling)?;
             Ok(Outcome::Rows(DataFrame::new(Arc::clone(services), frame)))
         }
     }
 }
 
 /// Runs a DDL statement, which creates or drops a table or view.
-async fn define(
+async fn run_ddl(
     services: &Arc<Services>,
     ddl: DdlStatement,
     spelling: &HashMap<String, String>,
@@ -166,7 +166,7 @@ async fn define(
         DdlStatement::CreateMemoryTable(create) => {
             create_memory_table(services, &create, spelling).await?;
         }
-        // A guard that fails leaves the error message or IF EXISTS to DataFusion.
+        // Unknown names are left to DataFusion, which reports them or honors IF EXISTS.
         DdlStatement::DropTable(drop) if services.tables.contains(drop.name.table()) => {
             drop_table(services, drop.name.table()).await?;
         }
@@ -187,7 +187,7 @@ fn create_view(
     view: &CreateView,
     spelling: &HashMap<String, String>,
 ) -> Result<()> {
-    let frame = restored(services, view.input.as_ref().clone(), spelling)?;
+    let frame = restore_spelling(services, view.input.as_ref().clone(), spelling)?;
     keeps_existing(services, &view.name, view.or_replace, false)?;
     services.register_table(view.name.table(), frame.into_view(), None)
 }
@@ -201,13 +201,13 @@ async fn create_memory_table(
     if keeps_existing(services, &create.name, or_replace, if_not_exists)? {
         return Ok(());
     }
-    let frame = restored(services, create.input.as_ref().clone(), spelling)?;
-    let table = Arc::new(materialized(frame).await?);
+    let frame = restore_spelling(services, create.input.as_ref().clone(), spelling)?;
+    let table = Arc::new(materialize(frame).await?);
     services.register_table(create.name.table(), table, None)
 }
 
 /// Runs a DML statement. Only INSERT is supported.
-async fn change(services: &Arc<Services>, dml: &DmlStatement) -> Result<Outcome> {
+async fn run_dml(services: &Arc<Services>, dml: &DmlStatement) -> Result<Outcome> {
     let WriteOp::Insert(op) = dml.op else {
         return Err(Error::Plan(format!(
             "{} is not supported: tables are folders of files; use INSERT OVERWRITE",
@@ -230,7 +230,7 @@ fn is_query(plan: &LogicalPlan) -> bool {
 }
 
 /// Runs a query and returns its rows as an in-memory table.
-async fn materialized(frame: DfDataFrame) -> Result<MemTable> {
+async fn materialize(frame: DfDataFrame) -> Result<MemTable> {
     let schema = Arc::new(frame.schema().as_arrow().clone());
     Ok(MemTable::try_new(schema, vec![frame.collect().await?])?)
 }
@@ -251,8 +251,8 @@ fn plan_rows(
     Ok(Outcome::Rows(DataFrame::new(Arc::clone(services), frame)))
 }
 
-/// Returns a query whose columns are spelled as in the data or in the statement's aliases.
-fn restored(
+/// Returns a query whose columns have the spelling of the data or of the statement's aliases.
+fn restore_spelling(
     services: &Arc<Services>,
     plan: LogicalPlan,
     spelling: &HashMap<String, String>,
@@ -274,21 +274,21 @@ async fn create_external_table(
     )? {
         return Ok(());
     }
-    let format = format_of(&create.file_type)?;
+    let format = parse_format(&create.file_type)?;
     let path = create
         .locations
         .first()
         .ok_or_else(|| Error::Plan("CREATE EXTERNAL TABLE needs a LOCATION".to_owned()))?;
     let name = create.name.table();
-    let mut described = default_source(name, path, format);
+    let mut source = default_source(name, path, format);
     // DataFusion's parser adds `format.` to the names of options.
     for (key, value) in &create.options {
-        set_source_option(&mut described, key.trim_start_matches("format."), value)?;
+        set_source_option(&mut source, key.trim_start_matches("format."), value)?;
     }
     let fields = create.schema.fields();
     if !fields.is_empty() {
         // Partition keys are included: their types are those of the statement, too.
-        described.schema = Some(
+        source.schema = Some(
             fields
                 .iter()
                 .map(|f| {
@@ -300,22 +300,22 @@ async fn create_external_table(
                 .join(", "),
         );
     }
-    let to_be_written = !fields.is_empty()
-        && count_files(&services.context, &described)
+    let is_unwritten = !fields.is_empty()
+        && count_files(&services.context, &source)
             .await
             .is_ok_and(|files| files.count == 0);
     let declared: SchemaRef = Arc::new(create.schema.as_arrow().clone());
     // No other program has written files yet, so values may have line breaks.
-    described.multi_line |= to_be_written;
+    source.multi_line |= is_unwritten;
     let files = TableFiles {
-        source: described,
+        source,
         partition_by: create.table_partition_cols.clone(),
         is_managed: false,
     };
     let provider = match open(&services.context, &files.source).await {
-        Ok(provider) => in_order_of(&declared, provider)?,
+        Ok(provider) => reorder_columns(&declared, provider)?,
         // The table has no files yet: the first INSERT creates its folder.
-        Err(_) if to_be_written => Arc::new(MemTable::try_new(declared, vec![vec![]])?),
+        Err(_) if is_unwritten => Arc::new(MemTable::try_new(declared, vec![vec![]])?),
         Err(error) => return Err(error),
     };
     services.register_table(name, provider, Some(files))
@@ -327,8 +327,8 @@ async fn copy_to(
     copy: &CopyTo,
     spelling: &HashMap<String, String>,
 ) -> Result<WriteSummary> {
-    let frame = restored(services, copy.input.as_ref().clone(), spelling)?;
-    let format = format_of(&copy.file_type.get_ext())?;
+    let frame = restore_spelling(services, copy.input.as_ref().clone(), spelling)?;
+    let format = parse_format(&copy.file_type.get_ext())?;
     let mut target = Write {
         format,
         partition_by: copy.partition_by.clone(),

@@ -1,8 +1,8 @@
-//! The names of types in SQL.
+//! SQL names of Arrow types.
 
 use arrow::datatypes::{DataType, TimeUnit};
 
-/// Returns the SQL name of a type, which `Source::schema` accepts; `None` if it has none here.
+/// Returns the SQL name of a type, which `Source::schema` accepts; `None` if it has none.
 pub(super) fn sql_type(data_type: &DataType) -> Option<String> {
     Some(match data_type {
         DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => "STRING".to_owned(),
@@ -35,8 +35,8 @@ pub(super) fn sql_type(data_type: &DataType) -> Option<String> {
     })
 }
 
-/// Returns the definition of a column, as [`sql_type`] names its type. Names are in backticks, which
-/// every dialect of the parser knows as quotes of names.
+/// Returns the SQL definition of a column; [`sql_type`] returns the name of its type. Column names
+/// are quoted with backticks, which every dialect of the parser accepts.
 pub(super) fn column_definition(name: &str, sql_type: &str) -> String {
     format!("`{}` {sql_type}", name.replace('`', "``"))
 }

@@ -40,7 +40,7 @@ use crate::statement::{Cluster, DistributedPlanner};
 const SLOT_MEMORY_BYTES_MIN: u64 = 32 * 1024 * 1024;
 /// Number of random bytes of the token that driver and executors share.
 const TOKEN_BYTES: usize = 16;
-/// Number of random bytes that tell the durable blocks of this session from those of others.
+/// Number of random bytes that distinguish the durable blocks of this session from those of others.
 const RUN_BYTES: usize = 6;
 /// Number of partitions of an exchange for each slot. More than one balances skewed partitions and
 /// slow executors. A higher number makes joins slower: the keys of each partition are less dense,
@@ -260,7 +260,7 @@ impl SessionOptions {
         let bytes_min = SLOT_MEMORY_BYTES_MIN * u64::from(slots);
         if bytes < bytes_min {
             return Err(Error::setting("memory")(format!(
-                "{bytes} bytes are too little for {slots} task slots: give at least {}Mi, {}Mi for each",
+                "{bytes} bytes are too little for {slots} task slots: set at least {}Mi, {}Mi for each",
                 bytes_min >> 20,
                 SLOT_MEMORY_BYTES_MIN >> 20
             )));

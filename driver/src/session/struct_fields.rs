@@ -1,4 +1,5 @@
-//! Finds fields of structs without regard to case, as columns: `p.idade` and `p['IDADE']` find `Idade`.
+//! Finds fields of structs without regard to case, like columns: `p.idade` and `p['IDADE']` find
+//! `Idade`.
 
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{DFSchema, Result, ScalarValue, TableReference, plan_err};
@@ -7,7 +8,7 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawFieldAcce
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess};
 use datafusion::prelude::Column;
 
-/// Plans accesses to fields of structs with the spelling that the data has.
+/// Plans accesses to struct fields with the spelling of the data.
 #[derive(Debug)]
 pub(super) struct StructFields;
 
@@ -23,7 +24,7 @@ impl ExprPlanner for StructFields {
             let data_type = access.expr.get_type(schema)?;
             *name = match find_field(&data_type, written)? {
                 Some(field) => ScalarValue::from(field.name().as_str()),
-                None => key_of(&data_type, written),
+                None => map_key(&data_type, written),
             };
         }
         // `Original` lets DataFusion plan the access, now with the spelling of the data.
@@ -44,7 +45,7 @@ impl ExprPlanner for StructFields {
                     ScalarValue::from(field.name().as_str()),
                     Some(field.clone()),
                 ),
-                Ok(None) => (key_of(&data_type, written), None),
+                Ok(None) => (map_key(&data_type, written), None),
                 // DataFusion would ignore an error of a planner, and choose one of the fields. It
                 // reports a name that no field has.
                 Err(error) => {
@@ -59,9 +60,9 @@ impl ExprPlanner for StructFields {
     }
 }
 
-/// Returns the key of a map that a field's name stands for, in the type of the keys: DataFusion
-/// compares keys with it as it is.
-fn key_of(data_type: &DataType, name: &str) -> ScalarValue {
+/// Returns a field name as a literal of the key type, in case the value is a map and not a struct:
+/// DataFusion compares keys without a cast.
+fn map_key(data_type: &DataType, name: &str) -> ScalarValue {
     let has_views = match data_type {
         DataType::Map(entries, _) => match entries.data_type() {
             DataType::Struct(fields) => fields
@@ -81,7 +82,8 @@ fn key_of(data_type: &DataType, name: &str) -> ScalarValue {
 /// Returns the field with this name in any case.
 ///
 /// # Errors
-/// If two fields have this name. In rows of files that spell it differently, one of them is null.
+/// Returns an error if two fields have this name. In rows of files that spell it differently, one
+/// of them is null.
 fn find_field<'a>(data_type: &'a DataType, name: &str) -> Result<Option<&'a Field>> {
     let DataType::Struct(fields) = data_type else {
         return Ok(None);

@@ -31,7 +31,7 @@ pub(super) fn with_nearest_name(
     }
 }
 
-/// Returns what stands between `start` and the next quote.
+/// Returns the text between `start` and the next quote.
 fn quoted_after<'a>(text: &'a str, start: &str) -> Option<&'a str> {
     Some(text.strip_prefix(start)?.split_once('\'')?.0)
 }

@@ -1,8 +1,9 @@
 //! Plans `SELECT * FROM …` in time proportional to the number of columns.
 //!
-//! For each item of a select list, DataFusion 55 formats the names of all items before it, to leave
-//! out duplicates (`push_projection_dedupl` in `datafusion-sql`). With 8,000 columns this takes a
-//! minute. So the statement is planned with `SELECT true`, and the wildcard is put into the plan.
+//! For each item of a select list, DataFusion 55 formats the names of all items before it, to
+//! remove duplicates (`push_projection_dedupl` in `datafusion-sql`). With 8,000 columns this takes
+//! a minute. The statement is therefore planned with `SELECT true`, and the wildcard is inserted
+//! into the plan.
 
 use std::sync::Arc;
 
@@ -25,16 +26,16 @@ pub(super) async fn plan_statement(
     state: &SessionState,
     statement: Statement,
 ) -> Result<LogicalPlan> {
-    if let Some(without) = without_wildcard(&statement)
-        && let Some(plan) = with_wildcard(state.statement_to_plan(without).await?)?
+    if let Some(rewritten) = without_wildcard(&statement)
+        && let Some(plan) = with_wildcard(state.statement_to_plan(rewritten).await?)?
     {
         return Ok(plan);
     }
     state.statement_to_plan(statement).await
 }
 
-/// Returns the statement with `SELECT true` for `SELECT *`, or `None` if it selects anything else, or
-/// has a clause that needs the selected columns.
+/// Returns the statement with `SELECT true` for `SELECT *`, or `None` if it selects anything else,
+/// or has a clause that needs the selected columns.
 fn without_wildcard(statement: &Statement) -> Option<Statement> {
     let Statement::Statement(statement) = statement else {
         return None;
@@ -91,8 +92,8 @@ fn is_plain_wildcard(select: &Select) -> bool {
         && select.named_window.is_empty()
 }
 
-/// Replaces the projection of a planned `SELECT true` by one of all columns; `None` if the plan has
-/// another form.
+/// Replaces the projection of a planned `SELECT true` with one of all columns. Returns `None` if
+/// the plan has another form.
 fn with_wildcard(plan: LogicalPlan) -> Result<Option<LogicalPlan>> {
     Ok(match plan {
         LogicalPlan::Limit(mut limit) => {

@@ -1,8 +1,8 @@
 //! Decides how many executors an application should have: enough for its running and waiting tasks,
 //! within the bounds of its spec.
 //!
-//! Like Spark's dynamic allocation: the fleet grows at once and shrinks after a delay, because a job
-//! between two stages has no tasks for a moment.
+//! Like Spark's dynamic allocation: the fleet grows at once and shrinks after a delay, because a
+//! job between two stages has no tasks for a moment.
 
 use std::time::Duration;
 
@@ -23,9 +23,9 @@ pub(super) enum ScaleChange {
 
 /// Returns the change that brings the fleet to its size.
 ///
-/// `slots_wanted` is the number of running and waiting tasks, `slots` the task slots of one executor,
-/// `present` the number of executors that start or run, and `idle` how long there have been more
-/// than needed.
+/// `slots_wanted` is the number of running and waiting tasks, `slots` the task slots of one
+/// executor, `present` the number of executors that start or run, and `idle` how long there have
+/// been more than needed.
 pub(super) fn scale_change(
     count: ExecutorCount,
     slots_wanted: usize,

@@ -1,4 +1,5 @@
-//! The operator's decisions: observed state → status, actions and Events. Pure: no clock, no network.
+//! The operator's decisions: observed state → status, actions and Events. Pure: no clock, no
+//! network.
 //!
 //! ```text
 //!  (new) ─► SUBMITTED ─► RUNNING ─► COMPLETED
@@ -469,8 +470,8 @@ fn since(start: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(start).max(SignedDuration::ZERO)).unwrap_or_default()
 }
 
-/// Returns the delay before the next attempt: `interval_seconds`, doubled with each failure after the
-/// first, up to [`RETRY_INTERVAL_MAX`] or the interval itself, whichever is longer.
+/// Returns the delay before the next attempt: `interval_seconds`, doubled with each failure after
+/// the first, up to [`RETRY_INTERVAL_MAX`] or the interval itself, whichever is longer.
 fn backoff(interval_seconds: u64, failures: u32) -> Duration {
     let doubled = interval_seconds.saturating_mul(1 << failures.saturating_sub(1).min(16));
     Duration::from_secs(doubled).min(RETRY_INTERVAL_MAX.max(Duration::from_secs(interval_seconds)))

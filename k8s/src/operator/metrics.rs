@@ -125,7 +125,8 @@ impl Metrics {
                 }
             }
             "/healthz" => response(StatusCode::OK, "ok\n".to_owned()),
-            // An operator that waits for the lease is ready, too: a rollout must not wait for it to lead.
+            // An operator that waits for the lease is ready, too: a rollout must not wait for it to
+            // lead.
             "/readyz" => response(
                 StatusCode::OK,
                 if self.0.is_leading.load(Ordering::Relaxed) {

@@ -210,7 +210,8 @@ async fn check_existing_driver(pods: &Api<Pod>, expected: &Pod) -> Result<(), Op
     };
     let is_deleting = existing.metadata.deletion_timestamp.is_some();
     if existing.labels() == expected.labels() && !is_deleting {
-        // This attempt's pod: created by this operator, or by one that died before it wrote the status.
+        // This attempt's pod: created by this operator, or by one that died before it wrote the
+        // status.
         return Ok(());
     }
     if is_deleting || existing.owner_references() == expected.owner_references() {
@@ -231,8 +232,8 @@ pub(super) fn ignore_not_found<T>(outcome: Result<T, kube::Error>) -> Result<(),
     }
 }
 
-/// Classifies a failure to create an object. A rejection by content or rights needs the user, so the
-/// application fails with its text; everything else is retried.
+/// Classifies a failure to create an object. A rejection by content or rights needs the user, so
+/// the application fails with its text; everything else is retried.
 fn rejected(error: kube::Error) -> OperatorError {
     match &error {
         _ if is_quota_exceeded(&error) => OperatorError::QuotaExceeded(Box::new(error)),

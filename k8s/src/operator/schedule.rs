@@ -33,8 +33,8 @@ const SCHEDULE_LABEL: &str = "faisca.dev/schedule";
 const SUCCESSFUL_RUNS_DEFAULT: u32 = 3;
 /// Default number of failed runs to keep.
 const FAILED_RUNS_DEFAULT: u32 = 1;
-/// Longest name of a schedule. A run's name adds a dash and the minute of its scheduled time, and the
-/// names of its pods add more.
+/// Longest name of a schedule. A run's name adds a dash and the minute of its scheduled time, and
+/// the names of its pods add more.
 const NAME_LENGTH_MAX: usize = 52;
 
 /// A run of a schedule, as the plan sees it.
@@ -272,8 +272,8 @@ impl Plan {
     }
 }
 
-/// Returns the latest scheduled time in (`last_run`, `now`], if there is one, and the first one after
-/// `now`.
+/// Returns the latest scheduled time in (`last_run`, `now`], if there is one, and the first one
+/// after `now`.
 ///
 /// # Errors
 /// If the cron expression or the time zone is invalid.

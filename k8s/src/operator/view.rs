@@ -1,7 +1,7 @@
 //! The pods as the operator's decisions see them.
 //!
-//! Labels alone prove nothing, since anyone who may create a pod chooses them. **A pod belongs to the
-//! application that owns it, in its namespace**, and the driver has the driver's name.
+//! Labels alone prove nothing, since anyone who may create a pod chooses them. **A pod belongs to
+//! the application that owns it, in its namespace**, and the driver has the driver's name.
 //!
 //! Only the needed fields are stored, because the operator holds the pods of thousands of
 //! applications in memory.
@@ -82,8 +82,8 @@ enum PodRole {
     Executor,
 }
 
-/// Returns the application of a pod, and the pod's role in it. `None` if the labels, the owner and the
-/// name do not agree.
+/// Returns the application of a pod, and the pod's role in it. `None` if the labels, the owner and
+/// the name do not agree.
 fn role(pod: &Pod) -> Option<(ApplicationKey, PodRole)> {
     let labels = pod.labels();
     let kind = SparkApplication::kind(&());

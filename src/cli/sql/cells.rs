@@ -1,7 +1,8 @@
 //! Values as text and as JSON.
 //!
-//! The text is that of the `spark-sql` shell: arrays are `[1,null]`, structs `{"a":1}`, maps `{"key":1}` with their
-//! entries sorted, text inside of them is quoted, and timestamps show the session's zone. Binary values are hexadecimal.
+//! The text is that of the `spark-sql` shell: arrays are `[1,null]`, structs `{"a":1}`, maps
+//! `{"key":1}` with their entries sorted, text inside of them is quoted, and timestamps show the
+//! session's zone. Binary values are hexadecimal.
 
 use std::fmt::Write;
 use std::sync::Arc;

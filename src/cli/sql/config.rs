@@ -115,8 +115,8 @@ fn flatten(prefix: &str, table: &toml::Table, settings: &mut Vec<(String, String
     Ok(())
 }
 
-/// Returns our folder in a base folder of the user, by the rules of XDG: a path that is not absolute
-/// does not count.
+/// Returns our folder in a base folder of the user, by the rules of XDG: a path that is not
+/// absolute does not count.
 fn folder(variable: &str, default: &str) -> Option<PathBuf> {
     let base = std::env::var_os(variable)
         .map(PathBuf::from)

@@ -1,6 +1,7 @@
 //! The line editor of the interactive shell, with history, completion and colours.
 //!
-//! It runs on a thread of its own, so that signals and executors are served while it waits for a key.
+//! It runs on a thread of its own, so that signals and executors are served while it waits for a
+//! key.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};

@@ -369,7 +369,8 @@ fn count_rows(rows: u64) -> String {
     }
 }
 
-/// Returns the plans of an EXPLAIN, which are rows with a kind and a text. Each has a heading, if there are several.
+/// Returns the plans of an EXPLAIN, which are rows with a kind and a text. Each has a heading, if
+/// there are several.
 fn plan_text(batches: &[RecordBatch]) -> Result<String> {
     let mut plans = vec![];
     for batch in batches {

@@ -175,7 +175,8 @@ fn natural_widths(columns: &[Column], rows: &[TextRow]) -> Vec<usize> {
     widths
 }
 
-/// Returns the widths of the columns that fit: the widest are cut first, then the last ones are hidden.
+/// Returns the widths of the columns that fit: the widest are cut first, then the last ones are
+/// hidden.
 fn fit(natural: &[usize], available: usize) -> Vec<usize> {
     let total = |widths: &[usize], limit: usize| -> usize {
         widths

@@ -118,7 +118,8 @@ impl GlueCatalog {
         Err(item_failed(ACTION, &name, &column, rejected.error()))
     }
 
-    /// Deletes the statistics of those of at most [`STATISTICS_PAGE`](super::STATISTICS_PAGE) columns that have some.
+    /// Deletes the statistics of those of at most [`STATISTICS_PAGE`](super::STATISTICS_PAGE)
+    /// columns that have some.
     pub(super) async fn delete_statistics(
         &self,
         database: &str,

@@ -77,8 +77,8 @@ pub fn hive_type(data_type: &DataType) -> Result<String, String> {
 /// Returns the Hive type of a struct.
 ///
 /// # Errors
-/// If Hive's text of types cannot contain a field: Trino and Athena could then read no column of the
-/// table.
+/// If Hive's text of types cannot contain a field: Trino and Athena could then read no column of
+/// the table.
 fn struct_type(fields: &Fields) -> Result<String, String> {
     let names: Vec<String> = fields.iter().map(|f| f.name().to_lowercase()).collect();
     let is_readable =

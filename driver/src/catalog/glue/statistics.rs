@@ -97,8 +97,8 @@ pub(super) fn column_statistics(column: &ColumnStatistics) -> Result<GlueStatist
     statistics.build().map_err(incomplete)
 }
 
-/// Adds the bounds that are zero to a request to store statistics. The SDK leaves them out, and Trino
-/// then plans without any statistics of the table.
+/// Adds the bounds that are zero to a request to store statistics. The SDK leaves them out, and
+/// Trino then plans without any statistics of the table.
 ///
 /// `bounded` says which columns of the request have bounds.
 pub(super) fn state_zeros(request: &mut HttpRequest, bounded: &[bool]) {
@@ -115,7 +115,8 @@ pub(super) fn state_zeros(request: &mut HttpRequest, bounded: &[bool]) {
     *request.body_mut() = text.into();
 }
 
-/// Adds `MinimumValue` and `MaximumValue` where they are missing, for the numbers of `bounded` columns.
+/// Adds `MinimumValue` and `MaximumValue` where they are missing, for the numbers of `bounded`
+/// columns.
 fn add_zeros(body: &mut Value, bounded: &[bool]) {
     let columns = body
         .get_mut("ColumnStatisticsList")

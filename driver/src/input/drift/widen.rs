@@ -1,4 +1,4 @@
-//! The type that holds the values of two types.
+//! Finds the narrowest type that holds the values of two types.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use arrow::datatypes::{DataType, FieldRef, Fields, TimeUnit};
 /// Number of digits of the widest decimal that all readers of Parquet support.
 const DECIMAL_DIGITS_MAX: u8 = 38;
 
-/// Decides which types hold which.
+/// Decides whether a type can hold the values of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TypeRule {
     /// For types that files declare: no value may change.
     Lossless,
-    /// For types that were inferred from text: whole numbers and fractions become `DOUBLE`, and what
-    /// has no common type becomes text, as within one file.
+    /// For types that were inferred from text: whole numbers and fractions become `DOUBLE`, and
+    /// types without a common type become strings, as within one file.
     Text,
 }
 
@@ -199,7 +199,8 @@ fn widen_fields(a: &FieldRef, b: &FieldRef, rule: TypeRule) -> Option<FieldRef> 
     ))
 }
 
-/// Returns the fields of both: those of the first in its order, then those that only the second has.
+/// Returns the fields of both: those of the first in its order, then those that only the second
+/// has.
 fn widen_structs(a: &Fields, b: &Fields, rule: TypeRule) -> Option<Fields> {
     let same = |x: &FieldRef, y: &FieldRef| x.name().to_lowercase() == y.name().to_lowercase();
     let mut fields: Vec<FieldRef> = vec![];

@@ -1,7 +1,7 @@
-//! Which objects below a path are in no table's current state, by the tables' commit records.
+//! Determines, by commit records, which objects below a path are not current files of a table.
 //!
-//! An overwrite may keep the files that it replaces for some time, for queries that still read them.
-//! A catalog points readers past these files; a reader by path has only the commit record.
+//! An overwrite may keep the files that it replaces for some time, for queries that still read
+//! them. A catalog points readers past these files; a reader by path has only the commit record.
 //!
 //! ```text
 //!   t/_faisca/commit-2.json   replaced: run-1/a        listed   run-1/a   run-2/b
@@ -19,7 +19,7 @@ use super::DfResult;
 use crate::commit_record::{CommitRecord, FOLDER, ReadError, State, key, key_below, version};
 use crate::error::{Error, external};
 
-/// Beginning of the names of the subfolders that overwrites of catalog tables write to.
+/// Prefix of the names of the subfolders that overwrites of catalog tables write to.
 const RUN_FOLDER: &str = "run-";
 
 /// The tables with commit records at a path, and the objects that their records leave out.
@@ -27,11 +27,11 @@ const RUN_FOLDER: &str = "run-";
 pub(crate) struct Commits {
     /// Folders of the tables.
     tables: Vec<Path>,
-    /// Keys of objects that no reader by path should see.
+    /// Keys of objects that are hidden from readers by path.
     hidden: HashSet<String>,
     /// Keys of the files of the newest commits, which must exist.
     current: BTreeSet<Path>,
-    /// Whether a record that was listed did not exist any more.
+    /// Whether a listed record no longer existed when it was read.
     is_outdated: bool,
 }
 
@@ -42,7 +42,8 @@ impl Commits {
     /// Sends one request for each table, and another one if `prefix` is inside a table.
     ///
     /// # Errors
-    /// If the store fails, a record cannot be parsed, or it names objects outside of its folder.
+    /// Returns an error if the store fails, a record cannot be parsed, or it names objects outside
+    /// of its folder.
     pub(crate) async fn read(
         store: &Arc<dyn ObjectStore>,
         prefix: &Path,
@@ -75,7 +76,7 @@ impl Commits {
     ) -> DfResult<()> {
         let record = match CommitRecord::read(store, &table, version).await {
             Ok(record) => record,
-            // A commit that can never be finished is undone.
+            // The record was deleted: a commit that can never be finished is undone.
             Err(ReadError::Store(object_store::Error::NotFound { .. })) => {
                 self.is_outdated = true;
                 return Ok(());
@@ -96,7 +97,7 @@ impl Commits {
             .map_err(object_store::Error::from)?;
         let kept = record.kept.into_iter().flat_map(|kept| kept.keys);
         self.hidden.extend(kept);
-        // Until all files of a commit exist, its table is as it was before.
+        // Until all files of a commit exist, readers see the table as it was before.
         if record.state == State::Completing {
             self.hidden
                 .extend(files.into_iter().map(|file| file.to_string()));
@@ -113,14 +114,14 @@ impl Commits {
         !self.hidden.contains(key.as_ref())
     }
 
-    /// Returns true if `folder`, which is above the file `key`, only separates the files of one
-    /// overwrite from those of others. Its files belong to the folder above it.
+    /// Returns true if `folder`, a parent of the file `key`, is only the subfolder of one
+    /// overwrite. Its files belong to the folder above it.
     pub(super) fn is_run_folder(&self, folder: &str, key: &Path) -> bool {
         folder.starts_with(RUN_FOLDER) && self.tables.iter().any(|table| key.prefix_matches(table))
     }
 
-    /// Returns true if a listing of `prefix` shows all files of the newest commits. It may have begun
-    /// before a commit that ended since.
+    /// Returns true if a listing of `prefix` contains all files of the newest commits. A listing
+    /// may have begun before a commit that ended since.
     pub(super) fn matches(&self, prefix: &Path, objects: &[ObjectMeta]) -> bool {
         let listed: HashSet<&Path> = objects.iter().map(|meta| &meta.location).collect();
         let mut current = self.current.iter();

@@ -13,7 +13,7 @@ const OPTIONS: MatchOptions = MatchOptions {
     require_literal_leading_dot: false,
 };
 
-/// A pattern for names below a folder: one of these matches.
+/// A pattern for names below a folder, expanded to alternatives: one of them must match.
 #[derive(Debug, Clone)]
 pub(super) struct Glob(Vec<Pattern>);
 

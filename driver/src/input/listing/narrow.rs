@@ -1,7 +1,8 @@
 //! Lists only the `key=value` folders that match filters on partition keys.
 //!
-//! Folders are listed level by level, as long as there are filters on the keys of a level. So
-//! `day = '2024-01-07'` on a table with 5,000 days costs the names of the days and the files of one.
+//! Folders are listed level by level, as long as there are filters on the keys of a level. For
+//! `day = '2024-01-07'` on a table with 5,000 days, only the names of the days and the files of one
+//! day are listed.
 //! The name of a folder is not computed from the filter, because a value has several spellings:
 //! `7` and `07`, `:` and `%3A`, `day=` and `Day=`.
 
@@ -25,7 +26,7 @@ const LISTINGS_MAX: usize = 16;
 /// A folder, with the values of the keys above it.
 type KeyFolder = (Path, Vec<ScalarValue>);
 
-/// The folders of a key.
+/// The folders of one level of keys.
 struct KeyFolders {
     folders: Vec<KeyFolder>,
     /// The folder with the commit records of the table, if one was listed.
@@ -37,8 +38,8 @@ impl Location {
     /// Some of the files may not match.
     ///
     /// # Errors
-    /// As [`Self::list`], and if a filter cannot be evaluated. Folders that do not match are not
-    /// checked.
+    /// Same as [`Self::list`], and if a filter cannot be evaluated. Folders that do not match are
+    /// not checked.
     pub(crate) async fn list_matching(
         &self,
         keys: &SchemaRef,
@@ -59,8 +60,8 @@ impl Location {
             .buffered(LISTINGS_MAX)
             .try_collect()
             .await?;
-        // The records are listed after the files, as in a full listing: a record then says which of
-        // them are replaced.
+        // The records are listed after the files, as in a full listing, so that they name every
+        // listed file that was replaced.
         let records = match records {
             Some(records) => self.list_prefix(&records).await?,
             None => vec![],

@@ -57,8 +57,8 @@ impl QueryState {
         !may_be_replaced && self.inputs_complete(stage)
     }
 
-    /// Returns whether a task from the ready queue may start. Parks it again if an input was lost or
-    /// the query was completed since it became ready.
+    /// Returns whether a task from the ready queue may start. Parks it again if an input was lost
+    /// or the query was completed since it became ready.
     pub(in crate::scheduler) fn may_start(&mut self, id: TaskId) -> bool {
         let may_run = self.may_run(id.stage);
         let is_running = self.phase == QueryPhase::Running;
@@ -72,8 +72,8 @@ impl QueryState {
         if is_running && may_run {
             return true;
         }
-        // Also after the result was delivered: if part of that is lost, the query continues, and the
-        // task may be needed.
+        // Also after the result was delivered: if part of that is lost, the query continues, and
+        // the task may be needed.
         task.phase = TaskPhase::Idle;
         self.requeue(id);
         false

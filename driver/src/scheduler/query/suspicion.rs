@@ -30,8 +30,8 @@ impl QueryState {
         }
     }
 
-    /// Makes a suspect of a task, and returns whether it is one now. A task that was committed since
-    /// is none: it has run to its end.
+    /// Makes a suspect of a task, and returns whether it is one now. A task that was committed
+    /// since is none: it has run to its end.
     pub(in crate::scheduler) fn note_crash(&mut self, id: TaskId) -> bool {
         let task = self.task_mut(id);
         let Some(task) = task.filter(|task| task.committed().is_none()) else {
@@ -41,7 +41,8 @@ impl QueryState {
         true
     }
 
-    /// Removes the running attempts of a task, unless one of them runs where it may, and returns them.
+    /// Removes the running attempts of a task, unless one of them runs where it may, and returns
+    /// them.
     pub(in crate::scheduler) fn stop_attempts(
         &mut self,
         id: TaskId,

@@ -1,4 +1,4 @@
-//! What runs a query: rows in memory, a count, a table on the screen.
+//! Methods that run a query, and methods that describe its columns.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ use crate::session::columns::unmarked;
 use crate::session::sql_types::sql_type;
 use crate::stack::plan_on_large_stack;
 
-/// Number of rows that [`DataFrame::show`] prints at most.
+/// Maximum number of rows that [`DataFrame::show`] prints.
 const SHOWN_ROWS: usize = 20;
 
 impl DataFrame {
@@ -28,7 +28,8 @@ impl DataFrame {
             return Ok(batches);
         }
         let named = batches.into_iter().map(|batch| {
-            // Types that differ from the plan's stay; only the names of duplicates change.
+            // Only the names of duplicates change; a batch keeps its types even if the plan's
+            // differ.
             let schema = unmarked(&batch.schema());
             let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
             RecordBatch::try_new_with_options(schema, batch.columns().to_vec(), &rows)
@@ -102,7 +103,7 @@ impl DataFrame {
         schema.fields().iter().map(|f| f.name().clone()).collect()
     }
 
-    /// Returns one row of JSON for each row, in a column `value`.
+    /// Converts each row to a JSON object, in a column `value` of strings.
     ///
     /// # Errors
     /// Same as [`Self::filter`].

@@ -1,4 +1,4 @@
-//! Groups of rows.
+//! Grouped rows, their aggregates and pivots.
 
 use faisca_spark::columns::{Column, Literal, functions, listed, lit};
 
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 enum Grouping {
     /// One group for each combination of values.
     Plain,
-    /// Also groups of fewer keys, from the right, and one of all rows.
+    /// Also groups without the last keys, down to one group of all rows.
     Rollup,
     /// Also groups of every subset of the keys.
     Cube,
@@ -43,14 +43,14 @@ pub struct GroupedData {
     grouping: Grouping,
 }
 
-/// Grouped rows, whose aggregates get a column for each value of a column; [`GroupedData::pivot`]
-/// returns it.
+/// Grouped rows whose aggregates are computed once for each value of a column;
+/// [`GroupedData::pivot`] returns it.
 #[must_use]
 #[derive(Debug)]
 pub struct PivotedData {
     grouped: GroupedData,
     column: Column,
-    /// The values: as literals, and as names.
+    /// The values: each as a SQL literal, and as the name of its column.
     values: Vec<(String, String)>,
 }
 
@@ -72,13 +72,14 @@ impl DataFrame {
         self.grouped(keys, Grouping::Plain)
     }
 
-    /// As [`Self::group_by`], with subtotals: groups of fewer keys, from the right, whose other keys
-    /// are null, and one of all rows.
+    /// Groups the rows as [`Self::group_by`] does and adds subtotals: one set of groups without the
+    /// last key, one without the last two, and so on to one group of all rows. The keys that a
+    /// subtotal leaves out are null.
     pub fn rollup<T: Into<Term>>(self, keys: impl IntoIterator<Item = T>) -> GroupedData {
         self.grouped(keys, Grouping::Rollup)
     }
 
-    /// As [`Self::rollup`], with groups of every subset of the keys.
+    /// Groups the rows as [`Self::rollup`] does, with subtotals for every subset of the keys.
     pub fn cube<T: Into<Term>>(self, keys: impl IntoIterator<Item = T>) -> GroupedData {
         self.grouped(keys, Grouping::Cube)
     }
@@ -131,44 +132,44 @@ impl GroupedData {
         self.agg([functions::count(lit(1)).alias("count")])
     }
 
-    fn of_each(self, columns: &[&str], function: fn(Column) -> Column) -> Result<DataFrame> {
+    fn aggregate_each(self, columns: &[&str], function: fn(Column) -> Column) -> Result<DataFrame> {
         self.agg(columns.iter().map(|name| function(Column::from(*name))))
     }
 
-    /// Sums these columns.
+    /// Returns the sum of each of these columns.
     ///
     /// # Errors
     /// Same as [`DataFrame::filter`].
     pub fn sum(self, columns: &[&str]) -> Result<DataFrame> {
-        self.of_each(columns, functions::sum)
+        self.aggregate_each(columns, functions::sum)
     }
 
-    /// Returns the means of these columns.
+    /// Returns the mean of each of these columns.
     ///
     /// # Errors
     /// Same as [`DataFrame::filter`].
     pub fn avg(self, columns: &[&str]) -> Result<DataFrame> {
-        self.of_each(columns, functions::avg)
+        self.aggregate_each(columns, functions::avg)
     }
 
-    /// Returns the least values of these columns.
+    /// Returns the minimum of each of these columns.
     ///
     /// # Errors
     /// Same as [`DataFrame::filter`].
     pub fn min(self, columns: &[&str]) -> Result<DataFrame> {
-        self.of_each(columns, functions::min)
+        self.aggregate_each(columns, functions::min)
     }
 
-    /// Returns the greatest values of these columns.
+    /// Returns the maximum of each of these columns.
     ///
     /// # Errors
     /// Same as [`DataFrame::filter`].
     pub fn max(self, columns: &[&str]) -> Result<DataFrame> {
-        self.of_each(columns, functions::max)
+        self.aggregate_each(columns, functions::max)
     }
 
-    /// Gives the aggregates a column for each of these values of `column`. Spark would find the values
-    /// by another query; here the caller names them.
+    /// Computes each aggregate separately for each of these values of `column`, in a column of its
+    /// own. Spark can query the distinct values; here the caller must list them.
     ///
     /// ```no_run
     /// use faisca_driver::DataFrame;
@@ -198,8 +199,8 @@ impl GroupedData {
 
 impl PivotedData {
     /// Returns one row for each group: the columns of the keys, then one column for each value and
-    /// aggregate. The columns have the names of the values, followed by that of the aggregate if there
-    /// are several.
+    /// aggregate. The columns have the names of the values, followed by that of the aggregate if
+    /// there are several.
     ///
     /// # Errors
     /// Same as [`DataFrame::filter`].
@@ -227,7 +228,7 @@ impl PivotedData {
     }
 }
 
-/// Returns the GROUP BY clause of these keys; nothing for none.
+/// Returns the GROUP BY clause of these keys; an empty text without keys.
 fn group_clause(keys: &[Column], grouping: Grouping) -> String {
     if keys.is_empty() {
         return String::new();

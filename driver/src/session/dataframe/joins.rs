@@ -1,4 +1,4 @@
-//! Joins.
+//! Joins on column names and on conditions, and cross joins.
 
 use datafusion::common::{Column as DfColumn, DFSchema, JoinType};
 use datafusion::functions::expr_fn::coalesce;
@@ -51,8 +51,9 @@ impl DataFrame {
         })
     }
 
-    /// Joins two queries on a condition, whose columns [`left_col`] and [`right_col`] name. The result
-    /// contains the columns of both sides; a semi or anti join returns those of the left side only.
+    /// Joins two queries on a condition, in which [`left_col`] and [`right_col`] refer to the
+    /// columns of each side. The result contains the columns of both sides; a semi or anti join
+    /// returns those of the left side only.
     ///
     /// ```no_run
     /// use datafusion::common::JoinType;
@@ -66,7 +67,8 @@ impl DataFrame {
     /// ```
     ///
     /// # Errors
-    /// Same as [`Self::filter`], and for a semi or anti join to the right: swap the sides.
+    /// Same as [`Self::filter`]. Semi and anti joins that keep the right side are errors, too: swap
+    /// the sides.
     ///
     /// [`left_col`]: faisca_spark::columns::left_col
     /// [`right_col`]: faisca_spark::columns::right_col
@@ -107,8 +109,8 @@ impl DataFrame {
     }
 }
 
-/// Returns the columns of a join on equal keys: those of the left side, then the remaining ones of the
-/// right side. `left_keys` and `right_keys` name the join columns as each side spells them.
+/// Returns the columns of a join on equal keys: those of the left side, then the remaining ones of
+/// the right side. `left_keys` and `right_keys` name the join columns as each side spells them.
 fn joined_columns(
     joined: &DFSchema,
     left_keys: &[String],
@@ -116,7 +118,7 @@ fn joined_columns(
     how: JoinType,
 ) -> Vec<Expr> {
     let names: Vec<&String> = joined.fields().iter().map(|f| f.name()).collect();
-    let is_alone = |name: &String| names.iter().filter(|n| **n == name).count() == 1;
+    let is_unique = |name: &String| names.iter().filter(|n| **n == name).count() == 1;
     let position_in = |keys: &[String], name: &String| keys.iter().position(|key| key == name);
     let mut columns = vec![];
     for (qualifier, field) in joined.iter() {
@@ -126,7 +128,7 @@ fn joined_columns(
             match position_in(right_keys, name) {
                 // The left side already yields the join column.
                 Some(_) => {}
-                None if is_alone(name) => columns.push(column.alias(name)),
+                None if is_unique(name) => columns.push(column.alias(name)),
                 None => columns.push(column),
             }
             continue;
@@ -134,11 +136,11 @@ fn joined_columns(
         columns.push(match position_in(left_keys, name) {
             // A row without a match on the left has its key on the right side only.
             Some(index) if matches!(how, JoinType::Right | JoinType::Full) => {
-                let other = Expr::Column(DfColumn::new(Some("__right"), &right_keys[index]));
-                coalesce(vec![column, other]).alias(name)
+                let right_key = Expr::Column(DfColumn::new(Some("__right"), &right_keys[index]));
+                coalesce(vec![column, right_key]).alias(name)
             }
             Some(_) => column.alias(name),
-            None if is_alone(name) => column.alias(name),
+            None if is_unique(name) => column.alias(name),
             // Columns that share a name keep their qualifier, so that both stay addressable.
             None => column,
         });

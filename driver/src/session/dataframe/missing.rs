@@ -1,4 +1,4 @@
-//! Nulls and NaNs: removed, filled, replaced.
+//! Methods that remove, fill or replace nulls, NaNs and other values.
 
 use arrow::datatypes::DataType;
 use faisca_spark::columns::functions::{coalesce, nanvl};
@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::session::columns::unknown_column;
 use crate::session::sql_types::sql_type;
 
-/// Kinds of columns that a value can replace nulls in.
+/// Kinds of column types. A [`FillValue`] applies to columns of its own kind only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ValueKind {
     Boolean,
@@ -27,9 +27,10 @@ fn value_kind(data_type: &DataType) -> ValueKind {
     }
 }
 
-/// A value for nulls: a number, a text or a truth value.
+/// A value that can replace nulls: a number, a string or a boolean. [`DataFrame::fill_nulls`] and
+/// [`DataFrame::replace`] accept it.
 pub trait FillValue: Literal {
-    /// Whether the value fits columns of this type.
+    /// Returns true if the value can be stored in columns of this type.
     fn fits(data_type: &DataType) -> bool;
 }
 
@@ -46,8 +47,8 @@ macro_rules! fill_values {
 fill_values!(bool: Boolean, i32: Number, i64: Number, f64: Number, &str: Text, String: Text);
 
 impl DataFrame {
-    /// Returns the columns that a call names, or all of them, with their types.
-    fn chosen(&self, columns: &[&str]) -> Result<Vec<(String, DataType)>> {
+    /// Returns these columns with their types, or all columns if `columns` is empty.
+    fn named_or_all(&self, columns: &[&str]) -> Result<Vec<(String, DataType)>> {
         let schema = self.schema();
         if columns.is_empty() {
             let fields = schema.fields().iter();
@@ -59,46 +60,50 @@ impl DataFrame {
             .iter()
             .map(|name| {
                 let unknown = || unknown_column(name, &[self.frame.schema()]);
-                let own_name = self.find(name).ok_or_else(unknown)?;
-                let data_type = schema.field_with_name(&own_name).map_err(|_| unknown())?;
+                let spelled = self.find(name).ok_or_else(unknown)?;
+                let data_type = schema.field_with_name(&spelled).map_err(|_| unknown())?;
                 let data_type = data_type.data_type().clone();
-                Ok((own_name, data_type))
+                Ok((spelled, data_type))
             })
             .collect()
     }
 
     /// Keeps the rows that have at least `count` values that are neither null nor NaN in these
-    /// columns, or in all columns if there are none. PySpark's `dropna(how="any")` is
+    /// columns. An empty list means all columns. PySpark's `dropna(how="any")` is
     /// [`Self::drop_nulls`].
     ///
     /// # Errors
     /// Same as [`Self::filter`].
     pub fn drop_nulls_below(self, count: usize, columns: &[&str]) -> Result<Self> {
-        let present = self.chosen(columns)?.into_iter().map(|(name, data_type)| {
-            let is_present = if data_type.is_floating() {
-                col(&name).is_not_null() & !col(&name).is_nan()
-            } else {
-                col(&name).is_not_null()
-            };
-            when(is_present, lit(1)).otherwise(lit(0))
-        });
+        let present = self
+            .named_or_all(columns)?
+            .into_iter()
+            .map(|(name, data_type)| {
+                let is_present = if data_type.is_floating() {
+                    col(&name).is_not_null() & !col(&name).is_nan()
+                } else {
+                    col(&name).is_not_null()
+                };
+                when(is_present, lit(1)).otherwise(lit(0))
+            });
         match present.reduce(|sum, next| sum + next) {
             Some(sum) => self.filter(sum.gt_eq(i64::try_from(count).unwrap_or(i64::MAX))),
             None => Ok(self),
         }
     }
 
-    /// Removes the rows with a null or NaN in one of these columns, or in any if there are none.
+    /// Removes the rows with a null or NaN in any of these columns. An empty list means all
+    /// columns.
     ///
     /// # Errors
     /// Same as [`Self::filter`].
     pub fn drop_nulls(self, columns: &[&str]) -> Result<Self> {
-        let all = self.chosen(columns)?.len();
+        let all = self.named_or_all(columns)?.len();
         self.drop_nulls_below(all, columns)
     }
 
-    /// Removes the rows in which all of these columns are null or NaN, or all columns if there are
-    /// none.
+    /// Removes the rows in which all of these columns are null or NaN. An empty list means all
+    /// columns.
     ///
     /// # Errors
     /// Same as [`Self::filter`].
@@ -106,45 +111,47 @@ impl DataFrame {
         self.drop_nulls_below(1, columns)
     }
 
-    /// Replaces null and NaN by `value` in these columns, or in all if there are none. Columns of
-    /// another kind (numbers, texts, truth values) stay. The types of the columns stay.
+    /// Replaces null and NaN with `value` in these columns. An empty list means all columns.
+    /// Columns whose kind (number, string, boolean) differs from that of `value` stay unchanged.
+    /// All columns keep their types.
     ///
     /// # Errors
     /// Same as [`Self::filter`].
     pub fn fill_nulls<V: FillValue>(self, value: V, columns: &[&str]) -> Result<Self> {
         let value = lit(value);
         let mut filled = vec![];
-        for (name, data_type) in self.chosen(columns)? {
+        for (name, data_type) in self.named_or_all(columns)? {
             if !V::fits(&data_type) {
                 continue;
             }
-            let own = if data_type.is_floating() {
+            let value_or_null = if data_type.is_floating() {
                 nanvl(col(&name), lit(None::<f64>))
             } else {
                 col(&name)
             };
-            let value = typed(&value, &data_type);
-            filled.push((name, coalesce([own, value])));
+            let value = cast_literal(&value, &data_type);
+            filled.push((name, coalesce([value_or_null, value])));
         }
         let filled = filled.iter().map(|(name, column)| (name.as_str(), column));
         self.with_columns(filled)
     }
 
-    /// Replaces one value by another in these columns, or in all if there are none. Columns of another
-    /// kind stay, and so do the types of the columns.
+    /// Replaces the value `from` with `to` in these columns. An empty list means all columns.
+    /// Columns whose kind (number, string, boolean) differs stay unchanged. All columns keep their
+    /// types.
     ///
     /// # Errors
     /// Same as [`Self::filter`].
     pub fn replace<V: FillValue>(self, from: V, to: V, columns: &[&str]) -> Result<Self> {
         let (from, to) = (lit(from), lit(to));
         let mut replaced = vec![];
-        for (name, data_type) in self.chosen(columns)? {
+        for (name, data_type) in self.named_or_all(columns)? {
             if !V::fits(&data_type) {
                 continue;
             }
-            let own = col(&name);
-            let is_replaced = own.clone().eq(&from);
-            let column = when(is_replaced, typed(&to, &data_type)).otherwise(own);
+            let original = col(&name);
+            let is_replaced = original.clone().eq(&from);
+            let column = when(is_replaced, cast_literal(&to, &data_type)).otherwise(original);
             replaced.push((name, column));
         }
         let replaced = replaced
@@ -154,8 +161,8 @@ impl DataFrame {
     }
 }
 
-/// Returns a literal in the type of a column of numbers, so that the column keeps its type.
-fn typed(value: &Column, data_type: &DataType) -> Column {
+/// Casts a literal to the type of a numeric column, so that the column keeps its type.
+fn cast_literal(value: &Column, data_type: &DataType) -> Column {
     match sql_type(data_type).filter(|_| data_type.is_numeric()) {
         Some(name) => value.clone().cast(&name),
         None => value.clone(),

@@ -16,17 +16,18 @@ use crate::services::Services;
 use crate::session::lateral_aliases::plan_with_aliases;
 use crate::session::unknown_names::with_nearest_name;
 
-/// Names that stand for dataframes while one statement is planned. Dropping it forgets them.
+/// Temporary table names of dataframes, for the planning of one statement. Dropping it removes
+/// them.
 struct FrameNames {
     services: Arc<Services>,
     names: Vec<String>,
 }
 
 impl FrameNames {
-    /// Registers each frame under a name of its own.
+    /// Registers each frame under a unique name.
     ///
     /// # Errors
-    /// If two columns of a frame differ only by case.
+    /// Returns an error if two columns of a frame differ only by case.
     fn register(services: &Arc<Services>, frames: &[&DfDataFrame]) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let mut registered = Self {
@@ -47,26 +48,27 @@ impl Drop for FrameNames {
     fn drop(&mut self) {
         for name in &self.names {
             self.services.tables.remove(name);
-            // It was registered above, and a plan that was made meanwhile holds the view itself.
+            // The name was registered above, so this cannot fail. Plans hold the view itself, not
+            // its name.
             let _ = (self.services.context).deregister_table(TableReference::bare(name.as_str()));
         }
     }
 }
 
 impl DataFrame {
-    /// Plans a query over this frame. `sql` gets the frame's name.
+    /// Plans a query over this frame. `sql` receives the frame's table name and returns the query.
     ///
     /// # Errors
-    /// If the statement cannot be planned.
+    /// Returns an error if the statement cannot be planned.
     pub(super) fn query(&self, sql: impl FnOnce(&str) -> String) -> Result<Self> {
         let names = FrameNames::register(&self.services, &[&self.frame])?;
         plan(&self.services, &sql(&names.names[0]), &[self])
     }
 
-    /// Plans a query over this frame and another one. `sql` gets the names of both.
+    /// Plans a query over this frame and another one. `sql` receives the table names of both.
     ///
     /// # Errors
-    /// If the statement cannot be planned.
+    /// Returns an error if the statement cannot be planned.
     pub(super) fn query_with(
         &self,
         other: &Self,
@@ -78,8 +80,8 @@ impl DataFrame {
     }
 }
 
-/// Plans a query over frames. Columns keep the spelling of the first frame that has them, unless the
-/// query names them.
+/// Plans a query over frames. Columns keep the spelling of the first frame that has them, unless
+/// the query gives them an alias.
 fn plan(services: &Arc<Services>, sql: &str, frames: &[&DataFrame]) -> Result<DataFrame> {
     let mut spelling: HashMap<String, String> = HashMap::new();
     for name in frames.iter().flat_map(|frame| frame.columns()) {

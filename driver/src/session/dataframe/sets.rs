@@ -1,4 +1,4 @@
-//! Unions and other operations on two frames of the same columns, and distinct rows.
+//! Set operations on two frames with the same columns, and removal of duplicates.
 
 use faisca_spark::columns::functions::row_number;
 use faisca_spark::columns::{Column, Window, col, listed, lit, quoted};
@@ -7,7 +7,7 @@ use super::DataFrame;
 use crate::error::Result;
 use crate::session::columns::unknown_column;
 
-/// What a union by name does with a column that one side lacks.
+/// What [`DataFrame::union_by_name`] does with a column that one side lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MissingColumns {
     /// The union is an error.
@@ -47,7 +47,7 @@ impl DataFrame {
             let mut columns = vec![];
             for name in &names {
                 columns.push(match (frame.find(name), missing) {
-                    (Some(own), _) => col(&own).alias(name),
+                    (Some(spelled), _) => col(&spelled).alias(name),
                     (None, MissingColumns::FillWithNull) => lit(None::<bool>).alias(name),
                     (None, MissingColumns::Refuse) => {
                         return Err(unknown_column(name, &[frame.frame.schema()]));
@@ -68,7 +68,7 @@ impl DataFrame {
         })
     }
 
-    /// Keeps the rows that `other` has as well, without duplicates.
+    /// Keeps the rows that `other` also has, without duplicates.
     ///
     /// # Errors
     /// Same as [`Self::union`].
@@ -76,7 +76,8 @@ impl DataFrame {
         self.set_operation(other, "INTERSECT")
     }
 
-    /// Keeps the rows that `other` has as well, as often as both have them.
+    /// Keeps the rows that `other` also has. A row that occurs m times here and n times there is
+    /// kept min(m, n) times.
     ///
     /// # Errors
     /// Same as [`Self::union`].
@@ -92,7 +93,8 @@ impl DataFrame {
         self.set_operation(other, "EXCEPT")
     }
 
-    /// Removes each row of `other` once.
+    /// Removes the rows of `other` and keeps other duplicates: each row of `other` removes one
+    /// equal row.
     ///
     /// # Errors
     /// Same as [`Self::union`].
@@ -105,23 +107,28 @@ impl DataFrame {
     /// # Errors
     /// Same as [`Self::filter`].
     pub fn drop_duplicates(self, columns: &[&str]) -> Result<Self> {
-        const ROW: &str = "__faisca_row";
+        const ROW_NUMBER: &str = "__faisca_row";
         let names: Vec<Column> = self
             .schema()
             .fields()
             .iter()
             .map(|f| col(f.name()))
             .collect();
-        let keys: Vec<&str> = columns.to_vec();
-        let numbering = Window::partition_by(keys.iter().copied()).order_by([lit(1)]);
+        // Ranking functions need an order; a constant leaves it open which row is kept.
+        let numbering = Window::partition_by(columns.iter().copied()).order_by([lit(1)]);
         let numbered = self.query(|this| {
             format!(
                 "SELECT *, {} AS {} FROM {this}",
                 row_number().over(&numbering),
-                quoted(ROW)
+                quoted(ROW_NUMBER)
             )
         })?;
         let names = listed(names.iter().map(Column::text));
-        numbered.query(|this| format!("SELECT {names} FROM {this} WHERE {} = 1", quoted(ROW)))
+        numbered.query(|this| {
+            format!(
+                "SELECT {names} FROM {this} WHERE {} = 1",
+                quoted(ROW_NUMBER)
+            )
+        })
     }
 }

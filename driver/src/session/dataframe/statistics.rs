@@ -1,4 +1,4 @@
-//! Figures of columns, and samples of rows.
+//! Summary statistics, samples and unpivoting.
 
 use arrow::datatypes::DataType;
 use faisca_spark::columns::{col, listed, quoted};
@@ -6,8 +6,8 @@ use faisca_spark::columns::{col, listed, quoted};
 use super::DataFrame;
 use crate::error::{Error, Result};
 
-/// The figures of [`DataFrame::describe`], with the call that computes each.
-const FIGURES: [(&str, &str); 5] = [
+/// The rows of [`DataFrame::describe`], each with the SQL function that computes it.
+const STATISTICS: [(&str, &str); 5] = [
     ("count", "count"),
     ("mean", "avg"),
     ("stddev", "stddev"),
@@ -16,8 +16,9 @@ const FIGURES: [(&str, &str); 5] = [
 ];
 
 impl DataFrame {
-    /// Returns count, mean, standard deviation, minimum and maximum of each column of numbers or
-    /// texts, as texts in the rows of a column `summary`. Without names, of all such columns.
+    /// Returns count, mean, standard deviation, minimum and maximum of each of these columns: one
+    /// row for each statistic, with its name in the column `summary` and the values as strings. An
+    /// empty list means all columns of numbers and strings.
     ///
     /// # Errors
     /// Same as [`Self::filter`].
@@ -36,20 +37,20 @@ impl DataFrame {
                 chosen.push((field.name().clone(), is_text));
             }
         }
-        // One pass computes all figures in one row, which is then turned into rows.
-        let (mut figures, mut rows) = (vec![], vec![]);
-        for (figure, function) in FIGURES {
-            let mut row = vec![format!("'{figure}'")];
+        // One pass computes all statistics in one row; `stack` then turns it into rows.
+        let (mut statistics, mut rows) = (vec![], vec![]);
+        for (statistic, function) in STATISTICS {
+            let mut row = vec![format!("'{statistic}'")];
             for (position, (name, is_text)) in chosen.iter().enumerate() {
                 let own = quoted(name);
-                let has_figure = !is_text || !matches!(figure, "mean" | "stddev");
-                let argument = if has_figure {
+                let has_statistic = !is_text || !matches!(statistic, "mean" | "stddev");
+                let argument = if has_statistic {
                     own
                 } else {
                     "CAST(NULL AS DOUBLE)".to_owned()
                 };
-                let result = format!("{figure}_{position}");
-                figures.push(format!(
+                let result = format!("{statistic}_{position}");
+                statistics.push(format!(
                     "CAST({function}({argument}) AS STRING) AS {result}"
                 ));
                 row.push(result);
@@ -58,8 +59,8 @@ impl DataFrame {
         }
         let names = chosen.iter().map(|(name, _)| quoted(name));
         let names = listed(std::iter::once("summary".to_owned()).chain(names));
-        let (figures, rows) = (listed(figures), listed(rows));
-        let count = FIGURES.len();
+        let (statistics, rows) = (listed(statistics), listed(rows));
+        let count = STATISTICS.len();
         if chosen.is_empty() {
             return Err(Error::Plan(
                 "no column of numbers or texts to describe".to_owned(),
@@ -67,13 +68,13 @@ impl DataFrame {
         }
         self.query(|this| {
             format!(
-                "SELECT stack({count}, {rows}) AS ({names}) FROM (SELECT {figures} FROM {this})"
+                "SELECT stack({count}, {rows}) AS ({names}) FROM (SELECT {statistics} FROM {this})"
             )
         })
     }
 
-    /// Keeps each row with the probability `fraction`, from 0 to 1. `seed` makes the choice differ;
-    /// it does not repeat it, because a task may run twice.
+    /// Keeps each row with the probability `fraction`, from 0 to 1. Different seeds choose
+    /// different rows, but the same seed need not choose the same rows again.
     ///
     /// # Errors
     /// Returns an error if the fraction is not between 0 and 1.
@@ -86,8 +87,9 @@ impl DataFrame {
         self.query(|this| format!("SELECT * FROM {this} WHERE rand({seed}L) < {fraction:?}D"))
     }
 
-    /// Turns columns into rows: one for each of `values`, with its name in `variable` and its value in
-    /// `value`, beside the columns `ids`. The columns must have one type.
+    /// Turns columns into rows: one for each of the columns `values`, with its name in the column
+    /// `variable` and its value in the column `value`, beside the columns `ids`. The columns
+    /// `values` must have the same type.
     ///
     /// # Errors
     /// Same as [`Self::filter`].

@@ -1,4 +1,4 @@
-//! What the methods of a dataframe accept: columns of Spark's SQL, or expressions of DataFusion.
+//! Arguments of the methods of a dataframe: columns of Spark's SQL, or expressions of DataFusion.
 
 use datafusion::logical_expr::{Expr, SortExpr};
 use datafusion::prelude::ident;
@@ -6,23 +6,24 @@ use faisca_spark::columns::{Case, Column};
 
 use crate::error::{Error, Result};
 
-/// A column of Spark's SQL, or an expression of DataFusion. A text is the name of a column.
+/// A column of Spark's SQL, or an expression of DataFusion. Methods convert their arguments to it;
+/// a string is the name of a column.
 #[derive(Debug, Clone)]
 pub enum Term {
-    /// Planned as Spark's SQL.
+    /// A column of Spark's SQL, planned as a statement.
     Column(Column),
-    /// The name of a column, which fits both.
+    /// The name of a column, accepted beside either kind.
     Name(String),
-    /// Used as it is.
+    /// An expression of DataFusion, passed on unchanged.
     Expr(Box<Expr>),
 }
 
-/// A key to sort by.
+/// A sort key of [`DataFrame::sort`](super::DataFrame::sort).
 #[derive(Debug, Clone)]
 pub enum SortKey {
-    /// A column, ascending with nulls first unless [`Column::desc`] and so on say otherwise.
+    /// A column, ascending with nulls first unless [`Column::desc`] or a similar method was called.
     Term(Term),
-    /// Used as it is.
+    /// A sort expression of DataFusion, passed on unchanged.
     Expr(SortExpr),
 }
 
@@ -81,10 +82,10 @@ pub(super) enum Terms {
 }
 
 impl Terms {
-    /// Collects terms. Names alone are columns.
+    /// Collects terms. If all terms are names, they are columns.
     ///
     /// # Errors
-    /// If both kinds are there: neither can become the other.
+    /// Returns an error if both kinds occur: neither can be converted to the other.
     pub(super) fn collect<T: Into<Term>>(terms: impl IntoIterator<Item = T>) -> Result<Self> {
         let terms: Vec<Term> = terms.into_iter().map(Into::into).collect();
         if terms.iter().any(|term| matches!(term, Term::Expr(_))) {
@@ -116,7 +117,7 @@ impl SortKeys {
     /// Collects keys. An expression without a direction sorts as a column does.
     ///
     /// # Errors
-    /// As [`Terms::collect`].
+    /// Same as [`Terms::collect`].
     pub(super) fn collect<K: Into<SortKey>>(keys: impl IntoIterator<Item = K>) -> Result<Self> {
         let keys: Vec<SortKey> = keys.into_iter().map(Into::into).collect();
         if keys.iter().all(|key| matches!(key, SortKey::Expr(_))) {
@@ -129,7 +130,7 @@ impl SortKeys {
         let terms = keys.into_iter().map(|key| match key {
             SortKey::Term(term) => Ok(term),
             SortKey::Expr(key) => Err(Error::Plan(format!(
-                "{key} is a sort key of DataFusion, and stands beside a column: use one kind in a call"
+                "{key} is a sort key of DataFusion and appears beside a column: use one kind in a call"
             ))),
         });
         Ok(match Terms::collect(terms.collect::<Result<Vec<_>>>()?)? {
@@ -146,7 +147,7 @@ impl SortKeys {
 
 fn mixed(column: &Column) -> Error {
     Error::Plan(format!(
-        "{column} is a column of Spark's SQL, and stands beside an expression of DataFusion: use \
+        "{column} is a column of Spark's SQL and appears beside an expression of DataFusion: use \
          one kind in a call. `call_function` calls a function of the session by its name"
     ))
 }
