@@ -31,7 +31,7 @@ use tokio::runtime::Runtime;
 
 /// Stack of each thread of the runtime: plans are trees, which some passes walk by recursion.
 const STACK_BYTES: usize = 8 << 20;
-/// Wait at the end of a command for the tasks that its end has cancelled.
+/// How long a command waits at its end for cancelled tasks to unwind.
 const UNWIND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Dataframes and SQL on ephemeral executors.
@@ -208,11 +208,11 @@ fn parse_key_value(text: &str) -> std::result::Result<(String, String), String> 
 /// Runs the command, or the executor that the environment describes. Returns the exit code.
 pub(crate) fn main() -> ExitCode {
     let is_executor = std::env::var_os(env::DRIVER).is_some();
-    let ended = start_runtime().and_then(|runtime| match is_executor {
+    let outcome = start_runtime().and_then(|runtime| match is_executor {
         true => serve_executor(&runtime).map(|()| ExitCode::SUCCESS),
         false => run_command(runtime),
     });
-    ended.unwrap_or_else(|e| report_failure(&e))
+    outcome.unwrap_or_else(|e| report_failure(&e))
 }
 
 fn start_runtime() -> Result<Runtime> {
@@ -249,20 +249,20 @@ fn run_command(runtime: Runtime) -> Result<ExitCode> {
     let cli = Cli::parse();
     logging::start(&cli.log, cli.log_format);
     let signals = match &cli.command {
-        // The operator stops by itself.
+        // The operator handles the signals itself, to stop in order.
         Command::Operator(_) => StopSignals::None,
         Command::Sql(args) if args.is_interactive() => StopSignals::Termination,
         _ => StopSignals::All,
     };
-    let ended = runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         tokio::select! {
-            ended = dispatch(cli.command) => ended,
+            outcome = dispatch(cli.command) => outcome,
             () = stop_signal(signals) => Err(Error::Cancelled),
         }
     });
     // Tasks may still be unwinding, but their results are not needed.
     runtime.shutdown_timeout(UNWIND_TIMEOUT);
-    ended
+    outcome
 }
 
 /// Signals that cancel a command.
@@ -271,14 +271,14 @@ enum StopSignals {
     None,
     /// SIGTERM and SIGHUP: the end of a terminal must not leave files behind.
     Termination,
-    /// SIGINT, too.
+    /// SIGINT (Ctrl-C) as well.
     All,
 }
 
 /// Waits for one of these signals.
 async fn stop_signal(signals: StopSignals) {
-    let listened = faisca_executor::signals::Termination::listen();
-    let (false, Ok(mut termination)) = (signals == StopSignals::None, listened) else {
+    let termination = faisca_executor::signals::Termination::listen();
+    let (false, Ok(mut termination)) = (signals == StopSignals::None, termination) else {
         return std::future::pending().await;
     };
     tokio::select! {
@@ -298,7 +298,7 @@ async fn run_other(command: Command) -> Result<()> {
     match command {
         Command::Run(args) => run::run(args).await,
         Command::Report(args) => report::report(&args),
-        // It has an exit code of its own.
+        // `dispatch` runs it, because it has an exit code of its own.
         Command::Sql(_) => Ok(()),
         Command::Explain(args) => explain::explain(args).await,
         Command::Plan(args) => plan::plan(args).await,
@@ -333,7 +333,8 @@ async fn run_other(command: Command) -> Result<()> {
     }
 }
 
-/// Prints an error, and leaves it where a pod's operator finds it. Returns its exit code.
+/// Prints an error, and writes it to the pod's termination message, which the operator reads.
+/// Returns its exit code.
 fn report_failure(error: &Error) -> ExitCode {
     eprintln!("error: {error}");
     faisca_k8s::driver::write_termination_message(&error.to_string());

@@ -2,7 +2,7 @@
 //!
 //! A job runs inside one process, on local processes, or on Kubernetes, unchanged. This crate is
 //! the job API and the `faisca` command; the engine is in the crates below it. It exports what a
-//! program needs; everything else is an internal interface that may change in any version.
+//! program needs; everything else is internal and may change in any version.
 //!
 //! ```no_run
 //! use faisca::prelude::*;
@@ -50,14 +50,14 @@ pub mod columns {
 }
 
 pub mod stores {
-    //! How object stores are reached.
+    //! Settings and credentials of object stores, and counts of their requests.
 
     pub use faisca_executor::protocol::RequestSnapshot;
     pub use faisca_planner::manifest::{SecretRef, StoreCredentials, StoreSettings, Stores};
 }
 
 pub mod tables {
-    //! Files and tables by name.
+    //! Sources, file formats and catalog tables.
 
     pub use faisca_planner::manifest::{
         CatalogKind, CatalogTable, Decimal, FileFormat, OnMalformedRow, OnSchemaChange,

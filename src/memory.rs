@@ -1,7 +1,7 @@
 //! Keeps freed memory in the process instead of returning it to the system.
 //!
-//! A query frees and allocates hundreds of megabytes a second. Memory that returns to the system in
-//! between comes back as pages that the kernel has to clear, which costs a fifth of a query's time.
+//! A query frees and allocates hundreds of megabytes per second. If freed memory is returned to the
+//! system in between, the kernel must clear its pages again, which costs a fifth of a query's time.
 //! The allocator keeps freed memory for a while if its environment says so, and it reads that
 //! environment before `main`.
 

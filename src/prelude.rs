@@ -1,7 +1,6 @@
 //! What most programs import: `use faisca::prelude::*;`
 //!
-//! [`functions`](crate::functions) has all functions; the prelude has those that no program goes
-//! without.
+//! [`functions`](crate::functions) has all functions; the prelude has those that most programs need.
 
 pub use datafusion::common::JoinType;
 pub use datafusion::prelude::create_udf;

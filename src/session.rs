@@ -30,8 +30,8 @@ pub struct Session(faisca_driver::Session);
 impl Session {
     /// Returns a builder with default settings.
     ///
-    /// In a pod that the operator created for an application, the application decides the number
-    /// of executors and their size; what the program sets is ignored there.
+    /// In a pod that the operator created for an application, the number and the sizes of executors
+    /// are those of the application, and the program's own settings of them are ignored.
     #[must_use]
     pub fn builder() -> SessionBuilder {
         SessionBuilder::default().platform(faisca_k8s::driver::find_platform)
@@ -48,7 +48,7 @@ impl Deref for Session {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").finish_non_exhaustive()
+        self.0.fmt(f)
     }
 }
 

@@ -21,7 +21,8 @@ pub struct Application {
     pub namespace: String,
     /// Owner reference to the resource, set on every object created for it.
     pub owner: OwnerReference,
-    /// The job. The operator passes it on as it was written; the driver substitutes the parameters.
+    /// The job. The operator passes it on as the user wrote it; the driver substitutes the
+    /// parameters.
     pub manifest: Manifest,
 }
 
@@ -46,7 +47,7 @@ impl Application {
                 text.len()
             )));
         }
-        // Checked with its parameters filled in, as it will run, but kept as written.
+        // Checked with its parameters substituted, as it will run, but stored without them.
         let manifest = CheckedManifest::load_resource(&name, &text)
             .map_err(|error| InvalidSpec(without_positions(&error)))?
             .into_written();
@@ -67,7 +68,7 @@ impl Application {
     }
 }
 
-/// Number of executors that a job asks for.
+/// Number of executors that a job requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExecutorCount {
     /// Executors created at the start.

@@ -18,7 +18,16 @@ use crate::resource::{ApplicationSpec, ApplicationStatus, SparkApplication};
 /// Interval between two attempts to open the log of a driver that has not started.
 const LOG_RETRY_INTERVAL: Duration = Duration::from_millis(300);
 
-/// Client for the applications of one namespace, with the rights of a kubeconfig or of a pod's
+/// Which lines of a driver's log to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogRange {
+    /// The lines so far.
+    SoFar,
+    /// All lines until the driver ends; waits for it to start.
+    UntilEnd,
+}
+
+/// Client for the applications of one namespace, with the permissions of a kubeconfig or of a pod's
 /// service account.
 pub struct Applications {
     client: Client,
@@ -158,30 +167,31 @@ impl Applications {
         })
     }
 
-    /// Reads the driver's log and calls `on_line` with each line. With `follow`, waits for the
-    /// driver to start and reads until it ends.
+    /// Reads the driver's log and calls `on_line` with each line.
     ///
     /// # Errors
     /// If there is no driver, or its log cannot be read.
     pub async fn logs(
         &self,
         name: &str,
-        follow: bool,
+        range: LogRange,
         mut on_line: impl FnMut(&str),
     ) -> Result<(), ClientError> {
         self.get(name).await?;
         let pods = Api::<Pod>::namespaced(self.client.clone(), &self.namespace);
         let params = LogParams {
             container: Some(DRIVER_CONTAINER.to_owned()),
-            follow,
+            follow: range == LogRange::UntilEnd,
             ..LogParams::default()
         };
         let log = loop {
             match pods.log_stream(&driver_name(name), &params).await {
                 Ok(log) => break log,
                 // 404: the pod does not exist yet. 400: its container has not started.
-                Err(kube::Error::Api(status)) if follow && [400, 404].contains(&status.code) => {
-                    self.check_log_may_come(name).await?;
+                Err(kube::Error::Api(status))
+                    if params.follow && [400, 404].contains(&status.code) =>
+                {
+                    self.check_log_expected(name).await?;
                     tokio::time::sleep(LOG_RETRY_INTERVAL).await;
                 }
                 Err(error) => return Err(error.into()),
@@ -196,7 +206,7 @@ impl Applications {
     }
 
     /// Fails if the application has ended, so that its driver will never have a log.
-    async fn check_log_may_come(&self, name: &str) -> Result<(), ClientError> {
+    async fn check_log_expected(&self, name: &str) -> Result<(), ClientError> {
         let status = self.get(name).await?.status.unwrap_or_default();
         let state = status.application_state;
         if !state.state.is_terminal() {

@@ -49,7 +49,7 @@ const POD_FIELDS: [&str; 19] = [
     "scale",
     "image",
 ];
-/// Fields without a meaning here, because there is no JVM.
+/// Fields that do not apply, because there is no JVM.
 const JVM_FIELDS: [&str; 16] = [
     "type",
     "mode",
@@ -74,7 +74,8 @@ const JVM_FIELDS: [&str; 16] = [
 /// # Errors
 /// If it is not a `SparkApplication` of Spark Operator.
 pub fn convert(old: &Value) -> Result<Converted, ConvertError> {
-    let (version, kind) = (text(old, "apiVersion"), text(old, "kind"));
+    let version = text_or_nothing(old, "apiVersion");
+    let kind = text_or_nothing(old, "kind");
     if !version.starts_with("sparkoperator.k8s.io/") || kind != "SparkApplication" {
         return Err(ConvertError::OtherKind {
             kind: kind.to_owned(),
@@ -89,7 +90,9 @@ pub fn convert(old: &Value) -> Result<Converted, ConvertError> {
             same if SPEC_FIELDS.contains(&same) => drop(new.insert(name.clone(), value.clone())),
             "restartPolicy" => drop(new.insert(name.clone(), restart_policy(value, &mut remarks))),
             "sparkConf" | "hadoopConf" => settings(name, value, &mut new, &mut remarks),
-            "driver" | "executor" => drop(new.insert(name.clone(), pod(name, value, &mut remarks))),
+            "driver" | "executor" => {
+                drop(new.insert(name.clone(), pod_section(name, value, &mut remarks)))
+            }
             jvm if JVM_FIELDS.contains(&jvm) => {
                 remarks.push(format!("spec.{name}: dropped, there is no JVM"))
             }
@@ -113,7 +116,7 @@ pub fn convert(old: &Value) -> Result<Converted, ConvertError> {
         ));
         if new.remove("arguments").is_some() {
             remarks.push(
-                "spec.arguments: replace them by spec.parameters, used as ${name}".to_owned(),
+                "spec.arguments: replace them with spec.parameters, used as ${name}".to_owned(),
             );
         }
     }
@@ -143,14 +146,15 @@ pub fn write(manifest: &Value) -> Result<String, ConvertError> {
     serde_saphyr::to_string(manifest).map_err(|error| ConvertError::Write(Box::new(error)))
 }
 
-/// Returns a text field; `nothing` if it is absent, for messages.
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+/// Returns a text field, or the word `nothing` for messages if it is absent.
+fn text_or_nothing<'a>(value: &'a Value, field: &str) -> &'a str {
     value
         .get(field)
         .and_then(Value::as_str)
         .unwrap_or("nothing")
 }
 
+/// Converts the restart policy.
 fn restart_policy(old: &Value, remarks: &mut Vec<String>) -> Value {
     let mut new = Map::new();
     for (name, value) in old.as_object().into_iter().flatten() {
@@ -186,7 +190,8 @@ fn settings(section: &str, old: &Value, new: &mut Map<String, Value>, remarks: &
     }
 }
 
-fn pod(role: &str, old: &Value, remarks: &mut Vec<String>) -> Value {
+/// Converts the section of the driver or the executors.
+fn pod_section(role: &str, old: &Value, remarks: &mut Vec<String>) -> Value {
     let mut new = Map::new();
     for (name, value) in old.as_object().into_iter().flatten() {
         match name.as_str() {
@@ -213,7 +218,7 @@ fn pod(role: &str, old: &Value, remarks: &mut Vec<String>) -> Value {
     Value::Object(new)
 }
 
-/// Moves the service account to `spec`: driver and executors have the same one here.
+/// Moves the service account to `spec`: driver and executors share one.
 fn service_account(new: &mut Map<String, Value>, old: &Map<String, Value>) {
     let account = ["driver", "executor"]
         .iter()

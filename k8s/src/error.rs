@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use faisca_driver::BoxedError;
 
-/// A resource cannot run as its spec stands. Final until the spec, or what it refers to, changes.
+/// The spec of a resource is invalid. Final until the spec, or an object that it refers to,
+/// changes.
 ///
 /// The text names each field by its path and says how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -217,14 +218,14 @@ pub(crate) fn explain_api_error(error: &kube::Error) -> String {
     message.clone()
 }
 
-/// Whether a quota of the namespace refused an object. Unlike other refusals (403), it ends when
-/// other objects are deleted. The API server has no code for it, only this text.
+/// Returns true if a quota of the namespace refused an object. Unlike other refusals (403), it ends
+/// when other objects are deleted. The API server has no code for it, only this text.
 pub(crate) fn is_quota_exceeded(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status)
         if status.code == 403 && status.message.contains("exceeded quota"))
 }
 
-/// Whether an object of that name exists already. Other conflicts have the same code.
+/// Returns true if an object of that name exists already. Other conflicts have the same code.
 pub(crate) fn is_already_exists(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409 && status.reason == "AlreadyExists")
 }

@@ -54,7 +54,7 @@ pub(crate) struct PodLauncher {
     pub(crate) address: IpAddr,
     /// Token by which driver and executors authenticate each other.
     pub(crate) token: String,
-    /// Where logs are stored, if the application asks for it.
+    /// Where logs are stored, if the application requests it.
     pub(crate) history: Option<History>,
 }
 
@@ -126,7 +126,7 @@ impl Launcher for PodLauncher {
     }
 }
 
-/// Creates the pod of an executor. A pod that an earlier, unacknowledged request created counts.
+/// Creates the pod of an executor. Succeeds, too, if an earlier, unacknowledged request created it.
 ///
 /// # Errors
 /// If the API server refuses the pod, or cannot be reached, or another application has a pod of

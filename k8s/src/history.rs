@@ -27,21 +27,21 @@ use url::Url;
 use crate::application::Application;
 use crate::error::explain_api_error;
 
-/// Setting of the folder.
+/// Name of the setting for the folder.
 pub(crate) const SETTING: &str = "faisca.history.path";
 /// Number of logs fetched concurrently.
 const CONCURRENCY: usize = 16;
-/// Bytes stored of one log. Of a longer log the beginning is stored, because
+/// Maximum number of bytes stored of one log. Of a longer log the beginning is stored, because
 /// `limitBytes` of the API server cuts off the end.
 const LOG_BYTES_MAX: i64 = 64 << 20;
-/// Bytes followed of one log. They are held in memory until its pod ends.
+/// Maximum number of bytes followed of one log. They stay in memory until its pod ends.
 const FOLLOWED_BYTES_MAX: i64 = 8 << 20;
-/// Bytes followed of all logs together, however many executors there are.
+/// Maximum number of bytes followed of all logs together.
 const FOLLOWED_BYTES_TOTAL: usize = 64 << 20;
-/// Ends a log that was not followed to its end.
+/// Note at the end of a log that was not followed to its end.
 const CUT_NOTE: &str =
     "\n(the driver holds no more of this log: the logs of all executors are long)\n";
-/// Wait for the last lines of a pod that has ended: the stream of a deleted pod may never end.
+/// How long to wait for the last lines of a pod that has ended: its stream may never end.
 const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Stores the logs of one attempt as
@@ -109,7 +109,7 @@ impl History {
     /// Dropping the sender stores nothing: at the end of a session the logs of the pods that still
     /// exist are fetched by [`Self::store_all`].
     pub(crate) fn follow(&self, pod: String, container: &'static str) -> oneshot::Sender<()> {
-        let (sender, mut ended) = oneshot::channel();
+        let (sender, mut pod_end) = oneshot::channel();
         let history = self.clone();
         let mut followers = self.followers.lock();
         followers.spawn(async move {
@@ -117,8 +117,8 @@ impl History {
             let end = {
                 let mut read = pin!(history.read_to_end(&pod, container, &mut log));
                 tokio::select! {
-                    () = &mut read => ended.await,
-                    end = &mut ended => {
+                    () = &mut read => pod_end.await,
+                    end = &mut pod_end => {
                         let _ = tokio::time::timeout(LAST_LINES_TIMEOUT, read).await;
                         end
                     }
@@ -161,8 +161,8 @@ impl History {
         while followers.join_next().await.is_some() {}
     }
 
-    /// Stores the journal as `journal.jsonl`, unless `stored` bytes of it are all. Returns it;
-    /// empty before the session has a journal.
+    /// Stores the journal as `journal.jsonl`, unless it still has the `stored` bytes of the last time.
+    /// Returns the journal, which is empty before the session has one.
     pub(crate) async fn store_journal(&self, stored: usize) -> Vec<u8> {
         let journal = tokio::fs::read(journal_file()).await.unwrap_or_default();
         if journal.len() != stored {
@@ -205,15 +205,15 @@ impl History {
     }
 }
 
-/// What the driver holds of a log, within the bytes that all followers share.
+/// The part of a log that the driver holds, within the bytes that all followers share.
 struct FollowedLog {
     bytes: Vec<u8>,
     followable: Arc<Semaphore>,
     /// Bytes taken from `followable`; returned when the log is dropped.
-    held: Option<OwnedSemaphorePermit>,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
-/// The followers hold as many bytes as they may.
+/// The followers already hold the maximum number of bytes.
 #[derive(Debug)]
 struct LogCut;
 
@@ -222,20 +222,20 @@ impl FollowedLog {
         Self {
             bytes: vec![],
             followable,
-            held: None,
+            permit: None,
         }
     }
 
-    /// Appends a chunk, or a note in its place if no bytes are left.
+    /// Appends a chunk, or [`CUT_NOTE`] in its place if the followers hold too many bytes.
     fn push(&mut self, chunk: &[u8]) -> Result<(), LogCut> {
         let count = u32::try_from(chunk.len()).map_err(|_| LogCut)?;
-        let Ok(permit) = Arc::clone(&self.followable).try_acquire_many_owned(count) else {
+        let Ok(chunk_permit) = Arc::clone(&self.followable).try_acquire_many_owned(count) else {
             self.bytes.extend_from_slice(CUT_NOTE.as_bytes());
             return Err(LogCut);
         };
-        match &mut self.held {
-            Some(held) => held.merge(permit),
-            None => self.held = Some(permit),
+        match &mut self.permit {
+            Some(permit) => permit.merge(chunk_permit),
+            None => self.permit = Some(chunk_permit),
         }
         self.bytes.extend_from_slice(chunk);
         Ok(())

@@ -1,6 +1,6 @@
 //! The operator: creates driver pods for applications, and reports their outcome.
 //!
-//! It is one process without webhooks, and starts no process for a submission. It watches
+//! It is one process without webhooks, and a submission starts no further process. It watches
 //! applications and their pods, decides without IO (`decide`), and executes the decision. It stores
 //! nothing of its own: after a restart it reads everything again from the API server.
 //!
@@ -8,7 +8,7 @@
 //! applications ─┐                                    ┌─► create and delete pods
 //!               ├─► Observed ─► decide() ─► Decision ├─► status of the application
 //! pods ─────────┘      ▲        (pure)               ├─► Events
-//!                    clock                           └─► when to look again
+//!                    clock                           └─► when to reconcile again
 //! ```
 //!
 //! # Owner references instead of finalizers
@@ -71,8 +71,8 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 /// Configuration of an operator.
 #[derive(Debug, Clone)]
 pub struct OperatorConfig {
-    /// The namespaces to watch, each by requests that a Role in it allows. Empty: all namespaces,
-    /// which needs a ClusterRole.
+    /// The namespaces to watch; the operator needs a Role in each. An empty list watches all
+    /// namespaces, for which it needs a ClusterRole.
     pub namespaces: Vec<String>,
     /// Default image of applications.
     pub image: Option<String>,
@@ -85,15 +85,15 @@ pub struct OperatorConfig {
     pub lease_namespace: Option<String>,
     /// How long a driver may wait for its image or a node.
     pub startup_timeouts: StartupTimeouts,
-    /// Seconds after its end at which an application is deleted, if it does not say so itself.
+    /// Seconds after its end at which an application is deleted, unless its spec sets another time.
     pub time_to_live_seconds: Option<u64>,
 }
 
-/// What the reconciliations of the applications in one watched scope share.
+/// State that the reconciliations in one watched scope share.
 struct Context {
     client: Client,
     config: Arc<OperatorConfig>,
-    /// The watched namespace; all of them if `None`.
+    /// The watched namespace; `None` for all namespaces.
     namespace: Option<String>,
     pods: PodIndex,
     recorder: Recorder,
@@ -169,7 +169,7 @@ pub async fn run(
         () = control(contexts) => Ok(()),
         () = end => Ok(()),
         () = lease_lost => Err(OperatorError::LeaseLost),
-        ended = metrics_server => Err(OperatorError::MetricsServer(ended.err())),
+        stopped = metrics_server => Err(OperatorError::MetricsServer(stopped.err())),
     };
     if let Some(leadership) = leadership {
         leadership.release().await;
@@ -180,7 +180,7 @@ pub async fn run(
 /// Creates the context of each watched namespace, and checks that it can be watched.
 ///
 /// # Errors
-/// If the definitions or the rights are missing. The watches would only retry.
+/// Returns an error if the definitions or permissions are missing; the watches would only retry.
 async fn watched_contexts(
     client: &Client,
     config: OperatorConfig,

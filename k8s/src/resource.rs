@@ -97,7 +97,7 @@ pub enum ApplicationState {
 }
 
 impl ApplicationState {
-    /// Whether the application has ended for good.
+    /// Returns true if the application has ended for good.
     #[must_use]
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Completed | Self::Failed)

@@ -3,7 +3,7 @@
 use clap::Args;
 use comfy_table::CellAlignment;
 use faisca::{Error, Result};
-use faisca_k8s::client::Applications;
+use faisca_k8s::client::{Applications, LogRange};
 use faisca_k8s::error::ClientError;
 use faisca_k8s::kube::ResourceExt;
 use faisca_k8s::resource::{ApplicationState, ApplicationStatus, SparkApplication};
@@ -91,7 +91,7 @@ pub(super) async fn submit(args: SubmitArgs) -> Result<()> {
     print(&format!("{}/{name} is submitted", applications.namespace));
     if args.follow {
         applications
-            .logs(&name, true, print)
+            .logs(&name, LogRange::UntilEnd, print)
             .await
             .map_err(platform_error)?;
     }
@@ -178,7 +178,7 @@ pub(super) async fn status(args: NameArgs) -> Result<()> {
     }
     if let Some(cost) = &status.cost {
         print(&format!(
-            "held {} core seconds, {} GiB seconds",
+            "reserved {} core seconds, {} GiB seconds",
             HumanCount(cost.vcpu_seconds),
             HumanCount(cost.gib_seconds)
         ));
@@ -188,8 +188,12 @@ pub(super) async fn status(args: NameArgs) -> Result<()> {
 
 pub(super) async fn logs(args: LogsArgs) -> Result<()> {
     let applications = connect(args.application.namespace.as_ref()).await?;
+    let range = match args.follow {
+        true => LogRange::UntilEnd,
+        false => LogRange::SoFar,
+    };
     applications
-        .logs(&args.application.name, args.follow, print)
+        .logs(&args.application.name, range, print)
         .await
         .map_err(platform_error)
 }

@@ -1,4 +1,4 @@
-//! `faisca clean PATH`.
+//! `faisca clean PATH`: lists or removes what crashed jobs left in a folder of an object store.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `faisca convert OLD.yaml`.
+//! `faisca convert OLD.yaml`: converts a SparkApplication of Spark Operator into a manifest.
 
 use clap::Args;
 use faisca::{Error, Result};

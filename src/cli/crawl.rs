@@ -1,4 +1,4 @@
-//! `faisca crawl PATH --database D`.
+//! `faisca crawl PATH --database D`: finds tables in folders and registers them in a catalog.
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -68,7 +68,7 @@ pub(super) async fn crawl(args: CrawlArgs) -> Result<()> {
         on_schema_change: args.on_schema_change,
     };
     let plan = find_tables(&session, &request).await?;
-    print(&draw(&plan));
+    print(&plan_text(&plan));
     let changes = plan.tables.iter().filter(|table| table.changes()).count();
     if args.apply {
         apply(&session, &plan).await?;
@@ -82,7 +82,8 @@ pub(super) async fn crawl(args: CrawlArgs) -> Result<()> {
     last_error(plan.problems)
 }
 
-fn draw(plan: &CrawlPlan) -> String {
+/// Returns the found tables and their changes as a table, and the skipped folders with reasons.
+fn plan_text(plan: &CrawlPlan) -> String {
     let header = ["table", "files", "columns", "partitions"];
     let mut table = table(&header, CellAlignment::Left);
     for crawled in &plan.tables {
@@ -101,7 +102,7 @@ fn draw(plan: &CrawlPlan) -> String {
             format!("{}\n{}", crawled.name, crawled.location),
             files,
             columns,
-            partitions(crawled),
+            partition_changes(crawled),
         ]);
     }
     let skipped: String = plan
@@ -112,7 +113,7 @@ fn draw(plan: &CrawlPlan) -> String {
     format!("{table}{skipped}")
 }
 
-fn partitions(crawled: &CrawledTable) -> String {
+fn partition_changes(crawled: &CrawledTable) -> String {
     match (crawled.new_partitions, crawled.removed_partitions) {
         (0, 0) => String::new(),
         (new, 0) => format!("{new} new"),

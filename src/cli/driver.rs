@@ -30,11 +30,11 @@ pub(super) async fn driver() -> Result<()> {
         env!("CARGO_PKG_VERSION")
     ));
     let session = Session::builder().app_name(name).get_or_create().await?;
-    let ended = Job::new(&manifest)
+    let outcome = Job::new(&manifest)
         .run(&session, |step| print(&step_line(step)))
         .await;
-    // Before the session stops, because its end stores this log.
-    let ended = ended.map(|steps| {
+    // Printed before the session stops, because stopping it stores this log.
+    let outcome = outcome.map(|steps| {
         print(&summary(
             &steps,
             &session.progress(),
@@ -43,5 +43,5 @@ pub(super) async fn driver() -> Result<()> {
         ));
     });
     session.stop().await;
-    ended
+    outcome
 }

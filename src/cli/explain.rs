@@ -1,4 +1,4 @@
-//! `faisca explain`.
+//! `faisca explain`: draws the stages of a job or a query.
 
 use clap::Args;
 use faisca::{Error, Result};

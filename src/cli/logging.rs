@@ -1,11 +1,11 @@
-//! Logs by `tracing`, to standard error.
+//! Logging with `tracing`, to standard error.
 
 use std::io::IsTerminal;
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
-/// Forms of a log line.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// For people.
@@ -14,7 +14,8 @@ pub(super) enum Format {
     Json,
 }
 
-/// The AWS library warns of each place without credentials; the error after the last one is enough.
+/// The AWS SDK warns of each credential source that is empty; the error after the last one is
+/// enough.
 const QUIET: &str = "aws_config=error";
 
 /// Starts logging; later calls do nothing.

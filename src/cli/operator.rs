@@ -1,4 +1,4 @@
-//! `faisca operator`.
+//! `faisca operator`: runs the Kubernetes operator.
 
 use std::net::SocketAddr;
 use std::time::Duration;

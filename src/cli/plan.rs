@@ -1,4 +1,4 @@
-//! `faisca plan JOB`.
+//! `faisca plan JOB`: checks what a job would do, without changing anything.
 
 use clap::Args;
 use comfy_table::CellAlignment;
@@ -40,14 +40,15 @@ pub(super) async fn plan(args: PlanArgs) -> Result<()> {
         .await?;
     let plan = Job::new(&manifest).plan(&session).await;
     session.stop().await;
-    print(&draw(&plan));
+    print(&plan_text(&plan));
     last_error(plan.problems)
 }
 
-fn draw(plan: &JobPlan) -> String {
+/// Returns the sources and the steps of a plan as two tables.
+fn plan_text(plan: &JobPlan) -> String {
     let mut sources = table(&["source", "reads"], CellAlignment::Left);
     for (name, files) in &plan.sources {
-        sources.add_row([name.clone(), amount(*files)]);
+        sources.add_row([name.clone(), describe_files(*files)]);
     }
     let header = ["step", "stages", "reads", "writes", "table"];
     let mut steps = table(&header, CellAlignment::Left);
@@ -58,7 +59,7 @@ fn draw(plan: &JobPlan) -> String {
             .map(|name| format!("step {name}"))
             .collect();
         if step.scans.count > 0 {
-            reads.push(amount(step.scans));
+            reads.push(describe_files(step.scans));
         }
         let (writes, table) = match &step.output {
             None => ("a view".to_owned(), String::new()),
@@ -79,7 +80,7 @@ fn describe_write(output: &OutputPlan) -> String {
     let present = if output.present.count == 0 {
         "no files yet".to_owned()
     } else {
-        amount(output.present)
+        describe_files(output.present)
     };
     let effect = match (output.mode, output.present.count) {
         (_, 0) | (SaveMode::ErrorIfExists, _) => present,
@@ -99,7 +100,7 @@ fn describe_table(output: &OutputPlan) -> String {
     }
 }
 
-fn amount(files: Files) -> String {
+fn describe_files(files: Files) -> String {
     let noun = if files.count == 1 { "file" } else { "files" };
     format!("{} {noun}, {}", files.count, HumanBytes(files.bytes))
 }

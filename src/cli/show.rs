@@ -1,4 +1,4 @@
-//! The output for people: progress while a job runs, a summary at its end.
+//! Output of commands for people: progress while a job runs, a summary at its end.
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
@@ -16,6 +16,7 @@ use indicatif::{
 };
 use tokio::task::JoinHandle;
 
+/// Interval at which progress bars are redrawn.
 const REFRESH: Duration = Duration::from_millis(100);
 
 /// Prints a line. A closed pipe, as after `head`, is not an error.
@@ -38,7 +39,7 @@ impl Bars {
                 let mut bars = HashMap::new();
                 loop {
                     tokio::time::sleep(REFRESH).await;
-                    draw(&screen, &mut bars, &progress.snapshot());
+                    draw_bars(&screen, &mut bars, &progress.snapshot());
                 }
             })
         });
@@ -60,13 +61,14 @@ impl Drop for Bars {
         if let Some(task) = &self.task {
             task.abort();
             let _ = self.screen.clear();
-            // The task ends later, and must not draw its bars once more.
+            // The aborted task may still be running, and must not redraw its bars.
             self.screen.set_draw_target(ProgressDrawTarget::hidden());
         }
     }
 }
 
-fn draw(
+/// Updates the bars, one for each stage with tasks, and removes those of finished stages.
+fn draw_bars(
     screen: &MultiProgress,
     bars: &mut HashMap<(QueryId, usize), ProgressBar>,
     snapshot: &Snapshot,
@@ -94,16 +96,16 @@ fn draw(
         }
     }
     bars.retain(|(query, stage), bar| {
-        // A stage has no tasks after its query was planned again without it.
-        let runs = snapshot
+        // A stage without tasks was removed when its query was re-planned.
+        let is_running = snapshot
             .queries
             .get(query)
             .and_then(|query| query.stages.get(*stage))
             .is_some_and(|stage| stage.tasks > 0);
-        if !runs {
+        if !is_running {
             bar.finish_and_clear();
         }
-        runs
+        is_running
     });
 }
 
@@ -197,7 +199,7 @@ pub(super) fn summary(
 
 /// Counts the requests of the driver and the executors to object stores; empty if there were none.
 fn requests(snapshot: &Snapshot, driver_requests: &RequestSnapshot) -> String {
-    // The driver's own counts include those of its tasks.
+    // The driver's counts include those of its embedded executor, whose id is 0.
     let executors = snapshot
         .executors
         .iter()

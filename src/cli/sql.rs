@@ -7,7 +7,7 @@
 //! ```
 //!
 //! - `config`: the user's settings
-//! - `lexer`: ends of statements, colours, completion
+//! - `lexer`: tokens, for ends of statements, colours and completion
 //! - `meta`: commands that begin with a backslash
 
 mod cells;
@@ -53,7 +53,7 @@ pub(super) struct SqlArgs {
 }
 
 impl SqlArgs {
-    /// Whether a person types statements. Ctrl-C then ends a statement, not the command.
+    /// Returns true if a person types statements. Ctrl-C then ends a statement, not the command.
     pub(super) fn is_interactive(&self) -> bool {
         self.inputs.0.is_empty() && std::io::stdin().is_terminal()
     }
@@ -73,9 +73,9 @@ pub(super) async fn sql(args: SqlArgs) -> Result<ExitCode> {
         false => OnError::Stop,
     };
     let mut runner = Runner::new(&session, format, on_error);
-    let ended = if is_interactive {
+    let outcome = if is_interactive {
         runner.has_timing = config.timing.unwrap_or(true);
-        runner.rows_max = Some(config.rows.unwrap_or(SHOWN_ROWS)).filter(|most| *most > 0);
+        runner.rows_max = Some(config.rows.unwrap_or(SHOWN_ROWS)).filter(|max| *max > 0);
         let editor = Editor::start(config.history(), console::colors_enabled());
         run_terminal(&mut runner, &editor).await
     } else {
@@ -84,8 +84,8 @@ pub(super) async fn sql(args: SqlArgs) -> Result<ExitCode> {
     let counts = std::mem::take(&mut runner.counts);
     drop(runner);
     session.stop().await;
-    ended?;
-    // A person has seen the errors of a terminal, and acted on them.
+    outcome?;
+    // In a terminal, the user has already seen the errors.
     if is_interactive || counts.failed == 0 {
         return Ok(ExitCode::SUCCESS);
     }
@@ -98,7 +98,7 @@ pub(super) async fn sql(args: SqlArgs) -> Result<ExitCode> {
 
 async fn run_inputs(runner: &mut Runner<'_>, inputs: &[Input]) -> Result<()> {
     if inputs.is_empty() {
-        // A program that feeds statements recognizes their end by the time.
+        // A program that feeds statements recognizes the end of each by the line with its time.
         runner.has_timing = true;
         return run_stream(runner).await;
     }

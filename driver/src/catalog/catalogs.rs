@@ -57,8 +57,8 @@ impl Catalogs {
             .insert(name, provider);
     }
 
-    /// Whether an expected table is in this database, so that the database exists by the time the
-    /// table does. `database` must be in lower case.
+    /// Returns true if an expected table is in this database, so that the database exists by the
+    /// time the table does. `database` must be in lower case.
     pub(crate) fn expects_database(&self, kind: CatalogKind, database: &str) -> bool {
         let expected = self.expected.read().unwrap_or_else(PoisonError::into_inner);
         expected

@@ -118,7 +118,7 @@ pub enum Changed {
 /// as part of a commit, of its recovery, or of a crawl.
 #[async_trait]
 pub trait Catalog: Debug + Send + Sync {
-    /// Whether the database exists.
+    /// Returns true if the database exists.
     ///
     /// Called when a write is planned, and before a registration creates a database.
     async fn database_exists(&self, database: &str) -> Result<bool>;

@@ -173,7 +173,7 @@ pub(super) fn merged(present: &TableDefinition, registration: &Registration) -> 
     next
 }
 
-/// Whether a later commit has overwritten the table already.
+/// Returns true if a later commit has overwritten the table already.
 ///
 /// A writer may be suspended between its commit and its registration. When it continues, it must
 /// not return the table to its older files.

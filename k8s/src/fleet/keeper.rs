@@ -31,7 +31,8 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// An executor whose pod was created.
 struct TrackedExecutor {
     state: ExecutorState,
-    /// Another executor was created in its place, or none is wanted. At most once for each.
+    /// True if another executor was created in its place, or none is needed. Each executor is
+    /// replaced at most once.
     is_replaced: bool,
     /// Reports the pod's end to the follower of its log.
     log_end: Option<oneshot::Sender<()>>,
@@ -47,7 +48,7 @@ impl TrackedExecutor {
     }
 }
 
-/// What a [`FleetKeeper`] needs.
+/// Parameters of a [`FleetKeeper`].
 pub(super) struct KeeperParameters {
     pub(super) api: Api<Pod>,
     pub(super) pods: Arc<ExecutorPods>,
@@ -56,7 +57,7 @@ pub(super) struct KeeperParameters {
     pub(super) count: ExecutorCount,
     /// Task slots of one executor.
     pub(super) slots: u32,
-    /// Replacements of lost executors in the whole attempt.
+    /// Maximum number of replacements of lost executors during the attempt.
     pub(super) replacements_max: u32,
     pub(super) history: Option<History>,
 }
@@ -78,16 +79,17 @@ pub(super) struct FleetKeeper {
     idle_since: Option<Instant>,
     /// When executors were last requested; their startup timeout begins here.
     requested_at: Instant,
-    /// Some executor has run; later startup problems cost capacity, but do not fail the job.
+    /// True once an executor has run; later startup problems reduce capacity, but do not fail the
+    /// job.
     has_ever_run: bool,
-    /// The engine was notified that the fleet is lost. Notified once.
+    /// True once the engine was notified that the fleet is lost.
     is_fleet_lost: bool,
     /// Executors that the API server refused to create.
     refused: Option<RefusedExecutors>,
 }
 
-/// Executors that were to be created, and that the API server refused, for example by a quota. They
-/// are requested again at each check.
+/// Executors whose creation the API server refused, for example because of a quota. They are
+/// requested again at each check.
 struct RefusedExecutors {
     count: u32,
     since: Instant,
@@ -274,12 +276,12 @@ impl FleetKeeper {
             return;
         };
         let count = std::mem::take(&mut refused.count);
-        for left in (0..count).rev() {
+        for remaining in (0..count).rev() {
             self.create_next().await;
             match &mut self.refused {
                 Some(refused) if refused.count > 0 => {
-                    // The others would be refused as well.
-                    refused.count += left;
+                    // The remaining ones would be refused as well.
+                    refused.count += remaining;
                     return self.check_refused().await;
                 }
                 _ => {}
@@ -336,7 +338,8 @@ impl FleetKeeper {
             ScaleChange::Shrink(count) => {
                 info!("removing {count} executors: {slots_wanted} tasks are left");
                 let refused = self.refused.take().map_or(0, |refused| refused.count);
-                // The youngest hold the fewest blocks. They hand them over before they end.
+                // The newest executors hold the fewest blocks, which they hand over before they
+                // end.
                 let surplus = count.saturating_sub(refused) as usize;
                 for id in present.into_iter().rev().take(surplus) {
                     self.executors

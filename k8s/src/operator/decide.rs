@@ -137,11 +137,11 @@ impl<'a> Decider<'a> {
         }
         let ttl = self.spec().and_then(|spec| spec.time_to_live_seconds);
         if let (Some(ttl), Some(ended)) = (ttl, &status.termination_time) {
-            let left = Duration::from_secs(ttl).saturating_sub(since(ended.0, *now));
-            if left.is_zero() {
+            let remaining = Duration::from_secs(ttl).saturating_sub(since(ended.0, *now));
+            if remaining.is_zero() {
                 self.decision.actions.push(Action::DeleteResource);
             } else {
-                self.decision.requeue_after = Some(left);
+                self.decision.requeue_after = Some(remaining);
             }
         }
     }
@@ -203,16 +203,16 @@ impl<'a> Decider<'a> {
                     .spec()
                     .and_then(|spec| spec.restart_policy.on_failure_retry_interval);
                 let wait = backoff(interval.unwrap_or(RETRY_INTERVAL_SECONDS), status.failures);
-                let left = wait.saturating_sub(
+                let remaining = wait.saturating_sub(
                     status
                         .termination_time
                         .as_ref()
                         .map_or(wait, |ended| since(ended.0, *now)),
                 );
-                if left.is_zero() {
+                if remaining.is_zero() {
                     self.submit()
                 } else {
-                    self.decision.requeue_after = Some(left)
+                    self.decision.requeue_after = Some(remaining)
                 }
             }
             _ => self.fail_attempt("the driver pod was deleted".to_owned(), None),
@@ -417,7 +417,7 @@ impl<'a> Decider<'a> {
 
 /// Returns why a driver failed, and its exit code if that is the cause.
 fn failure_cause(driver: &DriverView) -> (String, Option<i32>) {
-    // A cause outside of the process counts more than how the process ended.
+    // A cause outside the process explains more than its exit code.
     match driver.loss {
         Some(loss) if loss != Loss::Failed => return (format!("the driver was {loss}"), None),
         _ if driver.is_deleting => return ("the driver pod was deleted".to_owned(), None),

@@ -117,15 +117,16 @@ async fn lead_within(
 }
 
 impl Candidate {
-    /// Renews the held lease. Ends when another candidate holds it, or when the deadline has
-    /// passed: a request without a response must not outlive it.
+    /// Renews the held lease. Ends when another candidate holds it, or when the deadline has passed,
+    /// even if a request is still waiting for its response.
     async fn renew_until_lost(mut self) {
         let mut attempts = tokio::time::interval(self.times.retry_interval);
         attempts.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut renewed = Instant::now();
         loop {
             attempts.tick().await;
-            // Others see the renewal after it was requested, so the lease lasts from here.
+            // Other candidates see the renewal only after this moment, so the lease counts from
+            // here.
             let requested = Instant::now();
             let deadline = renewed + self.times.renew_deadline;
             match tokio::time::timeout_at(deadline, self.take_or_renew()).await {
@@ -162,10 +163,10 @@ impl Candidate {
                 spec: Some(self.renewed_spec(None)),
             };
             let created = self.leases.create(&PostParams::default(), &lease).await;
-            return self.is_won(created);
+            return self.record_outcome(created);
         };
         let spec = lease.spec.take().unwrap_or_default();
-        if spec.holder_identity.as_ref() != Some(&self.identity) && !self.is_free(&spec) {
+        if spec.holder_identity.as_ref() != Some(&self.identity) && !self.check_free(&spec) {
             return Ok(false);
         }
         lease.spec = Some(self.renewed_spec(Some(&spec)));
@@ -176,12 +177,15 @@ impl Candidate {
     async fn replace(&mut self, lease: &Lease) -> Result<bool, OperatorError> {
         let parameters = PostParams::default();
         let replaced = self.leases.replace(NAME, &parameters, lease).await;
-        self.is_won(replaced)
+        self.record_outcome(replaced)
     }
 
-    /// Returns whether an update of the lease succeeded. A conflict means that another candidate
-    /// won.
-    fn is_won(&mut self, outcome: Result<Lease, kube::Error>) -> Result<bool, OperatorError> {
+    /// Records the outcome of an update of the lease. Returns true if it succeeded; a conflict
+    /// means that another candidate won.
+    fn record_outcome(
+        &mut self,
+        outcome: Result<Lease, kube::Error>,
+    ) -> Result<bool, OperatorError> {
         match outcome {
             Ok(lease) => {
                 self.held_lease = Some(lease);
@@ -192,8 +196,9 @@ impl Candidate {
         }
     }
 
-    /// Whether the lease has no holder, or its holder has not renewed it in time.
-    fn is_free(&mut self, spec: &LeaseSpec) -> bool {
+    /// Records the renewal that the lease shows. Returns true if the lease has no holder, or its
+    /// holder has not renewed it in time.
+    fn check_free(&mut self, spec: &LeaseSpec) -> bool {
         if spec.holder_identity.as_deref().is_none_or(str::is_empty) {
             return true;
         }

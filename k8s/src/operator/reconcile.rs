@@ -49,12 +49,12 @@ pub(super) async fn reconcile(
     };
     let mut decision = decide(&observed);
     for action in &decision.actions {
-        let executed = context
+        let outcome = context
             .execute(*action, &resource, application.as_ref().ok())
             .await;
-        match executed {
+        match outcome {
             Ok(()) => {}
-            // The cluster rejects what the spec asks for. A retry would be rejected again, so the
+            // The cluster rejects what the spec requests. A retry would be rejected again, so the
             // application fails, as with any other invalid spec.
             Err(OperatorError::InvalidSpec(invalid)) => {
                 decision = decide(&Observed {
@@ -65,7 +65,7 @@ pub(super) async fn reconcile(
                 break;
             }
             Err(error @ OperatorError::QuotaExceeded(_)) => {
-                context.publish(&resource, &waits_for_quota(&error)).await;
+                context.publish(&resource, &quota_event(&error)).await;
                 return Ok(controller::Action::requeue(QUOTA_RETRY_INTERVAL));
             }
             Err(error) => return Err(error),
@@ -79,8 +79,8 @@ pub(super) async fn reconcile(
     ))
 }
 
-/// The Event of an application that waits until the quota of its namespace has room.
-fn waits_for_quota(error: &OperatorError) -> PendingEvent {
+/// Returns the Event of an application that waits until the quota of its namespace admits it.
+fn quota_event(error: &OperatorError) -> PendingEvent {
     PendingEvent {
         reason: "SparkApplicationWaitsForQuota",
         message: error.to_string(),
@@ -120,7 +120,8 @@ async fn observe_pods(
         ApplicationState::Submitted | ApplicationState::Running
     );
     if pods.driver.is_none() && should_have_driver {
-        // Only a request can tell a deleted driver from one that the watch has not shown yet.
+        // Only a request can distinguish a deleted driver from one that the watch does not show
+        // yet.
         let driver = Api::<Pod>::namespaced(context.client.clone(), &namespace)
             .get_opt(&driver_name(&resource.name_any()))
             .await?;
@@ -182,9 +183,9 @@ impl Context {
         let secret = token_secret(application, &token);
         let secrets = Api::<Secret>::namespaced(self.client.clone(), &application.namespace);
         match secrets.create(&PostParams::default(), &secret).await {
-            // The secret of an earlier attempt serves as well.
+            // An earlier attempt has created the secret.
             Err(error) if is_already_exists(&error) => {}
-            created => drop(created.map_err(rejected)?),
+            created => drop(created.map_err(classify_rejection)?),
         }
         match pods.create(&PostParams::default(), &pod).await {
             Ok(_) => {
@@ -192,12 +193,12 @@ impl Context {
                 Ok(())
             }
             Err(error) if is_already_exists(&error) => check_existing_driver(pods, &pod).await,
-            Err(error) => Err(rejected(error)),
+            Err(error) => Err(classify_rejection(error)),
         }
     }
 }
 
-/// Decides what an existing pod with the name of the new driver means.
+/// Checks an existing pod that has the name of the new driver. Succeeds if it is that driver.
 ///
 /// # Errors
 /// [`OperatorError::InvalidSpec`] if the pod belongs to something else; an error that is retried if it
@@ -232,9 +233,9 @@ pub(super) fn ignore_not_found<T>(outcome: Result<T, kube::Error>) -> Result<(),
     }
 }
 
-/// Classifies a failure to create an object. A rejection by content or rights needs the user, so
-/// the application fails with its text; everything else is retried.
-fn rejected(error: kube::Error) -> OperatorError {
+/// Classifies a failure to create an object. The user must fix invalid content or missing
+/// permissions, so the application fails with that text; all other failures are retried.
+fn classify_rejection(error: kube::Error) -> OperatorError {
     match &error {
         _ if is_quota_exceeded(&error) => OperatorError::QuotaExceeded(Box::new(error)),
         kube::Error::Api(status) if [400, 403, 422].contains(&status.code) => {

@@ -1,7 +1,7 @@
 //! Runs applications on a schedule: `ScheduledSparkApplication`.
 //!
 //! [`plan`] is pure: schedule, runs and time → status, runs to delete and the run to start. Missed
-//! runs are not made up: however many were due, at most one starts.
+//! runs are not caught up: if several were due, at most one starts.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ async fn reconcile(
         .list(&selected)
         .await?
         .iter()
-        .map(run_of)
+        .map(Run::from_application)
         .collect();
     let status = schedule.status.clone().unwrap_or_default();
     let created = schedule
@@ -138,18 +138,20 @@ fn run_resource(schedule: &ScheduledSparkApplication, name: &str) -> SparkApplic
     run
 }
 
-fn run_of(application: &SparkApplication) -> Run {
-    Run {
-        name: application.name_any(),
-        state: application
-            .status
-            .as_ref()
-            .map_or(ApplicationState::New, |status| {
-                status.application_state.state
-            }),
-        created: application
-            .creation_timestamp()
-            .map_or_else(Timestamp::now, |time| time.0),
+impl Run {
+    fn from_application(application: &SparkApplication) -> Self {
+        Self {
+            name: application.name_any(),
+            state: application
+                .status
+                .as_ref()
+                .map_or(ApplicationState::New, |status| {
+                    status.application_state.state
+                }),
+            created: application
+                .creation_timestamp()
+                .map_or_else(Timestamp::now, |time| time.0),
+        }
     }
 }
 
@@ -220,7 +222,7 @@ impl Plan {
         due: Timestamp,
         now: Timestamp,
     ) {
-        // A skipped run counts as the last one, too: it is not tried again.
+        // A skipped run is recorded as the last one, too, so that it is not started later.
         self.status.last_run = Some(Time(due));
         let late = u64::try_from(now.duration_since(due).as_secs()).unwrap_or_default();
         if let Some(limit) = spec.starting_deadline_seconds.filter(|limit| late > *limit) {
@@ -244,7 +246,8 @@ impl Plan {
             }
             (ConcurrencyPolicy::Allow | ConcurrencyPolicy::Forbid, _) => {}
         }
-        // Two operators, or one that restarts, derive the same name for the same run.
+        // Two operators, or one that restarts, derive the same name for the same run, so it is
+        // created once.
         let run = format!("{name}-{}", due.as_second() / 60);
         self.status.last_run_name = Some(run.clone());
         self.start = Some(run);

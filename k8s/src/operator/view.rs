@@ -1,4 +1,4 @@
-//! The pods as the operator's decisions see them.
+//! Extracts from pods what the operator's decisions need.
 //!
 //! Labels alone prove nothing, since anyone who may create a pod chooses them. **A pod belongs to
 //! the application that owns it, in its namespace**, and the driver has the driver's name.
@@ -59,7 +59,7 @@ pub(super) struct PodsView {
 const TERMINATING: &str = "TERMINATING";
 
 impl PodsView {
-    /// Whether there are executors that are not being deleted.
+    /// Returns true if there are executors that are not being deleted.
     pub(super) fn has_executors(&self) -> bool {
         self.executors.values().any(|state| *state != TERMINATING)
     }
@@ -75,7 +75,7 @@ pub(super) struct PodIndex(
     Mutex<HashMap<ApplicationKey, PodsView>>,
 );
 
-/// What a pod is to its application.
+/// Role of a pod in its application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PodRole {
     Driver,

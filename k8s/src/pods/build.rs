@@ -1,7 +1,7 @@
-//! Builds a pod from what the two roles have in common.
+//! Builds a pod of either role.
 //!
-//! What we generate is typed. What the user writes (`env`, `volumeMounts`, `affinity`, …) stays raw
-//! JSON until the end, because it may be incomplete: the pod template completes it. A typed
+//! Generated parts are typed. The user's parts (`env`, `volumeMounts`, `affinity`, …) stay raw JSON
+//! until the end, because it may be incomplete: the pod template completes it. A typed
 //! `VolumeMount` without a path would get an empty one, which would win over the template's path.
 //!
 //! ```text
@@ -32,7 +32,7 @@ const USER_ID: i64 = 65532;
 const SCRATCH_PATH: &str = "/tmp";
 const SCRATCH_VOLUME: &str = "faisca-scratch";
 
-/// The values in which the two roles differ.
+/// The values that differ between the two roles.
 pub(super) struct PodParameters<'a> {
     pub(super) role: Role,
     /// Name of the pod.
@@ -132,12 +132,12 @@ fn pod_spec(
         Some(scratch_volume()),
         xcom.as_ref().map(|x| x.volume.clone()),
     ];
-    let volumes = joined(&spec.volumes, volumes.into_iter().flatten());
+    let volumes = concat_items(&spec.volumes, volumes.into_iter().flatten());
     set_unless_empty(&mut raw, "volumes", volumes);
     let sidecars = pod.sidecars.iter().cloned().map(restartable);
-    let init_containers = joined(&pod.init_containers, sidecars);
+    let init_containers = concat_items(&pod.init_containers, sidecars);
     set_unless_empty(&mut raw, "initContainers", init_containers);
-    let containers = joined(&[main], xcom.map(|xcom| xcom.container));
+    let containers = concat_items(&[main], xcom.map(|xcom| xcom.container));
     set_unless_empty(&mut raw, "containers", containers);
     Ok(merge(Value::Object(raw), json!(generated)))
 }
@@ -170,7 +170,11 @@ fn main_container(
     let user_security = pod.security_context.clone().unwrap_or_else(|| json!({}));
     let security = merge(json!(container_security_context()), user_security);
     set_unless_empty(&mut raw, "securityContext", security);
-    set_unless_empty(&mut raw, "env", joined(&pod.env, &parameters.variables));
+    set_unless_empty(
+        &mut raw,
+        "env",
+        concat_items(&pod.env, &parameters.variables),
+    );
     set_unless_empty(&mut raw, "envFrom", json!(pod.env_from));
     // A user may mount a faster disk at the scratch path.
     let is_scratch_mounted = pod
@@ -178,7 +182,7 @@ fn main_container(
         .iter()
         .any(|mount| mount.get("mountPath").and_then(Value::as_str) == Some(SCRATCH_PATH));
     let scratch = (!is_scratch_mounted).then(scratch_mount);
-    let mounts = joined(&pod.volume_mounts, scratch.iter().chain(xcom_mount));
+    let mounts = concat_items(&pod.volume_mounts, scratch.iter().chain(xcom_mount));
     set_unless_empty(&mut raw, "volumeMounts", mounts);
     Ok(merge(json!(generated), Value::Object(raw)))
 }
@@ -193,7 +197,7 @@ fn restartable(mut sidecar: Value) -> Value {
 }
 
 /// Returns the user's raw items, followed by the generated ones.
-fn joined<T: Serialize>(raw: &[Value], generated: impl IntoIterator<Item = T>) -> Value {
+fn concat_items<T: Serialize>(raw: &[Value], generated: impl IntoIterator<Item = T>) -> Value {
     let generated = generated.into_iter().map(|item| json!(item));
     raw.iter().cloned().chain(generated).collect()
 }

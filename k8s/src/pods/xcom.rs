@@ -26,7 +26,7 @@ const IMAGE: &str = "alpine:3";
 /// Seconds the pod stays up for Airflow to fetch the result, once it is written.
 const FETCH_TIMEOUT_SECONDS: u32 = 600;
 
-/// Parts of a driver's pod that offer the result to Airflow.
+/// Parts of a driver's pod by which Airflow fetches the result.
 pub(super) struct Xcom {
     /// Volume shared by the driver and the sidecar.
     pub(super) volume: Volume,
@@ -36,7 +36,7 @@ pub(super) struct Xcom {
     pub(super) container: Container,
 }
 
-/// Returns the parts, if the application asks for them.
+/// Returns these parts of a driver's pod, if the application requests them.
 pub(super) fn xcom(airflow: Option<&AirflowSpec>) -> Option<Xcom> {
     let airflow = airflow.filter(|airflow| airflow.xcom)?;
     let mount = VolumeMount {

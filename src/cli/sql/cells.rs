@@ -1,4 +1,4 @@
-//! Values as text and as JSON.
+//! Formats values as text and as JSON.
 //!
 //! The text is that of the `spark-sql` shell: arrays are `[1,null]`, structs `{"a":1}`, maps
 //! `{"key":1}` with their entries sorted, text inside of them is quoted, and timestamps show the
@@ -29,22 +29,22 @@ pub(super) enum Cells {
     Map(ArrayRef, Box<Self>, Box<Self>),
 }
 
-/// How a scalar is quoted.
+/// When a scalar is quoted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scalar {
-    /// Numbers and booleans: bare everywhere, but NaN and infinity are text in JSON.
+    /// Numbers and booleans: never quoted, except for NaN and infinity in JSON.
     Number,
-    /// Dates and the like: bare inside arrays, quoted in JSON.
+    /// Dates and similar types: quoted in JSON, but not in arrays.
     Plain,
-    /// Quoted inside arrays and in JSON.
+    /// Strings: quoted in arrays and in JSON.
     Text,
 }
 
 impl Cells {
-    /// Prepares a column.
+    /// Converts the scalars of a column to text, at every level of nesting.
     ///
     /// # Errors
-    /// If Arrow cannot convert its values.
+    /// Returns an error if Arrow cannot convert the values.
     pub(super) fn new(array: &ArrayRef, zone: Zone) -> Result<Self, ArrowError> {
         Ok(match array.data_type() {
             DataType::List(_) => {
@@ -101,93 +101,94 @@ impl Cells {
         texts.is_valid(row).then(|| texts.value(row).to_owned())
     }
 
-    /// Writes a value as it is inside of an array.
-    fn write_nested(&self, row: usize, to: &mut String) {
+    /// Writes a value in the form that it has inside an array.
+    fn write_nested(&self, row: usize, out: &mut String) {
         if self.is_null(row) {
-            to.push_str("null");
+            out.push_str("null");
             return;
         }
         match self {
             Self::Scalars(texts, Scalar::Text) => {
-                let _ = write!(to, "\"{}\"", texts.value(row));
+                let _ = write!(out, "\"{}\"", texts.value(row));
             }
-            Self::Scalars(texts, _) => to.push_str(texts.value(row)),
+            Self::Scalars(texts, _) => out.push_str(texts.value(row)),
             Self::List(array, items) => {
-                let texts = list_range(array, row).map(|item| items.nested(item));
-                let _ = write!(to, "[{}]", texts.collect::<Vec<_>>().join(","));
+                let texts = list_range(array, row).map(|item| items.nested_text(item));
+                let _ = write!(out, "[{}]", texts.collect::<Vec<_>>().join(","));
             }
             Self::Struct(_, members) => {
                 let texts = members
                     .iter()
-                    .map(|(name, cells)| format!("\"{name}\":{}", cells.nested(row)));
-                let _ = write!(to, "{{{}}}", texts.collect::<Vec<_>>().join(","));
+                    .map(|(name, cells)| format!("\"{name}\":{}", cells.nested_text(row)));
+                let _ = write!(out, "{{{}}}", texts.collect::<Vec<_>>().join(","));
             }
             Self::Map(array, keys, values) => {
-                let entries = map_range(array, row)
-                    .map(|entry| format!("{}:{}", keys.nested(entry), values.nested(entry)));
+                let entries = map_range(array, row).map(|entry| {
+                    format!("{}:{}", keys.nested_text(entry), values.nested_text(entry))
+                });
                 let mut entries: Vec<String> = entries.collect();
                 entries.sort();
-                let _ = write!(to, "{{{}}}", entries.join(","));
+                let _ = write!(out, "{{{}}}", entries.join(","));
             }
         }
     }
 
-    fn nested(&self, row: usize) -> String {
+    fn nested_text(&self, row: usize) -> String {
         let mut text = String::new();
         self.write_nested(row, &mut text);
         text
     }
 
     /// Writes a value as JSON.
-    pub(super) fn write_json(&self, row: usize, to: &mut String) {
+    pub(super) fn write_json(&self, row: usize, out: &mut String) {
         if self.is_null(row) {
-            to.push_str("null");
+            out.push_str("null");
             return;
         }
         match self {
             Self::Scalars(texts, Scalar::Number) if is_json(texts.value(row)) => {
-                to.push_str(texts.value(row));
+                out.push_str(texts.value(row));
             }
-            Self::Scalars(texts, _) => write_json_text(texts.value(row), to),
+            Self::Scalars(texts, _) => write_json_text(texts.value(row), out),
             Self::List(array, items) => {
-                to.push('[');
+                out.push('[');
                 for (index, item) in list_range(array, row).enumerate() {
-                    to.push_str(if index > 0 { "," } else { "" });
-                    items.write_json(item, to);
+                    out.push_str(if index > 0 { "," } else { "" });
+                    items.write_json(item, out);
                 }
-                to.push(']');
+                out.push(']');
             }
             Self::Struct(_, members) => {
-                to.push('{');
+                out.push('{');
                 for (index, (name, cells)) in members.iter().enumerate() {
-                    to.push_str(if index > 0 { "," } else { "" });
-                    write_json_text(name, to);
-                    to.push(':');
-                    cells.write_json(row, to);
+                    out.push_str(if index > 0 { "," } else { "" });
+                    write_json_text(name, out);
+                    out.push(':');
+                    cells.write_json(row, out);
                 }
-                to.push('}');
+                out.push('}');
             }
             Self::Map(array, keys, values) => {
-                to.push('{');
+                out.push('{');
                 for (index, entry) in map_range(array, row).enumerate() {
-                    to.push_str(if index > 0 { "," } else { "" });
+                    out.push_str(if index > 0 { "," } else { "" });
                     // A map's key is never null.
-                    write_json_text(&keys.text(entry).unwrap_or_default(), to);
-                    to.push(':');
-                    values.write_json(entry, to);
+                    write_json_text(&keys.text(entry).unwrap_or_default(), out);
+                    out.push(':');
+                    values.write_json(entry, out);
                 }
-                to.push('}');
+                out.push('}');
             }
         }
     }
 }
 
 /// Writes a text as JSON.
-pub(super) fn write_json_text(text: &str, to: &mut String) {
-    to.push_str(&serde_json::Value::from(text).to_string());
+pub(super) fn write_json_text(text: &str, out: &mut String) {
+    out.push_str(&serde_json::Value::from(text).to_string());
 }
 
-/// Whether the text of a number or boolean is valid JSON.
+/// Returns true if the text of a number or boolean is valid JSON: not NaN or infinity.
 fn is_json(text: &str) -> bool {
     !text.trim_start_matches('-').starts_with(['N', 'I'])
 }
@@ -214,12 +215,12 @@ fn scalars(array: &ArrayRef, zone: Zone) -> Result<(StringArray, Scalar), ArrowE
             (utf8(array)?, Scalar::Text)
         }
         DataType::Float64 => {
-            let texts = texts::<Float64Type>(array, |value, to| to.push_str(&double(value)));
+            let texts = texts::<Float64Type>(array, |value, out| out.push_str(&double(value)));
             (texts, Scalar::Number)
         }
         DataType::Float32 | DataType::Float16 => {
             let array = cast(array, &DataType::Float32)?;
-            let texts = texts::<Float32Type>(&array, |value, to| to.push_str(&float(value)));
+            let texts = texts::<Float32Type>(&array, |value, out| out.push_str(&float(value)));
             (texts, Scalar::Number)
         }
         _ => (plain_texts(array, zone)?, Scalar::Plain),
@@ -242,19 +243,19 @@ fn plain_texts(array: &ArrayRef, zone: Zone) -> Result<StringArray, ArrowError> 
         }
         DataType::Date32 | DataType::Date64 => {
             let array = cast(array, &DataType::Date32)?;
-            texts::<Date32Type>(&array, |days, to| write_date(days.into(), to))
+            texts::<Date32Type>(&array, |days, out| write_date(days.into(), out))
         }
-        DataType::Timestamp(_, of_zone) => {
-            let micros = DataType::Timestamp(TimeUnit::Microsecond, of_zone.clone());
-            let has_zone = of_zone.is_some();
-            texts::<TimestampMicrosecondType>(&cast(array, &micros)?, |micros, to| {
+        DataType::Timestamp(_, column_zone) => {
+            let micros = DataType::Timestamp(TimeUnit::Microsecond, column_zone.clone());
+            let has_zone = column_zone.is_some();
+            texts::<TimestampMicrosecondType>(&cast(array, &micros)?, |micros, out| {
                 write_wall(
                     if has_zone {
                         zone.wall_of(micros)
                     } else {
                         micros
                     },
-                    to,
+                    out,
                 );
             })
         }
@@ -270,21 +271,21 @@ fn plain_texts(array: &ArrayRef, zone: Zone) -> Result<StringArray, ArrowError> 
             texts::<IntervalYearMonthType>(array, write_years_and_months)
         }
         DataType::Interval(IntervalUnit::DayTime) => {
-            texts::<IntervalDayTimeType>(array, |value, to| {
+            texts::<IntervalDayTimeType>(array, |value, out| {
                 let millis = i64::from(value.days) * 86_400_000 + i64::from(value.milliseconds);
-                write_days_and_time(millis.saturating_mul(1000), to);
+                write_days_and_time(millis.saturating_mul(1000), out);
             })
         }
         DataType::Interval(IntervalUnit::MonthDayNano) => {
-            texts::<IntervalMonthDayNanoType>(array, |value, to| {
-                to.push_str(&interval(
+            texts::<IntervalMonthDayNanoType>(array, |value, out| {
+                out.push_str(&interval(
                     value.months,
                     value.days,
                     value.nanoseconds / 1000,
                 ));
             })
         }
-        _ => displayed(array)?,
+        _ => arrow_texts(array)?,
     })
 }
 
@@ -311,8 +312,8 @@ fn texts<T: ArrowPrimitiveType>(
     builder.finish()
 }
 
-/// Formats values of types that Spark does not have as Arrow does.
-fn displayed(array: &ArrayRef) -> Result<StringArray, ArrowError> {
+/// Formats values of types that Spark lacks, as Arrow does.
+fn arrow_texts(array: &ArrayRef) -> Result<StringArray, ArrowError> {
     let options = FormatOptions::default();
     let formatter = ArrayFormatter::try_new(array, &options)?;
     let texts = (0..array.len()).map(|row| {
@@ -324,12 +325,12 @@ fn displayed(array: &ArrayRef) -> Result<StringArray, ArrowError> {
 }
 
 /// Writes an interval of days to seconds: `1 02:03:04.500000000`.
-fn write_days_and_time(micros: i64, to: &mut String) {
+fn write_days_and_time(micros: i64, out: &mut String) {
     let sign = if micros < 0 { "-" } else { "" };
     let micros = micros.unsigned_abs();
     let seconds = micros % DAY_MICROS / SECOND_MICROS;
     let _ = write!(
-        to,
+        out,
         "{sign}{} {:02}:{:02}:{:02}.{:06}000",
         micros / DAY_MICROS,
         seconds / 3600,
@@ -340,10 +341,10 @@ fn write_days_and_time(micros: i64, to: &mut String) {
 }
 
 /// Writes an interval of years and months: `1-2`.
-fn write_years_and_months(months: i32, to: &mut String) {
+fn write_years_and_months(months: i32, out: &mut String) {
     let sign = if months < 0 { "-" } else { "" };
     let months = months.unsigned_abs();
-    let _ = write!(to, "{sign}{}-{}", months / 12, months % 12);
+    let _ = write!(out, "{sign}{}-{}", months / 12, months % 12);
 }
 
 #[cfg(test)]
@@ -357,7 +358,7 @@ mod tests {
 
     use super::*;
 
-    fn both(array: impl Array + 'static) -> Vec<(Option<String>, String)> {
+    fn text_and_json(array: impl Array + 'static) -> Vec<(Option<String>, String)> {
         let array: ArrayRef = Arc::new(array);
         let cells = Cells::new(&array, Zone::UTC).unwrap();
         let json = |row| {
@@ -378,7 +379,7 @@ mod tests {
     fn scalars_are_written_as_spark_writes_them() {
         let null = (None, "null".to_owned());
         assert_eq!(
-            both(Float64Array::from(vec![
+            text_and_json(Float64Array::from(vec![
                 Some(1.0),
                 Some(1e10),
                 Some(f64::NAN),
@@ -392,13 +393,16 @@ mod tests {
             ]
         );
         assert_eq!(
-            both(BinaryArray::from(vec![&[1, 255][..]])),
+            text_and_json(BinaryArray::from(vec![&[1, 255][..]])),
             [text("01ff", "\"01ff\"")]
         );
-        assert_eq!(both(NullArray::new(1)), [null]);
+        assert_eq!(text_and_json(NullArray::new(1)), [null]);
         let instants = TimestampMicrosecondArray::from(vec![1_577_836_800_123_000]);
         let shown = "2020-01-01 00:00:00.123";
-        assert_eq!(both(instants), [text(shown, &format!("\"{shown}\""))]);
+        assert_eq!(
+            text_and_json(instants),
+            [text(shown, &format!("\"{shown}\""))]
+        );
     }
 
     #[test]
@@ -413,7 +417,7 @@ mod tests {
     #[test]
     fn nested_values_quote_their_texts_and_sort_the_entries_of_maps() {
         let lists = ListArray::from_iter_primitive::<Int32Type, _, _>([Some([Some(1), None])]);
-        assert_eq!(both(lists), [text("[1,null]", "[1,null]")]);
+        assert_eq!(text_and_json(lists), [text("[1,null]", "[1,null]")]);
         let members: Vec<(_, ArrayRef)> = vec![
             (
                 Arc::new(Field::new("a", DataType::Int32, true)),
@@ -425,7 +429,10 @@ mod tests {
             ),
         ];
         let expected = "{\"a\":1,\"b\":\"x\"}";
-        assert_eq!(both(StructArray::from(members)), [text(expected, expected)]);
+        assert_eq!(
+            text_and_json(StructArray::from(members)),
+            [text(expected, expected)]
+        );
         let mut maps = MapBuilder::new(None, StringBuilder::new(), Int32Builder::new());
         maps.keys().append_value("b");
         maps.values().append_value(2);
@@ -433,7 +440,7 @@ mod tests {
         maps.values().append_null();
         maps.append(true).unwrap();
         let (shown, json) = ("{\"a\":null,\"b\":2}", "{\"b\":2,\"a\":null}");
-        assert_eq!(both(maps.finish()), [text(shown, json)]);
+        assert_eq!(text_and_json(maps.finish()), [text(shown, json)]);
     }
 
     #[test]

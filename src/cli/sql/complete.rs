@@ -1,4 +1,4 @@
-//! What the Tab key offers.
+//! Completions for the Tab key.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ pub(super) struct Completion {
     pub(super) candidates: Candidates,
 }
 
-/// What may stand at the cursor.
+/// Texts that can be inserted at the cursor.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Candidates {
     Words(Vec<String>),
@@ -34,7 +34,7 @@ pub(super) enum Candidates {
     Paths(String),
 }
 
-/// Words after which a table follows.
+/// Words that are followed by a table.
 const BEFORE_TABLES: [&str; 8] = [
     "from", "join", "into", "table", "describe", "desc", "update", "view",
 ];
@@ -94,7 +94,7 @@ fn complete_meta(text: &str, names: &Names) -> Completion {
 
 /// Returns the words that may follow the tokens `before` the cursor and begin with `prefix`.
 fn words(before: &[&Token<'_>], prefix: &str, names: &Names) -> Vec<String> {
-    // The current statement only.
+    // Only the tokens of the current statement count.
     let first = before
         .iter()
         .rposition(|token| token.kind == Kind::Semicolon);
@@ -102,7 +102,7 @@ fn words(before: &[&Token<'_>], prefix: &str, names: &Names) -> Vec<String> {
     if let [.., relation, dot] = before
         && dot.text == "."
     {
-        let table = table_of(before, relation.text, names);
+        let table = find_table(before, relation.text, names);
         return matching(
             prefix,
             table.into_iter().flat_map(|table| table.columns.clone()),
@@ -149,7 +149,7 @@ fn columns(tokens: &[&Token<'_>], names: &Names) -> BTreeSet<String> {
 }
 
 /// Returns the table of a name or of an alias: `FROM people p`, `FROM people AS p`.
-fn table_of<'a>(tokens: &[&Token<'_>], name: &str, names: &'a Names) -> Option<&'a Table> {
+fn find_table<'a>(tokens: &[&Token<'_>], name: &str, names: &'a Names) -> Option<&'a Table> {
     let name = name.trim_matches('`');
     let find = |name: &str| {
         names
@@ -189,7 +189,7 @@ fn matching(prefix: &str, words: impl IntoIterator<Item = String>) -> Vec<String
     words
 }
 
-/// Whether a word is a keyword.
+/// Returns true if a word is a keyword, in any case.
 pub(super) fn is_keyword(word: &str) -> bool {
     KEYWORDS
         .split_whitespace()

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::rows::Format;
 
-/// Most rows that the interactive shell shows of a result.
+/// Default maximum of rows of a result that the interactive shell shows.
 pub(super) const SHOWN_ROWS: u64 = 1_000;
 
 /// Settings, each with a default.
@@ -17,10 +17,10 @@ pub(super) struct Config {
     /// Format of results.
     #[serde(default)]
     pub(super) format: Option<Format>,
-    /// File of the history; empty for none.
+    /// File of the history; an empty text turns it off.
     #[serde(default)]
     history: Option<String>,
-    /// Most rows that the interactive shell shows of a result; 0 for all.
+    /// Maximum number of rows of a result that the interactive shell shows; 0 for all.
     #[serde(default)]
     pub(super) rows: Option<u64>,
     /// Whether the interactive shell shows how long statements take.
@@ -35,17 +35,18 @@ impl Config {
     /// Reads the file. It may be missing.
     ///
     /// # Errors
-    /// Returns an error if the file cannot be read, with the line of what is wrong in it.
+    /// Returns an error if the file cannot be read or parsed; it names the line of a mistake.
     pub(super) fn load() -> Result<Self> {
-        let Some(path) = folder("XDG_CONFIG_HOME", ".config").map(|f| f.join("config.toml")) else {
+        let Some(path) = user_folder("XDG_CONFIG_HOME", ".config").map(|f| f.join("config.toml"))
+        else {
             return Ok(Self::default());
         };
-        let shown = path.display().to_string();
+        let file = path.display().to_string();
         match std::fs::read_to_string(&path) {
             Ok(text) => Self::parse(&text)
-                .map_err(|(line, message)| Error::input(format!("{shown}:{line}"))(message)),
+                .map_err(|(line, message)| Error::input(format!("{file}:{line}"))(message)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(Error::input(shown)(error)),
+            Err(error) => Err(Error::input(file)(error)),
         }
     }
 
@@ -65,11 +66,11 @@ impl Config {
         Ok(config)
     }
 
-    /// Returns the settings of the session, by their whole names: `a.b = 1` and `"a.b" = 1` are the
+    /// Returns the settings of the session, by their full names: `a.b = 1` and `"a.b" = 1` are the
     /// same.
     ///
     /// # Errors
-    /// Returns an error for a value that is no text, number or boolean.
+    /// Returns an error for a value that is not a string, a number or a boolean.
     pub(super) fn settings(&self) -> Result<Vec<(String, String)>> {
         let mut settings = vec![];
         flatten("", &self.conf, &mut settings)?;
@@ -84,11 +85,12 @@ impl Config {
                 (Some(rest), Some(home)) => home.join(rest),
                 _ => PathBuf::from(path),
             }),
-            None => Some(folder("XDG_STATE_HOME", ".local/state")?.join("history")),
+            None => Some(user_folder("XDG_STATE_HOME", ".local/state")?.join("history")),
         }
     }
 }
 
+/// Adds the entries of a TOML table and its subtables, by their full names.
 fn flatten(prefix: &str, table: &toml::Table, settings: &mut Vec<(String, String)>) -> Result<()> {
     for (key, value) in table {
         let key = match prefix {
@@ -106,7 +108,7 @@ fn flatten(prefix: &str, table: &toml::Table, settings: &mut Vec<(String, String
             toml::Value::Boolean(value) => value.to_string(),
             toml::Value::Array(_) | toml::Value::Datetime(_) => {
                 return Err(Error::setting(key)(
-                    "the configuration has neither a text, a number nor a boolean here",
+                    "expected a string, a number or a boolean in config.toml",
                 ));
             }
         };
@@ -115,9 +117,9 @@ fn flatten(prefix: &str, table: &toml::Table, settings: &mut Vec<(String, String
     Ok(())
 }
 
-/// Returns our folder in a base folder of the user, by the rules of XDG: a path that is not
-/// absolute does not count.
-fn folder(variable: &str, default: &str) -> Option<PathBuf> {
+/// Returns Faísca's folder in a base folder of the user. As XDG requires, a path that is not
+/// absolute is ignored.
+fn user_folder(variable: &str, default: &str) -> Option<PathBuf> {
     let base = std::env::var_os(variable)
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())

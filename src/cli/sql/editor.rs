@@ -22,9 +22,9 @@ use super::lexer::{Kind, is_blank, is_complete, tokens};
 use super::meta::Meta;
 
 const PROMPT: &str = "faisca> ";
-/// Entries that the file of the history keeps.
+/// Maximum number of entries in the history file.
 const HISTORY_ENTRIES_MAX: usize = 10_000;
-/// Most paths that are offered at once.
+/// Maximum number of paths that are offered at once.
 const PATHS_MAX: usize = 1_000;
 
 /// A line editor on its own thread.
@@ -56,7 +56,8 @@ impl Editor {
     }
 }
 
-/// Reads an input for each request. The first failure to start the editor is the first input.
+/// Reads an input for each request. If the editor cannot start, the first request receives the
+/// error.
 fn serve(
     helper: SqlHelper,
     history: Option<&Path>,
@@ -68,7 +69,7 @@ fn serve(
             Ok(editor) => {
                 let line = editor.readline(PROMPT);
                 if let Ok(line) = &line {
-                    keep(editor, line, history);
+                    add_to_history(editor, line, history);
                 }
                 line
             }
@@ -98,14 +99,14 @@ fn open(helper: SqlHelper, history: Option<&Path>) -> EditorResult<SqlEditor> {
         if let Some(folder) = history.parent() {
             let _ = std::fs::create_dir_all(folder);
         }
-        // The first shell has no history, and a history that cannot be read must not stop a shell.
+        // The first shell has no history file, and an unreadable one must not stop a shell.
         let _ = editor.load_history(history);
     }
     Ok(editor)
 }
 
-/// Adds an input to the history. It is stored at once: a shell may be killed.
-fn keep(editor: &mut SqlEditor, line: &str, history: Option<&Path>) {
+/// Adds an input to the history, and stores it at once, because a shell may be killed.
+fn add_to_history(editor: &mut SqlEditor, line: &str, history: Option<&Path>) {
     if matches!(Meta::parse(line), Some(Ok(Meta::Quit))) {
         return;
     }
@@ -203,7 +204,7 @@ impl Highlighter for SqlHelper {
     }
 }
 
-/// Colours keywords, texts, numbers and comments.
+/// Colours keywords, strings, numbers and comments.
 fn highlight(text: &str) -> String {
     let colour = |kind, text: &str| match kind {
         Kind::Word if is_keyword(text) => Some("\x1b[1;34m"),

@@ -1,4 +1,4 @@
-//! A defect in one statement must not end a shell with its tables.
+//! Catches panics of statements: a defect in one must not end a shell, whose tables would be lost.
 
 use std::panic::AssertUnwindSafe;
 
@@ -12,8 +12,8 @@ use futures::FutureExt;
 /// # Errors
 /// Returns the error of the statement.
 pub(super) async fn guard<T>(statement: impl Future<Output = Result<T>>) -> Result<T> {
-    let ended = AssertUnwindSafe(statement).catch_unwind().await;
-    ended.unwrap_or_else(|panic| {
+    let outcome = AssertUnwindSafe(statement).catch_unwind().await;
+    outcome.unwrap_or_else(|panic| {
         Err(Error::Run(Failure {
             kind: FailureKind::Bug,
             message: format!("the statement panicked: {}", panic_text(panic.as_ref())),

@@ -1,4 +1,4 @@
-//! What `-c`, `-f` and the scripts of the command line contain, in their order.
+//! Parses `-c`, `-f` and script arguments, in the order of the command line.
 
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
 
@@ -6,13 +6,14 @@ use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
 #[derive(Debug, Default)]
 pub(super) struct Inputs(pub(super) Vec<Input>);
 
+/// One input: the text of `-c`, or a path.
 #[derive(Debug, Clone)]
 pub(super) enum Input {
     Command(String),
     File(String),
 }
 
-/// File that stands for standard input.
+/// File name for standard input.
 pub(super) const STANDARD_INPUT: &str = "-";
 
 impl Args for Inputs {

@@ -1,6 +1,6 @@
 //! Cuts SQL into tokens while it is typed: for the end of a statement, colours, and completion.
 //!
-//! The text may be incomplete. What a statement means is decided by the parser alone.
+//! The text may be incomplete. Only the parser decides what a statement means.
 
 /// Kinds of tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,13 @@ pub(super) struct Token<'a> {
     pub(super) start: usize,
     /// Whether the quote or comment ends within the text.
     pub(super) is_closed: bool,
+}
+
+/// Whether a backslash escapes the character after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Escapes {
+    Backslash,
+    None,
 }
 
 impl Token<'_> {
@@ -65,15 +72,15 @@ fn next_token(rest: &str) -> Option<(Kind, usize, bool)> {
             (Kind::Comment, length, is_closed)
         }
         ('r' | 'R', Some(quote @ ('\'' | '"'))) => {
-            let (length, is_closed) = quoted_length(&rest[1..], quote, false);
+            let (length, is_closed) = quoted_length(&rest[1..], quote, Escapes::None);
             (Kind::Text, length + 1, is_closed)
         }
         ('\'' | '"', _) => {
-            let (length, is_closed) = quoted_length(rest, first, true);
+            let (length, is_closed) = quoted_length(rest, first, Escapes::Backslash);
             (Kind::Text, length, is_closed)
         }
         ('`', _) => {
-            let (length, is_closed) = quoted_length(rest, '`', false);
+            let (length, is_closed) = quoted_length(rest, '`', Escapes::None);
             (Kind::QuotedName, length, is_closed)
         }
         (c, _) if c.is_ascii_digit() => {
@@ -90,12 +97,12 @@ fn next_token(rest: &str) -> Option<(Kind, usize, bool)> {
 
 /// Returns the length of a quoted text, and whether it is closed. A doubled quote needs no rule: it
 /// closes one text and opens the next.
-fn quoted_length(rest: &str, quote: char, has_escapes: bool) -> (usize, bool) {
+fn quoted_length(rest: &str, quote: char, escapes: Escapes) -> (usize, bool) {
     let mut is_escaped = false;
     for (position, c) in rest.char_indices().skip(1) {
         match c {
             _ if is_escaped => is_escaped = false,
-            '\\' if has_escapes => is_escaped = true,
+            '\\' if escapes == Escapes::Backslash => is_escaped = true,
             c if c == quote => return (position + 1, true),
             _ => {}
         }
@@ -126,20 +133,20 @@ fn comment_length(rest: &str) -> (usize, bool) {
 
 /// Returns the tokens without spaces and comments.
 pub(super) fn significant(text: &str) -> impl Iterator<Item = Token<'_>> {
-    let is_kept = |token: &Token<'_>| !matches!(token.kind, Kind::Space | Kind::Comment);
-    tokens(text).into_iter().filter(is_kept)
+    let is_significant = |token: &Token<'_>| !matches!(token.kind, Kind::Space | Kind::Comment);
+    tokens(text).into_iter().filter(is_significant)
 }
 
-/// Whether the text ends with the semicolon of a statement.
+/// Returns true if the text ends with the semicolon of a statement.
 pub(super) fn is_complete(text: &str) -> bool {
-    // An open comment may yet contain anything.
+    // The text after an open comment belongs to the comment.
     tokens(text).last().is_some_and(|token| token.is_closed)
         && significant(text)
             .last()
             .is_some_and(|token| token.kind == Kind::Semicolon)
 }
 
-/// Whether the text has nothing but spaces and whole comments.
+/// Returns true if the text contains only spaces and closed comments.
 pub(super) fn is_blank(text: &str) -> bool {
     let tokens = tokens(text);
     let is_space = |token: &Token<'_>| matches!(token.kind, Kind::Space | Kind::Comment);
@@ -148,7 +155,7 @@ pub(super) fn is_blank(text: &str) -> bool {
         .all(|token| is_space(token) && token.is_closed)
 }
 
-/// Whether the statement is an EXPLAIN.
+/// Returns true if the statement is an EXPLAIN.
 pub(super) fn is_explain(statement: &str) -> bool {
     significant(statement)
         .next()

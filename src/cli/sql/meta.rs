@@ -10,11 +10,11 @@ pub(super) const HELP: &str = "\
 \\dt                  tables and views
 \\format [FORMAT]     table, vertical, csv, tsv, json, ndjson,
                      markdown
-\\rows [N | all]      most rows of a result that are shown here
+\\rows [N | all]      maximum number of rows that are shown here
 \\timing [on | off]   whether the time of statements is shown
 \\o [FILE]            write results to a file, or here again
 \\i FILE              run a script
-\\?                   this text
+\\?                   show this help
 \\q, exit, Ctrl-D     leave
 
 Statements end with a semicolon and may have several lines.
@@ -32,9 +32,9 @@ pub(super) enum Meta {
     /// `None` shows the current format.
     Format(Option<Format>),
     Rows(Rows),
-    /// `None` switches.
+    /// `None` toggles.
     Timing(Option<bool>),
-    /// `None` is the screen.
+    /// `None` is standard output.
     Output(Option<String>),
     Include(String),
 }

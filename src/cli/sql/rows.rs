@@ -1,4 +1,4 @@
-//! Rows in each format of `--format`.
+//! Writes rows in the formats of `--format`.
 
 use std::io::{self, Write};
 
@@ -11,7 +11,8 @@ use serde::Deserialize;
 use super::cells::{Cells, write_json_text};
 use super::table::{Screen, Table, TextRow, cut};
 
-/// Rows that decide the widths of a table's columns. Later rows may widen them.
+/// Number of rows of a table that are written together; the first ones set the widths of the
+/// columns, which later ones may widen.
 const TABLE_PART_ROWS: usize = 10_000;
 
 /// Format of results.
@@ -36,7 +37,7 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// Whether the output is read by people. All other formats contain rows and nothing else.
+    /// Returns true if people read the output. All other formats contain rows and nothing else.
     pub(super) fn is_for_people(self) -> bool {
         matches!(self, Self::Table | Self::Vertical)
     }
@@ -51,7 +52,7 @@ pub(super) struct Column {
 }
 
 /// Returns the columns of a result.
-pub(super) fn columns_of(schema: &Schema) -> Vec<Column> {
+pub(super) fn result_columns(schema: &Schema) -> Vec<Column> {
     let column = |field: &arrow::datatypes::FieldRef| Column {
         name: field.name().clone(),
         is_number: is_number(field.data_type()),
@@ -79,16 +80,16 @@ pub(super) struct RowWriter<'a> {
     pending: Vec<TextRow>,
 }
 
-/// What a result had.
+/// Summary of a written result.
 #[derive(Debug, Default)]
 pub(super) struct Written {
     pub(super) rows: u64,
-    /// What the terminal did not show.
+    /// Describes what the terminal did not show.
     pub(super) note: Option<String>,
 }
 
 impl<'a> RowWriter<'a> {
-    /// Writes the header.
+    /// Creates the writer, and writes the header.
     pub(super) fn new(
         format: Format,
         columns: Vec<Column>,
@@ -142,7 +143,7 @@ impl<'a> RowWriter<'a> {
         Ok(())
     }
 
-    /// Number of rows that were written.
+    /// Returns the number of rows written so far.
     pub(super) fn rows(&self) -> u64 {
         self.rows
     }
@@ -219,7 +220,8 @@ impl<'a> RowWriter<'a> {
     }
 }
 
-/// Null is empty, and an empty text is quoted, so that readers can distinguish both.
+/// Formats a line of CSV. Null is empty, and an empty text is quoted, so that readers can
+/// distinguish them.
 fn csv_line(row: &TextRow) -> String {
     let value = |text: &Option<String>| match text {
         None => String::new(),
@@ -268,7 +270,7 @@ mod tests {
 
     fn written(format: Format, batches: &[RecordBatch]) -> String {
         let mut out = vec![];
-        let columns = columns_of(&batches[0].schema());
+        let columns = result_columns(&batches[0].schema());
         let mut writer =
             RowWriter::new(format, columns, Zone::UTC, Screen::default(), &mut out).unwrap();
         for batch in batches {
@@ -285,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn null_and_empty_text_differ_in_every_format_of_programs() {
+    fn null_and_empty_text_differ_in_every_format_for_programs() {
         let expected = [
             (Format::Csv, "n,t\n1,\"a,\"\"b\"\"|\"\n,\"\"\n3,\n"),
             (Format::Tsv, "n\tt\n1\ta,\"b\"|\n\\N\t\n3\t\\N\n"),

@@ -19,13 +19,13 @@ use super::super::show::Bars;
 use super::cells::Cells;
 use super::guard::guard;
 use super::lexer::is_explain;
-use super::rows::{Format, RowWriter, Written, columns_of};
+use super::rows::{Format, RowWriter, Written, result_columns};
 use super::table::Screen;
 
-/// Columns of a terminal that does not state them.
+/// Width of a terminal that does not report it.
 const WIDTH_DEFAULT: usize = 80;
 
-/// Where statements come from. It decides how errors name their position.
+/// Where statements come from, and so how errors describe their position.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Origin<'a> {
     /// The argument of `-c`.
@@ -57,7 +57,7 @@ impl Origin<'_> {
     }
 }
 
-/// What the statements after an error do.
+/// Whether the statements after an error run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OnError {
     Stop,
@@ -69,17 +69,17 @@ pub(super) struct Runner<'a> {
     pub(super) session: &'a Session,
     pub(super) format: Format,
     pub(super) has_timing: bool,
-    /// Most rows of a result on the screen.
+    /// Maximum number of rows of a result on the screen; `None` for all.
     pub(super) rows_max: Option<u64>,
     pub(super) on_error: OnError,
     file: Option<BufWriter<File>>,
-    /// Statements that ran, and those that failed.
+    /// Numbers of statements that ran, and that failed.
     pub(super) counts: Counts,
     /// Whether a reader of standard output, such as `head`, has ended.
     pub(super) is_closed: bool,
 }
 
-/// Statements of all inputs.
+/// Numbers of statements, over all inputs.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) run: usize,
@@ -125,7 +125,7 @@ impl<'a> Runner<'a> {
             Ok(text) => self.run_text(&text, Origin::File(path)).await,
             Err(error) => {
                 self.counts.run += 1;
-                self.failed(error)
+                self.record_failure(error)
             }
         }
     }
@@ -143,7 +143,7 @@ impl<'a> Runner<'a> {
                     _ => Error::Plan(message),
                 };
                 self.counts.run += 1;
-                return self.failed(error);
+                return self.record_failure(error);
             }
         };
         for (index, statement) in statements.iter().enumerate() {
@@ -153,7 +153,7 @@ impl<'a> Runner<'a> {
             self.counts.run += 1;
             if let Err(error) = guard(self.run_statement(&statement.sql)).await {
                 let position = origin.position(statement, index + 1, statements.len());
-                self.failed(match position {
+                self.record_failure(match position {
                     Some(position) => error.at(position),
                     None => error,
                 })?;
@@ -163,7 +163,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Counts an error. Prints it if later statements still run, else returns it.
-    pub(super) fn failed(&mut self, error: Error) -> Result<()> {
+    pub(super) fn record_failure(&mut self, error: Error) -> Result<()> {
         self.counts.failed += 1;
         if self.counts.failed == 1 {
             self.counts.exit_code = error.exit_code();
@@ -200,14 +200,14 @@ impl<'a> Runner<'a> {
         self.write_footer(count.as_ref(), started)
     }
 
-    /// Whether the rows are plans that people read as text.
+    /// Returns true if the rows are plans, which people read as text.
     fn shows_plan(&self, sql: &str, frame: &DataFrame) -> bool {
         self.format.is_for_people() && is_explain(sql) && frame.schema().fields().len() == 2
     }
 
     /// Runs a query and writes its rows while they arrive.
     async fn write_rows(&mut self, frame: DataFrame, bars: Bars) -> Result<Written> {
-        let columns = columns_of(&frame.schema());
+        let columns = result_columns(&frame.schema());
         let state = self.session.context().state();
         let zone = Zone::of_session(state.config_options())?;
         let mut stream = frame.stream().await?;
@@ -229,10 +229,10 @@ impl<'a> Runner<'a> {
         let written = async {
             let mut writer = RowWriter::new(format, columns, zone, screen, out)?;
             while let Some(batch) = next {
-                let free = rows_max.map_or(u64::MAX, |most| most - writer.rows());
+                let remaining = rows_max.map_or(u64::MAX, |max| max - writer.rows());
                 let rows = batch
                     .num_rows()
-                    .min(usize::try_from(free).unwrap_or(usize::MAX));
+                    .min(usize::try_from(remaining).unwrap_or(usize::MAX));
                 writer.write(&batch.slice(0, rows))?;
                 is_cut = rows < batch.num_rows();
                 if is_cut {
@@ -242,15 +242,15 @@ impl<'a> Runner<'a> {
             }
             writer.finish()
         };
-        let mut written = written.await.or_else(|error| self.io_failed(error))?;
+        let mut written = written.await.or_else(|error| self.handle_io_error(error))?;
         if is_cut {
             written.note = Some("there are more: \\rows all shows them".to_owned());
         }
         Ok(written)
     }
 
-    /// A closed pipe, as after `head`, ends the command without an error.
-    fn io_failed<T: Default>(&mut self, error: io::Error) -> Result<T> {
+    /// Handles a failed write. A closed pipe, as after `head`, ends the command without an error.
+    fn handle_io_error<T: Default>(&mut self, error: io::Error) -> Result<T> {
         if error.kind() == io::ErrorKind::BrokenPipe {
             self.is_closed = true;
             return Ok(T::default());
@@ -264,8 +264,8 @@ impl<'a> Runner<'a> {
         })
     }
 
-    /// Writes the number of rows, notes and the time. For formats of programs there is the time on
-    /// standard error, and only on a terminal.
+    /// Writes the number of rows, notes and the time. With a format for programs, only the time is
+    /// written, to standard error if that is a terminal.
     fn write_footer(&mut self, written: Option<&Written>, started: Instant) -> Result<()> {
         let time = self
             .has_timing
@@ -298,7 +298,7 @@ impl<'a> Runner<'a> {
                 .write_all(text.as_bytes())
                 .and_then(|()| io::stdout().flush()),
         };
-        written.or_else(|error| self.io_failed(error))
+        written.or_else(|error| self.handle_io_error(error))
     }
 
     fn is_on_screen(&self) -> bool {
@@ -352,13 +352,14 @@ impl<'a> Runner<'a> {
             Some(file) => file,
             None => &mut standard,
         };
-        let written = RowWriter::new(format, columns_of(&schema), Zone::UTC, screen, out).and_then(
-            |mut writer| {
+        let written = RowWriter::new(format, result_columns(&schema), Zone::UTC, screen, out)
+            .and_then(|mut writer| {
                 writer.write(&batch)?;
                 writer.finish()
-            },
-        );
-        written.map(drop).or_else(|error| self.io_failed(error))
+            });
+        written
+            .map(drop)
+            .or_else(|error| self.handle_io_error(error))
     }
 }
 

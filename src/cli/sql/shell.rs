@@ -16,12 +16,12 @@ use super::lexer::{is_blank, is_complete};
 use super::meta::{HELP, Meta, Rows, format_names};
 use super::runner::{Origin, Runner};
 
-/// Lines of standard input that are read ahead.
+/// Maximum number of lines of standard input that are read ahead.
 const LINES_AHEAD: usize = 1_000;
-/// Most tables whose columns are completed: they are listed after each statement.
+/// Maximum number of tables whose columns are completed. They are collected before each prompt.
 const COMPLETED_TABLES_MAX: usize = 500;
 
-/// Whether the shell goes on.
+/// Whether the shell continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flow {
     Next,
@@ -128,7 +128,7 @@ async fn run_input(runner: &mut Runner<'_>, text: &str, origin: Origin<'_>) -> R
     };
     if let Err(error) = meta {
         runner.counts.run += 1;
-        runner.failed(error)?;
+        runner.record_failure(error)?;
     }
     Ok(Flow::Next)
 }
@@ -141,14 +141,17 @@ async fn run_meta(runner: &mut Runner<'_>, meta: Meta) -> Result<()> {
         Meta::Columns(table) => runner.list_columns(&table).await?,
         Meta::Format(None) => {
             let current = format!("{:?}", runner.format).to_lowercase();
-            print(&format!("{current}, of {}", format_names().join(", ")));
+            print(&format!(
+                "{current}; formats: {}",
+                format_names().join(", ")
+            ));
         }
         Meta::Format(Some(format)) => runner.format = format,
         Meta::Rows(Rows::Show) => print(&match runner.rows_max {
-            Some(most) => format!("at most {} rows", HumanCount(most)),
+            Some(max) => format!("at most {} rows", HumanCount(max)),
             None => "all rows".to_owned(),
         }),
-        Meta::Rows(Rows::AtMost(most)) => runner.rows_max = Some(most),
+        Meta::Rows(Rows::AtMost(max)) => runner.rows_max = Some(max),
         Meta::Rows(Rows::All) => runner.rows_max = None,
         Meta::Timing(value) => {
             runner.has_timing = value.unwrap_or(!runner.has_timing);
@@ -189,7 +192,7 @@ async fn names(session: &Session) -> Names {
     let functions = state.scalar_functions().keys();
     let functions = functions.chain(state.aggregate_functions().keys());
     let functions = functions.chain(state.window_functions().keys());
-    // Names that begin with an underscore are ours alone.
+    // Names that begin with an underscore are internal.
     let functions = functions.filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase()));
     Names {
         tables,

@@ -1,4 +1,5 @@
-//! Tables for people: columns aligned for wide characters, cut to a terminal's width.
+//! Draws tables for people: columns are aligned, also with wide characters, and cut to the width of
+//! a terminal.
 
 use std::io::{self, Write};
 
@@ -12,12 +13,12 @@ const COLUMN_WIDTH_MIN: usize = 8;
 const FRAME_WIDTH: usize = 3;
 const NULL: &str = "NULL";
 const DIM: &str = "\x1b[2m";
-const PLAIN: &str = "\x1b[0m";
+const RESET: &str = "\x1b[0m";
 
-/// Where a table is shown.
+/// The screen on which a table is shown.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Screen {
-    /// Columns of the terminal; `None` in files and pipes, which get everything.
+    /// Width of the terminal; `None` for files and pipes, where nothing is cut.
     pub(super) width: Option<usize>,
     /// Whether nulls are dimmed.
     pub(super) has_color: bool,
@@ -47,14 +48,14 @@ impl Table {
         }
     }
 
-    /// Writes rows; the first ones decide the widths, with the names of the columns.
+    /// Writes rows. The first call sets the widths, from its rows and the names of the columns.
     pub(super) fn write(&mut self, rows: &[TextRow], out: &mut dyn Write) -> io::Result<()> {
         let rows: Vec<TextRow> = rows.iter().map(|row| self.printable(row)).collect();
         if !self.is_started {
             self.is_started = true;
             let natural = natural_widths(&self.columns, &rows);
             self.widths = match self.screen.width {
-                Some(available) => fit(&natural, available),
+                Some(available) => fit_widths(&natural, available),
                 None => natural,
             };
             let names: TextRow = self.columns.iter().map(|c| Some(c.name.clone())).collect();
@@ -74,7 +75,7 @@ impl Table {
         Ok(())
     }
 
-    /// Writes the last border. Returns what the terminal did not show.
+    /// Writes the last border. Returns a description of what the terminal did not show.
     pub(super) fn finish(mut self, out: &mut dyn Write) -> io::Result<Option<String>> {
         if !self.is_started {
             self.write(&[], out)?;
@@ -91,7 +92,7 @@ impl Table {
         })
     }
 
-    /// A terminal obeys control characters and breaks lines: they are escaped.
+    /// Escapes control characters and line breaks, which a terminal would act on.
     fn printable(&self, row: &TextRow) -> TextRow {
         if self.screen.width.is_none() {
             return row.clone();
@@ -137,7 +138,7 @@ impl Table {
                 let part = cut(part, *width);
                 let padding = " ".repeat(width.saturating_sub(part.width()));
                 let part = match text.is_none() && self.screen.has_color {
-                    true => format!("{DIM}{part}{PLAIN}"),
+                    true => format!("{DIM}{part}{RESET}"),
                     false => part,
                 };
                 match column.is_number {
@@ -177,7 +178,7 @@ fn natural_widths(columns: &[Column], rows: &[TextRow]) -> Vec<usize> {
 
 /// Returns the widths of the columns that fit: the widest are cut first, then the last ones are
 /// hidden.
-fn fit(natural: &[usize], available: usize) -> Vec<usize> {
+fn fit_widths(natural: &[usize], available: usize) -> Vec<usize> {
     let total = |widths: &[usize], limit: usize| -> usize {
         widths
             .iter()
@@ -192,9 +193,9 @@ fn fit(natural: &[usize], available: usize) -> Vec<usize> {
         } else {
             0
         };
-        let least = if shown > 1 { COLUMN_WIDTH_MIN } else { 1 };
-        let widest = widths.iter().max().copied().unwrap_or(0).max(least);
-        let limit = (least..=widest.min(available.max(least)))
+        let width_min = if shown > 1 { COLUMN_WIDTH_MIN } else { 1 };
+        let widest = widths.iter().max().copied().unwrap_or(0).max(width_min);
+        let limit = (width_min..=widest.min(available.max(width_min)))
             .rev()
             .find(|limit| total(widths, *limit) + mark <= available);
         if let Some(limit) = limit {
@@ -204,7 +205,7 @@ fn fit(natural: &[usize], available: usize) -> Vec<usize> {
     natural.iter().take(1).map(|width| *width.min(&1)).collect()
 }
 
-/// Cuts a text to a width; its last character then is `…`.
+/// Cuts a text to a width. A cut text ends with `…`.
 pub(super) fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
@@ -272,11 +273,11 @@ mod tests {
 
     #[test]
     fn the_widest_columns_are_cut_first_and_the_last_are_hidden() {
-        assert_eq!(fit(&[3, 30, 20], 100), [3, 30, 20]);
-        assert_eq!(fit(&[3, 30, 20], 53), [3, 20, 20]);
-        assert_eq!(fit(&[10, 10, 10, 10], 30), [10, 10]);
-        assert_eq!(fit(&[50], 20), [16]);
-        assert_eq!(fit(&[], 20), [0; 0]);
+        assert_eq!(fit_widths(&[3, 30, 20], 100), [3, 30, 20]);
+        assert_eq!(fit_widths(&[3, 30, 20], 53), [3, 20, 20]);
+        assert_eq!(fit_widths(&[10, 10, 10, 10], 30), [10, 10]);
+        assert_eq!(fit_widths(&[50], 20), [16]);
+        assert_eq!(fit_widths(&[], 20), [0; 0]);
     }
 
     #[test]

@@ -85,7 +85,7 @@ pub(super) fn incomplete(error: BuildError) -> Error {
     }
 }
 
-/// Whether Glue itself returned this error code. `false` for errors of the connection.
+/// Returns true if Glue itself returned this error code. `false` for errors of the connection.
 pub(super) fn has_code<E: ProvideErrorMetadata>(error: &SdkError<E>, code: &str) -> bool {
     let service = error.as_service_error();
     service.and_then(ProvideErrorMetadata::code) == Some(code)

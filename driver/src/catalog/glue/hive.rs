@@ -151,7 +151,7 @@ fn stored_field(field: &FieldRef) -> Option<FieldRef> {
     Some(Arc::new(Field::clone(field).with_data_type(stored)))
 }
 
-/// Whether files hold unsigned 32-bit integers at any depth of the type.
+/// Returns true if files hold unsigned 32-bit integers at any depth of the type.
 ///
 /// Their Hive type is `bigint`, but Athena and Trino read the bits of such files as signed 32-bit
 /// integers: large numbers become negative without an error.

@@ -73,8 +73,9 @@ impl DataFrame {
         })
     }
 
-    /// Keeps each row with the probability `fraction`, from 0 to 1. Different seeds choose
-    /// different rows, but the same seed need not choose the same rows again.
+    /// Keeps each row with the probability `fraction`, from 0 to 1. A seed chooses the same rows
+    /// again only if the partitions have the same rows in the same order. Queries that run in the
+    /// driver alone ignore the seed.
     ///
     /// # Errors
     /// Returns an error if the fraction is not between 0 and 1.
