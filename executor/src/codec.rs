@@ -24,20 +24,20 @@ use crate::formats::codec as text;
 
 /// DataFusion's own scalar functions by name.
 ///
-/// Plans are decoded by a registry in which Spark's functions replace some of these. A DataFrame
-/// may hold the original function, which must still be the original after decoding.
-static ORIGINALS: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
+/// Plans are decoded with a registry in which Spark's functions replace some of these. A DataFrame
+/// may contain DataFusion's own function, which must still be that one after decoding.
+static DATAFUSION_FUNCTIONS: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
     let nested = datafusion::functions_nested::all_default_nested_functions();
-    let all = datafusion::functions::all_default_functions()
+    let functions = datafusion::functions::all_default_functions()
         .into_iter()
         .chain(nested);
-    all.map(|udf| (udf.name().to_owned(), udf)).collect()
+    functions.map(|udf| (udf.name().to_owned(), udf)).collect()
 });
 
 /// The encoded definition that marks a function as DataFusion's own.
-const ORIGINAL: &[u8] = &[1];
-/// The encoded definition of a function that has a state of its own in each task.
-const OF_TASK: &[u8] = &[2];
+const DATAFUSION_FUNCTION: &[u8] = &[1];
+/// The encoded definition of a function that has its own state in each task.
+const TASK_FUNCTION: &[u8] = &[2];
 
 /// Encodes a plan of any depth.
 ///
@@ -51,7 +51,7 @@ pub fn encode_plan(plan: &Arc<dyn ExecutionPlan>) -> Result<Bytes> {
 /// Decodes a plan that [`encode_plan`] encoded.
 ///
 /// # Errors
-/// If driver and executor are of different builds.
+/// If the driver and this executor run different builds.
 pub(crate) fn decode_plan(bytes: &[u8], context: &TaskContext) -> Result<Arc<dyn ExecutionPlan>> {
     let converter = PackingConverter::default();
     physical_plan_from_bytes_with_proto_converter(bytes, context, &PlanCodec, &converter)
@@ -102,21 +102,21 @@ impl PhysicalExtensionCodec for PlanCodec {
     }
 
     fn try_encode_udf(&self, node: &ScalarUDF, buf: &mut Vec<u8>) -> Result<()> {
-        if ORIGINALS
+        if DATAFUSION_FUNCTIONS
             .get(node.name())
             .is_some_and(|original| original.as_ref() == node)
         {
-            buf.extend_from_slice(ORIGINAL);
+            buf.extend_from_slice(DATAFUSION_FUNCTION);
         } else if function_of_task(node.name()).is_some() {
-            buf.extend_from_slice(OF_TASK);
+            buf.extend_from_slice(TASK_FUNCTION);
         }
         Ok(())
     }
 
     fn try_decode_udf(&self, name: &str, buf: &[u8]) -> Result<Arc<ScalarUDF>> {
         let function = match buf {
-            OF_TASK => function_of_task(name).map(Arc::new),
-            _ => ORIGINALS.get(name).cloned(),
+            TASK_FUNCTION => function_of_task(name).map(Arc::new),
+            _ => DATAFUSION_FUNCTIONS.get(name).cloned(),
         };
         function.ok_or_else(|| plan_datafusion_err!("no function `{name}` in this build"))
     }

@@ -95,26 +95,26 @@ pub async fn run(
     let _spilled = environment.spill_guard();
     let environment = Arc::new(environment);
     let store = Arc::new(BlockStore::default());
-    let listening = |e| ServeError::broken(format!("listening on {}", config.host), e);
+    let bind_error = |e| ServeError::broken(format!("listening on {}", config.host), e);
     let listener = TcpListener::bind(SocketAddr::new(config.host, 0))
         .await
-        .map_err(listening)?;
+        .map_err(bind_error)?;
     // The driver decides for the whole job.
     let encryption = Encryption::of_url(&config.driver);
     let credentials = Credentials::new(&config.token, encryption)
         .map_err(|e| ServeError::Unusable(e.to_string()))?;
-    let address = credentials.url(listener.local_addr().map_err(listening)?);
+    let address = credentials.url(listener.local_addr().map_err(bind_error)?);
     let blocks = BlockService::new(
         config.executor,
         Arc::clone(&store),
         Arc::clone(environment.runtime()),
     );
-    let serving = flight::serve(listener, blocks, credentials.clone());
+    let block_service = flight::serve(listener, blocks, credentials.clone());
     let peers = Arc::new(PeerClients::new(credentials.clone()));
     let executor = Executor::new(config.executor, environment, store, peers, compute);
     tokio::select! {
-        ended = serve_driver(config, &credentials, address, executor) => ended,
-        ended = serving => ended.map_err(|e| ServeError::broken("serving blocks", e)),
+        result = serve_driver(config, &credentials, address, executor) => result,
+        result = block_service => result.map_err(|e| ServeError::broken("serving blocks", e)),
     }
 }
 
@@ -147,7 +147,7 @@ async fn serve_driver(
     tokio::pin!(serve);
     let hang_up = tokio::select! {
         () = &mut serve => return Ok(()),
-        ended = forward(&config, &outgoing_sender, incoming, commands, pending) => ended?,
+        hang_up = forward(&config, &outgoing_sender, incoming, commands, pending) => hang_up?,
     };
     // `forward` has dropped `commands`: the executor aborts its attempts, and finishes the removals
     // that it began.
@@ -244,8 +244,8 @@ async fn forward(
     }
 }
 
-/// An error if the driver refused this executor (step 3). Any other status is the driver's end, after
-/// which the executor ends without an error.
+/// Returns an error if the driver refused this executor (step 3). Any other status is the driver's
+/// end, after which the executor ends without an error.
 fn refusal(config: &ExecutorConfig, status: &Status) -> Result<(), ServeError> {
     match status.code() {
         tonic::Code::FailedPrecondition | tonic::Code::Unauthenticated => Err(
@@ -262,10 +262,10 @@ async fn send(
     outgoing_sender: &mpsc::Sender<FlightData>,
     message: &FromExecutor,
 ) -> Result<(), ServeError> {
-    let reporting = "reporting to the driver";
-    let frame = frame(message).map_err(|e| ServeError::broken(reporting, e))?;
+    let activity = "reporting to the driver";
+    let frame = frame(message).map_err(|e| ServeError::broken(activity, e))?;
     outgoing_sender
         .send(frame)
         .await
-        .map_err(|e| ServeError::broken(reporting, e))
+        .map_err(|e| ServeError::broken(activity, e))
 }

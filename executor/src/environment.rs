@@ -61,7 +61,7 @@ impl Environment {
         }
         let root = spill::root(limits.spill_folder.as_deref());
         let spill = Arc::new(SpillFiles::new(root));
-        let runtime = runtime(limits, &stores, &spill)?;
+        let runtime = build_runtime(limits, &stores, &spill)?;
         let durable = limits
             .durable
             .as_ref()
@@ -124,13 +124,15 @@ impl Environment {
         self.state.runtime_env()
     }
 
+    /// Returns the context of a task with these settings.
     pub(crate) fn task_context(&self, task: String, config: SessionConfig) -> Arc<TaskContext> {
         let base = TaskContext::from(&self.state);
         Arc::new(base.with_task_id(task).with_session_config(config))
     }
 }
 
-fn runtime(
+/// Builds the runtime with the memory pool, spill files and stores of the executor.
+fn build_runtime(
     limits: &Limits,
     stores: &Arc<Stores>,
     spill: &Arc<SpillFiles>,
@@ -151,7 +153,7 @@ fn runtime(
     builder.build_arc()
 }
 
-/// Fails now rather than when memory is exhausted.
+/// Checks the spill folder at the start rather than when memory is exhausted.
 fn check_writable(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder)
         .and_then(|()| tempfile::tempfile_in(folder))

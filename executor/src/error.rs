@@ -57,7 +57,7 @@ pub struct DamagedSpill {
     pub(crate) reason: String,
 }
 
-/// Returns the block that must be recomputed, if `error` says so.
+/// Returns the block that must be recomputed; `None` if `error` is not about a lost block.
 pub(crate) fn block_to_recompute(error: &DataFusionError) -> Option<BlockId> {
     match kind_of_error(error) {
         FailureKind::BlockLost(block, _) => Some(block),
@@ -150,7 +150,7 @@ fn kind_of_cause(error: &DataFusionError) -> Option<FailureKind> {
 /// Returns whether the error is about a text that the user wrote: a pattern, or the value of a
 /// setting. DataFusion passes these errors of libraries on as they are.
 fn is_written_by_user(error: &(dyn std::error::Error + 'static)) -> bool {
-    // `regex` and `regex-syntax` have a type each, and other parsers of patterns use their text.
+    // `regex` and `regex-syntax` have different types, and other parsers of patterns use their text.
     error.to_string().starts_with("regex parse error")
         || error.is::<std::num::ParseIntError>()
         || error.is::<std::num::ParseFloatError>()
@@ -192,8 +192,8 @@ fn kind_of_store_error(error: &object_store::Error) -> FailureKind {
     }
     match error {
         object_store::Error::Generic { store, source } => {
-            // The errors of local files have the system's as their cause. Those of a network are
-            // worth another try, no matter what the system calls them.
+            // The cause of an error of local files is an error of the system. An error of a network
+            // is worth another attempt, whatever kind the system gives it.
             let io = match *store {
                 LOCAL_STORE => causes(source.as_ref()).next(),
                 _ => source.downcast_ref::<std::io::Error>(),
@@ -291,9 +291,9 @@ fn without_request(text: &str) -> String {
         return text[start..].to_owned();
     }
     let lines = text.lines().filter(|line| !line.contains(REQUEST));
-    let kept: Vec<&str> = lines.collect();
-    let kept = kept.join("\n");
-    kept.trim_end_matches('.')
+    let lines: Vec<&str> = lines.collect();
+    let text = lines.join("\n");
+    text.trim_end_matches('.')
         .trim_start_matches("Internal error: ")
         .to_owned()
 }

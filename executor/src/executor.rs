@@ -38,7 +38,7 @@ pub struct Executor {
     compute: Handle,
 }
 
-/// What an executor holds for its driver while it serves.
+/// The state that an executor keeps for its driver while it serves.
 struct Assignments {
     stages: HashMap<(QueryId, StageId), Arc<StageSpec>>,
     running: HashMap<(TaskId, Attempt), AbortHandle>,

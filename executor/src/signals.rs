@@ -4,9 +4,9 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Where the kernel says which signals a process ignores.
+/// File in which the kernel lists the signals that a process ignores.
 const STATUS_FILE: &str = "/proc/self/status";
-/// The line with a bit for each of them, as a hexadecimal number.
+/// Start of the line that has a bit for each of them, as a hexadecimal number.
 const IGNORED_FIELD: &str = "SigIgn:";
 
 /// Requests to end.

@@ -38,7 +38,7 @@ use partition::Partitioner;
 pub use partition_value::{NULL_PARTITION, partition_folders};
 pub use statistics::{ColumnSummary, Sketches, Values};
 
-/// Files open at once in one task. With more folders than this, the rows are sorted by folder.
+/// Maximum number of files open at once in one task. With more folders, the rows are sorted by folder.
 const OPEN_FILES_MAX: usize = 64;
 
 /// Writes the rows of one attempt. Dropping it leaves unfinished files, which no reader opens.
@@ -61,7 +61,7 @@ pub(crate) struct SinkWriter {
     spilled_bytes: u64,
 }
 
-/// What a task has written.
+/// The output of a task.
 pub(crate) struct WrittenRows {
     pub(crate) files: Vec<PendingFile>,
     /// Encoded column statistics, if the catalog wants them.
@@ -130,7 +130,7 @@ impl SinkWriter {
         let is_new = |folder: &&(String, _)| !self.open.contains_key(&folder.0);
         let folders = self.open.len() + split.ranges.iter().filter(is_new).count();
         if folders > OPEN_FILES_MAX {
-            // Files that are closed for others, and opened again, would hold a few rows each.
+            // Closing files to open others, and opening them again, would leave files with few rows.
             self.close_all().await?;
             let keys = self.partitioner.key_positions();
             let sort = FolderSort::start(&self.schema, &keys, &self.context)?;
@@ -180,7 +180,7 @@ impl SinkWriter {
 
     async fn write_to(&mut self, folder: String, rows: &RecordBatch) -> Result<()> {
         if !self.open.contains_key(&folder) {
-            let encoder = self.start(&folder, rows.schema()).await?;
+            let encoder = self.start_file(&folder, rows.schema()).await?;
             self.open.insert(folder.clone(), encoder);
         }
         let encoder = self
@@ -194,7 +194,7 @@ impl SinkWriter {
         Ok(())
     }
 
-    async fn start(&mut self, folder: &str, schema: SchemaRef) -> Result<FileEncoder> {
+    async fn start_file(&mut self, folder: &str, schema: SchemaRef) -> Result<FileEncoder> {
         let name = format!(
             "{}-{:03}.{}",
             self.prefix,
@@ -231,7 +231,7 @@ impl SinkWriter {
 
     /// Finishes every file.
     ///
-    /// A task without rows writes what `empty` says.
+    /// `empty` states what a task without rows writes.
     ///
     /// # Errors
     /// If the store fails, or memory runs out.
@@ -240,7 +240,7 @@ impl SinkWriter {
         if self.files_started == 0 && empty == EmptyOutput::SchemaFile {
             let schema = self.partitioner.file_schema(&self.schema)?;
             let folder = self.partitioner.null_folder();
-            let encoder = self.start(&folder, schema).await?;
+            let encoder = self.start_file(&folder, schema).await?;
             self.open.insert(folder, encoder);
         }
         self.close_all().await?;

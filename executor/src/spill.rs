@@ -1,7 +1,7 @@
 //! Spilled data on disk: a folder for each process, and files that are checked when they are read.
 //!
 //! ```text
-//!   <spill folder>/faisca-spill-4711-x7Qb2k/     made with the process's first spill file
+//!   <spill folder>/faisca-spill-4711-x7Qb2k/     created with the process's first spill file
 //!       lock                   locked while the process lives; the kernel frees it
 //!       exchange-…, operator-… removed when they are dropped
 //! ```
@@ -28,11 +28,11 @@ use self::folder::ProcessFolder;
 /// Description with which the exchange requests its files.
 pub(crate) const EXCHANGE: &str = "exchange";
 
-/// Makes the spill files of a process.
+/// Creates the spill files of a process.
 #[derive(Debug)]
 pub(crate) struct SpillFiles {
     root: PathBuf,
-    /// Locked to make a file.
+    /// Locked to create a file.
     state: Mutex<State>,
 }
 
@@ -54,12 +54,12 @@ impl Drop for SpillGuard {
         self.0.close();
         // A driver that is cancelled has killed its executors, and no other process cleans up after
         // them until the next one starts.
-        folder::remove_those_of_children(&self.0.root);
+        folder::remove_folders_of_children(&self.0.root);
     }
 }
 
 impl SpillFiles {
-    /// Spills below `root`. Removes what dead processes left there.
+    /// Creates files below `root`, and removes what dead processes left there.
     pub(crate) fn new(root: PathBuf) -> Self {
         folder::remove_abandoned(&root);
         Self {

@@ -1,7 +1,7 @@
 //! Notices attempts that make no progress, and warns of them.
 //!
-//! A heartbeat says that the process lives, not that a task moves on. A service that never replies,
-//! or a loop that never ends, would otherwise look like a long task for hours.
+//! A heartbeat shows that the process is alive, not that a task makes progress. A service that never
+//! replies, or a loop that never ends, would otherwise look like a long task for hours.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, OnceLock, Weak};
@@ -11,10 +11,10 @@ use datafusion::physical_plan::{ExecutionPlan, displayable};
 use faisca_planner::ids::{Attempt, TaskId};
 use tracing::warn;
 
-/// Interval between two looks at the metrics of an attempt.
+/// Interval between two checks of an attempt's metrics.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// Looks at the same metrics in a row after which an attempt counts as stalled.
-const LOOKS_MAX: u32 = 5;
+/// Number of checks in a row without a change after which an attempt counts as stalled.
+const CHECKS_MAX: u32 = 5;
 
 /// The plan of an attempt, once it is decoded. The watch ends when the attempt drops it.
 pub(crate) type PlanCell = OnceLock<Arc<dyn ExecutionPlan>>;
@@ -29,7 +29,7 @@ pub(crate) async fn watch(task: TaskId, attempt: Attempt, plan: Weak<PlanCell>) 
         };
         let Some(plan) = cell.get() else { continue };
         if stall.is_due(fingerprint(plan)) {
-            let minutes = (INTERVAL * LOOKS_MAX).as_secs() / 60;
+            let minutes = (INTERVAL * CHECKS_MAX).as_secs() / 60;
             let plan = displayable(plan.as_ref()).one_line().to_string();
             warn!(
                 %task,
@@ -45,18 +45,18 @@ pub(crate) async fn watch(task: TaskId, attempt: Attempt, plan: Weak<PlanCell>) 
 #[derive(Debug, Default)]
 struct Stall {
     fingerprint: Option<u64>,
-    looks: u32,
+    checks: u32,
 }
 
 impl Stall {
-    /// Returns whether a warning is due: once every [`LOOKS_MAX`] looks without a change.
+    /// Returns whether a warning is due: once every [`CHECKS_MAX`] checks without a change.
     fn is_due(&mut self, fingerprint: u64) -> bool {
         if self.fingerprint.replace(fingerprint) != Some(fingerprint) {
-            self.looks = 0;
+            self.checks = 0;
             return false;
         }
-        self.looks += 1;
-        self.looks.is_multiple_of(LOOKS_MAX)
+        self.checks += 1;
+        self.checks.is_multiple_of(CHECKS_MAX)
     }
 }
 
@@ -85,11 +85,11 @@ mod tests {
     #[test]
     fn a_warning_comes_after_minutes_without_a_change_and_not_before() {
         let mut stall = Stall::default();
-        let looks = [1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3];
-        let due: Vec<usize> = (0..looks.len())
-            .filter(|look| stall.is_due(looks[*look]))
+        let checks = [1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3];
+        let due: Vec<usize> = (0..checks.len())
+            .filter(|check| stall.is_due(checks[*check]))
             .collect();
-        // Metrics 2 were seen first in look 4, and for the fifth time since in look 9.
+        // Metrics 2 were seen first in check 4, and for the fifth time since in check 9.
         assert_eq!(due, [9, 14]);
     }
 }

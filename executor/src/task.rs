@@ -32,7 +32,7 @@ pub(crate) struct TaskRun {
     pub(crate) reader: Arc<ExchangeReader>,
     pub(crate) environment: Arc<Environment>,
     pub(crate) store: Arc<BlockStore>,
-    /// Filled once the plan is decoded, for those who watch the attempt.
+    /// Filled once the plan is decoded, for the watch that detects a stalled attempt.
     pub(crate) plan: Arc<PlanCell>,
 }
 
@@ -57,11 +57,11 @@ impl TaskRun {
                 let root = plan.downcast_ref::<RepartitionExec>().ok_or_else(|| {
                     internal_datafusion_err!("the root of a shuffled stage is not a repartitioning")
                 })?;
-                self.exchange(root.input(), Some(root.partitioning()), &context)
+                self.run_exchange(root.input(), Some(root.partitioning()), &context)
                     .await?
             }
-            OutputSpec::Partitions => self.exchange(&plan, None, &context).await?,
-            OutputSpec::Sink(sink) => self.sink(&plan, sink.clone(), &context).await?,
+            OutputSpec::Partitions => self.run_exchange(&plan, None, &context).await?,
+            OutputSpec::Sink(sink) => self.run_sink(&plan, sink.clone(), &context).await?,
         };
         report.metrics.fetched_bytes = self.reader.fetched_bytes();
         report.metrics.spilled_bytes += spilled_bytes(&plan);
@@ -122,7 +122,7 @@ impl TaskRun {
             .task_context(self.spec.task.to_string(), config)
     }
 
-    async fn exchange(
+    async fn run_exchange(
         &self,
         body: &Arc<dyn ExecutionPlan>,
         partitioning: Option<&Partitioning>,
@@ -140,7 +140,7 @@ impl TaskRun {
             let index = *partition as usize;
             let mut partitioner = RowPartitioner::new(partitioning, index, partitions)?;
             let mut stream = body.execute(index, Arc::clone(context))?;
-            while let Some(batch) = next(&mut stream).await? {
+            while let Some(batch) = next_batch(&mut stream).await? {
                 writer.write(&mut partitioner, *partition, batch)?;
             }
         }
@@ -176,7 +176,7 @@ impl TaskRun {
         })
     }
 
-    async fn sink(
+    async fn run_sink(
         &self,
         body: &Arc<dyn ExecutionPlan>,
         sink: SinkSpec,
@@ -192,7 +192,7 @@ impl TaskRun {
         )?;
         for partition in &self.spec.partitions {
             let mut stream = body.execute(*partition as usize, Arc::clone(context))?;
-            while let Some(batch) = next(&mut stream).await? {
+            while let Some(batch) = next_batch(&mut stream).await? {
                 writer.write(batch).await?;
             }
         }
@@ -231,13 +231,15 @@ fn spilled_bytes(plan: &Arc<dyn ExecutionPlan>) -> u64 {
 
 /// Returns the next batch. Yields to other tasks from time to time, because a stream that is always
 /// ready would never yield.
-async fn next(stream: &mut SendableRecordBatchStream) -> Result<Option<arrow::array::RecordBatch>> {
+async fn next_batch(
+    stream: &mut SendableRecordBatchStream,
+) -> Result<Option<arrow::array::RecordBatch>> {
     tokio::task::consume_budget().await;
-    stream.next().await.transpose().map_err(unshared)
+    stream.next().await.transpose().map_err(unwrap_shared)
 }
 
 /// Unwraps a `Shared` error that only this reader holds, so that messages stay short.
-fn unshared(error: DataFusionError) -> DataFusionError {
+fn unwrap_shared(error: DataFusionError) -> DataFusionError {
     match error {
         DataFusionError::Shared(inner) => {
             Arc::try_unwrap(inner).unwrap_or_else(DataFusionError::Shared)

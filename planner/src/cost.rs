@@ -57,7 +57,8 @@ pub(crate) const BUILD_SIDE_COST_FRACTION_MAX: f64 = 0.9;
 /// `join_order` replaces the written order only if the new cost is below this fraction of its cost.
 /// Just above rounding error, so that equivalent queries get equal plans.
 pub(crate) const JOIN_ORDER_COST_FRACTION_MAX: f64 = 0.99;
-/// The same while the query runs, when rows may have been shuffled for the present order already.
+/// [`JOIN_ORDER_COST_FRACTION_MAX`] while the query runs, when rows may have been shuffled for the
+/// present order already.
 pub(crate) const JOIN_ORDER_COST_FRACTION_MAX_RUNNING: f64 = 0.8;
 /// Up to this many relations, every join order is considered: 3^10 pairs of sets take a few
 /// milliseconds.
@@ -74,8 +75,8 @@ pub(crate) const KEYS_BEFORE_SHUFFLE_RATIO_MIN: f64 = 5.0;
 
 /// `key_filter` applies to a shuffled large side only if at most this fraction of it remains.
 pub(crate) const KEY_FILTER_FRACTION_MAX_SHUFFLED: f64 = 0.6;
-/// The same for a large side that is not shuffled: only probes are saved, so more rows must be
-/// dropped.
+/// [`KEY_FILTER_FRACTION_MAX_SHUFFLED`] for a large side that is not shuffled: only probes are saved,
+/// so more rows must be dropped.
 pub(crate) const KEY_FILTER_FRACTION_MAX_UNSHUFFLED: f64 = 0.15;
 /// A broadcast hash table with at most this many rows fits a core's cache, where a key filter is no
 /// faster.

@@ -1,4 +1,4 @@
-//! Turns what a user asks for into stages that executors can run.
+//! Plans queries and jobs: from SQL text or a manifest to stages that executors run.
 //!
 //! DataFusion plans a query for one node. [`stages`] splits that plan where rows must move between
 //! tasks, without changing an operator. The price is that no rule plans across stages at once; the
@@ -11,7 +11,7 @@
 //! - [`ids`] — identities of queries, stages, tasks, attempts, blocks and executors
 //! - [`names`] — case-insensitive table and column names
 //! - [`stack`] — enough stack for recursion over plans and expressions
-//! - [`statement`] — SQL text to a statement that is safe to plan
+//! - [`statement`] — parses SQL text into a statement that is safe to plan
 //! - [`manifest`] — the job as users write it: types, parsing with positions, checks
 //! - `cost` — the numbers that decisions depend on
 //! - `statistics` — what is known or expected of an operator's output
@@ -20,7 +20,7 @@
 //! - `determinism` — whether a second run of a task returns the same rows
 //! - `estimate` — how many rows an operator is expected to return
 //! - [`workarounds`] — rules that keep DataFusion's own wrong results from users
-//! - [`rules`] — optimizer rules that make plans better, and fit for cutting
+//! - [`rules`] — optimizer rules that make plans cheaper, and fit to be cut into stages
 //! - [`stages`] — where a plan is cut, which stages are shared, how many tasks run them, and
 //!   planning again while they run
 

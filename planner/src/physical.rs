@@ -13,8 +13,8 @@ use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 
 /// The methods of [`ExecutionPlan`](datafusion::physical_plan::ExecutionPlan) that are the same for
-/// every node of ours: it has no expressions for optimizers to visit, and `replace_children` also
-/// serves the older `with_new_children`.
+/// every node that we add: it has no expressions for optimizers to visit, and `replace_children`
+/// also serves the older `with_new_children`.
 #[macro_export]
 macro_rules! plan_node_methods {
     () => {

@@ -1,5 +1,5 @@
-//! Optimizer rules that make plans better, and fit for cutting. One file per rule; each rule but
-//! `prune_empty` and `spread_collected_joins` has a switch of its own.
+//! Optimizer rules that make plans cheaper, and fit to be cut into stages. One file per rule; each
+//! rule but `prune_empty` and `spread_collected_joins` has its own switch.
 
 mod build_side;
 mod conjunct_order;

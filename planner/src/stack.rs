@@ -1,4 +1,4 @@
-//! Enough stack for work that recurses over plans, expressions and statements.
+//! Provides enough stack for recursion over plans, expressions and statements.
 //!
 //! Users decide how deep a plan is: a chain of 200 views is a plan of more than 200 levels. A
 //! thread of Tokio or of a test has a stack of 2 MiB. DataFusion grows the stack in most of its

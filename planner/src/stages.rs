@@ -1,6 +1,5 @@
-//! From a physical plan to stages: where a plan is cut, which stages are equal, how many tasks a
-//! stage runs as, and how the rest is planned again when a finished stage deviates from its
-//! estimate.
+//! Turns a physical plan into stages: where a plan is cut, which stages are equal, how many tasks
+//! run a stage, and how the rest is planned again when a finished stage deviates from its estimate.
 
 mod cut;
 mod divide;

@@ -1,10 +1,10 @@
-//! SQL text to a statement that is safe to plan.
+//! Parses SQL text into a statement that is safe to plan.
 //!
-//! The parser builds a chain of operators as deep as it is long, and everything that later walks,
-//! compares or frees it does so by recursion: 20,000 conditions joined by OR overflow the stack
-//! (apache/datafusion#22936, #11102, #9375). So a long text is parsed on a stack of its own, chains
-//! of AND and OR are made balanced there, and what is still too deep is refused. The precedence of
-//! `IS DISTINCT FROM` is put right on the way.
+//! The parser builds a chain of operators as deep as it is long, and all code that later visits,
+//! compares or frees it recurses: 20,000 conditions joined by OR overflow the stack
+//! (apache/datafusion#22936, #11102, #9375). So a long text is parsed on a separate stack, chains of
+//! AND and OR are balanced there, and statements that are still too deep are refused. The precedence
+//! of `IS DISTINCT FROM` is corrected in the same pass.
 
 mod balance;
 mod precedence;
@@ -18,34 +18,35 @@ use datafusion::sql::sqlparser::ast::{Expr, VisitMut, VisitorMut};
 use datafusion::sql::sqlparser::parser::ParserError;
 use faisca_spark::dialect::{SparkDialect, lower_names, tokenize, translate};
 
-/// Expressions inside one another, at most. Planning walks them by recursion, some of it without a
-/// check of the stack.
+/// Maximum depth of nested expressions. Planning recurses over them, in part without checking the
+/// stack.
 const DEPTH_MAX: usize = 1_000;
-/// Longest chain of AND that is balanced. The optimizer takes it apart and builds a deep one again.
+/// Maximum length of a chain of AND that is balanced. The optimizer splits it and builds a deep one
+/// again.
 const AND_CHAIN_MAX: usize = 3_500;
-/// Texts up to this cannot hold a chain that is too deep for an ordinary stack.
+/// Texts up to this size cannot contain a chain that is too deep for an ordinary stack.
 const SHORT_TEXT_BYTES: usize = 8 * 1024;
-/// Stack for each byte of a longer text; what is not used takes no memory.
+/// Stack for each byte of a longer text; unused stack takes no memory.
 const STACK_BYTES_PER_TEXT_BYTE: usize = 2 * 1024;
 const STACK_BYTES_MAX: usize = 1 << 30;
 
 /// Parses one statement.
 ///
 /// # Errors
-/// If the text is no statement, or more than one, or nests too deeply.
+/// If the text is not exactly one statement, or nests too deeply.
 pub fn parse(sql: &str, options: &SqlParserOptions) -> Result<Statement> {
     on_stack_for(sql, || {
-        let mut statement = parsed(sql, options)?;
+        let mut statement = parse_text(sql, options)?;
         let mut corrections = Corrections {
             depth: 0,
-            deepest: 0,
+            depth_max: 0,
         };
         correct(&mut statement, &mut corrections)?;
-        if corrections.deepest > DEPTH_MAX {
+        if corrections.depth_max > DEPTH_MAX {
             return plan_err!(
                 "the statement has an expression of {} levels, one operator inside the other, and {DEPTH_MAX} is the \
                  limit; use IN for lists of values, or split it over several columns or steps",
-                corrections.deepest
+                corrections.depth_max
             );
         }
         Ok(statement)
@@ -61,7 +62,7 @@ pub fn on_stack_for<T>(sql: &str, work: impl FnOnce() -> T) -> T {
     stacker::grow(bytes.min(STACK_BYTES_MAX), work)
 }
 
-fn parsed(sql: &str, options: &SqlParserOptions) -> Result<Statement> {
+fn parse_text(sql: &str, options: &SqlParserOptions) -> Result<Statement> {
     let limit = options.recursion_limit.get();
     let mut tokens = tokenize(sql).map_err(ParserError::from)?;
     lower_names(&mut tokens);
@@ -70,7 +71,7 @@ fn parsed(sql: &str, options: &SqlParserOptions) -> Result<Statement> {
         .with_recursion_limit(limit)
         .build()
         .and_then(|mut parser| parser.parse_statements())
-        .map_err(|error| too_nested(error, limit))?;
+        .map_err(|error| explain_nesting(error, limit))?;
     match (statements.pop_front(), statements.len()) {
         (Some(statement), 0) => Ok(statement),
         (Some(_), _) => plan_err!("one statement at a time, without more after the `;`"),
@@ -78,7 +79,7 @@ fn parsed(sql: &str, options: &SqlParserOptions) -> Result<Statement> {
     }
 }
 
-fn too_nested(error: DataFusionError, limit: usize) -> DataFusionError {
+fn explain_nesting(error: DataFusionError, limit: usize) -> DataFusionError {
     match error.find_root() {
         DataFusionError::SQL(parser, _) if **parser == ParserError::RecursionLimitExceeded => {
             plan_datafusion_err!(
@@ -111,7 +112,7 @@ fn correct(statement: &mut Statement, corrections: &mut Corrections) -> Result<(
 /// Corrects expressions from the outside to the inside, and measures their depth.
 struct Corrections {
     depth: usize,
-    deepest: usize,
+    depth_max: usize,
 }
 
 impl VisitorMut for Corrections {
@@ -121,7 +122,7 @@ impl VisitorMut for Corrections {
         precedence::correct(expr);
         balance::balance(expr);
         self.depth += 1;
-        self.deepest = self.deepest.max(self.depth);
+        self.depth_max = self.depth_max.max(self.depth);
         ControlFlow::Continue(())
     }
 
@@ -145,7 +146,7 @@ mod tests {
     fn is_distinct_from_binds_closer_than_and_and_or() {
         let parsed = |text: &str| {
             let statement = parse(&format!("SELECT {text}"), &SqlParserOptions::default()).unwrap();
-            // Operators of a corrected tree are shown by parentheses of our own.
+            // The structure of the corrected tree is shown by added parentheses.
             explicit(&statement)
         };
         let cases = [
@@ -199,12 +200,12 @@ mod tests {
             panic!("no select")
         };
         match &select.projection[0] {
-            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => shown(expr),
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => render(expr),
             other => panic!("no expression: {other}"),
         }
     }
 
-    fn shown(expr: &Expr) -> String {
+    fn render(expr: &Expr) -> String {
         use datafusion::sql::sqlparser::ast::BinaryOperator;
         match expr {
             Expr::BinaryOp {
@@ -212,15 +213,15 @@ mod tests {
                 op: op @ (BinaryOperator::And | BinaryOperator::Or),
                 right,
             } => {
-                format!("({} {op} {})", shown(left), shown(right))
+                format!("({} {op} {})", render(left), render(right))
             }
-            Expr::UnaryOp { op, expr } => format!("({op} {})", shown(expr)),
-            Expr::IsNull(inner) => format!("({} IS NULL)", shown(inner)),
-            Expr::IsDistinctFrom(l, r) => format!("({} IS DISTINCT FROM {})", shown(l), shown(r)),
+            Expr::UnaryOp { op, expr } => format!("({op} {})", render(expr)),
+            Expr::IsNull(inner) => format!("({} IS NULL)", render(inner)),
+            Expr::IsDistinctFrom(l, r) => format!("({} IS DISTINCT FROM {})", render(l), render(r)),
             Expr::IsNotDistinctFrom(l, r) => {
-                format!("({} IS NOT DISTINCT FROM {})", shown(l), shown(r))
+                format!("({} IS NOT DISTINCT FROM {})", render(l), render(r))
             }
-            Expr::Nested(inner) => format!("({})", shown(inner)),
+            Expr::Nested(inner) => format!("({})", render(inner)),
             other => other.to_string(),
         }
     }
@@ -263,7 +264,7 @@ mod tests {
         assert!(error.contains("recursion_limit"), "{error}");
     }
 
-    /// Fails once the parser reads it rightly, so that `precedence` can go
+    /// Fails once the parser reads this correctly, so that `precedence` can be removed
     /// (apache/datafusion-sqlparser-rs).
     #[test]
     fn upstream_still_reads_and_into_is_distinct_from() {

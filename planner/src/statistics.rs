@@ -1,4 +1,4 @@
-//! What is known or expected of an operator's output: its rows and the values of its columns.
+//! Statistics and estimates of an operator's output: its rows and the values of its columns.
 //!
 //! Numbers are `f64`: they are compared with each other, never used as counts.
 
@@ -15,7 +15,7 @@ pub(crate) struct Estimate {
     pub(crate) columns: Vec<ColumnValues>,
 }
 
-/// What is known of a column's values, before any predicate was applied.
+/// Statistics of a column's values, before any predicate was applied.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct ColumnValues {
     /// Upper bound of the number of distinct values.

@@ -107,7 +107,7 @@ pub(super) fn remove_abandoned(root: &Path) {
 
 /// Waits for a moment until the children of this process that have a folder below `root` are dead,
 /// and removes their folders. Does not wait if there are none.
-pub(super) fn remove_those_of_children(root: &Path) {
+pub(super) fn remove_folders_of_children(root: &Path) {
     for _ in 0..CHILDREN_LOOKS_MAX {
         let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
         let mut pids = entries.filter_map(|entry| pid_of(&entry.file_name().to_string_lossy()));

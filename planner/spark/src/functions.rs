@@ -1,7 +1,7 @@
-//! Spark's functions: one file for a family, each with a list of its definitions.
+//! Spark's functions: one file per family, each with a list of its definitions.
 //!
-//! A scalar function is a `scalar::Function`: name, parameters, result type, and a function from
-//! columns to a column. `convert` casts the arguments as Spark's ANSI mode does, so that the
+//! A scalar function is a `scalar::Function`: name, parameters, result type, and a Rust function from
+//! columns to a column. `convert` casts the arguments as Spark's ANSI mode does, so that the Rust
 //! functions see one Arrow type for each kind of parameter.
 
 mod aggregates;
@@ -81,7 +81,7 @@ pub(crate) fn scalar_function(name: &str, zone: &Arc<str>) -> Option<ScalarUDF> 
     Some(ScalarUDF::new_from_impl(function))
 }
 
-/// Returns a function that has a state of its own, for one task; `None` if the function needs none.
+/// Returns a function with its own state for one task; `None` if the function has no state.
 ///
 /// Random numbers with a seed continue from batch to batch, so that a task must not share them with another one.
 #[must_use]
@@ -137,7 +137,7 @@ mod tests {
 
     use super::*;
 
-    /// The names in backticks in the first or in a later column of the tables of a section.
+    /// Returns the names in backticks in one column of the tables of a section.
     fn documented(section: &str, column: usize) -> BTreeSet<String> {
         let document = include_str!("../../../docs/functions.md");
         let (_, rest) = document.split_once(&format!("## {section}\n")).unwrap();

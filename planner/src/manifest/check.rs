@@ -1,4 +1,4 @@
-//! What a well-formed manifest may still get wrong, and the order in which its steps run.
+//! Checks a well-formed manifest, and finds the order in which its steps run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -33,14 +33,14 @@ pub(super) fn check(
         problems: vec![],
     };
     checker.check_workload();
-    checker.job_name(&manifest.metadata.name);
-    checker.names();
-    let order = checker.order();
-    checker.cycle(&order);
-    checker.paths();
-    checker.sizes();
-    checker.stores();
-    checker.catalogs();
+    checker.check_job_name(&manifest.metadata.name);
+    checker.check_table_names();
+    let order = checker.find_order();
+    checker.check_cycles(&order);
+    checker.check_paths();
+    checker.check_sizes();
+    checker.check_stores();
+    checker.check_catalogs();
     let mut problems = checker.problems;
     problems.sort_by_key(|p| (p.position.line, p.position.column));
     if problems.is_empty() {
@@ -53,6 +53,7 @@ pub(super) fn check(
     }
 }
 
+/// Collects the problems of one manifest.
 struct Checker<'a> {
     spec: &'a JobSpec,
     positions: &'a Positions,
@@ -90,7 +91,7 @@ impl Checker<'_> {
         }
     }
 
-    fn job_name(&mut self, name: &str) {
+    fn check_job_name(&mut self, name: &str) {
         const LENGTH_MAX: usize = 63;
         let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let has_valid_ends =
@@ -105,7 +106,7 @@ impl Checker<'_> {
         }
     }
 
-    fn names(&mut self) {
+    fn check_table_names(&mut self) {
         let mut names_seen: BTreeMap<String, String> = BTreeMap::new();
         let sources = self
             .spec
@@ -142,7 +143,7 @@ impl Checker<'_> {
     }
 
     /// Finds the steps that each step reads. Reports unknown tables, and SQL that cannot be parsed.
-    fn order(&mut self) -> StepOrder {
+    fn find_order(&mut self) -> StepOrder {
         let spec = self.spec;
         let names = TableNames::new(spec);
         let reads = spec
@@ -177,7 +178,7 @@ impl Checker<'_> {
         reads
     }
 
-    fn cycle(&mut self, order: &StepOrder) {
+    fn check_cycles(&mut self, order: &StepOrder) {
         let mut finished = BTreeSet::new();
         loop {
             let ready: Vec<_> = (0..order.reads.len())
@@ -205,7 +206,7 @@ impl Checker<'_> {
         }
     }
 
-    fn paths(&mut self) {
+    fn check_paths(&mut self) {
         let outputs: Vec<(usize, String)> = self
             .spec
             .steps
@@ -243,7 +244,7 @@ impl Checker<'_> {
         }
     }
 
-    fn stores(&mut self) {
+    fn check_stores(&mut self) {
         for url in self.spec.stores.keys() {
             let bucket = url
                 .strip_prefix("s3://")
@@ -259,7 +260,7 @@ impl Checker<'_> {
         }
     }
 
-    fn catalogs(&mut self) {
+    fn check_catalogs(&mut self) {
         let mut names_seen: BTreeMap<String, usize> = BTreeMap::new();
         for (index, step) in self.spec.steps.iter().enumerate() {
             let Some(write) = &step.write else { continue };
@@ -290,7 +291,7 @@ impl Checker<'_> {
         }
     }
 
-    fn sizes(&mut self) {
+    fn check_sizes(&mut self) {
         for (index, step) in self.spec.steps.iter().enumerate() {
             if let Some(size) = step
                 .write
@@ -329,7 +330,7 @@ impl TableNames {
         }
     }
 
-    /// Whether no step makes this table: it is a source, or a table of a catalog.
+    /// Whether no step writes this table: it is a source, or a table of a catalog.
     fn is_external(&self, table: &str) -> bool {
         self.sources.contains(table) || table.contains('.')
     }
@@ -344,13 +345,13 @@ impl TableNames {
     }
 }
 
-/// The three-part name of the table that a step registers.
+/// Returns the three-part name of the table that a step registers.
 fn registered_name(step: &Step) -> Option<String> {
     let catalog = step.write.as_ref()?.catalog.as_ref()?;
     Some(catalog.full_name(&step.name).to_lowercase())
 }
 
-/// Tables that a query reads, in lower case, each once, less its own CTEs.
+/// Returns the tables that a query reads, in lower case, without its own CTEs.
 fn tables(sql: &str) -> Result<BTreeSet<String>, String> {
     on_stack_for(sql, || tables_read(sql))
 }
@@ -372,14 +373,14 @@ fn tables_read(sql: &str) -> Result<BTreeSet<String>, String> {
         names.insert(name.to_string().replace(['"', '`'], "").to_lowercase());
         ControlFlow::<()>::Continue(())
     });
-    for other in ctes_and_functions(sql) {
-        names.remove(&other);
+    for name in ctes_and_functions(sql) {
+        names.remove(&name);
     }
     Ok(names)
 }
 
-/// Names in FROM that are no tables: of common table expressions, and of functions like
-/// `generate_series`.
+/// Returns the names in FROM that are not tables: those of common table expressions, and of
+/// functions like `generate_series`.
 fn ctes_and_functions(sql: &str) -> Vec<String> {
     use datafusion::sql::sqlparser::ast::{Query, TableFactor, Visit, Visitor};
     #[derive(Default)]

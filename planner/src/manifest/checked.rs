@@ -1,4 +1,4 @@
-//! The only way to a manifest that may run: parsed, its parameters filled in, and checked.
+//! Loads a manifest: parses it, fills in its parameters and checks it. A job runs only from the result.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -122,7 +122,7 @@ spec:
     }
 
     #[test]
-    fn places_are_lines_of_a_file_and_fields_of_a_resource() {
+    fn locations_are_lines_of_a_file_and_fields_of_a_resource() {
         let field = "spec.steps[1].sql";
         let file = CheckedManifest::load("two.yaml", TEXT, &BTreeMap::new()).unwrap();
         assert!(file.location(field).starts_with("two.yaml:8:"));

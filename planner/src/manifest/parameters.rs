@@ -1,4 +1,4 @@
-//! `${name}` in statements and paths.
+//! Replaces `${name}` in statements and paths.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ pub(super) fn with_parameters(
             });
         }
     }
-    for (path, text) in texts(&mut manifest.spec) {
+    for (path, text) in parameterized_texts(&mut manifest.spec) {
         match substitute(text, &values) {
             Ok(new) => *text = new,
             Err(name) => {
@@ -64,17 +64,18 @@ fn help(name: &str, values: &BTreeMap<String, String>) -> String {
     }
 }
 
-fn texts(spec: &mut JobSpec) -> Vec<(String, &mut String)> {
-    let mut all = vec![];
+/// Returns the texts in which parameters are replaced, each with the path of its field.
+fn parameterized_texts(spec: &mut JobSpec) -> Vec<(String, &mut String)> {
+    let mut texts = vec![];
     for (index, source) in spec.sources.iter_mut().enumerate() {
-        all.push((format!("spec.sources[{index}].path"), &mut source.path));
+        texts.push((format!("spec.sources[{index}].path"), &mut source.path));
     }
     for (index, step) in spec.steps.iter_mut().enumerate() {
-        all.push((format!("spec.steps[{index}].sql"), &mut step.sql));
+        texts.push((format!("spec.steps[{index}].sql"), &mut step.sql));
         if let Some(write) = &mut step.write {
-            all.push((format!("spec.steps[{index}].write.path"), &mut write.path));
+            texts.push((format!("spec.steps[{index}].write.path"), &mut write.path));
             if let Some(catalog) = &mut write.catalog {
-                all.push((
+                texts.push((
                     format!("spec.steps[{index}].write.catalog.database"),
                     &mut catalog.database,
                 ));
@@ -82,12 +83,12 @@ fn texts(spec: &mut JobSpec) -> Vec<(String, &mut String)> {
         }
     }
     if let Some(script) = &mut spec.main_application_file {
-        all.push(("spec.mainApplicationFile".into(), script));
+        texts.push(("spec.mainApplicationFile".into(), script));
     }
     for (index, argument) in spec.arguments.iter_mut().enumerate() {
-        all.push((format!("spec.arguments[{index}]"), argument));
+        texts.push((format!("spec.arguments[{index}]"), argument));
     }
-    all
+    texts
 }
 
 /// Replaces each `${name}`; `$${` stands for a literal `${`.

@@ -13,29 +13,29 @@ use super::{Manifest, json_schema};
 /// # Errors
 /// All unknown fields at once, or the first syntax or type error.
 pub(super) fn parse(file: &str, text: &str) -> Result<(Manifest, Positions), ManifestError> {
-    let failed = |problems| ManifestError {
+    let manifest_error = |problems| ManifestError {
         file: file.to_owned(),
         problems,
     };
     let node: Spanned<Node> =
-        serde_saphyr::from_str(text).map_err(|e| failed(vec![problem_of(&e)]))?;
+        serde_saphyr::from_str(text).map_err(|e| manifest_error(vec![problem_of(&e)]))?;
     let positions = Positions::collect(&node);
     let schema = serde_json::to_value(json_schema()).unwrap_or(Value::Null);
     let mut unknown = unknown_fields(&node, &schema);
     if !unknown.is_empty() {
         unknown.sort_by_key(|p| (p.position.line, p.position.column));
-        return Err(failed(unknown));
+        return Err(manifest_error(unknown));
     }
     let manifest: Manifest = serde_saphyr::from_str(text)
-        .map_err(|e| failed(vec![in_field(&positions, problem_of(&e))]))?;
+        .map_err(|e| manifest_error(vec![with_field(&positions, problem_of(&e))]))?;
     Ok((manifest, positions))
 }
 
-/// Names the field whose value is wrong.
-fn in_field(positions: &Positions, problem: Problem) -> Problem {
-    const OF_VALUES: [&str; 3] = ["expected one character", "invalid", "unknown variant"];
+/// Adds the field to a problem with a value.
+fn with_field(positions: &Positions, problem: Problem) -> Problem {
+    const VALUE_MESSAGES: [&str; 3] = ["expected one character", "invalid", "unknown variant"];
     // Other mistakes, such as a missing field, are not at the field that they concern.
-    if !OF_VALUES
+    if !VALUE_MESSAGES
         .iter()
         .any(|kind| problem.message.starts_with(kind))
     {

@@ -30,7 +30,7 @@ fn walk(
             let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
                 return;
             };
-            let closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
+            let is_closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
             for (key, value) in entries {
                 let name = key.value.as_str();
                 let path = if path.is_empty() {
@@ -40,7 +40,7 @@ fn walk(
                 };
                 if let Some(property) = properties.get(name) {
                     walk(value, property, root, &path, problems);
-                } else if closed {
+                } else if is_closed {
                     let names = properties.keys().map(String::as_str);
                     let help = match nearest(name, names.clone()) {
                         Some(near) => format!("did you mean `{near}`?"),

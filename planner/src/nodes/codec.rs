@@ -1,10 +1,9 @@
 //! Encodes the planner's own nodes. The executor's codec, which also knows scans of text files, is
 //! the one that DataFusion calls.
 //!
-//! DataFusion's protobuf messages carry its own operators. A node of ours is sent as an extension
-//! whose first byte is its kind ([`NodeTag`]). What follows is protobuf where the node holds
-//! expressions, which DataFusion encodes, and JSON or postcard where it holds plain settings, which
-//! serde encodes.
+//! DataFusion's protobuf messages contain its own operators. One of our nodes is sent as an extension
+//! whose first byte is its kind ([`NodeTag`]). The rest is protobuf if the node has expressions, which
+//! DataFusion encodes, and JSON or postcard if it has only plain settings, which serde encodes.
 
 mod exchange_read;
 mod keys;
@@ -31,7 +30,7 @@ pub use packed::{PackingConverter, unpack_expr};
 /// The kind of an encoded node: its first byte. One list for all crates, so that no byte is used
 /// twice.
 ///
-/// Driver and executors are of one build, so kinds may be renumbered at will.
+/// Driver and executors run the same build, so kinds may be renumbered at any time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum NodeTag {
@@ -47,9 +46,9 @@ pub enum NodeTag {
     RecursiveQuery = 5,
     /// A `WorkTableExec`, which reads what a recursive query has found so far.
     WorkTable = 6,
-    /// A plan or an expression deep inside another, encoded apart.
+    /// A plan or an expression deep inside another one, encoded separately.
     Packed = 7,
-    /// A `PlainRowsExec`, which is nothing but its input.
+    /// A `PlainRowsExec`, which has no settings.
     PlainRows = 8,
 }
 
@@ -105,8 +104,8 @@ pub fn decode_node(
     }
 }
 
-/// Encodes a node that the planner adds, with its kind as the first byte. `codec` encodes what
-/// DataFusion cannot in the node's expressions.
+/// Encodes a node that the planner adds, with its kind as the first byte. `codec` encodes the parts
+/// of the node's expressions that DataFusion cannot encode.
 ///
 /// # Errors
 /// If the node is none of the planner's, so that it cannot be sent to an executor.

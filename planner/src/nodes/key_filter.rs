@@ -51,7 +51,7 @@ pub(crate) struct KeyFilterExec {
 }
 
 impl KeyFilterExec {
-    /// `keys` is a [`KeySetExec`] of one partition; `key` a column of `input`.
+    /// Filters `input` by its column `key`. `keys` is a [`KeySetExec`] with one partition.
     pub(crate) fn new(
         keys: Arc<dyn ExecutionPlan>,
         input: Arc<dyn ExecutionPlan>,
@@ -149,11 +149,11 @@ impl ExecutionPlan for KeyFilterExec {
         let (key, layout, input) = (self.key, self.layout, Arc::clone(&self.input));
         let schema = input.schema();
         let mut reservation = MemoryConsumer::new("KeyFilterExec").register(context.memory_pool());
-        let fits = reservation
+        let has_memory = reservation
             .try_grow(usize::try_from(layout.bytes()).unwrap_or(usize::MAX))
             .is_ok();
         // Without memory for the set, the filter passes all rows.
-        let initial = if fits {
+        let initial = if has_memory {
             KeySet::new(layout)
         } else {
             KeySet::all()
@@ -258,8 +258,8 @@ fn filter_stream(
     rows: stream::BoxStream<'static, Result<RecordBatch>>,
     mut filter: Filter,
 ) -> impl stream::Stream<Item = Result<RecordBatch>> + Send {
-    let ended = stream::once(futures::future::ready(Ok(None)));
-    rows.map_ok(Some).chain(ended).flat_map(move |batch| {
+    let end = stream::once(futures::future::ready(Ok(None)));
+    rows.map_ok(Some).chain(end).flat_map(move |batch| {
         let ready = batch.and_then(|batch| filter.step(batch));
         stream::iter(match ready {
             Ok(ready) => ready.into_iter().map(Ok).collect(),

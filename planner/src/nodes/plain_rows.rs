@@ -1,8 +1,8 @@
-//! Passes rows through, and promises nothing about them.
+//! Passes rows through, and hides the properties that DataFusion derives for them.
 //!
 //! DataFusion derives from an operator's input which columns are constant, equal, ordered or
-//! partitioned, and later operators rely on it. Above an operator whose promises are wrong, this
-//! node withholds them.
+//! partitioned, and later operators rely on it. This node is placed above an operator whose
+//! properties are wrong.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use datafusion::physical_plan::{
 
 use crate::physical;
 
-/// The rows of its input. Only their schema and the number of partitions are known.
+/// Returns the rows of its input. Only their schema and the number of partitions are known.
 #[derive(Debug, Clone)]
 pub(crate) struct PlainRowsExec {
     input: Arc<dyn ExecutionPlan>,

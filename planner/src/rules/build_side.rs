@@ -29,10 +29,10 @@ use crate::physical::{build_side_may_be_broadcast, replace_nodes};
 pub(super) const BUILD_SIDE: Rule = Rule {
     name: "build_side",
     is_on: |switches| switches.build_side,
-    rewrite: |plan, config| replace_nodes(plan, |join| choose(join, &config.optimizer)),
+    rewrite: |plan, config| replace_nodes(plan, |join| choose_strategy(join, &config.optimizer)),
 };
 
-/// What is expected of one side of a join.
+/// Estimates of one side of a join.
 #[derive(Debug, Clone, Copy)]
 struct Side {
     rows: f64,
@@ -45,13 +45,13 @@ struct Side {
 /// How a join is executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Strategy {
-    /// The right side becomes the left side, which is built.
+    /// Whether the sides are swapped. The left side is the one that is built.
     swap: bool,
     mode: PartitionMode,
 }
 
-/// Returns the join in its cheapest form; `None` if it stays as it is.
-fn choose(
+/// Returns the join with its cheapest strategy; `None` if it stays as it is.
+fn choose_strategy(
     join: &HashJoinExec,
     limits: &OptimizerOptions,
 ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
@@ -149,10 +149,10 @@ fn cost(
 ) -> Option<f64> {
     let build_cost = build.rows * HASH_BUILD_COST;
     if mode == PartitionMode::CollectLeft {
-        let fits = build.rows <= limits.hash_join_single_partition_threshold_rows as f64
+        let is_small_enough = build.rows <= limits.hash_join_single_partition_threshold_rows as f64
             && build.bytes <= limits.hash_join_single_partition_threshold as f64;
-        // Each task builds a table of its own.
-        return (build_side_may_be_broadcast(join_type) && fits)
+        // Each task builds its own table.
+        return (build_side_may_be_broadcast(join_type) && is_small_enough)
             .then_some(build_cost * probe.partitions + probe.rows);
     }
     let shuffled: f64 = [build, probe]

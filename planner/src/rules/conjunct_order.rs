@@ -4,8 +4,8 @@
 //!   text LIKE '%x%' AND a < 1 AND b < 2 AND c < 3   ──►   (a < 1 AND (b < 2 AND c < 3)) AND text LIKE '%x%'
 //! ```
 //!
-//! Predicates joined by AND are tested from left to right. A predicate that drops many rows spares
-//! the later ones their work. Comparing numbers and dates costs a fraction of comparing text, but
+//! Predicates joined by AND are tested from left to right. After a predicate that drops many rows,
+//! the later ones have less work. Comparing numbers and dates costs a fraction of comparing text, but
 //! queries seldom list predicates in that order. Only predicates that cannot fail move to the
 //! front, so that none is tested on rows from which an earlier predicate protected it.
 //!
@@ -30,6 +30,7 @@ use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
 use super::rule::{Plan, Rule};
 use super::switches::switches;
 
+/// Moves cheap predicates of each filter to the front.
 #[derive(Debug)]
 pub(super) struct ConjunctOrder;
 
@@ -53,13 +54,13 @@ impl OptimizerRule for ConjunctOrder {
         let LogicalPlan::Filter(filter) = &plan else {
             return Ok(Transformed::no(plan));
         };
-        let all = split_conjunction(&filter.predicate);
-        let (cheap, expensive): (Vec<&Expr>, Vec<&Expr>) = all
+        let conjuncts = split_conjunction(&filter.predicate);
+        let (cheap, expensive): (Vec<&Expr>, Vec<&Expr>) = conjuncts
             .iter()
             .copied()
             .partition(|condition| is_cheap(condition, &filter.input));
         let ordered: Vec<&Expr> = cheap.into_iter().chain(expensive).collect();
-        if ordered == all {
+        if ordered == conjuncts {
             return Ok(Transformed::no(plan));
         }
         let Some(predicate) = conjunction(ordered.into_iter().cloned()) else {
@@ -84,16 +85,18 @@ fn nest_cheap_predicates(plan: Plan) -> Result<Plan> {
             return Ok(Transformed::no(node));
         };
         let schema = filter.input().schema();
-        let all: Vec<Arc<dyn PhysicalExpr>> = split_physical(filter.predicate())
+        let conjuncts: Vec<Arc<dyn PhysicalExpr>> = split_physical(filter.predicate())
             .into_iter()
             .cloned()
             .collect();
-        let cheap_count = all
+        let cheap_count = conjuncts
             .iter()
             .take_while(|condition| is_cheap_physical(condition, &schema))
             .count();
-        // Two predicates can be nested in one way only.
-        let Some((last, cheap)) = all[..cheap_count].split_last().filter(|_| cheap_count > 2)
+        // Two predicates can be nested in only one way.
+        let Some((last, cheap)) = conjuncts[..cheap_count]
+            .split_last()
+            .filter(|_| cheap_count > 2)
         else {
             return Ok(Transformed::no(node));
         };
@@ -106,9 +109,11 @@ fn nest_cheap_predicates(plan: Plan) -> Result<Plan> {
             .fold(Arc::clone(last), |rest, condition| {
                 and(Arc::clone(condition), rest)
             });
-        let predicate = all[cheap_count..].iter().fold(nested, |before, condition| {
-            and(before, Arc::clone(condition))
-        });
+        let predicate = conjuncts[cheap_count..]
+            .iter()
+            .fold(nested, |before, condition| {
+                and(before, Arc::clone(condition))
+            });
         Ok(Transformed::yes(Arc::new(
             FilterExecBuilder::from(filter)
                 .with_predicate(predicate)
@@ -141,7 +146,7 @@ fn is_comparison(operator: Operator) -> bool {
 /// Whether a predicate compares columns and constants of fixed width, which is fast and cannot
 /// fail.
 fn is_cheap(condition: &Expr, input: &LogicalPlan) -> bool {
-    let fixed = |expr: &Expr| match expr {
+    let is_fixed = |expr: &Expr| match expr {
         Expr::Literal(value, _) => is_fixed_width(&value.data_type()),
         Expr::Column(_) => expr
             .get_type(input.schema())
@@ -150,10 +155,10 @@ fn is_cheap(condition: &Expr, input: &LogicalPlan) -> bool {
     };
     match condition {
         Expr::BinaryExpr(binary) => {
-            is_comparison(binary.op) && fixed(&binary.left) && fixed(&binary.right)
+            is_comparison(binary.op) && is_fixed(&binary.left) && is_fixed(&binary.right)
         }
         Expr::Between(between) => {
-            fixed(&between.expr) && fixed(&between.low) && fixed(&between.high)
+            is_fixed(&between.expr) && is_fixed(&between.low) && is_fixed(&between.high)
         }
         _ => false,
     }

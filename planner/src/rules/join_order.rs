@@ -106,7 +106,7 @@ fn build(
     project(plan, &columns, outputs)
 }
 
-/// A plan, and the number in the graph of each of its columns.
+/// A plan, and the number of each of its columns in the graph.
 type NumberedPlan = (Arc<dyn ExecutionPlan>, Vec<usize>);
 
 /// Builds the joins of a tree. The output has the `needed` columns, at least.
@@ -156,26 +156,26 @@ fn build_joins(graph: &Graph, tree: &Tree, needed: &[usize]) -> Result<NumberedP
         NullEquality::NullEqualsNothing,
         false,
     )?;
-    let all: Vec<usize> = left_columns.into_iter().chain(right_columns).collect();
+    let columns: Vec<usize> = left_columns.into_iter().chain(right_columns).collect();
     // Columns that predicates above read are in `needed`. A column that only this join's predicates
     // read may be kept: it is cheaper to carry than to track.
-    let output: Vec<usize> = all
+    let output: Vec<usize> = columns
         .iter()
         .copied()
         .filter(|global| needed.contains(global))
         .collect();
     let plan: Arc<dyn ExecutionPlan> = Arc::new(join);
-    if output.len() == all.len() {
-        return Ok((plan, all));
+    if output.len() == columns.len() {
+        return Ok((plan, columns));
     }
     let schema = plan.schema();
     let named = output.iter().map(|global| {
         (
             *global,
-            index_of(&all, *global).map_or("", |index| schema.field(index).name().as_str()),
+            index_of(&columns, *global).map_or("", |index| schema.field(index).name().as_str()),
         )
     });
-    Ok((project(Arc::clone(&plan), &all, named)?, output))
+    Ok((project(Arc::clone(&plan), &columns, named)?, output))
 }
 
 fn index_of(columns: &[usize], global: usize) -> Option<usize> {
@@ -199,6 +199,7 @@ fn project<'a>(
     Ok(Arc::new(ProjectionExec::try_new(exprs, plan)?))
 }
 
+/// One side of a join: its tree, its plan, and the numbers of the plan's columns in the graph.
 type Side<'a> = (&'a Tree, &'a Arc<dyn ExecutionPlan>, &'a [usize]);
 
 /// Returns the predicates that can be tested on this join, but on neither side alone.
@@ -210,13 +211,13 @@ fn join_filter(graph: &Graph, left: Side, right: Side) -> Result<Option<JoinFilt
             && needs & left.0.relations != needs
             && needs & right.0.relations != needs
     });
-    let Some(all) = conditions
+    let Some(filter) = conditions
         .cloned()
         .reduce(|a, b| Arc::new(BinaryExpr::new(a, Operator::And, b)))
     else {
         return Ok(None);
     };
-    let mut globals = columns_of(&all);
+    let mut globals = columns_of(&filter);
     globals.sort_unstable();
     globals.dedup();
     let (mut indices, mut fields) = (vec![], vec![]);
@@ -238,7 +239,7 @@ fn join_filter(graph: &Graph, left: Side, right: Side) -> Result<Option<JoinFilt
     }
     let schema = Arc::new(arrow::datatypes::Schema::new(fields));
     let expression = renumber(
-        &all,
+        &filter,
         |global| globals.iter().position(|other| *other == global),
         &schema,
     )?;

@@ -79,7 +79,7 @@ fn reduce_large_side(
         return Ok(None);
     }
     let materialized: Arc<dyn ExecutionPlan> = Arc::new(MaterializeExec::new(Arc::clone(small)));
-    // Equal to `materialized` but a plan of its own: the cut makes one stage of both.
+    // A separate plan that is equal to `materialized`: cutting makes one stage of both.
     let second_read: Arc<dyn ExecutionPlan> =
         Arc::new(MaterializeExec::new(reset_plan_states(Arc::clone(small))?));
     let reduced = semi_join(&second_read, large, &keys)?;

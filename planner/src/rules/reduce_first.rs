@@ -39,7 +39,7 @@ pub(super) const REDUCE_FIRST: Rule = Rule {
 };
 
 /// A plan, and a column of it.
-type Column<'a> = (&'a Arc<dyn ExecutionPlan>, usize);
+type PlanColumn<'a> = (&'a Arc<dyn ExecutionPlan>, usize);
 
 /// Returns the join with an aggregation in it reduced; `None` if there is none, or it gains
 /// nothing.
@@ -57,7 +57,7 @@ fn reduce_aggregate(
         };
         let keys = [left, right];
         for side in [1, 0] {
-            // Dropping groups must not show: the join has to drop them itself.
+            // Groups may be dropped only if the join would drop them anyway.
             if !drops_unmatched(*join.join_type(), side) {
                 continue;
             }
@@ -76,7 +76,7 @@ fn reduce_aggregate(
 fn reduce_below_aggregate(
     plan: &Arc<dyn ExecutionPlan>,
     key: usize,
-    other: Column,
+    other: PlanColumn,
     limits: &OptimizerOptions,
 ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let Some(aggregate) = plan.downcast_ref::<AggregateExec>() else {
@@ -109,7 +109,7 @@ fn reduce_below_aggregate(
 fn reduce_owner(
     plan: &Arc<dyn ExecutionPlan>,
     key: usize,
-    other: Column,
+    other: PlanColumn,
     limits: &OptimizerOptions,
 ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let Some((child, child_key)) = owning_child(plan, key) else {
@@ -125,7 +125,7 @@ fn reduce_owner(
 fn reduce_to_keys(
     input: &Arc<dyn ExecutionPlan>,
     key: usize,
-    other: Column,
+    other: PlanColumn,
     limits: &OptimizerOptions,
 ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let mut sources = vec![];
@@ -159,7 +159,10 @@ fn reduce_to_keys(
 }
 
 /// Collects the plans, each with a column, that hold every value that `column` of `plan` may have.
-fn collect_key_sources((plan, column): Column, sources: &mut Vec<(Arc<dyn ExecutionPlan>, usize)>) {
+fn collect_key_sources(
+    (plan, column): PlanColumn,
+    sources: &mut Vec<(Arc<dyn ExecutionPlan>, usize)>,
+) {
     sources.push((Arc::clone(plan), column));
     if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
         let Some((side, side_column)) = owning_side(join, column) else {

@@ -27,6 +27,7 @@ use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
 use super::switches::switches;
 
+/// Moves semi joins with a filtered right side below inner joins.
 #[derive(Debug)]
 pub(super) struct SemiJoinFirst;
 
@@ -88,10 +89,10 @@ fn has_predicate(plan: &LogicalPlan) -> Result<bool> {
 fn push_below(plan: &LogicalPlan, keys: &[Column], semi: &Join) -> Result<Option<LogicalPlan>> {
     match plan {
         LogicalPlan::Join(join) if join.join_type == JoinType::Inner => {
-            let owned_by =
+            let owns_keys =
                 |side: &LogicalPlan| keys.iter().all(|key| side.schema().has_column(key));
             let (mut left, mut right) = (Arc::clone(&join.left), Arc::clone(&join.right));
-            let owner = match (owned_by(&left), owned_by(&right)) {
+            let owner = match (owns_keys(&left), owns_keys(&right)) {
                 (true, _) => &mut left,
                 (_, true) => &mut right,
                 _ => return Ok(None),

@@ -47,7 +47,7 @@ pub fn cut(plan: Arc<dyn ExecutionPlan>, output: StageOutput) -> Result<StageGra
     })
 }
 
-/// Cuts several plans that run as one graph; each writes its rows to files of its own.
+/// Cuts several plans that run as one graph; each writes its rows to its own files.
 ///
 /// # Errors
 /// As for [`cut`].
@@ -69,12 +69,13 @@ pub(crate) fn cut_after(
         existing,
         stages: vec![],
     };
-    let expected = expected(&plan);
+    let expected = expected_output(&plan);
     let body = cutter.rewrite(plan)?;
     cutter.push(body, output, &expected)?;
     Ok(cutter.stages)
 }
 
+/// Cuts one plan, from the leaves up.
 struct Cutter {
     /// Number of stages that exist already.
     existing: usize,
@@ -83,6 +84,7 @@ struct Cutter {
 }
 
 impl Cutter {
+    /// Returns the plan with the parts below its exchanges replaced by reads of new stages.
     fn rewrite(&mut self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         if let Some(repartition) = plan.downcast_ref::<RepartitionExec>() {
             return self.cut_repartition(&plan, repartition);
@@ -93,18 +95,19 @@ impl Cutter {
         if let Some(merge) = plan.downcast_ref::<SortPreservingMergeExec>()
             && partition_count(merge.input()) > 1
         {
-            let expected = expected(merge.input());
+            let expected = expected_output(merge.input());
             let input = self.rewrite(Arc::clone(merge.input()))?;
             let partitioning = Partitioning::UnknownPartitioning(partition_count(&input));
             let read = self.forward(input, partitioning, expected)?;
             return replace_children(plan, vec![read]);
         }
         if let Some(materialize) = plan.downcast_ref::<MaterializeExec>() {
-            let (partitioning, expected) = (plan.output_partitioning().clone(), expected(&plan));
+            let (partitioning, expected) =
+                (plan.output_partitioning().clone(), expected_output(&plan));
             let input = self.rewrite(Arc::clone(materialize.input()))?;
             return self.forward(input, partitioning, expected);
         }
-        // Its body runs repeatedly over state in this process, so it cannot be cut.
+        // The body of a recursive query runs repeatedly over state in its process, so it cannot be cut.
         if plan.is::<RecursiveQueryExec>() {
             return Ok(plan);
         }
@@ -140,7 +143,7 @@ impl Cutter {
         // order.
         eq_properties.clear_orderings();
         let partitions = partitioning.partition_count();
-        let expected = expected(plan);
+        let expected = expected_output(plan);
         let id = self.push(
             Arc::new(unordered),
             StageOutput::Shuffle { partitions },
@@ -168,8 +171,8 @@ impl Cutter {
         if partition_count(node.input()) == 1 {
             return replace_children(Arc::clone(plan), vec![input]);
         }
-        let expected = expected(node.input());
-        let id = self.stage_of(input, &expected)?;
+        let expected = expected_output(node.input());
+        let id = self.stage_for(input, &expected)?;
         let eq_properties = plan.equivalence_properties().clone();
         let single_partition = Partitioning::UnknownPartitioning(1);
         let read = Arc::new(
@@ -210,8 +213,8 @@ impl Cutter {
         if inner.is::<EmptyExec>() {
             return Ok(Arc::clone(build));
         }
-        let (input, expected) = (self.rewrite(Arc::clone(inner))?, expected(inner));
-        let id = self.stage_of(input, &expected)?;
+        let (input, expected) = (self.rewrite(Arc::clone(inner))?, expected_output(inner));
+        let id = self.stage_for(input, &expected)?;
         let single_partition = Partitioning::UnknownPartitioning(1);
         Ok(Arc::new(
             ExchangeReadExec::new(id, InputMode::Broadcast, eq_properties, single_partition)
@@ -219,9 +222,9 @@ impl Cutter {
         ))
     }
 
-    /// Returns the stage that returns these rows. If `input` only reads another stage, no new one
-    /// is needed.
-    fn stage_of(&mut self, input: Arc<dyn ExecutionPlan>, expected: &Estimate) -> Result<StageId> {
+    /// Returns the stage that computes `input`. If `input` only reads another stage, no new one is
+    /// added.
+    fn stage_for(&mut self, input: Arc<dyn ExecutionPlan>, expected: &Estimate) -> Result<StageId> {
         match input.downcast_ref::<ExchangeReadExec>() {
             Some(read) => Ok(read.stage()),
             None => self.push(input, StageOutput::Partitions, expected),
@@ -301,7 +304,7 @@ fn slicing(plan: &Arc<dyn ExecutionPlan>) -> Slicing {
 }
 
 /// Estimates a plan that is not cut yet.
-fn expected(plan: &Arc<dyn ExecutionPlan>) -> Arc<Estimate> {
+fn expected_output(plan: &Arc<dyn ExecutionPlan>) -> Arc<Estimate> {
     Arc::new(estimate(plan))
 }
 

@@ -68,7 +68,7 @@ pub struct Revised {
 /// Returns the row counts of a stage within which the plan is kept; `None` if the plan is kept for
 /// any count.
 ///
-/// Zero rows are never within: what is joined with them need not be read.
+/// Zero rows always cause another planning: a side that is joined with them need not be read.
 #[must_use]
 pub fn expected_rows(stage: &Stage, options: &ConfigOptions) -> Option<RangeInclusive<u64>> {
     let is_always_kept =
@@ -103,7 +103,7 @@ pub fn is_replannable(stage: &Stage) -> bool {
 
 /// Plans the rest of `graph` again; `None` if that changes nothing.
 ///
-/// `facts` has the progress of each stage. `encoded` returns a plan's bytes, or `None` if it cannot
+/// `facts` has the progress of each stage. `encode` returns a plan's bytes, or `None` if it cannot
 /// be encoded.
 ///
 /// # Errors
@@ -112,7 +112,7 @@ pub fn revise(
     graph: &StageGraph,
     facts: &[Fact],
     options: &ConfigOptions,
-    encoded: impl Fn(&Arc<dyn ExecutionPlan>) -> Option<Vec<u8>>,
+    encode: impl Fn(&Arc<dyn ExecutionPlan>) -> Option<Vec<u8>>,
 ) -> Result<Option<Revised>> {
     let progress = Progress::new(graph, facts)?;
     let first_new = graph.stages.len();
@@ -134,7 +134,7 @@ pub fn revise(
         return Ok(None);
     }
     let new = if switches(options).share_stages {
-        share_after(first_new, new, encoded)?
+        share_after(first_new, new, encode)?
     } else {
         new
     };
@@ -172,7 +172,7 @@ fn fact(facts: &[Fact], stage: StageId) -> Fact {
     facts.get(stage.index()).copied().unwrap_or(Fact::Waiting)
 }
 
-/// A graph, and what is known of its started stages.
+/// A graph, and the outputs of its started stages.
 struct Progress<'a> {
     graph: &'a StageGraph,
     /// The output of each stage that has started; `None` for a waiting stage.
@@ -220,7 +220,7 @@ impl<'a> Progress<'a> {
         if let Some(filter) = plan.downcast_ref::<KeyFilterExec>()
             && !self.has_started(filter.children()[0])
         {
-            // Its keys are not computed yet, so the rule may decide again.
+            // The filter's keys are not computed yet, so the rule may decide again.
             return self.undo_cut(Arc::clone(filter.input()));
         }
         let children = plan

@@ -24,17 +24,17 @@ use crate::ids::StageId;
 use crate::nodes::ExchangeReadExec;
 use crate::physical::leaves;
 
-/// Removes stages of `graph` that are equal to an earlier one. `encoded` returns a plan's bytes, or
+/// Removes stages of `graph` that are equal to an earlier one. `encode` returns a plan's bytes, or
 /// `None` if it cannot be encoded.
 ///
 /// # Errors
 /// If DataFusion refuses to rebuild an operator over its new input.
 pub fn share(
     graph: StageGraph,
-    encoded: impl Fn(&Arc<dyn ExecutionPlan>) -> Option<Vec<u8>>,
+    encode: impl Fn(&Arc<dyn ExecutionPlan>) -> Option<Vec<u8>>,
 ) -> Result<StageGraph> {
     Ok(StageGraph {
-        stages: share_after(0, graph.stages, encoded)?,
+        stages: share_after(0, graph.stages, encode)?,
     })
 }
 
@@ -42,7 +42,7 @@ pub fn share(
 pub(crate) fn share_after(
     first: usize,
     stages: Vec<Stage>,
-    encoded: impl Fn(&Arc<dyn ExecutionPlan>) -> Option<Vec<u8>>,
+    encode: impl Fn(&Arc<dyn ExecutionPlan>) -> Option<Vec<u8>>,
 ) -> Result<Vec<Stage>> {
     let mut distinct: Vec<Stage> = vec![];
     // The new number of each stage so far.
@@ -57,7 +57,7 @@ pub(crate) fn share_after(
         };
         let stage = renumber(stage, StageId::from_index(first + distinct.len()), new_id)?;
         let equal_stage = distinct.iter().find(|other| {
-            may_be_equal(other, &stage) && bytes_equal(&other.plan, &stage.plan, &encoded)
+            may_be_equal(other, &stage) && bytes_equal(&other.plan, &stage.plan, &encode)
         });
         if let Some(equal_stage) = equal_stage {
             new_ids.push(equal_stage.id);
@@ -114,7 +114,7 @@ fn may_be_equal(a: &Stage, b: &Stage) -> bool {
 fn bytes_equal(
     a: &Arc<dyn ExecutionPlan>,
     b: &Arc<dyn ExecutionPlan>,
-    encoded: impl Fn(&Arc<dyn ExecutionPlan>) -> Option<Vec<u8>>,
+    encode: impl Fn(&Arc<dyn ExecutionPlan>) -> Option<Vec<u8>>,
 ) -> bool {
-    encoded(a).zip(encoded(b)).is_some_and(|(a, b)| a == b)
+    encode(a).zip(encode(b)).is_some_and(|(a, b)| a == b)
 }

@@ -61,20 +61,21 @@ pub fn slice_by_bytes(bytes: &[u64], slots: usize) -> Vec<Vec<u32>> {
     let tasks = tasks_wanted.clamp(1, partitions);
     let target = total / tasks as u64 + 1;
     let mut slices: Vec<Vec<u32>> = vec![];
-    let mut filled = u64::MAX;
+    let mut filled_bytes = u64::MAX;
     for (partition, size) in bytes.iter().enumerate() {
-        let left = partitions - partition;
-        let open = tasks - slices.len();
-        if filled >= target || left <= open {
+        let partitions_left = partitions - partition;
+        let slices_left = tasks - slices.len();
+        // At the end, each partition gets its own slice, so that no slice stays empty.
+        if filled_bytes >= target || partitions_left <= slices_left {
             if slices.len() < tasks {
                 slices.push(vec![]);
             }
-            filled = 0;
+            filled_bytes = 0;
         }
         if let Some(slice) = slices.last_mut() {
             slice.push(u32::try_from(partition).unwrap_or(u32::MAX));
         }
-        filled = filled.saturating_add(*size);
+        filled_bytes = filled_bytes.saturating_add(*size);
     }
     slices
 }

@@ -1,10 +1,10 @@
-//! Chains of AND or OR as balanced trees.
+//! Turns chains of AND or OR into balanced trees.
 
 use std::mem::replace;
 
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Value};
 
-/// Chains up to this stay as the parser built them.
+/// Chains up to this length stay as the parser built them.
 const SHORT_CHAIN: usize = 16;
 
 /// Balances the chain that `expr` is the root of, if it is one. Operands keep their order.
@@ -18,24 +18,22 @@ pub(super) fn balance(expr: &mut Expr) {
     };
     let op = op.clone();
     let depth = left_depth(expr, &op);
-    // The optimizer takes AND apart and builds a chain again, so a long one stays deep, and is
+    // The optimizer splits AND and builds a chain again, so a long chain stays deep here, and is
     // refused.
     if depth <= SHORT_CHAIN || op == BinaryOperator::And && depth > super::AND_CHAIN_MAX {
         return;
     }
-    let operands = operands(replace(expr, placeholder()), &op);
+    let operands = collect_operands(replace(expr, placeholder()), &op);
     let count = operands.len();
-    *expr = tree(&mut operands.into_iter(), count, &op);
+    *expr = build_tree(&mut operands.into_iter(), count, &op);
 }
 
 fn left_depth(expr: &Expr, op: &BinaryOperator) -> usize {
     let (mut depth, mut node) = (0, expr);
     while let Expr::BinaryOp {
-        left,
-        op: operands_found,
-        ..
+        left, op: node_op, ..
     } = node
-        && operands_found == op
+        && node_op == op
     {
         depth += 1;
         node = left;
@@ -43,35 +41,39 @@ fn left_depth(expr: &Expr, op: &BinaryOperator) -> usize {
     depth
 }
 
-/// Taken apart without recursion, from the last operand to the first.
-fn operands(expr: Expr, op: &BinaryOperator) -> Vec<Expr> {
-    let (mut operands_found, mut rest) = (vec![], expr);
+/// Returns the operands of a chain in their order, without recursion.
+fn collect_operands(expr: Expr, op: &BinaryOperator) -> Vec<Expr> {
+    let (mut operands, mut rest) = (vec![], expr);
     loop {
         match rest {
             Expr::BinaryOp {
                 left,
-                op: same,
+                op: node_op,
                 right,
-            } if same == *op => {
-                operands_found.push(*right);
+            } if node_op == *op => {
+                operands.push(*right);
                 rest = *left;
             }
             first => {
-                operands_found.push(first);
+                operands.push(first);
                 break;
             }
         }
     }
-    operands_found.reverse();
-    operands_found
+    operands.reverse();
+    operands
 }
 
-fn tree(operands: &mut impl Iterator<Item = Expr>, count: usize, op: &BinaryOperator) -> Expr {
+fn build_tree(
+    operands: &mut impl Iterator<Item = Expr>,
+    count: usize,
+    op: &BinaryOperator,
+) -> Expr {
     if count == 1 {
         return operands.next().unwrap_or_else(placeholder);
     }
-    let left = tree(operands, count / 2, op);
-    let right = tree(operands, count - count / 2, op);
+    let left = build_tree(operands, count / 2, op);
+    let right = build_tree(operands, count - count / 2, op);
     Expr::BinaryOp {
         left: Box::new(left),
         op: op.clone(),
@@ -79,7 +81,7 @@ fn tree(operands: &mut impl Iterator<Item = Expr>, count: usize, op: &BinaryOper
     }
 }
 
-/// Stands for an expression while that is taken apart.
+/// Returns an expression that stands for another one while that is rebuilt.
 pub(super) fn placeholder() -> Expr {
     Expr::Value(Value::Null.into())
 }

@@ -1,8 +1,7 @@
-//! `a IS DISTINCT FROM b AND c` is `(a IS DISTINCT FROM b) AND c`.
+//! Corrects the precedence of `IS DISTINCT FROM`: `a IS DISTINCT FROM b AND c` is `(a IS DISTINCT FROM b) AND c`.
 //!
-//! The parser takes everything after `FROM` for the right side. Parentheses that were written are
-//! nodes of their own, so what is without them can be put in a row again and read once more by
-//! precedence.
+//! The parser takes everything after `FROM` for the right side. Parentheses in the text are separate
+//! nodes. So an expression without them can be flattened into tokens and parsed again by precedence.
 
 use std::mem::replace;
 
@@ -54,22 +53,22 @@ impl Infix {
     }
 }
 
-const NOT: u8 = 3;
+const NOT_PRECEDENCE: u8 = 3;
 const IS_PRECEDENCE: u8 = 4;
 
-/// Corrects the expression whose root is `expr`. One that is right stays as it is.
+/// Corrects the expression whose root is `expr`. A correct one stays as it is.
 pub(super) fn correct(expr: &mut Expr) {
-    if !is_wrong(expr) {
+    if !needs_correction(expr) {
         return;
     }
     let mut tokens = vec![];
     flatten(replace(expr, placeholder()), &mut tokens);
     let mut tokens = tokens.into_iter().peekable();
-    *expr = read(&mut tokens, 0);
+    *expr = parse(&mut tokens, 0);
 }
 
 /// Whether the right end of `expr` is an `IS DISTINCT FROM` that took too much.
-fn is_wrong(expr: &Expr) -> bool {
+fn needs_correction(expr: &Expr) -> bool {
     let mut node = expr;
     loop {
         node = match node {
@@ -97,7 +96,7 @@ fn is_wrong(expr: &Expr) -> bool {
     }
 }
 
-/// The constructor of an `IS …` without a right side.
+/// Returns the constructor of an `IS …` without a right side.
 fn postfix(expr: &Expr) -> Option<fn(Box<Expr>) -> Expr> {
     match expr {
         Expr::IsNull(_) => Some(Expr::IsNull),
@@ -113,7 +112,7 @@ fn postfix(expr: &Expr) -> Option<fn(Box<Expr>) -> Expr> {
 }
 
 fn flatten(expr: Expr, tokens: &mut Vec<Token>) {
-    let after = postfix(&expr);
+    let suffix = postfix(&expr);
     match expr {
         Expr::BinaryOp {
             left,
@@ -147,7 +146,7 @@ fn flatten(expr: Expr, tokens: &mut Vec<Token>) {
         | Expr::IsUnknown(inner)
         | Expr::IsNotUnknown(inner) => {
             flatten(*inner, tokens);
-            tokens.extend(after.map(Token::Postfix));
+            tokens.extend(suffix.map(Token::Postfix));
         }
         other => tokens.push(Token::Operand(Box::new(other))),
     }
@@ -159,12 +158,15 @@ fn infix_tokens(left: Expr, infix: Infix, right: Expr, tokens: &mut Vec<Token>) 
     flatten(right, tokens);
 }
 
-/// Reads an expression whose operators bind closer than `least`.
-fn read(tokens: &mut std::iter::Peekable<impl Iterator<Item = Token>>, least: u8) -> Expr {
+/// Parses an expression whose operators bind closer than `precedence_min`.
+fn parse(
+    tokens: &mut std::iter::Peekable<impl Iterator<Item = Token>>,
+    precedence_min: u8,
+) -> Expr {
     let mut left = match tokens.next() {
         Some(Token::Operand(expr)) => *expr,
         Some(Token::Not) => {
-            let expr = Box::new(read(tokens, NOT));
+            let expr = Box::new(parse(tokens, NOT_PRECEDENCE));
             Expr::UnaryOp {
                 op: UnaryOperator::Not,
                 expr,
@@ -174,13 +176,13 @@ fn read(tokens: &mut std::iter::Peekable<impl Iterator<Item = Token>>, least: u8
     };
     loop {
         match tokens.peek() {
-            Some(Token::Infix(infix)) if infix.precedence() > least => {
+            Some(Token::Infix(infix)) if infix.precedence() > precedence_min => {
                 let infix = infix.clone();
                 tokens.next();
-                let right = read(tokens, infix.precedence());
+                let right = parse(tokens, infix.precedence());
                 left = infix.expr(left, right);
             }
-            Some(Token::Postfix(wrap)) if IS_PRECEDENCE > least => {
+            Some(Token::Postfix(wrap)) if IS_PRECEDENCE > precedence_min => {
                 let wrap = *wrap;
                 tokens.next();
                 left = wrap(Box::new(left));

@@ -1,4 +1,4 @@
-//! `EXCEPT ALL` and `INTERSECT ALL` count the copies of a row.
+//! Makes `EXCEPT ALL` and `INTERSECT ALL` count the copies of a row.
 //!
 //! DataFusion plans them as anti- and semi-joins, which remove or keep every copy: `{1, 1} EXCEPT
 //! ALL {1}` is empty instead of `{1}` (apache/datafusion#6898 tracks bag semantics). Here each copy
@@ -24,7 +24,8 @@ use datafusion::optimizer::AnalyzerRule;
 const LEFT_COPY: &str = "__left_copy";
 const RIGHT_COPY: &str = "__right_copy";
 
-/// Runs before type coercion: until then the joins of set operations differ from all others.
+/// Adds the number of each copy to the keys of set operations. Runs before type coercion: until then the joins of set
+/// operations differ from all others.
 #[derive(Debug)]
 pub(super) struct BagOperations;
 
@@ -89,7 +90,7 @@ fn number_copies(join: Join) -> Result<LogicalPlan> {
     )))
 }
 
-/// Adds to a plan a column with the number of each row among its equals.
+/// Adds a column with the number of each row among the rows that are equal to it.
 fn number_rows(plan: LogicalPlan, keys: Vec<Expr>, name: &str) -> Result<LogicalPlan> {
     let number = row_number().partition_by(keys).build()?;
     LogicalPlanBuilder::from(plan)

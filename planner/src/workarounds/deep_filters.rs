@@ -16,7 +16,7 @@ use datafusion::physical_plan::filter::FilterExec;
 
 use crate::stack::recurse;
 
-/// A condition with more levels than this is deep. Few people write more by hand.
+/// Maximum number of levels of a condition that is pushed down. Handwritten conditions rarely have more.
 const LEVELS_MAX: usize = 50;
 
 /// DataFusion's `FilterPushdown`, skipped for plans with a deep condition.

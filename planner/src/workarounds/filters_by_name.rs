@@ -3,7 +3,7 @@
 //! DataFusion's physical `FilterPushdown` finds a filter's columns in an operator's input by their
 //! names. Where two columns have one name, as both keys of a join do, it takes the first of them:
 //! `r.id > 2` becomes `l.id > 2`. The logical optimizer has pushed filters by qualified names
-//! before, so what is lost above such operators is little.
+//! before, so skipping the rule above such operators costs little.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(super) struct UniqueNamePushdown {
 
 impl PhysicalOptimizerRule for UniqueNamePushdown {
     fn optimize(&self, plan: Plan, config: &ConfigOptions) -> Result<Plan> {
-        let uniqueness = Uniqueness::of_subtrees(&plan);
+        let uniqueness = Uniqueness::analyze(&plan);
         self.optimize_unique(plan, &uniqueness, config)
     }
 
@@ -74,11 +74,11 @@ struct Uniqueness {
 }
 
 impl Uniqueness {
-    fn of_subtrees(plan: &Plan) -> Self {
+    fn analyze(plan: &Plan) -> Self {
         let children: Vec<Self> = plan
             .children()
             .into_iter()
-            .map(|child| recurse(|| Self::of_subtrees(child)))
+            .map(|child| recurse(|| Self::analyze(child)))
             .collect();
         let schema = plan.schema();
         let mut names = HashSet::with_capacity(schema.fields().len());

@@ -76,23 +76,24 @@ impl OptimizerRule for WholeKeysJoin {
 
 /// Whether DataFusion takes a part of the keys of a GROUP BY for unique without reason.
 fn has_false_key(plan: &LogicalPlan) -> Result<bool> {
-    let mut is_false = false;
+    let mut has_false_key = false;
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::Aggregate(aggregate) = node {
-            is_false |= is_part_taken_for_unique(aggregate);
+            has_false_key |= is_part_taken_for_unique(aggregate);
         }
-        Ok(match is_false {
+        Ok(match has_false_key {
             true => TreeNodeRecursion::Stop,
             false => TreeNodeRecursion::Continue,
         })
     })?;
-    Ok(is_false)
+    Ok(has_false_key)
 }
 
+/// Whether DataFusion derives from a GROUP BY that a part of its keys is unique, though its input does not imply that.
 fn is_part_taken_for_unique(aggregate: &Aggregate) -> bool {
     let groups = aggregate.group_expr.len();
     let input = aggregate.input.schema();
-    let unique_part = |dependency: &&FunctionalDependence| {
+    let is_partial_key = |dependency: &&FunctionalDependence| {
         dependency.mode == Dependency::Single && dependency.source_indices.len() < groups
     };
     let is_unique_in_input = |sources: &[usize]| {
@@ -117,6 +118,6 @@ fn is_part_taken_for_unique(aggregate: &Aggregate) -> bool {
     let dependencies = aggregate.schema.functional_dependencies();
     dependencies
         .iter()
-        .filter(unique_part)
+        .filter(is_partial_key)
         .any(|dependency| !is_unique_in_input(&dependency.source_indices))
 }

@@ -54,7 +54,7 @@ impl OptimizerRule for NullSafeCrossJoins {
         };
         let leaves = plan.transform_down_with_subqueries(hide)?.data;
         let rewritten = self.rule.rewrite(leaves, config)?.data;
-        let show = |node: LogicalPlan| match &node {
+        let restore = |node: LogicalPlan| match &node {
             LogicalPlan::Extension(extension) => {
                 match extension.node.as_any().downcast_ref::<NullSafeJoinLeaf>() {
                     Some(leaf) => Ok(Transformed::yes(leaf.join.clone())),
@@ -63,8 +63,8 @@ impl OptimizerRule for NullSafeCrossJoins {
             }
             _ => Ok(Transformed::no(node)),
         };
-        let shown = rewritten.transform_up_with_subqueries(show).data()?;
-        Ok(Transformed::yes(shown))
+        let restored = rewritten.transform_up_with_subqueries(restore).data()?;
+        Ok(Transformed::yes(restored))
     }
 }
 
@@ -107,7 +107,7 @@ fn is_null_safe(plan: &LogicalPlan) -> bool {
             && !join.on.is_empty())
 }
 
-/// A null-safe join while the rule runs: a leaf that the rule cannot look into.
+/// A leaf that stands for a null-safe join while the rule runs, so that the rule does not look into it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Hash)]
 struct NullSafeJoinLeaf {
     join: LogicalPlan,

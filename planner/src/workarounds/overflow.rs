@@ -25,8 +25,8 @@ use datafusion::optimizer::AnalyzerRule;
 pub(super) use arithmetic::CheckedOperator;
 pub(super) use sum::CheckedSum;
 
-/// Puts checked functions in the place of operators. Runs after type coercion: both sides have one
-/// type then.
+/// Replaces operators and sums by checked functions. Runs after type coercion, when both sides have
+/// one type.
 #[derive(Debug)]
 pub(super) struct Overflow;
 
@@ -60,7 +60,7 @@ impl AnalyzerRule for Overflow {
 fn check_overflow(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
-            match CheckedOperator::of_operator(op) {
+            match CheckedOperator::for_operator(op) {
                 Some(checked) if is_integer(&left, schema) && is_integer(&right, schema) => {
                     let function = ScalarUDF::from(checked);
                     Ok(Transformed::yes(function.call(vec![*left, *right])))

@@ -1,8 +1,8 @@
-//! A file with bytes has rows.
+//! Ignores the number of rows in a footer that says a file with bytes has none.
 //!
-//! Some writers leave the number of rows in a Parquet footer at 0. The row groups know better, but
-//! DataFusion believes the footer: it takes every column for a constant and reads nothing. Here
-//! such a number counts as unknown.
+//! Some writers leave the number of rows in a Parquet footer at 0. The row groups have the correct
+//! numbers, but DataFusion uses the footer's: it takes every column for a constant and reads nothing.
+//! Here such a number counts as unknown.
 
 use datafusion::common::Statistics;
 use datafusion::common::stats::Precision;
@@ -17,7 +17,7 @@ pub(super) const ROW_COUNTS: PlanRule = PlanRule {
         replace_scans(plan, |scan| {
             let mut files = scan.file_groups.iter().flat_map(|group| group.files());
             let is_contradicted =
-                files.any(|file| file.statistics.as_deref().is_some_and(is_wrong));
+                files.any(|file| file.statistics.as_deref().is_some_and(is_contradictory));
             is_contradicted.then(|| {
                 with_statistics(scan, |statistics| {
                     // The sum over all files is wrong as soon as one of them is.
@@ -31,7 +31,7 @@ pub(super) const ROW_COUNTS: PlanRule = PlanRule {
     },
 };
 
-fn is_wrong(statistics: &Statistics) -> bool {
+fn is_contradictory(statistics: &Statistics) -> bool {
     let has_bytes = statistics
         .total_byte_size
         .get_value()

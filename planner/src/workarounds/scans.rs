@@ -1,4 +1,4 @@
-//! Scans of files with other statistics or filters.
+//! Replaces scans of files by scans with other statistics or filters.
 
 use std::sync::Arc;
 

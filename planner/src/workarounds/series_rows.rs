@@ -1,9 +1,8 @@
-//! The rows of a series can be counted.
+//! Keeps the column of a series whose rows are only counted.
 //!
 //! `count(*)` of `generate_series` reads no column. DataFusion's protobuf message for a series
-//! holds the columns that are read as if they were all that there are, so an executor makes a
-//! series of one column for a schema of none and fails. Here the series keeps its column, and a
-//! projection above it removes that.
+//! contains only the columns that are read, so an executor creates a series of one column for a schema
+//! without columns, and fails. Here the series keeps its column, and a projection above it removes it.
 
 use std::sync::Arc;
 
@@ -25,16 +24,16 @@ pub(super) const SERIES_ROWS: PlanRule = PlanRule {
                 return Ok(None);
             }
             let generators = series.generators().clone();
-            let whole = LazyMemoryExec::try_new(whole_schema(series)?, generators)?;
-            let nothing = Vec::<ProjectionExpr>::new();
-            let rows = ProjectionExec::try_new(nothing, Arc::new(whole))?;
+            let series_with_column = LazyMemoryExec::try_new(series_schema(series)?, generators)?;
+            let no_columns = Vec::<ProjectionExpr>::new();
+            let rows = ProjectionExec::try_new(no_columns, Arc::new(series_with_column))?;
             Ok(Some(Arc::new(rows)))
         })
     },
 };
 
-/// Returns the schema of a series, which only its rows know. Without rows, any schema is right.
-fn whole_schema(series: &LazyMemoryExec) -> Result<SchemaRef> {
+/// Returns the schema of a series, which only its first batch has. Without rows, any schema is correct.
+fn series_schema(series: &LazyMemoryExec) -> Result<SchemaRef> {
     for generator in series.generators() {
         let fresh = generator.read().reset_state();
         if let Some(batch) = fresh.write().generate_next_batch()? {

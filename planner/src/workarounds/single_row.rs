@@ -1,8 +1,9 @@
-//! A scalar subquery with several rows is an error.
+//! Makes a scalar subquery with several rows an error.
 //!
 //! With `enable_physical_uncorrelated_scalar_subquery` off, which executors need, DataFusion turns
 //! an uncorrelated scalar subquery into a left join, and several rows multiply the outer ones
-//! (apache/datafusion#22530). Here an aggregate goes around it that fails on the second row.
+//! (apache/datafusion#22530). Here the subquery is wrapped in an aggregate that fails on the second
+//! row.
 
 use std::sync::Arc;
 
@@ -42,7 +43,7 @@ impl AnalyzerRule for SingleRow {
 /// Makes a scalar subquery that may have several rows fail on the second one.
 fn check_subquery(expr: Expr) -> Result<Transformed<Expr>> {
     match expr {
-        // DataFusion refuses correlated ones unless they are aggregates of one row.
+        // DataFusion refuses correlated subqueries unless they are aggregates with one row.
         Expr::ScalarSubquery(scalar)
             if scalar.outer_ref_columns.is_empty() && !is_nullable_row(&scalar.subquery) =>
         {
@@ -53,13 +54,13 @@ fn check_subquery(expr: Expr) -> Result<Transformed<Expr>> {
     }
 }
 
-/// Whether a scalar subquery has one row, or none and a column that may be null.
+/// Whether a scalar subquery has at most one row, and, if it may have none, a column that may be null.
 fn is_nullable_row(plan: &LogicalPlan) -> bool {
     has_one_row_at_most(plan) && (has_row(plan) || plan.schema().field(0).is_nullable())
 }
 
-/// Whether a plan has one row or none, by its operators: what `max_rows` derives from the keys of
-/// groups may be wrong, see [`group_keys`](super::group_keys).
+/// Whether the operators of a plan imply that it has at most one row. DataFusion's `max_rows` may be
+/// wrong, since it is also derived from the keys of groups, see [`group_keys`](super::group_keys).
 pub(super) fn has_one_row_at_most(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Projection(projection) => has_one_row_at_most(&projection.input),
@@ -78,7 +79,7 @@ pub(super) fn has_one_row_at_most(plan: &LogicalPlan) -> bool {
     }
 }
 
-/// Whether a plan that has one row at most has a row in any case.
+/// Whether a plan that has at most one row always has that row.
 fn has_row(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Projection(projection) => has_row(&projection.input),
@@ -103,11 +104,11 @@ fn aggregate_single_value(scalar: Subquery) -> Result<Subquery> {
     let (qualifier, field) = scalar.subquery.schema().qualified_field(0);
     let value = Expr::from((qualifier, field));
     let name = field.name().clone();
-    let only = AggregateUDF::from(SingleValue::default())
+    let single_value = AggregateUDF::from(SingleValue::default())
         .call(vec![value])
         .alias(&name);
     let plan = LogicalPlanBuilder::from(Arc::unwrap_or_clone(scalar.subquery))
-        .aggregate(Vec::<Expr>::new(), [only])?
+        .aggregate(Vec::<Expr>::new(), [single_value])?
         .build()?;
     Ok(Subquery {
         subquery: Arc::new(plan),
@@ -115,7 +116,7 @@ fn aggregate_single_value(scalar: Subquery) -> Result<Subquery> {
     })
 }
 
-/// `single_value(x)`: the value of the only row, null without a row, an error with several.
+/// The aggregate `single_value(x)`: the value of the only row, null without a row, an error with several.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct SingleValue {
     signature: Signature,

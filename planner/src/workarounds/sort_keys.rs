@@ -1,7 +1,7 @@
-//! A sort keeps all its keys but those that occur twice.
+//! Keeps all keys of a sort except those that occur twice.
 //!
-//! DataFusion's `EliminateDuplicatedExpr` also drops keys that earlier keys determine, and takes too
-//! much for determined: above a join with a grouped input, an aggregate claims that the key of that
+//! DataFusion's `EliminateDuplicatedExpr` also drops keys that earlier keys determine, and considers
+//! too many of them determined: above a join with a grouped input, an aggregate claims that the key of that
 //! input determines all of its own columns. So `ORDER BY g.k, t.x` becomes `ORDER BY g.k`, though a
 //! row of `g` has many partners in `t`.
 
@@ -13,19 +13,19 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::eliminate_duplicated_expr::EliminateDuplicatedExpr;
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
-/// DataFusion's rule, which drops only equal keys of sorts.
+/// [`EliminateDuplicatedExpr`] that drops only equal keys of sorts.
 #[derive(Debug, Default)]
 pub(super) struct WholeSortKeys {
-    duplicates: EliminateDuplicatedExpr,
+    rule: EliminateDuplicatedExpr,
 }
 
 impl OptimizerRule for WholeSortKeys {
     fn name(&self) -> &str {
-        self.duplicates.name()
+        self.rule.name()
     }
 
     fn apply_order(&self) -> Option<ApplyOrder> {
-        self.duplicates.apply_order()
+        self.rule.apply_order()
     }
 
     fn supports_rewrite(&self) -> bool {
@@ -38,7 +38,7 @@ impl OptimizerRule for WholeSortKeys {
         config: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>> {
         let LogicalPlan::Sort(mut sort) = plan else {
-            return self.duplicates.rewrite(plan, config);
+            return self.rule.rewrite(plan, config);
         };
         let count = sort.expr.len();
         let mut seen = HashSet::new();

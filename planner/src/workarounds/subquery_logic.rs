@@ -1,10 +1,10 @@
-//! `IN`, `NOT IN` and `EXISTS` with subqueries follow three-valued logic.
+//! Gives `IN`, `NOT IN` and `EXISTS` with subqueries their three-valued logic.
 //!
 //! DataFusion plans them as semi-, anti- and mark joins. Nulls get lost where the value is not a
 //! plain column or the subquery is correlated (apache/datafusion#25340, #25336, #25347, #25473,
 //! #25474, #25480), and a subquery that aggregates without groups, which always has a row, is taken
-//! for an empty one (#24960, #8241). In filters they become what DataFusion decorrelates rightly;
-//! [`unnesting`](super::unnesting) joins those in other positions:
+//! for an empty one (#24960, #8241). In filters they are rewritten as conditions that DataFusion
+//! decorrelates correctly; [`unnesting`](super::unnesting) joins those in other positions:
 //!
 //! ```text
 //!   x NOT IN S, tested    ──►   NOT EXISTS(S where y = x) AND NOT EXISTS(S where y IS NULL)
@@ -31,7 +31,8 @@ use datafusion::optimizer::AnalyzerRule;
 
 use one_row::OneRow;
 
-/// Runs after type coercion: the value and the subquery's column have one type then.
+/// Rewrites the subqueries of filters. Runs after type coercion, when the value and the subquery's
+/// column have one type.
 #[derive(Debug)]
 pub(super) struct SubqueryLogic;
 
@@ -53,7 +54,7 @@ impl AnalyzerRule for SubqueryLogic {
 
 fn rewrite_filter(mut filter: Filter) -> Result<LogicalPlan> {
     let input = Arc::clone(&filter.input);
-    let rewriting = Rewriting {
+    let rewriting = FilterRewrite {
         schema: merge_schema(&[input.as_ref()]),
     };
     filter.predicate = rewriting.rewrite_condition(filter.predicate, Position::Required)?;
@@ -74,12 +75,13 @@ enum Position {
     Optional,
 }
 
-struct Rewriting {
+/// Rewrites the predicate of one filter.
+struct FilterRewrite {
     /// The columns that the predicate may use.
     schema: DFSchema,
 }
 
-impl Rewriting {
+impl FilterRewrite {
     /// Rewrites a condition for which unknown counts as false.
     fn rewrite_condition(&self, expr: Expr, position: Position) -> Result<Expr> {
         match expr {
@@ -173,10 +175,10 @@ fn rewrite_exists(exists: Exists) -> Result<Transformed<Expr>> {
     }))
 }
 
-/// `value IN subquery`, taken apart.
+/// The parts of `value IN subquery`.
 struct InParts {
     value: Expr,
-    /// The same, as the subquery sees it.
+    /// The value inside the subquery, where its columns are those of an outer query.
     outer_value: Expr,
     value_may_be_null: bool,
     subquery: Subquery,
@@ -213,7 +215,8 @@ impl InParts {
         self.exists_where(Some(self.item().eq(self.outer_value.clone())))
     }
 
-    /// Whether a null keeps a comparison from being false. What cannot be null needs no test.
+    /// Returns the condition that the result is unknown, not false, because a value or an item is null.
+    /// A side that cannot be null needs no test.
     fn is_unknown(&self) -> Result<Expr> {
         let item_may_be_null = self.subquery.subquery.schema().field(0).is_nullable();
         let by_item = match item_may_be_null {

@@ -1,10 +1,10 @@
 //! Subqueries in every position become joins.
 //!
-//! DataFusion decorrelates a subquery if its correlated conditions stand in filters that it can
-//! move to a join, and only in WHERE and, for scalar subqueries, in the select list. Everything
-//! else it refuses while it plans operators; where aggregates are nested, or an expression of a
-//! count is not null for no rows, its result is wrong. Here such a subquery is joined to the rows
-//! that it belongs to. It runs for all values of the outer columns at once ([`dependent`]):
+//! DataFusion decorrelates a subquery if its correlated conditions are in filters that it can
+//! move to a join, and only in WHERE and, for scalar subqueries, in the select list. It refuses
+//! every other form when it plans operators. Its result is wrong if aggregates are nested, or if an
+//! expression over `count` is not null for an empty input. Here such a subquery is joined to the
+//! rows that it belongs to. It runs for all values of the outer columns at once ([`dependent`]):
 //!
 //! ```text
 //!   Filter: EXISTS(S(o.k)) OR …       Filter: mark IS NOT NULL OR …
@@ -22,8 +22,8 @@
 //! | `(S)` | the only value of S for each key; several are an error | the value |
 //! | `x IN S` | the items of S, with a mark; the counts of rows and of items that are not null | `CASE WHEN mark … WHEN unknown … ELSE false` |
 //!
-//! What DataFusion decorrelates correctly stays as it is ([`supported`]): it needs no second copy
-//! of the outer rows.
+//! A subquery that DataFusion decorrelates correctly stays as it is ([`supported`]): it needs no
+//! second copy of the outer rows.
 
 mod columns;
 mod consumers;
@@ -43,7 +43,8 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::single_row::with_new_schemas;
 
-/// Runs after type coercion: both sides of `IN` have one type then.
+/// Replaces subqueries that DataFusion refuses or plans wrongly by joins. Runs after type coercion,
+/// when both sides of `IN` have one type.
 #[derive(Debug)]
 pub(super) struct Unnesting;
 
@@ -54,7 +55,8 @@ impl AnalyzerRule for Unnesting {
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         let names = Names::default();
-        // Inner subqueries first: what they use of outer queries is then a part of plans.
+        // Inner subqueries become joins first. The outer columns that they use are then in plans,
+        // where the rewrite of the subquery around them replaces them.
         let joined =
             plan.transform_up_with_subqueries(|node| consumers::rewrite_node(node, &names))?;
         match joined.transformed {
@@ -64,16 +66,16 @@ impl AnalyzerRule for Unnesting {
     }
 }
 
-/// Names of columns that no query has.
+/// Generates names of columns that no query has.
 #[derive(Debug, Default)]
 struct Names {
-    used: Cell<usize>,
+    count: Cell<usize>,
 }
 
 impl Names {
     fn next(&self, kind: &str) -> String {
-        let number = self.used.get();
-        self.used.set(number + 1);
+        let number = self.count.get();
+        self.count.set(number + 1);
         format!("__{kind}_{number}")
     }
 }

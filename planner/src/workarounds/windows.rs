@@ -1,4 +1,4 @@
-//! Window functions, one fault a file.
+//! Workarounds for window functions, one fault per file.
 
 pub(super) mod by_bytes;
 pub(super) mod moving;

@@ -1,4 +1,4 @@
-//! Aggregate functions that DataFusion lacks, and other names of those that it has.
+//! Aggregate functions that DataFusion lacks, and aliases of those that it has.
 
 mod bitmaps;
 mod counts;
@@ -41,7 +41,7 @@ pub(crate) fn register(state: &mut SessionState) -> Result<()> {
             .clone()
             .with_aliases(aliases.iter().copied());
         state.register_udaf(Arc::new(aliased))?;
-        // The wrapper has the other names only: optimizer rules know DataFusion's own type.
+        // The wrapper keeps only the aliases: optimizer rules recognize DataFusion's own type.
         state.register_udaf(aggregate)?;
     }
     for definition in definitions() {
@@ -89,11 +89,11 @@ pub(super) type Create = fn(&[DataType], Clauses) -> Result<Box<dyn Accumulator>
 pub(super) struct Aggregate {
     pub(super) name: &'static str,
     pub(super) aliases: &'static [&'static str],
-    /// Fewest and most arguments.
+    /// Minimum and maximum number of arguments.
     pub(super) arguments: (usize, usize),
     /// Returns the type of the result.
     pub(super) returns: fn(&[DataType]) -> Result<DataType>,
-    /// Returns the types of the arguments as the accumulator wants them.
+    /// Returns the types to which the arguments are cast for the accumulator.
     pub(super) coerce: fn(&[DataType]) -> Vec<DataType>,
     /// Returns the types of the state, in the order of [`Accumulator::state`].
     pub(super) state: fn(&[DataType]) -> Vec<DataType>,
@@ -150,11 +150,11 @@ impl AggregateUDFImpl for SparkAggregate {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        let (least, most) = self.aggregate.arguments;
-        if !(least..=most).contains(&types.len()) {
+        let (count_min, count_max) = self.aggregate.arguments;
+        if !(count_min..=count_max).contains(&types.len()) {
             let name = self.aggregate.name;
             return plan_err!(
-                "{name}: expected {least} to {most} arguments, got {}",
+                "{name}: expected {count_min} to {count_max} arguments, got {}",
                 types.len()
             );
         }

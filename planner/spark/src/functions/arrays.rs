@@ -1,4 +1,4 @@
-//! Arrays. `element_at` and positions count from 1, `get` counts from 0.
+//! Functions of arrays. `element_at` and positions count from 1, `get` counts from 0.
 
 mod build;
 mod element;
@@ -46,7 +46,7 @@ pub(crate) fn item_of(list: &DataType) -> Option<&DataType> {
     }
 }
 
-/// Returns the items of a row, as places in the list's values.
+/// Returns the range of a row's items in the list's values.
 pub(crate) fn items(list: &ListArray, row: usize) -> Range<usize> {
     let offsets = list.value_offsets();
     offsets[row].unsigned_abs() as usize..offsets[row + 1].unsigned_abs() as usize

@@ -64,7 +64,7 @@ pub(crate) fn functions() -> Vec<Function> {
     ]
 }
 
-/// Returns what a clock in the session's zone shows at instants.
+/// Converts instants to wall clocks of the session's zone.
 fn walls_of(call: &Call, instants: &ArrayRef) -> Result<ArrayRef> {
     // A wall clock that is skipped or repeated has no instant of its own.
     if let DataType::Timestamp(_, None) | DataType::Date32 = call.arrays[0].data_type() {

@@ -1,4 +1,4 @@
-//! Nulls and conditions.
+//! Functions of nulls and conditions.
 
 use std::sync::Arc;
 
@@ -23,23 +23,23 @@ pub(crate) fn functions() -> Vec<Function> {
         Function::new("isnull", any, boolean.clone(), |call| {
             Ok(Arc::new(is_null(&call.arrays[0])?))
         })
-        .simplify(|args, _| on_one(args, Expr::is_null)),
+        .simplify(|args, _| simplify_unary(args, Expr::is_null)),
         Function::new("isnotnull", any, boolean.clone(), |call| {
             Ok(Arc::new(is_not_null(&call.arrays[0])?))
         })
-        .simplify(|args, _| on_one(args, Expr::is_not_null)),
+        .simplify(|args, _| simplify_unary(args, Expr::is_not_null)),
         Function::new("equal_null", two, boolean, |call| {
             if call.arrays[0].data_type().is_null() {
                 return Ok(Arc::new(BooleanArray::from(vec![true; call.rows])));
             }
             Ok(Arc::new(not_distinct(&call.arrays[0], &call.arrays[1])?))
         })
-        .unify(same),
+        .unify(unify_pair),
         Function::new("nvl", two, Returns::Argument(0), |call| {
             let is_known = is_not_null(&call.arrays[0])?;
             Ok(zip(&is_known, &call.arrays[0], &call.arrays[1])?)
         })
-        .unify(same)
+        .unify(unify_pair)
         .aliases(&["ifnull"])
         .simplify(simplify_nvl),
         Function::new(
@@ -51,7 +51,7 @@ pub(crate) fn functions() -> Vec<Function> {
                 Ok(zip(&is_zero(call)?, &nulls, &call.arrays[0])?)
             },
         )
-        .unify(numbers),
+        .unify(unify_number),
         Function::new(
             "zeroifnull",
             &[Param::Number],
@@ -61,7 +61,7 @@ pub(crate) fn functions() -> Vec<Function> {
                 Ok(zip(&is_null(&call.arrays[0])?, &zeros, &call.arrays[0])?)
             },
         )
-        .unify(numbers),
+        .unify(unify_number),
         Function::new(
             "assert_true",
             &[Param::Boolean, Param::Text],
@@ -86,15 +86,15 @@ pub(crate) fn functions() -> Vec<Function> {
     ]
 }
 
-/// Uses DataFusion's own expression, which its rules know.
-fn on_one(args: Vec<Expr>, expression: fn(Expr) -> Expr) -> Result<ExprSimplifyResult> {
+/// Replaces a call by DataFusion's own expression, which its rules know.
+fn simplify_unary(args: Vec<Expr>, expression: fn(Expr) -> Expr) -> Result<ExprSimplifyResult> {
     match <[Expr; 1]>::try_from(args) {
         Ok([value]) => Ok(ExprSimplifyResult::Simplified(expression(value))),
         Err(args) => Ok(ExprSimplifyResult::Original(args)),
     }
 }
 
-/// A CASE computes the second value only where the first is null, as Spark does.
+/// Replaces `nvl` by CASE, which computes the second value only where the first is null, as Spark does.
 fn simplify_nvl(args: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {
     match <[Expr; 2]>::try_from(args) {
         Ok([value, default]) if !value.is_volatile() => {
@@ -108,12 +108,13 @@ fn simplify_nvl(args: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResu
 }
 
 /// Converts two values to their common type.
-fn same(types: &[DataType]) -> Result<Vec<DataType>> {
+fn unify_pair(types: &[DataType]) -> Result<Vec<DataType>> {
     let common = common(&types[0], &types[1])?;
     Ok(vec![common; 2])
 }
 
-fn numbers(types: &[DataType]) -> Result<Vec<DataType>> {
+/// Converts text to DOUBLE, and keeps the types of numbers.
+fn unify_number(types: &[DataType]) -> Result<Vec<DataType>> {
     Ok(vec![match types[0].is_numeric() {
         true => types[0].clone(),
         false => DataType::Float64,

@@ -1,4 +1,4 @@
-//! Conversions of arguments, as Spark's casts do them in ANSI mode.
+//! Converts arguments as Spark's casts do in ANSI mode.
 
 mod parse;
 mod zone;
@@ -106,7 +106,7 @@ pub(crate) fn is_binary(data_type: &DataType) -> bool {
 /// Converts an argument to the type of its parameter.
 ///
 /// # Errors
-/// If a value does not fit, as Spark's ANSI mode demands.
+/// If a value does not fit, as in Spark's ANSI mode.
 pub(crate) fn convert(array: &ArrayRef, param: Param, zone: &Zone) -> Result<ArrayRef> {
     let plain = value_type(array.data_type()).clone();
     let array = &match array.data_type() == &plain {
@@ -129,41 +129,41 @@ pub(crate) fn convert(array: &ArrayRef, param: Param, zone: &Zone) -> Result<Arr
         Param::Instant => to_micros(array, zone, Clock::Instant),
         Param::Wall => to_micros(array, zone, Clock::Wall),
         Param::List => to_list(array),
-        Param::Map if plain.is_null() => Ok(Arc::clone(array)),
         Param::Map => Ok(Arc::clone(array)),
     }
 }
 
 /// Casts and fails on overflow.
-pub(crate) fn cast_strictly(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+pub(crate) fn cast_strictly(array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
     let options = CastOptions {
         safe: false,
         format_options: FormatOptions::default(),
     };
-    cast_with_options(array, to, &options).or_else(|error| {
+    cast_with_options(array, target, &options).or_else(|error| {
         exec_err!(
-            "[CAST_OVERFLOW] a value does not fit into {to}: {error}; try_cast returns NULL for it"
+            "[CAST_OVERFLOW] a value does not fit into {target}: {error}; try_cast returns NULL for it"
         )
     })
 }
 
-/// Gives a result the type that was promised when the statement was planned.
-pub(crate) fn with_type(array: ArrayRef, to: &DataType) -> Result<ArrayRef> {
-    if array.data_type() == to {
+/// Gives a result the type that was determined when the query was planned.
+pub(crate) fn with_type(array: ArrayRef, target: &DataType) -> Result<ArrayRef> {
+    if array.data_type() == target {
         return Ok(array);
     }
-    // Same values, another zone or other names of nested fields: no cast, which would shift clocks.
-    if let (DataType::Timestamp(a, None), DataType::Timestamp(b, Some(_))) = (array.data_type(), to)
+    // Only the zone differs, and the values are the same: a cast would shift them.
+    if let (DataType::Timestamp(a, None), DataType::Timestamp(b, Some(_))) =
+        (array.data_type(), target)
         && a == b
     {
         let data = array
             .to_data()
             .into_builder()
-            .data_type(to.clone())
+            .data_type(target.clone())
             .build()?;
         return Ok(make_array(data));
     }
-    Ok(cast(&array, to)?)
+    Ok(cast(&array, target)?)
 }
 
 /// Writes values as Spark's cast to STRING does.
@@ -199,9 +199,9 @@ fn to_boolean(array: &ArrayRef) -> Result<ArrayRef> {
 }
 
 /// Converts to an integer type; fractions are cut off.
-pub(crate) fn to_integer(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+pub(crate) fn to_integer(array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
     if !is_text(array.data_type()) {
-        return cast_strictly(array, to);
+        return cast_strictly(array, target);
     }
     let text = cast(array, &DataType::Utf8)?;
     let values = text.as_string::<i32>().iter().map(|text| {
@@ -209,7 +209,7 @@ pub(crate) fn to_integer(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
             .transpose()
     });
     let longs: ArrayRef = Arc::new(values.collect::<Result<Int64Array>>()?);
-    cast_strictly(&longs, to)
+    cast_strictly(&longs, target)
 }
 
 /// Converts to `DOUBLE`.
@@ -225,10 +225,10 @@ pub(crate) fn to_double(array: &ArrayRef) -> Result<ArrayRef> {
     Ok(Arc::new(values.collect::<Result<Float64Array>>()?))
 }
 
-/// Returns the error of a text that is no value of a type.
-pub(crate) fn invalid<T>(text: &str, to: &str) -> Result<T> {
+/// Fails with the error of a text that is not a value of a type.
+pub(crate) fn invalid<T>(text: &str, target: &str) -> Result<T> {
     exec_err!(
-        "[CAST_INVALID_INPUT] the value '{text}' is not {to}; try_cast and the try_ functions return NULL for it"
+        "[CAST_INVALID_INPUT] the value '{text}' is not {target}; try_cast and the try_ functions return NULL for it"
     )
 }
 
@@ -287,8 +287,8 @@ fn to_micros(array: &ArrayRef, zone: &Zone, clock: Clock) -> Result<ArrayRef> {
             ))
         }
         DataType::Timestamp(_, Some(name)) => {
-            let same = DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(name)));
-            let instants = cast_strictly(array, &same)?;
+            let in_micros = DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(name)));
+            let instants = cast_strictly(array, &in_micros)?;
             let instants = instants.as_primitive::<TimestampMicrosecondType>();
             Ok(Arc::new(match clock {
                 Clock::Instant => instants.clone().with_timezone_opt(None::<Arc<str>>),
@@ -325,7 +325,7 @@ fn to_list(array: &ArrayRef) -> Result<ArrayRef> {
     Ok(cast(array, &DataType::List(item))?)
 }
 
-/// Returns text as `Binary`, for functions that work on bytes.
+/// Returns text or bytes as `Binary`, for functions that work on bytes.
 pub(crate) fn bytes_of(array: &ArrayRef) -> BinaryArray {
     match array.as_any().downcast_ref::<StringArray>() {
         Some(text) => BinaryArray::from(text.clone()),

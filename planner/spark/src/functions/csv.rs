@@ -1,4 +1,4 @@
-//! CSV in a text: `from_csv`, `to_csv`, `schema_of_csv`.
+//! Functions of CSV in a text: `from_csv`, `to_csv`, `schema_of_csv`.
 
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, StringArray, StructArray, TimestampMicrosecondArray,
@@ -20,7 +20,7 @@ pub(crate) fn functions() -> Vec<Function> {
         Function::new(
             "from_csv",
             &[Param::Text, Param::Text, Param::Map],
-            Returns::Computed(columns),
+            Returns::Computed(struct_type),
             from_csv,
         )
         .optional(1),
@@ -30,7 +30,11 @@ pub(crate) fn functions() -> Vec<Function> {
             text.clone(),
             |call| {
                 let format = Format::of_call(call)?;
-                call.texts(|row| Ok(Some(ddl(&inferred(&format.split(call.text(0).value(row)))))))
+                call.texts(|row| {
+                    Ok(Some(ddl(&infer_type(
+                        &format.split(call.text(0).value(row)),
+                    ))))
+                })
             },
         )
         .optional(1),
@@ -38,7 +42,7 @@ pub(crate) fn functions() -> Vec<Function> {
     ]
 }
 
-fn columns(site: &CallSite) -> Result<DataType> {
+fn struct_type(site: &CallSite) -> Result<DataType> {
     match schema(site)? {
         DataType::Struct(fields) if !fields.iter().any(|field| field.data_type().is_nested()) => {
             Ok(DataType::Struct(fields))
@@ -50,7 +54,7 @@ fn columns(site: &CallSite) -> Result<DataType> {
     }
 }
 
-/// How a line is written.
+/// The format of a line.
 struct Format {
     separator: String,
     quote: char,
@@ -119,21 +123,21 @@ impl Format {
         (Some(value), "")
     }
 
-    fn write(&self, value: &str, to: &mut String) {
+    fn write(&self, value: &str, out: &mut String) {
         let is_plain = !value.is_empty()
             && !value.contains(&self.separator)
             && !value.contains([self.quote, '\n', '\r']);
         if is_plain {
-            return to.push_str(value);
+            return out.push_str(value);
         }
-        to.push(self.quote);
+        out.push(self.quote);
         for c in value.chars() {
             if c == self.quote {
-                to.push(self.escape);
+                out.push(self.escape);
             }
-            to.push(c);
+            out.push(c);
         }
-        to.push(self.quote);
+        out.push(self.quote);
     }
 }
 
@@ -161,7 +165,7 @@ fn from_csv(call: &Call) -> Result<ArrayRef> {
             DataType::Date32 => date.as_ref(),
             _ => timestamp.as_ref(),
         };
-        parsed(call, values, field.data_type(), pattern)
+        parse_column(call, values, field.data_type(), pattern)
     });
     let columns = columns.collect::<Result<Vec<_>>>()?;
     let fields: Fields = fields
@@ -177,8 +181,8 @@ fn from_csv(call: &Call) -> Result<ArrayRef> {
     )?))
 }
 
-/// Reads the values of a column; what is no value of its type is null.
-fn parsed<'a>(
+/// Parses the values of a column; text that is not a value of its type becomes null.
+fn parse_column<'a>(
     call: &Call,
     values: impl Iterator<Item = Option<&'a str>>,
     data_type: &DataType,
@@ -215,7 +219,7 @@ fn parsed<'a>(
     })
 }
 
-fn inferred(values: &[Option<String>]) -> DataType {
+fn infer_type(values: &[Option<String>]) -> DataType {
     let data_type = |value: &Option<String>| match value.as_deref() {
         None => DataType::Utf8,
         Some(text) if text.parse::<i32>().is_ok() => DataType::Int32,
@@ -256,8 +260,8 @@ fn to_csv(call: &Call) -> Result<ArrayRef> {
     );
     let format = Format::of_call(call)?;
     let columns = row.columns().iter().map(|column| match column.data_type() {
-        DataType::Timestamp(..) => written(call, column, &timestamp),
-        DataType::Date32 => written(call, column, &date),
+        DataType::Timestamp(..) => format_column(call, column, &timestamp),
+        DataType::Date32 => format_column(call, column, &date),
         data_type if data_type.is_nested() => call.fail(format!("{data_type} has no form in CSV")),
         _ => convert::to_text(column, &call.zone),
     });
@@ -277,7 +281,7 @@ fn to_csv(call: &Call) -> Result<ArrayRef> {
     })
 }
 
-fn written(call: &Call, column: &ArrayRef, pattern: &Pattern) -> Result<ArrayRef> {
+fn format_column(call: &Call, column: &ArrayRef, pattern: &Pattern) -> Result<ArrayRef> {
     let instants = convert::convert(column, Param::Instant, &call.zone)?;
     let instants =
         instants.as_primitive::<datafusion::arrow::datatypes::TimestampMicrosecondType>();

@@ -1,4 +1,4 @@
-//! Dates and timestamps.
+//! Functions of dates and timestamps.
 //!
 //! `DATE` is `Date32`. `TIMESTAMP` is an instant: microseconds with the session's time zone.
 //! `TIMESTAMP_NTZ` is a wall clock: microseconds without zone. A wall clock given where an instant

@@ -1,4 +1,4 @@
-//! How a scalar function is defined, planned and called.
+//! Defines, plans and calls scalar functions.
 //!
 //! ```text
 //!  arguments ──► coerce: arity, kinds ──► convert: one Arrow type for each kind ──► body(&Call)
@@ -62,7 +62,7 @@ pub(crate) enum Param {
     Map,
 }
 
-/// What is known of a call when its type is determined.
+/// A call whose result type is determined.
 pub(crate) struct CallSite<'a> {
     pub(crate) name: &'a str,
     pub(crate) types: &'a [DataType],
@@ -170,19 +170,19 @@ impl Function {
         self
     }
 
-    /// Says that the function returns another value each time.
+    /// Marks the function as volatile: it returns another value each time.
     pub(crate) fn volatile(mut self) -> Self {
         self.volatility = Volatility::Volatile;
         self
     }
 
-    /// Says that the values of a seed continue from batch to batch of a task; see [`Call::draw`].
+    /// Marks the function as a random sequence, which continues from batch to batch of a task; see [`Call::draw`].
     pub(crate) fn sequence(mut self) -> Self {
         self.is_sequence = true;
         self.volatile()
     }
 
-    /// Returns whether the values of a seed continue from batch to batch.
+    /// Returns whether the function is a random sequence.
     pub(crate) fn is_sequence(&self) -> bool {
         self.is_sequence
     }
@@ -192,7 +192,7 @@ impl Function {
         self.name
     }
 
-    /// Says that the function returns the same value for a whole statement, and no other one.
+    /// Marks the function as stable: it returns one value in each query, which may differ between queries.
     pub(crate) fn stable(mut self) -> Self {
         self.volatility = Volatility::Stable;
         self
@@ -220,13 +220,13 @@ impl Function {
     }
 
     fn check_count(&self, count: usize) -> Result<()> {
-        let most = self.params.len();
-        let least = most - self.optional - usize::from(self.is_variadic);
-        if count < least || (count > most && !self.is_variadic) {
-            let expected = match (self.is_variadic, least == most) {
-                (true, _) => format!("{least} or more"),
-                (false, true) => least.to_string(),
-                (false, false) => format!("{least} to {most}"),
+        let count_max = self.params.len();
+        let count_min = count_max - self.optional - usize::from(self.is_variadic);
+        if count < count_min || (count > count_max && !self.is_variadic) {
+            let expected = match (self.is_variadic, count_min == count_max) {
+                (true, _) => format!("{count_min} or more"),
+                (false, true) => count_min.to_string(),
+                (false, false) => format!("{count_min} to {count_max}"),
             };
             return plan_err!("{}: expected {expected} arguments, got {count}", self.name);
         }
@@ -235,7 +235,7 @@ impl Function {
 }
 
 extensions_options! {
-    /// What a function knows of the task that it runs in.
+    /// The task in which a function runs.
     pub struct TaskPartition {
         /// The partition that the task computes first.
         pub index: u64, default = 0
@@ -243,7 +243,7 @@ extensions_options! {
 }
 
 impl TaskPartition {
-    /// Names the partition that a task computes first.
+    /// Creates the extension of a task that computes this partition first.
     #[must_use]
     pub fn new(index: u64) -> Self {
         Self { index }
@@ -254,7 +254,8 @@ impl ConfigExtension for TaskPartition {
     const PREFIX: &'static str = "faisca_task";
 }
 
-/// The random numbers of a task, where its last batch left them. A function draws from one of the two.
+/// The generators of random numbers of one function in a task, in their state after the last batch. A function draws from
+/// one of the two.
 #[derive(Default)]
 pub(crate) struct Sequence {
     xor_shift: Option<XorShift>,
@@ -294,7 +295,7 @@ impl SparkFunction {
         }
     }
 
-    /// Gives the function a state of its own.
+    /// Gives the function its own state.
     pub(crate) fn with_sequence(mut self) -> Self {
         self.sequence = Some(Arc::default());
         self
@@ -383,7 +384,7 @@ impl ScalarUDFImpl for SparkFunction {
                 .args
                 .iter()
                 .all(|value| matches!(value, ColumnarValue::Scalar(_)));
-        // Literals only: one row is computed, whatever the size of the batch.
+        // If all arguments are literals, one row is computed, whatever the size of the batch.
         let rows = match (is_constant, self.function.volatility) {
             (true, Volatility::Immutable) => 1,
             _ => args.number_rows,
@@ -452,10 +453,10 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Draws random numbers, from where the batch before left them.
+    /// Draws random numbers, which continue those of the batch before.
     ///
-    /// `draw` gets the seed to begin with: the argument at the position `seed`, to which the partition is added, as in
-    /// Spark. A seed that is null is zero. Without a seed, and outside of a task, any number is one.
+    /// `draw` receives the seed to begin with: the argument at the position `seed`, to which the partition is added, as in
+    /// Spark. A seed that is null counts as zero. Without a seed, and outside a task, the seed is random.
     pub(crate) fn draw<T>(&self, seed: usize, draw: impl FnOnce(&mut Sequence, i64) -> T) -> T {
         let argument = self.arrays.get(seed).filter(|seeds| !seeds.is_empty());
         match (&self.sequence, argument) {

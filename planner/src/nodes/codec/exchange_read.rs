@@ -26,6 +26,7 @@ use super::external;
 use crate::ids::StageId;
 use crate::nodes::{ExchangeReadExec, InputMode};
 
+/// The message of an [`ExchangeReadExec`].
 #[derive(Clone, PartialEq, Message)]
 struct ReadNode {
     #[prost(uint32, tag = "1")]
@@ -52,6 +53,7 @@ struct Exprs {
     exprs: Vec<PhysicalExprNode>,
 }
 
+/// The modes, each encoded as its index.
 const MODES: [InputMode; 4] = [
     InputMode::Forward,
     InputMode::Merge,

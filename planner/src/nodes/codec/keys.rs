@@ -18,10 +18,16 @@ pub(super) fn decode_filter(
     buf: &[u8],
     inputs: &[Arc<dyn ExecutionPlan>],
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let (key, layout, part): (usize, KeySetLayout, f64) =
+    let (key, layout, selectivity): (usize, KeySetLayout, f64) =
         serde_json::from_slice(buf).map_err(external)?;
     let [keys, input] = expect_children("KeyFilterExec", inputs.to_vec())?;
-    Ok(Arc::new(KeyFilterExec::new(keys, input, key, layout, part)))
+    Ok(Arc::new(KeyFilterExec::new(
+        keys,
+        input,
+        key,
+        layout,
+        selectivity,
+    )))
 }
 
 pub(super) fn encode_set(set: &KeySetExec, buf: &mut Vec<u8>) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Variables of lambdas, in places that no column has.
+//! Gives variables of lambdas positions that no column has.
 //!
 //! A variable is a position behind the columns of the operator's input. DataFusion's rules that merge projections, and its
 //! readers of files, change the positions of columns and leave those of variables, so that `transform(a, x -> x + c)` reads
@@ -36,7 +36,7 @@ fn move_variables(
     names: &mut Vec<String>,
 ) -> Result<Arc<dyn PhysicalExpr>> {
     if let Some(variable) = expr.downcast_ref::<LambdaVariable>() {
-        // The innermost of one name hides the others.
+        // The innermost variable of a name hides the others.
         let position = names.iter().rposition(|name| name == variable.name());
         return Ok(match position {
             Some(position) => Arc::new(LambdaVariable::new(
@@ -46,7 +46,7 @@ fn move_variables(
             None => Arc::clone(expr),
         });
     }
-    let around = names.len();
+    let outer_count = names.len();
     if let Some(lambda) = expr.downcast_ref::<LambdaExpr>() {
         names.extend_from_slice(lambda.params());
     }
@@ -55,7 +55,7 @@ fn move_variables(
         .into_iter()
         .map(|child| move_variables(child, names))
         .collect::<Result<Vec<_>>>();
-    names.truncate(around);
+    names.truncate(outer_count);
     let children = children?;
     match children.is_empty() {
         true => Ok(Arc::clone(expr)),

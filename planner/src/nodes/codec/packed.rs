@@ -1,7 +1,7 @@
-//! Deep plans and expressions, encoded in layers.
+//! Encodes deep plans and expressions in layers.
 //!
-//! A protobuf decoder refuses messages nested deeper than 100, which 50 joins are. So every few
-//! levels the rest is encoded by itself, and its bytes are what the level above holds.
+//! A protobuf decoder refuses messages nested deeper than 100, a limit that 50 joins reach. So every
+//! few levels the rest is encoded separately, and the level above contains its bytes.
 //!
 //! ```text
 //!   Join(Join(… Join(Extension[bytes])))        bytes: Join(Join(… Join(Extension[bytes])))
@@ -52,6 +52,7 @@ impl PackingConverter {
     }
 }
 
+/// Encodes the last message of a layer, as the content of an extension of the layer above.
 fn pack(message: &impl Message) -> Vec<u8> {
     let mut bytes = vec![];
     NodeTag::Packed.write(&mut bytes);

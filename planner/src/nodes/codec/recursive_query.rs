@@ -1,7 +1,7 @@
-//! [`RecursiveQueryExec`] and [`WorkTableExec`] as bytes.
+//! Encodes [`RecursiveQueryExec`] and [`WorkTableExec`].
 //!
-//! Both find each other by the query's name, so nothing but names and schemas is sent. A work table
-//! does not tell which of the query's columns it reads; they are found by name.
+//! Both find each other by the query's name, so only names and schemas are sent. A work table does
+//! not state which of the query's columns it reads; they are looked up by name.
 
 use std::sync::Arc;
 
@@ -28,22 +28,22 @@ pub(super) fn decode_query(
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let (name, is_distinct, schema): (String, bool, Vec<u8>) =
         serde_json::from_slice(buf).map_err(external)?;
-    // Not the schema of either term: a column may be nullable in one of them only.
+    // The schema of neither term would do: a column may be nullable in one of them only.
     let schema = decode_schema(&schema)?;
-    let [first, then] = expect_children("RecursiveQueryExec", inputs.to_vec())?;
-    let then = then
+    let [static_term, recursive_term] = expect_children("RecursiveQueryExec", inputs.to_vec())?;
+    let recursive_term = recursive_term
         .transform_up(|node| with_columns(node, &name, &schema))
         .data()?;
     Ok(Arc::new(RecursiveQueryExec::try_new(
         name,
         schema,
-        first,
-        then,
+        static_term,
+        recursive_term,
         is_distinct,
     )?))
 }
 
-/// A work table of the query that knows which columns of `schema` it reads.
+/// Adds the positions of the columns that it reads to a work table of the query.
 fn with_columns(
     node: Arc<dyn ExecutionPlan>,
     name: &str,
@@ -55,11 +55,11 @@ fn with_columns(
     else {
         return Ok(Transformed::no(node));
     };
-    let read = table.schema();
-    if read.fields().len() == schema.fields().len() {
+    let table_schema = table.schema();
+    if table_schema.fields().len() == schema.fields().len() {
         return Ok(Transformed::no(node));
     }
-    let columns = read
+    let columns = table_schema
         .fields()
         .iter()
         .map(|field| schema.index_of(field.name()));

@@ -138,7 +138,7 @@ impl ExecutionPlan for KeySetExec {
         });
         let row = set.and_then(move |set| {
             drop(reservation);
-            let bytes = BinaryArray::from_iter_values([set.encoded()]);
+            let bytes = BinaryArray::from_iter_values([set.encode()]);
             futures::future::ready(
                 RecordBatch::try_new(Arc::clone(&SCHEMA), vec![Arc::new(bytes)])
                     .map_err(Into::into),

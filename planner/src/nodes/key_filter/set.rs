@@ -156,7 +156,7 @@ impl KeySet {
     }
 
     /// Encodes the set, for [`Self::add_encoded`] on a set of the same layout.
-    pub(crate) fn encoded(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let words = match &self.bits {
             Bits::Range { words, .. } => words.as_slice(),
             Bits::Bloom(bloom) => bloom.as_slice(),
@@ -251,7 +251,7 @@ mod tests {
         other
             .add(&(Arc::new(Int32Array::from(vec![5])) as _))
             .unwrap();
-        set.add_encoded(layout, &other.encoded());
+        set.add_encoded(layout, &other.encode());
         let keys: ArrayRef = Arc::new(Int32Array::from(vec![
             Some(-3),
             Some(5),
@@ -279,7 +279,7 @@ mod tests {
         ] {
             let (mut set, mut union) = (KeySet::new(layout), KeySet::new(layout));
             set.add(&outside).unwrap();
-            union.add_encoded(layout, &set.encoded());
+            union.add_encoded(layout, &set.encode());
             assert!(union.has_all());
         }
     }
@@ -295,7 +295,7 @@ mod tests {
         let (mut set, mut other) = (KeySet::new(layout), KeySet::new(layout));
         set.add(&text(0..500)).unwrap();
         other.add(&text(500..1000)).unwrap();
-        set.add_encoded(layout, &other.encoded());
+        set.add_encoded(layout, &other.encode());
         assert!(
             lookup(&set, &text(0..1000))
                 .into_iter()

@@ -1,4 +1,4 @@
-//! A tree of inner joins taken apart: relations, equalities between them, and other predicates.
+//! The graph of a tree of inner joins: relations, equalities between them, and other predicates.
 //!
 //! The columns of all relations are numbered consecutively. Expressions in the graph refer to these
 //! numbers.
@@ -108,7 +108,7 @@ impl Graph {
         if let Some(filter) = plan.downcast_ref::<FilterExec>() {
             let (columns, set) = self.add(filter.input())?;
             self.add_conditions(filter.predicate(), |index| columns.get(index).copied())?;
-            return Some((projected(columns, filter.projection().as_deref()), set));
+            return Some((project(columns, filter.projection().as_deref()), set));
         }
         if let Some(product) = plan.downcast_ref::<CrossJoinExec>() {
             let (left, left_set) = self.add(product.left())?;
@@ -141,7 +141,7 @@ impl Graph {
         }
         self.written.push((left_set, right_set));
         Some((
-            projected(
+            project(
                 left.into_iter().chain(right).collect(),
                 join.projection.as_deref(),
             ),
@@ -165,8 +165,8 @@ impl Graph {
     ) -> Option<()> {
         for condition in split_conjunction(predicate) {
             let condition = self.global(condition, &number_of)?;
-            // A predicate on a single relation would have been pushed down to it, so there is a
-            // reason to leave it.
+            // A predicate on a single relation would have been pushed down to it if that were
+            // possible.
             if condition.is_volatile_node() || self.relations_of(&condition).count_ones() < 2 {
                 return None;
             }
@@ -196,8 +196,7 @@ impl Graph {
         Some(())
     }
 
-    /// Whether no class has two columns of one relation. Their equality is a predicate that no join
-    /// would test.
+    /// Whether no class has two columns of one relation. No join would test their equality.
     fn has_one_member_per_relation(&self) -> bool {
         self.classes.iter().all(|class| {
             class
@@ -248,40 +247,50 @@ impl Graph {
 
     /// Estimates the relations, classes and predicates, for the search.
     pub(super) fn sizes(&self) -> Sizes {
-        let each: Vec<Estimate> = self.relations.iter().map(estimate).collect();
-        let all = Estimate {
+        let estimates: Vec<Estimate> = self.relations.iter().map(estimate).collect();
+        let columns = Estimate {
             rows: 0.0,
             base_rows: 0.0,
-            columns: each
+            columns: estimates
                 .iter()
                 .flat_map(|relation| relation.columns.clone())
                 .collect(),
         };
         let column =
-            |expr: &Expr| column_index(expr).and_then(|index| all.columns.get(index).cloned());
+            |expr: &Expr| column_index(expr).and_then(|index| columns.columns.get(index).cloned());
         // If distinct values are unknown, the smallest relation of the class is an upper bound.
         let class = |class: &Vec<(usize, Expr)>| {
-            let most = class
+            let distinct_max = class
                 .iter()
-                .map(|(relation, _)| each[*relation].base_rows)
+                .map(|(relation, _)| estimates[*relation].base_rows)
                 .reduce(f64::min);
-            let counted = |values: ColumnValues| ColumnValues {
-                distinct: values.distinct.or(most),
+            let with_distinct = |values: ColumnValues| ColumnValues {
+                distinct: values.distinct.or(distinct_max),
                 ..values
             };
             class
                 .iter()
-                .map(|(relation, expr)| (*relation, counted(column(expr).unwrap_or_default())))
+                .map(|(relation, expr)| {
+                    (*relation, with_distinct(column(expr).unwrap_or_default()))
+                })
                 .collect()
         };
         Sizes {
-            rows: each.iter().map(|relation| relation.rows).collect(),
-            base_rows: each.iter().map(|relation| relation.base_rows).collect(),
+            rows: estimates.iter().map(|relation| relation.rows).collect(),
+            base_rows: estimates
+                .iter()
+                .map(|relation| relation.base_rows)
+                .collect(),
             classes: self.classes.iter().map(class).collect(),
             conditions: self
                 .conditions
                 .iter()
-                .map(|condition| (self.relations_of(condition), selectivity(condition, &all)))
+                .map(|condition| {
+                    (
+                        self.relations_of(condition),
+                        selectivity(condition, &columns),
+                    )
+                })
                 .collect(),
         }
     }
@@ -294,13 +303,13 @@ pub(super) struct Sizes {
     pub(super) rows: Vec<f64>,
     /// Rows of each relation before any predicate.
     pub(super) base_rows: Vec<f64>,
-    /// The members of each class: their relation, and what is known of their values.
+    /// The members of each class: their relation, and the statistics of their values.
     pub(super) classes: Vec<Vec<(usize, ColumnValues)>>,
     /// The relations that each predicate needs, and its selectivity.
     pub(super) conditions: Vec<(Set, f64)>,
 }
 
-fn projected(columns: Vec<usize>, projection: Option<&[usize]>) -> Vec<usize> {
+fn project(columns: Vec<usize>, projection: Option<&[usize]>) -> Vec<usize> {
     match projection {
         Some(projected) => projected
             .iter()

@@ -146,11 +146,11 @@ fn search_greedily(sizes: &Sizes) -> Option<Tree> {
     let mut trees: Vec<Tree> = leaves(sizes).collect();
     while trees.len() > 1 {
         let pairs = (0..trees.len()).flat_map(|a| (0..a).map(move |b| (a, b)));
-        let priced = pairs.filter_map(|(a, b)| {
+        let joins = pairs.filter_map(|(a, b)| {
             estimate_join(sizes, &trees[a], &trees[b])
                 .map(|(rows, cost)| (rows, cost - trees[a].cost - trees[b].cost, a, b))
         });
-        let (_, _, a, b) = priced.min_by(|x, y| x.0.total_cmp(&y.0).then(x.1.total_cmp(&y.1)))?;
+        let (_, _, a, b) = joins.min_by(|x, y| x.0.total_cmp(&y.0).then(x.1.total_cmp(&y.1)))?;
         let tree = join_trees(sizes, &trees[a], &trees[b])?;
         // `a` is the larger index: removing it first does not move the tree at `b`.
         trees.swap_remove(a);
@@ -205,7 +205,7 @@ mod tests {
         ))
         .unwrap();
         assert_eq!(draw(&tree), "((2 0) 1)");
-        // The same, numbered otherwise.
+        // The same relations, numbered differently.
         let tree = cheapest_tree(&sizes(
             &[(10.0, 1e3), (1e5, 1e5), (1e6, 1e6)],
             &[(&[2, 1], 1e5), (&[2, 0], 1e3)],

@@ -1,8 +1,8 @@
-//! Filters that the optimizer merged: `SELECT * FROM (SELECT 10 / n AS q FROM t WHERE n <> 0) WHERE
-//! q > 1`.
+//! Guards the conditions of filters that the optimizer merged: `SELECT * FROM (SELECT 10 / n AS q
+//! FROM t WHERE n <> 0) WHERE q > 1`.
 //!
-//! Each had no condition to guard. Merged and pushed down, the outer one must not run before the
-//! inner one.
+//! Each filter had a single condition and needed no guard. After they are merged and pushed down,
+//! the outer condition must not run before the inner one.
 
 use std::sync::Arc;
 
@@ -27,7 +27,8 @@ pub(in crate::workarounds) const MERGED_FILTERS: PlanRule = PlanRule {
     name: "guards_of_merged_filters",
     rewrite: |plan| {
         replace_nodes(plan, |filter: &FilterExec| {
-            let Some(predicate) = guard(filter.predicate(), &filter.input().schema())? else {
+            let Some(predicate) = guard_predicate(filter.predicate(), &filter.input().schema())?
+            else {
                 return Ok(None);
             };
             let filter = FilterExecBuilder::from(filter)
@@ -39,7 +40,7 @@ pub(in crate::workarounds) const MERGED_FILTERS: PlanRule = PlanRule {
 };
 
 /// Returns the predicate with guards for the conditions that can fail; `None` if none needs one.
-fn guard(predicate: &Expr, schema: &Schema) -> Result<Option<Expr>> {
+fn guard_predicate(predicate: &Expr, schema: &Schema) -> Result<Option<Expr>> {
     let (mut safe, mut failing) = (vec![], vec![]);
     for condition in split_conjunction(predicate) {
         let list = if can_fail(condition, schema)? {
@@ -63,7 +64,7 @@ fn guard(predicate: &Expr, schema: &Schema) -> Result<Option<Expr>> {
                 Arc::new(CaseExpr::try_new(None, case, Some(lit(false)))?) as Expr
             }
         };
-        // A guard that may fail itself is the guarded one.
+        // The guarded condition contains the guards before it, so it alone guards the next one.
         guards = vec![Arc::clone(&guarded)];
         conditions.push(guarded);
     }

@@ -1,5 +1,5 @@
-//! `checked_add`, `checked_subtract`, `checked_multiply`, `checked_negate`: whole numbers that do
-//! not wrap.
+//! The functions `checked_add`, `checked_subtract`, `checked_multiply` and `checked_negate` of whole
+//! numbers, which fail instead of wrapping around.
 
 use std::sync::LazyLock;
 
@@ -29,7 +29,7 @@ impl CheckedOperator {
     pub(crate) const ALL: [Self; 4] = [Self::Add, Self::Subtract, Self::Multiply, Self::Negate];
 
     /// Returns the function for an operator with two sides; `None` if it cannot overflow.
-    pub(super) fn of_operator(operator: Operator) -> Option<Self> {
+    pub(super) fn for_operator(operator: Operator) -> Option<Self> {
         match operator {
             Operator::Plus => Some(Self::Add),
             Operator::Minus => Some(Self::Subtract),
@@ -74,7 +74,7 @@ impl ScalarUDFImpl for CheckedOperator {
         }
     }
 
-    /// Returns the name that the operator gives, so that columns keep their names.
+    /// Returns the name that the operator has, so that columns keep their names.
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
         let names: Vec<_> = args
             .iter()

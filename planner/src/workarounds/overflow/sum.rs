@@ -1,4 +1,4 @@
-//! `checked_sum`: the sum of whole numbers and decimals, which fails where it does not fit its
+//! The function `checked_sum` of whole numbers and decimals, which fails if the sum does not fit its
 //! type.
 
 use std::fmt::Debug;
@@ -26,7 +26,7 @@ pub(crate) struct CheckedSum {
     sum: Sum,
 }
 
-/// `$make::<T>(…)` for the types whose sums may overflow, else `$other`.
+/// Expands to `$make!(T)` for the types whose sums may overflow, else to `$other`.
 macro_rules! by_type {
     ($type:expr, $make:ident, $other:expr) => {
         match $type {
@@ -107,7 +107,7 @@ impl AggregateUDFImpl for CheckedSum {
         let data_type = args.return_field.data_type().clone();
         macro_rules! make {
             ($type:ty) => {
-                Ok(groups::<$type>(data_type))
+                Ok(group_totals::<$type>(data_type))
             };
         }
         by_type!(&data_type, make, self.sum.create_groups_accumulator(args))
@@ -146,7 +146,7 @@ impl CheckedSum {
     }
 }
 
-fn overflow<T>(data_type: &DataType) -> Result<T> {
+fn overflow_error<T>(data_type: &DataType) -> Result<T> {
     exec_err!(
         "sum overflows its type {data_type}; sum a wider type, as in sum(CAST(x AS DECIMAL(38, 0))), or a DOUBLE, \
          or set spark.sql.ansi.enabled to false for sums that wrap around"
@@ -155,25 +155,29 @@ fn overflow<T>(data_type: &DataType) -> Result<T> {
 
 /// Whether a decimal has more digits than its type.
 fn is_too_long(values: &dyn Array) -> bool {
-    fn any<T: DecimalType>(values: &dyn Array, precision: u8) -> bool {
+    fn exceeds_precision<T: DecimalType>(values: &dyn Array, precision: u8) -> bool {
         values
             .as_primitive::<T>()
             .validate_decimal_precision(precision)
             .is_err()
     }
     match values.data_type() {
-        DataType::Decimal128(precision, _) => any::<Decimal128Type>(values, *precision),
-        DataType::Decimal256(precision, _) => any::<Decimal256Type>(values, *precision),
+        DataType::Decimal128(precision, _) => {
+            exceeds_precision::<Decimal128Type>(values, *precision)
+        }
+        DataType::Decimal256(precision, _) => {
+            exceeds_precision::<Decimal256Type>(values, *precision)
+        }
         _ => false,
     }
 }
 
-/// One sum, also of a window that slides. `rounds` counts how often the sum left its type's range,
-/// upwards less downwards, so that an order of additions that leaves it for a moment does no harm.
+/// One sum, also over a sliding window. `wraps` counts how often the sum wrapped around, upwards minus
+/// downwards: a sum that leaves its type's range and returns to it is still correct.
 #[derive(Debug)]
 struct Total<T: ArrowPrimitiveType> {
     sum: T::Native,
-    rounds: i64,
+    wraps: i64,
     rows: u64,
     data_type: DataType,
 }
@@ -185,7 +189,7 @@ where
     fn new(data_type: DataType) -> Self {
         Self {
             sum: T::Native::ZERO,
-            rounds: 0,
+            wraps: 0,
             rows: 0,
             data_type,
         }
@@ -195,9 +199,9 @@ where
         let sum = self.sum.add_wrapping(value);
         let is_negative = value.is_lt(T::Native::ZERO);
         if !is_negative && sum.is_lt(self.sum) {
-            self.rounds += 1;
+            self.wraps += 1;
         } else if is_negative && self.sum.is_lt(sum) {
-            self.rounds -= 1;
+            self.wraps -= 1;
         }
         self.sum = sum;
     }
@@ -206,9 +210,9 @@ where
         let sum = self.sum.sub_wrapping(value);
         let is_negative = value.is_lt(T::Native::ZERO);
         if !is_negative && self.sum.is_lt(sum) {
-            self.rounds -= 1;
+            self.wraps -= 1;
         } else if is_negative && sum.is_lt(self.sum) {
-            self.rounds += 1;
+            self.wraps += 1;
         }
         self.sum = sum;
     }
@@ -250,8 +254,8 @@ where
     fn evaluate(&mut self) -> Result<ScalarValue> {
         let sum = (self.rows > 0).then_some(self.sum);
         let value = ScalarValue::new_primitive::<T>(sum, &self.data_type)?;
-        if self.rounds != 0 || is_too_long(&value.to_array()?) {
-            return overflow(&self.data_type);
+        if self.wraps != 0 || is_too_long(&value.to_array()?) {
+            return overflow_error(&self.data_type);
         }
         Ok(value)
     }
@@ -300,14 +304,14 @@ where
     }
 }
 
-/// Sums by group: DataFusion's own accumulator, whose addition raises a flag.
-struct Groups {
+/// Sums by group: DataFusion's accumulator, with an addition that sets a flag when it overflows.
+struct GroupTotals {
     sums: Box<dyn GroupsAccumulator>,
     has_overflowed: Arc<AtomicBool>,
     data_type: DataType,
 }
 
-fn groups<T: ArrowPrimitiveType + Send>(data_type: DataType) -> Box<dyn GroupsAccumulator>
+fn group_totals<T: ArrowPrimitiveType + Send>(data_type: DataType) -> Box<dyn GroupsAccumulator>
 where
     T::Native: ArrowNativeTypeOp,
 {
@@ -318,23 +322,23 @@ where
         Err(_) => flag.store(true, Ordering::Relaxed),
     };
     let sums = Box::new(PrimitiveGroupsAccumulator::<T, _>::new(&data_type, add));
-    Box::new(Groups {
+    Box::new(GroupTotals {
         sums,
         has_overflowed,
         data_type,
     })
 }
 
-impl Groups {
-    fn checked(&self) -> Result<()> {
+impl GroupTotals {
+    fn check(&self) -> Result<()> {
         if self.has_overflowed.load(Ordering::Relaxed) {
-            return overflow(&self.data_type);
+            return overflow_error(&self.data_type);
         }
         Ok(())
     }
 }
 
-impl GroupsAccumulator for Groups {
+impl GroupsAccumulator for GroupTotals {
     fn update_batch(
         &mut self,
         values: &[ArrayRef],
@@ -344,7 +348,7 @@ impl GroupsAccumulator for Groups {
     ) -> Result<()> {
         self.sums
             .update_batch(values, group_indices, opt_filter, total_num_groups)?;
-        self.checked()
+        self.check()
     }
 
     fn merge_batch(
@@ -355,13 +359,13 @@ impl GroupsAccumulator for Groups {
     ) -> Result<()> {
         self.sums
             .merge_batch(values, group_indices, total_num_groups)?;
-        self.checked()
+        self.check()
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let values = self.sums.evaluate(emit_to)?;
         if is_too_long(&values) {
-            return overflow(&self.data_type);
+            return overflow_error(&self.data_type);
         }
         Ok(values)
     }

@@ -7,7 +7,7 @@ use datafusion::common::{Column, Result};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Subquery, lit, when};
 
-/// The aggregate of a subquery, and what decides whether its one row exists.
+/// The aggregate of a subquery, and the conditions that decide whether its one row exists.
 pub(super) struct OneRow {
     /// Conditions above the aggregate, in terms of its columns.
     having: Vec<Expr>,
@@ -17,7 +17,7 @@ pub(super) struct OneRow {
 }
 
 impl OneRow {
-    /// Takes a subquery apart; `None` if it has any other form.
+    /// Returns the parts of such a subquery; `None` for any other subquery.
     pub(super) fn from_subquery(plan: &Arc<LogicalPlan>) -> Option<Self> {
         let (qualifier, field) = plan.schema().qualified_field(0);
         let mut row = Self {
@@ -92,6 +92,7 @@ fn scalar(aggregate: &Arc<LogicalPlan>, value: Expr, subquery: &Subquery) -> Res
     }))
 }
 
+/// Replaces the columns of an expression; `None` if one has no replacement.
 fn replace_columns(expr: Expr, inner_column: &impl Fn(&Column) -> Option<Expr>) -> Option<Expr> {
     let mut is_known = true;
     let replaced = expr.transform_up(|e| match &e {

@@ -1,4 +1,4 @@
-//! Columns of plans under the names that they had before.
+//! Projections that keep the original names of columns.
 
 use std::sync::Arc;
 
@@ -18,9 +18,9 @@ pub(super) fn select_positions(
             .into_iter()
             .zip(original.iter())
             .map(|(position, (qualifier, field))| {
-                let (present, present_field) = schema.qualified_field(position);
-                let column = Expr::from((present, present_field));
-                match present == qualifier && present_field.name() == field.name() {
+                let (present_qualifier, present_field) = schema.qualified_field(position);
+                let column = Expr::from((present_qualifier, present_field));
+                match present_qualifier == qualifier && present_field.name() == field.name() {
                     true => column,
                     false => column.alias_qualified(qualifier.cloned(), field.name()),
                 }

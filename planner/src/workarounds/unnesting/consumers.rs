@@ -14,11 +14,11 @@ use super::Names;
 use super::columns::{select_columns, select_positions};
 use super::dependent::run_for_all;
 use super::domain::{Domain, KeyedJoin};
-use super::marks::{MarkedRows, without_columns};
+use super::marks::{MarkedRows, strip_exists_subquery};
 use super::outer_columns::{outer_columns, subquery_of};
 use super::supported::{is_supported_condition, is_supported_scalar};
 
-/// Where an expression stands: DataFusion plans subqueries in some nodes only.
+/// The kind of node that contains an expression: DataFusion plans subqueries only in some nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Position {
     Filter,
@@ -43,12 +43,12 @@ pub(super) fn rewrite_node(plan: LogicalPlan, names: &Names) -> Result<Transform
         return Ok(Transformed::no(plan));
     };
     let schema = Arc::clone(input.schema());
-    let mut is_ours = false;
+    let mut has_subquery_to_join = false;
     plan.apply_expressions(|expr| {
-        is_ours |= needs_join(expr, &schema, position)?;
+        has_subquery_to_join |= contains_subquery_to_join(expr, &schema, position)?;
         Ok(TreeNodeRecursion::Continue)
     })?;
-    if !is_ours {
+    if !has_subquery_to_join {
         return Ok(Transformed::no(plan));
     }
     rewrite_consumer(plan, &schema, position, names).map(Transformed::yes)
@@ -91,9 +91,12 @@ fn rewrite_consumer(
             let mut rows = MarkedRows::new(&window.input, names);
             let functions = join_all(window.window_expr, schema, &mut rows)?;
             let plan = Window::try_new(functions, Arc::new(rows.plan))?;
-            let (inputs, added) = (schema.fields().len(), plan.input.schema().fields().len());
-            let functions = original.fields().len() - inputs;
-            let positions = (0..inputs).chain(added..added + functions);
+            let input_width = schema.fields().len();
+            let function_count = original.fields().len() - input_width;
+            // The columns of joined subqueries are between the input's columns and the functions.
+            let first_function = plan.input.schema().fields().len();
+            let functions = first_function..first_function + function_count;
+            let positions = (0..input_width).chain(functions);
             select_positions(LogicalPlan::Window(plan), &[], positions, &original)
         }
         LogicalPlan::Sort(sort) => {
@@ -131,18 +134,19 @@ fn join_subqueries(
     position: Position,
     rows: &mut MarkedRows,
 ) -> Result<Expr> {
-    expr.transform_up(|part| match is_ours(&part, schema, position)? {
+    expr.transform_up(|part| match is_subquery_to_join(&part, schema, position)? {
         true => rows.add(part).map(Transformed::yes),
         false => Ok(Transformed::no(part)),
     })
     .data()
 }
 
-fn needs_join(expr: &Expr, schema: &DFSchema, position: Position) -> Result<bool> {
-    expr.exists(|part| is_ours(part, schema, position))
+fn contains_subquery_to_join(expr: &Expr, schema: &DFSchema, position: Position) -> Result<bool> {
+    expr.exists(|part| is_subquery_to_join(part, schema, position))
 }
 
-fn is_ours(expr: &Expr, schema: &DFSchema, position: Position) -> Result<bool> {
+/// Is this a subquery that DataFusion does not plan correctly in this position?
+fn is_subquery_to_join(expr: &Expr, schema: &DFSchema, position: Position) -> Result<bool> {
     Ok(match expr {
         Expr::ScalarSubquery(subquery) => {
             position == Position::Other || !is_supported_scalar(subquery, schema)?
@@ -157,11 +161,12 @@ fn is_ours(expr: &Expr, schema: &DFSchema, position: Position) -> Result<bool> {
     })
 }
 
+/// Simplifies the subquery of EXISTS, so that DataFusion decorrelates more of them.
 fn simplify_exists(expr: Expr) -> Result<Transformed<Expr>> {
     let Expr::Exists(mut exists) = expr else {
         return Ok(Transformed::no(expr));
     };
-    exists.subquery.subquery = without_columns(exists.subquery.subquery)?;
+    exists.subquery.subquery = strip_exists_subquery(exists.subquery.subquery)?;
     Ok(Transformed::yes(Expr::Exists(exists)))
 }
 

@@ -35,7 +35,7 @@ use super::columns::{select, select_positions};
 use super::domain::Domain;
 
 /// A plan that runs for all values of a domain, and its columns with these values.
-pub(super) struct Keyed {
+pub(super) struct KeyedPlan {
     pub(super) plan: LogicalPlan,
     pub(super) keys: Vec<Column>,
 }
@@ -44,7 +44,7 @@ pub(super) struct Keyed {
 ///
 /// # Errors
 /// If the plan contains a node for which this is not supported.
-pub(super) fn run_for_all(domain: &Domain, plan: LogicalPlan) -> Result<Keyed> {
+pub(super) fn run_for_all(domain: &Domain, plan: LogicalPlan) -> Result<KeyedPlan> {
     crate::stack::recurse(|| {
         if domain.is_used_by(&plan)? {
             run_node(domain, plan)
@@ -54,7 +54,7 @@ pub(super) fn run_for_all(domain: &Domain, plan: LogicalPlan) -> Result<Keyed> {
     })
 }
 
-fn cross_join(domain: &Domain, plan: LogicalPlan) -> Result<Keyed> {
+fn cross_join(domain: &Domain, plan: LogicalPlan) -> Result<KeyedPlan> {
     let (values, keys) = domain.values()?;
     let plan = match plan {
         LogicalPlan::EmptyRelation(empty)
@@ -64,27 +64,27 @@ fn cross_join(domain: &Domain, plan: LogicalPlan) -> Result<Keyed> {
         }
         plan => LogicalPlanBuilder::from(values).cross_join(plan)?.build()?,
     };
-    Ok(Keyed { plan, keys })
+    Ok(KeyedPlan { plan, keys })
 }
 
-fn run_node(domain: &Domain, plan: LogicalPlan) -> Result<Keyed> {
+fn run_node(domain: &Domain, plan: LogicalPlan) -> Result<KeyedPlan> {
     match plan {
         LogicalPlan::Projection(projection) => run_projection(domain, projection),
         LogicalPlan::Filter(filter) => {
-            let Keyed { plan, keys } = run_for_all(domain, Arc::unwrap_or_clone(filter.input))?;
+            let KeyedPlan { plan, keys } = run_for_all(domain, Arc::unwrap_or_clone(filter.input))?;
             let predicate = domain.replace(filter.predicate, &keys)?;
             let plan = LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(plan))?);
-            Ok(Keyed { plan, keys })
+            Ok(KeyedPlan { plan, keys })
         }
         LogicalPlan::SubqueryAlias(alias) => {
-            let Keyed { plan, keys } = run_for_all(domain, Arc::unwrap_or_clone(alias.input))?;
+            let KeyedPlan { plan, keys } = run_for_all(domain, Arc::unwrap_or_clone(alias.input))?;
             let keys = keys
                 .into_iter()
                 .map(|key| Column::new(Some(alias.alias.clone()), key.name))
                 .collect();
             let plan = SubqueryAlias::try_new(Arc::new(plan), alias.alias)?;
             let plan = LogicalPlan::SubqueryAlias(plan);
-            Ok(Keyed { plan, keys })
+            Ok(KeyedPlan { plan, keys })
         }
         LogicalPlan::Subquery(subquery) => {
             run_for_all(domain, Arc::unwrap_or_clone(subquery.subquery))
@@ -94,16 +94,16 @@ fn run_node(domain: &Domain, plan: LogicalPlan) -> Result<Keyed> {
                 let sort = LogicalPlan::Sort(sort);
                 limit::run(domain, sort, 0, Some(fetch))
             }
-            // Rows of a subquery have an order only for its limit.
+            // The order of a subquery's rows matters only for its limit.
             None => run_for_all(domain, Arc::unwrap_or_clone(sort.input)),
         },
         LogicalPlan::Limit(limit) => limit::run_limit(domain, limit),
         LogicalPlan::Aggregate(aggregate) => aggregate::run(domain, aggregate),
         LogicalPlan::Window(window) => run_window(domain, window),
         LogicalPlan::Distinct(Distinct::All(input)) => {
-            let Keyed { plan, keys } = run_for_all(domain, Arc::unwrap_or_clone(input))?;
+            let KeyedPlan { plan, keys } = run_for_all(domain, Arc::unwrap_or_clone(input))?;
             let plan = LogicalPlan::Distinct(Distinct::All(Arc::new(plan)));
-            Ok(Keyed { plan, keys })
+            Ok(KeyedPlan { plan, keys })
         }
         LogicalPlan::Union(union) => run_union(domain, union),
         LogicalPlan::Join(join) => join::run(domain, join),
@@ -116,25 +116,25 @@ fn run_node(domain: &Domain, plan: LogicalPlan) -> Result<Keyed> {
     }
 }
 
-fn run_projection(domain: &Domain, projection: Projection) -> Result<Keyed> {
-    let Keyed { plan, keys } = run_for_all(domain, Arc::unwrap_or_clone(projection.input))?;
+fn run_projection(domain: &Domain, projection: Projection) -> Result<KeyedPlan> {
+    let KeyedPlan { plan, keys } = run_for_all(domain, Arc::unwrap_or_clone(projection.input))?;
     let mut exprs = vec![];
     for (expr, (qualifier, field)) in projection.expr.into_iter().zip(projection.schema.iter()) {
         let expr = domain.replace(expr, &keys)?;
-        let (present, name) = expr.qualified_name();
+        let (present_qualifier, name) = expr.qualified_name();
         exprs.push(
-            match present.as_ref() == qualifier && name == *field.name() {
+            match present_qualifier.as_ref() == qualifier && name == *field.name() {
                 true => expr,
                 false => expr.alias_qualified(qualifier.cloned(), field.name()),
             },
         );
     }
     let plan = select(plan, &keys, exprs)?;
-    Ok(Keyed { plan, keys })
+    Ok(KeyedPlan { plan, keys })
 }
 
-fn run_window(domain: &Domain, window: Window) -> Result<Keyed> {
-    let Keyed { plan, keys } = run_for_all(domain, Arc::unwrap_or_clone(window.input))?;
+fn run_window(domain: &Domain, window: Window) -> Result<KeyedPlan> {
+    let KeyedPlan { plan, keys } = run_for_all(domain, Arc::unwrap_or_clone(window.input))?;
     let input = Arc::clone(plan.schema());
     let mut exprs = vec![];
     for expr in window.window_expr {
@@ -149,24 +149,24 @@ fn run_window(domain: &Domain, window: Window) -> Result<Keyed> {
         });
         exprs.push(partitioned.data()?);
     }
-    let functions = exprs.len();
+    let function_count = exprs.len();
     let plan = LogicalPlan::Window(Window::try_new(exprs, Arc::new(plan))?);
-    let inputs = window.schema.fields().len() - functions;
+    let input_width = window.schema.fields().len() - function_count;
     let mut positions = vec![];
-    for column in window.schema.columns().iter().take(inputs) {
+    for column in window.schema.columns().iter().take(input_width) {
         positions.push(input.index_of_column(column)?);
     }
-    positions.extend(input.fields().len()..input.fields().len() + functions);
+    positions.extend(input.fields().len()..input.fields().len() + function_count);
     let plan = select_positions(plan, &keys, positions, &window.schema)?;
-    Ok(Keyed { plan, keys })
+    Ok(KeyedPlan { plan, keys })
 }
 
-fn run_union(domain: &Domain, union: Union) -> Result<Keyed> {
+fn run_union(domain: &Domain, union: Union) -> Result<KeyedPlan> {
     let mut inputs = vec![];
     let mut key_names: Vec<Column> = vec![];
     for input in union.inputs {
         let columns = input.schema().columns();
-        let Keyed { plan, keys } = run_for_all(domain, Arc::unwrap_or_clone(input))?;
+        let KeyedPlan { plan, keys } = run_for_all(domain, Arc::unwrap_or_clone(input))?;
         if key_names.is_empty() {
             key_names.extend(
                 keys.iter()
@@ -181,16 +181,16 @@ fn run_union(domain: &Domain, union: Union) -> Result<Keyed> {
     let plan = LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?);
     let positions = key_names.len()..plan.schema().fields().len();
     let plan = select_positions(plan, &key_names, positions, &union.schema)?;
-    Ok(Keyed {
+    Ok(KeyedPlan {
         plan,
         keys: key_names,
     })
 }
 
-fn run_unnest(domain: &Domain, unnest: Unnest) -> Result<Keyed> {
-    let Keyed { plan, keys } = run_for_all(domain, Arc::unwrap_or_clone(unnest.input))?;
+fn run_unnest(domain: &Domain, unnest: Unnest) -> Result<KeyedPlan> {
+    let KeyedPlan { plan, keys } = run_for_all(domain, Arc::unwrap_or_clone(unnest.input))?;
     let plan = LogicalPlanBuilder::from(plan)
         .unnest_columns_with_options(unnest.exec_columns, unnest.options)?
         .build()?;
-    Ok(Keyed { plan, keys })
+    Ok(KeyedPlan { plan, keys })
 }

@@ -20,7 +20,7 @@ pub(super) struct Domain<'a> {
 }
 
 impl<'a> Domain<'a> {
-    /// `rows` are those of the outer query.
+    /// Returns the domain of these `columns` of the outer query's `rows`.
     ///
     /// # Errors
     /// If a second copy of the rows may have other values.
@@ -57,7 +57,7 @@ impl<'a> Domain<'a> {
         Ok(columns.iter().any(|column| self.columns.contains(column)))
     }
 
-    /// Puts the columns of the domain in the place of those of the outer query.
+    /// Replaces the columns of the outer query in an expression by `keys`, the columns of the domain's values.
     pub(super) fn replace(&self, expr: Expr, keys: &[Column]) -> Result<Expr> {
         expr.transform_up(|part| match &part {
             Expr::OuterReferenceColumn(_, column) => {
@@ -74,7 +74,7 @@ impl<'a> Domain<'a> {
     }
 }
 
-/// A join of two plans, in parts.
+/// A join of two plans, before the equality of keys is added to its condition.
 pub(super) struct KeyedJoin {
     pub(super) join_type: JoinType,
     pub(super) on: Vec<(Expr, Expr)>,
@@ -94,7 +94,7 @@ impl KeyedJoin {
         }
     }
 
-    /// Joins, and besides requires that each pair is equal, or null on both sides.
+    /// Joins the plans. Each pair of `keys` must be equal, or null on both sides, besides the join's own condition.
     pub(super) fn build(
         mut self,
         left: LogicalPlan,
@@ -102,14 +102,14 @@ impl KeyedJoin {
         keys: impl IntoIterator<Item = (Expr, Expr)>,
     ) -> Result<LogicalPlan> {
         let keys: Vec<(Expr, Expr)> = keys.into_iter().collect();
-        let may_be_null = |(key, other): &(Expr, Expr)| {
-            key.nullable(left.schema()).unwrap_or(true)
-                && other.nullable(right.schema()).unwrap_or(true)
+        let may_be_null = |(left_key, right_key): &(Expr, Expr)| {
+            left_key.nullable(left.schema()).unwrap_or(true)
+                && right_key.nullable(right.schema()).unwrap_or(true)
         };
         if self.on.is_empty() && keys.iter().any(may_be_null) {
             self.null_equality = NullEquality::NullEqualsNull;
         }
-        // All keys of a join have one equality.
+        // A join compares nulls in one way for all its keys, so the others become conditions.
         let is_null_safe = self.null_equality == NullEquality::NullEqualsNull;
         for key in keys {
             if is_null_safe || !may_be_null(&key) {

@@ -12,25 +12,25 @@ use datafusion::logical_expr::{
 
 use super::Names;
 use super::columns::select;
-use super::dependent::{Keyed, run_for_all};
+use super::dependent::{KeyedPlan, run_for_all};
 use super::domain::{Domain, KeyedJoin};
 use super::outer_columns::outer_columns;
 use crate::workarounds::single_row::{SingleValue, has_one_row_at_most};
 
 /// The rows of a query, with the subqueries that are joined to them so far.
 pub(super) struct MarkedRows<'a> {
-    /// The rows without them: what subqueries may use columns of.
+    /// The rows without subqueries, whose columns the subqueries may use.
     rows: &'a LogicalPlan,
-    /// The rows with them.
+    /// The rows with the subqueries.
     pub(super) plan: LogicalPlan,
     names: &'a Names,
-    /// Expressions with subqueries, and what they became.
-    known: Vec<(Expr, Expr)>,
+    /// Subqueries that are joined already, each with the expression of its value.
+    values: Vec<(Expr, Expr)>,
 }
 
-/// A subquery for all rows.
-struct Joined {
-    keyed: Keyed,
+/// A subquery that runs for all rows at once.
+struct KeyedSubquery {
+    keyed: KeyedPlan,
     /// The columns of the rows, in the order of the keys.
     outer: Vec<Expr>,
     /// The first column of the subquery.
@@ -43,13 +43,13 @@ impl<'a> MarkedRows<'a> {
             rows,
             plan: rows.clone(),
             names,
-            known: vec![],
+            values: vec![],
         }
     }
 
     /// Joins the subquery of `expr` and returns its value.
     pub(super) fn add(&mut self, expr: Expr) -> Result<Expr> {
-        if let Some((_, value)) = self.known.iter().find(|(known, _)| *known == expr) {
+        if let Some((_, value)) = self.values.iter().find(|(joined, _)| *joined == expr) {
             return Ok(value.clone());
         }
         let value = match expr.clone() {
@@ -58,25 +58,26 @@ impl<'a> MarkedRows<'a> {
             Expr::InSubquery(in_list) => self.add_in(in_list)?,
             other => return not_impl_err!("{other} in this position"),
         };
-        self.known.push((expr, value.clone()));
+        self.values.push((expr, value.clone()));
         Ok(value)
     }
 
-    fn run(&self, plan: LogicalPlan) -> Result<Joined> {
+    /// Runs a subquery for the values of the columns that it uses.
+    fn run(&self, plan: LogicalPlan) -> Result<KeyedSubquery> {
         let item = Expr::from(plan.schema().qualified_field(0));
         let mut columns = outer_columns(&plan)?;
-        // Other columns are those of queries further out, which join this whole plan.
+        // The other columns belong to queries further out. They are replaced when this plan is joined to those.
         columns.retain(|column| self.rows.schema().has_column(column));
         if columns.is_empty() {
             let keys = vec![];
-            return Ok(Joined {
-                keyed: Keyed { plan, keys },
+            return Ok(KeyedSubquery {
+                keyed: KeyedPlan { plan, keys },
                 outer: vec![],
                 item,
             });
         }
         let domain = Domain::new(self.rows, columns, self.names)?;
-        Ok(Joined {
+        Ok(KeyedSubquery {
             keyed: run_for_all(&domain, plan)?,
             outer: domain.outer().collect(),
             item,
@@ -109,7 +110,7 @@ impl<'a> MarkedRows<'a> {
         let is_single = has_one_row_at_most(&subquery.subquery);
         let joined = self.run(Arc::unwrap_or_clone(subquery.subquery))?;
         let pairs = joined.pairs();
-        let Joined { keyed, item, .. } = joined;
+        let KeyedSubquery { keyed, item, .. } = joined;
         let name = self.names.next("value");
         let plan = match is_single {
             true => select(keyed.plan, &keyed.keys, [item.alias(&name)])?,
@@ -127,7 +128,7 @@ impl<'a> MarkedRows<'a> {
     fn add_exists(&mut self, exists: Exists) -> Result<Expr> {
         let joined = self.run(Arc::unwrap_or_clone(exists.subquery.subquery))?;
         let pairs = joined.pairs();
-        let Keyed { plan, keys } = joined.keyed;
+        let KeyedPlan { plan, keys } = joined.keyed;
         let name = self.names.next("mark");
         let mark = lit(true).alias(&name);
         let plan = match keys.is_empty() {
@@ -149,39 +150,40 @@ impl<'a> MarkedRows<'a> {
         let value_may_be_null = value.nullable(self.plan.schema()).unwrap_or(true);
         let joined = self.run(Arc::unwrap_or_clone(in_list.subquery.subquery))?;
         let pairs = joined.pairs();
-        let Joined { keyed, item, .. } = joined;
+        let KeyedSubquery { keyed, item, .. } = joined;
         let item_may_be_null = item.nullable(keyed.plan.schema()).unwrap_or(true);
         let item_name = self.names.next("item");
         let items = select(keyed.plan, &keyed.keys, [item.alias(&item_name)])?;
         let item = Expr::Column(Column::new_unqualified(item_name));
 
         let name = self.names.next("mark");
-        let known = Filter::try_new(item.clone().is_not_null(), Arc::new(items.clone()))?;
-        let known = distinct(LogicalPlan::Filter(known));
-        let columns: Vec<Expr> = known
+        let known_items = Filter::try_new(item.clone().is_not_null(), Arc::new(items.clone()))?;
+        let known_items = distinct(LogicalPlan::Filter(known_items));
+        let columns: Vec<Expr> = known_items
             .schema()
             .columns()
             .into_iter()
             .map(Expr::Column)
             .collect();
         let mark = lit(true).alias(&name);
-        let known = select(known, &[], columns.into_iter().chain([mark]))?;
+        let marked_items = select(known_items, &[], columns.into_iter().chain([mark]))?;
         let equal = (value.clone(), item.clone());
-        self.join(known, pairs.iter().cloned().chain([equal]).collect())?;
+        self.join(marked_items, pairs.iter().cloned().chain([equal]).collect())?;
         let is_member = Expr::Column(Column::new_unqualified(name)).is_not_null();
 
         let mut result = when(is_member, lit(true));
         if value_may_be_null || item_may_be_null {
-            let (rows, known) = (self.names.next("rows"), self.names.next("items"));
+            let (row_count, known_count) = (self.names.next("rows"), self.names.next("items"));
             let (items, pairs) = self.rename_keys(items, &item, pairs)?;
             let keys = pairs.iter().map(|(_, key)| key.clone()).collect();
-            let counts = vec![count(lit(1_i64)).alias(&rows), count(item).alias(&known)];
+            let rows = count(lit(1_i64)).alias(&row_count);
+            let counts = vec![rows, count(item).alias(&known_count)];
             let counts = Aggregate::try_new(Arc::new(items), keys, counts)?;
             self.join(LogicalPlan::Aggregate(counts), pairs)?;
             let column = |name: String| Expr::Column(Column::new_unqualified(name));
-            let (rows, known) = (column(rows), column(known));
-            let has_null_item = rows.clone().gt(known);
-            let is_null_value = value.is_null().and(rows.gt(lit(0_i64)));
+            let (row_count, known_count) = (column(row_count), column(known_count));
+            let has_null_item = row_count.clone().gt(known_count);
+            let is_null_value = value.is_null().and(row_count.gt(lit(0_i64)));
             let is_unknown = has_null_item.or(is_null_value);
             result = result.when(is_unknown, lit(ScalarValue::Boolean(None)));
         }
@@ -193,23 +195,23 @@ impl<'a> MarkedRows<'a> {
     }
 }
 
-impl Joined {
+impl KeyedSubquery {
     fn pairs(&self) -> Vec<(Expr, Expr)> {
         let keys = self.keyed.keys.iter().cloned().map(Expr::Column);
         self.outer.iter().cloned().zip(keys).collect()
     }
 }
 
-/// Returns a subquery of EXISTS without what does not decide whether it has a row.
-pub(super) fn without_columns(plan: Arc<LogicalPlan>) -> Result<Arc<LogicalPlan>> {
+/// Removes sorts, DISTINCT and limits from a subquery of EXISTS where they do not change whether it has a row.
+pub(super) fn strip_exists_subquery(plan: Arc<LogicalPlan>) -> Result<Arc<LogicalPlan>> {
     Ok(match plan.as_ref() {
         LogicalPlan::Sort(sort) if sort.fetch.is_none() => {
-            without_columns(Arc::clone(&sort.input))?
+            strip_exists_subquery(Arc::clone(&sort.input))?
         }
-        LogicalPlan::Distinct(Distinct::All(input)) => without_columns(Arc::clone(input))?,
+        LogicalPlan::Distinct(Distinct::All(input)) => strip_exists_subquery(Arc::clone(input))?,
         LogicalPlan::Limit(limit) => match (limit.get_skip_type()?, limit.get_fetch_type()?) {
             (SkipType::Literal(0), FetchType::Literal(Some(1..) | None)) => {
-                without_columns(Arc::clone(&limit.input))?
+                strip_exists_subquery(Arc::clone(&limit.input))?
             }
             _ => plan,
         },

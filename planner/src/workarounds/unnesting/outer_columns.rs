@@ -13,14 +13,14 @@ pub(super) fn outer_columns(plan: &LogicalPlan) -> Result<Vec<Column>> {
     Ok(columns)
 }
 
-/// Returns the columns of outer queries that an expression, a part of a plan with these inputs, uses.
+/// Returns the columns of outer queries that an expression uses. `schema` is that of the inputs of its node.
 pub(super) fn outer_columns_of_expr(expr: &Expr, schema: &DFSchema) -> Result<Vec<Column>> {
     let mut columns = vec![];
     collect_from_expr(expr, schema, &mut columns)?;
     Ok(columns)
 }
 
-/// Returns the subquery of an expression, without those of its parts.
+/// Returns the subquery of an expression, but not those of its operands.
 pub(super) fn subquery_of(expr: &Expr) -> Option<&Subquery> {
     match expr {
         Expr::ScalarSubquery(subquery)
@@ -41,7 +41,7 @@ fn collect(plan: &LogicalPlan, columns: &mut Vec<Column>) -> Result<()> {
         if let LogicalPlan::Join(join) = plan {
             collect(&join.left, columns)?;
             // The right side of a lateral join uses columns of the left one.
-            return collect_outside(&join.right, join.left.schema(), columns);
+            return collect_from_outside(&join.right, join.left.schema(), columns);
         }
         for input in plan.inputs() {
             collect(input, columns)?;
@@ -56,7 +56,7 @@ fn collect_from_expr(expr: &Expr, schema: &DFSchema, columns: &mut Vec<Column>) 
             Expr::OuterReferenceColumn(_, column) => add(column, columns),
             part => {
                 if let Some(subquery) = subquery_of(part) {
-                    collect_outside(&subquery.subquery, schema, columns)?;
+                    collect_from_outside(&subquery.subquery, schema, columns)?;
                 }
             }
         }
@@ -65,8 +65,12 @@ fn collect_from_expr(expr: &Expr, schema: &DFSchema, columns: &mut Vec<Column>) 
     Ok(())
 }
 
-/// Collects what a plan uses of queries around the one with this schema.
-fn collect_outside(plan: &LogicalPlan, schema: &DFSchema, columns: &mut Vec<Column>) -> Result<()> {
+/// Collects the columns that a plan uses of queries outside the one with this schema.
+fn collect_from_outside(
+    plan: &LogicalPlan,
+    schema: &DFSchema,
+    columns: &mut Vec<Column>,
+) -> Result<()> {
     for column in outer_columns(plan)? {
         if !schema.has_column(&column) {
             add(&column, columns);

@@ -1,4 +1,4 @@
-//! Whether a copy of the outer rows has the same values as the rows themselves.
+//! Checks that a copy of the outer rows has the same values as the rows themselves.
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result, not_impl_err};
@@ -15,14 +15,17 @@ const ORDERED_WINDOWS: [&str; 7] = [
     "nth_value",
 ];
 
-/// Refuses outer rows that a subquery cannot be joined to.
+/// Checks that a subquery can be joined to the outer rows.
 ///
 /// The rows are computed once for the outer query and once for the subquery. With LIMIT, or a
 /// function such as `rand`, the copies may differ, and rows would silently find no partner.
+///
+/// # Errors
+/// If the two copies may differ.
 pub(super) fn check_repeatable(rows: &LogicalPlan, columns: &[Column]) -> Result<()> {
     let mut cause = None;
     rows.apply_with_subqueries(|node| {
-        let found_cause = match node {
+        let node_cause = match node {
             LogicalPlan::Limit(_) => Some("LIMIT or OFFSET"),
             LogicalPlan::Sort(sort) if sort.fetch.is_some() => Some("LIMIT or OFFSET"),
             LogicalPlan::Distinct(Distinct::On(_)) => Some("DISTINCT ON"),
@@ -35,7 +38,7 @@ pub(super) fn check_repeatable(rows: &LogicalPlan, columns: &[Column]) -> Result
                 is_volatile.then_some("a function that returns other values in each run")
             }
         };
-        cause = cause.or(found_cause);
+        cause = cause.or(node_cause);
         Ok(match cause {
             Some(_) => TreeNodeRecursion::Stop,
             None => TreeNodeRecursion::Continue,
@@ -73,8 +76,9 @@ fn depends_on_order(plan: &LogicalPlan, column: &Column) -> bool {
             let functions = position.checked_sub(aggregate.group_expr.len());
             let function = functions.and_then(|index| aggregate.aggr_expr.get(index));
             function.is_some_and(|function| {
+                // Sums of floats are rounded in the order of the rows.
                 let is_float = plan.schema().field(position).data_type().is_floating();
-                is_float || !is_independent_aggregate(function)
+                is_float || !is_order_independent(function)
             })
         }
         LogicalPlan::Window(window) => {
@@ -95,9 +99,9 @@ fn depends_on_order(plan: &LogicalPlan, column: &Column) -> bool {
     }
 }
 
-fn is_independent_aggregate(expr: &Expr) -> bool {
+fn is_order_independent(expr: &Expr) -> bool {
     match expr {
-        Expr::Alias(alias) => is_independent_aggregate(&alias.expr),
+        Expr::Alias(alias) => is_order_independent(&alias.expr),
         Expr::AggregateFunction(aggregate) => {
             matches!(
                 aggregate.func.name(),

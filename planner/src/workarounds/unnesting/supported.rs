@@ -1,8 +1,8 @@
 //! The subqueries that DataFusion decorrelates correctly.
 //!
-//! It moves correlated conditions up from filters to a join. That is right through projections,
-//! aliases and one side of inner joins, and through one aggregate without groups for a scalar
-//! subquery, if each condition is an equality. Every other form is joined here.
+//! DataFusion moves correlated conditions up from filters to a join. That is correct through
+//! projections, aliases and one side of inner joins, and, for a scalar subquery, through one
+//! aggregate without groups if each condition is an equality. Every other form is joined here.
 
 use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, JoinType, Result};
@@ -11,17 +11,18 @@ use datafusion::logical_expr::{BinaryExpr, Distinct, Expr, LogicalPlan, Operator
 
 use super::outer_columns::{outer_columns, outer_columns_of_expr, subquery_of};
 
-/// Aggregate functions that are null for no rows, and `count`, which DataFusion knows.
+/// Aggregate functions that are null for an empty input, and `count`, which DataFusion handles specially.
 const KNOWN_AGGREGATES: [&str; 6] = ["count", "sum", "min", "max", "avg", "checked_sum"];
 
 /// Whether DataFusion plans this `EXISTS` or `IN` correctly in a filter.
 pub(super) fn is_supported_condition(subquery: &Subquery, schema: &DFSchema) -> Result<bool> {
-    Ok(uses_only(subquery, schema)? && has_movable_conditions(&subquery.subquery, false)?)
+    Ok(uses_only_columns_of(subquery, schema)?
+        && has_movable_conditions(&subquery.subquery, Consumer::Condition)?)
 }
 
 /// Whether DataFusion plans this scalar subquery correctly in a filter or projection.
 pub(super) fn is_supported_scalar(subquery: &Subquery, schema: &DFSchema) -> Result<bool> {
-    if !uses_only(subquery, schema)? {
+    if !uses_only_columns_of(subquery, schema)? {
         return Ok(false);
     }
     if outer_columns(&subquery.subquery)?.is_empty() {
@@ -44,20 +45,30 @@ pub(super) fn is_supported_scalar(subquery: &Subquery, schema: &DFSchema) -> Res
                         .aggr_expr
                         .iter()
                         .all(|expr| !expr.contains_outer())
-                    && has_movable_conditions(&aggregate.input, true)?);
+                    && has_movable_conditions(&aggregate.input, Consumer::Aggregate)?);
             }
             _ => return Ok(false),
         }
     }
 }
 
-/// Whether all outer columns are those of the query around the subquery.
-fn uses_only(subquery: &Subquery, schema: &DFSchema) -> Result<bool> {
+/// Whether the subquery uses outer columns only of the query directly around it, which has this schema.
+fn uses_only_columns_of(subquery: &Subquery, schema: &DFSchema) -> Result<bool> {
     let columns = outer_columns(&subquery.subquery)?;
     Ok(columns.iter().all(|column| schema.has_column(column)))
 }
 
-fn has_movable_conditions(plan: &LogicalPlan, is_aggregated: bool) -> Result<bool> {
+/// What is computed over the rows of a subquery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Consumer {
+    /// EXISTS or IN, which need to know only whether rows exist.
+    Condition,
+    /// An aggregate without groups, whose result depends on how often a row occurs.
+    Aggregate,
+}
+
+/// Whether DataFusion can move all correlated conditions of a plan to a join.
+fn has_movable_conditions(plan: &LogicalPlan, consumer: Consumer) -> Result<bool> {
     if outer_columns(plan)?.is_empty() {
         return Ok(true);
     }
@@ -65,19 +76,19 @@ fn has_movable_conditions(plan: &LogicalPlan, is_aggregated: bool) -> Result<boo
         LogicalPlan::Projection(projection) => {
             let is_plain = |expr: &Expr| is_independent(expr, plan);
             Ok(projection.expr.iter().all(is_plain)
-                && has_movable_conditions(&projection.input, is_aggregated)?)
+                && has_movable_conditions(&projection.input, consumer)?)
         }
-        LogicalPlan::SubqueryAlias(alias) => has_movable_conditions(&alias.input, is_aggregated),
-        LogicalPlan::Distinct(Distinct::All(input)) if !is_aggregated => {
-            has_movable_conditions(input, is_aggregated)
+        LogicalPlan::SubqueryAlias(alias) => has_movable_conditions(&alias.input, consumer),
+        LogicalPlan::Distinct(Distinct::All(input)) if consumer == Consumer::Condition => {
+            has_movable_conditions(input, consumer)
         }
         LogicalPlan::Filter(filter) => {
-            let is_movable = |condition: &&Expr| match is_aggregated && condition.contains_outer() {
-                true => is_equality(condition),
-                false => !has_correlated_subquery(condition, plan),
+            let is_movable = |condition: &&Expr| match consumer {
+                Consumer::Aggregate if condition.contains_outer() => is_equality(condition),
+                _ => !has_correlated_subquery(condition, plan),
             };
             Ok(split_conjunction(&filter.predicate).iter().all(is_movable)
-                && has_movable_conditions(&filter.input, is_aggregated)?)
+                && has_movable_conditions(&filter.input, consumer)?)
         }
         LogicalPlan::Join(join) if join.join_type == JoinType::Inner => {
             let filter = join.filter.iter();
@@ -86,14 +97,14 @@ fn has_movable_conditions(plan: &LogicalPlan, is_aggregated: bool) -> Result<boo
             let (left, right) = (outer_columns(&join.left)?, outer_columns(&join.right)?);
             Ok(is_plain
                 && (left.is_empty() || right.is_empty())
-                && has_movable_conditions(&join.left, is_aggregated)?
-                && has_movable_conditions(&join.right, is_aggregated)?)
+                && has_movable_conditions(&join.left, consumer)?
+                && has_movable_conditions(&join.right, consumer)?)
         }
         _ => Ok(false),
     }
 }
 
-/// Whether an expression of a node uses no columns of outer queries, in subqueries neither.
+/// Whether an expression of a node uses no columns of outer queries, including its subqueries.
 fn is_independent(expr: &Expr, node: &LogicalPlan) -> bool {
     let schema = merge_schema(&node.inputs());
     outer_columns_of_expr(expr, &schema).is_ok_and(|columns| columns.is_empty())
@@ -112,7 +123,7 @@ fn has_correlated_subquery(expr: &Expr, node: &LogicalPlan) -> bool {
     .unwrap_or(true)
 }
 
-/// `inner = outer`, with one of them on each side.
+/// Whether a condition is `inner = outer`, with inner columns on one side and outer ones on the other.
 fn is_equality(expr: &Expr) -> bool {
     let Expr::BinaryExpr(BinaryExpr {
         left,
@@ -135,7 +146,7 @@ fn is_known_aggregate(expr: &Expr) -> bool {
     }
 }
 
-/// Whether an expression is arithmetic over columns: null if one of them is.
+/// Whether an expression is arithmetic over columns, which is null if one of them is.
 fn is_null_for_null(expr: &Expr) -> bool {
     match expr {
         Expr::Column(_) | Expr::Literal(..) => true,

@@ -1,4 +1,4 @@
-//! Windows ordered by values that have no distance, such as BYTEA.
+//! Supports windows ordered by values that have no distance, such as BYTEA.
 //!
 //! The default frame is `RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW`, for which DataFusion
 //! refuses such types by an internal error. Without a distance, RANGE and GROUPS mean the same:
@@ -15,7 +15,7 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::rewrite_windows;
 
-/// Runs before type coercion, which refuses the frames.
+/// Replaces the default frames of such windows. Runs before type coercion, which refuses them.
 #[derive(Debug)]
 pub(in crate::workarounds) struct WindowsByBytes;
 

@@ -1,6 +1,6 @@
-//! Sums and averages of floating-point numbers over a frame that slides.
+//! Computes sums and averages of floating-point numbers over a sliding frame.
 //!
-//! DataFusion subtracts what leaves the frame. After an infinity has left, the result is NaN for
+//! DataFusion subtracts the values that leave the frame. After an infinity has left, the result is NaN for
 //! the rest of the partition (`inf - inf`), and after a large number, small ones are lost. Here
 //! nothing is subtracted: the frame is a queue of two stacks with the sums of their parts.
 //!
@@ -27,7 +27,7 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::rewrite_windows;
 
-/// Puts [`MovingFunction`] in the place of `sum` and `avg`. Runs after type coercion.
+/// Replaces `sum` and `avg` by [`MovingFunction`]. Runs after type coercion.
 #[derive(Debug)]
 pub(in crate::workarounds) struct MovingTotals;
 
@@ -47,7 +47,7 @@ fn replace_total(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         return Transformed::no(expr);
     };
     let total = match &window.fun {
-        WindowFunctionDefinition::AggregateUDF(function) => Total::of_function(function),
+        WindowFunctionDefinition::AggregateUDF(function) => Total::for_function(function),
         WindowFunctionDefinition::WindowUDF(_) => None,
     };
     let is_double = |argument: &Expr| {
@@ -55,8 +55,9 @@ fn replace_total(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         data_type.is_ok_and(|data_type| data_type == DataType::Float64)
     };
     let params = &window.params;
-    let slides = !params.window_frame.is_ever_expanding();
-    let total = total.filter(|_| slides && !params.distinct && params.args.iter().all(is_double));
+    let is_sliding = !params.window_frame.is_ever_expanding();
+    let total =
+        total.filter(|_| is_sliding && !params.distinct && params.args.iter().all(is_double));
     let is_changed = total.is_some();
     if let Some(total) = total {
         let function = AggregateUDF::from(MovingFunction::new(total));
@@ -65,7 +66,7 @@ fn replace_total(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     Transformed::new_transformed(Expr::WindowFunction(window), is_changed)
 }
 
-/// What a function computes of a frame.
+/// The result that a function computes for a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Total {
     Sum,
@@ -73,7 +74,7 @@ enum Total {
 }
 
 impl Total {
-    fn of_function(function: &AggregateUDF) -> Option<Self> {
+    fn for_function(function: &AggregateUDF) -> Option<Self> {
         match function.name() {
             "sum" | "checked_sum" => Some(Self::Sum),
             "avg" => Some(Self::Average),
@@ -82,7 +83,7 @@ impl Total {
     }
 }
 
-/// `moving_sum` or `moving_avg`, of doubles.
+/// The function `moving_sum` or `moving_avg` of doubles.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(in crate::workarounds) struct MovingFunction {
     total: Total,

@@ -1,4 +1,4 @@
-//! Window functions that lose a part of themselves on the way to an executor.
+//! Rewrites window functions that would lose a part of themselves on the way to an executor.
 //!
 //! DataFusion's protobuf message for a window function has no field for a `FILTER`, for `IGNORE
 //! NULLS` of `lag`, `lead`, `first_value`, `last_value` and `nth_value`, and for the reversed
@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   sum(x) FILTER (WHERE c) OVER w    ──►   sum(CASE WHEN c THEN x END) OVER w
-//!   lag(x) IGNORE NULLS OVER w        ──►   lag_ignoring_nulls(x) OVER w, a function of ours
+//!   lag(x) IGNORE NULLS OVER w        ──►   lag_ignoring_nulls(x) OVER w, one of our functions
 //!   lag(x) OVER w                     ──►   lag(x) OVER w, a function that cannot be reversed
 //! ```
 
@@ -32,11 +32,10 @@ use datafusion::physical_expr::PhysicalExpr;
 
 use super::rewrite_windows;
 
-/// Aggregates to which a null is a value: a CASE in place of a FILTER would change them.
+/// Aggregates for which null is a value: a CASE instead of a FILTER would change their results.
 const NULL_SENSITIVE: [&str; 4] = ["array_agg", "first_value", "last_value", "nth_value"];
 
-/// Rewrites window functions so that nothing of them is lost in their message. Runs after type
-/// coercion.
+/// Rewrites window functions so that their messages are complete. Runs after type coercion.
 #[derive(Debug)]
 pub(in crate::workarounds) struct SendableWindows;
 
@@ -57,7 +56,7 @@ fn make_sendable(expr: Expr) -> Result<Transformed<Expr>> {
     };
     let mut is_changed = false;
     if let WindowFunctionDefinition::WindowUDF(function) = &window.fun
-        && let Some(one_way) = OneWayFunction::of_function(function, window.params.null_treatment)
+        && let Some(one_way) = OneWayFunction::for_function(function, window.params.null_treatment)
     {
         window.fun = WindowFunctionDefinition::WindowUDF(Arc::new(WindowUDF::from(one_way)));
         window.params.null_treatment = None;
@@ -118,7 +117,7 @@ impl OneWayFunction {
     }
 
     /// Returns the replacement of a function; `None` if it needs none.
-    fn of_function(function: &WindowUDF, nulls: Option<NullTreatment>) -> Option<Self> {
+    fn for_function(function: &WindowUDF, nulls: Option<NullTreatment>) -> Option<Self> {
         let ignores_nulls = nulls == Some(NullTreatment::IgnoreNulls);
         if function.inner().is::<Self>() && !ignores_nulls {
             return None;

@@ -13,19 +13,19 @@ const BITMAP_BYTES: usize = 4096;
 /// Returns the aggregates of this family.
 pub(super) fn aggregates() -> Vec<Aggregate> {
     vec![
-        on_bitmaps("bitmap_construct_agg", &DataType::Int64, |_, _| {
+        bitmap_aggregate("bitmap_construct_agg", &DataType::Int64, |_, _| {
             Ok(Box::new(Bitmap::new(Operation::Construct)))
         }),
-        on_bitmaps("bitmap_or_agg", &DataType::Binary, |_, _| {
+        bitmap_aggregate("bitmap_or_agg", &DataType::Binary, |_, _| {
             Ok(Box::new(Bitmap::new(Operation::Or)))
         }),
-        on_bitmaps("bitmap_and_agg", &DataType::Binary, |_, _| {
+        bitmap_aggregate("bitmap_and_agg", &DataType::Binary, |_, _| {
             Ok(Box::new(Bitmap::new(Operation::And)))
         }),
     ]
 }
 
-fn on_bitmaps(name: &'static str, argument: &DataType, create: Create) -> Aggregate {
+fn bitmap_aggregate(name: &'static str, argument: &DataType, create: Create) -> Aggregate {
     Aggregate {
         name,
         aliases: &[],
@@ -42,7 +42,7 @@ fn on_bitmaps(name: &'static str, argument: &DataType, create: Create) -> Aggreg
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Operation {
-    /// Sets the bits whose positions come as numbers.
+    /// Sets the bits at positions that are numbers.
     Construct,
     Or,
     And,

@@ -1,4 +1,4 @@
-//! Aggregates of the numbers of equal values: `percentile`, `percentile_approx`, `percentile_disc`, `mode`.
+//! Aggregates over the counts of values: `percentile`, `percentile_approx`, `percentile_disc`, `mode`.
 //!
 //! A group keeps each of its values once, as Spark does for `percentile` and `mode`. Its memory grows
 //! with the number of different values. `percentile_approx` is exact for the same reason.
@@ -21,7 +21,7 @@ pub(super) fn aggregates() -> Vec<Aggregate> {
             name: "percentile",
             aliases: &[],
             arguments: (2, 3),
-            returns: |types| Ok(like_fractions(&types[1], DataType::Float64)),
+            returns: |types| Ok(result_type(&types[1], DataType::Float64)),
             coerce: |types| {
                 let frequency = types.get(2).map(|_| DataType::Int64);
                 [DataType::Float64, fractions_type(&types[1])]
@@ -38,7 +38,7 @@ pub(super) fn aggregates() -> Vec<Aggregate> {
             name: "percentile_approx",
             aliases: &["approx_percentile"],
             arguments: (2, 3),
-            returns: |types| Ok(like_fractions(&types[1], types[0].clone())),
+            returns: |types| Ok(result_type(&types[1], types[0].clone())),
             coerce: |types| {
                 let accuracy = types.get(2).map(|_| DataType::Int64);
                 let value = match crate::functions::convert::is_text(&types[0]) {
@@ -57,7 +57,7 @@ pub(super) fn aggregates() -> Vec<Aggregate> {
             name: "percentile_disc",
             aliases: &[],
             arguments: (2, 2),
-            returns: |types| Ok(like_fractions(&types[1], types[0].clone())),
+            returns: |types| Ok(result_type(&types[1], types[0].clone())),
             coerce: |types| {
                 let value = match types[0].is_numeric() {
                     true => DataType::Float64,
@@ -90,15 +90,15 @@ fn fractions_type(data_type: &DataType) -> DataType {
     }
 }
 
-/// One result, or an array of them if the fractions are an array.
-fn like_fractions(fractions: &DataType, result: DataType) -> DataType {
+/// Returns the type of one result, or of an array of them if the fractions are an array.
+fn result_type(fractions: &DataType, result: DataType) -> DataType {
     match item_of(fractions) {
         Some(_) => list_of(result),
         None => result,
     }
 }
 
-/// Values, their counts, and the fractions.
+/// Returns the types of the state: values, their counts, and the fractions.
 fn state_types(value: &DataType) -> Vec<DataType> {
     vec![
         list_of(value.clone()),
@@ -107,14 +107,14 @@ fn state_types(value: &DataType) -> Vec<DataType> {
     ]
 }
 
-/// What is computed of the counts.
+/// The result that is computed from the counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Statistic {
-    /// Interpolated between the neighbours.
+    /// A value interpolated between its neighbours.
     Percentile,
-    /// The least value whose share of smaller and equal ones reaches the fraction.
+    /// The smallest value for which the share of values up to it reaches the fraction.
     Element,
-    /// The most frequent value; the first of several in the order.
+    /// The most frequent value; among several, the first in the order.
     Mode,
 }
 
@@ -202,11 +202,11 @@ impl Counts {
 
     fn value_at(&self, sorted: &[(&ScalarValue, i64)], fraction: f64) -> ScalarValue {
         let total: i64 = sorted.iter().map(|(_, count)| count).sum();
-        let at = |rank: i64| {
-            let mut before = 0;
+        let value_at_rank = |rank: i64| {
+            let mut cumulative = 0;
             let reached = sorted.iter().find(|(_, count)| {
-                before += count;
-                before > rank
+                cumulative += count;
+                cumulative > rank
             });
             reached.or(sorted.last()).map(|(value, _)| (*value).clone())
         };
@@ -223,7 +223,7 @@ impl Counts {
         let value = match self.result {
             Statistic::Percentile => {
                 let position = (size - 1.0) * fraction;
-                let double = |rank| match at(rank) {
+                let double = |rank| match value_at_rank(rank) {
                     Some(ScalarValue::Float64(Some(value))) => value,
                     _ => 0.0,
                 };
@@ -234,7 +234,7 @@ impl Counts {
                 let share = position - position.floor();
                 Some(ScalarValue::from(low + (high - low) * share))
             }
-            _ => at(rank((size * fraction).ceil() - 1.0).max(0)),
+            _ => value_at_rank(rank((size * fraction).ceil() - 1.0).max(0)),
         };
         value.unwrap_or(ScalarValue::Null)
     }
@@ -287,7 +287,7 @@ impl Accumulator for Counts {
         }
         let sorted = self.sorted();
         if self.result == Statistic::Mode {
-            // Of equal counts, `max_by_key` returns the last, so that the order is reversed.
+            // Among equal counts, `max_by_key` returns the last one, so the order is reversed.
             let mode = sorted.iter().rev().max_by_key(|(_, count)| *count);
             return Ok(mode.map_or(ScalarValue::Null, |(value, _)| (*value).clone()));
         }

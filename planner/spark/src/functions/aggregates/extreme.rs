@@ -12,7 +12,7 @@ use super::Aggregate;
 
 /// Returns the aggregates of this family.
 pub(super) fn aggregates() -> Vec<Aggregate> {
-    let by = |name, create| Aggregate {
+    let by_key = |name, create| Aggregate {
         name,
         aliases: &[],
         arguments: (2, 2),
@@ -22,10 +22,10 @@ pub(super) fn aggregates() -> Vec<Aggregate> {
         create,
     };
     vec![
-        by("max_by", |types, _| {
+        by_key("max_by", |types, _| {
             Ok(Box::new(Extreme::new(types, Ordering::Greater)?))
         }),
-        by("min_by", |types, _| {
+        by_key("min_by", |types, _| {
             Ok(Box::new(Extreme::new(types, Ordering::Less)?))
         }),
     ]
@@ -36,16 +36,16 @@ struct Extreme {
     value: ScalarValue,
     /// Null until a row has a key.
     key: ScalarValue,
-    /// How a better key compares to the one before.
-    better: Ordering,
+    /// How the key of the result compares to all other keys.
+    preferred: Ordering,
 }
 
 impl Extreme {
-    fn new(types: &[DataType], better: Ordering) -> Result<Self> {
+    fn new(types: &[DataType], preferred: Ordering) -> Result<Self> {
         Ok(Self {
             value: ScalarValue::try_from(&types[0])?,
             key: ScalarValue::try_from(&types[1])?,
-            better,
+            preferred,
         })
     }
 }
@@ -56,16 +56,16 @@ impl Accumulator for Extreme {
         if keys.logical_null_count() == keys.len() {
             return Ok(());
         }
-        let options = SortOptions::new(self.better == Ordering::Greater, false);
+        let options = SortOptions::new(self.preferred == Ordering::Greater, false);
         let column = SortColumn {
             values: ArrayRef::clone(keys),
             options: Some(options),
         };
-        let best = lexsort_to_indices(&[column], Some(1))?.value(0) as usize;
-        let key = ScalarValue::try_from_array(keys, best)?;
-        if self.key.is_null() || key.partial_cmp(&self.key) == Some(self.better) {
+        let row = lexsort_to_indices(&[column], Some(1))?.value(0) as usize;
+        let key = ScalarValue::try_from_array(keys, row)?;
+        if self.key.is_null() || key.partial_cmp(&self.key) == Some(self.preferred) {
             self.key = key;
-            self.value = ScalarValue::try_from_array(&columns[0], best)?;
+            self.value = ScalarValue::try_from_array(&columns[0], row)?;
             self.key.compact();
             self.value.compact();
         }

@@ -55,7 +55,7 @@ impl Moments {
         }
     }
 
-    /// Joins two groups of values.
+    /// Adds the values of another group.
     fn merge(&mut self, other: &Self) {
         if other.count == 0.0 {
             return;
@@ -77,7 +77,7 @@ impl Moments {
     }
 
     fn value(&self) -> Option<f64> {
-        // Without a spread there is none, as in Spark since its version 3.1.
+        // Without variance the result is null, as in Spark since version 3.1.
         if self.second == 0.0 {
             return None;
         }

@@ -1,4 +1,4 @@
-//! `first`, `last`, `any_value`, `count_if`, `listagg`.
+//! The aggregates `first`, `last`, `any_value`, `count_if` and `listagg`.
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};
 use datafusion::arrow::datatypes::{DataType, Int64Type};
@@ -10,12 +10,12 @@ use super::Aggregate;
 /// Returns the aggregates of this family.
 pub(super) fn aggregates() -> Vec<Aggregate> {
     vec![
-        one_value("first", &["any_value"], |types, clauses| {
-            let value = OneValue::new(&types[0], clauses.ignores_nulls, false)?;
+        picked_value("first", &["any_value"], |types, clauses| {
+            let value = PickedValue::new(&types[0], clauses.ignores_nulls, End::First)?;
             Ok(Box::new(value))
         }),
-        one_value("last", &[], |types, clauses| {
-            let value = OneValue::new(&types[0], clauses.ignores_nulls, true)?;
+        picked_value("last", &[], |types, clauses| {
+            let value = PickedValue::new(&types[0], clauses.ignores_nulls, End::Last)?;
             Ok(Box::new(value))
         }),
         Aggregate {
@@ -34,12 +34,12 @@ pub(super) fn aggregates() -> Vec<Aggregate> {
             returns: |_| Ok(DataType::Utf8),
             coerce: |types| vec![DataType::Utf8; types.len()],
             state: |_| vec![DataType::Utf8, DataType::Utf8],
-            create: |_, _| Ok(Box::new(Texts::default())),
+            create: |_, _| Ok(Box::new(JoinedTexts::default())),
         },
     ]
 }
 
-fn one_value(
+fn picked_value(
     name: &'static str,
     aliases: &'static [&'static str],
     create: super::Create,
@@ -58,33 +58,40 @@ fn one_value(
     }
 }
 
+/// The end of a group from which a value is picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    First,
+    Last,
+}
+
 /// The first or the last value of a group.
 #[derive(Debug)]
-struct OneValue {
+struct PickedValue {
     value: ScalarValue,
     is_set: bool,
     ignores_nulls: bool,
-    is_last: bool,
+    end: End,
 }
 
-impl OneValue {
-    fn new(data_type: &DataType, ignores_nulls: bool, is_last: bool) -> Result<Self> {
+impl PickedValue {
+    fn new(data_type: &DataType, ignores_nulls: bool, end: End) -> Result<Self> {
         Ok(Self {
             value: ScalarValue::try_from(data_type)?,
             is_set: false,
             ignores_nulls,
-            is_last,
+            end,
         })
     }
 
     fn take(&mut self, values: &ArrayRef, is_candidate: impl Fn(usize) -> bool) -> Result<()> {
-        if self.is_set && !self.is_last {
+        if self.is_set && self.end == End::First {
             return Ok(());
         }
         let mut rows = 0..values.len();
-        let row = match self.is_last {
-            true => rows.rfind(|row| is_candidate(*row)),
-            false => rows.find(|row| is_candidate(*row)),
+        let row = match self.end {
+            End::First => rows.find(|row| is_candidate(*row)),
+            End::Last => rows.rfind(|row| is_candidate(*row)),
         };
         if let Some(row) = row {
             self.value = ScalarValue::try_from_array(values, row)?;
@@ -95,9 +102,9 @@ impl OneValue {
     }
 }
 
-impl Accumulator for OneValue {
+impl Accumulator for PickedValue {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        // The second argument of `first(x, true)` ignores nulls as IGNORE NULLS does.
+        // The second argument of `first(x, true)` has the meaning of IGNORE NULLS.
         if let Some(flags) = values.get(1).and_then(|flags| flags.as_boolean_opt()) {
             self.ignores_nulls |= flags.iter().next().flatten().unwrap_or(false);
         }
@@ -134,18 +141,18 @@ struct CountIf {
     count: i64,
 }
 
-fn trues(values: &ArrayRef) -> i64 {
+fn count_true(values: &ArrayRef) -> i64 {
     i64::try_from(values.as_boolean().true_count()).unwrap_or(i64::MAX)
 }
 
 impl Accumulator for CountIf {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.count += trues(&values[0]);
+        self.count += count_true(&values[0]);
         Ok(())
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.count -= trues(&values[0]);
+        self.count -= count_true(&values[0]);
         Ok(())
     }
 
@@ -177,12 +184,12 @@ impl Accumulator for CountIf {
 
 /// Texts joined by a delimiter; nulls are left out.
 #[derive(Debug, Default)]
-struct Texts {
+struct JoinedTexts {
     joined: Option<String>,
     delimiter: String,
 }
 
-impl Texts {
+impl JoinedTexts {
     fn add(&mut self, texts: &ArrayRef) {
         for text in texts.as_string::<i32>().iter().flatten() {
             match &mut self.joined {
@@ -204,7 +211,7 @@ impl Texts {
     }
 }
 
-impl Accumulator for Texts {
+impl Accumulator for JoinedTexts {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         self.set_delimiter(values.get(1));
         self.add(&values[0]);

@@ -1,4 +1,4 @@
-//! New arrays from arrays and values.
+//! Functions that build arrays from arrays and values.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use super::{common, item_of, items, list_and_item, list_of, same_lists};
 use crate::functions::convert::{self, bytes_of, is_binary};
 use crate::functions::scalar::{Call, CallSite, Function, Param, Returns};
 
-/// Most items of an array that a function makes from numbers.
+/// Maximum number of items of an array whose length an argument states.
 const ITEMS_MAX: usize = 1 << 26;
 
 /// Where an item of a new array comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
-    /// A place of one of the inputs.
+    /// An input, and the position in its values.
     Item(usize, usize),
     Null,
 }
@@ -61,12 +61,12 @@ pub(super) fn functions() -> Vec<Function> {
         ),
     ]
     .into_iter()
-    .chain(whole())
+    .chain(array_functions())
     .collect()
 }
 
 /// Functions that keep or join the items of whole arrays.
-fn whole() -> Vec<Function> {
+fn array_functions() -> Vec<Function> {
     let text = Returns::Type(DataType::Utf8);
     vec![
         Function::new(
@@ -122,6 +122,7 @@ pub(super) fn assemble(
     assemble_where(call, inputs, nulls.as_ref(), sources)
 }
 
+/// As [`assemble`], but only the rows that `nulls` states are null.
 pub(super) fn assemble_where(
     call: &Call,
     inputs: &[&ArrayRef],
@@ -140,14 +141,14 @@ pub(super) fn assemble_where(
     let mut lengths = Vec::with_capacity(call.rows);
     let mut validity = Vec::with_capacity(call.rows);
     for row in 0..call.rows {
-        let row_sources = match nulls {
+        let items = match nulls {
             Some(nulls) if nulls.is_null(row) => None,
             _ => sources(row)?,
         };
-        validity.push(row_sources.is_some());
-        let row_sources = row_sources.unwrap_or_default();
-        lengths.push(row_sources.len());
-        for source in row_sources {
+        validity.push(items.is_some());
+        let items = items.unwrap_or_default();
+        lengths.push(items.len());
+        for source in items {
             match source {
                 Source::Item(input, position) => {
                     values.try_extend(input, position, position + 1)?
@@ -165,7 +166,8 @@ pub(super) fn assemble_where(
     Ok(Arc::new(list))
 }
 
-fn all_of(list: &ListArray, input: usize, row: usize) -> Vec<Source> {
+/// Returns the items of a row of an input.
+fn row_sources(list: &ListArray, input: usize, row: usize) -> Vec<Source> {
     items(list, row)
         .map(|item| Source::Item(input, item))
         .collect()
@@ -179,7 +181,7 @@ enum End {
 
 fn add(call: &Call, end: End) -> Result<ArrayRef> {
     let list = call.list(0);
-    // Only a null array gives null: a null item is an item.
+    // Only a null array makes the result null: a null item is appended.
     let nulls = list.nulls().cloned();
     assemble_where(
         call,
@@ -187,7 +189,7 @@ fn add(call: &Call, end: End) -> Result<ArrayRef> {
         nulls.as_ref(),
         |row| {
             let item = [Source::Item(1, row)];
-            let rest = all_of(list, 0, row);
+            let rest = row_sources(list, 0, row);
             Ok(Some(match end {
                 End::Front => [&item[..], &rest].concat(),
                 End::Back => [&rest[..], &item].concat(),
@@ -196,7 +198,7 @@ fn add(call: &Call, end: End) -> Result<ArrayRef> {
     )
 }
 
-/// Puts an item at a place from 1, or from the end; places between are null.
+/// Inserts an item at a position that counts from 1, or from the end; positions between are null.
 fn insert(call: &Call) -> Result<ArrayRef> {
     let (list, positions) = (call.list(0), call.int(1));
     let nulls = NullBuffer::union(list.nulls(), positions.nulls());
@@ -205,7 +207,7 @@ fn insert(call: &Call) -> Result<ArrayRef> {
         &[list.values(), &call.arrays[2]],
         nulls.as_ref(),
         |row| {
-            let mut sources = all_of(list, 0, row);
+            let mut sources = row_sources(list, 0, row);
             let position = positions.value(row);
             let distance = position.unsigned_abs() as usize;
             if position == 0 {
@@ -263,14 +265,14 @@ fn slice(call: &Call) -> Result<ArrayRef> {
                 start if start > 0 => Some(distance - 1),
                 _ => range.len().checked_sub(distance),
             };
-        let kept = match skipped {
+        let range = match skipped {
             None => range.start..range.start,
             Some(skipped) => {
                 let start = (range.start + skipped).min(range.end);
                 start..start.saturating_add(length).min(range.end)
             }
         };
-        Ok(Some(kept.map(|item| Source::Item(0, item)).collect()))
+        Ok(Some(range.map(|item| Source::Item(0, item)).collect()))
     })
 }
 
@@ -290,13 +292,13 @@ fn flatten(call: &Call) -> Result<ArrayRef> {
     let inner = convert::convert(outer.values(), Param::List, &call.zone)?;
     let inner = inner.as_list::<i32>();
     assemble(call, &[inner.values()], |row| {
-        // One unknown array makes the whole unknown.
+        // If one array is null, the result is null.
         if items(outer, row).any(|list| inner.is_null(list)) {
             return Ok(None);
         }
         Ok(Some(
             items(outer, row)
-                .flat_map(|list| all_of(inner, 0, list))
+                .flat_map(|list| row_sources(inner, 0, list))
                 .collect(),
         ))
     })
@@ -318,7 +320,7 @@ fn zip_type(site: &CallSite) -> Result<DataType> {
     Ok(list_of(DataType::Struct(fields)))
 }
 
-/// Puts items with the same place together; shorter arrays are filled with nulls.
+/// Combines items at the same position to structs; shorter arrays are filled with nulls.
 fn zip(call: &Call) -> Result<ArrayRef> {
     let lists: Vec<&ListArray> = (0..call.arrays.len())
         .map(|index| call.list(index))
@@ -370,9 +372,9 @@ fn join(call: &Call) -> Result<ArrayRef> {
     let texts = convert::to_text(list.values(), &call.zone)?;
     let texts: &StringArray = texts.as_string();
     call.texts(|row| {
-        let by = call.has_argument(2).then(|| call.text(2).value(row));
+        let null_text = call.has_argument(2).then(|| call.text(2).value(row));
         let parts = items(list, row).filter_map(|item| match texts.is_null(item) {
-            true => by,
+            true => null_text,
             false => Some(texts.value(item)),
         });
         Ok(Some(parts.collect::<Vec<_>>().join(separators.value(row))))
@@ -415,11 +417,11 @@ fn concat(call: &Call) -> Result<ArrayRef> {
                 .collect();
             let values: Vec<&ArrayRef> = lists.iter().map(|list| list.values()).collect();
             assemble(call, &values, |row| {
-                let all = lists
+                let sources = lists
                     .iter()
                     .enumerate()
-                    .flat_map(|(index, list)| all_of(list, index, row));
-                Ok(Some(all.collect()))
+                    .flat_map(|(index, list)| row_sources(list, index, row));
+                Ok(Some(sources.collect()))
             })
         }
         DataType::Binary => {

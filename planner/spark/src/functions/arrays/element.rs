@@ -1,4 +1,4 @@
-//! Single items of arrays, and facts about arrays.
+//! Functions that return an item of an array, or a property of it.
 
 use std::sync::Arc;
 
@@ -17,14 +17,17 @@ pub(super) fn functions() -> Vec<Function> {
     let pair = &[Param::Any, Param::Any];
     let value = || Returns::Computed(element_type);
     vec![
-        Function::new("element_at", pair, value(), |call| element_at(call, true)).unify(key_type),
+        Function::new("element_at", pair, value(), |call| {
+            element_at(call, Missing::Error)
+        })
+        .unify(key_type),
         Function::new("try_element_at", pair, value(), |call| {
-            element_at(call, false)
+            element_at(call, Missing::Null)
         })
         .unify(key_type),
         Function::new("get", &[Param::List, Param::Int], value(), |call| {
             let (list, indices) = (call.list(0), call.int(1));
-            pick(call, list.values(), |row| {
+            take_positions(call, list.values(), |row| {
                 let range = items(list, row);
                 let index = usize::try_from(indices.value(row)).ok()?;
                 (index < range.len()).then(|| range.start + index)
@@ -54,7 +57,7 @@ pub(super) fn functions() -> Vec<Function> {
                 let matches = matches(call)?;
                 call.booleans(|row| {
                     let mut range = items(list, row);
-                    // An item that is unknown might be the one.
+                    // A null item might be equal.
                     let has_null = range.clone().any(|item| list.values().is_null(item));
                     Ok(match range.any(|item| matches(row, item)) {
                         true => Some(true),
@@ -106,8 +109,8 @@ fn key_type(types: &[DataType]) -> Result<Vec<DataType>> {
     Ok(vec![types[0].clone(), key])
 }
 
-/// Takes one place of the values for each row; a row without a place is null.
-fn pick(
+/// Takes the value at one position for each row; a row without a position is null.
+fn take_positions(
     call: &Call,
     values: &ArrayRef,
     position: impl Fn(usize) -> Option<usize>,
@@ -121,13 +124,20 @@ fn pick(
     Ok(take(values, &UInt64Array::from_iter(positions), None)?)
 }
 
-fn element_at(call: &Call, is_error: bool) -> Result<ArrayRef> {
+/// The result for an item that an array does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Null,
+    Error,
+}
+
+fn element_at(call: &Call, missing: Missing) -> Result<ArrayRef> {
     if call.arrays[0].data_type().is_null() {
         return Ok(Arc::clone(&call.arrays[0]));
     }
     if let Some(map) = call.arrays[0].as_map_opt() {
         let keys = equality(map.keys(), &call.arrays[1])?;
-        return pick(call, map.values(), |row| {
+        return take_positions(call, map.values(), |row| {
             let offsets = map.value_offsets();
             let mut range =
                 offsets[row].unsigned_abs() as usize..offsets[row + 1].unsigned_abs() as usize;
@@ -146,13 +156,15 @@ fn element_at(call: &Call, is_error: bool) -> Result<ArrayRef> {
             return call
                 .fail("[INVALID_INDEX_OF_ZERO] items count from 1, or from the end with -1");
         }
-        if is_error && usize::try_from(index.unsigned_abs()).is_ok_and(|index| index > size) {
+        if missing == Missing::Error
+            && usize::try_from(index.unsigned_abs()).is_ok_and(|index| index > size)
+        {
             return call.fail(format!(
                 "[INVALID_ARRAY_INDEX_IN_ELEMENT_AT] there is no item {index} among {size}; try_element_at returns NULL for it"
             ));
         }
     }
-    pick(call, list.values(), |row| {
+    take_positions(call, list.values(), |row| {
         let range = items(list, row);
         let index = usize::try_from(indices.value(row).unsigned_abs()).ok()?;
         match indices.value(row) > 0 {
@@ -165,13 +177,13 @@ fn element_at(call: &Call, is_error: bool) -> Result<ArrayRef> {
     })
 }
 
-/// Returns a test whether an item equals the second argument of a row.
+/// Returns a predicate on a row and an item: whether the item equals the second argument of the row.
 fn matches(call: &Call) -> Result<impl Fn(usize, usize) -> bool> {
     let list = call.list(0);
     equality(list.values(), &call.arrays[1])
 }
 
-/// Returns a test whether a value equals the wanted one of a row; null equals nothing.
+/// Returns a predicate on a row and a position: whether the value there equals the target of the row. Null equals nothing.
 pub(super) fn equality(
     values: &ArrayRef,
     target: &ArrayRef,
@@ -179,12 +191,12 @@ pub(super) fn equality(
     let converter = RowConverter::new(vec![SortField::new(values.data_type().clone())])?;
     let target = convert::with_type(Arc::clone(target), values.data_type())?;
     let value_rows = converter.convert_columns(&[Arc::clone(values)])?;
-    let wanted_rows = converter.convert_columns(&[Arc::clone(&target)])?;
+    let target_rows = converter.convert_columns(&[Arc::clone(&target)])?;
     let values = Arc::clone(values);
     Ok(move |row: usize, position: usize| {
         values.is_valid(position)
             && target.is_valid(row)
-            && value_rows.row(position) == wanted_rows.row(row)
+            && value_rows.row(position) == target_rows.row(row)
     })
 }
 

@@ -1,4 +1,4 @@
-//! Arrays as sets: without duplicates, union, difference, without a value. Nulls equal each other.
+//! Functions that treat arrays as sets. Nulls equal each other.
 
 use std::collections::HashSet;
 
@@ -64,10 +64,11 @@ pub(super) fn functions() -> Vec<Function> {
     ]
 }
 
-/// An item of an array: its value in a comparable form, and where it is.
+/// An item of an array: its value in a comparable form, and its source.
 type Item = (OwnedRow, Source);
 
-fn rows_of(values: &[&ArrayRef]) -> Result<Vec<Rows>> {
+/// Returns the values of arrays in a form in which they can be compared and hashed.
+fn comparable_rows(values: &[&ArrayRef]) -> Result<Vec<Rows>> {
     let Some(first) = values.first() else {
         return Ok(Vec::new());
     };
@@ -82,7 +83,7 @@ fn rows_of(values: &[&ArrayRef]) -> Result<Vec<Rows>> {
 fn combine(call: &Call, choose: impl Fn(Vec<Item>, Vec<Item>) -> Vec<Item>) -> Result<ArrayRef> {
     let count = call.arrays.len();
     let values: Vec<&ArrayRef> = (0..count).map(|index| call.list(index).values()).collect();
-    let rows = rows_of(&values)?;
+    let rows = comparable_rows(&values)?;
     assemble(call, &values, |row| {
         let list_items = |index: usize| -> Vec<Item> {
             if index >= count {
@@ -121,10 +122,10 @@ fn difference(first: Vec<Item>, second: Vec<Item>) -> Vec<Item> {
         .collect()
 }
 
-/// Whether two arrays have a value in common; unknown if only a null could be it.
+/// Returns whether two arrays have a value in common; null if only a null could be common.
 fn overlap(call: &Call) -> Result<ArrayRef> {
     let (first, second) = (call.list(0), call.list(1));
-    let rows = rows_of(&[first.values(), second.values()])?;
+    let rows = comparable_rows(&[first.values(), second.values()])?;
     call.booleans(|row| {
         let known: HashSet<_> = items(first, row)
             .filter(|item| first.values().is_valid(*item))

@@ -1,4 +1,4 @@
-//! Arrays in a random order.
+//! The function `shuffle`.
 
 use datafusion::arrow::array::{Array, ArrayRef};
 use datafusion::common::Result;
@@ -21,7 +21,7 @@ pub(super) fn functions() -> Vec<Function> {
     ]
 }
 
-/// Exchanges each item, from the last one on, with one before it or itself.
+/// Shuffles by Fisher and Yates: from the last item on, each is exchanged with a random one up to itself.
 fn shuffle(call: &Call) -> Result<ArrayRef> {
     let list = call.list(0);
     call.draw(1, |sequence, seed| {

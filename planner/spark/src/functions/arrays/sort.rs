@@ -1,5 +1,6 @@
-//! Sorted arrays, least and greatest items, sequences.
+//! Functions that sort arrays, return their least and greatest items, and generate sequences.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array};
@@ -16,7 +17,7 @@ use crate::functions::convert::{self, DAY_MICROS};
 use crate::functions::datetime::civil::add_months_to_wall;
 use crate::functions::scalar::{Call, CallSite, Function, Param, Returns};
 
-/// Most items of a sequence.
+/// Maximum number of items of a sequence.
 const SEQUENCE_ITEMS_MAX: usize = 1 << 26;
 
 /// Returns the functions of this family.
@@ -29,7 +30,7 @@ pub(super) fn functions() -> Vec<Function> {
     vec![
         // Ascending with nulls last.
         Function::new("array_sort", &[Param::List], Returns::Argument(0), |call| {
-            sorted(call, |_| SortOptions::new(false, false))
+            sort_items(call, |_| SortOptions::new(false, false))
         }),
         // Ascending with nulls first, or descending with nulls last.
         Function::new(
@@ -37,7 +38,7 @@ pub(super) fn functions() -> Vec<Function> {
             &[Param::List, Param::Boolean],
             Returns::Argument(0),
             |call| {
-                sorted(call, |row| {
+                sort_items(call, |row| {
                     let is_ascending = !call.has_argument(1) || call.boolean(1).value(row);
                     SortOptions::new(!is_ascending, is_ascending)
                 })
@@ -45,10 +46,10 @@ pub(super) fn functions() -> Vec<Function> {
         )
         .optional(1),
         Function::new("array_min", &[Param::List], item(), |call| {
-            extreme(call, false)
+            extreme(call, Ordering::Less)
         }),
         Function::new("array_max", &[Param::List], item(), |call| {
-            extreme(call, true)
+            extreme(call, Ordering::Greater)
         }),
         Function::new(
             "sequence",
@@ -60,14 +61,14 @@ pub(super) fn functions() -> Vec<Function> {
     ]
 }
 
-fn rows_of(values: &ArrayRef) -> Result<Rows> {
+fn comparable_rows(values: &ArrayRef) -> Result<Rows> {
     let converter = RowConverter::new(vec![SortField::new(values.data_type().clone())])?;
     Ok(converter.convert_columns(&[Arc::clone(values)])?)
 }
 
-fn sorted(call: &Call, options: impl Fn(usize) -> SortOptions) -> Result<ArrayRef> {
+fn sort_items(call: &Call, options: impl Fn(usize) -> SortOptions) -> Result<ArrayRef> {
     let list = call.list(0);
-    let rows = rows_of(list.values())?;
+    let rows = comparable_rows(list.values())?;
     assemble(call, &[list.values()], |row| {
         let options = options(row);
         let (mut nulls, mut known): (Vec<_>, Vec<_>) =
@@ -76,7 +77,7 @@ fn sorted(call: &Call, options: impl Fn(usize) -> SortOptions) -> Result<ArrayRe
             true => rows.row(*b).cmp(&rows.row(*a)),
             false => rows.row(*a).cmp(&rows.row(*b)),
         });
-        let all = match options.nulls_first {
+        let order = match options.nulls_first {
             true => {
                 nulls.append(&mut known);
                 nulls
@@ -87,22 +88,26 @@ fn sorted(call: &Call, options: impl Fn(usize) -> SortOptions) -> Result<ArrayRe
             }
         };
         Ok(Some(
-            all.into_iter().map(|item| Source::Item(0, item)).collect(),
+            order
+                .into_iter()
+                .map(|item| Source::Item(0, item))
+                .collect(),
         ))
     })
 }
 
-fn extreme(call: &Call, is_greatest: bool) -> Result<ArrayRef> {
+/// Returns the item of each array that compares like this to all others.
+fn extreme(call: &Call, ordering: Ordering) -> Result<ArrayRef> {
     let list = call.list(0);
-    let rows = rows_of(list.values())?;
+    let rows = comparable_rows(list.values())?;
     let positions = (0..call.rows).map(|row| {
         if list.is_null(row) {
             return None;
         }
         let known = items(list, row).filter(|item| list.values().is_valid(*item));
-        let position = match is_greatest {
-            true => known.max_by_key(|item| rows.row(*item)),
-            false => known.min_by_key(|item| rows.row(*item)),
+        let position = match ordering {
+            Ordering::Greater => known.max_by_key(|item| rows.row(*item)),
+            _ => known.min_by_key(|item| rows.row(*item)),
         };
         position.and_then(|position| u64::try_from(position).ok())
     });
@@ -155,15 +160,15 @@ impl Step {
 
     /// Returns the value after this many steps.
     fn after(self, start: i64, count: i64) -> i64 {
-        let moved = match self.months {
+        let with_months = match self.months {
             0 => start,
             months => add_months_to_wall(start, months.saturating_mul(count)),
         };
-        moved.saturating_add(self.size.saturating_mul(count))
+        with_months.saturating_add(self.size.saturating_mul(count))
     }
 }
 
-/// Values from a start to a stop; the step is one, or one day, towards the stop by default.
+/// Returns values from a start to a stop. By default, the step is one, or one day, towards the stop.
 fn sequence(call: &Call) -> Result<ArrayRef> {
     let is_number = call.arrays[0].data_type().is_integer() || call.arrays[0].data_type().is_null();
     let bound = |index: usize| -> Result<Int64Array> {
@@ -199,7 +204,7 @@ fn sequence(call: &Call) -> Result<ArrayRef> {
                 "[ILLEGAL_SEQUENCE_BOUNDARIES] the step does not lead from the start to the stop",
             );
         }
-        let before = values.len();
+        let first = values.len();
         for count in 0.. {
             let value = step.after(start, count);
             let is_past = if start <= stop {
@@ -211,19 +216,19 @@ fn sequence(call: &Call) -> Result<ArrayRef> {
                 break;
             }
             values.push(value);
-            if values.len() - before > SEQUENCE_ITEMS_MAX {
+            if values.len() - first > SEQUENCE_ITEMS_MAX {
                 return call.fail("the sequence would be too long");
             }
             if start == stop {
                 break;
             }
         }
-        *length = values.len() - before;
+        *length = values.len() - first;
     }
     let item = item_of(&call.return_type)
         .cloned()
         .unwrap_or(DataType::Null);
-    let items = typed(call, Int64Array::from(values), &item, is_number)?;
+    let items = to_item_type(call, Int64Array::from(values), &item, is_number)?;
     let field = Arc::new(datafusion::arrow::datatypes::Field::new_list_field(
         item, true,
     ));
@@ -263,7 +268,13 @@ fn steps(call: &Call, is_number: bool) -> Result<Option<Vec<Step>>> {
     Ok(Some((0..call.rows).map(step).collect()))
 }
 
-fn typed(call: &Call, values: Int64Array, item: &DataType, is_number: bool) -> Result<ArrayRef> {
+/// Converts numbers or wall clocks in microseconds to the type of a sequence's items.
+fn to_item_type(
+    call: &Call,
+    values: Int64Array,
+    item: &DataType,
+    is_number: bool,
+) -> Result<ArrayRef> {
     if is_number {
         return convert::cast_strictly(&(Arc::new(values) as ArrayRef), item);
     }

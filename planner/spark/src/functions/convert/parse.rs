@@ -1,10 +1,10 @@
-//! Text to values, as Spark's casts read it: spaces around are ignored, dates may be partial.
+//! Parses text as Spark's casts do: surrounding spaces are ignored, dates may be partial.
 
 use crate::functions::datetime::civil::{Civil, days_of, is_valid_date};
 
 use super::zone::{DAY_MICROS, Zone};
 
-/// Removes what Spark trims before a cast: spaces and control characters.
+/// Removes the characters that Spark trims before a cast: spaces and control characters.
 fn trim(text: &str) -> &str {
     text.trim_matches(|c: char| c <= ' ' || c == '\u{7f}')
 }
@@ -89,7 +89,7 @@ pub(crate) fn parse_time(text: &str) -> Option<i64> {
     scanner.0.is_empty().then_some(time)
 }
 
-/// What is left of a text.
+/// A scanner of dates and times: the rest of a text.
 struct Scanner<'a>(&'a str);
 
 impl Scanner<'_> {

@@ -1,4 +1,4 @@
-//! Time zones: between instants and wall clocks.
+//! Time zones: conversions between instants and wall clocks.
 
 use std::str::FromStr;
 
@@ -53,7 +53,7 @@ impl Zone {
         if let Some(offset) = parse_offset(offset) {
             return Ok(Self::Offset(offset));
         }
-        // The three-letter names that Java keeps for its first versions and that are no regions.
+        // Three-letter names from Java's first versions that are not names of regions.
         let region = match trimmed {
             "ACT" => "Australia/Darwin",
             "AET" => "Australia/Sydney",
@@ -110,13 +110,13 @@ impl Zone {
         }
     }
 
-    /// Returns what the wall clock shows at an instant; both in microseconds.
+    /// Converts an instant to the wall clock of the zone; both in microseconds.
     pub fn wall_of(self, instant: i64) -> i64 {
         let offset = self.offset_seconds(instant.div_euclid(SECOND_MICROS));
         instant.saturating_add(offset * SECOND_MICROS)
     }
 
-    /// Returns the instant at which the wall clock shows this; both in microseconds.
+    /// Converts a wall clock of the zone to an instant; both in microseconds.
     ///
     /// A wall clock that occurs twice is the earlier instant. One that is skipped moves forward by
     /// the gap, as in Java.

@@ -6,19 +6,20 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, JoinType, Result, not_impl_err};
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, lit};
 
-use super::{Keyed, run_for_all};
+use super::{KeyedPlan, run_for_all};
 use crate::workarounds::unnesting::columns::{select, select_positions};
 use crate::workarounds::unnesting::domain::{Domain, KeyedJoin};
 
-pub(super) fn run(domain: &Domain, aggregate: Aggregate) -> Result<Keyed> {
-    let is_set = |expr: &Expr| matches!(expr, Expr::GroupingSet(_));
-    if aggregate.group_expr.iter().any(is_set) {
+/// Computes an aggregate for each key. Without groups, a key without rows has a result too.
+pub(super) fn run(domain: &Domain, aggregate: Aggregate) -> Result<KeyedPlan> {
+    let is_grouping_set = |expr: &Expr| matches!(expr, Expr::GroupingSet(_));
+    if aggregate.group_expr.iter().any(is_grouping_set) {
         return not_impl_err!(
             "GROUPING SETS, ROLLUP or CUBE in a subquery that uses columns of the outer query; \
              group in a derived table, and join it"
         );
     }
-    // It may be an aggregate of the outer query, and Spark refuses it.
+    // In SQL this may be an aggregate of the outer query. Spark refuses it too.
     if aggregate.aggr_expr.iter().any(Expr::contains_outer) {
         return not_impl_err!(
             "an aggregate function over columns of the outer query; \
@@ -30,11 +31,13 @@ pub(super) fn run(domain: &Domain, aggregate: Aggregate) -> Result<Keyed> {
     let groups = aggregate.group_expr.into_iter();
     let groups = groups.map(|expr| domain.replace(expr, &input.keys));
     let groups = groups.collect::<Result<Vec<_>>>()?;
-    let Keyed { plan, keys } = match groups.is_empty() {
+    let KeyedPlan { plan, keys } = match groups.is_empty() {
         true => {
             let (input, mark) = with_empty_groups(domain, input)?;
-            let functions_of_rows = functions.into_iter().map(|expr| count_marked(expr, &mark));
-            functions = functions_of_rows.collect::<Result<_>>()?;
+            let filtered = functions
+                .into_iter()
+                .map(|expr| ignore_unmarked_rows(expr, &mark));
+            functions = filtered.collect::<Result<_>>()?;
             input
         }
         false => input,
@@ -45,11 +48,11 @@ pub(super) fn run(domain: &Domain, aggregate: Aggregate) -> Result<Keyed> {
     let plan = LogicalPlan::Aggregate(plan);
     let positions = keys.len()..plan.schema().fields().len();
     let plan = select_positions(plan, &keys, positions, &aggregate.schema)?;
-    Ok(Keyed { plan, keys })
+    Ok(KeyedPlan { plan, keys })
 }
 
 /// Adds a row without a mark for each key that has no row. Returns the mark, which is true or null.
-fn with_empty_groups(domain: &Domain, input: Keyed) -> Result<(Keyed, Column)> {
+fn with_empty_groups(domain: &Domain, input: KeyedPlan) -> Result<(KeyedPlan, Column)> {
     let mark = Column::new_unqualified(domain.names.next("mark"));
     let mut exprs: Vec<Expr> = input
         .plan
@@ -64,11 +67,11 @@ fn with_empty_groups(domain: &Domain, input: Keyed) -> Result<(Keyed, Column)> {
     let pairs = keys.iter().cloned().zip(input.keys);
     let pairs = pairs.map(|(value, key)| (Expr::Column(value), Expr::Column(key)));
     let plan = KeyedJoin::new(JoinType::Left).build(values, rows, pairs)?;
-    Ok((Keyed { plan, keys }, mark))
+    Ok((KeyedPlan { plan, keys }, mark))
 }
 
-/// Makes aggregate functions pass over rows without a mark.
-fn count_marked(expr: Expr, mark: &Column) -> Result<Expr> {
+/// Makes aggregate functions ignore rows without a mark.
+fn ignore_unmarked_rows(expr: Expr, mark: &Column) -> Result<Expr> {
     expr.transform_up(|part| match part {
         Expr::AggregateFunction(mut function) => {
             let is_marked = Expr::Column(mark.clone()).is_not_null();

@@ -6,18 +6,19 @@ use datafusion::common::{Column, JoinType, Result, not_impl_err};
 use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::logical_expr::{Expr, Join, LogicalPlan};
 
-use super::{Keyed, run_for_all};
+use super::{KeyedPlan, run_for_all};
 use crate::workarounds::unnesting::columns::{select, select_columns};
 use crate::workarounds::unnesting::domain::{Domain, KeyedJoin};
 
-/// Which inputs of a join run for all values.
+/// States which inputs of a join run for all values of the domain, and so have keys.
 struct Sides {
     left: bool,
     right: bool,
 }
 
-pub(super) fn run(domain: &Domain, join: Join) -> Result<Keyed> {
-    let sides = sides(domain, &join)?;
+/// Joins the inputs for each key.
+pub(super) fn run(domain: &Domain, join: Join) -> Result<KeyedPlan> {
+    let sides = keyed_sides(domain, &join)?;
     if join.null_aware && sides.right {
         return not_impl_err!(
             "EXCEPT or NOT IN in a subquery that uses columns of the outer query on its right side"
@@ -27,12 +28,12 @@ pub(super) fn run(domain: &Domain, join: Join) -> Result<Keyed> {
         let plan = Arc::unwrap_or_clone(plan);
         match is_keyed {
             true => run_for_all(domain, plan),
-            false => Ok(Keyed { plan, keys: vec![] }),
+            false => Ok(KeyedPlan { plan, keys: vec![] }),
         }
     };
     let left = run_side(sides.left, join.left)?;
     let right = run_side(sides.right, join.right)?;
-    // Where both sides have keys, they are equal, except in rows that one side of a join lacks.
+    // If both sides have keys, the keys are equal, except in rows without a partner.
     let keys = match (sides.left, join.join_type) {
         (true, _) => left.keys.clone(),
         (false, _) => right.keys.clone(),
@@ -68,21 +69,21 @@ pub(super) fn run(domain: &Domain, join: Join) -> Result<Keyed> {
             let columns = join.schema.columns().into_iter().map(Expr::Column);
             let exprs: Vec<Expr> = merged.chain(columns).collect();
             let plan = select(plan, &[], exprs)?;
-            Ok(Keyed { plan, keys })
+            Ok(KeyedPlan { plan, keys })
         }
         JoinType::Right | JoinType::RightSemi | JoinType::RightAnti if !pairs.is_empty() => {
             let keys: Vec<Column> = pairs.into_iter().map(|(_, right)| right).collect();
             let plan = select_columns(plan, &keys, &join.schema)?;
-            Ok(Keyed { plan, keys })
+            Ok(KeyedPlan { plan, keys })
         }
         _ => {
             let plan = select_columns(plan, &keys, &join.schema)?;
-            Ok(Keyed { plan, keys })
+            Ok(KeyedPlan { plan, keys })
         }
     }
 }
 
-fn sides(domain: &Domain, join: &Join) -> Result<Sides> {
+fn keyed_sides(domain: &Domain, join: &Join) -> Result<Sides> {
     let left = domain.is_used_by(&join.left)?;
     let right = domain.is_used_by(&join.right)?;
     // If all rows of a side stay, it must have keys for the rows that find no partner.

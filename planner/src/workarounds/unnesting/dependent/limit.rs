@@ -9,11 +9,12 @@ use datafusion::logical_expr::{
     SortExpr, SubqueryAlias, Window, WindowFrame, WindowFrameBound, WindowFrameUnits, lit,
 };
 
-use super::{Keyed, run_for_all};
+use super::{KeyedPlan, run_for_all};
 use crate::workarounds::unnesting::columns::{select, select_columns};
 use crate::workarounds::unnesting::domain::Domain;
 
-pub(super) fn run_limit(domain: &Domain, limit: Limit) -> Result<Keyed> {
+/// Limits the rows of each key.
+pub(super) fn run_limit(domain: &Domain, limit: Limit) -> Result<KeyedPlan> {
     let (SkipType::Literal(skip), FetchType::Literal(fetch)) =
         (limit.get_skip_type()?, limit.get_fetch_type()?)
     else {
@@ -30,16 +31,16 @@ pub(super) fn run(
     plan: LogicalPlan,
     skip: usize,
     fetch: Option<usize>,
-) -> Result<Keyed> {
-    // The order of the rows is known at the sort.
+) -> Result<KeyedPlan> {
+    // The limit is pushed down to the sort, where the order of the rows is known.
     match plan {
         LogicalPlan::Projection(projection) => {
-            let input = limited(projection.input, skip, fetch);
+            let input = add_limit(projection.input, skip, fetch);
             let plan = Projection::try_new_with_schema(projection.expr, input, projection.schema)?;
             run_for_all(domain, LogicalPlan::Projection(plan))
         }
         LogicalPlan::SubqueryAlias(alias) => {
-            let input = limited(alias.input, skip, fetch);
+            let input = add_limit(alias.input, skip, fetch);
             let plan = SubqueryAlias::try_new(input, alias.alias)?;
             run_for_all(domain, LogicalPlan::SubqueryAlias(plan))
         }
@@ -54,32 +55,33 @@ pub(super) fn run(
                 let expr = std::mem::take(&mut key.expr);
                 key.expr = domain.replace(expr, &input.keys)?;
             }
-            number_rows(domain, input, order, skip, fetch)
+            limit_each_key(domain, input, order, skip, fetch)
         }
         plan => {
             let input = run_for_all(domain, plan)?;
-            number_rows(domain, input, vec![], skip, fetch)
+            limit_each_key(domain, input, vec![], skip, fetch)
         }
     }
 }
 
-fn limited(input: Arc<LogicalPlan>, skip: usize, fetch: Option<usize>) -> Arc<LogicalPlan> {
-    let number = |rows: usize| Box::new(lit(i64::try_from(rows).unwrap_or(i64::MAX)));
+fn add_limit(input: Arc<LogicalPlan>, skip: usize, fetch: Option<usize>) -> Arc<LogicalPlan> {
+    let literal = |rows: usize| Box::new(lit(i64::try_from(rows).unwrap_or(i64::MAX)));
     Arc::new(LogicalPlan::Limit(Limit {
-        skip: Some(number(skip)),
-        fetch: fetch.map(number),
+        skip: Some(literal(skip)),
+        fetch: fetch.map(literal),
         input,
     }))
 }
 
-fn number_rows(
+/// Numbers the rows of each key in `order`, and keeps those after the first `skip`, up to `fetch` of them.
+fn limit_each_key(
     domain: &Domain,
-    input: Keyed,
+    input: KeyedPlan,
     order: Vec<SortExpr>,
     skip: usize,
     fetch: Option<usize>,
-) -> Result<Keyed> {
-    let Keyed { plan, keys } = input;
+) -> Result<KeyedPlan> {
+    let KeyedPlan { plan, keys } = input;
     let schema = Arc::clone(plan.schema());
     let number = row_number()
         .partition_by(keys.iter().cloned().map(Expr::Column).collect())
@@ -104,5 +106,5 @@ fn number_rows(
     }
     let plan = LogicalPlan::Filter(Filter::try_new(condition, Arc::new(plan))?);
     let plan = select_columns(plan, &[], &schema)?;
-    Ok(Keyed { plan, keys })
+    Ok(KeyedPlan { plan, keys })
 }
