@@ -39,7 +39,7 @@ use semi_join_first::SemiJoinFirst;
 use spread_collected_joins::SPREAD_COLLECTED_JOINS;
 pub use switches::{Switches, switches};
 
-use crate::workarounds::{guard_logical, guard_physical};
+use crate::workarounds::{guard_logical, guard_physical, last_logical};
 
 /// Returns DataFusion's logical rules followed by ours, which need subqueries decorrelated and
 /// filters pushed down.
@@ -49,6 +49,7 @@ pub fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     guard_logical(&mut rules);
     rules.push(Arc::new(SemiJoinFirst));
     rules.push(Arc::new(ConjunctOrder));
+    rules.push(last_logical());
     rules
 }
 

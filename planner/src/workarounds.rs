@@ -32,6 +32,8 @@ use faisca_spark::casts::SparkCasts;
 use bag_operations::BagOperations;
 use deep_filters::ShallowFilterPushdown;
 use filters_by_name::UniqueNamePushdown;
+use floats::canonical::CanonicalFloat;
+use floats::equality::FloatEquality;
 use floats::min_max::TotalOrderExtreme;
 use floats::not_a_number::{FLOAT_FILTERS_OF_SCANS, INEXACT_FLOAT_BOUNDS};
 use floats::top_groups::TOP_GROUPS_OF_FLOATS;
@@ -94,9 +96,9 @@ pub fn window_functions() -> Vec<Arc<WindowUDF>> {
 /// Returns the scalar functions that these rules put into plans.
 #[must_use]
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    CheckedOperator::ALL
-        .map(|checked| Arc::new(ScalarUDF::from(checked)))
-        .to_vec()
+    let checked = CheckedOperator::ALL.into_iter().map(ScalarUDF::from);
+    let canonical = CanonicalFloat::ALL.into_iter().map(ScalarUDF::from);
+    checked.chain(canonical).map(Arc::new).collect()
 }
 
 /// Puts our rules in the place of the logical rules that they guard.
@@ -111,6 +113,11 @@ pub(crate) fn guard_logical(rules: &mut [Arc<dyn OptimizerRule + Send + Sync>]) 
             _ => {}
         }
     }
+}
+
+/// Returns the rule that must follow all other logical rules.
+pub(crate) fn last_logical() -> Arc<dyn OptimizerRule + Send + Sync> {
+    Arc::new(FloatEquality)
 }
 
 /// Puts our rules around the physical rules that they guard, before them, and before the last check.

@@ -11,7 +11,6 @@ mod aggregates;
 mod compare;
 mod data;
 mod expressions;
-mod known;
 mod oracle;
 mod queries;
 mod relations;

@@ -12,6 +12,7 @@ mod grouping_sets;
 mod joins;
 mod overflow;
 mod sets;
+mod signs;
 mod sorts;
 mod subqueries;
 mod subquery_positions;

@@ -9,8 +9,6 @@ use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::parquet::arrow::ArrowWriter;
 use fastrand::Rng;
 
-use super::known::{Difference, is_known};
-
 pub const TABLES: [&str; 5] = ["a", "b", "skewed", "sparse", "empty"];
 
 /// A type of the generated tables; each table has one column of each.
@@ -144,21 +142,11 @@ impl Kind {
             Self::I64 => {
                 values.extend(["9223372036854775807", "-9223372036854775808"]);
             }
-            Self::Date if !is_known(Difference::TimeRange) => {
-                values.extend(["0001-01-01", "9999-12-31"]);
-            }
-            Self::Timestamp if !is_known(Difference::TimeRange) => {
+            Self::Date => values.extend(["0001-01-01", "9999-12-31"]),
+            Self::Timestamp => {
                 values.extend(["0001-01-01 00:00:00", "9999-12-31 23:59:59.999999"]);
             }
-            Self::F32 | Self::F64 => {
-                values.extend(["NaN", "inf"]);
-                if !is_known(Difference::NegativeNan) {
-                    values.push("-inf");
-                }
-                if !is_known(Difference::NegativeZero) {
-                    values.push("-0.0");
-                }
-            }
+            Self::F32 | Self::F64 => values.extend(["NaN", "inf", "-inf", "-0.0"]),
             _ => {}
         }
         values

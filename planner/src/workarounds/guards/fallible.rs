@@ -7,11 +7,13 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 
 /// Functions that return a value for every argument. All other functions are assumed to fail for some.
-const SAFE_FUNCTIONS: [&str; 43] = [
+const SAFE_FUNCTIONS: [&str; 45] = [
     "abs",
     "ascii",
     "bit_length",
     "btrim",
+    "canonical_float",
+    "canonical_nan",
     "ceil",
     "char_length",
     "character_length",

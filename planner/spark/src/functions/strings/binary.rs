@@ -38,7 +38,8 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new("encode", formatted, binary.clone(), encode),
         Function::new(
             "decode",
-            &[Param::Any, Param::Any],
+            // The last one may be absent; bytes and a charset are two.
+            &[Param::Any, Param::Any, Param::Any],
             Returns::Computed(decode_type),
             decode,
         )

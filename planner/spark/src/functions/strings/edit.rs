@@ -8,7 +8,7 @@ use crate::functions::convert;
 use crate::functions::scalar::{Call, Function, Param, Returns};
 
 /// Most bytes of one text that a function makes from a number.
-const TEXT_BYTES_MAX: usize = 1 << 30;
+pub(super) const TEXT_BYTES_MAX: usize = 1 << 30;
 
 /// Returns the functions of this family.
 pub(super) fn functions() -> Vec<Function> {

@@ -11,6 +11,7 @@ use datafusion::logical_expr::{Expr, lit};
 
 use crate::functions::convert::{self, is_binary, is_text};
 use crate::functions::scalar::{Call, CallSite, Function, Param, Returns};
+use crate::functions::strings::edit::TEXT_BYTES_MAX;
 
 /// Returns the functions of this family.
 pub(super) fn functions() -> Vec<Function> {
@@ -215,6 +216,15 @@ fn padded<T: Clone>(value: Vec<T>, length: i32, fill: &[T], side: Side) -> Vec<T
     }
 }
 
+/// Fails if a text becomes too long while its letters have four bytes each.
+fn check_length(call: &Call, length: i32) -> Result<()> {
+    let bytes = usize::try_from(length).unwrap_or(0) * size_of::<char>();
+    match bytes <= TEXT_BYTES_MAX {
+        true => Ok(()),
+        false => call.fail(format!("{length} letters are too many for one text")),
+    }
+}
+
 fn pad(call: &Call, side: Side) -> Result<ArrayRef> {
     let lengths = call.int(1);
     if let Some(bytes) = call.arrays[0].as_binary_opt::<i32>()
@@ -224,6 +234,7 @@ fn pad(call: &Call, side: Side) -> Result<ArrayRef> {
             .has_argument(2)
             .then(|| convert::bytes_of(&call.arrays[2]));
         return call.strict::<BinaryArray, Vec<u8>>(|row| {
+            check_length(call, lengths.value(row))?;
             let fill = fills.as_ref().map_or(&[0][..], |fills| fills.value(row));
             Ok(Some(padded(
                 bytes.value(row).to_vec(),
@@ -239,6 +250,7 @@ fn pad(call: &Call, side: Side) -> Result<ArrayRef> {
         false => None,
     };
     call.texts(|row| {
+        check_length(call, lengths.value(row))?;
         let fill = fills.as_ref().map_or(" ", |fills| fills.value(row));
         let fill: Vec<char> = fill.chars().collect();
         let value = padded(
