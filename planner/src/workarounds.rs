@@ -33,7 +33,7 @@ use bag_operations::BagOperations;
 use deep_filters::ShallowFilterPushdown;
 use filters_by_name::UniqueNamePushdown;
 use floats::canonical::CanonicalFloat;
-use floats::equality::FloatEquality;
+use floats::equality::{ConstantFloatEquality, FloatEquality};
 use floats::min_max::TotalOrderExtreme;
 use floats::not_a_number::{FLOAT_FILTERS_OF_SCANS, INEXACT_FLOAT_BOUNDS};
 use floats::top_groups::TOP_GROUPS_OF_FLOATS;
@@ -68,6 +68,7 @@ pub fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.push(Arc::new(MovingTotals));
     rules.push(Arc::new(SendableWindows));
     rules.push(Arc::new(Guards));
+    rules.push(Arc::new(ConstantFloatEquality));
     rules
 }
 

@@ -97,13 +97,13 @@ struct RunCounts {
     equal: u64,
     with_rows: u64,
     refused: BTreeMap<&'static str, u64>,
-    /// How often each message refused, cut to its beginning.
-    reasons: BTreeMap<String, u64>,
+    /// Numbers of the queries that each message refused; it is cut to its beginning.
+    reasons: BTreeMap<String, Vec<u64>>,
     failures: Vec<String>,
 }
 
 impl RunCounts {
-    fn refuse(&mut self, engine: &'static str, reason: &str) {
+    fn refuse(&mut self, number: u64, engine: &'static str, reason: &str) {
         const REASON_CHARS_MAX: usize = 60;
         *self.refused.entry(engine).or_default() += 1;
         let beginning: String = reason
@@ -113,10 +113,8 @@ impl RunCounts {
             .chars()
             .take(REASON_CHARS_MAX)
             .collect();
-        *self
-            .reasons
-            .entry(format!("{engine}: {beginning}"))
-            .or_default() += 1;
+        let numbers = self.reasons.entry(format!("{engine}: {beginning}"));
+        numbers.or_default().push(number);
     }
 
     fn refused(&self) -> u64 {
@@ -125,11 +123,14 @@ impl RunCounts {
 
     fn summary(&self) -> String {
         let mut reasons: Vec<_> = self.reasons.iter().collect();
-        reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        reasons.sort_by_key(|(_, numbers)| std::cmp::Reverse(numbers.len()));
         let reasons: Vec<_> = reasons
             .iter()
             .take(12)
-            .map(|(reason, count)| format!("\n  {count} × {reason}"))
+            .map(|(reason, numbers)| {
+                let (count, number) = (numbers.len(), numbers[0]);
+                format!("\n  {count} × {reason} (query {number})")
+            })
             .collect();
         format!(
             "{} queries equal those of DuckDB, {} of them with rows; refused: {:?}{}",
@@ -171,7 +172,9 @@ async fn run(duckdb: &DuckDb, session: &(Layout, Session), number: u64, counts: 
             counts.equal += 1;
             counts.with_rows += u64::from(has_rows);
         }
-        Outcome::Refused { engine, reason } => counts.lock().unwrap().refuse(engine, &reason),
+        Outcome::Refused { engine, reason } => {
+            counts.lock().unwrap().refuse(number, engine, &reason);
+        }
         Outcome::Differs { .. } => {
             let failure = report(duckdb, session, number, *layout).await;
             counts.lock().unwrap().failures.push(failure);

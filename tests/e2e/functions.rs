@@ -168,5 +168,5 @@ async fn no_function_panics() {
     session.stop().await;
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     // Calls that are all refused would prove little.
-    assert!(successes > calls * 50, "only {successes} calls succeeded");
+    assert!(successes > calls * 30, "only {successes} calls succeeded");
 }

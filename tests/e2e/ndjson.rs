@@ -2,7 +2,7 @@
 
 use faisca::Session;
 
-use crate::support::{Layout, rows, scratch, session, sorted};
+use crate::support::{Layout, rows, scratch, session, session_rows, sorted};
 
 async fn query(session: &Session, path: &str, columns: &str) -> Result<Vec<String>, String> {
     let create =
@@ -202,4 +202,21 @@ async fn every_stream_of_a_compressed_file_is_read() {
     let session = session(Layout::Embedded, 2).await;
     let actual = query(&session, &path.display().to_string(), "").await;
     assert_eq!(actual.unwrap(), ["1", "2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_is_declared_with_nested_columns() {
+    let folder = scratch("ndjson");
+    let line = r#"{"S": {"a b": 1, "t": "2024-01-01 10:00:00"}, "l": [{"x": 1.5}], "m": {"k": "2024-01-01"}}"#;
+    std::fs::write(folder.path().join("a.json"), line).unwrap();
+    let session = session(Layout::Embedded, 2).await;
+    let declaration = format!(
+        "create external table t (s struct<`a b`: bigint, t: timestamp>, l array<struct<x: decimal(5, 2)>>, \
+         m map<string, timestamp>) stored as json location '{}'",
+        folder.path().display()
+    );
+    session.sql(&declaration).await.unwrap();
+    let sql = "select s.`a b`, s.t, l[0].x, m['k'] from t";
+    let actual = session_rows(&session, sql).await;
+    assert_eq!(actual, ["1|2024-01-01T10:00:00|1.50|2024-01-01T00:00:00"]);
 }

@@ -30,7 +30,7 @@ use super::insert::insert;
 use super::lateral_aliases::plan_with_aliases;
 use super::options::{set_source_option, set_write_option};
 use super::path_tables::register_paths;
-use super::sql_types::{column_definition, sql_type};
+use super::sql_types::{column_definition, whole_sql_type};
 use super::unknown_names::with_nearest_name;
 use crate::engine::progress::WriteSummary;
 use crate::error::{Error, Result};
@@ -291,11 +291,7 @@ async fn create_external_table(
         source.schema = Some(
             fields
                 .iter()
-                .map(|f| {
-                    let data_type = f.data_type();
-                    let sql_type = sql_type(data_type).unwrap_or_else(|| data_type.to_string());
-                    column_definition(f.name(), &sql_type)
-                })
+                .map(|f| column_definition(f.name(), &whole_sql_type(f.data_type())))
                 .collect::<Vec<_>>()
                 .join(", "),
         );

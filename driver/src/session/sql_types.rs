@@ -35,6 +35,30 @@ pub(super) fn sql_type(data_type: &DataType) -> Option<String> {
     })
 }
 
+/// Returns the SQL name of a type, also of arrays, maps and structs.
+pub(super) fn whole_sql_type(data_type: &DataType) -> String {
+    match data_type {
+        DataType::List(item) | DataType::LargeList(item) => {
+            format!("ARRAY<{}>", whole_sql_type(item.data_type()))
+        }
+        DataType::Struct(fields) => {
+            let fields = fields.iter().map(|field| {
+                let name = field.name().replace('`', "``");
+                format!("`{name}`: {}", whole_sql_type(field.data_type()))
+            });
+            format!("STRUCT<{}>", fields.collect::<Vec<_>>().join(", "))
+        }
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(entry) => {
+                let types = entry.iter().map(|part| whole_sql_type(part.data_type()));
+                format!("MAP<{}>", types.collect::<Vec<_>>().join(", "))
+            }
+            other => other.to_string(),
+        },
+        other => sql_type(other).unwrap_or_else(|| other.to_string()),
+    }
+}
+
 /// Returns the SQL definition of a column; [`sql_type`] returns the name of its type. Column names
 /// are quoted with backticks, which every dialect of the parser accepts.
 pub(super) fn column_definition(name: &str, sql_type: &str) -> String {

@@ -1,5 +1,6 @@
 //! Bytes of text files: complete files and byte ranges, compressed and not.
 
+use std::io;
 use std::sync::Arc;
 
 use async_compression::tokio::bufread::{BzDecoder, GzipDecoder, XzDecoder, ZstdDecoder};
@@ -90,7 +91,7 @@ fn decompress(compression: TextCompression, chunks: Chunks) -> Chunks {
             let mut decoder = $decoder::new(StreamReader::new(chunks));
             decoder.multiple_members(true);
             ReaderStream::with_capacity(decoder, CHUNK_BYTES)
-                .map_err(DataFusionError::from)
+                .map_err(|error| DataFusionError::from(as_damage(error)))
                 .boxed()
         }};
     }
@@ -100,6 +101,18 @@ fn decompress(compression: TextCompression, chunks: Chunks) -> Chunks {
         TextCompression::Bzip2 => decoded!(BzDecoder),
         TextCompression::Xz => decoded!(XzDecoder),
         TextCompression::Zstd => decoded!(ZstdDecoder),
+    }
+}
+
+/// Makes an error of a decoder one about the data: those of bzip2 and zstd have no kind. Errors of
+/// the storage below stay as they are.
+fn as_damage(error: io::Error) -> io::Error {
+    let is_of_storage = error
+        .get_ref()
+        .is_some_and(|cause| cause.is::<DataFusionError>());
+    match error.kind() {
+        io::ErrorKind::Other if !is_of_storage => io::Error::new(io::ErrorKind::InvalidData, error),
+        _ => error,
     }
 }
 
@@ -129,4 +142,37 @@ pub(super) async fn lines_before(
         last = chunk.last().copied().unwrap_or(last);
     }
     if last == b'\n' { lines } else { lines + 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+
+    use super::*;
+    use crate::error::classify;
+    use crate::protocol::FailureKind;
+
+    #[tokio::test]
+    async fn damaged_compressed_data_is_a_mistake_of_the_user() {
+        for compression in [
+            TextCompression::Gzip,
+            TextCompression::Bzip2,
+            TextCompression::Xz,
+            TextCompression::Zstd,
+        ] {
+            let bytes = Bytes::from_static(b"neither a header nor anything else");
+            let chunks = decompress(compression, stream::iter([Ok(bytes)]).boxed());
+            let error = chunks.try_collect::<Vec<_>>().await.unwrap_err();
+            assert_eq!(classify(&error).kind, FailureKind::User, "{compression:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failure_below_the_decoder_keeps_its_kind() {
+        let exhausted = DataFusionError::ResourcesExhausted("memory".to_owned());
+        let chunks = stream::iter([Err(exhausted)]).boxed();
+        let chunks = decompress(TextCompression::Bzip2, chunks);
+        let error = chunks.try_collect::<Vec<_>>().await.unwrap_err();
+        assert_ne!(classify(&error).kind, FailureKind::User);
+    }
 }

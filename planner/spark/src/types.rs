@@ -78,6 +78,17 @@ fn decimal(size: &ExactNumberInfo) -> Result<DataType> {
     }
 }
 
+/// The unit of a TIMESTAMP with this many digits after the second.
+fn unit(digits: u64) -> Result<TimeUnit> {
+    Ok(match digits {
+        0 => TimeUnit::Second,
+        3 => TimeUnit::Millisecond,
+        6 => TimeUnit::Microsecond,
+        9 => TimeUnit::Nanosecond,
+        _ => return plan_err!("TIMESTAMP({digits}): the digits are 0, 3, 6 or 9"),
+    })
+}
+
 fn map(key: DataType, value: DataType) -> DataType {
     let entry = DataType::Struct(Fields::from(vec![
         Field::new("key", key, false),
@@ -114,6 +125,10 @@ fn nested(sql_type: &SqlType) -> Result<DataType> {
             DataType::Utf8View
         }
         SqlType::Date => DataType::Date32,
+        SqlType::Bytea => DataType::Binary,
+        SqlType::Timestamp(Some(digits), TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+            DataType::Timestamp(unit(*digits)?, None)
+        }
         SqlType::Array(ArrayElemTypeDef::AngleBracket(item)) => {
             DataType::new_list(nested(item)?, true)
         }

@@ -184,6 +184,14 @@ const COMPARISONS: &[(&str, Expected)] = &[
         Rows(&["2"]),
     ),
     (
+        "SELECT 0.0D = -0.0D, -0.0D < 0.0D, 0.0D IN (1D, -0.0D), nullif(0.0D, -0.0D)",
+        Rows(&["true|false|true|∅"]),
+    ),
+    (
+        "SELECT CASE -0.0D WHEN 0.0D THEN 1 END, -0.0D BETWEEN 0.0D AND 0.0D, 0.0F <=> -0.0F",
+        Rows(&["1|true|true"]),
+    ),
+    (
         "SELECT id FROM z WHERE isnan(greatest(x, 1))",
         Rows(&["3", "4"]),
     ),

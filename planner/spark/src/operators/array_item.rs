@@ -34,7 +34,13 @@ impl ScalarUDFImpl for ArrayItem {
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         match arguments {
-            [DataType::List(item) | DataType::LargeList(item), _] => Ok(item.data_type().clone()),
+            [
+                DataType::List(item) | DataType::LargeList(item),
+                DataType::Int64,
+            ] => Ok(item.data_type().clone()),
+            [DataType::List(_) | DataType::LargeList(_), index] => {
+                plan_err!("a position in an array is a BIGINT, not {index}")
+            }
             other => plan_err!("only an array has items by position, not {other:?}"),
         }
     }

@@ -10,7 +10,7 @@ use datafusion::arrow::datatypes::{
     IntervalUnit, i256,
 };
 use datafusion::common::utils::take_function_args;
-use datafusion::common::{Result, ScalarValue, exec_datafusion_err, exec_err};
+use datafusion::common::{Result, ScalarValue, exec_datafusion_err, exec_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
@@ -120,8 +120,18 @@ impl ScalarUDFImpl for IntervalOperator {
         &SIGNATURE
     }
 
-    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
-        Ok(INTERVAL)
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        let expected = match self {
+            Self::Between => [DataType::Date32, DataType::Date32],
+            Self::Multiply | Self::Divide => [INTERVAL, FACTOR],
+        };
+        match arguments == expected {
+            true => Ok(INTERVAL),
+            false => plan_err!(
+                "{} takes {expected:?}, not {arguments:?}; use the operator",
+                self.name()
+            ),
+        }
     }
 
     /// Returns the name that the operator has.

@@ -125,8 +125,8 @@ mod tests {
         let key = [0.0, 0.0, f64::NAN, f64::NAN, f64::NEG_INFINITY, -1.5];
         let value = [0.0, -0.0, f64::NAN, f64::NAN, f64::NEG_INFINITY, -1.5];
         for (canonical, expected) in [(CanonicalFloat::Key, key), (CanonicalFloat::Value, value)] {
-            let found = bits(&canonical.of_array(&array).unwrap());
-            assert_eq!(found, expected.map(f64::to_bits), "{canonical:?}");
+            let actual = bits(&canonical.of_array(&array).unwrap());
+            assert_eq!(actual, expected.map(f64::to_bits), "{canonical:?}");
         }
     }
 
@@ -138,10 +138,10 @@ mod tests {
             Arc::new(FixedSizeListArray::try_new(Arc::clone(&item), 2, numbers, None).unwrap());
         let field = Arc::new(Field::new("pair", pairs.data_type().clone(), true));
         let structs: ArrayRef = Arc::new(StructArray::from(vec![(field, pairs)]));
-        let found = CanonicalFloat::Key.of_array(&structs.slice(1, 1)).unwrap();
-        let pair = found.as_struct().column(0).as_fixed_size_list().value(0);
-        let found = pair.as_primitive::<Float32Type>().values().to_vec();
-        assert_eq!(found[0].to_bits(), f32::NAN.to_bits());
-        assert_eq!(found[1].to_bits(), 2.0_f32.to_bits());
+        let actual = CanonicalFloat::Key.of_array(&structs.slice(1, 1)).unwrap();
+        let pair = actual.as_struct().column(0).as_fixed_size_list().value(0);
+        let actual = pair.as_primitive::<Float32Type>().values().to_vec();
+        assert_eq!(actual[0].to_bits(), f32::NAN.to_bits());
+        assert_eq!(actual[1].to_bits(), 2.0_f32.to_bits());
     }
 }

@@ -13,7 +13,8 @@
 //!   min(x)          ──►   min(canonical_nan(x))
 //! ```
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, JoinConstraint, Result, ScalarValue};
 use datafusion::logical_expr::expr::{InList, Sort};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -21,7 +22,7 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     BinaryExpr, Expr, ExprSchemable, Join, LogicalPlan, Operator, ScalarUDF, TableScan,
 };
-use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
+use datafusion::optimizer::{AnalyzerRule, ApplyOrder, OptimizerConfig, OptimizerRule};
 
 use super::canonical::CanonicalFloat;
 use super::holds_floats;
@@ -106,6 +107,48 @@ impl OptimizerRule for FloatEquality {
     }
 }
 
+/// The same for comparisons of constants, before the optimizer replaces these by their results.
+#[derive(Debug)]
+pub(in crate::workarounds) struct ConstantFloatEquality;
+
+impl AnalyzerRule for ConstantFloatEquality {
+    fn name(&self) -> &'static str {
+        "constant_float_equality"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        let schema = DFSchema::empty();
+        plan.transform_up_with_subqueries(|node| {
+            let names = NamePreserver::new(&node);
+            node.map_expressions(|expr| {
+                let name = names.save(&expr);
+                let compared = expr.transform_up(|part| match is_constant_call(&part) {
+                    true => compare_node(part, &schema),
+                    false => Ok(Transformed::no(part)),
+                })?;
+                Ok(match compared.transformed {
+                    true => compared.update_data(|expr| name.restore(expr)),
+                    false => compared,
+                })
+            })
+        })
+        .data()
+    }
+}
+
+/// Whether an expression of one row has no columns.
+fn is_constant_call(expr: &Expr) -> bool {
+    let is_call = matches!(
+        expr,
+        Expr::BinaryExpr(_)
+            | Expr::Between(_)
+            | Expr::InList(_)
+            | Expr::Case(_)
+            | Expr::ScalarFunction(_)
+    );
+    is_call && !expr.any_column_refs() && !expr.contains_outer()
+}
+
 /// The columns that filters of a scan may use.
 fn schema_of_scan(scan: &TableScan) -> Result<DFSchema> {
     DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())
@@ -185,48 +228,51 @@ fn canonical_key(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
 
 /// Rewrites all comparisons in an expression.
 fn compare_canonically(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    expr.transform_up(|part| compare_node(part, schema))
+}
+
+/// Rewrites an expression that compares, and not its parts.
+fn compare_node(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     use CanonicalFloat::{Key, Value};
-    expr.transform_up(|mut expr| {
-        let is_changed = match &mut expr {
-            Expr::BinaryExpr(binary) if is_comparison(binary.op) => compare(binary, schema)?,
-            Expr::Between(between) => {
-                let sides = [&mut between.expr, &mut between.low, &mut between.high];
-                all_canonical(sides.map(Box::as_mut), Key, schema)?
+    let is_changed = match &mut expr {
+        Expr::BinaryExpr(binary) if is_comparison(binary.op) => compare(binary, schema)?,
+        Expr::Between(between) => {
+            let sides = [&mut between.expr, &mut between.low, &mut between.high];
+            all_canonical(sides.map(Box::as_mut), Key, schema)?
+        }
+        Expr::InList(list) => compare_items(list, schema)?,
+        Expr::Case(case) => match &mut case.expr {
+            Some(base) => {
+                let values = case
+                    .when_then_expr
+                    .iter_mut()
+                    .map(|(value, _)| value.as_mut());
+                all_canonical(values.chain([base.as_mut()]), Key, schema)?
             }
-            Expr::InList(list) => compare_items(list, schema)?,
-            Expr::Case(case) => match &mut case.expr {
-                Some(base) => {
-                    let values = case
-                        .when_then_expr
-                        .iter_mut()
-                        .map(|(value, _)| value.as_mut());
-                    all_canonical(values.chain([base.as_mut()]), Key, schema)?
-                }
-                None => false,
-            },
-            Expr::ScalarFunction(function) => {
-                let form = match function.func.name() {
-                    name if EQUALITY_FUNCTIONS.contains(&name) => Key,
-                    name if ORDER_FUNCTIONS.contains(&name) => Value,
-                    _ => return Ok(Transformed::no(expr)),
-                };
-                all_canonical(&mut function.args, form, schema)?
-            }
-            Expr::AggregateFunction(aggregate) => {
-                let params = &mut aggregate.params;
-                let form = form_of_arguments(aggregate.func.name(), params.distinct);
-                aggregate_canonically(&mut params.args, &mut params.order_by, form, schema)?
-            }
-            Expr::WindowFunction(window) => {
-                let form = form_of_arguments(window.fun.name(), window.params.distinct);
-                let params = &mut window.params;
-                let keys = all_canonical(&mut params.partition_by, Key, schema)?;
-                aggregate_canonically(&mut params.args, &mut params.order_by, form, schema)? | keys
-            }
-            _ => false,
-        };
-        Ok(Transformed::new_transformed(expr, is_changed))
-    })
+            None => false,
+        },
+        Expr::ScalarFunction(function) => {
+            let form = match function.func.name() {
+                name if EQUALITY_FUNCTIONS.contains(&name) => Key,
+                name if ORDER_FUNCTIONS.contains(&name) => Value,
+                _ => return Ok(Transformed::no(expr)),
+            };
+            all_canonical(&mut function.args, form, schema)?
+        }
+        Expr::AggregateFunction(aggregate) => {
+            let params = &mut aggregate.params;
+            let form = form_of_arguments(aggregate.func.name(), params.distinct);
+            aggregate_canonically(&mut params.args, &mut params.order_by, form, schema)?
+        }
+        Expr::WindowFunction(window) => {
+            let form = form_of_arguments(window.fun.name(), window.params.distinct);
+            let params = &mut window.params;
+            let keys = all_canonical(&mut params.partition_by, Key, schema)?;
+            aggregate_canonically(&mut params.args, &mut params.order_by, form, schema)? | keys
+        }
+        _ => false,
+    };
+    Ok(Transformed::new_transformed(expr, is_changed))
 }
 
 fn form_of_arguments(function: &str, is_distinct: bool) -> Option<CanonicalFloat> {

@@ -221,7 +221,7 @@ fn check_length(call: &Call, length: i32) -> Result<()> {
     let bytes = usize::try_from(length).unwrap_or(0) * size_of::<char>();
     match bytes <= TEXT_BYTES_MAX {
         true => Ok(()),
-        false => call.fail(format!("{length} letters are too many for one text")),
+        false => call.fail(format!("{length} letters exceed the limit of one text")),
     }
 }
 
