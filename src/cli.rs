@@ -6,12 +6,14 @@ mod convert;
 mod crawl;
 mod driver;
 mod explain;
+mod folders;
 mod generate;
 mod logging;
 mod operator;
 mod plan;
 mod report;
 mod run;
+mod run_state;
 mod show;
 mod sql;
 

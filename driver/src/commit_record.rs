@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::Registration;
 use crate::visibility::is_visible;
+use crate::write_identity::{CommittedWrite, CommittedWrites, WriteId, now};
 
 /// Why a commit record cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +107,12 @@ pub(crate) struct CommitRecord {
     pub(crate) registration: Option<Registration>,
     /// Whether to add an empty `_SUCCESS` object.
     pub(crate) success_file: bool,
+    /// This write, if it has an identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) write: Option<CommittedWrite>,
+    /// Writes of earlier commits. The newest record names them all, so that no other is read.
+    #[serde(default, skip_serializing_if = "CommittedWrites::is_empty")]
+    pub(crate) earlier: CommittedWrites,
 }
 
 /// Objects that one commit replaced, and that stay for queries that still read them.
@@ -132,7 +139,20 @@ impl CommitRecord {
             kept: vec![],
             registration,
             success_file: false,
+            write: None,
+            earlier: CommittedWrites::default(),
         }
+    }
+
+    /// Returns the write with this identity, if this commit or one before it has committed it.
+    pub(crate) fn find_write(&self, id: &WriteId) -> Option<&CommittedWrite> {
+        let own = self.write.as_ref().filter(|write| write.id == *id);
+        own.or_else(|| self.earlier.find(id))
+    }
+
+    /// Returns the writes that the record of the next commit names as earlier ones.
+    pub(crate) fn remembered_writes(&self) -> CommittedWrites {
+        self.earlier.clone().with(self.write.clone(), now())
     }
 
     /// Returns the record of a finished commit, without what only the commit itself needed: uploads

@@ -6,6 +6,7 @@
 //! - `walk`: the order of the steps, for `run`, `explain` and `plan`
 //! - `explain`, `plan`: show what a job would do
 //! - `records`: what the journal keeps
+//! - `resume`: which steps an earlier attempt of the run has finished
 //! - `script`: runs the statements of a `.sql` file
 //! - `crawl`: finds tables in folders that other programs wrote
 
@@ -13,6 +14,7 @@ pub mod crawl;
 mod explain;
 pub mod plan;
 mod records;
+mod resume;
 mod script;
 mod summary;
 mod walk;
@@ -29,12 +31,16 @@ use faisca_planner::rules::switches;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
+use crate::engine::progress::WriteSummary;
 use crate::error::{Error, Result};
 use crate::input::{Group, share_scans};
-use crate::output::write::{PlannedWrite, WriteError, skipped, write_together};
+use crate::output::write::{
+    PlannedWrite, WriteError, find_committed, skipped, stored_columns, write_together,
+};
 use crate::session::{Session, register_output};
 
 use records::{job_failed, step_finished, step_started};
+use resume::WriteIds;
 pub use script::{ScriptStatement, read_script, run_script, split};
 pub use summary::StepSummary;
 use walk::StepWalk;
@@ -70,6 +76,9 @@ impl<'a> Job<'a> {
     /// Runs every step, and returns their summaries in the order in which the steps ended. Calls
     /// `done` with each summary when the step ends.
     ///
+    /// If the session has a run (`faisca.run.id`), steps that an earlier attempt of that run has
+    /// committed are skipped, and their summaries say so.
+    ///
     /// If the manifest names a `.sql` script, it runs the statements of that script instead.
     ///
     /// # Errors
@@ -100,6 +109,7 @@ impl<'a> Job<'a> {
             done(summary);
         };
         let progress = &session.services.cluster.engine.progress;
+        let ids = WriteIds::new(self.manifest, session.services.run.as_ref())?;
         let mut walk = StepWalk::new(self.manifest);
         let mut running = FuturesUnordered::new();
         let mut summaries = vec![];
@@ -115,7 +125,7 @@ impl<'a> Job<'a> {
                 journal.record(step_started(&self.steps()[*index].name));
             }
             running.extend(
-                self.plan_steps(session, ready)
+                self.plan_steps(session, ready, &ids)
                     .await?
                     .into_iter()
                     .map(|group| self.run_group(session, group)),
@@ -146,6 +156,11 @@ impl<'a> Job<'a> {
             registered.map_err(|e| e.at(self.source_place(index)))
         });
         futures::future::try_join_all(all).await.map(drop)
+    }
+
+    /// Returns whether another step reads the output of this one.
+    fn is_read(&self, step: usize) -> bool {
+        (0..self.steps().len()).any(|reader| self.manifest.reads(reader).contains(&step))
     }
 
     fn steps(&self) -> &'a [Step] {
@@ -209,7 +224,12 @@ impl<'a> Job<'a> {
     }
 
     /// Plans the ready steps that write, and groups those that read the same rows.
-    async fn plan_steps(&self, session: &Session, ready: Vec<usize>) -> Result<Vec<StepGroup<'a>>> {
+    async fn plan_steps(
+        &self,
+        session: &Session,
+        ready: Vec<usize>,
+        ids: &WriteIds,
+    ) -> Result<Vec<StepGroup<'a>>> {
         let steps = self.steps();
         let (mut all, mut plans, mut alone) = (vec![], vec![], vec![]);
         for index in ready {
@@ -217,10 +237,25 @@ impl<'a> Job<'a> {
             let Some(target) = &steps[index].write else {
                 continue;
             };
+            let finished = self.find_finished(session, index, target, ids).await?;
+            if finished.is_some() && !self.is_read(index) {
+                let columns = Arc::new(Schema::empty());
+                alone.extend(
+                    finished.map(|summary| StepGroup::done(index, started, summary, columns)),
+                );
+                continue;
+            }
             let frame = session
                 .sql(&steps[index].sql)
                 .await
                 .map_err(|e| e.at(self.field(index, "sql")))?;
+            if let Some(summary) = finished {
+                // Later steps read the output with the types that the step gave it.
+                let columns = stored_columns(frame.into_inner(), target)
+                    .map_err(|e| self.with_step_position(index, e))?;
+                alone.push(StepGroup::done(index, started, summary, columns));
+                continue;
+            }
             let planned = PlannedWrite::plan(
                 &session.services,
                 frame.into_inner(),
@@ -229,15 +264,17 @@ impl<'a> Job<'a> {
             )
             .await;
             let planned = planned.map_err(|e| self.with_step_position(index, e))?;
-            plans.extend(planned.as_ref().map(|planned| planned.plan.clone()));
             match planned {
-                Some(planned) => all.push(Some((index, planned))),
+                Some(mut planned) => {
+                    planned.identity = ids.of_step(index).cloned();
+                    plans.push(planned.plan.clone());
+                    all.push(Some((index, planned)));
+                }
                 // The output exists and the save mode is `ignore`: there is nothing to run.
-                None => alone.push(StepGroup {
-                    started,
-                    steps: vec![(index, None)],
-                    tables: BTreeSet::new(),
-                }),
+                None => {
+                    let columns = Arc::new(Schema::empty());
+                    alone.push(StepGroup::done(index, started, skipped(target), columns));
+                }
             }
         }
         let (plans, groups) = group_plans(plans, &session.context().state())?;
@@ -251,7 +288,7 @@ impl<'a> Job<'a> {
                 .members
                 .iter()
                 .filter_map(|member| all[*member].take())
-                .map(|(index, planned)| (index, Some(planned)))
+                .map(|(index, planned)| (index, StepWork::Write(Box::new(planned))))
                 .collect();
             StepGroup {
                 started,
@@ -260,6 +297,22 @@ impl<'a> Job<'a> {
             }
         });
         Ok(together.chain(alone).collect())
+    }
+
+    /// Returns what a step wrote, if an earlier attempt of the run has finished it.
+    async fn find_finished(
+        &self,
+        session: &Session,
+        step: usize,
+        target: &Write,
+        ids: &WriteIds,
+    ) -> Result<Option<WriteSummary>> {
+        let Some(id) = ids.of_step(step) else {
+            return Ok(None);
+        };
+        let name = &self.steps()[step].name;
+        let summary = find_committed(&session.services, target, name, id).await;
+        summary.map_err(|e| e.at(self.field(step, "write")))
     }
 
     /// Runs the steps of a group as one query, and registers the outputs that later steps read.
@@ -273,16 +326,21 @@ impl<'a> Job<'a> {
             steps,
             tables,
         } = group;
-        let (indices, planned): (Vec<usize>, Vec<_>) = steps.into_iter().unzip();
-        let columns: Vec<SchemaRef> = planned
-            .iter()
-            .map(|planned| match planned {
-                Some(planned) => Arc::clone(planned.plan.schema().inner()),
-                None => Arc::new(Schema::empty()),
-            })
-            .collect();
-        let written =
-            write_together(&session.services, planned.into_iter().flatten().collect()).await;
+        let (mut indices, mut columns, mut done, mut planned) = (vec![], vec![], vec![], vec![]);
+        for (index, work) in steps {
+            indices.push(index);
+            match work {
+                StepWork::Write(write) => {
+                    columns.push(Arc::clone(write.plan.schema().inner()));
+                    planned.push(*write);
+                }
+                StepWork::Done(summary, schema) => {
+                    columns.push(schema);
+                    done.push(summary);
+                }
+            }
+        }
+        let written = write_together(&session.services, planned).await;
         let written =
             written.map_err(|WriteError { write, error }| match (write, &indices[..]) {
                 (Some(member), _) => self.with_step_position(indices[member], error),
@@ -303,14 +361,13 @@ impl<'a> Job<'a> {
                 }
             })?;
         let mut summaries = vec![];
-        let mut written = written.into_iter();
+        // A group has either steps that run or one that is done.
+        let mut written = written.into_iter().chain(done);
         for (index, columns) in indices.into_iter().zip(&columns) {
             let step = &self.steps()[index];
             // Views are registered before, so each step of a group writes.
             let Some(target) = &step.write else { continue };
-            let is_read =
-                (0..self.steps().len()).any(|reader| self.manifest.reads(reader).contains(&index));
-            if is_read {
+            if self.is_read(index) {
                 register_step_output(session, &step.name, target, columns)
                     .await
                     .map_err(|e| e.at(self.field(index, "write")))?;
@@ -329,12 +386,29 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Steps that run as one query. A step that is skipped has no planned write.
+/// Steps that run as one query, or a single step that has nothing to run.
 struct StepGroup<'a> {
     started: Instant,
-    steps: Vec<(usize, Option<PlannedWrite<'a>>)>,
+    steps: Vec<(usize, StepWork<'a>)>,
     /// Names of the tables that the steps read together.
     tables: BTreeSet<String>,
+}
+
+/// What is left of a step that writes.
+enum StepWork<'a> {
+    Write(Box<PlannedWrite<'a>>),
+    /// Nothing: its output is there, with these columns.
+    Done(WriteSummary, SchemaRef),
+}
+
+impl StepGroup<'_> {
+    fn done(step: usize, started: Instant, summary: WriteSummary, columns: SchemaRef) -> Self {
+        Self {
+            started,
+            steps: vec![(step, StepWork::Done(summary, columns))],
+            tables: BTreeSet::new(),
+        }
+    }
 }
 
 /// Groups the plans that share rows. If `faisca.share_stages` is off, each plan runs alone.

@@ -19,6 +19,7 @@
 //! - [`engine`] — the loop; queries ready to run, re-planning, progress
 //! - [`scheduler`] — pure decisions
 //! - [`journal`] — what was decided, when, in a file that outlives the driver
+//! - `write_identity` — which writes of a run a folder holds
 //! - `visibility` — which objects are data, by their names
 //! - `random`, `stack`, `error`
 
@@ -39,6 +40,7 @@ mod session;
 mod stack;
 mod statement;
 mod visibility;
+mod write_identity;
 
 pub use engine::progress::{self, WriteSummary};
 pub use error::{BoxedError, Error, NameKind, Result};
@@ -50,3 +52,4 @@ pub use session::{
     DataFrame, DataFrameReader, DataFrameWriter, FillValue, GroupedData, MissingColumns, Outcome,
     PivotedData, Session, SessionBuilder, SortKey, Term,
 };
+pub use write_identity::{RunId, digest};

@@ -24,6 +24,7 @@ use crate::input::{TableFiles, Tables};
 use crate::journal::Journal;
 use crate::journal::record::Record;
 use crate::statement::Cluster;
+use crate::write_identity::RunId;
 
 /// How long the end of a session waits for abandoned writes to abort their uploads. `faisca clean`
 /// finds what is left after that.
@@ -44,6 +45,8 @@ pub(crate) struct Services {
     pub(crate) reporter: Option<PlatformReporter>,
     pub(crate) engine_task: JoinHandle<()>,
     pub(crate) journal: Journal,
+    /// The run, whose committed writes are not repeated.
+    pub(crate) run: Option<RunId>,
     pub(crate) _compute: Compute,
     /// Deletes the spill files of the embedded executor when it is dropped.
     pub(crate) _spilled: SpillGuard,

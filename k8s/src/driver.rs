@@ -95,6 +95,25 @@ fn variable(name: &'static str) -> Result<String> {
     std::env::var(name).map_err(|e| invalid_variable(name, e))
 }
 
+/// Returns the number of times the job completed before. An operator of an earlier version does not
+/// count them.
+fn completions() -> Result<u32> {
+    match std::env::var(env::COMPLETIONS) {
+        Ok(count) => count
+            .parse()
+            .map_err(|e: ParseIntError| invalid_variable(env::COMPLETIONS, e)),
+        Err(_) => Ok(0),
+    }
+}
+
+/// Returns the identity of a run of an application, which all of its attempts share.
+fn run_id(uid: &str, completions: u32) -> String {
+    match completions {
+        0 => uid.to_owned(),
+        count => format!("{uid}-{count}"),
+    }
+}
+
 fn invalid_variable(name: &'static str, source: impl Into<BoxedError>) -> Error {
     let source = source.into();
     PlatformError::Variable { name, source }.into()
@@ -107,6 +126,8 @@ struct DriverPod {
     name: String,
     application: Application,
     attempt: u32,
+    /// Number of times the job completed before, under `restartPolicy: Always`.
+    completions: u32,
     address: IpAddr,
     /// Token by which driver and executors authenticate each other.
     token: String,
@@ -129,6 +150,7 @@ impl DriverPod {
             name: variable(env::POD_NAME)?,
             application,
             attempt,
+            completions: completions()?,
             address: variable(env::POD_IP)?
                 .parse()
                 .map_err(|e: AddrParseError| invalid_variable(env::POD_IP, e))?,
@@ -170,6 +192,11 @@ impl Platform for DriverPod {
             (spec.driver.cores, &spec.driver.memory)
         };
         let mut default_settings: BTreeMap<_, _> = spec.conf.clone().into_iter().collect();
+        // Every attempt of the application is one of the same run.
+        let run = run_id(&self.application.owner.uid, self.completions);
+        default_settings
+            .entry("faisca.run.id".to_owned())
+            .or_insert(run);
         if self.history.is_some() {
             let file = journal_file().display().to_string();
             default_settings.insert("faisca.journal.path".to_owned(), file);

@@ -32,6 +32,8 @@ pub(crate) mod env {
     pub(crate) const OWNER: &str = "FAISCA_OWNER";
     /// Number of the attempt, from 1.
     pub(crate) const ATTEMPT: &str = "FAISCA_ATTEMPT";
+    /// Number of times the job completed before, under `restartPolicy: Always`.
+    pub(crate) const COMPLETIONS: &str = "FAISCA_COMPLETIONS";
     /// Name of the pod.
     pub(crate) const POD_NAME: &str = "FAISCA_POD_NAME";
     /// Namespace of the pod.

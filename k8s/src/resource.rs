@@ -206,6 +206,11 @@ pub struct ApplicationCondition {
     pub last_transition_time: Time,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
 /// Status of an application, written by the operator.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -225,6 +230,9 @@ pub struct ApplicationStatus {
     /// Number of failed attempts since the last success; suspended attempts do not count.
     #[serde(default)]
     pub failures: u32,
+    /// Number of times the job completed so far and ran again, as `restartPolicy: Always` asks.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub completions: u32,
     /// When the latest attempt was submitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]

@@ -9,6 +9,7 @@ use faisca_driver::job::{Job, StepSummary, run_script};
 use faisca_planner::manifest::CheckedManifest;
 
 use super::report::{RecordArgs, Recording};
+use super::run_state::{RUN_SETTING, RunState, RunStateArgs};
 use super::show::{Bars, print, step_line, summary};
 use super::{ClusterArgs, parse_key_value};
 
@@ -20,6 +21,8 @@ pub(super) struct RunArgs {
     /// Value of a parameter of the manifest; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_key_value)]
     set: Vec<(String, String)>,
+    #[command(flatten)]
+    state: RunStateArgs,
     #[command(flatten)]
     record: RecordArgs,
     #[command(flatten)]
@@ -43,6 +46,12 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     let started = Instant::now();
     let recording = args.record.recording()?;
     if is_script(&args.job) {
+        if args.state.is_requested() {
+            return Err(Error::Usage(format!(
+                "{}: --resume and --run-id are for manifests: statements of a script have no steps to skip",
+                args.job
+            )));
+        }
         let session = args
             .cluster
             .session(&args.job, recording.settings(), Default::default())
@@ -61,16 +70,37 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         )));
     }
     let name = &manifest.manifest().metadata.name;
-    let conf = spec.conf.clone().into_iter().chain(recording.settings());
+    // A manifest that names its run keeps that name, unless a flag names another one.
+    let is_named = spec.conf.contains_key(RUN_SETTING) && !args.state.is_requested();
+    let state = match is_named {
+        true => None,
+        false => Some(args.state.begin(&args.job, &args.set)?),
+    };
+    let run = state.as_ref().map(RunState::setting);
+    let conf = spec.conf.clone().into_iter();
+    let conf = conf.chain(recording.settings()).chain(run);
     let session = args
         .cluster
         .session(name, conf, spec.stores.clone())
         .await?;
     let bars = Bars::start(session.progress_handle());
-    let ended = Job::new(&manifest)
-        .run(&session, |step| bars.line(&step_line(step)))
-        .await;
+    let mut outputs = 0;
+    let job = Job::new(&manifest);
+    let ended = job.run(&session, |step| {
+        outputs += usize::from(step.written.is_some());
+        bars.line(&step_line(step));
+    });
+    let ended = ended.await;
     drop(bars);
+    if let Some(state) = &state {
+        match &ended {
+            Ok(_) => state.succeeded(),
+            Err(_) if outputs > 0 && state.is_kept() => eprintln!(
+                "note: `faisca run --resume` with the same job and parameters keeps what is finished"
+            ),
+            Err(_) => {}
+        }
+    }
     finish(&session, ended, started, recording).await
 }
 

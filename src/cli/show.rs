@@ -8,7 +8,7 @@ use std::time::Duration;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table};
 use faisca_driver::job::StepSummary;
-use faisca_driver::progress::{Progress, Snapshot};
+use faisca_driver::progress::{Progress, SkipReason, Snapshot};
 use faisca_executor::protocol::RequestSnapshot;
 use faisca_planner::ids::QueryId;
 use indicatif::{
@@ -114,9 +114,15 @@ pub(super) fn step_line(step: &StepSummary) -> String {
     let seconds = step.elapsed.as_secs_f64();
     match &step.written {
         None => format!("✓ {} ({seconds:.2} s)", step.name),
-        Some(written) if written.skipped => format!(
+        Some(written) if written.skipped == Some(SkipReason::OutputExists) => format!(
             "✓ {} → {} exists already, mode is ignore",
             step.name, written.path
+        ),
+        Some(written) if written.skipped.is_some() => format!(
+            "✓ {} → {} skipped: an earlier attempt of this run wrote it ({} rows)",
+            step.name,
+            written.path,
+            HumanCount(written.rows)
         ),
         Some(written) => {
             format!(

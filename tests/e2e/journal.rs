@@ -79,7 +79,7 @@ fn a_journal_says_which_steps_tasks_and_executors_ran_and_becomes_a_page() {
                     assert!(started.contains(&(*task, *attempt)), "{task}");
                     committed.insert(*task);
                 }
-                Record::StepFinished { step, output } => {
+                Record::StepFinished { step, output, .. } => {
                     steps.push(step.clone());
                     rows.push(output.as_ref().unwrap().rows);
                 }

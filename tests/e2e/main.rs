@@ -29,6 +29,7 @@ mod ndjson;
 mod partitions;
 mod pipeline;
 mod recovery;
+mod resume;
 mod right_results;
 mod round_trip;
 mod s3_server;

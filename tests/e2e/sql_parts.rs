@@ -1,5 +1,8 @@
 //! Unit tests of the shell's pure parts. The command has no test binary of its own: linking DataFusion takes long.
 
+#[path = "../../src/cli/folders.rs"]
+mod folders;
+
 #[path = "../../src/cli/sql"]
 #[expect(
     dead_code,

@@ -71,6 +71,10 @@ pub fn command() -> std::process::Command {
         .env(
             "XDG_CONFIG_HOME",
             concat!(env!("CARGO_TARGET_TMPDIR"), "/no-configuration"),
+        )
+        .env(
+            "XDG_STATE_HOME",
+            concat!(env!("CARGO_TARGET_TMPDIR"), "/state"),
         );
     command
 }

@@ -110,8 +110,18 @@ pub struct WriteSummary {
     pub retried: u32,
     /// Duration, planning included.
     pub elapsed: Duration,
-    /// Nothing was written: the output existed, and the save mode is `ignore`.
-    pub skipped: bool,
+    /// Why nothing was written, if nothing was.
+    pub skipped: Option<SkipReason>,
+}
+
+/// Why a write had nothing to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SkipReason {
+    /// The output existed, and the save mode is `ignore`.
+    OutputExists,
+    /// An earlier attempt of the run has committed it.
+    CommittedBefore,
 }
 
 /// Why an executor no longer has a connection.

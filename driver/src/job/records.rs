@@ -1,8 +1,9 @@
 //! From steps to the records of the journal.
 
 use super::summary::StepSummary;
+use crate::engine::progress::SkipReason;
 use crate::error::Error;
-use crate::journal::record::{Record, StepOutput};
+use crate::journal::record::{Record, StepOutput, StepSkip};
 
 pub(super) fn step_started(step: &str) -> Record {
     Record::StepStarted {
@@ -17,9 +18,14 @@ pub(super) fn step_finished(summary: &StepSummary) -> Record {
         bytes: written.bytes,
         files: written.files as u64,
     });
+    let skipped = summary.written.as_ref().and_then(|written| written.skipped);
     Record::StepFinished {
         step: summary.name.clone(),
         output,
+        skipped: skipped.map(|reason| match reason {
+            SkipReason::OutputExists => StepSkip::OutputExists,
+            SkipReason::CommittedBefore => StepSkip::CommittedBefore,
+        }),
     }
 }
 

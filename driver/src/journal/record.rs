@@ -39,6 +39,9 @@ pub enum Record {
         step: String,
         /// What it wrote; none for a view.
         output: Option<StepOutput>,
+        /// Why it wrote nothing in this run, if it did not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        skipped: Option<StepSkip>,
     },
     /// An executor is ready.
     ExecutorUp {
@@ -214,6 +217,16 @@ pub struct ScanRecord {
     pub files: u64,
     /// Bytes of the files.
     pub bytes: u64,
+}
+
+/// Why a step had nothing to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepSkip {
+    /// The output existed, and the save mode is `ignore`.
+    OutputExists,
+    /// An earlier attempt of the run had committed it.
+    CommittedBefore,
 }
 
 /// The files that a step wrote.

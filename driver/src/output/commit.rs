@@ -4,6 +4,7 @@
 //! one rename. On an [object store](object), the driver completes the uploads of the tasks after it
 //! has created a record of them.
 
+mod begun;
 mod clean;
 mod folder;
 mod local;
@@ -21,10 +22,12 @@ use faisca_planner::manifest::Write;
 
 use crate::catalog::{Catalogs, Registration};
 use crate::error::{Error, Result};
+use crate::write_identity::{CommittedWrite, WriteId};
 use folder::Folder;
 use local::LocalWrite;
-use object::ObjectWrite;
+use object::{ObjectWrite, names_table};
 
+pub(crate) use begun::Begun;
 pub use clean::{Leftover, LeftoverKind, clean};
 pub(crate) use replaced::partition_folder;
 
@@ -62,8 +65,9 @@ impl LocalOutput {
     async fn commit(&mut self, files: &[PendingFile]) -> Result<()> {
         if let Some(mut write) = self.write.take() {
             let files = files.to_vec();
+            let registration = self.registration.as_deref().cloned();
             // A cancellation cannot stop it halfway. The old version is removed there as well.
-            on_blocking_thread(move || write.commit(&files)).await?;
+            on_blocking_thread(move || write.commit(&files, registration)).await?;
         }
         match &self.registration {
             Some(registration) => self.catalogs.register(registration).await,
@@ -87,9 +91,9 @@ async fn on_blocking_thread<T: Send + 'static>(
 }
 
 impl OutputWrite {
-    /// Checks what exists at the target and begins the write. `None` if the save mode says that
-    /// there is nothing to do. `tag` becomes part of the file names on an object store. `table` is the
-    /// table that the write will register, if any.
+    /// Checks what exists at the target and begins the write, unless there is nothing to do. `tag`
+    /// becomes part of the file names on an object store. `identity` is what the write is for later
+    /// attempts of its run. `table` is the table that the write will register, if any.
     ///
     /// On an object store, it first finishes the commit of an earlier job that died, if it finds
     /// one.
@@ -100,21 +104,50 @@ impl OutputWrite {
     pub(crate) async fn begin(
         write: &Write,
         tag: String,
+        identity: Option<WriteId>,
         stores: &Stores,
         catalogs: &Arc<Catalogs>,
         table: Option<&Registration>,
-    ) -> Result<Option<Self>> {
+    ) -> Result<Begun<Self>> {
         if is_local(&write.path) {
             let write = write.clone();
-            let begun = on_blocking_thread(move || LocalWrite::begin(&write)).await?;
+            let begun = on_blocking_thread(move || LocalWrite::begin(&write, identity)).await?;
             return Ok(begun.map(|begun| {
                 Self::Local(Box::new(LocalOutput::new(begun, Arc::clone(catalogs))))
             }));
         }
         let folder = Folder::new(&write.path, stores, Arc::clone(catalogs))?;
-        Ok(ObjectWrite::begin(folder, write, tag, table)
-            .await?
-            .map(|write| Self::Object(Box::new(write))))
+        let begun = ObjectWrite::begin(folder, write, tag, identity, table).await?;
+        Ok(begun.map(|write| Self::Object(Box::new(write))))
+    }
+
+    /// Returns the write with this identity, if an earlier attempt of the run has committed it.
+    /// Finishes that commit first, if its driver died in it. `step` is the name of the step.
+    ///
+    /// # Errors
+    /// If the file system, the store or the catalog fails, or what they hold cannot be read.
+    pub(crate) async fn find_committed(
+        write: &Write,
+        step: &str,
+        id: &WriteId,
+        stores: &Stores,
+        catalogs: &Arc<Catalogs>,
+    ) -> Result<Option<CommittedWrite>> {
+        let table = write.catalog.as_ref();
+        let table = table.map(|target| (target, target.table_of(step)));
+        if !is_local(&write.path) {
+            let folder = Folder::new(&write.path, stores, Arc::clone(catalogs))?;
+            return folder.find_committed(id, table).await;
+        }
+        let (write, id) = (write.clone(), id.clone());
+        let local = on_blocking_thread(move || local::find_committed(&write, &id)).await?;
+        let Some(local) = local else { return Ok(None) };
+        if let (Some(registration), Some((target, name))) = (&local.registration, table)
+            && names_table(registration, target, name)
+        {
+            catalogs.register(registration).await?;
+        }
+        Ok(Some(local.write))
     }
 
     /// Sends the store each kind of request that a write will need, and leaves the output
@@ -130,7 +163,7 @@ impl OutputWrite {
         if is_local(&write.path) {
             // Begins a write and drops it at once.
             let write = write.clone();
-            return on_blocking_thread(move || LocalWrite::begin(&write).map(drop)).await;
+            return on_blocking_thread(move || LocalWrite::begin(&write, None).map(drop)).await;
         }
         Folder::new(&write.path, stores, Arc::clone(catalogs))?
             .probe(write.mode)

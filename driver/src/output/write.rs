@@ -26,19 +26,20 @@ use futures::FutureExt;
 
 use crate::catalog::PlannedTable;
 use crate::engine::prepared::PreparedQuery;
-use crate::engine::progress::WriteSummary;
+use crate::engine::progress::{SkipReason, WriteSummary};
 use crate::error::{Error, Result};
 use crate::input::formats::csv_options;
 use crate::input::source::written_source;
 use crate::output::append::check_append;
 use crate::output::columns::{cast_columns, cast_to_stored_types, check_columns};
-use crate::output::commit::OutputWrite;
+use crate::output::commit::{Begun, OutputWrite};
 use crate::output::layout::{Layout, Storage};
 use crate::output::save_mode::{SaveDecision, decide};
 use crate::scheduler::{QueryOutput, SinkOutput};
 use crate::services::Services;
 use crate::stack::plan_on_large_stack;
 use crate::statement::{RunningQuery, stages_of_writes};
+use crate::write_identity::{CommittedWrite, WriteId};
 
 /// Default size in bytes at which a sink closes a file.
 const TARGET_FILE_BYTES: u64 = 256 * 1024 * 1024;
@@ -51,6 +52,8 @@ pub(crate) struct PlannedWrite<'a> {
     write: &'a Write,
     /// Name of the write, for progress and errors.
     label: String,
+    /// What the write is for later attempts of its run, if it has an identity.
+    pub(crate) identity: Option<WriteId>,
     /// The table to register, if any.
     table: Option<PlannedTable>,
     /// How the files will be read, if they are CSV.
@@ -161,9 +164,54 @@ async fn fit_columns(
 pub(crate) fn skipped(write: &Write) -> WriteSummary {
     WriteSummary {
         path: write.path.clone(),
-        skipped: true,
+        skipped: Some(SkipReason::OutputExists),
         ..WriteSummary::default()
     }
+}
+
+/// Returns the summary of a write that an earlier attempt of the run has committed.
+fn resumed(path: String, committed: &CommittedWrite) -> WriteSummary {
+    WriteSummary {
+        path,
+        rows: committed.rows,
+        bytes: committed.bytes,
+        files: usize::try_from(committed.files).unwrap_or(usize::MAX),
+        skipped: Some(SkipReason::CommittedBefore),
+        ..WriteSummary::default()
+    }
+}
+
+/// Returns the summary of a write that an earlier attempt of the run has committed; `None` if it
+/// has to run.
+///
+/// # Errors
+/// If the output cannot be read, or a commit in it cannot be finished.
+pub(crate) async fn find_committed(
+    services: &Arc<Services>,
+    write: &Write,
+    step: &str,
+    id: &WriteId,
+) -> Result<Option<WriteSummary>> {
+    let (stores, catalogs) = (&services.object_stores, &services.catalogs);
+    let search = OutputWrite::find_committed(write, step, id, stores, catalogs);
+    let summary = search
+        .boxed()
+        .await?
+        .map(|committed| resumed(write.path.clone(), &committed));
+    if let Some(summary) = &summary {
+        let progress = &services.cluster.engine.progress;
+        progress.record_write(step, summary);
+    }
+    Ok(summary)
+}
+
+/// Returns the columns that a write stores, without running it.
+///
+/// # Errors
+/// If a name or a type does not fit the write.
+pub(crate) fn stored_columns(frame: DfDataFrame, write: &Write) -> Result<SchemaRef> {
+    let frame = cast_to_stored_types(frame, write, &[])?;
+    Ok(Arc::clone(frame.schema().inner()))
 }
 
 impl<'a> PlannedWrite<'a> {
@@ -221,6 +269,7 @@ impl<'a> PlannedWrite<'a> {
         Ok(Some(Self {
             write,
             label,
+            identity: None,
             table,
             csv: csv_options(read_as, TextCompression::None)?,
             state,
@@ -229,19 +278,20 @@ impl<'a> PlannedWrite<'a> {
         }))
     }
 
-    /// Begins the output. Returns `None` if it exists and the save mode is `ignore`.
+    /// Begins the output, unless there is nothing to do.
     ///
     /// # Errors
-    /// Returns an error if the output cannot be begun, or the present table is at another location.
-    async fn open(self, services: &Arc<Services>) -> Result<Option<OpenWrite<'a>>> {
+    /// If the output cannot be begun, or the present table is at another location.
+    async fn open(mut self, services: &Arc<Services>) -> Result<Begun<OpenWrite<'a>>> {
         let tag = crate::random::random_hex(TAG_BYTES)?;
         let (stores, catalogs) = (&services.object_stores, &services.catalogs);
         let table = self.table.as_ref().map(|planned| &planned.registration);
-        let Some(output) = OutputWrite::begin(self.write, tag, stores, catalogs, table)
-            .boxed()
-            .await?
-        else {
-            return Ok(None);
+        let identity = self.identity.take();
+        let begun = OutputWrite::begin(self.write, tag, identity, stores, catalogs, table);
+        let output = match begun.boxed().await? {
+            Begun::Write(output) => output,
+            Begun::Exists => return Ok(Begun::Exists),
+            Begun::Committed(committed) => return Ok(Begun::Committed(committed)),
         };
         let on_store = matches!(output, OutputWrite::Object(_));
         let location = output.location();
@@ -262,7 +312,7 @@ impl<'a> PlannedWrite<'a> {
             Some(planned) => Layout::plan(self.write, &location, planned, &output.tag(), storage)?,
             None => Layout::default(),
         };
-        Ok(Some(OpenWrite {
+        Ok(Begun::Write(OpenWrite {
             services: Arc::clone(services),
             planned: self,
             layout,
@@ -286,16 +336,18 @@ pub(crate) async fn write_together(
     services: &Arc<Services>,
     planned: Vec<PlannedWrite<'_>>,
 ) -> std::result::Result<Vec<WriteSummary>, WriteError> {
-    // A write that `open` finds to have nothing to do keeps this summary.
-    let mut summaries: Vec<WriteSummary> = planned
-        .iter()
-        .map(|planned| skipped(planned.write))
-        .collect();
+    let mut summaries = vec![];
     let mut open = vec![];
     for (number, planned) in planned.into_iter().enumerate() {
+        // A write that turns out to have nothing to do keeps this summary.
+        let mut summary = skipped(planned.write);
         let opened = planned.open(services).boxed().await;
-        let opened = opened.map_err(|error| WriteError::in_write(number, error))?;
-        open.extend(opened.map(|write| (number, write)));
+        match opened.map_err(|error| WriteError::in_write(number, error))? {
+            Begun::Write(write) => open.push((number, write)),
+            Begun::Exists => {}
+            Begun::Committed(committed) => summary = resumed(summary.path, &committed),
+        }
+        summaries.push(summary);
     }
     if open.is_empty() {
         return Ok(summaries);
@@ -424,7 +476,7 @@ impl OpenWrite<'_> {
             files: files.len(),
             retried: 0,
             elapsed: self.planned.started.elapsed(),
-            skipped: false,
+            skipped: None,
         })
     }
 }

@@ -251,6 +251,7 @@ mod tests {
                 Record::StepFinished {
                     step: format!("s{}", query.0),
                     output: None,
+                    skipped: None,
                 },
             );
         }

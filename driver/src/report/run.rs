@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use faisca_planner::ids::{ExecutorId, QueryId, StageId, TaskId};
 
-use crate::journal::record::{RunStarted, StageRecord, StepOutput, TaskCommitted};
+use crate::journal::record::{RunStarted, StageRecord, StepOutput, StepSkip, TaskCommitted};
 
 /// A run, as far as its journal has it. All times are milliseconds since the run started.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub(super) struct Step<'a> {
     pub(super) started_ms: u64,
     pub(super) finished_ms: Option<u64>,
     pub(super) output: Option<&'a StepOutput>,
+    /// Why it wrote nothing in this run, if it did not.
+    pub(super) skipped: Option<StepSkip>,
 }
 
 /// An executor, from its registration to its end.

@@ -193,7 +193,14 @@ impl Sample {
             files: 4,
         });
         let step = step.to_owned();
-        self.add(step_ms, Record::StepFinished { step, output });
+        self.add(
+            step_ms,
+            Record::StepFinished {
+                step,
+                output,
+                skipped: None,
+            },
+        );
         self.add(step_ms, Record::RunFinished);
         self.end()
     }

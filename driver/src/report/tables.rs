@@ -13,6 +13,7 @@ use super::findings::stage_name;
 use super::page::stage_link;
 use super::run::{Executor, Query, Run, Stage};
 use super::text;
+use crate::journal::record::StepSkip;
 
 /// Rows of the tables of steps, executors and outputs, and of settings.
 const ROWS_MAX: usize = 50;
@@ -81,6 +82,11 @@ pub(super) fn steps(run: &Run<'_>, detail: Detail) -> Markup {
                 th scope="row" {
                     (text::cut(step.name, CELL_CHARS_MAX))
                     @if step.finished_ms.is_none() { " " span.bad { "not finished" } }
+                    @match step.skipped {
+                        Some(StepSkip::CommittedBefore) => { " (skipped: an earlier attempt wrote it)" }
+                        Some(StepSkip::OutputExists) => { " (skipped: the output existed)" }
+                        None => {}
+                    }
                 }
                 td.n { (text::duration(step.started_ms)) }
                 td.n { (text::duration(ms)) }

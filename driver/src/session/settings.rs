@@ -13,6 +13,7 @@ use faisca_planner::rules::Switches;
 
 use crate::catalog::GlueSettings;
 use crate::error::{Error, Result};
+use crate::write_identity::RunId;
 
 /// Default limit in bytes: queries that read less run in the driver, even if there is a fleet.
 const SMALL_BYTES: u64 = 1024 * 1024;
@@ -89,8 +90,26 @@ pub(crate) struct EngineSettings {
     pub(crate) encryption: Option<Encryption>,
     /// File of the run's journal; `None` for no journal.
     pub(crate) journal: Option<PathBuf>,
+    /// The run that this session is an attempt of, if it may have earlier ones.
+    pub(crate) run: Option<RunId>,
     /// How to reach the AWS Glue catalog.
     pub(crate) glue: GlueSettings,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self {
+            small_bytes: SMALL_BYTES,
+            warehouse: "spark-warehouse".to_owned(),
+            exchange_store: None,
+            durability: Durability::Async,
+            statement_timeout: None,
+            encryption: None,
+            journal: None,
+            run: None,
+            glue: GlueSettings::default(),
+        }
+    }
 }
 
 /// Applies settings by name, and returns the configuration of DataFusion and our own settings.
@@ -134,16 +153,7 @@ pub(crate) fn session_config(
     options.optimizer.hash_join_single_partition_threshold = bytes;
     options.optimizer.hash_join_single_partition_threshold_rows = rows;
     options.execution.perfect_hash_join_min_key_density = ARRAY_JOIN_DENSITY;
-    let mut engine_settings = EngineSettings {
-        small_bytes: SMALL_BYTES,
-        warehouse: "spark-warehouse".to_owned(),
-        exchange_store: None,
-        durability: Durability::Async,
-        statement_timeout: None,
-        encryption: None,
-        journal: None,
-        glue: GlueSettings::default(),
-    };
+    let mut engine_settings = EngineSettings::default();
     for (key, value) in settings {
         match key.as_str() {
             // `parse_bytes` rejects 0, which here means that no query counts as small.
@@ -168,6 +178,7 @@ pub(crate) fn session_config(
             }
             "faisca.network.encryption" => engine_settings.encryption = encryption(key, value)?,
             "faisca.journal.path" => engine_settings.journal = Some(PathBuf::from(value)),
+            "faisca.run.id" => engine_settings.run = Some(run_id(key, value)?),
             // Read by the Kubernetes platform; known here so that it is valid in every session.
             "faisca.history.path" => {}
             "faisca.glue.endpoint" => engine_settings.glue.endpoint = Some(value.clone()),
@@ -184,6 +195,14 @@ pub(crate) fn session_config(
 
 fn set(options: &mut ConfigOptions, key: &str, value: &str) -> Result<()> {
     options.set(key, value).map_err(Error::setting(key))
+}
+
+/// Parses a value of `faisca.run.id`.
+fn run_id(key: &str, value: &str) -> Result<RunId> {
+    match value.trim() {
+        "" => Err(Error::setting(key)("the name of a run is empty")),
+        name => Ok(RunId::new(name)),
+    }
 }
 
 /// Parses a value of `faisca.exchange.durability`.

@@ -177,6 +177,7 @@ impl SessionOptions {
             reporter: platform.map(|platform| PlatformReporter::start(platform, progress)),
             engine_task: driver.engine_task,
             journal: plan.journal,
+            run: plan.engine_settings.run,
             _spilled: driver.environment.spill_guard(),
             _compute: driver.compute,
         };

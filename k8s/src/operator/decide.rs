@@ -316,6 +316,8 @@ impl<'a> Decider<'a> {
             .is_some_and(|spec| spec.restart_policy.kind == RestartPolicyType::Always);
         if runs_again {
             self.decision.status.failures = 0;
+            // The next attempt is one of another run: it repeats every step.
+            self.decision.status.completions += 1;
             return self
                 .rerun("the job completed and runs again: restartPolicy is Always".to_owned());
         }

@@ -147,7 +147,12 @@ impl Context {
         let pods = Api::<Pod>::namespaced(self.client.clone(), &namespace);
         match action {
             Action::CreateDriver(attempt) => match application {
-                Some(application) => self.create_driver(&pods, application, attempt).await,
+                Some(application) => {
+                    let status = resource.status.as_ref();
+                    let completions = status.map_or(0, |status| status.completions);
+                    let pod = driver_pod(application, attempt, completions)?;
+                    self.create_driver(&pods, application, &pod).await
+                }
                 // Decided only for a valid spec.
                 None => Ok(()),
             },
@@ -176,9 +181,8 @@ impl Context {
         &self,
         pods: &Api<Pod>,
         application: &Application,
-        attempt: u32,
+        pod: &Pod,
     ) -> Result<(), OperatorError> {
-        let pod = driver_pod(application, attempt)?;
         let token = faisca_driver::random_hex(TOKEN_BYTES).map_err(OperatorError::Random)?;
         let secret = token_secret(application, &token);
         let secrets = Api::<Secret>::namespaced(self.client.clone(), &application.namespace);
@@ -187,12 +191,12 @@ impl Context {
             Err(error) if is_already_exists(&error) => {}
             created => drop(created.map_err(classify_rejection)?),
         }
-        match pods.create(&PostParams::default(), &pod).await {
+        match pods.create(&PostParams::default(), pod).await {
             Ok(_) => {
                 self.metrics.driver_created();
                 Ok(())
             }
-            Err(error) if is_already_exists(&error) => check_existing_driver(pods, &pod).await,
+            Err(error) if is_already_exists(&error) => check_existing_driver(pods, pod).await,
             Err(error) => Err(classify_rejection(error)),
         }
     }

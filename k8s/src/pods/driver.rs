@@ -12,11 +12,15 @@ use super::{Role, TOKEN_KEY, driver_name, env, labels, secret_name};
 use crate::application::Application;
 use crate::error::InvalidSpec;
 
-/// Builds the driver's pod for one attempt.
+/// Builds the driver's pod for one attempt, of a job that completed this many times before.
 ///
 /// # Errors
 /// If a part of the spec does not form a valid pod.
-pub(crate) fn driver_pod(application: &Application, attempt: u32) -> Result<Pod, InvalidSpec> {
+pub(crate) fn driver_pod(
+    application: &Application,
+    attempt: u32,
+    completions: u32,
+) -> Result<Pod, InvalidSpec> {
     let spec = application.spec();
     let (job, owner) = (
         json!(application.manifest).to_string(),
@@ -26,6 +30,7 @@ pub(crate) fn driver_pod(application: &Application, attempt: u32) -> Result<Pod,
         env_value(env::JOB, job),
         env_value(env::OWNER, owner),
         env_value(env::ATTEMPT, attempt.to_string()),
+        env_value(env::COMPLETIONS, completions.to_string()),
         env_from_field(env::POD_NAME, "metadata.name"),
         env_from_field(env::POD_NAMESPACE, "metadata.namespace"),
         env_from_field(env::POD_IP, "status.podIP"),
@@ -82,7 +87,7 @@ mod tests {
 
     fn driver(spec: Value) -> Result<Value, InvalidSpec> {
         let application = Application::parse(&resource(spec))?;
-        driver_pod(&application, 2).map(|pod| serde_json::to_value(pod).unwrap())
+        driver_pod(&application, 2, 0).map(|pod| serde_json::to_value(pod).unwrap())
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The user's settings of `faisca sql`: `$XDG_CONFIG_HOME/faisca/config.toml`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use faisca::{Error, Result};
 use serde::Deserialize;
 
+use super::super::folders;
 use super::rows::Format;
 
 /// Default maximum of rows of a result that the interactive shell shows.
@@ -37,8 +38,7 @@ impl Config {
     /// # Errors
     /// Returns an error if the file cannot be read or parsed; it names the line of a mistake.
     pub(super) fn load() -> Result<Self> {
-        let Some(path) = user_folder("XDG_CONFIG_HOME", ".config").map(|f| f.join("config.toml"))
-        else {
+        let Some(path) = folders::config().map(|folder| folder.join("config.toml")) else {
             return Ok(Self::default());
         };
         let file = path.display().to_string();
@@ -81,11 +81,11 @@ impl Config {
     pub(super) fn history(&self) -> Option<PathBuf> {
         match self.history.as_deref() {
             Some("") => None,
-            Some(path) => Some(match (path.strip_prefix("~/"), home()) {
+            Some(path) => Some(match (path.strip_prefix("~/"), folders::home()) {
                 (Some(rest), Some(home)) => home.join(rest),
                 _ => PathBuf::from(path),
             }),
-            None => Some(user_folder("XDG_STATE_HOME", ".local/state")?.join("history")),
+            None => Some(folders::state()?.join("history")),
         }
     }
 }
@@ -115,20 +115,6 @@ fn flatten(prefix: &str, table: &toml::Table, settings: &mut Vec<(String, String
         settings.push((key, text));
     }
     Ok(())
-}
-
-/// Returns Faísca's folder in a base folder of the user. As XDG requires, a path that is not
-/// absolute is ignored.
-fn user_folder(variable: &str, default: &str) -> Option<PathBuf> {
-    let base = std::env::var_os(variable)
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
-        .or_else(|| Some(home()?.join(default)))?;
-    Some(base.join("faisca"))
-}
-
-fn home() -> Option<PathBuf> {
-    std::env::var_os("HOME").map(|home| Path::new(&home).to_owned())
 }
 
 #[cfg(test)]

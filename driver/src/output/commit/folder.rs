@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use datafusion::datasource::listing::ListingTableUrl;
 use faisca_executor::protocol::PendingFile;
@@ -25,6 +25,7 @@ use crate::commit_record::{
 use crate::error::{Error, Result};
 use crate::output::save_mode::{SaveDecision, decide};
 use crate::visibility::is_visible;
+use crate::write_identity::now;
 
 /// Uploads of one commit that are completed concurrently.
 const COMPLETIONS_MAX: usize = 16;
@@ -332,17 +333,26 @@ impl Folder {
     ///
     /// # Errors
     /// If the record of `base` cannot be read.
-    pub(super) async fn kept_objects(&self, base: u64) -> Result<Vec<KeptObjects>> {
+    async fn kept_objects(&self, base: u64) -> Result<Vec<KeptObjects>> {
+        let record = self.base_record(base).await?;
+        Ok(record.map_or_else(Vec::new, |record| record.all_kept()))
+    }
+
+    /// Reads the record of the version that a commit follows, if there is one.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) async fn base_record(&self, base: u64) -> Result<Option<CommitRecord>> {
         if base == 0 {
-            return Ok(vec![]);
+            return Ok(None);
         }
         match self.read(base).await {
-            Ok(record) => Ok(record.all_kept()),
+            Ok(record) => Ok(Some(record)),
             // An undone commit may follow a record that was old enough to be removed.
             Err(Error::Store {
                 source: object_store::Error::NotFound { .. },
                 ..
-            }) => Ok(vec![]),
+            }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -561,11 +571,4 @@ impl Folder {
             source,
         }
     }
-}
-
-/// Returns the seconds since 1970, by the clock of this machine.
-pub(super) fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }

@@ -19,18 +19,22 @@
 //! - `version`: the next version, and what it keeps of the present one
 //! - `attributes`: permissions, owner and extended attributes
 //! - `lock`: one writer at a time
+//! - `remembered`, `resume`: which writes of a run the folder holds
 
 mod attributes;
 #[cfg(test)]
 mod crashes;
 mod disk;
 mod lock;
+mod remembered;
+mod resume;
 #[cfg(test)]
 mod tests;
 mod version;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,11 +46,17 @@ use url::Url;
 
 use self::disk::{Access, Change, Disk, LocalDisk, is_unsupported};
 use self::lock::WriteLock;
+use self::remembered::Remembered;
 use self::version::{NextVersion, adopt_late_files};
+use super::begun::Begun;
 use super::replaced::partition_folder;
+use crate::catalog::Registration;
 use crate::error::{Error, Result, cannot};
 use crate::output::save_mode::{SaveDecision, decide};
 use crate::random::random_hex;
+use crate::write_identity::{CommittedWrite, WriteId};
+
+pub(super) use resume::find_committed;
 
 /// Random bytes in the tag of a write.
 const TAG_BYTES: usize = 6;
@@ -65,6 +75,10 @@ pub(crate) struct LocalWrite {
     /// Whether the commit adds an empty `_SUCCESS` file.
     success_file: bool,
     tag: String,
+    /// What the write is for later attempts of its run, if it has an identity.
+    identity: Option<WriteId>,
+    /// What the present version remembers.
+    remembered: Remembered,
     /// In the parent folder of the output: an exchange works within one file system only.
     staging: PathBuf,
     /// Held until the drop: two jobs must not write to the same folder.
@@ -77,17 +91,20 @@ pub(crate) struct LocalWrite {
 }
 
 impl LocalWrite {
-    /// Checks the target, locks it and creates the staging folder. `None` if the save mode says
-    /// that there is nothing to do.
+    /// Checks the target, locks it and creates the staging folder, unless there is nothing to do.
     ///
     /// # Errors
     /// If the save mode forbids the write, if another job writes to the folder, if the target is
     /// not a folder that a write may replace, or if the file system fails.
-    pub(crate) fn begin(write: &Write) -> Result<Option<Self>> {
-        Self::begin_on(write, Arc::new(LocalDisk))
+    pub(crate) fn begin(write: &Write, identity: Option<WriteId>) -> Result<Begun<Self>> {
+        Self::begin_on(write, identity, Arc::new(LocalDisk))
     }
 
-    fn begin_on(write: &Write, disk: Arc<dyn Disk>) -> Result<Option<Self>> {
+    fn begin_on(
+        write: &Write,
+        identity: Option<WriteId>,
+        disk: Arc<dyn Disk>,
+    ) -> Result<Begun<Self>> {
         let (path, mode) = (write.path.as_str(), write.mode);
         let target = absolute(path)?;
         let name = folder_name(&target)?;
@@ -98,9 +115,13 @@ impl LocalWrite {
         if is_mount_point(&target, &parent) {
             return Err(mount_point(&target));
         }
+        let remembered = Remembered::read(&target)?;
+        if let Some(committed) = identity.as_ref().and_then(|id| remembered.find(id)) {
+            return Ok(Begun::Committed(committed.clone()));
+        }
         let existing = format!("{} already exists", target.display());
         if decide(mode, exists_with_content(&target)?, existing)? == SaveDecision::Skip {
-            return Ok(None);
+            return Ok(Begun::Exists);
         }
         let tag = random_hex(TAG_BYTES)?;
         let mut begun = Self {
@@ -109,6 +130,8 @@ impl LocalWrite {
             success_file: write.success_file,
             staging: parent.join(format!(".{name}.faisca-{tag}")),
             tag,
+            identity,
+            remembered,
             lock: None,
             created: vec![],
             committed: false,
@@ -118,15 +141,25 @@ impl LocalWrite {
         begun.make_folders(&parent)?;
         let lock = parent.join(format!(".{name}.faisca-lock"));
         begun.lock = Some(WriteLock::take(&lock, &begun.target, &begun.disk)?);
-        if begun.restore(&parent, &name)? {
-            let existing = format!("{} already exists", begun.target.display());
-            if decide(mode, exists_with_content(&begun.target)?, existing)? == SaveDecision::Skip {
-                return Ok(None);
-            }
+        begun.restore(&parent, &name)?;
+        // Another attempt of the run may have committed before the lock was free.
+        begun.remembered = Remembered::read(&begun.target)?;
+        if let Some(committed) = begun.find_identity() {
+            return Ok(Begun::Committed(committed));
+        }
+        let existing = format!("{} already exists", begun.target.display());
+        if decide(mode, exists_with_content(&begun.target)?, existing)? == SaveDecision::Skip {
+            return Ok(Begun::Exists);
         }
         begun.remove_stale(&parent, &name);
         begun.make_staging()?;
-        Ok(Some(begun))
+        Ok(Begun::Write(begun))
+    }
+
+    /// Returns what the present version remembers of this write.
+    fn find_identity(&self) -> Option<CommittedWrite> {
+        let id = self.identity.as_ref()?;
+        self.remembered.find(id).cloned()
     }
 
     /// Creates the parent of the target and its missing ancestors.
@@ -189,12 +222,17 @@ impl LocalWrite {
         &self.target
     }
 
-    /// Makes `files` visible, and no other file of this write.
+    /// Makes `files` visible, and no other file of this write. `registration` is the table that the
+    /// caller registers next.
     ///
     /// # Errors
     /// If the file system fails. The output is then unchanged, unless the file system has no
     /// exchange and also fails to restore the old folder.
-    pub(crate) fn commit(&mut self, files: &[PendingFile]) -> Result<()> {
+    pub(crate) fn commit(
+        &mut self,
+        files: &[PendingFile],
+        registration: Option<Registration>,
+    ) -> Result<()> {
         let (path, attempts) = (self.staging.join("next"), self.attempts());
         let keeps_old =
             self.mode == SaveMode::Append || (self.mode == SaveMode::Overwrite && self.dynamic);
@@ -205,10 +243,11 @@ impl LocalWrite {
             .collect();
         let is_replaced = |relative: &Path| {
             // The folder of a partition, in an overwrite that keeps the other partitions.
-            self.mode == SaveMode::Overwrite
+            let is_partition = self.mode == SaveMode::Overwrite
                 && relative
                     .to_str()
-                    .is_some_and(|folder| written.contains(folder))
+                    .is_some_and(|folder| written.contains(folder));
+            is_partition || relative == Path::new(remembered::FILE)
         };
         let mut next = NextVersion::create(self.disk.as_ref(), &self.target, &path)?;
         if keeps_old {
@@ -219,6 +258,13 @@ impl LocalWrite {
         }
         if self.success_file {
             next.add_marker("_SUCCESS")?;
+        }
+        let write = self.identity.clone();
+        let write = write.map(|id| CommittedWrite::now(id, files));
+        let remembered = self.remembered.clone().next(write, registration);
+        let remembered = remembered.map_err(|e| cannot("write", &path, e.into()))?;
+        if let Some(json) = remembered {
+            next.write_file(remembered::FILE, &json)?;
         }
         next.sync()?;
         let old = self.swap(&path)?;
@@ -282,17 +328,17 @@ impl LocalWrite {
     }
 
     /// Puts the old version back that a job was about to replace when it was killed, on a file system
-    /// without the exchange. Returns whether there was one.
+    /// without the exchange.
     ///
     /// # Errors
     /// If the file system fails.
-    fn restore(&self, parent: &Path, name: &str) -> Result<bool> {
+    fn restore(&self, parent: &Path, name: &str) -> Result<()> {
         if self.target.exists() {
-            return Ok(false);
+            return Ok(());
         }
         let stale = stale_folders(parent, name).map(|folder| folder.join(OLD));
         let Some(old) = stale.into_iter().find(|old| old.is_dir()) else {
-            return Ok(false);
+            return Ok(());
         };
         let restored = self.disk.apply(Change::Rename(&old, &self.target));
         restored.map_err(|e| cannot("restore", &self.target, e))?;
@@ -300,7 +346,7 @@ impl LocalWrite {
             "{}: a job was killed while it replaced it; restored",
             self.target.display()
         );
-        Ok(true)
+        Ok(())
     }
 
     /// Removes the staging folders of jobs that were killed. The caller holds the lock, so no running
@@ -405,13 +451,16 @@ fn folder_name(target: &Path) -> Result<String> {
     })
 }
 
-/// Whether the target exists and is not empty.
+/// Whether the target exists and is not empty. What it remembers of its writes is no content.
 ///
 /// # Errors
 /// If it is a file, or cannot be read.
 fn exists_with_content(target: &Path) -> Result<bool> {
+    let is_content = |entry: io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|entry| entry.file_name() != remembered::FILE)
+    };
     match fs::read_dir(target) {
-        Ok(mut entries) => Ok(entries.next().is_some()),
+        Ok(mut entries) => Ok(entries.any(is_content)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Err(Error::Write(
             format!("{} is a file; an output is a folder", target.display()),

@@ -18,6 +18,7 @@
 
 #[cfg(test)]
 mod crashes;
+mod resume;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -28,12 +29,16 @@ use object_store::PutMode;
 use object_store::path::Path;
 use tracing::debug;
 
-use super::folder::{Folder, now};
+use super::begun::Begun;
+use super::folder::Folder;
 use super::replaced::replaced;
 use crate::catalog::Registration;
 use crate::commit_record::{CommitRecord, name};
 use crate::error::{Error, Result};
 use crate::output::save_mode::SaveDecision;
+use crate::write_identity::{CommittedWrite, WriteId, now};
+
+pub(super) use resume::names_table;
 
 /// Attempts of an append to create its record while other writers create theirs.
 const APPEND_TRIES: u32 = 20;
@@ -50,6 +55,8 @@ pub(crate) struct ObjectWrite {
     retention: Duration,
     /// Part of the name of every file of this write, and of no other write.
     tag: String,
+    /// What the write is for later attempts of its run, if it has an identity.
+    identity: Option<WriteId>,
     /// The newest version when this write began. The record of this write is the next one.
     base: u64,
     /// Keys of records that no job needs any more.
@@ -61,8 +68,8 @@ pub(crate) struct ObjectWrite {
 }
 
 impl ObjectWrite {
-    /// Finishes an interrupted commit, if there is one, and begins the write. `None` if the save
-    /// mode says that there is nothing to do. `table` is the table that the write will register, if any.
+    /// Finishes an interrupted commit, if there is one, and begins the write, unless there is nothing
+    /// to do. `table` is the table that the write will register, if any.
     ///
     /// # Errors
     /// If the save mode forbids the write, or the store or the catalog fails.
@@ -70,21 +77,29 @@ impl ObjectWrite {
         folder: Folder,
         write: &Write,
         tag: String,
+        identity: Option<WriteId>,
         table: Option<&Registration>,
-    ) -> Result<Option<Self>> {
+    ) -> Result<Begun<Self>> {
         let listing = folder.list().await?;
         let base = folder.recover(&listing.records, table).await?;
         let old_records = listing.old_records(base);
-        if folder.check_mode(write.mode, &listing).await? == SaveDecision::Skip {
-            return Ok(None);
+        if let Some(id) = &identity
+            && let Some(record) = folder.base_record(base).await?
+            && let Some(committed) = record.find_write(id)
+        {
+            return Ok(Begun::Committed(committed.clone()));
         }
-        Ok(Some(Self {
+        if folder.check_mode(write.mode, &listing).await? == SaveDecision::Skip {
+            return Ok(Begun::Exists);
+        }
+        Ok(Begun::Write(Self {
             folder,
             mode: write.mode,
             dynamic: write.partition_overwrite == PartitionOverwrite::Dynamic,
             success_file: write.success_file,
             retention: Duration::ZERO,
             tag,
+            identity,
             base,
             old_records,
             registration: None,
@@ -114,7 +129,8 @@ impl ObjectWrite {
         self.retention = retention;
     }
 
-    /// Makes `files` visible, and no other file of this write.
+    /// Makes `files` visible, and no other file of this write. If another attempt of the run has
+    /// committed this write meanwhile, it aborts the uploads instead: the rows are there.
     ///
     /// If another writer created the next record first, an append tries again after that commit.
     /// Any other write fails, since it decided on a folder that has changed since.
@@ -124,7 +140,10 @@ impl ObjectWrite {
     /// before the record exists; after that, the next write or `faisca clean` finishes the commit.
     pub(crate) async fn commit(&mut self, files: &[PendingFile]) -> Result<()> {
         for _ in 0..APPEND_TRIES {
-            let record = self.record(files).await?;
+            let Some(record) = self.record(files).await? else {
+                self.abort().await;
+                return Ok(());
+            };
             let version = self.base + 1;
             match self.folder.put(version, &record, PutMode::Create).await {
                 Ok(()) => {
@@ -148,7 +167,9 @@ impl ObjectWrite {
                         self.recorded = true;
                         return self.folder.finish(version, winner).await;
                     }
-                    if self.mode != SaveMode::Append {
+                    let own_id = self.identity.as_ref();
+                    let is_own_step = own_id.is_some_and(|id| winner.find_write(id).is_some());
+                    if self.mode != SaveMode::Append && !is_own_step {
                         let action = format!(
                             "another job wrote {} while this one ran; its output is kept, run this one again",
                             self.folder.url
@@ -158,7 +179,9 @@ impl ObjectWrite {
                     let listing = self.folder.list().await?;
                     let own = self.registration.as_ref();
                     self.base = self.folder.recover(&listing.records, own).await?;
-                    self.check_location(version).await?;
+                    if !is_own_step {
+                        self.check_location(version).await?;
+                    }
                 }
                 // The record may exist despite the error. The uploads stay, and the next write
                 // finds out.
@@ -197,14 +220,26 @@ impl ObjectWrite {
         Ok(())
     }
 
-    /// Builds the commit record of `files` on top of version `base`.
+    /// Builds the commit record of `files` on top of version `base`. `None` if that version, or one
+    /// before it, is this write, by another attempt of the run.
     ///
     /// # Errors
     /// If the folder cannot be listed.
-    async fn record(&self, files: &[PendingFile]) -> Result<CommitRecord> {
+    async fn record(&self, files: &[PendingFile]) -> Result<Option<CommitRecord>> {
+        let base = self.folder.base_record(self.base).await?;
+        if let (Some(id), Some(base)) = (&self.identity, &base)
+            && base.find_write(id).is_some()
+        {
+            return Ok(None);
+        }
         let mut record = CommitRecord::new(self.tag.clone(), files.to_vec());
         record.replaces = self.mode == SaveMode::Overwrite;
-        record.kept = self.folder.kept_objects(self.base).await?;
+        let identity = self.identity.clone();
+        record.write = identity.map(|id| CommittedWrite::now(id, files));
+        if let Some(base) = base {
+            record.kept = base.all_kept();
+            record.earlier = base.remembered_writes();
+        }
         if record.replaces {
             // Lists again: `begin` may have finished a commit, and an overwrite must replace its
             // files, too.
@@ -230,7 +265,7 @@ impl ObjectWrite {
             .clone()
             .map(|registration| registration.with_commit(commit, record.replaces));
         record.success_file = self.success_file;
-        Ok(record)
+        Ok(Some(record))
     }
 
     /// Aborts the uploads of this write, which leaves the folder unchanged. Does nothing if the

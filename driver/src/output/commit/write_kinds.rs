@@ -27,6 +27,17 @@ pub(super) const WRITE_KINDS: [WriteKind; 3] = [
     APPEND,
 ];
 
+/// All kinds, for a driver that is started again. The last one writes to a new folder.
+pub(super) const RESTARTED_KINDS: [WriteKind; 4] = [
+    WRITE_KINDS[0],
+    WRITE_KINDS[1],
+    APPEND,
+    WriteKind {
+        mode: SaveMode::ErrorIfExists,
+        partitions: PartitionOverwrite::Static,
+    },
+];
+
 impl WriteKind {
     /// Returns a write of this kind, without a success file.
     pub(super) fn write_to(self, path: &str) -> Write {

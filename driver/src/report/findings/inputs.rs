@@ -205,7 +205,14 @@ mod tests {
             bytes: 100 << 20,
             files: 1_000,
         });
-        sample.add(12_000, Record::StepFinished { step, output });
+        sample.add(
+            12_000,
+            Record::StepFinished {
+                step,
+                output,
+                skipped: None,
+            },
+        );
         let recorded = sample.finish(8_000, "other", 12_000);
         let run = Run::new(&recorded);
         let finding = many_output_files(&run, &CriticalPath::new(&run)).unwrap();

@@ -6,7 +6,7 @@ use faisca_planner::ids::{Attempt, ExecutorId, QueryId, StageId, TaskId};
 
 use super::{AttemptEnd, AttemptSpan, Executor, ExecutorEnd, Outcome, Query, Run, Stage, Step};
 use crate::journal::RecordedRun;
-use crate::journal::record::{Line, Record, StageRecord, StepOutput, TaskCommitted};
+use crate::journal::record::{Line, Record, StageRecord, StepOutput, StepSkip, TaskCommitted};
 
 impl<'a> Run<'a> {
     /// Folds the lines of a journal.
@@ -64,9 +64,11 @@ impl<'a> Fold<'a> {
         match &line.record {
             Record::RunStarted(_) => {}
             Record::StepStarted { step } => self.start_step(at_ms, step),
-            Record::StepFinished { step, output } => {
-                self.finish_step(at_ms, step, output.as_ref());
-            }
+            Record::StepFinished {
+                step,
+                output,
+                skipped,
+            } => self.finish_step(at_ms, step, output.as_ref(), *skipped),
             Record::ExecutorUp {
                 executor,
                 slots,
@@ -148,14 +150,22 @@ impl<'a> Fold<'a> {
             started_ms: at_ms,
             finished_ms: None,
             output: None,
+            skipped: None,
         });
     }
 
-    fn finish_step(&mut self, at_ms: u64, name: &str, output: Option<&'a StepOutput>) {
+    fn finish_step(
+        &mut self,
+        at_ms: u64,
+        name: &str,
+        output: Option<&'a StepOutput>,
+        skipped: Option<StepSkip>,
+    ) {
         let mut steps = self.run.steps.iter_mut().rev();
         if let Some(step) = steps.find(|s| s.name == name && s.finished_ms.is_none()) {
             step.finished_ms = Some(at_ms);
             step.output = output;
+            step.skipped = skipped;
         }
     }
 

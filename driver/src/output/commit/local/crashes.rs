@@ -14,10 +14,13 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 use url::Url;
 
-use super::LocalWrite;
 use super::disk::{Change, Disk, LocalDisk};
+use super::remembered::FILE;
+use super::resume::find_on;
+use super::{Begun, LocalWrite};
 use crate::error::{Error, Result};
-use crate::output::commit::write_kinds::{APPEND, WRITE_KINDS, WriteKind};
+use crate::output::commit::write_kinds::{APPEND, RESTARTED_KINDS, WRITE_KINDS, WriteKind};
+use crate::write_identity::{RunId, WriteId};
 
 /// What happens before a change.
 enum Fate {
@@ -73,8 +76,20 @@ impl<F: FnMut(usize, &Change<'_>) -> Fate + Send> Disk for MortalDisk<F> {
 
 /// Writes two files, one of them to the partition `a=1`.
 fn write(target: &Path, kind: WriteKind, name: &str, disk: Arc<dyn Disk>) -> Result<()> {
+    write_as(target, kind, name, None, disk)
+}
+
+fn write_as(
+    target: &Path,
+    kind: WriteKind,
+    name: &str,
+    identity: Option<WriteId>,
+    disk: Arc<dyn Disk>,
+) -> Result<()> {
     let write = kind.write_to(target.to_str().unwrap());
-    let mut begun = LocalWrite::begin_on(&write, disk)?.unwrap();
+    let Begun::Write(mut begun) = LocalWrite::begin_on(&write, identity, disk)? else {
+        panic!("there is nothing to write");
+    };
     let attempts = Url::parse(&begun.staging_url())
         .unwrap()
         .to_file_path()
@@ -91,7 +106,7 @@ fn write(target: &Path, kind: WriteKind, name: &str, disk: Arc<dyn Disk>) -> Res
             upload: None,
         }
     });
-    begun.commit(&files)
+    begun.commit(&files, None)
 }
 
 /// Returns the files below a folder with their contents; `None` if it does not exist.
@@ -106,6 +121,7 @@ fn contents(folder: &Path) -> Option<BTreeMap<String, String>> {
                     .into_iter()
                     .map(|(n, c)| (format!("{name}/{n}"), c)),
             ),
+            None if name == FILE => {}
             None => drop(files.insert(name, fs::read_to_string(&path).unwrap())),
         }
     }
@@ -129,11 +145,18 @@ fn file_names(files: &[&str]) -> BTreeMap<String, String> {
 }
 
 fn expected(kind: WriteKind) -> BTreeMap<String, String> {
-    file_names(match (kind.mode, kind.partitions) {
-        (SaveMode::Append, _) => &["a=1/new", "a=1/old", "a=2/old", "a=3/new"],
-        (_, PartitionOverwrite::Dynamic) => &["a=1/new", "a=2/old", "a=3/new"],
-        (_, PartitionOverwrite::Static) => &["a=1/new", "a=3/new"],
-    })
+    expected_named(kind, "new")
+}
+
+/// Returns the output after a write of files with this name.
+fn expected_named(kind: WriteKind, name: &str) -> BTreeMap<String, String> {
+    let old: &[&str] = match (kind.mode, kind.partitions) {
+        (SaveMode::Append, _) => &["a=1/old", "a=2/old"],
+        (SaveMode::Overwrite, PartitionOverwrite::Dynamic) => &["a=2/old"],
+        _ => &[],
+    };
+    let new = ["a=1", "a=3"].map(|folder| (format!("{folder}/{name}"), name.to_owned()));
+    file_names(old).into_iter().chain(new).collect()
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -187,6 +210,77 @@ fn a_writer_that_dies_before_any_change_leaves_the_old_or_the_new_output_whole()
             assert!(is_complete);
         }
     }
+}
+
+/// Writes as a driver does that is started again: unless an earlier attempt has committed.
+fn write_again(target: &Path, kind: WriteKind, name: &str, id: &WriteId) {
+    let (write, disk) = (
+        kind.write_to(target.to_str().unwrap()),
+        Arc::new(LocalDisk) as Arc<dyn Disk>,
+    );
+    if find_on(&write, id, &disk).unwrap().is_none() {
+        write_as(target, kind, name, Some(id.clone()), disk).unwrap();
+    }
+}
+
+#[test]
+fn a_writer_that_dies_before_any_change_and_is_started_again_writes_once() {
+    let id = RunId::new("run").write("job", "step", "SELECT 1");
+    for kind in RESTARTED_KINDS {
+        for has_exchange in [true, false] {
+            for death in 0.. {
+                let base = tempfile::tempdir().unwrap();
+                let target = base.path().join("out");
+                if kind.mode != SaveMode::ErrorIfExists {
+                    old_output(base.path());
+                }
+                let deaths = Arc::new(AtomicUsize::new(0));
+                let count = Arc::clone(&deaths);
+                let disk = mortal(has_exchange, move |number, _| {
+                    if number < death {
+                        return Fate::Live;
+                    }
+                    count.fetch_add(1, Ordering::SeqCst);
+                    Fate::Die
+                });
+                let _ = write_as(&target, kind, "new", Some(id.clone()), disk);
+                let case = format!("{kind:?}, exchange {has_exchange}, change {death}");
+                let committed = contents(&target).filter(|left| left.contains_key("a=3/new"));
+                write_again(&target, kind, "again", &id);
+                let whole = contents(&target).unwrap();
+                match committed {
+                    Some(left) => assert_eq!(whole, left, "{case}"),
+                    None => assert_eq!(whole, expected_named(kind, "again"), "{case}"),
+                }
+                assert_eq!(names(base.path()), ["out"], "{case}");
+                // A third attempt finds the second, also after the writes of others.
+                write(&target, APPEND, "next", Arc::new(LocalDisk)).unwrap();
+                let after = contents(&target);
+                write_again(&target, kind, "third", &id);
+                assert_eq!(contents(&target), after, "{case}");
+                if deaths.load(Ordering::SeqCst) == 0 {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_emptied_folder_is_written_again() {
+    let id = RunId::new("run").write("job", "step", "SELECT 1");
+    let base = tempfile::tempdir().unwrap();
+    let target = base.path().join("out");
+    write_again(&target, APPEND, "new", &id);
+    for partition in ["a=1", "a=3"] {
+        fs::remove_dir_all(target.join(partition)).unwrap();
+    }
+    assert_eq!(names(&target), [FILE]);
+    write_again(&target, APPEND, "again", &id);
+    assert_eq!(
+        contents(&target),
+        Some(file_names(&["a=1/again", "a=3/again"]))
+    );
 }
 
 #[test]

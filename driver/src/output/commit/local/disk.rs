@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::Path;
 
@@ -33,6 +33,8 @@ pub(super) enum Change<'a> {
     CreateFolder(&'a Path, Access),
     /// Creates an empty file.
     CreateFile(&'a Path),
+    /// Creates a file with this content, which is then on the disk.
+    WriteFile(&'a Path, &'a [u8]),
     /// Gives a file a second name; a copy where the file system has no links.
     Link(&'a Path, &'a Path),
     /// Creates a symbolic link that leads where another one does.
@@ -75,6 +77,11 @@ impl Disk for LocalDisk {
                 DirBuilder::new().mode(mode).create(path)
             }
             Change::CreateFile(path) => File::create_new(path).map(drop),
+            Change::WriteFile(path, content) => {
+                let mut file = File::create_new(path)?;
+                file.write_all(content)?;
+                file.sync_all()
+            }
             Change::Link(from, to) => link(from, to),
             Change::CopySymlink(from, to) => symlink(fs::read_link(from)?, to),
             Change::CopyAttributes(from, to) => attributes::copy(from, to),

@@ -3,10 +3,11 @@
 use super::*;
 
 fn begin(target: &Path, mode: SaveMode) -> Result<Option<LocalWrite>> {
-    LocalWrite::begin(&Write {
+    let write = Write {
         mode,
         ..Write::to(target.to_str().unwrap())
-    })
+    };
+    LocalWrite::begin(&write, None).map(Begun::into_write)
 }
 
 fn write(base: &Path, mode: SaveMode, name: &str) -> Result<()> {
@@ -23,12 +24,13 @@ fn write(base: &Path, mode: SaveMode, name: &str) -> Result<()> {
     }
     fs::write(attempts.join(name), name).unwrap();
     fs::write(attempts.join("loser"), "of another attempt").unwrap();
-    write.commit(&[PendingFile {
+    let file = PendingFile {
         path: name.to_owned(),
         rows: 1,
         bytes: 1,
         upload: None,
-    }])
+    };
+    write.commit(&[file], None)
 }
 
 fn names(folder: &Path) -> Vec<String> {

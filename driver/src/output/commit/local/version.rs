@@ -121,6 +121,16 @@ impl<'a> NextVersion<'a> {
         }
     }
 
+    /// Creates a file with this content.
+    ///
+    /// # Errors
+    /// If the file system fails.
+    pub(super) fn write_file(&self, name: &str, content: &[u8]) -> Result<()> {
+        let file = self.path.join(name);
+        let written = self.disk.apply(Change::WriteFile(&file, content));
+        written.map_err(|e| cannot("write", &file, e))
+    }
+
     /// Waits until all folders are on the disk. The tasks have waited for their files.
     ///
     /// # Errors

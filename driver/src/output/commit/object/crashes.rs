@@ -25,11 +25,12 @@ use object_store::{
 use parking_lot::Mutex;
 
 use super::super::clean::clean_folder;
-use super::{Folder, ObjectWrite};
+use super::{Begun, Folder, ObjectWrite};
 use crate::catalog::{Catalogs, GlueSettings};
 use crate::error::{Error, Result};
-use crate::output::commit::write_kinds::{APPEND, WRITE_KINDS, WriteKind};
+use crate::output::commit::write_kinds::{APPEND, RESTARTED_KINDS, WRITE_KINDS, WriteKind};
 use crate::visibility::is_visible;
+use crate::write_identity::{RunId, WriteId};
 
 const TARGET: &str = "gold/out";
 
@@ -258,10 +259,21 @@ fn file_path(partition: &str, tag: &str) -> String {
 
 /// Writes a file to each of the partitions `a=1` and `a=3`, as the tasks and the driver of a job do.
 async fn write(client: &Client, kind: WriteKind, tag: &str) -> Result<()> {
+    write_as(client, kind, tag, None).await
+}
+
+async fn write_as(
+    client: &Client,
+    kind: WriteKind,
+    tag: &str,
+    identity: Option<WriteId>,
+) -> Result<()> {
     let write = kind.write_to("s3://lake/gold/out");
     let folder = folder(client);
-    let begun = ObjectWrite::begin(folder.clone(), &write, tag.to_owned(), None).await?;
-    let mut begun = begun.unwrap();
+    let begun = ObjectWrite::begin(folder.clone(), &write, tag.to_owned(), identity, None).await?;
+    let Begun::Write(mut begun) = begun else {
+        return Ok(());
+    };
     let mut files = vec![];
     for partition in ["a=1", "a=3"] {
         let path = file_path(partition, tag);
@@ -463,6 +475,106 @@ async fn two_writers_that_meet_at_any_request_leave_the_output_of_one_or_both_ap
                 (Err(Error::Conflict(_)), Some(Ok(()))) => assert_eq!(left, of_other, "{case}"),
                 _ => panic!("{case}"),
             }
+            check_no_litter(&bucket, &case).await;
+            if met.is_none() {
+                break;
+            }
+        }
+    }
+}
+
+/// Writes as a driver does that is started again: unless an earlier attempt has committed.
+async fn write_again(client: &Client, kind: WriteKind, tag: &str, id: &WriteId) -> Result<()> {
+    match folder(client).find_committed(id, None).await? {
+        Some(_) => Ok(()),
+        None => write_as(client, kind, tag, Some(id.clone())).await,
+    }
+}
+
+/// A bucket for a write of this kind: `errorIfExists` needs a folder without files.
+async fn bucket_for(kind: WriteKind) -> Bucket {
+    let bucket = old_bucket().await;
+    if kind.mode == SaveMode::ErrorIfExists {
+        for name in visible(&bucket).await.keys() {
+            let key = Path::parse(format!("{TARGET}/{name}")).unwrap();
+            bucket.objects.delete(&key).await.unwrap();
+        }
+    }
+    bucket
+}
+
+fn identity() -> WriteId {
+    RunId::new("run").write("job", "step", "SELECT 1")
+}
+
+#[tokio::test]
+async fn a_writer_that_dies_at_any_request_and_is_started_again_writes_once() {
+    for kind in RESTARTED_KINDS {
+        for fate in [Fate::DieBefore, Fate::DieAfter] {
+            for death in 0.. {
+                let bucket = bucket_for(kind).await;
+                let old = visible(&bucket).await;
+                let decide: Decide = Arc::new(move |number| {
+                    let fate = match number.cmp(&death) {
+                        std::cmp::Ordering::Less => Fate::Live,
+                        std::cmp::Ordering::Equal => fate,
+                        std::cmp::Ordering::Greater => Fate::DieBefore,
+                    };
+                    futures::future::ready(fate).boxed()
+                });
+                let client = Client::new(&bucket, decide);
+                let written = write_again(&client, kind, NEW, &identity()).await;
+                let case = format!("{kind:?}, request {death}, done {}", fate == Fate::DieAfter);
+                let next = Client::immortal(&bucket);
+                write_again(&next, kind, OTHER, &identity()).await.unwrap();
+                let whole = visible(&bucket).await;
+                let (by_first, by_second) = (after(&old, kind, NEW), after(&old, kind, OTHER));
+                assert!(whole == by_first || whole == by_second, "{case}: {whole:?}");
+                assert!(written.is_err() || whole == by_first, "{case}: {whole:?}");
+                // A third attempt finds the write behind those of others.
+                write(&next, APPEND, "third0000000").await.unwrap();
+                let after = visible(&bucket).await;
+                write_again(&next, kind, "fourth000000", &identity())
+                    .await
+                    .unwrap();
+                assert_eq!(visible(&bucket).await, after, "{case}");
+                check_no_litter(&bucket, &case).await;
+                if client.requests.load(Ordering::SeqCst) <= death {
+                    assert!(written.is_ok(), "{case}");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_two_attempts_of_a_write_that_meet_at_any_request_one_commits() {
+    for kind in RESTARTED_KINDS {
+        for meeting in 0.. {
+            let bucket = bucket_for(kind).await;
+            let old = visible(&bucket).await;
+            let (other, outcome) = (Client::immortal(&bucket), Arc::new(Mutex::new(None)));
+            let reported = Arc::clone(&outcome);
+            let decide: Decide = Arc::new(move |number| {
+                let (other, reported) = (other.clone(), Arc::clone(&reported));
+                let meet = async move {
+                    if number == meeting {
+                        let written = write_again(&other, kind, OTHER, &identity()).await;
+                        *reported.lock() = Some(written);
+                    }
+                    Fate::Live
+                };
+                meet.boxed()
+            });
+            let client = Client::new(&bucket, decide);
+            let written = write_again(&client, kind, NEW, &identity()).await;
+            let met = outcome.lock().take();
+            let left = visible(&bucket).await;
+            let case = format!("{kind:?}, request {meeting}: {written:?} {met:?} {left:?}");
+            assert!(written.is_ok() && !matches!(met, Some(Err(_))), "{case}");
+            let (by_one, by_other) = (after(&old, kind, NEW), after(&old, kind, OTHER));
+            assert!(left == by_one || left == by_other, "{case}");
             check_no_litter(&bucket, &case).await;
             if met.is_none() {
                 break;
