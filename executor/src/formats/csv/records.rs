@@ -5,8 +5,11 @@
 
 use std::borrow::Cow;
 
+use self::field_ends::FieldEnds;
 use super::error::CsvError;
 use crate::protocol::CsvReadOptions;
+
+mod field_ends;
 
 /// Longest record in bytes. A quote that is never closed must not fill the memory.
 const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -45,11 +48,20 @@ enum Form {
     QuotedWithEscapes,
 }
 
+/// Where a field is in the buffer. Small, because there is one for each field of a file.
 #[derive(Debug, Clone, Copy)]
 struct Span {
-    start: usize,
-    end: usize,
+    start: u32,
+    end: u32,
     form: Form,
+}
+
+/// The fields of a record, which [`Records`] keeps until text is added.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Record {
+    first_span: usize,
+    /// Number of fields.
+    pub(super) width: usize,
 }
 
 /// One value as the file spells it.
@@ -81,7 +93,11 @@ pub(super) struct Records {
     state: State,
     form: Form,
     field_start: usize,
+    /// The fields of the records that were read since text was last added.
     spans: Vec<Span>,
+    /// First span of the current record.
+    first_span: usize,
+    field_ends: FieldEnds,
     /// Whether the last byte was `\r`, which takes a `\n` with it.
     after_return: bool,
     /// Line of the next byte, from 1.
@@ -112,6 +128,8 @@ impl Records {
             form: Form::Plain,
             field_start: 0,
             spans: vec![],
+            first_span: 0,
+            field_ends: FieldEnds::new(options.delimiter),
             after_return: false,
             next_line: 1,
             line: 1,
@@ -124,6 +142,12 @@ impl Records {
     /// # Errors
     /// For bytes that are not UTF-8, and for a record that is longer than the limit.
     pub(super) fn push(&mut self, chunk: &[u8]) -> Result<(), CsvError> {
+        if u32::try_from(self.buffer.len() + chunk.len()).is_err() {
+            return Err(CsvError::new(
+                self.next_line,
+                "more than 4 GiB of text at once".to_owned(),
+            ));
+        }
         let removed = if self.state == State::Record {
             self.position
         } else {
@@ -134,11 +158,15 @@ impl Records {
         self.validated -= removed;
         self.start = self.start.saturating_sub(removed);
         self.field_start = self.field_start.saturating_sub(removed);
+        self.spans.drain(..self.first_span);
+        self.first_span = 0;
+        let shift = offset(removed);
         for span in &mut self.spans {
-            span.start = span.start.saturating_sub(removed);
-            span.end = span.end.saturating_sub(removed);
+            span.start = span.start.saturating_sub(shift);
+            span.end = span.end.saturating_sub(shift);
         }
         self.buffer.extend_from_slice(chunk);
+        self.field_ends.reset();
         self.validate()?;
         if self.position - self.start > RECORD_BYTES_MAX {
             let problem = format!(
@@ -188,7 +216,7 @@ impl Records {
     /// For a quote that is not closed.
     pub(super) fn advance(&mut self) -> Result<bool, CsvError> {
         if self.state == State::Record {
-            self.spans.clear();
+            self.first_span = self.spans.len();
             self.unclosed = false;
         }
         if self.may_have_mark {
@@ -265,7 +293,7 @@ impl Records {
         if is_break(byte) {
             self.end_line(byte);
             if self.columns == Some(1) {
-                let at = self.position - 1;
+                let at = offset(self.position - 1);
                 self.spans.push(Span {
                     start: at,
                     end: at,
@@ -293,25 +321,31 @@ impl Records {
         self.field_start = self.position;
     }
 
-    /// Reads to the end of a field, from within it or from its closing quote.
+    /// Reads to the end of a field, from within it or from its closing quote, and on through the
+    /// fields without quotes that follow it. True if the record is complete.
     fn read_plain(&mut self) -> bool {
-        let rest = &self.buffer[self.position..];
-        let delimiter = self.delimiter;
-        let Some(length) = rest.iter().position(|b| *b == delimiter || is_break(*b)) else {
-            self.position = self.buffer.len();
-            return false;
-        };
-        self.position += length;
-        let byte = self.buffer[self.position];
-        self.end_field(self.position);
-        if byte == delimiter {
+        loop {
+            let Some(end) = self.field_ends.find(&self.buffer, self.position) else {
+                self.position = self.buffer.len();
+                return false;
+            };
+            let byte = self.buffer[end];
+            self.end_field(end);
+            self.position = end;
+            if byte != self.delimiter {
+                self.end_line(byte);
+                self.state = State::Record;
+                return true;
+            }
             self.position += 1;
-            self.state = State::Field;
-            return false;
+            match self.buffer.get(self.position) {
+                Some(first) if *first != self.quote => self.begin_field(*first),
+                _ => {
+                    self.state = State::Field;
+                    return false;
+                }
+            }
         }
-        self.end_line(byte);
-        self.state = State::Record;
-        true
     }
 
     fn read_quoted(&mut self) -> bool {
@@ -355,8 +389,8 @@ impl Records {
             _ => self.field_start,
         };
         self.spans.push(Span {
-            start,
-            end: end - closing,
+            start: offset(start),
+            end: offset(end - closing),
             form: match self.state {
                 State::Field => Form::Plain,
                 _ => self.form,
@@ -372,7 +406,7 @@ impl Records {
 
     /// Number of fields of the current record.
     pub(super) fn len(&self) -> usize {
-        self.spans.len()
+        self.spans.len() - self.first_span
     }
 
     /// Line on which the current record begins, from 1.
@@ -390,10 +424,22 @@ impl Records {
         self.columns = Some(columns);
     }
 
-    /// A field of the current record.
-    pub(super) fn field(&self, index: usize) -> Option<Field<'_>> {
-        let span = self.spans.get(index)?;
-        let bytes = &self.buffer[span.start..span.end];
+    /// The current record, whose fields can be read until text is added.
+    pub(super) fn record(&self) -> Record {
+        Record {
+            first_span: self.first_span,
+            width: self.len(),
+        }
+    }
+
+    /// A field of a record that was read since text was last added.
+    #[inline]
+    pub(super) fn field_of_record(&self, record: Record, index: usize) -> Option<Field<'_>> {
+        if index >= record.width {
+            return None;
+        }
+        let span = self.spans.get(record.first_span + index)?;
+        let bytes = &self.buffer[span.start as usize..span.end as usize];
         Some(Field {
             bytes: match span.form {
                 Form::QuotedWithEscapes => Cow::Owned(self.unescape(bytes)),
@@ -401,6 +447,11 @@ impl Records {
             },
             is_quoted: span.form != Form::Plain,
         })
+    }
+
+    /// A field of the current record.
+    pub(super) fn field(&self, index: usize) -> Option<Field<'_>> {
+        self.field_of_record(self.record(), index)
     }
 
     /// All fields of the current record, as text.
@@ -423,6 +474,11 @@ impl Records {
         }
         text
     }
+}
+
+/// A position in the buffer, which [`Records::push`] keeps shorter than this.
+fn offset(position: usize) -> u32 {
+    u32::try_from(position).unwrap_or(u32::MAX)
 }
 
 fn is_break(byte: u8) -> bool {

@@ -19,6 +19,10 @@ use crate::formats::source::{ScannedColumns, first_byte};
 use crate::formats::text::{Chunks, read_bytes};
 use crate::protocol::CsvReadOptions;
 
+/// Text that is pushed before records are read: chunks of local files are of 8 KiB, fewer records
+/// than are efficiently decoded together.
+const PUSHED_BYTES_MIN: usize = 64 * 1024;
+
 /// Opens a file or a byte range. A range has the lines that begin in it, as in DataFusion.
 pub(in crate::formats) async fn open(
     options: CsvReadOptions,
@@ -88,11 +92,18 @@ fn decode(
                 let rest = decoder.flush()?;
                 return Ok(rest.map(|batch| (batch, (text, decoder, is_over))));
             }
-            match text.next().await {
-                Some(chunk) => decoder.push(&chunk?)?,
-                None => {
-                    decoder.end()?;
-                    is_over = true;
+            let mut pushed = 0;
+            while pushed < PUSHED_BYTES_MIN && !is_over {
+                match text.next().await {
+                    Some(chunk) => {
+                        let chunk = chunk?;
+                        pushed += chunk.len();
+                        decoder.push(&chunk)?;
+                    }
+                    None => {
+                        decoder.end()?;
+                        is_over = true;
+                    }
                 }
             }
         }
