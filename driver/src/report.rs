@@ -66,7 +66,7 @@ pub fn render(recorded: &RecordedRun) -> String {
 
 #[cfg(test)]
 mod tests {
-    use faisca_planner::ids::QueryId;
+    use faisca_planner::ids::{ExecutorId, QueryId};
 
     use super::*;
     use crate::journal;
@@ -123,6 +123,30 @@ mod tests {
             "Results were lost and recomputed",
         ];
         assert_contains(&html, &parts);
+    }
+
+    #[test]
+    fn a_cause_that_becomes_known_later_replaces_what_was_noticed_first() {
+        let mut recorded = lost_executor();
+        for line in &mut recorded.lines {
+            if let Record::ExecutorDown { reason, .. } = &mut line.record {
+                "connection broke".clone_into(reason);
+            }
+        }
+        let record = Record::ExecutorLossExplained {
+            executor: ExecutorId(2),
+            reason: "killed for exceeding its memory limit".to_owned(),
+        };
+        recorded.lines.push(Line {
+            at_ms: 2_500,
+            record,
+        });
+        let html = render(&recorded);
+        assert_contains(
+            &html,
+            &["after 1.00 s: killed for exceeding its memory limit"],
+        );
+        assert!(!html.contains("connection broke"));
     }
 
     #[test]

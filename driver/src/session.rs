@@ -1,4 +1,4 @@
-//! The session: entry to everything, as in Spark.
+//! The session: creates dataframes, runs SQL, reads and writes, as Spark's session does.
 
 mod builder;
 mod columns;

@@ -1,4 +1,4 @@
-//! Plans on a large stack, from any thread.
+//! Plans on a large stack, from any thread: the async side of [`faisca_planner::stack`].
 
 use std::future::poll_fn;
 

@@ -1,4 +1,4 @@
-//! Which objects below a path are data, by their names alone.
+//! Decides by their names alone which objects below a path are data.
 
 use object_store::path::Path;
 

@@ -1,5 +1,5 @@
 //! Converts a `SparkApplication` of Spark Operator (`sparkoperator.k8s.io/v1beta2`) to ours, and
-//! remarks on each field that has no equivalent.
+//! reports each field that has no equivalent.
 
 use serde_json::{Map, Value, json};
 

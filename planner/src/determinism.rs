@@ -1,5 +1,5 @@
-//! Whether a second run of a task returns the same rows, so that recovery knows which outputs it
-//! may combine.
+//! Decides whether a second run of a task returns the same rows, so that recovery knows which
+//! outputs it may combine.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! How many rows an operator is expected to return, and how many distinct values its columns hold.
+//! Estimates how many rows an operator returns, and how many distinct values its columns hold.
 //!
 //! Leaves have exact counts (Parquet footers, finished stages). Operators above them are estimated
 //! with the usual assumptions: predicates are independent, values are evenly spread, and foreign

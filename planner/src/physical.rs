@@ -1,4 +1,5 @@
-//! Small helpers for physical plans that nodes, estimates, rules and stages share.
+//! Replaces nodes of physical plans, and decides which build sides may be broadcast: shared by nodes,
+//! estimates, rules and stages.
 
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
-//! Optimizer rules that make plans cheaper, and fit to be cut into stages. One file per rule; each
-//! rule but `prune_empty` and `spread_collected_joins` has its own switch.
+//! Optimizer rules that make plans cheaper, and prepare them for the cut into stages. One file per
+//! rule; each has its own switch, except that `prune_empty` obeys `adaptive` and
+//! `spread_collected_joins` is always on. `ownership`, `rule`, `switches` and `testing` serve the rules.
 
 mod build_side;
 mod conjunct_order;

@@ -110,6 +110,12 @@ impl Engine {
             if cause.is_blamed_on_tasks() {
                 warn!(%executor, "why the executor was lost: it {cause}: {reason}");
             }
+            if cause != LossCause::Unknown {
+                self.journal.record(Record::ExecutorLossExplained {
+                    executor,
+                    reason: reason.to_owned(),
+                });
+            }
             return Some(Event::LossExplained(executor, cause));
         }
         let departure = if self.draining.remove(&executor) {

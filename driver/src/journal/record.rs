@@ -61,6 +61,13 @@ pub enum Record {
         /// Whether it announced its end, so that its blocks were transferred.
         drained: bool,
     },
+    /// The cause of an executor's end became known after the end was noticed.
+    ExecutorLossExplained {
+        /// The executor.
+        executor: ExecutorId,
+        /// The cause, in words.
+        reason: String,
+    },
     /// An executor failed too often, and gets no more tasks.
     ExecutorExcluded {
         /// The executor.

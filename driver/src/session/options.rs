@@ -7,7 +7,8 @@ use faisca_planner::manifest::{
 
 use crate::error::{Error, NameKind, Result, did_you_mean};
 
-/// Options that `DataFrameReader::option` and CREATE EXTERNAL TABLE accept.
+/// Names that errors suggest for an unknown option of a read. [`set_source_option`] accepts more
+/// spellings.
 const SOURCE_OPTIONS: [&str; 16] = [
     "delimiter",
     "sep",
@@ -27,7 +28,7 @@ const SOURCE_OPTIONS: [&str; 16] = [
     "compression",
 ];
 
-/// Options that `DataFrameWriter::option` and COPY accept.
+/// Names that errors suggest for an unknown option of a write.
 const WRITE_OPTIONS: [&str; 5] = [
     "compression",
     "targetFileSize",

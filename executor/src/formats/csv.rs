@@ -11,19 +11,19 @@
 //! ```
 //!
 //! # Layout
-//! - [`CsvReadOptions`]: the options of a user; `options`: their meaning
+//! - [`CsvReadOptions`]: the options of a user; `encoding`: text in UTF-8 of the file's encoding
 //! - `schema`: the columns of several files; `infer`, `kind`, `header`: those of one
 //! - `scan`, `decode`: bytes to batches; `records`, `values`: rules that all share
 //! - `write`: batches to text
 //! - `error`, `locate`: errors with file and line
 
 mod decode;
+mod encoding;
 mod error;
 mod header;
 mod infer;
 mod kind;
 mod locate;
-mod options;
 mod records;
 mod scan;
 mod schema;

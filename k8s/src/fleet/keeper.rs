@@ -231,17 +231,18 @@ impl FleetKeeper {
 
     /// Creates another executor in place of this one, once, while replacements are left.
     async fn replace(&mut self, id: u32) {
-        if self.replacements_left == 0 {
-            return;
-        }
         let Some(executor) = self.executors.get_mut(&id) else {
             return;
         };
         if std::mem::replace(&mut executor.is_replaced, true) {
             return;
         }
+        if self.replacements_left == 0 {
+            warn!("executor-{id} is not replaced: no replacement is left");
+            return;
+        }
         self.replacements_left -= 1;
-        info!("another executor replaces executor-{id}");
+        info!("executor-{} replaces executor-{id}", self.next_id);
         self.create_next().await;
     }
 

@@ -121,7 +121,8 @@ impl PodIndex {
                 match role {
                     PodRole::Driver => pods.driver = Some(driver_view(pod)),
                     PodRole::Executor => {
-                        pods.executors.insert(pod.name_any(), executor_state(pod));
+                        pods.executors
+                            .insert(pod.name_any(), executor_status_name(pod));
                     }
                 }
             }
@@ -197,7 +198,7 @@ pub(super) fn driver_view(pod: &Pod) -> DriverView {
 }
 
 /// Returns the state of an executor, with the names of Spark Operator.
-fn executor_state(pod: &Pod) -> &'static str {
+fn executor_status_name(pod: &Pod) -> &'static str {
     match phase(pod) {
         _ if pod.metadata.deletion_timestamp.is_some() => TERMINATING,
         Phase::Pending => "PENDING",

@@ -1,4 +1,4 @@
-//! Spark's casts, where Arrow's return other values.
+//! Replaces casts whose results in Arrow differ from Spark's.
 //!
 //! Arrow reads text of a time in UTC, counts microseconds where Spark counts seconds, and writes times, fractions and
 //! nested values as text in another format. The casts of a statement, and those that type coercion adds, become calls of

@@ -1,4 +1,5 @@
-//! Statements of Spark that DataFusion's parser does not read: tables of files, settings, and what a session has.
+//! Parses statements that only Spark has: `CREATE TABLE … USING`, `SET`, `USE`, `SHOW`. The driver's
+//! session runs them.
 
 mod cursor;
 mod table;

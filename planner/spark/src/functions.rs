@@ -2,7 +2,8 @@
 //!
 //! A scalar function is a `scalar::Function`: name, parameters, result type, and a Rust function from
 //! columns to a column. `convert` casts the arguments as Spark's ANSI mode does, so that the Rust
-//! functions see one Arrow type for each kind of parameter.
+//! functions see one Arrow type for each kind of parameter. `render`, `syntax` and `types` serve several
+//! families.
 
 mod aggregates;
 mod arrays;
@@ -12,7 +13,7 @@ pub(crate) mod convert;
 mod csv;
 mod datetime;
 #[cfg(test)]
-mod facts;
+mod documented;
 mod hash;
 mod json;
 mod lambdas;

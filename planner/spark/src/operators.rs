@@ -1,4 +1,4 @@
-//! Spark's operators where DataFusion's mean something else.
+//! Replaces operators that mean something else in DataFusion than in Spark.
 //!
 //! `7 / 2` is 3.5, `7 DIV 2` is 3, `array(10, 20)[0]` is 10, and `'5' + 3` is 8.
 

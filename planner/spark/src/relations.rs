@@ -1,4 +1,5 @@
-//! Spark's relations that DataFusion's planner does not know: what generators return.
+//! Relations of Spark that DataFusion's planner does not know: those that generators such as
+//! `explode` and `stack` return.
 
 mod generators;
 

@@ -1,5 +1,5 @@
-//! Which input of an operator a column comes from, and whether a rule may push something to that
-//! input.
+//! Finds the input of an operator that a column comes from, and decides whether a rule may push
+//! something to that input. Shared by rules; not a rule itself.
 
 use std::sync::Arc;
 

@@ -79,6 +79,9 @@ impl<'a> Fold<'a> {
                 reason,
                 drained,
             } => self.end_executor(at_ms, *executor, reason, *drained),
+            Record::ExecutorLossExplained { executor, reason } => {
+                self.explain_end(*executor, reason);
+            }
             Record::ExecutorExcluded { executor } => self.executor(*executor).is_excluded = true,
             Record::QueryStarted {
                 query,
@@ -142,6 +145,13 @@ impl<'a> Fold<'a> {
             is_drained,
         });
         self.end_open(at_ms, AttemptEnd::Lost, |_, launch| launch.executor == id);
+    }
+
+    /// Replaces what was noticed first, such as a broken connection, by its cause.
+    fn explain_end(&mut self, id: ExecutorId, reason: &'a str) {
+        if let Some(end) = &mut self.executor(id).end {
+            end.reason = reason;
+        }
     }
 
     fn start_step(&mut self, at_ms: u64, name: &'a str) {

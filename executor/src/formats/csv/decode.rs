@@ -1,4 +1,4 @@
-//! Records to batches of the projected columns.
+//! Decodes records to batches of the projected columns.
 
 use std::sync::Arc;
 

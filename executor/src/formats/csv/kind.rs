@@ -1,4 +1,4 @@
-//! The types that a column's values may have, as far as they were looked at.
+//! The types that a column may have, according to the values read so far.
 
 use arrow::array::types::Date32Type;
 use arrow::compute::kernels::cast_utils::{Parser, string_to_datetime};

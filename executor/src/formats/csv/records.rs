@@ -1,4 +1,4 @@
-//! Text to records: the only place that knows delimiters, quotes, line breaks and comments.
+//! Splits text into records: the only place that knows delimiters, quotes, line breaks and comments.
 //!
 //! Inference, header checks and scans all read through [`Records`], so they cannot disagree about
 //! where a record ends. It reads from chunks of any size and keeps a record that is not complete.

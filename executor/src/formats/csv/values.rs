@@ -1,4 +1,4 @@
-//! Text to values: which text is null, how a number is spelled, what a type accepts.
+//! Parses text to values: which text is null, how a number is spelled, what a type accepts.
 //!
 //! Inference and scans share these rules.
 

@@ -1,4 +1,4 @@
-//! Facts about the session and about values.
+//! Functions about the session and about the types of values.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What the options of CSV files mean for bytes.
+//! Converts text of other encodings to UTF-8.
 
 use bytes::Bytes;
 use encoding_rs::Encoding;
