@@ -16,8 +16,8 @@ pub use catalogs::Catalogs;
 pub use changes::TableOutlook;
 pub(crate) use changes::{PartitionLookup, PlannedTable, outlook};
 pub use definition::{
-    Catalog, Changed, ColumnStatistics, OldVersion, TableColumn, TableDefinition, TablePartition,
-    TableVersion,
+    Catalog, ChangeOutcome, ColumnStatistics, OldVersion, TableColumn, TableDefinition,
+    TablePartition, TableVersion,
 };
 pub(crate) use definition::{checked_name, file_parameters};
 pub(crate) use difference::{OldFiles, check_compatible};

@@ -14,12 +14,12 @@
 //! **The loop never waits for an executor.** An executor whose command queue is full is treated as
 //! lost.
 //!
-//! - `handle`: what others hold to talk to the loop
-//! - `messages`: from messages to the scheduler's events
-//! - `actions`: carries out the scheduler's actions
+//! - `handle`: sends messages to the loop
+//! - `messages`: translates messages to the scheduler's events
+//! - `actions`: executes the scheduler's actions
 //! - `prepared`, `query_plan`: a query's stages, encoded; and as they change while it runs
 //! - [`progress`]: what runs and what ran, for displays
-//! - `records`: what the journal keeps
+//! - `records`: records for the journal
 
 mod actions;
 mod handle;
@@ -51,10 +51,10 @@ use query_plan::{QueryPlan, QueryStages};
 const QUEUE_LENGTH: usize = 16 * 1024;
 /// Interval of the search for slow attempts.
 const TICK: Duration = Duration::from_millis(250);
-/// At its end, the engine waits this long for objects of lost executors to be deleted.
-const SWEEPS_MAX: Duration = Duration::from_secs(10);
+/// How long the engine waits at its end for objects of lost executors to be deleted.
+const SWEEPS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Something that the engine is informed about, or asked to do.
+/// A notification or a request to the engine.
 #[derive(Debug)]
 pub enum Message {
     /// An executor is ready for commands.
@@ -79,7 +79,7 @@ pub enum Message {
     },
     /// Run a query.
     Submit(QuerySubmission),
-    /// The waiting stages of a query were planned again. Without stages, the plan stays as it is.
+    /// The waiting stages of a query were re-planned. Without stages, the plan stays unchanged.
     Revised(QueryId, QueryStages),
     /// A block of a delivered result cannot be read from its home.
     OutputLost(BlockId, BlockHome),
@@ -87,7 +87,7 @@ pub enum Message {
     Release(QueryId),
     /// No executor will ever join again, for this reason.
     FleetLost(String),
-    /// Ask every executor to end, then end.
+    /// Request every executor to end, then end the engine.
     Shutdown,
 }
 
@@ -104,7 +104,7 @@ pub struct QuerySubmission {
     pub(crate) outcome: mpsc::Sender<Result<QueryOutput, Failure>>,
 }
 
-/// What the engine keeps of a query, until its release.
+/// State of a query in the engine, until its release.
 struct SubmittedQuery {
     plan: Arc<QueryPlan>,
     /// Index = stage id.
@@ -131,7 +131,7 @@ struct Engine {
     journal: Journal,
     fleet_size: watch::Sender<usize>,
     slots_wanted: watch::Sender<usize>,
-    /// Why no executor will ever join again, if so.
+    /// Why no executor will ever join again; `None` while executors may join.
     fleet_failure: Option<Failure>,
 }
 
@@ -149,7 +149,7 @@ impl Engine {
             };
             let Some(event) = event else { continue };
             let mut unresponsive = self.step(event);
-            // The loss of one executor may fill the queue of another.
+            // The commands that follow the loss of one executor may fill the queue of another.
             while let Some(executor) = unresponsive.pop() {
                 let reason = "its command queue is full";
                 if let Some(event) = self.executor_lost(executor, LossCause::Unknown, reason) {
@@ -162,7 +162,7 @@ impl Engine {
             // An executor that does not take the command notices the end of its connection.
             let _ = commands.try_send(ToExecutor::Shutdown);
         }
-        let _ = tokio::time::timeout(SWEEPS_MAX, self.sweeps.join_all()).await;
+        let _ = tokio::time::timeout(SWEEPS_TIMEOUT, self.sweeps.join_all()).await;
     }
 
     fn publish_sizes(&self) {

@@ -1,12 +1,12 @@
-//! Fleets start and stop executors. What executors do is the engine's decision.
+//! Fleets start and stop executors. The engine decides what executors do.
 //!
-//! - `embedded`: one executor inside the driver's process; batches pass without encoding
+//! - `embedded`: one executor inside the driver's process; batches are not encoded
 //! - `exit`: why a process ended
 //! - `process`: executors as child processes, connected by Flight
 //! - `planning`: no executors, for sessions that only plan
 //! - [`control`]: the service to which executors connect
-//! - [`platform`]: where the driver itself runs
-//! - `serve`: this process as an executor
+//! - [`platform`]: the environment that launched the driver
+//! - `serve`: runs this process as an executor
 //!
 //! Executors as Kubernetes pods are a fleet of the `faisca-k8s` crate.
 
@@ -36,12 +36,12 @@ use control::ControlServer;
 
 /// A set of executors that a session started.
 ///
-/// **Who calls it.** The session only: [`Launcher::launch`] makes the fleet when the session
-/// starts, and [`Fleet::stop`] ends it when the session ends.
+/// **Callers.** Only the session: [`Launcher::launch`] creates the fleet when the session starts,
+/// and [`Fleet::stop`] ends it when the session ends.
 ///
-/// **What an implementor must keep.**
+/// **Obligations of an implementor.**
 ///
-/// - It requests all executors when it is made, and replaces those that end by themselves, a
+/// - It requests all executors when it is created, and replaces those that end by themselves, a
 ///   bounded number of times.
 /// - It calls [`EngineHandle::report_fleet_lost`] when it will never have an executor again, and
 ///   [`EngineHandle::report_executor_lost`] with the cause when it learns why an executor ended.
@@ -84,7 +84,7 @@ pub trait Launcher: Debug + Send + Sync {
     async fn launch(&self, request: FleetRequest) -> Result<Box<dyn Fleet>>;
 }
 
-/// The executors that a session wants, and what they need to know.
+/// The executors that a session requests, and the parameters that they need.
 #[derive(Debug)]
 pub struct FleetRequest {
     /// Number of executors.
@@ -95,7 +95,7 @@ pub struct FleetRequest {
     pub limits: Limits,
     /// The token with which executors authenticate.
     pub token: String,
-    /// Number of executors that may be started in place of others, in all.
+    /// Maximum number of executors started in place of others, in total.
     pub replacements_max: u32,
     /// Receives the report that the fleet is lost, and knows the number of slots wanted.
     pub engine: EngineHandle,

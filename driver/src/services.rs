@@ -89,7 +89,7 @@ impl Services {
         if let Some(embedded) = &cluster.embedded {
             embedded.stop().await;
         }
-        cluster.engine.ended().await;
+        cluster.engine.wait_for_end().await;
         self.abandoned_writes.wait().await;
         self.journal.record(Record::RunFinished);
         self.journal.close();

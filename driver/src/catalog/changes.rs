@@ -17,7 +17,7 @@ use super::definition::{
 };
 use super::difference::{Difference, OldFiles, check_compatible};
 use super::glue::{check_key_type, hive_type, projection};
-use super::registration::{Registration, merged};
+use super::registration::{Registration, merge_definitions};
 use crate::error::{Error, Result};
 
 /// Seconds that replaced files of a table stay, unless the write sets another time. Longer than
@@ -34,13 +34,13 @@ pub(crate) struct PlannedTable {
     pub(crate) partitions: Vec<TablePartition>,
     /// Names of the partition keys in the names of new folders, outermost folder first.
     pub(crate) key_names: Vec<String>,
-    /// How readers of the table find its partitions.
+    /// How readers of the table locate its partitions.
     pub(crate) lookup: PartitionLookup,
     /// How long replaced files stay, for queries that still read them.
     pub(crate) retention: Duration,
 }
 
-/// How the readers of a table find the folders of its partitions.
+/// How the readers of a table locate the folders of its partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PartitionLookup {
     /// They ask the catalog for the location of each partition.
@@ -69,7 +69,10 @@ pub(crate) fn outlook(
     let Some(present) = present else {
         return TableOutlook::New(registration.table.columns.len());
     };
-    let difference = Difference::between(&present.columns, &merged(present, registration).columns);
+    let difference = Difference::between(
+        &present.columns,
+        &merge_definitions(present, registration).columns,
+    );
     if difference.is_empty() {
         TableOutlook::Kept
     } else {
@@ -145,8 +148,8 @@ impl PlannedTable {
     }
 }
 
-/// Returns whether files of the present table stay in it. Their columns must keep their types, and
-/// their folders their names.
+/// Returns what happens to the present files. The columns of files that stay must keep their types,
+/// and their folders their names.
 fn old_files(write: &Write) -> OldFiles {
     if write.mode != SaveMode::Overwrite || write.partition_overwrite == PartitionOverwrite::Dynamic
     {
@@ -159,7 +162,7 @@ fn old_files(write: &Write) -> OldFiles {
 /// Checks that Athena can read files of this format and compression.
 ///
 /// # Errors
-/// If it cannot.
+/// Returns an error if Athena cannot read them.
 fn check_files(write: &Write) -> Result<()> {
     let help = match (write.format, write.compression) {
         (FileFormat::Csv | FileFormat::Ndjson, _) => {
@@ -236,8 +239,8 @@ fn key_names(
     write.partition_by.iter().map(name).collect()
 }
 
-/// Builds the definition of the table that a write makes. Its location stays empty: it is known
-/// only once the write begins.
+/// Builds the definition of the table that a write creates. Its location stays empty, because it is
+/// known only once the write begins.
 ///
 /// # Errors
 /// If a column has a type that Athena cannot read, if a comment names an unknown column, or if the

@@ -86,9 +86,9 @@ pub enum OldVersion {
 
 /// Result of a conditional change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Changed {
+pub enum ChangeOutcome {
     /// The change was made.
-    Yes,
+    Applied,
     /// Another writer changed the table first, and nothing was changed now. Read the table again
     /// before the next attempt.
     Conflict,
@@ -105,9 +105,9 @@ pub enum Changed {
 /// batches done.
 ///
 /// **Idempotency.** All other methods that change something can be repeated with the same result. A
-/// repeated `create_table` or `update_table` returns [`Changed::Conflict`], after which the caller
-/// reads the table and decides again. A registration can therefore run any number of times, in any
-/// process.
+/// repeated `create_table` or `update_table` returns [`ChangeOutcome::Conflict`], after which the
+/// caller reads the table and decides again. A registration can therefore run any number of times,
+/// in any process.
 ///
 /// **Errors.** A conflict and a missing table are results of the methods that can report them.
 /// Every other failure is an error that names the object and, where known, how to fix it.
@@ -138,15 +138,15 @@ pub trait Catalog: Debug + Send + Sync {
         database: &str,
         table: &str,
     ) -> Result<Option<(TableDefinition, TableVersion)>>;
-    /// Creates a table. Returns [`Changed::Conflict`] if it exists already.
+    /// Creates a table. Returns [`ChangeOutcome::Conflict`] if it exists already.
     ///
-    /// Called by a registration that found no table.
+    /// Called by a registration if the table does not exist.
     ///
     /// # Errors
     /// If the database does not exist.
-    async fn create_table(&self, database: &str, table: &TableDefinition) -> Result<Changed>;
+    async fn create_table(&self, database: &str, table: &TableDefinition) -> Result<ChangeOutcome>;
     /// Replaces the definition of a table if `version` is still its version; returns
-    /// [`Changed::Conflict`] if it is not. Partitions and statistics stay.
+    /// [`ChangeOutcome::Conflict`] if it is not. Partitions and statistics stay.
     ///
     /// `old` says what happens to the definition that is replaced. Called by a registration that
     /// changes an existing table.
@@ -160,7 +160,7 @@ pub trait Catalog: Debug + Send + Sync {
         table: &TableDefinition,
         version: &TableVersion,
         old: OldVersion,
-    ) -> Result<Changed>;
+    ) -> Result<ChangeOutcome>;
     /// Replaces the statistics of all columns. Columns without new statistics have none afterwards.
     ///
     /// Called by a registration, which logs a failure and continues.
@@ -228,11 +228,11 @@ pub(crate) fn file_parameters(format: FileFormat) -> BTreeMap<String, String> {
     .collect()
 }
 
-/// Returns the name of a database or table in lower case, as catalogs need it. `what` says which of
-/// the two it is, for the error.
+/// Returns the name of a database or table in lower case, as catalogs need it. The error calls it
+/// `kind`: `database name` or `table name`.
 ///
 /// # Errors
-/// If Athena could not read the name: it allows letters, digits and underscores.
+/// Returns an error if Athena could not read the name: it allows letters, digits and underscores.
 pub(crate) fn checked_name(kind: &str, name: &str) -> Result<String> {
     let lower = name.to_lowercase();
     let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';

@@ -30,7 +30,7 @@ pub(crate) fn check_compatible(
     let name = format!("{database}.{}", present.name);
     check_key_names(&name, present, next)?;
     let mut difference = Difference::between(&present.columns, &next.columns);
-    // The values of old partitions are text, which readers parse as the type of the key.
+    // Catalogs store the values of partitions as text, which readers parse as the type of the key.
     difference
         .changed
         .extend(Difference::between(&present.partition_keys, &next.partition_keys).changed);
@@ -115,7 +115,7 @@ impl Difference {
         difference
     }
 
-    /// Returns true if there is none.
+    /// Returns true if the columns do not differ.
     pub(super) fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_difference_is_refused_or_taken_as_the_rule_says() {
+    fn the_rule_decides_whether_a_difference_is_refused() {
         let present = table(&[("a", "int"), ("b", "string")]);
         let cases = [
             (table(&[("a", "int"), ("b", "string")]), [true, true, true]),
@@ -211,7 +211,7 @@ mod tests {
             assert!(error.contains("of another type: k"), "{error}");
             assert!(checked(present, next, OnSchemaChange::AddColumns, OldFiles::Stay).is_err());
             assert!(checked(present, next, OnSchemaChange::Replace, OldFiles::Stay).is_err());
-            // All partitions go with the old type.
+            // No partition with the old type remains.
             assert!(checked(present, next, OnSchemaChange::Replace, OldFiles::Replaced).is_ok());
             assert!(checked(present, present, OnSchemaChange::Fail, OldFiles::Stay).is_ok());
         }

@@ -17,7 +17,8 @@ pub(super) mod projection;
 mod statistics;
 
 use super::definition::{
-    Catalog, Changed, ColumnStatistics, OldVersion, TableDefinition, TablePartition, TableVersion,
+    Catalog, ChangeOutcome, ColumnStatistics, OldVersion, TableDefinition, TablePartition,
+    TableVersion,
 };
 use crate::error::Result;
 use convert::{definition, table_input};
@@ -27,20 +28,21 @@ pub use hive::{arrow_type, hive_type, storage_type};
 pub(crate) use hive::{check_key_type, has_unsigned_32};
 pub(crate) use projection::check_template;
 
-/// Partitions in one request to create or update them. This is the limit of Glue.
+/// Maximum number of partitions in one request to create or update them: the limit of Glue.
 const PUT_BATCH: usize = 100;
-/// Partitions in one request to delete them. This is the limit of Glue.
+/// Maximum number of partitions in one request to delete them: the limit of Glue.
 const DELETE_BATCH: usize = 25;
-/// Columns in one request to store statistics. This is the limit of Glue.
+/// Maximum number of columns in one request to store statistics: the limit of Glue.
 const STATISTICS_BATCH: usize = 25;
-/// Columns in one request to read statistics. This is the limit of Glue.
+/// Maximum number of columns in one request to read statistics: the limit of Glue.
 const STATISTICS_PAGE: usize = 100;
-/// Batches of partitions that are sent concurrently. Glue throttles larger bursts.
+/// Maximum number of batches of partitions that are sent concurrently. Glue throttles larger
+/// bursts.
 const BATCHES_MAX: usize = 4;
-/// Partitions in one response page. This is the limit of Glue.
+/// Number of partitions in one page of a response: the limit of Glue.
 const PAGE: i32 = 1000;
-/// Attempts of each request, including the first. Glue throttles often.
-const TRIES: u32 = 8;
+/// Maximum number of attempts of each request. Glue throttles often.
+const ATTEMPTS_MAX: u32 = 8;
 
 /// Overrides of the AWS configuration that the environment and the profile provide.
 #[derive(Debug, Clone, Default)]
@@ -68,7 +70,7 @@ impl GlueCatalog {
     pub(super) async fn open(settings: &GlueSettings) -> Self {
         let shared = faisca_executor::storage::sdk_config(settings.profile.as_deref()).await;
         let mut config = aws_sdk_glue::config::Builder::from(&shared)
-            .retry_config(RetryConfig::standard().with_max_attempts(TRIES));
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX));
         if let Some(endpoint) = &settings.endpoint {
             config = config.endpoint_url(endpoint);
         }
@@ -171,7 +173,7 @@ impl Catalog for GlueCatalog {
         }
     }
 
-    async fn create_table(&self, database: &str, table: &TableDefinition) -> Result<Changed> {
+    async fn create_table(&self, database: &str, table: &TableDefinition) -> Result<ChangeOutcome> {
         let request = self
             .client
             .create_table()
@@ -179,8 +181,8 @@ impl Catalog for GlueCatalog {
             .database_name(database)
             .table_input(table_input(table)?);
         match request.send().await {
-            Ok(_) => Ok(Changed::Yes),
-            Err(error) if has_code(&error, "AlreadyExistsException") => Ok(Changed::Conflict),
+            Ok(_) => Ok(ChangeOutcome::Applied),
+            Err(error) if has_code(&error, "AlreadyExistsException") => Ok(ChangeOutcome::Conflict),
             Err(error) => Err(request_failed(
                 "CreateTable",
                 &format!("{database}.{}", table.name),
@@ -195,7 +197,7 @@ impl Catalog for GlueCatalog {
         table: &TableDefinition,
         version: &TableVersion,
         old: OldVersion,
-    ) -> Result<Changed> {
+    ) -> Result<ChangeOutcome> {
         // A server that reports no version cannot check one. The last writer wins there.
         let version = Some(version.0.clone()).filter(|version| !version.is_empty());
         let request = self
@@ -210,9 +212,9 @@ impl Catalog for GlueCatalog {
             .send()
             .await
         {
-            Ok(_) => Ok(Changed::Yes),
+            Ok(_) => Ok(ChangeOutcome::Applied),
             Err(error) if has_code(&error, "ConcurrentModificationException") => {
-                Ok(Changed::Conflict)
+                Ok(ChangeOutcome::Conflict)
             }
             Err(error) => Err(request_failed(
                 "UpdateTable",

@@ -17,7 +17,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::definition::{
-    Catalog, Changed, ColumnStatistics, OldVersion, TableDefinition, TablePartition, TableVersion,
+    Catalog, ChangeOutcome, ColumnStatistics, OldVersion, TableDefinition, TablePartition,
+    TableVersion,
 };
 use crate::error::{Error, Result, cannot};
 
@@ -49,7 +50,7 @@ impl LocalCatalog {
         }
     }
 
-    /// Path of the file of a table.
+    /// Returns the path of the file of a table.
     fn file(&self, database: &str, table: &str) -> PathBuf {
         self.folder.join(database).join(format!("{table}.json"))
     }
@@ -69,7 +70,7 @@ impl LocalCatalog {
     /// Changes the file of a table under the lock of its database.
     ///
     /// `change` receives the present content, if any, and returns the next one. If it returns
-    /// `None`, nothing is written and the result is [`Changed::Conflict`].
+    /// `None`, nothing is written and the result is [`ChangeOutcome::Conflict`].
     ///
     /// # Errors
     /// If the database does not exist, or a file cannot be read or written.
@@ -78,7 +79,7 @@ impl LocalCatalog {
         database: &str,
         table: &str,
         change: impl FnOnce(Option<Stored>) -> Option<Stored>,
-    ) -> Result<Changed> {
+    ) -> Result<ChangeOutcome> {
         let folder = self.folder.join(database);
         let lock = File::create(folder.join(".lock")).map_err(|e| match e.kind() {
             ErrorKind::NotFound => Error::UnknownDatabase {
@@ -92,7 +93,7 @@ impl LocalCatalog {
         lock.lock()
             .map_err(|e| cannot("lock", &folder, e).at("catalog"))?;
         let Some(next) = change(self.read(database, table)?) else {
-            return Ok(Changed::Conflict);
+            return Ok(ChangeOutcome::Conflict);
         };
         let path = self.file(database, table);
         let json = serde_json::to_vec_pretty(&next).map_err(|e| unusable_file(&path, e))?;
@@ -103,7 +104,7 @@ impl LocalCatalog {
             .map_err(|e| cannot("write to", &folder, e).at("catalog"))?;
         file.persist(&path)
             .map_err(|e| cannot("write", &path, e.error).at("catalog"))?;
-        Ok(Changed::Yes)
+        Ok(ChangeOutcome::Applied)
     }
 }
 
@@ -147,7 +148,7 @@ impl Catalog for LocalCatalog {
             .map(|stored| (stored.table, TableVersion(stored.version.to_string()))))
     }
 
-    async fn create_table(&self, database: &str, table: &TableDefinition) -> Result<Changed> {
+    async fn create_table(&self, database: &str, table: &TableDefinition) -> Result<ChangeOutcome> {
         self.change(database, &table.name, |present| match present {
             None => Some(Stored {
                 version: 0,
@@ -165,7 +166,7 @@ impl Catalog for LocalCatalog {
         table: &TableDefinition,
         version: &TableVersion,
         _: OldVersion,
-    ) -> Result<Changed> {
+    ) -> Result<ChangeOutcome> {
         self.change(database, &table.name, |present| {
             // A table that was removed meanwhile is a conflict, too.
             let present = present.filter(|p| p.version.to_string() == version.0)?;
@@ -252,7 +253,7 @@ impl LocalCatalog {
     }
 }
 
-/// The error of a table's file that is damaged, or whose content cannot be encoded.
+/// Returns the error of a table's file that is damaged, or whose content cannot be encoded.
 fn unusable_file(path: &Path, source: serde_json::Error) -> Error {
     Error::Catalog {
         request: path.display().to_string(),
@@ -264,10 +265,10 @@ fn unusable_file(path: &Path, source: serde_json::Error) -> Error {
 
 /// Converts the result of a change that writes whenever the table exists: a conflict then means
 /// that the table is missing.
-fn require_table(database: &str, table: &str, changed: Changed) -> Result<()> {
-    match changed {
-        Changed::Yes => Ok(()),
-        Changed::Conflict => Err(Error::Write(format!(
+fn require_table(database: &str, table: &str, outcome: ChangeOutcome) -> Result<()> {
+    match outcome {
+        ChangeOutcome::Applied => Ok(()),
+        ChangeOutcome::Conflict => Err(Error::Write(format!(
             "catalog: there is no table {database}.{table}"
         ))),
     }

@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use super::catalogs::Catalogs;
 use super::definition::{
-    Catalog, Changed, ColumnStatistics, OldVersion, TableDefinition, TablePartition,
+    Catalog, ChangeOutcome, ColumnStatistics, OldVersion, TableDefinition, TablePartition,
 };
 use crate::error::{Error, Result};
 
 /// Parameter of a table that names the commit record of its newest overwrite.
 const COMMIT: &str = "faisca.commit";
-/// Parameters that describe the content of a table. They are not those of the table after a write,
-/// unless the write states them.
+/// Parameters that describe the content of a table. A write removes those that it does not set,
+/// because they describe the old content.
 const TOTALS: [&str; 7] = [
     "numRows",
     "numFiles",
@@ -29,8 +29,8 @@ const TOTALS: [&str; 7] = [
     "objectCount",
     "sizeKey",
 ];
-/// Attempts to change a table while other writers change it at the same time.
-const UPDATE_TRIES: usize = 10;
+/// Maximum number of attempts to change a table while other writers change it, too.
+const UPDATE_ATTEMPTS_MAX: usize = 10;
 
 /// All that a process needs to register a table. It is stored in a commit record, so the names of
 /// its fields are part of the format of the record.
@@ -50,7 +50,7 @@ pub(crate) struct Registration {
     pub(crate) table: TableDefinition,
     /// Change of the partitions. `None` if they stay as they are.
     pub(crate) partitions: Option<PartitionChange>,
-    /// Statistics of the columns. Empty if the write did not ask for them.
+    /// Statistics of the columns. Empty if the write did not request them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) statistics: Vec<ColumnStatistics>,
     /// URL of the commit record that contains this. Empty for writes to local folders.
@@ -105,7 +105,7 @@ impl Registration {
         Ok(())
     }
 
-    /// Returns whether both register a table of this name.
+    /// Returns true if both register the same table.
     pub(crate) fn names_same_table(&self, other: &Self) -> bool {
         let name = |r: &Self| (r.kind, r.database.clone(), r.table.name.clone());
         name(self) == name(other)
@@ -143,7 +143,10 @@ pub(crate) struct PartitionChange {
 
 /// Returns the definition after a write. Comments and parameters that others added to the table
 /// stay, unless the registration replaces them.
-pub(super) fn merged(present: &TableDefinition, registration: &Registration) -> TableDefinition {
+pub(super) fn merge_definitions(
+    present: &TableDefinition,
+    registration: &Registration,
+) -> TableDefinition {
     let mut next = registration.table.clone();
     let mut parameters = present.parameters.clone();
     parameters.retain(|name, _| !TOTALS.contains(&name.as_str()));
@@ -224,7 +227,7 @@ impl Catalogs {
             Put::Updated(definition) => (definition, false),
             Put::Overtaken => return Ok(()),
         };
-        // Without new statistics, those of older rows must go.
+        // Statistics of older rows are wrong, so they are removed even without new ones.
         if (!is_new || !registration.statistics.is_empty())
             && let Err(error) = catalog
                 .replace_statistics(database, &definition, &registration.statistics)
@@ -277,7 +280,7 @@ async fn put_table(catalog: &dyn Catalog, registration: &Registration) -> Result
     } else {
         OldVersion::Archived
     };
-    for _ in 0..UPDATE_TRIES {
+    for _ in 0..UPDATE_ATTEMPTS_MAX {
         let (put, changed) = match catalog.table(database, &registration.table.name).await? {
             None => (
                 Put::Created(registration.table.clone()),
@@ -296,13 +299,13 @@ async fn put_table(catalog: &dyn Catalog, registration: &Registration) -> Result
                 (Put::Updated(next), changed)
             }
         };
-        if changed == Changed::Yes {
+        if changed == ChangeOutcome::Applied {
             return Ok(put);
         }
     }
     let name = &registration.table.name;
     Err(Error::Conflict(format!(
-        "catalog: other writers changed {database}.{name} during each of {UPDATE_TRIES} attempts to \
+        "catalog: other writers changed {database}.{name} during each of {UPDATE_ATTEMPTS_MAX} attempts to \
          register it; run the job again to finish"
     )))
 }

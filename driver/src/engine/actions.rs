@@ -1,4 +1,5 @@
-//! Carries out the scheduler's actions: commands to executors, outcomes to readers, progress.
+//! Executes the scheduler's actions: sends commands to executors and outcomes to readers, and
+//! updates the progress.
 
 use std::sync::Arc;
 
@@ -17,13 +18,13 @@ use crate::scheduler::{Action, Event};
 type Unresponsive = Vec<ExecutorId>;
 
 impl Engine {
-    /// Lets the scheduler process an event, and carries out its actions in order.
+    /// Lets the scheduler process an event, and executes its actions in order.
     pub(super) fn step(&mut self, event: Event) -> Unresponsive {
         let mut unresponsive = vec![];
         self.add_record(|| event_record(&event));
         for action in self.scheduler.step(self.started.elapsed(), event) {
             self.add_record(|| action_record(&action));
-            self.act(action, &mut unresponsive);
+            self.execute(action, &mut unresponsive);
         }
         unresponsive
     }
@@ -37,16 +38,16 @@ impl Engine {
         }
     }
 
-    fn act(&mut self, action: Action, unresponsive: &mut Unresponsive) {
-        let mut command = |executor, command| self.command(executor, command, unresponsive);
+    fn execute(&mut self, action: Action, unresponsive: &mut Unresponsive) {
+        let mut send = |executor, command| self.send_command(executor, command, unresponsive);
         match action {
             Action::Launch(executor, spec) => self.launch(executor, spec, unresponsive),
             Action::Cancel(executor, task, attempt) => {
-                command(executor, ToExecutor::Cancel { task, attempt });
+                send(executor, ToExecutor::Cancel { task, attempt });
             }
             Action::Release(query, executors) => {
                 for executor in executors {
-                    command(executor, ToExecutor::Release(query));
+                    send(executor, ToExecutor::Release(query));
                 }
             }
             Action::Sweep(blocks) => {
@@ -77,13 +78,13 @@ impl Engine {
                     address,
                     blocks,
                 };
-                command(from, hand_over);
+                send(from, hand_over);
             }
-            Action::Dismiss(executor) => command(executor, ToExecutor::Shutdown),
+            Action::Dismiss(executor) => send(executor, ToExecutor::Shutdown),
         }
     }
 
-    /// Launches an attempt, after the plan of its stage if the executor does not have that yet.
+    /// Launches an attempt. Sends the plan of its stage first if the executor does not have it yet.
     fn launch(&mut self, executor: ExecutorId, spec: TaskSpec, unresponsive: &mut Unresponsive) {
         debug!(task = %spec.task, attempt = spec.attempt.0, %executor, "launching an attempt");
         let (query, stage) = (spec.task.query, spec.task.stage);
@@ -93,13 +94,13 @@ impl Engine {
             && self.sent_stages.insert((executor, query, stage))
         {
             let plan = ToExecutor::Stage(stage_spec.clone());
-            self.command(executor, plan, unresponsive);
+            self.send_command(executor, plan, unresponsive);
         }
-        self.command(executor, ToExecutor::Launch(spec), unresponsive);
+        self.send_command(executor, ToExecutor::Launch(spec), unresponsive);
     }
 
-    /// Plans the waiting stages of a query again. On another thread, since that takes much longer
-    /// than a step; the result comes back as a message.
+    /// Re-plans the waiting stages of a query, on another thread because that takes much longer
+    /// than a step. The result arrives as a message.
     fn revise(&self, id: QueryId, facts: Vec<Fact>) {
         let (Some(query), Some(own_queue)) = (self.queries.get(&id), self.own_queue.upgrade())
         else {
@@ -108,7 +109,7 @@ impl Engine {
         let plan = Arc::clone(&query.plan);
         tokio::task::spawn_blocking(move || {
             let stages = plan.revise(&facts).unwrap_or_else(|error| {
-                warn!(query = %id, "the plan stays as it is, since planning again failed: {error}");
+                warn!(query = %id, "the plan stays unchanged, because re-planning failed: {error}");
                 QueryStages::default()
             });
             // An engine that has ended needs no reply.
@@ -117,7 +118,12 @@ impl Engine {
     }
 
     /// Sends a command without waiting. An executor that is not connected any more gets none.
-    fn command(&self, executor: ExecutorId, command: ToExecutor, unresponsive: &mut Unresponsive) {
+    fn send_command(
+        &self,
+        executor: ExecutorId,
+        command: ToExecutor,
+        unresponsive: &mut Unresponsive,
+    ) {
         if let Some(commands) = self.commands.get(&executor)
             && commands.try_send(command).is_err()
             && !unresponsive.contains(&executor)

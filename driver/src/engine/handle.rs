@@ -1,4 +1,4 @@
-//! What sessions, fleets and connections hold to talk to the engine.
+//! The handle by which sessions, fleets and connections send messages to the engine.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -106,7 +106,7 @@ impl EngineHandle {
         QueryId(self.next_query.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Asks the engine to release a query. Never waits: called from destructors.
+    /// Requests the release of a query. Never waits, because destructors call it.
     pub fn release(&self, query: QueryId) {
         let sender = self.sender.clone();
         if let Err(mpsc::error::TrySendError::Full(message)) =
@@ -118,7 +118,7 @@ impl EngineHandle {
     }
 
     /// Waits until the engine has ended.
-    pub async fn ended(&self) {
+    pub async fn wait_for_end(&self) {
         self.sender.closed().await;
     }
 
@@ -131,7 +131,7 @@ impl EngineHandle {
 
     /// Waits until the fleet has at least one executor, or the engine has ended.
     pub async fn first_executor(&self) {
-        // An ended engine closes the channel. The next `send` reports that.
+        // The engine closes the channel when it ends. The next `send` then reports that.
         let _ = self.fleet_size.clone().wait_for(|size| *size > 0).await;
     }
 }

@@ -1,5 +1,5 @@
-//! From messages to the scheduler's events. Each handler records what only the engine needs to
-//! know.
+//! Translates messages to the scheduler's events. Each handler also updates the state that only the
+//! engine has.
 
 use faisca_executor::protocol::{Failure, FailureKind, FromExecutor, Registration, ToExecutor};
 use faisca_planner::ids::{ExecutorId, QueryId};
@@ -14,7 +14,7 @@ use crate::journal::record::Record;
 use crate::scheduler::{Event, LossCause, Placement};
 
 impl Engine {
-    /// Handles a message. Returns what the scheduler must know of it, if anything.
+    /// Handles a message. Returns the event for the scheduler, if there is one.
     pub(super) fn receive(&mut self, message: Message) -> Option<Event> {
         match message {
             Message::Connected {
@@ -94,7 +94,7 @@ impl Engine {
                 to,
             }),
             FromExecutor::Durable(block) => Some(Event::Durable(block, executor)),
-            // The connection deals with both: it reports silence, and the registration as
+            // The connection handles both: it reports silence as `Lost`, and the registration as
             // `Connected`.
             FromExecutor::Heartbeat | FromExecutor::Register(_) => None,
         }
@@ -132,7 +132,7 @@ impl Engine {
             drained: departure == Departure::Drained,
         });
         self.sent_stages.retain(|(id, _, _)| *id != executor);
-        // A crash while it drained is a crash.
+        // A crash while the executor drained still counts as a crash.
         let cause = match cause {
             LossCause::Unknown if departure == Departure::Drained => LossCause::Drained,
             known => known,
@@ -191,7 +191,7 @@ impl Engine {
         })
     }
 
-    /// Fails all queries, and those of the fleet that are submitted later.
+    /// Fails all queries, and queries for the fleet that are submitted later.
     fn fleet_lost(&mut self, reason: String) {
         let failure = Failure {
             kind: FailureKind::Resource,

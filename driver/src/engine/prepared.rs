@@ -1,4 +1,4 @@
-//! A query's stages in the form in which executors and the scheduler get them.
+//! The stages of a query, encoded for executors and described for the scheduler.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -29,11 +29,11 @@ pub(crate) struct PreparedQuery {
     pub(crate) options: Arc<ConfigOptions>,
     /// Settings that differ from DataFusion's defaults.
     pub(crate) settings: Vec<(String, String)>,
-    /// Bytes of files that its scans read.
+    /// Total bytes that its scans read from files.
     pub(crate) scan_bytes: u64,
 }
 
-/// A stage as executors get it.
+/// A stage, encoded for executors.
 #[derive(Debug, Clone)]
 pub(crate) struct EncodedStage {
     pub(crate) plan: Bytes,

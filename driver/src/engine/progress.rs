@@ -32,7 +32,7 @@ pub struct Progress(
 pub struct Snapshot {
     /// The queries that run.
     pub queries: BTreeMap<QueryId, QueryProgress>,
-    /// What each executor did so far, dead ones included.
+    /// Totals of each executor so far, dead ones included.
     pub executors: BTreeMap<ExecutorId, ExecutorTotals>,
     /// Number of executors that were lost.
     pub executors_lost: u32,
@@ -40,9 +40,9 @@ pub struct Snapshot {
     pub executors_drained: u32,
     /// Number of committed tasks whose output was lost and recomputed.
     pub tasks_recomputed: u32,
-    /// Number of completed steps of the manifest, and of all its steps; `None` in a program.
+    /// Number of completed steps and of all steps of the manifest; `None` without a manifest.
     pub steps: Option<(usize, usize)>,
-    /// What was written so far, by the name of the output.
+    /// Totals of the writes so far, by the name of the output.
     pub written: BTreeMap<String, WriteSummary>,
 }
 
@@ -70,7 +70,7 @@ pub struct StageProgress {
     pub busy_ms: u64,
 }
 
-/// What one executor did so far.
+/// Totals of one executor so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ExecutorTotals {
     /// Id of its process.
@@ -124,7 +124,7 @@ pub enum SkipReason {
     CommittedBefore,
 }
 
-/// Why an executor no longer has a connection.
+/// Why an executor is no longer connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Departure {
     /// It had announced that it shuts down.

@@ -37,8 +37,8 @@ struct CurrentPlan {
     changes: Vec<String>,
 }
 
-/// Stages of a query: what the scheduler knows of each, and what executors get. Empty for a
-/// revision that leaves the plan as it is.
+/// Stages of a query, as the scheduler and the executors need them. Empty for a revision that
+/// leaves the plan unchanged.
 #[derive(Debug, Default)]
 pub struct QueryStages {
     pub(crate) infos: Vec<StageInfo>,
@@ -65,7 +65,7 @@ impl QueryPlan {
         }
     }
 
-    /// Returns the stages as they were planned first.
+    /// Returns the stages of the first plan.
     pub(crate) fn stages(&self) -> QueryStages {
         let graph = &self.prepared.graph;
         let encoded = graph
@@ -79,8 +79,8 @@ impl QueryPlan {
         }
     }
 
-    /// Plans the waiting stages again, given the progress of each stage. Returns the new stages;
-    /// none if the plan stays as it is.
+    /// Re-plans the waiting stages, given the progress of each stage. Returns the new stages; none
+    /// if the plan stays unchanged.
     ///
     /// # Errors
     /// If DataFusion cannot plan the rest, or an operator of it cannot be encoded.
@@ -114,7 +114,7 @@ impl QueryPlan {
     fn infos(&self, stages: &[Stage]) -> Vec<StageInfo> {
         let info = |stage| match self.placement {
             Placement::Fleet => stage_info(stage, &self.prepared.options),
-            // Never revised: the query would be over before a better plan is found.
+            // Never re-planned: the query ends before that would pay off.
             Placement::Driver => StageInfo {
                 expected_rows: None,
                 ..stage_info(stage, &self.prepared.options)
@@ -140,8 +140,8 @@ impl QueryPlan {
         match self.durability {
             // The result is read at once, by one reader.
             _ if is_root => Durability::Never,
-            // Recomputed rows would differ, and all that was computed from the lost ones would be
-            // void.
+            // Recomputed rows would differ, so everything computed from the lost ones would have to
+            // be recomputed, too.
             Durability::Async if stage.is_indeterminate() => Durability::Sync,
             requested => requested,
         }

@@ -1,4 +1,4 @@
-//! From the engine's values to the records of the journal.
+//! Converts the engine's values to records of the journal.
 
 use std::collections::BTreeMap;
 
@@ -59,7 +59,7 @@ pub(super) fn action_record(action: &Action) -> Option<Record> {
     }
 }
 
-/// Returns the record of an event, if the journal has one and the event knows all of it.
+/// Returns the record of an event, if the journal has one that the event alone determines.
 pub(super) fn event_record(event: &Event) -> Option<Record> {
     match event {
         Event::Failed(_, task, attempt, failure) => Some(Record::AttemptFailed {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   executor ── Register ──► check version and hashes ──► Message::Connected ──► engine
-//!            ── reports ───► pump ──────────────────────► Message::Report ─────►
+//!            ── reports ───► forward ───────────────────► Message::Report ─────►
 //!            ── silence, end or error ──────────────────► Message::Lost ───────►
 //!            ◄─ commands ──────────────── bounded queue ◄───────────────────────
 //! ```
@@ -51,7 +51,7 @@ const DEAD_EXECUTORS_QUEUE: usize = 256;
 pub struct ControlServer {
     /// URL to which executors connect.
     pub url: String,
-    /// Announces executors that are lost to the engine. Their processes may still run: the fleet
+    /// Announces executors that the engine considers lost. Their processes may still run: the fleet
     /// ends them.
     pub dead_executors: broadcast::Sender<ExecutorId>,
     task: JoinHandle<()>,
@@ -142,7 +142,7 @@ impl Control {
 
 /// Forwards an executor's reports to the engine until its connection ends or it falls silent. Then
 /// reports it as lost, and announces it to the fleet after a grace period.
-async fn pump(
+async fn forward_reports(
     engine: EngineHandle,
     dead_executors: broadcast::Sender<ExecutorId>,
     executor: ExecutorId,
@@ -186,7 +186,7 @@ async fn pump(
     }
     engine.report_executor_lost(executor, cause, reason).await;
     tokio::time::sleep(grace).await;
-    // Without a receiver there is no process to end, and the error means nothing.
+    // An error means that there is no receiver, and then there is no process to end.
     let _ = dead_executors.send(executor);
 }
 
@@ -217,7 +217,7 @@ impl PeerService for Control {
             .send(connected)
             .await
             .map_err(|e| Status::unavailable(e.to_string()))?;
-        tokio::task::spawn(pump(
+        tokio::task::spawn(forward_reports(
             self.engine.clone(),
             self.dead_executors.clone(),
             executor,
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_executor_of_the_same_build_is_welcome() {
+    async fn an_executor_of_the_same_build_is_accepted() {
         register(|_| (), "secret").await.unwrap();
     }
 
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_executor_that_would_spread_keys_otherwise_is_refused() {
+    async fn an_executor_that_hashes_keys_differently_is_refused() {
         let status = register(|r| r.canary ^= 1, "secret").await.unwrap_err();
         assert_eq!(status.code(), tonic::Code::FailedPrecondition);
         assert!(
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stranger_is_refused() {
+    async fn a_process_without_the_token_is_refused() {
         let status = register(|_| (), "guess").await.unwrap_err();
         assert_eq!(status.code(), tonic::Code::Unauthenticated);
     }

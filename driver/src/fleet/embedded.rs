@@ -65,10 +65,10 @@ impl EmbeddedExecutor {
         let serving = tokio::task::spawn(
             Executor::new(DRIVER, environment, store, peers, compute).serve(received, reports),
         );
-        let engine_of_reports = engine.clone();
+        let report_engine = engine.clone();
         let forwarding = tokio::task::spawn(async move {
             while let Some(report) = pending.recv().await {
-                if engine_of_reports
+                if report_engine
                     .send(Message::Report(DRIVER, report))
                     .await
                     .is_err()
@@ -97,7 +97,7 @@ impl Fleet for EmbeddedExecutor {
         self.slots
     }
 
-    /// Does nothing: the engine's last command ends it. Ended before that, it would count as lost.
+    /// Does nothing: the engine's last command ends it. If it ended before, it would count as lost.
     async fn stop(&self) {}
 }
 

@@ -1,4 +1,4 @@
-//! Why the process of an executor ended, as its exit status and the kernel report.
+//! Determines why the process of an executor ended, from its exit status and the kernel's counters.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -7,17 +7,17 @@ use faisca_executor::control::ServeError;
 
 use crate::scheduler::LossCause;
 
-/// Number of processes of the system that the kernel has killed for memory.
+/// File with the number of processes that the kernel has killed for memory.
 const KILLS_FILE: &str = "/proc/vmstat";
-/// The line of that number.
+/// Beginning of the line with that number.
 const KILLS_FIELD: &str = "oom_kill ";
 
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
-/// A shell, and a container's runtime, report the end by a signal as this plus its number.
-const SIGNAL_CODES: i32 = 128;
+/// Shells and container runtimes add this to the number of the signal that ended a process.
+const SIGNAL_CODE_OFFSET: i32 = 128;
 
 /// Returns the number of processes of the system that the kernel has killed for memory; 0 if the
 /// kernel does not count them.
@@ -55,8 +55,8 @@ pub fn cause_of_code(code: i32) -> LossCause {
         0 => LossCause::Drained,
         ServeError::BROKEN => LossCause::Unknown,
         ServeError::UNUSABLE => LossCause::Killed,
-        code if code > SIGNAL_CODES => cause_of_signal(code - SIGNAL_CODES),
-        // No code of an executor: a function ended the process.
+        code if code > SIGNAL_CODE_OFFSET => cause_of_signal(code - SIGNAL_CODE_OFFSET),
+        // Executors never end with such a code: a user's function has ended the process.
         _ => LossCause::Crashed,
     }
 }

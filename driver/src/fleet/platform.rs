@@ -1,7 +1,7 @@
 //! The platform that launched the driver, such as a pod that an operator created for a resource.
 //!
-//! A program on the job API is the same on a laptop and on a cluster. The platform knows what
-//! differs: how many executors there are, how they start, and where progress is reported to.
+//! A program on the job API is the same on a laptop and on a cluster. The platform decides what
+//! differs: how many executors there are, how they start, and where progress is reported.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::error::Result;
 pub struct PlatformSettings {
     /// Number of executors; 0 runs tasks in the driver.
     pub executors: u32,
-    /// How they start.
+    /// How the executors start.
     pub launcher: Arc<dyn Launcher>,
     /// Task slots of each executor; `None` keeps the program's.
     pub executor_cores: Option<u32>,

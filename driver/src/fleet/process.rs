@@ -1,8 +1,8 @@
 //! Executors as child processes on this machine.
 //!
-//! One keeper task for each child waits for its end and replaces it, a bounded number of times in
-//! all. Children end by themselves when their connection to the driver breaks, so that even a
-//! SIGKILL of the driver leaves none behind.
+//! One keeper task for each child waits for its end and replaces it. The number of replacements is
+//! limited for all children together. Children end by themselves when their connection to the
+//! driver breaks, so that even a SIGKILL of the driver leaves none behind.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::MetadataExt;
@@ -27,10 +27,10 @@ use crate::engine::EngineHandle;
 use crate::error::{Error, Result};
 use crate::fleet::control::ControlServer;
 
-/// Time for a child to end after the engine's last command, before it is killed.
+/// How long a child may take to end after the engine's last command, before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// A child that ends sooner than this never worked: its replacement waits this long.
-const UP_MIN: Duration = Duration::from_secs(1);
+/// A child that ends sooner than this has never worked: its replacement is delayed by this time.
+const UPTIME_MIN: Duration = Duration::from_secs(1);
 
 /// Starts executors as child processes.
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ impl Launcher for ProcessLauncher {
     }
 }
 
-/// The running program, as the kernel keeps it even if its file was replaced.
+/// Path to the running program that stays valid even if its file was replaced.
 const RUNNING_PROGRAM: &str = "/proc/self/exe";
 
 /// Returns the path of the running program: of its file, so that the name of a child says what it
@@ -83,13 +83,13 @@ pub struct ProcessFleet {
     _control: ControlServer,
 }
 
-/// What the keeper tasks share.
+/// State that the keeper tasks share.
 struct Keepers {
     binary: PathBuf,
     variables: Vec<(&'static str, String)>,
     /// Where executors spill.
     spill_folder: Option<PathBuf>,
-    /// Ids are never reused: a replacement is another executor.
+    /// Id of the next executor. Ids are never reused: a replacement is another executor.
     next_id: AtomicU32,
     /// Number of children started in place of others.
     replacements: AtomicU32,
@@ -130,7 +130,7 @@ impl ProcessFleet {
         for _ in 0..executors {
             let child = shared.spawn()?;
             let dead_executors = control.dead_executors.subscribe();
-            keepers.push(tokio::task::spawn(Arc::clone(&shared).keep(
+            keepers.push(tokio::task::spawn(Arc::clone(&shared).run_keeper(
                 child,
                 stopped.clone(),
                 dead_executors,
@@ -165,8 +165,9 @@ impl Keepers {
         Ok((ExecutorId(id), child))
     }
 
-    /// Keeps one executor running. The last keeper that gives up reports that the fleet is lost.
-    async fn keep(
+    /// Keeps one executor running. The last keeper that stops replacing reports that the fleet is
+    /// lost.
+    async fn run_keeper(
         self: Arc<Self>,
         child: (ExecutorId, Child),
         stopped: watch::Receiver<bool>,
@@ -197,19 +198,19 @@ impl Keepers {
             let started = tokio::time::Instant::now();
             let kills_before = kills_for_memory();
             let status = tokio::select! {
-                () = stop_requested(&mut stopped) => {
+                () = wait_for_stop(&mut stopped) => {
                     if tokio::time::timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
                         let _ = child.kill().await;
                         self.remove_spilled().await;
                     }
                     return Ok(());
                 }
-                () = is_declared_dead(&mut dead_executors, id) => {
+                () = wait_until_declared_dead(&mut dead_executors, id) => {
                     let _ = child.start_kill();
                     child.wait().await
                 }
                 status = child.wait() => {
-                    self.explain(id, status.as_ref().ok().copied(), kills_before).await;
+                    self.report_cause(id, status.as_ref().ok().copied(), kills_before).await;
                     status
                 }
             };
@@ -220,16 +221,16 @@ impl Keepers {
             {
                 return Err(format!("{id} could not serve; its log has the reason"));
             }
-            let ended = status.map_or_else(|e| e.to_string(), |s| s.to_string());
+            let exit = status.map_or_else(|e| e.to_string(), |s| s.to_string());
             if self.replacements.fetch_add(1, Ordering::Relaxed) >= self.replacements_max {
                 return Err(format!(
-                    "{id} ended ({ended}), after {} replacements",
+                    "{id} ended ({exit}), after {} replacements",
                     self.replacements_max
                 ));
             }
-            warn!("{id} ended ({ended}); starting a replacement");
-            if started.elapsed() < UP_MIN {
-                tokio::time::sleep(UP_MIN).await;
+            warn!("{id} ended ({exit}); starting a replacement");
+            if started.elapsed() < UPTIME_MIN {
+                tokio::time::sleep(UPTIME_MIN).await;
             }
             (id, child) = self.spawn().map_err(|e| e.to_string())?;
         }
@@ -237,16 +238,21 @@ impl Keepers {
 }
 
 impl Keepers {
-    /// Removes what dead executors spilled.
+    /// Deletes the spill files of dead executors.
     async fn remove_spilled(&self) {
         let folder = self.spill_folder.clone();
         let removal = move || faisca_executor::spill::remove_abandoned(folder.as_deref());
-        // Fails only if the runtime ends; then the next process removes it.
+        // Fails only if the runtime ends; the next process then deletes the files.
         let _ = tokio::task::spawn_blocking(removal).await;
     }
 
     /// Reports why an executor ended by itself.
-    async fn explain(&self, executor: ExecutorId, status: Option<ExitStatus>, kills_before: u64) {
+    async fn report_cause(
+        &self,
+        executor: ExecutorId,
+        status: Option<ExitStatus>,
+        kills_before: u64,
+    ) {
         let Some(status) = status else { return };
         let cause = cause_of_end(status, kills_before);
         self.engine
@@ -255,18 +261,22 @@ impl Keepers {
     }
 }
 
-/// Waits until that executor is lost to the engine.
-async fn is_declared_dead(dead_executors: &mut broadcast::Receiver<ExecutorId>, id: ExecutorId) {
+/// Waits until the engine considers this executor lost.
+async fn wait_until_declared_dead(
+    dead_executors: &mut broadcast::Receiver<ExecutorId>,
+    id: ExecutorId,
+) {
     loop {
         match dead_executors.recv().await {
-            Ok(dead_executors) if dead_executors == id => return,
+            Ok(dead) if dead == id => return,
             Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
             Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
         }
     }
 }
 
-async fn stop_requested(stopped: &mut watch::Receiver<bool>) {
+/// Waits until the fleet stops.
+async fn wait_for_stop(stopped: &mut watch::Receiver<bool>) {
     // An error means that the fleet was dropped, which is a request to stop, too.
     let _ = stopped.wait_for(|stop| *stop).await;
 }

@@ -1,4 +1,4 @@
-//! Threads for tasks, and processes that serve as executors.
+//! Runs this process as an executor, and provides the threads that run tasks.
 
 use faisca_executor::control::ServeError;
 use faisca_executor::environment::UserFunctions;
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 /// recursion. Only pages in use take memory.
 const STACK_BYTES: usize = 64 * 1024 * 1024;
 
-/// The threads of tasks. Dropping them never waits, because a runtime must not block async code.
+/// The threads that run tasks. Dropping them never waits, because that would block async code.
 pub(crate) struct Compute {
     handle: Handle,
     /// `None` only while it is dropped.
@@ -40,7 +40,7 @@ impl Compute {
         })
     }
 
-    /// Spawns tasks on these threads.
+    /// Returns a handle that spawns tasks on these threads.
     pub(crate) fn handle(&self) -> Handle {
         self.handle.clone()
     }
@@ -68,11 +68,11 @@ pub async fn serve_if_executor(functions: &UserFunctions) -> Result<()> {
 /// Serves tasks until the driver ends the connection, then exits with the code of the outcome.
 pub(crate) async fn serve_and_exit(config: ExecutorConfig, functions: &UserFunctions) -> ! {
     let executor = config.executor;
-    let served = match Compute::start(config.limits.slots as usize) {
+    let outcome = match Compute::start(config.limits.slots as usize) {
         Ok(compute) => faisca_executor::control::run(config, functions, compute.handle()).await,
         Err(error) => Err(ServeError::broken("starting the threads of tasks", error)),
     };
-    match served {
+    match outcome {
         Ok(()) => std::process::exit(0),
         Err(error) => {
             tracing::error!("{executor}: {error}");

@@ -16,8 +16,8 @@ use crate::error::external;
 use crate::fleet::Fleet;
 use crate::scheduler::{Placement, QueryOutput};
 
-/// Capacity of a query's channel of outcomes. After the first outcome, another one follows only if
-/// a part of the result was lost and recomputed.
+/// Capacity of a query's channel of outcomes. After the first outcome, further ones follow only if
+/// parts of the result were lost and recomputed.
 const OUTCOMES: usize = 8;
 
 /// Everything that runs the queries of a session.
@@ -56,19 +56,19 @@ impl Cluster {
         label: String,
     ) -> Result<(RunningQuery, QueryOutput)> {
         let query = self.engine.next_query();
-        let small = prepared.scan_bytes < self.small_bytes && self.embedded.is_some();
+        let is_small = prepared.scan_bytes < self.small_bytes && self.embedded.is_some();
         // The blocks of a small query live in the driver: they are lost only with the session.
         let durability = self
             .durable
             .as_ref()
-            .filter(|_| !small)
+            .filter(|_| !is_small)
             .map_or(Durability::Never, |(_, durability)| *durability);
-        let placement = if small {
+        let placement = if is_small {
             Placement::Driver
         } else {
             Placement::Fleet
         };
-        let host = if small {
+        let host = if is_small {
             self.embedded.as_ref().unwrap_or(&self.fleet)
         } else {
             &self.fleet

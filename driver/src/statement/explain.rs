@@ -19,9 +19,9 @@ use crate::engine::progress::StageProgress;
 /// # Errors
 /// Returns an error if the query cannot be planned.
 pub(crate) async fn explain(plan: &LogicalPlan, state: &SessionState) -> Result<String> {
-    let graph = planned(plan, state).await?;
+    let graph = plan_stages(plan, state).await?;
     let drawing = graph.to_string();
-    // A rule counts if the query is planned differently without it.
+    // A rule is listed if the query is planned differently without it.
     let mut effective_rules = vec![];
     for rule in Switches::names() {
         let mut without_rule = state.clone();
@@ -29,7 +29,7 @@ pub(crate) async fn explain(plan: &LogicalPlan, state: &SessionState) -> Result<
             .config_mut()
             .options_mut()
             .set(&format!("faisca.{rule}"), "false")?;
-        let other = planned(plan, &without_rule).await?;
+        let other = plan_stages(plan, &without_rule).await?;
         if without_counters(&other.to_string()) != without_counters(&drawing) {
             effective_rules.push((rule, other.operator_rows_expected()));
         }
@@ -62,7 +62,7 @@ fn without_counters(drawing: &str) -> String {
 }
 
 /// Optimizes a logical plan and cuts it into stages.
-async fn planned(plan: &LogicalPlan, state: &SessionState) -> Result<StageGraph> {
+async fn plan_stages(plan: &LogicalPlan, state: &SessionState) -> Result<StageGraph> {
     super::query_planner::stages(&state.optimize(plan)?, state).await
 }
 
@@ -76,7 +76,7 @@ pub(crate) async fn analyze(
     state: &SessionState,
     cluster: &Cluster,
 ) -> Result<String> {
-    let graph = Arc::new(planned(plan, state).await?);
+    let graph = Arc::new(plan_stages(plan, state).await?);
     let prepared = PreparedQuery::new(graph, vec![], state.config_options())?;
     let (running, output) = cluster.run(&prepared, "explain analyze".to_owned()).await?;
     let stages = cluster

@@ -49,7 +49,7 @@ impl QueryPlanner for DistributedPlanner {
         let plan = DefaultPhysicalPlanner::default()
             .create_physical_plan(logical_plan, session)
             .await?;
-        // These are executed by the session itself, or only show a plan.
+        // The session itself executes these, or they only show a plan.
         let distributable = !matches!(
             logical_plan,
             LogicalPlan::Copy(_)
@@ -103,15 +103,16 @@ pub(crate) async fn stages_of_writes(
                 .await?,
         );
     }
-    without_equals(cut_writes(physical)?, session)
+    share_equal_stages(cut_writes(physical)?, session)
 }
 
 fn stages_of(plan: Arc<dyn ExecutionPlan>, session: &dyn Session) -> Result<StageGraph> {
-    without_equals(cut(plan, StageOutput::Partitions)?, session)
+    share_equal_stages(cut(plan, StageOutput::Partitions)?, session)
 }
 
-/// Removes stages that are equal to an earlier one, unless `faisca.share_stages` is off.
-fn without_equals(graph: StageGraph, session: &dyn Session) -> Result<StageGraph> {
+/// Replaces stages that are equal to an earlier one by that one, unless `faisca.share_stages` is
+/// off.
+fn share_equal_stages(graph: StageGraph, session: &dyn Session) -> Result<StageGraph> {
     if !switches(session.config_options()).share_stages {
         return Ok(graph);
     }

@@ -44,8 +44,8 @@ pub(crate) struct ResultReader {
     context: Arc<TaskContext>,
     /// Memory of the batches in `ready`.
     buffered: MemoryReservation,
-    /// Tasks whose blocks are read, or are in `ready` and `open`.
-    taken: HashSet<TaskId>,
+    /// Tasks whose blocks are read, or are in `ready` or `open`.
+    read_tasks: HashSet<TaskId>,
     /// Blocks that are not read yet.
     unread: VecDeque<BlockLocation>,
     /// Buffered batches, which are returned next.
@@ -78,7 +78,7 @@ impl ResultReader {
             ),
             context: Arc::clone(context),
             buffered: MemoryConsumer::new("result").register(context.memory_pool()),
-            taken: HashSet::new(),
+            read_tasks: HashSet::new(),
             unread: output.blocks.iter().cloned().collect(),
             ready: VecDeque::new(),
             open: None,
@@ -122,7 +122,7 @@ impl ResultReader {
             };
             match self.buffer_block(&block).await {
                 Ok(rest) => {
-                    self.taken.insert(block.block.task);
+                    self.read_tasks.insert(block.block.task);
                     self.open = rest.map(|rest| (block, rest));
                 }
                 Err(error) => self.await_recomputed(error).await?,
@@ -181,7 +181,7 @@ impl ResultReader {
         self.unread = output
             .blocks
             .iter()
-            .filter(|b| !self.taken.contains(&b.block.task))
+            .filter(|b| !self.read_tasks.contains(&b.block.task))
             .cloned()
             .collect();
         Ok(())

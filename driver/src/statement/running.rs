@@ -64,7 +64,8 @@ impl RunningQuery {
     }
 }
 
-/// Another try would take as long, so it is for the user to decide.
+/// Returns the failure of a query that reached its deadline. The kind is `User`, because a retry
+/// would take as long.
 fn timed_out(deadline: Deadline) -> Failure {
     Failure {
         kind: FailureKind::User,

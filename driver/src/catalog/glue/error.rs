@@ -6,7 +6,7 @@ use aws_sdk_glue::types::ErrorDetail;
 
 use crate::error::Error;
 
-/// Codes of failures that another try, at a later time, may not meet.
+/// Codes of failures after which a later retry may succeed.
 const TEMPORARY: [&str; 6] = [
     "ConcurrentModificationException",
     "InternalServiceException",
@@ -15,7 +15,7 @@ const TEMPORARY: [&str; 6] = [
     "ServiceUnavailable",
     "ThrottlingException",
 ];
-/// Text in place of a code that Glue does not state.
+/// Text in place of an error code that Glue does not report.
 const UNKNOWN: &str = "unknown error";
 
 /// Converts the error of the request `action`, whose object is `object`.
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_of_glue_keeps_its_source_and_says_whether_to_try_again() {
+    fn an_error_of_glue_keeps_its_source_and_says_whether_to_retry() {
         let timeout = SdkError::<GetTableError>::timeout_error("30 s");
         let error = request_failed("GetTable", "d.t", timeout);
         assert!(

@@ -193,11 +193,11 @@ pub fn arrow_type(hive: &str) -> Result<DataType, String> {
     let mut parser = Parser { rest: hive.trim() };
     let parsed = parser
         .parse()
-        .ok_or_else(|| format!("`{hive}` is not a Hive type that is known here"))?;
+        .ok_or_else(|| format!("`{hive}` is not a supported Hive type"))?;
     if parser.rest.is_empty() {
         Ok(parsed)
     } else {
-        Err(format!("`{hive}` is not a Hive type that is known here"))
+        Err(format!("`{hive}` is not a supported Hive type"))
     }
 }
 
@@ -207,7 +207,8 @@ struct Parser<'a> {
 }
 
 impl Parser<'_> {
-    /// Consumes one character. `None`, and nothing consumed, if another one is next.
+    /// Consumes this character. Returns `None`, and consumes nothing, if the next character
+    /// differs.
     fn eat(&mut self, token: char) -> Option<()> {
         self.rest = self.rest.strip_prefix(token)?;
         Some(())
@@ -302,7 +303,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn types_survive_the_way_there_and_back() {
+    fn types_survive_a_round_trip() {
         let types = [
             "boolean",
             "tinyint",
@@ -327,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn what_athena_cannot_read_is_refused_with_advice() {
+    fn types_that_athena_cannot_read_are_refused_with_advice() {
         for (data_type, advice) in [
             (DataType::UInt64, "DECIMAL(20, 0)"),
             (DataType::Null, "cast it"),
@@ -347,6 +348,7 @@ mod tests {
         assert!(arrow_type("struct<a>").is_err());
         assert!(arrow_type("int>").is_err());
     }
+
     fn list(item: DataType) -> DataType {
         DataType::List(Arc::new(Field::new("item", item, true)))
     }
@@ -388,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn unsigned_32_bit_numbers_are_seen_at_every_depth() {
+    fn unsigned_32_bit_numbers_are_detected_at_every_depth() {
         for nested in [
             DataType::UInt32,
             list(DataType::UInt32),

@@ -1,8 +1,8 @@
 //! Checks partition projection, by which Athena computes the partitions of a table from its
 //! parameters.
 //!
-//! Athena then does not read partitions from the catalog. A mistake in the parameters appears only
-//! when a query fails, or when it silently returns no rows; so they are checked when the write is
+//! Athena then does not read partitions from the catalog. A mistake in the parameters would appear
+//! only when a query fails or silently returns no rows, so they are checked when the write is
 //! planned. The rules are those of Athena's documentation, "Supported types for partition
 //! projection".
 
