@@ -2,22 +2,22 @@
 //!
 //! It decides which attempt runs where, what a loss costs, and when a query is done. It reads no
 //! clock, awaits nothing and owns no connection, so every order of kills, delays and duplicates can
-//! be played in a unit test. One loop ([`crate::engine`]) owns it.
+//! be simulated in a unit test. One loop ([`crate::engine`]) owns it.
 //!
 //! # A step
 //!
 //! 1. The event changes the state of an executor, or of one query: a new query, a committed
 //!    attempt, a failure or a loss (`losses`), a transferred block (`handover`), a revised plan.
 //! 2. A query that changed is advanced:
-//!    1. If a finished stage deviated from its estimate, the engine is asked to plan the waiting
-//!       stages again.
+//!    1. If a finished stage deviated from its estimate, the engine is requested to re-plan the
+//!       waiting stages.
 //!    2. Stages whose inputs are complete for the first time are cut into tasks.
 //!    3. Queued tasks of stages whose inputs are complete become ready.
-//!    4. If every root is complete, the output is handed out.
+//!    4. If every root is complete, the output is delivered.
 //! 3. Ready tasks are launched on free slots, in order, each on the executor with the most free
 //!    slots; those that may have crashed an executor run alone (`quarantine`). On a tick, idle
 //!    slots get speculative attempts first (`speculation`).
-//! 4. Draining executors that nothing needs any more are dismissed.
+//! 4. Draining executors whose blocks are no longer needed are dismissed.
 //!
 //! # State
 //!
@@ -27,7 +27,7 @@
 //! # Invariants
 //!
 //! - **The scheduler changes only by [`Scheduler::step`].**
-//! - **A consumer is given only committed attempts.**
+//! - **A consumer receives only the output of committed attempts.**
 //! - **A committed attempt is replaced only if its output is lost and still needed.**
 //! - **A late or repeated report changes nothing.**
 
@@ -62,7 +62,7 @@ use quarantine::Quarantine;
 use query::QueryState;
 use task::RunningAttempt;
 
-/// Limits of retrying.
+/// Limits of retries.
 #[derive(Debug, Clone, Copy)]
 pub struct RetryLimits {
     /// A query fails when one of its tasks has failed this many times, as in Spark.
@@ -114,7 +114,8 @@ impl Scheduler {
         }
     }
 
-    /// Sets whether draining executors bring their blocks to an object store rather than to others.
+    /// Sets whether draining executors copy their blocks to an object store rather than to other
+    /// executors.
     #[must_use]
     pub fn with_store(mut self, has_store: bool) -> Self {
         self.has_store = has_store;
@@ -129,7 +130,7 @@ impl Scheduler {
         for placement in Placement::ALL {
             self.assign(placement);
         }
-        // Other tasks use what a suspect gave back.
+        // An executor that a suspect task no longer needs takes other tasks.
         while self.isolate() {
             self.assign(Placement::Fleet);
         }
@@ -148,7 +149,7 @@ impl Scheduler {
                 placement,
             } => {
                 self.executors.insert(id, slots, address, placement);
-                // Blocks may have waited for an executor that takes them.
+                // Blocks of draining executors may have waited for an executor that takes them.
                 self.hand_over_all();
             }
             Event::ExecutorDown(id, cause) => self.executor_down(id, cause),
@@ -157,7 +158,7 @@ impl Scheduler {
                 self.executors.drain(id);
                 self.hand_over_all();
             }
-            Event::HandedOver { block, from, to } => self.handed_over(block, from, to),
+            Event::HandedOver { block, from, to } => self.end_hand_over(block, from, to),
             Event::Submit {
                 query,
                 stages,
@@ -168,7 +169,7 @@ impl Scheduler {
                 self.queries.insert(query, state);
                 self.advance(query);
             }
-            Event::Revised { query, stages } => self.revised(query, stages),
+            Event::Revised { query, stages } => self.apply_revision(query, stages),
             Event::Finished(executor, report) => self.attempt_finished(executor, report),
             Event::Durable(block, executor) => {
                 if let Some(query) = self.queries.get_mut(&block.task.query) {
@@ -223,7 +224,7 @@ impl Scheduler {
         }
     }
 
-    fn revised(&mut self, id: QueryId, stages: Vec<StageInfo>) {
+    fn apply_revision(&mut self, id: QueryId, stages: Vec<StageInfo>) {
         let Some(query) = self.queries.get_mut(&id) else {
             return;
         };
@@ -268,7 +269,7 @@ impl Scheduler {
         }
     }
 
-    /// Step 2 of the algorithm: moves a query on after its state has changed.
+    /// Step 2 of the algorithm: advances a query whose state has changed.
     fn advance(&mut self, id: QueryId) {
         let Some(query) = self.queries.get_mut(&id) else {
             return;

@@ -290,7 +290,7 @@ async fn put_table(catalog: &dyn Catalog, registration: &Registration) -> Result
                 return Ok(Put::Overtaken);
             }
             Some((present, version)) => {
-                let next = merged(&present, registration);
+                let next = merge_definitions(&present, registration);
                 // A repeated registration changes nothing, and adds no version to Glue's archive.
                 if next == present {
                     return Ok(Put::Updated(next));
@@ -331,7 +331,7 @@ mod tests {
             table(&[("c", "date"), ("a", "int")]),
             OnSchemaChange::AddColumns,
         );
-        let next = merged(&present, &registration);
+        let next = merge_definitions(&present, &registration);
         let names: Vec<_> = next.columns.iter().map(|c| c.name.as_str()).collect();
         assert_eq!(names, ["a", "b", "c"]);
         assert_eq!(next.comment.as_deref(), Some("theirs"));
@@ -356,7 +356,7 @@ mod tests {
         };
         let rows = |next: &str| {
             let next = registration(totals(next), OnSchemaChange::Fail);
-            let merged = merged(&totals("10"), &next);
+            let merged = merge_definitions(&totals("10"), &next);
             assert!(merged.parameters.contains_key("owner"));
             merged.parameters.get("numRows").cloned()
         };

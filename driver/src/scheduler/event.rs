@@ -28,7 +28,8 @@ pub struct StageInfo {
     /// A second run of a task may yield other rows, which must not be mixed with those of the
     /// first.
     pub is_indeterminate: bool,
-    /// Row counts that leave the plan of the remaining stages as it is; `None` if any count does.
+    /// Row counts with which the plan of the remaining stages stays unchanged; `None` for any
+    /// count.
     pub expected_rows: Option<RangeInclusive<u64>>,
     /// Its plan may change once actual row counts are known.
     pub is_replannable: bool,
@@ -104,7 +105,7 @@ pub enum LossCause {
 }
 
 impl LossCause {
-    /// Returns whether a task that ran there may have caused the loss.
+    /// Returns true if a task that ran on the executor may have caused the loss.
     #[must_use]
     pub fn is_blamed_on_tasks(self) -> bool {
         match self {
@@ -177,7 +178,7 @@ pub enum Event {
     Revised {
         /// The query.
         query: QueryId,
-        /// Stages that replace those waiting; empty if the plan stays as it is.
+        /// Stages that replace the waiting ones; empty if the plan stays unchanged.
         stages: Vec<StageInfo>,
     },
     /// An attempt sealed its output.
@@ -190,7 +191,7 @@ pub enum Event {
     Release(QueryId),
 }
 
-/// Something that the engine must do.
+/// A command of the scheduler to the engine.
 #[derive(Debug, Clone)]
 pub enum Action {
     /// Start an attempt.
@@ -207,7 +208,7 @@ pub enum Action {
     Sweep(Vec<BlockId>),
     /// Record that a stage now has this many tasks.
     Sliced(QueryId, StageId, u32),
-    /// Plan the waiting stages again, given the progress of each stage: one deviated from its
+    /// Re-plan the waiting stages, given the progress of each stage: one deviated from its
     /// estimate. No waiting stage starts before the reply, [`Event::Revised`].
     Revise(QueryId, Vec<Fact>),
     /// Record that an attempt is its task's result.
@@ -227,7 +228,7 @@ pub enum Action {
         /// The blocks.
         blocks: Vec<BlockId>,
     },
-    /// Let a draining executor end: nothing on it is needed any more.
+    /// Let a draining executor end: its blocks are no longer needed.
     Dismiss(ExecutorId),
 }
 

@@ -1,4 +1,4 @@
-//! The executors that the scheduler knows, and which one takes the next task.
+//! The state of all executors, and the choice of the one that takes the next task.
 //!
 //! ```text
 //!           3 failures in a row
@@ -12,9 +12,9 @@
 //!                Dismissed
 //! ```
 //!
-//! From every state a lost executor is removed. Free slots are ordered, and what an executor runs
-//! and holds is kept by executor, so that neither a launch nor a loss looks at all executors or
-//! tasks.
+//! A lost executor is removed from every state. Executors are ordered by free slots, and attempts
+//! and blocks are indexed by executor, so that neither a launch nor a loss searches all executors
+//! or tasks.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +38,7 @@ pub(super) struct ExecutorState {
     pub(super) running: BTreeSet<(TaskId, Attempt)>,
     /// Tasks whose committed block is stored here.
     pub(super) held: BTreeSet<TaskId>,
-    /// Blocks that it was asked to transfer, and has not yet reported about.
+    /// Blocks that it must transfer, and whose transfer it has not reported yet.
     pub(super) in_transfer: BTreeSet<BlockId>,
     /// Attempts that were launched with this executor as the home of a block that has moved since.
     readers: BTreeSet<(TaskId, Attempt)>,
@@ -78,7 +78,7 @@ impl ExecutorState {
         }
     }
 
-    /// Slots that any task may take.
+    /// Returns the number of slots that any task may take.
     fn free_slots(&self) -> usize {
         match self.access {
             Access::Open => (self.slots as usize).saturating_sub(self.running.len()),
@@ -97,7 +97,7 @@ pub(super) struct Executors {
     totals: Totals,
 }
 
-/// What is known over all executors, kept up to date with each change of one.
+/// Totals over all executors, kept up to date with each change of one.
 #[derive(Debug, Default)]
 struct Totals {
     /// Active executors with free slots, ordered by their number of free slots.
@@ -180,8 +180,8 @@ impl Executors {
     }
 
     pub(super) fn fleet_size(&self) -> usize {
-        let of_fleet = |e: &&ExecutorState| e.placement == Placement::Fleet;
-        self.all.values().filter(of_fleet).count()
+        let is_in_fleet = |e: &&ExecutorState| e.placement == Placement::Fleet;
+        self.all.values().filter(is_in_fleet).count()
     }
 
     /// Returns the number of slots in use.
@@ -227,7 +227,7 @@ impl Executors {
     }
 
     /// Opens a reserved executor to all tasks. Returns whether it was reserved.
-    pub(super) fn give_back(&mut self, id: ExecutorId) -> bool {
+    pub(super) fn end_reservation(&mut self, id: ExecutorId) -> bool {
         let previous = self.update(id, |state| {
             std::mem::replace(&mut state.access, Access::Open)
         });
@@ -310,7 +310,7 @@ impl Executors {
         }
     }
 
-    /// Records that a task's block on an executor does not count any more.
+    /// Records that a task's block on an executor is no longer its committed one.
     pub(super) fn remove_block(&mut self, home: BlockHome, task: TaskId) {
         if let BlockHome::Executor(id) = home
             && let Some(state) = self.all.get_mut(&id)
@@ -382,8 +382,8 @@ impl Executors {
         }
     }
 
-    /// Returns who takes the blocks of a draining executor: another one of the fleet, chosen in
-    /// turns, or else the driver if others can reach it.
+    /// Returns the executor that takes the blocks of a draining one: another one of the fleet,
+    /// chosen in turns, or else the driver's if others can reach it.
     pub(super) fn heir(&self, draining: ExecutorId, turn: usize) -> Option<ExecutorId> {
         let mut heirs = self.all.iter().filter(|(id, _)| **id != draining);
         let in_fleet = |e: &ExecutorState| e.placement == Placement::Fleet && !e.is_draining();
@@ -404,7 +404,7 @@ impl Executors {
         self.ids_where(ExecutorState::is_draining).collect()
     }
 
-    /// Dismisses the draining executors that nothing needs any more. Returns them, each once.
+    /// Dismisses the draining executors that are no longer needed. Returns them, each once.
     pub(super) fn dismiss_drained(&mut self) -> Vec<ExecutorId> {
         if self.totals.draining == 0 {
             return vec![];

@@ -4,7 +4,7 @@
 //!   Event::Draining ──► Action::HandOver to the object store, or else to executors in turns
 //!                            │
 //!   Event::HandedOver ◄──────┘  one for each block
-//!     to: Some ──► the block counts at its new home; consumers that run may still read the old one
+//!     to: Some ──► the block has a new home; running consumers may still read the old one
 //!     to: None ──► the block is lost: its task runs again, while the executor still serves others
 //! ```
 //!
@@ -16,7 +16,8 @@ use faisca_planner::ids::{BlockId, ExecutorId, TaskId};
 use super::{Action, BlockHome, Scheduler};
 
 impl Scheduler {
-    /// Asks each draining executor to transfer its blocks that are needed and not in transfer yet.
+    /// Starts the transfer of all blocks on draining executors that are needed and not in transfer
+    /// yet.
     pub(super) fn hand_over_all(&mut self) {
         for id in self.executors.draining() {
             self.hand_over(id);
@@ -36,7 +37,7 @@ impl Scheduler {
             query.is_some_and(|query| query.has_durable_copy(*block, home))
         });
         for block in durable {
-            self.handed_over(block, from, Some(BlockHome::ObjectStore));
+            self.end_hand_over(block, from, Some(BlockHome::ObjectStore));
         }
         if blocks.is_empty() {
             return;
@@ -59,7 +60,12 @@ impl Scheduler {
         });
     }
 
-    pub(super) fn handed_over(&mut self, block: BlockId, from: ExecutorId, to: Option<BlockHome>) {
+    pub(super) fn end_hand_over(
+        &mut self,
+        block: BlockId,
+        from: ExecutorId,
+        to: Option<BlockHome>,
+    ) {
         self.executors.end_transfer(from, block);
         let Some(query) = self.queries.get_mut(&block.task.query) else {
             return;

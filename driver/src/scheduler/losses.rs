@@ -4,7 +4,7 @@
 //!
 //! 1. Its running attempts are forgotten, and their tasks queued again. This is not a failure of
 //!    theirs, unless the executor crashed or its memory was exhausted (`quarantine`).
-//! 2. Each block that it held and that is still needed is dealt with, consumers before producers: a
+//! 2. Each block that it held and that is still needed is replaced, consumers before producers: a
 //!    consumer that must run again needs the blocks of its producers again.
 //!    1. A block with a copy in the object store is read from there from now on.
 //!    2. Otherwise the task's result is withdrawn, and the task is queued until its own inputs are
@@ -12,7 +12,7 @@
 //!       withdrawn too.
 //! 3. Attempts that were launched with the location of a lost block fail with
 //!    [`FailureKind::BlockLost`]. Such a failure leads to 2. and does not count against their task.
-//! 4. A block that is not needed any more is not recomputed: all its consumers are complete.
+//! 4. A block that is no longer needed is not recomputed: all its consumers are complete.
 //!
 //! A reader of the delivered result that misses a block reopens the query, and continues with 2.
 
@@ -110,8 +110,8 @@ impl Scheduler {
         }
     }
 
-    /// Makes a task need less memory, and announces the stage's new number of tasks if it was
-    /// split.
+    /// Shrinks a task so that it needs less memory, and announces the stage's new number of tasks
+    /// if it was split.
     pub(super) fn shrink(&mut self, task: TaskId) {
         let query = self.queries.get_mut(&task.query);
         if let Some(tasks) = query.and_then(|query| query.shrink(task)) {
@@ -138,7 +138,7 @@ impl Scheduler {
         }
     }
 
-    /// Deals with a block that a reader missed. The other blocks of the stage at a lost home are
+    /// Replaces a block that a reader missed. The other blocks of the stage at a lost home are
     /// lost as well: they are recomputed at once, rather than after a failed read of each.
     fn blocks_lost(&mut self, block: BlockId, home: BlockHome) {
         let is_home_lost = match home {
@@ -157,7 +157,7 @@ impl Scheduler {
         }
     }
 
-    /// Turns to the block's durable copy, or else withdraws its task's result.
+    /// Redirects readers of a lost block to its durable copy, or else withdraws its task's result.
     pub(super) fn block_lost(&mut self, block: BlockId, home: BlockHome) {
         let Some(query) = self.queries.get_mut(&block.task.query) else {
             return;

@@ -4,10 +4,10 @@
 //!   executor crashed, or ran out of memory
 //!        │ each task that ran there, if it was not committed since
 //!        ▼
-//!   suspect ─► waiting ─► Free: reserve the least used executor
+//!   suspect ─► waiting ─► Vacant: reserve the least used executor
 //!                           │ its other attempts end
 //!                           ▼
-//!                         Reserved ─► Occupied: the suspect runs there alone ─► Free
+//!                         Reserved ─► Occupied: the suspect runs there alone ─► Vacant
 //!                                        │ crashes again: 3 times in all, or the 4th of its stage
 //!                                        ▼
 //!                                     the query fails, and names the stage
@@ -30,16 +30,16 @@ const UNEXPLAINED_MAX: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Quarantine {
     waiting: VecDeque<TaskId>,
-    cell: Cell,
+    reservation: Reservation,
     /// Losses without a known cause yet.
     unexplained: BTreeMap<ExecutorId, Loss>,
 }
 
-/// The executor that is kept for a suspect.
+/// The one executor that runs suspects, if any is reserved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Cell {
+enum Reservation {
     #[default]
-    Free,
+    Vacant,
     /// Waits for the end of the attempts that it runs.
     Reserved(ExecutorId),
     /// Runs one suspect.
@@ -50,16 +50,17 @@ enum Cell {
 #[derive(Debug)]
 struct Loss {
     tasks: Vec<TaskId>,
-    company: Company,
+    tenancy: Tenancy,
 }
 
-/// Whether the loss of an executor proves anything about a task that ran there.
+/// Whether a task shared its executor with others. A loss proves the guilt only of a task that
+/// ran alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Company {
+pub(super) enum Tenancy {
     /// It ran beside others: any of them may be the cause.
     Shared,
     /// It ran alone.
-    Alone,
+    Exclusive,
 }
 
 impl Quarantine {
@@ -76,11 +77,11 @@ impl Quarantine {
         self.waiting.retain(keep);
     }
 
-    fn company(&self, executor: ExecutorId) -> Company {
-        if self.cell == Cell::Occupied(executor) {
-            Company::Alone
+    fn tenancy(&self, executor: ExecutorId) -> Tenancy {
+        if self.reservation == Reservation::Occupied(executor) {
+            Tenancy::Exclusive
         } else {
-            Company::Shared
+            Tenancy::Shared
         }
     }
 }
@@ -89,7 +90,7 @@ impl Scheduler {
     /// Counts the loss of an executor against the tasks that ran there, as far as its cause is
     /// known.
     pub(super) fn suspect(&mut self, executor: ExecutorId, tasks: Vec<TaskId>, cause: LossCause) {
-        let company = self.quarantine.company(executor);
+        let tenancy = self.quarantine.tenancy(executor);
         match cause {
             LossCause::Unknown => {
                 for task in &tasks {
@@ -98,12 +99,12 @@ impl Scheduler {
                     }
                 }
                 let unexplained = &mut self.quarantine.unexplained;
-                unexplained.insert(executor, Loss { tasks, company });
+                unexplained.insert(executor, Loss { tasks, tenancy });
                 if unexplained.len() > UNEXPLAINED_MAX {
                     unexplained.pop_first();
                 }
             }
-            LossCause::Crashed | LossCause::OutOfMemory => self.blame(&tasks, company, cause),
+            LossCause::Crashed | LossCause::OutOfMemory => self.blame(&tasks, tenancy, cause),
             LossCause::Drained | LossCause::Killed | LossCause::Unreachable => {}
         }
     }
@@ -113,7 +114,7 @@ impl Scheduler {
         if cause == LossCause::Unknown {
             return;
         }
-        let Some(Loss { tasks, company }) = self.quarantine.unexplained.remove(&executor) else {
+        let Some(Loss { tasks, tenancy }) = self.quarantine.unexplained.remove(&executor) else {
             return;
         };
         for task in &tasks {
@@ -122,7 +123,7 @@ impl Scheduler {
             }
         }
         if cause.is_blamed_on_tasks() {
-            self.blame(&tasks, company, cause);
+            self.blame(&tasks, tenancy, cause);
             let queries: BTreeSet<QueryId> = tasks.iter().map(|task| task.query).collect();
             queries.into_iter().for_each(|query| self.advance(query));
         }
@@ -130,7 +131,7 @@ impl Scheduler {
 
     /// Makes suspects of the tasks, shrinks them if memory was exhausted, and fails the queries of
     /// those that are the cause beyond doubt.
-    fn blame(&mut self, tasks: &[TaskId], company: Company, cause: LossCause) {
+    fn blame(&mut self, tasks: &[TaskId], tenancy: Tenancy, cause: LossCause) {
         let mut stages = BTreeSet::new();
         for task in tasks {
             let query = self.queries.get_mut(&task.query);
@@ -149,7 +150,7 @@ impl Scheduler {
                 self.shrink(*task);
             }
             let query = self.queries.get(&task.query);
-            let failure = query.and_then(|query| query.conviction(*task, company, cause));
+            let failure = query.and_then(|query| query.proven_failure(*task, tenancy, cause));
             if let Some(failure) = failure {
                 self.fail(task.query, failure);
             }
@@ -159,7 +160,7 @@ impl Scheduler {
     /// Stops the attempts of a suspect that run beside others, such as a speculative one, and
     /// queues the task again.
     fn stop_shared_attempts(&mut self, task: TaskId) {
-        let is_alone = |executor| self.quarantine.company(executor) == Company::Alone;
+        let is_alone = |executor| self.quarantine.tenancy(executor) == Tenancy::Exclusive;
         let Some(query) = self.queries.get_mut(&task.query) else {
             return;
         };
@@ -170,37 +171,38 @@ impl Scheduler {
         }
     }
 
-    /// Runs a waiting suspect alone as soon as an executor is idle. Returns whether an executor was
-    /// given back to the other tasks.
+    /// Runs a waiting suspect alone as soon as an executor is idle. Returns whether a reserved
+    /// executor became available to the other tasks again.
     pub(super) fn isolate(&mut self) -> bool {
-        let mut is_given_back = false;
+        let mut is_released = false;
         loop {
-            match self.quarantine.cell {
-                Cell::Free => {
+            match self.quarantine.reservation {
+                Reservation::Vacant => {
                     self.drop_withdrawn_suspects();
                     let reserved = (!self.quarantine.waiting.is_empty())
                         .then(|| self.executors.reserve_least_used());
                     let Some(executor) = reserved.flatten() else {
-                        return is_given_back;
+                        return is_released;
                     };
-                    self.quarantine.cell = Cell::Reserved(executor);
+                    self.quarantine.reservation = Reservation::Reserved(executor);
                 }
-                Cell::Reserved(executor) | Cell::Occupied(executor)
+                Reservation::Reserved(executor) | Reservation::Occupied(executor)
                     if self.executors.is_running_any(executor) =>
                 {
-                    return is_given_back;
+                    return is_released;
                 }
-                Cell::Occupied(executor) => {
-                    is_given_back |= self.executors.give_back(executor);
-                    self.quarantine.cell = Cell::Free;
+                Reservation::Occupied(executor) => {
+                    is_released |= self.executors.end_reservation(executor);
+                    self.quarantine.reservation = Reservation::Vacant;
                 }
-                Cell::Reserved(executor) => {
+                Reservation::Reserved(executor) => {
                     self.drop_withdrawn_suspects();
                     let suspect = (self.executors.is_reserved(executor))
                         .then(|| self.quarantine.waiting.pop_front())
                         .flatten();
-                    // Also without a suspect: an idle executor that is `Occupied` is given back.
-                    self.quarantine.cell = Cell::Occupied(executor);
+                    // Also without a suspect: the next iteration ends the reservation of an idle
+                    // executor that is `Occupied`.
+                    self.quarantine.reservation = Reservation::Occupied(executor);
                     if let Some(task) = suspect {
                         self.launch(task, executor);
                     }
@@ -209,7 +211,7 @@ impl Scheduler {
         }
     }
 
-    /// Drops suspects from the head of the queue that need not run any more, or not yet.
+    /// Drops suspects from the head of the queue that no longer need to run, or must not run yet.
     fn drop_withdrawn_suspects(&mut self) {
         while let Some(task) = self.quarantine.waiting.front().copied() {
             let query = self.queries.get_mut(&task.query);

@@ -14,7 +14,7 @@
 //! - `blocks`: where committed output is stored
 //! - `losses`: which results a lost block invalidates
 //! - `suspicion`: which tasks may have crashed an executor
-//! - `revision`: when the waiting stages are planned again
+//! - `revision`: when the waiting stages are replanned
 
 mod attempts;
 mod blocks;
@@ -54,7 +54,7 @@ pub(super) struct QueryState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum QueryPhase {
     Running,
-    /// The output was handed out; parts of it may still get lost.
+    /// The output was delivered; parts of it may still be lost.
     Delivered,
     Ended,
 }

@@ -74,7 +74,7 @@ impl StageState {
         !self.tasks.is_empty() && self.committed == self.tasks.len()
     }
 
-    /// Returns what its tasks wrote.
+    /// Returns the files and statistics of its tasks.
     pub(super) fn sink_output(&self) -> SinkOutput {
         let committed = || self.tasks.iter().filter_map(TaskState::committed);
         SinkOutput {
@@ -115,9 +115,9 @@ impl StageState {
         }
     }
 
-    /// Marks the stage as finished when all tasks are committed for the first time. Returns whether
-    /// it was so marked by this call, with a row count outside the expected range.
-    pub(super) fn finish_with_surprise(&mut self) -> bool {
+    /// Marks the stage as finished when all tasks are committed for the first time. Returns true if
+    /// this call did so, and the row count is outside the expected range.
+    pub(super) fn finish_and_compare(&mut self) -> bool {
         if self.phase != StagePhase::Started || !self.is_complete() {
             return false;
         }

@@ -12,7 +12,7 @@
 //!    └── output lost and still needed ──────────────────────┘
 //! ```
 //!
-//! Committed wins: a report of an attempt that does not run any more changes nothing.
+//! A report of an attempt that is no longer running changes nothing, even in state Committed.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -53,7 +53,7 @@ pub(super) struct TaskState {
     pub(super) losses: Losses,
 }
 
-/// Lost executors that ran a task when they were lost, as far as it may be the cause.
+/// Numbers of executors that were lost while they ran a task that may be the cause.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Losses {
     /// Losses without a known cause.
@@ -63,8 +63,8 @@ pub(super) struct Losses {
 }
 
 impl Losses {
-    /// Losses without a known cause after which a task runs alone. A single one is most often that
-    /// of a machine.
+    /// Number of losses without a known cause after which a task runs alone. A single one is most
+    /// often the loss of a machine.
     const UNEXPLAINED_MAX: u32 = 2;
 
     /// Returns whether the task must run alone from now on.

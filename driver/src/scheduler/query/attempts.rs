@@ -145,7 +145,7 @@ impl QueryState {
         stage.durations.add(now.saturating_sub(reported.since));
         stage.committed += 1;
         stage.blocks = None;
-        if stage.finish_with_surprise() {
+        if stage.finish_and_compare() {
             self.revision.note_surprise();
         }
         Some(other)

@@ -1,4 +1,4 @@
-//! When the waiting stages of a query are planned again, and what replaces them.
+//! When the waiting stages of a query are replanned, and what replaces them.
 //!
 //! ```text
 //!            surprise           request              reply
@@ -18,7 +18,7 @@ use crate::scheduler::StageInfo;
 use crate::scheduler::stage::{StagePhase, StageState};
 use crate::scheduler::task::RunningAttempt;
 
-/// A query is planned again at most this many times. The first times gain the most.
+/// A query is replanned at most this many times. The first times gain the most.
 const REVISIONS_MAX: usize = 10;
 
 /// Progress of re-planning.
@@ -31,7 +31,7 @@ pub(super) struct Revision {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum RevisionPhase {
-    /// No surprise that was not dealt with.
+    /// No surprise is pending.
     #[default]
     Settled,
     /// A surprise for which no request was sent yet.
@@ -81,7 +81,7 @@ impl Revision {
 }
 
 impl QueryState {
-    /// Returns the progress of each stage if the waiting stages should be planned again. From then
+    /// Returns the progress of each stage if the waiting stages should be replanned. From then
     /// on none of them starts, until [`QueryState::replace_waiting`].
     pub(in crate::scheduler) fn take_revision_request(&mut self) -> Option<Vec<Fact>> {
         if !self.revision.take_due()

@@ -1,10 +1,10 @@
-//! Which tasks of a query may have crashed an executor, and when that is beyond doubt.
+//! Which tasks of a query may have crashed an executor, and when that is proven.
 
 use faisca_executor::protocol::{Failure, FailureKind};
 use faisca_planner::ids::{ExecutorId, StageId, TaskId};
 
 use super::QueryState;
-use crate::scheduler::quarantine::Company;
+use crate::scheduler::quarantine::Tenancy;
 use crate::scheduler::task::{RunningAttempt, TaskPhase, TaskState};
 use crate::scheduler::{InputReads, LossCause, StageInput};
 
@@ -68,16 +68,16 @@ impl QueryState {
         }
     }
 
-    /// Returns why the query fails, if its task is beyond doubt the cause of the latest loss.
-    pub(in crate::scheduler) fn conviction(
+    /// Returns why the query fails, if its task is proven to be the cause of the latest loss.
+    pub(in crate::scheduler) fn proven_failure(
         &self,
         id: TaskId,
-        company: Company,
+        tenancy: Tenancy,
         cause: LossCause,
     ) -> Option<Failure> {
         let task = self.task(id)?;
         let crashes = task.losses.crashes;
-        let is_proven = company == Company::Alone && crashes > 0;
+        let is_proven = tenancy == Tenancy::Exclusive && crashes > 0;
         let is_repeated = self.stage(id.stage)?.crashes >= STAGE_CRASHES_MAX;
         if crashes < TASK_CRASHES_MAX && !(is_proven && is_repeated) {
             return None;

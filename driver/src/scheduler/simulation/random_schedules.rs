@@ -83,7 +83,7 @@ fn check_random_rows_are_not_mixed(sim: &Simulation, origins: &BTreeSet<BlockId>
     );
 }
 
-/// Plays and checks one schedule. Returns the number of times that it was planned again.
+/// Plays and checks one schedule. Returns the number of times that it was replanned.
 fn check_schedule(seed: u64) -> usize {
     let mut stages = four_stages();
     stages[0].is_indeterminate = seed.is_multiple_of(2);

@@ -1,4 +1,4 @@
-//! Waiting stages that are planned again after a surprise.
+//! Waiting stages that are replanned after a surprise.
 
 use std::ops::RangeInclusive;
 
