@@ -1,4 +1,4 @@
-//! Statements that are planned again while they run: estimates are wrong on purpose.
+//! Statements that are replanned while they run, because their estimates are wrong on purpose.
 
 use std::cmp::Reverse;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A server that speaks Glue's protocol, with its limits, for the tests: no other is here that Rust alone can start.
+//! A test server that implements Glue's protocol and its limits, so that the tests need no other software.
 //!
 //! `just lake` runs the same jobs against a server that is not ours.
 
@@ -67,7 +67,7 @@ impl GlueServer {
                         let outcome = state
                             .lock()
                             .unwrap()
-                            .act(&action, &serde_json::from_slice(&body).unwrap());
+                            .execute(&action, &serde_json::from_slice(&body).unwrap());
                         let (status, body) = match outcome {
                             Ok(answer) => (200, answer),
                             Err((code, message)) => {
@@ -161,7 +161,7 @@ impl State {
         })
     }
 
-    fn act(&mut self, action: &str, request: &Value) -> Result<Value, Refusal> {
+    fn execute(&mut self, action: &str, request: &Value) -> Result<Value, Refusal> {
         *self.calls.entry(action.to_owned()).or_default() += 1;
         match action {
             "GetDatabase" => {
@@ -216,12 +216,12 @@ impl State {
             "UpdateTable" => self.update_table(request),
             "UpdateColumnStatisticsForTable"
             | "GetColumnStatisticsForTable"
-            | "DeleteColumnStatisticsForTable" => self.act_on_statistics(action, request),
-            _ => self.act_on_partitions(action, request),
+            | "DeleteColumnStatisticsForTable" => self.execute_on_statistics(action, request),
+            _ => self.execute_on_partitions(action, request),
         }
     }
 
-    fn act_on_statistics(&mut self, action: &str, request: &Value) -> Result<Value, Refusal> {
+    fn execute_on_statistics(&mut self, action: &str, request: &Value) -> Result<Value, Refusal> {
         let stored = &mut self.stored(request, "TableName")?.statistics;
         match action {
             "UpdateColumnStatisticsForTable" => {
@@ -263,7 +263,7 @@ impl State {
         Ok(json!({}))
     }
 
-    fn act_on_partitions(&mut self, action: &str, request: &Value) -> Result<Value, Refusal> {
+    fn execute_on_partitions(&mut self, action: &str, request: &Value) -> Result<Value, Refusal> {
         let stored = self.stored(request, "TableName")?;
         let failed = |partition_values: &[String], code: &str| json!({"PartitionValues": partition_values, "ErrorDetail": {"ErrorCode": code, "ErrorMessage": code}});
         let mut errors = vec![];

@@ -1,8 +1,8 @@
 //! An S3 server for the tests: s3s over a folder, with faults on demand.
 //!
 //! The protocol is the library's, not ours. What it lacks is added here: a list of open uploads,
-//! writes that happen at one instant (so that create-if-absent has one winner), folders that are no
-//! objects, ends of short objects.
+//! atomic writes (so that create-if-absent has one winner), folders that are not objects, and suffix
+//! ranges of short objects.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,7 +39,7 @@ pub enum Act {
 const DELAY: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// Headers that [`S3Server::said`] remembers.
-const REMEMBERED: [&str; 4] = [
+const RECORDED_HEADERS: [&str; 4] = [
     "x-amz-request-payer",
     "x-amz-server-side-encryption",
     "x-amz-server-side-encryption-aws-kms-key-id",
@@ -113,7 +113,10 @@ impl S3Server {
                     Arc::clone(&seen_headers),
                 );
                 let answer = service_fn(move |request| {
-                    seen_headers.lock().unwrap().extend(remembered(&request));
+                    seen_headers
+                        .lock()
+                        .unwrap()
+                        .extend(recorded_headers(&request));
                     answer(
                         service.clone(),
                         Arc::clone(&hook),
@@ -177,14 +180,14 @@ impl S3Server {
     }
 }
 
-fn remembered(request: &hyper::Request<hyper::body::Incoming>) -> Vec<String> {
+fn recorded_headers(request: &hyper::Request<hyper::body::Incoming>) -> Vec<String> {
     let value = |name| {
         request
             .headers()
             .get(name)
             .map(|value| format!("{} {name}: {}", request.method(), value.to_str().unwrap()))
     };
-    REMEMBERED.into_iter().filter_map(value).collect()
+    RECORDED_HEADERS.into_iter().filter_map(value).collect()
 }
 
 type Answer = hyper::Response<s3s::Body>;
@@ -263,12 +266,12 @@ struct Listed {
 }
 
 impl Listed {
-    fn ended(&self, id: &str) {
+    fn remove_upload(&self, id: &str) {
         self.uploads.lock().unwrap().retain(|(_, open)| open != id);
     }
 }
 
-/// A page of keys. The library's own way takes seconds where there are thousands of folders.
+/// Returns a page of keys. The library's own listing takes seconds if there are thousands of folders.
 fn page(bucket: &Path, input: &ListObjectsV2Input) -> ListObjectsV2Output {
     let prefix = input.prefix.clone().unwrap_or_default();
     let after = input
@@ -353,7 +356,7 @@ macro_rules! delegate {
                     return Err(s3_error!(NoSuchUpload));
                 }
                 let answer = self.files.complete_multipart_upload(request).await?;
-                self.ended(&id);
+                self.remove_upload(&id);
                 Ok(answer)
             }
 
@@ -394,7 +397,7 @@ macro_rules! delegate {
             async fn abort_multipart_upload(&self, request: S3Request<AbortMultipartUploadInput>) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
                 let id = request.input.upload_id.clone();
                 let answer = self.files.abort_multipart_upload(request).await?;
-                self.ended(&id);
+                self.remove_upload(&id);
                 Ok(answer)
             }
 

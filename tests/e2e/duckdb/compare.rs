@@ -1,7 +1,7 @@
 //! Results of two engines as multisets of typed rows.
 //!
-//! All that is normalised, with its reason: a number's type and scale, because the engines derive other ones; floats by a
-//! relative tolerance, because sums depend on the order; every NaN and both zeros alike, because SQL shows one of each.
+//! Only this is normalised: the type and scale of a number, because the engines derive different ones; floats within a
+//! relative tolerance, because sums depend on the order; all NaNs and both zeros, because SQL does not distinguish them.
 
 use std::cmp::Ordering;
 
@@ -128,7 +128,7 @@ fn sorted(rows: &[Row]) -> Vec<&Row> {
     rows
 }
 
-/// Whether both hold the same rows, each as often, in any order.
+/// Returns true if both are equal as multisets of rows.
 pub fn are_equal(left: &[Row], right: &[Row]) -> bool {
     let rows_equal = |left: &Row, right: &Row| {
         left.len() == right.len()
@@ -141,7 +141,7 @@ pub fn are_equal(left: &[Row], right: &[Row]) -> bool {
         return false;
     }
     let (left, mut right) = (sorted(left), sorted(right));
-    // Almost equal floats may sort differently: what is not equal at its place is looked for among the rest.
+    // Almost equal floats may sort differently: a row without an equal at its index is searched among the rest.
     left.iter().enumerate().all(|(index, row)| {
         let matching = (index..right.len()).find(|other| rows_equal(row, right[*other]));
         matching.is_some_and(|other| {
@@ -152,7 +152,7 @@ pub fn are_equal(left: &[Row], right: &[Row]) -> bool {
     })
 }
 
-/// The first rows as text, sorted.
+/// Returns the first rows as text, sorted.
 pub fn print(rows: &[Row]) -> String {
     const ROWS_PRINTED_MAX: usize = 12;
     let text = |cell: &Cell| match cell {

@@ -30,7 +30,7 @@ pub fn literal(rng: &mut Rng, kind: Kind) -> String {
     }
 }
 
-/// Whether the engines compare both without a cast in the text.
+/// Returns true if both engines compare these kinds without an explicit cast.
 fn are_comparable(left: Kind, right: Kind) -> bool {
     left == right || left.is_number() && right.is_number()
 }

@@ -1,4 +1,4 @@
-//! The process that runs DuckDB: started once, one query at a time.
+//! A Python process that runs queries in DuckDB: started once, one query at a time.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -18,7 +18,7 @@ pub struct DuckDb {
 }
 
 impl DuckDb {
-    /// None where no Python has DuckDB.
+    /// Starts the process over these tables. Returns `None` if no Python has the `duckdb` module.
     pub fn start(folder: &Path, tables: &[&str]) -> Option<Self> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/duckdb/oracle.py");
         let mut process = Command::new(python_with("duckdb")?)
@@ -38,7 +38,7 @@ impl DuckDb {
         })
     }
 
-    /// The rows of a query, or why DuckDB refuses it.
+    /// Returns the rows of a query, or the message with which DuckDB rejects it.
     pub async fn run(&self, sql: &str) -> Result<Vec<Row>, String> {
         let mut pipes = self.pipes.lock().await;
         let request = format!("{}\n", Value::from(dialect(sql)));
@@ -70,7 +70,7 @@ fn cell(value: &Value) -> Cell {
     }
 }
 
-/// The same statement in DuckDB's words.
+/// Translates a statement into DuckDB's dialect.
 fn dialect(sql: &str) -> String {
     sql.replace("LEFT SEMI JOIN", "SEMI JOIN")
         .replace("LEFT ANTI JOIN", "ANTI JOIN")

@@ -20,7 +20,7 @@ enum Damage {
 }
 
 /// Files of executors whose names begin with `prefix` and that hold rows.
-fn spilled(folder: &Path, prefix: &str) -> Vec<PathBuf> {
+fn spill_files(folder: &Path, prefix: &str) -> Vec<PathBuf> {
     let own = format!("faisca-spill-{}-", std::process::id());
     let is_chosen = |name: &String| {
         let file = name.rsplit('/').next().unwrap_or_default();
@@ -32,7 +32,7 @@ fn spilled(folder: &Path, prefix: &str) -> Vec<PathBuf> {
     files.filter(has_rows).collect()
 }
 
-/// Damages files that others write and remove meanwhile. Returns how many it has damaged.
+/// Damages files, which executors may write and remove meanwhile. Returns the number of damaged files.
 fn damage(files: &[PathBuf], how: Damage) -> usize {
     let damaged = files.iter().filter(|path| match how {
         Damage::Remove => std::fs::remove_file(path).is_ok(),
@@ -41,13 +41,13 @@ fn damage(files: &[PathBuf], how: Damage) -> usize {
                 .read(true)
                 .write(true)
                 .open(path);
-            file.is_ok_and(|file| change(&file, how).is_ok())
+            file.is_ok_and(|file| damage_file(&file, how).is_ok())
         }
     });
     damaged.count()
 }
 
-fn change(file: &std::fs::File, how: Damage) -> std::io::Result<()> {
+fn damage_file(file: &std::fs::File, how: Damage) -> std::io::Result<()> {
     use std::os::unix::fs::FileExt;
     let middle = file.metadata()?.len() / 2;
     if matches!(how, Damage::Cut) {
@@ -58,7 +58,7 @@ fn change(file: &std::fs::File, how: Damage) -> std::io::Result<()> {
     file.write_all_at(&[byte[0] ^ 4], middle)
 }
 
-async fn limited(spill: &Path) -> Session {
+async fn memory_limited_session(spill: &Path) -> Session {
     let session = Session::builder()
         .executors(2)
         .executor_cores(1)
@@ -88,7 +88,7 @@ async fn run_damaged(session: &Session, spill: &Path, statement: &str, prefix: &
     let mut damaged = 0;
     wait_until("spilled files", Duration::from_secs(60), || {
         if prefix == "operator-" || is_reached(QueryMoment::Committed, session) {
-            damaged += damage(&spilled(spill, prefix), how);
+            damaged += damage(&spill_files(spill, prefix), how);
         }
         damaged > 0 || result.is_finished()
     })
@@ -105,7 +105,7 @@ async fn run_damaged(session: &Session, spill: &Path, statement: &str, prefix: &
 async fn a_damaged_block_of_the_exchange_is_recomputed() {
     let spill = scratch("damaged");
     for how in [Damage::Flip, Damage::Cut, Damage::Remove] {
-        let session = limited(spill.path()).await;
+        let session = memory_limited_session(spill.path()).await;
         run_damaged(&session, spill.path(), JOIN, "exchange-", how).await;
         session.stop().await;
     }
@@ -115,7 +115,7 @@ async fn a_damaged_block_of_the_exchange_is_recomputed() {
 async fn a_damaged_run_of_a_sort_yields_no_wrong_row() {
     let spill = scratch("runs");
     for how in [Damage::Flip, Damage::Cut] {
-        let session = limited(spill.path()).await;
+        let session = memory_limited_session(spill.path()).await;
         run_damaged(&session, spill.path(), SORT, "operator-", how).await;
         session.stop().await;
     }
@@ -124,13 +124,13 @@ async fn a_damaged_run_of_a_sort_yields_no_wrong_row() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_executor_spilled_is_removed() {
     let spill = scratch("killed");
-    let session = limited(spill.path()).await;
+    let session = memory_limited_session(spill.path()).await;
     let (running, text) = (session.clone(), JOIN);
     let result = tokio::task::spawn(async move {
         rows(&running.sql(text).await.unwrap().collect().await.unwrap())
     });
     wait_until("spilled files", Duration::from_secs(60), || {
-        !spilled(spill.path(), "").is_empty()
+        !spill_files(spill.path(), "").is_empty()
     })
     .await;
     let victim = executors(&session)[0];
@@ -178,7 +178,7 @@ async fn a_job_that_ends_in_any_way_leaves_nothing_spilled() {
     for name in ["-HUP", "-TERM", "-KILL"] {
         let mut running = job(&statement).spawn().unwrap();
         wait_until("spilled files", Duration::from_secs(60), || {
-            !spilled(spill.path(), "").is_empty()
+            !spill_files(spill.path(), "").is_empty()
         })
         .await;
         let executors = children(running.id());
