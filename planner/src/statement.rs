@@ -16,7 +16,8 @@ use datafusion::config::SqlParserOptions;
 use datafusion::sql::parser::{CopyToSource, DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{Expr, VisitMut, VisitorMut};
 use datafusion::sql::sqlparser::parser::ParserError;
-use faisca_spark::dialect::{SparkDialect, lower_names, tokenize, translate};
+use faisca_spark::dialect::{SparkDialect, lower_names, tokenize_with, translate};
+use faisca_spark::legacy::Legacy;
 
 /// Maximum depth of nested expressions. Planning recurses over them, in part without checking the
 /// stack.
@@ -35,13 +36,21 @@ const STACK_BYTES_MAX: usize = 1 << 30;
 /// # Errors
 /// If the text is not exactly one statement, or nests too deeply.
 pub fn parse(sql: &str, options: &SqlParserOptions) -> Result<Statement> {
+    parse_with(sql, options, &Legacy::default())
+}
+
+/// Parses one statement with the meanings of earlier versions that a session asks for.
+///
+/// # Errors
+/// As [`parse`], and for what such a version means in a way that is not supported.
+pub fn parse_with(sql: &str, options: &SqlParserOptions, legacy: &Legacy) -> Result<Statement> {
     on_stack_for(sql, || {
-        let mut statement = parse_text(sql, options)?;
+        let mut statement = parse_text(sql, options, legacy)?;
         let mut corrections = Corrections {
             depth: 0,
             depth_max: 0,
         };
-        correct(&mut statement, &mut corrections)?;
+        correct(&mut statement, &mut corrections, legacy)?;
         if corrections.depth_max > DEPTH_MAX {
             return plan_err!(
                 "the statement has an expression of {} levels, one operator inside the other, and {DEPTH_MAX} is the \
@@ -62,9 +71,9 @@ pub fn on_stack_for<T>(sql: &str, work: impl FnOnce() -> T) -> T {
     stacker::grow(bytes.min(STACK_BYTES_MAX), work)
 }
 
-fn parse_text(sql: &str, options: &SqlParserOptions) -> Result<Statement> {
+fn parse_text(sql: &str, options: &SqlParserOptions, legacy: &Legacy) -> Result<Statement> {
     let limit = options.recursion_limit.get();
-    let mut tokens = tokenize(sql).map_err(ParserError::from)?;
+    let mut tokens = tokenize_with(sql, legacy).map_err(ParserError::from)?;
     lower_names(&mut tokens);
     let mut statements = DFParserBuilder::new(tokens)
         .with_dialect(&SparkDialect)
@@ -91,19 +100,23 @@ fn explain_nesting(error: DataFusionError, limit: usize) -> DataFusionError {
     }
 }
 
-fn correct(statement: &mut Statement, corrections: &mut Corrections) -> Result<()> {
+fn correct(
+    statement: &mut Statement,
+    corrections: &mut Corrections,
+    legacy: &Legacy,
+) -> Result<()> {
     match statement {
         Statement::Statement(statement) => {
-            translate(statement.as_mut())?;
+            translate(statement.as_mut(), legacy)?;
             let _ = statement.visit(corrections);
         }
         Statement::CopyTo(copy) => {
             if let CopyToSource::Query(query) = &mut copy.source {
-                translate(query.as_mut())?;
+                translate(query.as_mut(), legacy)?;
                 let _ = query.visit(corrections);
             }
         }
-        Statement::Explain(explain) => correct(&mut explain.statement, corrections)?,
+        Statement::Explain(explain) => correct(&mut explain.statement, corrections, legacy)?,
         Statement::CreateExternalTable(_) | Statement::Reset(_) => {}
     }
     Ok(())

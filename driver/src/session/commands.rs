@@ -7,8 +7,10 @@ use arrow::array::{ArrayRef, BooleanArray, StringArray};
 use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::DataFusionError;
+use datafusion::common::config::ConfigExtension;
 use datafusion::logical_expr::{LogicalPlan, ResetVariable, SetVariable, Statement};
 use faisca_spark::commands::SessionCommand;
+use faisca_spark::legacy::{LEGACY, Legacy, Obedience};
 use tracing::warn;
 
 use super::create_table::{table_name, truncate_table};
@@ -65,14 +67,28 @@ async fn set(services: &Services, name: &str, value: &str) -> Result<()> {
             "{name} is fixed when the session starts; set it with --conf"
         )));
     }
-    let Some(variable) = datafusion_setting(name) else {
-        warn!("{name} has no effect in Faísca and is ignored");
-        return Ok(());
-    };
-    let set = Statement::SetVariable(SetVariable {
-        variable: variable.to_owned(),
-        value: value.to_owned(),
-    });
+    if let Some(own) = datafusion_setting(name) {
+        return set_variable(services, own.to_owned(), value.to_owned()).await;
+    }
+    match Legacy::obedience(name, value) {
+        Obedience::Sets(option, value) => {
+            let own = format!("{}.{option}", Legacy::PREFIX);
+            set_variable(services, own, value.to_string()).await
+        }
+        Obedience::Holds => Ok(()),
+        Obedience::Refuses(held) => Err(Error::Plan(format!(
+            "{name} = {value} is not supported: statements would have another meaning; here it is always {held}"
+        ))),
+        Obedience::Ignores => {
+            warn!("{name} has no effect in Faísca and is ignored");
+            Ok(())
+        }
+    }
+}
+
+/// Sets a setting of DataFusion.
+async fn set_variable(services: &Services, variable: String, value: String) -> Result<()> {
+    let set = Statement::SetVariable(SetVariable { variable, value });
     services
         .context
         .execute_logical_plan(LogicalPlan::Statement(set))
@@ -84,7 +100,10 @@ async fn set(services: &Services, name: &str, value: &str) -> Result<()> {
 async fn reset(services: &Services, name: Option<&str>) -> Result<()> {
     let names = match name {
         Some(name) => vec![name],
-        None => vec![ANSI_ENABLED, TIME_ZONE],
+        None => [ANSI_ENABLED, TIME_ZONE]
+            .into_iter()
+            .chain(LEGACY)
+            .collect(),
     };
     for name in names {
         match name {
@@ -98,7 +117,10 @@ async fn reset(services: &Services, name: Option<&str>) -> Result<()> {
                     .execute_logical_plan(LogicalPlan::Statement(reset))
                     .await?;
             }
-            other => warn!("{other} has no effect in Faísca and is ignored"),
+            other => match Legacy::obedience(other, "false") {
+                Obedience::Sets(..) => set(services, other, "false").await?,
+                _ => warn!("{other} has no effect in Faísca and is ignored"),
+            },
         }
     }
     Ok(())

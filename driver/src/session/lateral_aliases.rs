@@ -10,7 +10,7 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement;
 use faisca_spark::coercion::resolve;
-use faisca_spark::dialect::expand_lateral_alias;
+use faisca_spark::dialect::{expand_lateral_alias, functions_as_columns};
 
 use super::wildcard::plan_statement;
 
@@ -23,8 +23,22 @@ const ALIASES_MAX: usize = 100;
 /// Returns an error if the statement cannot be planned.
 pub(super) async fn plan_with_aliases(
     state: &SessionState,
-    mut statement: Statement,
+    statement: Statement,
 ) -> Result<LogicalPlan> {
+    // A column hides a function of its name, such as `current_date`.
+    if let Statement::Statement(original) = &statement {
+        let mut with_columns = original.as_ref().clone();
+        if functions_as_columns(&mut with_columns)
+            && let Ok(plan) =
+                plan_expanded(state, Statement::Statement(Box::new(with_columns))).await
+        {
+            return Ok(plan);
+        }
+    }
+    plan_expanded(state, statement).await
+}
+
+async fn plan_expanded(state: &SessionState, mut statement: Statement) -> Result<LogicalPlan> {
     for _ in 0..ALIASES_MAX {
         let error = match plan_statement(state, statement.clone()).await {
             Ok(plan) => return resolve(plan),

@@ -10,6 +10,7 @@ use faisca_executor::protocol::Durability;
 use faisca_executor::protocol::flight::Encryption;
 use faisca_planner::names::parse_bytes;
 use faisca_planner::rules::Switches;
+use faisca_spark::legacy::Legacy;
 
 use crate::catalog::GlueSettings;
 use crate::error::{Error, Result};
@@ -112,6 +113,16 @@ impl Default for EngineSettings {
     }
 }
 
+/// Returns a configuration with the names of Spark, and with the options that are not DataFusion's.
+fn spark_config() -> SessionConfig {
+    SessionConfig::new()
+        .with_information_schema(true)
+        // Spark's names: `t`, `default.t` and `spark_catalog.default.t` are one table.
+        .with_default_catalog_and_schema("spark_catalog", "default")
+        .with_option_extension(Switches::default())
+        .with_option_extension(Legacy::default())
+}
+
 /// Applies settings by name, and returns the configuration of DataFusion and our own settings.
 ///
 /// # Errors
@@ -120,12 +131,7 @@ pub(crate) fn session_config(
     resources: Resources,
     settings: &BTreeMap<String, String>,
 ) -> Result<(SessionConfig, EngineSettings)> {
-    let mut config = SessionConfig::new()
-        .with_target_partitions(resources.partitions)
-        .with_information_schema(true)
-        // Spark's names: `t`, `default.t` and `spark_catalog.default.t` are one table.
-        .with_default_catalog_and_schema("spark_catalog", "default")
-        .with_option_extension(Switches::default());
+    let mut config = spark_config().with_target_partitions(resources.partitions);
     let options = config.options_mut();
     // Partitions run in separate processes: a partition must read exactly its own files, and a
     // filter that one operator computes at run time cannot reach a scan in another process.

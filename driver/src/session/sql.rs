@@ -19,8 +19,9 @@ use datafusion::logical_expr::{
 };
 use faisca_planner::manifest::Write;
 use faisca_planner::names::aliases;
-use faisca_planner::statement::{on_stack_for, parse};
+use faisca_planner::statement::{on_stack_for, parse_with};
 use faisca_spark::commands::{Command, TableSource};
+use faisca_spark::legacy::Legacy;
 
 use super::commands::run_command;
 use super::create_table::{create_table, drop_table, table_name};
@@ -83,33 +84,17 @@ pub(super) async fn run(services: &Arc<Services>, sql: &str) -> Result<DataFrame
 
 /// Plans a query, or runs any other statement.
 pub(super) async fn statement(services: &Arc<Services>, sql: &str) -> Result<Outcome> {
-    match Command::parse(sql)? {
-        Some(Command::CreateTable(definition)) => {
-            let rows = match &definition.source {
-                TableSource::Query(query) => Some(Box::pin(run(services, query)).await?),
-                TableSource::Columns(_) | TableSource::Files => None,
-            };
-            return Ok(Outcome::Done(
-                create_table(services, definition, rows).await?,
-            ));
-        }
-        Some(Command::CacheQuery { name, query }) => {
-            let name = table_name(&name)?.replace('`', "``");
-            let view = format!("CREATE TEMPORARY VIEW `{name}` AS {query}");
-            return Box::pin(statement(services, &view)).await;
-        }
-        Some(Command::Session(command)) => {
-            let rows = run_command(services, command).await?;
-            return Ok(rows.map_or(Outcome::Done(None), Outcome::Rows));
-        }
-        None => {}
+    if let Some(command) = Command::parse(sql)? {
+        return run_spark_command(services, command).await;
     }
     // Taken from the original text: the planner sees only names in lower case.
     let spelling = on_stack_for(sql, || aliases(sql));
     register_paths(services, sql).await?;
     let context = &services.context;
     let state = context.state();
-    let parsed = parse(sql, &state.config_options().sql_parser).map_err(Error::from)?;
+    let options = state.config_options();
+    let legacy = Legacy::of_session(options);
+    let parsed = parse_with(sql, &options.sql_parser, &legacy).map_err(Error::from)?;
     let plan = plan_with_aliases(&state, parsed)
         .await
         .map_err(|e| with_nearest_name(services, &state, e.into()))?;
@@ -148,6 +133,37 @@ pub(super) async fn statement(services: &Arc<Services>, sql: &str) -> Result<Out
         query => {
             let frame = restore_spelling(services, query, &spelling)?;
             Ok(Outcome::Rows(DataFrame::new(Arc::clone(services), frame)))
+        }
+    }
+}
+
+/// Runs a statement that DataFusion's parser does not read.
+async fn run_spark_command(services: &Arc<Services>, command: Command) -> Result<Outcome> {
+    match command {
+        Command::CreateTable(definition) => {
+            let rows = match &definition.source {
+                TableSource::Query(query) => Some(Box::pin(run(services, query)).await?),
+                TableSource::Columns(_) | TableSource::Files => None,
+            };
+            Ok(Outcome::Done(
+                create_table(services, definition, rows).await?,
+            ))
+        }
+        Command::CacheQuery { name, query } => {
+            let name = table_name(&name)?.replace('`', "``");
+            let view = format!("CREATE TEMPORARY VIEW `{name}` AS {query}");
+            Box::pin(statement(services, &view)).await
+        }
+        Command::Inserts(statements) => {
+            let mut outcome = Outcome::Done(None);
+            for insert in statements {
+                outcome = Box::pin(statement(services, &insert)).await?;
+            }
+            Ok(outcome)
+        }
+        Command::Session(command) => {
+            let rows = run_command(services, command).await?;
+            Ok(rows.map_or(Outcome::Done(None), Outcome::Rows))
         }
     }
 }

@@ -2,6 +2,7 @@
 //! session runs them.
 
 mod cursor;
+mod inserts;
 mod table;
 
 use datafusion::common::Result;
@@ -21,6 +22,8 @@ pub enum Command {
         /// The query.
         query: String,
     },
+    /// `FROM s INSERT INTO a SELECT x INSERT INTO b SELECT y`, as statements that run one after the other.
+    Inserts(Vec<String>),
     /// A statement that runs no query.
     Session(SessionCommand),
 }
@@ -80,6 +83,9 @@ impl Command {
     /// If the statement begins like one of these and then has a clause that is unknown.
     pub fn parse(sql: &str) -> Result<Option<Self>> {
         let mut cursor = Cursor::new(sql)?;
+        if let Some(statements) = inserts::split(cursor.tokens()) {
+            return Ok(Some(Self::Inserts(statements)));
+        }
         if cursor.take_words(&["CREATE"]) {
             return Ok(table::parse(&mut cursor)?.map(Self::CreateTable));
         }
@@ -299,6 +305,15 @@ mod tests {
                 }),
             ),
             ("EXPLAIN ANALYZE SELECT 1", None),
+            ("WITH s AS (SELECT 1) INSERT INTO t SELECT * FROM s", None),
+            (
+                "WITH s AS (SELECT 1 AS a) FROM s INSERT INTO t SELECT a INSERT INTO u SELECT a WHERE a > 0;",
+                Some(Command::Inserts(vec![
+                    "WITH s AS (SELECT 1 AS a)  INSERT INTO t  FROM s  SELECT a".to_owned(),
+                    "WITH s AS (SELECT 1 AS a)  INSERT INTO u  FROM s  SELECT a WHERE a > 0"
+                        .to_owned(),
+                ])),
+            ),
         ];
         for (sql, expected) in cases {
             assert_eq!(read(sql), expected, "{sql}");

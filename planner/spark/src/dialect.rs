@@ -10,6 +10,7 @@
 
 mod calls;
 mod clauses;
+mod clocks;
 mod column_names;
 mod generators;
 mod grouping;
@@ -20,7 +21,9 @@ mod literals;
 mod named_windows;
 mod names;
 mod numbers;
+mod older_meanings;
 mod pipes;
+mod random_numbers;
 mod samples;
 mod syntax;
 mod tokens;
@@ -29,13 +32,14 @@ mod values;
 mod window_names;
 mod windows;
 
+pub use clocks::functions_as_columns;
 pub use column_names::generated_name;
 pub use lateral_aliases::expand_lateral_alias;
 pub(crate) use literals::unescape;
 pub use names::without_mark;
 pub(crate) use numbers::plan as plan_number;
 pub use syntax::SparkDialect;
-pub use tokens::{lower_names, tokenize};
+pub use tokens::{lower_names, tokenize, tokenize_with};
 pub use tree::translate;
 
 use datafusion::sql::sqlparser::ast::Statement;

@@ -14,6 +14,7 @@ mod csv;
 mod datetime;
 #[cfg(test)]
 mod documented;
+mod geometry;
 mod hash;
 mod json;
 mod lambdas;
@@ -23,9 +24,11 @@ mod misc;
 mod regexp;
 pub(crate) mod render;
 mod scalar;
+mod sketches;
 mod strings;
 mod syntax;
 pub(crate) mod types;
+mod vectors;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -119,13 +122,16 @@ fn definitions() -> Vec<Function> {
         conditional::functions(),
         csv::functions(),
         datetime::functions(),
+        geometry::functions(),
         hash::functions(),
         json::functions(),
         maps::functions(),
         math::functions(),
         misc::functions(),
         regexp::functions(),
+        sketches::functions(),
         strings::functions(),
+        vectors::functions(),
     ]
     .concat()
 }

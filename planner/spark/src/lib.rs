@@ -2,7 +2,8 @@
 //!
 //! Faísca plans with DataFusion, whose SQL is close to that of PostgreSQL. This crate implements where Spark differs: its
 //! syntax ([`dialect`]), commands ([`commands`]), types ([`coercion`]), casts ([`casts`]), operators ([`operators`]),
-//! relations ([`relations`]) and functions ([`functions`]), with the types, nulls and errors of Spark's ANSI mode, which
+//! relations ([`relations`]), functions ([`functions`]) and settings
+//! ([`legacy`]), with the types, nulls and errors of Spark's ANSI mode, which
 //! is its default. [`columns`] builds the expressions of the dataframe API. The crate reads no files and knows no
 //! session, so that any front end can use it.
 //!
@@ -15,6 +16,7 @@ pub mod columns;
 pub mod commands;
 pub mod dialect;
 pub mod functions;
+pub mod legacy;
 pub mod operators;
 pub mod relations;
 pub mod text;

@@ -2,12 +2,15 @@
 //!
 //! The text is that of the `spark-sql` shell: arrays are `[1,null]`, structs `{"a":1}`, maps
 //! `{"key":1}` with their entries sorted, text inside of them is quoted, and timestamps show the
-//! session's zone. Binary values are hexadecimal.
+//! session's zone. Binary values are read as UTF-8, and are hexadecimal in JSON, which keeps every
+//! byte.
 
 use std::fmt::Write;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, StringArray, StringBuilder};
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, StringArray, StringBuilder,
+};
 use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Date32Type, DurationMicrosecondType, Float32Type, Float64Type, IntervalDayTimeType,
@@ -24,6 +27,7 @@ const SECOND_MICROS: u64 = 1_000_000;
 /// The values of a column of one batch.
 pub(super) enum Cells {
     Scalars(StringArray, Scalar),
+    Bytes(BinaryArray),
     List(ArrayRef, Box<Self>),
     Struct(ArrayRef, Vec<(String, Self)>),
     Map(ArrayRef, Box<Self>, Box<Self>),
@@ -73,6 +77,12 @@ impl Cells {
                 Self::Map(Arc::clone(array), Box::new(keys), Box::new(values))
             }
             DataType::Dictionary(_, value) => Self::new(&cast(array, value)?, zone)?,
+            DataType::Binary
+            | DataType::LargeBinary
+            | DataType::BinaryView
+            | DataType::FixedSizeBinary(_) => {
+                Self::Bytes(cast(array, &DataType::Binary)?.as_binary::<i32>().clone())
+            }
             _ => {
                 let (texts, scalar) = scalars(array, zone)?;
                 Self::Scalars(texts, scalar)
@@ -83,6 +93,7 @@ impl Cells {
     pub(super) fn is_null(&self, row: usize) -> bool {
         match self {
             Self::Scalars(texts, _) => texts.is_null(row),
+            Self::Bytes(values) => values.is_null(row),
             Self::List(array, _) | Self::Struct(array, _) | Self::Map(array, ..) => {
                 array.is_null(row)
             }
@@ -112,6 +123,7 @@ impl Cells {
                 let _ = write!(out, "\"{}\"", texts.value(row));
             }
             Self::Scalars(texts, _) => out.push_str(texts.value(row)),
+            Self::Bytes(values) => out.push_str(&String::from_utf8_lossy(values.value(row))),
             Self::List(array, items) => {
                 let texts = list_range(array, row).map(|item| items.nested_text(item));
                 let _ = write!(out, "[{}]", texts.collect::<Vec<_>>().join(","));
@@ -150,6 +162,10 @@ impl Cells {
                 out.push_str(texts.value(row));
             }
             Self::Scalars(texts, _) => write_json_text(texts.value(row), out),
+            Self::Bytes(values) => {
+                let digits = values.value(row).iter().map(|byte| format!("{byte:02x}"));
+                write_json_text(&digits.collect::<String>(), out);
+            }
             Self::List(array, items) => {
                 out.push('[');
                 for (index, item) in list_range(array, row).enumerate() {
@@ -229,18 +245,6 @@ fn scalars(array: &ArrayRef, zone: Zone) -> Result<(StringArray, Scalar), ArrowE
 
 fn plain_texts(array: &ArrayRef, zone: Zone) -> Result<StringArray, ArrowError> {
     Ok(match array.data_type() {
-        DataType::Binary
-        | DataType::LargeBinary
-        | DataType::BinaryView
-        | DataType::FixedSizeBinary(_) => {
-            let array = cast(array, &DataType::Binary)?;
-            let hexadecimal = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect();
-            let values = array.as_binary::<i32>().iter();
-            values
-                .map(|value| value.map(hexadecimal))
-                .collect::<Vec<Option<String>>>()
-                .into()
-        }
         DataType::Date32 | DataType::Date64 => {
             let array = cast(array, &DataType::Date32)?;
             texts::<Date32Type>(&array, |days, out| write_date(days.into(), out))
@@ -393,8 +397,8 @@ mod tests {
             ]
         );
         assert_eq!(
-            text_and_json(BinaryArray::from(vec![&[1, 255][..]])),
-            [text("01ff", "\"01ff\"")]
+            text_and_json(BinaryArray::from(vec![&[74, 255][..]])),
+            [text("J\u{fffd}", "\"4aff\"")]
         );
         assert_eq!(text_and_json(NullArray::new(1)), [null]);
         let instants = TimestampMicrosecondArray::from(vec![1_577_836_800_123_000]);

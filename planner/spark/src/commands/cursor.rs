@@ -29,6 +29,11 @@ impl Cursor {
         })
     }
 
+    /// Returns all tokens of the statement.
+    pub(super) fn tokens(&self) -> &[Token] {
+        &self.tokens
+    }
+
     /// Skips these words and returns true, or returns false and skips nothing.
     pub(super) fn take_words(&mut self, words: &[&str]) -> bool {
         let start = self.position;
@@ -170,7 +175,8 @@ impl Cursor {
     }
 }
 
-fn text(tokens: &[Token]) -> String {
+/// Returns the text of tokens, as it was written.
+pub(super) fn text(tokens: &[Token]) -> String {
     tokens.iter().map(Token::to_string).collect()
 }
 

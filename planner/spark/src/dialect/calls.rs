@@ -14,6 +14,7 @@ pub(super) fn rewrite(function: &mut Function) {
     match function.name.to_string().to_lowercase().as_str() {
         "struct" => rewrite_as_named_struct(function),
         "listagg" | "string_agg" => rewrite_listagg(function),
+        "first_value" | "last_value" | "first" | "last" => rewrite_ignore_nulls(function),
         "grouping_id" => rename(function, "grouping"),
         "array_agg" => rewrite_array_agg(function),
         "dateadd" | "date_add" if has_arguments(function, 3) => rename(function, "timestampadd"),
@@ -108,6 +109,44 @@ pub(super) fn rewrite_struct(expr: &mut Expr) {
         *expr = call("struct", std::mem::take(values));
         if let Expr::Function(function) = expr {
             rewrite_as_named_struct(function);
+        }
+    }
+}
+
+/// Rewrites `first_value(x, true)` as `first_value(x) IGNORE NULLS`.
+fn rewrite_ignore_nulls(function: &mut Function) {
+    let FunctionArguments::List(list) = &mut function.args else {
+        return;
+    };
+    if let [
+        _,
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(flag))),
+    ] = list.args.as_slice()
+        && let Value::Boolean(ignores_nulls) = flag.value
+        && function.null_treatment.is_none()
+    {
+        list.args.pop();
+        function.null_treatment = ignores_nulls.then_some(NullTreatment::IgnoreNulls);
+    }
+}
+
+/// `(a, 1)` where a value stands is a struct with the fields `a` and `col2`.
+pub(super) fn rewrite_tuple(expr: &mut Expr) {
+    if let Expr::Tuple(values) = expr {
+        *expr = call("struct", std::mem::take(values));
+        if let Expr::Function(function) = expr {
+            rewrite_as_named_struct(function);
+        }
+    }
+}
+
+/// Names the fields of the tuples that are arguments of a call.
+pub(super) fn name_fields_of_tuples(function: &mut Function) {
+    if let FunctionArguments::List(list) = &mut function.args {
+        for argument in &mut list.args {
+            if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = argument {
+                rewrite_tuple(expr);
+            }
         }
     }
 }

@@ -4,8 +4,9 @@ use std::ops::ControlFlow;
 
 use datafusion::common::{Result, plan_datafusion_err};
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
-    GroupByExpr, GroupByWithModifier, Query, Select, SelectItem, SetExpr, VisitMut, VisitorMut,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, GroupByExpr, GroupByWithModifier, Query, Select, SelectItem, SetExpr,
+    VisitMut, VisitorMut,
 };
 
 use super::tree::call;
@@ -20,6 +21,7 @@ pub(super) fn expand(group_by: &mut GroupByExpr) -> Result<()> {
     };
     if modifiers.is_empty() {
         expressions.iter_mut().for_each(expand_composite_elements);
+        share_keys(expressions);
         return Ok(());
     }
     if modifiers.len() > 1 {
@@ -40,7 +42,41 @@ pub(super) fn expand(group_by: &mut GroupByExpr) -> Result<()> {
         }
     };
     *expressions = vec![sets];
+    share_keys(expressions);
     Ok(())
+}
+
+/// Writes the keys of sets that differ only in the order of a sum or product as the first of them: they are one column.
+fn share_keys(expressions: &mut [Expr]) {
+    let mut seen: Vec<(String, Expr)> = Vec::new();
+    let sets = expressions.iter_mut().filter_map(|expr| match expr {
+        Expr::GroupingSets(sets) | Expr::Rollup(sets) | Expr::Cube(sets) => Some(sets),
+        _ => None,
+    });
+    for key in sets.flatten().flatten() {
+        let ordered = in_order(key);
+        match seen.iter().find(|(known, _)| *known == ordered) {
+            Some((_, first)) => *key = first.clone(),
+            None => seen.push((ordered, key.clone())),
+        }
+    }
+}
+
+/// The text of an expression with the operands of sums and products sorted.
+fn in_order(expr: &Expr) -> String {
+    match expr {
+        Expr::BinaryOp {
+            left,
+            op: op @ (BinaryOperator::Plus | BinaryOperator::Multiply),
+            right,
+        } => {
+            let mut operands = [in_order(left), in_order(right)];
+            operands.sort();
+            format!("({op} {} {})", operands[0], operands[1])
+        }
+        Expr::Nested(inner) => in_order(inner),
+        other => other.to_string().to_lowercase(),
+    }
 }
 
 /// Rewrites `ROLLUP (a, (b, c))` and `CUBE (a, (b, c))` as GROUPING SETS. DataFusion allows one key in each element.

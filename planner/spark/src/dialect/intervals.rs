@@ -2,7 +2,7 @@
 //!
 //! DataFusion's planner reads a text with units, so every form is rewritten as months, days and microseconds.
 
-use datafusion::sql::sqlparser::ast::{Expr, Interval, Value};
+use datafusion::sql::sqlparser::ast::{DataType as SqlType, Expr, Interval, Value};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
@@ -317,6 +317,21 @@ pub(super) fn negate(expr: &mut Expr) {
         && let Expr::Value(value) = interval.value.as_ref()
         && let Value::SingleQuotedString(text) = &value.value
         && let Some(parts) = parse_parts(text).and_then(Parts::negated)
+    {
+        *expr = parts.into_expr();
+    }
+}
+
+/// Rewrites `CAST('3 months 1 hour' AS INTERVAL)` as a literal: DataFusion's cast does not read the word `interval`.
+pub(super) fn read_cast(expr: &mut Expr) {
+    if let Expr::Cast {
+        expr: operand,
+        data_type: SqlType::Interval { fields: None, .. },
+        ..
+    } = expr
+        && let Expr::Value(value) = operand.as_ref()
+        && let Value::SingleQuotedString(text) = &value.value
+        && let Some(parts) = parse_parts(text)
     {
         *expr = parts.into_expr();
     }

@@ -72,6 +72,33 @@ fn merge_keys_in_body(body: &mut SetExpr) -> Result<Option<Vec<Key>>> {
     Ok(Some(keys))
 }
 
+/// Does a query select all columns of tables that are joined with USING, one by one? The key is then twice among them, and
+/// `*` around the query would lose one.
+pub(super) fn repeats_keys(query: &Query) -> bool {
+    let SetExpr::Select(select) = query.body.as_ref() else {
+        return false;
+    };
+    let shares_key = |join: &Join| {
+        let constraint = match &join.join_operator {
+            JoinOperator::Join(constraint)
+            | JoinOperator::Inner(constraint)
+            | JoinOperator::Left(constraint)
+            | JoinOperator::LeftOuter(constraint) => constraint,
+            _ => return false,
+        };
+        matches!(
+            constraint,
+            JoinConstraint::Using(_) | JoinConstraint::Natural
+        )
+    };
+    let is_wildcard = |item: &&SelectItem| matches!(item, SelectItem::QualifiedWildcard(..));
+    select.projection.iter().filter(is_wildcard).count() > 1
+        && select
+            .from
+            .iter()
+            .any(|table| table.joins.iter().any(shares_key))
+}
+
 /// Qualifies the keys of USING with their tables, in a subquery of an expression.
 pub(super) fn qualify_keys(subquery: &mut Query) {
     let _ = subquery.visit(&mut Qualification);

@@ -13,6 +13,20 @@ use super::tokens::{space, word};
 /// hexadecimal digits; `\%` and `\_` stay as they are, for LIKE; any other escaped character stands for itself. A doubled
 /// quote is one quote.
 pub(crate) fn unescape(text: &str, quote: char) -> String {
+    unescape_with(text, quote, DoubledQuote::IsQuote)
+}
+
+/// What two quotes side by side are inside of a quoted string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DoubledQuote {
+    /// One quote.
+    IsQuote,
+    /// The end of a text and the start of another one, which are joined: the meaning before Spark 4.
+    EndsText,
+}
+
+/// Returns what a quoted string says; see [`unescape`].
+pub(super) fn unescape_with(text: &str, quote: char, doubled: DoubledQuote) -> String {
     if !text.contains(['\\', quote]) {
         return text.to_owned();
     }
@@ -22,10 +36,10 @@ pub(crate) fn unescape(text: &str, quote: char) -> String {
         if c == '\\' {
             unescape_next(&mut chars, &mut result);
         } else {
-            if c == quote {
-                chars.next_if_eq(&quote);
+            let is_doubled = c == quote && chars.next_if_eq(&quote).is_some();
+            if !is_doubled || doubled == DoubledQuote::IsQuote {
+                result.push(c);
             }
-            result.push(c);
         }
     }
     result
@@ -126,6 +140,32 @@ fn suffix_type(
     })
 }
 
+/// Writes `X '1F'`, with a space, as `X'1F'`, and gives an odd number of digits a zero in front.
+pub(super) fn join_hexadecimals(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut result: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    for mut token in tokens {
+        if let Token::SingleQuotedString(digits) = &token.token
+            && digits.chars().all(|c| c.is_ascii_hexdigit())
+            && let [.., mark, gap] = result.as_slice()
+            && matches!(gap.token, Token::Whitespace(_))
+            && matches!(&mark.token, Token::Word(word)
+                if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("x"))
+        {
+            let literal = Token::HexStringLiteral(digits.clone());
+            let span = mark.span;
+            result.truncate(result.len() - 2);
+            token = TokenWithSpan::new(literal, span);
+        }
+        if let Token::HexStringLiteral(digits) = &mut token.token
+            && !digits.len().is_multiple_of(2)
+        {
+            digits.insert(0, '0');
+        }
+        result.push(token);
+    }
+    result
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +188,8 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(unescape(text, '\''), expected, "{text}");
         }
+        let joined = unescape_with("a''b", '\'', DoubledQuote::EndsText);
+        assert_eq!(joined, "ab");
         assert_eq!(unescape(r#"say ""x"""#, '"'), r#"say "x""#);
         assert_eq!(unescape(r#"say "x""#, '\''), r#"say "x""#);
     }

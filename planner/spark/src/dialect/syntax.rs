@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::intervals;
+use super::tree::call;
 
 /// Spark's dialect of SQL.
 ///
@@ -205,6 +206,11 @@ impl Dialect for SparkDialect {
         expr: &Expr,
         precedence: u8,
     ) -> Option<Result<Expr, ParserError>> {
+        if parser.peek_nth_token_ref(0).token == Token::ShiftRight
+            && parser.peek_nth_token_ref(1).token == Token::Gt
+        {
+            return Some(shift_without_sign(parser, expr, precedence));
+        }
         if parser.parse_keyword(Keyword::DIV) {
             return Some(
                 parser
@@ -294,6 +300,18 @@ impl QuantifiedLike {
             }
         }
     }
+}
+
+/// Parses the rest of `a >>> b`, which shifts zeros in.
+fn shift_without_sign(
+    parser: &mut Parser,
+    value: &Expr,
+    precedence: u8,
+) -> Result<Expr, ParserError> {
+    parser.next_token();
+    parser.next_token();
+    let count = parser.parse_subexpr(precedence)?;
+    Ok(call("shiftrightunsigned", vec![value.clone(), count]))
 }
 
 /// Parses `exists(array, x -> …)`, which is a function; before a query, EXISTS is a condition.

@@ -5,8 +5,10 @@ use datafusion::sql::sqlparser::tokenizer::{
     Span, Token, TokenWithSpan, Tokenizer, TokenizerError,
 };
 
+use super::literals::DoubledQuote;
 use super::syntax::SparkDialect;
 use super::{literals, pipes, values};
+use crate::legacy::Legacy;
 
 /// Splits a statement into tokens that [`SparkDialect`]'s parser reads.
 ///
@@ -15,13 +17,25 @@ use super::{literals, pipes, values};
 /// # Errors
 /// If a quote is not closed, a number has an unknown suffix, or a pipe an unknown operator.
 pub fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>, TokenizerError> {
+    tokenize_with(sql, &Legacy::default())
+}
+
+/// Splits a statement into tokens, with the meanings of earlier versions that a session asks for.
+///
+/// # Errors
+/// As [`tokenize`].
+pub fn tokenize_with(sql: &str, legacy: &Legacy) -> Result<Vec<TokenWithSpan>, TokenizerError> {
     // The tokenizer does not know all of Spark's escapes.
     let mut tokens = Tokenizer::new(&SparkDialect, sql)
         .with_unescape(false)
         .tokenize_with_location()?;
-    tokens.iter_mut().for_each(unescape);
+    let doubled = match legacy.consecutive_string_literals {
+        true => DoubledQuote::EndsText,
+        false => DoubledQuote::IsQuote,
+    };
+    tokens.iter_mut().for_each(|token| unescape(token, doubled));
     rename_timestamp_types(&mut tokens);
-    let tokens = literals::type_numbers(tokens)?;
+    let tokens = literals::type_numbers(literals::join_hexadecimals(tokens))?;
     Ok(values::parenthesize(pipes::expand(tokens)?))
 }
 
@@ -36,13 +50,13 @@ pub fn lower_names(tokens: &mut [TokenWithSpan]) {
     }
 }
 
-fn unescape(token: &mut TokenWithSpan) {
+fn unescape(token: &mut TokenWithSpan, doubled: DoubledQuote) {
     token.token = match std::mem::replace(&mut token.token, Token::EOF) {
         Token::SingleQuotedString(text) | Token::NationalStringLiteral(text) => {
-            Token::SingleQuotedString(literals::unescape(&text, '\''))
+            Token::SingleQuotedString(literals::unescape_with(&text, '\'', doubled))
         }
         Token::DoubleQuotedString(text) => {
-            Token::SingleQuotedString(literals::unescape(&text, '"'))
+            Token::SingleQuotedString(literals::unescape_with(&text, '"', doubled))
         }
         Token::SingleQuotedRawStringLiteral(text) | Token::DoubleQuotedRawStringLiteral(text) => {
             Token::SingleQuotedString(text)

@@ -17,15 +17,20 @@ use super::names::CteScopes;
 use super::syntax::SparkDialect;
 use super::{
     calls, clauses, column_names, generators, grouping, intervals, joins, named_windows, names,
-    numbers, samples, windows,
+    numbers, older_meanings, random_numbers, samples, windows,
 };
+use crate::legacy::Legacy;
 
 /// Rewrites a tree of Spark's SQL into one that DataFusion plans.
 ///
 /// # Errors
 /// If Spark does not have a clause, such as `WITH TOTALS`.
-pub fn translate(tree: &mut impl VisitMut) -> Result<()> {
-    if let ControlFlow::Break(error) = tree.visit(&mut Translation::default()) {
+pub fn translate(tree: &mut impl VisitMut, legacy: &Legacy) -> Result<()> {
+    let mut translation = Translation {
+        legacy: legacy.clone(),
+        ..Translation::default()
+    };
+    if let ControlFlow::Break(error) = tree.visit(&mut translation) {
         return Err(error);
     }
     numbers::type_literals(tree);
@@ -37,6 +42,7 @@ const RANGE_ARGUMENTS: usize = 3;
 
 #[derive(Default)]
 struct Translation {
+    legacy: Legacy,
     /// Whether each query around the current node is the source of an INSERT, whose columns the table names.
     insert_sources: Vec<bool>,
     next_is_insert_source: bool,
@@ -66,24 +72,29 @@ impl Translation {
         grouping::expand(&mut select.group_by)?;
         generators::move_to_from(select)?;
         column_names::name_columns(select);
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+                calls::rewrite_tuple(expr);
+            }
+        }
         Ok(())
     }
 
     /// Names the subqueries of a join that have no alias, so that their columns differ from those of other tables.
     fn name_subqueries(&mut self, select: &mut Select) {
         let tables = select.from.iter().map(|table| 1 + table.joins.len());
-        if tables.sum::<usize>() < 2 {
-            return;
-        }
+        let has_several = tables.sum::<usize>() > 1;
         let tables = select.from.iter_mut().flat_map(|table| {
             let joined = table.joins.iter_mut().map(|join| &mut join.relation);
             std::iter::once(&mut table.relation).chain(joined)
         });
         for table in tables {
             if let TableFactor::Derived {
+                subquery,
                 alias: alias @ None,
                 ..
             } = table
+                && (has_several || joins::repeats_keys(subquery))
             {
                 self.named_subqueries += 1;
                 *alias = Some(TableAlias {
@@ -122,6 +133,9 @@ impl VisitorMut for Translation {
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
         self.cte_scopes.leave();
+        if let Err(error) = random_numbers::check(query) {
+            return ControlFlow::Break(error);
+        }
         if self.insert_sources.pop() != Some(true)
             && let Err(error) = name_values(query)
         {
@@ -151,22 +165,33 @@ impl VisitorMut for Translation {
             | Expr::Exists { subquery, .. }
             | Expr::InSubquery { subquery, .. } => joins::qualify_keys(subquery),
             Expr::Struct { .. } => calls::rewrite_struct(expr),
+            Expr::Cast { .. } => intervals::read_cast(expr),
+            Expr::Lambda(lambda) => calls::rewrite_tuple(&mut lambda.body),
             Expr::Ceil { .. } | Expr::Floor { .. } => calls::rewrite_rounding_to_scale(expr),
             Expr::CompoundFieldAccess { root, access_chain } => {
                 quote_fields(root, access_chain);
             }
             Expr::Function(function) => {
                 let checked = clauses::check_call(function)
+                    .and_then(|()| older_meanings::rewrite_call(function, &self.legacy))
                     .and_then(|()| check_count_arguments(function))
                     .and_then(|()| quote_unit(function));
                 if let Err(error) = checked {
                     return ControlFlow::Break(error);
                 }
                 rewrite_count_of_columns(function);
+                calls::name_fields_of_tuples(function);
                 calls::rewrite(function);
                 calls::rewrite_nanvl(expr);
             }
             _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        if self.legacy.null_in_empty_list {
+            older_meanings::null_in_empty_list(expr);
         }
         ControlFlow::Continue(())
     }

@@ -2,6 +2,7 @@
 
 mod bitmaps;
 mod counts;
+mod distinct;
 mod extreme;
 mod moments;
 mod simple;
@@ -18,6 +19,8 @@ use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility,
 };
+
+use distinct::DistinctRows;
 
 /// Other names of DataFusion's aggregates.
 const ALIASES: [(&str, &[&str]); 6] = [
@@ -65,39 +68,44 @@ fn definitions() -> Vec<Aggregate> {
         extreme::aggregates(),
         moments::aggregates(),
         simple::aggregates(),
+        super::json::aggregates(),
+        super::sketches::aggregates(),
+        super::vectors::aggregates(),
     ]
     .concat()
 }
 
 /// Aggregates with `WITHIN GROUP (ORDER BY x)`, whose first argument is then `x`.
-const ORDERED_SETS: [&str; 2] = ["mode", "percentile_disc"];
+const ORDERED_SETS: [&str; 3] = ["mode", "percentile_disc", "percentile_disc_cut"];
 
 /// The clauses of a call.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Clauses {
+pub(crate) struct Clauses {
     /// `IGNORE NULLS`.
-    pub(super) ignores_nulls: bool,
+    pub(crate) ignores_nulls: bool,
+    /// `ORDER BY x`, in `WITHIN GROUP`.
+    pub(crate) has_order: bool,
     /// `ORDER BY x DESC`, in `WITHIN GROUP`.
-    pub(super) is_descending: bool,
+    pub(crate) is_descending: bool,
 }
 
 /// Creates the accumulator of a group from the types of the arguments and the clauses.
-pub(super) type Create = fn(&[DataType], Clauses) -> Result<Box<dyn Accumulator>>;
+pub(crate) type Create = fn(&[DataType], Clauses) -> Result<Box<dyn Accumulator>>;
 
 /// The definition of an aggregate function.
 #[derive(Clone)]
-pub(super) struct Aggregate {
-    pub(super) name: &'static str,
-    pub(super) aliases: &'static [&'static str],
+pub(crate) struct Aggregate {
+    pub(crate) name: &'static str,
+    pub(crate) aliases: &'static [&'static str],
     /// Minimum and maximum number of arguments.
-    pub(super) arguments: (usize, usize),
+    pub(crate) arguments: (usize, usize),
     /// Returns the type of the result.
-    pub(super) returns: fn(&[DataType]) -> Result<DataType>,
+    pub(crate) returns: fn(&[DataType]) -> Result<DataType>,
     /// Returns the types to which the arguments are cast for the accumulator.
-    pub(super) coerce: fn(&[DataType]) -> Vec<DataType>,
+    pub(crate) coerce: fn(&[DataType]) -> Vec<DataType>,
     /// Returns the types of the state, in the order of [`Accumulator::state`].
-    pub(super) state: fn(&[DataType]) -> Vec<DataType>,
-    pub(super) create: Create,
+    pub(crate) state: fn(&[DataType]) -> Vec<DataType>,
+    pub(crate) create: Create,
 }
 
 struct SparkAggregate {
@@ -173,12 +181,17 @@ impl AggregateUDFImpl for SparkAggregate {
             .collect();
         let clauses = Clauses {
             ignores_nulls: args.ignore_nulls,
+            has_order: !args.order_bys.is_empty(),
             is_descending: args
                 .order_bys
                 .first()
                 .is_some_and(|order| order.options.descending),
         };
-        (self.aggregate.create)(&types, clauses)
+        let accumulator = (self.aggregate.create)(&types, clauses)?;
+        match args.is_distinct {
+            true => Ok(Box::new(DistinctRows::new(accumulator, types))),
+            false => Ok(accumulator),
+        }
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
@@ -187,7 +200,10 @@ impl AggregateUDFImpl for SparkAggregate {
             .iter()
             .map(|field| field.data_type().clone())
             .collect();
-        let fields = (self.aggregate.state)(&types);
+        let fields = match args.is_distinct {
+            true => distinct::state_types(&types),
+            false => (self.aggregate.state)(&types),
+        };
         Ok(fields
             .into_iter()
             .enumerate()

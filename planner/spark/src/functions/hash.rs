@@ -212,6 +212,24 @@ impl Algorithm for Murmur3 {
     }
 }
 
+/// Returns Spark's `xxhash64` of a value.
+///
+/// # Errors
+/// If values of the type have no hash.
+pub(crate) fn xxhash64_of_row(array: &ArrayRef, row: usize) -> Result<i64> {
+    value::<Xxh64>(&simple(array)?, row, SEED)
+}
+
+/// Returns Spark's Murmur3 of a number of 32 bits.
+pub(crate) fn murmur3_of_int(value: i32, seed: i32) -> i32 {
+    i32::try_from(Murmur3::int(value, seed.into())).unwrap_or(0)
+}
+
+/// Returns Spark's Murmur3 of bytes.
+pub(crate) fn murmur3_of_bytes(bytes: &[u8], seed: i32) -> i32 {
+    i32::try_from(Murmur3::bytes(bytes, seed.into())).unwrap_or(0)
+}
+
 /// XXH64.
 struct Xxh64;
 

@@ -44,6 +44,8 @@ pub(super) struct Definition {
     aliases: &'static [&'static str],
     /// The arguments that are values.
     values: &'static [Param],
+    /// Converts values to types that depend on each other.
+    unify: fn(Vec<DataType>) -> Result<Vec<DataType>>,
     /// Returns the types of the parameters of each lambda, from the types of the values.
     parameters: fn(&[DataType]) -> Result<Vec<Vec<DataType>>>,
     /// Returns the type of the result, from the types of the values and of the lambdas' results.
@@ -122,7 +124,7 @@ impl HigherOrderUDFImpl for LambdaFunction {
             Some(item) => super::arrays::list_of(item.clone()),
             None => data_type.clone(),
         };
-        Ok(types.iter().map(as_list).collect())
+        (self.definition.unify)(types.iter().map(as_list).collect())
     }
 
     fn lambda_parameters(

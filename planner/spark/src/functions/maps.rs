@@ -1,11 +1,12 @@
-//! Maps: `map_concat`, `map_contains_key`.
+//! Maps: `map`, `map_concat`, `map_contains_key`.
 
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, MapArray, MutableArrayData, StructArray, make_array,
+    Array, ArrayRef, MapArray, MutableArrayData, StructArray, make_array, new_empty_array,
 };
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
+use datafusion::arrow::compute::interleave;
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::arrow::row::{RowConverter, SortField};
 use datafusion::common::{Result, exec_err, plan_err};
@@ -18,6 +19,14 @@ use super::types::map_of;
 /// Returns the functions of maps.
 pub(crate) fn functions() -> Vec<Function> {
     vec![
+        Function::new(
+            "map",
+            &[Param::Any],
+            Returns::Computed(|site| map_type(site.types)),
+            from_pairs,
+        )
+        .variadic()
+        .unify(same_pairs),
         Function::new("map_concat", &[Param::Map], Returns::Argument(0), concat)
             .variadic()
             .unify(same_maps),
@@ -45,6 +54,80 @@ pub(crate) fn parts(map: &DataType) -> Option<(DataType, DataType)> {
         },
         _ => None,
     }
+}
+
+/// Gives the keys one type, and the values another one.
+fn same_pairs(types: &[DataType]) -> Result<Vec<DataType>> {
+    if !types.len().is_multiple_of(2) {
+        return plan_err!(
+            "[WRONG_NUM_ARGS] map: expected keys and values in turn, got {} arguments",
+            types.len()
+        );
+    }
+    let of_side = |side: usize| {
+        let types = types.iter().skip(side).step_by(2);
+        types
+            .cloned()
+            .try_fold(DataType::Null, |common_type, data_type| {
+                common(&common_type, &data_type)
+            })
+    };
+    let (key, value) = (of_side(0)?, of_side(1)?);
+    if matches!(key, DataType::Map(..)) {
+        return plan_err!("[DATATYPE_MISMATCH.INVALID_MAP_KEY_TYPE] map: a key must not be a MAP");
+    }
+    let pairs = (0..types.len()).map(|index| match index % 2 {
+        0 => key.clone(),
+        _ => value.clone(),
+    });
+    Ok(pairs.collect())
+}
+
+fn map_type(types: &[DataType]) -> Result<DataType> {
+    let types = same_pairs(types)?;
+    let of_side = |side: usize| types.get(side).cloned().unwrap_or(DataType::Null);
+    Ok(map_of(of_side(0), of_side(1)))
+}
+
+/// Builds a map of each row's keys and values.
+fn from_pairs(call: &Call) -> Result<ArrayRef> {
+    let DataType::Map(field, _) = &call.return_type else {
+        return call.fail("the result is no map");
+    };
+    let Some((key, value)) = parts(&call.return_type) else {
+        return call.fail("the result is no map");
+    };
+    let count = call.arrays.len() / 2;
+    let column = |side: usize, data_type: &DataType| -> Result<ArrayRef> {
+        if count == 0 {
+            return Ok(new_empty_array(data_type));
+        }
+        let sources = call.arrays.iter().skip(side).step_by(2);
+        let sources = sources
+            .map(|array| convert::with_type(Arc::clone(array), data_type))
+            .collect::<Result<Vec<_>>>()?;
+        let sources: Vec<&dyn Array> = sources.iter().map(AsRef::as_ref).collect();
+        let places: Vec<(usize, usize)> = (0..call.rows)
+            .flat_map(|row| (0..count).map(move |pair| (pair, row)))
+            .collect();
+        Ok(interleave(&sources, &places)?)
+    };
+    let keys = column(0, &key)?;
+    if keys.logical_null_count() > 0 {
+        return exec_err!("[NULL_MAP_KEY] map: a key must not be null");
+    }
+    let rows =
+        RowConverter::new(vec![SortField::new(key)])?.convert_columns(&[Arc::clone(&keys)])?;
+    for row in 0..call.rows {
+        let mut seen = std::collections::HashSet::new();
+        if !(row * count..(row + 1) * count).all(|entry| seen.insert(rows.row(entry))) {
+            return exec_err!(
+                "[DUPLICATED_MAP_KEY] map: a key occurs twice; remove one of its pairs"
+            );
+        }
+    }
+    let columns = vec![keys, column(1, &value)?];
+    assemble(field, vec![count; call.rows], columns, None)
 }
 
 fn same_maps(types: &[DataType]) -> Result<Vec<DataType>> {

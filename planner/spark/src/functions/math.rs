@@ -1,6 +1,7 @@
 //! Numbers: elementary functions, and arithmetic that returns NULL instead of failing.
 
 mod arithmetic;
+mod buckets;
 mod elementary;
 mod generators;
 mod random;
@@ -14,6 +15,7 @@ pub(crate) use generators::{MersenneTwister, XorShift};
 pub(crate) fn functions() -> Vec<Function> {
     [
         arithmetic::functions(),
+        buckets::functions(),
         elementary::functions(),
         random::functions(),
         rounding::functions(),

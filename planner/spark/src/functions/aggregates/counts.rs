@@ -11,8 +11,15 @@ use datafusion::arrow::datatypes::{DataType, Float64Type, Int64Type};
 use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::Accumulator;
 
-use super::{Aggregate, Clauses};
+use super::{Aggregate, Clauses, Create};
 use crate::functions::arrays::{item_of, list_of};
+use crate::functions::hash::{murmur3_of_bytes, murmur3_of_int};
+
+/// Seed of the hash of a text that Spark keeps.
+const TEXT_SEED: i32 = 42;
+/// Places of Spark's hash table at first, and how full it gets before it doubles.
+const TABLE_CAPACITY: u32 = 64;
+const TABLE_LOAD: f64 = 0.7;
 
 /// Returns the aggregates of this family.
 pub(super) fn aggregates() -> Vec<Aggregate> {
@@ -53,21 +60,13 @@ pub(super) fn aggregates() -> Vec<Aggregate> {
             state: |types| state_types(&types[0]),
             create: |types, clauses| Ok(Box::new(Counts::new(types, Statistic::Element, clauses))),
         },
-        Aggregate {
-            name: "percentile_disc",
-            aliases: &[],
-            arguments: (2, 2),
-            returns: |types| Ok(result_type(&types[1], types[0].clone())),
-            coerce: |types| {
-                let value = match types[0].is_numeric() {
-                    true => DataType::Float64,
-                    false => types[0].clone(),
-                };
-                vec![value, fractions_type(&types[1])]
-            },
-            state: |types| state_types(&types[0]),
-            create: |types, clauses| Ok(Box::new(Counts::new(types, Statistic::Element, clauses))),
-        },
+        discrete("percentile_disc", |types, clauses| {
+            Ok(Box::new(Counts::new(types, Statistic::Element, clauses)))
+        }),
+        // The dialect calls it for `percentile_disc` of Spark before version 4.
+        discrete("percentile_disc_cut", |types, clauses| {
+            Ok(Box::new(Counts::new(types, Statistic::CutElement, clauses)))
+        }),
         Aggregate {
             name: "mode",
             aliases: &[],
@@ -81,6 +80,53 @@ pub(super) fn aggregates() -> Vec<Aggregate> {
             create: |types, clauses| Ok(Box::new(Counts::new(types, Statistic::Mode, clauses))),
         },
     ]
+}
+
+/// Returns where a value stands in the hash table of this many values with which Spark counts; `None` for types whose
+/// hash is not known.
+fn place_in_table(value: &ScalarValue, size: usize) -> Option<u32> {
+    let folded = |bits: u64| i32::from_le_bytes(((bits ^ (bits >> 32)) as u32).to_le_bytes());
+    let hash = match value {
+        ScalarValue::Int8(value) => i32::from((*value)?),
+        ScalarValue::Int16(value) => i32::from((*value)?),
+        ScalarValue::Int32(value) | ScalarValue::Date32(value) => (*value)?,
+        ScalarValue::Int64(value) | ScalarValue::TimestampMicrosecond(value, _) => {
+            folded((*value)?.cast_unsigned())
+        }
+        ScalarValue::Float64(value) => folded((*value)?.to_bits()),
+        ScalarValue::Float32(value) => (*value)?.to_bits().cast_signed(),
+        ScalarValue::Boolean(value) => {
+            if (*value)? {
+                1231
+            } else {
+                1237
+            }
+        }
+        other => murmur3_of_bytes(other.try_as_str().flatten()?.as_bytes(), TEXT_SEED),
+    };
+    let mut capacity = TABLE_CAPACITY;
+    while size as f64 > f64::from(capacity) * TABLE_LOAD {
+        capacity *= 2;
+    }
+    Some(murmur3_of_int(hash, 0).cast_unsigned() & (capacity - 1))
+}
+
+fn discrete(name: &'static str, create: Create) -> Aggregate {
+    Aggregate {
+        name,
+        aliases: &[],
+        arguments: (2, 2),
+        returns: |types| Ok(result_type(&types[1], types[0].clone())),
+        coerce: |types| {
+            let value = match types[0].is_numeric() {
+                true => DataType::Float64,
+                false => types[0].clone(),
+            };
+            vec![value, fractions_type(&types[1])]
+        },
+        state: |types| state_types(&types[0]),
+        create,
+    }
 }
 
 fn fractions_type(data_type: &DataType) -> DataType {
@@ -114,7 +160,10 @@ enum Statistic {
     Percentile,
     /// The smallest value for which the share of values up to it reaches the fraction.
     Element,
-    /// The most frequent value; among several, the first in the order.
+    /// The value at the position of the fraction, whose own fraction is cut off.
+    CutElement,
+    /// The most frequent value. Of several it is the first in the order, or, if the order says nothing, the one that Spark
+    /// meets first in its hash table.
     Mode,
 }
 
@@ -126,6 +175,8 @@ struct Counts {
     is_array: bool,
     has_frequency: bool,
     is_descending: bool,
+    /// Whether the least of the most frequent values is returned.
+    is_ordered: bool,
     fractions: Vec<f64>,
     counts: HashMap<ScalarValue, i64>,
     bytes: usize,
@@ -141,6 +192,7 @@ impl Counts {
                 .is_some_and(|data_type| item_of(data_type).is_some()),
             has_frequency: result == Statistic::Percentile && types.len() == 3,
             is_descending: clauses.is_descending,
+            is_ordered: clauses.has_order,
             fractions: Vec::new(),
             counts: HashMap::new(),
             bytes: 0,
@@ -234,6 +286,7 @@ impl Counts {
                 let share = position - position.floor();
                 Some(ScalarValue::from(low + (high - low) * share))
             }
+            Statistic::CutElement => value_at_rank(rank((size - 1.0) * fraction)),
             _ => value_at_rank(rank((size * fraction).ceil() - 1.0).max(0)),
         };
         value.unwrap_or(ScalarValue::Null)
@@ -248,6 +301,11 @@ impl Accumulator for Counts {
     fn update_batch(&mut self, columns: &[ArrayRef]) -> Result<()> {
         if let Some(fractions) = columns.get(1) {
             self.read_fractions(fractions)?;
+            // `mode(x, true)`.
+            let flag = fractions
+                .as_boolean_opt()
+                .and_then(|flags| flags.iter().next());
+            self.is_ordered |= flag.flatten().unwrap_or(false);
         }
         let frequencies = match self.has_frequency {
             true => columns
@@ -288,7 +346,14 @@ impl Accumulator for Counts {
         let sorted = self.sorted();
         if self.result == Statistic::Mode {
             // Among equal counts, `max_by_key` returns the last one, so the order is reversed.
-            let mode = sorted.iter().rev().max_by_key(|(_, count)| *count);
+            let in_table = |value: &ScalarValue| match self.is_ordered {
+                true => None,
+                false => place_in_table(value, sorted.len()),
+            };
+            let mode = sorted
+                .iter()
+                .rev()
+                .max_by_key(|(value, count)| (*count, std::cmp::Reverse(in_table(value))));
             return Ok(mode.map_or(ScalarValue::Null, |(value, _)| (*value).clone()));
         }
         let values: Vec<_> = self

@@ -12,6 +12,10 @@ pub(crate) const DAY_MICROS: i64 = 86_400_000_000;
 /// Seconds of a day.
 const DAY_SECONDS: i64 = 86_400;
 const SECOND_MICROS: i64 = 1_000_000;
+/// An instant of the northern winter, in seconds.
+const JANUARY_2024: i64 = 1_704_067_200;
+/// An instant of the southern winter, in seconds.
+const JULY_2024: i64 = 1_719_792_000;
 
 /// A time zone: a region or a fixed offset from UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +93,20 @@ impl Zone {
     }
 
     /// Returns the short name of the zone at an instant, such as `CET`.
+    ///
+    /// Times before there were zones have the name of today's standard time, as in Java.
     pub(crate) fn abbreviation(self, instant_seconds: i64) -> String {
+        let name = self.abbreviation_at(instant_seconds);
+        if name != "LMT" {
+            return name;
+        }
+        let standard = [JANUARY_2024, JULY_2024]
+            .into_iter()
+            .min_by_key(|instant| self.offset_seconds(*instant));
+        self.abbreviation_at(standard.unwrap_or(instant_seconds))
+    }
+
+    fn abbreviation_at(self, instant_seconds: i64) -> String {
         match self {
             Self::Offset(offset) => offset.to_string(),
             Self::Region(region) => {

@@ -47,6 +47,15 @@ pub(super) enum Item {
 }
 
 impl Item {
+    /// Is this the name of a zone in words, such as `Pacific Standard Time`?
+    fn is_full_zone(&self) -> bool {
+        match self {
+            Self::Field('z', count) => *count == 4,
+            Self::Field(..) | Self::Literal(_) => false,
+            Self::Optional(items) => items.iter().any(Self::is_full_zone),
+        }
+    }
+
     /// Returns a letter that Spark accepts only for writing.
     fn unreadable_letter(&self) -> Option<char> {
         match self {
@@ -69,6 +78,14 @@ impl Pattern {
     /// # Errors
     /// If it has a letter that Spark does not accept.
     pub(crate) fn compile(text: &str) -> Result<Self> {
+        let pattern = Self::compile_letters(text)?;
+        match pattern.items.iter().any(Item::is_full_zone) {
+            true => bad_pattern(text, "the full name of a zone is not supported; write z"),
+            false => Ok(pattern),
+        }
+    }
+
+    fn compile_letters(text: &str) -> Result<Self> {
         let mut levels: Vec<Vec<Item>> = vec![Vec::new()];
         let mut rest = text.chars().peekable();
         while let Some(c) = rest.next() {
@@ -107,7 +124,7 @@ impl Pattern {
     /// # Errors
     /// As [`Pattern::compile`], and for the letters with which Spark only writes.
     pub(crate) fn compile_for_reading(text: &str) -> Result<Self> {
-        let pattern = Self::compile(text)?;
+        let pattern = Self::compile_letters(text)?;
         match pattern.items.iter().find_map(Item::unreadable_letter) {
             Some(letter) => bad_pattern(text, &format!("letter '{letter}' is only for writing")),
             None => Ok(pattern),
@@ -289,6 +306,7 @@ fn write_zone(letter: char, count: usize, moment: &Moment, to: &mut String) {
                     OffsetForm::Short
                 };
                 write_offset(moment.offset_seconds, form, to);
+                write_seconds(moment.offset_seconds, ":", to);
             }
         }
         'X' if moment.offset_seconds == 0 => to.push('Z'),
@@ -296,6 +314,7 @@ fn write_zone(letter: char, count: usize, moment: &Moment, to: &mut String) {
             to.push_str("GMT");
             if moment.offset_seconds != 0 {
                 write_offset(moment.offset_seconds, OffsetForm::Colon, to);
+                write_seconds(moment.offset_seconds, ":", to);
             }
         }
         'Z' if count == 5 && moment.offset_seconds == 0 => to.push('Z'),
@@ -307,7 +326,20 @@ fn write_zone(letter: char, count: usize, moment: &Moment, to: &mut String) {
                 _ => OffsetForm::Colon,
             };
             write_offset(moment.offset_seconds, form, to);
+            match count {
+                4 => write_seconds(moment.offset_seconds, "", to),
+                5 => write_seconds(moment.offset_seconds, ":", to),
+                _ => {}
+            }
         }
+    }
+}
+
+/// Writes the seconds of an offset if it has any, as those of local times before 1900 do.
+fn write_seconds(offset_seconds: i64, separator: &str, to: &mut String) {
+    let seconds = offset_seconds.abs() % 60;
+    if seconds > 0 {
+        let _ = write!(to, "{separator}{seconds:02}");
     }
 }
 
@@ -357,6 +389,25 @@ mod tests {
             ),
             ("yyyy'T'HH ''", "2024T17 '"),
             ("yyyy[-MM]", "2024-07"),
+        ] {
+            let pattern = Pattern::compile(pattern).unwrap();
+            assert_eq!(pattern.format(wall, offset, zone), text);
+        }
+    }
+
+    #[test]
+    fn offsets_of_local_times_have_seconds() {
+        let zone = Zone::parse("America/Los_Angeles").unwrap();
+        let instant = parse_timestamp("1582-05-31 19:40:35", &zone).unwrap();
+        let (wall, offset) = (
+            zone.wall_of(instant),
+            zone.offset_seconds(instant / 1_000_000),
+        );
+        for (pattern, text) in [
+            ("XXXX XXXXX xxx", "-075258 -07:52:58 -07:52"),
+            ("Z ZZZZ ZZZZZ", "-0752 GMT-07:52:58 -07:52:58"),
+            ("O OOOO", "GMT-7:52:58 GMT-07:52:58"),
+            ("z", "PST"),
         ] {
             let pattern = Pattern::compile(pattern).unwrap();
             assert_eq!(pattern.format(wall, offset, zone), text);

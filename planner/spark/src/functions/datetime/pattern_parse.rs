@@ -15,9 +15,9 @@ struct Fields {
     hour: Option<i64>,
     hour_of_half: Option<i64>,
     is_afternoon: Option<bool>,
-    minute: i64,
-    second: i64,
-    micros: i64,
+    minute: Option<i64>,
+    second: Option<i64>,
+    micros: Option<i64>,
     zone: Option<Zone>,
 }
 
@@ -59,9 +59,11 @@ impl Fields {
             (None, None) if self.is_afternoon == Some(true) => 12,
             (None, None) => 0,
         };
-        let is_valid = hour < 24 && self.minute < 60 && self.second < 60;
-        let seconds = hour * 3600 + self.minute * 60 + self.second;
-        is_valid.then(|| days * DAY_MICROS + seconds * 1_000_000 + self.micros)
+        let (minute, second) = (self.minute.unwrap_or(0), self.second.unwrap_or(0));
+        let is_valid = hour < 24 && minute < 60 && second < 60;
+        let seconds = hour * 3600 + minute * 60 + second;
+        let micros = self.micros.unwrap_or(0);
+        is_valid.then(|| days * DAY_MICROS + seconds * 1_000_000 + micros)
     }
 }
 
@@ -148,7 +150,7 @@ fn read_field<'a>(
         }
         'M' | 'L' if count >= 3 => {
             let (index, rest) = read_full_or_short(text, &MONTHS, count)?;
-            fields.month = Some(index + 1);
+            agree(&mut fields.month, index + 1)?;
             return Some(rest);
         }
         'a' => {
@@ -165,7 +167,8 @@ fn read_field<'a>(
             if digits == 0 {
                 return None;
             }
-            fields.micros = format!("{:0<6.6}", &text[..digits]).parse().ok()?;
+            let micros = format!("{:0<6.6}", &text[..digits]).parse().ok()?;
+            agree(&mut fields.micros, micros)?;
             return Some(&text[digits..]);
         }
         'V' | 'z' | 'O' | 'X' | 'x' | 'Z' => return read_zone(letter, text, fields),
@@ -184,18 +187,22 @@ fn read_field<'a>(
 
 fn store(letter: char, number: i64, fields: &mut Fields) -> Option<()> {
     match letter {
-        'M' | 'L' => fields.month = Some(number),
-        'D' => fields.day_of_year = Some(number),
-        'd' => fields.day = Some(number),
-        'H' => fields.hour = Some(number),
-        'k' if (1..=24).contains(&number) => fields.hour = Some(number % 24),
-        'K' if number < 12 => fields.hour_of_half = Some(number),
-        'h' if (1..=12).contains(&number) => fields.hour_of_half = Some(number % 12),
-        'm' => fields.minute = number,
-        's' => fields.second = number,
-        _ => return None,
+        'M' | 'L' => agree(&mut fields.month, number),
+        'D' => agree(&mut fields.day_of_year, number),
+        'd' => agree(&mut fields.day, number),
+        'H' => agree(&mut fields.hour, number),
+        'k' if (1..=24).contains(&number) => agree(&mut fields.hour, number % 24),
+        'K' if number < 12 => agree(&mut fields.hour_of_half, number),
+        'h' if (1..=12).contains(&number) => agree(&mut fields.hour_of_half, number % 12),
+        'm' => agree(&mut fields.minute, number),
+        's' => agree(&mut fields.second, number),
+        _ => None,
     }
-    Some(())
+}
+
+/// Stores a field; `None` if the text has said another value of it before.
+fn agree(field: &mut Option<i64>, number: i64) -> Option<()> {
+    (*field.get_or_insert(number) == number).then_some(())
 }
 
 fn read_year<'a>(
@@ -206,7 +213,7 @@ fn read_year<'a>(
 ) -> Option<&'a str> {
     if count == 2 {
         let (year, rest) = read_number(text, 2, 2)?;
-        fields.year = Some(2000 + year);
+        agree(&mut fields.year, 2000 + year)?;
         return Some(rest);
     }
     let (sign, digits) = match text.strip_prefix('-') {
@@ -220,7 +227,7 @@ fn read_year<'a>(
         _ => 9,
     };
     let (year, rest) = read_number(digits, count, most)?;
-    fields.year = Some(sign * year);
+    agree(&mut fields.year, sign * year)?;
     Some(rest)
 }
 
@@ -320,6 +327,7 @@ mod tests {
             ("MM-DDD", "12-100"),
             ("yyyy-DDD", "2021-366"),
             ("hh:mm a", "13:00 PM"),
+            ("SSS ss.SSS", "120 10.130"),
         ] {
             assert_eq!(read(pattern, text), None, "{pattern} {text}");
         }

@@ -108,6 +108,14 @@ fn parse_path(path: &str) -> Option<Vec<Step>> {
     Some(steps)
 }
 
+/// Returns the value at a path; `Some(None)` if there is none, and `None` if the path is none.
+pub(super) fn value_at(value: &Json, path: &str) -> Option<Option<Json>> {
+    let steps = parse_path(path)?;
+    let mut hit = Vec::new();
+    collect(value, &steps, &mut hit);
+    Some(hit.first().map(|value| (*value).clone()))
+}
+
 fn at_path(text: &str, path: &str) -> Option<String> {
     let (value, steps) = (Json::parse(text)?, parse_path(path)?);
     let mut hit = Vec::new();

@@ -34,7 +34,10 @@ pub(super) fn functions() -> Vec<Function> {
             Returns::Type(DataType::Utf8),
             |call| {
                 let texts = call.text(0);
+                let is_text = option(call, "primitivesAsString")?
+                    .is_some_and(|value| value.eq_ignore_ascii_case("true"));
                 call.texts(|row| match Json::parse(texts.value(row)) {
+                    Some(value) if is_text => Ok(Some(ddl(&with_texts(inferred(&value))))),
                     Some(value) => Ok(Some(ddl(&inferred(&value)))),
                     None => call.fail("the text is not JSON"),
                 })
@@ -56,7 +59,7 @@ pub(crate) fn schema(site: &CallSite) -> Result<DataType> {
 }
 
 /// What the options of a call say.
-struct Options {
+pub(super) struct Options {
     zone: Zone,
     timestamp: Option<Pattern>,
     date: Option<Pattern>,
@@ -64,7 +67,7 @@ struct Options {
 }
 
 impl Options {
-    fn of_call(call: &Call) -> Result<Self> {
+    pub(super) fn of_call(call: &Call) -> Result<Self> {
         let pattern = |name: &str| {
             option(call, name)?
                 .map(|text| Pattern::compile_for_reading(&text))
@@ -134,7 +137,11 @@ fn from_json(call: &Call) -> Result<ArrayRef> {
 }
 
 /// Builds a column of a type; values of another kind are null.
-fn build(data_type: &DataType, values: &[Option<&Json>], options: &Options) -> Result<ArrayRef> {
+pub(super) fn build(
+    data_type: &DataType,
+    values: &[Option<&Json>],
+    options: &Options,
+) -> Result<ArrayRef> {
     Ok(match data_type {
         DataType::Struct(fields) => build_struct(fields, values, options)?,
         DataType::List(item) => build_list(item, values, options)?,
@@ -330,6 +337,24 @@ fn inferred(value: &Json) -> DataType {
                 .map(|(name, value)| Field::new(name, inferred(value), true));
             DataType::Struct(fields.collect())
         }
+    }
+}
+
+/// Returns a type with text for all numbers and booleans.
+fn with_texts(data_type: DataType) -> DataType {
+    match data_type {
+        DataType::Struct(fields) => {
+            let as_texts = |field: &Arc<Field>| {
+                let data_type = with_texts(field.data_type().clone());
+                field.as_ref().clone().with_data_type(data_type)
+            };
+            DataType::Struct(fields.iter().map(as_texts).collect())
+        }
+        DataType::List(item) => {
+            crate::functions::arrays::list_of(with_texts(item.data_type().clone()))
+        }
+        DataType::Null => DataType::Null,
+        _ => DataType::Utf8,
     }
 }
 

@@ -9,6 +9,7 @@ use super::value::write_text;
 use crate::functions::arrays::items;
 use crate::functions::convert::{self, Zone};
 use crate::functions::datetime::{self, pattern::Pattern, pattern::TIMESTAMP_PATTERN};
+use crate::functions::maps::parts;
 use crate::functions::render::Renderer;
 use crate::functions::scalar::{Call, CallSite, Function, Param, Returns};
 
@@ -26,6 +27,12 @@ pub(super) fn functions() -> Vec<Function> {
 }
 
 fn text(site: &CallSite) -> Result<DataType> {
+    if has_nested_key(&site.types[0]) {
+        return plan_err!(
+            "{}: a key of a MAP that is a STRUCT or an ARRAY has no JSON; cast it to STRING",
+            site.name
+        );
+    }
     match site.types[0].is_nested() || site.types[0].is_null() {
         true => Ok(DataType::Utf8),
         false => plan_err!(
@@ -33,6 +40,16 @@ fn text(site: &CallSite) -> Result<DataType> {
             site.name,
             site.types[0]
         ),
+    }
+}
+
+fn has_nested_key(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Struct(fields) => fields.iter().any(|field| has_nested_key(field.data_type())),
+        DataType::Map(..) => {
+            parts(data_type).is_some_and(|(key, value)| key.is_nested() || has_nested_key(&value))
+        }
+        other => crate::functions::arrays::item_of(other).is_some_and(has_nested_key),
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) fn functions() -> Vec<Definition> {
         name: "aggregate",
         aliases: &["reduce"],
         values: &[Param::List, Param::Any],
+        unify: Ok,
         parameters: |types| {
             let item = item_of(&types[0]).cloned().unwrap_or(DataType::Null);
             Ok(vec![vec![types[1].clone(), item], vec![types[1].clone()]])

@@ -11,6 +11,7 @@ use datafusion::arrow::row::{RowConverter, SortField};
 use datafusion::common::{Result, exec_err, plan_err};
 
 use super::{Definition, LambdaCall};
+use crate::functions::arrays::common;
 use crate::functions::convert::with_type;
 use crate::functions::maps::{assemble, entry_range, parts};
 use crate::functions::scalar::Param;
@@ -22,6 +23,7 @@ pub(super) fn functions() -> Vec<Definition> {
         name,
         aliases: &[],
         values: &[Param::Map],
+        unify: Ok,
         parameters: |types: &[DataType]| {
             entry_types(&types[0]).map(|(key, value)| vec![vec![key, value]])
         },
@@ -44,6 +46,7 @@ pub(super) fn functions() -> Vec<Definition> {
             name: "map_zip_with",
             aliases: &[],
             values: &[Param::Map, Param::Map],
+            unify: with_same_keys,
             parameters: |types| {
                 let ((key, first), (_, second)) =
                     (entry_types(&types[0])?, entry_types(&types[1])?);
@@ -60,6 +63,20 @@ fn entry_types(map: &DataType) -> Result<(DataType, DataType)> {
         Some(parts) => Ok(parts),
         None => plan_err!("expected a MAP, got {map}"),
     }
+}
+
+/// Gives the keys of two maps one type.
+fn with_same_keys(types: Vec<DataType>) -> Result<Vec<DataType>> {
+    let [first, second] = types.as_slice() else {
+        return Ok(types);
+    };
+    let ((first_key, first_value), (second_key, second_value)) =
+        (entry_types(first)?, entry_types(second)?);
+    let key = common(&first_key, &second_key)?;
+    Ok(vec![
+        map_of(key.clone(), first_value),
+        map_of(key, second_value),
+    ])
 }
 
 /// The entries of all maps, with the rows that they belong to.

@@ -104,6 +104,15 @@ pub(crate) fn encode_base64(bytes: &[u8]) -> String {
 
 /// Reads base64; spaces and line ends are ignored. `None` if the text is something else.
 pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    // Nothing stands between the two signs of the padding.
+    if text
+        .trim_end()
+        .trim_end_matches('=')
+        .trim_end()
+        .ends_with('=')
+    {
+        return None;
+    }
     let letters: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
     let padding = letters
         .iter()
