@@ -2,8 +2,7 @@
 //!
 //! The text is that of the `spark-sql` shell: arrays are `[1,null]`, structs `{"a":1}`, maps
 //! `{"key":1}` with their entries sorted, text inside of them is quoted, and timestamps show the
-//! session's zone. Binary values are read as UTF-8, and are hexadecimal in JSON, which keeps every
-//! byte.
+//! session's zone. Binary values are hexadecimal, except where people read them.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -27,7 +26,7 @@ const SECOND_MICROS: u64 = 1_000_000;
 /// The values of a column of one batch.
 pub(super) enum Cells {
     Scalars(StringArray, Scalar),
-    Bytes(BinaryArray),
+    Bytes(BinaryArray, BinaryText),
     List(ArrayRef, Box<Self>),
     Struct(ArrayRef, Vec<(String, Self)>),
     Map(ArrayRef, Box<Self>, Box<Self>),
@@ -49,39 +48,45 @@ impl Cells {
     ///
     /// # Errors
     /// Returns an error if Arrow cannot convert the values.
-    pub(super) fn new(array: &ArrayRef, zone: Zone) -> Result<Self, ArrowError> {
+    pub(super) fn new(
+        array: &ArrayRef,
+        zone: Zone,
+        binary: BinaryText,
+    ) -> Result<Self, ArrowError> {
         Ok(match array.data_type() {
             DataType::List(_) => {
-                let items = Self::new(array.as_list::<i32>().values(), zone)?;
+                let items = Self::new(array.as_list::<i32>().values(), zone, binary)?;
                 Self::List(Arc::clone(array), Box::new(items))
             }
             DataType::LargeList(item)
             | DataType::FixedSizeList(item, _)
             | DataType::ListView(item)
-            | DataType::LargeListView(item) => {
-                Self::new(&cast(array, &DataType::List(Arc::clone(item)))?, zone)?
-            }
+            | DataType::LargeListView(item) => Self::new(
+                &cast(array, &DataType::List(Arc::clone(item)))?,
+                zone,
+                binary,
+            )?,
             DataType::Struct(fields) => {
                 let columns = array.as_struct().columns();
-                let members = fields
-                    .iter()
-                    .zip(columns)
-                    .map(|(field, column)| Ok((field.name().clone(), Self::new(column, zone)?)));
+                let members = fields.iter().zip(columns).map(|(field, column)| {
+                    Ok((field.name().clone(), Self::new(column, zone, binary)?))
+                });
                 let members = members.collect::<Result<_, ArrowError>>()?;
                 Self::Struct(Arc::clone(array), members)
             }
             DataType::Map(..) => {
                 let map = array.as_map();
-                let keys = Self::new(map.keys(), zone)?;
-                let values = Self::new(map.values(), zone)?;
+                let keys = Self::new(map.keys(), zone, binary)?;
+                let values = Self::new(map.values(), zone, binary)?;
                 Self::Map(Arc::clone(array), Box::new(keys), Box::new(values))
             }
-            DataType::Dictionary(_, value) => Self::new(&cast(array, value)?, zone)?,
+            DataType::Dictionary(_, value) => Self::new(&cast(array, value)?, zone, binary)?,
             DataType::Binary
             | DataType::LargeBinary
             | DataType::BinaryView
             | DataType::FixedSizeBinary(_) => {
-                Self::Bytes(cast(array, &DataType::Binary)?.as_binary::<i32>().clone())
+                let values = cast(array, &DataType::Binary)?;
+                Self::Bytes(values.as_binary::<i32>().clone(), binary)
             }
             _ => {
                 let (texts, scalar) = scalars(array, zone)?;
@@ -93,7 +98,7 @@ impl Cells {
     pub(super) fn is_null(&self, row: usize) -> bool {
         match self {
             Self::Scalars(texts, _) => texts.is_null(row),
-            Self::Bytes(values) => values.is_null(row),
+            Self::Bytes(values, _) => values.is_null(row),
             Self::List(array, _) | Self::Struct(array, _) | Self::Map(array, ..) => {
                 array.is_null(row)
             }
@@ -123,7 +128,12 @@ impl Cells {
                 let _ = write!(out, "\"{}\"", texts.value(row));
             }
             Self::Scalars(texts, _) => out.push_str(texts.value(row)),
-            Self::Bytes(values) => out.push_str(&String::from_utf8_lossy(values.value(row))),
+            Self::Bytes(values, BinaryText::Utf8) => {
+                out.push_str(&String::from_utf8_lossy(values.value(row)));
+            }
+            Self::Bytes(values, BinaryText::Hexadecimal) => {
+                out.push_str(&hexadecimal(values.value(row)));
+            }
             Self::List(array, items) => {
                 let texts = list_range(array, row).map(|item| items.nested_text(item));
                 let _ = write!(out, "[{}]", texts.collect::<Vec<_>>().join(","));
@@ -162,10 +172,7 @@ impl Cells {
                 out.push_str(texts.value(row));
             }
             Self::Scalars(texts, _) => write_json_text(texts.value(row), out),
-            Self::Bytes(values) => {
-                let digits = values.value(row).iter().map(|byte| format!("{byte:02x}"));
-                write_json_text(&digits.collect::<String>(), out);
-            }
+            Self::Bytes(values, _) => write_json_text(&hexadecimal(values.value(row)), out),
             Self::List(array, items) => {
                 out.push('[');
                 for (index, item) in list_range(array, row).enumerate() {
@@ -197,6 +204,10 @@ impl Cells {
             }
         }
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Writes a text as JSON.
@@ -364,7 +375,7 @@ mod tests {
 
     fn text_and_json(array: impl Array + 'static) -> Vec<(Option<String>, String)> {
         let array: ArrayRef = Arc::new(array);
-        let cells = Cells::new(&array, Zone::UTC).unwrap();
+        let cells = Cells::new(&array, Zone::UTC, BinaryText::Hexadecimal).unwrap();
         let json = |row| {
             let mut text = String::new();
             cells.write_json(row, &mut text);
@@ -397,8 +408,8 @@ mod tests {
             ]
         );
         assert_eq!(
-            text_and_json(BinaryArray::from(vec![&[74, 255][..]])),
-            [text("J\u{fffd}", "\"4aff\"")]
+            text_and_json(BinaryArray::from(vec![&[1, 255][..]])),
+            [text("01ff", "\"01ff\"")]
         );
         assert_eq!(text_and_json(NullArray::new(1)), [null]);
         let instants = TimestampMicrosecondArray::from(vec![1_577_836_800_123_000]);
@@ -410,11 +421,18 @@ mod tests {
     }
 
     #[test]
+    fn people_read_binary_values_as_text() {
+        let bytes: ArrayRef = Arc::new(BinaryArray::from(vec![&[74, 255][..]]));
+        let cells = Cells::new(&bytes, Zone::UTC, BinaryText::Utf8).unwrap();
+        assert_eq!(cells.text(0).unwrap(), "J\u{fffd}");
+    }
+
+    #[test]
     fn timestamps_show_the_zone_of_the_session() {
         let instants = TimestampMicrosecondArray::from(vec![1_577_836_800_000_000]);
         let array: ArrayRef = Arc::new(instants.with_timezone("UTC"));
         let zone = Zone::parse("America/Sao_Paulo").unwrap();
-        let cells = Cells::new(&array, zone).unwrap();
+        let cells = Cells::new(&array, zone, BinaryText::Hexadecimal).unwrap();
         assert_eq!(cells.text(0).unwrap(), "2019-12-31 21:00:00");
     }
 

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use faisca_spark::text::Zone;
 use serde::Deserialize;
 
-use super::cells::{Cells, write_json_text};
+use super::cells::{BinaryText, Cells, write_json_text};
 use super::table::{Screen, Table, TextRow, cut};
 
 /// Number of rows of a table that are written together; the first ones set the widths of the
@@ -126,10 +126,14 @@ impl<'a> RowWriter<'a> {
 
     /// Writes the rows of a batch.
     pub(super) fn write(&mut self, batch: &RecordBatch) -> io::Result<()> {
+        let binary = match self.format.is_for_people() {
+            true => BinaryText::Utf8,
+            false => BinaryText::Hexadecimal,
+        };
         let cells = batch
             .columns()
             .iter()
-            .map(|array| Cells::new(array, self.zone));
+            .map(|array| Cells::new(array, self.zone, binary));
         let cells = cells
             .collect::<Result<Vec<_>, _>>()
             .map_err(io::Error::other)?;

@@ -16,7 +16,7 @@ use futures::StreamExt;
 use indicatif::HumanCount;
 
 use super::super::show::Bars;
-use super::cells::Cells;
+use super::cells::{BinaryText, Cells};
 use super::guard::guard;
 use super::lexer::is_explain;
 use super::rows::{Format, RowWriter, Written, result_columns};
@@ -375,7 +375,8 @@ fn count_rows(rows: u64) -> String {
 fn plan_text(batches: &[RecordBatch]) -> Result<String> {
     let mut plans = vec![];
     for batch in batches {
-        let [kinds, texts] = [0, 1].map(|column| Cells::new(batch.column(column), Zone::UTC));
+        let [kinds, texts] =
+            [0, 1].map(|column| Cells::new(batch.column(column), Zone::UTC, BinaryText::Utf8));
         let (kinds, texts) = (
             kinds.map_err(DataFusionError::from)?,
             texts.map_err(DataFusionError::from)?,
