@@ -37,6 +37,7 @@ pub use faisca_driver::{
     BoxedError, DataFrame, DataFrameReader, DataFrameWriter, Error, FillValue, GroupedData,
     MissingColumns, NameKind, Outcome, PivotedData, Result, SortKey, Term, WriteSummary,
 };
+pub use faisca_executor::protocol::{Failure, FailureKind};
 pub use faisca_planner::manifest::SaveMode;
 pub use faisca_spark::columns::functions;
 pub use session::{Session, SessionBuilder};
@@ -53,6 +54,7 @@ pub mod stores {
     //! Settings and credentials of object stores, and counts of their requests.
 
     pub use faisca_executor::protocol::RequestSnapshot;
+    pub use faisca_executor::storage::ObjectStores;
     pub use faisca_planner::manifest::{SecretRef, StoreCredentials, StoreSettings, Stores};
 }
 
@@ -60,8 +62,8 @@ pub mod tables {
     //! Sources, file formats and catalog tables.
 
     pub use faisca_planner::manifest::{
-        CatalogKind, CatalogTable, Decimal, FileFormat, OnMalformedRow, OnSchemaChange,
-        PartitionOverwrite, Source, TextCompression, TextEncoding,
+        CatalogKind, CatalogTable, Compression, Decimal, FileFormat, OnMalformedRow,
+        OnSchemaChange, PartitionOverwrite, Source, TextCompression, TextEncoding,
     };
 }
 
@@ -69,8 +71,9 @@ pub mod manifest {
     //! The job manifest, as `faisca run` reads it.
 
     pub use faisca_planner::manifest::{
-        CheckedManifest, JobSpec, Manifest, ManifestError, Metadata, Problem, Step, Write,
-        json_schema,
+        AirflowSpec, ApiVersion, CheckedManifest, DriverSpec, DynamicAllocation, ExecutorScale,
+        ExecutorSpec, JobSpec, Kind, Manifest, ManifestError, Metadata, PodSpecParts, Position,
+        Problem, RestartPolicy, RestartPolicyType, Step, Write, json_schema,
     };
 }
 
@@ -78,14 +81,14 @@ pub mod job {
     //! Jobs: the steps of a manifest, or the statements of a script.
 
     pub use faisca_driver::catalog::TableOutlook;
+    pub use faisca_driver::job::plan::{Files, JobPlan, OutputPlan, StepPlan};
     pub use faisca_driver::job::{Job, StepSummary, run_script};
-    pub use faisca_driver::preflight::{Files, JobPlan, OutputPlan, StepPlan};
 }
 
 pub mod progress {
     //! Progress of a session's queries.
 
-    pub use faisca_driver::progress::{
+    pub use faisca_driver::engine::progress::{
         ExecutorTotals, Progress, QueryProgress, Snapshot, StageProgress,
     };
     pub use faisca_planner::ids::{ExecutorId, QueryId};

@@ -5,6 +5,7 @@
 
 mod compare;
 mod enem;
+mod error;
 mod lake;
 mod memory;
 #[path = "../../src/memory.rs"]
@@ -102,24 +103,30 @@ fn main() -> ExitCode {
         faisca_driver::serve_if_executor(&Default::default()).await?;
         let cli = Cli::parse();
         match cli.benchmark {
-            Benchmark::Enem { rows } => enem::run(&cli.data, rows, cli.runs, cli.executors).await,
-            Benchmark::Suite(args) => tpch::suite(&cli.data, args, cli.runs, cli.executors).await,
-            Benchmark::Plans(args) => plans::run(&cli.data, args, cli.runs, cli.executors).await,
-            Benchmark::Lake(args) => lake::run(&cli.data, args, cli.runs, cli.executors).await,
-            Benchmark::Recovery { scale, queries, at } => {
-                recovery::run(&cli.data, scale, &queries, &at, cli.runs).await
+            Benchmark::Enem { rows } => {
+                enem::run(&cli.data, rows, cli.runs, cli.executors).await?;
             }
-            Benchmark::Startup => startup::run(&cli.data, cli.runs),
+            Benchmark::Suite(args) => {
+                tpch::suite(&cli.data, args, cli.runs, cli.executors).await?;
+            }
+            Benchmark::Plans(args) => {
+                plans::run(&cli.data, args, cli.runs, cli.executors).await?;
+            }
+            Benchmark::Lake(args) => {
+                lake::run(&cli.data, args, cli.runs, cli.executors).await?;
+            }
+            Benchmark::Recovery { scale, queries, at } => {
+                recovery::run(&cli.data, scale, &queries, &at, cli.runs).await?;
+            }
+            Benchmark::Startup => startup::run(&cli.data, cli.runs)?,
             Benchmark::Memory {
                 scale,
                 memory,
                 queries,
-            } => memory::run(&cli.data, scale, memory, &queries, cli.executors.max(2)).await,
-            Benchmark::Scheduler => {
-                scheduler::run();
-                Ok(())
-            }
+            } => memory::run(&cli.data, scale, memory, &queries, cli.executors.max(2)).await?,
+            Benchmark::Scheduler => scheduler::run(),
         }
+        Ok::<(), error::BenchError>(())
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

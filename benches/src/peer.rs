@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::str::FromStr;
 use std::time::Duration;
 
-use faisca::{Error, Result};
+use crate::error::{BenchError, Result};
 
 /// `NAME=COMMAND`, with the words of the command separated by spaces.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct PeerCommand {
 impl FromStr for PeerCommand {
     type Err = String;
 
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, String> {
         let (name, command) = text.split_once('=').ok_or(
             "expected NAME=COMMAND, as in DuckDB=\"python3 benches/peers/duckdb_peer.py\"",
         )?;
@@ -55,17 +55,15 @@ pub(crate) struct Peer {
 impl Peer {
     /// Starts the command with the data folder and the table names as arguments.
     pub(crate) fn start(command: &PeerCommand, data: &Path, tables: &[&str]) -> Result<Self> {
-        let failed = |reason: String| {
-            Error::Fleet(format!(
-                "{} by {:?}: {reason}",
-                command.name,
-                command.words.join(" ")
-            ))
+        let shown = format!("{} by {:?}", command.name, command.words.join(" "));
+        let unusable = |problem: &str| BenchError::Unusable {
+            process: shown.clone(),
+            problem: problem.to_owned(),
         };
         let (program, arguments) = command
             .words
             .split_first()
-            .ok_or_else(|| failed("no command".to_owned()))?;
+            .ok_or_else(|| unusable("has no command"))?;
         let mut start = Command::new(program);
         start
             .args(arguments)
@@ -73,7 +71,7 @@ impl Peer {
             .args(tables)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
-        let mut child = start.spawn().map_err(|e| failed(e.to_string()))?;
+        let mut child = start.spawn().map_err(BenchError::process(&shown))?;
         match (child.stdin.take(), child.stdout.take()) {
             (Some(queries), Some(results)) => Ok(Self {
                 name: command.name.clone(),
@@ -81,24 +79,26 @@ impl Peer {
                 queries: Some(queries),
                 results: BufReader::new(results),
             }),
-            _ => Err(failed("no pipes".to_owned())),
+            _ => Err(unusable("has no pipes")),
         }
     }
 
     /// Runs a query and waits for its result.
     pub(crate) fn run(&mut self, sql: &str) -> Result<PeerResult> {
         let name = self.name.clone();
-        let failed = |reason: String| Error::Fleet(format!("{name}: {reason}"));
-        let query = serde_json::to_string(sql).map_err(|e| failed(e.to_string()))?;
+        let failed = BenchError::process(&name);
+        let unusable = |problem: &str| BenchError::Unusable {
+            process: name.clone(),
+            problem: problem.to_owned(),
+        };
+        let query = serde_json::to_string(sql).map_err(|e| failed(e.into()))?;
         let queries = self
             .queries
             .as_mut()
-            .ok_or_else(|| failed("its input is closed".to_owned()))?;
-        writeln!(queries, "{query}").map_err(|e| failed(e.to_string()))?;
+            .ok_or_else(|| unusable("accepts no more queries"))?;
+        writeln!(queries, "{query}").map_err(&failed)?;
         let mut line = String::new();
-        self.results
-            .read_line(&mut line)
-            .map_err(|e| failed(e.to_string()))?;
+        self.results.read_line(&mut line).map_err(&failed)?;
         if let Some(reason) = line.strip_prefix("error ") {
             return Ok(PeerResult::Failed(reason.trim().to_owned()));
         }
@@ -106,8 +106,7 @@ impl Peer {
             .trim()
             .split_once(' ')
             .and_then(|(time, rows)| Some((time.parse().ok()?, rows.parse().ok()?)));
-        let (seconds, rows) =
-            parsed.ok_or_else(|| failed("the process ended; its message is above".to_owned()))?;
+        let (seconds, rows) = parsed.ok_or_else(|| unusable("ended; its message is above"))?;
         Ok(PeerResult::Rows {
             time: Duration::from_secs_f64(seconds),
             rows,

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use faisca::{Error, Result, Session};
+use faisca::Session;
 use faisca_planner::ids::ExecutorId;
 
 use crate::compare::{numeric_table, seconds};
+use crate::error::{BenchError, Result};
 use crate::tpch;
 
 const EXECUTORS: u32 = 4;
@@ -99,11 +100,9 @@ async fn run_once(data: &Path, sql: &str, kill_after: Option<Duration>) -> Resul
                 .args(["-KILL", &pid.to_string()])
                 .status()
         });
-        killed
-            .transpose()
-            .map_err(|e| Error::Fleet(format!("kill: {e}")))?;
+        killed.transpose().map_err(BenchError::process("kill"))?;
     }
-    run.await.map_err(|e| Error::Fleet(e.to_string()))??;
+    run.await??;
     let elapsed = started.elapsed();
     let recomputed = session.progress().tasks_recomputed;
     session.stop().await;

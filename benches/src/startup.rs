@@ -5,9 +5,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use faisca::{Error, Result};
+use faisca::Error;
 
 use crate::compare::{layout, numeric_table};
+use crate::error::{BenchError, Result};
 use crate::tpch;
 
 pub(crate) fn run(folder: &Path, runs: u32) -> Result<()> {
@@ -19,7 +20,8 @@ pub(crate) fn run(folder: &Path, runs: u32) -> Result<()> {
         return Err(Error::Usage(format!(
             "{} does not exist; build it with `cargo build --release --workspace`",
             binary.display()
-        )));
+        ))
+        .into());
     }
     let mut table = numeric_table(&[
         "",
@@ -49,7 +51,8 @@ pub(crate) fn run(folder: &Path, runs: u32) -> Result<()> {
 
 /// Runs the command once. Returns the times to the first task and to the end.
 fn run_once(binary: &Path, data: &Path, executors: u32) -> Result<(Duration, Duration)> {
-    let failed = |e: std::io::Error| Error::Fleet(format!("{}: {e}", binary.display()));
+    let process = binary.display().to_string();
+    let failed = BenchError::process(&process);
     let nation = data.join("nation");
     let sql = format!(
         "CREATE EXTERNAL TABLE nation STORED AS PARQUET LOCATION '{}/'; SELECT n_regionkey, count(*) FROM nation GROUP BY 1",
@@ -72,7 +75,7 @@ fn run_once(binary: &Path, data: &Path, executors: u32) -> Result<(Duration, Dur
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(failed)?;
+        .map_err(&failed)?;
     let mut to_first = None;
     for line in child
         .stderr
@@ -80,16 +83,16 @@ fn run_once(binary: &Path, data: &Path, executors: u32) -> Result<(Duration, Dur
         .into_iter()
         .flat_map(|log| BufReader::new(log).lines())
     {
-        if to_first.is_none() && line.map_err(failed)?.contains("launch") {
+        if to_first.is_none() && line.map_err(&failed)?.contains("launch") {
             to_first = Some(started.elapsed());
         }
     }
-    let status = child.wait().map_err(failed)?;
+    let status = child.wait().map_err(&failed)?;
     match to_first {
         Some(to_first) if status.success() => Ok((to_first, started.elapsed())),
-        _ => Err(Error::Fleet(format!(
-            "{} launched no task, or failed: {status}",
-            binary.display()
-        ))),
+        _ => Err(BenchError::Unusable {
+            process,
+            problem: format!("launched no task, or failed: {status}"),
+        }),
     }
 }

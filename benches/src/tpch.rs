@@ -9,6 +9,7 @@ use faisca::{Error, Result, Session, SessionBuilder};
 use faisca_generate::TPCH_TABLES;
 
 use crate::compare::{Comparison, layout, report};
+use crate::error;
 use crate::peer::{Peer, PeerCommand, PeerResult};
 use crate::picture;
 
@@ -128,7 +129,12 @@ pub(crate) async fn time_query(session: &Session, sql: &str) -> Result<Duration>
 }
 
 /// Measures the queries on DataFusion, Faísca and the peers, interleaved, and prints the report.
-pub(crate) async fn suite(folder: &Path, args: SuiteArgs, runs: u32, executors: u32) -> Result<()> {
+pub(crate) async fn suite(
+    folder: &Path,
+    args: SuiteArgs,
+    runs: u32,
+    executors: u32,
+) -> error::Result<()> {
     let mut data = data(folder, args.scale)?;
     if args.uuid_keys {
         data = with_uuid_keys(&data).await?;
@@ -139,7 +145,7 @@ pub(crate) async fn suite(folder: &Path, args: SuiteArgs, runs: u32, executors: 
         .peers
         .iter()
         .map(|command| Peer::start(command, &data, &TPCH_TABLES))
-        .collect::<Result<Vec<_>>>()?;
+        .collect::<error::Result<Vec<_>>>()?;
     let mut all = vec![];
     for number in queries_or_all(&args.queries) {
         let sql = query(number)?;
@@ -176,7 +182,7 @@ pub(crate) async fn suite(folder: &Path, args: SuiteArgs, runs: u32, executors: 
     let names: Vec<String> = peers.iter().map(|peer| peer.name.clone()).collect();
     report(&title, &names, &all);
     match args.picture {
-        Some(file) => picture::draw(&file, &title, &names, &all),
+        Some(file) => Ok(picture::draw(&file, &title, &names, &all)?),
         None => Ok(()),
     }
 }
@@ -187,7 +193,7 @@ fn run_on_peer(
     number: usize,
     sql: &str,
     expected: usize,
-) -> Result<Option<Duration>> {
+) -> error::Result<Option<Duration>> {
     match peer.run(sql)? {
         PeerResult::Rows { time, rows } if rows == expected => Ok(Some(time)),
         PeerResult::Rows { rows, .. } => {

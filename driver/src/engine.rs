@@ -105,7 +105,7 @@ pub struct QuerySubmission {
 }
 
 /// State of a query in the engine, until its release.
-struct SubmittedQuery {
+struct QueryEntry {
     plan: Arc<QueryPlan>,
     /// Index = stage id.
     specs: Vec<StageSpec>,
@@ -118,7 +118,7 @@ struct Engine {
     /// handle is dropped.
     own_queue: mpsc::WeakSender<Message>,
     commands: HashMap<ExecutorId, mpsc::Sender<ToExecutor>>,
-    queries: HashMap<QueryId, SubmittedQuery>,
+    queries: HashMap<QueryId, QueryEntry>,
     /// The stages whose plans an executor has.
     sent_stages: HashSet<(ExecutorId, QueryId, StageId)>,
     /// Executors that reported that they shut down.

@@ -15,6 +15,7 @@ pub type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a job, or a part of it, failed. Displays as a few plain lines.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The manifest is invalid. Fix the file.
     #[error(transparent)]
@@ -193,9 +194,6 @@ pub enum Error {
         #[source]
         source: object_store::Error,
     },
-    /// No executor could be started.
-    #[error("{0}")]
-    Fleet(String),
     /// Executors could not be started or reached, because an operation of the system failed.
     #[error("{operation}: {source}")]
     FleetOperation {
@@ -237,6 +235,7 @@ pub enum Error {
 
 /// What an unknown name should have named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NameKind {
     /// A column of the query's input.
     Column,
@@ -308,7 +307,6 @@ impl Error {
                 is_temporary: true, ..
             }
             | Self::Conflict(_)
-            | Self::Fleet(_)
             | Self::FleetOperation { .. }
             | Self::Platform(_)
             | Self::System { .. }
@@ -394,7 +392,6 @@ impl Error {
             | Self::InvalidOption { .. }
             | Self::Input { .. }
             | Self::Run(_)
-            | Self::Fleet(_)
             | Self::FleetOperation { .. }
             | Self::Platform(_)
             | Self::System { .. }

@@ -62,6 +62,7 @@ use walk::StepWalk;
 /// # Ok(())
 /// # }
 /// ```
+#[derive(Debug)]
 pub struct Job<'a> {
     manifest: &'a CheckedManifest,
 }
@@ -153,7 +154,7 @@ impl<'a> Job<'a> {
         let sources = self.manifest.spec().sources.iter().enumerate();
         let all = sources.map(|(index, source)| async move {
             let registered = session.register_source(source).await;
-            registered.map_err(|e| e.at(self.source_place(index)))
+            registered.map_err(|e| e.at(self.source_position(index)))
         });
         futures::future::try_join_all(all).await.map(drop)
     }
@@ -168,7 +169,7 @@ impl<'a> Job<'a> {
     }
 
     /// Returns the position of a source's path in the manifest.
-    fn source_place(&self, index: usize) -> String {
+    fn source_position(&self, index: usize) -> String {
         self.manifest
             .location(&format!("spec.sources[{index}].path"))
     }

@@ -42,10 +42,9 @@ mod statement;
 mod visibility;
 mod write_identity;
 
-pub use engine::progress::{self, WriteSummary};
+pub use engine::progress::WriteSummary;
 pub use error::{BoxedError, Error, NameKind, Result};
-pub use fleet::{control, platform, serve_if_executor};
-pub use job::{crawl, plan as preflight};
+pub use fleet::serve_if_executor;
 pub use output::commit::{Leftover, LeftoverKind, clean};
 pub use random::random_hex;
 pub use session::{

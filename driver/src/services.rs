@@ -7,7 +7,7 @@ use std::time::Duration;
 use datafusion::catalog::TableProvider;
 use datafusion::prelude::SessionContext;
 use faisca_executor::spill::SpillGuard;
-use faisca_executor::storage::Stores as ObjectStores;
+use faisca_executor::storage::ObjectStores;
 use faisca_planner::manifest::Source;
 use parking_lot::Mutex;
 use tokio::runtime::{Handle, RuntimeFlavor};

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 use datafusion::dataframe::DataFrame as DfDataFrame;
 use datafusion::prelude::SessionContext;
-use faisca_executor::storage::Stores as ObjectStores;
+use faisca_executor::storage::ObjectStores;
 use faisca_planner::manifest::Source;
 
 use crate::catalog::Catalogs;

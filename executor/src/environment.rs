@@ -19,7 +19,7 @@ use crate::descriptors;
 use crate::exchange::{BlockMemory, DurableTier};
 use crate::protocol::Limits;
 use crate::spill::{self, SpillFiles, SpillGuard};
-use crate::storage::Stores;
+use crate::storage::ObjectStores;
 
 /// Number of memory consumers that an out-of-memory message names.
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(5).unwrap();
@@ -42,7 +42,7 @@ pub struct Environment {
     state: SessionState,
     task_memory_bytes: Option<u64>,
     block_memory: Arc<BlockMemory>,
-    stores: Arc<Stores>,
+    stores: Arc<ObjectStores>,
     durable: Option<Arc<DurableTier>>,
     spill: Arc<SpillFiles>,
 }
@@ -55,7 +55,7 @@ impl Environment {
     /// If the spill folder is not writable, or the settings of the durable tier are wrong.
     pub fn new(limits: &Limits, functions: &UserFunctions) -> Result<Self> {
         descriptors::raise_limit();
-        let stores = Arc::new(Stores::new(limits.stores.clone()));
+        let stores = Arc::new(ObjectStores::new(limits.stores.clone()));
         if let Some(folder) = &limits.spill_folder {
             check_writable(folder)?;
         }
@@ -89,7 +89,7 @@ impl Environment {
 
     /// Returns the object stores.
     #[must_use]
-    pub fn stores(&self) -> &Arc<Stores> {
+    pub fn stores(&self) -> &Arc<ObjectStores> {
         &self.stores
     }
 
@@ -134,7 +134,7 @@ impl Environment {
 /// Builds the runtime with the memory pool, spill files and stores of the executor.
 fn build_runtime(
     limits: &Limits,
-    stores: &Arc<Stores>,
+    stores: &Arc<ObjectStores>,
     spill: &Arc<SpillFiles>,
 ) -> Result<Arc<RuntimeEnv>> {
     let files: Arc<dyn TempFileFactory> = Arc::clone(spill) as _;

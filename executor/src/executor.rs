@@ -28,6 +28,7 @@ use crate::task::TaskRun;
 const REMOVALS_MAX: Duration = Duration::from_secs(4);
 
 /// Runs the tasks of one member of the fleet, embedded or in a process of its own.
+#[derive(Debug)]
 pub struct Executor {
     id: ExecutorId,
     environment: Arc<Environment>,

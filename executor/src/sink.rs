@@ -30,7 +30,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
 
 use crate::protocol::{EmptyOutput, PendingFile, SinkSpec, TaskSpec};
-use crate::storage::Stores;
+use crate::storage::ObjectStores;
 use encode::FileEncoder;
 use folder::OutputFolder;
 use folder_sort::{FolderSort, SortFailed};
@@ -80,7 +80,7 @@ impl SinkWriter {
         task: &TaskSpec,
         schema: &SchemaRef,
         context: &Arc<TaskContext>,
-        stores: &Stores,
+        stores: &ObjectStores,
     ) -> Result<Self> {
         let folder = OutputFolder::new(&spec.folder, stores)?;
         let partitioner = Partitioner::new(schema, &spec.partition_by)?;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use datafusion::common::{DataFusionError, Result, exec_datafusion_err};
 use datafusion::execution::object_store::ObjectStoreRegistry;
 pub use faisca_planner::manifest::known_scheme;
-use faisca_planner::manifest::{Stores as StoreTable, settings_for};
+use faisca_planner::manifest::{Stores, settings_for};
 use object_store::ObjectStore;
 use parking_lot::RwLock;
 use url::Url;
@@ -51,16 +51,16 @@ impl std::fmt::Debug for Store {
 
 /// The stores of a process, opened on demand.
 #[derive(Debug, Default)]
-pub struct Stores {
-    settings: StoreTable,
+pub struct ObjectStores {
+    settings: Stores,
     known: RwLock<HashMap<String, Store>>,
     requests: Arc<RequestCounts>,
 }
 
-impl Stores {
+impl ObjectStores {
     /// Creates the registry with settings keyed by `s3://bucket` or by scheme.
     #[must_use]
-    pub fn new(settings: StoreTable) -> Self {
+    pub fn new(settings: Stores) -> Self {
         Self {
             settings,
             ..Self::default()
@@ -69,7 +69,7 @@ impl Stores {
 
     /// Returns the settings.
     #[must_use]
-    pub fn settings(&self) -> &StoreTable {
+    pub fn settings(&self) -> &Stores {
         &self.settings
     }
 
@@ -163,7 +163,7 @@ fn key(url: &Url) -> String {
     ))
 }
 
-impl ObjectStoreRegistry for Stores {
+impl ObjectStoreRegistry for ObjectStores {
     fn register_store(
         &self,
         url: &Url,
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn one_store_serves_a_bucket_under_both_of_its_schemes() {
-        let stores = Stores::default();
+        let stores = ObjectStores::default();
         let get = |url: &str| stores.get(&Url::parse(url).unwrap());
         assert!(Arc::ptr_eq(
             &get("s3://lake/a").unwrap().objects,

@@ -2,6 +2,7 @@
 //!
 //! It uses only the Kubernetes API, so `kubectl` can do the same.
 
+use std::fmt;
 use std::time::Duration;
 
 use faisca_planner::manifest::Manifest;
@@ -34,6 +35,14 @@ pub struct Applications {
     /// Namespace of all requests.
     pub namespace: String,
     api: Api<SparkApplication>,
+}
+
+impl fmt::Debug for Applications {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Applications")
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Applications {

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use faisca_driver::platform::{Platform, PlatformSettings};
-use faisca_driver::progress::{Progress, Snapshot};
+use faisca_driver::engine::progress::{Progress, Snapshot};
+use faisca_driver::fleet::platform::{Platform, PlatformSettings};
 use faisca_driver::{BoxedError, Error, Result};
 use faisca_planner::manifest::CheckedManifest;
 use faisca_planner::names::parse_bytes;

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use faisca_driver::Result;
-use faisca_driver::control::ControlServer;
+use faisca_driver::fleet::control::ControlServer;
 use faisca_driver::fleet::{Fleet, FleetRequest, Launcher};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;

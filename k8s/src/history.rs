@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use faisca_driver::{BoxedError, Error, Result, journal, report};
-use faisca_executor::storage::Stores;
+use faisca_executor::storage::ObjectStores;
 use futures::{AsyncReadExt, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::LogParams;
@@ -71,7 +71,7 @@ impl History {
             return Ok(None);
         };
         let url = Url::parse(folder).map_err(|e| invalid_folder(folder, e))?;
-        let store = Stores::new(application.spec().stores.clone())
+        let store = ObjectStores::new(application.spec().stores.clone())
             .get(&url)
             .map_err(|e| invalid_folder(folder, e))?;
         let base = Path::from_url_path(url.path()).map_err(|e| invalid_folder(folder, e))?;

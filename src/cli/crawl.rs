@@ -5,7 +5,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use comfy_table::CellAlignment;
 use faisca::{Result, Session};
 use faisca_driver::catalog::TableOutlook;
-use faisca_driver::crawl::{Crawl, CrawlPlan, CrawledTable, apply, crawl as find_tables};
+use faisca_driver::job::crawl::{Crawl, CrawlPlan, CrawledTable, apply, crawl as find_tables};
 use faisca_planner::manifest::{CatalogKind, OnSchemaChange};
 use indicatif::HumanBytes;
 

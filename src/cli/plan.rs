@@ -5,7 +5,7 @@ use comfy_table::CellAlignment;
 use faisca::{Error, Result};
 use faisca_driver::catalog::TableOutlook;
 use faisca_driver::job::Job;
-use faisca_driver::preflight::{Files, JobPlan, OutputPlan};
+use faisca_driver::job::plan::{Files, JobPlan, OutputPlan};
 use faisca_planner::manifest::SaveMode;
 use indicatif::HumanBytes;
 

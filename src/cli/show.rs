@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table};
+use faisca_driver::engine::progress::{Progress, SkipReason, Snapshot};
 use faisca_driver::job::StepSummary;
-use faisca_driver::progress::{Progress, SkipReason, Snapshot};
 use faisca_executor::protocol::RequestSnapshot;
 use faisca_planner::ids::QueryId;
 use indicatif::{

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use faisca::Session;
-use faisca_driver::progress::ExecutorTotals;
+use faisca_driver::engine::progress::ExecutorTotals;
 use faisca_generate::TPCH_TABLES;
 use faisca_planner::ids::{ExecutorId, QueryId};
 

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::progress::Departure;
 use super::query_plan::QueryStages;
 use super::records::{query_record, revision_record};
-use super::{Engine, Message, QuerySubmission, SubmittedQuery};
+use super::{Engine, Message, QueryEntry, QuerySubmission};
 use crate::journal::record::Record;
 use crate::scheduler::{Event, LossCause, Placement};
 
@@ -158,12 +158,12 @@ impl Engine {
             self.journal.record(query_record(query, &label, &graph));
         }
         self.progress.start_query(query, label, infos.len());
-        let submitted = SubmittedQuery {
+        let entry = QueryEntry {
             plan,
             specs,
             outcome,
         };
-        self.queries.insert(query, submitted);
+        self.queries.insert(query, entry);
         Event::Submit {
             query,
             stages: infos,

@@ -22,9 +22,13 @@ use crate::scheduler::Placement;
 pub const DRIVER: ExecutorId = ExecutorId::DRIVER;
 
 /// An executor inside the driver's process, without encoding or a connection. Serves until dropped.
+#[derive(Debug)]
 pub struct EmbeddedExecutor {
     slots: u32,
-    tasks: [JoinHandle<()>; 2],
+    /// Serves the engine's commands.
+    serving: JoinHandle<()>,
+    /// Forwards the executor's reports to the engine.
+    forwarding: JoinHandle<()>,
 }
 
 /// The role of an embedded executor.
@@ -86,7 +90,8 @@ impl EmbeddedExecutor {
             .await?;
         Ok(Self {
             slots: host.slots,
-            tasks: [serving, forwarding],
+            serving,
+            forwarding,
         })
     }
 }
@@ -103,6 +108,7 @@ impl Fleet for EmbeddedExecutor {
 
 impl Drop for EmbeddedExecutor {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.serving.abort();
+        self.forwarding.abort();
     }
 }

@@ -76,6 +76,7 @@ fn own_program() -> std::io::Result<PathBuf> {
 }
 
 /// Executors as children of this process.
+#[derive(Debug)]
 pub struct ProcessFleet {
     slots_expected: u32,
     stop: watch::Sender<bool>,

@@ -78,7 +78,7 @@ impl Job<'_> {
     pub async fn plan(&self, session: &Session) -> JobPlan {
         let mut plan = JobPlan::default();
         for (index, source) in self.manifest.spec().sources.iter().enumerate() {
-            let position = self.source_place(index);
+            let position = self.source_position(index);
             match session.register_source(source).await {
                 Ok(()) => match count_files(session.context(), source).await {
                     Ok(files) => plan.sources.push((source.name.clone(), files)),

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use faisca_executor::protocol::PendingFile;
-use faisca_executor::storage::Stores;
+use faisca_executor::storage::ObjectStores;
 use faisca_planner::manifest::Write;
 
 use crate::catalog::{Catalogs, Registration};
@@ -105,7 +105,7 @@ impl OutputWrite {
         write: &Write,
         tag: String,
         identity: Option<WriteId>,
-        stores: &Stores,
+        stores: &ObjectStores,
         catalogs: &Arc<Catalogs>,
         table: Option<&Registration>,
     ) -> Result<Begun<Self>> {
@@ -130,7 +130,7 @@ impl OutputWrite {
         write: &Write,
         step: &str,
         id: &WriteId,
-        stores: &Stores,
+        stores: &ObjectStores,
         catalogs: &Arc<Catalogs>,
     ) -> Result<Option<CommittedWrite>> {
         let table = write.catalog.as_ref();
@@ -157,7 +157,7 @@ impl OutputWrite {
     /// As [`Self::begin`].
     pub(crate) async fn probe(
         write: &Write,
-        stores: &Stores,
+        stores: &ObjectStores,
         catalogs: &Arc<Catalogs>,
     ) -> Result<()> {
         if is_local(&write.path) {

@@ -91,7 +91,7 @@ pub(crate) async fn analyze(
     let (graph, changes) = running.plan.current();
     let drawing = graph.render(|stage| {
         stages
-            .get(stage.id.0 as usize)
+            .get(stage.id.index())
             .map(|progress| describe_run(stage, progress))
     });
     let extra_attempts = [

@@ -18,6 +18,7 @@ use crate::error::block_to_recompute;
 use crate::protocol::{BoxedStream, FetchRequest, PeerService, block_lost};
 
 /// Serves the blocks of one store.
+#[derive(Debug)]
 pub struct BlockService {
     executor: ExecutorId,
     store: Arc<BlockStore>,

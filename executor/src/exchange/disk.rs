@@ -93,6 +93,15 @@ pub(super) struct SpillWriter {
     cached: u64,
 }
 
+impl fmt::Debug for SpillWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpillWriter")
+            .field("path", &self.path)
+            .field("offset", &self.offset)
+            .finish_non_exhaustive()
+    }
+}
+
 impl SpillWriter {
     pub(super) fn new(runtime: &Arc<RuntimeEnv>) -> Result<Self> {
         let temp = runtime.disk_manager.create_tmp_file(EXCHANGE)?;

@@ -27,7 +27,7 @@ use super::object::{ObjectIndex, Tail, batches};
 use super::{BlockStore, SealedBlock};
 use crate::error::FetchError;
 use crate::protocol::{DurableExchange, FetchRequest};
-use crate::storage::{Store, Stores, UploadWriter};
+use crate::storage::{ObjectStores, Store, UploadWriter};
 
 /// Largest block that is written by a single request; larger ones are multipart uploads.
 const PUT_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -79,7 +79,7 @@ impl DurableTier {
     /// If the URL is malformed, or its store has no multipart uploads.
     pub fn open(
         settings: &DurableExchange,
-        stores: &Stores,
+        stores: &ObjectStores,
         runtime: &Arc<RuntimeEnv>,
     ) -> Result<Self> {
         let setting = "faisca.exchange.store";

@@ -48,6 +48,7 @@ use crate::protocol::{BlockLocation, FetchRequest, StageBlocks};
 const PREFETCH_REQUESTS: usize = 2;
 
 /// Opens the inputs of one attempt.
+#[derive(Debug)]
 pub struct ExchangeReader {
     inputs: HashMap<StageId, Arc<Vec<BlockLocation>>>,
     partition_bytes: HashMap<StageId, u64>,

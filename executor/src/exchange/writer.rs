@@ -2,6 +2,7 @@
 //! after that.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
@@ -28,6 +29,15 @@ pub enum RowPartitioner {
     Keep,
 }
 
+impl fmt::Debug for RowPartitioner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Repartition(_) => "Repartition",
+            Self::Keep => "Keep",
+        })
+    }
+}
+
 impl RowPartitioner {
     /// Creates the partitioner for input partition `partition` of `partitions`. Without a
     /// `partitioning`, rows keep their partition.
@@ -52,6 +62,7 @@ impl RowPartitioner {
 }
 
 /// Collects the output of one attempt. Dropping it unsealed discards everything.
+#[derive(Debug)]
 pub struct ExchangeWriter {
     schema: SchemaRef,
     batch_rows: usize,
@@ -63,6 +74,7 @@ pub struct ExchangeWriter {
     spill: Option<SpillWriter>,
 }
 
+#[derive(Debug)]
 struct PartitionBuffer {
     /// Gathers small batches.
     coalescer: BatchCoalescer,
@@ -225,6 +237,7 @@ impl ExchangeWriter {
 }
 
 /// A sealed block and its cost.
+#[derive(Debug)]
 pub struct Sealed {
     /// The sealed block.
     pub block: SealedBlock,

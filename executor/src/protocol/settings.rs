@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use faisca_planner::ids::ExecutorId;
-use faisca_planner::manifest::Stores as StoreTable;
+use faisca_planner::manifest::Stores;
 use serde::{Deserialize, Serialize};
 
 /// Time from SIGTERM to the end unless [`env::GRACE`] is set. Kubernetes sends SIGKILL after 30 s by
@@ -49,7 +49,7 @@ pub struct Limits {
     /// Folder to spill to; `None` for the system's folder for temporary files.
     pub spill_folder: Option<PathBuf>,
     /// Object store settings, keyed by `s3://bucket` or by scheme.
-    pub stores: StoreTable,
+    pub stores: Stores,
     /// Where blocks get durable copies, if anywhere.
     pub durable: Option<DurableExchange>,
 }

@@ -14,7 +14,7 @@ use object_store::path::Path;
 use tokio::io::AsyncWrite;
 
 use crate::protocol::{PendingFile, PendingUpload};
-use crate::storage::{Stores, UploadResult, UploadWriter, Uploads};
+use crate::storage::{ObjectStores, UploadResult, UploadWriter, Uploads};
 
 /// Bytes buffered before a write to a local file.
 const BUFFER_BYTES: usize = 1024 * 1024;
@@ -41,7 +41,7 @@ pub(super) enum OutputFolder {
 }
 
 impl OutputFolder {
-    pub(super) fn new(folder: &str, stores: &Stores) -> Result<Self> {
+    pub(super) fn new(folder: &str, stores: &ObjectStores) -> Result<Self> {
         let url = ListingTableUrl::parse(folder)?;
         if url.scheme() == "file" {
             let folder = url

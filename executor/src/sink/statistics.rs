@@ -79,8 +79,10 @@ impl Values {
 }
 
 /// Sketches of the columns of a table.
+#[derive(Debug)]
 pub struct Sketches(Vec<Sketch>);
 
+#[derive(Debug)]
 struct Sketch {
     index: usize,
     name: String,

@@ -55,7 +55,7 @@ impl InputMode {
 ///
 /// Called inside a task, once per partition of each [`ExchangeReadExec`]. Dropping the stream stops
 /// the fetch. A lost block must surface as an error of the stream, never as its early end.
-pub trait ExchangeSource: Send + Sync {
+pub trait ExchangeSource: fmt::Debug + Send + Sync {
     /// Streams the rows that `partition` of `read` reads.
     ///
     /// # Errors
@@ -69,6 +69,7 @@ pub trait ExchangeSource: Send + Sync {
 }
 
 /// Passes an [`ExchangeSource`] in a session configuration's extensions.
+#[derive(Debug)]
 pub struct ExchangeHandle(pub Arc<dyn ExchangeSource>);
 
 /// A plan leaf that reads the output of another stage.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use faisca_executor::storage::Stores;
+use faisca_executor::storage::ObjectStores;
 
 use super::folder::Folder;
 use crate::catalog::Catalogs;
@@ -70,7 +70,7 @@ pub async fn clean(
     path: &str,
     older_than: Duration,
     apply: bool,
-    stores: &Stores,
+    stores: &ObjectStores,
     catalogs: &Arc<Catalogs>,
 ) -> Result<Vec<Leftover>> {
     let folder = Folder::new(path, stores, Arc::clone(catalogs))?;

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use datafusion::datasource::listing::ListingTableUrl;
 use faisca_executor::protocol::PendingFile;
-use faisca_executor::storage::{StaleUpload, Stores, Uploads, known_scheme};
+use faisca_executor::storage::{ObjectStores, StaleUpload, Uploads, known_scheme};
 use faisca_planner::manifest::SaveMode;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt};
@@ -79,7 +79,7 @@ impl Folder {
     ///
     /// # Errors
     /// If the store is unknown or can only be read, or if the URL names a whole bucket.
-    pub(crate) fn new(path: &str, stores: &Stores, catalogs: Arc<Catalogs>) -> Result<Self> {
+    pub(crate) fn new(path: &str, stores: &ObjectStores, catalogs: Arc<Catalogs>) -> Result<Self> {
         let path = known_scheme(path);
         let url = ListingTableUrl::parse(format!("{}/", path.trim_end_matches('/')))?;
         let store = stores.get(url.get_url())?;
