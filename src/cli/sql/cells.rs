@@ -32,6 +32,15 @@ pub(super) enum Cells {
     Map(ArrayRef, Box<Self>, Box<Self>),
 }
 
+/// How bytes are written as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BinaryText {
+    /// Read as UTF-8, as the `spark-sql` shell shows them.
+    Utf8,
+    /// Two digits for each byte, which keeps every byte.
+    Hexadecimal,
+}
+
 /// When a scalar is quoted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scalar {
