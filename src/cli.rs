@@ -8,6 +8,7 @@ mod driver;
 mod explain;
 mod folders;
 mod generate;
+mod history;
 mod logging;
 mod operator;
 mod plan;
@@ -62,8 +63,10 @@ const EXIT_CODES: &str = "Exit codes: 0 success · 2 the job is invalid: fix it 
 enum Command {
     /// Run a job: a manifest (.yaml) or a script (.sql).
     Run(run::RunArgs),
-    /// Explain a run from its journal: writes a page with where its time went.
+    /// Explain a run from its journal: writes a page with where its time went, or an export for another tool.
     Report(report::ReportArgs),
+    /// List the runs whose journals are below a folder, or compare two of them.
+    History(history::HistoryArgs),
     /// Run SQL: a query, a file, or an interactive shell.
     Sql(sql::SqlArgs),
     /// Draw the stages that a job or query would run in.
@@ -300,6 +303,7 @@ async fn run_other(command: Command) -> Result<()> {
     match command {
         Command::Run(args) => run::run(args).await,
         Command::Report(args) => report::report(&args),
+        Command::History(args) => history::history(args).await,
         // `dispatch` runs it, because it has an exit code of its own.
         Command::Sql(_) => Ok(()),
         Command::Explain(args) => explain::explain(args).await,

@@ -46,6 +46,7 @@ use crate::scheduler::{Event, LossCause, Placement, QueryOutput, Scheduler};
 pub use handle::EngineHandle;
 use progress::Progress;
 use query_plan::{QueryPlan, QueryStages};
+pub(crate) use records::column_records;
 
 /// Capacity of the engine's message queue.
 const QUEUE_LENGTH: usize = 16 * 1024;

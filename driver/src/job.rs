@@ -8,10 +8,12 @@
 //! - `records`: what the journal keeps
 //! - `resume`: which steps an earlier attempt of the run has finished
 //! - `script`: runs the statements of a `.sql` file
+//! - `journals`: reads the journals of runs from an object store
 //! - `crawl`: finds tables in folders that other programs wrote
 
 pub mod crawl;
 mod explain;
+mod journals;
 pub mod plan;
 mod records;
 mod resume;
@@ -39,6 +41,7 @@ use crate::output::write::{
 };
 use crate::session::{Session, register_output};
 
+pub use journals::{JOURNAL_ENDING, JournalText, read_journals};
 use records::{job_failed, step_finished, step_started};
 use resume::WriteIds;
 pub use script::{ScriptStatement, read_script, run_script, split};

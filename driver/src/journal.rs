@@ -12,9 +12,11 @@
 //! ```
 //!
 //! - [`record`]: the records, and the version of their format
+//! - `parent`: the run of a scheduler that started this one
 //! - `recorder`: writes them, and never blocks its caller
 //! - `read`: reads them back, also those of a run that was killed
 
+mod parent;
 mod read;
 pub mod record;
 mod recorder;

@@ -15,25 +15,31 @@
 //! - `critical_path`, `intervals`: where the elapsed time went
 //! - `findings`: what would make the run faster, one function for each cause
 //! - `page`, `tables`, `charts`: the HTML, its tables and its drawings
+//! - `export`: the run in formats of other tools
+//! - `summary`: the run in a few figures, for lists and comparisons
 //! - `detail`: how many rows and characters of it a page has
 //! - `text`: numbers with units
 
 mod charts;
 mod critical_path;
 mod detail;
+mod export;
 mod findings;
 mod intervals;
 mod page;
 mod run;
 #[cfg(test)]
 mod sample;
+mod summary;
 mod tables;
 mod text;
 
 use crate::journal::RecordedRun;
 use critical_path::CriticalPath;
 use detail::Detail;
+pub use export::{ExportFormat, export};
 use run::Run;
+pub use summary::{RunState, RunSummary, StageFigures, StepFigures, summarize};
 
 /// Size of a page. Mail and chat show attachments of this size.
 const BYTES_MAX: usize = 300_000;

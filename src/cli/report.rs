@@ -1,9 +1,11 @@
-//! `faisca report JOURNAL`, and the page that `faisca run --report` writes.
+//! `faisca report JOURNAL`: a page or an export; and the page that `faisca run --report` writes.
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use faisca::{Error, Result};
+use faisca_driver::journal::RecordedRun;
+use faisca_driver::report::ExportFormat;
 use faisca_driver::{journal, report};
 use tempfile::TempPath;
 
@@ -17,9 +19,46 @@ const JOURNAL_SETTING: &str = "faisca.journal.path";
 pub(super) struct ReportArgs {
     /// The journal of a run, as `faisca run --journal FILE` keeps it.
     journal: PathBuf,
-    /// The page to write [default: the journal's name with .html].
-    #[arg(short, long, value_name = "FILE.html")]
+    /// What to write: the page, or the run in a format of another tool.
+    #[arg(long, value_enum, default_value_t = Format::Html)]
+    format: Format,
+    /// The file to write [default: the journal's name with an ending of the format].
+    #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+}
+
+/// What a report is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A page that explains the run.
+    Html,
+    /// Spark's event log, for a Spark history server.
+    SparkEvents,
+    /// Chrome's trace format, for ui.perfetto.dev.
+    Trace,
+    /// OpenLineage events, one on each line.
+    Openlineage,
+}
+
+impl Format {
+    /// Returns the ending of a file of this format.
+    fn ending(self) -> &'static str {
+        match self {
+            Self::Html => "html",
+            Self::SparkEvents => "spark-events.jsonl",
+            Self::Trace => "trace.json",
+            Self::Openlineage => "openlineage.jsonl",
+        }
+    }
+
+    fn content(self, run: &RecordedRun) -> String {
+        match self {
+            Self::Html => report::render(run),
+            Self::SparkEvents => report::export(run, ExportFormat::SparkEvents),
+            Self::Trace => report::export(run, ExportFormat::Trace),
+            Self::Openlineage => report::export(run, ExportFormat::OpenLineage),
+        }
+    }
 }
 
 /// Flags of a run that should explain itself.
@@ -78,23 +117,25 @@ impl Recording {
     /// If the journal cannot be read, or the page cannot be written.
     pub(super) fn finish(self) -> Result<()> {
         match (&self.journal, &self.report) {
-            (Some(journal), Some(output)) => write_page(journal, output),
+            (Some(journal), Some(output)) => write(journal, output, Format::Html),
             _ => Ok(()),
         }
     }
 }
 
 pub(super) fn report(args: &ReportArgs) -> Result<()> {
-    let default = || args.journal.with_extension("html");
-    write_page(&args.journal, &args.output.clone().unwrap_or_else(default))
+    let default = || args.journal.with_extension(args.format.ending());
+    let output = args.output.clone().unwrap_or_else(default);
+    write(&args.journal, &output, args.format)
 }
 
-fn write_page(journal: &Path, output: &Path) -> Result<()> {
+/// Reads a journal, and writes what is made of it.
+fn write(journal: &Path, output: &Path, format: Format) -> Result<()> {
     let name = journal.display().to_string();
     let text = std::fs::read_to_string(journal).map_err(Error::input(&name))?;
     let run = journal::read(&text).map_err(Error::input(&name))?;
-    let page = report::render(&run);
-    std::fs::write(output, page).map_err(Error::input(output.display().to_string()))?;
+    let content = format.content(&run);
+    std::fs::write(output, content).map_err(Error::input(output.display().to_string()))?;
     print(&format!("Report: {}", output.display()));
     Ok(())
 }

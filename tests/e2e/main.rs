@@ -18,6 +18,7 @@ mod duckdb;
 mod encryption;
 mod exit_codes;
 mod explain;
+mod exports;
 mod functions;
 mod generated;
 mod glue_server;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use arrow::datatypes::SchemaRef;
 use faisca_executor::protocol::RequestSnapshot;
 use faisca_executor::protocol::TaskReport;
 use faisca_planner::ids::{ExecutorId, QueryId, StageId, TaskId};
@@ -110,6 +111,8 @@ pub struct WriteSummary {
     pub retried: u32,
     /// Duration, planning included.
     pub elapsed: Duration,
+    /// The columns of the rows, if rows were written.
+    pub columns: Option<SchemaRef>,
     /// Why nothing was written, if nothing was.
     pub skipped: Option<SkipReason>,
 }

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use arrow::datatypes::Schema;
 use datafusion::datasource::physical_plan::FileScanConfig;
 use faisca_planner::ids::QueryId;
 use faisca_planner::leaves;
 use faisca_planner::stages::{Stage, StageGraph, StageOutput};
+use faisca_spark::text::name_of;
 
 use super::prepared::scan_config;
-use crate::journal::record::{Record, ScanRecord, StageRecord, TaskCommitted};
+use crate::journal::record::{ColumnRecord, Record, ScanRecord, StageRecord, TaskCommitted};
 use crate::scheduler::{Action, Event};
 
 /// Returns the record of an action of the scheduler, if the journal has one.
@@ -129,5 +131,15 @@ fn scan_record(config: &FileScanConfig) -> ScanRecord {
         format: config.file_source().file_type().to_owned(),
         files: sizes.len() as u64,
         bytes: sizes.values().sum(),
+        columns: column_records(config.file_schema()),
     }
+}
+
+/// Returns the columns of a schema, with Spark's names of their types.
+pub(crate) fn column_records(schema: &Schema) -> Vec<ColumnRecord> {
+    let columns = schema.fields().iter().map(|field| ColumnRecord {
+        name: field.name().clone(),
+        data_type: name_of(field.data_type()),
+    });
+    columns.collect()
 }

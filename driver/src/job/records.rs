@@ -1,6 +1,7 @@
 //! From steps to the records of the journal.
 
 use super::summary::StepSummary;
+use crate::engine::column_records;
 use crate::engine::progress::SkipReason;
 use crate::error::Error;
 use crate::journal::record::{Record, StepOutput, StepSkip};
@@ -17,6 +18,10 @@ pub(super) fn step_finished(summary: &StepSummary) -> Record {
         rows: written.rows,
         bytes: written.bytes,
         files: written.files as u64,
+        columns: written
+            .columns
+            .as_ref()
+            .map_or_else(Vec::new, |schema| column_records(schema)),
     });
     let skipped = summary.written.as_ref().and_then(|written| written.skipped);
     Record::StepFinished {

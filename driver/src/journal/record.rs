@@ -193,6 +193,33 @@ pub struct RunStarted {
     pub memory_bytes: Option<u64>,
     /// Settings that differ from their defaults, without the values of secrets.
     pub settings: BTreeMap<String, String>,
+    /// The run that started this one, such as a task of Airflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentRun>,
+    /// The run at the top, which started all others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root_parent: Option<ParentRun>,
+}
+
+/// A run of another program, as OpenLineage names it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParentRun {
+    /// Namespace of its job.
+    pub namespace: String,
+    /// Name of its job.
+    pub job: String,
+    /// Identity of the run, a UUID.
+    pub run: String,
+}
+
+/// A column of files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnRecord {
+    /// Its name.
+    pub name: String,
+    /// Its type in Spark's words: `array<int>`.
+    #[serde(rename = "type")]
+    pub data_type: String,
 }
 
 /// A stage of a query.
@@ -224,6 +251,9 @@ pub struct ScanRecord {
     pub files: u64,
     /// Bytes of the files.
     pub bytes: u64,
+    /// Columns of the files, also those that the query does not read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<ColumnRecord>,
 }
 
 /// Why a step had nothing to write.
@@ -247,6 +277,9 @@ pub struct StepOutput {
     pub bytes: u64,
     /// Number of files.
     pub files: u64,
+    /// Columns of the rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<ColumnRecord>,
 }
 
 /// The result of a task.

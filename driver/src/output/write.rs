@@ -476,6 +476,7 @@ impl OpenWrite<'_> {
             files: files.len(),
             retried: 0,
             elapsed: self.planned.started.elapsed(),
+            columns: Some(Arc::clone(schema)),
             skipped: None,
         })
     }

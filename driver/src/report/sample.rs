@@ -30,6 +30,7 @@ pub(super) fn scan(id: u32, format: &str, path: &str, files: u64, bytes: u64) ->
             format: format.to_owned(),
             files,
             bytes,
+            columns: vec![],
         }],
         ..StageRecord::default()
     }
@@ -191,6 +192,7 @@ impl Sample {
             rows: 4000,
             bytes: 4 << 20,
             files: 4,
+            columns: vec![],
         });
         let step = step.to_owned();
         self.add(

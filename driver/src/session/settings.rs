@@ -187,6 +187,8 @@ pub(crate) fn session_config(
             "faisca.run.id" => engine_settings.run = Some(run_id(key, value)?),
             // Read by the Kubernetes platform; known here so that it is valid in every session.
             "faisca.history.path" => {}
+            // The run of a scheduler, which the journal keeps, and where Spark sends events.
+            key if key.starts_with("spark.openlineage.") => {}
             "faisca.glue.endpoint" => engine_settings.glue.endpoint = Some(value.clone()),
             "faisca.glue.region" => engine_settings.glue.region = Some(value.clone()),
             "faisca.glue.profile" => engine_settings.glue.profile = Some(value.clone()),

@@ -30,7 +30,7 @@ use crate::fleet::{
 };
 use crate::input::{Tables, register_catalogs};
 use crate::journal::Journal;
-use crate::journal::record::{FORMAT_VERSION, Record, RunStarted};
+use crate::journal::record::{FORMAT_VERSION, ParentRun, Record, RunStarted};
 use crate::random::random_hex;
 use crate::scheduler::{Placement, RetryLimits};
 use crate::services::{AbandonedWrites, PlatformReporter, Services};
@@ -246,6 +246,8 @@ impl SessionOptions {
             slots,
             memory_bytes: self.memory,
             settings: without_secrets(&self.settings),
+            parent: ParentRun::find(&self.settings),
+            root_parent: ParentRun::find_root(&self.settings),
         }));
         Ok(journal)
     }

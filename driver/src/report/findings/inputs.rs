@@ -204,6 +204,7 @@ mod tests {
             rows: 1_000,
             bytes: 100 << 20,
             files: 1_000,
+            columns: vec![],
         });
         sample.add(
             12_000,
