@@ -1,4 +1,4 @@
-//! What Spark documents of its functions, one table for each family.
+//! Tests functions against the results that Spark documents, one table for each family.
 
 use std::sync::Arc;
 

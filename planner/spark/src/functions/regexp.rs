@@ -30,7 +30,7 @@ pub(super) fn functions() -> Vec<Function> {
             Returns::Type(DataType::Boolean),
             |call| {
                 let mut matcher = Matcher::new(call);
-                call.booleans(|row| Ok(Some(matcher.at(row)?.is_match(call.text(0).value(row)))))
+                call.booleans(|row| Ok(Some(matcher.regex(row)?.is_match(call.text(0).value(row)))))
             },
         )
         .aliases(&["rlike", "regexp"])
@@ -38,14 +38,14 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new("regexp_count", two, number.clone(), |call| {
             let mut matcher = Matcher::new(call);
             call.primitive::<Int32Type>(|row| {
-                let count = all_captures(matcher.at(row)?, call.text(0).value(row)).len();
+                let count = all_captures(matcher.regex(row)?, call.text(0).value(row)).len();
                 Ok(i32::try_from(count).ok())
             })
         }),
         Function::new("regexp_substr", two, text.clone(), |call| {
             let mut matcher = Matcher::new(call);
             call.texts(|row| {
-                let hit = matcher.at(row)?.find(call.text(0).value(row));
+                let hit = matcher.regex(row)?.find(call.text(0).value(row));
                 Ok(hit.map(|hit| hit.as_str().to_owned()))
             })
         }),
@@ -69,13 +69,13 @@ pub(super) fn functions() -> Vec<Function> {
     ]
 }
 
-/// Uses DataFusion's operator, which its rules turn into LIKE where they can.
+/// Replaces a call by DataFusion's operator, which its rules turn into LIKE where they can.
 fn simplify_match(args: Vec<Expr>, context: &SimplifyContext) -> Result<ExprSimplifyResult> {
     let [text, Expr::Literal(expression, _)] = args.as_slice() else {
         return Ok(ExprSimplifyResult::Original(args));
     };
     let data_type = context.get_data_type(text)?;
-    // The error for a wrong expression is ours.
+    // An invalid expression stays, so that it fails with our error.
     let is_valid = matches!(expression.try_as_str(), Some(Some(text)) if Regex::new(text).is_ok());
     if !is_valid || !is_text(&data_type) {
         return Ok(ExprSimplifyResult::Original(args));
@@ -86,7 +86,7 @@ fn simplify_match(args: Vec<Expr>, context: &SimplifyContext) -> Result<ExprSimp
     Ok(ExprSimplifyResult::Simplified(Expr::BinaryExpr(matched)))
 }
 
-/// Compiles the expressions of a call, each once while it stays the same.
+/// Compiles the expressions of a call. Equal expressions in consecutive rows are compiled once.
 struct Matcher<'a> {
     expressions: &'a StringArray,
     last: Option<(usize, Regex)>,
@@ -100,7 +100,7 @@ impl<'a> Matcher<'a> {
         }
     }
 
-    fn at(&mut self, row: usize) -> Result<&Regex> {
+    fn regex(&mut self, row: usize) -> Result<&Regex> {
         let text = self.expressions.value(row);
         let compiled = match self.last.take() {
             Some((last, regex)) if self.expressions.value(last) == text => regex,
@@ -117,7 +117,7 @@ impl<'a> Matcher<'a> {
     }
 }
 
-/// Returns the number of the group that a call asks for; the first by default.
+/// Returns the number of the requested group; the first group by default.
 fn group(call: &Call, row: usize, regex: &Regex) -> Result<usize> {
     let number = if call.has_argument(2) {
         call.int(2).value(row)
@@ -142,7 +142,7 @@ fn group_text(captures: &Captures, group: usize) -> String {
 fn regexp_extract(call: &Call) -> Result<ArrayRef> {
     let mut matcher = Matcher::new(call);
     call.texts(|row| {
-        let regex = matcher.at(row)?;
+        let regex = matcher.regex(row)?;
         let group = group(call, row, regex)?;
         // Without a match Spark returns the empty text.
         let captures = regex.captures(call.text(0).value(row));
@@ -155,7 +155,7 @@ fn regexp_extract(call: &Call) -> Result<ArrayRef> {
 fn regexp_extract_all(call: &Call) -> Result<ArrayRef> {
     let mut matcher = Matcher::new(call);
     lists(call, |row| {
-        let regex = matcher.at(row)?;
+        let regex = matcher.regex(row)?;
         let group = group(call, row, regex)?;
         let text = call.text(0).value(row);
         let matches = all_captures(regex, text);
@@ -188,7 +188,7 @@ fn regexp_instr(call: &Call) -> Result<ArrayRef> {
     call.primitive::<Int32Type>(|row| {
         let text = call.text(0).value(row);
         let position = matcher
-            .at(row)?
+            .regex(row)?
             .find(text)
             .map_or(0, |hit| text[..hit.start()].chars().count() + 1);
         Ok(i32::try_from(position).ok())
@@ -219,26 +219,26 @@ fn regexp_replace(call: &Call) -> Result<ArrayRef> {
         };
         let (head, tail) = text.split_at(offset);
         let replacement = replacements.value(row);
-        let regex = matcher.at(row)?;
-        // An expression that matches nothing of a text may match after each of its matches.
+        let regex = matcher.regex(row)?;
+        // An expression that can match the empty text may match again right after each of its matches.
         if regex.is_match("") {
             let matches = all_captures(regex, tail);
             return Ok(Some(format!(
                 "{head}{}",
-                replaced(tail, replacement, &matches)
+                replace_matches(tail, replacement, &matches)
             )));
         }
         let replaced = match replacement.contains(['$', '\\']) {
             false => regex.replace_all(tail, regex::NoExpand(replacement)),
-            true => regex.replace_all(tail, |captures: &Captures| expanded(replacement, captures)),
+            true => regex.replace_all(tail, |captures: &Captures| expand(replacement, captures)),
         };
         Ok(Some(format!("{head}{replaced}")))
     })
 }
 
-/// Returns all matches as Java finds them: also one of nothing right after another match.
+/// Returns all matches as Java finds them, including an empty match right after another match.
 fn all_captures<'t>(regex: &Regex, text: &'t str) -> Vec<Captures<'t>> {
-    let mut all = Vec::new();
+    let mut matches = Vec::new();
     let mut start = 0;
     while let Some(captures) = (start <= text.len())
         .then(|| regex.captures_at(text, start))
@@ -252,18 +252,18 @@ fn all_captures<'t>(regex: &Regex, text: &'t str) -> Vec<Captures<'t>> {
                 whole.end() + next.map_or(1, char::len_utf8)
             }
         };
-        all.push(captures);
+        matches.push(captures);
     }
-    all
+    matches
 }
 
-fn replaced(text: &str, replacement: &str, matches: &[Captures]) -> String {
+fn replace_matches(text: &str, replacement: &str, matches: &[Captures]) -> String {
     let mut result = String::with_capacity(text.len());
     let mut start = 0;
     for captures in matches {
         if let Some(whole) = captures.get(0) {
             result.push_str(&text[start..whole.start()]);
-            result.push_str(&expanded(replacement, captures));
+            result.push_str(&expand(replacement, captures));
             start = whole.end();
         }
     }
@@ -271,8 +271,8 @@ fn replaced(text: &str, replacement: &str, matches: &[Captures]) -> String {
     result
 }
 
-/// Expands `$1` and `${name}` as Java does: a group number has as many digits as there are groups for.
-fn expanded(replacement: &str, captures: &Captures) -> String {
+/// Expands `$1` and `${name}` as Java does: a number takes digits as long as there is a group of that number.
+fn expand(replacement: &str, captures: &Captures) -> String {
     let mut text = String::new();
     let mut rest = replacement.chars().peekable();
     while let Some(c) = rest.next() {
@@ -314,18 +314,18 @@ fn split(call: &Call) -> Result<ArrayRef> {
             .ok()
             .filter(|limit| *limit > 0)
             .unwrap_or(usize::MAX);
-        Ok(parts(matcher.at(row)?, text, limit))
+        Ok(split_text(matcher.regex(row)?, text, limit))
     })
 }
 
-fn parts(regex: &Regex, text: &str, limit: usize) -> Vec<String> {
+fn split_text(regex: &Regex, text: &str, limit: usize) -> Vec<String> {
     let mut parts = Vec::new();
     let mut start = 0;
     for hit in regex.find_iter(text) {
         if parts.len() + 1 >= limit {
             break;
         }
-        // A match of nothing at the start, or at the end, separates nothing.
+        // An empty match at the start or at the end separates nothing.
         if hit.is_empty() && (hit.start() == 0 || hit.start() == text.len()) {
             continue;
         }
@@ -342,8 +342,9 @@ mod tests {
 
     #[test]
     fn texts_are_split_as_java_splits_them() {
-        let split =
-            |expression: &str, text, limit| parts(&Regex::new(expression).unwrap(), text, limit);
+        let split = |expression: &str, text, limit| {
+            split_text(&Regex::new(expression).unwrap(), text, limit)
+        };
         assert_eq!(split("[,;]", "a,b;c,", usize::MAX), ["a", "b", "c", ""]);
         assert_eq!(split("[,;]", "a,b;c", 2), ["a", "b;c"]);
         assert_eq!(split("", "abc", usize::MAX), ["a", "b", "c"]);
@@ -355,7 +356,7 @@ mod tests {
         let regex = Regex::new("a*").unwrap();
         let matches = all_captures(&regex, "aab");
         assert_eq!(matches.len(), 3);
-        assert_eq!(replaced("aab", "-", &matches), "--b-");
+        assert_eq!(replace_matches("aab", "-", &matches), "--b-");
         assert_eq!(all_captures(&regex, "é").len(), 2);
     }
 
@@ -363,8 +364,7 @@ mod tests {
     fn groups_of_replacements_are_numbered() {
         let regex = Regex::new("(?P<word>[a-z]+)(\\d)").unwrap();
         let replace = |by: &str| {
-            let replaced =
-                regex.replace_all("ab1 cd2", |captures: &Captures| expanded(by, captures));
+            let replaced = regex.replace_all("ab1 cd2", |captures: &Captures| expand(by, captures));
             replaced.into_owned()
         };
         assert_eq!(replace("$2$1"), "1ab 2cd");

@@ -1,4 +1,4 @@
-//! Values as text, as Spark's cast to STRING writes them.
+//! Writes values as text, as Spark's cast to STRING does.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub(crate) fn to_strings(array: &ArrayRef, zone: &Zone) -> Result<StringArray> {
     Ok(builder.finish())
 }
 
-/// Writes the values of one column; nested columns hold the renderers of their children.
+/// Writes the values of one column; nested columns contain the renderers of their children.
 pub(crate) enum Renderer {
     Text(ArrayRef),
     Binary(ArrayRef),
@@ -133,82 +133,85 @@ impl Renderer {
     }
 
     /// Writes the value of a row that is not null.
-    pub(crate) fn write(&self, row: usize, to: &mut String) {
+    pub(crate) fn write(&self, row: usize, out: &mut String) {
         match self {
-            Self::Text(array) => to.push_str(array.as_string::<i32>().value(row)),
+            Self::Text(array) => out.push_str(array.as_string::<i32>().value(row)),
             Self::Binary(array) => {
-                to.push_str(&String::from_utf8_lossy(
+                out.push_str(&String::from_utf8_lossy(
                     array.as_binary::<i32>().value(row),
                 ));
             }
             Self::Double(array) => {
-                to.push_str(&double(array.as_primitive::<Float64Type>().value(row)));
+                out.push_str(&double(array.as_primitive::<Float64Type>().value(row)));
             }
             Self::Float(array) => {
-                to.push_str(&float(array.as_primitive::<Float32Type>().value(row)));
+                out.push_str(&float(array.as_primitive::<Float32Type>().value(row)));
             }
-            Self::Decimal(array) => write_decimal(array, row, to),
+            Self::Decimal(array) => write_decimal(array, row, out),
             Self::Date(array) => {
-                write_date(array.as_primitive::<Date32Type>().value(row).into(), to);
+                write_date(array.as_primitive::<Date32Type>().value(row).into(), out);
             }
             Self::Wall(array) => {
                 write_wall(
                     array.as_primitive::<TimestampMicrosecondType>().value(row),
-                    to,
+                    out,
                 );
             }
             Self::Time(array) => {
-                write_time(array.as_primitive::<Time64MicrosecondType>().value(row), to);
+                write_time(
+                    array.as_primitive::<Time64MicrosecondType>().value(row),
+                    out,
+                );
             }
             Self::List(array, items) => {
                 let offsets = array.as_list::<i32>().value_offsets();
                 let range =
                     offsets[row].unsigned_abs() as usize..offsets[row + 1].unsigned_abs() as usize;
-                to.push('[');
-                write_separated(range, to, |item, to| items.write_or_null(item, to));
-                to.push(']');
+                out.push('[');
+                write_separated(range, out, |item, out| items.write_or_null(item, out));
+                out.push(']');
             }
             Self::Struct(_, fields) => {
-                to.push('{');
-                write_separated(0..fields.len(), to, |field, to| {
-                    fields[field].write_or_null(row, to);
+                out.push('{');
+                write_separated(0..fields.len(), out, |field, out| {
+                    fields[field].write_or_null(row, out);
                 });
-                to.push('}');
+                out.push('}');
             }
             Self::Map(array, keys, values) => {
                 let offsets = array.as_map().value_offsets();
                 let range =
                     offsets[row].unsigned_abs() as usize..offsets[row + 1].unsigned_abs() as usize;
-                to.push('{');
-                write_separated(range, to, |entry, to| {
-                    keys.write_or_null(entry, to);
-                    to.push_str(" -> ");
-                    values.write_or_null(entry, to);
+                out.push('{');
+                write_separated(range, out, |entry, out| {
+                    keys.write_or_null(entry, out);
+                    out.push_str(" -> ");
+                    values.write_or_null(entry, out);
                 });
-                to.push('}');
+                out.push('}');
             }
         }
     }
 
-    fn write_or_null(&self, row: usize, to: &mut String) {
+    fn write_or_null(&self, row: usize, out: &mut String) {
         match self.is_null(row) {
-            true => to.push_str("null"),
-            false => self.write(row, to),
+            true => out.push_str("null"),
+            false => self.write(row, out),
         }
     }
 }
 
 fn write_separated(
     range: std::ops::Range<usize>,
-    to: &mut String,
+    out: &mut String,
     mut write: impl FnMut(usize, &mut String),
 ) {
     let start = range.start;
     for index in range {
         if index > start {
-            to.push_str(", ");
+            out.push_str(", ");
         }
-        write(index, to);
+        write(index, out);
     }
 }
 
@@ -221,21 +224,21 @@ fn decimal_parts(data_type: &DataType) -> (u8, i8) {
     }
 }
 
-fn write_decimal(array: &ArrayRef, row: usize, to: &mut String) {
+fn write_decimal(array: &ArrayRef, row: usize, out: &mut String) {
     match array.data_type() {
         DataType::Decimal256(precision, scale) => {
             let value = array.as_primitive::<Decimal256Type>().value(row);
-            to.push_str(&Decimal256Type::format_decimal(value, *precision, *scale));
+            out.push_str(&Decimal256Type::format_decimal(value, *precision, *scale));
         }
         DataType::Decimal128(precision, scale) => {
             let value = array.as_primitive::<Decimal128Type>().value(row);
-            to.push_str(&Decimal128Type::format_decimal(value, *precision, *scale));
+            out.push_str(&Decimal128Type::format_decimal(value, *precision, *scale));
         }
         _ => {}
     }
 }
 
-/// Writes a double as Java does: plain from a thousandth to ten million, else with an exponent.
+/// Writes a double as Java does: without an exponent from 0.001 to 10,000,000, else with one.
 pub fn double(value: f64) -> String {
     java_number(value, &format!("{value:e}"), value.abs())
 }
@@ -285,7 +288,7 @@ fn java_number(value: f64, scientific: &str, size: f64) -> String {
 }
 
 /// Writes a date of days since 1970.
-pub fn write_date(days: i64, to: &mut String) {
+pub fn write_date(days: i64, out: &mut String) {
     let civil = civil_of(days);
     let sign = match civil.year {
         year if year < 0 => "-",
@@ -294,37 +297,37 @@ pub fn write_date(days: i64, to: &mut String) {
     };
     let year = civil.year.unsigned_abs();
     // Writing to a String does not fail.
-    let _ = write!(to, "{sign}{year:04}-{:02}-{:02}", civil.month, civil.day);
+    let _ = write!(out, "{sign}{year:04}-{:02}-{:02}", civil.month, civil.day);
 }
 
 /// Writes a wall clock in microseconds; the fraction has no zeros at its end.
-pub fn write_wall(micros: i64, to: &mut String) {
-    write_date(micros.div_euclid(DAY_MICROS), to);
-    to.push(' ');
-    write_time(micros.rem_euclid(DAY_MICROS), to);
+pub fn write_wall(micros: i64, out: &mut String) {
+    write_date(micros.div_euclid(DAY_MICROS), out);
+    out.push(' ');
+    write_time(micros.rem_euclid(DAY_MICROS), out);
 }
 
 /// Writes a time of day in microseconds.
-pub fn write_time(micros: i64, to: &mut String) {
+pub fn write_time(micros: i64, out: &mut String) {
     let seconds = micros / 1_000_000;
     let _ = write!(
-        to,
+        out,
         "{:02}:{:02}:{:02}",
         seconds / 3600,
         seconds / 60 % 60,
         seconds % 60
     );
-    write_fraction(micros % 1_000_000, to);
+    write_fraction(micros % 1_000_000, out);
 }
 
-fn write_fraction(micros: i64, to: &mut String) {
+fn write_fraction(micros: i64, out: &mut String) {
     if micros > 0 {
         let digits = format!("{micros:06}");
-        let _ = write!(to, ".{}", digits.trim_end_matches('0'));
+        let _ = write!(out, ".{}", digits.trim_end_matches('0'));
     }
 }
 
-/// Writes intervals with all of their units, as Spark's `INTERVAL` type.
+/// Writes intervals with all of their units, like Spark's `INTERVAL` type.
 fn intervals(array: &ArrayRef, unit: IntervalUnit) -> Result<StringArray> {
     let parts: ArrayRef = match unit {
         IntervalUnit::MonthDayNano => Arc::clone(array),

@@ -140,13 +140,13 @@ impl<'a> Parser<'a> {
 
     fn take_word(&mut self, target: &str) -> bool {
         let mut lookahead = self.clone();
-        let is_there = lookahead
+        let is_next = lookahead
             .word()
             .is_some_and(|word| word.eq_ignore_ascii_case(target));
-        if is_there {
+        if is_next {
             self.rest = lookahead.rest;
         }
-        is_there
+        is_next
     }
 
     fn number(&mut self) -> Option<i64> {

@@ -1,4 +1,4 @@
-//! Between text and dates: `to_date`, `to_timestamp`, `date_format`.
+//! Functions that convert between text and dates: `to_date`, `to_timestamp`, `date_format`.
 
 use std::sync::Arc;
 
@@ -10,25 +10,16 @@ use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::simplify::ExprSimplifyResult;
 
-use super::current::fixed;
+use super::current::simplify_to_query_start;
 use super::pattern::Pattern;
+use super::{Failure, TIME};
 use crate::functions::convert::{
     self, DAY_MICROS, Zone, parse_date, parse_time, parse_timestamp, parse_wall,
 };
 use crate::functions::scalar::{Call, Function, Param, Returns};
 
-const TIME: DataType = DataType::Time64(TimeUnit::Microsecond);
-/// The pattern of functions that write text when none is given.
+/// The default pattern of functions that write text.
 const DEFAULT_PATTERN: &str = "yyyy-MM-dd HH:mm:ss";
-
-/// What a function does with a text that it cannot read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Failure {
-    /// ANSI mode: the statement fails.
-    Error,
-    /// The functions named `try_`.
-    Null,
-}
 
 /// Returns the functions of this family.
 pub(super) fn functions() -> Vec<Function> {
@@ -65,8 +56,8 @@ pub(super) fn functions() -> Vec<Function> {
             .optional(2)
             .stable()
             .simplify(|args, context| match args.is_empty() {
-                // Without an argument it is the moment of the query.
-                true => fixed(args, context, |instant, _| {
+                // Without an argument, the result is the start of the query.
+                true => simplify_to_query_start(args, context, |instant, _| {
                     ScalarValue::Int64(Some(instant.div_euclid(1_000_000)))
                 }),
                 false => Ok(ExprSimplifyResult::Original(args)),
@@ -87,7 +78,7 @@ pub(super) fn functions() -> Vec<Function> {
     ]
 }
 
-/// Compiles the patterns of a column, each once while it stays the same.
+/// Compiles the patterns of a column. Equal patterns in consecutive rows are compiled once.
 struct Patterns<'a> {
     texts: &'a StringArray,
     compile: fn(&str) -> Result<Pattern>,
@@ -120,8 +111,8 @@ impl<'a> Patterns<'a> {
     }
 }
 
-/// Reads text with a pattern, or as `default` reads it; `take` gets a wall clock and a zone.
-fn read<T>(
+/// Parses text with a pattern, or with `default` if there is none. `take` converts a wall clock and its zone to the result.
+fn parse_texts<T>(
     call: &Call,
     failure: Failure,
     default: impl Fn(&str) -> Option<T>,
@@ -175,7 +166,7 @@ fn to_date(call: &Call, failure: Failure) -> Result<ArrayRef> {
     let in_session = |wall, zone: Option<Zone>| {
         day_of(zone.map_or(wall, |zone| call.zone.wall_of(zone.instant_of(wall))))
     };
-    let days = read(call, failure, parse_date, in_session)?;
+    let days = parse_texts(call, failure, parse_date, in_session)?;
     Ok(Arc::new(Date32Array::from(days)))
 }
 
@@ -185,11 +176,11 @@ fn to_instant(call: &Call, failure: Failure) -> Result<ArrayRef> {
     }
     let default = |text: &str| parse_timestamp(text, &call.zone);
     let take = |wall, zone: Option<Zone>| Some(zone.unwrap_or(call.zone).instant_of(wall));
-    let micros = read(call, failure, default, take)?;
+    let micros = parse_texts(call, failure, default, take)?;
     Ok(Arc::new(TimestampMicrosecondArray::from(micros)))
 }
 
-/// Converts what is no text to instants; numbers are seconds.
+/// Converts values to instants. Numbers are seconds since 1970.
 pub(crate) fn instants_of(call: &Call) -> Result<ArrayRef> {
     let array = &call.arrays[0];
     if !array.data_type().is_numeric() {
@@ -198,7 +189,7 @@ pub(crate) fn instants_of(call: &Call) -> Result<ArrayRef> {
     super::epoch::from_seconds(array)
 }
 
-/// As [`instants_of`], with null for text that is no timestamp.
+/// As [`instants_of`], with null for text that is not a timestamp.
 pub(crate) fn try_instants_of(call: &Call) -> Result<ArrayRef> {
     to_instant(call, Failure::Null)
 }
@@ -207,15 +198,15 @@ fn to_local(call: &Call) -> Result<ArrayRef> {
     if !is_text(call) {
         return convert::convert(&call.arrays[0], Param::Wall, &call.zone);
     }
-    // The zone of a text is ignored: the wall clock is what it shows.
+    // The zone of a text is ignored: only its wall clock counts.
     let default = |text: &str| parse_wall(text).map(|(wall, _)| wall);
-    let micros = read(call, Failure::Error, default, |wall, _| Some(wall))?;
+    let micros = parse_texts(call, Failure::Error, default, |wall, _| Some(wall))?;
     Ok(Arc::new(TimestampMicrosecondArray::from(micros)))
 }
 
 fn to_time(call: &Call, failure: Failure) -> Result<ArrayRef> {
     let take = |wall: i64, _| Some(wall.rem_euclid(DAY_MICROS));
-    let micros = read(call, failure, parse_time, take)?;
+    let micros = parse_texts(call, failure, parse_time, take)?;
     Ok(Arc::new(Time64MicrosecondArray::from(micros)))
 }
 
@@ -229,7 +220,7 @@ fn to_seconds(call: &Call) -> Result<ArrayRef> {
                     .parse(text)
                     .map(|(wall, _)| call.zone.instant_of(wall))
             };
-            let micros = read(call, Failure::Error, default, |wall, _| Some(wall))?;
+            let micros = parse_texts(call, Failure::Error, default, |wall, _| Some(wall))?;
             Arc::new(TimestampMicrosecondArray::from(micros))
         }
         (false, _) => convert::convert(&call.arrays[0], Param::Instant, &call.zone)?,

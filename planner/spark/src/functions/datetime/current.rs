@@ -1,4 +1,4 @@
-//! What depends on the moment of the query, which the planner fixes once for the whole query.
+//! Functions of the start of the query, which the planner replaces by one value for the whole query.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use crate::functions::scalar::{Call, Function, Returns};
 pub(super) fn functions() -> Vec<Function> {
     let local = Returns::Type(DataType::Timestamp(TimeUnit::Microsecond, None));
     vec![
-        Function::new("now", &[], Returns::Instant, unplanned)
+        Function::new("now", &[], Returns::Instant, fail_unplanned)
             .aliases(&["current_timestamp"])
             .stable()
             .simplify(|args, context| {
                 let zone = convert::zone_name(context.config_options());
-                fixed(args, context, |instant, _| {
+                simplify_to_query_start(args, context, |instant, _| {
                     ScalarValue::TimestampMicrosecond(Some(instant), Some(Arc::clone(&zone)))
                 })
             }),
@@ -28,20 +28,20 @@ pub(super) fn functions() -> Vec<Function> {
             "current_date",
             &[],
             Returns::Type(DataType::Date32),
-            unplanned,
+            fail_unplanned,
         )
         .aliases(&["curdate", "today"])
         .stable()
         .simplify(|args, context| {
-            fixed(args, context, |instant, zone| {
+            simplify_to_query_start(args, context, |instant, zone| {
                 let days = zone.wall_of(instant).div_euclid(DAY_MICROS);
                 ScalarValue::Date32(i32::try_from(days).ok())
             })
         }),
-        Function::new("localtimestamp", &[], local, unplanned)
+        Function::new("localtimestamp", &[], local, fail_unplanned)
             .stable()
             .simplify(|args, context| {
-                fixed(args, context, |instant, zone| {
+                simplify_to_query_start(args, context, |instant, zone| {
                     ScalarValue::TimestampMicrosecond(Some(zone.wall_of(instant)), None)
                 })
             }),
@@ -59,8 +59,8 @@ pub(super) fn functions() -> Vec<Function> {
     ]
 }
 
-/// Replaces a call by a value of the moment of the query.
-pub(super) fn fixed(
+/// Replaces a call by a value that is computed from the start of the query.
+pub(super) fn simplify_to_query_start(
     args: Vec<Expr>,
     context: &SimplifyContext,
     value: impl Fn(i64, Zone) -> ScalarValue,
@@ -73,6 +73,6 @@ pub(super) fn fixed(
     Ok(ExprSimplifyResult::Simplified(literal))
 }
 
-fn unplanned(call: &Call) -> Result<ArrayRef> {
+fn fail_unplanned(call: &Call) -> Result<ArrayRef> {
     call.fail("the planner must replace this function by the moment of the query")
 }

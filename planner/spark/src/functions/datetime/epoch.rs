@@ -1,4 +1,4 @@
-//! Between timestamps and numbers since 1970, and between time zones.
+//! Functions that convert between timestamps and numbers since 1970, and between time zones.
 
 use std::sync::Arc;
 
@@ -17,8 +17,9 @@ pub(super) fn functions() -> Vec<Function> {
     let number = &[Param::Number];
     let long = &[Param::Long];
     let instant = &[Param::Instant];
-    let seen = &[Param::Wall, Param::Text];
-    let since = |name, body| Function::new(name, instant, Returns::Type(DataType::Int64), body);
+    let wall_and_zone = &[Param::Wall, Param::Text];
+    let since_epoch =
+        |name, body| Function::new(name, instant, Returns::Type(DataType::Int64), body);
     let local = Returns::Type(DataType::Timestamp(TimeUnit::Microsecond, None));
     vec![
         Function::new("timestamp_seconds", number, Returns::Instant, |call| {
@@ -30,15 +31,21 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new("timestamp_micros", long, Returns::Instant, |call| {
             from_units(call, 1)
         }),
-        since("unix_seconds", |call| to_units(call, 1_000_000)),
-        since("unix_millis", |call| to_units(call, 1000)),
-        since("unix_micros", |call| to_units(call, 1)),
-        Function::new("from_utc_timestamp", seen, Returns::Instant, |call| {
-            shift(call, Direction::FromUtc)
-        }),
-        Function::new("to_utc_timestamp", seen, Returns::Instant, |call| {
-            shift(call, Direction::ToUtc)
-        }),
+        since_epoch("unix_seconds", |call| to_units(call, 1_000_000)),
+        since_epoch("unix_millis", |call| to_units(call, 1000)),
+        since_epoch("unix_micros", |call| to_units(call, 1)),
+        Function::new(
+            "from_utc_timestamp",
+            wall_and_zone,
+            Returns::Instant,
+            |call| shift(call, Direction::FromUtc),
+        ),
+        Function::new(
+            "to_utc_timestamp",
+            wall_and_zone,
+            Returns::Instant,
+            |call| shift(call, Direction::ToUtc),
+        ),
         Function::new(
             "convert_timezone",
             &[Param::Any, Param::Any, Param::Any],
@@ -55,7 +62,7 @@ pub(super) fn from_seconds(array: &ArrayRef) -> Result<ArrayRef> {
         DataType::Float64 | DataType::Float32 => {
             let seconds = cast(array, &DataType::Float64)?;
             let seconds = seconds.as_primitive::<Float64Type>();
-            // Not a number has no instant.
+            // NaN has no instant.
             Arc::new(seconds.unary_opt::<_, TimestampMicrosecondType>(|seconds| {
                 #[expect(
                     clippy::cast_possible_truncation,
@@ -74,13 +81,16 @@ pub(super) fn from_seconds(array: &ArrayRef) -> Result<ArrayRef> {
         }
         _ => {
             let seconds = convert::cast_strictly(array, &DataType::Int64)?;
-            Arc::new(scaled(seconds.as_primitive::<Int64Type>(), 1_000_000)?)
+            Arc::new(scale_to_micros(
+                seconds.as_primitive::<Int64Type>(),
+                1_000_000,
+            )?)
         }
     };
     Ok(micros)
 }
 
-fn scaled(
+fn scale_to_micros(
     numbers: &datafusion::arrow::array::Int64Array,
     micros: i64,
 ) -> Result<datafusion::arrow::array::TimestampMicrosecondArray> {
@@ -95,7 +105,7 @@ fn scaled(
 }
 
 fn from_units(call: &Call, micros: i64) -> Result<ArrayRef> {
-    Ok(Arc::new(scaled(call.long(0), micros)?))
+    Ok(Arc::new(scale_to_micros(call.long(0), micros)?))
 }
 
 fn to_units(call: &Call, micros: i64) -> Result<ArrayRef> {
@@ -111,7 +121,7 @@ enum Direction {
     ToUtc,
 }
 
-/// Moves a wall clock between UTC and a zone; the result is an instant that shows it.
+/// Moves a wall clock between UTC and a zone. The result is the instant with that wall clock in the session's zone.
 fn shift(call: &Call, direction: Direction) -> Result<ArrayRef> {
     let (walls, zones) = (call.micros(0), call.text(1));
     call.primitive::<TimestampMicrosecondType>(|row| {
@@ -125,7 +135,7 @@ fn shift(call: &Call, direction: Direction) -> Result<ArrayRef> {
     })
 }
 
-/// `convert_timezone([from,] to, wall)`; without `from`, the wall clock is the session's.
+/// Computes `convert_timezone([source,] target, wall)`; without `source`, the wall clock is of the session's zone.
 fn convert_timezone(call: &Call) -> Result<ArrayRef> {
     let last = call.arrays.len() - 1;
     let walls = convert::convert(&call.arrays[last], Param::Wall, &call.zone)?;

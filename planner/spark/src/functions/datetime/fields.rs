@@ -1,4 +1,4 @@
-//! Parts of dates, timestamps and intervals: `year`, `hour`, `date_part`.
+//! Functions that return parts of dates, timestamps and intervals: `year`, `hour`, `date_part`.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::functions::scalar::{Call, CallSite, Function, Param, Returns};
 /// Precision and scale of seconds with their fraction.
 const SECONDS: DataType = DataType::Decimal128(8, 6);
 
-/// Part of a wall clock.
+/// A part of a wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Year,
@@ -65,7 +65,7 @@ impl Part {
     }
 
     /// Returns the part of a wall clock; microseconds for [`Part::ExactSecond`].
-    fn of_wall(self, wall: i64) -> i64 {
+    fn in_wall(self, wall: i64) -> i64 {
         let days = wall.div_euclid(DAY_MICROS);
         let time = wall.rem_euclid(DAY_MICROS);
         match self {
@@ -87,7 +87,7 @@ impl Part {
     }
 
     /// Returns the part of an interval of months, days and microseconds; an interval has no weeks.
-    fn of_interval(self, months: i32, days: i32, micros: i64) -> Option<i64> {
+    fn in_interval(self, months: i32, days: i32, micros: i64) -> Option<i64> {
         Some(match self {
             Self::Year => i64::from(months / 12),
             Self::Month => i64::from(months % 12),
@@ -106,23 +106,23 @@ pub(super) fn functions() -> Vec<Function> {
     let wall = &[Param::Wall];
     let part = |name, body| Function::new(name, wall, Returns::Type(DataType::Int32), body);
     vec![
-        part("year", |call| of_wall(call, Part::Year))
+        part("year", |call| wall_part(call, Part::Year))
             .simplify(|args, context| simplify_field("YEAR", args, context)),
-        part("quarter", |call| of_wall(call, Part::Quarter))
+        part("quarter", |call| wall_part(call, Part::Quarter))
             .simplify(|args, context| simplify_field("QUARTER", args, context)),
-        part("month", |call| of_wall(call, Part::Month))
+        part("month", |call| wall_part(call, Part::Month))
             .simplify(|args, context| simplify_field("MONTH", args, context)),
-        part("weekofyear", |call| of_wall(call, Part::Week))
+        part("weekofyear", |call| wall_part(call, Part::Week))
             .simplify(|args, context| simplify_field("WEEK", args, context)),
-        part("day", |call| of_wall(call, Part::Day))
+        part("day", |call| wall_part(call, Part::Day))
             .aliases(&["dayofmonth"])
             .simplify(|args, context| simplify_field("DAY", args, context)),
-        part("dayofweek", |call| of_wall(call, Part::DayOfWeek)),
-        part("weekday", |call| of_wall(call, Part::Weekday)),
-        part("dayofyear", |call| of_wall(call, Part::DayOfYear)),
-        part("hour", |call| of_wall(call, Part::Hour)),
-        part("minute", |call| of_wall(call, Part::Minute)),
-        part("second", |call| of_wall(call, Part::Second)),
+        part("dayofweek", |call| wall_part(call, Part::DayOfWeek)),
+        part("weekday", |call| wall_part(call, Part::Weekday)),
+        part("dayofyear", |call| wall_part(call, Part::DayOfYear)),
+        part("hour", |call| wall_part(call, Part::Hour)),
+        part("minute", |call| wall_part(call, Part::Minute)),
+        part("second", |call| wall_part(call, Part::Second)),
         Function::new("monthname", wall, Returns::Type(DataType::Utf8), |call| {
             name(call, Part::Month, &MONTHS, 1)
         }),
@@ -136,13 +136,18 @@ pub(super) fn functions() -> Vec<Function> {
 /// Returns the definition of `date_part`, which `EXTRACT` calls as well.
 pub(crate) fn date_part() -> Function {
     let params = &[Param::Text, Param::Any];
-    Function::new("date_part", params, Returns::Computed(part_type), any_part)
-        .aliases(&["datepart", "extract"])
-        .simplify(simplify_part)
+    Function::new(
+        "date_part",
+        params,
+        Returns::Computed(part_type),
+        date_part_values,
+    )
+    .aliases(&["datepart", "extract"])
+    .simplify(simplify_part)
 }
 
-/// Uses DataFusion's `date_part` where it means the same: it is faster, and its conditions become
-/// ranges, which skip files.
+/// Replaces a call by DataFusion's `date_part` where that returns the same: it is faster, and its
+/// conditions become ranges, which skip files.
 fn simplify_part(args: Vec<Expr>, context: &SimplifyContext) -> Result<ExprSimplifyResult> {
     let is_common = match args.first() {
         Some(Expr::Literal(part, _)) => matches!(
@@ -170,7 +175,7 @@ fn simplify_field(
     Ok(ExprSimplifyResult::Simplified(datafusion_part(args)))
 }
 
-/// DataFusion reads a timestamp with a zone in that zone, and Spark in the session's.
+/// Returns whether a value has no zone. DataFusion takes the parts of a timestamp in its zone, Spark in the session's.
 fn has_no_zone(value: Option<&Expr>, context: &SimplifyContext) -> Result<bool> {
     let Some(value) = value else { return Ok(false) };
     Ok(matches!(
@@ -184,16 +189,16 @@ fn datafusion_part(args: Vec<Expr>) -> Expr {
     Expr::ScalarFunction(ScalarFunction::new_udf(function, args))
 }
 
-fn of_wall(call: &Call, part: Part) -> Result<ArrayRef> {
+fn wall_part(call: &Call, part: Part) -> Result<ArrayRef> {
     let walls = call.micros(0);
-    let parts = walls.unary::<_, Int32Type>(|wall| i32::try_from(part.of_wall(wall)).unwrap_or(0));
+    let parts = walls.unary::<_, Int32Type>(|wall| i32::try_from(part.in_wall(wall)).unwrap_or(0));
     Ok(Arc::new(parts))
 }
 
 fn name(call: &Call, part: Part, names: &[&str], first: i64) -> Result<ArrayRef> {
     let walls = call.micros(0);
     call.texts(|row| {
-        let index = usize::try_from(part.of_wall(walls.value(row)) - first).unwrap_or(0);
+        let index = usize::try_from(part.in_wall(walls.value(row)) - first).unwrap_or(0);
         Ok(Some(names[index][..3].to_owned()))
     })
 }
@@ -212,7 +217,7 @@ fn part_type(site: &CallSite) -> Result<DataType> {
     }
 }
 
-fn any_part(call: &Call) -> Result<ArrayRef> {
+fn date_part_values(call: &Call) -> Result<ArrayRef> {
     let names = call.text(0);
     let part = match names.is_empty() || names.is_null(0) {
         true => None,
@@ -222,14 +227,14 @@ fn any_part(call: &Call) -> Result<ArrayRef> {
         return call.fail("the part must be a literal such as 'YEAR'");
     };
     let parts: Vec<Option<i64>> = match call.arrays[1].data_type() {
-        DataType::Interval(_) | DataType::Duration(_) => of_intervals(&call.arrays[1], part)?,
+        DataType::Interval(_) | DataType::Duration(_) => interval_parts(&call.arrays[1], part)?,
         data_type if convert::is_accepted(Param::Wall, data_type) => {
             let walls = convert::convert(&call.arrays[1], Param::Wall, &call.zone)?;
             let walls =
                 walls.as_primitive::<datafusion::arrow::datatypes::TimestampMicrosecondType>();
             walls
                 .iter()
-                .map(|wall| wall.map(|wall| part.of_wall(wall)))
+                .map(|wall| wall.map(|wall| part.in_wall(wall)))
                 .collect()
         }
         other => return call.fail(format!("{other} has no parts of a date")),
@@ -245,7 +250,7 @@ fn any_part(call: &Call) -> Result<ArrayRef> {
     Ok(Arc::new(Int32Array::from_iter(numbers)))
 }
 
-fn of_intervals(array: &ArrayRef, part: Part) -> Result<Vec<Option<i64>>> {
+fn interval_parts(array: &ArrayRef, part: Part) -> Result<Vec<Option<i64>>> {
     let array = match array.data_type() {
         // A duration counts days as well: it has no other unit for them.
         DataType::Duration(_) => {
@@ -254,7 +259,7 @@ fn of_intervals(array: &ArrayRef, part: Part) -> Result<Vec<Option<i64>>> {
             let micros = micros.as_primitive::<datafusion::arrow::datatypes::Int64Type>();
             return Ok(micros
                 .iter()
-                .map(|micros| micros.and_then(|micros| part.of_interval(0, 0, micros)))
+                .map(|micros| micros.and_then(|micros| part.in_interval(0, 0, micros)))
                 .collect());
         }
         _ => cast(array, &DataType::Interval(IntervalUnit::MonthDayNano))?,
@@ -262,6 +267,6 @@ fn of_intervals(array: &ArrayRef, part: Part) -> Result<Vec<Option<i64>>> {
     let intervals = array.as_primitive::<IntervalMonthDayNanoType>();
     Ok(intervals
         .iter()
-        .map(|value| value.and_then(|v| part.of_interval(v.months, v.days, v.nanoseconds / 1000)))
+        .map(|value| value.and_then(|v| part.in_interval(v.months, v.days, v.nanoseconds / 1000)))
         .collect())
 }

@@ -1,16 +1,17 @@
-//! Intervals from their parts, and times of day.
+//! Functions that build intervals from their parts, and functions of times of day.
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, make_array};
 use datafusion::arrow::datatypes::{
     DataType, Decimal128Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
-    IntervalUnit, IntervalYearMonthType, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
+    IntervalUnit, IntervalYearMonthType, Time64MicrosecondType, TimestampMicrosecondType,
 };
 use datafusion::common::Result;
 
+use super::{Failure, TIME};
 use crate::functions::convert::{self, DAY_MICROS};
 use crate::functions::scalar::{Call, Function, Param, Returns};
 
-const TIME: DataType = DataType::Time64(TimeUnit::Microsecond);
+/// Years, months, weeks, days, hours, minutes and seconds.
 const INTERVAL_PARTS: &[Param] = &[
     Param::Int,
     Param::Int,
@@ -20,12 +21,6 @@ const INTERVAL_PARTS: &[Param] = &[
     Param::Int,
     Param::Any,
 ];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Failure {
-    Error,
-    Null,
-}
 
 /// Returns the functions of this family.
 pub(super) fn functions() -> Vec<Function> {
@@ -82,15 +77,15 @@ fn times() -> Vec<Function> {
         time("time_from_seconds", &[Param::Number], |call| {
             let micros = super::epoch::from_seconds(&call.arrays[0])?;
             let micros = micros.as_primitive::<TimestampMicrosecondType>().clone();
-            time_of(call, |row| micros.value(row))
+            time_column(call, |row| micros.value(row))
         }),
         time("time_from_millis", &[Param::Long], |call| {
             let millis = call.long(0);
-            time_of(call, |row| millis.value(row).saturating_mul(1000))
+            time_column(call, |row| millis.value(row).saturating_mul(1000))
         }),
         time("time_from_micros", &[Param::Long], |call| {
             let micros = call.long(0);
-            time_of(call, |row| micros.value(row))
+            time_column(call, |row| micros.value(row))
         }),
     ]
 }
@@ -103,14 +98,14 @@ fn time_to_seconds(call: &Call) -> Result<ArrayRef> {
     Ok(make_array(decimals))
 }
 
-fn time_of(call: &Call, micros: impl Fn(usize) -> i64) -> Result<ArrayRef> {
+fn time_column(call: &Call, micros: impl Fn(usize) -> i64) -> Result<ArrayRef> {
     call.primitive::<Time64MicrosecondType>(|row| match micros(row) {
         time if (0..DAY_MICROS).contains(&time) => Ok(Some(time)),
         _ => call.fail("[DATETIME_FIELD_OUT_OF_BOUNDS] a time of day is less than 24 hours"),
     })
 }
 
-/// `make_interval(years, months, weeks, days, hours, minutes, seconds)`.
+/// Computes `make_interval(years, months, weeks, days, hours, minutes, seconds)`.
 fn make_interval(call: &Call, failure: Failure) -> Result<ArrayRef> {
     let seconds = match call.arrays.get(6) {
         None => None,

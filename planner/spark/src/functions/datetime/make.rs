@@ -1,4 +1,4 @@
-//! Dates, timestamps and times from their parts.
+//! Functions that build dates, timestamps and times from their parts.
 
 use datafusion::arrow::array::{ArrayRef, AsArray};
 use datafusion::arrow::datatypes::{
@@ -7,24 +7,19 @@ use datafusion::arrow::datatypes::{
 use datafusion::common::{Result, plan_err};
 
 use super::civil::{Civil, days_of, is_valid_date};
+use super::{Failure, TIME};
 use crate::functions::convert::{self, DAY_MICROS, Zone};
 use crate::functions::scalar::{Call, Function, Param, Returns};
 
-const TIME: DataType = DataType::Time64(TimeUnit::Microsecond);
-const SIX_PARTS: &[Param] = &[Param::Any; 7];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Failure {
-    Error,
-    Null,
-}
+/// Year, month, day, hour, minute, second and zone; or a date, a time and a zone.
+const TIMESTAMP_PARTS: &[Param] = &[Param::Any; 7];
 
 /// Returns the functions of this family.
 pub(super) fn functions() -> Vec<Function> {
     let parts = &[Param::Int, Param::Int, Param::Int];
     let local = Returns::Type(DataType::Timestamp(TimeUnit::Microsecond, None));
     let stamp = |name, returns, body| {
-        Function::new(name, SIX_PARTS, returns, body)
+        Function::new(name, TIMESTAMP_PARTS, returns, body)
             .optional(6)
             .unify(check_parts)
     };
@@ -58,7 +53,7 @@ pub(super) fn functions() -> Vec<Function> {
     ]
 }
 
-/// Accepts a date, perhaps a time and a zone; or six parts and perhaps a zone.
+/// Checks that the arguments are a date, perhaps with a time and a zone, or six parts, perhaps with a zone.
 fn check_parts(types: &[DataType]) -> Result<Vec<DataType>> {
     let is_plausible = match types.len() {
         1..=3 => !types[0].is_numeric(),

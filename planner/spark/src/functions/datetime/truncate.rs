@@ -1,4 +1,4 @@
-//! Rounding down: `trunc`, `date_trunc`, `time_trunc`.
+//! Functions that round down: `trunc`, `date_trunc`.
 
 use datafusion::arrow::array::ArrayRef;
 use datafusion::arrow::datatypes::{DataType, Date32Type, TimeUnit, TimestampMicrosecondType};
@@ -8,7 +8,7 @@ use super::civil::{Civil, civil_of, days_of, weekday};
 use crate::functions::convert::DAY_MICROS;
 use crate::functions::scalar::{Call, CallSite, Function, Param, Returns};
 
-/// What a date or a timestamp is rounded down to.
+/// The unit to which a date or a timestamp is rounded down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unit {
     Year,
@@ -71,7 +71,7 @@ pub(super) fn functions() -> Vec<Function> {
     ]
 }
 
-/// A wall clock and a date stay without zone.
+/// Returns the type of a truncated timestamp: without zone for a wall clock or a date.
 fn result_type(site: &CallSite) -> Result<DataType> {
     Ok(match site.types[1] {
         DataType::Date32 | DataType::Date64 | DataType::Timestamp(_, None) => {
@@ -84,7 +84,7 @@ fn result_type(site: &CallSite) -> Result<DataType> {
 fn trunc(call: &Call) -> Result<ArrayRef> {
     let (dates, names) = (call.date(0), call.text(1));
     call.primitive::<Date32Type>(|row| {
-        // A unit below a week, or an unknown one, gives NULL.
+        // For a unit below a week, or an unknown one, the result is NULL.
         Ok(match Unit::parse(names.value(row)) {
             None | Some(Unit::Micros(_)) => None,
             Some(unit) => i32::try_from(unit.first_day(dates.value(row).into())).ok(),

@@ -1,4 +1,4 @@
-//! `timestampadd` and `timestampdiff`, which `dateadd` and `datediff` with a unit call as well.
+//! The functions `timestampadd` and `timestampdiff`, which `dateadd` and `datediff` with a unit call as well.
 
 use datafusion::arrow::array::ArrayRef;
 use datafusion::arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
@@ -12,7 +12,7 @@ use crate::functions::scalar::{Call, CallSite, Function, Param, Returns};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unit {
     Months(i64),
-    /// Days, which a change of the clock makes longer or shorter.
+    /// Days, whose length differs when clocks are changed.
     Days(i64),
     Micros(i64),
 }
@@ -56,8 +56,11 @@ fn months_between(start: i64, end: i64) -> i64 {
         civil_of(end.div_euclid(DAY_MICROS)),
     );
     let months = i64::from(b.year - a.year) * 12 + i64::from(b.month) - i64::from(a.month);
-    let of_month = |wall: i64, day: u32| (day, wall.rem_euclid(DAY_MICROS));
-    let (first, last) = (of_month(start, a.day), of_month(end, b.day));
+    let position_in_month = |wall: i64, day: u32| (day, wall.rem_euclid(DAY_MICROS));
+    let (first, last) = (
+        position_in_month(start, a.day),
+        position_in_month(end, b.day),
+    );
     // A month that has only begun does not count.
     match months {
         1.. if last < first => months - 1,
@@ -90,7 +93,7 @@ pub(super) fn functions() -> Vec<Function> {
     ]
 }
 
-/// A wall clock stays one.
+/// Returns the type of a moved timestamp: without zone for a wall clock.
 fn result_type(site: &CallSite) -> Result<DataType> {
     Ok(match site.types.get(2) {
         Some(DataType::Timestamp(_, None)) => DataType::Timestamp(TimeUnit::Microsecond, None),

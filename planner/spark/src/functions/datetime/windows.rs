@@ -1,5 +1,5 @@
-//! Windows of time: `window` is planned as `explode(time_windows(…))`, and `window_time` is the last
-//! moment of one.
+//! Functions of time windows: `window` is planned as `explode(time_windows(…))`, and `window_time`
+//! returns the last moment of a window.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::functions::arrays::list_of;
 use crate::functions::convert::{self, DAY_MICROS};
 use crate::functions::scalar::{Call, CallSite, Function, Param, Returns};
 
-/// Most windows that a moment is in.
+/// Maximum number of windows that contain one moment.
 const WINDOWS_MAX: i64 = 10_000;
 
 /// Returns the functions of this family.
@@ -36,7 +36,7 @@ pub(super) fn functions() -> Vec<Function> {
     ]
 }
 
-/// A wall clock stays one.
+/// Returns the type of a window: without zone for wall clocks.
 fn window_type(site: &CallSite) -> DataType {
     let moment = match site.types.first() {
         Some(DataType::Timestamp(_, None)) => DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -96,7 +96,7 @@ fn time_windows(call: &Call) -> Result<ArrayRef> {
     let (mut starts, mut ends) = (Vec::new(), Vec::new());
     let mut lengths = vec![0; call.rows];
     for (row, length) in lengths.iter_mut().enumerate() {
-        // A moment that is not known is in no window.
+        // A null moment is in no window.
         if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
             continue;
         }
@@ -128,7 +128,7 @@ fn time_windows(call: &Call) -> Result<ArrayRef> {
 
 /// Returns the duration of a window, the distance of two starts, and the offset of the first start.
 fn durations(call: &Call, row: usize) -> Result<(i64, i64, i64)> {
-    let read = |argument: usize, default: i64| {
+    let duration_of = |argument: usize, default: i64| {
         if !call.has_argument(argument) {
             return Ok(default);
         }
@@ -140,8 +140,8 @@ fn durations(call: &Call, row: usize) -> Result<(i64, i64, i64)> {
             )),
         }
     };
-    let duration = read(1, 0)?;
-    let (slide, offset) = (read(2, duration)?, read(3, 0)?);
+    let duration = duration_of(1, 0)?;
+    let (slide, offset) = (duration_of(2, duration)?, duration_of(3, 0)?);
     if duration <= 0 || slide <= 0 || slide > duration || duration / slide > WINDOWS_MAX {
         return call.fail(
             "the duration and the slide must be above zero, the slide at most the duration, and a moment in at most \

@@ -1,6 +1,6 @@
 //! A JSON value that keeps the order of keys and the digits of numbers, as Spark's results do.
 
-/// Deepest nesting of a text that is read.
+/// Maximum depth of a text that is read.
 const DEPTH_MAX: usize = 500;
 
 /// A value of JSON.
@@ -18,10 +18,10 @@ pub(super) enum Json {
 impl Json {
     /// Reads a text; `None` if it is not JSON.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let mut reader = Reader { text, at: 0 };
+        let mut reader = Reader { text, position: 0 };
         let value = reader.value(0)?;
         reader.skip_spaces();
-        (reader.at == text.len()).then_some(value)
+        (reader.position == text.len()).then_some(value)
     }
 
     /// Returns the value of a key; of equal keys the last.
@@ -37,33 +37,33 @@ impl Json {
     }
 
     /// Writes the value without spaces.
-    pub(super) fn write(&self, to: &mut String) {
+    pub(super) fn write(&self, out: &mut String) {
         match self {
-            Self::Null => to.push_str("null"),
-            Self::Boolean(value) => to.push_str(if *value { "true" } else { "false" }),
-            Self::Number(digits) => to.push_str(digits),
-            Self::Text(text) => write_text(text, to),
+            Self::Null => out.push_str("null"),
+            Self::Boolean(value) => out.push_str(if *value { "true" } else { "false" }),
+            Self::Number(digits) => out.push_str(digits),
+            Self::Text(text) => write_text(text, out),
             Self::Array(items) => {
-                to.push('[');
+                out.push('[');
                 for (index, item) in items.iter().enumerate() {
                     if index > 0 {
-                        to.push(',');
+                        out.push(',');
                     }
-                    item.write(to);
+                    item.write(out);
                 }
-                to.push(']');
+                out.push(']');
             }
             Self::Object(entries) => {
-                to.push('{');
+                out.push('{');
                 for (index, (key, value)) in entries.iter().enumerate() {
                     if index > 0 {
-                        to.push(',');
+                        out.push(',');
                     }
-                    write_text(key, to);
-                    to.push(':');
-                    value.write(to);
+                    write_text(key, out);
+                    out.push(':');
+                    value.write(out);
                 }
-                to.push('}');
+                out.push('}');
             }
         }
     }
@@ -82,50 +82,50 @@ impl Json {
 }
 
 /// Writes a text with quotes and escapes.
-pub(super) fn write_text(text: &str, to: &mut String) {
-    to.push('"');
+pub(super) fn write_text(text: &str, out: &mut String) {
+    out.push('"');
     for c in text.chars() {
         match c {
-            '"' => to.push_str("\\\""),
-            '\\' => to.push_str("\\\\"),
-            '\n' => to.push_str("\\n"),
-            '\r' => to.push_str("\\r"),
-            '\t' => to.push_str("\\t"),
-            '\u{8}' => to.push_str("\\b"),
-            '\u{c}' => to.push_str("\\f"),
-            c if c < ' ' => to.push_str(&format!("\\u{:04X}", u32::from(c))),
-            c => to.push(c),
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            c if c < ' ' => out.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => out.push(c),
         }
     }
-    to.push('"');
+    out.push('"');
 }
 
 struct Reader<'a> {
     text: &'a str,
-    at: usize,
+    position: usize,
 }
 
 impl Reader<'_> {
     fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
+        self.text.as_bytes().get(self.position).copied()
     }
 
     fn skip_spaces(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
+            self.position += 1;
         }
     }
 
     fn take(&mut self, target: u8) -> bool {
         self.skip_spaces();
-        let is_there = self.peek() == Some(target);
-        self.at += usize::from(is_there);
-        is_there
+        let is_next = self.peek() == Some(target);
+        self.position += usize::from(is_next);
+        is_next
     }
 
     fn word(&mut self, word: &str, value: Json) -> Option<Json> {
-        self.text[self.at..].starts_with(word).then(|| {
-            self.at += word.len();
+        self.text[self.position..].starts_with(word).then(|| {
+            self.position += word.len();
             value
         })
     }
@@ -149,7 +149,7 @@ impl Reader<'_> {
     }
 
     fn object(&mut self, depth: usize) -> Option<Json> {
-        self.at += 1;
+        self.position += 1;
         let mut entries = Vec::new();
         if self.take(b'}') {
             return Some(Json::Object(entries));
@@ -172,7 +172,7 @@ impl Reader<'_> {
     }
 
     fn array(&mut self, depth: usize) -> Option<Json> {
-        self.at += 1;
+        self.position += 1;
         let mut items = Vec::new();
         if self.take(b']') {
             return Some(Json::Array(items));
@@ -189,7 +189,7 @@ impl Reader<'_> {
     }
 
     fn number(&mut self) -> Option<Json> {
-        let rest = &self.text[self.at..];
+        let rest = &self.text[self.position..];
         let end = rest
             .find(|c: char| !c.is_ascii_digit() && !"+-.eE".contains(c))
             .unwrap_or(rest.len());
@@ -202,17 +202,17 @@ impl Reader<'_> {
         if has_leading_zero || digits.ends_with('.') {
             return None;
         }
-        self.at += end;
+        self.position += end;
         Some(Json::Number(digits.to_owned()))
     }
 
     fn string(&mut self, quote: u8) -> Option<String> {
-        self.at += 1;
+        self.position += 1;
         let mut text = String::new();
         loop {
-            let rest = &self.text[self.at..];
+            let rest = &self.text[self.position..];
             let c = rest.chars().next()?;
-            self.at += c.len_utf8();
+            self.position += c.len_utf8();
             match c {
                 c if u32::from(c) == u32::from(quote) => return Some(text),
                 '\\' => text.push(self.escape()?),
@@ -222,8 +222,8 @@ impl Reader<'_> {
     }
 
     fn escape(&mut self) -> Option<char> {
-        let c = self.text[self.at..].chars().next()?;
-        self.at += c.len_utf8();
+        let c = self.text[self.position..].chars().next()?;
+        self.position += c.len_utf8();
         Some(match c {
             'n' => '\n',
             'r' => '\r',
@@ -233,8 +233,9 @@ impl Reader<'_> {
             'u' => {
                 let high = self.unit()?;
                 // Two units of UTF-16 are one character beyond the first plane.
-                if (0xD800..0xDC00).contains(&high) && self.text[self.at..].starts_with("\\u") {
-                    self.at += 2;
+                if (0xD800..0xDC00).contains(&high) && self.text[self.position..].starts_with("\\u")
+                {
+                    self.position += 2;
                     let low = self.unit()?;
                     return char::decode_utf16([high, low]).next()?.ok();
                 }
@@ -246,8 +247,8 @@ impl Reader<'_> {
     }
 
     fn unit(&mut self) -> Option<u16> {
-        let digits = self.text.get(self.at..self.at + 4)?;
-        self.at += 4;
+        let digits = self.text.get(self.position..self.position + 4)?;
+        self.position += 4;
         u16::from_str_radix(digits, 16).ok()
     }
 }

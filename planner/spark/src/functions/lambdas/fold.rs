@@ -1,4 +1,4 @@
-//! `aggregate`: the items of an array folded into one value.
+//! The function `aggregate`, which folds the items of an array into one value.
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, UInt32Array, UInt64Array};
 use datafusion::arrow::compute::{interleave, take};
@@ -57,14 +57,14 @@ fn fold(call: &LambdaCall) -> Result<ArrayRef> {
         let before = take(&accumulated, &numbers, None)?;
         let merged = call.evaluate(0, &[before, values], &numbers)?;
         let merged = cast_strictly(&merged, accumulated.data_type())?;
-        // Rows whose array has ended keep their value.
+        // Rows whose array has no more items keep their value.
         let mut sources: Vec<(usize, usize)> = (0..call.rows).map(|row| (0, row)).collect();
-        for (at, row) in rows.iter().enumerate() {
-            sources[*row] = (1, at);
+        for (index, row) in rows.iter().enumerate() {
+            sources[*row] = (1, index);
         }
         accumulated = interleave(&[accumulated.as_ref(), merged.as_ref()], &sources)?;
     }
-    // An unknown array has an unknown result.
+    // The result for a null array is null.
     let known = (0..call.rows).map(|row| list.is_valid(row).then_some(row as u64));
     let accumulated = take(&accumulated, &UInt64Array::from_iter(known), None)?;
     if call.lambdas.len() < 2 {

@@ -1,4 +1,4 @@
-//! Lambdas on the items of arrays: `transform`, `filter`, `exists`, `forall`, `zip_with`.
+//! Functions with lambdas on the items of arrays: `transform`, `filter`, `exists`, `forall`, `zip_with`.
 
 use std::sync::Arc;
 
@@ -31,16 +31,16 @@ pub(super) fn functions() -> Vec<Definition> {
             |_, lambdas| Ok(list_of(lambdas[0].clone())),
             transform,
         ),
-        on_items("filter", |values, _| Ok(values[0].clone()), keep),
+        on_items("filter", |values, _| Ok(values[0].clone()), filter_items),
         on_items(
             "exists",
             |_, _| Ok(DataType::Boolean),
-            |call| test(call, true),
+            |call| test_items(call, Quantifier::Any),
         ),
         on_items(
             "forall",
             |_, _| Ok(DataType::Boolean),
-            |call| test(call, false),
+            |call| test_items(call, Quantifier::All),
         ),
         Definition {
             name: "zip_with",
@@ -58,8 +58,8 @@ fn item_type(list: &DataType) -> DataType {
     item_of(list).cloned().unwrap_or(DataType::Null)
 }
 
-/// The items of all lists one after the other, with their rows and their places in their lists.
-struct Flat {
+/// The items of all lists one after the other, with their rows and their positions in their lists.
+struct FlatItems {
     values: ArrayRef,
     rows: UInt32Array,
     positions: ArrayRef,
@@ -67,7 +67,7 @@ struct Flat {
     nulls: Option<NullBuffer>,
 }
 
-fn flat(list: &ListArray) -> Result<Flat> {
+fn flatten(list: &ListArray) -> Result<FlatItems> {
     let (mut sources, mut rows, mut positions) = (Vec::new(), Vec::new(), Vec::new());
     let mut lengths = Vec::with_capacity(list.len());
     for row in 0..list.len() {
@@ -83,7 +83,7 @@ fn flat(list: &ListArray) -> Result<Flat> {
             positions.push(i32::try_from(position).unwrap_or(i32::MAX));
         }
     }
-    Ok(Flat {
+    Ok(FlatItems {
         values: take(list.values(), &UInt64Array::from(sources), None)?,
         rows: UInt32Array::from(rows),
         positions: Arc::new(Int32Array::from(positions)),
@@ -92,7 +92,7 @@ fn flat(list: &ListArray) -> Result<Flat> {
     })
 }
 
-fn list(
+fn build_list(
     item: &DataType,
     lengths: Vec<usize>,
     values: ArrayRef,
@@ -104,9 +104,9 @@ fn list(
 }
 
 fn transform(call: &LambdaCall) -> Result<ArrayRef> {
-    let flat = flat(call.values[0].as_list::<i32>())?;
+    let flat = flatten(call.values[0].as_list::<i32>())?;
     let results = call.evaluate(0, &[flat.values, flat.positions], &flat.rows)?;
-    list(
+    build_list(
         &item_type(&call.return_type),
         flat.lengths,
         results,
@@ -114,7 +114,7 @@ fn transform(call: &LambdaCall) -> Result<ArrayRef> {
     )
 }
 
-fn conditions(call: &LambdaCall, flat: &Flat) -> Result<BooleanArray> {
+fn conditions(call: &LambdaCall, flat: &FlatItems) -> Result<BooleanArray> {
     let results = call.evaluate(
         0,
         &[
@@ -132,28 +132,37 @@ fn conditions(call: &LambdaCall, flat: &Flat) -> Result<BooleanArray> {
     }
 }
 
-fn keep(call: &LambdaCall) -> Result<ArrayRef> {
-    let mut flat = flat(call.values[0].as_list::<i32>())?;
+fn filter_items(call: &LambdaCall) -> Result<ArrayRef> {
+    let mut flat = flatten(call.values[0].as_list::<i32>())?;
     let conditions = conditions(call, &flat)?;
-    let is_kept = |at: usize| conditions.is_valid(at) && conditions.value(at);
+    let is_kept = |index: usize| conditions.is_valid(index) && conditions.value(index);
     let mut start = 0;
     for length in &mut flat.lengths {
         let end = start + *length;
-        *length = (start..end).filter(|at| is_kept(*at)).count();
+        *length = (start..end).filter(|index| is_kept(*index)).count();
         start = end;
     }
-    let kept = filter(&flat.values, &conditions)?;
-    list(
+    let values = filter(&flat.values, &conditions)?;
+    build_list(
         &item_type(&call.return_type),
         flat.lengths,
-        kept,
+        values,
         flat.nulls,
     )
 }
 
-/// Whether one item, or all of them, fulfil a condition; unknown if an unknown one decides.
-fn test(call: &LambdaCall, is_any: bool) -> Result<ArrayRef> {
-    let flat = flat(call.values[0].as_list::<i32>())?;
+/// The items that must fulfil a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quantifier {
+    Any,
+    All,
+}
+
+/// Returns whether the items fulfil a condition; null if an unknown condition decides.
+fn test_items(call: &LambdaCall, quantifier: Quantifier) -> Result<ArrayRef> {
+    // One condition with this value decides the result.
+    let decisive = quantifier == Quantifier::Any;
+    let flat = flatten(call.values[0].as_list::<i32>())?;
     let conditions = conditions(call, &flat)?;
     let mut start = 0;
     let mut results = Vec::with_capacity(call.rows);
@@ -162,19 +171,19 @@ fn test(call: &LambdaCall, is_any: bool) -> Result<ArrayRef> {
         start += length;
         let is_decided = range
             .clone()
-            .any(|at| conditions.is_valid(at) && conditions.value(at) == is_any);
-        let is_unknown = range.clone().any(|at| conditions.is_null(at));
+            .any(|index| conditions.is_valid(index) && conditions.value(index) == decisive);
+        let is_unknown = range.clone().any(|index| conditions.is_null(index));
         results.push(match is_decided {
             _ if flat.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) => None,
-            true => Some(is_any),
+            true => Some(decisive),
             false if is_unknown => None,
-            false => Some(!is_any),
+            false => Some(!decisive),
         });
     }
     Ok(Arc::new(BooleanArray::from(results)))
 }
 
-/// Puts items with the same place together; the shorter array is filled with nulls.
+/// Combines items at the same position; the shorter array is filled with nulls.
 fn zip_with(call: &LambdaCall) -> Result<ArrayRef> {
     let (first, second) = (
         call.values[0].as_list::<i32>(),
@@ -200,5 +209,5 @@ fn zip_with(call: &LambdaCall) -> Result<ArrayRef> {
     let left = take(first.values(), &UInt64Array::from(left), None)?;
     let right = take(second.values(), &UInt64Array::from(right), None)?;
     let results = call.evaluate(0, &[left, right], &UInt32Array::from(rows))?;
-    list(&item_type(&call.return_type), lengths, results, nulls)
+    build_list(&item_type(&call.return_type), lengths, results, nulls)
 }

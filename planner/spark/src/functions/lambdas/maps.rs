@@ -1,4 +1,4 @@
-//! Lambdas on the entries of maps: `map_filter`, `transform_keys`, `transform_values`, `map_zip_with`.
+//! Functions with lambdas on the entries of maps: `map_filter`, `transform_keys`, `transform_values`, `map_zip_with`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,16 +31,20 @@ pub(super) fn functions() -> Vec<Definition> {
         body,
     };
     vec![
-        on_entries("map_filter", |values, _| Ok(values[0].clone()), keep),
+        on_entries(
+            "map_filter",
+            |values, _| Ok(values[0].clone()),
+            filter_entries,
+        ),
         on_entries(
             "transform_keys",
             |values, lambdas| Ok(map_of(lambdas[0].clone(), entry_types(&values[0])?.1)),
-            |call| change(call, Side::Key),
+            |call| transform_entries(call, Side::Key),
         ),
         on_entries(
             "transform_values",
             |values, lambdas| Ok(map_of(entry_types(&values[0])?.0, lambdas[0].clone())),
-            |call| change(call, Side::Value),
+            |call| transform_entries(call, Side::Value),
         ),
         Definition {
             name: "map_zip_with",
@@ -121,7 +125,7 @@ fn lengths(map: &MapArray) -> Vec<usize> {
         .collect()
 }
 
-fn keep(call: &LambdaCall) -> Result<ArrayRef> {
+fn filter_entries(call: &LambdaCall) -> Result<ArrayRef> {
     let map = call.values[0].as_map();
     let (keys, values, rows) = entries(map);
     let results = call.evaluate(
@@ -135,13 +139,14 @@ fn keep(call: &LambdaCall) -> Result<ArrayRef> {
             results.data_type()
         );
     };
-    let mut kept = vec![0; map.len()];
-    for (at, row) in rows.values().iter().enumerate() {
-        kept[*row as usize] += usize::from(conditions.is_valid(at) && conditions.value(at));
+    let mut lengths = vec![0; map.len()];
+    for (index, row) in rows.values().iter().enumerate() {
+        lengths[*row as usize] +=
+            usize::from(conditions.is_valid(index) && conditions.value(index));
     }
     rebuild(
         call,
-        kept,
+        lengths,
         vec![filter(&keys, conditions)?, filter(&values, conditions)?],
         map.nulls().cloned(),
     )
@@ -153,17 +158,17 @@ enum Side {
     Value,
 }
 
-fn change(call: &LambdaCall, side: Side) -> Result<ArrayRef> {
+fn transform_entries(call: &LambdaCall, side: Side) -> Result<ArrayRef> {
     let map = call.values[0].as_map();
     let (keys, values, rows) = entries(map);
-    let changed = call.evaluate(
+    let results = call.evaluate(
         0,
         &[ArrayRef::clone(&keys), ArrayRef::clone(&values)],
         &rows,
     )?;
     let columns = match side {
-        Side::Key => vec![changed, values],
-        Side::Value => vec![keys, changed],
+        Side::Key => vec![results, values],
+        Side::Value => vec![keys, results],
     };
     rebuild(call, lengths(map), columns, map.nulls().cloned())
 }

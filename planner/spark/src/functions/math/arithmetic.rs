@@ -1,4 +1,4 @@
-//! `try_add` and its kind: NULL where the operator fails. `div`: division of whole numbers.
+//! The functions `try_add` and its like, which return NULL where the operator fails, and `div` of whole numbers.
 
 use std::sync::Arc;
 
@@ -24,35 +24,35 @@ pub(super) fn functions() -> Vec<Function> {
             "try_add",
             two,
             Returns::Computed(|site| type_of(site, add)),
-            |call| attempt(call, add),
+            |call| apply_or_null(call, add),
         )
         .unify(unify),
         Function::new(
             "try_subtract",
             two,
             Returns::Computed(|site| type_of(site, sub)),
-            |call| attempt(call, sub),
+            |call| apply_or_null(call, sub),
         )
         .unify(unify),
         Function::new(
             "try_multiply",
             two,
             Returns::Computed(|site| type_of(site, mul)),
-            |call| attempt(call, mul),
+            |call| apply_or_null(call, mul),
         )
         .unify(unify),
         Function::new(
             "try_divide",
             two,
             Returns::Computed(|site| type_of(site, div)),
-            |call| attempt(call, div),
+            |call| apply_or_null(call, div),
         )
         .unify(unify_quotient),
         Function::new(
             "try_mod",
             two,
             Returns::Computed(|site| type_of(site, rem)),
-            |call| attempt(call, rem),
+            |call| apply_or_null(call, rem),
         )
         .unify(unify),
         Function::new(
@@ -85,7 +85,7 @@ fn unify(types: &[DataType]) -> Result<Vec<DataType>> {
             || crate::functions::convert::is_text(data_type)
     };
     if !types.iter().all(is_number) {
-        // A number of days is an interval; dates and intervals go together as they are.
+        // A number beside a date is a number of days; dates and intervals keep their types.
         return Ok(match is_date_and_number(types) {
             true => vec![types[0].clone(), DataType::Int32],
             false => types.to_vec(),
@@ -95,13 +95,13 @@ fn unify(types: &[DataType]) -> Result<Vec<DataType>> {
         data_type if crate::functions::convert::is_text(data_type) => DataType::Float64,
         data_type => data_type.clone(),
     };
-    let same = common(&number(&types[0]), &number(&types[1]))?;
+    let common_number = common(&number(&types[0]), &number(&types[1]))?;
     // Decimals keep their scales: the operator computes the scale of the result.
     let is_decimal = |data_type: &DataType| matches!(data_type, DataType::Decimal128(..));
     if is_decimal(&types[0]) && is_decimal(&types[1]) {
         return Ok(types.to_vec());
     }
-    Ok(vec![same; 2])
+    Ok(vec![common_number; 2])
 }
 
 fn unify_quotient(types: &[DataType]) -> Result<Vec<DataType>> {
@@ -113,7 +113,7 @@ fn unify_quotient(types: &[DataType]) -> Result<Vec<DataType>> {
     Ok(vec![DataType::Float64; 2])
 }
 
-fn days(array: &ArrayRef) -> ArrayRef {
+fn to_day_intervals(array: &ArrayRef) -> ArrayRef {
     let days = array.as_primitive::<Int32Type>();
     Arc::new(
         days.unary::<_, IntervalMonthDayNanoType>(|days| IntervalMonthDayNano {
@@ -134,11 +134,11 @@ fn type_of(site: &CallSite, operator: Operator) -> Result<DataType> {
 }
 
 /// Applies an operator; rows for which it fails are null.
-fn attempt(call: &Call, operator: Operator) -> Result<ArrayRef> {
+fn apply_or_null(call: &Call, operator: Operator) -> Result<ArrayRef> {
     let (first, second) = (&call.arrays[0], &call.arrays[1]);
     let second =
         match first.data_type() == &DataType::Date32 && second.data_type() == &DataType::Int32 {
-            true => &days(second),
+            true => &to_day_intervals(second),
             false => second,
         };
     let is_safe = !is_division_by_zero(second);
@@ -164,13 +164,15 @@ fn attempt(call: &Call, operator: Operator) -> Result<ArrayRef> {
     }
 }
 
-/// Doubles divide by zero without an error, where Spark has NULL.
+/// Returns whether a divisor is zero. Arrow divides doubles by zero without an error, where Spark returns NULL.
 fn is_division_by_zero(divisors: &ArrayRef) -> bool {
     divisors
         .as_primitive_opt::<datafusion::arrow::datatypes::Float64Type>()
         .is_some_and(|divisors| divisors.iter().flatten().any(|divisor| divisor == 0.0))
 }
 
+/// Returns whether an operator divides. Functions cannot be compared reliably, so it is tried: only a division by zero
+/// returns an infinity.
 fn is_quotient(operator: Operator) -> bool {
     let unit: ArrayRef = Arc::new(datafusion::arrow::array::Float64Array::from(vec![1.0]));
     let zero: ArrayRef = Arc::new(datafusion::arrow::array::Float64Array::from(vec![0.0]));

@@ -15,32 +15,32 @@ pub(super) fn functions() -> Vec<Function> {
     let double = &[Param::Double];
     let define = |name, body| Function::new(name, double, Returns::Type(DataType::Float64), body);
     vec![
-        define("acos", |call| each(call, f64::acos)),
-        define("acosh", |call| each(call, f64::acosh)),
-        define("asin", |call| each(call, f64::asin)),
-        define("asinh", |call| each(call, f64::asinh)),
-        define("atan", |call| each(call, f64::atan)),
-        define("atanh", |call| each(call, f64::atanh)),
-        define("cbrt", |call| each(call, f64::cbrt)),
-        define("cos", |call| each(call, f64::cos)),
-        define("cosh", |call| each(call, f64::cosh)),
-        define("cot", |call| each(call, |x| x.tan().recip())),
-        define("csc", |call| each(call, |x| x.sin().recip())),
-        define("degrees", |call| each(call, f64::to_degrees)),
-        define("exp", |call| each(call, f64::exp)),
-        define("expm1", |call| each(call, f64::exp_m1)),
-        define("radians", |call| each(call, f64::to_radians)),
-        define("rint", |call| each(call, f64::round_ties_even)),
-        define("sec", |call| each(call, |x| x.cos().recip())),
-        define("sin", |call| each(call, f64::sin)),
-        define("sinh", |call| each(call, f64::sinh)),
-        define("sqrt", |call| each(call, f64::sqrt)),
-        define("tan", |call| each(call, f64::tan)),
-        define("tanh", |call| each(call, f64::tanh)),
+        define("acos", |call| map_values(call, f64::acos)),
+        define("acosh", |call| map_values(call, f64::acosh)),
+        define("asin", |call| map_values(call, f64::asin)),
+        define("asinh", |call| map_values(call, f64::asinh)),
+        define("atan", |call| map_values(call, f64::atan)),
+        define("atanh", |call| map_values(call, f64::atanh)),
+        define("cbrt", |call| map_values(call, f64::cbrt)),
+        define("cos", |call| map_values(call, f64::cos)),
+        define("cosh", |call| map_values(call, f64::cosh)),
+        define("cot", |call| map_values(call, |x| x.tan().recip())),
+        define("csc", |call| map_values(call, |x| x.sin().recip())),
+        define("degrees", |call| map_values(call, f64::to_degrees)),
+        define("exp", |call| map_values(call, f64::exp)),
+        define("expm1", |call| map_values(call, f64::exp_m1)),
+        define("radians", |call| map_values(call, f64::to_radians)),
+        define("rint", |call| map_values(call, f64::round_ties_even)),
+        define("sec", |call| map_values(call, |x| x.cos().recip())),
+        define("sin", |call| map_values(call, f64::sin)),
+        define("sinh", |call| map_values(call, f64::sinh)),
+        define("sqrt", |call| map_values(call, f64::sqrt)),
+        define("tan", |call| map_values(call, f64::tan)),
+        define("tanh", |call| map_values(call, f64::tanh)),
     ]
     .into_iter()
     .chain(logarithms())
-    .chain(further())
+    .chain(other_functions())
     .collect()
 }
 
@@ -53,7 +53,7 @@ fn logarithms() -> Vec<Function> {
             body,
         )
     };
-    let of_two = |name, body| {
+    let binary = |name, body| {
         Function::new(
             name,
             &[Param::Double, Param::Double],
@@ -62,18 +62,18 @@ fn logarithms() -> Vec<Function> {
         )
     };
     vec![
-        define("ln", |call| beyond_limit(call, 0.0, f64::ln)),
-        define("log10", |call| beyond_limit(call, 0.0, f64::log10)),
-        define("log2", |call| beyond_limit(call, 0.0, f64::log2)),
-        define("log1p", |call| beyond_limit(call, -1.0, f64::ln_1p)),
-        of_two("atan2", |call| pairs(call, f64::atan2)),
-        of_two("hypot", |call| pairs(call, f64::hypot)),
-        of_two("pow", |call| pairs(call, f64::powf)).aliases(&["power"]),
-        of_two("log", logarithm).optional(1),
+        define("ln", |call| map_above(call, 0.0, f64::ln)),
+        define("log10", |call| map_above(call, 0.0, f64::log10)),
+        define("log2", |call| map_above(call, 0.0, f64::log2)),
+        define("log1p", |call| map_above(call, -1.0, f64::ln_1p)),
+        binary("atan2", |call| map_pairs(call, f64::atan2)),
+        binary("hypot", |call| map_pairs(call, f64::hypot)),
+        binary("pow", |call| map_pairs(call, f64::powf)).aliases(&["power"]),
+        binary("log", logarithm).optional(1),
     ]
 }
 
-fn further() -> Vec<Function> {
+fn other_functions() -> Vec<Function> {
     vec![
         Function::new("e", &[], Returns::Type(DataType::Float64), |call| {
             call.primitive::<Float64Type>(|_| Ok(Some(std::f64::consts::E)))
@@ -118,26 +118,26 @@ fn further() -> Vec<Function> {
     ]
 }
 
-fn each(call: &Call, function: impl Fn(f64) -> f64) -> Result<ArrayRef> {
+fn map_values(call: &Call, function: impl Fn(f64) -> f64) -> Result<ArrayRef> {
     Ok(Arc::new(call.double(0).unary::<_, Float64Type>(function)))
 }
 
-fn beyond_limit(call: &Call, limit: f64, function: impl Fn(f64) -> f64) -> Result<ArrayRef> {
+fn map_above(call: &Call, limit: f64, function: impl Fn(f64) -> f64) -> Result<ArrayRef> {
     let values = call.double(0);
-    // Not a number is not below the limit: it gives itself.
+    // NaN is not below the limit, and the result for it is NaN.
     let domain = |x: f64| (x > limit || x.is_nan()).then(|| function(x));
     Ok(Arc::new(values.unary_opt::<_, Float64Type>(domain)))
 }
 
-fn pairs(call: &Call, function: impl Fn(f64, f64) -> f64) -> Result<ArrayRef> {
+fn map_pairs(call: &Call, function: impl Fn(f64, f64) -> f64) -> Result<ArrayRef> {
     let (first, second) = (call.double(0), call.double(1));
     call.primitive::<Float64Type>(|row| Ok(Some(function(first.value(row), second.value(row)))))
 }
 
-/// `log(x)` is the natural logarithm, `log(base, x)` the one of a base.
+/// Computes `log(x)`, the natural logarithm, and `log(base, x)`.
 fn logarithm(call: &Call) -> Result<ArrayRef> {
     if !call.has_argument(1) {
-        return beyond_limit(call, 0.0, f64::ln);
+        return map_above(call, 0.0, f64::ln);
     }
     let (bases, values) = (call.double(0), call.double(1));
     call.primitive::<Float64Type>(|row| {
@@ -146,7 +146,7 @@ fn logarithm(call: &Call) -> Result<ArrayRef> {
     })
 }
 
-/// The sign of a number or of an interval.
+/// Computes the sign of a number or of an interval.
 fn sign(call: &Call) -> Result<ArrayRef> {
     let array = &call.arrays[0];
     if let DataType::Interval(_) = array.data_type() {

@@ -4,14 +4,14 @@
 #[derive(Debug)]
 pub(crate) struct XorShift {
     state: u64,
-    /// The second one of the last pair.
+    /// The second number of the last pair.
     next_normal: Option<f64>,
 }
 
 impl XorShift {
     /// Starts with a seed.
     pub(crate) fn new(seed: i64) -> Self {
-        /// What Scala starts hashes of arrays with.
+        /// Seed of Scala's hashes of arrays.
         const ARRAY_SEED: u32 = 0x3c07_4a61;
         let bytes = seed.to_be_bytes();
         let low = murmur3(&bytes, ARRAY_SEED);
@@ -59,7 +59,7 @@ impl XorShift {
     }
 }
 
-/// A fraction of 53 random bits.
+/// Returns a fraction of 53 random bits.
 fn double(high: u32, low: u32) -> f64 {
     const UNIT: f64 = 1.0 / (1_u64 << 53) as f64;
     ((u64::from(high) << 27) + u64::from(low)) as f64 * UNIT
@@ -112,20 +112,20 @@ impl MersenneTwister {
         for n in 1..Self::LENGTH {
             let last = state[n - 1];
             let index = u32::try_from(n).unwrap_or(u32::MAX);
-            state.push(mixed(last).wrapping_mul(1_812_433_253).wrapping_add(index));
+            state.push(mix(last).wrapping_mul(1_812_433_253).wrapping_add(index));
         }
         let (mut n, mut k) = (1, 0);
         for _ in 0..Self::LENGTH.max(key.len()) {
             let index = u32::try_from(k).unwrap_or(u32::MAX);
-            let mixed = mixed(state[n - 1]).wrapping_mul(1_664_525);
-            state[n] = (state[n] ^ mixed).wrapping_add(key[k]).wrapping_add(index);
+            let mix = mix(state[n - 1]).wrapping_mul(1_664_525);
+            state[n] = (state[n] ^ mix).wrapping_add(key[k]).wrapping_add(index);
             n = Self::next_index(&mut state, n);
             k = (k + 1) % key.len();
         }
         for _ in 1..Self::LENGTH {
             let index = u32::try_from(n).unwrap_or(u32::MAX);
-            let mixed = mixed(state[n - 1]).wrapping_mul(1_566_083_941);
-            state[n] = (state[n] ^ mixed).wrapping_sub(index);
+            let mix = mix(state[n - 1]).wrapping_mul(1_566_083_941);
+            state[n] = (state[n] ^ mix).wrapping_sub(index);
             n = Self::next_index(&mut state, n);
         }
         state[0] = 1 << 31;
@@ -176,7 +176,7 @@ impl MersenneTwister {
         loop {
             let bits = self.next_word() >> 1;
             let value = bits % bound;
-            // The last numbers would make small values more frequent.
+            // Above the largest multiple of `bound`, numbers are rejected: they would make small values more frequent.
             if bits - value <= (1 << 31) - bound {
                 return value;
             }
@@ -184,7 +184,7 @@ impl MersenneTwister {
     }
 }
 
-fn mixed(word: u32) -> u32 {
+fn mix(word: u32) -> u32 {
     word ^ word >> 30
 }
 

@@ -1,4 +1,5 @@
-//! Random numbers. A seed gives the numbers of Spark: a task draws them row by row, from the seed plus its partition.
+//! Functions of random numbers. With a seed, they return Spark's numbers: a task draws them row by row, from the seed plus
+//! its partition.
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringArray};
 use datafusion::arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Float64Type};
@@ -8,7 +9,7 @@ use super::generators::XorShift;
 use crate::functions::convert::{cast_strictly, to_double};
 use crate::functions::scalar::{Call, CallSite, Function, Param, Returns};
 
-/// Digits and letters that random text has.
+/// Digits and letters of random text.
 const LETTERS: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 /// Returns the functions of this family.
@@ -69,7 +70,7 @@ fn randstr(call: &Call) -> Result<ArrayRef> {
     })
 }
 
-/// The type that holds both ends: of whole numbers the larger, a decimal with the places of the finer, else a fraction.
+/// Returns the type that holds both bounds: the larger one of whole numbers, a decimal with the larger scale, else a fraction.
 fn uniform_type(site: &CallSite) -> Result<DataType> {
     use DataType::{Decimal128, Float32, Float64, Int8, Int16, Int32, Int64, Null};
     Ok(match (&site.types[0], &site.types[1]) {

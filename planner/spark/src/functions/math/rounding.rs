@@ -1,4 +1,4 @@
-//! Rounding: `bround` half to even, `ceil(x, scale)` up and `floor(x, scale)` down.
+//! Functions that round: `bround` half to even, `ceil(x, scale)` up and `floor(x, scale)` down.
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, make_array};
 use datafusion::arrow::compute::cast;
@@ -20,12 +20,14 @@ pub(super) fn functions() -> Vec<Function> {
             bround,
         )
         .optional(1),
-        to_scale("ceil_to_scale", |call| directed(call, Direction::Up)),
-        to_scale("floor_to_scale", |call| directed(call, Direction::Down)),
+        to_scale("ceil_to_scale", |call| round_directed(call, Direction::Up)),
+        to_scale("floor_to_scale", |call| {
+            round_directed(call, Direction::Down)
+        }),
     ]
 }
 
-/// `ceil` and `floor` with a scale round a decimal.
+/// Defines `ceil` or `floor` with a scale, which round a decimal.
 fn to_scale(name: &'static str, body: fn(&Call) -> Result<ArrayRef>) -> Function {
     Function::new(
         name,
@@ -36,7 +38,7 @@ fn to_scale(name: &'static str, body: fn(&Call) -> Result<ArrayRef>) -> Function
     .unify(|types| Ok(vec![decimal_of(&types[0]), types[1].clone()]))
 }
 
-/// The decimal that Spark takes a number for.
+/// Returns the decimal type to which Spark converts a number.
 fn decimal_of(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Decimal128(..) => data_type.clone(),
@@ -79,7 +81,7 @@ enum Direction {
     Down,
 }
 
-fn directed(call: &Call, direction: Direction) -> Result<ArrayRef> {
+fn round_directed(call: &Call, direction: Direction) -> Result<ArrayRef> {
     let decimals = cast(&call.arrays[0], &decimal_of(call.arrays[0].data_type()))?;
     let (DataType::Decimal128(_, before), DataType::Decimal128(_, after)) =
         (decimals.data_type(), &call.return_type)
@@ -92,7 +94,7 @@ fn directed(call: &Call, direction: Direction) -> Result<ArrayRef> {
         let lost = (i32::from(*before) - scales.value(row))
             .max(0)
             .unsigned_abs();
-        // Digits left of the point become zeros.
+        // Rounded digits before the point become zeros.
         let zeros = (i32::from(*after) - scales.value(row))
             .max(0)
             .unsigned_abs();
@@ -116,7 +118,7 @@ fn directed(call: &Call, direction: Direction) -> Result<ArrayRef> {
     Ok(make_array(data))
 }
 
-/// The type of the number; a decimal loses the digits that are rounded away.
+/// Returns the type of the number; a decimal loses the digits that are rounded away.
 fn result_type(site: &CallSite) -> Result<DataType> {
     let scale = match site.literals.get(1).copied().flatten() {
         None => 0,
@@ -148,7 +150,7 @@ fn bround(call: &Call) -> Result<ArrayRef> {
             let rounded = call.primitive::<Decimal128Type>(|row| {
                 let lost = i32::from(*before) - scale(row).min(i32::from(*before));
                 let rounded = half_even(values.value(row), lost.unsigned_abs());
-                // Rounding left of the point leaves zeros to be kept.
+                // Digits rounded before the point must be filled with zeros.
                 let kept = i32::from(*before) - lost - i32::from(*after);
                 Ok(rounded.and_then(|rounded| {
                     rounded.checked_mul(10_i128.checked_pow(kept.min(0).unsigned_abs())?)
@@ -189,8 +191,8 @@ fn bround(call: &Call) -> Result<ArrayRef> {
 /// Divides by a power of ten, rounding half to even.
 fn half_even(value: i128, digits: u32) -> Option<i128> {
     let unit = 10_i128.checked_pow(digits)?;
-    let (quotient, rest) = (value.div_euclid(unit), value.rem_euclid(unit));
-    let is_up = match (rest * 2).cmp(&unit) {
+    let (quotient, remainder) = (value.div_euclid(unit), value.rem_euclid(unit));
+    let is_up = match (remainder * 2).cmp(&unit) {
         std::cmp::Ordering::Less => false,
         std::cmp::Ordering::Equal => quotient % 2 != 0,
         std::cmp::Ordering::Greater => true,
