@@ -7,7 +7,12 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-const SOURCES: [&str; 3] = ["src", "../planner/src", "../Cargo.lock"];
+const SOURCES: [&str; 4] = [
+    "src",
+    "../planner/src",
+    "../planner/spark/src",
+    "../Cargo.lock",
+];
 
 fn main() -> io::Result<()> {
     let mut files = vec![];
