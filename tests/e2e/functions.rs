@@ -56,9 +56,6 @@ async fn function_names(session: &Session) -> BTreeSet<String> {
         .find(|section| section.starts_with("Available"))
         .unwrap();
     names.extend(available.split('`').skip(1).step_by(2).map(str::to_owned));
-    for name in UNBOUNDED {
-        assert!(names.remove(name), "{name}");
-    }
     names
 }
 
@@ -160,6 +157,9 @@ async fn no_function_panics() {
     for name in function_names(&session).await {
         for _ in 0..calls {
             let sql = call(&name, &mut rng);
+            if UNBOUNDED.contains(&name.as_str()) {
+                continue;
+            }
             let outcome = AssertUnwindSafe(execute(&session, &sql)).catch_unwind();
             match tokio::time::timeout(PATIENCE, outcome).await {
                 Err(_) => faults.push(format!("{sql}: does not end")),

@@ -137,6 +137,18 @@ impl S3Server {
         *self.hook.lock().unwrap() = Some(Box::new(hook));
     }
 
+    /// Counts requests that change something, from now on.
+    pub fn count_writes(&self) -> Arc<AtomicUsize> {
+        let writes = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&writes);
+        self.on_request(move |method, _| {
+            let is_write = !matches!(method, "GET" | "HEAD");
+            counter.fetch_add(usize::from(is_write), Ordering::Relaxed);
+            Act::Pass
+        });
+        writes
+    }
+
     /// What requests said since this was asked last, as `METHOD header: value`, for headers that cost or protect something.
     pub fn take_seen_headers(&self) -> Vec<String> {
         std::mem::take(&mut self.seen_headers.lock().unwrap())

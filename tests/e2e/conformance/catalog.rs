@@ -1,14 +1,13 @@
 //! The contract of every catalog: tables appear, switch and change as a whole. On files and on Glue.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use faisca::prelude::*;
 
 use crate::glue_server::GlueServer;
 use crate::lake::{JOB, query, session};
-use crate::s3_server::{Act, S3Server};
+use crate::s3_server::S3Server;
 use crate::support::{command, output_text, scratch};
 
 /// Both catalogs of a test, by the command, as a user has them.
@@ -150,13 +149,7 @@ async fn other_columns_are_refused_or_added(lake: &Lake, kind: &str) {
     let count = format!("SELECT count(*) FROM {numbers}");
     let changed = ("value AS Id", "CAST(value AS STRING) AS Id, 1 AS extra");
     // Reads are allowed: the commit record says whether an earlier attempt has written this step.
-    let writes = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&writes);
-    lake.server.on_request(move |method, _| {
-        let is_write = !matches!(method, "GET" | "HEAD");
-        counter.fetch_add(usize::from(is_write), Ordering::Relaxed);
-        Act::Pass
-    });
+    let writes = lake.server.count_writes();
     let (success, error) = lake.job(kind, 5, &[changed]).await;
     assert!(
         !success && error.contains("new: extra int; of another type: id string instead of bigint"),
