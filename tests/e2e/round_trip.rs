@@ -212,8 +212,8 @@ const KINDS: [Kind; 28] = [
         &["csv"],
         "map",
         [
-            "map(['k'], [cast(1 as int)])",
-            "map(['l', 'm'], [cast(2 as int), cast(3 as int)])",
+            "map_from_arrays(['k'], [cast(1 as int)])",
+            "map_from_arrays(['l', 'm'], [cast(2 as int), cast(3 as int)])",
         ],
         ["{k:1}", "{l:2,m:3}"],
     ),
@@ -235,7 +235,10 @@ const KINDS: [Kind; 28] = [
     lacking(
         &["csv", "ndjson"],
         "map of numbers",
-        ["map([1L], ['x'])", "map([2L], ['y'])"],
+        [
+            "map_from_arrays([1L], ['x'])",
+            "map_from_arrays([2L], ['y'])",
+        ],
         ["{1:x}", "{2:y}"],
     ),
 ];
