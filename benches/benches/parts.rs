@@ -235,7 +235,7 @@ fn half_way(tasks: u32) -> (Scheduler, Event) {
         task: spec.task,
         attempt: spec.attempt,
         partitions: vec![],
-        durable: false,
+        has_durable_copy: false,
         files: vec![],
         statistics: None,
         metrics: TaskMetrics::default(),

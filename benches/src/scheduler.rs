@@ -45,7 +45,7 @@ fn report(spec: &TaskSpec) -> TaskReport {
         task: spec.task,
         attempt: spec.attempt,
         partitions,
-        durable: false,
+        has_durable_copy: false,
         files: vec![],
         statistics: None,
         metrics: TaskMetrics::default(),

@@ -225,7 +225,7 @@ async fn run_and_report(
     debug!(%task, attempt = attempt.0, "started");
     let report = match AssertUnwindSafe(run.run()).catch_unwind().await {
         Ok(Ok(report)) => FromExecutor::Finished(report),
-        Ok(Err(error)) => failed(task, attempt, &error),
+        Ok(Err(error)) => report_failure(task, attempt, &error),
         Err(panic) => FromExecutor::Failed {
             task,
             attempt,
@@ -246,7 +246,7 @@ async fn run_and_report(
     }
 }
 
-fn failed(task: TaskId, attempt: Attempt, error: &DataFusionError) -> FromExecutor {
+fn report_failure(task: TaskId, attempt: Attempt, error: &DataFusionError) -> FromExecutor {
     let failure = classify(error);
     match failure.kind {
         // Expected after every loss of an executor, which the driver reports itself.

@@ -90,7 +90,7 @@ impl SinkWriter {
             task.task.index, spec.tag, task.attempt.0
         );
         let reservation = MemoryConsumer::new("sink").register(context.memory_pool());
-        let sketches = if spec.statistics {
+        let sketches = if spec.computes_statistics {
             Some(Sketches::new(schema)?)
         } else {
             None

@@ -157,7 +157,7 @@ impl TaskRun {
             attempt: self.spec.attempt,
         };
         self.store.put(id, sealed.block);
-        let durable = match self
+        let has_durable_copy = match self
             .environment
             .durable()
             .filter(|_| self.stage.durability == Durability::Sync)
@@ -169,7 +169,7 @@ impl TaskRun {
             task: id.task,
             attempt: id.attempt,
             partitions,
-            durable,
+            has_durable_copy,
             files: vec![],
             statistics: None,
             metrics,
@@ -212,7 +212,7 @@ impl TaskRun {
             task: self.spec.task,
             attempt: self.spec.attempt,
             partitions: vec![],
-            durable: false,
+            has_durable_copy: false,
             files: written.files,
             statistics: written.statistics,
             metrics,

@@ -10,7 +10,7 @@ mod share;
 mod slices;
 
 pub use cut::{cut, cut_writes};
-pub use draw::about;
+pub use draw::format_rough_count;
 pub use graph::{Slicing, Stage, StageGraph, StageInput, StageOutput};
 pub use revise::{Fact, Revised, expected_rows, is_replannable, revise};
 pub use share::share;

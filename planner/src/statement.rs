@@ -201,7 +201,7 @@ mod tests {
         }
     }
 
-    fn explicit(statement: &Statement) -> String {
+    fn with_parentheses(statement: &Statement) -> String {
         use datafusion::sql::sqlparser::ast::{SelectItem, SetExpr, Statement as Sql};
         let Statement::Statement(statement) = statement else {
             panic!("no statement")

@@ -65,14 +65,14 @@ pub struct CrawledTable {
     /// Number of partitions in the catalog whose folders no longer exist. [`apply`] removes them.
     pub removed_partitions: usize,
     registration: Registration,
-    changes: bool,
+    is_changed: bool,
 }
 
 impl CrawledTable {
     /// Returns true if the catalog differs from the table found, so that [`apply`] changes it.
     #[must_use]
     pub fn changes(&self) -> bool {
-        self.changes
+        self.is_changed
     }
 }
 
@@ -138,7 +138,7 @@ pub async fn crawl(session: &Session, request: &Crawl) -> Result<CrawlPlan> {
 /// Returns the first error of the catalog, with the name of the table. Tables before that one stay
 /// registered.
 pub async fn apply(session: &Session, plan: &CrawlPlan) -> Result<()> {
-    for table in plan.tables.iter().filter(|table| table.changes) {
+    for table in plan.tables.iter().filter(|table| table.is_changed) {
         session
             .catalogs()
             .register(&table.registration)
@@ -190,7 +190,7 @@ impl Crawler<'_> {
         });
         Ok(CrawledTable {
             name: registration.table.name.clone(),
-            changes: outlook != TableOutlook::Kept
+            is_changed: outlook != TableOutlook::Kept
                 || new_partitions > 0
                 || removed_partitions > 0
                 || has_moved,

@@ -437,7 +437,7 @@ impl OpenWrite<'_> {
     fn sink(&self) -> Result<SinkSpec> {
         let output = self.output.as_ref().ok_or(Error::Cancelled)?;
         Ok(SinkSpec {
-            statistics: self.planned.describes_columns(),
+            computes_statistics: self.planned.describes_columns(),
             csv: Box::new(self.planned.csv.clone()),
             partition_by: match &self.planned.table {
                 Some(table) => table.key_names.clone(),
@@ -518,7 +518,7 @@ fn sink_spec(write: &Write, output: &OutputWrite, layout: &Layout) -> Result<Sin
         target_file_bytes,
         csv: Box::default(),
         tag: output.tag(),
-        statistics: false,
+        computes_statistics: false,
         empty: empty_output(write),
     })
 }

@@ -385,8 +385,9 @@ impl Simulation {
             self.blocks.insert((block, BlockHome::Executor(executor)));
             if self.has_store && !self.is_fault(20) {
                 self.blocks.insert((block, BlockHome::ObjectStore));
-                report.durable = self.conditions == Conditions::Undisturbed || self.chance(30);
-                if !report.durable {
+                report.has_durable_copy =
+                    self.conditions == Conditions::Undisturbed || self.chance(30);
+                if !report.has_durable_copy {
                     self.mail.push(Event::Durable(block, executor));
                 }
             }

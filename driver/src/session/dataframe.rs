@@ -30,7 +30,7 @@ use datafusion::dataframe::DataFrame as DfDataFrame;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, SortExpr};
 use datafusion::prelude::ident;
-use faisca_spark::columns::{Column, expr, listed};
+use faisca_spark::columns::{Column, expr, join_list};
 
 use super::columns::{find_column, resolve, unknown_column, unmarked};
 use super::writer::DataFrameWriter;
@@ -158,7 +158,7 @@ impl DataFrame {
                 self.map(|f| f.select(exprs))
             }
             Terms::Columns(columns) => {
-                let columns = listed(columns.iter().map(ToString::to_string));
+                let columns = join_list(columns.iter().map(ToString::to_string));
                 self.query(|this| format!("SELECT {columns} FROM {this}"))
             }
         }
@@ -279,7 +279,7 @@ impl DataFrame {
     pub fn sort<K: Into<SortKey>>(self, keys: impl IntoIterator<Item = K>) -> Result<Self> {
         match SortKeys::collect(keys)? {
             SortKeys::Columns(columns) => {
-                let order = listed(columns.iter().map(Column::text));
+                let order = join_list(columns.iter().map(Column::text));
                 self.query(|this| format!("SELECT * FROM {this} ORDER BY {order}"))
             }
             SortKeys::Exprs(keys) => {

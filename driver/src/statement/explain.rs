@@ -7,7 +7,7 @@ use datafusion::common::Result;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use faisca_planner::rules::Switches;
-use faisca_planner::stages::{Stage, StageGraph, about};
+use faisca_planner::stages::{Stage, StageGraph, format_rough_count};
 
 use super::cluster::Cluster;
 use crate::engine::prepared::PreparedQuery;
@@ -43,12 +43,12 @@ pub(crate) async fn explain(plan: &LogicalPlan, state: &SessionState) -> Result<
         .collect();
     let rows_without = effective_rules
         .iter()
-        .map(|(rule, rows)| format!(", {} without {rule}", about(*rows)))
+        .map(|(rule, rows)| format!(", {} without {rule}", format_rough_count(*rows)))
         .collect::<String>();
     Ok(format!(
         "{drawing}\nOptimizer rules that changed the plan: {} (SET faisca.{first} = false turns one off)\nEstimated rows of all operators: {}{rows_without}\n",
         names.join(", "),
-        about(graph.operator_rows_expected()),
+        format_rough_count(graph.operator_rows_expected()),
     ))
 }
 

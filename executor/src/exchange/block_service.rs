@@ -59,7 +59,7 @@ fn flight_error(error: DataFusionError) -> FlightError {
 impl PeerService for BlockService {
     async fn fetch(&self, request: FetchRequest) -> Result<BoxedStream<FlightData>, Status> {
         self.check(&request)?;
-        let compression = request.compressed.then_some(CompressionType::LZ4_FRAME);
+        let compression = request.is_compressed.then_some(CompressionType::LZ4_FRAME);
         let options = IpcWriteOptions::default()
             .try_with_compression(compression)
             .map_err(|e| Status::internal(e.to_string()))?;

@@ -225,7 +225,7 @@ impl BlockGroup {
         let request = FetchRequest {
             blocks: vec![location.block],
             partition,
-            compressed: !location.address.as_deref().is_some_and(is_loopback),
+            is_compressed: !location.address.as_deref().is_some_and(is_loopback),
         };
         Self {
             peer: Peer {

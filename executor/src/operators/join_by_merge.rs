@@ -101,8 +101,8 @@ fn can_merge(join: &HashJoinExec) -> bool {
 
 fn sort_merge_join(join: &HashJoinExec) -> Result<Arc<dyn ExecutionPlan>> {
     let (left_keys, right_keys): (Vec<_>, Vec<_>) = join.on().iter().cloned().unzip();
-    let left = sorted(join.left(), left_keys);
-    let right = sorted(join.right(), right_keys);
+    let left = sort_by_keys(join.left(), left_keys);
+    let right = sort_by_keys(join.right(), right_keys);
     let options = vec![SortOptions::default(); join.on().len()];
     let on = join.on().to_vec();
     let merged = SortMergeJoinExec::try_new(
@@ -130,7 +130,10 @@ fn sort_merge_join(join: &HashJoinExec) -> Result<Arc<dyn ExecutionPlan>> {
     Ok(Arc::new(ProjectionExec::try_new(columns, merged)?))
 }
 
-fn sorted(input: &Arc<dyn ExecutionPlan>, keys: Vec<PhysicalExprRef>) -> Arc<dyn ExecutionPlan> {
+fn sort_by_keys(
+    input: &Arc<dyn ExecutionPlan>,
+    keys: Vec<PhysicalExprRef>,
+) -> Arc<dyn ExecutionPlan> {
     let order = keys
         .into_iter()
         .map(|key| PhysicalSortExpr::new(key, SortOptions::default()));

@@ -13,7 +13,7 @@ pub struct FetchRequest {
     /// The partition to read of each block; `None` reads all in ascending order.
     pub partition: Option<u32>,
     /// Whether to compress the rows. Compression costs more than it saves within one machine.
-    pub compressed: bool,
+    pub is_compressed: bool,
 }
 
 /// Step 12: one frame of a Flight `DoPut`, by which a draining executor hands a block over.

@@ -33,7 +33,7 @@ pub trait PeerService: Send + Sync + 'static {
         &self,
         _reports: Streaming<FlightData>,
     ) -> Result<BoxedStream<FlightData>, Status> {
-        Err(unsupported())
+        Err(unsupported_call())
     }
 }
 
@@ -79,52 +79,52 @@ impl<S: PeerService> FlightService for FlightMethods<S> {
         &self,
         _: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Self::HandshakeStream>, Status> {
-        Err(unsupported())
+        Err(unsupported_call())
     }
 
     async fn list_flights(
         &self,
         _: Request<Criteria>,
     ) -> Result<Response<Self::ListFlightsStream>, Status> {
-        Err(unsupported())
+        Err(unsupported_call())
     }
 
     async fn get_flight_info(
         &self,
         _: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
-        Err(unsupported())
+        Err(unsupported_call())
     }
 
     async fn poll_flight_info(
         &self,
         _: Request<FlightDescriptor>,
     ) -> Result<Response<PollInfo>, Status> {
-        Err(unsupported())
+        Err(unsupported_call())
     }
 
     async fn get_schema(
         &self,
         _: Request<FlightDescriptor>,
     ) -> Result<Response<SchemaResult>, Status> {
-        Err(unsupported())
+        Err(unsupported_call())
     }
 
     async fn do_action(
         &self,
         _: Request<Action>,
     ) -> Result<Response<Self::DoActionStream>, Status> {
-        Err(unsupported())
+        Err(unsupported_call())
     }
 
     async fn list_actions(
         &self,
         _: Request<Empty>,
     ) -> Result<Response<Self::ListActionsStream>, Status> {
-        Err(unsupported())
+        Err(unsupported_call())
     }
 }
 
-fn unsupported() -> Status {
+fn unsupported_call() -> Status {
     Status::unimplemented("Faísca serves DoGet and DoPut of blocks, and DoExchange on the driver")
 }

@@ -79,7 +79,7 @@ pub struct SinkSpec {
     /// Unique part of every file name, so that files of two writes never have the same name.
     pub tag: String,
     /// Whether to compute column statistics for the catalog.
-    pub statistics: bool,
+    pub computes_statistics: bool,
     /// What the first task writes if it has no rows.
     pub empty: EmptyOutput,
 }

@@ -75,10 +75,10 @@ pub struct TaskReport {
     /// Non-empty partitions of the attempt's block, ascending.
     pub partitions: Vec<PartitionSize>,
     /// Whether the block has its durable copy already.
-    pub durable: bool,
+    pub has_durable_copy: bool,
     /// Files that the commit makes visible.
     pub files: Vec<PendingFile>,
-    /// Column statistics of those files, if [`super::SinkSpec::statistics`] is set; encoded by
+    /// Column statistics of those files, if [`super::SinkSpec::computes_statistics`] is set; encoded by
     /// [`crate::sink::Sketches`].
     pub statistics: Option<Bytes>,
     /// Metrics of the attempt.

@@ -88,7 +88,7 @@ impl FileEncoder {
             FileFormat::Csv => {
                 let writer = CsvWriter::new(spec.csv.as_ref().clone());
                 let header = writer.header(&schema)?;
-                let mut output = compressed(output, spec.compression)?;
+                let mut output = compress(output, spec.compression)?;
                 output.write_all(&header).await?;
                 Kind::Text {
                     output,
@@ -97,7 +97,7 @@ impl FileEncoder {
                 }
             }
             FileFormat::Ndjson => Kind::Text {
-                output: compressed(output, spec.compression)?,
+                output: compress(output, spec.compression)?,
                 format: TextFormat::Ndjson,
                 bytes: 0,
             },
@@ -182,7 +182,7 @@ fn parquet_codec(compression: Compression) -> Result<ParquetCompression> {
     })
 }
 
-fn compressed(output: Output, compression: Compression) -> Result<Output> {
+fn compress(output: Output, compression: Compression) -> Result<Output> {
     match compression {
         Compression::None => Ok(output),
         Compression::Gzip => Ok(Box::new(GzipEncoder::new(output))),

@@ -46,7 +46,7 @@ struct UploadProgress {
     id: MultipartId,
     parts: Vec<String>,
     bytes: u64,
-    sealed: bool,
+    is_sealed: bool,
 }
 
 impl UploadResult {
@@ -56,7 +56,7 @@ impl UploadResult {
     /// If the writer was not shut down.
     pub(crate) fn sealed(&self) -> Result<(PendingUpload, u64)> {
         let progress = self.0.lock();
-        if !progress.sealed {
+        if !progress.is_sealed {
             return Err(exec_datafusion_err!("an upload was not finished"));
         }
         Ok((
@@ -149,15 +149,15 @@ impl AsyncWrite for UploadWriter {
             self.send();
         }
         ready!(self.poll_parts(cx, 0))?;
-        self.result.0.lock().sealed = true;
+        self.result.0.lock().is_sealed = true;
         Poll::Ready(Ok(()))
     }
 }
 
 impl Drop for UploadWriter {
     fn drop(&mut self) {
-        let sealed = self.result.0.lock().sealed;
-        if let (false, Ok(runtime)) = (sealed, tokio::runtime::Handle::try_current()) {
+        let is_sealed = self.result.0.lock().is_sealed;
+        if let (false, Ok(runtime)) = (is_sealed, tokio::runtime::Handle::try_current()) {
             let (uploads, path, id) = (
                 Arc::clone(&self.uploads),
                 self.path.clone(),

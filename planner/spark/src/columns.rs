@@ -23,12 +23,12 @@ pub use window::{FrameBound, Window};
 
 /// Quotes the name of a column, an alias or a field.
 #[must_use]
-pub fn quoted(name: &str) -> String {
+pub fn quote_name(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
 /// Joins texts to a list in SQL, separated by commas.
-pub fn listed<C: AsRef<str>>(texts: impl IntoIterator<Item = C>) -> String {
+pub fn join_list<C: AsRef<str>>(texts: impl IntoIterator<Item = C>) -> String {
     let mut list = String::new();
     for text in texts {
         if !list.is_empty() {

@@ -39,15 +39,15 @@ fn spark_type(sql_type: &SqlType) -> Result<Option<DataType>> {
         SqlType::Character(_) | SqlType::CharacterVarying(_) | SqlType::CharVarying(_) => {
             DataType::Utf8View
         }
-        SqlType::Map(key, value) => map(nested(key)?, nested(value)?),
+        SqlType::Map(key, value) => map(resolve_nested(key)?, resolve_nested(value)?),
         SqlType::Custom(name, parameters) if parameters.is_empty() => {
-            return Ok(named(&name.to_string()));
+            return Ok(type_by_name(&name.to_string()));
         }
         _ => return Ok(None),
     }))
 }
 
-fn named(name: &str) -> Option<DataType> {
+fn type_by_name(name: &str) -> Option<DataType> {
     Some(match name.to_lowercase().as_str() {
         "byte" => DataType::Int8,
         "short" => DataType::Int16,
@@ -103,13 +103,13 @@ fn structure(fields: &[StructField]) -> Result<DataType> {
             Some(name) => name.value.clone(),
             None => format!("col{}", n + 1),
         };
-        Ok(Field::new(name, nested(&field.field_type)?, true))
+        Ok(Field::new(name, resolve_nested(&field.field_type)?, true))
     });
     Ok(DataType::Struct(fields.collect::<Result<Fields>>()?))
 }
 
 /// A type inside of a map, for which DataFusion is not asked.
-fn nested(sql_type: &SqlType) -> Result<DataType> {
+fn resolve_nested(sql_type: &SqlType) -> Result<DataType> {
     if let Some(data_type) = spark_type(sql_type)? {
         return Ok(data_type);
     }
@@ -130,7 +130,7 @@ fn nested(sql_type: &SqlType) -> Result<DataType> {
             DataType::Timestamp(unit(*digits)?, None)
         }
         SqlType::Array(ArrayElemTypeDef::AngleBracket(item)) => {
-            DataType::new_list(nested(item)?, true)
+            DataType::new_list(resolve_nested(item)?, true)
         }
         SqlType::Struct(fields, _) => structure(fields)?,
         other => {
@@ -149,7 +149,7 @@ mod tests {
             .try_with_sql(sql)
             .and_then(|mut parser| parser.parse_data_type())
             .unwrap();
-        nested(&sql_type).unwrap()
+        resolve_nested(&sql_type).unwrap()
     }
 
     #[test]

@@ -142,6 +142,6 @@ pub fn encode_node(
     exchange_read::encode(read, buf, codec, converter)
 }
 
-fn external<E: std::error::Error + Send + Sync + 'static>(error: E) -> DataFusionError {
+fn external_error<E: std::error::Error + Send + Sync + 'static>(error: E) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }

@@ -42,11 +42,17 @@ struct Side {
     is_partitioned: bool,
 }
 
+/// Where the sides of a join go. The left side is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sides {
+    Kept,
+    Swapped,
+}
+
 /// How a join is executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Strategy {
-    /// Whether the sides are swapped. The left side is the one that is built.
-    swap: bool,
+    sides: Sides,
     mode: PartitionMode,
 }
 
@@ -59,7 +65,7 @@ fn choose_strategy(
         return Ok(None);
     }
     let present = Strategy {
-        swap: false,
+        sides: Sides::Kept,
         mode: *join.partition_mode(),
     };
     let (left_keys, right_keys) = join.on().iter().cloned().unzip();
@@ -73,7 +79,7 @@ fn choose_strategy(
     if cheapest == present {
         return Ok(None);
     }
-    if cheapest.swap {
+    if cheapest.sides == Sides::Swapped {
         return join.swap_inputs(cheapest.mode).map(Some);
     }
     let join = join
@@ -117,19 +123,16 @@ fn cheapest_strategy(
     right: Side,
     limits: &OptimizerOptions,
 ) -> Strategy {
-    let strategies = [false, true].into_iter().flat_map(|swap| {
+    let strategies = [Sides::Kept, Sides::Swapped].into_iter().flat_map(|sides| {
         let modes = [PartitionMode::CollectLeft, PartitionMode::Partitioned];
-        modes.into_iter().map(move |mode| Strategy { swap, mode })
+        modes.into_iter().map(move |mode| Strategy { sides, mode })
     });
-    let cost_of = |strategy: Strategy| {
-        if strategy.swap {
-            cost(strategy.mode, join_type.swap(), right, left, limits)
-        } else {
-            cost(strategy.mode, join_type, left, right, limits)
-        }
+    let cost_of = |strategy: Strategy| match strategy.sides {
+        Sides::Kept => cost(strategy.mode, join_type, left, right, limits),
+        Sides::Swapped => cost(strategy.mode, join_type.swap(), right, left, limits),
     };
     let cheapest = strategies
-        .filter(|strategy| !strategy.swap || join_type.supports_swap())
+        .filter(|strategy| strategy.sides == Sides::Kept || join_type.supports_swap())
         .filter_map(|strategy| Some((strategy, cost_of(strategy)?)))
         .min_by(|(_, a), (_, b)| a.total_cmp(b));
     match (cheapest, cost_of(present)) {
@@ -167,7 +170,7 @@ fn cost(
 mod tests {
     use super::*;
 
-    fn strategy(join_type: JoinType, left: f64, right: f64) -> (bool, PartitionMode) {
+    fn strategy(join_type: JoinType, left: f64, right: f64) -> (Sides, PartitionMode) {
         let side = |rows: f64| Side {
             rows,
             bytes: rows * 8.0,
@@ -180,27 +183,31 @@ mod tests {
             limits.hash_join_single_partition_threshold,
         ) = (1000, 1_000_000);
         let present = Strategy {
-            swap: false,
+            sides: Sides::Kept,
             mode: PartitionMode::Partitioned,
         };
         let cheapest = cheapest_strategy(present, join_type, side(left), side(right), &limits);
-        (cheapest.swap, cheapest.mode)
+        (cheapest.sides, cheapest.mode)
     }
 
     #[test]
     fn the_small_side_is_built_and_broadcast_unless_its_unmatched_rows_are_returned() {
         use PartitionMode::{CollectLeft, Partitioned};
-        assert_eq!(strategy(JoinType::Inner, 10.0, 1e6), (false, CollectLeft));
-        assert_eq!(strategy(JoinType::Inner, 1e6, 10.0), (true, CollectLeft));
+        use Sides::{Kept, Swapped};
+        assert_eq!(strategy(JoinType::Inner, 10.0, 1e6), (Kept, CollectLeft));
+        assert_eq!(strategy(JoinType::Inner, 1e6, 10.0), (Swapped, CollectLeft));
         // A left join returns unmatched rows of its left side, which may only be probed in a
         // broadcast join.
-        assert_eq!(strategy(JoinType::Left, 10.0, 1e6), (false, Partitioned));
-        assert_eq!(strategy(JoinType::Left, 1e6, 10.0), (true, CollectLeft));
-        assert_eq!(strategy(JoinType::LeftAnti, 1e6, 2e6), (false, Partitioned));
-        assert_eq!(strategy(JoinType::LeftAnti, 2e6, 1e6), (true, Partitioned));
-        assert_eq!(strategy(JoinType::Full, 1e6, 10.0), (true, Partitioned));
+        assert_eq!(strategy(JoinType::Left, 10.0, 1e6), (Kept, Partitioned));
+        assert_eq!(strategy(JoinType::Left, 1e6, 10.0), (Swapped, CollectLeft));
+        assert_eq!(strategy(JoinType::LeftAnti, 1e6, 2e6), (Kept, Partitioned));
+        assert_eq!(
+            strategy(JoinType::LeftAnti, 2e6, 1e6),
+            (Swapped, Partitioned)
+        );
+        assert_eq!(strategy(JoinType::Full, 1e6, 10.0), (Swapped, Partitioned));
         // Four tasks would build four tables.
-        assert_eq!(strategy(JoinType::Inner, 1e3, 6e3), (false, CollectLeft));
-        assert_eq!(strategy(JoinType::Inner, 1e3, 3e3), (false, Partitioned));
+        assert_eq!(strategy(JoinType::Inner, 1e3, 6e3), (Kept, CollectLeft));
+        assert_eq!(strategy(JoinType::Inner, 1e3, 3e3), (Kept, Partitioned));
     }
 }

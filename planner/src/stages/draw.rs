@@ -46,7 +46,7 @@ impl Stage {
             describe_output(self.output),
             format!(
                 "about {} {}",
-                about(self.rows_expected),
+                format_rough_count(self.rows_expected),
                 match self.rows_expected {
                     1 => "row",
                     _ => "rows",
@@ -148,7 +148,7 @@ fn count(number: usize, noun: &str) -> String {
 
 /// Formats a count with one decimal of its unit, for estimates.
 #[must_use]
-pub fn about(rows: u64) -> String {
+pub fn format_rough_count(rows: u64) -> String {
     let units = [(1_000_000_000, " G"), (1_000_000, " M"), (1_000, " k")];
     match units.into_iter().find(|(unit, _)| rows >= *unit) {
         Some((unit, name)) => format!("{:.1}{name}", rows as f64 / unit as f64),

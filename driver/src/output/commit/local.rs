@@ -86,7 +86,7 @@ pub(crate) struct LocalWrite {
     /// Folders that were created for this write, outermost first.
     created: Vec<PathBuf>,
     /// Whether the exchange has happened.
-    committed: bool,
+    is_committed: bool,
     disk: Arc<dyn Disk>,
 }
 
@@ -134,7 +134,7 @@ impl LocalWrite {
             remembered,
             lock: None,
             created: vec![],
-            committed: false,
+            is_committed: false,
             disk,
             target,
         };
@@ -271,7 +271,7 @@ impl LocalWrite {
         if keeps_old {
             adopt_late_files(self.disk.as_ref(), &old, &self.target, &is_replaced);
         }
-        self.committed = true;
+        self.is_committed = true;
         self.sync_exchange();
         debug!(target = %self.target.display(), files = files.len(), "committed");
         Ok(())
@@ -386,7 +386,7 @@ impl Drop for LocalWrite {
             .and_then(|()| disk.apply(Change::RemoveTree(&discarded)));
         // Before the folders: the one with the lock file would not be empty.
         self.lock = None;
-        if !self.committed {
+        if !self.is_committed {
             // Removes the folders that this write created, if they are empty: it fails for others.
             for folder in self.created.iter().rev() {
                 let _ = disk.apply(Change::RemoveFolder(folder));

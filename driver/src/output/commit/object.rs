@@ -64,7 +64,7 @@ pub(crate) struct ObjectWrite {
     /// The table to register, if any.
     registration: Option<Registration>,
     /// Whether the record may exist. From then on the write cannot be aborted.
-    recorded: bool,
+    is_recorded: bool,
 }
 
 impl ObjectWrite {
@@ -103,7 +103,7 @@ impl ObjectWrite {
             base,
             old_records,
             registration: None,
-            recorded: false,
+            is_recorded: false,
         }))
     }
 
@@ -147,7 +147,7 @@ impl ObjectWrite {
             let version = self.base + 1;
             match self.folder.put(version, &record, PutMode::Create).await {
                 Ok(()) => {
-                    self.recorded = true;
+                    self.is_recorded = true;
                     self.folder.finish(version, record).await?;
                     // The commit is complete. Old records do no harm, and a later write removes
                     // them.
@@ -164,7 +164,7 @@ impl ObjectWrite {
                     // way.
                     let winner = self.folder.read(version).await?;
                     if winner.tag == self.tag {
-                        self.recorded = true;
+                        self.is_recorded = true;
                         return self.folder.finish(version, winner).await;
                     }
                     let own_id = self.identity.as_ref();
@@ -186,7 +186,7 @@ impl ObjectWrite {
                 // The record may exist despite the error. The uploads stay, and the next write
                 // finds out.
                 Err(error) => {
-                    self.recorded = true;
+                    self.is_recorded = true;
                     return Err(self.folder.failed("write the commit record of", error));
                 }
             }
@@ -271,7 +271,7 @@ impl ObjectWrite {
     /// Aborts the uploads of this write, which leaves the folder unchanged. Does nothing if the
     /// record may exist, since it names some of these uploads.
     pub(crate) async fn abort(&self) {
-        if self.recorded {
+        if self.is_recorded {
             return;
         }
         self.folder.sweep(&self.tag, &BTreeSet::new()).await;

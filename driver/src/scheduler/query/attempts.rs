@@ -134,7 +134,7 @@ impl QueryState {
             attempt: report.attempt,
             home: BlockHome::Executor(executor),
             is_empty: report.partitions.is_empty(),
-            is_durable: report.durable,
+            is_durable: report.has_durable_copy,
             files: report.files.clone(),
             statistics: report.statistics.clone(),
         });

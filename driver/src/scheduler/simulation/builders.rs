@@ -81,7 +81,7 @@ pub(super) fn report(spec: &TaskSpec, output: OutputKind) -> TaskReport {
         task: spec.task,
         attempt: spec.attempt,
         partitions,
-        durable: false,
+        has_durable_copy: false,
         files,
         statistics: None,
         metrics: TaskMetrics::default(),

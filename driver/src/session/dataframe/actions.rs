@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::common::DataFusionError;
 use datafusion::physical_plan::SendableRecordBatchStream;
-use faisca_spark::columns::{listed, quoted};
+use faisca_spark::columns::{join_list, quote_name};
 
 use super::DataFrame;
 use crate::error::Result;
@@ -108,7 +108,7 @@ impl DataFrame {
     /// # Errors
     /// Same as [`Self::filter`].
     pub fn to_json(self) -> Result<Self> {
-        let columns = listed(self.columns().iter().map(|name| quoted(name)));
+        let columns = join_list(self.columns().iter().map(|name| quote_name(name)));
         self.select_expr(&[&format!("to_json(struct({columns})) AS value")])
     }
 

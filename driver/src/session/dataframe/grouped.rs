@@ -1,6 +1,6 @@
 //! Grouped rows, their aggregates and pivots.
 
-use faisca_spark::columns::{Column, Literal, functions, listed, lit};
+use faisca_spark::columns::{Column, Literal, functions, join_list, lit};
 
 use super::DataFrame;
 use super::term::{Term, Terms};
@@ -118,7 +118,7 @@ impl GroupedData {
             Terms::Columns(columns) => {
                 let (keys, _) = columns.split_at(key_count);
                 let clause = group_clause(keys, self.grouping);
-                let list = listed(columns.iter().map(ToString::to_string));
+                let list = join_list(columns.iter().map(ToString::to_string));
                 (self.frame).query(|this| format!("SELECT {list} FROM {this}{clause}"))
             }
         }
@@ -233,7 +233,7 @@ fn group_clause(keys: &[Column], grouping: Grouping) -> String {
     if keys.is_empty() {
         return String::new();
     }
-    let keys = listed(keys.iter().map(Column::text));
+    let keys = join_list(keys.iter().map(Column::text));
     match grouping {
         Grouping::Plain => format!(" GROUP BY {keys}"),
         Grouping::Rollup => format!(" GROUP BY ROLLUP ({keys})"),

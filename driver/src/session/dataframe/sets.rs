@@ -1,7 +1,7 @@
 //! Set operations on two frames with the same columns, and removal of duplicates.
 
 use faisca_spark::columns::functions::row_number;
-use faisca_spark::columns::{Column, Window, col, listed, lit, quoted};
+use faisca_spark::columns::{Column, Window, col, join_list, lit, quote_name};
 
 use super::DataFrame;
 use crate::error::Result;
@@ -120,14 +120,14 @@ impl DataFrame {
             format!(
                 "SELECT *, {} AS {} FROM {this}",
                 row_number().over(&numbering),
-                quoted(ROW_NUMBER)
+                quote_name(ROW_NUMBER)
             )
         })?;
-        let names = listed(names.iter().map(Column::text));
+        let names = join_list(names.iter().map(Column::text));
         numbered.query(|this| {
             format!(
                 "SELECT {names} FROM {this} WHERE {} = 1",
-                quoted(ROW_NUMBER)
+                quote_name(ROW_NUMBER)
             )
         })
     }

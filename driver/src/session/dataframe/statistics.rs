@@ -1,7 +1,7 @@
 //! Summary statistics, samples and unpivoting.
 
 use arrow::datatypes::DataType;
-use faisca_spark::columns::{col, listed, quoted};
+use faisca_spark::columns::{col, join_list, quote_name};
 
 use super::DataFrame;
 use crate::error::{Error, Result};
@@ -42,7 +42,7 @@ impl DataFrame {
         for (statistic, function) in STATISTICS {
             let mut row = vec![format!("'{statistic}'")];
             for (position, (name, is_text)) in chosen.iter().enumerate() {
-                let own = quoted(name);
+                let own = quote_name(name);
                 let has_statistic = !is_text || !matches!(statistic, "mean" | "stddev");
                 let argument = if has_statistic {
                     own
@@ -55,11 +55,11 @@ impl DataFrame {
                 ));
                 row.push(result);
             }
-            rows.push(listed(row));
+            rows.push(join_list(row));
         }
-        let names = chosen.iter().map(|(name, _)| quoted(name));
-        let names = listed(std::iter::once("summary".to_owned()).chain(names));
-        let (statistics, rows) = (listed(statistics), listed(rows));
+        let names = chosen.iter().map(|(name, _)| quote_name(name));
+        let names = join_list(std::iter::once("summary".to_owned()).chain(names));
+        let (statistics, rows) = (join_list(statistics), join_list(rows));
         let count = STATISTICS.len();
         if chosen.is_empty() {
             return Err(Error::Plan(
@@ -114,11 +114,11 @@ impl DataFrame {
         let stack = format!(
             "stack({}, {}) AS ({}, {})",
             values.len(),
-            listed(pairs),
-            quoted(variable),
-            quoted(value)
+            join_list(pairs),
+            quote_name(variable),
+            quote_name(value)
         );
-        let columns = listed(ids.chain([stack]));
+        let columns = join_list(ids.chain([stack]));
         self.query(|this| format!("SELECT {columns} FROM {this}"))
     }
 }

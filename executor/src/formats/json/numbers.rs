@@ -56,13 +56,13 @@ pub(super) fn to_numbers(
     schema: &SchemaRef,
 ) -> Result<RecordBatch, ArrowError> {
     let columns = batch.columns().iter().zip(schema.fields());
-    let columns = columns.map(|(column, field)| converted(column, field, field.name()));
+    let columns = columns.map(|(column, field)| convert_array(column, field, field.name()));
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
 }
 
-fn converted(array: &ArrayRef, field: &Field, column: &str) -> Result<ArrayRef, ArrowError> {
+fn convert_array(array: &ArrayRef, field: &Field, column: &str) -> Result<ArrayRef, ArrowError> {
     if array.data_type() == field.data_type() {
         return Ok(Arc::clone(array));
     }
@@ -70,7 +70,7 @@ fn converted(array: &ArrayRef, field: &Field, column: &str) -> Result<ArrayRef, 
     Ok(match field.data_type() {
         DataType::List(item) => {
             let list: &ListArray = array.as_list();
-            let values = converted(list.values(), item, column)?;
+            let values = convert_array(list.values(), item, column)?;
             let offsets = list.offsets().clone();
             Arc::new(ListArray::try_new(
                 Arc::clone(item),
@@ -81,7 +81,7 @@ fn converted(array: &ArrayRef, field: &Field, column: &str) -> Result<ArrayRef, 
         }
         DataType::LargeList(item) => {
             let list: &LargeListArray = array.as_list();
-            let values = converted(list.values(), item, column)?;
+            let values = convert_array(list.values(), item, column)?;
             let offsets = list.offsets().clone();
             Arc::new(LargeListArray::try_new(
                 Arc::clone(item),
@@ -91,14 +91,14 @@ fn converted(array: &ArrayRef, field: &Field, column: &str) -> Result<ArrayRef, 
             )?)
         }
         DataType::FixedSizeList(item, length) => {
-            let values = converted(array.as_fixed_size_list().values(), item, column)?;
+            let values = convert_array(array.as_fixed_size_list().values(), item, column)?;
             let item = Arc::clone(item);
             Arc::new(FixedSizeListArray::try_new(item, *length, values, nulls)?)
         }
         DataType::Map(entries, is_sorted) => {
             let map = array.as_map();
             let pairs: ArrayRef = Arc::new(map.entries().clone());
-            let pairs = converted(&pairs, entries, column)?.as_struct().clone();
+            let pairs = convert_array(&pairs, entries, column)?.as_struct().clone();
             let (entries, offsets) = (Arc::clone(entries), map.offsets().clone());
             Arc::new(MapArray::try_new(
                 entries, offsets, pairs, nulls, *is_sorted,
@@ -108,7 +108,7 @@ fn converted(array: &ArrayRef, field: &Field, column: &str) -> Result<ArrayRef, 
             let parts = array.as_struct().columns().iter().zip(fields);
             let parts = parts.map(|(part, field)| {
                 let name = format!("{column}.{}", field.name());
-                converted(part, field, &name)
+                convert_array(part, field, &name)
             });
             let parts = parts.collect::<Result<Vec<_>, _>>()?;
             Arc::new(StructArray::try_new(fields.clone(), parts, nulls)?)

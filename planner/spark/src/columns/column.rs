@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Rem, Sub};
 
 use super::window::Window;
-use super::{listed, quoted};
+use super::{join_list, quote_name};
 
 /// Name of the left side of a join.
 pub const LEFT: &str = "left_side";
@@ -38,20 +38,20 @@ pub fn col(name: &str) -> Column {
     Column::from_text(if name == "*" {
         name.to_owned()
     } else {
-        quoted(name)
+        quote_name(name)
     })
 }
 
 /// Returns a column of the left side of a join.
 #[must_use]
 pub fn left_col(name: &str) -> Column {
-    Column::from_text(format!("{LEFT}.{}", quoted(name)))
+    Column::from_text(format!("{LEFT}.{}", quote_name(name)))
 }
 
 /// Returns a column of the right side of a join.
 #[must_use]
 pub fn right_col(name: &str) -> Column {
-    Column::from_text(format!("{RIGHT}.{}", quoted(name)))
+    Column::from_text(format!("{RIGHT}.{}", quote_name(name)))
 }
 
 /// Returns an expression of Spark's SQL, such as `a + 1 AS b`.
@@ -184,7 +184,7 @@ impl From<&Self> for Column {
 impl fmt::Display for Column {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.alias {
-            Some(alias) => write!(f, "{} AS {}", self.text, quoted(alias)),
+            Some(alias) => write!(f, "{} AS {}", self.text, quote_name(alias)),
             None => f.write_str(&self.text),
         }
     }
@@ -265,7 +265,7 @@ impl Column {
     /// True if the value equals one of these; false for an empty list.
     #[must_use]
     pub fn is_in<C: Into<Self>>(self, values: impl IntoIterator<Item = C>) -> Self {
-        let list = listed(values.into_iter().map(|value| value.into().text));
+        let list = join_list(values.into_iter().map(|value| value.into().text));
         if list.is_empty() {
             return lit(false);
         }
@@ -334,7 +334,7 @@ impl Column {
     /// Returns a field of a struct.
     #[must_use]
     pub fn get_field(self, name: &str) -> Self {
-        Self::from_text(format!("{}.{}", self.text, quoted(name)))
+        Self::from_text(format!("{}.{}", self.text, quote_name(name)))
     }
 
     /// Computes an aggregate or a window function over the rows of a window.

@@ -17,7 +17,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::column::{Column, Literal, expr, lit};
-use super::listed;
+use super::join_list;
 
 /// Calls a function by its name: one of Spark's, or one that the session has registered.
 pub fn call_function<C: Into<Column>>(
@@ -27,7 +27,7 @@ pub fn call_function<C: Into<Column>>(
     let arguments = arguments
         .into_iter()
         .map(|argument| argument.into().text().to_owned());
-    expr(&format!("{name}({})", listed(arguments)))
+    expr(&format!("{name}({})", join_list(arguments)))
 }
 
 fn call(name: &str, arguments: &[Column]) -> Column {
@@ -44,7 +44,7 @@ pub fn count_distinct<C: Into<Column>>(columns: impl IntoIterator<Item = C>) -> 
     let columns = columns
         .into_iter()
         .map(|column| column.into().text().to_owned());
-    expr(&format!("count(DISTINCT {})", listed(columns)))
+    expr(&format!("count(DISTINCT {})", join_list(columns)))
 }
 
 /// Sums the distinct values.

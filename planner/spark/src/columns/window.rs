@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::column::Column;
-use super::listed;
+use super::join_list;
 
 /// The rows over which [`Column::over`] computes: a partition, its order, and a frame around each row.
 ///
@@ -87,7 +87,7 @@ impl Window {
 }
 
 fn list_of_texts<C: Into<Column>>(columns: impl IntoIterator<Item = C>) -> String {
-    listed(
+    join_list(
         columns
             .into_iter()
             .map(|column| column.into().text().to_owned()),

@@ -72,7 +72,7 @@ impl Cursor {
     fn identifier(&mut self) -> Result<String> {
         match self.take() {
             Some(Token::Word(word)) => Ok(word.value.replace("``", "`")),
-            other => plan_err!("expected a name, not {}", shown(other.as_ref())),
+            other => plan_err!("expected a name, not {}", describe_token(other.as_ref())),
         }
     }
 
@@ -86,7 +86,7 @@ impl Cursor {
         }
         match self.take() {
             Some(token @ (Token::Word(_) | Token::Number(..))) => Ok(token.to_string()),
-            other => plan_err!("expected a value, not {}", shown(other.as_ref())),
+            other => plan_err!("expected a value, not {}", describe_token(other.as_ref())),
         }
     }
 
@@ -159,7 +159,7 @@ impl Cursor {
     /// The next token as text, for an error.
     pub(super) fn next_shown(&mut self) -> String {
         let start = self.position;
-        let next = shown(self.take().as_ref());
+        let next = describe_token(self.take().as_ref());
         self.position = start;
         next
     }
@@ -180,6 +180,6 @@ pub(super) fn text(tokens: &[Token]) -> String {
     tokens.iter().map(Token::to_string).collect()
 }
 
-fn shown(token: Option<&Token>) -> String {
+fn describe_token(token: Option<&Token>) -> String {
     token.map_or_else(|| "the end".to_owned(), |token| format!("`{token}`"))
 }

@@ -28,15 +28,6 @@ pub(crate) use fields::date_part;
 /// The type of a time of day.
 const TIME: DataType = DataType::Time64(TimeUnit::Microsecond);
 
-/// What a function does with arguments that have no result, such as a text that is not a date.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Failure {
-    /// The query fails, as in ANSI mode.
-    Error,
-    /// The result is null: the functions named `try_`.
-    Null,
-}
-
 /// Returns the functions of dates and timestamps.
 pub(crate) fn functions() -> Vec<Function> {
     [

@@ -51,10 +51,10 @@ trait Algorithm {
 
 /// Converts the columns to the few types that are hashed.
 fn prepare(call: &Call) -> Result<Vec<ArrayRef>> {
-    call.arrays.iter().map(simple).collect()
+    call.arrays.iter().map(cast_to_hashed_type).collect()
 }
 
-fn simple(array: &ArrayRef) -> Result<ArrayRef> {
+fn cast_to_hashed_type(array: &ArrayRef) -> Result<ArrayRef> {
     Ok(match array.data_type() {
         data_type if is_text(data_type) => cast(array, &DataType::Utf8)?,
         data_type if is_binary(data_type) => cast(array, &DataType::Binary)?,
@@ -110,7 +110,7 @@ fn value<A: Algorithm>(array: &ArrayRef, row: usize, seed: i64) -> Result<i64> {
             let digits = array.as_primitive::<Decimal128Type>().value(row);
             match i64::try_from(digits) {
                 Ok(digits) if *precision <= 18 => A::long(digits, seed),
-                _ => A::bytes(minimal(&digits.to_be_bytes()), seed),
+                _ => A::bytes(trim_sign_bytes(&digits.to_be_bytes()), seed),
             }
         }
         DataType::Utf8 | DataType::Binary => {
@@ -123,14 +123,14 @@ fn value<A: Algorithm>(array: &ArrayRef, row: usize, seed: i64) -> Result<i64> {
         }
         DataType::List(_) => {
             let list = array.as_list::<i32>();
-            let values = simple(list.values())?;
+            let values = cast_to_hashed_type(list.values())?;
             items(list, row).try_fold(seed, |seed, item| value::<A>(&values, item, seed))?
         }
         DataType::Struct(_) => {
             let columns = array.as_struct().columns();
-            columns
-                .iter()
-                .try_fold(seed, |seed, column| value::<A>(&simple(column)?, row, seed))?
+            columns.iter().try_fold(seed, |seed, column| {
+                value::<A>(&cast_to_hashed_type(column)?, row, seed)
+            })?
         }
         DataType::Map(..) => {
             return exec_err!(
@@ -142,7 +142,7 @@ fn value<A: Algorithm>(array: &ArrayRef, row: usize, seed: i64) -> Result<i64> {
 }
 
 /// Removes bytes that only repeat the sign, as Java's `BigInteger` does.
-fn minimal(bytes: &[u8]) -> &[u8] {
+fn trim_sign_bytes(bytes: &[u8]) -> &[u8] {
     let mut bytes = bytes;
     while let [first @ (0x00 | 0xFF), second, ..] = bytes
         && (first >> 7) == (second >> 7)
@@ -156,7 +156,7 @@ fn minimal(bytes: &[u8]) -> &[u8] {
 struct Murmur3;
 
 impl Murmur3 {
-    fn mixed(hash: u32, word: u32) -> u32 {
+    fn mix(hash: u32, word: u32) -> u32 {
         let word = word
             .wrapping_mul(0xcc9e_2d51)
             .rotate_left(15)
@@ -167,7 +167,7 @@ impl Murmur3 {
             .wrapping_add(0xe654_6b64)
     }
 
-    fn finished(hash: u32, length: usize) -> i64 {
+    fn finish(hash: u32, length: usize) -> i64 {
         let mut hash = hash ^ u32::try_from(length).unwrap_or(u32::MAX);
         hash = (hash ^ (hash >> 16)).wrapping_mul(0x85eb_ca6b);
         hash = (hash ^ (hash >> 13)).wrapping_mul(0xc2b2_ae35);
@@ -186,29 +186,29 @@ impl Murmur3 {
 
 impl Algorithm for Murmur3 {
     fn int(value: i32, seed: i64) -> i64 {
-        Self::finished(Self::mixed(Self::seed(seed), value.cast_unsigned()), 4)
+        Self::finish(Self::mix(Self::seed(seed), value.cast_unsigned()), 4)
     }
 
     fn long(value: i64, seed: i64) -> i64 {
         let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
-        let low = Self::mixed(Self::seed(seed), u32::from_le_bytes([a, b, c, d]));
-        Self::finished(Self::mixed(low, u32::from_le_bytes([e, f, g, h])), 8)
+        let low = Self::mix(Self::seed(seed), u32::from_le_bytes([a, b, c, d]));
+        Self::finish(Self::mix(low, u32::from_le_bytes([e, f, g, h])), 8)
     }
 
     fn bytes(value: &[u8], seed: i64) -> i64 {
         let words = value.chunks_exact(4);
         let rest = words.remainder();
         let hash = words.fold(Self::seed(seed), |hash, word| {
-            Self::mixed(
+            Self::mix(
                 hash,
                 u32::from_le_bytes([word[0], word[1], word[2], word[3]]),
             )
         });
         // Each of the last bytes is a word of its own, with its sign.
         let hash = rest.iter().fold(hash, |hash, byte| {
-            Self::mixed(hash, i32::from(byte.cast_signed()).cast_unsigned())
+            Self::mix(hash, i32::from(byte.cast_signed()).cast_unsigned())
         });
-        Self::finished(hash, value.len())
+        Self::finish(hash, value.len())
     }
 }
 
@@ -217,7 +217,7 @@ impl Algorithm for Murmur3 {
 /// # Errors
 /// If values of the type have no hash.
 pub(crate) fn xxhash64_of_row(array: &ArrayRef, row: usize) -> Result<i64> {
-    value::<Xxh64>(&simple(array)?, row, SEED)
+    value::<Xxh64>(&cast_to_hashed_type(array)?, row, SEED)
 }
 
 /// Returns Spark's Murmur3 of a number of 32 bits.
@@ -260,13 +260,13 @@ impl Xxh64 {
             .wrapping_add(PRIME_3)
     }
 
-    fn finished(mut hash: u64) -> i64 {
+    fn finish(mut hash: u64) -> i64 {
         hash = (hash ^ (hash >> 33)).wrapping_mul(PRIME_2);
         hash = (hash ^ (hash >> 29)).wrapping_mul(PRIME_3);
         (hash ^ (hash >> 32)).cast_signed()
     }
 
-    fn started(seed: i64, length: usize) -> u64 {
+    fn start(seed: i64, length: usize) -> u64 {
         seed.cast_unsigned()
             .wrapping_add(PRIME_5)
             .wrapping_add(length as u64)
@@ -282,17 +282,11 @@ fn word_of(bytes: &[u8]) -> u64 {
 
 impl Algorithm for Xxh64 {
     fn int(value: i32, seed: i64) -> i64 {
-        Self::finished(Self::with_int(
-            Self::started(seed, 4),
-            value.cast_unsigned(),
-        ))
+        Self::finish(Self::with_int(Self::start(seed, 4), value.cast_unsigned()))
     }
 
     fn long(value: i64, seed: i64) -> i64 {
-        Self::finished(Self::with_long(
-            Self::started(seed, 8),
-            value.cast_unsigned(),
-        ))
+        Self::finish(Self::with_long(Self::start(seed, 8), value.cast_unsigned()))
     }
 
     fn bytes(value: &[u8], seed: i64) -> i64 {
@@ -300,7 +294,7 @@ impl Algorithm for Xxh64 {
         let rest = blocks.remainder();
         let start = seed.cast_unsigned();
         let mut hash = match value.len() >= 32 {
-            false => Self::started(seed, value.len()),
+            false => Self::start(seed, value.len()),
             true => {
                 let mut lanes = [
                     start.wrapping_add(PRIME_1).wrapping_add(PRIME_2),
@@ -338,7 +332,7 @@ impl Algorithm for Xxh64 {
                 .rotate_left(11)
                 .wrapping_mul(PRIME_1)
         });
-        Self::finished(hash)
+        Self::finish(hash)
     }
 }
 
@@ -375,8 +369,8 @@ mod tests {
             Xxh64::bytes(b"abc", 0).cast_unsigned(),
             0x44bc_2cf5_ad77_0999
         );
-        assert_eq!(minimal(&[0xFF, 0xFF, 0x80]), [0x80]);
-        assert_eq!(minimal(&[0, 0, 0x80]), [0, 0x80]);
-        assert_eq!(minimal(&[0, 0]), [0]);
+        assert_eq!(trim_sign_bytes(&[0xFF, 0xFF, 0x80]), [0x80]);
+        assert_eq!(trim_sign_bytes(&[0, 0, 0x80]), [0, 0x80]);
+        assert_eq!(trim_sign_bytes(&[0, 0]), [0]);
     }
 }

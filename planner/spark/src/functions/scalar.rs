@@ -88,6 +88,15 @@ impl CallSite<'_> {
     }
 }
 
+/// What a function does with arguments that have no result, such as a text that is not a date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnInvalid {
+    /// The query fails, as in ANSI mode.
+    Fail,
+    /// The result is null, as in the functions named `try_`.
+    Null,
+}
+
 /// The type of a function's result.
 #[derive(Clone)]
 pub(crate) enum Returns {

@@ -22,7 +22,7 @@ use datafusion_proto::physical_plan::{
 use datafusion_proto::protobuf::{self, PhysicalExprNode, PhysicalSortExprNodeCollection};
 use prost::Message;
 
-use super::external;
+use super::external_error;
 use crate::ids::StageId;
 use crate::nodes::{ExchangeReadExec, InputMode};
 
@@ -91,7 +91,13 @@ pub(super) fn encode(
             .iter()
             .position(|m| *m == read.mode())
             .map_or(0, |p| p as u32),
-        schema: Some(properties.schema().as_ref().try_into().map_err(external)?),
+        schema: Some(
+            properties
+                .schema()
+                .as_ref()
+                .try_into()
+                .map_err(external_error)?,
+        ),
         partitioning: Some(serialize_partitioning(
             &read.properties().partitioning,
             codec,
@@ -104,7 +110,7 @@ pub(super) fn encode(
         uniform_constants: Some(exprs(uniform.iter().map(|c| &c.expr).collect())?),
         partition_constants: Some(exprs(partition.iter().map(|c| &c.expr).collect())?),
     };
-    node.encode(buf).map_err(external)
+    node.encode(buf).map_err(external_error)
 }
 
 pub(super) fn decode(
@@ -112,17 +118,17 @@ pub(super) fn decode(
     ctx: &PhysicalPlanDecodeContext<'_>,
     converter: &dyn PhysicalProtoConverterExtension,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let node = ReadNode::decode(buf).map_err(external)?;
+    let node = ReadNode::decode(buf).map_err(external_error)?;
     let schema: Schema = node
         .schema
         .as_ref()
-        .ok_or_else(|| missing("schema"))?
+        .ok_or_else(|| missing_field("schema"))?
         .try_into()
-        .map_err(external)?;
+        .map_err(external_error)?;
     let schema: SchemaRef = Arc::new(schema);
     let mode = *MODES
         .get(node.mode as usize)
-        .ok_or_else(|| missing("mode"))?;
+        .ok_or_else(|| missing_field("mode"))?;
     let partitioning =
         parse_protobuf_partitioning(node.partitioning.as_ref(), ctx, &schema, converter)?;
     let exprs = |list: &Exprs| parse_physical_exprs(&list.exprs, ctx, &schema, converter);
@@ -139,7 +145,7 @@ pub(super) fn decode(
         (&node.uniform_constants, AcrossPartitions::Uniform(None)),
         (&node.partition_constants, AcrossPartitions::Heterogeneous),
     ] {
-        let list = exprs(list.as_ref().ok_or_else(|| missing("constants"))?)?;
+        let list = exprs(list.as_ref().ok_or_else(|| missing_field("constants"))?)?;
         properties.add_constants(
             list.into_iter()
                 .map(|expr| ConstExpr::new(expr, across.clone())),
@@ -153,7 +159,7 @@ pub(super) fn decode(
             converter,
         )?);
     }
-    let partitioning = partitioning.ok_or_else(|| missing("partitioning"))?;
+    let partitioning = partitioning.ok_or_else(|| missing_field("partitioning"))?;
     Ok(Arc::new(ExchangeReadExec::new(
         StageId(node.stage),
         mode,
@@ -162,6 +168,6 @@ pub(super) fn decode(
     )))
 }
 
-fn missing(field: &str) -> DataFusionError {
+fn missing_field(field: &str) -> DataFusionError {
     internal_datafusion_err!("encoded ExchangeReadExec lacks its {field}")
 }

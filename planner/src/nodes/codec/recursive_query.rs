@@ -14,12 +14,12 @@ use datafusion::physical_plan::work_table::WorkTableExec;
 use datafusion_proto::protobuf;
 use prost::Message;
 
-use super::external;
+use super::external_error;
 use crate::physical::expect_children;
 
 pub(super) fn encode_query(query: &RecursiveQueryExec, buf: &mut Vec<u8>) -> Result<()> {
     let schema = encode_schema(&query.schema())?;
-    serde_json::to_writer(buf, &(query.name(), query.is_distinct(), schema)).map_err(external)
+    serde_json::to_writer(buf, &(query.name(), query.is_distinct(), schema)).map_err(external_error)
 }
 
 pub(super) fn decode_query(
@@ -27,7 +27,7 @@ pub(super) fn decode_query(
     inputs: &[Arc<dyn ExecutionPlan>],
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let (name, is_distinct, schema): (String, bool, Vec<u8>) =
-        serde_json::from_slice(buf).map_err(external)?;
+        serde_json::from_slice(buf).map_err(external_error)?;
     // The schema of neither term would do: a column may be nullable in one of them only.
     let schema = decode_schema(&schema)?;
     let [static_term, recursive_term] = expect_children("RecursiveQueryExec", inputs.to_vec())?;
@@ -70,11 +70,11 @@ fn with_columns(
 
 pub(super) fn encode_table(table: &WorkTableExec, buf: &mut Vec<u8>) -> Result<()> {
     let schema = encode_schema(&table.schema())?;
-    serde_json::to_writer(buf, &(table.name(), schema)).map_err(external)
+    serde_json::to_writer(buf, &(table.name(), schema)).map_err(external_error)
 }
 
 pub(super) fn decode_table(buf: &[u8]) -> Result<Arc<dyn ExecutionPlan>> {
-    let (name, schema): (String, Vec<u8>) = serde_json::from_slice(buf).map_err(external)?;
+    let (name, schema): (String, Vec<u8>) = serde_json::from_slice(buf).map_err(external_error)?;
     let schema = decode_schema(&schema)?;
     Ok(Arc::new(WorkTableExec::new(name, schema, None)?))
 }

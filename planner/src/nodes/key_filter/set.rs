@@ -40,24 +40,61 @@ enum Bits {
     Bloom(Box<BloomFilter>),
 }
 
+impl Bits {
+    fn from_words(layout: KeySetLayout, words: Vec<u64>) -> Self {
+        match layout {
+            KeySetLayout::Range { low, .. } => Self::Range { low, words },
+            KeySetLayout::Bloom { .. } => {
+                Self::Bloom(Box::new(BloomFilter::from_vec(words).hashes(BLOOM_HASHES)))
+            }
+        }
+    }
+}
+
+/// How many keys a set has. The larger one is that of the union of two sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Extent {
+    Empty,
+    /// The keys that [`Bits`] describe.
+    Described,
+    /// A key outside the layout was added, so no key can be ruled out.
+    All,
+}
+
+impl Extent {
+    /// Returns the first byte of an encoded set.
+    fn code(self) -> u8 {
+        match self {
+            Self::Described => 0,
+            Self::Empty => 1,
+            Self::All => 2,
+        }
+    }
+
+    fn from_code(code: u8) -> Self {
+        match code {
+            0 => Self::Described,
+            1 => Self::Empty,
+            _ => Self::All,
+        }
+    }
+}
+
 /// A set of keys, which may degrade to the set of all keys.
 #[derive(Debug)]
 pub(crate) struct KeySet {
     bits: Bits,
-    is_empty: bool,
-    /// A key outside the layout was added, so no key can be ruled out.
-    has_all: bool,
+    extent: Extent,
 }
 
 impl KeySet {
     /// Creates an empty set.
     pub(crate) fn new(layout: KeySetLayout) -> Self {
-        Self::from_words(
-            layout,
-            vec![0; usize::try_from(layout.bytes() / 8).unwrap_or(0).max(1)],
-            true,
-            false,
-        )
+        let words = usize::try_from(layout.bytes() / 8).unwrap_or(0).max(1);
+        Self {
+            bits: Bits::from_words(layout, vec![0; words]),
+            extent: Extent::Empty,
+        }
     }
 
     /// Creates the set of all keys.
@@ -67,33 +104,18 @@ impl KeySet {
                 low: 0,
                 words: vec![],
             },
-            is_empty: false,
-            has_all: true,
-        }
-    }
-
-    fn from_words(layout: KeySetLayout, words: Vec<u64>, is_empty: bool, has_all: bool) -> Self {
-        let bits = match layout {
-            KeySetLayout::Range { low, .. } => Bits::Range { low, words },
-            KeySetLayout::Bloom { .. } => {
-                Bits::Bloom(Box::new(BloomFilter::from_vec(words).hashes(BLOOM_HASHES)))
-            }
-        };
-        Self {
-            bits,
-            is_empty,
-            has_all,
+            extent: Extent::All,
         }
     }
 
     /// Whether the set has no key.
     pub(crate) fn is_empty(&self) -> bool {
-        self.is_empty
+        self.extent == Extent::Empty
     }
 
     /// Whether the set has all keys.
     pub(crate) fn has_all(&self) -> bool {
-        self.has_all
+        self.extent == Extent::All
     }
 
     /// Adds all values except nulls, which match nothing.
@@ -104,18 +126,20 @@ impl KeySet {
         if keys.null_count() == keys.len() {
             return Ok(());
         }
-        self.is_empty = false;
+        self.extent = self.extent.max(Extent::Described);
         match &mut self.bits {
             Bits::Range { low, words } => {
                 let numbers = to_int64(keys)?;
                 for number in numbers.as_primitive::<Int64Type>().iter().flatten() {
                     match bit_of(number, *low, words.len()) {
                         Some((word, bit)) => words[word] |= bit,
-                        None => self.has_all = true,
+                        None => self.extent = Extent::All,
                     }
                 }
                 // An integer that does not fit into 64 bits became null in the cast.
-                self.has_all |= numbers.null_count() > keys.null_count();
+                if numbers.null_count() > keys.null_count() {
+                    self.extent = Extent::All;
+                }
             }
             Bits::Bloom(bloom) => {
                 let hashes = hashes(keys)?;
@@ -162,7 +186,7 @@ impl KeySet {
             Bits::Bloom(bloom) => bloom.as_slice(),
         };
         let mut bytes = Vec::with_capacity(words.len() * 8 + 1);
-        bytes.push(u8::from(self.is_empty) | u8::from(self.has_all) << 1);
+        bytes.push(self.extent.code());
         words
             .iter()
             .for_each(|word| bytes.extend(word.to_le_bytes()));
@@ -171,11 +195,10 @@ impl KeySet {
 
     /// Adds all keys of an encoded set of the same layout.
     pub(crate) fn add_encoded(&mut self, layout: KeySetLayout, bytes: &[u8]) {
-        let Some((flags, bytes)) = bytes.split_first() else {
+        let Some((code, bytes)) = bytes.split_first() else {
             return;
         };
-        self.is_empty &= flags & 1 != 0;
-        self.has_all |= flags & 2 != 0;
+        self.extent = self.extent.max(Extent::from_code(*code));
         let words = bytes
             .chunks_exact(8)
             .filter_map(|word| word.try_into().ok())
@@ -188,8 +211,7 @@ impl KeySet {
                 .zip(words)
                 .for_each(|(word, other)| *word |= other),
             Bits::Bloom(bloom) => {
-                if let Bits::Bloom(other) =
-                    Self::from_words(layout, words.collect(), false, false).bits
+                if let Bits::Bloom(other) = Bits::from_words(layout, words.collect())
                     && other.num_bits() == bloom.num_bits()
                 {
                     bloom.union(&other);

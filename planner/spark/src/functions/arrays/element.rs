@@ -10,7 +10,7 @@ use datafusion::common::{Result, plan_err};
 
 use super::{item_of, items, list_and_item};
 use crate::functions::convert;
-use crate::functions::scalar::{Call, CallSite, Function, Param, Returns};
+use crate::functions::scalar::{Call, CallSite, Function, OnInvalid, Param, Returns};
 
 /// Returns the functions of this family.
 pub(super) fn functions() -> Vec<Function> {
@@ -18,11 +18,11 @@ pub(super) fn functions() -> Vec<Function> {
     let value = || Returns::Computed(element_type);
     vec![
         Function::new("element_at", pair, value(), |call| {
-            element_at(call, Missing::Error)
+            element_at(call, OnInvalid::Fail)
         })
         .unify(key_type),
         Function::new("try_element_at", pair, value(), |call| {
-            element_at(call, Missing::Null)
+            element_at(call, OnInvalid::Null)
         })
         .unify(key_type),
         Function::new("get", &[Param::List, Param::Int], value(), |call| {
@@ -124,14 +124,7 @@ fn take_positions(
     Ok(take(values, &UInt64Array::from_iter(positions), None)?)
 }
 
-/// The result for an item that an array does not have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Missing {
-    Null,
-    Error,
-}
-
-fn element_at(call: &Call, missing: Missing) -> Result<ArrayRef> {
+fn element_at(call: &Call, on_invalid: OnInvalid) -> Result<ArrayRef> {
     if call.arrays[0].data_type().is_null() {
         return Ok(Arc::clone(&call.arrays[0]));
     }
@@ -156,9 +149,8 @@ fn element_at(call: &Call, missing: Missing) -> Result<ArrayRef> {
             return call
                 .fail("[INVALID_INDEX_OF_ZERO] items count from 1, or from the end with -1");
         }
-        if missing == Missing::Error
-            && usize::try_from(index.unsigned_abs()).is_ok_and(|index| index > size)
-        {
+        let is_beyond = usize::try_from(index.unsigned_abs()).is_ok_and(|index| index > size);
+        if is_beyond && on_invalid == OnInvalid::Fail {
             return call.fail(format!(
                 "[INVALID_ARRAY_INDEX_IN_ELEMENT_AT] there is no item {index} among {size}; try_element_at returns NULL for it"
             ));

@@ -1,6 +1,5 @@
 //! Functions that sort arrays, return their least and greatest items, and generate sequences.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array};
@@ -46,10 +45,10 @@ pub(super) fn functions() -> Vec<Function> {
         )
         .optional(1),
         Function::new("array_min", &[Param::List], item(), |call| {
-            extreme(call, Ordering::Less)
+            find_extreme(call, Extreme::Least)
         }),
         Function::new("array_max", &[Param::List], item(), |call| {
-            extreme(call, Ordering::Greater)
+            find_extreme(call, Extreme::Greatest)
         }),
         Function::new(
             "sequence",
@@ -96,8 +95,15 @@ fn sort_items(call: &Call, options: impl Fn(usize) -> SortOptions) -> Result<Arr
     })
 }
 
-/// Returns the item of each array that compares like this to all others.
-fn extreme(call: &Call, ordering: Ordering) -> Result<ArrayRef> {
+/// Which item of an array `array_min` and `array_max` look for.
+#[derive(Clone, Copy)]
+enum Extreme {
+    Least,
+    Greatest,
+}
+
+/// Returns the least or the greatest item of each array.
+fn find_extreme(call: &Call, extreme: Extreme) -> Result<ArrayRef> {
     let list = call.list(0);
     let rows = comparable_rows(list.values())?;
     let positions = (0..call.rows).map(|row| {
@@ -105,9 +111,9 @@ fn extreme(call: &Call, ordering: Ordering) -> Result<ArrayRef> {
             return None;
         }
         let known = items(list, row).filter(|item| list.values().is_valid(*item));
-        let position = match ordering {
-            Ordering::Greater => known.max_by_key(|item| rows.row(*item)),
-            _ => known.min_by_key(|item| rows.row(*item)),
+        let position = match extreme {
+            Extreme::Greatest => known.max_by_key(|item| rows.row(*item)),
+            Extreme::Least => known.min_by_key(|item| rows.row(*item)),
         };
         position.and_then(|position| u64::try_from(position).ok())
     });
@@ -168,21 +174,38 @@ impl Step {
     }
 }
 
+/// What a sequence consists of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SequenceKind {
+    Numbers,
+    /// Dates or timestamps.
+    Times,
+}
+
+impl SequenceKind {
+    fn of(start: &DataType) -> Self {
+        if start.is_integer() || start.is_null() {
+            Self::Numbers
+        } else {
+            Self::Times
+        }
+    }
+}
+
 /// Returns values from a start to a stop. By default, the step is one, or one day, towards the stop.
 fn sequence(call: &Call) -> Result<ArrayRef> {
-    let is_number = call.arrays[0].data_type().is_integer() || call.arrays[0].data_type().is_null();
+    let kind = SequenceKind::of(call.arrays[0].data_type());
     let bound = |index: usize| -> Result<Int64Array> {
-        let param = if is_number { Param::Long } else { Param::Wall };
-        let array = convert::convert(&call.arrays[index], param, &call.zone)?;
-        Ok(match is_number {
-            true => array.as_primitive::<Int64Type>().clone(),
-            false => array
+        let convert = |param| convert::convert(&call.arrays[index], param, &call.zone);
+        Ok(match kind {
+            SequenceKind::Numbers => convert(Param::Long)?.as_primitive::<Int64Type>().clone(),
+            SequenceKind::Times => convert(Param::Wall)?
                 .as_primitive::<TimestampMicrosecondType>()
                 .reinterpret_cast::<Int64Type>(),
         })
     };
     let (starts, stops) = (bound(0)?, bound(1)?);
-    let steps = steps(call, is_number)?;
+    let steps = read_steps(call, kind)?;
     let nulls = call.validity();
     let mut values: Vec<i64> = Vec::new();
     let mut lengths = vec![0; call.rows];
@@ -191,7 +214,10 @@ fn sequence(call: &Call) -> Result<ArrayRef> {
             continue;
         }
         let (start, stop) = (starts.value(row), stops.value(row));
-        let unit = if is_number { 1 } else { DAY_MICROS };
+        let unit = match kind {
+            SequenceKind::Numbers => 1,
+            SequenceKind::Times => DAY_MICROS,
+        };
         let step = steps.as_ref().map_or(
             Step {
                 months: 0,
@@ -228,7 +254,7 @@ fn sequence(call: &Call) -> Result<ArrayRef> {
     let item = item_of(&call.return_type)
         .cloned()
         .unwrap_or(DataType::Null);
-    let items = to_item_type(call, Int64Array::from(values), &item, is_number)?;
+    let items = cast_to_item_type(call, Int64Array::from(values), &item, kind)?;
     let field = Arc::new(datafusion::arrow::datatypes::Field::new_list_field(
         item, true,
     ));
@@ -238,11 +264,11 @@ fn sequence(call: &Call) -> Result<ArrayRef> {
     )?))
 }
 
-fn steps(call: &Call, is_number: bool) -> Result<Option<Vec<Step>>> {
+fn read_steps(call: &Call, kind: SequenceKind) -> Result<Option<Vec<Step>>> {
     let Some(array) = call.arrays.get(2) else {
         return Ok(None);
     };
-    if is_number {
+    if kind == SequenceKind::Numbers {
         let numbers = convert::convert(array, Param::Long, &call.zone)?;
         let numbers = numbers.as_primitive::<Int64Type>();
         return Ok(Some(
@@ -269,13 +295,13 @@ fn steps(call: &Call, is_number: bool) -> Result<Option<Vec<Step>>> {
 }
 
 /// Converts numbers or wall clocks in microseconds to the type of a sequence's items.
-fn to_item_type(
+fn cast_to_item_type(
     call: &Call,
     values: Int64Array,
     item: &DataType,
-    is_number: bool,
+    kind: SequenceKind,
 ) -> Result<ArrayRef> {
-    if is_number {
+    if kind == SequenceKind::Numbers {
         return convert::cast_strictly(&(Arc::new(values) as ArrayRef), item);
     }
     let walls: ArrayRef = Arc::new(values.reinterpret_cast::<TimestampMicrosecondType>());

@@ -10,13 +10,13 @@ use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::simplify::ExprSimplifyResult;
 
+use super::TIME;
 use super::current::simplify_to_query_start;
 use super::pattern::Pattern;
-use super::{Failure, TIME};
 use crate::functions::convert::{
     self, DAY_MICROS, Zone, parse_date, parse_time, parse_timestamp, parse_wall,
 };
-use crate::functions::scalar::{Call, Function, Param, Returns};
+use crate::functions::scalar::{Call, Function, OnInvalid, Param, Returns};
 
 /// The default pattern of functions that write text.
 const DEFAULT_PATTERN: &str = "yyyy-MM-dd HH:mm:ss";
@@ -30,22 +30,22 @@ pub(super) fn functions() -> Vec<Function> {
     let date = Returns::Type(DataType::Date32);
     vec![
         with_pattern("to_date", date.clone(), |call| {
-            to_date(call, Failure::Error)
+            to_date(call, OnInvalid::Fail)
         }),
-        with_pattern("try_to_date", date, |call| to_date(call, Failure::Null)),
+        with_pattern("try_to_date", date, |call| to_date(call, OnInvalid::Null)),
         with_pattern("to_timestamp", Returns::Instant, |call| {
-            to_instant(call, Failure::Error)
+            to_instant(call, OnInvalid::Fail)
         })
         .aliases(&["to_timestamp_ltz"]),
         with_pattern("try_to_timestamp", Returns::Instant, |call| {
-            to_instant(call, Failure::Null)
+            to_instant(call, OnInvalid::Null)
         }),
         with_pattern("to_timestamp_ntz", local, to_local),
         with_pattern("to_time", Returns::Type(TIME), |call| {
-            to_time(call, Failure::Error)
+            to_time(call, OnInvalid::Fail)
         }),
         with_pattern("try_to_time", Returns::Type(TIME), |call| {
-            to_time(call, Failure::Null)
+            to_time(call, OnInvalid::Null)
         }),
         with_pattern(
             "to_unix_timestamp",
@@ -114,7 +114,7 @@ impl<'a> Patterns<'a> {
 /// Parses text with a pattern, or with `default` if there is none. `take` converts a wall clock and its zone to the result.
 fn parse_texts<T>(
     call: &Call,
-    failure: Failure,
+    on_invalid: OnInvalid,
     default: impl Fn(&str) -> Option<T>,
     take: impl Fn(i64, Option<Zone>) -> Option<T>,
 ) -> Result<Vec<Option<T>>> {
@@ -140,7 +140,7 @@ fn parse_texts<T>(
                 .parse(text)
                 .and_then(|(wall, zone)| take(wall, zone)),
         };
-        if value.is_none() && failure == Failure::Error {
+        if value.is_none() && on_invalid == OnInvalid::Fail {
             return exec_err!(
                 "{}: [CANNOT_PARSE_TIMESTAMP] '{text}' does not match the pattern; the function with the prefix try_ returns NULL for it",
                 call.name
@@ -159,24 +159,24 @@ fn day_of(wall: i64) -> Option<i32> {
     i32::try_from(wall.div_euclid(DAY_MICROS)).ok()
 }
 
-fn to_date(call: &Call, failure: Failure) -> Result<ArrayRef> {
+fn to_date(call: &Call, on_invalid: OnInvalid) -> Result<ArrayRef> {
     if !is_text(call) {
         return convert::convert(&call.arrays[0], Param::Date, &call.zone);
     }
     let in_session = |wall, zone: Option<Zone>| {
         day_of(zone.map_or(wall, |zone| call.zone.wall_of(zone.instant_of(wall))))
     };
-    let days = parse_texts(call, failure, parse_date, in_session)?;
+    let days = parse_texts(call, on_invalid, parse_date, in_session)?;
     Ok(Arc::new(Date32Array::from(days)))
 }
 
-fn to_instant(call: &Call, failure: Failure) -> Result<ArrayRef> {
+fn to_instant(call: &Call, on_invalid: OnInvalid) -> Result<ArrayRef> {
     if !is_text(call) {
         return instants_of(call);
     }
     let default = |text: &str| parse_timestamp(text, &call.zone);
     let take = |wall, zone: Option<Zone>| Some(zone.unwrap_or(call.zone).instant_of(wall));
-    let micros = parse_texts(call, failure, default, take)?;
+    let micros = parse_texts(call, on_invalid, default, take)?;
     Ok(Arc::new(TimestampMicrosecondArray::from(micros)))
 }
 
@@ -191,7 +191,7 @@ pub(crate) fn instants_of(call: &Call) -> Result<ArrayRef> {
 
 /// As [`instants_of`], with null for text that is not a timestamp.
 pub(crate) fn try_instants_of(call: &Call) -> Result<ArrayRef> {
-    to_instant(call, Failure::Null)
+    to_instant(call, OnInvalid::Null)
 }
 
 fn to_local(call: &Call) -> Result<ArrayRef> {
@@ -200,19 +200,19 @@ fn to_local(call: &Call) -> Result<ArrayRef> {
     }
     // The zone of a text is ignored: only its wall clock counts.
     let default = |text: &str| parse_wall(text).map(|(wall, _)| wall);
-    let micros = parse_texts(call, Failure::Error, default, |wall, _| Some(wall))?;
+    let micros = parse_texts(call, OnInvalid::Fail, default, |wall, _| Some(wall))?;
     Ok(Arc::new(TimestampMicrosecondArray::from(micros)))
 }
 
-fn to_time(call: &Call, failure: Failure) -> Result<ArrayRef> {
+fn to_time(call: &Call, on_invalid: OnInvalid) -> Result<ArrayRef> {
     let take = |wall: i64, _| Some(wall.rem_euclid(DAY_MICROS));
-    let micros = parse_texts(call, failure, parse_time, take)?;
+    let micros = parse_texts(call, on_invalid, parse_time, take)?;
     Ok(Arc::new(Time64MicrosecondArray::from(micros)))
 }
 
 fn to_seconds(call: &Call) -> Result<ArrayRef> {
     let instants = match (is_text(call), call.has_argument(1)) {
-        (true, true) => to_instant(call, Failure::Error)?,
+        (true, true) => to_instant(call, OnInvalid::Fail)?,
         (true, false) => {
             let pattern = Pattern::compile(DEFAULT_PATTERN)?;
             let default = |text: &str| {
@@ -220,7 +220,7 @@ fn to_seconds(call: &Call) -> Result<ArrayRef> {
                     .parse(text)
                     .map(|(wall, _)| call.zone.instant_of(wall))
             };
-            let micros = parse_texts(call, Failure::Error, default, |wall, _| Some(wall))?;
+            let micros = parse_texts(call, OnInvalid::Fail, default, |wall, _| Some(wall))?;
             Arc::new(TimestampMicrosecondArray::from(micros))
         }
         (false, _) => convert::convert(&call.arrays[0], Param::Instant, &call.zone)?,

@@ -7,9 +7,9 @@ use datafusion::arrow::datatypes::{
 };
 use datafusion::common::Result;
 
-use super::{Failure, TIME};
+use super::TIME;
 use crate::functions::convert::{self, DAY_MICROS};
-use crate::functions::scalar::{Call, Function, Param, Returns};
+use crate::functions::scalar::{Call, Function, OnInvalid, Param, Returns};
 
 /// Years, months, weeks, days, hours, minutes and seconds.
 const INTERVAL_PARTS: &[Param] = &[
@@ -27,11 +27,11 @@ pub(super) fn functions() -> Vec<Function> {
     let interval = Returns::Type(DataType::Interval(IntervalUnit::MonthDayNano));
     vec![
         Function::new("make_interval", INTERVAL_PARTS, interval.clone(), |call| {
-            make_interval(call, Failure::Error)
+            make_interval(call, OnInvalid::Fail)
         })
         .optional(7),
         Function::new("try_make_interval", INTERVAL_PARTS, interval, |call| {
-            make_interval(call, Failure::Null)
+            make_interval(call, OnInvalid::Null)
         })
         .optional(7),
         Function::new(
@@ -106,7 +106,7 @@ fn time_column(call: &Call, micros: impl Fn(usize) -> i64) -> Result<ArrayRef> {
 }
 
 /// Computes `make_interval(years, months, weeks, days, hours, minutes, seconds)`.
-fn make_interval(call: &Call, failure: Failure) -> Result<ArrayRef> {
+fn make_interval(call: &Call, on_invalid: OnInvalid) -> Result<ArrayRef> {
     let seconds = match call.arrays.get(6) {
         None => None,
         Some(array) if convert::is_text(array.data_type()) => Some(convert::to_double(array)?),
@@ -132,7 +132,7 @@ fn make_interval(call: &Call, failure: Failure) -> Result<ArrayRef> {
                 days,
                 nanoseconds,
             })),
-            _ if failure == Failure::Null => Ok(None),
+            _ if on_invalid == OnInvalid::Null => Ok(None),
             _ => call.fail("[ARITHMETIC_OVERFLOW] the interval is too long"),
         }
     })

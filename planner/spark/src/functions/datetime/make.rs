@@ -6,10 +6,10 @@ use datafusion::arrow::datatypes::{
 };
 use datafusion::common::{Result, plan_err};
 
+use super::TIME;
 use super::civil::{Civil, days_of, is_valid_date};
-use super::{Failure, TIME};
 use crate::functions::convert::{self, DAY_MICROS, Zone};
-use crate::functions::scalar::{Call, Function, Param, Returns};
+use crate::functions::scalar::{Call, Function, OnInvalid, Param, Returns};
 
 /// Year, month, day, hour, minute, second and zone; or a date, a time and a zone.
 const TIMESTAMP_PARTS: &[Param] = &[Param::Any; 7];
@@ -37,18 +37,18 @@ pub(super) fn functions() -> Vec<Function> {
             make_time,
         ),
         stamp("make_timestamp", Returns::Instant, |call| {
-            make_instant(call, Failure::Error)
+            make_instant(call, OnInvalid::Fail)
         })
         .aliases(&["make_timestamp_ltz"]),
         stamp("try_make_timestamp", Returns::Instant, |call| {
-            make_instant(call, Failure::Null)
+            make_instant(call, OnInvalid::Null)
         })
         .aliases(&["try_make_timestamp_ltz"]),
         stamp("make_timestamp_ntz", local.clone(), |call| {
-            make_local(call, Failure::Error)
+            make_local(call, OnInvalid::Fail)
         }),
         stamp("try_make_timestamp_ntz", local, |call| {
-            make_local(call, Failure::Null)
+            make_local(call, OnInvalid::Null)
         }),
     ]
 }
@@ -123,7 +123,7 @@ fn time(hour: i32, minute: i32, second_micros: i128) -> Option<i64> {
 }
 
 /// Computes the wall clock of each row, and the column of zones if there is one.
-fn walls(call: &Call, failure: Failure) -> Result<(Vec<Option<i64>>, Option<ArrayRef>)> {
+fn walls(call: &Call, on_invalid: OnInvalid) -> Result<(Vec<Option<i64>>, Option<ArrayRef>)> {
     let count = call.arrays.len();
     let column = |index: usize, param| convert::convert(&call.arrays[index], param, &call.zone);
     let nulls = call.validity();
@@ -175,7 +175,7 @@ fn walls(call: &Call, failure: Failure) -> Result<(Vec<Option<i64>>, Option<Arra
         let wall = day
             .zip(time)
             .map(|(day, time)| i64::from(day) * DAY_MICROS + time);
-        if wall.is_none() && failure == Failure::Error {
+        if wall.is_none() && on_invalid == OnInvalid::Fail {
             return call.fail("[DATETIME_FIELD_OUT_OF_BOUNDS] there is no such day or time; the function with the prefix try_ returns NULL for it");
         }
         walls.push(wall);
@@ -183,8 +183,8 @@ fn walls(call: &Call, failure: Failure) -> Result<(Vec<Option<i64>>, Option<Arra
     Ok((walls, zone(6)?))
 }
 
-fn make_instant(call: &Call, failure: Failure) -> Result<ArrayRef> {
-    let (walls, zones) = walls(call, failure)?;
+fn make_instant(call: &Call, on_invalid: OnInvalid) -> Result<ArrayRef> {
+    let (walls, zones) = walls(call, on_invalid)?;
     call.primitive::<TimestampMicrosecondType>(|row| {
         let zone = match &zones {
             None => call.zone,
@@ -194,7 +194,7 @@ fn make_instant(call: &Call, failure: Failure) -> Result<ArrayRef> {
     })
 }
 
-fn make_local(call: &Call, failure: Failure) -> Result<ArrayRef> {
-    let (walls, _) = walls(call, failure)?;
+fn make_local(call: &Call, on_invalid: OnInvalid) -> Result<ArrayRef> {
+    let (walls, _) = walls(call, on_invalid)?;
     call.primitive::<TimestampMicrosecondType>(|row| Ok(walls[row]))
 }

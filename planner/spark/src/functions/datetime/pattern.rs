@@ -91,7 +91,7 @@ impl Pattern {
         while let Some(c) = rest.next() {
             match c {
                 '\'' => {
-                    let literal = quoted(&mut rest, text)?;
+                    let literal = read_quoted(&mut rest, text)?;
                     push_literal(&mut levels, &literal);
                 }
                 '[' => levels.push(Vec::new()),
@@ -161,7 +161,7 @@ fn push_literal(levels: &mut [Vec<Item>], text: &str) {
 }
 
 /// Reads up to the closing quote; two quotes are a quote.
-fn quoted(rest: &mut std::iter::Peekable<std::str::Chars>, pattern: &str) -> Result<String> {
+fn read_quoted(rest: &mut std::iter::Peekable<std::str::Chars>, pattern: &str) -> Result<String> {
     let mut literal = String::new();
     loop {
         match rest.next() {

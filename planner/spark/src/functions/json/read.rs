@@ -37,8 +37,8 @@ pub(super) fn functions() -> Vec<Function> {
                 let is_text = option(call, "primitivesAsString")?
                     .is_some_and(|value| value.eq_ignore_ascii_case("true"));
                 call.texts(|row| match Json::parse(texts.value(row)) {
-                    Some(value) if is_text => Ok(Some(ddl(&with_texts(inferred(&value))))),
-                    Some(value) => Ok(Some(ddl(&inferred(&value)))),
+                    Some(value) if is_text => Ok(Some(ddl(&with_texts(infer_type(&value))))),
+                    Some(value) => Ok(Some(ddl(&infer_type(&value)))),
                     None => call.fail("the text is not JSON"),
                 })
             },
@@ -316,7 +316,7 @@ fn build_times(
 }
 
 /// Returns the type that fits a value.
-fn inferred(value: &Json) -> DataType {
+fn infer_type(value: &Json) -> DataType {
     match value {
         Json::Null => DataType::Null,
         Json::Boolean(_) => DataType::Boolean,
@@ -326,15 +326,15 @@ fn inferred(value: &Json) -> DataType {
         Json::Array(items) => {
             let item = items
                 .iter()
-                .map(inferred)
-                .reduce(merged)
+                .map(infer_type)
+                .reduce(merge_types)
                 .unwrap_or(DataType::Null);
             crate::functions::arrays::list_of(item)
         }
         Json::Object(entries) => {
             let fields = entries
                 .iter()
-                .map(|(name, value)| Field::new(name, inferred(value), true));
+                .map(|(name, value)| Field::new(name, infer_type(value), true));
             DataType::Struct(fields.collect())
         }
     }
@@ -359,22 +359,24 @@ fn with_texts(data_type: DataType) -> DataType {
 }
 
 /// Returns a type for values of both types.
-fn merged(a: DataType, b: DataType) -> DataType {
+fn merge_types(a: DataType, b: DataType) -> DataType {
     match (a, b) {
         (DataType::Null, other) | (other, DataType::Null) => other,
         (a, b) if a == b => a,
         (DataType::Int64, DataType::Float64) | (DataType::Float64, DataType::Int64) => {
             DataType::Float64
         }
-        (DataType::List(a), DataType::List(b)) => {
-            crate::functions::arrays::list_of(merged(a.data_type().clone(), b.data_type().clone()))
-        }
+        (DataType::List(a), DataType::List(b)) => crate::functions::arrays::list_of(merge_types(
+            a.data_type().clone(),
+            b.data_type().clone(),
+        )),
         (DataType::Struct(a), DataType::Struct(b)) => {
             let mut fields: Vec<Field> = a.iter().map(|field| field.as_ref().clone()).collect();
             for field in &b {
                 match fields.iter_mut().find(|known| known.name() == field.name()) {
                     Some(known) => {
-                        let both = merged(known.data_type().clone(), field.data_type().clone());
+                        let both =
+                            merge_types(known.data_type().clone(), field.data_type().clone());
                         *known = known.clone().with_data_type(both);
                     }
                     None => fields.push(field.as_ref().clone()),
@@ -408,7 +410,7 @@ mod tests {
 
     #[test]
     fn types_of_values_are_inferred() {
-        let inferred_ddl = |text: &str| ddl(&inferred(&Json::parse(text).unwrap()));
+        let inferred_ddl = |text: &str| ddl(&infer_type(&Json::parse(text).unwrap()));
         assert_eq!(
             inferred_ddl(r#"{"a":1,"b":[1.5,2]}"#),
             "STRUCT<a: BIGINT, b: ARRAY<DOUBLE>>"

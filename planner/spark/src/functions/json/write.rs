@@ -207,19 +207,19 @@ impl Writer {
                     if index > 0 {
                         to.push(',');
                     }
-                    write_text(&rendered(keys, entry), to);
+                    write_text(&render_row(keys, entry), to);
                     to.push(':');
                     values.write(entry, options, to);
                 }
                 to.push('}');
             }
             Self::Boolean(array) => to.push_str(if array.value(row) { "true" } else { "false" }),
-            Self::Plain(_, renderer) => match rendered(renderer, row).as_str() {
+            Self::Plain(_, renderer) => match render_row(renderer, row).as_str() {
                 // JSON has no such numbers.
                 word @ ("NaN" | "Infinity" | "-Infinity") => write_text(word, to),
                 digits => to.push_str(digits),
             },
-            Self::Text(_, renderer) => write_text(&rendered(renderer, row), to),
+            Self::Text(_, renderer) => write_text(&render_row(renderer, row), to),
             Self::Time(array, pattern, zone) => {
                 let instants =
                     array.as_primitive::<datafusion::arrow::datatypes::TimestampMicrosecondType>();
@@ -235,7 +235,7 @@ impl Writer {
     }
 }
 
-fn rendered(renderer: &Renderer, row: usize) -> String {
+fn render_row(renderer: &Renderer, row: usize) -> String {
     let mut text = String::new();
     renderer.write(row, &mut text);
     text

@@ -11,7 +11,7 @@ use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
 
 use crate::functions::convert::{self, bytes_of, is_binary};
-use crate::functions::scalar::{Call, CallSite, Function, Param, Returns};
+use crate::functions::scalar::{Call, CallSite, Function, OnInvalid, Param, Returns};
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 /// Letters of a line of base64, as MIME has it.
@@ -46,11 +46,11 @@ pub(super) fn functions() -> Vec<Function> {
         .variadic()
         .unify(unify_decode),
         Function::new("to_binary", formatted, binary.clone(), |call| {
-            to_binary(call, true)
+            to_binary(call, OnInvalid::Fail)
         })
         .optional(1),
         Function::new("try_to_binary", formatted, binary, |call| {
-            to_binary(call, false)
+            to_binary(call, OnInvalid::Null)
         })
         .optional(1),
         Function::new(
@@ -67,21 +67,23 @@ pub(super) fn functions() -> Vec<Function> {
             call.texts(|row| Ok(Some(String::from_utf8_lossy(bytes.value(row)).into_owned())))
         }),
         Function::new("validate_utf8", bytes, text.clone(), |call| {
-            validate(call, true)
+            validate(call, OnInvalid::Fail)
         }),
         Function::new("try_validate_utf8", bytes, text, |call| {
-            validate(call, false)
+            validate(call, OnInvalid::Null)
         }),
     ]
 }
 
-fn validate(call: &Call, is_error: bool) -> Result<ArrayRef> {
+fn validate(call: &Call, on_invalid: OnInvalid) -> Result<ArrayRef> {
     let bytes = bytes_of(&call.arrays[0]);
-    call.texts(|row| match std::str::from_utf8(bytes.value(row)) {
-        Ok(text) => Ok(Some(text.to_owned())),
-        Err(_) if is_error => call.fail("[INVALID_UTF8_STRING] the bytes are not UTF-8"),
-        Err(_) => Ok(None),
-    })
+    call.texts(
+        |row| match (std::str::from_utf8(bytes.value(row)), on_invalid) {
+            (Ok(text), _) => Ok(Some(text.to_owned())),
+            (Err(_), OnInvalid::Fail) => call.fail("[INVALID_UTF8_STRING] the bytes are not UTF-8"),
+            (Err(_), OnInvalid::Null) => Ok(None),
+        },
+    )
 }
 
 /// Writes bytes in base64, with padding.
@@ -354,7 +356,7 @@ fn decode_cases(call: &Call) -> Result<ArrayRef> {
     Ok(concat(&[result.as_ref()])?)
 }
 
-fn to_binary(call: &Call, is_error: bool) -> Result<ArrayRef> {
+fn to_binary(call: &Call, on_invalid: OnInvalid) -> Result<ArrayRef> {
     let bytes = bytes_of(&call.arrays[0]);
     let is_bytes = is_binary(call.arrays[0].data_type());
     call.strict::<BinaryArray, Vec<u8>>(|row| {
@@ -370,7 +372,7 @@ fn to_binary(call: &Call, is_error: bool) -> Result<ArrayRef> {
             "hex" => unhex(text),
             "utf-8" | "utf8" => Some(value.to_vec()),
             "base64" => decode_base64(text),
-            _ if is_error => {
+            _ if on_invalid == OnInvalid::Fail => {
                 return call.fail(format!(
                     "'{format}' is no format of bytes; use hex, utf-8 or base64"
                 ));
@@ -378,7 +380,7 @@ fn to_binary(call: &Call, is_error: bool) -> Result<ArrayRef> {
             _ => None,
         };
         match decoded {
-            None if is_error => call.fail(format!(
+            None if on_invalid == OnInvalid::Fail => call.fail(format!(
                 "[CONVERSION_INVALID_INPUT] '{text}' is not {format}"
             )),
             decoded => Ok(decoded),

@@ -16,7 +16,7 @@ pub(super) fn functions() -> Vec<Function> {
     let change =
         |name, body| Function::new(name, &[Param::Text], Returns::Type(DataType::Utf8), body);
     vec![
-        change("initcap", |call| each(call, initcap)),
+        change("initcap", |call| change_texts(call, initcap)),
         Function::new(
             "ascii",
             &[Param::Text],
@@ -54,7 +54,7 @@ pub(super) fn functions() -> Vec<Function> {
     ]
 }
 
-fn each(call: &Call, change: impl Fn(&str) -> String) -> Result<ArrayRef> {
+fn change_texts(call: &Call, change: impl Fn(&str) -> String) -> Result<ArrayRef> {
     let texts = call.text(0);
     call.texts(|row| Ok(Some(change(texts.value(row)))))
 }

@@ -43,7 +43,7 @@ pub(super) fn plain_numbers(array: &ArrayRef, zone: &Zone) -> Result<StringArray
 }
 
 /// Rounds a plain number to a number of digits after the point, half to even.
-fn rounded(number: &str, scale: usize) -> String {
+fn round_digits(number: &str, scale: usize) -> String {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if fraction.len() <= scale {
         return match scale {
@@ -56,7 +56,7 @@ fn rounded(number: &str, scale: usize) -> String {
     let is_odd = kept.bytes().last().is_some_and(|digit| digit % 2 == 1);
     let is_half = rest.starts_with('5') && rest[1..].bytes().all(|digit| digit == b'0');
     let is_up = rest.as_bytes()[0] >= b'5' && (!is_half || is_odd);
-    let kept = if is_up { incremented(&kept) } else { kept };
+    let kept = if is_up { increment(&kept) } else { kept };
     let (whole, fraction) = kept.split_at(kept.len() - scale);
     match scale {
         0 => whole.to_owned(),
@@ -65,7 +65,7 @@ fn rounded(number: &str, scale: usize) -> String {
 }
 
 /// Adds one to a row of digits.
-fn incremented(digits: &str) -> String {
+fn increment(digits: &str) -> String {
     let mut digits = digits.as_bytes().to_vec();
     for digit in digits.iter_mut().rev() {
         if *digit < b'9' {
@@ -125,7 +125,7 @@ impl Format {
             Some(number) => ("-", number),
             None => ("", number),
         };
-        let rounded = rounded(number, self.fraction_max);
+        let rounded = round_digits(number, self.fraction_max);
         let (whole, fraction) = rounded.split_once('.').unwrap_or((&rounded, ""));
         let whole = whole.trim_start_matches('0');
         let whole = format!("{whole:0>width$}", width = self.whole_min);
@@ -247,7 +247,7 @@ mod tests {
             ("2.5", 0, "2"),
             ("3.5", 0, "4"),
         ] {
-            assert_eq!(rounded(number, scale), text);
+            assert_eq!(round_digits(number, scale), text);
         }
     }
 

@@ -8,7 +8,7 @@ use datafusion::common::{Result, exec_err, plan_err};
 
 use crate::functions::convert::{self, is_binary};
 use crate::functions::datetime::{self, pattern::Pattern};
-use crate::functions::scalar::{Call, CallSite, Function, Param, Returns};
+use crate::functions::scalar::{Call, CallSite, Function, OnInvalid, Param, Returns};
 
 use super::binary::encode_base64;
 use super::number_format::plain_numbers;
@@ -25,9 +25,11 @@ pub(super) fn functions() -> Vec<Function> {
             to_char,
         )
         .aliases(&["to_varchar"]),
-        Function::new("to_number", read, number(), |call| to_number(call, true)),
+        Function::new("to_number", read, number(), |call| {
+            to_number(call, OnInvalid::Fail)
+        }),
         Function::new("try_to_number", read, number(), |call| {
-            to_number(call, false)
+            to_number(call, OnInvalid::Null)
         }),
     ]
 }
@@ -284,7 +286,7 @@ fn number_type(site: &CallSite) -> Result<DataType> {
     }
 }
 
-fn to_number(call: &Call, is_error: bool) -> Result<ArrayRef> {
+fn to_number(call: &Call, on_invalid: OnInvalid) -> Result<ArrayRef> {
     let (texts, patterns) = (call.text(0), call.text(1));
     let nulls = call.validity();
     let mut values = Vec::with_capacity(call.rows);
@@ -300,7 +302,7 @@ fn to_number(call: &Call, is_error: bool) -> Result<ArrayRef> {
             _ => NumberPattern::parse(format)?,
         };
         let value = pattern.read(texts.value(row));
-        if value.is_none() && is_error {
+        if value.is_none() && on_invalid == OnInvalid::Fail {
             return call.fail(format!(
                 "[INVALID_FORMAT.MISMATCH_INPUT] '{}' does not match the pattern '{format}'",
                 texts.value(row)

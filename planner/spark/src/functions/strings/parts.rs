@@ -204,7 +204,7 @@ enum Side {
 }
 
 /// Fills a sequence up to a length, or cuts it.
-fn padded<T: Clone>(value: Vec<T>, length: i32, fill: &[T], side: Side) -> Vec<T> {
+fn pad_to_length<T: Clone>(value: Vec<T>, length: i32, fill: &[T], side: Side) -> Vec<T> {
     let length = usize::try_from(length).unwrap_or(0);
     if value.len() >= length || fill.is_empty() {
         return value.into_iter().take(length).collect();
@@ -236,7 +236,7 @@ fn pad(call: &Call, side: Side) -> Result<ArrayRef> {
         return call.strict::<BinaryArray, Vec<u8>>(|row| {
             check_length(call, lengths.value(row))?;
             let fill = fills.as_ref().map_or(&[0][..], |fills| fills.value(row));
-            Ok(Some(padded(
+            Ok(Some(pad_to_length(
                 bytes.value(row).to_vec(),
                 lengths.value(row),
                 fill,
@@ -253,7 +253,7 @@ fn pad(call: &Call, side: Side) -> Result<ArrayRef> {
         check_length(call, lengths.value(row))?;
         let fill = fills.as_ref().map_or(" ", |fills| fills.value(row));
         let fill: Vec<char> = fill.chars().collect();
-        let value = padded(
+        let value = pad_to_length(
             texts.value(row).chars().collect(),
             lengths.value(row),
             &fill,
@@ -379,7 +379,7 @@ mod tests {
     #[test]
     fn filling_repeats_the_filler_and_cuts_what_is_too_long() {
         let fill = |text: &str, length, side| {
-            let value = padded(text.chars().collect(), length, &['a', 'b'], side);
+            let value = pad_to_length(text.chars().collect(), length, &['a', 'b'], side);
             value.into_iter().collect::<String>()
         };
         assert_eq!(fill("x", 4, Side::Left), "abax");

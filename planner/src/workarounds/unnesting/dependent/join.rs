@@ -12,14 +12,14 @@ use crate::workarounds::unnesting::domain::{Domain, KeyedJoin};
 
 /// States which inputs of a join run for all values of the domain, and so have keys.
 struct Sides {
-    left: bool,
-    right: bool,
+    is_left_keyed: bool,
+    is_right_keyed: bool,
 }
 
 /// Joins the inputs for each key.
 pub(super) fn run(domain: &Domain, join: Join) -> Result<KeyedPlan> {
     let sides = keyed_sides(domain, &join)?;
-    if join.null_aware && sides.right {
+    if join.null_aware && sides.is_right_keyed {
         return not_impl_err!(
             "EXCEPT or NOT IN in a subquery that uses columns of the outer query on its right side"
         );
@@ -31,10 +31,10 @@ pub(super) fn run(domain: &Domain, join: Join) -> Result<KeyedPlan> {
             false => Ok(KeyedPlan { plan, keys: vec![] }),
         }
     };
-    let left = run_side(sides.left, join.left)?;
-    let right = run_side(sides.right, join.right)?;
+    let left = run_side(sides.is_left_keyed, join.left)?;
+    let right = run_side(sides.is_right_keyed, join.right)?;
     // If both sides have keys, the keys are equal, except in rows without a partner.
-    let keys = match (sides.left, join.join_type) {
+    let keys = match (sides.is_left_keyed, join.join_type) {
         (true, _) => left.keys.clone(),
         (false, _) => right.keys.clone(),
     };
@@ -50,7 +50,7 @@ pub(super) fn run(domain: &Domain, join: Join) -> Result<KeyedPlan> {
         is_null_aware: join.null_aware,
         ..KeyedJoin::new(join.join_type)
     };
-    let pairs: Vec<(Column, Column)> = match sides.left && sides.right {
+    let pairs: Vec<(Column, Column)> = match sides.is_left_keyed && sides.is_right_keyed {
         true => left.keys.into_iter().zip(right.keys).collect(),
         false => vec![],
     };
@@ -89,18 +89,22 @@ fn keyed_sides(domain: &Domain, join: &Join) -> Result<Sides> {
     // If all rows of a side stay, it must have keys for the rows that find no partner.
     Ok(match join.join_type {
         JoinType::Inner => Sides {
-            left: left || !right,
-            right,
+            is_left_keyed: left || !right,
+            is_right_keyed: right,
         },
-        JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => {
-            Sides { left: true, right }
-        }
+        JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => Sides {
+            is_left_keyed: true,
+            is_right_keyed: right,
+        },
         JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => {
-            Sides { left, right: true }
+            Sides {
+                is_left_keyed: left,
+                is_right_keyed: true,
+            }
         }
         JoinType::Full => Sides {
-            left: true,
-            right: true,
+            is_left_keyed: true,
+            is_right_keyed: true,
         },
     })
 }
