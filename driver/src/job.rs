@@ -35,7 +35,7 @@ use futures::stream::FuturesUnordered;
 
 use crate::engine::progress::WriteSummary;
 use crate::error::{Error, Result};
-use crate::input::{Group, share_scans};
+use crate::input::{Group, Ownership, share_scans};
 use crate::output::write::{
     PlannedWrite, WriteError, find_committed, skipped, stored_columns, write_together,
 };
@@ -447,6 +447,15 @@ async fn register_step_output(
                 .await?;
             frame.create_or_replace_temp_view(name)
         }
-        None => register_output(&session.services, name, target, columns, false).await,
+        None => {
+            register_output(
+                &session.services,
+                name,
+                target,
+                columns,
+                Ownership::External,
+            )
+            .await
+        }
     }
 }

@@ -45,7 +45,7 @@ mod write_identity;
 pub use engine::progress::WriteSummary;
 pub use error::{BoxedError, Error, NameKind, Result};
 pub use fleet::serve_if_executor;
-pub use output::commit::{Leftover, LeftoverKind, clean};
+pub use output::commit::{CleanMode, Leftover, LeftoverKind, clean};
 pub use random::random_hex;
 pub use session::{
     DataFrame, DataFrameReader, DataFrameWriter, FillValue, GroupedData, MissingColumns, Outcome,

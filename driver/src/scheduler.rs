@@ -56,6 +56,7 @@ pub use event::{
     StageInput, TaskGrouping,
 };
 use executors::Executors;
+pub use handover::HandoverTarget;
 use placement::PerPlacement;
 pub use placement::Placement;
 use quarantine::Quarantine;
@@ -98,8 +99,8 @@ pub struct Scheduler {
     quarantine: Quarantine,
     /// Number of transfers started, so that executors receive blocks in turns.
     handovers: usize,
-    /// Executors can copy blocks to an object store.
-    has_store: bool,
+    /// Where draining executors copy their blocks.
+    handover_target: HandoverTarget,
     /// Actions of the current step.
     actions: Vec<Action>,
 }
@@ -114,11 +115,10 @@ impl Scheduler {
         }
     }
 
-    /// Sets whether draining executors copy their blocks to an object store rather than to other
-    /// executors.
+    /// Sets where draining executors copy their blocks.
     #[must_use]
-    pub fn with_store(mut self, has_store: bool) -> Self {
-        self.has_store = has_store;
+    pub fn with_handover_target(mut self, target: HandoverTarget) -> Self {
+        self.handover_target = target;
         self
     }
 
@@ -254,7 +254,7 @@ impl Scheduler {
         self.executors.forget_query(id);
         let executors = self.executors.ids().collect();
         self.actions.push(Action::Release(id, executors));
-        if self.has_store {
+        if self.handover_target == HandoverTarget::ObjectStore {
             self.actions
                 .extend(query.blocks_to_sweep().map(Action::Sweep));
         }

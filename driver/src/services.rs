@@ -20,7 +20,7 @@ use crate::error::Result;
 use crate::fleet::platform::Platform;
 use crate::fleet::serve::Compute;
 use crate::input::source::open;
-use crate::input::{TableFiles, Tables};
+use crate::input::{Ownership, TableFiles, Tables};
 use crate::journal::Journal;
 use crate::journal::record::Record;
 use crate::statement::Cluster;
@@ -75,7 +75,7 @@ impl Services {
         let files = TableFiles {
             source: source.clone(),
             partition_by: vec![],
-            is_managed: false,
+            ownership: Ownership::External,
         };
         self.register_table(&source.name, provider, Some(files))
     }

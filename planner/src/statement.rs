@@ -160,7 +160,7 @@ mod tests {
         let parsed = |text: &str| {
             let statement = parse(&format!("SELECT {text}"), &SqlParserOptions::default()).unwrap();
             // The structure of the corrected tree is shown by added parentheses.
-            explicit(&statement)
+            with_parentheses(&statement)
         };
         let cases = [
             (

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use faisca::{Result, Session};
-use faisca_driver::LeftoverKind;
+use faisca_driver::{CleanMode, LeftoverKind};
 
 use super::parse_key_value;
 use super::show::print;
@@ -41,10 +41,14 @@ pub(super) async fn clean(args: CleanArgs) -> Result<()> {
         |builder, (key, value)| builder.config(key, value),
     );
     let session = builder.get_or_create().await?;
+    let mode = match args.apply {
+        true => CleanMode::Remove,
+        false => CleanMode::List,
+    };
     let leftovers = faisca_driver::clean(
         &args.path,
         args.older_than,
-        args.apply,
+        mode,
         session.object_stores(),
         session.catalogs(),
     )
@@ -60,10 +64,8 @@ pub(super) async fn clean(args: CleanArgs) -> Result<()> {
             LeftoverKind::Upload => "abandoned upload",
             LeftoverKind::OldRecord => "old record",
         };
-        let effect = match leftover.effect.as_str() {
-            "" => String::new(),
-            effect => format!(": {effect}"),
-        };
+        let effect = leftover.effect.as_deref();
+        let effect = effect.map_or_else(String::new, |effect| format!(": {effect}"));
         print(&format!("{}  {kind}, {age}{effect}", leftover.path));
     }
     let count = |kind: LeftoverKind| {
@@ -77,12 +79,12 @@ pub(super) async fn clean(args: CleanArgs) -> Result<()> {
         count(LeftoverKind::Upload),
         count(LeftoverKind::OldRecord),
     );
-    let summary = match (leftovers.len(), args.apply) {
+    let summary = match (leftovers.len(), mode) {
         (0, _) => "nothing to clean up".to_owned(),
-        (_, true) => format!(
+        (_, CleanMode::Remove) => format!(
             "commits finished: {commits}; uploads aborted: {uploads}; records removed: {records}"
         ),
-        (_, false) => format!(
+        (_, CleanMode::List) => format!(
             "commits to finish: {commits}; uploads to abort: {uploads}; records to remove: {records}; add --apply"
         ),
     };

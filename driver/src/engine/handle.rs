@@ -14,7 +14,7 @@ use super::progress::Progress;
 use super::{Engine, Message, QUEUE_LENGTH};
 use crate::error::{Error, Result};
 use crate::journal::Journal;
-use crate::scheduler::{LossCause, RetryLimits, Scheduler};
+use crate::scheduler::{HandoverTarget, LossCause, RetryLimits, Scheduler};
 
 /// Sends messages to the engine. Cheap to clone; the engine ends when the last clone is dropped.
 #[derive(Debug, Clone)]
@@ -39,9 +39,13 @@ impl EngineHandle {
         let (fleet_size_sender, fleet_size) = watch::channel(0);
         let (slots_wanted_sender, slots_wanted) = watch::channel(0);
         let progress = Arc::new(Progress::default());
+        let handover_target = match durable {
+            Some(_) => HandoverTarget::ObjectStore,
+            None => HandoverTarget::Executors,
+        };
         let engine = Engine {
             own_queue: sender.downgrade(),
-            scheduler: Scheduler::new(limits).with_store(durable.is_some()),
+            scheduler: Scheduler::new(limits).with_handover_target(handover_target),
             commands: HashMap::new(),
             queries: HashMap::new(),
             sent_stages: HashSet::new(),

@@ -26,8 +26,16 @@ pub(crate) struct TableFiles {
     pub(crate) source: Source,
     /// Columns whose values are in the names of folders.
     pub(crate) partition_by: Vec<String>,
-    /// Whether the folder belongs to the table, and is removed with it.
-    pub(crate) is_managed: bool,
+    pub(crate) ownership: Ownership,
+}
+
+/// Whom the folder of a table belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ownership {
+    /// To the table. It is removed with the table.
+    Managed,
+    /// To the user, who named its location. It stays if the table is dropped.
+    External,
 }
 
 /// A registered table.

@@ -28,7 +28,7 @@ use local::LocalWrite;
 use object::{ObjectWrite, names_table};
 
 pub(crate) use begun::Begun;
-pub use clean::{Leftover, LeftoverKind, clean};
+pub use clean::{CleanMode, Leftover, LeftoverKind, clean};
 pub(crate) use replaced::partition_folder;
 
 /// A write in progress. If it is dropped or aborted before its commit, the output is unchanged.

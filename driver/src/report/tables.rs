@@ -41,13 +41,21 @@ const DEVIATION_MIN: f64 = 4.0;
 /// Stages of fewer rows are cheap, whatever was expected.
 const DEVIATION_ROWS_MIN: u64 = 1_000;
 
+/// The side on which the values of a column begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Align {
+    Left,
+    /// Numbers.
+    Right,
+}
+
 /// Renders a table that scrolls by itself where the page is narrow.
-fn table(label: &str, columns: &[(&str, bool)], rows: &Markup) -> Markup {
+fn table(label: &str, columns: &[(&str, Align)], rows: &Markup) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label={ "Table: " (label) } {
             table {
                 thead { tr {
-                    @for (name, is_number) in columns { th.n[*is_number] scope="col" { (name) } }
+                    @for (name, align) in columns { th.n[*align == Align::Right] scope="col" { (name) } }
                 } }
                 tbody { (rows) }
             }
@@ -66,13 +74,13 @@ pub(super) fn steps(run: &Run<'_>, detail: Detail) -> Markup {
         return html! { p { "The journal has no step." } };
     }
     let columns = [
-        ("Step", false),
-        ("Started after", true),
-        ("Time", true),
-        ("Share", true),
-        ("Rows", true),
-        ("Bytes", true),
-        ("Files", true),
+        ("Step", Align::Left),
+        ("Started after", Align::Right),
+        ("Time", Align::Right),
+        ("Share", Align::Right),
+        ("Rows", Align::Right),
+        ("Bytes", Align::Right),
+        ("Files", Align::Right),
     ];
     let rows = html! {
         @for step in run.steps.iter().take(rows_max) {
@@ -205,18 +213,18 @@ impl QueryView<'_, '_> {
         stages.truncate(self.stages_max);
         stages.sort_by_key(|(stage, _)| stage.id());
         let columns = [
-            ("Stage", false),
-            ("On the path", true),
-            ("Rows expected", true),
-            ("Rows", true),
-            ("Tasks", true),
-            ("min", true),
-            ("median", true),
-            ("p95", true),
-            ("max", true),
-            ("Bytes", true),
-            ("Fetched", true),
-            ("Spilled", true),
+            ("Stage", Align::Left),
+            ("On the path", Align::Right),
+            ("Rows expected", Align::Right),
+            ("Rows", Align::Right),
+            ("Tasks", Align::Right),
+            ("min", Align::Right),
+            ("median", Align::Right),
+            ("p95", Align::Right),
+            ("max", Align::Right),
+            ("Bytes", Align::Right),
+            ("Fetched", Align::Right),
+            ("Spilled", Align::Right),
         ];
         let rows = html! {
             @for (stage, path_ms) in &stages {
@@ -342,16 +350,16 @@ pub(super) fn executors(run: &Run<'_>, detail: Detail) -> Markup {
         executors.truncate(rows_max);
     }
     let columns = [
-        ("Executor", false),
-        ("Process", true),
-        ("Slots", true),
-        ("Ready after", true),
-        ("Tasks", true),
-        ("Busy", true),
-        ("Peak memory", true),
-        ("Fetched", true),
-        ("Spilled", true),
-        ("End", false),
+        ("Executor", Align::Left),
+        ("Process", Align::Right),
+        ("Slots", Align::Right),
+        ("Ready after", Align::Right),
+        ("Tasks", Align::Right),
+        ("Busy", Align::Right),
+        ("Peak memory", Align::Right),
+        ("Fetched", Align::Right),
+        ("Spilled", Align::Right),
+        ("End", Align::Left),
     ];
     let rows = html! { @for (id, executor) in &executors { (executor_row(run, *id, executor)) } };
     html! {
@@ -429,12 +437,12 @@ pub(super) fn outputs(run: &Run<'_>, detail: Detail) -> Markup {
         return html! { p { "No step wrote files." } };
     }
     let columns = [
-        ("Step", false),
-        ("Folder", false),
-        ("Rows", true),
-        ("Bytes", true),
-        ("Files", true),
-        ("Bytes of a file", true),
+        ("Step", Align::Left),
+        ("Folder", Align::Left),
+        ("Rows", Align::Right),
+        ("Bytes", Align::Right),
+        ("Files", Align::Right),
+        ("Bytes of a file", Align::Right),
     ];
     let rows = html! {
         @for (name, output) in outputs.iter().take(rows_max) { tr {
@@ -480,7 +488,7 @@ pub(super) fn settings(run: &Run<'_>, detail: Detail) -> Markup {
             "The size of the run, and the settings that differ from their defaults. Values of "
             "secrets are not recorded."
         }
-        (table("Settings", &[("Setting", false), ("Value", false)], &rows))
+        (table("Settings", &[("Setting", Align::Left), ("Value", Align::Left)], &rows))
         (left_out(started.settings.len().saturating_sub(rows_max), "setting"))
     }
 }

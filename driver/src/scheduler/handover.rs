@@ -15,6 +15,16 @@ use faisca_planner::ids::{BlockId, ExecutorId, TaskId};
 
 use super::{Action, BlockHome, Scheduler};
 
+/// Where draining executors copy their blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HandoverTarget {
+    /// To the memory and disks of other executors.
+    #[default]
+    Executors,
+    /// To an object store.
+    ObjectStore,
+}
+
 impl Scheduler {
     /// Starts the transfer of all blocks on draining executors that are needed and not in transfer
     /// yet.
@@ -43,11 +53,12 @@ impl Scheduler {
             return;
         }
         self.handovers += 1;
-        let heir = if self.has_store {
-            Some(BlockHome::ObjectStore)
-        } else {
-            let heir = self.executors.heir(from, self.handovers);
-            heir.map(BlockHome::Executor)
+        let heir = match self.handover_target {
+            HandoverTarget::ObjectStore => Some(BlockHome::ObjectStore),
+            HandoverTarget::Executors => {
+                let heir = self.executors.heir(from, self.handovers);
+                heir.map(BlockHome::Executor)
+            }
         };
         // Without an heir the blocks stay until an executor comes up or the draining one is lost.
         let Some(to) = heir else { return };

@@ -30,8 +30,8 @@ use faisca_planner::stages::Fact;
 
 use self::builders::{failure, report};
 use super::{
-    Action, BlockHome, Event, LossCause, OutputKind, Placement, QueryOutput, RetryLimits,
-    Scheduler, StageInfo,
+    Action, BlockHome, Event, HandoverTarget, LossCause, OutputKind, Placement, QueryOutput,
+    RetryLimits, Scheduler, StageInfo,
 };
 
 const QUERY: QueryId = QueryId(1);
@@ -122,8 +122,12 @@ impl Simulation {
         slots: u32,
         has_store: bool,
     ) -> Self {
+        let target = match has_store {
+            true => HandoverTarget::ObjectStore,
+            false => HandoverTarget::Executors,
+        };
         let mut sim = Self {
-            scheduler: Scheduler::new(RetryLimits::default()).with_store(has_store),
+            scheduler: Scheduler::new(RetryLimits::default()).with_handover_target(target),
             random: Random(seed),
             conditions: Conditions::Faulty,
             stages: stages.clone(),

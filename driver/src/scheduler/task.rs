@@ -18,7 +18,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
-use faisca_executor::protocol::PendingFile;
+use faisca_executor::protocol::{PendingFile, TaskReport};
 use faisca_planner::ids::{Attempt, ExecutorId};
 use faisca_planner::stages::PartitionSplit;
 
@@ -118,12 +118,30 @@ pub(super) struct RunningAttempt {
 pub(super) struct Committed {
     pub(super) attempt: Attempt,
     pub(super) home: BlockHome,
-    /// The output has no rows, so there is no block to read or to lose.
-    pub(super) is_empty: bool,
-    /// The block has a copy in the object store.
-    pub(super) is_durable: bool,
+    pub(super) block: CommittedBlock,
     pub(super) files: Vec<PendingFile>,
     pub(super) statistics: Option<Bytes>,
+}
+
+/// The block that a committed task left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CommittedBlock {
+    /// The output has no rows, so there is no block to read or to lose.
+    Empty,
+    /// The block is at its home, and nowhere else.
+    Single,
+    /// The block also has a copy in the object store.
+    Durable,
+}
+
+impl CommittedBlock {
+    pub(super) fn from_report(report: &TaskReport) -> Self {
+        match (report.partitions.is_empty(), report.has_durable_copy) {
+            (true, _) => Self::Empty,
+            (false, false) => Self::Single,
+            (false, true) => Self::Durable,
+        }
+    }
 }
 
 impl Committed {

@@ -6,7 +6,7 @@ use datafusion::common::DataFusionError;
 use datafusion::datasource::MemTable;
 use datafusion::datasource::listing::ListingTableUrl;
 use faisca_planner::manifest::{FileFormat, SaveMode, Source, Write};
-use faisca_spark::commands::{CreateTable, TableSource};
+use faisca_spark::commands::{CreateTable, OnExisting, TableSource};
 use futures::TryStreamExt;
 
 use super::dataframe::DataFrame;
@@ -18,7 +18,7 @@ use crate::engine::progress::WriteSummary;
 use crate::error::{Error, Result};
 use crate::input::columns::parse_schema;
 use crate::input::source::{count_files, default_source, open};
-use crate::input::{TableFiles, reorder_columns};
+use crate::input::{Ownership, TableFiles, reorder_columns};
 use crate::output::write::write;
 use crate::services::Services;
 
@@ -32,15 +32,18 @@ pub(super) async fn create_table(
     rows: Option<DataFrame>,
 ) -> Result<Option<WriteSummary>> {
     let name = table_name(&definition.name)?;
-    let (or_replace, if_not_exists) = (definition.or_replace, definition.if_not_exists);
-    if keeps_existing(services, &name.as_str().into(), or_replace, if_not_exists)? {
+    let on_existing = definition.on_existing;
+    if keeps_existing(services, &name.as_str().into(), on_existing)? {
         return Ok(None);
     }
     let format = match &definition.format {
         Some(format) => parse_format(format)?,
         None => FileFormat::Parquet,
     };
-    let is_managed = definition.location.is_none();
+    let ownership = match definition.location {
+        Some(_) => Ownership::External,
+        None => Ownership::Managed,
+    };
     let warehouse = services.warehouse.trim_end_matches('/');
     let path = match &definition.location {
         Some(location) => location.clone(),
@@ -54,16 +57,16 @@ pub(super) async fn create_table(
         files: TableFiles {
             source,
             partition_by: definition.partition_by,
-            is_managed,
+            ownership,
         },
-        or_replace,
+        on_existing,
     };
     if let Some(rows) = rows {
         return table.write_rows(services, rows).await.map(Some);
     }
     match definition.source {
         TableSource::Columns(columns) => table.register(services, Some(columns)).await?,
-        TableSource::Files | TableSource::Query(_) if is_managed => {
+        TableSource::Files | TableSource::Query(_) if ownership == Ownership::Managed => {
             return Err(Error::Plan(format!(
                 "CREATE TABLE {name} needs columns, a LOCATION with files, or AS and a query"
             )));
@@ -76,7 +79,7 @@ pub(super) async fn create_table(
 /// A table to register.
 struct NewTable {
     files: TableFiles,
-    or_replace: bool,
+    on_existing: OnExisting,
 }
 
 impl NewTable {
@@ -88,14 +91,15 @@ impl NewTable {
         // Listing a folder that does not exist yet is an error; such a table is empty, too.
         let existing = count_files(context, source).await;
         let is_empty = !existing.is_ok_and(|files| files.count > 0);
-        if self.files.is_managed && !is_empty {
-            if !self.or_replace {
+        let is_managed = self.files.ownership == Ownership::Managed;
+        if is_managed && !is_empty {
+            if self.on_existing != OnExisting::Replace {
                 return Err(occupied(source));
             }
             remove_folder(services, source).await?;
         }
         let provider = match &source.schema {
-            Some(text) if is_empty || self.files.is_managed => {
+            Some(text) if is_empty || is_managed => {
                 let schema = Arc::new(parse_schema(context, text)?);
                 // No other program has written files yet, so values may have line breaks.
                 source.multi_line |= source.format == FileFormat::Csv;
@@ -119,17 +123,16 @@ impl NewTable {
         let target = Write {
             format,
             partition_by: self.files.partition_by,
-            mode: if self.or_replace {
-                SaveMode::Overwrite
-            } else {
-                SaveMode::ErrorIfExists
+            mode: match self.on_existing {
+                OnExisting::Replace => SaveMode::Overwrite,
+                OnExisting::Fail | OnExisting::Keep => SaveMode::ErrorIfExists,
             },
             ..Write::to(&path)
         };
         let columns = rows.schema();
         let label = format!("create table {name}");
         let summary = write(services, rows.into_inner(), &target, label).await?;
-        register_output(services, &name, &target, &columns, self.files.is_managed).await?;
+        register_output(services, &name, &target, &columns, self.files.ownership).await?;
         Ok(summary)
     }
 }
@@ -140,7 +143,9 @@ pub(super) async fn drop_table(services: &Arc<Services>, name: &str) -> Result<(
     services.tables.remove(name);
     services.context.deregister_table(name.to_lowercase())?;
     match files {
-        Some(files) if files.is_managed => remove_folder(services, &files.source).await,
+        Some(files) if files.ownership == Ownership::Managed => {
+            remove_folder(services, &files.source).await
+        }
         _ => Ok(()),
     }
 }
@@ -152,7 +157,7 @@ pub(super) async fn truncate_table(services: &Arc<Services>, name: &[String]) ->
     let (Some(provider), Some(files)) = (provider, services.tables.files(&name)) else {
         return Err(unknown_table(services, &name));
     };
-    if !files.is_managed {
+    if files.ownership == Ownership::External {
         return Err(Error::Plan(format!(
             "TRUNCATE TABLE {name}: the table has a LOCATION; use INSERT OVERWRITE to replace its rows"
         )));

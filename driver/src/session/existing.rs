@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion::common::TableReference;
 use faisca_planner::manifest::FileFormat;
+use faisca_spark::commands::OnExisting;
 
 use crate::error::{Error, NameKind, Result, did_you_mean};
 use crate::services::Services;
@@ -15,16 +16,17 @@ use crate::services::Services;
 pub(super) fn keeps_existing(
     services: &Arc<Services>,
     name: &TableReference,
-    or_replace: bool,
-    if_not_exists: bool,
+    on_existing: OnExisting,
 ) -> Result<bool> {
-    let exists = services.tables.contains(name.table());
-    match (exists, or_replace, if_not_exists) {
-        (true, false, false) => Err(Error::Plan(format!(
+    if !services.tables.contains(name.table()) {
+        return Ok(false);
+    }
+    match on_existing {
+        OnExisting::Fail => Err(Error::Plan(format!(
             "table `{name}` already exists; use CREATE OR REPLACE"
         ))),
-        (true, false, true) => Ok(true),
-        _ => Ok(false),
+        OnExisting::Keep => Ok(true),
+        OnExisting::Replace => Ok(false),
     }
 }
 

@@ -11,7 +11,7 @@ use faisca_planner::manifest::{FileFormat, PartitionOverwrite, SaveMode, Source,
 use super::sql_types::{column_definition, sql_type};
 use crate::error::Result;
 use crate::input::source::{count_files, open_with_key_types, written_source};
-use crate::input::{TableFiles, reorder_columns};
+use crate::input::{Ownership, TableFiles, reorder_columns};
 use crate::services::Services;
 
 /// Registers the output folder of a write under a name. `columns` are those of the rows that were
@@ -24,7 +24,7 @@ pub(crate) async fn register_output(
     name: &str,
     write: &Write,
     columns: &SchemaRef,
-    is_managed: bool,
+    ownership: Ownership,
 ) -> Result<()> {
     let source = Source {
         schema: schema_of_text(write, columns),
@@ -34,7 +34,7 @@ pub(crate) async fn register_output(
     let files = TableFiles {
         source,
         partition_by: write.partition_by.clone(),
-        is_managed,
+        ownership,
     };
     services.register_table(name, provider, Some(files))
 }

@@ -20,7 +20,7 @@ use datafusion::logical_expr::{
 use faisca_planner::manifest::Write;
 use faisca_planner::names::aliases;
 use faisca_planner::statement::{on_stack_for, parse_with};
-use faisca_spark::commands::{Command, TableSource};
+use faisca_spark::commands::{Command, OnExisting, TableSource};
 use faisca_spark::legacy::Legacy;
 
 use super::commands::run_command;
@@ -36,7 +36,7 @@ use super::unknown_names::with_nearest_name;
 use crate::engine::progress::WriteSummary;
 use crate::error::{Error, Result};
 use crate::input::source::{count_files, default_source, open};
-use crate::input::{TableFiles, reorder_columns};
+use crate::input::{Ownership, TableFiles, reorder_columns};
 use crate::output::write::write;
 use crate::services::Services;
 use crate::statement::{analyze, explain};
@@ -204,7 +204,8 @@ fn create_view(
     spelling: &HashMap<String, String>,
 ) -> Result<()> {
     let frame = restore_spelling(services, view.input.as_ref().clone(), spelling)?;
-    keeps_existing(services, &view.name, view.or_replace, false)?;
+    let on_existing = OnExisting::from_clauses(view.or_replace, false);
+    keeps_existing(services, &view.name, on_existing)?;
     services.register_table(view.name.table(), frame.into_view(), None)
 }
 
@@ -213,8 +214,8 @@ async fn create_memory_table(
     create: &CreateMemoryTable,
     spelling: &HashMap<String, String>,
 ) -> Result<()> {
-    let (or_replace, if_not_exists) = (create.or_replace, create.if_not_exists);
-    if keeps_existing(services, &create.name, or_replace, if_not_exists)? {
+    let on_existing = OnExisting::from_clauses(create.or_replace, create.if_not_exists);
+    if keeps_existing(services, &create.name, on_existing)? {
         return Ok(());
     }
     let frame = restore_spelling(services, create.input.as_ref().clone(), spelling)?;
@@ -282,12 +283,8 @@ async fn create_external_table(
     services: &Arc<Services>,
     create: &CreateExternalTable,
 ) -> Result<()> {
-    if keeps_existing(
-        services,
-        &create.name,
-        create.or_replace,
-        create.if_not_exists,
-    )? {
+    let on_existing = OnExisting::from_clauses(create.or_replace, create.if_not_exists);
+    if keeps_existing(services, &create.name, on_existing)? {
         return Ok(());
     }
     let format = parse_format(&create.file_type)?;
@@ -322,7 +319,7 @@ async fn create_external_table(
     let files = TableFiles {
         source,
         partition_by: create.table_partition_cols.clone(),
-        is_managed: false,
+        ownership: Ownership::External,
     };
     let provider = match open(&services.context, &files.source).await {
         Ok(provider) => reorder_columns(&declared, provider)?,

@@ -11,6 +11,7 @@ use super::options::set_write_option;
 use super::output_table::register_output;
 use crate::engine::progress::WriteSummary;
 use crate::error::{Error, Result};
+use crate::input::Ownership;
 use crate::output::write::write;
 use crate::services::Services;
 
@@ -147,7 +148,7 @@ impl DataFrameWriter {
             ..self.write.clone()
         };
         let summary = self.save(format, &path).await?;
-        register_output(&services, name, &write, &columns, false).await?;
+        register_output(&services, name, &write, &columns, Ownership::External).await?;
         Ok(summary)
     }
 

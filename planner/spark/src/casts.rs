@@ -19,7 +19,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use crate::functions::{is_text, scalar_function, zone_name};
+use crate::functions::{OnInvalid, is_text, scalar_function, zone_name};
 
 /// Microseconds of a second.
 const SECOND_MICROS: f64 = 1_000_000.0;
@@ -36,7 +36,10 @@ impl AnalyzerRule for SparkCasts {
     fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
         let settings = CastSettings {
             zone: zone_name(config),
-            is_ansi: config.execution.enable_ansi_mode,
+            on_invalid: match config.execution.enable_ansi_mode {
+                true => OnInvalid::Fail,
+                false => OnInvalid::Null,
+            },
         };
         plan.transform_up_with_subqueries(|node| replace_casts(node, &settings))
             .data()
@@ -46,8 +49,8 @@ impl AnalyzerRule for SparkCasts {
 /// Session settings on which casts depend.
 struct CastSettings {
     zone: Arc<str>,
-    /// Whether a value that cannot be cast is an error rather than null.
-    is_ansi: bool,
+    /// What `CAST` does with a value that cannot be cast.
+    on_invalid: OnInvalid,
 }
 
 /// Functions that fail in ANSI mode, each with the one that returns null.
@@ -74,10 +77,12 @@ fn replace_casts(node: LogicalPlan, settings: &CastSettings) -> Result<Transform
 
 fn replace_cast(expr: Expr, schema: &DFSchema, settings: &CastSettings) -> Transformed<Expr> {
     let zone = &settings.zone;
-    let (operand, target, is_try) = match &expr {
-        Expr::Cast(Cast { expr, field }) => (expr.as_ref(), field.data_type(), !settings.is_ansi),
-        Expr::TryCast(TryCast { expr, field }) => (expr.as_ref(), field.data_type(), true),
-        Expr::ScalarFunction(call) if !settings.is_ansi => {
+    let (operand, target, on_invalid) = match &expr {
+        Expr::Cast(Cast { expr, field }) => (expr.as_ref(), field.data_type(), settings.on_invalid),
+        Expr::TryCast(TryCast { expr, field }) => {
+            (expr.as_ref(), field.data_type(), OnInvalid::Null)
+        }
+        Expr::ScalarFunction(call) if settings.on_invalid == OnInvalid::Null => {
             return match null_function(call, zone) {
                 Some(lenient) => Transformed::yes(lenient),
                 None => Transformed::no(expr),
@@ -88,13 +93,13 @@ fn replace_cast(expr: Expr, schema: &DFSchema, settings: &CastSettings) -> Trans
     let Ok(source) = operand.get_type(schema) else {
         return Transformed::no(expr);
     };
-    if let Some(converted) = cast_struct_by_position(operand, &source, target, is_try) {
+    if let Some(converted) = cast_struct_by_position(operand, &source, target, on_invalid) {
         return converted
             .transform_up(|expr| Ok(replace_cast(expr, schema, settings)))
             .unwrap_or_else(|_| Transformed::no(expr));
     }
     let Some(function) = Conversion::between(&source, target, zone)
-        .and_then(|conversion| scalar_function(conversion.function(is_try), zone))
+        .and_then(|conversion| scalar_function(conversion.function(on_invalid), zone))
     else {
         return Transformed::no(expr);
     };
@@ -133,7 +138,7 @@ fn cast_struct_by_position(
     operand: &Expr,
     source: &DataType,
     target: &DataType,
-    is_try: bool,
+    on_invalid: OnInvalid,
 ) -> Option<Expr> {
     let (DataType::Struct(before), DataType::Struct(after)) = (source, target) else {
         return None;
@@ -144,9 +149,9 @@ fn cast_struct_by_position(
     }
     let fields = before.iter().zip(after).flat_map(|(from, to)| {
         let field = get_field(operand.clone(), from.name().as_str());
-        let typed = match is_try {
-            true => try_cast(field, to.data_type().clone()),
-            false => cast(field, to.data_type().clone()),
+        let typed = match on_invalid {
+            OnInvalid::Null => try_cast(field, to.data_type().clone()),
+            OnInvalid::Fail => cast(field, to.data_type().clone()),
         };
         [lit(to.name().as_str()), typed]
     });
@@ -208,14 +213,14 @@ impl Conversion {
     }
 
     /// Returns the name of the function that converts.
-    fn function(self, is_try: bool) -> &'static str {
-        match (self, is_try) {
-            (Self::Date, false) => "date",
-            (Self::Date, true) => "try_to_date",
-            (Self::Instant, false) => "timestamp",
-            (Self::Instant, true) => "try_to_timestamp",
-            (Self::Wall, false) => "to_wall_timestamp",
-            (Self::Wall, true) => "try_to_wall_timestamp",
+    fn function(self, on_invalid: OnInvalid) -> &'static str {
+        match (self, on_invalid) {
+            (Self::Date, OnInvalid::Fail) => "date",
+            (Self::Date, OnInvalid::Null) => "try_to_date",
+            (Self::Instant, OnInvalid::Fail) => "timestamp",
+            (Self::Instant, OnInvalid::Null) => "try_to_timestamp",
+            (Self::Wall, OnInvalid::Fail) => "to_wall_timestamp",
+            (Self::Wall, OnInvalid::Null) => "try_to_wall_timestamp",
             (Self::Seconds, _) => "unix_seconds",
             (Self::Micros, _) => "unix_micros",
             (Self::Text, _) => "string",

@@ -8,7 +8,7 @@ mod table;
 use datafusion::common::Result;
 
 use cursor::Cursor;
-pub use table::{CreateTable, TableSource};
+pub use table::{CreateTable, OnExisting, TableSource};
 
 /// A statement that changes the session or its tables, or shows what it has.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -40,6 +40,7 @@ use datafusion::logical_expr::ScalarUDF;
 
 use crate::operators;
 pub(crate) use convert::{is_text, zone_name};
+pub(crate) use scalar::OnInvalid;
 pub use scalar::TaskPartition;
 use scalar::{Function, SparkFunction};
 pub(crate) use syntax::FunctionSyntax;

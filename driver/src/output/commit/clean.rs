@@ -33,12 +33,21 @@ pub struct Leftover {
     pub path: String,
     /// Time since it was written or begun, if known.
     pub age: Option<Duration>,
-    /// What the removal does beyond the object itself, for the user to approve; empty if nothing.
-    pub effect: String,
+    /// What the removal does beyond the object itself, for the user to approve.
+    pub effect: Option<String>,
+}
+
+/// What [`clean`] does with the leftovers that it finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CleanMode {
+    /// Reports them.
+    List,
+    /// Finishes the commit, aborts the uploads and removes the records.
+    Remove,
 }
 
 /// Describes what finishing a commit does.
-fn effect(record: &CommitRecord) -> String {
+fn describe_effect(record: &CommitRecord) -> String {
     let removed = record.remove.len()
         + record
             .kept
@@ -59,8 +68,7 @@ fn effect(record: &CommitRecord) -> String {
 /// Returns what crashed jobs left below `path`: an interrupted commit, uploads that began more than
 /// `older_than` ago, and commit records that no job needs any more.
 ///
-/// With `apply`, it also finishes the commit, aborts the uploads and removes the records. An upload
-/// whose age the store does not report counts as old.
+/// An upload whose age the store does not report counts as old.
 ///
 /// Choose `older_than` longer than any running job: the uploads of a running job look the same.
 ///
@@ -69,19 +77,19 @@ fn effect(record: &CommitRecord) -> String {
 pub async fn clean(
     path: &str,
     older_than: Duration,
-    apply: bool,
+    mode: CleanMode,
     stores: &ObjectStores,
     catalogs: &Arc<Catalogs>,
 ) -> Result<Vec<Leftover>> {
     let folder = Folder::new(path, stores, Arc::clone(catalogs))?;
-    clean_folder(&folder, older_than, apply).await
+    clean_folder(&folder, older_than, mode).await
 }
 
 /// Does the work of [`clean`].
 pub(super) async fn clean_folder(
     folder: &Folder,
     older_than: Duration,
-    apply: bool,
+    mode: CleanMode,
 ) -> Result<Vec<Leftover>> {
     let listing = folder.list().await?;
     let now = SystemTime::now();
@@ -95,10 +103,10 @@ pub(super) async fn clean_folder(
                 kind: LeftoverKind::UnfinishedCommit,
                 path,
                 age: age(meta.last_modified.into()),
-                effect: effect(&record),
+                effect: Some(describe_effect(&record)),
             });
         }
-        if apply {
+        if mode == CleanMode::Remove {
             folder.recover(&listing.records, None).await?;
         } else {
             // These uploads belong to the unfinished commit, which a later run completes.
@@ -108,15 +116,15 @@ pub(super) async fn clean_folder(
                 .filter_map(|file| file.upload.map(|upload| upload.id))
                 .collect();
         }
-        // Listed even without `apply`, so that a user sees what would be removed.
+        // Listed in both modes, so that a user sees what would be removed.
         let old = listing.old_records(*version);
         leftovers.extend(old.iter().map(|path| Leftover {
             kind: LeftoverKind::OldRecord,
             path: path.clone(),
             age: None,
-            effect: String::new(),
+            effect: None,
         }));
-        if apply {
+        if mode == CleanMode::Remove {
             folder.remove(&old).await?;
         }
     }
@@ -125,14 +133,14 @@ pub(super) async fn clean_folder(
         if named.contains(&upload.id) || age.is_some_and(|age| age < older_than) {
             continue;
         }
-        if apply {
+        if mode == CleanMode::Remove {
             folder.abort_upload(&upload).await?;
         }
         leftovers.push(Leftover {
             kind: LeftoverKind::Upload,
             path: upload.path.to_string(),
             age,
-            effect: String::new(),
+            effect: None,
         });
     }
     Ok(leftovers)

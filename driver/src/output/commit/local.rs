@@ -70,8 +70,8 @@ pub(crate) struct LocalWrite {
     /// Absolute path of the output, with symbolic links resolved if it exists.
     target: PathBuf,
     mode: SaveMode,
-    /// Whether an overwrite replaces only the partitions that it writes.
-    dynamic: bool,
+    /// What an overwrite replaces.
+    partition_overwrite: PartitionOverwrite,
     /// Whether the commit adds an empty `_SUCCESS` file.
     success_file: bool,
     tag: String,
@@ -126,7 +126,7 @@ impl LocalWrite {
         let tag = random_hex(TAG_BYTES)?;
         let mut begun = Self {
             mode,
-            dynamic: write.partition_overwrite == PartitionOverwrite::Dynamic,
+            partition_overwrite: write.partition_overwrite,
             success_file: write.success_file,
             staging: parent.join(format!(".{name}.faisca-{tag}")),
             tag,
@@ -234,8 +234,9 @@ impl LocalWrite {
         registration: Option<Registration>,
     ) -> Result<()> {
         let (path, attempts) = (self.staging.join("next"), self.attempts());
-        let keeps_old =
-            self.mode == SaveMode::Append || (self.mode == SaveMode::Overwrite && self.dynamic);
+        let keeps_old = self.mode == SaveMode::Append
+            || (self.mode == SaveMode::Overwrite
+                && self.partition_overwrite == PartitionOverwrite::Dynamic);
         let keeps_old = keeps_old && self.target.is_dir();
         let written: BTreeSet<&str> = files
             .iter()

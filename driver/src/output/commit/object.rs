@@ -31,7 +31,7 @@ use tracing::debug;
 
 use super::begun::Begun;
 use super::folder::Folder;
-use super::replaced::replaced;
+use super::replaced::find_replaced;
 use crate::catalog::Registration;
 use crate::commit_record::{CommitRecord, name};
 use crate::error::{Error, Result};
@@ -47,8 +47,8 @@ const APPEND_TRIES: u32 = 20;
 pub(crate) struct ObjectWrite {
     folder: Folder,
     mode: SaveMode,
-    /// Whether an overwrite replaces only the partitions that it writes.
-    dynamic: bool,
+    /// What an overwrite replaces.
+    partition_overwrite: PartitionOverwrite,
     /// Whether the commit adds an empty `_SUCCESS` object.
     success_file: bool,
     /// How long replaced files stay, for queries that still read them.
@@ -95,7 +95,7 @@ impl ObjectWrite {
         Ok(Begun::Write(Self {
             folder,
             mode: write.mode,
-            dynamic: write.partition_overwrite == PartitionOverwrite::Dynamic,
+            partition_overwrite: write.partition_overwrite,
             success_file: write.success_file,
             retention: Duration::ZERO,
             tag,
@@ -251,7 +251,13 @@ impl ObjectWrite {
                 .into_iter()
                 .map(|meta| meta.location)
                 .collect();
-            record.remove = replaced(&self.folder.target, &keys, &self.tag, files, self.dynamic);
+            record.remove = find_replaced(
+                &self.folder.target,
+                &keys,
+                &self.tag,
+                files,
+                self.partition_overwrite,
+            );
             record.part_kept_and_removed(self.retention);
         }
         record.remove_at = if self.retention.is_zero() {

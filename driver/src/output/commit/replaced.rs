@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use faisca_executor::protocol::PendingFile;
+use faisca_planner::manifest::PartitionOverwrite;
 use object_store::path::Path;
 
 use crate::visibility::is_visible;
@@ -19,13 +20,13 @@ pub(crate) fn partition_folder(path: &str) -> &str {
 }
 
 /// Returns those of `keys` that an overwrite with this tag replaces: all files that readers see,
-/// except its own. With `dynamic`, only those in partitions that it writes.
-pub(super) fn replaced(
+/// except its own. A dynamic overwrite replaces only those in partitions that it writes.
+pub(super) fn find_replaced(
     target: &Path,
     keys: &[Path],
     tag: &str,
     files: &[PendingFile],
-    dynamic: bool,
+    overwrite: PartitionOverwrite,
 ) -> Vec<String> {
     let written: BTreeSet<&str> = files
         .iter()
@@ -41,7 +42,10 @@ pub(super) fn replaced(
         is_visible(target, key)
             // Never its own files, even if some of them are visible already.
             && !key.as_ref().contains(tag)
-            && (!dynamic || written.contains(partition_folder(relative)))
+            && match overwrite {
+                PartitionOverwrite::Static => true,
+                PartitionOverwrite::Dynamic => written.contains(partition_folder(relative)),
+            }
     };
     keys.iter()
         .filter(is_replaced)
@@ -90,11 +94,11 @@ mod tests {
         .to_vec();
         let files = [file("a=2/y-new")];
         assert_eq!(
-            replaced(&target, &keys, "new", &files, false),
+            find_replaced(&target, &keys, "new", &files, PartitionOverwrite::Static),
             ["t/a=1/x", "t/a=2/x", "t/a=2/run-old/x", "t/z"]
         );
         assert_eq!(
-            replaced(&target, &keys, "new", &files, true),
+            find_replaced(&target, &keys, "new", &files, PartitionOverwrite::Dynamic),
             ["t/a=2/x", "t/a=2/run-old/x"]
         );
     }

@@ -8,7 +8,9 @@ use faisca_planner::ids::{Attempt, ExecutorId, StageId, TaskId};
 use super::{QueryPhase, QueryState, count};
 use crate::scheduler::executors::Executors;
 use crate::scheduler::stage::StagePhase;
-use crate::scheduler::task::{Committed, RunningAttempt, StartReason, TaskPhase, TaskState};
+use crate::scheduler::task::{
+    Committed, CommittedBlock, RunningAttempt, StartReason, TaskPhase, TaskState,
+};
 use crate::scheduler::{BlockHome, TaskGrouping};
 
 /// What follows a failure.
@@ -21,8 +23,9 @@ pub(in crate::scheduler) enum Verdict {
 }
 
 impl Verdict {
-    fn give_up_if(is_over_limit: bool) -> Self {
-        if is_over_limit {
+    /// Returns what follows the failure with this number.
+    fn after(failures: u32, failures_max: u32) -> Self {
+        if failures >= failures_max {
             Self::GiveUp
         } else {
             Self::Retry
@@ -133,8 +136,7 @@ impl QueryState {
         task.phase = TaskPhase::Committed(Committed {
             attempt: report.attempt,
             home: BlockHome::Executor(executor),
-            is_empty: report.partitions.is_empty(),
-            is_durable: report.has_durable_copy,
+            block: CommittedBlock::from_report(report),
             files: report.files.clone(),
             statistics: report.statistics.clone(),
         });
@@ -171,7 +173,7 @@ impl QueryState {
         if !task.failed_on.contains(&executor) {
             task.failed_on.push(executor);
         }
-        Verdict::give_up_if(task.failures >= max)
+        Verdict::after(task.failures, max)
     }
 
     /// Counts an attempt that failed because an input was lost.
@@ -180,7 +182,7 @@ impl QueryState {
             return Verdict::GiveUp;
         };
         task.lost_inputs += 1;
-        Verdict::give_up_if(task.lost_inputs >= max)
+        Verdict::after(task.lost_inputs, max)
     }
 
     /// Reduces the memory that a task needs after it ran out: it runs in low-memory mode from now

@@ -10,7 +10,7 @@ use faisca_planner::stages::PartitionSplit;
 use super::{QueryPhase, QueryState, count};
 use crate::scheduler::executors::Executors;
 use crate::scheduler::stage::StageState;
-use crate::scheduler::task::TaskState;
+use crate::scheduler::task::{CommittedBlock, TaskState};
 use crate::scheduler::{BlockHome, InputReads, OutputKind, StageInput};
 
 impl QueryState {
@@ -45,7 +45,10 @@ impl QueryState {
         let has_own_partitions = state.info.output == OutputKind::Partitions;
         let mut located = vec![];
         for (index, task) in (0..).zip(&state.tasks) {
-            let Some(committed) = task.committed().filter(|c| !c.is_empty) else {
+            let Some(committed) = task
+                .committed()
+                .filter(|c| c.block != CommittedBlock::Empty)
+            else {
                 continue;
             };
             let block = BlockId {
@@ -79,7 +82,7 @@ impl QueryState {
     ) -> Option<BlockId> {
         let committed = self.task(id)?.committed().filter(|c| c.home == home)?;
         let is_needed = self.phase != QueryPhase::Ended
-            && !committed.is_empty
+            && committed.block != CommittedBlock::Empty
             && self.is_output_needed(id.stage);
         is_needed.then_some(BlockId {
             task: id,
@@ -112,8 +115,9 @@ impl QueryState {
         let task = self.task_mut(block.task);
         if let Some(committed) = task.and_then(TaskState::committed_mut)
             && committed.is_at(block.attempt, BlockHome::Executor(executor))
+            && committed.block == CommittedBlock::Single
         {
-            committed.is_durable = true;
+            committed.block = CommittedBlock::Durable;
         }
     }
 
@@ -121,7 +125,8 @@ impl QueryState {
     pub(in crate::scheduler) fn has_durable_copy(&self, block: BlockId, home: BlockHome) -> bool {
         let committed = self.task(block.task).and_then(TaskState::committed);
         home != BlockHome::ObjectStore
-            && committed.is_some_and(|c| c.is_durable && c.is_at(block.attempt, home))
+            && committed
+                .is_some_and(|c| c.block == CommittedBlock::Durable && c.is_at(block.attempt, home))
     }
 
     /// Records a relocated block. Returns whether it is the committed block of its task.

@@ -10,10 +10,8 @@ use super::cursor::Cursor;
 pub struct CreateTable {
     /// Parts of the name, such as a database and a table.
     pub name: Vec<String>,
-    /// Whether an existing table is replaced.
-    pub or_replace: bool,
-    /// Whether an existing table is kept, and the statement does nothing.
-    pub if_not_exists: bool,
+    /// What happens if a table of this name exists.
+    pub on_existing: OnExisting,
     /// The rows or the columns that the table begins with.
     pub source: TableSource,
     /// Format of the files; `None` for the default.
@@ -24,6 +22,29 @@ pub struct CreateTable {
     pub options: Vec<(String, String)>,
     /// Columns whose values are in the names of folders.
     pub partition_by: Vec<String>,
+}
+
+/// What a statement that creates a table does if one of this name exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnExisting {
+    /// It fails.
+    Fail,
+    /// `IF NOT EXISTS`: it keeps the table and does nothing.
+    Keep,
+    /// `OR REPLACE`: it replaces the table.
+    Replace,
+}
+
+impl OnExisting {
+    /// Returns the meaning of the two clauses of a statement. `OR REPLACE` wins.
+    #[must_use]
+    pub fn from_clauses(or_replace: bool, if_not_exists: bool) -> Self {
+        match (or_replace, if_not_exists) {
+            (true, _) => Self::Replace,
+            (false, true) => Self::Keep,
+            (false, false) => Self::Fail,
+        }
+    }
 }
 
 /// What a table begins with.
@@ -46,8 +67,7 @@ pub(super) fn parse(cursor: &mut Cursor) -> Result<Option<CreateTable>> {
     let if_not_exists = cursor.take_words(&["IF", "NOT", "EXISTS"]);
     let mut table = CreateTable {
         name: cursor.name()?,
-        or_replace,
-        if_not_exists,
+        on_existing: OnExisting::from_clauses(or_replace, if_not_exists),
         source: TableSource::Files,
         format: None,
         location: None,
@@ -209,7 +229,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(table.name, ["db", "t"]);
-        assert!(table.if_not_exists);
+        assert_eq!(table.on_existing, OnExisting::Keep);
         assert_eq!(
             table.source,
             TableSource::Columns("a int, m map<string, int>".to_owned())

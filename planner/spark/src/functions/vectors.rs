@@ -82,23 +82,32 @@ pub(crate) fn aggregates() -> Vec<Aggregate> {
         create,
     };
     vec![
-        aggregate("vector_sum", |_, _| Ok(Box::new(Sums::new(false)))),
-        aggregate("vector_avg", |_, _| Ok(Box::new(Sums::new(true)))),
+        aggregate("vector_sum", |_, _| Ok(Box::new(Sums::new(Statistic::Sum)))),
+        aggregate("vector_avg", |_, _| {
+            Ok(Box::new(Sums::new(Statistic::Average)))
+        }),
     ]
+}
+
+/// What an aggregate of vectors computes of the numbers at each place.
+#[derive(Debug, Clone, Copy)]
+enum Statistic {
+    Sum,
+    Average,
 }
 
 /// The sums of the numbers at each place of the vectors of a group.
 #[derive(Debug)]
 struct Sums {
-    is_average: bool,
+    statistic: Statistic,
     count: i64,
     sums: Vec<f64>,
 }
 
 impl Sums {
-    fn new(is_average: bool) -> Self {
+    fn new(statistic: Statistic) -> Self {
         Self {
-            is_average,
+            statistic,
             count: 0,
             sums: Vec::new(),
         }
@@ -143,10 +152,9 @@ impl Accumulator for Sums {
         if self.count == 0 {
             return ScalarValue::try_from(&list_of(DataType::Float32));
         }
-        let divisor = if self.is_average {
-            self.count as f64
-        } else {
-            1.0
+        let divisor = match self.statistic {
+            Statistic::Sum => 1.0,
+            Statistic::Average => self.count as f64,
         };
         let numbers = self
             .sums

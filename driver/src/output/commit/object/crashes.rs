@@ -24,7 +24,7 @@ use object_store::{
 };
 use parking_lot::Mutex;
 
-use super::super::clean::clean_folder;
+use super::super::clean::{CleanMode, clean_folder};
 use super::{Begun, Folder, ObjectWrite};
 use crate::catalog::{Catalogs, GlueSettings};
 use crate::error::{Error, Result};
@@ -375,7 +375,7 @@ fn contains(all: &BTreeMap<String, Bytes>, part: &BTreeMap<String, Bytes>) -> bo
 /// Cleans the folder, and checks that nothing of any writer is left but the sibling's.
 async fn check_no_litter(bucket: &Bucket, case: &str) {
     let client = Client::immortal(bucket);
-    clean_folder(&folder(&client), Duration::ZERO, true)
+    clean_folder(&folder(&client), Duration::ZERO, CleanMode::Remove)
         .await
         .unwrap();
     let open: Vec<String> = bucket

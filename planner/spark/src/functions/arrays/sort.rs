@@ -183,7 +183,7 @@ enum SequenceKind {
 }
 
 impl SequenceKind {
-    fn of(start: &DataType) -> Self {
+    fn from_start(start: &DataType) -> Self {
         if start.is_integer() || start.is_null() {
             Self::Numbers
         } else {
@@ -194,7 +194,7 @@ impl SequenceKind {
 
 /// Returns values from a start to a stop. By default, the step is one, or one day, towards the stop.
 fn sequence(call: &Call) -> Result<ArrayRef> {
-    let kind = SequenceKind::of(call.arrays[0].data_type());
+    let kind = SequenceKind::from_start(call.arrays[0].data_type());
     let bound = |index: usize| -> Result<Int64Array> {
         let convert = |param| convert::convert(&call.arrays[index], param, &call.zone);
         Ok(match kind {

@@ -10,7 +10,7 @@ use super::path::value_at;
 use super::read::{Options, build};
 use super::value::Json;
 use crate::functions::aggregates::Aggregate;
-use crate::functions::scalar::{Call, CallSite, Function, Param, Returns};
+use crate::functions::scalar::{Call, CallSite, Function, OnInvalid, Param, Returns};
 use crate::functions::types;
 
 /// Returns the functions of this family.
@@ -20,10 +20,10 @@ pub(super) fn functions() -> Vec<Function> {
     let path = &[Param::Text, Param::Text, Param::Text];
     vec![
         Function::new("parse_json", text_param, text.clone(), |call| {
-            parse(call, true)
+            parse(call, OnInvalid::Fail)
         }),
         Function::new("try_parse_json", text_param, text.clone(), |call| {
-            parse(call, false)
+            parse(call, OnInvalid::Null)
         }),
         Function::new(
             "is_variant_null",
@@ -49,14 +49,14 @@ pub(super) fn functions() -> Vec<Function> {
             "variant_get",
             path,
             Returns::Computed(result_type),
-            |call| get(call, true),
+            |call| get(call, OnInvalid::Fail),
         )
         .optional(1),
         Function::new(
             "try_variant_get",
             path,
             Returns::Computed(result_type),
-            |call| get(call, false),
+            |call| get(call, OnInvalid::Null),
         )
         .optional(1),
     ]
@@ -85,11 +85,11 @@ fn variant(text: &str) -> Result<Json> {
     }
 }
 
-fn parse(call: &Call, is_strict: bool) -> Result<ArrayRef> {
+fn parse(call: &Call, on_invalid: OnInvalid) -> Result<ArrayRef> {
     let texts = call.text(0);
     call.texts(|row| match Json::parse(texts.value(row)) {
         Some(value) => Ok(Some(written(&with_sorted_keys(value)))),
-        None if is_strict => call.fail(
+        None if on_invalid == OnInvalid::Fail => call.fail(
             "[MALFORMED_RECORD_IN_PARSING] the text is not JSON; try_parse_json returns NULL for it",
         ),
         None => Ok(None),
@@ -125,7 +125,7 @@ fn result_type(site: &CallSite) -> Result<DataType> {
     }
 }
 
-fn get(call: &Call, is_strict: bool) -> Result<ArrayRef> {
+fn get(call: &Call, on_invalid: OnInvalid) -> Result<ArrayRef> {
     let (texts, paths) = (call.text(0), call.text(1));
     let is_variant = match call.arrays.get(2) {
         Some(_) if call.rows == 0 => true,
@@ -168,7 +168,9 @@ fn get(call: &Call, is_strict: bool) -> Result<ArrayRef> {
     let column = build(&call.return_type, &references, &Options::of_call(call)?)?;
     let is_lost =
         |row: &usize| column.is_null(*row) && !matches!(values[*row], None | Some(Json::Null));
-    if is_strict && let Some(row) = (0..call.rows).find(is_lost) {
+    if on_invalid == OnInvalid::Fail
+        && let Some(row) = (0..call.rows).find(is_lost)
+    {
         return call.fail(format!(
             "[INVALID_VARIANT_CAST] {} is no value of the type; try_variant_get returns NULL for it",
             values[row].as_ref().map(written).unwrap_or_default()
