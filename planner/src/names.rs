@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     Query, SelectItem, SetExpr, TableAlias, TableFactor, Visit, Visitor,
 };
-use faisca_spark::dialect::{generated_name, parse_as_written};
+use faisca_spark::dialect::{generated_name, parse_as_written, pivot_names};
 
 /// Returns the aliases that a statement gives to columns: from lower case to the spelling as
 /// written.
@@ -30,10 +30,18 @@ pub fn aliases(sql: &str) -> HashMap<String, String> {
             }
             | TableFactor::Derived {
                 alias: Some(alias), ..
+            }
+            | TableFactor::Pivot {
+                alias: Some(alias), ..
+            }
+            | TableFactor::Unpivot {
+                alias: Some(alias), ..
             } = table
             {
                 self.add_columns(alias);
             }
+            let names = pivot_names(table).into_iter();
+            self.0.extend(names.map(|name| (name.to_lowercase(), name)));
             ControlFlow::Continue(())
         }
 

@@ -1,7 +1,9 @@
 //! Relations of Spark that DataFusion's planner does not know: those that generators such as
-//! `explode` and `stack` return.
+//! `explode` and `stack` return, PIVOT and UNPIVOT.
 
 mod generators;
+mod pivot;
+mod unpivot;
 
 use std::sync::Arc;
 
@@ -13,6 +15,8 @@ use datafusion::logical_expr::planner::{
 use datafusion::sql::sqlparser::ast::TableFactor;
 
 use generators::Generator;
+use pivot::Pivot;
+use unpivot::Unpivot;
 
 /// Plans relations of SQL text as Spark means them.
 #[derive(Debug, Default)]
@@ -30,31 +34,60 @@ impl RelationPlanner for SparkRelations {
         relation: TableFactor,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<RelationPlanning> {
-        let TableFactor::Pivot {
-            table,
-            mut aggregate_functions,
-            value_column,
-            default_on_null,
-            alias,
-            ..
-        } = relation
-        else {
-            return Ok(RelationPlanning::Original(Box::new(relation)));
-        };
-        // See `dialect::generators`: a PIVOT without a column to pivot stands for a lateral view.
-        let plan = if !value_column.is_empty() {
-            return datafusion::common::not_impl_err!(
-                "PIVOT is not supported; write an aggregate with FILTER (WHERE …) for each value"
-            );
-        } else if let Some(call) = aggregate_functions.pop() {
-            let input = context.plan(*table)?;
-            let is_outer = default_on_null.is_some();
-            Generator::new(call.expr, is_outer, input.schema(), context)?.apply(&input, alias)?
-        } else {
-            LogicalPlanBuilder::empty(true).build()?
+        let (plan, alias) = match relation {
+            TableFactor::Pivot {
+                table,
+                aggregate_functions,
+                value_column,
+                value_source,
+                alias,
+                ..
+            } if !value_column.is_empty() => {
+                let pivot = Pivot {
+                    aggregates: aggregate_functions,
+                    keys: value_column,
+                    values: value_source,
+                };
+                let input = context.plan(*table)?;
+                (pivot.apply(input, context)?, alias)
+            }
+            // See `dialect::generators`: a PIVOT without a column to pivot stands for a lateral view.
+            TableFactor::Pivot {
+                table,
+                mut aggregate_functions,
+                default_on_null,
+                alias,
+                ..
+            } => match aggregate_functions.pop() {
+                Some(call) => {
+                    let input = context.plan(*table)?;
+                    let is_outer = default_on_null.is_some();
+                    let generator = Generator::new(call.expr, is_outer, input.schema(), context)?;
+                    (generator.apply(&input, alias)?, None)
+                }
+                None => (LogicalPlanBuilder::empty(true).build()?, None),
+            },
+            TableFactor::Unpivot {
+                table,
+                value,
+                null_inclusion,
+                name,
+                columns,
+                alias,
+            } => {
+                let unpivot = Unpivot {
+                    value,
+                    name,
+                    columns,
+                    nulls: null_inclusion,
+                };
+                let input = context.plan(*table)?;
+                (unpivot.apply(input, context)?, alias)
+            }
+            other => return Ok(RelationPlanning::Original(Box::new(other))),
         };
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(
-            plan, None,
+            plan, alias,
         ))))
     }
 }

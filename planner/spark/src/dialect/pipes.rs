@@ -155,6 +155,14 @@ impl Stage {
                 self.tail.extend_from_slice(operator);
             }
             (Keyword::PIVOT | Keyword::UNPIVOT | Keyword::TABLESAMPLE, _) => {
+                let is_pivot = |word| contains_keyword(&rest, word);
+                if is_pivot(Keyword::PIVOT) || is_pivot(Keyword::UNPIVOT) {
+                    return Err(TokenizerError {
+                        message: "an operator has one PIVOT or UNPIVOT; write |> before the next"
+                            .to_owned(),
+                        location: first.span.start,
+                    });
+                }
                 self.nest();
                 self.from.extend_from_slice(operator);
             }

@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::tokenizer::{
 
 use super::literals::DoubledQuote;
 use super::syntax::SparkDialect;
-use super::{literals, pipes, values};
+use super::{literals, pipes, pivots, values};
 use crate::legacy::Legacy;
 
 /// Splits a statement into tokens that [`SparkDialect`]'s parser reads.
@@ -36,7 +36,9 @@ pub fn tokenize_with(sql: &str, legacy: &Legacy) -> Result<Vec<TokenWithSpan>, T
     tokens.iter_mut().for_each(|token| unescape(token, doubled));
     rename_timestamp_types(&mut tokens);
     let tokens = literals::type_numbers(literals::join_hexadecimals(tokens))?;
-    Ok(values::parenthesize(pipes::expand(tokens)?))
+    Ok(values::parenthesize(pivots::prepare(pipes::expand(
+        tokens,
+    )?)))
 }
 
 /// Changes quoted names, and names with letters beyond ASCII, to lower case. DataFusion does so for all others.

@@ -17,7 +17,7 @@ use super::names::CteScopes;
 use super::syntax::SparkDialect;
 use super::{
     calls, clauses, column_names, generators, grouping, intervals, joins, named_windows, names,
-    numbers, older_meanings, random_numbers, samples, windows,
+    numbers, older_meanings, pivots, random_numbers, row_values, samples, windows,
 };
 use crate::legacy::Legacy;
 
@@ -150,10 +150,14 @@ impl VisitorMut for Translation {
 
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Self::Break> {
         name_range_column(table);
+        pivots::complete(table);
         to_control_flow(clauses::check_table(table).and_then(|()| samples::expand(table)))
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        if let Err(error) = row_values::rewrite(expr) {
+            return ControlFlow::Break(error);
+        }
         match expr {
             Expr::RLike { .. } => rewrite_rlike(expr),
             Expr::Like { .. } | Expr::ILike { .. } => escape_by_backslash(expr),

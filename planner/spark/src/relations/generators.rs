@@ -255,7 +255,8 @@ fn stack(
     })
 }
 
-fn call(
+/// Returns a call of a registered function.
+pub(super) fn call(
     name: &str,
     arguments: Vec<Expr>,
     context: &mut dyn RelationPlannerContext,
