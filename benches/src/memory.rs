@@ -55,7 +55,7 @@ pub(crate) async fn run(
         let spilled = totals.iter().map(|e| e.spilled_bytes).sum::<u64>() / MIB;
         let peak = totals
             .iter()
-            .map(|e| e.resident_peak_bytes)
+            .filter_map(|e| e.resident_peak_bytes)
             .max()
             .unwrap_or_default()
             / MIB;

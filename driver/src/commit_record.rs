@@ -301,8 +301,8 @@ fn check_registration(
     url: &str,
     version: u64,
 ) -> Result<(), RecordError> {
-    let commit = &registration.commit;
-    if *commit != format!("{url}{}", name(version)) {
+    let commit = registration.commit.as_deref().unwrap_or_default();
+    if commit != format!("{url}{}", name(version)) {
         return Err(RecordError::foreign(commit, "this record"));
     }
     let changes = registration.partitions.iter();
@@ -518,7 +518,7 @@ mod tests {
             assert!(checked(|_, r| of_partition(r)).is_err(), "{location}");
         }
         let other = "s3://b/gold/t/_faisca/commit-0000000009.json";
-        assert!(checked(|_, r| r.commit = other.to_owned()).is_err());
+        assert!(checked(|_, r| r.commit = Some(other.to_owned())).is_err());
     }
 
     #[test]

@@ -133,11 +133,8 @@ pub(crate) fn without_positions(error: &ManifestError) -> String {
         } else {
             format!("{}: ", problem.path)
         };
-        let help = if problem.help.is_empty() {
-            String::new()
-        } else {
-            format!(" ({})", problem.help)
-        };
+        let help = problem.help.as_ref();
+        let help = help.map_or_else(String::new, |help| format!(" ({help})"));
         format!("{path}{}{help}", problem.message)
     };
     error

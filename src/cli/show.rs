@@ -186,7 +186,8 @@ pub(super) fn summary(
             HumanBytes(totals.bytes).to_string(),
             HumanBytes(totals.fetched_bytes).to_string(),
             HumanBytes(totals.spilled_bytes).to_string(),
-            HumanBytes(totals.resident_peak_bytes).to_string(),
+            (totals.resident_peak_bytes)
+                .map_or_else(String::new, |bytes| HumanBytes(bytes).to_string()),
             format!("{:.2}", totals.busy_ms as f64 / 1000.0),
         ]);
     }

@@ -25,10 +25,7 @@ pub fn stores(server: &S3Server) -> Stores {
     let folder = server.root.path();
     let secret = |name: &str, value: &str| {
         std::fs::write(folder.join(name), value).unwrap();
-        SecretRef {
-            file: Some(folder.join(name).display().to_string()),
-            env: None,
-        }
+        SecretRef::File(folder.join(name).display().to_string())
     };
     let credentials = StoreCredentials {
         access_key_id: secret("id", "test"),

@@ -53,9 +53,9 @@ pub(crate) struct Registration {
     /// Statistics of the columns. Empty if the write did not request them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) statistics: Vec<ColumnStatistics>,
-    /// URL of the commit record that contains this. Empty for writes to local folders.
-    #[serde(default)]
-    pub(crate) commit: String,
+    /// URL of the commit record that contains this. `None` for writes to local folders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) commit: Option<String>,
 }
 
 impl Registration {
@@ -76,7 +76,7 @@ impl Registration {
             table,
             partitions: None,
             statistics: vec![],
-            commit: String::new(),
+            commit: None,
         }
     }
 
@@ -120,7 +120,8 @@ impl Registration {
                 .parameters
                 .insert(COMMIT.to_owned(), commit.clone());
         }
-        Self { commit, ..self }
+        self.commit = Some(commit);
+        self
     }
 }
 
@@ -181,11 +182,14 @@ pub(super) fn merge_definitions(
 /// A writer may be suspended between its commit and its registration. When it continues, it must
 /// not return the table to its older files.
 fn is_overtaken(present: &TableDefinition, registration: &Registration) -> bool {
+    let (Some(newest), Some(commit)) = (present.parameters.get(COMMIT), &registration.commit)
+    else {
+        return false;
+    };
     let folder = |commit: &str| commit.rsplit_once('/').map(|(folder, _)| folder.to_owned());
-    let newest = present.parameters.get(COMMIT).map_or("", String::as_str);
     // Records of one folder have numbers of fixed width, so the order of the names is that of the
     // commits. Records of different folders have no order: the table was moved on purpose.
-    folder(newest) == folder(&registration.commit) && *newest > *registration.commit
+    folder(newest) == folder(commit) && newest > commit
 }
 
 impl Catalogs {

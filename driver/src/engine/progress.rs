@@ -90,8 +90,8 @@ pub struct ExecutorTotals {
     pub spilled_bytes: u64,
     /// Slot time used, in milliseconds.
     pub busy_ms: u64,
-    /// Peak resident memory of its process, in bytes; 0 if unknown.
-    pub resident_peak_bytes: u64,
+    /// Peak resident memory of its process, in bytes, if its system reports it.
+    pub resident_peak_bytes: Option<u64>,
     /// Requests that its process sent to object stores, as of its latest finished task.
     pub requests: RequestSnapshot,
 }

@@ -300,8 +300,9 @@ pub struct TaskCommitted {
     pub fetched_bytes: u64,
     /// Bytes spilled to disk.
     pub spilled_bytes: u64,
-    /// Peak memory of the executor's process so far.
-    pub resident_peak_bytes: u64,
+    /// Peak memory of the executor's process so far, if its system reports it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resident_peak_bytes: Option<u64>,
     /// Milliseconds from launch to end.
     pub elapsed_ms: u64,
 }

@@ -61,7 +61,7 @@ pub(super) struct Executor<'a> {
     pub(super) tasks: u64,
     /// Slot time of all of its attempts.
     pub(super) busy_ms: u64,
-    pub(super) resident_peak_bytes: u64,
+    pub(super) resident_peak_bytes: Option<u64>,
     pub(super) fetched_bytes: u64,
     pub(super) spilled_bytes: u64,
 }

@@ -176,7 +176,7 @@ impl Sample {
             bytes: 1 << 20,
             fetched_bytes: 0,
             spilled_bytes: 0,
-            resident_peak_bytes: 200 << 20,
+            resident_peak_bytes: Some(200 << 20),
             elapsed_ms: to_ms - from_ms,
         };
         change(&mut committed);

@@ -379,7 +379,7 @@ fn executor_row(run: &Run<'_>, id: ExecutorId, executor: &Executor<'_>) -> Marku
             td.n { (text::duration(executor.up_ms)) }
             td.n { (text::count(executor.tasks)) }
             td.n { (text::share(executor.busy_ms, available_ms)) }
-            td.n { (text::bytes(executor.resident_peak_bytes)) }
+            td.n { (executor.resident_peak_bytes.map_or_else(String::new, text::bytes)) }
             td.n { (text::bytes(executor.fetched_bytes)) }
             td.n { (text::bytes(executor.spilled_bytes)) }
             td {

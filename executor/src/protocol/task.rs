@@ -131,7 +131,7 @@ pub struct TaskMetrics {
     pub spilled_bytes: u64,
     /// Peak memory of the executor's process since it started; 0 where the kernel does not report
     /// it.
-    pub resident_peak_bytes: u64,
+    pub resident_peak_bytes: Option<u64>,
     /// Requests that the process has sent to object stores since it started.
     pub requests: RequestSnapshot,
     /// Milliseconds from launch to end.

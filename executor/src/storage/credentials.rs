@@ -130,20 +130,17 @@ fn secret(reference: &SecretRef) -> object_store::Result<String> {
         path: "credentials".to_owned(),
         source: missing_value.into(),
     };
-    match (&reference.env, &reference.file) {
-        (Some(name), None) => std::env::var(name).map_err(|_| {
+    match reference {
+        SecretRef::Env(name) => std::env::var(name).map_err(|_| {
             missing(format!(
                 "the variable {name}, which `stores` refers to, is not set"
             ))
         }),
-        (None, Some(path)) => {
+        SecretRef::File(path) => {
             let text = std::fs::read_to_string(path)
                 .map_err(|e| missing(format!("the file {path}, which `stores` refers to: {e}")))?;
             Ok(text.trim().to_owned())
         }
-        _ => Err(missing(
-            "a secret in `stores` needs one of `env` and `file`".to_owned(),
-        )),
     }
 }
 

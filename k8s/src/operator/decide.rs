@@ -17,7 +17,7 @@
 use std::time::Duration;
 
 use faisca_driver::Error;
-use faisca_planner::manifest::{JobSpec, RestartPolicyType};
+use faisca_planner::manifest::{JobSpec, RestartPolicy, RestartPolicyType};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
@@ -96,6 +96,33 @@ pub(super) fn decide(observed: &Observed<'_>) -> Decision {
 struct Decider<'a> {
     observed: &'a Observed<'a>,
     decision: Decision,
+}
+
+/// How often a failed application runs again.
+#[derive(Debug, Clone, Copy)]
+enum Retries {
+    AtMost(u32),
+    Unlimited,
+}
+
+impl Retries {
+    fn from_policy(policy: &RestartPolicy) -> Self {
+        match policy.kind {
+            RestartPolicyType::Always => Self::Unlimited,
+            RestartPolicyType::OnFailure => policy
+                .on_failure_retries
+                .map_or(Self::Unlimited, Self::AtMost),
+            RestartPolicyType::Never => Self::AtMost(0),
+        }
+    }
+
+    /// Returns whether another attempt may start after this number of failures.
+    fn allow(self, failures: u32) -> bool {
+        match self {
+            Self::AtMost(retries) => failures <= retries,
+            Self::Unlimited => true,
+        }
+    }
 }
 
 impl<'a> Decider<'a> {
@@ -333,16 +360,10 @@ impl<'a> Decider<'a> {
     fn fail_attempt(&mut self, message: String, exit_code: Option<i32>) {
         self.decision.status.failures += 1;
         let policy = self.spec().map(|spec| &spec.restart_policy);
-        let retries = match policy.map(|policy| policy.kind) {
-            Some(RestartPolicyType::Always) => u32::MAX,
-            Some(RestartPolicyType::OnFailure) => policy
-                .and_then(|policy| policy.on_failure_retries)
-                .unwrap_or(u32::MAX),
-            Some(RestartPolicyType::Never) | None => 0,
-        };
+        let retries = policy.map_or(Retries::AtMost(0), Retries::from_policy);
         // An invalid job would fail again in the same way.
         let is_job_invalid = exit_code == Some(i32::from(Error::EXIT_CODE_INVALID));
-        if self.decision.status.failures <= retries && !is_job_invalid {
+        if retries.allow(self.decision.status.failures) && !is_job_invalid {
             return self.rerun(message);
         }
         self.decision.actions.push(Action::DeleteExecutors);

@@ -42,7 +42,7 @@ pub(super) fn check(
     checker.check_stores();
     checker.check_catalogs();
     let mut problems = checker.problems;
-    problems.sort_by_key(|p| (p.position.line, p.position.column));
+    problems.sort_by_key(|p| p.position);
     if problems.is_empty() {
         Ok(order)
     } else {
@@ -62,11 +62,15 @@ struct Checker<'a> {
 
 impl Checker<'_> {
     fn report(&mut self, path: &str, message: String, help: impl Into<String>) {
+        self.add_problem(path, message, Some(help.into()));
+    }
+
+    fn add_problem(&mut self, path: &str, message: String, help: Option<String>) {
         self.problems.push(Problem {
             position: self.positions.position_of(path),
             path: path.to_owned(),
             message,
-            help: help.into(),
+            help,
         });
     }
 
@@ -159,7 +163,7 @@ impl Checker<'_> {
         let path = format!("spec.steps[{index}].sql");
         let mut reads = BTreeSet::new();
         let tables = tables(&step.sql).unwrap_or_else(|error| {
-            self.report(&path, error, "");
+            self.add_problem(&path, error, None);
             BTreeSet::new()
         });
         for table in tables {

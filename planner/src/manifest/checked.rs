@@ -6,7 +6,7 @@ use super::check::{StepOrder, check};
 use super::error::ManifestError;
 use super::parameters::with_parameters;
 use super::parse::parse;
-use super::positions::Positions;
+use super::positions::{Position, Positions};
 use super::{JobSpec, Manifest};
 
 /// A manifest that passed every check, with the order of its steps.
@@ -90,11 +90,10 @@ impl CheckedManifest {
     /// Returns where a field is: `file:line:column`, or `name: field` of a resource.
     #[must_use]
     pub fn location(&self, field: &str) -> String {
-        let position = self.positions.position_of(field);
-        if position.line == 0 {
-            return format!("{}: {field}", self.file);
+        match self.positions.position_of(field) {
+            Some(Position { line, column }) => format!("{}:{line}:{column}", self.file),
+            None => format!("{}: {field}", self.file),
         }
-        format!("{}:{}:{}", self.file, position.line, position.column)
     }
 }
 

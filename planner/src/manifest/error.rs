@@ -7,14 +7,14 @@ use super::positions::Position;
 /// One mistake in a manifest.
 #[derive(Debug, Clone)]
 pub struct Problem {
-    /// Where it is in the file.
-    pub position: Position,
+    /// Where it is in the file. `None` if the manifest is not from a file.
+    pub position: Option<Position>,
     /// The field, like `spec.steps[1].sql`.
     pub path: String,
     /// What is wrong.
     pub message: String,
-    /// How to fix it; may be empty.
-    pub help: String,
+    /// How to fix it, if the message does not say so.
+    pub help: Option<String>,
 }
 
 /// A manifest that cannot run until its file is changed.
@@ -32,14 +32,17 @@ impl ManifestError {
         let mut text = String::new();
         for (index, problem) in self.problems.iter().enumerate() {
             let newline = if index == 0 { "" } else { "\n" };
-            let Position { line, column } = problem.position;
-            let _ = write!(text, "{newline}{}:{line}:{column}: ", self.file);
+            let _ = write!(text, "{newline}{}:", self.file);
+            if let Some(Position { line, column }) = problem.position {
+                let _ = write!(text, "{line}:{column}:");
+            }
+            text.push(' ');
             if !problem.path.is_empty() {
                 let _ = write!(text, "{}: ", problem.path);
             }
             text.push_str(&problem.message);
-            if !problem.help.is_empty() {
-                let _ = write!(text, "\n  help: {}", problem.help);
+            if let Some(help) = &problem.help {
+                let _ = write!(text, "\n  help: {help}");
             }
         }
         text

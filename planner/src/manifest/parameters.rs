@@ -26,7 +26,7 @@ pub(super) fn with_parameters(
                 position: positions.position_of("spec.parameters"),
                 path: "spec.parameters".into(),
                 message,
-                help: help(name, &values),
+                help: Some(help(name, &values)),
             });
         }
     }
@@ -39,7 +39,7 @@ pub(super) fn with_parameters(
                     position: positions.position_of(&path),
                     path,
                     message,
-                    help: help(&name, &values),
+                    help: Some(help(&name, &values)),
                 });
             }
         }

@@ -23,7 +23,7 @@ pub(super) fn parse(file: &str, text: &str) -> Result<(Manifest, Positions), Man
     let schema = serde_json::to_value(json_schema()).unwrap_or(Value::Null);
     let mut unknown = unknown_fields(&node, &schema);
     if !unknown.is_empty() {
-        unknown.sort_by_key(|p| (p.position.line, p.position.column));
+        unknown.sort_by_key(|p| p.position);
         return Err(manifest_error(unknown));
     }
     let manifest: Manifest = serde_saphyr::from_str(text)
@@ -42,8 +42,9 @@ fn with_field(positions: &Positions, problem: Problem) -> Problem {
         return problem;
     }
     Problem {
-        path: positions
-            .field_at(problem.position)
+        path: problem
+            .position
+            .and_then(|position| positions.field_at(position))
             .unwrap_or_default()
             .to_owned(),
         ..problem
@@ -51,20 +52,20 @@ fn with_field(positions: &Positions, problem: Problem) -> Problem {
 }
 
 fn problem_of(error: &serde_saphyr::Error) -> Problem {
-    let position = error
-        .location()
-        .map(|l| Position {
-            line: l.line(),
-            column: l.column(),
-        })
-        .unwrap_or_default();
+    let position = error.location().map(|l| Position {
+        line: l.line(),
+        column: l.column(),
+    });
     // The library's message repeats the position, and quotes the source in further lines.
     let text = error.to_string();
     let first_line = text.lines().next().unwrap_or_default();
-    let repeated = format!("line {} column {}: ", position.line, position.column);
-    let first_line = first_line
-        .trim_start_matches("error: ")
-        .trim_start_matches(&repeated);
+    let first_line = first_line.trim_start_matches("error: ");
+    let first_line = match position {
+        Some(Position { line, column }) => {
+            first_line.trim_start_matches(&format!("line {line} column {column}: "))
+        }
+        None => first_line,
+    };
     let message = match first_line.rfind(" at line ") {
         Some(end) => &first_line[..end],
         None => first_line,
@@ -77,6 +78,6 @@ fn problem_of(error: &serde_saphyr::Error) -> Problem {
         position,
         path: String::new(),
         message,
-        help: String::new(),
+        help: None,
     }
 }

@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_saphyr::Spanned;
 
 /// A position in a text file. Lines and columns start at 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// Line.
     pub line: u64,
@@ -20,26 +20,23 @@ pub struct Position {
 pub(super) struct Positions(HashMap<String, Position>);
 
 impl Positions {
-    /// Returns the position of a field, or of the nearest enclosing field that has one.
-    pub(super) fn position_of(&self, path: &str) -> Position {
+    /// Returns the position of a field, or of the nearest enclosing field that has one. `None` if
+    /// none has: the manifest is not from a file.
+    pub(super) fn position_of(&self, path: &str) -> Option<Position> {
         let mut path = path;
         loop {
             if let Some(position) = self.0.get(path) {
-                return *position;
+                return Some(*position);
             }
-            match path.rfind(['.', '[']) {
-                Some(end) => path = &path[..end],
-                None => return Position::default(),
-            }
+            path = &path[..path.rfind(['.', '['])?];
         }
     }
 
     /// Returns the path of the field that has its value at `position`.
     pub(super) fn field_at(&self, position: Position) -> Option<&str> {
-        let begin = |position: &Position| (position.line, position.column);
         let fields = self.0.iter().filter(|(path, _)| !path.ends_with(']'));
-        let before = fields.filter(|(_, key)| begin(key) <= begin(&position));
-        let nearest = before.max_by_key(|(_, key)| begin(key));
+        let before = fields.filter(|(_, key)| **key <= position);
+        let nearest = before.max_by_key(|(_, key)| **key);
         nearest.map(|(path, _)| path.as_str())
     }
 

@@ -1,8 +1,9 @@
 //! Settings of object stores. They contain references to secrets, never secrets.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 /// Settings by URL: `s3://bucket` for one bucket, `s3://` for all of them.
@@ -57,16 +58,64 @@ pub struct StoreCredentials {
     pub session_token: Option<SecretRef>,
 }
 
+/// Where a process finds a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "SecretFields", into = "SecretFields")]
+pub enum SecretRef {
+    /// In the environment variable with this name.
+    Env(String),
+    /// In the file with this path, for example of a mounted Kubernetes secret.
+    File(String),
+}
+
+impl TryFrom<SecretFields> for SecretRef {
+    type Error = &'static str;
+
+    fn try_from(fields: SecretFields) -> Result<Self, Self::Error> {
+        match (fields.env, fields.file) {
+            (Some(name), None) => Ok(Self::Env(name)),
+            (None, Some(path)) => Ok(Self::File(path)),
+            _ => Err("a secret needs one of `env` and `file`"),
+        }
+    }
+}
+
+impl From<SecretRef> for SecretFields {
+    fn from(reference: SecretRef) -> Self {
+        match reference {
+            SecretRef::Env(name) => Self {
+                env: Some(name),
+                file: None,
+            },
+            SecretRef::File(path) => Self {
+                env: None,
+                file: Some(path),
+            },
+        }
+    }
+}
+
+impl JsonSchema for SecretRef {
+    fn schema_name() -> Cow<'static, str> {
+        SecretFields::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        SecretFields::json_schema(generator)
+    }
+}
+
 /// Where a process finds a secret: set either `env` or `file`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "SecretRef")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SecretRef {
+struct SecretFields {
     /// Name of an environment variable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub env: Option<String>,
+    env: Option<String>,
     /// Path of a file, for example of a mounted Kubernetes secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
+    file: Option<String>,
 }
 
 /// Replaces Hadoop's `s3a://` by `s3://`, its own name in every other system; returns other paths

@@ -50,10 +50,10 @@ fn walk(
                         ),
                     };
                     problems.push(Problem {
-                        position: position(key),
+                        position: Some(position(key)),
                         path,
                         message: format!("unknown field `{name}`"),
-                        help,
+                        help: Some(help),
                     });
                 }
             }
@@ -73,10 +73,10 @@ fn walk(
             {
                 let message = format!("expected {expected}, found a {kind}");
                 problems.push(Problem {
-                    position: position(node),
+                    position: Some(position(node)),
                     path: path.to_owned(),
                     message,
-                    help: String::new(),
+                    help: None,
                 });
             }
         }

@@ -57,10 +57,8 @@ async fn mistakes_are_reported_by_name() {
     );
     session.stop().await;
     for settings in settings.values_mut() {
-        settings.credentials.as_mut().unwrap().session_token = Some(SecretRef {
-            env: Some("FAISCA_NO_SUCH_TOKEN".to_owned()),
-            file: None,
-        });
+        let token = SecretRef::Env("FAISCA_NO_SUCH_TOKEN".to_owned());
+        settings.credentials.as_mut().unwrap().session_token = Some(token);
     }
     let session = Session::builder()
         .stores(settings)
