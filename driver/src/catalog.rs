@@ -22,6 +22,6 @@ pub use definition::{
 pub(crate) use definition::{checked_name, file_parameters};
 pub(crate) use difference::{OldFiles, check_compatible};
 pub use faisca_executor::sink::Values as ColumnValues;
-pub use glue::{GlueSettings, arrow_type, hive_type, storage_type};
+pub use glue::{GlueSettings, HiveTypeError, arrow_type, hive_type, storage_type};
 pub(crate) use glue::{check_template, has_unsigned_32};
 pub(crate) use registration::{PartitionChange, Registration, newest_overwrite};

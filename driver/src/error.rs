@@ -118,6 +118,18 @@ pub enum Error {
         #[source]
         source: BoxedError,
     },
+    /// The result cannot be added to the files of a folder.
+    #[error("append to {path}: {source}, or use mode overwrite or another folder")]
+    IncompatibleFiles {
+        /// The folder.
+        path: String,
+        /// How the files differ from the result, and how to make them fit.
+        #[source]
+        source: BoxedError,
+    },
+    /// A parameter of a catalog's table is missing, or contradicts the write.
+    #[error("catalog.parameters: {0}")]
+    TableParameters(#[source] BoxedError),
     /// The columns of a result do not fit those of an existing table, by the rule `onSchemaChange`.
     #[error("catalog: {problem}; {help}")]
     IncompatibleTable {
@@ -285,6 +297,8 @@ impl Error {
             | Self::Write(_)
             | Self::AlreadyExists { .. }
             | Self::UnsupportedColumn { .. }
+            | Self::IncompatibleFiles { .. }
+            | Self::TableParameters(_)
             | Self::IncompatibleTable { .. }
             | Self::UnknownDatabase { .. }
             | Self::UnknownTable { .. }
@@ -371,6 +385,8 @@ impl Error {
             Self::Write(_)
             | Self::AlreadyExists { .. }
             | Self::UnsupportedColumn { .. }
+            | Self::IncompatibleFiles { .. }
+            | Self::TableParameters(_)
             | Self::IncompatibleTable { .. }
             | Self::UnknownDatabase { .. }
             | Self::CommitRecord { .. }

@@ -135,7 +135,11 @@ fn write(journal: &Path, output: &Path, format: Format) -> Result<()> {
     let text = std::fs::read_to_string(journal).map_err(Error::input(&name))?;
     let run = journal::read(&text).map_err(Error::input(&name))?;
     let content = format.content(&run);
-    std::fs::write(output, content).map_err(Error::input(output.display().to_string()))?;
+    std::fs::write(output, content).map_err(|source| Error::File {
+        action: "write",
+        path: output.to_owned(),
+        source,
+    })?;
     print(&format!("Report: {}", output.display()));
     Ok(())
 }

@@ -16,7 +16,7 @@ use super::definition::{
     TableColumn, TableDefinition, TablePartition, checked_name, file_parameters,
 };
 use super::difference::{Difference, OldFiles, check_compatible};
-use super::glue::{check_key_type, hive_type, projection};
+use super::glue::{HiveTypeError, check_key_type, hive_type, projection};
 use super::registration::{Registration, merge_definitions};
 use crate::error::{Error, Result};
 
@@ -253,7 +253,7 @@ fn definition(
 ) -> Result<TableDefinition> {
     let (columns, partition_keys) = columns(target, schema, write)?;
     projection::check(&target.parameters, &partition_keys)
-        .map_err(|e| Error::Write(format!("catalog.parameters: {e}")))?;
+        .map_err(|error| Error::TableParameters(error.into()))?;
     let mut parameters = target.parameters.clone();
     // After those of the user: Athena could not read the files if these were wrong.
     parameters.extend(file_parameters(write.format));
@@ -283,7 +283,7 @@ fn columns(
     let mut columns = vec![];
     let mut keys: BTreeMap<usize, TableColumn> = BTreeMap::new();
     for field in schema.fields() {
-        let unsupported = |problem: String| Error::column(field.name())(problem).at("catalog");
+        let unsupported = |error: HiveTypeError| Error::column(field.name())(error).at("catalog");
         let hive_type = hive_type(field.data_type()).map_err(unsupported)?;
         let comment = target
             .column_comments

@@ -24,7 +24,7 @@ use crate::error::Result;
 use convert::{definition, table_input};
 use error::{has_code, incomplete, item_code, item_failed, request_failed};
 
-pub use hive::{arrow_type, hive_type, storage_type};
+pub use hive::{HiveTypeError, arrow_type, hive_type, storage_type};
 pub(crate) use hive::{check_key_type, has_unsigned_32};
 pub(crate) use projection::check_template;
 

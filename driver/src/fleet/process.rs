@@ -194,7 +194,7 @@ impl Keepers {
         (mut id, mut child): (ExecutorId, Child),
         mut stopped: watch::Receiver<bool>,
         mut dead_executors: broadcast::Receiver<ExecutorId>,
-    ) -> Result<(), String> {
+    ) -> Result<(), NoReplacement> {
         loop {
             let started = tokio::time::Instant::now();
             let kills_before = kills_for_memory();
@@ -220,20 +220,21 @@ impl Keepers {
                 .as_ref()
                 .is_ok_and(|status| status.code() == Some(ServeError::UNUSABLE))
             {
-                return Err(format!("{id} could not serve; its log has the reason"));
+                return Err(NoReplacement::Unusable(id));
             }
             let exit = status.map_or_else(|e| e.to_string(), |s| s.to_string());
             if self.replacements.fetch_add(1, Ordering::Relaxed) >= self.replacements_max {
-                return Err(format!(
-                    "{id} ended ({exit}), after {} replacements",
-                    self.replacements_max
-                ));
+                return Err(NoReplacement::TooMany {
+                    id,
+                    exit,
+                    replacements: self.replacements_max,
+                });
             }
             warn!("{id} ended ({exit}); starting a replacement");
             if started.elapsed() < UPTIME_MIN {
                 tokio::time::sleep(UPTIME_MIN).await;
             }
-            (id, child) = self.spawn().map_err(|e| e.to_string())?;
+            (id, child) = self.spawn()?;
         }
     }
 }
@@ -280,6 +281,21 @@ async fn wait_until_declared_dead(
 async fn wait_for_stop(stopped: &mut watch::Receiver<bool>) {
     // An error means that the fleet was dropped, which is a request to stop, too.
     let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+/// Why an executor that ended is not replaced.
+#[derive(Debug, thiserror::Error)]
+enum NoReplacement {
+    #[error("{0} could not serve; its log has the reason")]
+    Unusable(ExecutorId),
+    #[error("{id} ended ({exit}), after {replacements} replacements")]
+    TooMany {
+        id: ExecutorId,
+        exit: String,
+        replacements: u32,
+    },
+    #[error(transparent)]
+    Start(#[from] Error),
 }
 
 #[async_trait]

@@ -19,8 +19,9 @@ use futures::TryStreamExt;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use crate::catalog::{
-    Catalog, OldFiles, PartitionChange, Registration, TableColumn, TableDefinition, TableOutlook,
-    TablePartition, check_compatible, checked_name, file_parameters, has_unsigned_32, hive_type,
+    Catalog, HiveTypeError, OldFiles, PartitionChange, Registration, TableColumn, TableDefinition,
+    TableOutlook, TablePartition, check_compatible, checked_name, file_parameters, has_unsigned_32,
+    hive_type,
 };
 use crate::error::{Error, Result};
 use crate::input::formats::{Expected, compression_of, file_format};
@@ -418,13 +419,9 @@ fn definition(
 ///
 /// # Errors
 /// Returns an error if Athena could not read the files, or would read other values.
-fn column(name: &str, data_type: &DataType) -> Result<TableColumn, String> {
+fn column(name: &str, data_type: &DataType) -> Result<TableColumn, HiveTypeError> {
     if has_unsigned_32(data_type) {
-        return Err(
-            "its files hold unsigned 32-bit numbers, which Athena and Trino read as signed ones: write \
-             them again with BIGINT"
-                .to_owned(),
-        );
+        return Err(HiveTypeError::Unsigned32);
     }
     Ok(TableColumn {
         name: name.to_lowercase(),

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use datafusion::common::DataFusionError;
+use datafusion::sql::sqlparser::tokenizer::TokenizerError;
 use object_store::ObjectStoreExt;
 
 use super::records::{job_failed, step_finished, step_started};
@@ -114,14 +115,13 @@ impl ScriptStatement {
 ///
 /// # Errors
 /// Returns an error if a string or comment is not closed.
-pub fn split(text: &str) -> std::result::Result<Vec<ScriptStatement>, String> {
+pub fn split(text: &str) -> Result<Vec<ScriptStatement>, TokenizerError> {
     use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer, Whitespace};
     use faisca_spark::dialect::SparkDialect;
     // Escapes stay as written, because the tokens are joined to SQL text again.
     let tokens = Tokenizer::new(&SparkDialect, text)
         .with_unescape(false)
-        .tokenize_with_location()
-        .map_err(|e| e.to_string())?;
+        .tokenize_with_location()?;
     let mut statements = vec![];
     let mut sql = String::new();
     let mut line = None;

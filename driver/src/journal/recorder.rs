@@ -11,7 +11,7 @@ use parking_lot::{Condvar, Mutex};
 use tracing::warn;
 
 use super::record::{Line, Record};
-use crate::error::{Error, Result};
+use crate::error::{Result, cannot};
 
 /// How long a record waits in memory before it is written.
 const WRITE_INTERVAL: Duration = Duration::from_millis(500);
@@ -52,7 +52,7 @@ impl Journal {
     /// # Errors
     /// If the file cannot be created.
     pub fn create(path: &Path) -> Result<Self> {
-        let failed = |e| Error::input(path.display().to_string())(e);
+        let failed = |e| cannot("write the journal", path, e);
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(failed)?;
         }

@@ -51,16 +51,15 @@ pub(super) async fn check_append(
     let Ok(present) = list_some(context, &write.path).await else {
         return Ok(wider);
     };
-    let differs = |problem: String| {
-        Error::Write(format!(
-            "append to {}: {problem}, or use mode overwrite or another folder",
-            write.path
-        ))
+    let differs = |source| Error::IncompatibleFiles {
+        path: write.path.clone(),
+        source,
     };
     let added = file_columns(columns, &write.partition_by);
     for file in &present.files {
         let name = format!("/{}", file.location);
-        check_format_and_keys(&present.prefix, &file.location, write).map_err(differs)?;
+        check_format_and_keys(&present.prefix, &file.location, write)
+            .map_err(|mismatch| differs(mismatch.into()))?;
         let format = file_format(
             read_as,
             compression_of(read_as, &file.location),
@@ -80,7 +79,7 @@ pub(super) async fn check_append(
             false => width_difference(&file_schema, &added, &name),
         };
         if let Some(problem) = difference {
-            return Err(differs(problem));
+            return Err(differs(problem.into()));
         }
     }
     Ok(wider)
@@ -123,7 +122,7 @@ async fn list_some(context: &SessionContext, path: &str) -> Result<PresentFiles>
 
 /// Compares the format and the partition keys of an existing file, by its path, with those of a
 /// write.
-fn check_format_and_keys(prefix: &Path, file: &Path, write: &Write) -> Result<(), String> {
+fn check_format_and_keys(prefix: &Path, file: &Path, write: &Write) -> Result<(), Mismatch> {
     let name = file.filename().unwrap_or_default().to_lowercase();
     let ending = name.split('.').find_map(|part| match part {
         "parquet" => Some(FileFormat::Parquet),
@@ -132,11 +131,11 @@ fn check_format_and_keys(prefix: &Path, file: &Path, write: &Write) -> Result<()
         _ => None,
     });
     if let Some(present_format) = ending.filter(|present_format| *present_format != write.format) {
-        return Err(format!(
-            "/{file} is {}, the write is {}; write the same format",
-            format_name(present_format),
-            format_name(write.format)
-        ));
+        return Err(Mismatch::Format {
+            file: file.clone(),
+            present: present_format,
+            written: write.format,
+        });
     }
     let parts = file.prefix_match(prefix).into_iter().flatten();
     let keys: Vec<String> = parts
@@ -150,15 +149,43 @@ fn check_format_and_keys(prefix: &Path, file: &Path, write: &Write) -> Result<()
     if keys == added {
         return Ok(());
     }
-    let shown = |keys: &[String]| match keys {
-        [] => "no columns".to_owned(),
-        keys => keys.join(", "),
-    };
-    Err(format!(
+    Err(Mismatch::Keys {
+        file: file.clone(),
+        present: keys,
+        written: added,
+    })
+}
+
+/// How the path of an existing file differs from those that a write creates.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum Mismatch {
+    #[error(
+        "/{file} is {}, the write is {}; write the same format",
+        format_name(*present),
+        format_name(*written)
+    )]
+    Format {
+        file: Path,
+        present: FileFormat,
+        written: FileFormat,
+    },
+    #[error(
         "/{file} is partitioned by {}, the write by {}; set partitionBy to the columns of the file",
-        shown(&keys),
-        shown(&added)
-    ))
+        list_columns(present),
+        list_columns(written)
+    )]
+    Keys {
+        file: Path,
+        present: Vec<String>,
+        written: Vec<String>,
+    },
+}
+
+fn list_columns(names: &[String]) -> String {
+    match names {
+        [] => "no columns".to_owned(),
+        names => names.join(", "),
+    }
 }
 
 fn format_name(format: FileFormat) -> &'static str {
@@ -394,16 +421,9 @@ mod tests {
             check_format_and_keys(&Path::from("out"), &Path::from(file), &write(keys))
         };
         assert_eq!(check("out/k=1/a.parquet", &["K"]), Ok(()));
-        assert!(
-            check("out/a.parquet", &["k"])
-                .unwrap_err()
-                .contains("partitionBy")
-        );
-        assert!(
-            check("out/k=1/a.parquet", &[])
-                .unwrap_err()
-                .contains("partitioned by k")
-        );
-        assert!(check("out/a.csv.gz", &[]).unwrap_err().contains("is CSV"));
+        let refused = |file, keys: &[&str]| check(file, keys).unwrap_err().to_string();
+        assert!(refused("out/a.parquet", &["k"]).contains("partitionBy"));
+        assert!(refused("out/k=1/a.parquet", &[]).contains("partitioned by k"));
+        assert!(refused("out/a.csv.gz", &[]).contains("is CSV"));
     }
 }

@@ -109,7 +109,7 @@ impl Layout {
         if planned.lookup == PartitionLookup::Projection {
             let table = &planned.registration.table;
             check_template(&table.parameters, location, &table.partition_keys)
-                .map_err(|e| Error::Write(format!("catalog.parameters: {e}")))?;
+                .map_err(|error| Error::TableParameters(error.into()))?;
         }
         Ok(layout)
     }

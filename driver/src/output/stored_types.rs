@@ -8,6 +8,15 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
 use faisca_planner::manifest::FileFormat;
 
+/// A type that a file format lacks.
+#[derive(Debug, thiserror::Error)]
+#[error("{format} has no {description}: {help}")]
+pub(super) struct MissingType {
+    format: &'static str,
+    description: String,
+    help: &'static str,
+}
+
 /// Returns the type to which a column is cast before it is written; most types stay.
 ///
 /// Parquet has no timestamps in seconds, and Spark and Athena do not read nanoseconds: all become
@@ -16,7 +25,10 @@ use faisca_planner::manifest::FileFormat;
 /// # Errors
 /// Returns an error if the format lacks the type. The text says what to do; callers put the name of
 /// the column in front of it.
-pub(super) fn stored_type(format: FileFormat, data_type: &DataType) -> Result<DataType, String> {
+pub(super) fn stored_type(
+    format: FileFormat,
+    data_type: &DataType,
+) -> Result<DataType, MissingType> {
     let nested = |field: &FieldRef| stored_field(format, field);
     Ok(match data_type {
         DataType::Interval(_) | DataType::Duration(_) => {
@@ -65,14 +77,14 @@ pub(super) fn stored_type(format: FileFormat, data_type: &DataType) -> Result<Da
     })
 }
 
-fn stored_fields(format: FileFormat, fields: &Fields) -> Result<Fields, String> {
+fn stored_fields(format: FileFormat, fields: &Fields) -> Result<Fields, MissingType> {
     fields
         .iter()
         .map(|field| stored_field(format, field))
         .collect()
 }
 
-fn stored_field(format: FileFormat, field: &FieldRef) -> Result<FieldRef, String> {
+fn stored_field(format: FileFormat, field: &FieldRef) -> Result<FieldRef, MissingType> {
     let stored = stored_type(format, field.data_type())?;
     Ok(match stored == *field.data_type() {
         true => Arc::clone(field),
@@ -87,7 +99,7 @@ fn has_text_keys(entries: &FieldRef) -> bool {
     pair.first().is_some_and(|key| key.data_type().is_string())
 }
 
-fn lacking(format: FileFormat, data_type: &DataType, help: &str) -> String {
+fn lacking(format: FileFormat, data_type: &DataType, help: &'static str) -> MissingType {
     let format = match format {
         FileFormat::Parquet => "Parquet",
         FileFormat::Csv => "CSV",
@@ -107,7 +119,11 @@ fn lacking(format: FileFormat, data_type: &DataType, help: &str) -> String {
         DataType::Map(..) => "maps".to_owned(),
         other => format!("type {other}"),
     };
-    format!("{format} has no {description}: {help}")
+    MissingType {
+        format,
+        description,
+        help,
+    }
 }
 
 #[cfg(test)]
@@ -137,7 +153,10 @@ mod tests {
 
     #[test]
     fn a_type_that_a_format_lacks_is_refused_with_what_to_do() {
-        let refused = |format, data_type| stored_type(format, &data_type).unwrap_err();
+        let refused = |format, data_type| {
+            let error = stored_type(format, &data_type).unwrap_err();
+            error.to_string()
+        };
         let interval = DataType::Interval(arrow::datatypes::IntervalUnit::MonthDayNano);
         assert!(refused(FileFormat::Parquet, interval).starts_with("Parquet has no intervals"));
         assert!(refused(FileFormat::Ndjson, DataType::Binary).contains("encode(…, 'hex')"));

@@ -15,7 +15,7 @@ use super::options::set_source_option;
 use super::output_table::register_output;
 
 use crate::engine::progress::WriteSummary;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, cannot};
 use crate::input::columns::parse_schema;
 use crate::input::source::{count_files, default_source, open};
 use crate::input::{Ownership, TableFiles, reorder_columns};
@@ -171,12 +171,11 @@ pub(super) async fn truncate_table(services: &Arc<Services>, name: &[String]) ->
 async fn remove_folder(services: &Services, source: &Source) -> Result<()> {
     if !source.path.contains("://") {
         return match tokio::fs::remove_dir_all(&source.path).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::Write(format!(
-                    "{}: the folder of the table cannot be removed: {error}",
-                    source.path
-                )))
-            }
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(cannot(
+                "remove the table's folder",
+                source.path.as_ref(),
+                error,
+            )),
             _ => Ok(()),
         };
     }

@@ -125,20 +125,40 @@ pub(super) fn resolve(
     Ok(Arc::new(StaticCredentialProvider::new(credential)))
 }
 
+/// A secret that a manifest refers to cannot be read.
+#[derive(Debug, thiserror::Error)]
+enum SecretError {
+    #[error("the variable {name}, which `stores` refers to, is not set")]
+    Variable {
+        name: String,
+        source: std::env::VarError,
+    },
+    #[error("the file {path}, which `stores` refers to: {source}")]
+    File {
+        path: String,
+        source: std::io::Error,
+    },
+}
+
 fn secret(reference: &SecretRef) -> object_store::Result<String> {
-    let missing = |missing_value: String| object_store::Error::Unauthenticated {
+    let missing = |error: SecretError| object_store::Error::Unauthenticated {
         path: "credentials".to_owned(),
-        source: missing_value.into(),
+        source: error.into(),
     };
     match reference {
-        SecretRef::Env(name) => std::env::var(name).map_err(|_| {
-            missing(format!(
-                "the variable {name}, which `stores` refers to, is not set"
-            ))
+        SecretRef::Env(name) => std::env::var(name).map_err(|source| {
+            missing(SecretError::Variable {
+                name: name.clone(),
+                source,
+            })
         }),
         SecretRef::File(path) => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|e| missing(format!("the file {path}, which `stores` refers to: {e}")))?;
+            let text = std::fs::read_to_string(path).map_err(|source| {
+                missing(SecretError::File {
+                    path: path.clone(),
+                    source,
+                })
+            })?;
             Ok(text.trim().to_owned())
         }
     }

@@ -189,7 +189,7 @@ fn plan(
     let (due, next) = match due_and_next(spec, last_run, now) {
         Ok(times) => times,
         Err(reason) => {
-            plan.set_state("FailedValidation", Some(reason));
+            plan.set_state("FailedValidation", Some(reason.to_string()));
             plan.status.next_run = None;
             return plan;
         }
@@ -275,6 +275,26 @@ impl Plan {
     }
 }
 
+/// Why a schedule has no times.
+#[derive(Debug, thiserror::Error)]
+enum ScheduleError {
+    #[error("spec.schedule: `{schedule}`: {source}")]
+    Cron {
+        schedule: String,
+        source: croner::errors::CronError,
+    },
+    #[error(
+        "spec.timeZone: `{zone}` is not a time zone; expected an IANA name such as \
+         America/Sao_Paulo"
+    )]
+    TimeZone {
+        zone: String,
+        source: chrono_tz::ParseError,
+    },
+    #[error(transparent)]
+    Time(#[from] k8s_openapi::jiff::Error),
+}
+
 /// Returns the latest scheduled time in (`last_run`, `now`], if there is one, and the first one
 /// after `now`.
 ///
@@ -284,21 +304,22 @@ fn due_and_next(
     spec: &ScheduledApplicationSpec,
     last_run: Timestamp,
     now: Timestamp,
-) -> Result<(Option<Timestamp>, Option<Timestamp>), String> {
-    let cron = Cron::from_str(&spec.schedule)
-        .map_err(|error| format!("spec.schedule: `{}`: {error}", spec.schedule))?;
+) -> Result<(Option<Timestamp>, Option<Timestamp>), ScheduleError> {
+    let cron = Cron::from_str(&spec.schedule).map_err(|source| ScheduleError::Cron {
+        schedule: spec.schedule.clone(),
+        source,
+    })?;
     let zone = spec.time_zone.as_deref().unwrap_or("UTC");
-    let zone = Tz::from_str(zone).map_err(|_| {
-        format!("spec.timeZone: `{zone}` is not a time zone; expected an IANA name such as America/Sao_Paulo")
+    let zone = Tz::from_str(zone).map_err(|source| ScheduleError::TimeZone {
+        zone: zone.to_owned(),
+        source,
     })?;
     let local = |time: Timestamp| {
         DateTime::<Utc>::from_timestamp(time.as_second(), 0)
             .unwrap_or_default()
             .with_timezone(&zone)
     };
-    let utc = |time: DateTime<Tz>| {
-        Timestamp::from_second(time.timestamp()).map_err(|error| error.to_string())
-    };
+    let utc = |time: DateTime<Tz>| Timestamp::from_second(time.timestamp());
     let next = cron
         .find_next_occurrence(&local(now), false)
         .ok()

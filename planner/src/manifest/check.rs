@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{ObjectName, visit_relations};
+use datafusion::sql::sqlparser::parser::ParserError;
 use faisca_spark::dialect::parse_as_written;
 
 use super::error::{ManifestError, Problem};
@@ -163,7 +164,7 @@ impl Checker<'_> {
         let path = format!("spec.steps[{index}].sql");
         let mut reads = BTreeSet::new();
         let tables = tables(&step.sql).unwrap_or_else(|error| {
-            self.add_problem(&path, error, None);
+            self.add_problem(&path, error.to_string(), None);
             BTreeSet::new()
         });
         for table in tables {
@@ -355,22 +356,24 @@ fn registered_name(step: &Step) -> Option<String> {
     Some(catalog.full_name(&step.name).to_lowercase())
 }
 
+/// Why the tables of a step's SQL are unknown.
+#[derive(Debug, thiserror::Error)]
+enum SqlError {
+    #[error("{}", .0.to_string().trim_start_matches("sql parser error: "))]
+    Syntax(#[from] ParserError),
+    #[error("expected one statement, found {0}")]
+    Count(usize),
+}
+
 /// Returns the tables that a query reads, in lower case, without its own CTEs.
-fn tables(sql: &str) -> Result<BTreeSet<String>, String> {
+fn tables(sql: &str) -> Result<BTreeSet<String>, SqlError> {
     on_stack_for(sql, || tables_read(sql))
 }
 
-fn tables_read(sql: &str) -> Result<BTreeSet<String>, String> {
-    let statements = parse_as_written(sql).map_err(|e| {
-        e.to_string()
-            .trim_start_matches("sql parser error: ")
-            .to_owned()
-    })?;
+fn tables_read(sql: &str) -> Result<BTreeSet<String>, SqlError> {
+    let statements = parse_as_written(sql)?;
     let [statement] = statements.as_slice() else {
-        return Err(format!(
-            "expected one statement, found {}",
-            statements.len()
-        ));
+        return Err(SqlError::Count(statements.len()));
     };
     let mut names = BTreeSet::new();
     let _ = visit_relations(statement, |name: &ObjectName| {

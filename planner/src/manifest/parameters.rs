@@ -33,13 +33,13 @@ pub(super) fn with_parameters(
     for (path, text) in parameterized_texts(&mut manifest.spec) {
         match substitute(text, &values) {
             Ok(new) => *text = new,
-            Err(name) => {
-                let message = format!("no parameter `{name}`");
+            Err(unknown) => {
+                let message = unknown.to_string();
                 problems.push(Problem {
                     position: positions.position_of(&path),
                     path,
                     message,
-                    help: Some(help(&name, &values)),
+                    help: Some(help(&unknown.0, &values)),
                 });
             }
         }
@@ -91,11 +91,16 @@ fn parameterized_texts(spec: &mut JobSpec) -> Vec<(String, &mut String)> {
     texts
 }
 
+/// A name that has no value.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no parameter `{0}`")]
+struct UnknownParameter(String);
+
 /// Replaces each `${name}`; `$${` stands for a literal `${`.
 ///
 /// # Errors
 /// The first name without a value.
-fn substitute(text: &str, values: &BTreeMap<String, String>) -> Result<String, String> {
+fn substitute(text: &str, values: &BTreeMap<String, String>) -> Result<String, UnknownParameter> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("${") {
@@ -110,7 +115,11 @@ fn substitute(text: &str, values: &BTreeMap<String, String>) -> Result<String, S
         };
         let name = &rest[start + 2..start + length];
         out.push_str(&rest[..start]);
-        out.push_str(values.get(name).ok_or_else(|| name.to_owned())?);
+        out.push_str(
+            values
+                .get(name)
+                .ok_or_else(|| UnknownParameter(name.to_owned()))?,
+        );
         rest = &rest[start + length + 1..];
     }
     out.push_str(rest);
@@ -125,13 +134,16 @@ mod tests {
     fn names_are_replaced_and_unknown_ones_reported() {
         let values = BTreeMap::from([("zone".to_owned(), "s3://lake".to_owned())]);
         assert_eq!(
-            substitute("${zone}/a/${zone}", &values).as_deref(),
-            Ok("s3://lake/a/s3://lake")
+            substitute("${zone}/a/${zone}", &values).unwrap(),
+            "s3://lake/a/s3://lake"
         );
         assert_eq!(
-            substitute("cost $5 and $${zone}", &values).as_deref(),
-            Ok("cost $5 and ${zone}")
+            substitute("cost $5 and $${zone}", &values).unwrap(),
+            "cost $5 and ${zone}"
         );
-        assert_eq!(substitute("${other}", &values), Err("other".to_owned()));
+        assert_eq!(
+            substitute("${other}", &values),
+            Err(UnknownParameter("other".to_owned()))
+        );
     }
 }

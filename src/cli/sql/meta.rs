@@ -39,6 +39,26 @@ pub(super) enum Meta {
     Include(String),
 }
 
+/// Why a line with a backslash is not a command.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum MetaError {
+    #[error("\\rows: `{number}` is neither a number nor `all`")]
+    Rows {
+        number: String,
+        source: std::num::ParseIntError,
+    },
+    #[error("\\timing: `{0}` is neither on nor off")]
+    Timing(String),
+    #[error("\\i needs a file")]
+    NoFile,
+    #[error("\\{0} has no argument")]
+    HasArgument(String),
+    #[error("there is no command \\{0}; \\? lists them")]
+    Unknown(String),
+    #[error("\\format: `{name}` is not one of {}", format_names().join(", "))]
+    Format { name: String },
+}
+
 /// Argument of `\rows`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rows {
@@ -52,7 +72,7 @@ impl Meta {
     ///
     /// # Errors
     /// Returns an error if there is no such command, or its argument is wrong.
-    pub(super) fn parse(line: &str) -> Option<Result<Self, String>> {
+    pub(super) fn parse(line: &str) -> Option<Result<Self, MetaError>> {
         let line = line.trim().trim_end_matches(';').trim_end();
         if matches!(line.to_ascii_lowercase().as_str(), "exit" | "quit") {
             return Some(Ok(Self::Quit));
@@ -65,7 +85,7 @@ impl Meta {
         Some(Self::parse_command(command, argument))
     }
 
-    fn parse_command(command: &str, argument: Option<&str>) -> Result<Self, String> {
+    fn parse_command(command: &str, argument: Option<&str>) -> Result<Self, MetaError> {
         let text = argument.map(|text| text.trim_matches(['\'', '"', '`']).to_owned());
         Ok(match (command, argument) {
             ("q", None) => Self::Quit,
@@ -78,31 +98,32 @@ impl Meta {
             ("rows", Some("all")) => Self::Rows(Rows::All),
             ("rows", Some(number)) => {
                 let number = number.replace([',', '_'], "");
-                Self::Rows(Rows::AtMost(number.parse().map_err(|_| {
-                    format!("\\rows: `{number}` is neither a number nor `all`")
-                })?))
+                Self::Rows(Rows::AtMost(
+                    number
+                        .parse()
+                        .map_err(|source| MetaError::Rows { number, source })?,
+                ))
             }
             ("timing", None) => Self::Timing(None),
             ("timing", Some("on")) => Self::Timing(Some(true)),
             ("timing", Some("off")) => Self::Timing(Some(false)),
             ("timing", Some(other)) => {
-                return Err(format!("\\timing: `{other}` is neither on nor off"));
+                return Err(MetaError::Timing(other.to_owned()));
             }
             ("o", _) => Self::Output(text),
             ("i", Some(_)) => Self::Include(text.unwrap_or_default()),
-            ("i", None) => return Err("\\i needs a file".to_owned()),
+            ("i", None) => return Err(MetaError::NoFile),
             ("q" | "?" | "h" | "help" | "dt", Some(_)) => {
-                return Err(format!("\\{command} has no argument"));
+                return Err(MetaError::HasArgument(command.to_owned()));
             }
-            _ => return Err(format!("there is no command \\{command}; \\? lists them")),
+            _ => return Err(MetaError::Unknown(command.to_owned())),
         })
     }
 }
 
-fn parse_format(name: &str) -> Result<Format, String> {
-    Format::from_str(name, true).map_err(|_| {
-        let formats = format_names().join(", ");
-        format!("\\format: `{name}` is not one of {formats}")
+fn parse_format(name: &str) -> Result<Format, MetaError> {
+    Format::from_str(name, true).map_err(|_| MetaError::Format {
+        name: name.to_owned(),
     })
 }
 
@@ -148,7 +169,7 @@ mod tests {
             ("\\q now", "no argument"),
             ("\\i", "needs a file"),
         ] {
-            let message = Meta::parse(line).unwrap().unwrap_err();
+            let message = Meta::parse(line).unwrap().unwrap_err().to_string();
             assert!(message.contains(part), "{line}: {message}");
         }
     }

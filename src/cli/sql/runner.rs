@@ -109,9 +109,14 @@ impl<'a> Runner<'a> {
     pub(super) fn set_output(&mut self, path: Option<&str>) -> Result<()> {
         self.file = match path {
             None => None,
-            Some(path) => Some(BufWriter::new(
-                File::create(path).map_err(Error::input(path))?,
-            )),
+            Some(path) => {
+                let file = File::create(path).map_err(|source| Error::File {
+                    action: "create",
+                    path: path.into(),
+                    source,
+                });
+                Some(BufWriter::new(file?))
+            }
         };
         Ok(())
     }
@@ -137,10 +142,10 @@ impl<'a> Runner<'a> {
     pub(super) async fn run_text(&mut self, text: &str, origin: Origin<'_>) -> Result<()> {
         let statements = match split(text) {
             Ok(statements) => statements,
-            Err(message) => {
+            Err(error) => {
                 let error = match origin {
-                    Origin::File(file) => Error::input(file)(message),
-                    _ => Error::Plan(message),
+                    Origin::File(file) => Error::input(file)(error),
+                    _ => Error::Plan(error.to_string()),
                 };
                 self.counts.run += 1;
                 return self.record_failure(error);

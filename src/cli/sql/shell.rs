@@ -124,7 +124,7 @@ async fn run_input(runner: &mut Runner<'_>, text: &str, origin: Origin<'_>) -> R
         }
         Some(Ok(Meta::Quit)) => return Ok(Flow::Quit),
         Some(Ok(meta)) => run_meta(runner, meta).await,
-        Some(Err(message)) => Err(Error::Usage(message)),
+        Some(Err(error)) => Err(Error::Usage(error.to_string())),
     };
     if let Err(error) = meta {
         runner.counts.run += 1;

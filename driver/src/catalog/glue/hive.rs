@@ -4,6 +4,49 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
 
+/// Why a type has no equivalent in Hive or in Arrow. Displays as text that follows the name of a
+/// column, and says how to cast it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HiveTypeError {
+    /// The entries of a map are not pairs.
+    #[error("a map of {0}: it has no Hive type")]
+    Entries(DataType),
+    /// Hive has no unsigned numbers, and no wider ones.
+    #[error("unsigned 64-bit numbers have no Hive type: cast it to BIGINT or DECIMAL(20, 0)")]
+    Unsigned64,
+    /// Readers on Hive take unsigned numbers of files for signed ones.
+    #[error(
+        "its files hold unsigned 32-bit numbers, which Athena and Trino read as signed ones: write \
+         them again with BIGINT"
+    )]
+    Unsigned32,
+    /// The column has only nulls.
+    #[error("all of its values are null, so it has no type: cast it, say to STRING")]
+    Null,
+    /// Hive has no such type.
+    #[error("{0} has no Hive type: cast it, say to STRING or TIMESTAMP")]
+    Unsupported(DataType),
+    /// A field of a struct has a name that is not possible in the text of a type.
+    #[error(
+        "its struct has a field `{0}`, which the type of a Hive column cannot contain: rename it, \
+         with letters, digits and _"
+    )]
+    FieldName(String),
+    /// Two fields of a struct have the same name in lower case.
+    #[error("its struct has two fields `{0}`, which differ only by case at most: rename one")]
+    DuplicateFields(String),
+    /// The values of a partition key are text, from which this type cannot be restored.
+    #[error(
+        "{0} cannot be the type of a partition key: cast it to STRING, or leave it out of \
+         partitionBy"
+    )]
+    PartitionKey(String),
+    /// The text is not a Hive type, or is one without an equivalent in Arrow.
+    #[error("`{0}` is not a supported Hive type")]
+    Unknown(String),
+}
+
 /// Largest precision of a Hive decimal.
 const PRECISION_MAX: u8 = 38;
 
@@ -14,7 +57,7 @@ const PRECISION_MAX: u8 = 38;
 ///
 /// # Errors
 /// If Athena cannot read the type. The text says how to cast it, and follows the name of a column.
-pub fn hive_type(data_type: &DataType) -> Result<String, String> {
+pub fn hive_type(data_type: &DataType) -> Result<String, HiveTypeError> {
     Ok(match data_type {
         DataType::Boolean => "boolean".to_owned(),
         DataType::Int8 => "tinyint".to_owned(),
@@ -53,24 +96,11 @@ pub fn hive_type(data_type: &DataType) -> Result<String, String> {
                     hive_type(pair[1].data_type())?
                 )
             }
-            other => return Err(format!("a map of {other}: it has no Hive type")),
+            other => return Err(HiveTypeError::Entries(other.clone())),
         },
-        DataType::UInt64 => {
-            return Err(
-                "unsigned 64-bit numbers have no Hive type: cast it to BIGINT or DECIMAL(20, 0)"
-                    .to_owned(),
-            );
-        }
-        DataType::Null => {
-            return Err(
-                "all of its values are null, so it has no type: cast it, say to STRING".to_owned(),
-            );
-        }
-        other => {
-            return Err(format!(
-                "{other} has no Hive type: cast it, say to STRING or TIMESTAMP"
-            ));
-        }
+        DataType::UInt64 => return Err(HiveTypeError::Unsigned64),
+        DataType::Null => return Err(HiveTypeError::Null),
+        other => return Err(HiveTypeError::Unsupported(other.clone())),
     })
 }
 
@@ -79,21 +109,16 @@ pub fn hive_type(data_type: &DataType) -> Result<String, String> {
 /// # Errors
 /// If Hive's text of types cannot contain a field: Trino and Athena could then read no column of
 /// the table.
-fn struct_type(fields: &Fields) -> Result<String, String> {
+fn struct_type(fields: &Fields) -> Result<String, HiveTypeError> {
     let names: Vec<String> = fields.iter().map(|f| f.name().to_lowercase()).collect();
     let is_readable =
         |name: &String| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
     if let Some(name) = names.iter().find(|name| !is_readable(name)) {
-        return Err(format!(
-            "its struct has a field `{name}`, which the type of a Hive column cannot contain: rename \
-             it, with letters, digits and _"
-        ));
+        return Err(HiveTypeError::FieldName(name.clone()));
     }
     for (number, name) in names.iter().enumerate() {
         if names[..number].contains(name) {
-            return Err(format!(
-                "its struct has two fields `{name}`, which differ only by case at most: rename one"
-            ));
+            return Err(HiveTypeError::DuplicateFields(name.clone()));
         }
     }
     let fields = names
@@ -101,7 +126,7 @@ fn struct_type(fields: &Fields) -> Result<String, String> {
         .zip(fields)
         // Glue stores names in lower case, also those of nested fields.
         .map(|(name, field)| Ok(format!("{name}:{}", hive_type(field.data_type())?)));
-    let fields = fields.collect::<Result<Vec<_>, String>>()?;
+    let fields = fields.collect::<Result<Vec<_>, HiveTypeError>>()?;
     Ok(format!("struct<{}>", fields.join(",")))
 }
 
@@ -174,13 +199,10 @@ pub(crate) fn has_unsigned_32(data_type: &DataType) -> bool {
 /// # Errors
 /// If readers could not restore the values. The text says how to cast the column, and follows its
 /// name.
-pub(crate) fn check_key_type(hive_type: &str) -> Result<(), String> {
+pub(crate) fn check_key_type(hive_type: &str) -> Result<(), HiveTypeError> {
     let is_nested = hive_type.contains('<');
     if is_nested || hive_type == "binary" {
-        return Err(format!(
-            "{hive_type} cannot be the type of a partition key: cast it to STRING, or leave it out \
-             of partitionBy"
-        ));
+        return Err(HiveTypeError::PartitionKey(hive_type.to_owned()));
     }
     Ok(())
 }
@@ -189,16 +211,10 @@ pub(crate) fn check_key_type(hive_type: &str) -> Result<(), String> {
 ///
 /// # Errors
 /// If the text is not a Hive type, or is one that has no equivalent here.
-pub fn arrow_type(hive: &str) -> Result<DataType, String> {
+pub fn arrow_type(hive: &str) -> Result<DataType, HiveTypeError> {
     let mut parser = Parser { rest: hive.trim() };
-    let parsed = parser
-        .parse()
-        .ok_or_else(|| format!("`{hive}` is not a supported Hive type"))?;
-    if parser.rest.is_empty() {
-        Ok(parsed)
-    } else {
-        Err(format!("`{hive}` is not a supported Hive type"))
-    }
+    let parsed = parser.parse().filter(|_| parser.rest.is_empty());
+    parsed.ok_or_else(|| HiveTypeError::Unknown(hive.to_owned()))
 }
 
 /// A recursive-descent parser of Hive types. `rest` is the text that it has not read yet.
@@ -334,7 +350,7 @@ mod tests {
             (DataType::Null, "cast it"),
             (DataType::Time64(TimeUnit::Nanosecond), "cast it"),
         ] {
-            let error = hive_type(&data_type).unwrap_err();
+            let error = hive_type(&data_type).unwrap_err().to_string();
             assert!(error.contains(advice), "{error}");
         }
         assert!(
@@ -408,15 +424,14 @@ mod tests {
     fn struct_fields_that_hive_types_cannot_name_are_refused_with_advice() {
         for name in ["a b", "c-d", "e.f", "c:d", "e,f", "g>h", ""] {
             let nested = list(structure(&[("ok", DataType::Utf8), (name, DataType::Utf8)]));
-            let error = hive_type(&nested).unwrap_err();
+            let error = hive_type(&nested).unwrap_err().to_string();
             assert!(error.contains(&format!("`{name}`")), "{error}");
             assert!(error.contains("rename it"), "{error}");
         }
         let doubled = structure(&[("Nota", DataType::Utf8), ("nota", DataType::Utf8)]);
-        assert!(
-            hive_type(&doubled)
-                .unwrap_err()
-                .contains("differ only by case")
+        assert_eq!(
+            hive_type(&doubled),
+            Err(HiveTypeError::DuplicateFields("nota".to_owned()))
         );
         let accented = structure(&[("Média_2", DataType::Int32)]);
         assert_eq!(hive_type(&accented).unwrap(), "struct<média_2:int>");
@@ -425,7 +440,8 @@ mod tests {
     #[test]
     fn binary_and_nested_partition_keys_are_refused() {
         for refused in ["binary", "array<int>", "map<string,int>", "struct<a:int>"] {
-            assert!(check_key_type(refused).unwrap_err().contains("partitionBy"));
+            let error = check_key_type(refused).unwrap_err().to_string();
+            assert!(error.contains("partitionBy"));
         }
         for taken in ["string", "decimal(38,10)", "timestamp", "boolean", "double"] {
             assert_eq!(check_key_type(taken), Ok(()));

@@ -24,6 +24,34 @@ const ENABLED: &str = "projection.enabled";
 /// Parameter with the URL of a partition's folder, with a `${column}` for each key.
 const TEMPLATE: &str = "storage.location.template";
 
+/// A mistake in the parameters of a projection.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ProjectionError {
+    #[error(
+        "`{TEMPLATE}: {template}` is not where the files are written; set it to {expected}, or \
+         leave it out"
+    )]
+    OtherFolder { template: String, expected: String },
+    #[error("`{0}` has no effect without `{ENABLED}: \"true\"`")]
+    NotEnabled(String),
+    #[error("`{ENABLED}` is set, but write.partitionBy names no column")]
+    NoKeys,
+    #[error("`{parameter}` is missing; one of {}", list_types())]
+    NoType { parameter: String },
+    #[error("`{parameter}: {kind}`: expected one of {}", list_types())]
+    UnknownType { parameter: String, kind: String },
+    #[error("`{missing}` is missing; the type {kind} needs it")]
+    Incomplete { missing: String, kind: String },
+    #[error("`{TEMPLATE}: {template}` does not contain ${{{key}}}")]
+    KeyNotInTemplate { template: String, key: String },
+    #[error("`{0}` names no column of write.partitionBy, in lower case")]
+    UnknownColumn(String),
+}
+
+fn list_types() -> String {
+    TYPES.map(|(kind, _)| kind).join(", ")
+}
+
 /// Whether the first of `parameters` that mentions projection turns it on.
 pub(in crate::catalog) fn is_enabled<'a>(
     parameters: impl IntoIterator<Item = &'a BTreeMap<String, String>>,
@@ -43,7 +71,7 @@ pub(crate) fn check_template(
     parameters: &BTreeMap<String, String>,
     location: &str,
     keys: &[TableColumn],
-) -> Result<(), String> {
+) -> Result<(), ProjectionError> {
     let Some(template) = parameters.get(TEMPLATE) else {
         return Ok(());
     };
@@ -52,10 +80,10 @@ pub(crate) fn check_template(
     if format!("{}/", known_scheme(template.trim_end_matches('/'))) == expected {
         return Ok(());
     }
-    Err(format!(
-        "`{TEMPLATE}: {template}` is not where the files are written; set it to {expected}, or leave \
-         it out"
-    ))
+    Err(ProjectionError::OtherFolder {
+        template: template.clone(),
+        expected,
+    })
 }
 
 /// Checks the parameters of a table against its partition keys, whose names are in lower case.
@@ -68,50 +96,55 @@ pub(crate) fn check_template(
 pub(in crate::catalog) fn check(
     parameters: &BTreeMap<String, String>,
     keys: &[TableColumn],
-) -> Result<(), String> {
+) -> Result<(), ProjectionError> {
     let Some(enabled) = parameters.get(ENABLED) else {
         let stray = parameters
             .keys()
             .find(|name| name.starts_with("projection."));
-        return stray.map_or(Ok(()), |name| {
-            Err(format!(
-                "`{name}` has no effect without `{ENABLED}: \"true\"`"
-            ))
-        });
+        return match stray {
+            Some(name) => Err(ProjectionError::NotEnabled(name.clone())),
+            None => Ok(()),
+        };
     };
     // Turned off on purpose: Athena ignores the other parameters.
     if !enabled.eq_ignore_ascii_case("true") {
         return Ok(());
     }
     if keys.is_empty() {
-        return Err(format!(
-            "`{ENABLED}` is set, but write.partitionBy names no column"
-        ));
+        return Err(ProjectionError::NoKeys);
     }
     for TableColumn { name, .. } in keys {
-        let types = || TYPES.map(|(kind, _)| kind).join(", ");
         let parameter = format!("projection.{name}.type");
         let kind = parameters
             .get(&parameter)
-            .ok_or_else(|| format!("`{parameter}` is missing; one of {}", types()))?;
+            .ok_or_else(|| ProjectionError::NoType {
+                parameter: parameter.clone(),
+            })?;
         let (_, needed) = TYPES
             .iter()
             .find(|(known, _)| kind.eq_ignore_ascii_case(known))
-            .ok_or_else(|| format!("`{parameter}: {kind}`: expected one of {}", types()))?;
+            .ok_or_else(|| ProjectionError::UnknownType {
+                parameter,
+                kind: kind.clone(),
+            })?;
         if let Some(missing) = needed
             .iter()
             .map(|part| format!("projection.{name}.{part}"))
             .find(|p| !parameters.contains_key(p))
         {
-            return Err(format!("`{missing}` is missing; the type {kind} needs it"));
+            return Err(ProjectionError::Incomplete {
+                missing,
+                kind: kind.clone(),
+            });
         }
         if let Some(template) = parameters
             .get(TEMPLATE)
             .filter(|template| !template.contains(&format!("${{{name}}}")))
         {
-            return Err(format!(
-                "`{TEMPLATE}: {template}` does not contain ${{{name}}}"
-            ));
+            return Err(ProjectionError::KeyNotInTemplate {
+                template: template.clone(),
+                key: name.clone(),
+            });
         }
     }
     // A parameter of an unknown column is usually a spelling mistake.
@@ -122,11 +155,10 @@ pub(in crate::catalog) fn check(
             .map(|(column, _)| column);
         column.is_some_and(|column| !keys.iter().any(|key| key.name == column))
     });
-    stray.map_or(Ok(()), |name| {
-        Err(format!(
-            "`{name}` names no column of write.partitionBy, in lower case"
-        ))
-    })
+    match stray {
+        Some(name) => Err(ProjectionError::UnknownColumn(name.clone())),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -145,7 +177,8 @@ mod tests {
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect();
-            check(&settings, keys).err().unwrap_or_default()
+            let error = check(&settings, keys).err();
+            error.map_or_else(String::new, |error| error.to_string())
         };
         let (on, kind, range) = (
             ("projection.enabled", "true"),
@@ -209,7 +242,7 @@ mod tests {
             "s3://lake/t/${uf}/${ano}/",
             "s3://lake/u/uf=${uf}/ano=${ano}/",
         ] {
-            let error = checked(other).unwrap_err();
+            let error = checked(other).unwrap_err().to_string();
             assert!(
                 error.contains("set it to s3://lake/t/uf=${uf}/ano=${ano}/"),
                 "{error}"

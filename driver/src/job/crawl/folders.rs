@@ -124,17 +124,28 @@ fn format_of(key: &str) -> Option<FileFormat> {
     }
 }
 
+/// Why a folder is not a table.
+#[derive(Debug, thiserror::Error)]
+enum NotATable {
+    #[error("{0} files whose names do not tell a format (.parquet, .csv, .json)")]
+    UnknownFormat(usize),
+    #[error("files of more than one format: move them apart")]
+    MixedFormats,
+    #[error(
+        "its files lie at different depths, or below different keys: a table has the same keys \
+         everywhere"
+    )]
+    MixedKeys,
+}
+
 /// Returns the table of a folder, or the reason why the folder is not a table.
-fn table(folder: &str, content: FolderContent) -> Result<TableFolder, String> {
+fn table(folder: &str, content: FolderContent) -> Result<TableFolder, NotATable> {
     let formats = content.formats.len();
     let Some((format, objects)) = content.formats.into_iter().next() else {
-        return Err(format!(
-            "{} files whose names do not tell a format (.parquet, .csv, .json)",
-            content.unknown
-        ));
+        return Err(NotATable::UnknownFormat(content.unknown));
     };
     if formats > 1 {
-        return Err("files of more than one format: move them apart".to_owned());
+        return Err(NotATable::MixedFormats);
     }
     let mut keys: BTreeSet<Vec<String>> = BTreeSet::new();
     for partition in &content.partitions {
@@ -154,7 +165,7 @@ fn table(folder: &str, content: FolderContent) -> Result<TableFolder, String> {
             !partition.is_empty() && partition_folder(&format!("{partition}/")) != partition
         })
     {
-        return Err("its files lie at different depths, or below different keys: a table has the same keys everywhere".to_owned());
+        return Err(NotATable::MixedKeys);
     }
     let keys = keys.into_iter().next().unwrap_or_default();
     let partitions = if keys.is_empty() {
