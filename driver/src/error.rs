@@ -8,7 +8,7 @@ use datafusion::common::DataFusionError;
 use faisca_executor::error::message;
 use faisca_executor::protocol::{Failure, FailureKind};
 use faisca_executor::storage::store_message;
-use faisca_planner::manifest::{ManifestError, nearest};
+use faisca_planner::manifest::{ManifestError, did_you_mean};
 
 /// An error of another library, or a text.
 pub type BoxedError = Box<dyn std::error::Error + Send + Sync>;
@@ -490,15 +490,14 @@ pub(crate) fn cannot(action: &'static str, path: &Path, source: io::Error) -> Er
 }
 
 /// Returns help for an unknown name: the nearest known name, or all names after the text `listed`.
-pub(crate) fn did_you_mean<'a>(
+pub(crate) fn nearest_or_all<'a>(
     name: &str,
     known: impl Iterator<Item = &'a str> + Clone,
     listed: &str,
 ) -> String {
-    match nearest(name, known.clone()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("{listed} {}", known.collect::<Vec<_>>().join(", ")),
-    }
+    did_you_mean(name, known.clone(), || {
+        format!("{listed} {}", known.collect::<Vec<_>>().join(", "))
+    })
 }
 
 /// Wraps our own error so that it can pass through DataFusion.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use datafusion::common::{DataFusionError, SchemaError};
 use faisca_planner::ids::{BlockHome, BlockId};
+use faisca_planner::manifest::did_you_mean;
 
 use crate::descriptors;
 use crate::protocol::{Failure, FailureKind};
@@ -316,20 +317,17 @@ fn schema_message(error: &SchemaError) -> String {
         } => {
             const NAMES_SHOWN_MAX: usize = 12;
             let names: Vec<&str> = valid_fields.iter().map(|c| c.name.as_str()).collect();
-            let nearest_name =
-                faisca_planner::manifest::nearest(&field.name, names.iter().copied());
-            let hint = match nearest_name {
-                Some(nearest_name) => format!("did you mean `{nearest_name}`?"),
-                None if names.is_empty() => "no columns are in scope here".to_owned(),
-                None if names.len() <= NAMES_SHOWN_MAX => {
-                    format!("columns here: {}", names.join(", "))
+            let hint = did_you_mean(&field.name, names.iter().copied(), || {
+                match names.get(..NAMES_SHOWN_MAX) {
+                    _ if names.is_empty() => "no columns are in scope here".to_owned(),
+                    Some(shown) if names.len() > NAMES_SHOWN_MAX => format!(
+                        "columns here: {}, … ({} in all)",
+                        shown.join(", "),
+                        names.len()
+                    ),
+                    _ => format!("columns here: {}", names.join(", ")),
                 }
-                None => format!(
-                    "columns here: {}, … ({} in all)",
-                    names[..NAMES_SHOWN_MAX].join(", "),
-                    names.len()
-                ),
-            };
+            });
             format!("no column named `{}`; {hint}", field.name)
         }
         other => other.to_string(),

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use faisca_planner::manifest::Manifest;
+use faisca_planner::manifest::{Manifest, did_you_mean};
 use futures::{AsyncBufRead, AsyncBufReadExt, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, LogParams, PostParams};
@@ -104,12 +104,9 @@ impl Applications {
                     .iter()
                     .map(ResourceExt::name_any)
                     .collect();
-                let nearest =
-                    faisca_planner::manifest::nearest(name, names.iter().map(String::as_str));
-                let help = nearest.map_or_else(
-                    || "`faisca list` shows the existing ones".to_owned(),
-                    |nearest| format!("did you mean `{nearest}`?"),
-                );
+                let help = did_you_mean(name, names.iter().map(String::as_str), || {
+                    "`faisca list` shows the existing ones".to_owned()
+                });
                 Err(ClientError::NotFound {
                     namespace: self.namespace.clone(),
                     name: name.to_owned(),

@@ -50,3 +50,16 @@ pub fn nearest<'a>(wrong: &str, valid: impl IntoIterator<Item = &'a str>) -> Opt
         .max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1)))?;
     (best.0 >= SIMILARITY_MIN).then_some(best.1)
 }
+
+/// Returns help for an unknown name: the nearest of `valid`, or `fallback` if none is near.
+#[must_use]
+pub fn did_you_mean<'a>(
+    wrong: &str,
+    valid: impl IntoIterator<Item = &'a str>,
+    fallback: impl FnOnce() -> String,
+) -> String {
+    match nearest(wrong, valid) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => fallback(),
+    }
+}

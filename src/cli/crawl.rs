@@ -40,17 +40,25 @@ pub(super) struct CrawlArgs {
 }
 
 fn catalog_kind() -> impl TypedValueParser<Value = CatalogKind> {
-    PossibleValuesParser::new(["glue", "local"]).map(|name| match name.as_str() {
-        "local" => CatalogKind::Local,
-        _ => CatalogKind::Glue,
-    })
+    one_of([("glue", CatalogKind::Glue), ("local", CatalogKind::Local)])
 }
 
 fn schema_change() -> impl TypedValueParser<Value = OnSchemaChange> {
-    PossibleValuesParser::new(["fail", "add-columns", "replace"]).map(|name| match name.as_str() {
-        "fail" => OnSchemaChange::Fail,
-        "replace" => OnSchemaChange::Replace,
-        _ => OnSchemaChange::AddColumns,
+    one_of([
+        ("fail", OnSchemaChange::Fail),
+        ("add-columns", OnSchemaChange::AddColumns),
+        ("replace", OnSchemaChange::Replace),
+    ])
+}
+
+/// Returns a parser of values by their names.
+fn one_of<T, const N: usize>(values: [(&'static str, T); N]) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(values.map(|(name, _)| name)).try_map(move |text| {
+        let named = values.iter().find(|(name, _)| *name == text);
+        named.map(|(_, value)| *value).ok_or("unknown value")
     })
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use faisca_planner::manifest::CatalogKind;
+use parking_lot::RwLock;
 use tokio::sync::OnceCell;
 
 use super::definition::Catalog;
@@ -49,18 +50,13 @@ impl Catalogs {
         provider: Arc<dyn TableProvider>,
     ) {
         let name = (kind, database.to_lowercase(), table.to_lowercase());
-        self.expected
-            .write()
-            // A panic of another thread cannot leave the map half changed, so a poisoned lock is
-            // usable.
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name, provider);
+        self.expected.write().insert(name, provider);
     }
 
     /// Returns true if an expected table is in this database, so that the database exists by the
     /// time the table does. `database` must be in lower case.
     pub(crate) fn expects_database(&self, kind: CatalogKind, database: &str) -> bool {
-        let expected = self.expected.read().unwrap_or_else(PoisonError::into_inner);
+        let expected = self.expected.read();
         expected
             .keys()
             .any(|(catalog, name, _)| *catalog == kind && name == database)
@@ -74,11 +70,7 @@ impl Catalogs {
         table: &str,
     ) -> Option<Arc<dyn TableProvider>> {
         let name = (kind, database.to_owned(), table.to_owned());
-        self.expected
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&name)
-            .cloned()
+        self.expected.read().get(&name).cloned()
     }
 
     /// Returns the catalog of this kind.

@@ -18,7 +18,7 @@ use super::definition::{
 use super::difference::{Difference, OldFiles, check_compatible};
 use super::glue::{HiveTypeError, check_key_type, hive_type, projection};
 use super::registration::{Registration, merge_definitions};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, nearest_or_all};
 
 /// Seconds that replaced files of a table stay, unless the write sets another time. Longer than
 /// most queries, which keep the locations that they looked up at their start.
@@ -313,13 +313,10 @@ fn columns(
             .iter()
             .any(|f| f.name().eq_ignore_ascii_case(name))
     }) {
-        let near = faisca_planner::manifest::nearest(
-            unknown,
-            schema.fields().iter().map(|f| f.name().as_str()),
-        );
-        let help = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        let names = schema.fields().iter().map(|f| f.name().as_str());
+        let help = nearest_or_all(unknown, names, "its columns are");
         return Err(Error::Write(format!(
-            "catalog.columnComments: the result has no column `{unknown}`{help}"
+            "catalog.columnComments: the result has no column `{unknown}`; {help}"
         )));
     }
     Ok((columns, keys.into_values().collect()))

@@ -10,7 +10,7 @@ use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, TableReference};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
-use faisca_planner::manifest::{CatalogKind, FileFormat, Source, TextEncoding};
+use faisca_planner::manifest::{CatalogKind, FileFormat, Source, TextEncoding, did_you_mean};
 
 use super::partitioned::PartitionedTable;
 use super::table_lookup::{LOOKUPS_MAX, TableLookup, TableState};
@@ -143,11 +143,13 @@ impl Database {
     async fn unknown_table(&self, name: &str) -> Result<Error> {
         let catalog = self.shared.catalogs.get(self.shared.kind).await;
         let names = catalog.tables(&self.name).await?;
-        let help = match faisca_planner::manifest::nearest(name, names.iter().map(String::as_str)) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None if names.is_empty() => "it has none, or does not exist".to_owned(),
-            None => format!("it has {}", names.join(", ")),
-        };
+        let help = did_you_mean(name, names.iter().map(String::as_str), || {
+            if names.is_empty() {
+                "it has none, or does not exist".to_owned()
+            } else {
+                format!("it has {}", names.join(", "))
+            }
+        });
         Ok(Error::UnknownTable {
             database: format!("{}.{}", self.shared.name, self.name),
             table: name.to_owned(),

@@ -4,7 +4,7 @@
 //! [`faisca_planner::names`].
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::catalog::TableProvider;
@@ -16,6 +16,7 @@ use datafusion::prelude::SessionContext;
 use faisca_planner::manifest::Source;
 use faisca_planner::names::clash;
 use faisca_spark::dialect::without_mark;
+use parking_lot::RwLock;
 
 use crate::error::{Error, Result};
 
@@ -89,21 +90,15 @@ impl Tables {
             .iter()
             .map(|n| (n.to_lowercase(), (*n).to_owned()))
             .collect();
-        self.spelling
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(spelling.clone());
-        self.entries
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(
-                lower,
-                Entry {
-                    provider,
-                    spelling,
-                    files,
-                },
-            );
+        self.spelling.write().extend(spelling.clone());
+        self.entries.write().insert(
+            lower,
+            Entry {
+                provider,
+                spelling,
+                files,
+            },
+        );
         Ok(())
     }
 
@@ -113,20 +108,13 @@ impl Tables {
             .fields()
             .iter()
             .map(|f| (f.name().to_lowercase(), f.name().clone()));
-        self.spelling
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(spelling);
+        self.spelling.write().extend(spelling);
     }
 
     // A poisoned lock is still usable everywhere in this type: each critical section makes one
     // change, so a panic leaves no partial state.
     fn entry(&self, name: &str) -> Option<Entry> {
-        self.entries
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&name.to_lowercase())
-            .cloned()
+        self.entries.read().get(&name.to_lowercase()).cloned()
     }
 
     /// Returns the table, with columns in the spelling of the data.
@@ -146,23 +134,14 @@ impl Tables {
 
     /// Returns the names of all tables, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self
-            .entries
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .keys()
-            .cloned()
-            .collect();
+        let mut names: Vec<String> = self.entries.read().keys().cloned().collect();
         names.sort();
         names
     }
 
     /// Removes a table. Does nothing if there is none of that name.
     pub(crate) fn remove(&self, name: &str) {
-        self.entries
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&name.to_lowercase());
+        self.entries.write().remove(&name.to_lowercase());
     }
 
     /// Restores the spelling of a result's columns: that of their table, of their alias, or of any
@@ -172,11 +151,7 @@ impl Tables {
         frame: DfDataFrame,
         aliases: &HashMap<String, String>,
     ) -> Result<DfDataFrame> {
-        let known = self
-            .spelling
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let known = self.spelling.read().clone();
         let mut changed = false;
         let mut exprs = vec![];
         for (qualifier, field) in frame.schema().iter() {

@@ -161,8 +161,8 @@ fn check_format_and_keys(prefix: &Path, file: &Path, write: &Write) -> Result<()
 enum Mismatch {
     #[error(
         "/{file} is {}, the write is {}; write the same format",
-        format_name(*present),
-        format_name(*written)
+        present.name(),
+        written.name()
     )]
     Format {
         file: Path,
@@ -185,14 +185,6 @@ fn list_columns(names: &[String]) -> String {
     match names {
         [] => "no columns".to_owned(),
         names => names.join(", "),
-    }
-}
-
-fn format_name(format: FileFormat) -> &'static str {
-    match format {
-        FileFormat::Parquet => "Parquet",
-        FileFormat::Csv => "CSV",
-        FileFormat::Ndjson => "ndjson",
     }
 }
 

@@ -11,7 +11,7 @@ use faisca_spark::dialect::without_mark;
 
 use super::stored_types::stored_type;
 use crate::catalog::storage_type;
-use crate::error::{Error, Result, did_you_mean};
+use crate::error::{Error, Result, nearest_or_all};
 
 /// Casts columns to the types that the file format holds. Partition keys get the spelling of
 /// `key_names`; other names stay.
@@ -97,7 +97,7 @@ pub(super) fn check_columns(frame: &DfDataFrame, write: &Write) -> Result<()> {
     }
     for column in &write.partition_by {
         if !names.iter().any(|name| name.eq_ignore_ascii_case(column)) {
-            let help = did_you_mean(column, names.iter().copied(), "its columns are");
+            let help = nearest_or_all(column, names.iter().copied(), "its columns are");
             return Err(Error::Write(format!(
                 "partitionBy: no column `{column}` in the result; {help}"
             )));

@@ -8,7 +8,7 @@ use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::Expr;
 use faisca_spark::dialect::without_mark;
 
-use crate::error::{Error, NameKind, Result, did_you_mean};
+use crate::error::{Error, NameKind, Result, nearest_or_all};
 
 /// Replaces the columns of an expression with those of the schemas, which have the spelling of the
 /// data.
@@ -57,7 +57,7 @@ pub(super) fn unknown_column(name: &str, schemas: &[&DFSchema]) -> Error {
     let names = schemas
         .iter()
         .flat_map(|schema| schema.fields().iter().map(|field| field.name().as_str()));
-    let help = did_you_mean(name, names, "columns here:");
+    let help = nearest_or_all(name, names, "columns here:");
     Error::UnknownName {
         kind: NameKind::Column,
         name: name.to_owned(),

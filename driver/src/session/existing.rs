@@ -6,7 +6,7 @@ use datafusion::common::TableReference;
 use faisca_planner::manifest::FileFormat;
 use faisca_spark::commands::OnExisting;
 
-use crate::error::{Error, NameKind, Result, did_you_mean};
+use crate::error::{Error, NameKind, Result, nearest_or_all};
 use crate::services::Services;
 
 /// Returns true if the statement keeps an existing table of this name and has nothing to do.
@@ -48,7 +48,7 @@ pub(super) fn unknown_table(services: &Arc<Services>, name: &str) -> Error {
     let help = if names.is_empty() {
         "no tables are registered".to_owned()
     } else {
-        did_you_mean(name, names.iter().map(String::as_str), "tables:")
+        nearest_or_all(name, names.iter().map(String::as_str), "tables:")
     };
     Error::UnknownName {
         kind: NameKind::Table,

@@ -5,7 +5,7 @@ use faisca_planner::manifest::{
     TextEncoding, Write,
 };
 
-use crate::error::{Error, NameKind, Result, did_you_mean};
+use crate::error::{Error, NameKind, Result, nearest_or_all};
 
 /// Names that errors suggest for an unknown option of a read. [`set_source_option`] accepts more
 /// spellings.
@@ -110,7 +110,7 @@ impl Setting<'_> {
         Error::UnknownName {
             kind,
             name: self.name.to_owned(),
-            help: did_you_mean(self.name, known.iter().copied(), "known:"),
+            help: nearest_or_all(self.name, known.iter().copied(), "known:"),
         }
     }
 

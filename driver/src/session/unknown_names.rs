@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use datafusion::execution::SessionState;
-use faisca_planner::manifest::nearest;
+use faisca_planner::manifest::did_you_mean;
 
 use super::existing::unknown_table;
 use crate::error::{Error, NameKind};
@@ -43,10 +43,9 @@ fn unknown_function(state: &SessionState, name: &str) -> Error {
         .chain(state.higher_order_functions().keys())
         .chain(state.aggregate_functions().keys())
         .chain(state.window_functions().keys());
-    let help = match nearest(name, names.map(String::as_str)) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => "docs/functions.md lists all".to_owned(),
-    };
+    let help = did_you_mean(name, names.map(String::as_str), || {
+        "docs/functions.md lists all".to_owned()
+    });
     Error::UnknownName {
         kind: NameKind::Function,
         name: name.to_owned(),

@@ -9,7 +9,7 @@ use faisca_spark::dialect::parse_as_written;
 
 use super::error::{ManifestError, Problem};
 use super::positions::Positions;
-use super::{JobSpec, Manifest, PartitionOverwrite, SaveMode, Step, known_scheme, nearest};
+use super::{JobSpec, Manifest, PartitionOverwrite, SaveMode, Step, did_you_mean, known_scheme};
 use crate::statement::on_stack_for;
 
 /// For each step, the indices of the steps it reads.
@@ -343,10 +343,9 @@ impl TableNames {
     /// Returns help for an unknown name.
     fn suggestion(&self, table: &str) -> String {
         let known = self.steps.keys().chain(&self.sources).map(String::as_str);
-        match nearest(table, known.clone()) {
-            Some(nearest_name) => format!("did you mean `{nearest_name}`?"),
-            None => format!("known tables: {}", known.collect::<Vec<_>>().join(", ")),
-        }
+        did_you_mean(table, known.clone(), || {
+            format!("known tables: {}", known.collect::<Vec<_>>().join(", "))
+        })
     }
 }
 

@@ -198,6 +198,29 @@ pub enum FileFormat {
     Ndjson,
 }
 
+impl FileFormat {
+    /// Returns its name in messages.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Parquet => "Parquet",
+            Self::Csv => "CSV",
+            Self::Ndjson => "ndjson",
+        }
+    }
+
+    /// Returns the format of files with this extension, in any case and without the dot.
+    #[must_use]
+    pub fn from_extension(extension: &str) -> Option<Self> {
+        match extension.to_lowercase().as_str() {
+            "parquet" => Some(Self::Parquet),
+            "csv" | "tsv" | "txt" => Some(Self::Csv),
+            "json" | "ndjson" | "jsonl" => Some(Self::Ndjson),
+            _ => None,
+        }
+    }
+}
+
 /// The mark between a number's whole and fractional part.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Decimal {

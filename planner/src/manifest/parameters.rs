@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::error::{ManifestError, Problem};
 use super::positions::Positions;
-use super::{JobSpec, Manifest, nearest};
+use super::{JobSpec, Manifest, did_you_mean};
 
 /// Replaces parameters by their values. `overrides` come from `--set name=value` and take precedence
 /// over the manifest's own values.
@@ -55,13 +55,10 @@ pub(super) fn with_parameters(
 }
 
 fn help(name: &str, values: &BTreeMap<String, String>) -> String {
-    match nearest(
-        name,
-        values.keys().map(String::as_str).filter(|k| *k != name),
-    ) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("add `{name}: …` under spec.parameters"),
-    }
+    let other_names = values.keys().map(String::as_str).filter(|k| *k != name);
+    did_you_mean(name, other_names, || {
+        format!("add `{name}: …` under spec.parameters")
+    })
 }
 
 /// Returns the texts in which parameters are replaced, each with the path of its field.

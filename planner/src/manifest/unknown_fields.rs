@@ -6,8 +6,8 @@
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
+use super::did_you_mean;
 use super::error::Problem;
-use super::nearest;
 use super::positions::{Node, position};
 
 /// Returns every unknown field of `node`, by the schema of [`super::json_schema`].
@@ -42,13 +42,12 @@ fn walk(
                     walk(value, property, root, &path, problems);
                 } else if is_closed {
                     let names = properties.keys().map(String::as_str);
-                    let help = match nearest(name, names.clone()) {
-                        Some(near) => format!("did you mean `{near}`?"),
-                        None => format!(
+                    let help = did_you_mean(name, names.clone(), || {
+                        format!(
                             "valid fields here: {}",
                             names.collect::<Vec<_>>().join(", ")
-                        ),
-                    };
+                        )
+                    });
                     problems.push(Problem {
                         position: Some(position(key)),
                         path,

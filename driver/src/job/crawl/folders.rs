@@ -116,12 +116,7 @@ fn format_of(key: &str) -> Option<FileFormat> {
         .iter()
         .find_map(|ending| name.strip_suffix(ending))
         .unwrap_or(&name);
-    match stem.rsplit_once('.')?.1 {
-        "parquet" => Some(FileFormat::Parquet),
-        "csv" | "tsv" | "txt" => Some(FileFormat::Csv),
-        "json" | "ndjson" | "jsonl" => Some(FileFormat::Ndjson),
-        _ => None,
-    }
+    FileFormat::from_extension(stem.rsplit_once('.')?.1)
 }
 
 /// Why a folder is not a table.
