@@ -288,7 +288,7 @@ async fn stop_signal(signals: StopSignals) {
     };
     tokio::select! {
         _ = tokio::signal::ctrl_c(), if signals == StopSignals::All => {}
-        () = termination.requested() => {}
+        () = termination.wait_for_request() => {}
     }
 }
 

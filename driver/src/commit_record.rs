@@ -157,7 +157,7 @@ impl CommitRecord {
 
     /// Returns the record of a finished commit, without what only the commit itself needed: uploads
     /// and registration. Later writers still need the files and the objects to remove.
-    pub(crate) fn ended(mut self) -> Self {
+    pub(crate) fn into_ended(mut self) -> Self {
         self.state = State::Done;
         self.registration = None;
         for file in &mut self.files {
@@ -389,7 +389,7 @@ mod tests {
         assert_eq!(record.take_due(10), ["t/a"]);
         let kept: Vec<_> = record.all_kept().into_iter().flat_map(|k| k.keys).collect();
         assert_eq!(kept, ["t/b", "t/c"]);
-        let ended = record.clone().ended();
+        let ended = record.clone().into_ended();
         assert_eq!(
             ended.all_kept(),
             record.all_kept(),

@@ -37,7 +37,7 @@ use crate::engine::progress::WriteSummary;
 use crate::error::{Error, Result};
 use crate::input::{Group, Ownership, share_scans};
 use crate::output::write::{
-    PlannedWrite, WriteError, find_committed, skipped, stored_columns, write_together,
+    PlannedWrite, WriteError, find_committed, skip_write, stored_columns, write_together,
 };
 use crate::session::{Session, register_output};
 
@@ -277,7 +277,7 @@ impl<'a> Job<'a> {
                 // The output exists and the save mode is `ignore`: there is nothing to run.
                 None => {
                     let columns = Arc::new(Schema::empty());
-                    alone.push(StepGroup::done(index, started, skipped(target), columns));
+                    alone.push(StepGroup::done(index, started, skip_write(target), columns));
                 }
             }
         }
@@ -376,7 +376,7 @@ impl<'a> Job<'a> {
                     .await
                     .map_err(|e| e.at(self.field(index, "write")))?;
             }
-            let written = Some(written.next().unwrap_or_else(|| skipped(target)));
+            let written = Some(written.next().unwrap_or_else(|| skip_write(target)));
             summaries.push((
                 index,
                 StepSummary {

@@ -96,7 +96,7 @@ impl Services {
         if let Some(reporter) = &self.reporter {
             reporter.task.abort();
             let snapshot = cluster.engine.progress.snapshot();
-            reporter.platform.ended(&snapshot).await;
+            reporter.platform.report_end(&snapshot).await;
         }
     }
 }

@@ -219,7 +219,7 @@ async fn forward(
         tokio::select! {
             Some(report) = pending.recv() => send(outgoing_sender, &report).await?,
             _ = heartbeat.tick() => send(outgoing_sender, &FromExecutor::Heartbeat).await?,
-            _ = termination.requested(), if ends_at.is_none() => {
+            _ = termination.wait_for_request(), if ends_at.is_none() => {
                 info!("draining after a signal");
                 ends_at = Some(Instant::now() + config.grace);
                 send(outgoing_sender, &FromExecutor::Draining).await?;

@@ -36,7 +36,7 @@ impl Termination {
     }
 
     /// Waits for the next request. Cancel-safe.
-    pub async fn requested(&mut self) {
+    pub async fn wait_for_request(&mut self) {
         let hang_up = async {
             match &mut self.hang_up {
                 Some(hang_up) => hang_up.recv().await,

@@ -104,7 +104,7 @@ impl ObjectStores {
                 let settings = settings_for(&self.settings, "s3", bucket);
                 let store = Arc::new(S3Bucket::new(bucket, settings, Arc::clone(&self.requests)));
                 Ok(Store {
-                    objects: store.limited(),
+                    objects: store.with_request_limit(),
                     uploads: Some(store),
                 })
             }

@@ -233,7 +233,7 @@ impl Platform for DriverPod {
         }
     }
 
-    async fn ended(&self, snapshot: &Snapshot) {
+    async fn report_end(&self, snapshot: &Snapshot) {
         let result = application_result(snapshot);
         offer_to_airflow(&result);
         let progress = application_progress(snapshot);

@@ -94,7 +94,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     drop(bars);
     if let Some(state) = &state {
         match &ended {
-            Ok(_) => state.succeeded(),
+            Ok(_) => state.forget(),
             Err(_) if outputs > 0 && state.is_kept() => eprintln!(
                 "note: `faisca run --resume` with the same job and parameters keeps what is finished"
             ),

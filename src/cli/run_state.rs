@@ -103,7 +103,7 @@ impl RunState {
     }
 
     /// Forgets the run, which has succeeded. Leaves a run that began later.
-    pub(super) fn succeeded(&self) {
+    pub(super) fn forget(&self) {
         if let Some(file) = &self.file
             && std::fs::read_to_string(file).is_ok_and(|id| id.trim() == self.id)
         {

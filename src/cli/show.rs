@@ -213,7 +213,7 @@ fn requests(snapshot: &Snapshot, driver_requests: &RequestSnapshot) -> String {
         .filter(|(id, _)| id.0 > 0)
         .map(|(_, totals)| totals.requests);
     let sum = executors.fold(*driver_requests, RequestSnapshot::plus);
-    match (sum.total(), sum.retried()) {
+    match (sum.total(), sum.retries()) {
         (0, _) => String::new(),
         (total, retried) => {
             let kinds = format!(

@@ -63,7 +63,7 @@ impl Catalogs {
     }
 
     /// Returns the expected table of this name, if any. The names must be in lower case.
-    pub(crate) fn expected(
+    pub(crate) fn expected_table(
         &self,
         kind: CatalogKind,
         database: &str,

@@ -46,7 +46,7 @@ pub trait Platform: Send + Sync {
     async fn follow(&self, progress: Arc<Progress>);
 
     /// Reports the final progress, after all executors have ended.
-    async fn ended(&self, snapshot: &Snapshot);
+    async fn report_end(&self, snapshot: &Snapshot);
 }
 
 /// Detects the platform of this process; `None` if no platform launched it.

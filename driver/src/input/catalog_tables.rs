@@ -103,7 +103,10 @@ impl Database {
     async fn open(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let shared = &self.shared;
         // A job that is only planned reads tables that its earlier steps would have created.
-        if let Some(expected) = shared.catalogs.expected(shared.kind, &self.name, name) {
+        if let Some(expected) = shared
+            .catalogs
+            .expected_table(shared.kind, &self.name, name)
+        {
             shared.tables.remember_spelling(&expected.schema());
             let reference = TableReference::full(shared.name, self.name.as_str(), name);
             return Ok(Some(lower_case_view(&reference, &expected)?));

@@ -138,7 +138,7 @@ async fn infer_columns(
                     // The readers of text name the file and the line themselves.
                     FileFormat::Csv | FileFormat::Ndjson => reading.await,
                 };
-                Ok::<_, Error>((schema.map_err(damaged)?, name))
+                Ok::<_, Error>((schema.map_err(explain_damage)?, name))
             }
             .boxed()
         })
@@ -349,7 +349,7 @@ pub(super) async fn guard<T>(
 }
 
 /// Adds the usual cause to an error of the Parquet reader. Users must repair the file.
-fn damaged(error: DataFusionError) -> Error {
+fn explain_damage(error: DataFusionError) -> Error {
     match (error.find_root(), classify(&error).kind) {
         (DataFusionError::ParquetError(inner), FailureKind::User) => {
             let text = format!("the file is not valid Parquet, or is truncated: {inner}");

@@ -230,7 +230,7 @@ fn with_needed_columns(
         .collect();
     let mut builder = LogicalPlanBuilder::from(plan);
     if let Some(filter) = filter {
-        builder = builder.filter(unqualified(filter)?)?;
+        builder = builder.filter(remove_qualifiers(filter)?)?;
     }
     builder
         .project(columns.iter().filter_map(|index| all.get(*index).cloned()))?
@@ -238,7 +238,7 @@ fn with_needed_columns(
 }
 
 /// Removes the qualifiers of columns, because each reader may use a different alias of the table.
-fn unqualified(filter: Expr) -> Result<Expr> {
+fn remove_qualifiers(filter: Expr) -> Result<Expr> {
     let bare = |expr| match expr {
         Expr::Column(column) => Ok(Transformed::yes(Expr::Column(Column::new_unqualified(
             column.name,
@@ -452,7 +452,7 @@ fn rows_for(scans: &[(usize, TableScan)], state: &SessionState) -> Result<Shared
     // `None` if one scan has no filter: it needs all rows.
     let filters: Option<Vec<Expr>> = scans
         .iter()
-        .map(|(_, scan)| conjunction(scan.filters.clone()).and_then(|f| unqualified(f).ok()))
+        .map(|(_, scan)| conjunction(scan.filters.clone()).and_then(|f| remove_qualifiers(f).ok()))
         .collect();
     let provider = source_as_provider(&first.source)?;
     let whole = match provider.downcast_ref::<SharedView>() {

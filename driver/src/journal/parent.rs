@@ -11,10 +11,10 @@ impl ParentRun {
     pub fn parse(text: &str) -> Option<Self> {
         let (rest, run) = text.rsplit_once('/')?;
         let (namespace, job) = rest.rsplit_once('/')?;
-        Self::named(namespace, job, run)
+        Self::from_names(namespace, job, run)
     }
 
-    fn named(namespace: &str, job: &str, run: &str) -> Option<Self> {
+    fn from_names(namespace: &str, job: &str, run: &str) -> Option<Self> {
         let is_complete = ![namespace, job, run]
             .iter()
             .any(|part| part.trim().is_empty());
@@ -45,7 +45,7 @@ impl ParentRun {
 
     fn from_settings(settings: &BTreeMap<String, String>, role: &str) -> Option<Self> {
         let value = |part: &str| settings.get(&format!("spark.openlineage.{role}{part}"));
-        Self::named(value("JobNamespace")?, value("JobName")?, value("RunId")?)
+        Self::from_names(value("JobNamespace")?, value("JobName")?, value("RunId")?)
     }
 }
 

@@ -247,7 +247,7 @@ fn find<'a>(schema: &'a Schema, name: &str) -> Option<&'a Field> {
 
 fn are_readable_together(format: FileFormat, present: &DataType, added: &DataType) -> bool {
     match format {
-        FileFormat::Parquet => normalized(present) == normalized(added) || holds(present, added),
+        FileFormat::Parquet => normalize(present) == normalize(added) || holds(present, added),
         // CSV has no types; readers infer them from the values of all files.
         FileFormat::Csv => true,
         FileFormat::Ndjson => match (JsonKind::from_type(present), JsonKind::from_type(added)) {
@@ -259,8 +259,8 @@ fn are_readable_together(format: FileFormat, present: &DataType, added: &DataTyp
 
 /// Returns true if `present` holds every value of `added`, and neither is nested.
 fn holds(present: &DataType, added: &DataType) -> bool {
-    let present = normalized(present);
-    !present.is_nested() && widen(&present, &normalized(added), TypeRule::Lossless) == Some(present)
+    let present = normalize(present);
+    !present.is_nested() && widen(&present, &normalize(added), TypeRule::Lossless) == Some(present)
 }
 
 /// Returns the columns of `added` whose types are narrower than in a file, with the types of the
@@ -269,17 +269,17 @@ fn wider_types(present: &Schema, added: &Schema) -> WiderTypes {
     let wider = added.fields().iter().filter_map(|field| {
         let known = find(present, field.name())?.data_type();
         let is_wider =
-            normalized(known) != normalized(field.data_type()) && holds(known, field.data_type());
-        is_wider.then(|| (field.name().clone(), normalized(known)))
+            normalize(known) != normalize(field.data_type()) && holds(known, field.data_type());
+        is_wider.then(|| (field.name().clone(), normalize(known)))
     });
     wider.collect()
 }
 
 /// Normalizes a type: removes differences that readers ignore.
-fn normalized(data_type: &DataType) -> DataType {
+fn normalize(data_type: &DataType) -> DataType {
     let nested = |field: &FieldRef| {
         let field = field.as_ref().clone();
-        let data_type = normalized(field.data_type());
+        let data_type = normalize(field.data_type());
         // The names of list items differ from writer to writer.
         Arc::new(Field::new("item", data_type, true))
     };
@@ -288,14 +288,14 @@ fn normalized(data_type: &DataType) -> DataType {
         DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
             DataType::Binary
         }
-        DataType::Dictionary(_, values) => normalized(values),
+        DataType::Dictionary(_, values) => normalize(values),
         DataType::List(item)
         | DataType::LargeList(item)
         | DataType::ListView(item)
         | DataType::FixedSizeList(item, _) => DataType::List(nested(item)),
         DataType::Struct(fields) => {
             let field =
-                |field: &FieldRef| Field::new(field.name(), normalized(field.data_type()), true);
+                |field: &FieldRef| Field::new(field.name(), normalize(field.data_type()), true);
             DataType::Struct(fields.iter().map(field).collect())
         }
         DataType::Map(entries, _) => DataType::Map(nested(entries), false),

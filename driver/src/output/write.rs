@@ -115,7 +115,7 @@ pub(crate) async fn run(
     write: &Write,
 ) -> Result<WriteSummary> {
     let Some(planned) = planned else {
-        return Ok(skipped(write));
+        return Ok(skip_write(write));
     };
     let summaries = write_together(services, vec![planned])
         .boxed()
@@ -124,7 +124,7 @@ pub(crate) async fn run(
     Ok(summaries
         .into_iter()
         .next()
-        .unwrap_or_else(|| skipped(write)))
+        .unwrap_or_else(|| skip_write(write)))
 }
 
 /// Checks the columns of a write. Nothing is planned or written.
@@ -160,8 +160,8 @@ async fn fit_columns(
     cast_columns(frame, &wider)
 }
 
-/// Returns the summary of a write that did nothing, because its target exists already.
-pub(crate) fn skipped(write: &Write) -> WriteSummary {
+/// Skips a write whose target exists already. Returns its summary.
+pub(crate) fn skip_write(write: &Write) -> WriteSummary {
     WriteSummary {
         path: write.path.clone(),
         skipped: Some(SkipReason::OutputExists),
@@ -170,7 +170,7 @@ pub(crate) fn skipped(write: &Write) -> WriteSummary {
 }
 
 /// Returns the summary of a write that an earlier attempt of the run has committed.
-fn resumed(path: String, committed: &CommittedWrite) -> WriteSummary {
+fn resumed_summary(path: String, committed: &CommittedWrite) -> WriteSummary {
     WriteSummary {
         path,
         rows: committed.rows,
@@ -197,7 +197,7 @@ pub(crate) async fn find_committed(
     let summary = search
         .boxed()
         .await?
-        .map(|committed| resumed(write.path.clone(), &committed));
+        .map(|committed| resumed_summary(write.path.clone(), &committed));
     if let Some(summary) = &summary {
         let progress = &services.cluster.engine.progress;
         progress.record_write(step, summary);
@@ -340,12 +340,12 @@ pub(crate) async fn write_together(
     let mut open = vec![];
     for (number, planned) in planned.into_iter().enumerate() {
         // A write that turns out to have nothing to do keeps this summary.
-        let mut summary = skipped(planned.write);
+        let mut summary = skip_write(planned.write);
         let opened = planned.open(services).boxed().await;
         match opened.map_err(|error| WriteError::in_write(number, error))? {
             Begun::Write(write) => open.push((number, write)),
             Begun::Exists => {}
-            Begun::Committed(committed) => summary = resumed(summary.path, &committed),
+            Begun::Committed(committed) => summary = resumed_summary(summary.path, &committed),
         }
         summaries.push(summary);
     }

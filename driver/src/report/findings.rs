@@ -47,7 +47,7 @@ const RULES: [Rule; 8] = [
     inputs::text_read_twice,
     inputs::many_output_files,
     fleet::slow_start,
-    fleet::recomputed,
+    fleet::lost_results,
 ];
 
 /// Returns the findings with the largest predicted gains, the largest first.

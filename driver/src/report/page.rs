@@ -144,13 +144,13 @@ pub(super) fn stage_link(stage: StageOfQuery) -> Markup {
 fn fleet(run: &Run<'_>) -> String {
     let started = run.started;
     if started.executors == 0 {
-        return format!("in the driver, {}", text::counted(run.slots(), "slot"));
+        return format!("in the driver, {}", text::count_of(run.slots(), "slot"));
     }
-    let executors = text::counted(u64::from(started.executors), "executor");
+    let executors = text::count_of(u64::from(started.executors), "executor");
     let memory = started.memory_bytes.map_or_else(String::new, |bytes| {
         format!(", {} of memory each", text::bytes(bytes))
     });
-    let slots = text::counted(u64::from(started.slots), "slot");
+    let slots = text::count_of(u64::from(started.slots), "slot");
     format!("{executors} with {slots}{memory}")
 }
 
@@ -163,14 +163,14 @@ fn notes(run: &Run<'_>) -> Markup {
         @if run.records_dropped > 0 {
             p.note {
                 "The disk was too slow for the journal: "
-                (text::counted(run.records_dropped, "record"))
+                (text::count_of(run.records_dropped, "record"))
                 " are missing, so launches of tasks may be missing below."
             }
         }
         @if run.records_unknown > 0 {
             p.note {
                 "A later version wrote the journal: "
-                (text::counted(run.records_unknown as u64, "record")) " could not be read."
+                (text::count_of(run.records_unknown as u64, "record")) " could not be read."
             }
         }
     }
@@ -310,7 +310,7 @@ fn tasks(run: &Run<'_>, detail: Detail) -> Markup {
             p { "No task ran." }
         } @else {
             p.lead {
-                (text::counted(run.attempts.len() as u64, "attempt")) ": "
+                (text::count_of(run.attempts.len() as u64, "attempt")) ": "
                 (text::count(ended(AttemptEnd::Committed))) " committed, "
                 (text::count(ended(AttemptEnd::Failed))) " failed, "
                 (text::count(ended(AttemptEnd::Lost))) " lost with their executor, "

@@ -64,7 +64,7 @@ fn table(label: &str, columns: &[(&str, Align)], rows: &Markup) -> Markup {
 }
 
 fn left_out(count: usize, noun: &str) -> Markup {
-    html! { @if count > 0 { p.quiet { (text::counted(count as u64, noun)) " more." } } }
+    html! { @if count > 0 { p.quiet { (text::count_of(count as u64, noun)) " more." } } }
 }
 
 /// Renders the steps of the job.
@@ -277,7 +277,7 @@ fn stage_plan(id: QueryId, stage: &Stage<'_>, plan: &str) -> Markup {
         @for scan in stage.record.scans.iter().take(SCANS_MAX) {
             p.quiet {
                 "Scans " (text::cut(&scan.path, CELL_CHARS_MAX)) ": "
-                (text::counted(scan.files, "file")) " of " (scan.format) ", "
+                (text::count_of(scan.files, "file")) " of " (scan.format) ", "
                 (text::bytes(scan.bytes))
             }
         }
@@ -415,7 +415,7 @@ pub(super) fn failures(run: &Run<'_>) -> Markup {
             ul.failures {
                 @for (message, (count, task)) in messages.iter().take(MESSAGES_MAX) {
                     li {
-                        (text::counted(*count, "time")) ", first in " (task) ":"
+                        (text::count_of(*count, "time")) ", first in " (task) ":"
                         pre.message { (text::cut(message, MESSAGE_CHARS_MAX)) }
                     }
                 }

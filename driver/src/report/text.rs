@@ -54,7 +54,7 @@ pub(super) fn short_count(value: u64) -> String {
 }
 
 /// Formats a count and its noun, which gets an `s` unless the count is 1.
-pub(super) fn counted(value: u64, noun: &str) -> String {
+pub(super) fn count_of(value: u64, noun: &str) -> String {
     let plural = if value == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", count(value))
 }
@@ -74,7 +74,7 @@ pub(super) fn cut(text: &str, length_max: usize) -> String {
         None => text.to_owned(),
         Some((end, _)) => {
             let rest = text[end..].chars().count() as u64;
-            format!("{} … ({} more)", &text[..end], counted(rest, "character"))
+            format!("{} … ({} more)", &text[..end], count_of(rest, "character"))
         }
     }
 }
@@ -134,7 +134,7 @@ mod tests {
             ["7", "1,234", "1,234,567"]
         );
         assert_eq!(
-            [1, 1_000].map(|n| counted(n, "task")),
+            [1, 1_000].map(|n| count_of(n, "task")),
             ["1 task", "1,000 tasks"]
         );
     }

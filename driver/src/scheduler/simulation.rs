@@ -352,7 +352,7 @@ impl Simulation {
         }
         let (executor, spec) = self.running.swap_remove(index);
         let inputs = || spec.inputs.iter().flat_map(|i| i.blocks.iter());
-        let is_missing = |b: &&_| !self.blocks.contains(&stored(b));
+        let is_missing = |b: &&_| !self.blocks.contains(&stored_block(b));
         if let Some(lost_block) = inputs().find(is_missing) {
             let failure = failure(FailureKind::BlockLost(lost_block.block, lost_block.home));
             self.mail
@@ -493,6 +493,6 @@ impl Simulation {
     }
 }
 
-fn stored(location: &faisca_executor::protocol::BlockLocation) -> (BlockId, BlockHome) {
+fn stored_block(location: &faisca_executor::protocol::BlockLocation) -> (BlockId, BlockHome) {
     (location.block, location.home)
 }

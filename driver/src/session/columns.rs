@@ -67,7 +67,7 @@ pub(super) fn unknown_column(name: &str, schemas: &[&DFSchema]) -> Error {
 
 /// Returns the columns without the marks that distinguish duplicates: a result may have two columns
 /// with the same name.
-pub(super) fn unmarked(schema: &Schema) -> SchemaRef {
+pub(super) fn remove_marks(schema: &Schema) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| {
         let name = without_mark(field.name());
         if name.len() == field.name().len() {

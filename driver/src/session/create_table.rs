@@ -94,7 +94,7 @@ impl NewTable {
         let is_managed = self.files.ownership == Ownership::Managed;
         if is_managed && !is_empty {
             if self.on_existing != OnExisting::Replace {
-                return Err(occupied(source));
+                return Err(occupied_folder(source));
             }
             remove_folder(services, source).await?;
         }
@@ -190,7 +190,7 @@ async fn remove_folder(services: &Services, source: &Source) -> Result<()> {
         .map(drop)
 }
 
-fn occupied(source: &Source) -> Error {
+fn occupied_folder(source: &Source) -> Error {
     Error::Plan(format!(
         "the folder {} of the new table `{}` is not empty; remove it, or name it with LOCATION to read its files",
         source.path, source.name

@@ -32,7 +32,7 @@ use datafusion::logical_expr::{Expr, SortExpr};
 use datafusion::prelude::ident;
 use faisca_spark::columns::{Column, expr, join_list};
 
-use super::columns::{find_column, resolve, unknown_column, unmarked};
+use super::columns::{find_column, remove_marks, resolve, unknown_column};
 use super::writer::DataFrameWriter;
 use crate::error::Result;
 use crate::input::SharedView;
@@ -100,7 +100,7 @@ impl DataFrame {
     /// Returns the names and Arrow types of the result's columns. Nothing runs.
     #[must_use]
     pub fn schema(&self) -> SchemaRef {
-        unmarked(self.frame.schema().as_arrow())
+        remove_marks(self.frame.schema().as_arrow())
     }
 
     /// Replaces the underlying DataFrame with what `change` returns.

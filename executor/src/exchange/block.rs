@@ -80,7 +80,7 @@ impl SealedBlock {
     ///
     /// # Errors
     /// As [`Self::batches`].
-    pub(crate) fn encoded(&self, id: SegmentId) -> Result<Vec<Vec<u8>>> {
+    pub(crate) fn encode_segment(&self, id: SegmentId) -> Result<Vec<Vec<u8>>> {
         match self.segment(id) {
             Some(Segment::Memory(batches)) => chunks(batches)
                 .into_iter()

@@ -182,7 +182,8 @@ impl DurableTier {
                 return Err(no_longer_needed(id));
             }
             let block = Arc::clone(&block);
-            let encoded = tokio::task::spawn_blocking(move || block.encoded(segment_id)).await;
+            let encoded =
+                tokio::task::spawn_blocking(move || block.encode_segment(segment_id)).await;
             for segment in encoded.map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))?? {
                 index.push(segment_id.partition, &segment);
                 self.append(&key, &mut head, &mut upload, &segment).await?;
@@ -195,7 +196,7 @@ impl DurableTier {
             return Ok(());
         };
         writer.shutdown().await?;
-        let (pending, _) = result.sealed()?;
+        let (pending, _) = result.sealed_upload()?;
         let parts = pending
             .parts
             .into_iter()

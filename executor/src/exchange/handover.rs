@@ -97,7 +97,7 @@ fn send(id: BlockId, block: &SealedBlock, frames: &mpsc::Sender<FlightData>) -> 
     send_frame(header, vec![])?;
     let mut segments = 0;
     for segment in block.segments(None) {
-        for body in block.encoded(segment)? {
+        for body in block.encode_segment(segment)? {
             segments += 1;
             let header = HandOverFrame::Segment {
                 partition: segment.partition,

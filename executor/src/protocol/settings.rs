@@ -90,7 +90,7 @@ impl Limits {
     fn from_env() -> Result<Self, InvalidVariable> {
         Ok(Self {
             memory_bytes: optional(env::MEMORY)?,
-            slots: required(env::SLOTS)?,
+            slots: require(env::SLOTS)?,
             spill_folder: var_os(env::SPILL).map(Into::into),
             stores: json(env::STORES)?.unwrap_or_default(),
             durable: json(env::DURABLE)?,
@@ -136,9 +136,9 @@ impl ExecutorConfig {
         };
         let grace = optional(env::GRACE)?.map_or(GRACE_DEFAULT, Duration::from_secs);
         Ok(Some(Self {
-            executor: ExecutorId(required(env::EXECUTOR)?),
+            executor: ExecutorId(require(env::EXECUTOR)?),
             driver,
-            token: required(env::TOKEN)?,
+            token: require(env::TOKEN)?,
             limits: Limits::from_env()?,
             host: optional(env::HOST)?.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             grace,
@@ -179,7 +179,7 @@ fn optional<T: FromStr<Err: Error + Send + Sync + 'static>>(
         .transpose()
 }
 
-fn required<T: FromStr<Err: Error + Send + Sync + 'static>>(
+fn require<T: FromStr<Err: Error + Send + Sync + 'static>>(
     name: &'static str,
 ) -> Result<T, InvalidVariable> {
     optional(name)?.ok_or(InvalidVariable::Missing(name))

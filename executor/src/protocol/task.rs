@@ -174,7 +174,7 @@ impl RequestSnapshot {
 
     /// Returns the number of requests that were retried.
     #[must_use]
-    pub fn retried(&self) -> u64 {
+    pub fn retries(&self) -> u64 {
         self.refused + self.broken
     }
 }

@@ -137,7 +137,7 @@ impl Finished {
         match self {
             Self::Local(path) => Ok((tokio::fs::metadata(path).await?.len(), None)),
             Self::Upload(result) => {
-                let (upload, bytes) = result.sealed()?;
+                let (upload, bytes) = result.sealed_upload()?;
                 Ok((bytes, Some(upload)))
             }
         }

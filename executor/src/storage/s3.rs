@@ -76,7 +76,7 @@ impl S3Bucket {
     }
 
     /// Returns the bucket with a limit on concurrent requests.
-    pub(super) fn limited(&self) -> Arc<dyn ObjectStore> {
+    pub(super) fn with_request_limit(&self) -> Arc<dyn ObjectStore> {
         let requests_max = self
             .shared
             .settings
@@ -368,7 +368,7 @@ struct ListedUpload {
 
 #[async_trait]
 impl Uploads for S3Bucket {
-    async fn unfinished(&self, prefix: &Path) -> Result<Vec<StaleUpload>> {
+    async fn list_unfinished(&self, prefix: &Path) -> Result<Vec<StaleUpload>> {
         let mut uploads = vec![];
         let mut markers: Option<(String, String)> = None;
         loop {

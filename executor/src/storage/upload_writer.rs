@@ -54,7 +54,7 @@ impl UploadResult {
     ///
     /// # Errors
     /// If the writer was not shut down.
-    pub(crate) fn sealed(&self) -> Result<(PendingUpload, u64)> {
+    pub(crate) fn sealed_upload(&self) -> Result<(PendingUpload, u64)> {
         let progress = self.0.lock();
         if !progress.is_sealed {
             return Err(exec_datafusion_err!("an upload was not finished"));

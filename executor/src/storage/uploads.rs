@@ -29,7 +29,7 @@ pub trait Uploads: MultipartStore {
     ///
     /// # Errors
     /// If the store fails.
-    async fn unfinished(&self, prefix: &Path) -> Result<Vec<StaleUpload>>;
+    async fn list_unfinished(&self, prefix: &Path) -> Result<Vec<StaleUpload>>;
 }
 
 /// A store that cannot list open uploads.
@@ -67,7 +67,7 @@ impl<T: MultipartStore> MultipartStore for Plain<T> {
 
 #[async_trait]
 impl<T: MultipartStore> Uploads for Plain<T> {
-    async fn unfinished(&self, _: &Path) -> Result<Vec<StaleUpload>> {
+    async fn list_unfinished(&self, _: &Path) -> Result<Vec<StaleUpload>> {
         Ok(vec![])
     }
 }

@@ -35,7 +35,7 @@ impl ExecutorState {
 pub(super) fn executor_state(pod: &Pod) -> ExecutorState {
     let phase = phase(pod);
     if matches!(phase, Phase::Succeeded | Phase::Failed) {
-        return ended(pod, phase);
+        return describe_end(pod, phase);
     }
     if pod.metadata.deletion_timestamp.is_some() {
         return ExecutorState::Terminating;
@@ -46,7 +46,7 @@ pub(super) fn executor_state(pod: &Pod) -> ExecutorState {
     ExecutorState::Starting(startup_problem(pod))
 }
 
-fn ended(pod: &Pod, phase: Phase) -> ExecutorState {
+fn describe_end(pod: &Pod, phase: Phase) -> ExecutorState {
     let containers = pod
         .status
         .as_ref()

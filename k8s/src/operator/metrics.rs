@@ -105,7 +105,7 @@ impl Metrics {
     }
 
     /// Records the duration of a successful reconciliation.
-    pub(super) fn reconciled(&self, duration: Duration) {
+    pub(super) fn record_reconciliation(&self, duration: Duration) {
         self.0.reconcile_seconds.observe(duration.as_secs_f64());
     }
 

@@ -72,7 +72,7 @@ pub(super) async fn reconcile(
         }
     }
     context.write_outcome(&resource, &status, &decision).await?;
-    context.metrics.reconciled(started.elapsed());
+    context.metrics.record_reconciliation(started.elapsed());
     Ok(decision.requeue_after.map_or_else(
         controller::Action::await_change,
         controller::Action::requeue,

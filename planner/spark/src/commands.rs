@@ -101,7 +101,7 @@ impl Command {
 fn cache(cursor: &mut Cursor) -> Result<Command> {
     let name = cursor.name()?;
     if cursor.take_words(&["OPTIONS"]) {
-        cursor.parenthesized()?;
+        cursor.take_parenthesized()?;
     }
     let has_query = cursor.take_words(&["AS"]) || !cursor.is_at_end();
     if has_query {

@@ -87,7 +87,7 @@ async fn a_store_that_refuses_and_hangs_up_changes_nothing() {
     );
     session.stop().await;
     assert!(faults.load(Ordering::Relaxed) > 3, "too few faults to tell");
-    assert!(session.object_stores().requests().retried() > 0);
+    assert!(session.object_stores().requests().retries() > 0);
     assert_eq!(server.open_uploads(), Vec::<String>::new());
 }
 
@@ -124,7 +124,7 @@ async fn all_queries_are_right_on_a_faulty_store() {
     );
     assert!(injected > 20, "only {injected} faults");
     assert!(
-        requests.retried() > 0 && requests.total() > 22,
+        requests.retries() > 0 && requests.total() > 22,
         "{requests:?}"
     );
 }

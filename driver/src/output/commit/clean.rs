@@ -128,7 +128,7 @@ pub(super) async fn clean_folder(
             folder.remove(&old).await?;
         }
     }
-    for upload in folder.unfinished().await? {
+    for upload in folder.list_unfinished().await? {
         let age = upload.started.and_then(age);
         if named.contains(&upload.id) || age.is_some_and(|age| age < older_than) {
             continue;

@@ -133,7 +133,7 @@ impl Folder {
             .list(Some(&self.target))
             .try_collect()
             .await
-            .map_err(|e| self.failed("list", e))?;
+            .map_err(|e| self.store_error("list", e))?;
         let mut listing = Listing {
             data: vec![],
             records: vec![],
@@ -166,28 +166,28 @@ impl Folder {
         self.objects
             .put(&probe, PutPayload::from_static(b"faisca plan"))
             .await
-            .map_err(|e| self.failed("write to", e))?;
+            .map_err(|e| self.store_error("write to", e))?;
         let read = self
             .objects
             .get(&probe)
             .await
-            .map_err(|e| self.failed("read from", e));
+            .map_err(|e| self.store_error("read from", e));
         // The probe is deleted before an error of the read is returned.
         self.objects
             .delete(&probe)
             .await
-            .map_err(|e| self.failed("delete from", e))?;
+            .map_err(|e| self.store_error("delete from", e))?;
         read?;
         let id = self
             .uploads
             .create_multipart(&probe)
             .await
-            .map_err(|e| self.failed("begin an upload in", e))?;
+            .map_err(|e| self.store_error("begin an upload in", e))?;
         self.uploads
             .abort_multipart(&probe, &id)
             .await
-            .map_err(|e| self.failed("abort an upload in", e))?;
-        self.unfinished().await.map(drop)
+            .map_err(|e| self.store_error("abort an upload in", e))?;
+        self.list_unfinished().await.map(drop)
     }
 
     /// Decides by the save mode whether a write runs. Replaced files that are still kept are no
@@ -229,7 +229,7 @@ impl Folder {
             Ok(record)
         });
         checked.map_err(|e| match e {
-            ReadError::Store(error) => self.failed("read the commit record of", error),
+            ReadError::Store(error) => self.store_error("read the commit record of", error),
             ReadError::Record(error) => Error::CommitRecord {
                 url: self.url.clone(),
                 key: key(&self.target, version).to_string(),
@@ -324,7 +324,7 @@ impl Folder {
             self.remove(&due).await?;
             self.put(*newest, &record, PutMode::Overwrite)
                 .await
-                .map_err(|e| self.failed("write to", e))?;
+                .map_err(|e| self.store_error("write to", e))?;
         }
         Ok(*newest)
     }
@@ -358,11 +358,11 @@ impl Folder {
     }
 
     /// Lists the uploads below the folder that are neither completed nor aborted.
-    pub(super) async fn unfinished(&self) -> Result<Vec<StaleUpload>> {
+    pub(super) async fn list_unfinished(&self) -> Result<Vec<StaleUpload>> {
         self.uploads
-            .unfinished(&self.target)
+            .list_unfinished(&self.target)
             .await
-            .map_err(|e| self.failed("list open uploads of", e))
+            .map_err(|e| self.store_error("list open uploads of", e))
     }
 
     /// Aborts an upload, which removes its parts from the store.
@@ -370,7 +370,7 @@ impl Folder {
         self.uploads
             .abort_multipart(&upload.path, &upload.id)
             .await
-            .map_err(|e| self.failed("abort an upload of", e))
+            .map_err(|e| self.store_error("abort an upload of", e))
     }
 
     /// Runs all steps that follow the creation of a record. Can be repeated, also by two processes
@@ -410,7 +410,7 @@ impl Folder {
             if !record.remove.is_empty() {
                 self.put(version, &record, PutMode::Overwrite)
                     .await
-                    .map_err(|e| self.failed("write to", e))?;
+                    .map_err(|e| self.store_error("write to", e))?;
             }
         }
         // The record keeps the list of the others, and a later writer removes them.
@@ -420,7 +420,7 @@ impl Folder {
             self.objects
                 .put(&marker, PutPayload::new())
                 .await
-                .map_err(|e| self.failed("write to", e))?;
+                .map_err(|e| self.store_error("write to", e))?;
         }
         let winners: BTreeSet<String> = record
             .files
@@ -428,9 +428,9 @@ impl Folder {
             .filter_map(|f| f.upload.as_ref().map(|u| u.id.clone()))
             .collect();
         self.sweep(&record.tag, &winners).await;
-        self.put(version, &record.ended(), PutMode::Overwrite)
+        self.put(version, &record.into_ended(), PutMode::Overwrite)
             .await
-            .map_err(|e| self.failed("write to", e))
+            .map_err(|e| self.store_error("write to", e))
     }
 
     /// Whether a file can never be completed: it does not exist, and its upload was aborted. Stores
@@ -440,7 +440,7 @@ impl Folder {
         if record.state != State::Completing {
             return Ok(false);
         }
-        let open = self.unfinished().await?;
+        let open = self.list_unfinished().await?;
         for file in record.files.iter().filter(|f| {
             f.upload
                 .as_ref()
@@ -504,7 +504,7 @@ impl Folder {
             // Another process may have completed it. So may this one, if the response was lost.
             Err(error) => match self.objects.head(&key).await {
                 Ok(meta) if meta.size == file.bytes => Ok(()),
-                _ => Err(self.failed("complete a file of", error)),
+                _ => Err(self.store_error("complete a file of", error)),
             },
         }
     }
@@ -515,7 +515,7 @@ impl Folder {
     }
 
     fn parse_key(&self, key: &str) -> Result<Path> {
-        Path::parse(key).map_err(|e| self.failed("use a key of", e.into()))
+        Path::parse(key).map_err(|e| self.store_error("use a key of", e.into()))
     }
 
     /// Removes objects by their keys. Ignores those that do not exist, so that it can be repeated.
@@ -533,7 +533,7 @@ impl Folder {
         while let Some(outcome) = removed.next().await {
             match outcome {
                 Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(self.failed("remove replaced files of", error)),
+                Err(error) => return Err(self.store_error("remove replaced files of", error)),
             }
         }
         Ok(())
@@ -544,7 +544,7 @@ impl Folder {
     ///
     /// Errors are only logged. Readers do not see the uploads, and `faisca clean` finds them later.
     pub(super) async fn sweep(&self, tag: &str, kept: &BTreeSet<String>) {
-        let open = match self.uploads.unfinished(&self.target).await {
+        let open = match self.uploads.list_unfinished(&self.target).await {
             Ok(open) => open,
             Err(error) => {
                 return warn!(
@@ -564,7 +564,7 @@ impl Folder {
     }
 
     /// Adds the action and the folder to an error of the store.
-    pub(super) fn failed(&self, action: &'static str, source: object_store::Error) -> Error {
+    pub(super) fn store_error(&self, action: &'static str, source: object_store::Error) -> Error {
         Error::Store {
             action,
             url: self.url.clone(),

@@ -187,7 +187,7 @@ impl ObjectWrite {
                 // finds out.
                 Err(error) => {
                     self.is_recorded = true;
-                    return Err(self.folder.failed("write the commit record of", error));
+                    return Err(self.folder.store_error("write the commit record of", error));
                 }
             }
         }

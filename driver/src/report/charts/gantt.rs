@@ -158,7 +158,7 @@ fn draw_attempts(
         outline(
             outlines,
             class,
-            scaled(run, span.start_ms, span.end_ms),
+            scale(run, span.start_ms, span.end_ms),
             y,
             height - 1.0,
         );
@@ -261,7 +261,7 @@ fn draw_absence(
     let end = executor.end.map_or(run.elapsed_ms, |end| end.at_ms);
     for (from, until) in [(0, executor.up_ms), (end, run.elapsed_ms)] {
         if from < until {
-            outline(outlines, "absent", scaled(run, from, until), top, height);
+            outline(outlines, "absent", scale(run, from, until), top, height);
         }
     }
 }
@@ -270,13 +270,13 @@ fn draw_absence(
 fn draw_losses(run: &Run<'_>, lane: &Lane<'_, '_>, top: f64, height: f64, outlines: &mut Outlines) {
     let is_member = |id: ExecutorId| lane.executors.iter().any(|(member, _)| *member == id);
     for (_, end) in run.losses().filter(|(id, _)| is_member(*id)) {
-        let (x, _) = scaled(run, end.at_ms, end.at_ms);
+        let (x, _) = scale(run, end.at_ms, end.at_ms);
         outline(outlines, "loss", (x - 1.5, 3.0), top - 2.0, height + 4.0);
     }
 }
 
 /// Returns the left edge and the width of an interval of time.
-fn scaled(run: &Run<'_>, from_ms: u64, until_ms: u64) -> (f64, f64) {
+fn scale(run: &Run<'_>, from_ms: u64, until_ms: u64) -> (f64, f64) {
     let scale = WIDTH / run.elapsed_ms.max(1) as f64;
     let width = (until_ms - from_ms) as f64 * scale;
     // Tasks that follow each other stay apart, and short ones visible.
@@ -344,8 +344,8 @@ fn describe(run: &Run<'_>, lanes: &[Lane<'_, '_>]) -> String {
     };
     format!(
         "{} in {} over {}; {losses}. The tables of stages and executors have the figures.",
-        text::counted(run.attempts.len() as u64, "attempt"),
-        text::counted(lanes.len() as u64, "row"),
+        text::count_of(run.attempts.len() as u64, "attempt"),
+        text::count_of(lanes.len() as u64, "row"),
         text::duration(run.elapsed_ms)
     )
 }

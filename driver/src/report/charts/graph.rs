@@ -164,7 +164,7 @@ fn node(stage: &Stage<'_>, corner: (f64, f64), path_ms: u64, elapsed_ms: u64) ->
             }
             text x="8" y="16" { tspan.strong { (stage.id()) } " " (operators(stage)) }
             text x="8" y="31" {
-                (text::short_count(rows)) " rows, " (text::counted(stage.tasks, "task"))
+                (text::short_count(rows)) " rows, " (text::count_of(stage.tasks, "task"))
             }
             text x="8" y="45" { (time) }
         }

@@ -46,7 +46,7 @@ pub(super) fn slow_start(run: &Run<'_>, path: &CriticalPath) -> Option<Finding> 
 }
 
 /// Finds out what lost results cost.
-pub(super) fn recomputed(run: &Run<'_>, path: &CriticalPath) -> Option<Finding> {
+pub(super) fn lost_results(run: &Run<'_>, path: &CriticalPath) -> Option<Finding> {
     let recomputed_ms = path.total(PartKind::Recomputed);
     if recomputed_ms == 0 {
         return None;
@@ -76,8 +76,8 @@ pub(super) fn recomputed(run: &Run<'_>, path: &CriticalPath) -> Option<Finding> 
         evidence: format!(
             "For {} only repeated tasks ran. {} and the results of {} were lost. {cause}",
             text::duration(recomputed_ms),
-            text::counted(lost.len() as u64, "executor"),
-            text::counted(run.tasks_lost, "task"),
+            text::count_of(lost.len() as u64, "executor"),
+            text::count_of(run.tasks_lost, "task"),
         ),
         fix: fix.to_owned(),
         gain_ms: recomputed_ms,
@@ -122,7 +122,7 @@ pub(super) fn more_slots(run: &Run<'_>, path: &CriticalPath) -> Option<Finding> 
         evidence: format!(
             "The {} were busy for {} of their time, and stages with at least twice as many tasks \
              took {} of the critical path.",
-            text::counted(slots, "slot"),
+            text::count_of(slots, "slot"),
             text::share(busy_ms, available_ms),
             text::duration(wide_ms),
         ),
@@ -157,7 +157,7 @@ mod tests {
     fn lost_results_cost_the_time_of_their_tasks() {
         let recorded = lost_executor();
         let run = Run::new(&recorded);
-        let finding = recomputed(&run, &CriticalPath::new(&run)).unwrap();
+        let finding = lost_results(&run, &CriticalPath::new(&run)).unwrap();
         assert_eq!(finding.gain_ms, 1_000);
         assert!(
             finding
@@ -182,6 +182,6 @@ mod tests {
         let path = CriticalPath::new(&run);
         assert_eq!(more_slots(&run, &path).unwrap().gain_ms, 2_000);
         assert_eq!(slow_start(&run, &path), None);
-        assert_eq!(recomputed(&run, &path), None);
+        assert_eq!(lost_results(&run, &path), None);
     }
 }

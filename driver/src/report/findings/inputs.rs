@@ -38,7 +38,7 @@ pub(super) fn tiny_files(run: &Run<'_>, path: &CriticalPath) -> Option<Finding> 
         evidence: format!(
             "{} has {} with {} on average, {} in total.",
             scan.path,
-            text::counted(scan.files, "file"),
+            text::count_of(scan.files, "file"),
             text::bytes(scan.bytes / scan.files),
             text::bytes(scan.bytes),
         ),
@@ -120,14 +120,14 @@ pub(super) fn many_output_files(run: &Run<'_>, path: &CriticalPath) -> Option<Fi
         title: format!("Step {} writes many tiny files", step.name),
         evidence: format!(
             "It wrote {} with {} on average. Commits took {} of the run.",
-            text::counted(output.files, "file"),
+            text::count_of(output.files, "file"),
             text::bytes(output.bytes / output.files),
             text::duration(commit_ms),
         ),
         fix: format!(
             "Each task writes its own files, one for each of its partitions: use fewer columns in \
              `partitionBy`, or fewer partitions (`--partitions`). {} would hold these rows.",
-            text::counted(needed, "file")
+            text::count_of(needed, "file")
         ),
         gain_ms: commit_ms - commit_ms * needed.min(output.files) / output.files,
         basis: "commits take time for each file; later readers gain more",

@@ -36,7 +36,7 @@ pub(super) fn skew(run: &Run<'_>, path: &CriticalPath) -> Option<Finding> {
             "Its slowest task took {}, the median of its {} took {}. For {} the run waited for \
              the last tasks while at least half of the slots were idle.",
             text::duration(slowest),
-            text::counted(stage.tasks, "task"),
+            text::count_of(stage.tasks, "task"),
             text::duration(median),
             text::duration(tail_ms),
         ),
@@ -116,9 +116,9 @@ pub(super) fn too_few_tasks(run: &Run<'_>, path: &CriticalPath) -> Option<Findin
         title: format!("Stage {} has too few tasks", stage_name(id)),
         evidence: format!(
             "It ran as {} for {}, while the executors had {}.",
-            text::counted(stage.tasks, "task"),
+            text::count_of(stage.tasks, "task"),
             text::duration(path.stages().get(&id).copied().unwrap_or(0)),
-            text::counted(slots, "slot"),
+            text::count_of(slots, "slot"),
         ),
         fix,
         gain_ms,

@@ -9,7 +9,7 @@ use faisca_spark::columns::{join_list, quote_name};
 
 use super::DataFrame;
 use crate::error::Result;
-use crate::session::columns::unmarked;
+use crate::session::columns::remove_marks;
 use crate::session::sql_types::sql_type;
 use crate::stack::plan_on_large_stack;
 
@@ -30,7 +30,7 @@ impl DataFrame {
         let named = batches.into_iter().map(|batch| {
             // Only the names of duplicates change; a batch keeps its types even if the plan's
             // differ.
-            let schema = unmarked(&batch.schema());
+            let schema = remove_marks(&batch.schema());
             let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
             RecordBatch::try_new_with_options(schema, batch.columns().to_vec(), &rows)
                 .map_err(DataFusionError::from)

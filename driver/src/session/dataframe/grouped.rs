@@ -55,7 +55,7 @@ pub struct PivotedData {
 }
 
 impl DataFrame {
-    fn grouped<T: Into<Term>>(
+    fn group<T: Into<Term>>(
         self,
         keys: impl IntoIterator<Item = T>,
         grouping: Grouping,
@@ -69,19 +69,19 @@ impl DataFrame {
 
     /// Groups the rows by these keys; [`GroupedData::agg`] then aggregates each group.
     pub fn group_by<T: Into<Term>>(self, keys: impl IntoIterator<Item = T>) -> GroupedData {
-        self.grouped(keys, Grouping::Plain)
+        self.group(keys, Grouping::Plain)
     }
 
     /// Groups the rows as [`Self::group_by`] does and adds subtotals: one set of groups without the
     /// last key, one without the last two, and so on to one group of all rows. The keys that a
     /// subtotal leaves out are null.
     pub fn rollup<T: Into<Term>>(self, keys: impl IntoIterator<Item = T>) -> GroupedData {
-        self.grouped(keys, Grouping::Rollup)
+        self.group(keys, Grouping::Rollup)
     }
 
     /// Groups the rows as [`Self::rollup`] does, with subtotals for every subset of the keys.
     pub fn cube<T: Into<Term>>(self, keys: impl IntoIterator<Item = T>) -> GroupedData {
-        self.grouped(keys, Grouping::Cube)
+        self.group(keys, Grouping::Cube)
     }
 
     /// Aggregates all rows into one row, with one column for each aggregate. An empty input also
@@ -90,7 +90,7 @@ impl DataFrame {
     /// # Errors
     /// Same as [`Self::filter`].
     pub fn agg<T: Into<Term>>(self, aggregates: impl IntoIterator<Item = T>) -> Result<Self> {
-        self.grouped(Vec::<Term>::new(), Grouping::Plain)
+        self.group(Vec::<Term>::new(), Grouping::Plain)
             .agg(aggregates)
     }
 }

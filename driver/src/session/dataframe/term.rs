@@ -92,7 +92,7 @@ impl Terms {
             let exprs = terms.into_iter().map(|term| match term {
                 Term::Expr(expr) => Ok(*expr),
                 Term::Name(name) => Ok(ident(name)),
-                Term::Column(column) => Err(mixed(&column)),
+                Term::Column(column) => Err(mixed_terms(&column)),
             });
             return Ok(Self::Exprs(exprs.collect::<Result<_>>()?));
         }
@@ -145,7 +145,7 @@ impl SortKeys {
     }
 }
 
-fn mixed(column: &Column) -> Error {
+fn mixed_terms(column: &Column) -> Error {
     Error::Plan(format!(
         "{column} is a column of Spark's SQL and appears beside an expression of DataFusion: use \
          one kind in a call. `call_function` calls a function of the session by its name"

@@ -44,7 +44,7 @@ pub(in crate::formats) async fn open(
                 DecodeError::Line(error) => {
                     let start = first_byte(&file);
                     let before = lines_before(options.compression, &store, &file, start).await;
-                    Err(error.located(&file.object_meta.location, before))
+                    Err(error.with_location(&file.object_meta.location, before))
                 }
                 DecodeError::Arrow(error) => Err(error.into()),
                 DecodeError::Read(error) => Err(error),

@@ -48,14 +48,14 @@ pub(in crate::formats) async fn infer_schema(
                 Some(chunk) => {
                     let chunk = chunk?;
                     bytes += chunk.len();
-                    lines.push(&chunk).map_err(|e| e.located(path, 0))?;
+                    lines.push(&chunk).map_err(|e| e.with_location(path, 0))?;
                 }
                 None => {
                     lines.end();
                     is_over = true;
                 }
             }
-            while let Some((text, number)) = lines.next().map_err(|e| e.located(path, 0))? {
+            while let Some((text, number)) = lines.next().map_err(|e| e.with_location(path, 0))? {
                 sample.push(Line {
                     file,
                     number,
@@ -87,7 +87,7 @@ fn infer_from(sample: &[Line], objects: &[ObjectMeta]) -> Result<Schema> {
     let values = sample.iter().map(|line| {
         last = Some(line);
         big_numbers.parse(&line.text).map_err(|error| {
-            let error = syntax_error(line.number, &error).located(&path(line), 0);
+            let error = syntax_error(line.number, &error).with_location(&path(line), 0);
             ArrowError::ExternalError(Box::new(error))
         })
     });
@@ -103,7 +103,7 @@ fn infer_from(sample: &[Line], objects: &[ObjectMeta]) -> Result<Schema> {
                 line: line.number,
                 problem,
             }
-            .located(&path(line), 0)
+            .with_location(&path(line), 0)
         }
         (other, None) => other.into(),
     })?;

@@ -15,7 +15,11 @@ pub(super) struct LineError {
 }
 
 impl LineError {
-    pub(super) fn located(&self, path: &object_store::path::Path, before: u64) -> DataFusionError {
+    pub(super) fn with_location(
+        &self,
+        path: &object_store::path::Path,
+        before: u64,
+    ) -> DataFusionError {
         exec_datafusion_err!("/{path} line {}: {}", before + self.line, self.problem)
     }
 }

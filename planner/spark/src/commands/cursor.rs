@@ -107,7 +107,7 @@ impl Cursor {
     ///
     /// # Errors
     /// If it is not closed.
-    pub(super) fn parenthesized(&mut self) -> Result<Option<String>> {
+    pub(super) fn take_parenthesized(&mut self) -> Result<Option<String>> {
         if !self.take_token(&Token::LParen) {
             return Ok(None);
         }

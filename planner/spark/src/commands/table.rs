@@ -74,7 +74,7 @@ pub(super) fn parse(cursor: &mut Cursor) -> Result<Option<CreateTable>> {
         options: Vec::new(),
         partition_by: Vec::new(),
     };
-    let mut columns = cursor.parenthesized()?;
+    let mut columns = cursor.take_parenthesized()?;
     let mut has_clauses = false;
     while let Some(clause) = Clause::next(cursor) {
         has_clauses = true;
@@ -147,12 +147,12 @@ impl Clause {
                 cursor.value()?;
             }
             Self::Properties => {
-                cursor.parenthesized()?;
+                cursor.take_parenthesized()?;
             }
             Self::Buckets => {
-                cursor.parenthesized()?;
+                cursor.take_parenthesized()?;
                 if cursor.take_words(&["SORTED", "BY"]) {
-                    cursor.parenthesized()?;
+                    cursor.take_parenthesized()?;
                 }
                 if cursor.take_words(&["INTO"]) {
                     cursor.value()?;
@@ -188,7 +188,7 @@ fn partitions(
     table: &mut CreateTable,
     columns: &mut Option<String>,
 ) -> Result<()> {
-    let Some(text) = cursor.parenthesized()? else {
+    let Some(text) = cursor.take_parenthesized()? else {
         return plan_err!("PARTITIONED BY needs a list in parentheses");
     };
     let mut list = Cursor::new(&text)?;

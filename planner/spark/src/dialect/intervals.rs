@@ -29,7 +29,7 @@ impl Parts {
         Some(())
     }
 
-    fn negated(self) -> Option<Self> {
+    fn negate(self) -> Option<Self> {
         Some(Self {
             months: self.months.checked_neg()?,
             days: self.days.checked_neg()?,
@@ -37,9 +37,9 @@ impl Parts {
         })
     }
 
-    fn signed(self, is_negative: bool) -> Option<Self> {
+    fn with_sign(self, is_negative: bool) -> Option<Self> {
         if is_negative {
-            self.negated()
+            self.negate()
         } else {
             Some(self)
         }
@@ -117,14 +117,14 @@ fn parse_literal(parser: &mut Parser) -> Result<Option<Parts>, ParserError> {
             }
             // `INTERVAL '1 year 2 days'`.
             None if is_first => {
-                return Ok(parse_parts(&text).and_then(|parts| parts.signed(is_negative)));
+                return Ok(parse_parts(&text).and_then(|parts| parts.with_sign(is_negative)));
             }
             None => {
                 put_back(parser, tokens_taken);
                 return Ok(Some(total));
             }
         };
-        let Some(parts) = parts.and_then(|parts| parts.signed(is_negative)) else {
+        let Some(parts) = parts.and_then(|parts| parts.with_sign(is_negative)) else {
             return Ok(None);
         };
         if total.add(parts).is_none() {
@@ -303,7 +303,7 @@ fn parse_range(text: &str, first: Unit, last: Unit) -> Option<Parts> {
         }
         total.add(unit.times(number)?)?;
     }
-    total.signed(is_negative)
+    total.with_sign(is_negative)
 }
 
 /// Rewrites `-INTERVAL '1 month 2 days'` with each part negated; DataFusion's planner negates only the first.
@@ -316,7 +316,7 @@ pub(super) fn negate(expr: &mut Expr) {
         && let Expr::Interval(interval) = operand.as_ref()
         && let Expr::Value(value) = interval.value.as_ref()
         && let Value::SingleQuotedString(text) = &value.value
-        && let Some(parts) = parse_parts(text).and_then(Parts::negated)
+        && let Some(parts) = parse_parts(text).and_then(Parts::negate)
     {
         *expr = parts.into_expr();
     }

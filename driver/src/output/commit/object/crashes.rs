@@ -82,6 +82,19 @@ impl Client {
         }
     }
 
+    /// Returns a client whose process dies at the request with this number, in the way of `fate`.
+    fn dying(bucket: &Bucket, death: usize, fate: Fate) -> Self {
+        let decide: Decide = Arc::new(move |number| {
+            let fate = match number.cmp(&death) {
+                std::cmp::Ordering::Less => Fate::Live,
+                std::cmp::Ordering::Equal => fate,
+                std::cmp::Ordering::Greater => Fate::DieBefore,
+            };
+            futures::future::ready(fate).boxed()
+        });
+        Self::new(bucket, decide)
+    }
+
     fn immortal(bucket: &Bucket) -> Self {
         Self::new(
             bucket,
@@ -225,7 +238,7 @@ impl MultipartStore for Client {
 
 #[async_trait]
 impl Uploads for Client {
-    async fn unfinished(&self, folder: &Path) -> StoreResult<Vec<StaleUpload>> {
+    async fn list_unfinished(&self, folder: &Path) -> StoreResult<Vec<StaleUpload>> {
         let listed = async {
             let open = self.bucket.open.lock().clone();
             let in_folder = open
@@ -289,7 +302,7 @@ async fn write_as(
             })
         };
         let uploaded = uploaded.await;
-        let upload = Some(uploaded.map_err(|e| folder.failed("write to", e))?);
+        let upload = Some(uploaded.map_err(|e| folder.store_error("write to", e))?);
         files.push(PendingFile {
             path,
             rows: 1,
@@ -403,15 +416,7 @@ async fn a_writer_that_dies_at_any_request_leaves_the_old_or_the_new_output_whol
                 let bucket = old_bucket().await;
                 let old = visible(&bucket).await;
                 let new = after(&old, kind, NEW);
-                let decide: Decide = Arc::new(move |number| {
-                    let fate = match number.cmp(&death) {
-                        std::cmp::Ordering::Less => Fate::Live,
-                        std::cmp::Ordering::Equal => fate,
-                        std::cmp::Ordering::Greater => Fate::DieBefore,
-                    };
-                    futures::future::ready(fate).boxed()
-                });
-                let client = Client::new(&bucket, decide);
+                let client = Client::dying(&bucket, death, fate);
                 let written = write(&client, kind, NEW).await;
                 let case = format!("{kind:?}, request {death}, done {}", fate == Fate::DieAfter);
                 let left = visible(&bucket).await;
@@ -514,15 +519,7 @@ async fn a_writer_that_dies_at_any_request_and_is_started_again_writes_once() {
             for death in 0.. {
                 let bucket = bucket_for(kind).await;
                 let old = visible(&bucket).await;
-                let decide: Decide = Arc::new(move |number| {
-                    let fate = match number.cmp(&death) {
-                        std::cmp::Ordering::Less => Fate::Live,
-                        std::cmp::Ordering::Equal => fate,
-                        std::cmp::Ordering::Greater => Fate::DieBefore,
-                    };
-                    futures::future::ready(fate).boxed()
-                });
-                let client = Client::new(&bucket, decide);
+                let client = Client::dying(&bucket, death, fate);
                 let written = write_again(&client, kind, NEW, &identity()).await;
                 let case = format!("{kind:?}, request {death}, done {}", fate == Fate::DieAfter);
                 let next = Client::immortal(&bucket);

@@ -239,7 +239,7 @@ impl Counts {
         }
     }
 
-    fn sorted(&self) -> Vec<(&ScalarValue, i64)> {
+    fn sort_counts(&self) -> Vec<(&ScalarValue, i64)> {
         let mut sorted: Vec<_> = self
             .counts
             .iter()
@@ -343,7 +343,7 @@ impl Accumulator for Counts {
             let result = if is_array { list_of(result) } else { result };
             return ScalarValue::try_from(&result);
         }
-        let sorted = self.sorted();
+        let sorted = self.sort_counts();
         if self.result == Statistic::Mode {
             // Among equal counts, `max_by_key` returns the last one, so the order is reversed.
             let in_table = |value: &ScalarValue| match self.is_ordered {

@@ -88,7 +88,7 @@ fn variant(text: &str) -> Result<Json> {
 fn parse(call: &Call, on_invalid: OnInvalid) -> Result<ArrayRef> {
     let texts = call.text(0);
     call.texts(|row| match Json::parse(texts.value(row)) {
-        Some(value) => Ok(Some(written(&with_sorted_keys(value)))),
+        Some(value) => Ok(Some(to_json_text(&with_sorted_keys(value)))),
         None if on_invalid == OnInvalid::Fail => call.fail(
             "[MALFORMED_RECORD_IN_PARSING] the text is not JSON; try_parse_json returns NULL for it",
         ),
@@ -96,7 +96,7 @@ fn parse(call: &Call, on_invalid: OnInvalid) -> Result<ArrayRef> {
     })
 }
 
-fn written(value: &Json) -> String {
+fn to_json_text(value: &Json) -> String {
     let mut text = String::new();
     value.write(&mut text);
     text
@@ -153,7 +153,7 @@ fn get(call: &Call, on_invalid: OnInvalid) -> Result<ArrayRef> {
         });
     }
     if is_variant {
-        let texts = values.iter().map(|value| value.as_ref().map(written));
+        let texts = values.iter().map(|value| value.as_ref().map(to_json_text));
         return Ok(std::sync::Arc::new(texts.collect::<StringArray>()));
     }
     let readable: Vec<Option<Json>> = values
@@ -173,7 +173,7 @@ fn get(call: &Call, on_invalid: OnInvalid) -> Result<ArrayRef> {
     {
         return call.fail(format!(
             "[INVALID_VARIANT_CAST] {} is no value of the type; try_variant_get returns NULL for it",
-            values[row].as_ref().map(written).unwrap_or_default()
+            values[row].as_ref().map(to_json_text).unwrap_or_default()
         ));
     }
     Ok(column)
@@ -322,13 +322,13 @@ impl Accumulator for Schemas {
     }
 
     fn size(&self) -> usize {
-        let texts = self.values.iter().map(|value| written(value).len());
+        let texts = self.values.iter().map(|value| to_json_text(value).len());
         size_of::<Self>() + texts.sum::<usize>()
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
         let all = Json::Array(std::mem::take(&mut self.values));
-        Ok(vec![ScalarValue::from(written(&all))])
+        Ok(vec![ScalarValue::from(to_json_text(&all))])
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
@@ -369,6 +369,6 @@ mod tests {
     fn keys_are_in_order() {
         let value = Json::parse(r#"{"b": [ {"d":1, "c":2} ], "a": null}"#).unwrap();
         let expected = r#"{"a":null,"b":[{"c":2,"d":1}]}"#;
-        assert_eq!(written(&with_sorted_keys(value)), expected);
+        assert_eq!(to_json_text(&with_sorted_keys(value)), expected);
     }
 }

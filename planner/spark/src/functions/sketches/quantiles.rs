@@ -112,7 +112,7 @@ impl Quantiles {
     }
 
     /// Values with the number of values that each stands for, in order.
-    fn weighted(&self) -> Vec<(u64, u64)> {
+    fn weigh_values(&self) -> Vec<(u64, u64)> {
         let mut weighted: Vec<(u64, u64)> = Vec::new();
         for (level, values) in self.levels.iter().enumerate() {
             weighted.extend(values.iter().map(|value| (*value, 1_u64 << level)));
@@ -123,7 +123,7 @@ impl Quantiles {
 
     #[expect(clippy::cast_precision_loss, reason = "a rank is an estimate")]
     fn rank(&self, value: u64) -> Option<f64> {
-        let weighted = self.weighted();
+        let weighted = self.weigh_values();
         let total: u64 = weighted.iter().map(|(_, weight)| weight).sum();
         let up_to_value = weighted.iter().take_while(|(kept, _)| *kept <= value);
         let weight_up_to_value: u64 = up_to_value.map(|(_, weight)| weight).sum();
@@ -138,7 +138,7 @@ impl Quantiles {
         if rank <= 0.0 {
             return Some(self.least);
         }
-        let weighted = self.weighted();
+        let weighted = self.weigh_values();
         let total: u64 = weighted.iter().map(|(_, weight)| weight).sum();
         let mut before = 0;
         let reached = weighted.iter().find(|(_, weight)| {

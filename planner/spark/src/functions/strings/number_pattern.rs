@@ -191,10 +191,10 @@ impl NumberPattern {
                 false => text.push_str(&format!("{fraction:0<scale$}")[..scale]),
             }
         }
-        self.signed(&text, is_negative)
+        self.with_sign(&text, is_negative)
     }
 
-    fn signed(&self, digits: &str, is_negative: bool) -> String {
+    fn with_sign(&self, digits: &str, is_negative: bool) -> String {
         let sign = |sign: Sign| match (sign, is_negative) {
             (Sign::None, _) => "",
             (_, true) => "-",
