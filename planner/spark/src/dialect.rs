@@ -25,6 +25,7 @@ mod older_meanings;
 mod pipes;
 mod pivots;
 mod random_numbers;
+mod replace_names;
 mod row_values;
 mod samples;
 mod syntax;

@@ -7,6 +7,7 @@ mod array_item;
 mod decimal;
 mod divisor;
 mod intervals;
+mod pair;
 mod quotient;
 
 use std::sync::Arc;

@@ -19,6 +19,7 @@ use datafusion::sql::sqlparser::ast::{
     VisitorMut,
 };
 
+use super::replace_names::replace_names;
 use super::tree::call;
 
 /// Rewrites the keys of RIGHT and FULL joins with USING in a query.
@@ -33,10 +34,7 @@ pub(super) fn merge_keys(query: &mut Query) -> Result<()> {
     if let Some(order_by) = &mut query.order_by
         && let OrderByKind::Expressions(order) = &mut order_by.kind
     {
-        let _ = order.visit(&mut Replacement {
-            keys: &keys,
-            queries: 0,
-        });
+        replace_names(order, |name| value_of(&keys, name));
     }
     Ok(())
 }
@@ -57,18 +55,12 @@ fn merge_keys_in_body(body: &mut SetExpr) -> Result<Option<Vec<Key>>> {
         return Ok(None);
     };
     expand_items(select, &tables, &keys)?;
-    let mut replacement = Replacement {
-        keys: &keys,
-        queries: 0,
-    };
     for item in &mut select.projection {
         if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
-            let _ = expr.visit(&mut replacement);
+            replace_names(expr, |name| value_of(&keys, name));
         }
     }
-    let _ = select.selection.visit(&mut replacement);
-    let _ = select.group_by.visit(&mut replacement);
-    let _ = select.having.visit(&mut replacement);
+    replace_in_clauses(select, &keys);
     Ok(Some(keys))
 }
 
@@ -111,15 +103,9 @@ impl VisitorMut for Qualification {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         let keys = preserved_keys(select);
-        let mut replacement = Replacement {
-            keys: &keys,
-            queries: 0,
-        };
         if !keys.is_empty() {
-            let _ = select.projection.visit(&mut replacement);
-            let _ = select.selection.visit(&mut replacement);
-            let _ = select.group_by.visit(&mut replacement);
-            let _ = select.having.visit(&mut replacement);
+            replace_names(&mut select.projection, |name| value_of(&keys, name));
+            replace_in_clauses(select, &keys);
         }
         ControlFlow::Continue(())
     }
@@ -287,33 +273,14 @@ impl Key {
     }
 }
 
-/// Replaces names of keys, but not in subqueries, which may have columns of the same name.
-struct Replacement<'a> {
-    keys: &'a [Key],
-    /// Number of queries around the current node, within the rewritten clause.
-    queries: usize,
+/// Replaces names of keys in the clauses after FROM.
+fn replace_in_clauses(select: &mut Select, keys: &[Key]) {
+    replace_names(&mut select.selection, |name| value_of(keys, name));
+    replace_names(&mut select.group_by, |name| value_of(keys, name));
+    replace_names(&mut select.having, |name| value_of(keys, name));
 }
 
-impl VisitorMut for Replacement<'_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.queries += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.queries -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if self.queries == 0
-            && let Expr::Identifier(name) = expr
-            && let Some(key) = self.keys.iter().find(|key| key.has_name(name))
-        {
-            *expr = key.value.clone();
-        }
-        ControlFlow::Continue(())
-    }
+fn value_of(keys: &[Key], name: &Ident) -> Option<Expr> {
+    let key = keys.iter().find(|key| key.has_name(name))?;
+    Some(key.value.clone())
 }

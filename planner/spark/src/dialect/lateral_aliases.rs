@@ -3,8 +3,10 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Query, Select, SelectItem, Visit, VisitMut, Visitor, VisitorMut,
+    Expr, Select, SelectItem, Visit, VisitMut, Visitor, VisitorMut,
 };
+
+use super::replace_names::replace_names;
 
 /// Replaces an alias by its expression in later columns of its select list. Returns whether any column used it.
 ///
@@ -35,14 +37,10 @@ impl VisitorMut for Expansion<'_> {
                 continue;
             };
             if let Some(definition) = &definition {
-                let mut replacement = Replacement {
-                    name: self.name,
-                    definition,
-                    queries: 0,
-                    has_changed: false,
-                };
-                let _ = expr.visit(&mut replacement);
-                self.has_changed |= replacement.has_changed;
+                self.has_changed |= replace_names(expr, |name| {
+                    let is_alias = name.value.eq_ignore_ascii_case(self.name);
+                    is_alias.then(|| definition.clone())
+                });
             }
             if let SelectItem::ExprWithAlias { expr, alias } = item
                 && definition.is_none()
@@ -72,39 +70,6 @@ fn uses_name(expr: &Expr, name: &str) -> bool {
         }
     }
     expr.visit(&mut Names(name)).is_break()
-}
-
-struct Replacement<'a> {
-    name: &'a str,
-    definition: &'a Expr,
-    /// Queries around the current node, in which the name has a meaning of its own.
-    queries: usize,
-    has_changed: bool,
-}
-
-impl VisitorMut for Replacement<'_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.queries += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
-        self.queries -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Identifier(name) = expr
-            && self.queries == 0
-            && name.value.eq_ignore_ascii_case(self.name)
-        {
-            *expr = self.definition.clone();
-            self.has_changed = true;
-        }
-        ControlFlow::Continue(())
-    }
 }
 
 #[cfg(test)]

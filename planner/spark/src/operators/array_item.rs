@@ -7,11 +7,12 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::compute::take;
 use datafusion::arrow::datatypes::{DataType, Int64Type};
-use datafusion::common::utils::take_function_args;
 use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
+
+use super::pair::apply_to_pair;
 
 /// `array[index]`, which counts from 0. An index beyond the array is an error, as in Spark's ANSI mode.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -57,23 +58,13 @@ impl ScalarUDFImpl for ArrayItem {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let is_scalar = args
-            .args
-            .iter()
-            .all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
-        let rows = if is_scalar { 1 } else { args.number_rows };
-        let [arrays, indices] = take_function_args(self.name(), args.args)?;
-        let (arrays, indices) = (arrays.into_array(rows)?, indices.into_array(rows)?);
-        let indices = indices.as_primitive::<Int64Type>();
-        let items = match arrays.data_type() {
-            DataType::List(_) => take_items(arrays.as_list::<i32>(), indices)?,
-            _ => take_items(arrays.as_list::<i64>(), indices)?,
-        };
-        if is_scalar {
-            let item = datafusion::common::ScalarValue::try_from_array(&items, 0)?;
-            return Ok(ColumnarValue::Scalar(item));
-        }
-        Ok(ColumnarValue::Array(items))
+        apply_to_pair(self.name(), args, |arrays, indices| {
+            let indices = indices.as_primitive::<Int64Type>();
+            match arrays.data_type() {
+                DataType::List(_) => take_items(arrays.as_list::<i32>(), indices),
+                _ => take_items(arrays.as_list::<i64>(), indices),
+            }
+        })
     }
 }
 

@@ -6,12 +6,12 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray, Decimal128Array};
 use datafusion::arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, DecimalType, i256,
 };
-use datafusion::common::utils::take_function_args;
-use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
+use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
+use super::pair::{apply_to_pair, join_names};
 use crate::coercion::precision_and_scale;
 
 /// Digits after the point that a result beyond 38 digits keeps.
@@ -192,26 +192,14 @@ impl ScalarUDFImpl for DecimalOperator {
 
     /// Returns the name that the operator has, so that columns keep their names.
     fn schema_name(&self, arguments: &[Expr]) -> Result<String> {
-        let names: Vec<String> = arguments
-            .iter()
-            .map(|argument| argument.schema_name().to_string())
-            .collect();
-        Ok(names.join(&format!(" {} ", self.sign())))
+        Ok(join_names(arguments, self.sign()))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let is_scalar = args
-            .args
-            .iter()
-            .all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
-        let rows = if is_scalar { 1 } else { args.number_rows };
-        let [left, right] = take_function_args(self.name(), args.args)?;
-        let (left, right) = (left.into_array(rows)?, right.into_array(rows)?);
-        let results = self.results(&left, &right, args.return_field.data_type())?;
-        if is_scalar {
-            return ScalarValue::try_from_array(&results, 0).map(ColumnarValue::Scalar);
-        }
-        Ok(ColumnarValue::Array(results))
+        let data_type = args.return_field.data_type().clone();
+        apply_to_pair(self.name(), args, |left, right| {
+            self.results(left, right, &data_type)
+        })
     }
 }
 

@@ -2,20 +2,18 @@
 
 use std::sync::{Arc, LazyLock};
 
-use datafusion::arrow::array::{
-    ArrayRef, AsArray, Date32Array, Decimal128Array, IntervalMonthDayNanoArray,
-};
+use datafusion::arrow::array::{AsArray, Date32Array, Decimal128Array, IntervalMonthDayNanoArray};
 use datafusion::arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
     IntervalUnit, i256,
 };
-use datafusion::common::utils::take_function_args;
-use datafusion::common::{Result, ScalarValue, exec_datafusion_err, exec_err, plan_err};
+use datafusion::common::{Result, exec_datafusion_err, exec_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
 use super::decimal::divide_half_up;
+use super::pair::{apply_to_pair, join_names};
 
 pub(super) const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 /// Type of a factor or divisor: it holds every BIGINT, and as many digits after the point as a DOUBLE has.
@@ -136,36 +134,23 @@ impl ScalarUDFImpl for IntervalOperator {
 
     /// Returns the name that the operator has.
     fn schema_name(&self, arguments: &[Expr]) -> Result<String> {
-        let names: Vec<String> = arguments
-            .iter()
-            .map(|argument| argument.schema_name().to_string())
-            .collect();
-        Ok(names.join(&format!(" {} ", self.sign())))
+        Ok(join_names(arguments, self.sign()))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let is_scalar = args
-            .args
-            .iter()
-            .all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
-        let rows = if is_scalar { 1 } else { args.number_rows };
-        let [left, right] = take_function_args(self.name(), args.args)?;
-        let (left, right) = (left.into_array(rows)?, right.into_array(rows)?);
-        let results = match self {
-            Self::Between => days_between(
-                left.as_primitive::<Date32Type>(),
-                right.as_primitive::<Date32Type>(),
-            )?,
-            _ => self.scale_all(
-                left.as_primitive::<IntervalMonthDayNanoType>(),
-                right.as_primitive::<Decimal128Type>(),
-            )?,
-        };
-        let results: ArrayRef = Arc::new(results);
-        if is_scalar {
-            return ScalarValue::try_from_array(&results, 0).map(ColumnarValue::Scalar);
-        }
-        Ok(ColumnarValue::Array(results))
+        apply_to_pair(self.name(), args, |left, right| {
+            let results = match self {
+                Self::Between => days_between(
+                    left.as_primitive::<Date32Type>(),
+                    right.as_primitive::<Date32Type>(),
+                )?,
+                Self::Multiply | Self::Divide => self.scale_all(
+                    left.as_primitive::<IntervalMonthDayNanoType>(),
+                    right.as_primitive::<Decimal128Type>(),
+                )?,
+            };
+            Ok(Arc::new(results))
+        })
     }
 }
 

@@ -54,6 +54,21 @@ where
     })
 }
 
+/// Returns a disk that refuses all changes from the one with this number on, and the number of
+/// changes that it has refused.
+fn dying_disk(has_exchange: bool, death: usize) -> (Arc<dyn Disk>, Arc<AtomicUsize>) {
+    let refusals = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&refusals);
+    let disk = mortal(has_exchange, move |number, _| {
+        if number < death {
+            return Fate::Live;
+        }
+        count.fetch_add(1, Ordering::SeqCst);
+        Fate::Die
+    });
+    (disk, refusals)
+}
+
 impl<F: FnMut(usize, &Change<'_>) -> Fate + Send> Disk for MortalDisk<F> {
     fn apply(&self, change: Change<'_>) -> io::Result<()> {
         let number = self.changes.fetch_add(1, Ordering::SeqCst);
@@ -176,15 +191,7 @@ fn a_writer_that_dies_before_any_change_leaves_the_old_or_the_new_output_whole()
                 let base = tempfile::tempdir().unwrap();
                 let target = base.path().join("out");
                 old_output(base.path());
-                let deaths = Arc::new(AtomicUsize::new(0));
-                let count = Arc::clone(&deaths);
-                let disk = mortal(has_exchange, move |number, _| {
-                    if number < death {
-                        return Fate::Live;
-                    }
-                    count.fetch_add(1, Ordering::SeqCst);
-                    Fate::Die
-                });
+                let (disk, refusals) = dying_disk(has_exchange, death);
                 let written = write(&target, kind, "new", disk);
                 let case = format!("{kind:?}, exchange {has_exchange}, change {death}");
                 let left = contents(&target);
@@ -202,7 +209,7 @@ fn a_writer_that_dies_before_any_change_leaves_the_old_or_the_new_output_whole()
                 whole.extend(file_names(&["a=1/next", "a=3/next"]));
                 assert_eq!(contents(&target), Some(whole), "{case}");
                 assert_eq!(names(base.path()), ["out"], "{case}");
-                if deaths.load(Ordering::SeqCst) == 0 {
+                if refusals.load(Ordering::SeqCst) == 0 {
                     is_complete = true;
                     break;
                 }
@@ -234,15 +241,7 @@ fn a_writer_that_dies_before_any_change_and_is_started_again_writes_once() {
                 if kind.mode != SaveMode::ErrorIfExists {
                     old_output(base.path());
                 }
-                let deaths = Arc::new(AtomicUsize::new(0));
-                let count = Arc::clone(&deaths);
-                let disk = mortal(has_exchange, move |number, _| {
-                    if number < death {
-                        return Fate::Live;
-                    }
-                    count.fetch_add(1, Ordering::SeqCst);
-                    Fate::Die
-                });
+                let (disk, refusals) = dying_disk(has_exchange, death);
                 let _ = write_as(&target, kind, "new", Some(id.clone()), disk);
                 let case = format!("{kind:?}, exchange {has_exchange}, change {death}");
                 let committed = contents(&target).filter(|left| left.contains_key("a=3/new"));
@@ -258,7 +257,7 @@ fn a_writer_that_dies_before_any_change_and_is_started_again_writes_once() {
                 let after = contents(&target);
                 write_again(&target, kind, "third", &id);
                 assert_eq!(contents(&target), after, "{case}");
-                if deaths.load(Ordering::SeqCst) == 0 {
+                if refusals.load(Ordering::SeqCst) == 0 {
                     break;
                 }
             }

@@ -15,34 +15,38 @@ use crate::functions::hash::xxhash64_of_row;
 /// Returns the aggregates of all sketches.
 pub(crate) fn aggregates() -> Vec<Aggregate> {
     let mut aggregates = vec![
-        of_values("hll_sketch_agg", (1, 2), |_, _| building(Kind::Hll)),
-        of_values("theta_sketch_agg", (1, 2), |_, _| building(Kind::Theta)),
+        of_values("hll_sketch_agg", (1, 2), |_, _| {
+            accumulate(Kind::Hll, Operation::Build)
+        }),
+        of_values("theta_sketch_agg", (1, 2), |_, _| {
+            accumulate(Kind::Theta, Operation::Build)
+        }),
         of_pairs("tuple_sketch_agg_double", |_, _| {
-            building(Kind::TupleDouble)
+            accumulate(Kind::TupleDouble, Operation::Build)
         }),
         of_pairs("tuple_sketch_agg_integer", |_, _| {
-            building(Kind::TupleInteger)
+            accumulate(Kind::TupleInteger, Operation::Build)
         }),
         of_sketches("hll_union_agg", |_, _| {
-            combining(Kind::Hll, Operation::Unite)
+            accumulate(Kind::Hll, Operation::Unite)
         }),
         of_sketches("theta_union_agg", |_, _| {
-            combining(Kind::Theta, Operation::Unite)
+            accumulate(Kind::Theta, Operation::Unite)
         }),
         of_sketches("theta_intersection_agg", |_, _| {
-            combining(Kind::Theta, Operation::Intersect)
+            accumulate(Kind::Theta, Operation::Intersect)
         }),
         of_sketches("tuple_union_agg_double", |_, _| {
-            combining(Kind::TupleDouble, Operation::Unite)
+            accumulate(Kind::TupleDouble, Operation::Unite)
         }),
         of_sketches("tuple_union_agg_integer", |_, _| {
-            combining(Kind::TupleInteger, Operation::Unite)
+            accumulate(Kind::TupleInteger, Operation::Unite)
         }),
         of_sketches("tuple_intersection_agg_double", |_, _| {
-            combining(Kind::TupleDouble, Operation::Intersect)
+            accumulate(Kind::TupleDouble, Operation::Intersect)
         }),
         of_sketches("tuple_intersection_agg_integer", |_, _| {
-            combining(Kind::TupleInteger, Operation::Intersect)
+            accumulate(Kind::TupleInteger, Operation::Intersect)
         }),
     ];
     aggregates.extend(quantiles::aggregates());
@@ -117,13 +121,8 @@ fn of_sketches(name: &'static str, create: Create) -> Aggregate {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the type of every constructor")]
-fn building(kind: Kind) -> Result<Box<dyn Accumulator>> {
-    Ok(Box::new(Building::new(kind, Operation::Build)))
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "the type of every constructor")]
-fn combining(kind: Kind, operation: Operation) -> Result<Box<dyn Accumulator>> {
-    Ok(Box::new(Building::new(kind, operation)))
+fn accumulate(kind: Kind, operation: Operation) -> Result<Box<dyn Accumulator>> {
+    Ok(Box::new(SketchAccumulator::new(kind, operation)))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +136,7 @@ enum Operation {
 }
 
 #[derive(Debug)]
-struct Building {
+struct SketchAccumulator {
     kind: Kind,
     operation: Operation,
     mode: Mode,
@@ -146,7 +145,7 @@ struct Building {
     sketch: Option<Keys>,
 }
 
-impl Building {
+impl SketchAccumulator {
     fn new(kind: Kind, operation: Operation) -> Self {
         Self {
             kind,
@@ -238,7 +237,7 @@ impl Building {
     }
 }
 
-impl Accumulator for Building {
+impl Accumulator for SketchAccumulator {
     fn update_batch(&mut self, columns: &[ArrayRef]) -> Result<()> {
         let values = match self.kind {
             Kind::TupleDouble | Kind::TupleInteger if self.operation == Operation::Build => 2,
