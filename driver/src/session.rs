@@ -78,12 +78,28 @@ impl fmt::Debug for Session {
 
 impl Session {
     /// Returns a reader of files, with default options.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{Result, Session};
+    /// # async fn example(session: &Session) -> Result<()> {
+    /// let people = session.read().option("header", true).csv("people.csv").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn read(&self) -> DataFrameReader {
         DataFrameReader::new(Arc::clone(&self.services))
     }
 
     /// Plans a query, or runs any other statement at once. A query runs when its rows are needed;
     /// other statements return no rows.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{Result, Session};
+    /// # async fn example(session: &Session) -> Result<()> {
+    /// session.sql("SELECT city, count(*) FROM people GROUP BY city").await?.show().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Returns an error if the statement cannot be planned, or fails while it runs.
@@ -93,6 +109,18 @@ impl Session {
 
     /// Plans a query, or runs any other statement and returns what it wrote.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{Result, Session};
+    /// use faisca_driver::Outcome;
+    /// # async fn example(session: &Session) -> Result<()> {
+    /// match session.statement("INSERT INTO people SELECT * FROM new_people").await? {
+    ///     Outcome::Rows(rows) => rows.show().await?,
+    ///     Outcome::Done(written) => println!("{written:?}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Same as [`Self::sql`].
     pub async fn statement(&self, sql: &str) -> Result<Outcome> {
@@ -100,6 +128,14 @@ impl Session {
     }
 
     /// Returns a registered table. Its columns keep the spelling of the data.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{Result, Session};
+    /// # async fn example(session: &Session) -> Result<()> {
+    /// let people = session.table("people").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Returns an error if no table has that name; it suggests the nearest name.
@@ -114,12 +150,30 @@ impl Session {
     }
 
     /// Returns the names of the registered tables and views, sorted.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{Result, Session};
+    /// # async fn example(session: &Session) -> Result<()> {
+    /// for name in session.table_names() {
+    ///     println!("{name}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn table_names(&self) -> Vec<String> {
         self.services.tables.names()
     }
 
     /// Registers any DataFusion table under a name, and replaces a table or view of the same name.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{Result, Session};
+    /// # async fn example(session: &Session, provider: std::sync::Arc<dyn datafusion::catalog::TableProvider>) -> Result<()> {
+    /// session.register_table("people", provider)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Returns an error if two of its columns differ only by case.
@@ -155,11 +209,29 @@ impl Session {
     }
 
     /// Waits until the first executor has connected. Returns at once if tasks run in this process.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{Result, Session};
+    /// # async fn example(session: &Session) -> Result<()> {
+    /// session.ready().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn ready(&self) {
         self.services.cluster.engine.first_executor().await;
     }
 
     /// Returns a copy of the progress: queries that run, and totals since the start.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{Result, Session};
+    /// # async fn example(session: &Session) -> Result<()> {
+    /// for query in session.progress().queries.values() {
+    ///     println!("{query:?}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn progress(&self) -> Snapshot {
         self.services.cluster.engine.progress.snapshot()
@@ -173,6 +245,14 @@ impl Session {
 
     /// Stops everything and waits until the executors have ended. Running queries fail, and writes
     /// that were abandoned abort their uploads.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{Result, Session};
+    /// # async fn example(session: Session) -> Result<()> {
+    /// session.stop().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn stop(&self) {
         self.services.stop().await;
     }

@@ -92,12 +92,31 @@ impl DataFrame {
     }
 
     /// Returns the underlying DataFusion DataFrame, which runs on the same executors.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # use datafusion::prelude::{col, lit};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let frame = people.into_inner().filter(col("age").gt(lit(18)))?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn into_inner(self) -> DfDataFrame {
         self.frame
     }
 
     /// Returns the names and Arrow types of the result's columns. Nothing runs.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// for field in people.schema().fields() {
+    ///     println!("{}: {}", field.name(), field.data_type());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn schema(&self) -> SchemaRef {
         remove_marks(self.frame.schema().as_arrow())
@@ -126,6 +145,15 @@ impl DataFrame {
     /// Keeps the rows for which `predicate` is true; rows for which it is null are removed. The
     /// columns stay the same.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # use faisca_spark::columns::col;
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let adults = people.filter(col("age").gt_eq(18))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Returns an error for an unknown column, which suggests the nearest name, and for types that
     /// do not match.
@@ -149,6 +177,15 @@ impl DataFrame {
     /// Computes these columns, in this order. All other columns are removed. A generator such as
     /// `explode` returns several rows for each row.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # use faisca_spark::columns::col;
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let ages = people.select([col("name"), (col("age") + 1).alias("next_age")])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Same as [`Self::filter`].
     pub fn select<T: Into<Term>>(self, columns: impl IntoIterator<Item = T>) -> Result<Self> {
@@ -166,6 +203,14 @@ impl DataFrame {
 
     /// Computes these expressions of Spark's SQL, such as `a + 1 AS b`.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let ages = people.select_expr(&["name", "age + 1 AS next_age"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Same as [`Self::filter`].
     pub fn select_expr(self, expressions: &[&str]) -> Result<Self> {
@@ -173,6 +218,14 @@ impl DataFrame {
     }
 
     /// Keeps these columns, in this order.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let names = people.select_columns(&["name", "city"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Same as [`Self::filter`].
@@ -184,6 +237,15 @@ impl DataFrame {
     /// Adds the column `name` at the end, or replaces the existing column of that name in its
     /// position.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # use faisca_spark::columns::col;
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let people = people.with_column("decade", col("age").div_whole(10))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Same as [`Self::filter`].
     pub fn with_column(self, name: &str, column: impl Into<Term>) -> Result<Self> {
@@ -191,6 +253,15 @@ impl DataFrame {
     }
 
     /// Adds or replaces several columns. Each is computed from the columns before the call.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # use faisca_spark::columns::col;
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let people = people.with_columns([("next", col("age") + 1), ("last", col("age") - 1)])?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Same as [`Self::filter`].
@@ -228,6 +299,14 @@ impl DataFrame {
 
     /// Renames one column. Its position stays the same.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let people = people.with_column_renamed("town", "city")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Same as [`Self::filter`]. Unlike in Spark, an unknown column is an error.
     pub fn with_column_renamed(self, old: &str, new: &str) -> Result<Self> {
@@ -252,6 +331,14 @@ impl DataFrame {
 
     /// Removes these columns.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let people = people.drop_columns(&["comment"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Same as [`Self::filter`]. Unlike in Spark, an unknown column is an error.
     pub fn drop_columns(self, names: &[&str]) -> Result<Self> {
@@ -273,6 +360,15 @@ impl DataFrame {
 
     /// Sorts all rows. A name or a column sorts ascending with nulls first; [`Column::desc`] and
     /// similar methods set another order.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # use faisca_spark::columns::col;
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let oldest_first = people.sort([col("age").desc(), col("name").asc()])?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Same as [`Self::filter`].
@@ -297,6 +393,14 @@ impl DataFrame {
 
     /// Keeps the first `count` rows. Without a preceding [`Self::sort`], it keeps any `count` rows.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let ten = people.limit(10)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Returns an error if DataFusion rejects the plan.
     pub fn limit(self, count: usize) -> Result<Self> {
@@ -304,6 +408,15 @@ impl DataFrame {
     }
 
     /// Skips the first `count` rows.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # use faisca_spark::columns::col;
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let rest = people.sort([col("name").asc()])?.offset(10)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Returns an error if DataFusion rejects the plan.
@@ -313,6 +426,14 @@ impl DataFrame {
 
     /// Removes duplicate rows: those that are equal in every column.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let cities = people.select_columns(&["city"])?.distinct()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Returns an error if DataFusion rejects the plan.
     pub fn distinct(self) -> Result<Self> {
@@ -321,6 +442,15 @@ impl DataFrame {
 
     /// Registers the query as a view for SQL, and replaces a view or table of the same name. The
     /// view stores no rows: each query that reads it computes them again.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result, Session};
+    /// # async fn example(session: &Session, people: DataFrame) -> Result<()> {
+    /// people.create_or_replace_temp_view("people")?;
+    /// session.sql("SELECT count(*) FROM people").await?.show().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Returns an error if two columns differ only by case.
@@ -342,6 +472,14 @@ impl DataFrame {
     /// Returns a text that shows the stages of the query, and the optimizer rules that changed
     /// them. The query is planned, but does not run.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// println!("{}", people.explain().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Returns an error if the query cannot be planned.
     pub async fn explain(self) -> Result<String> {
@@ -352,6 +490,14 @@ impl DataFrame {
 
     /// Returns a writer for the rows of this query, with default options. Nothing runs before one
     /// of the writer's output methods is called.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// people.write().parquet("out/people").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn write(self) -> DataFrameWriter {
         DataFrameWriter::new(self.services, self.frame)
     }

@@ -75,6 +75,14 @@ impl DataFrameReader {
         clippy::needless_pass_by_value,
         reason = "`option(\"header\", true)` reads better than a reference"
     )]
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{Result, Session};
+    /// # async fn example(session: &Session) -> Result<()> {
+    /// let people = session.read().option("delimiter", ";").csv("people.csv").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn option(mut self, key: &str, value: impl ToString) -> Self {
         if let Err(error) = set_source_option(&mut self.source, key, &value.to_string()) {
             self.problem.get_or_insert(error);
@@ -85,12 +93,28 @@ impl DataFrameReader {
     /// Sets the names and types of the columns, written as in CREATE TABLE: `a INT, b STRING`.
     /// Default: they are inferred from the files. A text that cannot be parsed is reported when a
     /// read method is called.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{Result, Session};
+    /// # async fn example(session: &Session) -> Result<()> {
+    /// let people = session.read().schema("name STRING, age INT").csv("people.csv").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn schema(mut self, schema: &str) -> Self {
         self.source.schema = Some(schema.to_owned());
         self
     }
 
     /// Reads CSV files. `path` is a file, folder or glob.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{Result, Session};
+    /// # async fn example(session: &Session) -> Result<()> {
+    /// let people = session.read().option("header", true).csv("people.csv").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Returns an error if there are no files at the path, a file is damaged, an option or the
@@ -101,6 +125,14 @@ impl DataFrameReader {
 
     /// Reads Parquet files. `path` is a file, folder or glob.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{Result, Session};
+    /// # async fn example(session: &Session) -> Result<()> {
+    /// let people = session.read().parquet("lake/people/").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Same as [`Self::csv`].
     pub async fn parquet(self, path: &str) -> Result<DataFrame> {
@@ -108,6 +140,14 @@ impl DataFrameReader {
     }
 
     /// Reads files with one JSON object per line. `path` is a file, folder or glob.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{Result, Session};
+    /// # async fn example(session: &Session) -> Result<()> {
+    /// let people = session.read().json("people.ndjson").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Same as [`Self::csv`].

@@ -66,6 +66,15 @@ impl DataFrameWriter {
 
     /// Sets what happens to existing files of the folder. Default: the write fails if there are
     /// any.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # use faisca_planner::manifest::SaveMode;
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// people.write().mode(SaveMode::Overwrite).parquet("lake/people/").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn mode(mut self, mode: SaveMode) -> Self {
         self.write.mode = mode;
         self
@@ -73,6 +82,14 @@ impl DataFrameWriter {
 
     /// Writes the rows of each combination of values of these columns to their own `key=value`
     /// folder. The files themselves do not contain these columns.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// people.write().partition_by(["state"]).parquet("lake/people/").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn partition_by<I: IntoIterator<Item = S>, S: Into<String>>(mut self, columns: I) -> Self {
         self.write.partition_by = columns.into_iter().map(Into::into).collect();
         self
@@ -96,6 +113,14 @@ impl DataFrameWriter {
         clippy::needless_pass_by_value,
         reason = "`option(\"header\", true)` reads better than a reference"
     )]
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// people.write().option("compression", "zstd").parquet("lake/people/").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn option(mut self, key: &str, value: impl ToString) -> Self {
         if let Err(error) = set_write_option(&mut self.write, key, &value.to_string()) {
             self.problem.get_or_insert(error);
@@ -104,6 +129,14 @@ impl DataFrameWriter {
     }
 
     /// Runs the query and writes its rows as Parquet files into the folder `path`.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// people.write().parquet("lake/people/").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Returns an error if an option is invalid, the query cannot be planned, a task still fails
@@ -114,6 +147,14 @@ impl DataFrameWriter {
 
     /// Runs the query and writes its rows as CSV files with a header into the folder `path`.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// people.write().csv("out/people/").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Same as [`Self::parquet`].
     pub async fn csv(self, path: &str) -> Result<WriteSummary> {
@@ -122,6 +163,14 @@ impl DataFrameWriter {
 
     /// Runs the query and writes its rows into the folder `path`, as files with one JSON object per
     /// line.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// people.write().json("out/people/").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Same as [`Self::parquet`].
@@ -134,6 +183,14 @@ impl DataFrameWriter {
     ///
     /// The setting `faisca.warehouse` (or `spark.sql.warehouse.dir`) is the path of the warehouse;
     /// its default is `spark-warehouse`.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// people.write().save_as_table("people").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Same as [`Self::parquet`]. If only the registration fails, the files stay.

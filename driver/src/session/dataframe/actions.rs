@@ -19,6 +19,16 @@ const SHOWN_ROWS: usize = 20;
 impl DataFrame {
     /// Runs the query and returns all its rows, which must fit into the memory of this process.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// for batch in people.collect().await? {
+    ///     println!("{} rows", batch.num_rows());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Returns an error if the query cannot be planned, or a task still fails after its retries.
     pub async fn collect(self) -> Result<Vec<RecordBatch>> {
@@ -40,6 +50,14 @@ impl DataFrame {
 
     /// Runs the query and returns the number of its rows. The rows stay on the executors.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// println!("{} people", people.count().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Same as [`Self::collect`].
     pub async fn count(self) -> Result<usize> {
@@ -47,6 +65,14 @@ impl DataFrame {
     }
 
     /// Runs the query and prints its first 20 rows as a table to standard output.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// people.show().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Same as [`Self::collect`].
@@ -56,6 +82,14 @@ impl DataFrame {
 
     /// Runs the query and prints its first `count` rows as a table to standard output.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// people.show_rows(5).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Same as [`Self::collect`].
     pub async fn show_rows(self, count: usize) -> Result<()> {
@@ -64,6 +98,14 @@ impl DataFrame {
 
     /// Runs the query and returns its first `count` rows.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let batches = people.take(5).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Same as [`Self::collect`].
     pub async fn take(self, count: usize) -> Result<Vec<RecordBatch>> {
@@ -71,6 +113,16 @@ impl DataFrame {
     }
 
     /// Runs the query and returns its first row, as a batch of one row; `None` if there is none.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// if let Some(row) = people.first().await? {
+    ///     println!("{:?}", row.column(0));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Same as [`Self::collect`].
@@ -81,6 +133,16 @@ impl DataFrame {
 
     /// Runs the query and returns true if it has no rows.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// if people.is_empty().await? {
+    ///     println!("no people");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Same as [`Self::collect`].
     pub async fn is_empty(self) -> Result<bool> {
@@ -90,6 +152,18 @@ impl DataFrame {
     /// Runs the query and returns its rows as they arrive, a batch at a time, so that they need not
     /// fit into memory. Dropping the stream stops the query.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// use futures::StreamExt;
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let mut batches = people.stream().await?;
+    /// while let Some(batch) = batches.next().await {
+    ///     println!("{} rows", batch?.num_rows());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Same as [`Self::collect`].
     pub async fn stream(self) -> Result<SendableRecordBatchStream> {
@@ -97,6 +171,14 @@ impl DataFrame {
     }
 
     /// Returns the names of the columns.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// assert!(people.columns().contains(&"age".to_owned()));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn columns(&self) -> Vec<String> {
         let schema = self.schema();
@@ -104,6 +186,14 @@ impl DataFrame {
     }
 
     /// Converts each row to a JSON object, in a column `value` of strings.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// people.to_json()?.show().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Same as [`Self::filter`].
@@ -113,6 +203,14 @@ impl DataFrame {
     }
 
     /// Returns the columns and their types as a tree.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// println!("{}", people.schema_text());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn schema_text(&self) -> String {
         let mut text = String::from("root\n");
@@ -135,6 +233,14 @@ impl DataFrame {
         clippy::print_stdout,
         reason = "the purpose of the method, as in Spark"
     )]
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// people.print_schema();
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn print_schema(&self) {
         print!("{}", self.schema_text());
     }

@@ -68,6 +68,15 @@ impl DataFrame {
     }
 
     /// Groups the rows by these keys; [`GroupedData::agg`] then aggregates each group.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # use faisca_spark::columns::functions::avg;
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let ages = people.group_by(["city"]).agg([avg("age")])?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn group_by<T: Into<Term>>(self, keys: impl IntoIterator<Item = T>) -> GroupedData {
         self.group(keys, Grouping::Plain)
     }
@@ -75,17 +84,44 @@ impl DataFrame {
     /// Groups the rows as [`Self::group_by`] does and adds subtotals: one set of groups without the
     /// last key, one without the last two, and so on to one group of all rows. The keys that a
     /// subtotal leaves out are null.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # use faisca_spark::columns::functions::avg;
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let ages = people.rollup(["state", "city"]).agg([avg("age")])?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn rollup<T: Into<Term>>(self, keys: impl IntoIterator<Item = T>) -> GroupedData {
         self.group(keys, Grouping::Rollup)
     }
 
     /// Groups the rows as [`Self::rollup`] does, with subtotals for every subset of the keys.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # use faisca_spark::columns::functions::avg;
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let ages = people.cube(["state", "city"]).agg([avg("age")])?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn cube<T: Into<Term>>(self, keys: impl IntoIterator<Item = T>) -> GroupedData {
         self.group(keys, Grouping::Cube)
     }
 
     /// Aggregates all rows into one row, with one column for each aggregate. An empty input also
     /// yields one row.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # use faisca_spark::columns::functions::{max, min};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let ages = people.agg([min("age"), max("age")])?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Same as [`Self::filter`].
@@ -97,6 +133,15 @@ impl DataFrame {
 
 impl GroupedData {
     /// Returns one row for each group: the columns of the keys, then one column for each aggregate.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # use faisca_spark::columns::functions::avg;
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let ages = people.group_by(["city"]).agg([avg("age").alias("mean_age")])?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Same as [`DataFrame::filter`].
@@ -126,6 +171,14 @@ impl GroupedData {
 
     /// Counts the rows of each group, in a column `count`.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let people_of_cities = people.group_by(["city"]).count()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Same as [`DataFrame::filter`].
     pub fn count(self) -> Result<DataFrame> {
@@ -138,6 +191,14 @@ impl GroupedData {
 
     /// Returns the sum of each of these columns.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let incomes = people.group_by(["city"]).sum(&["income"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Same as [`DataFrame::filter`].
     pub fn sum(self, columns: &[&str]) -> Result<DataFrame> {
@@ -145,6 +206,14 @@ impl GroupedData {
     }
 
     /// Returns the mean of each of these columns.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let ages = people.group_by(["city"]).avg(&["age"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Same as [`DataFrame::filter`].
@@ -154,6 +223,14 @@ impl GroupedData {
 
     /// Returns the minimum of each of these columns.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let youngest = people.group_by(["city"]).min(&["age"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Same as [`DataFrame::filter`].
     pub fn min(self, columns: &[&str]) -> Result<DataFrame> {
@@ -161,6 +238,14 @@ impl GroupedData {
     }
 
     /// Returns the maximum of each of these columns.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let oldest = people.group_by(["city"]).max(&["age"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Same as [`DataFrame::filter`].
@@ -201,6 +286,15 @@ impl PivotedData {
     /// Returns one row for each group: the columns of the keys, then one column for each value and
     /// aggregate. The columns have the names of the values, followed by that of the aggregate if
     /// there are several.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # use faisca_spark::columns::functions::avg;
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let ages = people.group_by(["city"]).pivot("sex", ["female", "male"]).agg([avg("age")])?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Same as [`DataFrame::filter`].

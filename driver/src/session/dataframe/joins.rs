@@ -16,6 +16,15 @@ impl DataFrame {
     /// side. Each join column appears once, as in Spark. A semi or anti join returns the columns of
     /// one side only.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # use datafusion::common::JoinType;
+    /// # async fn example(people: DataFrame, others: DataFrame) -> Result<()> {
+    /// let with_states = people.join(others, &["city"], JoinType::Left)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Same as [`Self::filter`].
     pub fn join(self, right: Self, on: &[&str], how: JoinType) -> Result<Self> {
@@ -99,6 +108,14 @@ impl DataFrame {
     }
 
     /// Combines each row with each row of `right`.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame, others: DataFrame) -> Result<()> {
+    /// let pairs = people.cross_join(&others)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Returns an error if DataFusion rejects the plan.

@@ -72,6 +72,14 @@ impl DataFrame {
     /// columns. An empty list means all columns. PySpark's `dropna(how="any")` is
     /// [`Self::drop_nulls`].
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let mostly_known = people.drop_nulls_below(2, &["name", "age", "city"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Same as [`Self::filter`].
     pub fn drop_nulls_below(self, count: usize, columns: &[&str]) -> Result<Self> {
@@ -95,6 +103,14 @@ impl DataFrame {
     /// Removes the rows with a null or NaN in any of these columns. An empty list means all
     /// columns.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let complete = people.drop_nulls(&["name", "age"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Same as [`Self::filter`].
     pub fn drop_nulls(self, columns: &[&str]) -> Result<Self> {
@@ -105,6 +121,14 @@ impl DataFrame {
     /// Removes the rows in which all of these columns are null or NaN. An empty list means all
     /// columns.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let known = people.drop_all_null(&["name", "age"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Same as [`Self::filter`].
     pub fn drop_all_null(self, columns: &[&str]) -> Result<Self> {
@@ -114,6 +138,14 @@ impl DataFrame {
     /// Replaces null and NaN with `value` in these columns. An empty list means all columns.
     /// Columns whose kind (number, string, boolean) differs from that of `value` stay unchanged.
     /// All columns keep their types.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let people = people.fill_nulls("unknown", &["city"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Same as [`Self::filter`].
@@ -139,6 +171,14 @@ impl DataFrame {
     /// Replaces the value `from` with `to` in these columns. An empty list means all columns.
     /// Columns whose kind (number, string, boolean) differs stay unchanged. All columns keep their
     /// types.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let people = people.replace("N/A", "unknown", &["city"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Same as [`Self::filter`].

@@ -19,6 +19,14 @@ pub enum MissingColumns {
 impl DataFrame {
     /// Appends the rows of `other` and keeps duplicates. Columns match by position, as in Spark.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame, others: DataFrame) -> Result<()> {
+    /// let all = people.union(others)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Returns an error if the number or the types of the columns do not match.
     pub fn union(self, other: Self) -> Result<Self> {
@@ -26,6 +34,15 @@ impl DataFrame {
     }
 
     /// Appends the rows of `other` and keeps duplicates. Columns match by name.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # use faisca_driver::MissingColumns;
+    /// # async fn example(people: DataFrame, others: DataFrame) -> Result<()> {
+    /// let all = people.union_by_name(others, MissingColumns::FillWithNull)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Returns an error if a side lacks a column and `missing` refuses that, or the types of two
@@ -70,6 +87,14 @@ impl DataFrame {
 
     /// Keeps the rows that `other` also has, without duplicates.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame, others: DataFrame) -> Result<()> {
+    /// let both = people.intersect(&others)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Same as [`Self::union`].
     pub fn intersect(self, other: &Self) -> Result<Self> {
@@ -79,6 +104,14 @@ impl DataFrame {
     /// Keeps the rows that `other` also has. A row that occurs m times here and n times there is
     /// kept min(m, n) times.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame, others: DataFrame) -> Result<()> {
+    /// let both = people.intersect_all(&others)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Same as [`Self::union`].
     pub fn intersect_all(self, other: &Self) -> Result<Self> {
@@ -86,6 +119,14 @@ impl DataFrame {
     }
 
     /// Keeps the rows that `other` does not have, without duplicates.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame, others: DataFrame) -> Result<()> {
+    /// let rest = people.subtract(&others)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Same as [`Self::union`].
@@ -96,6 +137,14 @@ impl DataFrame {
     /// Removes the rows of `other` and keeps other duplicates: each row of `other` removes one
     /// equal row.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame, others: DataFrame) -> Result<()> {
+    /// let rest = people.except_all(&others)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Same as [`Self::union`].
     pub fn except_all(self, other: &Self) -> Result<Self> {
@@ -103,6 +152,14 @@ impl DataFrame {
     }
 
     /// Keeps one row for each combination of values of these columns. Which one is not determined.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let one_of_each_city = people.drop_duplicates(&["city"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Same as [`Self::filter`].

@@ -20,6 +20,14 @@ impl DataFrame {
     /// row for each statistic, with its name in the column `summary` and the values as strings. An
     /// empty list means all columns of numbers and strings.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// people.describe(&["age"])?.show().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Same as [`Self::filter`].
     pub fn describe(self, columns: &[&str]) -> Result<Self> {
@@ -77,6 +85,14 @@ impl DataFrame {
     /// again only if the partitions have the same rows in the same order. Queries that run in the
     /// driver alone ignore the seed.
     ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let tenth = people.sample(0.1, 42)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Returns an error if the fraction is not between 0 and 1.
     pub fn sample(self, fraction: f64, seed: i64) -> Result<Self> {
@@ -91,6 +107,14 @@ impl DataFrame {
     /// Turns columns into rows: one for each of the columns `values`, with its name in the column
     /// `variable` and its value in the column `value`, beside the columns `ids`. The columns
     /// `values` must have the same type.
+    ///
+    /// ```no_run
+    /// # use faisca_driver::{DataFrame, Result};
+    /// # async fn example(people: DataFrame) -> Result<()> {
+    /// let notes = people.unpivot(&["name"], &["math", "physics"], "subject", "note")?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Same as [`Self::filter`].
