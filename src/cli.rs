@@ -63,7 +63,8 @@ const EXIT_CODES: &str = "Exit codes: 0 success · 2 the job is invalid: fix it 
 enum Command {
     /// Run a job: a manifest (.yaml) or a script (.sql).
     Run(run::RunArgs),
-    /// Explain a run from its journal: writes a page with where its time went, or an export for another tool.
+    /// Explain a run from its journal: writes a page with where its time went, or an export for
+    /// another tool.
     Report(report::ReportArgs),
     /// List the runs whose journals are below a folder, or compare two of them.
     History(history::HistoryArgs),

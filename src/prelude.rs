@@ -1,6 +1,7 @@
 //! What most programs import: `use faisca::prelude::*;`
 //!
-//! [`functions`](crate::functions) has all functions; the prelude has those that most programs need.
+//! [`functions`](crate::functions) has all functions; the prelude has those that most programs
+//! need.
 
 pub use datafusion::common::JoinType;
 pub use datafusion::prelude::create_udf;

@@ -10,7 +10,8 @@ pub(crate) struct Comparison {
     pub(crate) faisca_time: Duration,
     /// DataFusion in one process.
     pub(crate) datafusion_time: Duration,
-    /// Times of the requested peers, in the same order; `None` where a peer returned no valid result.
+    /// Times of the requested peers, in the same order; `None` where a peer returned no valid
+    /// result.
     pub(crate) peers: Vec<Option<Duration>>,
 }
 
@@ -41,8 +42,8 @@ pub(crate) fn ratio(time: Duration, reference: Duration) -> f64 {
     time.as_secs_f64() / reference.as_secs_f64().max(f64::EPSILON)
 }
 
-/// Prints a row per comparison, the total, and the geometric means of the ratios. A peer's total and ratio cover only
-/// the queries for which it returned a valid result.
+/// Prints a row per comparison, the total, and the geometric means of the ratios. A peer's total
+/// and ratio cover only the queries for which it returned a valid result.
 pub(crate) fn report(title: &str, peers: &[String], all: &[Comparison]) {
     let mut header = vec![
         String::new(),

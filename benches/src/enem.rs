@@ -1,6 +1,7 @@
 //! The complete ENEM pipeline.
 //!
-//! DataFusion cannot read ISO-8859-1. It reads a copy in UTF-8, which is written before the measurement.
+//! DataFusion cannot read ISO-8859-1. It reads a copy in UTF-8, which is written before the
+//! measurement.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,7 +1,9 @@
-//! Benchmarks of Faísca: against DataFusion in one process and other engines, with killed executors, at start, and with
-//! little memory. All engines read the same rows, and their runs are interleaved.
+//! Benchmarks of Faísca: against DataFusion in one process and other engines, with killed
+//! executors, at start, and with little memory. All engines read the same rows, and their runs are
+//! interleaved.
 //!
-//! `cargo run --release -p faisca-benches -- --help`; `cargo bench -p faisca-benches` measures components.
+//! `cargo run --release -p faisca-benches -- --help`; `cargo bench -p faisca-benches` measures
+//! components.
 
 mod compare;
 mod enem;
@@ -44,7 +46,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Benchmark {
-    /// Run the ENEM pipeline: CSV to Parquet, four tables of means and counts, joins, anonymisation.
+    /// Run the ENEM pipeline: CSV to Parquet, four tables of means and counts, joins,
+    /// anonymisation.
     Enem {
         /// Rows of the CSV, about 600 bytes each.
         #[arg(long, default_value_t = 1_000_000)]
@@ -54,7 +57,8 @@ enum Benchmark {
     Suite(tpch::SuiteArgs),
     /// Measure planning time, the gain of rules, reordered FROM lists, and skew.
     Plans(plans::PlansArgs),
-    /// Read from and write to an object store, and measure the durable exchange: see `benches/lake.sh`.
+    /// Read from and write to an object store, and measure the durable exchange: see
+    /// `benches/lake.sh`.
     Lake(lake::LakeArgs),
     /// Measure the cost of killing one of four executors at different times.
     Recovery {

@@ -1,5 +1,6 @@
-//! A peer process: it reads a query per line as JSON and writes a line, `seconds rows`, or `error` and the reason.
-//! `benches/peers` has the peers for DuckDB, Spark, Ballista and datafusion-distributed.
+//! A peer process: it reads a query per line as JSON and writes a line, `seconds rows`, or `error`
+//! and the reason. `benches/peers` has the peers for DuckDB, Spark, Ballista and
+//! datafusion-distributed.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! Benchmarks of plans: planning time, the gain of the rules, the influence of the written join order, and skewed keys.
+//! Benchmarks of plans: planning time, the gain of the rules, the influence of the written join
+//! order, and skewed keys.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -203,7 +204,8 @@ async fn shuffled(session: &Session, queries: &[usize], runs: u32) -> Result<Tab
     Ok(table)
 }
 
-/// Columns and number of rows of each table for `skew`: `skewed` and `even` are joined with `dimension`.
+/// Columns and number of rows of each table for `skew`: `skewed` and `even` are joined with
+/// `dimension`.
 fn skew_tables() -> [(&'static str, String, u64); 3] {
     [
         (

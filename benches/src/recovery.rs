@@ -67,7 +67,8 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Runs a query on a new fleet. Returns its time and the number of finished tasks that were recomputed.
+/// Runs a query on a new fleet. Returns its time and the number of finished tasks that were
+/// recomputed.
 async fn run_once(data: &Path, sql: &str, kill_after: Option<Duration>) -> Result<(Duration, u32)> {
     let session = tpch::session(
         Session::builder().executors(EXECUTORS).executor_cores(1),

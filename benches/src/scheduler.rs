@@ -52,7 +52,8 @@ fn report(spec: &TaskSpec) -> TaskReport {
     }
 }
 
-/// Runs a query to its end. Returns the number of events, the time in `step`, and the growth of the process in bytes.
+/// Runs a query to its end. Returns the number of events, the time in `step`, and the growth of the
+/// process in bytes.
 pub(crate) fn play(tasks: u32) -> (u64, Duration, u64) {
     let mut scheduler = Scheduler::new(RetryLimits::default());
     let executor_up = |id| Event::ExecutorUp {

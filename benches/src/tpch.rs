@@ -44,7 +44,8 @@ pub(crate) fn data(folder: &Path, scale: f64) -> Result<PathBuf> {
     Ok(data)
 }
 
-/// Returns the folder of the same tables with text keys, which have neither a range for bit sets nor arrays for joins.
+/// Returns the folder of the same tables with text keys, which have neither a range for bit sets
+/// nor arrays for joins.
 async fn with_uuid_keys(data: &Path) -> Result<PathBuf> {
     let uuid = data.with_file_name(format!(
         "{}-uuid",

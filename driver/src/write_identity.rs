@@ -1,8 +1,9 @@
 //! Identities of writes that outlive the process that made them.
 //!
 //! A driver that is started again must not repeat a write that the one before it has committed. So
-//! each write of a job has an identity, made of the run and of what the step means. The commit stores
-//! it with the files, in one step: the identity is in the folder if and only if the rows are.
+//! each write of a job has an identity, made of the run and of what the step means. The commit
+//! stores it with the files, in one step: the identity is in the folder if and only if the rows
+//! are.
 //!
 //! ```text
 //!   run id ─┐

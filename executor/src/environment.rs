@@ -111,8 +111,8 @@ impl Environment {
         self.task_memory_bytes
     }
 
-    /// Returns a guard that removes the spilled data when it is dropped. Nothing can be spilled after
-    /// that.
+    /// Returns a guard that removes the spilled data when it is dropped. Nothing can be spilled
+    /// after that.
     #[must_use]
     pub fn spill_guard(&self) -> SpillGuard {
         self.spill.guard()

@@ -1,7 +1,7 @@
 //! The failures of an executor, and the kind of each.
 //!
-//! Every error of a task ends in [`classify`]. It looks through the wrappers of DataFusion, Arrow and
-//! Parquet for the cause, so code elsewhere only has to keep the source of an error.
+//! Every error of a task ends in [`classify`]. It looks through the wrappers of DataFusion, Arrow
+//! and Parquet for the cause, so code elsewhere only has to keep the source of an error.
 
 use std::any::Any;
 use std::path::PathBuf;
@@ -17,7 +17,8 @@ use crate::storage::{advice, store_message};
 /// Failures to obtain a committed block.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// The executor or the object store does not hold the block. Final for this attempt: the driver must recompute it.
+    /// The executor or the object store does not hold the block. Final for this attempt: the driver
+    /// must recompute it.
     #[error("{home} does not hold block {block}")]
     Lost {
         /// The missing block.
@@ -151,7 +152,8 @@ fn kind_of_cause(error: &DataFusionError) -> Option<FailureKind> {
 /// Returns whether the error is about a text that the user wrote: a pattern, or the value of a
 /// setting. DataFusion passes these errors of libraries on as they are.
 fn is_written_by_user(error: &(dyn std::error::Error + 'static)) -> bool {
-    // `regex` and `regex-syntax` have different types, and other parsers of patterns use their text.
+    // `regex` and `regex-syntax` have different types, and other parsers of patterns use their
+    // text.
     error.to_string().starts_with("regex parse error")
         || error.is::<std::num::ParseIntError>()
         || error.is::<std::num::ParseFloatError>()

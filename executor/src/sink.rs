@@ -38,7 +38,8 @@ use partition::Partitioner;
 pub use partition_value::{NULL_PARTITION, partition_folders};
 pub use statistics::{ColumnSummary, Sketches, Values};
 
-/// Maximum number of files open at once in one task. With more folders, the rows are sorted by folder.
+/// Maximum number of files open at once in one task. With more folders, the rows are sorted by
+/// folder.
 const OPEN_FILES_MAX: usize = 64;
 
 /// Writes the rows of one attempt. Dropping it leaves unfinished files, which no reader opens.
@@ -130,7 +131,8 @@ impl SinkWriter {
         let is_new = |folder: &&(String, _)| !self.open.contains_key(&folder.0);
         let folders = self.open.len() + split.ranges.iter().filter(is_new).count();
         if folders > OPEN_FILES_MAX {
-            // Closing files to open others, and opening them again, would leave files with few rows.
+            // Closing files to open others, and opening them again, would leave files with few
+            // rows.
             self.close_all().await?;
             let keys = self.partitioner.key_positions();
             let sort = FolderSort::start(&self.schema, &keys, &self.context)?;

@@ -6,8 +6,8 @@
 //!       exchange-…, operator-… removed when they are dropped
 //! ```
 //!
-//! **No spilled data outlives its process for long.** A process removes its folder when it ends; the
-//! driver, and each process that starts, removes the folders whose lock is free.
+//! **No spilled data outlives its process for long.** A process removes its folder when it ends;
+//! the driver, and each process that starts, removes the folders whose lock is free.
 //!
 //! - `folder`: the folders and their locks
 //! - `file`: files with a checksum for each part
@@ -114,14 +114,14 @@ pub(crate) fn root(spill_folder: Option<&Path>) -> PathBuf {
     spill_folder.map_or_else(std::env::temp_dir, Path::to_path_buf)
 }
 
-/// Removes what dead processes left below a spill folder; `None` is the system's folder for temporary
-/// files. Blocks.
+/// Removes what dead processes left below a spill folder; `None` is the system's folder for
+/// temporary files. Blocks.
 pub fn remove_abandoned(spill_folder: Option<&Path>) {
     folder::remove_abandoned(&root(spill_folder));
 }
 
-/// Adds the path to an error of writing. Keeps the kind, by which a full disk is a lack of resources;
-/// but a file that was removed or cut is no mistake of the job.
+/// Adds the path to an error of writing. Keeps the kind, by which a full disk is a lack of
+/// resources; but a file that was removed or cut is no mistake of the job.
 pub(crate) fn spill_error(path: &Path, error: &std::io::Error) -> DataFusionError {
     DataFusionError::IoError(writing_error(path, error))
 }

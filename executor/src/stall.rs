@@ -1,7 +1,7 @@
 //! Notices attempts that make no progress, and warns of them.
 //!
-//! A heartbeat shows that the process is alive, not that a task makes progress. A service that never
-//! replies, or a loop that never ends, would otherwise look like a long task for hours.
+//! A heartbeat shows that the process is alive, not that a task makes progress. A service that
+//! never replies, or a loop that never ends, would otherwise look like a long task for hours.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, OnceLock, Weak};

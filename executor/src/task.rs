@@ -196,7 +196,8 @@ impl TaskRun {
                 writer.write(batch).await?;
             }
         }
-        // One task of each stage writes a file even without rows, so that an empty table has columns.
+        // One task of each stage writes a file even without rows, so that an empty table has
+        // columns.
         let empty = match self.spec.task.index {
             0 => empty,
             _ => EmptyOutput::Nothing,

@@ -211,8 +211,8 @@ impl Platform for DriverPod {
         })
     }
 
-    /// Writes progress to the pod whenever it changes, and stores the journal now and then: a driver
-    /// that is killed leaves it. Never fails the job: nothing depends on it.
+    /// Writes progress to the pod whenever it changes, and stores the journal now and then: a
+    /// driver that is killed leaves it. Never fails the job: nothing depends on it.
     async fn follow(&self, progress: Arc<Progress>) {
         let mut reported = ApplicationProgress::default();
         let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);

@@ -161,8 +161,8 @@ impl History {
         while followers.join_next().await.is_some() {}
     }
 
-    /// Stores the journal as `journal.jsonl`, unless it still has the `stored` bytes of the last time.
-    /// Returns the journal, which is empty before the session has one.
+    /// Stores the journal as `journal.jsonl`, unless it still has the `stored` bytes of the last
+    /// time. Returns the journal, which is empty before the session has one.
     pub(crate) async fn store_journal(&self, stored: usize) -> Vec<u8> {
         let journal = tokio::fs::read(journal_file()).await.unwrap_or_default();
         if journal.len() != stored {

@@ -75,8 +75,8 @@ pub(crate) const KEYS_BEFORE_SHUFFLE_RATIO_MIN: f64 = 5.0;
 
 /// `key_filter` applies to a shuffled large side only if at most this fraction of it remains.
 pub(crate) const KEY_FILTER_FRACTION_MAX_SHUFFLED: f64 = 0.6;
-/// [`KEY_FILTER_FRACTION_MAX_SHUFFLED`] for a large side that is not shuffled: only probes are saved,
-/// so more rows must be dropped.
+/// [`KEY_FILTER_FRACTION_MAX_SHUFFLED`] for a large side that is not shuffled: only probes are
+/// saved, so more rows must be dropped.
 pub(crate) const KEY_FILTER_FRACTION_MAX_UNSHUFFLED: f64 = 0.15;
 /// A broadcast hash table with at most this many rows fits a core's cache, where a key filter is no
 /// faster.

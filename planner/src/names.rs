@@ -2,9 +2,9 @@
 //!
 //! SQL is planned in lower case: a table whose columns have capitals is read through a view that
 //! renames them, and every identifier of a statement is converted to lower case
-//! ([`faisca_spark::dialect::lower_names`]). The result's columns get their spelling back at the end ([`aliases`]
-//! and the tables' own names). This costs nothing at run time, since DataFusion pushes all
-//! operators through renames.
+//! ([`faisca_spark::dialect::lower_names`]). The result's columns get their spelling back at the
+//! end ([`aliases`] and the tables' own names). This costs nothing at run time, since DataFusion
+//! pushes all operators through renames.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;

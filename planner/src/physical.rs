@@ -1,5 +1,5 @@
-//! Replaces nodes of physical plans, and decides which build sides may be broadcast: shared by nodes,
-//! estimates, rules and stages.
+//! Replaces nodes of physical plans, and decides which build sides may be broadcast: shared by
+//! nodes, estimates, rules and stages.
 
 use std::sync::Arc;
 

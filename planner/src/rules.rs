@@ -1,6 +1,7 @@
 //! Optimizer rules that make plans cheaper, and prepare them for the cut into stages. One file per
 //! rule; each has its own switch, except that `prune_empty` obeys `adaptive` and
-//! `spread_collected_joins` is always on. `ownership`, `rule`, `switches` and `testing` serve the rules.
+//! `spread_collected_joins` is always on. `ownership`, `rule`, `switches` and `testing` serve the
+//! rules.
 
 mod build_side;
 mod conjunct_order;

@@ -2,9 +2,9 @@
 //!
 //! The parser builds a chain of operators as deep as it is long, and all code that later visits,
 //! compares or frees it recurses: 20,000 conditions joined by OR overflow the stack
-//! (apache/datafusion#22936, #11102, #9375). So a long text is parsed on a separate stack, chains of
-//! AND and OR are balanced there, and statements that are still too deep are refused. The precedence
-//! of `IS DISTINCT FROM` is corrected in the same pass.
+//! (apache/datafusion#22936, #11102, #9375). So a long text is parsed on a separate stack, chains
+//! of AND and OR are balanced there, and statements that are still too deep are refused. The
+//! precedence of `IS DISTINCT FROM` is corrected in the same pass.
 
 mod balance;
 mod precedence;

@@ -121,7 +121,8 @@ pub(crate) fn last_logical() -> Arc<dyn OptimizerRule + Send + Sync> {
     Arc::new(FloatEquality)
 }
 
-/// Puts our rules around the physical rules that they guard, before them, and before the last check.
+/// Puts our rules around the physical rules that they guard, before them, and before the last
+/// check.
 pub(crate) fn guard_physical(rules: &mut Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>) {
     let as_physical_rule =
         |rule: PlanRule| -> Arc<dyn PhysicalOptimizerRule + Send + Sync> { Arc::new(rule) };

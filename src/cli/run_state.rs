@@ -1,7 +1,7 @@
 //! The run that `faisca run` begins or resumes.
 //!
-//! A run has an identity, by which the outputs of its finished steps are found again. Unless the user
-//! names it, the identity is random, and a small file keeps it until the run succeeds:
+//! A run has an identity, by which the outputs of its finished steps are found again. Unless the
+//! user names it, the identity is random, and a small file keeps it until the run succeeds:
 //! `$XDG_STATE_HOME/faisca/runs/<hash of job and parameters>`.
 
 use std::path::{Path, PathBuf};

@@ -81,7 +81,8 @@ impl Job {
     }
 }
 
-/// Calls a method that no process serves. A member receives that status; others do not get that far.
+/// Calls a method that no process serves. A member receives that status; others do not get that
+/// far.
 async fn call(address: &str, credentials: &Credentials) -> Result<Code, String> {
     let channel = connect(address, credentials)
         .await

@@ -59,8 +59,8 @@ async fn function_names(session: &Session) -> BTreeSet<String> {
     names
 }
 
-/// Functions of DataFusion, not of Spark, that build a list of any length: with two large numbers they
-/// take all memory of the machine.
+/// Functions of DataFusion, not of Spark, that build a list of any length: with two large numbers
+/// they take all memory of the machine.
 const UNBOUNDED: [&str; 2] = ["generate_series", "range"];
 
 /// Arguments of all kinds of types: columns with extremes and nulls, and constants.

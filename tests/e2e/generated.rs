@@ -1,6 +1,8 @@
-//! Generated queries: seeded, over small tables with nulls, duplicates and nothing, against DataFusion alone.
+//! Generated queries: seeded, over small tables with nulls, duplicates and nothing, against
+//! DataFusion alone.
 //!
-//! A failure names its number; `FAISCA_GENERATED_NUMBER=4711 cargo test --release --test e2e generated` runs that one.
+//! A failure names its number;
+//! `FAISCA_GENERATED_NUMBER=4711 cargo test --release --test e2e generated` runs that one.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -22,7 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const AT_ONCE: usize = 2;
 const TABLES: [&str; 4] = ["a", "b", "c", "d"];
 
-/// Tables of one shape and different sizes: `k` and `n` with duplicates and nulls, `s` text, `v` a value.
+/// Tables of one shape and different sizes: `k` and `n` with duplicates and nulls, `s` text, `v` a
+/// value.
 async fn data(folder: &Path) {
     let context = SessionContext::new();
     for (table, files, size, keys) in [

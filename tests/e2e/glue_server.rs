@@ -1,4 +1,5 @@
-//! A test server that implements Glue's protocol and its limits, so that the tests need no other software.
+//! A test server that implements Glue's protocol and its limits, so that the tests need no other
+//! software.
 //!
 //! `just lake` runs the same jobs against a server that is not ours.
 

@@ -305,7 +305,8 @@ async fn write(
     written.map_err(|e| e.to_string())?;
     // SQL has no name for the type of a map, and without it an object is a struct.
     if (kind.name, format) != ("map", "ndjson") {
-        // A type of text is given in SQL, whose timestamps have no zone: the instant is that of UTC.
+        // A type of text is given in SQL, whose timestamps have no zone: the instant is that of
+        // UTC.
         let expected = match (kind.name, format) {
             ("timestamp(6) with time zone", "csv" | "ndjson") => {
                 expected.iter().map(|row| row.replace('Z', "")).collect()

@@ -1,8 +1,8 @@
 //! An S3 server for the tests: s3s over a folder, with faults on demand.
 //!
 //! The protocol is the library's, not ours. What it lacks is added here: a list of open uploads,
-//! atomic writes (so that create-if-absent has one winner), folders that are not objects, and suffix
-//! ranges of short objects.
+//! atomic writes (so that create-if-absent has one winner), folders that are not objects, and
+//! suffix ranges of short objects.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -149,7 +149,8 @@ impl S3Server {
         writes
     }
 
-    /// What requests said since this was asked last, as `METHOD header: value`, for headers that cost or protect something.
+    /// What requests said since this was asked last, as `METHOD header: value`, for headers that
+    /// cost or protect something.
     pub fn take_seen_headers(&self) -> Vec<String> {
         std::mem::take(&mut self.seen_headers.lock().unwrap())
     }
@@ -283,7 +284,8 @@ impl Listed {
     }
 }
 
-/// Returns a page of keys. The library's own listing takes seconds if there are thousands of folders.
+/// Returns a page of keys. The library's own listing takes seconds if there are thousands of
+/// folders.
 fn page(bucket: &Path, input: &ListObjectsV2Input) -> ListObjectsV2Output {
     let prefix = input.prefix.clone().unwrap_or_default();
     let after = input

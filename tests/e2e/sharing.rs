@@ -1,4 +1,5 @@
-//! Steps of a manifest that read the same rows: these are computed once, and each step yields what it would yield alone.
+//! Steps of a manifest that read the same rows: these are computed once, and each step yields what
+//! it would yield alone.
 
 use std::fmt::Write;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! Tables of files that SQL creates, as Spark does: `CREATE TABLE … USING`, INSERT, TRUNCATE and DROP.
+//! Tables of files that SQL creates, as Spark does: `CREATE TABLE … USING`, INSERT, TRUNCATE and
+//! DROP.
 
 use faisca::Session;
 

@@ -253,7 +253,8 @@ fn completions_know_the_flags() {
     }
 }
 
-/// Types into a terminal of util-linux's `script`. Returns what the terminal shows, or `None` without that program.
+/// Types into a terminal of util-linux's `script`. Returns what the terminal shows, or `None`
+/// without that program.
 fn typed(parts: &[(&str, Duration)]) -> Option<String> {
     let line = format!(
         "stty rows 30 cols 60; exec {} sql",

@@ -1,4 +1,5 @@
-//! Unit tests of the shell's pure parts. The command has no test binary of its own: linking DataFusion takes long.
+//! Unit tests of the shell's pure parts. The command has no test binary of its own: linking
+//! DataFusion takes long.
 
 #[path = "../../src/cli/folders.rs"]
 mod folders;

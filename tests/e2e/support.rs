@@ -124,8 +124,8 @@ pub fn tpch_oracle_query(number: usize) -> String {
 }
 
 /// DataFusion alone over the same files. It has its defaults but for Spark's order of nulls and one
-/// rule, which applies filters above outer joins to the wrong side where both sides have a column of
-/// the same name.
+/// rule, which applies filters above outer joins to the wrong side where both sides have a column
+/// of the same name.
 pub async fn oracle_over(folder: &Path, tables: &[&str]) -> SessionContext {
     let mut rules = PhysicalOptimizer::new().rules;
     rules.retain(|rule| !rule.name().starts_with("FilterPushdown"));

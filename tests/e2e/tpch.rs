@@ -8,7 +8,8 @@ use faisca::Session;
 use faisca_generate::TPCH_TABLES;
 use faisca_planner::rules::Switches;
 
-/// Each rule, and queries whose plan it changes where it is the only one: `adaptive` changes plans that run.
+/// Each rule, and queries whose plan it changes where it is the only one: `adaptive` changes plans
+/// that run.
 const RULES: [(&str, &[usize]); 9] = [
     ("semi_join_first", &[18]),
     ("join_order", &[5, 7, 9]),
@@ -168,7 +169,8 @@ async fn skewed_joins_are_right_and_divided() {
     for layout in [Layout::Embedded, Layout::Processes(3)] {
         let session = session(layout, 4).await;
         register_folders(&session, folder.path(), &["f", "o"]).await;
-        // No broadcast, no choice of sides: the skewed table is built in one half of them, and looked up in the other.
+        // No broadcast, no choice of sides: the skewed table is built in one half of them, and
+        // looked up in the other.
         session
             .sql("SET datafusion.optimizer.hash_join_single_partition_threshold_rows = 1")
             .await

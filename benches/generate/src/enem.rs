@@ -51,7 +51,8 @@ pub struct EnemFiles {
     pub enem_bytes: u64,
 }
 
-/// Writes ENEM rows below `folder/landing`, with a hundredth as many rows of the other files, 100 at least.
+/// Writes ENEM rows below `folder/landing`, with a hundredth as many rows of the other files, 100
+/// at least.
 ///
 /// # Errors
 /// If the folder cannot be written.
@@ -139,7 +140,8 @@ impl Person {
         }
     }
 
-    /// Whether the column stays empty: three of four candidates name no school, and absent ones have no results.
+    /// Whether the column stays empty: three of four candidates name no school, and absent ones
+    /// have no results.
     fn is_empty(&self, column: &str, row: u64) -> bool {
         let is_about_school = column.ends_with("_ESC") || column == "CO_ESCOLA";
         let is_about_exam = ["NU_NOTA", "TX_RESPOSTAS", "TX_GABARITO", "CO_PROVA"]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::record::ParentRun;
 
 impl ParentRun {
-    /// Parses `namespace/job/run`, as OpenLineage's tools write it. The namespace may contain slashes,
-    /// as in `s3://x`; job and run do not.
+    /// Parses `namespace/job/run`, as OpenLineage's tools write it. The namespace may contain
+    /// slashes, as in `s3://x`; job and run do not.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (rest, run) = text.rsplit_once('/')?;
@@ -35,8 +35,8 @@ impl ParentRun {
         Self::from_settings(settings, "parent").or_else(|| from_env("OPENLINEAGE_PARENT_ID"))
     }
 
-    /// Returns the run at the top of all, in the same way: `spark.openlineage.rootParentJobName` and
-    /// so on, or `OPENLINEAGE_ROOT_PARENT_ID`.
+    /// Returns the run at the top of all, in the same way: `spark.openlineage.rootParentJobName`
+    /// and so on, or `OPENLINEAGE_ROOT_PARENT_ID`.
     #[must_use]
     pub fn find_root(settings: &BTreeMap<String, String>) -> Option<Self> {
         Self::from_settings(settings, "rootParent")

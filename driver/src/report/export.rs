@@ -1,6 +1,7 @@
 //! A run in the formats of other tools, made from its journal alone.
 //!
-//! - `spark_events`, `spark_stages`, `spark_plan`, `timeline`: Spark's event log, for a Spark history server
+//! - `spark_events`, `spark_stages`, `spark_plan`, `timeline`: Spark's event log, for a Spark
+//!   history server
 //! - `trace`: Chrome's trace format, for Perfetto
 //! - `lineage`, `datasets`, `facet`: OpenLineage events
 

@@ -130,7 +130,8 @@ pub(super) enum AttemptEnd {
 }
 
 impl<'a> Run<'a> {
-    /// Returns the executors that tasks could run on. Beside a fleet, the driver counts if it ran any.
+    /// Returns the executors that tasks could run on. Beside a fleet, the driver counts if it ran
+    /// any.
     fn task_executors(&self) -> impl Iterator<Item = &Executor<'a>> {
         let runs_in_driver = self.started.executors == 0
             || (self.attempts.iter()).any(|attempt| attempt.executor == ExecutorId::DRIVER);

@@ -136,8 +136,8 @@ impl DurableTier {
 
     /// Writes the copy of a block.
     ///
-    /// Dropping the future does not stop the upload: a request that was sent cannot be recalled, and
-    /// [`Self::release`] must know the final state of every object to remove it.
+    /// Dropping the future does not stop the upload: a request that was sent cannot be recalled,
+    /// and [`Self::release`] must know the final state of every object to remove it.
     ///
     /// # Errors
     /// If the store fails, memory is exhausted, or the query has ended.

@@ -87,8 +87,8 @@ struct PartitionBuffer {
 }
 
 impl ExchangeWriter {
-    /// Creates a writer. Small batches are gathered to `batch_rows` rows; `blocks` is the memory that
-    /// sealed blocks share.
+    /// Creates a writer. Small batches are gathered to `batch_rows` rows; `blocks` is the memory
+    /// that sealed blocks share.
     #[must_use]
     pub fn new(
         schema: SchemaRef,

@@ -1,4 +1,5 @@
-//! Encodes a scan of text files as part of a plan: the options by postcard, the files by DataFusion's protobuf.
+//! Encodes a scan of text files as part of a plan: the options by postcard, the files by
+//! DataFusion's protobuf.
 
 use std::any::Any;
 use std::sync::Arc;

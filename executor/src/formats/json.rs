@@ -1,8 +1,8 @@
 //! A source for ndjson: one JSON object on each line.
 //!
 //! Arrow's decoder reads the values. This source adds what it lacks: errors with file and line, a
-//! limit of a line and of a sample, all streams of a compressed file, and types that hold every value
-//! of a sample.
+//! limit of a line and of a sample, all streams of a compressed file, and types that hold every
+//! value of a sample.
 //!
 //! # Layout
 //! - [`JsonReadOptions`]: the options of a user

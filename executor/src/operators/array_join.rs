@@ -1,8 +1,8 @@
 //! How dense keys must be for a join to look rows up in an array instead of a hash table.
 //!
 //! DataFusion's array has an entry for each value between the smallest and the largest key. Sparse
-//! keys of a large build side therefore take a lot of memory. When a task starts, the exact bytes of
-//! its build sides are known. Where memory is limited, the keys must be dense enough that the
+//! keys of a large build side therefore take a lot of memory. When a task starts, the exact bytes
+//! of its build sides are known. Where memory is limited, the keys must be dense enough that the
 //! largest array takes at most its share of the task's memory.
 
 use std::collections::HashMap;

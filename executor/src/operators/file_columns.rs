@@ -1,8 +1,8 @@
-//! Reads the columns of a Parquet file as those of its table: finds them without regard to case, also
-//! within structs, and casts them to the types of the table.
+//! Reads the columns of a Parquet file as those of its table: finds them without regard to case,
+//! also within structs, and casts them to the types of the table.
 //!
-//! DataFusion's own adapter finds columns by their exact name only. Its casts of flat types are kept,
-//! because pruning understands them. Nested types are converted here.
+//! DataFusion's own adapter finds columns by their exact name only. Its casts of flat types are
+//! kept, because pruning understands them. Nested types are converted here.
 
 use std::any::Any;
 use std::collections::HashMap;

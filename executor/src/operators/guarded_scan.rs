@@ -1,7 +1,9 @@
-//! A scan of Parquet whose errors name its files, and that reports a panic of a decoder as an error.
+//! A scan of Parquet whose errors name its files, and that reports a panic of a decoder as an
+//! error.
 //!
-//! Decoders do not check everything that they read, so a damaged file can make one panic. This is not
-//! a defect of the engine, and the task must not be tried again, so the error is one of the input.
+//! Decoders do not check everything that they read, so a damaged file can make one panic. This is
+//! not a defect of the engine, and the task must not be tried again, so the error is one of the
+//! input.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,9 +1,9 @@
 //! Hash joins that do not fit into memory become sort-merge joins, which spill.
 //!
 //! DataFusion's hash join keeps its whole build side in memory. When a task starts, the exact bytes
-//! of its partitions are known. So the task decides for its own plan, just before it runs it: a join
-//! merges if its build side would take more than its share of the memory, and every join merges
-//! if an earlier attempt ran out of memory.
+//! of its partitions are known. So the task decides for its own plan, just before it runs it: a
+//! join merges if its build side would take more than its share of the memory, and every join
+//! merges if an earlier attempt ran out of memory.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,8 +22,8 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use faisca_planner::ids::StageId;
 use faisca_planner::{ExchangeReadExec, leaves};
 
-/// The rows of one build side may take one in `BUILD_SHARE` of a task's memory: the hash table needs
-/// about as much again, and the stage has other operators.
+/// The rows of one build side may take one in `BUILD_SHARE` of a task's memory: the hash table
+/// needs about as much again, and the stage has other operators.
 const BUILD_SHARE: u64 = 4;
 
 /// Which joins of a task become sort-merge joins.

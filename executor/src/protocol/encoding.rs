@@ -69,7 +69,8 @@ pub(crate) fn block_lost(block: BlockId) -> Status {
     Status::with_details(Code::NotFound, format!("no block {block}"), details.into())
 }
 
-/// Whether a status says that blocks are lost; `requested` stands for a block that it does not name.
+/// Whether a status says that blocks are lost; `requested` stands for a block that it does not
+/// name.
 pub(crate) fn lost_block(status: &Status, requested: BlockId) -> Option<BlockId> {
     (status.code() == Code::NotFound).then(|| decode(status.details()).unwrap_or(requested))
 }

@@ -25,8 +25,8 @@ pub enum FailureKind {
     Resource,
     /// An external service failed temporarily. Retried.
     Transient,
-    /// An input block is no longer where it was stored, so the block's producer must run again first.
-    /// Does not count as a try.
+    /// An input block is no longer where it was stored, so the block's producer must run again
+    /// first. Does not count as a try.
     BlockLost(BlockId, BlockHome),
     /// The executor was lost. Does not count as a try.
     ExecutorLost,

@@ -11,8 +11,8 @@ use faisca_planner::ids::ExecutorId;
 use faisca_planner::manifest::Stores;
 use serde::{Deserialize, Serialize};
 
-/// Time from SIGTERM to the end unless [`env::GRACE`] is set. Kubernetes sends SIGKILL after 30 s by
-/// default.
+/// Time from SIGTERM to the end unless [`env::GRACE`] is set. Kubernetes sends SIGKILL after 30 s
+/// by default.
 const GRACE_DEFAULT: Duration = Duration::from_secs(25);
 
 /// Names of the environment variables that make a process an executor.

@@ -78,8 +78,8 @@ pub struct TaskReport {
     pub has_durable_copy: bool,
     /// Files that the commit makes visible.
     pub files: Vec<PendingFile>,
-    /// Column statistics of those files, if [`super::SinkSpec::computes_statistics`] is set; encoded by
-    /// [`crate::sink::Sketches`].
+    /// Column statistics of those files, if [`super::SinkSpec::computes_statistics`] is set;
+    /// encoded by [`crate::sink::Sketches`].
     pub statistics: Option<Bytes>,
     /// Metrics of the attempt.
     pub metrics: TaskMetrics,

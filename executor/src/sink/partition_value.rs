@@ -15,8 +15,8 @@ pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 /// Microseconds of a second.
 const MICROS_PER_SECOND: i64 = 1_000_000;
 
-/// Returns the `key=value` folders of one row, joined by slashes. `names` and `columns` are those of
-/// the partition keys, outermost folder first.
+/// Returns the `key=value` folders of one row, joined by slashes. `names` and `columns` are those
+/// of the partition keys, outermost folder first.
 ///
 /// # Errors
 /// If a column has a type without a text form.

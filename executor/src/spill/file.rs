@@ -1,7 +1,7 @@
 //! A file with a checksum for each part, kept in memory.
 //!
-//! DataFusion reads its spill files without validation, so a flipped bit would become wrong rows, or
-//! worse. **No byte is returned before the checksum of its part was compared.**
+//! DataFusion reads its spill files without validation, so a flipped bit would become wrong rows,
+//! or worse. **No byte is returned before the checksum of its part was compared.**
 
 use std::fs::File;
 use std::io::{self, Write};

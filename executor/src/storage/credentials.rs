@@ -20,16 +20,18 @@ use tokio::sync::Mutex;
 
 /// Time for one attempt of a request by the AWS SDK, from connecting to the end of the response.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Time for a request by the AWS SDK with all of its attempts, and for the credentials of a request.
+/// Time for a request by the AWS SDK with all of its attempts, and for the credentials of a
+/// request.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(150);
-/// Credentials are renewed this long before they expire, so that no request in flight outlives them.
+/// Credentials are renewed this long before they expire, so that no request in flight outlives
+/// them.
 const RENEW_BEFORE: Duration = Duration::from_secs(5 * 60);
 
 /// Loads the credentials, region and endpoint that AWS's tools would use on this machine.
 ///
-/// Requests have timeouts: without them, a server that accepts a connection and does not respond would
-/// stop a job forever. The environment and the profile files have precedence. The region never comes from the instance
-/// metadata service; credentials do if no other source has any.
+/// Requests have timeouts: without them, a server that accepts a connection and does not respond
+/// would stop a job forever. The environment and the profile files have precedence. The region
+/// never comes from the instance metadata service; credentials do if no other source has any.
 pub async fn sdk_config(profile: Option<&str>) -> aws_config::SdkConfig {
     let client = aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))

@@ -1,5 +1,5 @@
-//! A bucket of S3. It is opened when first used, because its region and credentials may need files or
-//! the network.
+//! A bucket of S3. It is opened when first used, because its region and credentials may need files
+//! or the network.
 
 use std::fmt;
 use std::ops::Range;

@@ -24,8 +24,8 @@ pub struct StaleUpload {
 /// A store with multipart uploads, which can list the open ones.
 #[async_trait]
 pub trait Uploads: MultipartStore {
-    /// Lists the open uploads in a folder, not those of siblings whose names begin alike. Empty for stores that cannot list them; those remove
-    /// them by themselves.
+    /// Lists the open uploads in a folder, not those of siblings whose names begin alike. Empty for
+    /// stores that cannot list them; those remove them by themselves.
     ///
     /// # Errors
     /// If the store fails.

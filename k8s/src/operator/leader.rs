@@ -117,8 +117,8 @@ async fn lead_within(
 }
 
 impl Candidate {
-    /// Renews the held lease. Ends when another candidate holds it, or when the deadline has passed,
-    /// even if a request is still waiting for its response.
+    /// Renews the held lease. Ends when another candidate holds it, or when the deadline has
+    /// passed, even if a request is still waiting for its response.
     async fn renew_until_lost(mut self) {
         let mut attempts = tokio::time::interval(self.times.retry_interval);
         attempts.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -205,8 +205,8 @@ impl Context {
 /// Checks an existing pod that has the name of the new driver. Succeeds if it is that driver.
 ///
 /// # Errors
-/// [`OperatorError::InvalidSpec`] if the pod belongs to something else; an error that is retried if it
-/// is the driver of an earlier attempt.
+/// [`OperatorError::InvalidSpec`] if the pod belongs to something else; an error that is retried if
+/// it is the driver of an earlier attempt.
 async fn check_existing_driver(pods: &Api<Pod>, expected: &Pod) -> Result<(), OperatorError> {
     let name = expected.name_any();
     let Some(existing) = pods.get_opt(&name).await? else {

@@ -1,8 +1,9 @@
 //! Replaces casts whose results in Arrow differ from Spark's.
 //!
-//! Arrow reads text of a time in UTC, counts microseconds where Spark counts seconds, and writes times, fractions and
-//! nested values as text in another format. The casts of a statement, and those that type coercion adds, become calls of
-//! Spark's functions, which know the session's time zone.
+//! Arrow reads text of a time in UTC, counts microseconds where Spark counts seconds, and writes
+//! times, fractions and nested values as text in another format. The casts of a statement, and
+//! those that type coercion adds, become calls of Spark's functions, which know the session's time
+//! zone.
 
 use std::sync::Arc;
 
@@ -133,7 +134,8 @@ fn null_function(call: &ScalarFunction, zone: &Arc<str>) -> Option<Expr> {
     Some(function.call(call.args.clone()))
 }
 
-/// Casts a struct to one with other names: Spark takes the fields by their positions, Arrow by their names.
+/// Casts a struct to one with other names: Spark takes the fields by their positions, Arrow by
+/// their names.
 fn cast_struct_by_position(
     operand: &Expr,
     source: &DataType,
@@ -203,7 +205,8 @@ impl Conversion {
                 Self::Instant
             }
             (Timestamp(_, Some(_)), Timestamp(_, None)) => Self::Wall,
-            // In UTC, Arrow's cast is Spark's. It stays, because statistics prune files through casts, not through functions.
+            // In UTC, Arrow's cast is Spark's. It stays, because statistics prune files through
+            // casts, not through functions.
             (Date32 | Timestamp(_, None), Timestamp(_, Some(_))) if zone != "UTC" => Self::Instant,
             (Timestamp(..), target) if target.is_integer() => Self::Seconds,
             (Timestamp(..), target) if target.is_numeric() => Self::Micros,

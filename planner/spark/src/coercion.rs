@@ -1,9 +1,10 @@
-//! Spark's types of expressions: arithmetic on decimals, comparisons of numbers with text, and common types of the values
-//! of CASE, COALESCE and UNION.
+//! Spark's types of expressions: arithmetic on decimals, comparisons of numbers with text, and
+//! common types of the values of CASE, COALESCE and UNION.
 //!
-//! DataFusion's planner plans each expression as it reads it, with its own types. [`resolve`] then walks the plan from the
-//! leaves up, so that the types of all inputs are known, and adds Spark's types as casts. A literal takes the type of the
-//! column beside it: a column is not cast for a literal, and statistics still prune files.
+//! DataFusion's planner plans each expression as it reads it, with its own types. [`resolve`] then
+//! walks the plan from the leaves up, so that the types of all inputs are known, and adds Spark's
+//! types as casts. A literal takes the type of the column beside it: a column is not cast for a
+//! literal, and statistics still prune files.
 
 mod common;
 mod literals;

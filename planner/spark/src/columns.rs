@@ -1,7 +1,7 @@
 //! Columns of the dataframe API: expressions of Spark's SQL, built by functions and operators.
 //!
-//! A [`Column`] is the text of an expression. So `col("a") / 2` and the SQL text `a / 2` are planned
-//! by the same dialect, and mean the same: types, nulls, errors, the name of the result.
+//! A [`Column`] is the text of an expression. So `col("a") / 2` and the SQL text `a / 2` are
+//! planned by the same dialect, and mean the same: types, nulls, errors, the name of the result.
 //!
 //! ```text
 //!  col("a").plus(lit(1)).alias("b")  ──►  (`a` + 1) AS `b`  ──►  dialect, functions, operators

@@ -1,5 +1,5 @@
-//! Parses statements that only Spark has: `CREATE TABLE … USING`, `SET`, `USE`, `SHOW`. The driver's
-//! session runs them.
+//! Parses statements that only Spark has: `CREATE TABLE … USING`, `SET`, `USE`, `SHOW`. The
+//! driver's session runs them.
 
 mod cursor;
 mod inserts;
@@ -22,7 +22,8 @@ pub enum Command {
         /// The query.
         query: String,
     },
-    /// `FROM s INSERT INTO a SELECT x INSERT INTO b SELECT y`, as statements that run one after the other.
+    /// `FROM s INSERT INTO a SELECT x INSERT INTO b SELECT y`, as statements that run one after the
+    /// other.
     Inserts(Vec<String>),
     /// A statement that runs no query.
     Session(SessionCommand),
@@ -67,7 +68,8 @@ pub enum SessionCommand {
         /// Parts of the table's name.
         table: Vec<String>,
     },
-    /// A statement for speed that changes no rows: `ANALYZE TABLE`, `CACHE TABLE t`, `REFRESH TABLE`.
+    /// A statement for speed that changes no rows: `ANALYZE TABLE`, `CACHE TABLE t`,
+    /// `REFRESH TABLE`.
     NoEffect {
         /// The words that it begins with.
         statement: &'static str,

@@ -1,8 +1,9 @@
 //! Spark's syntax: from the text of a statement to a syntax tree that DataFusion plans.
 //!
-//! DataFusion's parser reads the SQL that many databases share. Where Spark's SQL differs, it is translated: before
-//! parsing if the tokens differ (literals, `VALUES 1, 2`), while parsing if an operator is new (`DIV`, `LIKE ALL`),
-//! and afterwards if the tree differs (`WITH ROLLUP`, `SORT BY`).
+//! DataFusion's parser reads the SQL that many databases share. Where Spark's SQL differs, it is
+//! translated: before parsing if the tokens differ (literals, `VALUES 1, 2`), while parsing if an
+//! operator is new (`DIV`, `LIKE ALL`), and afterwards if the tree differs (`WITH ROLLUP`,
+//! `SORT BY`).
 //!
 //! ```text
 //! text ──tokenize──▶ tokens ──Parser with SparkDialect──▶ tree ──translate──▶ tree that DataFusion plans

@@ -1,9 +1,9 @@
 //! Spark's functions: one file per family, each with a list of its definitions.
 //!
-//! A scalar function is a `scalar::Function`: name, parameters, result type, and a Rust function from
-//! columns to a column. `convert` casts the arguments as Spark's ANSI mode does, so that the Rust
-//! functions see one Arrow type for each kind of parameter. `render`, `syntax` and `types` serve several
-//! families.
+//! A scalar function is a `scalar::Function`: name, parameters, result type, and a Rust function
+//! from columns to a column. `convert` casts the arguments as Spark's ANSI mode does, so that the
+//! Rust functions see one Arrow type for each kind of parameter. `render`, `syntax` and `types`
+//! serve several families.
 
 mod aggregates;
 mod arrays;
@@ -88,7 +88,8 @@ pub(crate) fn scalar_function(name: &str, zone: &Arc<str>) -> Option<ScalarUDF> 
 
 /// Returns a function with its own state for one task; `None` if the function has no state.
 ///
-/// Random numbers with a seed continue from batch to batch, so that a task must not share them with another one.
+/// Random numbers with a seed continue from batch to batch, so that a task must not share them with
+/// another one.
 #[must_use]
 pub fn function_of_task(name: &str) -> Option<ScalarUDF> {
     let definition = definitions_by_name().get(name)?;
@@ -196,8 +197,8 @@ mod tests {
     #[test]
     fn every_function_of_ours_is_documented() {
         let documented = documented("Available", 2);
-        // Names that DataFusion has and Spark lacks are kept for statements that use them; the dialect
-        // calls `time_windows` for `window`, casts are calls of `to_wall_timestamp`, and
+        // Names that DataFusion has and Spark lacks are kept for statements that use them; the
+        // dialect calls `time_windows` for `window`, casts are calls of `to_wall_timestamp`, and
         // `ceil(x, scale)` is one of `ceil_to_scale`.
         let extra = [
             "ceil_to_scale",

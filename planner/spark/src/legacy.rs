@@ -1,4 +1,5 @@
-//! Settings of Spark that give statements another meaning: those that are obeyed, and those that are refused.
+//! Settings of Spark that give statements another meaning: those that are obeyed, and those that
+//! are refused.
 
 use datafusion::common::config::{ConfigExtension, ConfigOptions};
 use datafusion::common::extensions_options;
@@ -36,7 +37,8 @@ pub enum Obedience {
     Sets(&'static str, bool),
     /// The setting asks for what the session does anyway.
     Holds,
-    /// The setting asks for another meaning, which the session does not have; the text is the value that it has.
+    /// The setting asks for another meaning, which the session does not have; the text is the value
+    /// that it has.
     Refuses(&'static str),
     /// The setting changes no rows here.
     Ignores,

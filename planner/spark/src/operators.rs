@@ -140,7 +140,8 @@ impl ExprPlanner for SparkOperators {
     }
 }
 
-/// Plans `/` with text, which is read as a DOUBLE. Numbers are divided by [`arithmetic::resolve`], which knows all types.
+/// Plans `/` with text, which is read as a DOUBLE. Numbers are divided by [`arithmetic::resolve`],
+/// which knows all types.
 fn divide(expr: RawBinaryExpr, left: &DataType, right: &DataType) -> PlannerResult<RawBinaryExpr> {
     let is_operand = |t: &DataType| is_text(t) || t.is_numeric() || t.is_null();
     let has_text = is_text(left) || is_text(right);
@@ -188,7 +189,8 @@ fn compare_with_boolean(
     PlannerResult::Original(expr)
 }
 
-/// Reads text beside a number as a number: as BIGINT beside whole numbers, as DOUBLE beside others and beside text.
+/// Reads text beside a number as a number: as BIGINT beside whole numbers, as DOUBLE beside others
+/// and beside text.
 fn calculate_with_text(
     expr: RawBinaryExpr,
     left: &DataType,
@@ -220,8 +222,9 @@ fn calculate_with_text(
     PlannerResult::Original(expr)
 }
 
-/// Plans operations with intervals. An interval is multiplied or divided by a number, which may be text. Text plus or minus
-/// an interval is read as a timestamp. The difference of two dates is the interval of the days between them.
+/// Plans operations with intervals. An interval is multiplied or divided by a number, which may be
+/// text. Text plus or minus an interval is read as a timestamp. The difference of two dates is the
+/// interval of the days between them.
 fn plan_interval_operation(
     expr: &RawBinaryExpr,
     left: &DataType,
@@ -270,8 +273,8 @@ fn plan_interval_operation(
     Some(ScalarUDF::from(operator).call(vec![interval, cast(other.clone(), FACTOR)]))
 }
 
-/// Plans sums and differences of dates and timestamps. A date plus an interval with hours is a timestamp, the result for
-/// null is null, and text that is subtracted from a time is read as one.
+/// Plans sums and differences of dates and timestamps. A date plus an interval with hours is a
+/// timestamp, the result for null is null, and text that is subtracted from a time is read as one.
 fn plan_time_operation(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
     let op = arithmetic_operator(&expr.op)?;
     let timestamp = |date: &Expr| {

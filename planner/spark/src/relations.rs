@@ -51,7 +51,8 @@ impl RelationPlanner for SparkRelations {
                 let input = context.plan(*table)?;
                 (pivot.apply(input, context)?, alias)
             }
-            // See `dialect::generators`: a PIVOT without a column to pivot stands for a lateral view.
+            // See `dialect::generators`: a PIVOT without a column to pivot stands for a lateral
+            // view.
             TableFactor::Pivot {
                 table,
                 mut aggregate_functions,

@@ -17,8 +17,8 @@ const DECIMAL_PRECISION: u8 = 10;
 
 /// Plans types that DataFusion does not know, or to which it gives another meaning.
 ///
-/// `TIMESTAMP` counts microseconds, since nanoseconds end in the year 2262; `DECIMAL` has ten digits and no fraction; a
-/// `MAP<STRING, INT>` has keys and values.
+/// `TIMESTAMP` counts microseconds, since nanoseconds end in the year 2262; `DECIMAL` has ten
+/// digits and no fraction; a `MAP<STRING, INT>` has keys and values.
 #[derive(Debug)]
 pub struct SparkTypes;
 

@@ -1,9 +1,10 @@
 //! Encodes the planner's own nodes. The executor's codec, which also knows scans of text files, is
 //! the one that DataFusion calls.
 //!
-//! DataFusion's protobuf messages contain its own operators. One of our nodes is sent as an extension
-//! whose first byte is its kind ([`NodeTag`]). The rest is protobuf if the node has expressions, which
-//! DataFusion encodes, and JSON or postcard if it has only plain settings, which serde encodes.
+//! DataFusion's protobuf messages contain its own operators. One of our nodes is sent as an
+//! extension whose first byte is its kind ([`NodeTag`]). The rest is protobuf if the node has
+//! expressions, which DataFusion encodes, and JSON or postcard if it has only plain settings, which
+//! serde encodes.
 
 mod exchange_read;
 mod keys;

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Predicates joined by AND are tested from left to right. After a predicate that drops many rows,
-//! the later ones have less work. Comparing numbers and dates costs a fraction of comparing text, but
-//! queries seldom list predicates in that order. Only predicates that cannot fail move to the
+//! the later ones have less work. Comparing numbers and dates costs a fraction of comparing text,
+//! but queries seldom list predicates in that order. Only predicates that cannot fail move to the
 //! front, so that none is tested on rows from which an earlier predicate protected it.
 //!
 //! When the predicates so far pass less than a fifth of the rows, DataFusion copies those rows

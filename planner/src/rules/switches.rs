@@ -1,4 +1,5 @@
-//! The switches of planner rules, and of `share_stages` and `adaptive` in [`crate::stages`], for example `SET faisca.semi_join_first = false`.
+//! The switches of planner rules, and of `share_stages` and `adaptive` in [`crate::stages`], for
+//! example `SET faisca.semi_join_first = false`.
 
 use datafusion::common::config::{ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::common::extensions_options;

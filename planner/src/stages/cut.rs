@@ -107,7 +107,8 @@ impl Cutter {
             let input = self.rewrite(Arc::clone(materialize.input()))?;
             return self.forward(input, partitioning, expected);
         }
-        // The body of a recursive query runs repeatedly over state in its process, so it cannot be cut.
+        // The body of a recursive query runs repeatedly over state in its process, so it cannot be
+        // cut.
         if plan.is::<RecursiveQueryExec>() {
             return Ok(plan);
         }

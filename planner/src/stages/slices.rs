@@ -7,8 +7,8 @@
 use crate::cost::{SKEW_FACTOR, STAGE_INPUT_BYTES_MIN, TASK_INPUT_BYTES_MIN};
 use crate::ids::StageId;
 
-/// The part of an input that one of several tasks of a partition reads: the output of every `count`-th
-/// producer task, starting with producer `index`.
+/// The part of an input that one of several tasks of a partition reads: the output of every
+/// `count`-th producer task, starting with producer `index`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionSplit {
     /// The input that is divided.
@@ -21,9 +21,9 @@ pub struct PartitionSplit {
 
 /// Returns the number of tasks to divide a partition among; 1 if it is not skewed.
 ///
-/// Each task reads a part of one input and all of the others. `divisible` is the partition's bytes of
-/// that input, `undivided` its bytes of the others, and `total` the bytes of all partitions. There are
-/// at most as many parts as `producers`, and no part is smaller than `undivided`.
+/// Each task reads a part of one input and all of the others. `divisible` is the partition's bytes
+/// of that input, `undivided` its bytes of the others, and `total` the bytes of all partitions.
+/// There are at most as many parts as `producers`, and no part is smaller than `undivided`.
 #[must_use]
 pub fn split_count(
     divisible: u64,

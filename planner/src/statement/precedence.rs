@@ -1,7 +1,9 @@
-//! Corrects the precedence of `IS DISTINCT FROM`: `a IS DISTINCT FROM b AND c` is `(a IS DISTINCT FROM b) AND c`.
+//! Corrects the precedence of `IS DISTINCT FROM`: `a IS DISTINCT FROM b AND c` is
+//! `(a IS DISTINCT FROM b) AND c`.
 //!
-//! The parser takes everything after `FROM` for the right side. Parentheses in the text are separate
-//! nodes. So an expression without them can be flattened into tokens and parsed again by precedence.
+//! The parser takes everything after `FROM` for the right side. Parentheses in the text are
+//! separate nodes. So an expression without them can be flattened into tokens and parsed again by
+//! precedence.
 
 use std::mem::replace;
 

@@ -24,8 +24,8 @@ use datafusion::optimizer::AnalyzerRule;
 const LEFT_COPY: &str = "__left_copy";
 const RIGHT_COPY: &str = "__right_copy";
 
-/// Adds the number of each copy to the keys of set operations. Runs before type coercion: until then the joins of set
-/// operations differ from all others.
+/// Adds the number of each copy to the keys of set operations. Runs before type coercion: until
+/// then the joins of set operations differ from all others.
 #[derive(Debug)]
 pub(super) struct BagOperations;
 
@@ -45,8 +45,8 @@ impl AnalyzerRule for BagOperations {
     }
 }
 
-/// Whether DataFusion planned `EXCEPT ALL` or `INTERSECT ALL` as this join: no other join has all columns as
-/// keys, in order, with equal nulls, at this point. Distinct left rows need no counting.
+/// Whether DataFusion planned `EXCEPT ALL` or `INTERSECT ALL` as this join: no other join has all
+/// columns as keys, in order, with equal nulls, at this point. Distinct left rows need no counting.
 fn is_bag_operation(join: &Join) -> bool {
     let (left, right) = (join.left.schema(), join.right.schema());
     let is_pair = |(index, (l, r)): (usize, &(Expr, Expr))| {

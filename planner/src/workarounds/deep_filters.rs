@@ -16,7 +16,8 @@ use datafusion::physical_plan::filter::FilterExec;
 
 use crate::stack::recurse;
 
-/// Maximum number of levels of a condition that is pushed down. Handwritten conditions rarely have more.
+/// Maximum number of levels of a condition that is pushed down. Handwritten conditions rarely have
+/// more.
 const LEVELS_MAX: usize = 50;
 
 /// DataFusion's `FilterPushdown`, skipped for plans with a deep condition.

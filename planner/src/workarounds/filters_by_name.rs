@@ -18,7 +18,8 @@ use crate::stack::recurse;
 
 type Plan = Arc<dyn ExecutionPlan>;
 
-/// DataFusion's `FilterPushdown`, applied only to subtrees whose operators have unique column names.
+/// DataFusion's `FilterPushdown`, applied only to subtrees whose operators have unique column
+/// names.
 #[derive(Debug)]
 pub(super) struct UniqueNamePushdown {
     pub(super) rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>,

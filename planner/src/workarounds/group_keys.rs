@@ -89,7 +89,8 @@ fn has_false_key(plan: &LogicalPlan) -> Result<bool> {
     Ok(has_false_key)
 }
 
-/// Whether DataFusion derives from a GROUP BY that a part of its keys is unique, though its input does not imply that.
+/// Whether DataFusion derives from a GROUP BY that a part of its keys is unique, though its input
+/// does not imply that.
 fn is_part_taken_for_unique(aggregate: &Aggregate) -> bool {
     let groups = aggregate.group_expr.len();
     let input = aggregate.input.schema();

@@ -107,7 +107,8 @@ fn is_null_safe(plan: &LogicalPlan) -> bool {
             && !join.on.is_empty())
 }
 
-/// A leaf that stands for a null-safe join while the rule runs, so that the rule does not look into it.
+/// A leaf that stands for a null-safe join while the rule runs, so that the rule does not look into
+/// it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Hash)]
 struct NullSafeJoinLeaf {
     join: LogicalPlan,

@@ -1,8 +1,8 @@
 //! Ignores the number of rows in a footer that says a file with bytes has none.
 //!
 //! Some writers leave the number of rows in a Parquet footer at 0. The row groups have the correct
-//! numbers, but DataFusion uses the footer's: it takes every column for a constant and reads nothing.
-//! Here such a number counts as unknown.
+//! numbers, but DataFusion uses the footer's: it takes every column for a constant and reads
+//! nothing. Here such a number counts as unknown.
 
 use datafusion::common::Statistics;
 use datafusion::common::stats::Precision;

@@ -1,8 +1,9 @@
 //! Keeps the column of a series whose rows are only counted.
 //!
 //! `count(*)` of `generate_series` reads no column. DataFusion's protobuf message for a series
-//! contains only the columns that are read, so an executor creates a series of one column for a schema
-//! without columns, and fails. Here the series keeps its column, and a projection above it removes it.
+//! contains only the columns that are read, so an executor creates a series of one column for a
+//! schema without columns, and fails. Here the series keeps its column, and a projection above it
+//! removes it.
 
 use std::sync::Arc;
 
@@ -32,7 +33,8 @@ pub(super) const SERIES_ROWS: PlanRule = PlanRule {
     },
 };
 
-/// Returns the schema of a series, which only its first batch has. Without rows, any schema is correct.
+/// Returns the schema of a series, which only its first batch has. Without rows, any schema is
+/// correct.
 fn series_schema(series: &LazyMemoryExec) -> Result<SchemaRef> {
     for generator in series.generators() {
         let fresh = generator.read().reset_state();

@@ -54,13 +54,15 @@ fn check_subquery(expr: Expr) -> Result<Transformed<Expr>> {
     }
 }
 
-/// Whether a scalar subquery has at most one row, and, if it may have none, a column that may be null.
+/// Whether a scalar subquery has at most one row, and, if it may have none, a column that may be
+/// null.
 fn is_nullable_row(plan: &LogicalPlan) -> bool {
     has_one_row_at_most(plan) && (has_row(plan) || plan.schema().field(0).is_nullable())
 }
 
-/// Whether the operators of a plan imply that it has at most one row. DataFusion's `max_rows` may be
-/// wrong, since it is also derived from the keys of groups, see [`group_keys`](super::group_keys).
+/// Whether the operators of a plan imply that it has at most one row. DataFusion's `max_rows` may
+/// be wrong, since it is also derived from the keys of groups, see
+/// [`group_keys`](super::group_keys).
 pub(super) fn has_one_row_at_most(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Projection(projection) => has_one_row_at_most(&projection.input),
@@ -116,7 +118,8 @@ fn aggregate_single_value(scalar: Subquery) -> Result<Subquery> {
     })
 }
 
-/// The aggregate `single_value(x)`: the value of the only row, null without a row, an error with several.
+/// The aggregate `single_value(x)`: the value of the only row, null without a row, an error with
+/// several.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct SingleValue {
     signature: Signature,

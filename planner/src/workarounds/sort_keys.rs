@@ -1,9 +1,9 @@
 //! Keeps all keys of a sort except those that occur twice.
 //!
-//! DataFusion's `EliminateDuplicatedExpr` also drops keys that earlier keys determine, and considers
-//! too many of them determined: above a join with a grouped input, an aggregate claims that the key of that
-//! input determines all of its own columns. So `ORDER BY g.k, t.x` becomes `ORDER BY g.k`, though a
-//! row of `g` has many partners in `t`.
+//! DataFusion's `EliminateDuplicatedExpr` also drops keys that earlier keys determine, and
+//! considers too many of them determined: above a join with a grouped input, an aggregate claims
+//! that the key of that input determines all of its own columns. So `ORDER BY g.k, t.x` becomes
+//! `ORDER BY g.k`, though a row of `g` has many partners in `t`.
 
 use std::collections::HashSet;
 

@@ -156,8 +156,8 @@ impl FilterRewrite {
     }
 }
 
-/// Whether DataFusion plans this `NOT IN` correctly, as an anti-join that respects nulls: the value is a
-/// column, which states whether it may be null, and the subquery is not correlated.
+/// Whether DataFusion plans this `NOT IN` correctly, as an anti-join that respects nulls: the value
+/// is a column, which states whether it may be null, and the subquery is not correlated.
 fn is_right_in_datafusion(in_list: &InSubquery) -> bool {
     matches!(in_list.expr.as_ref(), Expr::Column(_))
         && in_list.subquery.outer_ref_columns.is_empty()
@@ -215,8 +215,8 @@ impl InParts {
         self.exists_where(Some(self.item().eq(self.outer_value.clone())))
     }
 
-    /// Returns the condition that the result is unknown, not false, because a value or an item is null.
-    /// A side that cannot be null needs no test.
+    /// Returns the condition that the result is unknown, not false, because a value or an item is
+    /// null. A side that cannot be null needs no test.
     fn is_unknown(&self) -> Result<Expr> {
         let item_may_be_null = self.subquery.subquery.schema().field(0).is_nullable();
         let by_item = match item_may_be_null {

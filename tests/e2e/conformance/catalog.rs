@@ -1,4 +1,5 @@
-//! The contract of every catalog: tables appear, switch and change as a whole. On files and on Glue.
+//! The contract of every catalog: tables appear, switch and change as a whole. On files and on
+//! Glue.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};

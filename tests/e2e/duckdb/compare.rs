@@ -1,7 +1,8 @@
 //! Results of two engines as multisets of typed rows.
 //!
-//! Only this is normalised: the type and scale of a number, because the engines derive different ones; floats within a
-//! relative tolerance, because sums depend on the order; all NaNs and both zeros, because SQL does not distinguish them.
+//! Only this is normalised: the type and scale of a number, because the engines derive different
+//! ones; floats within a relative tolerance, because sums depend on the order; all NaNs and both
+//! zeros, because SQL does not distinguish them.
 
 use std::cmp::Ordering;
 
@@ -9,7 +10,8 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, TimeUnit};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-/// Sums of the generated floats are exact in any order, but averages and REAL's conversions are not.
+/// Sums of the generated floats are exact in any order, but averages and REAL's conversions are
+/// not.
 const RELATIVE_TOLERANCE: f64 = 1e-6;
 
 #[derive(Debug, Clone)]
@@ -141,7 +143,8 @@ pub fn are_equal(left: &[Row], right: &[Row]) -> bool {
         return false;
     }
     let (left, mut right) = (sorted(left), sorted(right));
-    // Almost equal floats may sort differently: a row without an equal at its index is searched among the rest.
+    // Almost equal floats may sort differently: a row without an equal at its index is searched
+    // among the rest.
     left.iter().enumerate().all(|(index, row)| {
         let matching = (index..right.len()).find(|other| rows_equal(row, right[*other]));
         matching.is_some_and(|other| {

@@ -1,4 +1,5 @@
-//! Tables of all types, written once as Parquet, with nulls, extremes, and values that occur in several tables.
+//! Tables of all types, written once as Parquet, with nulls, extremes, and values that occur in
+//! several tables.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -115,9 +116,11 @@ impl Kind {
         }
     }
 
-    /// Few values, so that joins and groups match; numbers share the small ones. Bytes are written in hexadecimal.
+    /// Few values, so that joins and groups match; numbers share the small ones. Bytes are written
+    /// in hexadecimal.
     ///
-    /// Floats are small multiples of a half, so that every order of addition has the same exact sum.
+    /// Floats are small multiples of a half, so that every order of addition has the same exact
+    /// sum.
     pub fn values(self) -> Vec<&'static str> {
         let mut values = match self {
             Self::Bool => vec!["true", "false"],

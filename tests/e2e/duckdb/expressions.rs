@@ -235,7 +235,8 @@ impl Generator {
         }
     }
 
-    /// Arithmetic and functions that both engines define alike. Integers are widened first, because their literals differ.
+    /// Arithmetic and functions that both engines define alike. Integers are widened first, because
+    /// their literals differ.
     fn computed(&mut self, kind: Kind, scope: &[Column]) -> String {
         let value = self.value(kind, scope, 0);
         let number = self.rng.u8(1..4);

@@ -10,7 +10,8 @@ use super::shrink::optional;
 impl Generator {
     pub fn windows(&mut self) -> (String, usize) {
         let from = self.from(1);
-        // Rows that are equal in every column have no order: two windows may number them differently.
+        // Rows that are equal in every column have no order: two windows may number them
+        // differently.
         let has_keys = from.order.iter().all(|column| column.sql.ends_with(".id"));
         let width = if has_keys { self.rng.usize(2..4) } else { 2 };
         let mut items = vec![format!("{} AS c0", pick(&mut self.rng, &from.scope).sql)];

@@ -116,7 +116,8 @@ async fn a_driver_killed_at_any_step_of_the_commit_leaves_every_row_once() {
                 String::from_utf8_lossy(&ended.stderr)
             );
             server.pass_all();
-            // The record is the only trace that distinguishes a commit from uploads of a job that may still run.
+            // The record is the only trace that distinguishes a commit from uploads of a job that
+            // may still run.
             let listed = command()
                 .args(["clean", "s3://lake/t"])
                 .envs(server.environment())
@@ -199,7 +200,8 @@ async fn of_two_jobs_that_overwrite_at_once_one_wins_and_appends_both_do() {
     let (first, second) = write(SaveMode::Append).await;
     first.and(second).unwrap();
     assert_eq!(server.visible("t").len(), 2);
-    // Both begin before either commits, since the listing that each begins with waits for the other.
+    // Both begin before either commits, since the listing that each begins with waits for the
+    // other.
     let outcomes = write(SaveMode::Overwrite).await;
     let failures: Vec<String> = [outcomes.0, outcomes.1]
         .into_iter()
@@ -293,7 +295,8 @@ async fn executors_killed_while_they_upload_or_at_commit_leave_every_row_once() 
     register_folders(&session, tpch_data(), &["lineitem"]).await;
     let sum = "SELECT count(*), count(DISTINCT l_orderkey * 10 + l_linenumber), sum(length(l_comment)) FROM";
     let expected = query(&session, &format!("{sum} lineitem")).await;
-    // Parts are the executors' own; at the other steps the driver acts alone, and must not miss them.
+    // Parts are the executors' own; at the other steps the driver acts alone, and must not miss
+    // them.
     for (step, method, part, skip, killed_count) in [
         ("a part", "PUT", "partNumber=", 2, 1),
         ("later parts", "PUT", "partNumber=", 9, 2),

@@ -38,7 +38,8 @@ async fn requests_say_who_pays_and_which_key_encrypts() {
     .await
     .unwrap();
     let written = server.take_seen_headers();
-    // A plain object (the commit's record) and an upload in parts: parts inherit the key of their upload.
+    // A plain object (the commit's record) and an upload in parts: parts inherit the key of their
+    // upload.
     for method in ["PUT", "POST"] {
         assert!(
             written.contains(&format!("{method} x-amz-server-side-encryption: aws:kms")),
@@ -148,7 +149,8 @@ fn credentials_response(path: &str) -> hyper::Response<Full<bytes::Bytes>> {
         .unwrap()
 }
 
-/// A way to credentials: name, which is also the token that the store must see; variables; what the service must be asked.
+/// A way to credentials: name, which is also the token that the store must see; variables; what the
+/// service must be asked.
 type CredentialSource = (&'static str, Vec<(&'static str, String)>, &'static str);
 
 fn credential_sources(folder: &Path, identities: &str) -> [CredentialSource; 4] {

@@ -1,4 +1,5 @@
-//! Blocks that outlive their executors: on an object store, every executor may die and no finished task is recomputed.
+//! Blocks that outlive their executors: on an object store, every executor may die and no finished
+//! task is recomputed.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Stores that are not S3. `just clouds` runs the pipeline on servers of Azure's and Google's protocols.
+//! Stores that are not S3. `just clouds` runs the pipeline on servers of Azure's and Google's
+//! protocols.
 
 use std::path::Path;
 use std::sync::Arc;

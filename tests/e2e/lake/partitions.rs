@@ -64,7 +64,8 @@ async fn a_key_in_another_case_finds_its_partitions_in_a_local_folder() {
     assert_eq!(rows, ["SP|1", "SP|2"]);
 }
 
-/// The values are those that Hive and Spark write; Trino 476 refuses `2024-02-29T13:14:15` and `inf`.
+/// The values are those that Hive and Spark write; Trino 476 refuses `2024-02-29T13:14:15` and
+/// `inf`.
 #[tokio::test(flavor = "multi_thread")]
 async fn timestamps_and_infinite_numbers_are_keys_in_the_form_of_hive() {
     let lake = Lake::start().await;

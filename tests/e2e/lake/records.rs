@@ -9,7 +9,8 @@ use crate::support::{command, scratch};
 
 const TARGET: &str = "s3://lake/public/out";
 
-/// Puts a record into the folder `public/out`: that of its last commit, unfinished, with these fields.
+/// Puts a record into the folder `public/out`: that of its last commit, unfinished, with these
+/// fields.
 fn plant(server: &S3Server, fields: &Value) {
     let records = server.root.path().join("lake/public/out/_faisca");
     let last = std::fs::read(records.join("commit-0000000001.json")).unwrap();

@@ -73,7 +73,8 @@ fn a_spill_folder_that_cannot_be_written_is_refused_before_any_work() {
     );
 }
 
-/// Runs a shell line in a mount namespace of its own, as root there; `None` where the kernel does not let us.
+/// Runs a shell line in a mount namespace of its own, as root there; `None` where the kernel does
+/// not let us.
 fn in_own_namespace(line: &str) -> Option<std::process::Command> {
     let unshare = |flags: &str, line: &str| {
         let mut command = std::process::Command::new("unshare");

@@ -1,4 +1,5 @@
-//! One, two and all executors are killed at each moment of a statement's life; others freeze or leave.
+//! One, two and all executors are killed at each moment of a statement's life; others freeze or
+//! leave.
 
 use std::time::{Duration, Instant};
 

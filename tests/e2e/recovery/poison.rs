@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{executors, expected, fleet, start, stop, wait_until};
 use crate::support::rows;
 
-/// Requests petabytes of memory, which ends the process. One task alone reads the orders that the filter keeps.
+/// Requests petabytes of memory, which ends the process. One task alone reads the orders that the
+/// filter keeps.
 const ABORT: &str = "SELECT max(array_length(array_resize(arrow_cast(make_array(l_orderkey), 'LargeList(Int64)'), 200000000000000))) FROM lineitem WHERE l_orderkey < 4000";
 
 #[tokio::test(flavor = "multi_thread")]

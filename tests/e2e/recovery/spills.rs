@@ -32,7 +32,8 @@ fn spill_files(folder: &Path, prefix: &str) -> Vec<PathBuf> {
     files.filter(has_rows).collect()
 }
 
-/// Damages files, which executors may write and remove meanwhile. Returns the number of damaged files.
+/// Damages files, which executors may write and remove meanwhile. Returns the number of damaged
+/// files.
 fn damage(files: &[PathBuf], how: Damage) -> usize {
     let damaged = files.iter().filter(|path| match how {
         Damage::Remove => std::fs::remove_file(path).is_ok(),

@@ -288,8 +288,8 @@ impl Folder {
     /// follows. Zero if there is no record.
     ///
     /// Also removes replaced files whose retention has ended. Only the newest record can be
-    /// unfinished: a writer completes it before it creates the next one. `own` is the table that this
-    /// process writes to the folder, if any.
+    /// unfinished: a writer completes it before it creates the next one. `own` is the table that
+    /// this process writes to the folder, if any.
     ///
     /// # Errors
     /// If the record cannot be read or completed, or would move a table of another folder.

@@ -328,8 +328,8 @@ impl LocalWrite {
         }
     }
 
-    /// Puts the old version back that a job was about to replace when it was killed, on a file system
-    /// without the exchange.
+    /// Puts the old version back that a job was about to replace when it was killed, on a file
+    /// system without the exchange.
     ///
     /// # Errors
     /// If the file system fails.
@@ -350,8 +350,8 @@ impl LocalWrite {
         Ok(())
     }
 
-    /// Removes the staging folders of jobs that were killed. The caller holds the lock, so no running
-    /// job has one. Errors are ignored: the next write tries again.
+    /// Removes the staging folders of jobs that were killed. The caller holds the lock, so no
+    /// running job has one. Errors are ignored: the next write tries again.
     fn remove_stale(&self, parent: &Path, name: &str) {
         for folder in stale_folders(parent, name) {
             let _ = self.disk.apply(Change::RemoveTree(&folder));

@@ -8,9 +8,9 @@
 //!   ─► register the table ─► remove replaced files
 //! ```
 //!
-//! Of two writers, only one can create the [record](crate::commit_record). If the driver dies after that,
-//! the next write or `faisca clean` finishes the commit. If it dies before, readers see none of the
-//! uploads, and `faisca clean` aborts them.
+//! Of two writers, only one can create the [record](crate::commit_record). If the driver dies after
+//! that, the next write or `faisca clean` finishes the commit. If it dies before, readers see none
+//! of the uploads, and `faisca clean` aborts them.
 //!
 //! **Limits.** While an overwrite is in its last step, a reader of the bare path may see new files
 //! beside old ones, but it always sees at least one of the two. A reader that uses the catalog sees
@@ -68,8 +68,8 @@ pub(crate) struct ObjectWrite {
 }
 
 impl ObjectWrite {
-    /// Finishes an interrupted commit, if there is one, and begins the write, unless there is nothing
-    /// to do. `table` is the table that the write will register, if any.
+    /// Finishes an interrupted commit, if there is one, and begins the write, unless there is
+    /// nothing to do. `table` is the table that the write will register, if any.
     ///
     /// # Errors
     /// If the save mode forbids the write, or the store or the catalog fails.

@@ -175,8 +175,8 @@ impl<'a> LineageJob<'a> {
     }
 }
 
-/// Returns a UUID made of texts: the same for the same texts, so that events that are exported again
-/// belong to the same run.
+/// Returns a UUID made of texts: the same for the same texts, so that events that are exported
+/// again belong to the same run.
 fn uuid(texts: &[&str]) -> String {
     let hex = digest(texts);
     // Version 8: the content is our own.

@@ -20,7 +20,8 @@ struct Node {
     stage: Option<StageId>,
 }
 
-/// Returns the plan of a query. `accumulator` is the id under which the rows of a stage are reported.
+/// Returns the plan of a query. `accumulator` is the id under which the rows of a stage are
+/// reported.
 pub(super) fn plan(query: &Query<'_>, accumulator: impl Fn(StageId) -> u64) -> Value {
     let read: Vec<StageId> = query
         .stages

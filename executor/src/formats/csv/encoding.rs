@@ -12,8 +12,8 @@ impl CsvReadOptions {
     pub(super) fn to_utf8(&self, chunk: Bytes) -> Bytes {
         let encoding: &'static Encoding = match self.encoding {
             TextEncoding::Utf8 => return chunk,
-            // The encoding standard of the Web maps ISO-8859-1 to Windows-1252, which differs only in
-            // control codes.
+            // The encoding standard of the Web maps ISO-8859-1 to Windows-1252, which differs only
+            // in control codes.
             TextEncoding::Iso8859_1 | TextEncoding::Windows1252 => encoding_rs::WINDOWS_1252,
         };
         if chunk.is_ascii() {

@@ -246,7 +246,8 @@ fn check_duplicates(names: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a header without delimiters that another delimiter would split, as it would the next line.
+/// Refuses a header without delimiters that another delimiter would split, as it would the next
+/// line.
 fn check_delimiter(options: &CsvReadOptions, first: &[Vec<String>]) -> Result<()> {
     let [first, second] = first else {
         return Ok(());

@@ -1,4 +1,5 @@
-//! Splits text into records: the only place that knows delimiters, quotes, line breaks and comments.
+//! Splits text into records: the only place that knows delimiters, quotes, line breaks and
+//! comments.
 //!
 //! Inference, header checks and scans all read through [`Records`], so they cannot disagree about
 //! where a record ends. It reads from chunks of any size and keeps a record that is not complete.
@@ -258,7 +259,8 @@ impl Records {
             State::QuoteInQuoted if byte == self.delimiter || is_break(byte) => {
                 return self.read_plain();
             }
-            // As in Spark and DuckDB, text after a closing quote makes the quotes part of the value.
+            // As in Spark and DuckDB, text after a closing quote makes the quotes part of the
+            // value.
             State::QuoteInQuoted => {
                 self.form = Form::Plain;
                 self.field_start -= 1;

@@ -2,7 +2,8 @@
 
 use datafusion::arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
 
-/// Returns the common type of several values; `None` if they have one already, or DataFusion's rules are Spark's.
+/// Returns the common type of several values; `None` if they have one already, or DataFusion's
+/// rules are Spark's.
 pub(crate) fn common_type(types: &[DataType]) -> Option<DataType> {
     let mut known = types.iter().filter(|data_type| !data_type.is_null());
     let first = known.next()?.clone();
@@ -36,7 +37,8 @@ fn type_for_text(other: &DataType) -> Option<DataType> {
     }
 }
 
-/// Returns the narrowest type that holds the values of both; `None` where DataFusion's rules are Spark's.
+/// Returns the narrowest type that holds the values of both; `None` where DataFusion's rules are
+/// Spark's.
 fn wider_type(left: &DataType, right: &DataType) -> Option<DataType> {
     use DataType::{Decimal128, Float32, Float64};
     if left == right {
@@ -65,8 +67,8 @@ fn wider_type(left: &DataType, right: &DataType) -> Option<DataType> {
     }
 }
 
-/// Returns the decimal type with these digits before and after the point. Beyond 38 digits in all, digits after the point
-/// are dropped.
+/// Returns the decimal type with these digits before and after the point. Beyond 38 digits in all,
+/// digits after the point are dropped.
 fn decimal(whole: i16, scale: i16) -> DataType {
     let precision_max = i16::from(DECIMAL128_MAX_PRECISION);
     let whole = whole.min(precision_max);
@@ -75,7 +77,8 @@ fn decimal(whole: i16, scale: i16) -> DataType {
     DataType::Decimal128(precision.max(1), i8::try_from(scale).unwrap_or(0))
 }
 
-/// Returns precision and scale of the decimal type that holds all values of an integer or decimal type.
+/// Returns precision and scale of the decimal type that holds all values of an integer or decimal
+/// type.
 pub(crate) fn precision_and_scale(data_type: &DataType) -> Option<(i16, i16)> {
     Some(match data_type {
         DataType::Int8 => (3, 0),

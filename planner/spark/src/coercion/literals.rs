@@ -4,7 +4,8 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 
-/// Gives an expression a type: a literal becomes a literal of the type, any other expression is cast.
+/// Gives an expression a type: a literal becomes a literal of the type, any other expression is
+/// cast.
 pub(crate) fn with_type(expr: Expr, data_type: &DataType, schema: &DFSchema) -> Result<Expr> {
     if let Expr::Literal(value, metadata) = &expr
         && !value.data_type().is_string()
@@ -18,7 +19,8 @@ pub(crate) fn with_type(expr: Expr, data_type: &DataType, schema: &DFSchema) -> 
     Ok(cast(expr, data_type.clone()))
 }
 
-/// Returns a literal in the type of the value that it is compared with, if that type represents it exactly.
+/// Returns a literal in the type of the value that it is compared with, if that type represents it
+/// exactly.
 pub(crate) fn fit_literal(expr: &Expr, other: &DataType) -> Option<Expr> {
     let Expr::Literal(value, metadata) = expr else {
         return None;
@@ -66,7 +68,8 @@ fn parse_number(text: &str, other: &DataType) -> Option<ScalarValue> {
     }
 }
 
-/// Returns a literal of a whole number as the shortest decimal that holds it, as Spark does beside decimals.
+/// Returns a literal of a whole number as the shortest decimal that holds it, as Spark does beside
+/// decimals.
 pub(crate) fn as_decimal_literal(expr: &Expr) -> Option<Expr> {
     let Expr::Literal(value, metadata) = expr else {
         return None;

@@ -232,7 +232,8 @@ impl Column {
         Self::from_text(format!("{function}({}{arguments})", self.text))
     }
 
-    /// Casts to a type of Spark's SQL, such as `int` or `decimal(10, 2)`. A value that does not fit is an error.
+    /// Casts to a type of Spark's SQL, such as `int` or `decimal(10, 2)`. A value that does not fit
+    /// is an error.
     #[must_use]
     pub fn cast(self, sql_type: &str) -> Self {
         Self::from_text(format!("CAST({} AS {sql_type})", self.text))

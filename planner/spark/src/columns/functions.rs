@@ -1,8 +1,9 @@
 //! Spark's functions as Rust functions.
 //!
-//! Each one calls the SQL function of its name, which `docs/functions.md` describes. A string argument
-//! is the name of a column, except where the parameter is a literal: a pattern, a format, a number of
-//! digits. [`call_function`] calls every other function, and those that the session has registered.
+//! Each one calls the SQL function of its name, which `docs/functions.md` describes. A string
+//! argument is the name of a column, except where the parameter is a literal: a pattern, a format,
+//! a number of digits. [`call_function`] calls every other function, and those that the session has
+//! registered.
 //!
 //! ```
 //! use faisca_spark::columns::functions::{call_function, regexp_extract, round, to_date, upper};
@@ -136,7 +137,8 @@ fn lambda(name: &str, column: &Column, body: impl FnOnce(Column) -> Column) -> C
     ))
 }
 
-/// Expands to the Rust type of a parameter, or, with its name, to the column that is passed to Spark's function.
+/// Expands to the Rust type of a parameter, or, with its name, to the column that is passed to
+/// Spark's function.
 macro_rules! argument {
     (column) => { impl Into<Column> };
     (literal) => { impl Literal };

@@ -5,7 +5,8 @@ use std::fmt;
 use super::column::Column;
 use super::join_list;
 
-/// The rows over which [`Column::over`] computes: a partition, its order, and a frame around each row.
+/// The rows over which [`Column::over`] computes: a partition, its order, and a frame around each
+/// row.
 ///
 /// ```
 /// use faisca_spark::columns::functions::sum;
@@ -59,7 +60,8 @@ impl Window {
         }
     }
 
-    /// Orders the rows of each partition: ascending by default, or as [`Column::desc`] and its like specify.
+    /// Orders the rows of each partition: ascending by default, or as [`Column::desc`] and its like
+    /// specify.
     pub fn order_by<C: Into<Column>>(self, columns: impl IntoIterator<Item = C>) -> Self {
         Self {
             order: list_of_texts(columns),

@@ -58,7 +58,8 @@ pub enum TableSource {
     Files,
 }
 
-/// Reads a statement after its `CREATE`; `None` if it creates something else, or a table that DataFusion creates.
+/// Reads a statement after its `CREATE`; `None` if it creates something else, or a table that
+/// DataFusion creates.
 pub(super) fn parse(cursor: &mut Cursor) -> Result<Option<CreateTable>> {
     let or_replace = cursor.take_words(&["OR", "REPLACE"]);
     if !cursor.take_words(&["TABLE"]) {

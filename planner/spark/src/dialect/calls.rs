@@ -151,7 +151,8 @@ pub(super) fn name_fields_of_tuples(function: &mut Function) {
     }
 }
 
-/// Removes the arguments of `rank(a) OVER (ORDER BY a)`: the order of the window determines the rank.
+/// Removes the arguments of `rank(a) OVER (ORDER BY a)`: the order of the window determines the
+/// rank.
 fn remove_arguments(function: &mut Function) {
     if let FunctionArguments::List(list) = &mut function.args
         && function.over.is_some()
@@ -196,7 +197,8 @@ fn rewrite_as_named_struct(function: &mut Function) {
     rename(function, "named_struct");
 }
 
-/// Rewrites `listagg(DISTINCT x) WITHIN GROUP (ORDER BY y)` as DataFusion's `string_agg(DISTINCT x, '' ORDER BY y)`.
+/// Rewrites `listagg(DISTINCT x) WITHIN GROUP (ORDER BY y)` as DataFusion's
+/// `string_agg(DISTINCT x, '' ORDER BY y)`.
 fn rewrite_listagg(function: &mut Function) {
     let FunctionArguments::List(list) = &mut function.args else {
         return;
@@ -230,8 +232,8 @@ fn rewrite_listagg(function: &mut Function) {
     rename(function, "string_agg");
 }
 
-/// Rewrites `array_agg` as `collect_list` or `collect_set`: Spark's leaves nulls out, and returns an empty array for a group
-/// without values.
+/// Rewrites `array_agg` as `collect_list` or `collect_set`: Spark's leaves nulls out, and returns
+/// an empty array for a group without values.
 fn rewrite_array_agg(function: &mut Function) {
     let FunctionArguments::List(list) = &mut function.args else {
         return;

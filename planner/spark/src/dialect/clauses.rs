@@ -1,4 +1,5 @@
-//! Checks for clauses that DataFusion's planner ignores. A clause without an effect must be an error.
+//! Checks for clauses that DataFusion's planner ignores. A clause without an effect must be an
+//! error.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;

@@ -6,7 +6,8 @@ use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArguments, Ident, Select, SelectItem, VisitMut, VisitorMut,
 };
 
-/// Writes the functions that are called without parentheses as columns, and returns whether there is any.
+/// Writes the functions that are called without parentheses as columns, and returns whether there
+/// is any.
 pub fn functions_as_columns(tree: &mut impl VisitMut) -> bool {
     let mut columns = Columns { has_changed: false };
     // The visitor never breaks.

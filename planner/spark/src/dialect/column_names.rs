@@ -1,4 +1,5 @@
-//! Names of columns that have no alias, as Spark writes them: `count(1)`, `(a + 1)`, `CAST(a AS STRING)`.
+//! Names of columns that have no alias, as Spark writes them: `count(1)`, `(a + 1)`,
+//! `CAST(a AS STRING)`.
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, CaseWhen, CastKind, DataType as SqlType, DateTimeField,

@@ -1,4 +1,5 @@
-//! Rewrites `LATERAL VIEW`, and generators such as `explode` in a select list, as tables that [`crate::relations`] plans.
+//! Rewrites `LATERAL VIEW`, and generators such as `explode` in a select list, as tables that
+//! [`crate::relations`] plans.
 //!
 //! ```text
 //! SELECT t.id, explode(t.tags) AS tag FROM t
@@ -6,8 +7,8 @@
 //!   ──▶ SELECT t.id, __generated_0.* FROM (t PIVOT (explode(t.tags) …)) AS __generated_0 (tag)
 //! ```
 //!
-//! The tree has no node for a lateral view that DataFusion's planner passes to its extensions. A PIVOT without a column to
-//! pivot stands for one: the parser never makes such a node.
+//! The tree has no node for a lateral view that DataFusion's planner passes to its extensions. A
+//! PIVOT without a column to pivot stands for one: the parser never makes such a node.
 
 use datafusion::common::{Result, plan_datafusion_err};
 use datafusion::sql::sqlparser::ast::{
@@ -172,7 +173,8 @@ fn join_tables(tables: Vec<TableWithJoins>) -> Option<TableFactor> {
     })
 }
 
-/// Returns the table with the rows of `input`, each joined with the rows that a generator returns for it.
+/// Returns the table with the rows of `input`, each joined with the rows that a generator returns
+/// for it.
 fn generate_rows(input: Option<TableFactor>, view: LateralView) -> TableFactor {
     let name = view
         .lateral_view_name

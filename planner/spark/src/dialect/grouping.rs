@@ -11,10 +11,12 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::tree::call;
 
-/// Maximum number of elements of a CUBE with several keys in one: each element doubles the number of sets.
+/// Maximum number of elements of a CUBE with several keys in one: each element doubles the number
+/// of sets.
 const CUBE_MAX: usize = 16;
 
-/// Rewrites `GROUP BY a, b WITH ROLLUP` and `GROUP BY a, b GROUPING SETS (…)` in the syntax of the SQL standard.
+/// Rewrites `GROUP BY a, b WITH ROLLUP` and `GROUP BY a, b GROUPING SETS (…)` in the syntax of the
+/// SQL standard.
 pub(super) fn expand(group_by: &mut GroupByExpr) -> Result<()> {
     let GroupByExpr::Expressions(expressions, modifiers) = group_by else {
         return Ok(());
@@ -46,7 +48,8 @@ pub(super) fn expand(group_by: &mut GroupByExpr) -> Result<()> {
     Ok(())
 }
 
-/// Writes the keys of sets that differ only in the order of a sum or product as the first of them: they are one column.
+/// Writes the keys of sets that differ only in the order of a sum or product as the first of them:
+/// they are one column.
 fn share_keys(expressions: &mut [Expr]) {
     let mut seen: Vec<(String, Expr)> = Vec::new();
     let sets = expressions.iter_mut().filter_map(|expr| match expr {
@@ -79,7 +82,8 @@ fn in_order(expr: &Expr) -> String {
     }
 }
 
-/// Rewrites `ROLLUP (a, (b, c))` and `CUBE (a, (b, c))` as GROUPING SETS. DataFusion allows one key in each element.
+/// Rewrites `ROLLUP (a, (b, c))` and `CUBE (a, (b, c))` as GROUPING SETS. DataFusion allows one key
+/// in each element.
 fn expand_composite_elements(expr: &mut Expr) {
     let is_plain = |elements: &[Vec<Expr>]| elements.iter().all(|keys| keys.len() == 1);
     let sets: Vec<Vec<Expr>> = match expr {
@@ -114,7 +118,8 @@ fn remove_duplicates(keys: Vec<Expr>) -> Vec<Expr> {
     different
 }
 
-/// Adds the keys of GROUP BY as arguments to `grouping_id()` without arguments, which is also written `grouping__id`.
+/// Adds the keys of GROUP BY as arguments to `grouping_id()` without arguments, which is also
+/// written `grouping__id`.
 pub(super) fn complete_ids(query: &mut Query) {
     let mut keys = match query.body.as_mut() {
         SetExpr::Select(select) => complete_ids_of(select),

@@ -1,6 +1,8 @@
-//! Interval literals: `INTERVAL '1-2' YEAR TO MONTH`, `INTERVAL 1 YEAR 2 MONTHS`, `INTERVAL -'3' DAY`.
+//! Interval literals: `INTERVAL '1-2' YEAR TO MONTH`, `INTERVAL 1 YEAR 2 MONTHS`,
+//! `INTERVAL -'3' DAY`.
 //!
-//! DataFusion's planner reads a text with units, so every form is rewritten as months, days and microseconds.
+//! DataFusion's planner reads a text with units, so every form is rewritten as months, days and
+//! microseconds.
 
 use datafusion::sql::sqlparser::ast::{DataType as SqlType, Expr, Interval, Value};
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -226,7 +228,8 @@ impl Unit {
         Some(parts)
     }
 
-    /// Returns the largest value of a unit that follows a larger one, such as the hours of `DAY TO SECOND`.
+    /// Returns the largest value of a unit that follows a larger one, such as the hours of
+    /// `DAY TO SECOND`.
     fn max_after_larger_unit(self) -> i64 {
         match self {
             Self::Month => 11,
@@ -306,7 +309,8 @@ fn parse_range(text: &str, first: Unit, last: Unit) -> Option<Parts> {
     total.with_sign(is_negative)
 }
 
-/// Rewrites `-INTERVAL '1 month 2 days'` with each part negated; DataFusion's planner negates only the first.
+/// Rewrites `-INTERVAL '1 month 2 days'` with each part negated; DataFusion's planner negates only
+/// the first.
 pub(super) fn negate(expr: &mut Expr) {
     use datafusion::sql::sqlparser::ast::UnaryOperator;
     if let Expr::UnaryOp {
@@ -322,7 +326,8 @@ pub(super) fn negate(expr: &mut Expr) {
     }
 }
 
-/// Rewrites `CAST('3 months 1 hour' AS INTERVAL)` as a literal: DataFusion's cast does not read the word `interval`.
+/// Rewrites `CAST('3 months 1 hour' AS INTERVAL)` as a literal: DataFusion's cast does not read the
+/// word `interval`.
 pub(super) fn read_cast(expr: &mut Expr) {
     if let Expr::Cast {
         expr: operand,

@@ -1,4 +1,5 @@
-//! Rewrites `RIGHT JOIN` and `FULL JOIN` with `USING`: the key is taken from the side that has a row.
+//! Rewrites `RIGHT JOIN` and `FULL JOIN` with `USING`: the key is taken from the side that has a
+//! row.
 //!
 //! ```text
 //! SELECT *, k + 1 FROM t FULL JOIN u USING (k)
@@ -7,8 +8,8 @@
 //!
 //! DataFusion takes the key of the left side, which is null where only the right side has a row.
 //!
-//! In a subquery, DataFusion takes the key of any join with `USING` for a column of the outer query, if that has a column of
-//! the same name. The key is qualified with its table there.
+//! In a subquery, DataFusion takes the key of any join with `USING` for a column of the outer
+//! query, if that has a column of the same name. The key is qualified with its table there.
 
 use std::ops::ControlFlow;
 
@@ -25,8 +26,8 @@ use super::tree::call;
 /// Rewrites the keys of RIGHT and FULL joins with USING in a query.
 ///
 /// # Errors
-/// If the key cannot be found without the columns of the tables: for NATURAL joins, for tables without a name, and for
-/// several joins in a row.
+/// If the key cannot be found without the columns of the tables: for NATURAL joins, for tables
+/// without a name, and for several joins in a row.
 pub(super) fn merge_keys(query: &mut Query) -> Result<()> {
     let Some(keys) = merge_keys_in_body(&mut query.body)? else {
         return Ok(());
@@ -39,7 +40,8 @@ pub(super) fn merge_keys(query: &mut Query) -> Result<()> {
     Ok(())
 }
 
-/// Rewrites a SELECT, or those of a set operation. Returns the keys of a single SELECT, which ORDER BY can name.
+/// Rewrites a SELECT, or those of a set operation. Returns the keys of a single SELECT, which ORDER
+/// BY can name.
 fn merge_keys_in_body(body: &mut SetExpr) -> Result<Option<Vec<Key>>> {
     let select = match body {
         SetExpr::Select(select) => select,
@@ -64,8 +66,8 @@ fn merge_keys_in_body(body: &mut SetExpr) -> Result<Option<Vec<Key>>> {
     Ok(Some(keys))
 }
 
-/// Does a query select all columns of tables that are joined with USING, one by one? The key is then twice among them, and
-/// `*` around the query would lose one.
+/// Does a query select all columns of tables that are joined with USING, one by one? The key is
+/// then twice among them, and `*` around the query would lose one.
 pub(super) fn repeats_keys(query: &Query) -> bool {
     let SetExpr::Select(select) = query.body.as_ref() else {
         return false;
@@ -155,7 +157,8 @@ struct Key {
     value: Expr,
 }
 
-/// Returns tables and keys of a join in which the left side's key may be null; `None` if there is no such join.
+/// Returns tables and keys of a join in which the left side's key may be null; `None` if there is
+/// no such join.
 fn mergeable_keys(select: &Select) -> Result<Option<([Ident; 2], Vec<Key>)>> {
     let [table] = select.from.as_slice() else {
         return Ok(None);

@@ -8,7 +8,8 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::replace_names::replace_names;
 
-/// Replaces an alias by its expression in later columns of its select list. Returns whether any column used it.
+/// Replaces an alias by its expression in later columns of its select list. Returns whether any
+/// column used it.
 ///
 /// A column of a table hides an alias, so call this only for names that no table has.
 pub fn expand_lateral_alias(tree: &mut impl VisitMut, name: &str) -> bool {

@@ -9,9 +9,9 @@ use super::tokens::{space, word};
 
 /// Returns the value of a quoted string, with its escapes resolved.
 ///
-/// Spark's escapes are `\n`, `\t`, `\r`, `\b`, `\0`, `\Z`, three octal digits, `\u` with four and `\U` with eight
-/// hexadecimal digits; `\%` and `\_` stay as they are, for LIKE; any other escaped character stands for itself. A doubled
-/// quote is one quote.
+/// Spark's escapes are `\n`, `\t`, `\r`, `\b`, `\0`, `\Z`, three octal digits, `\u` with four and
+/// `\U` with eight hexadecimal digits; `\%` and `\_` stay as they are, for LIKE; any other escaped
+/// character stands for itself. A doubled quote is one quote.
 pub(crate) fn unescape(text: &str, quote: char) -> String {
     unescape_with(text, quote, DoubledQuote::IsQuote)
 }
@@ -21,7 +21,8 @@ pub(crate) fn unescape(text: &str, quote: char) -> String {
 pub(super) enum DoubledQuote {
     /// One quote.
     IsQuote,
-    /// The end of a text and the start of another one, which are joined: the meaning before Spark 4.
+    /// The end of a text and the start of another one, which are joined: the meaning before Spark
+    /// 4.
     EndsText,
 }
 
@@ -66,7 +67,8 @@ fn unescape_next(chars: &mut Peekable<Chars<'_>>, result: &mut String) {
     }
 }
 
-/// Returns the length of a numeric escape, in characters after the backslash, and the character that it stands for.
+/// Returns the length of a numeric escape, in characters after the backslash, and the character
+/// that it stands for.
 fn code_point(mut chars: Peekable<Chars<'_>>) -> Option<(usize, char)> {
     let (skipped, digits, radix) = match chars.peek()? {
         'u' => (1, 4, 16),

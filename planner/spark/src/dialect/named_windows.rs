@@ -1,7 +1,7 @@
 //! Expands `OVER w` and `OVER (w)`, which use the windows that the WINDOW clause of a query names.
 //!
-//! DataFusion's planner supports the first form only in a select list, and takes the second for a window without a
-//! definition. Both are replaced by the definition, wherever the query uses them.
+//! DataFusion's planner supports the first form only in a select list, and takes the second for a
+//! window without a definition. Both are replaced by the definition, wherever the query uses them.
 
 use std::ops::ControlFlow;
 

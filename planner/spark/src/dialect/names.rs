@@ -1,5 +1,5 @@
-//! Makes names unique that may occur twice in Spark: columns of a select list, and common table expressions of nested
-//! queries.
+//! Makes names unique that may occur twice in Spark: columns of a select list, and common table
+//! expressions of nested queries.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -10,8 +10,8 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::column_names::name_of;
 
-/// Marks a repeated name of a column: it is appended once for each earlier column of the name. It is invisible, and
-/// [`without_mark`] removes it from the names of a result.
+/// Marks a repeated name of a column: it is appended once for each earlier column of the name. It
+/// is invisible, and [`without_mark`] removes it from the names of a result.
 const MARK: char = '\u{2063}';
 
 /// Gives each column of a select list a unique name, as DataFusion requires.
@@ -69,7 +69,8 @@ pub(super) fn rename(item: &mut SelectItem, name: &str) {
     *item = SelectItem::ExprWithAlias { expr, alias };
 }
 
-/// Renames common table expressions that hide one of an outer query: DataFusion allows each name once.
+/// Renames common table expressions that hide one of an outer query: DataFusion allows each name
+/// once.
 #[derive(Default)]
 pub(super) struct CteScopes {
     scopes: Vec<HashSet<String>>,

@@ -1,7 +1,9 @@
-//! Numbers with Spark's types: `1` is INT, `3000000000` BIGINT, `1.5` DECIMAL(2, 1), `1e3` DOUBLE, and `1L` BIGINT.
+//! Numbers with Spark's types: `1` is INT, `3000000000` BIGINT, `1.5` DECIMAL(2, 1), `1e3` DOUBLE,
+//! and `1L` BIGINT.
 //!
-//! DataFusion's planner gives numbers its own types, and consults its extensions only for dictionaries. So a number becomes
-//! a dictionary with one entry, under a key that no statement can contain.
+//! DataFusion's planner gives numbers its own types, and consults its extensions only for
+//! dictionaries. So a number becomes a dictionary with one entry, under a key that no statement can
+//! contain.
 
 use std::ops::ControlFlow;
 
@@ -169,8 +171,8 @@ fn keep_frame(window: &mut WindowSpec) {
     }
 }
 
-/// Makes the decimals of a column of VALUES DOUBLE if the column contains a DOUBLE: its type is fixed when the list is
-/// planned, before [`crate::coercion`] sees it.
+/// Makes the decimals of a column of VALUES DOUBLE if the column contains a DOUBLE: its type is
+/// fixed when the list is planned, before [`crate::coercion`] sees it.
 fn widen_decimals_to_doubles(values: &mut Values) {
     let is_double = |item: &Expr| match item {
         Expr::Cast { data_type, .. } => is_floating(data_type),

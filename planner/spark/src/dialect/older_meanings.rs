@@ -62,8 +62,8 @@ fn pattern_of(function: &Function) -> Option<&str> {
     }
 }
 
-/// Does a pattern have a letter to which `SimpleDateFormat` gives another meaning? There `yy` is a year of the last 80,
-/// and `S` a number of milliseconds.
+/// Does a pattern have a letter to which `SimpleDateFormat` gives another meaning? There `yy` is a
+/// year of the last 80, and `S` a number of milliseconds.
 fn has_older_meaning(pattern: &str) -> bool {
     let mut is_quoted = false;
     let mut runs: Vec<(char, usize)> = Vec::new();

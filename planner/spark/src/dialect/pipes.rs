@@ -1,12 +1,13 @@
-//! Rewrites pipes, such as `FROM t |> WHERE a > 1 |> SELECT a`, as a query. It is nested where a query cannot hold the next
-//! operator.
+//! Rewrites pipes, such as `FROM t |> WHERE a > 1 |> SELECT a`, as a query. It is nested where a
+//! query cannot hold the next operator.
 //!
 //! ```text
 //! TABLE t |> WHERE a > 1 |> AGGREGATE sum(b) AS s GROUP BY a
 //!   ──▶ SELECT a, sum(b) AS s FROM t WHERE (a > 1) GROUP BY a
 //! ```
 //!
-//! The same pass writes `TABLE t`, and a query that begins with `FROM` and has no `SELECT`, as `SELECT * FROM t`.
+//! The same pass writes `TABLE t`, and a query that begins with `FROM` and has no `SELECT`, as
+//! `SELECT * FROM t`.
 
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, TokenizerError};
@@ -146,7 +147,8 @@ impl Stage {
                 self.tail = operator.to_vec();
             }
             (Keyword::LIMIT | Keyword::OFFSET, _) => {
-                // ORDER BY and LIMIT stay in one query: the order of a nested query does not hold outside it.
+                // ORDER BY and LIMIT stay in one query: the order of a nested query does not hold
+                // outside it.
                 let is_limited = [Keyword::LIMIT, Keyword::OFFSET]
                     .into_iter()
                     .any(|word| contains_keyword(&self.tail, word));
@@ -355,7 +357,8 @@ fn names_table(rest: &[TokenWithSpan]) -> bool {
         .is_some_and(|token| matches!(token.token, Token::Word(_)))
 }
 
-/// Returns the names of the columns of a select list, or of `(SELECT …)`; `None` for an item without a name.
+/// Returns the names of the columns of a select list, or of `(SELECT …)`; `None` for an item
+/// without a name.
 fn item_names(tokens: &[TokenWithSpan]) -> Vec<Option<Vec<TokenWithSpan>>> {
     let tokens = trim(tokens);
     let inner = match tokens {

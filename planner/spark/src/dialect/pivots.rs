@@ -6,8 +6,8 @@
 //! t UNPIVOT (v FOR n IN (a, (b) AS B))   ──▶ t UNPIVOT (v FOR n IN (a AS 'a', (b) AS 'B'))
 //! ```
 //!
-//! The parser reads only calls as aggregates of a PIVOT, attaches it to the last table of a join, and changes the names of an
-//! UNPIVOT to lower case, which are values of the result.
+//! The parser reads only calls as aggregates of a PIVOT, attaches it to the last table of a join,
+//! and changes the names of an UNPIVOT to lower case, which are values of the result.
 
 use datafusion::sql::sqlparser::ast::{
     Expr, ExprWithAlias, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, PivotValueSource,
@@ -55,8 +55,8 @@ pub(super) fn prepare(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     result
 }
 
-/// Returns where the content of the parentheses of a PIVOT or UNPIVOT begins and ends in `rest`; `None` if the token is
-/// another word, or only a name.
+/// Returns where the content of the parentheses of a PIVOT or UNPIVOT begins and ends in `rest`;
+/// `None` if the token is another word, or only a name.
 fn clause_content(token: &TokenWithSpan, rest: &[TokenWithSpan]) -> Option<(usize, usize)> {
     if !matches!(keyword(token), Keyword::PIVOT | Keyword::UNPIVOT) {
         return None;
@@ -80,7 +80,8 @@ fn clause_content(token: &TokenWithSpan, rest: &[TokenWithSpan]) -> Option<(usiz
     Some((start, start + length))
 }
 
-/// Encloses the joined tables or the VALUES at the end of `tokens`: the clause that follows has their rows as input.
+/// Encloses the joined tables or the VALUES at the end of `tokens`: the clause that follows has
+/// their rows as input.
 fn wrap_join(tokens: &mut Vec<TokenWithSpan>, span: Span) {
     let mut depth = 0_usize;
     let mut needs_query = false;
@@ -399,7 +400,8 @@ pub fn pivot_names(table: &TableFactor) -> Vec<String> {
     }
 }
 
-/// Returns the text of a value that a PIVOT lists, which names its column; `None` if it must be computed.
+/// Returns the text of a value that a PIVOT lists, which names its column; `None` if it must be
+/// computed.
 fn value_text(value: &Expr) -> Option<String> {
     let list = |values: &[Expr]| {
         let texts: Option<Vec<String>> = values.iter().map(value_text).collect();

@@ -1,7 +1,7 @@
 //! Random numbers in common table expressions.
 //!
-//! Spark computes a common table expression with random numbers once, so that all of its readers see the same rows. Here
-//! each reader computes it, with other numbers: such a query is refused.
+//! Spark computes a common table expression with random numbers once, so that all of its readers
+//! see the same rows. Here each reader computes it, with other numbers: such a query is refused.
 
 use std::ops::ControlFlow;
 
@@ -24,8 +24,8 @@ const RANDOM: [(&str, usize); 7] = [
 /// Refuses common table expressions whose random numbers would be others than Spark's.
 ///
 /// # Errors
-/// If one with random numbers is read several times, or if the part of a recursive one that reads itself has a seed: each
-/// of Spark's rounds takes another one.
+/// If one with random numbers is read several times, or if the part of a recursive one that reads
+/// itself has a seed: each of Spark's rounds takes another one.
 pub(super) fn check(query: &mut Query) -> Result<()> {
     let Some(with) = &mut query.with else {
         return Ok(());

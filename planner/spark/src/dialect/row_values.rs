@@ -8,8 +8,9 @@
 //!   ──▶ NOT EXISTS (… WHERE (a = __value_0 OR a IS NULL OR __value_0 IS NULL) AND (b = __value_1 OR …))
 //! ```
 //!
-//! A null makes the comparison of its column unknown: a row is NOT IN only if it differs from every row in a column that
-//! is known on both sides. Where IN is unknown, Spark returns false, as EXISTS does.
+//! A null makes the comparison of its column unknown: a row is NOT IN only if it differs from every
+//! row in a column that is known on both sides. Where IN is unknown, Spark returns false, as EXISTS
+//! does.
 
 use datafusion::common::{DataFusionError, Result, plan_err};
 use datafusion::sql::sqlparser::ast::{
@@ -110,7 +111,8 @@ fn value_name(n: usize) -> Ident {
     Ident::with_quote('`', format!("__value_{n}"))
 }
 
-/// Gives the columns of a plain query their names, if it lists them and no clause can refer to their aliases.
+/// Gives the columns of a plain query their names, if it lists them and no clause can refer to
+/// their aliases.
 fn name_items(query: &mut Query, width: usize) -> bool {
     let is_ordered = query.order_by.is_some();
     let SetExpr::Select(select) = query.body.as_mut() else {

@@ -13,12 +13,14 @@ use super::tree::call;
 
 /// Spark's dialect of SQL.
 ///
-/// As in Spark by default, text in `'` and in `"` is a string, names are quoted with backticks, and a backslash escapes.
+/// As in Spark by default, text in `'` and in `"` is a string, names are quoted with backticks, and
+/// a backslash escapes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SparkDialect;
 
 impl Dialect for SparkDialect {
-    /// Returns the generic dialect, which the parser assumes wherever a dialect has no method to override.
+    /// Returns the generic dialect, which the parser assumes wherever a dialect has no method to
+    /// override.
     fn dialect(&self) -> TypeId {
         TypeId::of::<GenericDialect>()
     }
@@ -226,7 +228,8 @@ impl Dialect for SparkDialect {
     }
 }
 
-/// The operator `[NOT] LIKE|ILIKE ANY|SOME|ALL (pattern, …)`, which is parsed as comparisons joined by OR or AND.
+/// The operator `[NOT] LIKE|ILIKE ANY|SOME|ALL (pattern, …)`, which is parsed as comparisons joined
+/// by OR or AND.
 struct QuantifiedLike {
     is_negated: bool,
     /// LIKE or ILIKE.

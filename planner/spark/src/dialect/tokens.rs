@@ -1,4 +1,5 @@
-//! Splits text into tokens, with Spark's literals and lists of values in the syntax that the parser reads.
+//! Splits text into tokens, with Spark's literals and lists of values in the syntax that the parser
+//! reads.
 
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{
@@ -41,7 +42,8 @@ pub fn tokenize_with(sql: &str, legacy: &Legacy) -> Result<Vec<TokenWithSpan>, T
     )?)))
 }
 
-/// Changes quoted names, and names with letters beyond ASCII, to lower case. DataFusion does so for all others.
+/// Changes quoted names, and names with letters beyond ASCII, to lower case. DataFusion does so for
+/// all others.
 pub fn lower_names(tokens: &mut [TokenWithSpan]) {
     for token in tokens {
         if let Token::Word(word) = &mut token.token
@@ -101,7 +103,8 @@ pub(super) fn keyword(token: &TokenWithSpan) -> Keyword {
     }
 }
 
-/// Returns a keyword or name that a rewrite inserts at the position of the token to which it belongs.
+/// Returns a keyword or name that a rewrite inserts at the position of the token to which it
+/// belongs.
 pub(super) fn word(text: &str, span: Span) -> TokenWithSpan {
     TokenWithSpan::new(Token::make_word(text, None), span)
 }

@@ -1,4 +1,4 @@
-//! Spark's clauses and operators that DataFusion plans in another form, as rewrites of the syntax tree.
+//! Rewrites the syntax tree where DataFusion plans a clause or operator of Spark in another form.
 
 use std::ops::ControlFlow;
 
@@ -43,7 +43,8 @@ const RANGE_ARGUMENTS: usize = 3;
 #[derive(Default)]
 struct Translation {
     legacy: Legacy,
-    /// Whether each query around the current node is the source of an INSERT, whose columns the table names.
+    /// Whether each query around the current node is the source of an INSERT, whose columns the
+    /// table names.
     insert_sources: Vec<bool>,
     next_is_insert_source: bool,
     cte_scopes: CteScopes,
@@ -80,7 +81,8 @@ impl Translation {
         Ok(())
     }
 
-    /// Names the subqueries of a join that have no alias, so that their columns differ from those of other tables.
+    /// Names the subqueries of a join that have no alias, so that their columns differ from those
+    /// of other tables.
     fn name_subqueries(&mut self, select: &mut Select) {
         let tables = select.from.iter().map(|table| 1 + table.joins.len());
         let has_several = tables.sum::<usize>() > 1;
@@ -237,7 +239,8 @@ fn lower_text_aliases(select: &mut Select) {
     }
 }
 
-/// Rewrites `SORT BY` and `CLUSTER BY` as ORDER BY, and drops `DISTRIBUTE BY`: partitions are the planner's choice.
+/// Rewrites `SORT BY` and `CLUSTER BY` as ORDER BY, and drops `DISTRIBUTE BY`: partitions are the
+/// planner's choice.
 ///
 /// Spark sorts each partition separately, which a total order satisfies too.
 fn order_by_sort_keys(query: &mut Query) {
@@ -350,7 +353,7 @@ fn nest_set_operation(query: &mut Query) {
     }
 }
 
-/// Adds `ON true` to outer, semi and anti joins without a condition, which join each row with every other.
+/// Adds `ON true` to outer, semi and anti joins without a condition: each row joins every other.
 fn add_missing_join_conditions(table: &mut TableWithJoins) {
     for join in &mut table.joins {
         if let JoinOperator::Left(constraint)
@@ -369,7 +372,7 @@ fn add_missing_join_conditions(table: &mut TableWithJoins) {
     }
 }
 
-/// Names the column of `range(10)` `id`, and drops its number of partitions, which is the planner's choice.
+/// Names the column of `range(10)` `id`. Drops its number of partitions: the planner chooses one.
 fn name_range_column(table: &mut TableFactor) {
     let TableFactor::Table {
         name,
@@ -507,8 +510,8 @@ fn quote_unit(function: &mut Function) -> Result<()> {
     Ok(())
 }
 
-/// Changes the fields of `f(x).a` from names to text, which DataFusion's planner takes. In `t.a.b[0].c`, the names before
-/// the index stay: they may be those of a table and its column.
+/// Changes the fields of `f(x).a` from names to text, which DataFusion's planner takes. In
+/// `t.a.b[0].c`, the names before the index stay: they may be those of a table and its column.
 fn quote_fields(root: &Expr, chain: &mut [AccessExpr]) {
     let is_name = |access: &AccessExpr| matches!(access, AccessExpr::Dot(Expr::Identifier(_)));
     let names = match root {
@@ -534,7 +537,7 @@ fn replace_bang(expr: &mut Expr) {
     }
 }
 
-/// Rewrites `COUNT(DISTINCT a, b)`, which counts the distinct pairs without null, as a count of structs.
+/// Rewrites `COUNT(DISTINCT a, b)`, which counts distinct pairs without null, to count structs.
 fn rewrite_count_of_columns(function: &mut Function) {
     let name = function.name.to_string();
     let FunctionArguments::List(list) = &mut function.args else {

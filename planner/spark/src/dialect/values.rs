@@ -1,12 +1,13 @@
-//! Rewrites lists of values: `VALUES 1, 2` has rows of one column, and an alias after a list makes it a table.
+//! Rewrites lists of values: `VALUES 1, 2` has rows of one column, and an alias after a list makes
+//! it a table.
 
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::tokens::{is_space, keyword, space, word};
 
-/// Puts parentheses around the rows of a `VALUES` list that have none, and `SELECT * FROM` before a list that has an
-/// alias where the parser expects a query.
+/// Puts parentheses around the rows of a `VALUES` list that have none, and `SELECT * FROM` before a
+/// list that has an alias where the parser expects a query.
 pub(super) fn parenthesize(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     if !tokens.iter().any(|token| keyword(token) == Keyword::VALUES) {
         return tokens;
@@ -52,7 +53,8 @@ fn is_part_of_name(before: &[TokenWithSpan]) -> bool {
     last_token(before).is_some_and(|token| matches!(token.token, Token::Period))
 }
 
-/// Is a `VALUES` after these tokens a query of its own, rather than a table or the rows of an INSERT?
+/// Is a `VALUES` after these tokens a query of its own, rather than a table or the rows of an
+/// INSERT?
 fn starts_query(before: &[TokenWithSpan]) -> bool {
     match last_token(before) {
         None => true,

@@ -1,4 +1,5 @@
-//! Windows in generated names of columns: their keys and frame, also where the frame is the default.
+//! Windows in generated names of columns: their keys and frame, also where the frame is the
+//! default.
 
 use datafusion::sql::sqlparser::ast::{OrderByExpr, WindowFrame, WindowFrameBound, WindowSpec};
 

@@ -16,7 +16,8 @@ use super::tree::call;
 
 const WINDOW: &str = "window";
 
-/// Moves the time windows of a query into its FROM clause, which returns a row once for each window that contains it.
+/// Moves the time windows of a query into its FROM clause, which returns a row once for each window
+/// that contains it.
 pub(super) fn move_to_from(select: &mut Select) {
     let GroupByExpr::Expressions(keys, _) = &mut select.group_by else {
         return;
@@ -30,8 +31,8 @@ pub(super) fn move_to_from(select: &mut Select) {
         let Expr::Function(function) = &*expr else {
             continue;
         };
-        // A query can have one definition of windows. Another one stays a call of `window`, which the planner rejects as
-        // an unknown function.
+        // A query can have one definition of windows. Another one stays a call of `window`, which
+        // the planner rejects as an unknown function.
         if is_window(function)
             && windows
                 .as_ref()

@@ -94,7 +94,8 @@ fn simplify_unary(args: Vec<Expr>, expression: fn(Expr) -> Expr) -> Result<ExprS
     }
 }
 
-/// Replaces `nvl` by CASE, which computes the second value only where the first is null, as Spark does.
+/// Replaces `nvl` by CASE, which computes the second value only where the first is null, as Spark
+/// does.
 fn simplify_nvl(args: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {
     match <[Expr; 2]>::try_from(args) {
         Ok([value, default]) if !value.is_volatile() => {

@@ -1,7 +1,7 @@
 //! Geometries and geographies: `st_geomfromwkb`, `st_asbinary`, `st_srid`.
 //!
-//! Their values are bytes of this engine: a mark, the number of the reference system, and the shape as WKB. Functions
-//! that look into the shape are not there.
+//! Their values are bytes of this engine: a mark, the number of the reference system, and the shape
+//! as WKB. Functions that look into the shape are not there.
 
 use datafusion::arrow::array::{ArrayRef, AsArray, BinaryArray};
 use datafusion::arrow::datatypes::{DataType, Int32Type};

@@ -177,8 +177,8 @@ pub(super) struct LambdaCall {
 }
 
 impl LambdaCall {
-    /// Evaluates a lambda on columns of the same length. `rows` has the row of the batch to which each
-    /// position of the columns belongs.
+    /// Evaluates a lambda on columns of the same length. `rows` has the row of the batch to which
+    /// each position of the columns belongs.
     fn evaluate(
         &self,
         lambda: usize,

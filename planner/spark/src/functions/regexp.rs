@@ -220,7 +220,8 @@ fn regexp_replace(call: &Call) -> Result<ArrayRef> {
         let (head, tail) = text.split_at(offset);
         let replacement = replacements.value(row);
         let regex = matcher.regex(row)?;
-        // An expression that can match the empty text may match again right after each of its matches.
+        // An expression that can match the empty text may match again right after each of its
+        // matches.
         if regex.is_match("") {
             let matches = all_captures(regex, tail);
             return Ok(Some(format!(
@@ -271,7 +272,8 @@ fn replace_matches(text: &str, replacement: &str, matches: &[Captures]) -> Strin
     result
 }
 
-/// Expands `$1` and `${name}` as Java does: a number takes digits as long as there is a group of that number.
+/// Expands `$1` and `${name}` as Java does: a number takes digits as long as there is a group of
+/// that number.
 fn expand(replacement: &str, captures: &Captures) -> String {
     let mut text = String::new();
     let mut rest = replacement.chars().peekable();

@@ -185,7 +185,8 @@ impl Function {
         self
     }
 
-    /// Marks the function as a random sequence, which continues from batch to batch of a task; see [`Call::draw`].
+    /// Marks the function as a random sequence, which continues from batch to batch of a task; see
+    /// [`Call::draw`].
     pub(crate) fn sequence(mut self) -> Self {
         self.is_sequence = true;
         self.volatile()
@@ -201,7 +202,8 @@ impl Function {
         self.name
     }
 
-    /// Marks the function as stable: it returns one value in each query, which may differ between queries.
+    /// Marks the function as stable: it returns one value in each query, which may differ between
+    /// queries.
     pub(crate) fn stable(mut self) -> Self {
         self.volatility = Volatility::Stable;
         self
@@ -263,8 +265,8 @@ impl ConfigExtension for TaskPartition {
     const PREFIX: &'static str = "faisca_task";
 }
 
-/// The generators of random numbers of one function in a task, in their state after the last batch. A function draws from
-/// one of the two.
+/// The generators of random numbers of one function in a task, in their state after the last batch.
+/// A function draws from one of the two.
 #[derive(Default)]
 pub(crate) struct Sequence {
     xor_shift: Option<XorShift>,
@@ -464,8 +466,9 @@ pub(crate) struct Call {
 impl Call {
     /// Draws random numbers, which continue those of the batch before.
     ///
-    /// `draw` receives the seed to begin with: the argument at the position `seed`, to which the partition is added, as in
-    /// Spark. A seed that is null counts as zero. Without a seed, and outside a task, the seed is random.
+    /// `draw` receives the seed to begin with: the argument at the position `seed`, to which the
+    /// partition is added, as in Spark. A seed that is null counts as zero. Without a seed, and
+    /// outside a task, the seed is random.
     pub(crate) fn draw<T>(&self, seed: usize, draw: impl FnOnce(&mut Sequence, i64) -> T) -> T {
         let argument = self.arrays.get(seed).filter(|seeds| !seeds.is_empty());
         match (&self.sequence, argument) {

@@ -1,6 +1,7 @@
 //! Sketches: small summaries of many values, with estimates of what the values have in common.
 //!
-//! The bytes of a sketch are of this engine alone. Spark's are those of other libraries, and neither reads the other's.
+//! The bytes of a sketch are of this engine alone. Spark's are those of other libraries, and
+//! neither reads the other's.
 //!
 //! ```text
 //! values ──*_agg──▶ sketch (BINARY) ──union, intersection, difference──▶ sketch ──estimate──▶ number

@@ -1,4 +1,5 @@
-//! Vectors, which are arrays of FLOAT: `vector_cosine_similarity`, `vector_inner_product`, `vector_sum`.
+//! Vectors, which are arrays of FLOAT: `vector_cosine_similarity`, `vector_inner_product`,
+//! `vector_sum`.
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};
 use datafusion::arrow::datatypes::{DataType, Float32Type};

@@ -9,7 +9,8 @@ use super::decimal::{DecimalOperator, bounded_decimal};
 use super::{binary, checked_divisor};
 use crate::coercion::{as_decimal_literal, fit_literal, precision_and_scale, with_type};
 
-/// Gives an operation on numbers Spark's types: decimals stay exact, and `/` never cuts off the fraction.
+/// Gives an operation on numbers Spark's types: decimals stay exact, and `/` never cuts off the
+/// fraction.
 pub(crate) fn resolve(operation: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let (left, right) = (
         operation.left.get_type(schema),
@@ -43,7 +44,8 @@ pub(crate) fn resolve(operation: BinaryExpr, schema: &DFSchema) -> Result<Transf
     Ok(Transformed::yes(result))
 }
 
-/// Gives a literal the type of the other operand, so that no column is cast for it. Other expressions stay as they are.
+/// Gives a literal the type of the other operand, so that no column is cast for it. Other
+/// expressions stay as they are.
 fn fit_to_operand(expr: Expr, other: &DataType) -> Expr {
     let is_literal = matches!(&expr, Expr::Literal(value, _) if value.data_type().is_numeric());
     if !is_literal {

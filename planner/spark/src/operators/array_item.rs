@@ -14,7 +14,8 @@ use datafusion::logical_expr::{
 
 use super::pair::apply_to_pair;
 
-/// `array[index]`, which counts from 0. An index beyond the array is an error, as in Spark's ANSI mode.
+/// `array[index]`, which counts from 0. An index beyond the array is an error, as in Spark's ANSI
+/// mode.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct ArrayItem(Signature);
 

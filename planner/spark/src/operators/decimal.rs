@@ -1,4 +1,5 @@
-//! Operators on decimals whose results have another type than Arrow's: quotients, and results beyond 38 digits.
+//! Operators on decimals whose results have another type than Arrow's: quotients, and results
+//! beyond 38 digits.
 
 use std::sync::{Arc, LazyLock};
 
@@ -29,8 +30,8 @@ pub(super) enum DecimalOperator {
     Divide,
 }
 
-/// Returns the decimal type of a precision and a scale. Beyond 38 digits, digits after the point are dropped down to
-/// [`KEPT_SCALE`], as Spark does.
+/// Returns the decimal type of a precision and a scale. Beyond 38 digits, digits after the point
+/// are dropped down to [`KEPT_SCALE`], as Spark does.
 pub(super) fn bounded_decimal(precision: i16, scale: i16) -> DataType {
     let (precision, scale) = if precision <= PRECISION_MAX {
         (precision, scale)

@@ -7,7 +7,8 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
-/// Returns its argument, a DOUBLE, and raises an error where it is zero: Spark's ANSI mode has no infinity as a quotient.
+/// Returns its argument, a DOUBLE, and raises an error where it is zero: Spark's ANSI mode has no
+/// infinity as a quotient.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Divisor(Signature);
 

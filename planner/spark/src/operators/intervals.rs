@@ -16,7 +16,8 @@ use super::decimal::divide_half_up;
 use super::pair::{apply_to_pair, join_names};
 
 pub(super) const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
-/// Type of a factor or divisor: it holds every BIGINT, and as many digits after the point as a DOUBLE has.
+/// Type of a factor or divisor: it holds every BIGINT, and as many digits after the point as a
+/// DOUBLE has.
 pub(super) const FACTOR: DataType = DataType::Decimal128(38, FACTOR_SCALE);
 const FACTOR_SCALE: i8 = 18;
 const FACTOR_UNIT: i128 = 10_i128.pow(FACTOR_SCALE as u32);

@@ -18,7 +18,8 @@ static SIGNATURE: LazyLock<Signature> = LazyLock::new(|| {
     )
 });
 
-/// Divides a BIGINT by another one and cuts off the fraction. Division by zero and overflow are errors.
+/// Divides a BIGINT by another one and cuts off the fraction. Division by zero and overflow are
+/// errors.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Quotient;
 

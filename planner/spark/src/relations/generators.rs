@@ -1,4 +1,5 @@
-//! Functions that return several rows or columns for one row: `explode`, `posexplode`, `inline`, `stack`, `json_tuple`.
+//! Functions that return several rows or columns for one row: `explode`, `posexplode`, `inline`,
+//! `stack`, `json_tuple`.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{
@@ -103,7 +104,8 @@ impl Generator {
         Ok(())
     }
 
-    /// Returns each row of `input` once for each generated row, with the generated columns at its end.
+    /// Returns each row of `input` once for each generated row, with the generated columns at its
+    /// end.
     ///
     /// # Errors
     /// If `alias` has another number of columns than the generator.

@@ -48,7 +48,8 @@ impl Pivot {
     /// Returns a row for each group of the columns that the clause does not name.
     ///
     /// # Errors
-    /// If a value is not a constant of the type of the keys, or an aggregate has a column outside of aggregate functions.
+    /// If a value is not a constant of the type of the keys, or an aggregate has a column outside
+    /// of aggregate functions.
     pub(super) fn apply(
         self,
         input: LogicalPlan,
@@ -84,7 +85,8 @@ impl Pivot {
             .filter(|column| !used.contains(column))
             .map(Expr::Column)
             .collect();
-        // Spark has two ways to compute a PIVOT, by the types of its results. One has null where a value has no rows.
+        // Spark has two ways to compute a PIVOT, by the types of its results. One has null where a
+        // value has no rows.
         let is_null_without_rows = aggregates.iter().all(|(_, expr)| {
             let data_type = expr.get_type(&schema);
             data_type

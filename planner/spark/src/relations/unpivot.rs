@@ -27,7 +27,8 @@ pub(super) struct Unpivot {
 }
 
 impl Unpivot {
-    /// Returns a row for each of the columns that the clause lists, beside the columns that it does not list.
+    /// Returns a row for each of the columns that the clause lists, beside the columns that it does
+    /// not list.
     ///
     /// # Errors
     /// If it lists something other than columns, or columns without a common type.

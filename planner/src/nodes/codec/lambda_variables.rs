@@ -1,8 +1,9 @@
 //! Gives variables of lambdas positions that no column has.
 //!
-//! A variable is a position behind the columns of the operator's input. DataFusion's rules that merge projections, and its
-//! readers of files, change the positions of columns and leave those of variables, so that `transform(a, x -> x + c)` reads
-//! `c` for `x`, or fails. Decoded expressions get positions for variables that are larger than those of any column.
+//! A variable is a position behind the columns of the operator's input. DataFusion's rules that
+//! merge projections, and its readers of files, change the positions of columns and leave those of
+//! variables, so that `transform(a, x -> x + c)` reads `c` for `x`, or fails. Decoded expressions
+//! get positions for variables that are larger than those of any column.
 
 use std::sync::Arc;
 
@@ -14,7 +15,8 @@ use datafusion::physical_expr::expressions::{LambdaExpr, LambdaVariable};
 /// Position of the first variable; no input has as many columns.
 const FIRST_POSITION: usize = 1 << 24;
 
-/// Moves the variables of lambdas behind all columns. Variables of a lambda around `expr` stay where they are.
+/// Moves the variables of lambdas behind all columns. Variables of a lambda around `expr` stay
+/// where they are.
 pub(super) fn move_behind_columns(expr: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
     let mut has_lambda = false;
     expr.apply(|node| {
@@ -30,7 +32,8 @@ pub(super) fn move_behind_columns(expr: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn
     }
 }
 
-/// Moves the variables of an expression. `names` are those of the lambdas around it, from the outside to the inside.
+/// Moves the variables of an expression. `names` are those of the lambdas around it, from the
+/// outside to the inside.
 fn move_variables(
     expr: &Arc<dyn PhysicalExpr>,
     names: &mut Vec<String>,

@@ -1,7 +1,7 @@
 //! Encodes deep plans and expressions in layers.
 //!
-//! A protobuf decoder refuses messages nested deeper than 100, a limit that 50 joins reach. So every
-//! few levels the rest is encoded separately, and the level above contains its bytes.
+//! A protobuf decoder refuses messages nested deeper than 100, a limit that 50 joins reach. So
+//! every few levels the rest is encoded separately, and the level above contains its bytes.
 //!
 //! ```text
 //!   Join(Join(… Join(Extension[bytes])))        bytes: Join(Join(… Join(Extension[bytes])))
@@ -34,8 +34,8 @@ use super::lambda_variables::move_behind_columns;
 /// Operators or expressions in one layer. Each takes two or three levels of messages.
 const LAYER_DEPTH: usize = 12;
 
-/// DataFusion's conversion that starts a new layer every `LAYER_DEPTH` levels, and keeps variables of lambdas apart from
-/// columns.
+/// DataFusion's conversion that starts a new layer every `LAYER_DEPTH` levels, and keeps variables
+/// of lambdas apart from columns.
 #[derive(Debug, Default)]
 pub struct PackingConverter {
     depth: Cell<usize>,

@@ -115,7 +115,8 @@ struct Comparison<'a> {
 }
 
 impl<'a> Comparison<'a> {
-    /// Returns the parts of `canonical_float(column) < 5.0` and similar conditions, in either order.
+    /// Returns the parts of `canonical_float(column) < 5.0` and similar conditions, in either
+    /// order.
     fn with_canonical(condition: &'a Expr) -> Option<Self> {
         let binary = condition.downcast_ref::<BinaryExpr>()?;
         let (left, right) = (binary.left(), binary.right());
@@ -128,8 +129,8 @@ impl<'a> Comparison<'a> {
         is_number_value(number).then_some(Self { column, op, number })
     }
 
-    /// Returns a condition on the column itself that rows of this one fulfil, if statistics, which leave
-    /// NaN out, may serve for it.
+    /// Returns a condition on the column itself that rows of this one fulfil, if statistics, which
+    /// leave NaN out, may serve for it.
     fn without_canonical(&self, bounded: &[&Expr]) -> Option<Expr> {
         let compare = |op, number| -> Expr {
             Arc::new(BinaryExpr::new(Arc::clone(self.column), op, lit(number)))

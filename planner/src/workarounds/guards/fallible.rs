@@ -6,7 +6,8 @@ use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 
-/// Functions that return a value for every argument. All other functions are assumed to fail for some.
+/// Functions that return a value for every argument. All other functions are assumed to fail for
+/// some.
 const SAFE_FUNCTIONS: [&str; 45] = [
     "abs",
     "ascii",
@@ -57,8 +58,8 @@ const SAFE_FUNCTIONS: [&str; 45] = [
 /// The same, with an end of their own in other dialects.
 const SAFE_TEXT_FUNCTIONS: [&str; 4] = ["substr", "substring", "right", "round"];
 
-/// Functions of dates and timestamps that return a value for every one of them, though not for every
-/// text.
+/// Functions of dates and timestamps that return a value for every one of them, though not for
+/// every text.
 const TIME_FUNCTIONS: [&str; 19] = [
     "date_part",
     "date_trunc",

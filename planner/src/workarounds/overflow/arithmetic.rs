@@ -1,5 +1,5 @@
-//! The functions `checked_add`, `checked_subtract`, `checked_multiply` and `checked_negate` of whole
-//! numbers, which fail instead of wrapping around.
+//! The functions `checked_add`, `checked_subtract`, `checked_multiply` and `checked_negate` of
+//! whole numbers, which fail instead of wrapping around.
 
 use std::sync::LazyLock;
 

@@ -1,5 +1,5 @@
-//! The function `checked_sum` of whole numbers and decimals, which fails if the sum does not fit its
-//! type.
+//! The function `checked_sum` of whole numbers and decimals, which fails if the sum does not fit
+//! its type.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -172,8 +172,8 @@ fn is_too_long(values: &dyn Array) -> bool {
     }
 }
 
-/// One sum, also over a sliding window. `wraps` counts how often the sum wrapped around, upwards minus
-/// downwards: a sum that leaves its type's range and returns to it is still correct.
+/// One sum, also over a sliding window. `wraps` counts how often the sum wrapped around, upwards
+/// minus downwards: a sum that leaves its type's range and returns to it is still correct.
 #[derive(Debug)]
 struct Total<T: ArrowPrimitiveType> {
     sum: T::Native,

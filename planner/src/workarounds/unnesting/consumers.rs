@@ -26,7 +26,8 @@ enum Position {
     Other,
 }
 
-/// Joins the subqueries of a node to its input, except those that DataFusion decorrelates correctly.
+/// Joins the subqueries of a node to its input, except those that DataFusion decorrelates
+/// correctly.
 pub(super) fn rewrite_node(plan: LogicalPlan, names: &Names) -> Result<Transformed<LogicalPlan>> {
     let plan = plan
         .map_expressions(|expr| expr.transform_up(simplify_exists))?

@@ -57,7 +57,8 @@ impl<'a> Domain<'a> {
         Ok(columns.iter().any(|column| self.columns.contains(column)))
     }
 
-    /// Replaces the columns of the outer query in an expression by `keys`, the columns of the domain's values.
+    /// Replaces the columns of the outer query in an expression by `keys`, the columns of the
+    /// domain's values.
     pub(super) fn replace(&self, expr: Expr, keys: &[Column]) -> Result<Expr> {
         expr.transform_up(|part| match &part {
             Expr::OuterReferenceColumn(_, column) => {
@@ -94,7 +95,8 @@ impl KeyedJoin {
         }
     }
 
-    /// Joins the plans. Each pair of `keys` must be equal, or null on both sides, besides the join's own condition.
+    /// Joins the plans. Each pair of `keys` must be equal, or null on both sides, besides the
+    /// join's own condition.
     pub(super) fn build(
         mut self,
         left: LogicalPlan,

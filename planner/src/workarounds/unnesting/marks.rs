@@ -66,7 +66,8 @@ impl<'a> MarkedRows<'a> {
     fn run(&self, plan: LogicalPlan) -> Result<KeyedSubquery> {
         let item = Expr::from(plan.schema().qualified_field(0));
         let mut columns = outer_columns(&plan)?;
-        // The other columns belong to queries further out. They are replaced when this plan is joined to those.
+        // The other columns belong to queries further out. They are replaced when this plan is
+        // joined to those.
         columns.retain(|column| self.rows.schema().has_column(column));
         if columns.is_empty() {
             let keys = vec![];
@@ -202,7 +203,8 @@ impl KeyedSubquery {
     }
 }
 
-/// Removes sorts, DISTINCT and limits from a subquery of EXISTS where they do not change whether it has a row.
+/// Removes sorts, DISTINCT and limits from a subquery of EXISTS where they do not change whether it
+/// has a row.
 pub(super) fn strip_exists_subquery(plan: Arc<LogicalPlan>) -> Result<Arc<LogicalPlan>> {
     Ok(match plan.as_ref() {
         LogicalPlan::Sort(sort) if sort.fetch.is_none() => {

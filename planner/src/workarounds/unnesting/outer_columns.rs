@@ -13,7 +13,8 @@ pub(super) fn outer_columns(plan: &LogicalPlan) -> Result<Vec<Column>> {
     Ok(columns)
 }
 
-/// Returns the columns of outer queries that an expression uses. `schema` is that of the inputs of its node.
+/// Returns the columns of outer queries that an expression uses. `schema` is that of the inputs of
+/// its node.
 pub(super) fn outer_columns_of_expr(expr: &Expr, schema: &DFSchema) -> Result<Vec<Column>> {
     let mut columns = vec![];
     collect_from_expr(expr, schema, &mut columns)?;

@@ -56,7 +56,8 @@ pub(super) fn check_repeatable(rows: &LogicalPlan, columns: &[Column]) -> Result
     }
 }
 
-/// Whether a column is the result of a function that returns other values for another order of rows.
+/// Whether a column is the result of a function that returns other values for another order of
+/// rows.
 fn depends_on_order(plan: &LogicalPlan, column: &Column) -> bool {
     let Ok(position) = plan.schema().index_of_column(column) else {
         return true;

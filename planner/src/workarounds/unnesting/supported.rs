@@ -11,7 +11,8 @@ use datafusion::logical_expr::{BinaryExpr, Distinct, Expr, LogicalPlan, Operator
 
 use super::outer_columns::{outer_columns, outer_columns_of_expr, subquery_of};
 
-/// Aggregate functions that are null for an empty input, and `count`, which DataFusion handles specially.
+/// Aggregate functions that are null for an empty input, and `count`, which DataFusion handles
+/// specially.
 const KNOWN_AGGREGATES: [&str; 6] = ["count", "sum", "min", "max", "avg", "checked_sum"];
 
 /// Whether DataFusion plans this `EXISTS` or `IN` correctly in a filter.
@@ -52,7 +53,8 @@ pub(super) fn is_supported_scalar(subquery: &Subquery, schema: &DFSchema) -> Res
     }
 }
 
-/// Whether the subquery uses outer columns only of the query directly around it, which has this schema.
+/// Whether the subquery uses outer columns only of the query directly around it, which has this
+/// schema.
 fn uses_only_columns_of(subquery: &Subquery, schema: &DFSchema) -> Result<bool> {
     let columns = outer_columns(&subquery.subquery)?;
     Ok(columns.iter().all(|column| schema.has_column(column)))
@@ -123,7 +125,8 @@ fn has_correlated_subquery(expr: &Expr, node: &LogicalPlan) -> bool {
     .unwrap_or(true)
 }
 
-/// Whether a condition is `inner = outer`, with inner columns on one side and outer ones on the other.
+/// Whether a condition is `inner = outer`, with inner columns on one side and outer ones on the
+/// other.
 fn is_equality(expr: &Expr) -> bool {
     let Expr::BinaryExpr(BinaryExpr {
         left,

@@ -1,8 +1,8 @@
 //! Computes sums and averages of floating-point numbers over a sliding frame.
 //!
-//! DataFusion subtracts the values that leave the frame. After an infinity has left, the result is NaN for
-//! the rest of the partition (`inf - inf`), and after a large number, small ones are lost. Here
-//! nothing is subtracted: the frame is a queue of two stacks with the sums of their parts.
+//! DataFusion subtracts the values that leave the frame. After an infinity has left, the result is
+//! NaN for the rest of the partition (`inf - inf`), and after a large number, small ones are lost.
+//! Here nothing is subtracted: the frame is a queue of two stacks with the sums of their parts.
 //!
 //! ```text
 //!   leaves ◄── front, sums from each value to its end │ back, with one sum ◄── enters

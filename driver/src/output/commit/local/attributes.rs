@@ -51,7 +51,8 @@ pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
         );
     }
     fs::set_permissions(to, Permissions::from_mode(mode | OWNER))?;
-    // After the permissions: access lists are attributes, and a change of the permissions changes them.
+    // After the permissions: access lists are attributes, and a change of the permissions changes
+    // them.
     copy_attributes(from, to);
     Ok(())
 }

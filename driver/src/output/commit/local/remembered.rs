@@ -29,8 +29,8 @@ pub(super) struct Remembered {
 }
 
 impl Remembered {
-    /// Reads the file of a folder. Without one, the folder remembers nothing; nor does a folder that
-    /// someone has emptied: its rows are wanted again.
+    /// Reads the file of a folder. Without one, the folder remembers nothing; nor does a folder
+    /// that someone has emptied: its rows are wanted again.
     ///
     /// # Errors
     /// If the file cannot be read, or is not one that this version writes.

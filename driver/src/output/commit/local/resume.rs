@@ -19,8 +19,8 @@ pub(in crate::output::commit) struct CommittedLocally {
     pub(in crate::output::commit) registration: Option<Registration>,
 }
 
-/// Returns the write with this identity, if it is committed, and removes what its driver left beside
-/// the output.
+/// Returns the write with this identity, if it is committed, and removes what its driver left
+/// beside the output.
 ///
 /// # Errors
 /// If the folder, or what it remembers, cannot be read.

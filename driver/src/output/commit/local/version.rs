@@ -10,7 +10,8 @@ use tracing::{info, warn};
 use super::disk::{Access, Change, Disk};
 use crate::error::{Error, Result, cannot};
 
-/// The next version of an output folder. It has the attributes of the present one, folder by folder.
+/// The next version of an output folder. It has the attributes of the present one, folder by
+/// folder.
 pub(super) struct NextVersion<'a> {
     disk: &'a dyn Disk,
     /// The present version, if there is one.
@@ -36,8 +37,8 @@ impl<'a> NextVersion<'a> {
         Ok(version)
     }
 
-    /// Creates a folder, unless it exists. New folders inherit from those above, as they would in the
-    /// present version.
+    /// Creates a folder, unless it exists. New folders inherit from those above, as they would in
+    /// the present version.
     fn add_folder(&mut self, relative: &Path) -> Result<()> {
         if self.folders.contains(relative) {
             return Ok(());

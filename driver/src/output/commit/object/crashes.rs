@@ -270,7 +270,8 @@ fn file_path(partition: &str, tag: &str) -> String {
     format!("{partition}/part-00000-{tag}-a1-000.parquet")
 }
 
-/// Writes a file to each of the partitions `a=1` and `a=3`, as the tasks and the driver of a job do.
+/// Writes a file to each of the partitions `a=1` and `a=3`, as the tasks and the driver of a job
+/// do.
 async fn write(client: &Client, kind: WriteKind, tag: &str) -> Result<()> {
     write_as(client, kind, tag, None).await
 }
@@ -426,7 +427,8 @@ async fn a_writer_that_dies_at_any_request_leaves_the_old_or_the_new_output_whol
                 );
                 assert!(written.is_err() || left == new, "{case}: {left:?}");
 
-                // The next job finishes the commit if there is a record, and sees nothing of it if not.
+                // The next job finishes the commit if there is a record, and sees nothing of it if
+                // not.
                 write(&Client::immortal(&bucket), APPEND, OTHER)
                     .await
                     .unwrap();

@@ -1,7 +1,8 @@
-//! Aggregates over the counts of values: `percentile`, `percentile_approx`, `percentile_disc`, `mode`.
+//! Aggregates over the counts of values: `percentile`, `percentile_approx`, `percentile_disc`,
+//! `mode`.
 //!
-//! A group keeps each of its values once, as Spark does for `percentile` and `mode`. Its memory grows
-//! with the number of different values. `percentile_approx` is exact for the same reason.
+//! A group keeps each of its values once, as Spark does for `percentile` and `mode`. Its memory
+//! grows with the number of different values. `percentile_approx` is exact for the same reason.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -82,8 +83,8 @@ pub(super) fn aggregates() -> Vec<Aggregate> {
     ]
 }
 
-/// Returns where a value stands in the hash table of this many values with which Spark counts; `None` for types whose
-/// hash is not known.
+/// Returns where a value stands in the hash table of this many values with which Spark counts;
+/// `None` for types whose hash is not known.
 fn place_in_table(value: &ScalarValue, size: usize) -> Option<u32> {
     let folded = |bits: u64| i32::from_le_bytes(((bits ^ (bits >> 32)) as u32).to_le_bytes());
     let hash = match value {
@@ -162,8 +163,8 @@ enum Statistic {
     Element,
     /// The value at the position of the fraction, whose own fraction is cut off.
     CutElement,
-    /// The most frequent value. Of several it is the first in the order, or, if the order says nothing, the one that Spark
-    /// meets first in its hash table.
+    /// The most frequent value. Of several it is the first in the order, or, if the order says
+    /// nothing, the one that Spark meets first in its hash table.
     Mode,
 }
 

@@ -169,13 +169,15 @@ fn element_at(call: &Call, on_invalid: OnInvalid) -> Result<ArrayRef> {
     })
 }
 
-/// Returns a predicate on a row and an item: whether the item equals the second argument of the row.
+/// Returns a predicate on a row and an item: whether the item equals the second argument of the
+/// row.
 fn matches(call: &Call) -> Result<impl Fn(usize, usize) -> bool> {
     let list = call.list(0);
     equality(list.values(), &call.arrays[1])
 }
 
-/// Returns a predicate on a row and a position: whether the value there equals the target of the row. Null equals nothing.
+/// Returns a predicate on a row and a position: whether the value there equals the target of the
+/// row. Null equals nothing.
 pub(super) fn equality(
     values: &ArrayRef,
     target: &ArrayRef,

@@ -21,7 +21,8 @@ pub(super) fn functions() -> Vec<Function> {
     ]
 }
 
-/// Shuffles by Fisher and Yates: from the last item on, each is exchanged with a random one up to itself.
+/// Shuffles by Fisher and Yates: from the last item on, each is exchanged with a random one up to
+/// itself.
 fn shuffle(call: &Call) -> Result<ArrayRef> {
     let list = call.list(0);
     call.draw(1, |sequence, seed| {

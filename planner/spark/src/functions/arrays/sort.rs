@@ -192,7 +192,8 @@ impl SequenceKind {
     }
 }
 
-/// Returns values from a start to a stop. By default, the step is one, or one day, towards the stop.
+/// Returns values from a start to a stop. By default, the step is one, or one day, towards the
+/// stop.
 fn sequence(call: &Call) -> Result<ArrayRef> {
     let kind = SequenceKind::from_start(call.arrays[0].data_type());
     let bound = |index: usize| -> Result<Int64Array> {

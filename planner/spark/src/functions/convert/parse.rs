@@ -55,8 +55,8 @@ pub(crate) fn parse_date(text: &str) -> Option<i32> {
     is_done.then(|| days_of(civil))
 }
 
-/// Reads a timestamp: a date, then perhaps a time and a zone; without a date, a time of 1970-01-01 is
-/// refused. Returns the instant in microseconds.
+/// Reads a timestamp: a date, then perhaps a time and a zone; without a date, a time of 1970-01-01
+/// is refused. Returns the instant in microseconds.
 pub(crate) fn parse_timestamp(text: &str, session: &Zone) -> Option<i64> {
     let (wall, zone) = parse_wall(text)?;
     let zone = match zone {

@@ -99,7 +99,8 @@ fn months_between(call: &Call) -> Result<ArrayRef> {
     })
 }
 
-/// Returns the months between two wall clocks; whole if both are the same day or the last of a month.
+/// Returns the months between two wall clocks; whole if both are the same day or the last of a
+/// month.
 fn months_of(end: i64, start: i64) -> f64 {
     let (end_days, start_days) = (end.div_euclid(DAY_MICROS), start.div_euclid(DAY_MICROS));
     let (a, b) = (civil_of(end_days), civil_of(start_days));

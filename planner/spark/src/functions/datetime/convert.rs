@@ -111,7 +111,8 @@ impl<'a> Patterns<'a> {
     }
 }
 
-/// Parses text with a pattern, or with `default` if there is none. `take` converts a wall clock and its zone to the result.
+/// Parses text with a pattern, or with `default` if there is none. `take` converts a wall clock and
+/// its zone to the result.
 fn parse_texts<T>(
     call: &Call,
     on_invalid: OnInvalid,

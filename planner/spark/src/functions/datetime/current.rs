@@ -1,4 +1,5 @@
-//! Functions of the start of the query, which the planner replaces by one value for the whole query.
+//! Functions of the start of the query, which the planner replaces by one value for the whole
+//! query.
 
 use std::sync::Arc;
 

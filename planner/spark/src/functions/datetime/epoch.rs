@@ -121,7 +121,8 @@ enum Direction {
     ToUtc,
 }
 
-/// Moves a wall clock between UTC and a zone. The result is the instant with that wall clock in the session's zone.
+/// Moves a wall clock between UTC and a zone. The result is the instant with that wall clock in the
+/// session's zone.
 fn shift(call: &Call, direction: Direction) -> Result<ArrayRef> {
     let (walls, zones) = (call.micros(0), call.text(1));
     call.primitive::<TimestampMicrosecondType>(|row| {
@@ -135,7 +136,8 @@ fn shift(call: &Call, direction: Direction) -> Result<ArrayRef> {
     })
 }
 
-/// Computes `convert_timezone([source,] target, wall)`; without `source`, the wall clock is of the session's zone.
+/// Computes `convert_timezone([source,] target, wall)`; without `source`, the wall clock is of the
+/// session's zone.
 fn convert_timezone(call: &Call) -> Result<ArrayRef> {
     let last = call.arrays.len() - 1;
     let walls = convert::convert(&call.arrays[last], Param::Wall, &call.zone)?;

@@ -175,7 +175,8 @@ fn simplify_field(
     Ok(ExprSimplifyResult::Simplified(datafusion_part(args)))
 }
 
-/// Returns whether a value has no zone. DataFusion takes the parts of a timestamp in its zone, Spark in the session's.
+/// Returns whether a value has no zone. DataFusion takes the parts of a timestamp in its zone,
+/// Spark in the session's.
 fn has_no_zone(value: Option<&Expr>, context: &SimplifyContext) -> Result<bool> {
     let Some(value) = value else { return Ok(false) };
     Ok(matches!(

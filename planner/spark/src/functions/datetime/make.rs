@@ -53,7 +53,8 @@ pub(super) fn functions() -> Vec<Function> {
     ]
 }
 
-/// Checks that the arguments are a date, perhaps with a time and a zone, or six parts, perhaps with a zone.
+/// Checks that the arguments are a date, perhaps with a time and a zone, or six parts, perhaps with
+/// a zone.
 fn check_parts(types: &[DataType]) -> Result<Vec<DataType>> {
     let is_plausible = match types.len() {
         1..=3 => !types[0].is_numeric(),

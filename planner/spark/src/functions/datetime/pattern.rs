@@ -242,7 +242,8 @@ fn write_field(letter: char, count: usize, moment: &Moment, to: &mut String) {
         'Q' | 'q' => return write_quarter(quarter, count, to),
         'D' => day_of_year(days),
         'd' => civil.day.into(),
-        // Java's name for it is the aligned day of the week in a month: 1 on the 1st, the 8th and so on.
+        // Java's name for it is the aligned day of the week in a month: 1 on the 1st, the 8th and
+        // so on.
         'F' => i64::from((civil.day - 1) % 7 + 1),
         'E' => {
             let name = WEEKDAYS[usize::try_from(weekday(days)).unwrap_or(0)];

@@ -24,8 +24,8 @@ struct Fields {
 impl Pattern {
     /// Reads a text; returns the wall clock in microseconds, and the zone if the text has one.
     ///
-    /// What the pattern lacks is 1970-01-01 00:00:00. Returns `None` for a text that does not match, or
-    /// that says a day that does not exist.
+    /// What the pattern lacks is 1970-01-01 00:00:00. Returns `None` for a text that does not
+    /// match, or that says a day that does not exist.
     pub(crate) fn parse(&self, text: &str) -> Option<(i64, Option<Zone>)> {
         let mut fields = Fields::default();
         let rest = read_items(&self.items, text, &mut fields)?;
@@ -68,8 +68,8 @@ impl Fields {
 }
 
 impl Fields {
-    /// Returns the days since 1970 of the date in a year; a day of the year must agree with a month and
-    /// a day of it.
+    /// Returns the days since 1970 of the date in a year; a day of the year must agree with a month
+    /// and a day of it.
     fn date(&self, year: i32) -> Option<i32> {
         let civil = |month: i64, day: i64| {
             let civil = Civil {

@@ -1,4 +1,5 @@
-//! The functions `timestampadd` and `timestampdiff`, which `dateadd` and `datediff` with a unit call as well.
+//! The functions `timestampadd` and `timestampdiff`, which `dateadd` and `datediff` with a unit
+//! call as well.
 
 use datafusion::arrow::array::ArrayRef;
 use datafusion::arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};

@@ -1,5 +1,5 @@
-//! `parse_json`, `variant_get` and the like. A VARIANT is JSON text here: without spaces, and with the keys of an object
-//! in order.
+//! `parse_json`, `variant_get` and the like. A VARIANT is JSON text here: without spaces, and with
+//! the keys of an object in order.
 
 use datafusion::arrow::array::{Array, ArrayRef, StringArray};
 use datafusion::arrow::datatypes::DataType;

@@ -1,4 +1,5 @@
-//! Functions with lambdas on the items of arrays: `transform`, `filter`, `exists`, `forall`, `zip_with`.
+//! Functions with lambdas on the items of arrays: `transform`, `filter`, `exists`, `forall`,
+//! `zip_with`.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Functions with lambdas on the entries of maps: `map_filter`, `transform_keys`, `transform_values`, `map_zip_with`.
+//! Functions with lambdas on the entries of maps: `map_filter`, `transform_keys`,
+//! `transform_values`, `map_zip_with`.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! The functions `try_add` and its like, which return NULL where the operator fails, and `div` of whole numbers.
+//! The functions `try_add` and its like, which return NULL where the operator fails, and `div` of
+//! whole numbers.
 
 use std::sync::Arc;
 
@@ -164,15 +165,16 @@ fn apply_or_null(call: &Call, operator: Operator) -> Result<ArrayRef> {
     }
 }
 
-/// Returns whether a divisor is zero. Arrow divides doubles by zero without an error, where Spark returns NULL.
+/// Returns whether a divisor is zero. Arrow divides doubles by zero without an error, where Spark
+/// returns NULL.
 fn is_division_by_zero(divisors: &ArrayRef) -> bool {
     divisors
         .as_primitive_opt::<datafusion::arrow::datatypes::Float64Type>()
         .is_some_and(|divisors| divisors.iter().flatten().any(|divisor| divisor == 0.0))
 }
 
-/// Returns whether an operator divides. Functions cannot be compared reliably, so it is tried: only a division by zero
-/// returns an infinity.
+/// Returns whether an operator divides. Functions cannot be compared reliably, so it is tried: only
+/// a division by zero returns an infinity.
 fn is_quotient(operator: Operator) -> bool {
     let unit: ArrayRef = Arc::new(datafusion::arrow::array::Float64Array::from(vec![1.0]));
     let zero: ArrayRef = Arc::new(datafusion::arrow::array::Float64Array::from(vec![0.0]));

@@ -75,7 +75,8 @@ fn bucket_numbers(call: &Call) -> Result<ArrayRef> {
     })
 }
 
-/// The number of the bucket of a value: 0 is before the first one. `None` if there are no such buckets.
+/// The number of the bucket of a value: 0 is before the first one. `None` if there are no such
+/// buckets.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,

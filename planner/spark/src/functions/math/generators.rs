@@ -41,7 +41,8 @@ impl XorShift {
         double(self.next_bits(26), self.next_bits(27))
     }
 
-    /// Returns a number of the normal distribution, by Marsaglia's polar method, which makes two at a time.
+    /// Returns a number of the normal distribution, by Marsaglia's polar method, which makes two at
+    /// a time.
     pub(crate) fn next_normal(&mut self) -> f64 {
         if let Some(normal) = self.next_normal.take() {
             return normal;
@@ -176,7 +177,8 @@ impl MersenneTwister {
         loop {
             let bits = self.next_word() >> 1;
             let value = bits % bound;
-            // Above the largest multiple of `bound`, numbers are rejected: they would make small values more frequent.
+            // Above the largest multiple of `bound`, numbers are rejected: they would make small
+            // values more frequent.
             if bits - value <= (1 << 31) - bound {
                 return value;
             }

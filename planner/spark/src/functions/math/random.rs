@@ -1,5 +1,5 @@
-//! Functions of random numbers. With a seed, they return Spark's numbers: a task draws them row by row, from the seed plus
-//! its partition.
+//! Functions of random numbers. With a seed, they return Spark's numbers: a task draws them row by
+//! row, from the seed plus its partition.
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringArray};
 use datafusion::arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Float64Type};
@@ -70,7 +70,8 @@ fn randstr(call: &Call) -> Result<ArrayRef> {
     })
 }
 
-/// Returns the type that holds both bounds: the larger one of whole numbers, a decimal with the larger scale, else a fraction.
+/// Returns the type that holds both bounds: the larger one of whole numbers, a decimal with the
+/// larger scale, else a fraction.
 fn uniform_type(site: &CallSite) -> Result<DataType> {
     use DataType::{Decimal128, Float32, Float64, Int8, Int16, Int32, Int64, Null};
     Ok(match (&site.types[0], &site.types[1]) {

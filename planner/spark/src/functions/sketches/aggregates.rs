@@ -275,7 +275,8 @@ impl Accumulator for SketchAccumulator {
         let state = self.sketch.as_ref().map(Keys::to_bytes);
         let mut state = state.unwrap_or_default();
         if !state.is_empty() {
-            // What this aggregate has read of its arguments goes to the one that combines the states.
+            // What this aggregate has read of its arguments goes to the one that combines the
+            // states.
             state.push(u8::from(self.allows_sizes));
             state.push(self.mode.code());
         }

@@ -1,4 +1,5 @@
-//! Functions of one row on sketches of different values: `theta_union`, `hll_sketch_estimate`, `tuple_difference_double`.
+//! Functions of one row on sketches of different values: `theta_union`, `hll_sketch_estimate`,
+//! `tuple_difference_double`.
 
 use datafusion::arrow::array::{ArrayRef, AsArray, BinaryArray};
 use datafusion::arrow::datatypes::{DataType, Float64Type, Int64Type};

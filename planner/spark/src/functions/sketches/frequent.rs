@@ -1,7 +1,8 @@
 //! The most frequent values: `approx_top_k` and its parts.
 //!
-//! A state is a struct of the values, their counts and the most values that it keeps. It is exact until there are more
-//! different values; then the counts of all shrink by the same number, and those at zero are dropped.
+//! A state is a struct of the values, their counts and the most values that it keeps. It is exact
+//! until there are more different values; then the counts of all shrink by the same number, and
+//! those at zero are dropped.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -297,7 +298,8 @@ fn table_places(count: usize) -> u64 {
     places
 }
 
-/// Where Spark's library meets a value when it lists those of one count; `None` for types whose hash is not known.
+/// Where Spark's library meets a value when it lists those of one count; `None` for types whose
+/// hash is not known.
 fn position_in_table(value: &ScalarValue, places: u64) -> Option<u64> {
     let hash = match value {
         ScalarValue::Int32(value) => i64::from((*value)?),

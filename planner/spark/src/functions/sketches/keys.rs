@@ -1,7 +1,8 @@
-//! The sketch behind `theta_…`, `hll_…` and `tuple_…`: the least hashes of the values, each with a summary.
+//! The sketch behind `theta_…`, `hll_…` and `tuple_…`: the least hashes of the values, each with a
+//! summary.
 //!
-//! A sketch of up to 2^`lg_size` different values is exact. With more it keeps the least hashes; their density says how
-//! many there are, with a relative error of about 1 / sqrt(2^`lg_size`).
+//! A sketch of up to 2^`lg_size` different values is exact. With more it keeps the least hashes;
+//! their density says how many there are, with a relative error of about 1 / sqrt(2^`lg_size`).
 
 use std::collections::BTreeMap;
 

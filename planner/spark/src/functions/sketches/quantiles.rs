@@ -1,7 +1,7 @@
 //! Sketches of quantiles: `kll_sketch_agg_bigint`, `kll_sketch_get_quantile_double` and the like.
 //!
-//! A sketch keeps values in levels. A value of level n stands for 2^n values: a full level is sorted, and every second of
-//! its values moves up.
+//! A sketch keeps values in levels. A value of level n stands for 2^n values: a full level is
+//! sorted, and every second of its values moves up.
 
 use std::sync::Arc;
 

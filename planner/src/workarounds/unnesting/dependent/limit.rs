@@ -73,7 +73,8 @@ fn add_limit(input: Arc<LogicalPlan>, skip: usize, fetch: Option<usize>) -> Arc<
     }))
 }
 
-/// Numbers the rows of each key in `order`, and keeps those after the first `skip`, up to `fetch` of them.
+/// Numbers the rows of each key in `order`, and keeps those after the first `skip`, up to `fetch`
+/// of them.
 fn limit_each_key(
     domain: &Domain,
     input: KeyedPlan,
