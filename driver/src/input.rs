@@ -18,4 +18,6 @@ mod unpartitioned;
 
 pub(crate) use catalog_tables::register_catalogs;
 pub(crate) use shared_scans::{Group, SharedView, share_scans};
-pub(crate) use tables::{Ownership, TableFiles, Tables, lower_case_view, reorder_columns};
+pub(crate) use tables::{
+    Ownership, TableDetails, TableFiles, Tables, lower_case_view, reorder_columns,
+};

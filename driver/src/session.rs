@@ -1,10 +1,13 @@
 //! The session: creates dataframes, runs SQL, reads and writes, as Spark's session does.
 
+mod alter_table;
 mod builder;
 mod columns;
+mod command_rows;
 mod commands;
 mod create_table;
 mod dataframe;
+mod describe;
 mod existing;
 mod insert;
 mod lateral_aliases;
@@ -13,6 +16,7 @@ mod output_table;
 mod path_tables;
 mod reader;
 mod settings;
+mod show;
 mod sql;
 mod sql_types;
 mod start;

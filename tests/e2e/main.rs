@@ -36,6 +36,7 @@ mod round_trip;
 mod s3_server;
 mod sharing;
 mod slt;
+mod spark_commands;
 mod spark_tables;
 mod sql_command;
 mod sql_parts;

@@ -3,7 +3,7 @@
 //! SQL sees the columns of every table in lower case; the data keeps its spelling. See
 //! [`faisca_planner::names`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, SchemaRef};
@@ -39,6 +39,17 @@ pub(crate) enum Ownership {
     External,
 }
 
+/// What a statement said about a table that changes no rows.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TableDetails {
+    pub(crate) comment: Option<String>,
+    pub(crate) properties: BTreeMap<String, String>,
+    /// Options of the format, as written.
+    pub(crate) options: Vec<(String, String)>,
+    /// Comments of columns, by their names in lower case.
+    pub(crate) column_comments: HashMap<String, String>,
+}
+
 /// A registered table.
 #[derive(Clone)]
 struct Entry {
@@ -56,6 +67,8 @@ pub(crate) struct Tables {
     /// Spelling of every column seen so far, for columns of a result that no longer name their
     /// table, for example those of a subquery.
     spelling: RwLock<HashMap<String, String>>,
+    /// Details of tables, by name in lower case. They stay when a table is registered again.
+    details: RwLock<HashMap<String, TableDetails>>,
 }
 
 impl Tables {
@@ -139,8 +152,23 @@ impl Tables {
         names
     }
 
+    /// Returns the details of a table, which are empty if no statement gave any.
+    pub(crate) fn details(&self, name: &str) -> TableDetails {
+        let details = self.details.read();
+        details
+            .get(&name.to_lowercase())
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Replaces the details of a table.
+    pub(crate) fn set_details(&self, name: &str, details: TableDetails) {
+        self.details.write().insert(name.to_lowercase(), details);
+    }
+
     /// Removes a table. Does nothing if there is none of that name.
     pub(crate) fn remove(&self, name: &str) {
+        self.details.write().remove(&name.to_lowercase());
         self.entries.write().remove(&name.to_lowercase());
     }
 

@@ -1,22 +1,21 @@
-//! Runs Spark's statements about a session: SET, RESET, USE, SHOW, TRUNCATE, and hints that have no
-//! effect here.
+//! Runs Spark's statements about a session: SET, RESET, USE, CREATE DATABASE, and hints that have no
+//! effect here. `describe` and `show` run those that list something, `alter_table` those that change a
+//! table.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, StringArray};
-use arrow::datatypes::{Field, Schema};
-use arrow::record_batch::RecordBatch;
-use datafusion::common::DataFusionError;
 use datafusion::common::config::ConfigExtension;
 use datafusion::logical_expr::{LogicalPlan, ResetVariable, SetVariable, Statement};
-use faisca_spark::commands::SessionCommand;
+use faisca_spark::commands::{DatabaseChange, SessionCommand};
 use faisca_spark::legacy::{LEGACY, Legacy, Obedience};
 use tracing::warn;
 
-use super::create_table::{table_name, truncate_table};
+use super::alter_table::{alter_table, truncate_partition};
+use super::create_table::truncate_table;
 use super::dataframe::DataFrame;
-use super::existing::unknown_table;
-use super::settings::{ANSI_ENABLED, TIME_ZONE};
+use super::existing::{DATABASES, registered_table, use_database};
+use super::settings::{ANSI_ENABLED, TIME_ZONE, datafusion_setting};
+use super::{describe, show};
 use crate::error::{Error, Result};
 use crate::services::Services;
 
@@ -28,18 +27,19 @@ pub(super) async fn run_command(
     match command {
         SessionCommand::Set { name, value } => set(services, &name, &value).await?,
         SessionCommand::Reset { name } => reset(services, name.as_deref()).await?,
-        SessionCommand::Truncate { name } => truncate_table(services, &name).await?,
+        SessionCommand::Truncate { name, partition } if partition.is_empty() => {
+            truncate_table(services, &name).await?;
+        }
+        SessionCommand::Truncate { name, partition } => {
+            truncate_partition(services, &name, &partition).await?;
+        }
+        SessionCommand::Alter { table, change } => alter_table(services, &table, change).await?,
+        SessionCommand::Database(change) => change_database(&change)?,
+        SessionCommand::Describe(describe) => {
+            return describe::run(services, describe).map(Some);
+        }
+        SessionCommand::Show(show) => return show::run(services, show).await.map(Some),
         SessionCommand::Use { name } => use_database(&name)?,
-        SessionCommand::ShowDatabases => {
-            return text_rows(services, "namespace", vec!["default".to_owned()]).map(Some);
-        }
-        SessionCommand::ShowTables { database, pattern } => {
-            if let Some(database) = database {
-                use_database(&database)?;
-            }
-            return show_tables(services, pattern.as_deref()).map(Some);
-        }
-        SessionCommand::ShowColumns { table } => return show_columns(services, &table).map(Some),
         SessionCommand::NoEffect { statement, table } => {
             if let Some(table) = table {
                 registered_table(services, &table)?;
@@ -48,15 +48,6 @@ pub(super) async fn run_command(
         }
     }
     Ok(None)
-}
-
-/// Returns DataFusion's name for a Spark setting, or `None` if Faísca does not support the setting.
-fn datafusion_setting(name: &str) -> Option<&'static str> {
-    match name {
-        ANSI_ENABLED => Some("datafusion.execution.enable_ansi_mode"),
-        TIME_ZONE => Some("datafusion.execution.time_zone"),
-        _ => None,
-    }
 }
 
 /// Applies a Spark setting. An unsupported setting is accepted, so that ported scripts run, and
@@ -126,123 +117,35 @@ async fn reset(services: &Services, name: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// Accepts the databases that every session has. There are no others, so nothing changes.
+/// Creates or drops a database, where nothing has to be done.
 ///
 /// # Errors
-/// Returns an error for any other database.
-fn use_database(name: &[String]) -> Result<()> {
-    // `table_name` checks the database of a table, so that any table name will do.
-    let mut with_table = name.to_vec();
-    with_table.push("t".to_owned());
-    table_name(&with_table).map(|_| ())
-}
-
-/// Returns the name of a registered table, in lower case and without its database.
-///
-/// # Errors
-/// Returns an error if there is no such table; it suggests the nearest name.
-fn registered_table(services: &Arc<Services>, name: &[String]) -> Result<String> {
-    let name = table_name(name)?.to_lowercase();
-    match services.tables.contains(&name) {
-        true => Ok(name),
-        false => Err(unknown_table(services, &name)),
-    }
-}
-
-/// Returns the tables of the session with the columns of Spark's SHOW TABLES.
-fn show_tables(services: &Arc<Services>, pattern: Option<&str>) -> Result<DataFrame> {
-    let mut names = services.tables.names();
-    names.retain(|name| pattern.is_none_or(|pattern| matches_pattern(name, pattern)));
-    names.sort();
-    // Tables with files are in the database `default`; views belong to the session.
-    let temporary: Vec<bool> = names
-        .iter()
-        .map(|name| services.tables.files(name).is_none())
-        .collect();
-    let namespaces = temporary
-        .iter()
-        .map(|temporary| if *temporary { "" } else { "default" });
-    let namespaces: StringArray = namespaces.map(Some).collect();
-    let columns: [(&str, ArrayRef); 3] = [
-        ("namespace", Arc::new(namespaces)),
-        ("tableName", Arc::new(StringArray::from(names))),
-        ("isTemporary", Arc::new(BooleanArray::from(temporary))),
-    ];
-    rows(services, columns)
-}
-
-/// Returns the names of a table's columns, as SHOW COLUMNS.
-fn show_columns(services: &Arc<Services>, table: &[String]) -> Result<DataFrame> {
-    let name = registered_table(services, table)?;
-    let provider = services.tables.provider(&name);
-    let names = provider.map_or_else(Vec::new, |provider| {
-        let schema = provider.schema();
-        let fields = schema.fields().iter();
-        fields.map(|field| field.name().clone()).collect()
-    });
-    text_rows(services, "col_name", names)
-}
-
-/// Returns true if a name matches one of the alternatives of a pattern, in which `|` separates
-/// alternatives and `*` is any text.
-fn matches_pattern(name: &str, pattern: &str) -> bool {
-    pattern.split('|').any(|alternative| {
-        let alternative = alternative.trim().to_lowercase();
-        let mut parts = alternative.split('*');
-        let first = parts.next().unwrap_or_default();
-        let Some(mut rest) = name.strip_prefix(first) else {
-            return false;
-        };
-        let parts: Vec<&str> = parts.collect();
-        let Some((last, between)) = parts.split_last() else {
-            return rest.is_empty();
-        };
-        for part in between {
-            match rest.find(part) {
-                Some(at) => rest = &rest[at + part.len()..],
-                None => return false,
-            }
-        }
-        rest.ends_with(last)
-    })
-}
-
-fn text_rows(services: &Arc<Services>, column: &str, values: Vec<String>) -> Result<DataFrame> {
-    let values: ArrayRef = Arc::new(StringArray::from(values));
-    rows(services, [(column, values)])
-}
-
-/// Returns a DataFrame of these columns, which are in memory.
-fn rows<'a>(
-    services: &Arc<Services>,
-    columns: impl IntoIterator<Item = (&'a str, ArrayRef)>,
-) -> Result<DataFrame> {
-    let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = columns
-        .into_iter()
-        .map(|(name, array)| (Field::new(name, array.data_type().clone(), false), array))
-        .unzip();
-    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays);
-    let frame = services
-        .context
-        .read_batch(batch.map_err(DataFusionError::from)?)?;
-    Ok(DataFrame::new(Arc::clone(services), frame))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pattern_has_alternatives_and_stars() {
-        for (name, pattern, expected) in [
-            ("sales_2020", "sales*", true),
-            ("sales_2020", "*2020", true),
-            ("sales_2020", "s*s_*0", true),
-            ("sales_2020", "sales", false),
-            ("sales", "x|SALES", true),
-            ("aba", "ab*ba", false),
-        ] {
-            assert_eq!(matches_pattern(name, pattern), expected, "{name} {pattern}");
-        }
+/// Returns an error for any other statement: a session has one database.
+fn change_database(change: &DatabaseChange) -> Result<()> {
+    let is_known = |name: &[String]| DATABASES.contains(&name.join(".").to_lowercase().as_str());
+    match change {
+        DatabaseChange::Create { name, must_be_new } if is_known(name) => match must_be_new {
+            true => Err(Error::Plan(format!(
+                "[SCHEMA_ALREADY_EXISTS] the database `{}` exists; write IF NOT EXISTS",
+                name.join(".")
+            ))),
+            false => Ok(()),
+        },
+        DatabaseChange::Create { name, .. } => Err(Error::Plan(format!(
+            "CREATE DATABASE {}: a session has one database, `default`; leave the statement out, and name tables without \
+             their database",
+            name.join(".")
+        ))),
+        DatabaseChange::Drop { name, .. } if is_known(name) => Err(Error::Plan(format!(
+            "DROP DATABASE {}: the database of a session cannot be dropped; drop its tables",
+            name.join(".")
+        ))),
+        DatabaseChange::Drop { name, must_exist } => match must_exist {
+            true => Err(Error::Plan(format!(
+                "[SCHEMA_NOT_FOUND] the database `{}` does not exist; write IF EXISTS",
+                name.join(".")
+            ))),
+            false => Ok(()),
+        },
     }
 }

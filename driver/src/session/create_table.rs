@@ -1,16 +1,17 @@
 //! Runs `CREATE TABLE … USING`, DROP TABLE and TRUNCATE TABLE for tables of files.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::common::DataFusionError;
 use datafusion::datasource::MemTable;
 use datafusion::datasource::listing::ListingTableUrl;
 use faisca_planner::manifest::{FileFormat, SaveMode, Source, Write};
-use faisca_spark::commands::{CreateTable, OnExisting, TableSource};
+use faisca_spark::commands::{CreateTable, OnExisting, TableSource, column_comments};
 use futures::TryStreamExt;
 
 use super::dataframe::DataFrame;
-use super::existing::{keeps_existing, parse_format, unknown_table};
+use super::existing::{keeps_existing, parse_format, table_name, unknown_table};
 use super::options::set_source_option;
 use super::output_table::register_output;
 
@@ -18,12 +19,9 @@ use crate::engine::progress::WriteSummary;
 use crate::error::{Error, Result, cannot};
 use crate::input::columns::parse_schema;
 use crate::input::source::{count_files, default_source, open};
-use crate::input::{Ownership, TableFiles, reorder_columns};
+use crate::input::{Ownership, TableDetails, TableFiles, reorder_columns};
 use crate::output::write::write;
 use crate::services::Services;
-
-/// Databases that every session has: names of one and the same. There are no others.
-const DATABASES: [&str; 3] = ["default", "spark_catalog", "spark_catalog.default"];
 
 /// Creates a table of files, and writes `rows` into it, the result of its AS query if it has one.
 pub(super) async fn create_table(
@@ -61,8 +59,22 @@ pub(super) async fn create_table(
         },
         on_existing,
     };
+    let mut details = TableDetails {
+        comment: definition.comment,
+        properties: definition.properties.into_iter().collect(),
+        options: definition.options,
+        column_comments: HashMap::new(),
+    };
     if let Some(rows) = rows {
-        return table.write_rows(services, rows).await.map(Some);
+        let summary = table.write_rows(services, rows).await?;
+        services.tables.set_details(&name, details);
+        return Ok(Some(summary));
+    }
+    if let TableSource::Columns(columns) = &definition.source {
+        let comments = column_comments(columns).into_iter();
+        details.column_comments = comments
+            .map(|(column, comment)| (column.to_lowercase(), comment))
+            .collect();
     }
     match definition.source {
         TableSource::Columns(columns) => table.register(services, Some(columns)).await?,
@@ -73,6 +85,7 @@ pub(super) async fn create_table(
         }
         TableSource::Files | TableSource::Query(_) => table.register(services, None).await?,
     }
+    services.tables.set_details(&name, details);
     Ok(None)
 }
 
@@ -195,26 +208,4 @@ fn occupied_folder(source: &Source) -> Error {
         "the folder {} of the new table `{}` is not empty; remove it, or name it with LOCATION to read its files",
         source.path, source.name
     ))
-}
-
-/// Returns a table's name without its database.
-///
-/// # Errors
-/// Returns an error if the database is unknown, or the name cannot be that of a folder.
-pub(super) fn table_name(parts: &[String]) -> Result<String> {
-    let (name, database) = match parts.split_last() {
-        Some((name, database)) => (name.clone(), database.join(".").to_lowercase()),
-        None => return Err(Error::Plan("CREATE TABLE needs a name".to_owned())),
-    };
-    if !database.is_empty() && !DATABASES.contains(&database.as_str()) {
-        return Err(Error::Plan(format!(
-            "database `{database}` is unknown; tables of a session are in `default`"
-        )));
-    }
-    if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']) {
-        return Err(Error::Plan(format!(
-            "`{name}` cannot be the name of a table, because its folder has the same name"
-        )));
-    }
-    Ok(name)
 }

@@ -1,4 +1,4 @@
-//! Checks of table names and formats that statements share.
+//! Checks of names of databases and tables, and of formats, that statements share.
 
 use std::sync::Arc;
 
@@ -8,6 +8,9 @@ use faisca_spark::commands::OnExisting;
 
 use crate::error::{Error, NameKind, Result, nearest_or_all};
 use crate::services::Services;
+
+/// Databases that every session has: names of one and the same. There are no others.
+pub(super) const DATABASES: [&str; 3] = ["default", "spark_catalog", "spark_catalog.default"];
 
 /// Returns true if the statement keeps an existing table of this name and has nothing to do.
 ///
@@ -54,5 +57,50 @@ pub(super) fn unknown_table(services: &Arc<Services>, name: &str) -> Error {
         kind: NameKind::Table,
         name: name.to_owned(),
         help,
+    }
+}
+
+/// Returns a table's name without its database.
+///
+/// # Errors
+/// Returns an error if the database is unknown, or the name cannot be that of a folder.
+pub(super) fn table_name(parts: &[String]) -> Result<String> {
+    let (name, database) = match parts.split_last() {
+        Some((name, database)) => (name.clone(), database.join(".").to_lowercase()),
+        None => return Err(Error::Plan("CREATE TABLE needs a name".to_owned())),
+    };
+    if !database.is_empty() && !DATABASES.contains(&database.as_str()) {
+        return Err(Error::Plan(format!(
+            "database `{database}` is unknown; tables of a session are in `default`"
+        )));
+    }
+    if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']) {
+        return Err(Error::Plan(format!(
+            "`{name}` cannot be the name of a table, because its folder has the same name"
+        )));
+    }
+    Ok(name)
+}
+
+/// Accepts the databases that every session has. There are no others, so nothing changes.
+///
+/// # Errors
+/// Returns an error for any other database.
+pub(super) fn use_database(name: &[String]) -> Result<()> {
+    // `table_name` checks the database of a table, so that any table name will do.
+    let mut with_table = name.to_vec();
+    with_table.push("t".to_owned());
+    table_name(&with_table).map(|_| ())
+}
+
+/// Returns the name of a registered table, in lower case and without its database.
+///
+/// # Errors
+/// Returns an error if there is no such table; it suggests the nearest name.
+pub(super) fn registered_table(services: &Arc<Services>, name: &[String]) -> Result<String> {
+    let name = table_name(name)?.to_lowercase();
+    match services.tables.contains(&name) {
+        true => Ok(name),
+        false => Err(unknown_table(services, &name)),
     }
 }

@@ -42,6 +42,15 @@ pub(crate) const ANSI_ENABLED: &str = "spark.sql.ansi.enabled";
 /// Setting for the time zone in which timestamps are shown and parsed.
 pub(crate) const TIME_ZONE: &str = "spark.sql.session.timeZone";
 
+/// Returns DataFusion's name for a Spark setting, or `None` if Faísca does not support the setting.
+pub(super) fn datafusion_setting(name: &str) -> Option<&'static str> {
+    match name {
+        ANSI_ENABLED => Some("datafusion.execution.enable_ansi_mode"),
+        TIME_ZONE => Some("datafusion.execution.time_zone"),
+        _ => None,
+    }
+}
+
 /// Maximum nesting depth of parentheses, queries and functions in a statement. DataFusion's default
 /// of 50 is too low for statements that people write.
 const SQL_NESTING_MAX: &str = "300";

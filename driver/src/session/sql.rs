@@ -24,9 +24,10 @@ use faisca_spark::commands::{Command, OnExisting, TableSource};
 use faisca_spark::legacy::Legacy;
 
 use super::commands::run_command;
-use super::create_table::{create_table, drop_table, table_name};
+use super::create_table::{create_table, drop_table};
 use super::dataframe::DataFrame;
-use super::existing::{keeps_existing, parse_format};
+use super::describe::describe_query;
+use super::existing::{keeps_existing, parse_format, table_name};
 use super::insert::insert;
 use super::lateral_aliases::plan_with_aliases;
 use super::options::{set_source_option, set_write_option};
@@ -153,6 +154,10 @@ async fn run_spark_command(services: &Arc<Services>, command: Command) -> Result
             let name = table_name(&name)?.replace('`', "``");
             let view = format!("CREATE TEMPORARY VIEW `{name}` AS {query}");
             Box::pin(statement(services, &view)).await
+        }
+        Command::DescribeQuery(query) => {
+            let query = Box::pin(run(services, &query)).await?;
+            describe_query(services, &query).map(Outcome::Rows)
         }
         Command::Inserts(statements) => {
             let mut outcome = Outcome::Done(None);

@@ -36,7 +36,8 @@ fn quoted_after<'a>(text: &'a str, start: &str) -> Option<&'a str> {
     Some(text.strip_prefix(start)?.split_once('\'')?.0)
 }
 
-fn unknown_function(state: &SessionState, name: &str) -> Error {
+/// Returns the error for an unknown function, which suggests the nearest name.
+pub(super) fn unknown_function(state: &SessionState, name: &str) -> Error {
     let names = state
         .scalar_functions()
         .keys()

@@ -1,13 +1,19 @@
 //! Parses statements that only Spark has: `CREATE TABLE … USING`, `SET`, `USE`, `SHOW`. The
 //! driver's session runs them.
 
+mod alter;
 mod cursor;
+mod describe;
 mod inserts;
+mod show;
 mod table;
 
-use datafusion::common::Result;
+use datafusion::common::{Result, plan_err};
 
+pub use alter::{DatabaseChange, Partition, TableChange, column_comments};
 use cursor::Cursor;
+pub use describe::Describe;
+pub use show::{FunctionKind, Show};
 pub use table::{CreateTable, OnExisting, TableSource};
 
 /// A statement that changes the session or its tables, or shows what it has.
@@ -22,8 +28,9 @@ pub enum Command {
         /// The query.
         query: String,
     },
-    /// `FROM s INSERT INTO a SELECT x INSERT INTO b SELECT y`, as statements that run one after the
-    /// other.
+    /// `DESCRIBE [QUERY] SELECT …`, with the query.
+    DescribeQuery(String),
+    /// `FROM s INSERT INTO a SELECT x INSERT INTO b SELECT y`, as statements that run one after the other.
     Inserts(Vec<String>),
     /// A statement that runs no query.
     Session(SessionCommand),
@@ -44,32 +51,32 @@ pub enum SessionCommand {
         /// Name of the setting, with its prefix.
         name: Option<String>,
     },
-    /// `TRUNCATE TABLE t`.
+    /// `TRUNCATE TABLE t [PARTITION (a = 1)]`.
     Truncate {
         /// Parts of the table's name.
         name: Vec<String>,
+        /// Values of the rows to delete; empty for all rows.
+        partition: Partition,
     },
+    /// `ALTER TABLE t …`.
+    Alter {
+        /// Parts of the table's name.
+        table: Vec<String>,
+        /// What changes.
+        change: TableChange,
+    },
+    /// `CREATE DATABASE d`, or `DROP DATABASE d`.
+    Database(DatabaseChange),
+    /// `DESCRIBE …`.
+    Describe(Describe),
+    /// `SHOW …`.
+    Show(Show),
     /// `USE default`.
     Use {
         /// Parts of the database's name.
         name: Vec<String>,
     },
-    /// `SHOW DATABASES`.
-    ShowDatabases,
-    /// `SHOW TABLES [IN default] [LIKE 'pattern']`.
-    ShowTables {
-        /// Parts of the database's name.
-        database: Option<Vec<String>>,
-        /// Names to show, with `*` for any text and `|` between alternatives.
-        pattern: Option<String>,
-    },
-    /// `SHOW COLUMNS IN t`.
-    ShowColumns {
-        /// Parts of the table's name.
-        table: Vec<String>,
-    },
-    /// A statement for speed that changes no rows: `ANALYZE TABLE`, `CACHE TABLE t`,
-    /// `REFRESH TABLE`.
+    /// A statement for speed that changes no rows: `ANALYZE TABLE`, `CACHE TABLE t`, `REFRESH TABLE`.
     NoEffect {
         /// The words that it begins with.
         statement: &'static str,
@@ -89,11 +96,17 @@ impl Command {
             return Ok(Some(Self::Inserts(statements)));
         }
         if cursor.take_words(&["CREATE"]) {
+            if let Some(change) = alter::create_database(&mut cursor)? {
+                return Ok(Some(Self::Session(SessionCommand::Database(change))));
+            }
             return Ok(table::parse(&mut cursor)?.map(Self::CreateTable));
         }
         if cursor.take_words(&["CACHE", "LAZY", "TABLE"]) || cursor.take_words(&["CACHE", "TABLE"])
         {
             return cache(&mut cursor).map(Some);
+        }
+        if cursor.take_words(&["DESCRIBE"]) || cursor.take_words(&["DESC"]) {
+            return describe::parse(&mut cursor).map(Some);
         }
         Ok(session_command(&mut cursor)?.map(Self::Session))
     }
@@ -118,8 +131,13 @@ fn cache(cursor: &mut Cursor) -> Result<Command> {
 
 fn session_command(cursor: &mut Cursor) -> Result<Option<SessionCommand>> {
     if cursor.take_words(&["SET", "SPARK"]) {
-        return Ok(set(cursor));
+        return Ok(Some(set(cursor)));
     }
+    if cursor.take_words(&["SET"]) && cursor.is_at_end() {
+        let settings = Show::Settings { name: None };
+        return Ok(Some(SessionCommand::Show(settings)));
+    }
+    cursor.restart();
     if cursor.take_words(&["SET", "TIME", "ZONE"]) {
         // `LOCAL` and intervals are left to the parser, which refuses them.
         return Ok(cursor.text().map(|value| SessionCommand::Set {
@@ -129,7 +147,19 @@ fn session_command(cursor: &mut Cursor) -> Result<Option<SessionCommand>> {
     }
     if cursor.take_words(&["TRUNCATE", "TABLE"]) {
         let name = cursor.name()?;
-        return Ok(Some(SessionCommand::Truncate { name }));
+        let partition = match cursor.take_words(&["PARTITION"]) {
+            true => alter::partition(cursor)?,
+            false => Partition::new(),
+        };
+        cursor.expect_end("TRUNCATE TABLE")?;
+        return Ok(Some(SessionCommand::Truncate { name, partition }));
+    }
+    if cursor.take_words(&["ALTER", "TABLE"]) {
+        let (table, change) = alter::parse(cursor)?;
+        return Ok(Some(SessionCommand::Alter { table, change }));
+    }
+    if cursor.take_words(&["DROP"]) {
+        return Ok(alter::drop_database(cursor)?.map(SessionCommand::Database));
     }
     if cursor.take_words(&["RESET"]) {
         let name = cursor.rest();
@@ -147,40 +177,31 @@ fn session_command(cursor: &mut Cursor) -> Result<Option<SessionCommand>> {
         return Ok(Some(SessionCommand::Use { name }));
     }
     if cursor.take_words(&["SHOW"]) {
-        return show(cursor);
+        return Ok(show::parse(cursor)?.map(SessionCommand::Show));
     }
+    check_row_changes(cursor)?;
     no_effect(cursor)
 }
 
-/// The rest of a statement after `SHOW`; `None` for what DataFusion shows.
-fn show(cursor: &mut Cursor) -> Result<Option<SessionCommand>> {
-    let is_in = |cursor: &mut Cursor| cursor.take_words(&["IN"]) || cursor.take_words(&["FROM"]);
-    if cursor.take_words(&["DATABASES"]) || cursor.take_words(&["SCHEMAS"]) {
-        return Ok(cursor.is_at_end().then_some(SessionCommand::ShowDatabases));
-    }
-    if cursor.take_words(&["TABLES"]) {
-        let database = match is_in(cursor) {
-            true => Some(cursor.name()?),
-            false => None,
-        };
-        let _ = cursor.take_words(&["LIKE"]);
-        let pattern = cursor.text();
-        return Ok(cursor
-            .is_at_end()
-            .then_some(SessionCommand::ShowTables { database, pattern }));
-    }
-    if cursor.take_words(&["COLUMNS"]) && is_in(cursor) {
-        let mut table = cursor.name()?;
-        if is_in(cursor) {
-            let mut name = cursor.name()?;
-            name.append(&mut table);
-            table = name;
+/// Refuses statements that change single rows.
+///
+/// # Errors
+/// If the statement is one.
+fn check_row_changes(cursor: &mut Cursor) -> Result<()> {
+    let statements: [(&[&str], &str); 3] = [
+        (&["DELETE", "FROM"], "DELETE"),
+        (&["UPDATE"], "UPDATE"),
+        (&["MERGE"], "MERGE"),
+    ];
+    for (words, name) in statements {
+        if cursor.take_words(words) {
+            return plan_err!(
+                "{name} is not supported: tables are folders of files, whose single rows cannot be changed. Write the rows \
+                 that the table shall have with INSERT OVERWRITE … SELECT"
+            );
         }
-        return Ok(cursor
-            .is_at_end()
-            .then_some(SessionCommand::ShowColumns { table }));
     }
-    Ok(None)
+    Ok(())
 }
 
 /// A statement that counts data or frees memory, which no table here needs.
@@ -212,15 +233,19 @@ fn no_effect(cursor: &mut Cursor) -> Result<Option<SessionCommand>> {
     }))
 }
 
-/// The rest of `SET spark.a.b = value` after `spark`.
-fn set(cursor: &mut Cursor) -> Option<SessionCommand> {
+/// The rest of `SET spark.a.b = value` after `spark`. Without a value, the setting is shown.
+fn set(cursor: &mut Cursor) -> SessionCommand {
     let text = cursor.rest();
-    let (name, value) = text.split_once('=')?;
+    let name_of = |rest: &str| format!("spark{}", rest.trim().trim_end_matches('`'));
+    let Some((name, value)) = text.split_once('=') else {
+        let name = Some(name_of(&text));
+        return SessionCommand::Show(Show::Settings { name });
+    };
     let value = value.trim().trim_matches(['\'', '"', '`']);
-    Some(SessionCommand::Set {
-        name: format!("spark{}", name.trim().trim_end_matches('`')),
+    SessionCommand::Set {
+        name: name_of(name),
         value: value.to_owned(),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -278,16 +303,16 @@ mod tests {
             ("RESET datafusion.execution.batch_size", None),
             (
                 "SHOW TABLES IN default LIKE 'a*|b'",
-                session(SessionCommand::ShowTables {
+                session(SessionCommand::Show(Show::Tables {
                     database: Some(name("default")),
                     pattern: Some("a*|b".to_owned()),
-                }),
+                })),
             ),
             (
                 "SHOW COLUMNS FROM t IN default",
-                session(SessionCommand::ShowColumns {
+                session(SessionCommand::Show(Show::Columns {
                     table: name("default.t"),
-                }),
+                })),
             ),
             ("SHOW ALL", None),
             (

@@ -12,6 +12,8 @@ use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, DataType as SqlType, ExactNumberInfo, StructField, TimezoneInfo,
 };
 
+pub use crate::functions::types::name_of;
+
 /// Precision of DECIMAL without parameters.
 const DECIMAL_PRECISION: u8 = 10;
 

@@ -47,6 +47,38 @@ impl Cursor {
         all
     }
 
+    /// Returns true if this word is next.
+    pub(super) fn is_word(&mut self, word: &str) -> bool {
+        let start = self.position;
+        let is_next = self.take_words(&[word]);
+        self.position = start;
+        is_next
+    }
+
+    /// Returns true if this token is next.
+    pub(super) fn is_token(&mut self, expected: &Token) -> bool {
+        let start = self.position;
+        let is_next = self.take_token(expected);
+        self.position = start;
+        is_next
+    }
+
+    /// Goes back to the first token.
+    pub(super) fn restart(&mut self) {
+        self.position = 0;
+    }
+
+    /// Checks that nothing but a semicolon is left of a statement.
+    ///
+    /// # Errors
+    /// If something is left.
+    pub(super) fn expect_end(&mut self, statement: &str) -> Result<()> {
+        match self.is_at_end() {
+            true => Ok(()),
+            false => plan_err!("{statement}: unexpected {}", self.next_shown()),
+        }
+    }
+
     /// Skips this token and returns true, or returns false and skips nothing.
     pub(super) fn take_token(&mut self, expected: &Token) -> bool {
         let start = self.position;

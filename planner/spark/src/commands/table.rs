@@ -4,6 +4,7 @@ use datafusion::common::{Result, plan_err};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cursor::Cursor;
+use super::show::property_name;
 
 /// Definition of a table of files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,10 @@ pub struct CreateTable {
     pub options: Vec<(String, String)>,
     /// Columns whose values are in the names of folders.
     pub partition_by: Vec<String>,
+    /// What the table is for.
+    pub comment: Option<String>,
+    /// Properties, which change nothing.
+    pub properties: Vec<(String, String)>,
 }
 
 /// What a statement that creates a table does if one of this name exists.
@@ -74,6 +79,8 @@ pub(super) fn parse(cursor: &mut Cursor) -> Result<Option<CreateTable>> {
         location: None,
         options: Vec::new(),
         partition_by: Vec::new(),
+        comment: None,
+        properties: Vec::new(),
     };
     let mut columns = cursor.take_parenthesized()?;
     let mut has_clauses = false;
@@ -141,15 +148,11 @@ impl Clause {
         match self {
             Self::Using => table.format = cursor.name()?.pop(),
             Self::StoredAs => table.format = Some(cursor.value()?),
-            Self::Options => table.options = options(cursor)?,
+            Self::Options => table.options = properties(cursor, "OPTIONS")?,
             Self::PartitionedBy => partitions(cursor, table, columns)?,
             Self::Location => table.location = Some(cursor.value()?),
-            Self::Comment => {
-                cursor.value()?;
-            }
-            Self::Properties => {
-                cursor.take_parenthesized()?;
-            }
+            Self::Comment => table.comment = Some(cursor.value()?),
+            Self::Properties => table.properties = properties(cursor, "TBLPROPERTIES")?,
             Self::Buckets => {
                 cursor.take_parenthesized()?;
                 if cursor.take_words(&["SORTED", "BY"]) {
@@ -165,22 +168,22 @@ impl Clause {
     }
 }
 
-/// `(key 'value', a.b = 1)`.
-fn options(cursor: &mut Cursor) -> Result<Vec<(String, String)>> {
-    let mut options = Vec::new();
+/// Reads `(key 'value', a.b = 1)` after the words of a clause.
+///
+/// # Errors
+/// If there is no such list.
+pub(super) fn properties(cursor: &mut Cursor, clause: &str) -> Result<Vec<(String, String)>> {
+    let mut properties = Vec::new();
     if !cursor.take_token(&Token::LParen) {
-        return plan_err!("OPTIONS needs a list in parentheses, such as (header 'true')");
+        return plan_err!("{clause} needs a list in parentheses, such as (header 'true')");
     }
     while !cursor.take_token(&Token::RParen) {
-        let mut name = cursor.value()?;
-        while cursor.take_token(&Token::Period) {
-            name = format!("{name}.{}", cursor.value()?);
-        }
+        let name = property_name(cursor)?;
         cursor.take_token(&Token::Eq);
-        options.push((name, cursor.value()?));
+        properties.push((name, cursor.value()?));
         cursor.take_token(&Token::Comma);
     }
-    Ok(options)
+    Ok(properties)
 }
 
 /// `(a, b)` names columns, and `(a INT)` adds them to the others, as in Hive.
