@@ -116,7 +116,7 @@ impl ObjectStores {
                 let gcs = Arc::new(gcs);
                 Ok(Store {
                     objects: Arc::clone(&gcs) as _,
-                    uploads: Some(Arc::new(uploads::Plain(gcs))),
+                    uploads: Some(Arc::new(uploads::UnlistedUploads(gcs))),
                 })
             }
             "az" | "abfs" | "abfss" | "adl" | "azure" => {
@@ -127,7 +127,7 @@ impl ObjectStores {
                 let azure = Arc::new(azure);
                 Ok(Store {
                     objects: Arc::clone(&azure) as _,
-                    uploads: Some(Arc::new(uploads::Plain(azure))),
+                    uploads: Some(Arc::new(uploads::UnlistedUploads(azure))),
                 })
             }
             "http" | "https" => {

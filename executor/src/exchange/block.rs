@@ -19,7 +19,8 @@ use super::disk::{DiskSegment, SpillFile, encode};
 use super::store::BlockShare;
 use crate::protocol::PartitionSize;
 
-/// Largest segment on disk or on the wire, about. A reader decodes a segment at once.
+/// Maximum bytes of a segment on disk or on the wire, unless a single batch is larger. A reader
+/// decodes a segment at once.
 const SEGMENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Part of a partition, in memory or on disk.

@@ -35,10 +35,10 @@ const PUT_BYTES_MAX: usize = 8 * 1024 * 1024;
 const UPLOADS_MAX: usize = 2;
 /// Memory reserved for one upload: a segment, the parts in flight and the part being filled.
 const UPLOAD_BYTES: usize = 40 * 1024 * 1024;
-/// Bytes of an object's end that the first request reads; most indexes fit.
+/// Bytes that the first request reads from the end of an object. Most indexes are shorter.
 const TAIL_BYTES: u64 = 64 * 1024;
-/// Most bytes of adjacent segments that one request reads.
-const REQUEST_BYTES: u64 = 8 * 1024 * 1024;
+/// Maximum bytes of adjacent segments that one request reads.
+const REQUEST_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Blocks that one reader opens ahead of the one being read.
 const PREFETCH_BLOCKS: usize = 4;
 
@@ -255,7 +255,7 @@ impl DurableTier {
                 Err(error) => return Err(error.into()),
             };
             match ObjectIndex::decode(&tail).map_err(|e| damaged_block(id, e))? {
-                // A longer tail than the object has, or no longer one, would be requested forever.
+                // Without these conditions, a damaged index could request the same bytes forever.
                 Tail::TooShort(bytes) if bytes > tail_bytes && tail.len() as u64 == tail_bytes => {
                     tail_bytes = bytes;
                 }
@@ -313,7 +313,7 @@ impl DurableTier {
         };
         let index = self.index(id).await?.ok_or_else(missing_block)?;
         let key = self.key(id);
-        let requests = futures::stream::iter(index.requests(partition, REQUEST_BYTES)).then(
+        let requests = futures::stream::iter(index.requests(partition, REQUEST_BYTES_MAX)).then(
             move |(range, segments)| {
                 let (objects, key) = (Arc::clone(&self.store.objects), key.clone());
                 async move {

@@ -32,12 +32,12 @@ use crate::protocol::{FromExecutor, HandOverFrame, PartitionSize, hand_over_fram
 /// Frames of a block in flight to another executor, of some MiB each.
 const FRAMES_MAX: usize = 4;
 
-/// Steps 11 to 13: moves blocks from this executor to `to`.
+/// Steps 11 to 13 of [the protocol](crate::protocol): moves blocks from this executor to `to`.
 pub(crate) struct BlockHandOver {
     pub(crate) store: Arc<BlockStore>,
     pub(crate) peers: Arc<PeerClients>,
     pub(crate) durable: Option<Arc<DurableTier>>,
-    /// Who takes the blocks.
+    /// Where the blocks go.
     pub(crate) to: BlockHome,
     /// URL of its Flight service; `None` for the object store.
     pub(crate) address: Option<String>,

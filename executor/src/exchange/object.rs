@@ -78,7 +78,8 @@ impl ObjectIndex {
         }
     }
 
-    /// Segments of one partition, or of all, in requests of about `request_bytes` of adjacent ones.
+    /// Returns the segments of one partition, or of all, grouped into requests for adjacent ones of
+    /// about `request_bytes` each.
     pub(super) fn requests(
         &self,
         partition: Option<u32>,

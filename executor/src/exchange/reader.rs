@@ -237,7 +237,8 @@ impl BlockGroup {
     }
 }
 
-/// Batches of blocks in this process: shared as they are, those on disk one segment at a time.
+/// Returns the batches of blocks in this process. Those in memory are shared without a copy, those
+/// on disk are read one segment at a time.
 pub(super) fn local_batches(
     store: Arc<BlockStore>,
     local: ExecutorId,

@@ -16,7 +16,7 @@ use super::join_by_merge::build_inputs;
 
 /// Bytes of an entry of the array.
 const ENTRY_BYTES: u64 = 4;
-/// An array may take this fraction of a task's memory: one in `ARRAY_SHARE`.
+/// An array may take `1 / ARRAY_SHARE` of a task's memory.
 const ARRAY_SHARE: u64 = 8;
 /// Bytes assumed for a value without a fixed width: those of a view.
 const VIEW_BYTES: usize = 16;

@@ -22,8 +22,8 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use faisca_planner::ids::StageId;
 use faisca_planner::{ExchangeReadExec, leaves};
 
-/// The rows of one build side may take one in `BUILD_SHARE` of a task's memory: the hash table
-/// needs about as much again, and the stage has other operators.
+/// The rows of one build side may take `1 / BUILD_SHARE` of a task's memory: the hash table needs
+/// about as much again, and the stage has other operators.
 const BUILD_SHARE: u64 = 4;
 
 /// Which joins of a task become sort-merge joins.

@@ -31,13 +31,13 @@ impl Display for LocalFiles {
     }
 }
 
-struct Reading {
+struct ChunkReader {
     file: File,
     location: Path,
     rest: Range<u64>,
 }
 
-impl Reading {
+impl ChunkReader {
     fn error(&self, source: &std::io::Error) -> object_store::Error {
         object_store::Error::Generic {
             store: "local",
@@ -67,7 +67,7 @@ impl Reading {
 }
 
 fn stream(file: File, location: Path, range: Range<u64>) -> BoxStream<'static, Result<Bytes>> {
-    let reading = Reading {
+    let reading = ChunkReader {
         file,
         location,
         rest: range,

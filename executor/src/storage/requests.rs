@@ -41,7 +41,7 @@ pub(super) struct CountingConnector(pub(super) Arc<RequestCounts>);
 impl HttpConnector for CountingConnector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let inner = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Counting {
+        Ok(HttpClient::new(CountingService {
             inner,
             counts: Arc::clone(&self.0),
         }))
@@ -49,13 +49,13 @@ impl HttpConnector for CountingConnector {
 }
 
 #[derive(Debug)]
-struct Counting {
+struct CountingService {
     inner: HttpClient,
     counts: Arc<RequestCounts>,
 }
 
 #[async_trait]
-impl HttpService for Counting {
+impl HttpService for CountingService {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let kind = match request.method().as_str() {
             "GET" | "HEAD" => &self.counts.reads,

@@ -38,8 +38,8 @@ const REQUESTS_MAX: usize = 64;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Requests are retried for at most this long.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(150);
-/// Tries of a request to list uploads, which `object_store` does not retry.
-const LIST_TRIES: u32 = 5;
+/// Attempts of a request to list uploads, which `object_store` does not retry.
+const LIST_ATTEMPTS_MAX: u32 = 5;
 /// Region for endpoints of other servers, which ignore it.
 const REGION: &str = "us-east-1";
 
@@ -52,10 +52,10 @@ struct Shared {
     bucket: String,
     settings: StoreSettings,
     requests: Arc<RequestCounts>,
-    open: OnceCell<Open>,
+    open: OnceCell<OpenBucket>,
 }
 
-struct Open {
+struct OpenBucket {
     s3: Arc<AmazonS3>,
     client: HttpClient,
     region: String,
@@ -93,11 +93,11 @@ impl S3Bucket {
 }
 
 impl Shared {
-    async fn open(&self) -> Result<&Open> {
+    async fn open(&self) -> Result<&OpenBucket> {
         self.open.get_or_try_init(|| self.connect()).await
     }
 
-    async fn connect(&self) -> Result<Open> {
+    async fn connect(&self) -> Result<OpenBucket> {
         let settings = &self.settings;
         // The default chain may use the network, so it is skipped if the settings are complete.
         let is_complete =
@@ -161,7 +161,7 @@ impl Shared {
             builder = builder.with_credentials(Arc::new(Chain::new(provider)));
         }
         let client = CountingConnector(Arc::clone(&self.requests)).connect(&options)?;
-        Ok(Open {
+        Ok(OpenBucket {
             s3: Arc::new(builder.build()?),
             client,
             region,
@@ -427,13 +427,13 @@ impl S3Bucket {
                     ));
                     if !status.is_server_error()
                         || status == http::StatusCode::NOT_IMPLEMENTED
-                        || attempt >= LIST_TRIES
+                        || attempt >= LIST_ATTEMPTS_MAX
                     {
                         return Err(error);
                     }
                     error
                 }
-                Err(error) if attempt >= LIST_TRIES => return Err(error),
+                Err(error) if attempt >= LIST_ATTEMPTS_MAX => return Err(error),
                 Err(error) => error,
             };
             tracing::debug!("retrying: {failure}");
@@ -443,7 +443,7 @@ impl S3Bucket {
         Err(generic_error("listing open uploads: no tries"))
     }
 
-    async fn send(&self, open: &Open, url: &Url) -> Result<(http::StatusCode, Bytes)> {
+    async fn send(&self, open: &OpenBucket, url: &Url) -> Result<(http::StatusCode, Bytes)> {
         let mut request = Request::get(url.as_str())
             .body(HttpRequestBody::empty())
             .map_err(generic_error)?;

@@ -24,8 +24,9 @@ pub struct StaleUpload {
 /// A store with multipart uploads, which can list the open ones.
 #[async_trait]
 pub trait Uploads: MultipartStore {
-    /// Lists the open uploads in a folder, not those of siblings whose names begin alike. Empty for
-    /// stores that cannot list them; those remove them by themselves.
+    /// Lists the open uploads in a folder, not those of siblings whose names begin alike. The list
+    /// is empty for stores that cannot list uploads; such stores remove abandoned ones by
+    /// themselves.
     ///
     /// # Errors
     /// If the store fails.
@@ -33,10 +34,10 @@ pub trait Uploads: MultipartStore {
 }
 
 /// A store that cannot list open uploads.
-pub(super) struct Plain<T>(pub(super) Arc<T>);
+pub(super) struct UnlistedUploads<T>(pub(super) Arc<T>);
 
 #[async_trait]
-impl<T: MultipartStore> MultipartStore for Plain<T> {
+impl<T: MultipartStore> MultipartStore for UnlistedUploads<T> {
     async fn create_multipart(&self, path: &Path) -> Result<MultipartId> {
         self.0.create_multipart(path).await
     }
@@ -66,7 +67,7 @@ impl<T: MultipartStore> MultipartStore for Plain<T> {
 }
 
 #[async_trait]
-impl<T: MultipartStore> Uploads for Plain<T> {
+impl<T: MultipartStore> Uploads for UnlistedUploads<T> {
     async fn list_unfinished(&self, _: &Path) -> Result<Vec<StaleUpload>> {
         Ok(vec![])
     }

@@ -1,4 +1,4 @@
-//! Between text and bytes: charsets, base64, UTF-8.
+//! Functions that convert between text and bytes: charsets, base64, hexadecimal digits.
 
 use std::sync::Arc;
 
@@ -154,13 +154,19 @@ fn lines(text: &str) -> String {
     lines.join("\r\n")
 }
 
+/// The mark before UTF-16 that shows the order of its bytes.
+const BYTE_ORDER_MARK: u16 = 0xFEFF;
+
 /// The charsets that Spark knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Charset {
     Ascii,
     Latin1,
     Utf8,
-    Utf16 { is_big: bool, has_mark: bool },
+    /// Big-endian, after a byte order mark.
+    Utf16,
+    Utf16Be,
+    Utf16Le,
     Utf32,
 }
 
@@ -170,18 +176,9 @@ impl Charset {
             "US-ASCII" => Self::Ascii,
             "ISO-8859-1" => Self::Latin1,
             "UTF-8" | "UTF8" => Self::Utf8,
-            "UTF-16" => Self::Utf16 {
-                is_big: true,
-                has_mark: true,
-            },
-            "UTF-16BE" => Self::Utf16 {
-                is_big: true,
-                has_mark: false,
-            },
-            "UTF-16LE" => Self::Utf16 {
-                is_big: false,
-                has_mark: false,
-            },
+            "UTF-16" => Self::Utf16,
+            "UTF-16BE" => Self::Utf16Be,
+            "UTF-16LE" => Self::Utf16Le,
             "UTF-32" => Self::Utf32,
             _ => {
                 return call.fail(format!(
@@ -206,23 +203,12 @@ impl Charset {
             Self::Ascii => single(128),
             Self::Latin1 => single(256),
             Self::Utf8 => Some(text.as_bytes().to_vec()),
-            Self::Utf16 { is_big, has_mark } => {
-                let units = has_mark
-                    .then_some(0xFEFF)
-                    .into_iter()
-                    .chain(text.encode_utf16());
-                Some(
-                    units
-                        .flat_map(|u| {
-                            if is_big {
-                                u.to_be_bytes()
-                            } else {
-                                u.to_le_bytes()
-                            }
-                        })
-                        .collect(),
-                )
+            Self::Utf16 => {
+                let units = std::iter::once(BYTE_ORDER_MARK).chain(text.encode_utf16());
+                Some(units.flat_map(u16::to_be_bytes).collect())
             }
+            Self::Utf16Be => Some(text.encode_utf16().flat_map(u16::to_be_bytes).collect()),
+            Self::Utf16Le => Some(text.encode_utf16().flat_map(u16::to_le_bytes).collect()),
             Self::Utf32 => Some(
                 text.chars()
                     .flat_map(|c| u32::from(c).to_be_bytes())
@@ -239,15 +225,15 @@ impl Charset {
                 .then(|| bytes.iter().map(|b| char::from(*b)).collect()),
             Self::Latin1 => Some(bytes.iter().map(|b| char::from(*b)).collect()),
             Self::Utf8 => String::from_utf8(bytes.to_vec()).ok(),
-            Self::Utf16 { is_big, .. } => {
-                let (bytes, is_big) = match bytes {
-                    [0xFE, 0xFF, rest @ ..] => (rest, true),
-                    [0xFF, 0xFE, rest @ ..] => (rest, false),
-                    _ => (bytes, is_big),
+            Self::Utf16 | Self::Utf16Be | Self::Utf16Le => {
+                let (bytes, is_little) = match bytes {
+                    [0xFE, 0xFF, rest @ ..] => (rest, false),
+                    [0xFF, 0xFE, rest @ ..] => (rest, true),
+                    _ => (bytes, self == Self::Utf16Le),
                 };
-                let unit = |pair: &[u8]| match is_big {
-                    true => u16::from_be_bytes([pair[0], pair[1]]),
-                    false => u16::from_le_bytes([pair[0], pair[1]]),
+                let unit = |pair: &[u8]| match is_little {
+                    true => u16::from_le_bytes([pair[0], pair[1]]),
+                    false => u16::from_be_bytes([pair[0], pair[1]]),
                 };
                 let pairs = bytes.chunks_exact(2);
                 let is_whole = pairs.remainder().is_empty();
@@ -423,12 +409,9 @@ mod tests {
     }
 
     #[test]
-    fn charsets_are_itself_again() {
-        let utf16 = Charset::Utf16 {
-            is_big: true,
-            has_mark: true,
-        };
-        for charset in [Charset::Utf8, utf16, Charset::Utf32] {
+    fn text_comes_back_from_the_charsets_that_have_all_of_its_characters() {
+        let utf16 = [Charset::Utf16, Charset::Utf16Be, Charset::Utf16Le];
+        for charset in [Charset::Utf8, Charset::Utf32].into_iter().chain(utf16) {
             let bytes = charset.encode("água €").unwrap();
             assert_eq!(charset.decode(&bytes).as_deref(), Some("água €"));
         }

@@ -1,4 +1,4 @@
-//! Texts changed as a whole: joined, repeated, replaced, with other letters.
+//! Functions that change a text as a whole: join, repeat or replace it, or change its letters.
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use datafusion::arrow::datatypes::{DataType, Int32Type};
@@ -7,7 +7,7 @@ use datafusion::common::Result;
 use crate::functions::convert;
 use crate::functions::scalar::{Call, Function, Param, Returns};
 
-/// Most bytes of one text that a function makes from a number.
+/// Maximum bytes of a text whose length an argument sets.
 pub(super) const TEXT_BYTES_MAX: usize = 1 << 30;
 
 /// Returns the functions of this family.

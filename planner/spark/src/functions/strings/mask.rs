@@ -64,7 +64,7 @@ fn mask(call: &Call) -> Result<ArrayRef> {
     })
 }
 
-/// Cuts a text into sentences and those into words; language and country are ignored.
+/// Splits a text into sentences, and each sentence into words. Language and country are ignored.
 fn sentences(call: &Call) -> Result<ArrayRef> {
     let texts = call.text(0);
     let mut builder = ListBuilder::new(ListBuilder::new(StringBuilder::new()));

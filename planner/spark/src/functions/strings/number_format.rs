@@ -217,10 +217,13 @@ fn convert_base(call: &Call, text: &str, from: i32, to: i32) -> Result<Option<St
         (false, true) if signed < 0 => ("-", signed.unsigned_abs()),
         (false, _) => ("", value),
     };
-    Ok(Some(format!("{sign}{}", in_base(size, to.unsigned_abs()))))
+    Ok(Some(format!(
+        "{sign}{}",
+        format_in_base(size, to.unsigned_abs())
+    )))
 }
 
-fn in_base(mut value: u64, base: u32) -> String {
+fn format_in_base(mut value: u64, base: u32) -> String {
     let mut digits = Vec::new();
     loop {
         let digit = u32::try_from(value % u64::from(base)).unwrap_or(0);
@@ -257,6 +260,6 @@ mod tests {
         assert_eq!(Format::parse("#,##0.00").write("1234.5"), "1,234.50");
         assert_eq!(Format::parse("$000.#").write("7.04"), "$007");
         assert_eq!(Format::parse("###").write("0.4"), "");
-        assert_eq!(in_base(255, 16), "FF");
+        assert_eq!(format_in_base(255, 16), "FF");
     }
 }

@@ -47,8 +47,11 @@ enum Sign {
 /// A place of a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slot {
-    /// A digit; whether a missing one is a zero.
-    Digit(bool),
+    /// `9`: a digit, or a space before the first digit of the number.
+    Digit,
+    /// `0`: a digit, or a zero before the first digit of the number.
+    PaddedDigit,
+    /// `,` or `G`: a comma between groups of digits.
     Group,
 }
 
@@ -106,8 +109,8 @@ impl NumberPattern {
         let slots = |text: &str| {
             text.chars()
                 .map(|c| match c {
-                    '0' => Some(Slot::Digit(true)),
-                    '9' => Some(Slot::Digit(false)),
+                    '0' => Some(Slot::PaddedDigit),
+                    '9' => Some(Slot::Digit),
                     ',' | 'G' => Some(Slot::Group),
                     _ => None,
                 })
@@ -175,8 +178,12 @@ impl NumberPattern {
                         ' '
                     }
                 }
-                Slot::Digit(is_zero) => match digits.next() {
-                    Some(' ') | None if *is_zero || has_begun || Some(index) == last => '0',
+                Slot::Digit | Slot::PaddedDigit => match digits.next() {
+                    Some(' ') | None
+                        if *slot == Slot::PaddedDigit || has_begun || Some(index) == last =>
+                    {
+                        '0'
+                    }
                     Some(digit) => digit,
                     None => ' ',
                 },
@@ -250,25 +257,25 @@ impl NumberPattern {
         if fraction.len() > scale || (rest.contains('.') && self.scale.is_none()) {
             return None;
         }
-        let digits = self.whole_of(whole)?;
+        let digits = self.read_whole(whole)?;
         let digits = format!("{digits}{fraction:0<scale$}");
         let value: i128 = digits.parse().ok()?;
         Some(if is_negative { -value } else { value })
     }
 
     /// Checks that the commas stand where the pattern has them; returns the digits.
-    fn whole_of(&self, text: &str) -> Option<String> {
+    fn read_whole(&self, text: &str) -> Option<String> {
         let mut slots = self.whole.iter().rev();
         let mut digits = Vec::new();
         for c in text.chars().rev() {
             match (slots.next()?, c) {
                 (Slot::Group, ',') => {}
-                (Slot::Digit(_), c) if c.is_ascii_digit() => digits.push(c),
+                (Slot::Digit | Slot::PaddedDigit, c) if c.is_ascii_digit() => digits.push(c),
                 _ => return None,
             }
         }
         // A digit that the pattern writes as 0 must be there.
-        let is_complete = slots.all(|slot| *slot != Slot::Digit(true));
+        let is_complete = slots.all(|slot| *slot != Slot::PaddedDigit);
         is_complete.then(|| digits.iter().rev().collect())
     }
 }
@@ -323,7 +330,8 @@ fn to_char(call: &Call) -> Result<ArrayRef> {
     if is_binary(data_type) {
         let bytes = convert::convert(value, Param::Binary, &call.zone)?;
         let bytes = bytes.as_binary::<i32>();
-        return call.texts(|row| bytes_as(call, bytes.value(row), formats.value(row)).map(Some));
+        return call
+            .texts(|row| format_bytes(call, bytes.value(row), formats.value(row)).map(Some));
     }
     if data_type.is_temporal() {
         let instants = convert::convert(value, Param::Instant, &call.zone)?;
@@ -347,7 +355,7 @@ fn to_char(call: &Call) -> Result<ArrayRef> {
     })
 }
 
-fn bytes_as(call: &Call, bytes: &[u8], format: &str) -> Result<String> {
+fn format_bytes(call: &Call, bytes: &[u8], format: &str) -> Result<String> {
     match format.to_ascii_lowercase().as_str() {
         "base64" => Ok(encode_base64(bytes)),
         "hex" => Ok(bytes.iter().map(|byte| format!("{byte:02X}")).collect()),

@@ -1,4 +1,5 @@
-//! Parts of a text: `substring`, `left`, `split_part`, and texts filled up to a length.
+//! Functions that return a part of a text (`substring`, `left`, `split_part`) or fill it up to a
+//! length (`lpad`).
 
 use std::sync::Arc;
 
@@ -22,13 +23,13 @@ pub(super) fn functions() -> Vec<Function> {
         Function::new(
             "left",
             bytes_and_number,
-            Returns::Computed(same_kind),
+            Returns::Computed(kind_of_first),
             |call| slice(call, |row| (1, call.int(1).value(row))),
         ),
         Function::new(
             "right",
             bytes_and_number,
-            Returns::Computed(same_kind),
+            Returns::Computed(kind_of_first),
             |call| {
                 // A count of zero or less gives an empty text.
                 slice(call, |row| match call.int(1).value(row) {
@@ -118,25 +119,26 @@ fn simplify_substring(args: Vec<Expr>, context: &SimplifyContext) -> Result<Expr
     }
 }
 
-/// The type of the text itself, so that a part of it can be a view of it; `STRING` for numbers.
+/// Returns the type of the text itself, so that a part of it can be a view of it; `STRING` for
+/// numbers.
 fn substring_type(site: &CallSite) -> Result<DataType> {
     match site.types.first() {
         Some(data_type) if is_text(data_type) => Ok(data_type.clone()),
-        _ => same_kind(site),
+        _ => kind_of_first(site),
     }
 }
 
-/// `BINARY` for bytes, `STRING` for everything else.
-/// BINARY if all texts of a call are, else STRING.
+/// Returns `STRING` if any argument is text, else [`kind_of_first`].
 fn common_kind(site: &CallSite) -> Result<DataType> {
     let has_text = site.types.iter().any(is_text);
     match has_text {
         true => Ok(DataType::Utf8),
-        false => same_kind(site),
+        false => kind_of_first(site),
     }
 }
 
-fn same_kind(site: &CallSite) -> Result<DataType> {
+/// Returns `BINARY` if the first argument is, else `STRING`.
+fn kind_of_first(site: &CallSite) -> Result<DataType> {
     let is_bytes = site.types.first().is_some_and(is_binary);
     Ok(if is_bytes {
         DataType::Binary
@@ -146,7 +148,7 @@ fn same_kind(site: &CallSite) -> Result<DataType> {
 }
 
 /// Returns the range of a start from 1, or from the end if it is negative, and a length.
-fn range(start: i32, length: i32, size: usize) -> std::ops::Range<usize> {
+fn to_range(start: i32, length: i32, size: usize) -> std::ops::Range<usize> {
     let size = i64::try_from(size).unwrap_or(i64::MAX);
     let start = match i64::from(start) {
         0 => 0,
@@ -179,7 +181,7 @@ fn slice(call: &Call, bounds: impl Fn(usize) -> (i32, i32)) -> Result<ArrayRef> 
         return call.strict::<BinaryArray, Vec<u8>>(|row| {
             let (start, length) = bounds(row);
             let value = bytes.value(row);
-            Ok(Some(value[range(start, length, value.len())].to_vec()))
+            Ok(Some(value[to_range(start, length, value.len())].to_vec()))
         });
     }
     let texts = call.text(0);
@@ -192,7 +194,7 @@ fn slice(call: &Call, bounds: impl Fn(usize) -> (i32, i32)) -> Result<ArrayRef> 
             text.chars().count()
         };
         Ok(Some(
-            characters(text, range(start, length, size)).to_owned(),
+            characters(text, to_range(start, length, size)).to_owned(),
         ))
     })
 }
@@ -284,9 +286,9 @@ fn overlay(call: &Call) -> Result<ArrayRef> {
         return call.strict::<BinaryArray, Vec<u8>>(|row| {
             let (value, part) = (bytes.value(row), parts.value(row));
             let position = positions.value(row);
-            let head = range(1, position.saturating_sub(1), value.len());
+            let head = to_range(1, position.saturating_sub(1), value.len());
             let tail = position.saturating_add(length(row, part.len()));
-            let tail = range(tail, i32::MAX, value.len());
+            let tail = to_range(tail, i32::MAX, value.len());
             Ok(Some([&value[head], part, &value[tail]].concat()))
         });
     }
@@ -295,9 +297,9 @@ fn overlay(call: &Call) -> Result<ArrayRef> {
         let (value, part) = (texts.value(row), parts.value(row));
         let size = value.chars().count();
         let position = positions.value(row);
-        let head = characters(value, range(1, position.saturating_sub(1), size));
+        let head = characters(value, to_range(1, position.saturating_sub(1), size));
         let tail = position.saturating_add(length(row, part.chars().count()));
-        let tail = characters(value, range(tail, i32::MAX, size));
+        let tail = characters(value, to_range(tail, i32::MAX, size));
         Ok(Some(format!("{head}{part}{tail}")))
     })
 }
@@ -368,12 +370,12 @@ mod tests {
             (9, 1, ""),
         ] {
             assert_eq!(
-                characters("hello", range(start, length, 5)),
+                characters("hello", to_range(start, length, 5)),
                 expected,
                 "{start} {length}"
             );
         }
-        assert_eq!(characters("ação", range(2, 2, 4)), "çã");
+        assert_eq!(characters("ação", to_range(2, 2, 4)), "çã");
     }
 
     #[test]

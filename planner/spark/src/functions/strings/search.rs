@@ -1,4 +1,4 @@
-//! Where a text occurs in another.
+//! Functions that find a text in another, or compare two.
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};
 use datafusion::arrow::datatypes::{DataType, Int32Type};
