@@ -184,10 +184,7 @@ impl ClusterArgs {
             builder = builder.spill_folder(folder);
         }
         // Flags come last: they take precedence over the manifest.
-        for (key, value) in conf.into_iter().chain(self.conf.iter().cloned()) {
-            builder = builder.config(key, value);
-        }
-        builder
+        builder.configs(conf.into_iter().chain(self.conf.iter().cloned()))
     }
 }
 

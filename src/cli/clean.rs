@@ -36,10 +36,7 @@ fn hours(text: &str) -> std::result::Result<Duration, String> {
 }
 
 pub(super) async fn clean(args: CleanArgs) -> Result<()> {
-    let builder = args.conf.into_iter().fold(
-        Session::builder().app_name("clean"),
-        |builder, (key, value)| builder.config(key, value),
-    );
+    let builder = Session::builder().app_name("clean").configs(args.conf);
     let session = builder.get_or_create().await?;
     let mode = match args.apply {
         true => CleanMode::Remove,

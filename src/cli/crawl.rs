@@ -63,10 +63,7 @@ where
 }
 
 pub(super) async fn crawl(args: CrawlArgs) -> Result<()> {
-    let builder = args.conf.into_iter().fold(
-        Session::builder().app_name("crawl"),
-        |builder, (key, value)| builder.config(key, value),
-    );
+    let builder = Session::builder().app_name("crawl").configs(args.conf);
     let session = builder.get_or_create().await?;
     let request = Crawl {
         path: args.path,

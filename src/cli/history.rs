@@ -98,9 +98,8 @@ fn read_folder(folder: &Path) -> Result<Vec<JournalText>> {
 
 /// Reads the journals below a folder of an object store, with their names.
 async fn read_store(args: &HistoryArgs) -> Result<Vec<JournalText>> {
-    let builder = Session::builder().app_name("history");
     let settings = args.conf.iter().cloned();
-    let builder = settings.fold(builder, |builder, (key, value)| builder.config(key, value));
+    let builder = Session::builder().app_name("history").configs(settings);
     let session = builder.get_or_create().await?;
     let texts = read_journals(&session, &args.path).await;
     session.stop().await;

@@ -25,7 +25,10 @@ use crate::fleet::platform::{FindPlatform, PlatformSettings};
 ///     .executors(2)
 ///     .executor_cores(2)
 ///     .memory_bytes(2 << 30)
+///     .partitions(8)
+///     .spill_folder("/mnt/scratch")
 ///     .config("faisca.smallQueryBytes", "0")
+///     .configs([("spark.sql.ansi.enabled", "false"), ("spark.sql.session.timeZone", "UTC")])
 ///     .get_or_create()
 ///     .await?;
 /// session.stop().await;
@@ -187,6 +190,16 @@ impl<S> SessionBuilder<S> {
     pub fn config(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.options.settings.insert(key.into(), value.into());
         self
+    }
+
+    /// Sets several settings, as [`Self::config`] does.
+    #[must_use]
+    pub fn configs<K: Into<String>, V: Into<String>>(
+        self,
+        settings: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        let set = |builder: Self, (key, value)| builder.config(key, value);
+        settings.into_iter().fold(self, set)
     }
 
     /// Registers a scalar function for SQL, in the driver and on every executor.
