@@ -20,9 +20,17 @@ pub(super) enum ExecutorState {
         reason: String,
         /// Cause, for the scheduler.
         cause: LossCause,
-        /// A replacement would end in the same way, so none is created.
-        is_unusable: bool,
+        replacement: Replacement,
     },
+}
+
+/// What another executor in place of one that ended could do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Replacement {
+    /// Its tasks.
+    Useful,
+    /// Nothing: it would end in the same way, so none is created.
+    Futile,
 }
 
 impl ExecutorState {
@@ -64,7 +72,10 @@ fn describe_end(pod: &Pod, phase: Phase) -> ExecutorState {
     ExecutorState::Ended {
         reason,
         cause,
-        is_unusable: exit_code == Some(ServeError::UNUSABLE),
+        replacement: match exit_code {
+            Some(ServeError::UNUSABLE) => Replacement::Futile,
+            _ => Replacement::Useful,
+        },
     }
 }
 
@@ -98,7 +109,7 @@ mod tests {
             ExecutorState::Ended {
                 reason: "exit code 1".to_owned(),
                 cause: LossCause::Unknown,
-                is_unusable: false
+                replacement: Replacement::Useful
             }
         );
         assert_eq!(
@@ -106,7 +117,7 @@ mod tests {
             ExecutorState::Ended {
                 reason: "exit code 78".to_owned(),
                 cause: LossCause::Killed,
-                is_unusable: true
+                replacement: Replacement::Futile
             }
         );
         let killed = "killed for exceeding its memory limit".to_owned();
@@ -115,7 +126,7 @@ mod tests {
             ExecutorState::Ended {
                 reason: killed,
                 cause: LossCause::OutOfMemory,
-                is_unusable: false
+                replacement: Replacement::Useful
             }
         );
         assert_eq!(
@@ -123,7 +134,7 @@ mod tests {
             ExecutorState::Ended {
                 reason: "exit code 134".to_owned(),
                 cause: LossCause::Crashed,
-                is_unusable: false
+                replacement: Replacement::Useful
             }
         );
     }

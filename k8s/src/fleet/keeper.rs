@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::create_executor;
-use super::executor_state::{ExecutorState, executor_state};
+use super::executor_state::{ExecutorState, Replacement, executor_state};
 use super::scale::{ScaleChange, scale_change};
 use crate::application::ExecutorCount;
 use crate::history::History;
@@ -167,7 +167,7 @@ impl FleetKeeper {
                 let ended = ExecutorState::Ended {
                     reason,
                     cause: cause.map_or(LossCause::Killed, Loss::cause),
-                    is_unusable: false,
+                    replacement: Replacement::Useful,
                 };
                 self.on_pod_state(&pod, ended).await;
             }
@@ -204,12 +204,12 @@ impl FleetKeeper {
             ExecutorState::Ended {
                 reason,
                 cause,
-                is_unusable,
-            } => self.on_end(id, &reason, cause, is_unusable).await,
+                replacement,
+            } => self.on_end(id, &reason, cause, replacement).await,
         }
     }
 
-    async fn on_end(&mut self, id: u32, reason: &str, cause: LossCause, is_unusable: bool) {
+    async fn on_end(&mut self, id: u32, reason: &str, cause: LossCause, replacement: Replacement) {
         let executor = self.executors.get_mut(&id);
         if let Some(log_end) = executor.and_then(|executor| executor.log_end.take()) {
             // An error means that the follower has ended: there is nothing to report to.
@@ -218,14 +218,16 @@ impl FleetKeeper {
         self.engine
             .report_executor_lost(ExecutorId(id), cause, reason.to_owned())
             .await;
-        if is_unusable {
-            // A replacement would fail in the same way.
-            error!("executor-{id} could not serve: {reason}; its log has the cause");
-        } else {
-            warn!("executor-{id}: {reason}");
-            self.replace(id).await;
+        match replacement {
+            Replacement::Futile => {
+                error!("executor-{id} could not serve: {reason}; its log has the cause");
+            }
+            Replacement::Useful => {
+                warn!("executor-{id}: {reason}");
+                self.replace(id).await;
+            }
         }
-        self.report_if_all_ended(is_unusable, &format!("executor-{id}: {reason}"))
+        self.report_if_all_ended(replacement, &format!("executor-{id}: {reason}"))
             .await;
     }
 
@@ -401,11 +403,13 @@ impl FleetKeeper {
     }
 
     /// Reports the fleet as lost if all executors have ended and no replacement can come.
-    async fn report_if_all_ended(&mut self, is_unusable: bool, last: &str) {
+    async fn report_if_all_ended(&mut self, replacement: Replacement, last: &str) {
         // With a minimum of 0, having no executor is normal: later work creates new ones. Not so if
         // they would end in the same way, or if no replacement is left.
         let may_create_more = self.refused.is_some()
-            || self.count.min == 0 && !is_unusable && self.replacements_left > 0;
+            || self.count.min == 0
+                && replacement == Replacement::Useful
+                && self.replacements_left > 0;
         if self.all_ended() && !may_create_more {
             self.report_lost(format!("all executors have ended; the last one: {last}"))
                 .await;
