@@ -6,6 +6,7 @@
 //! types as casts. A literal takes the type of the column beside it: a column is not cast for a
 //! literal, and statistics still prune files.
 
+mod arguments;
 mod common;
 mod literals;
 
@@ -56,6 +57,9 @@ pub fn resolve(plan: LogicalPlan) -> Result<LogicalPlan> {
 
 /// Gives one expression Spark's types. The expressions inside it have theirs already.
 pub(crate) fn resolve_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    if let Expr::ScalarFunction(call) = &expr {
+        arguments::check(call, schema)?;
+    }
     match expr {
         Expr::BinaryExpr(operation) if operation.op.is_numerical_operators() => {
             arithmetic::resolve(operation, schema)

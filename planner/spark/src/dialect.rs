@@ -23,6 +23,7 @@ mod named_windows;
 mod names;
 mod numbers;
 mod older_meanings;
+mod patterns;
 mod pipes;
 mod pivots;
 mod random_numbers;

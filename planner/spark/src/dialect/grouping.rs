@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::common::{Result, plan_datafusion_err};
+use datafusion::common::{DataFusionError, Result, plan_datafusion_err};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, GroupByExpr, GroupByWithModifier, Query, Select, SelectItem, SetExpr,
@@ -118,21 +118,26 @@ fn remove_duplicates(keys: Vec<Expr>) -> Vec<Expr> {
     different
 }
 
-/// Adds the keys of GROUP BY as arguments to `grouping_id()` without arguments, which is also
-/// written `grouping__id`.
-pub(super) fn complete_ids(query: &mut Query) {
-    let mut keys = match query.body.as_mut() {
-        SetExpr::Select(select) => complete_ids_of(select),
+/// Adds the keys of GROUP BY as arguments to `grouping_id()` without arguments, which is also written `grouping__id`.
+///
+/// # Errors
+/// If a query without grouping sets calls `grouping` or `grouping_id`.
+pub(super) fn complete_ids(query: &mut Query) -> Result<()> {
+    let completion = match query.body.as_mut() {
+        SetExpr::Select(select) => complete_ids_of(select)?,
         body => {
+            let mut result = Ok(());
             for_each_select(body, &mut |select| {
-                complete_ids_of(select);
+                if result.is_ok() {
+                    result = complete_ids_of(select).map(drop);
+                }
             });
-            None
+            return result;
         }
     };
-    if let Some(completion) = &mut keys {
-        // The visitor never breaks.
-        let _ = query.order_by.visit(completion);
+    match completion {
+        Some(mut completion) => completion.complete(&mut query.order_by),
+        None => Ok(()),
     }
 }
 
@@ -148,9 +153,9 @@ pub(super) fn for_each_select(body: &mut SetExpr, change: &mut impl FnMut(&mut S
     }
 }
 
-fn complete_ids_of(select: &mut Select) -> Option<GroupingIds> {
+fn complete_ids_of(select: &mut Select) -> Result<Option<GroupingIds>> {
     let GroupByExpr::Expressions(expressions, modifiers) = &select.group_by else {
-        return None;
+        return Ok(None);
     };
     let mut has_sets = !modifiers.is_empty();
     let mut keys: Vec<Expr> = Vec::new();
@@ -179,10 +184,9 @@ fn complete_ids_of(select: &mut Select) -> Option<GroupingIds> {
             };
         }
     }
-    // The visitor never breaks.
-    let _ = select.projection.visit(&mut completion);
-    let _ = select.having.visit(&mut completion);
-    Some(completion)
+    completion.complete(&mut select.projection)?;
+    completion.complete(&mut select.having)?;
+    Ok(Some(completion))
 }
 
 /// Completes the `grouping_id()` calls of one query.
@@ -194,6 +198,13 @@ struct GroupingIds {
 }
 
 impl GroupingIds {
+    fn complete(&mut self, tree: &mut impl VisitMut) -> Result<()> {
+        match tree.visit(self) {
+            ControlFlow::Break(error) => Err(error),
+            ControlFlow::Continue(()) => Ok(()),
+        }
+    }
+
     /// Is this the column `grouping__id`, which every query with grouping sets has?
     fn is_virtual(&self, expr: &Expr) -> bool {
         matches!(expr, Expr::Identifier(name)
@@ -206,22 +217,39 @@ impl GroupingIds {
     }
 }
 
-impl VisitorMut for GroupingIds {
-    type Break = ();
+/// Returns the name of a call of `grouping` or `grouping_id`.
+fn grouping_call(expr: &Expr) -> Option<String> {
+    let Expr::Function(function) = expr else {
+        return None;
+    };
+    let name = function.name.to_string().to_lowercase();
+    matches!(name.as_str(), "grouping" | "grouping_id").then_some(name)
+}
 
-    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+impl VisitorMut for GroupingIds {
+    type Break = DataFusionError;
+
+    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<Self::Break> {
         self.depth += 1;
         ControlFlow::Continue(())
     }
 
-    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<Self::Break> {
         self.depth -= 1;
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         if self.depth > 0 {
             return ControlFlow::Continue(());
+        }
+        if !self.has_sets
+            && let Some(name) = grouping_call(expr)
+        {
+            return ControlFlow::Break(plan_datafusion_err!(
+                "[UNSUPPORTED_GROUPING_EXPRESSION] {name} tells the grouping sets of a query apart, and this query has none; \
+                 write GROUP BY ROLLUP, CUBE or GROUPING SETS"
+            ));
         }
         if self.is_virtual(expr) {
             *expr = call("grouping_id", self.keys.clone());

@@ -3,9 +3,43 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
+use datafusion::common::{Result, plan_err};
+use datafusion::sql::sqlparser::ast::{DataType as SqlType, TimezoneInfo, TypedString, Value};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, TokenizerError};
 
 use super::tokens::{space, word};
+use crate::functions::convert::{Zone, parse_date, parse_timestamp};
+
+/// Words that stand for a date or a timestamp in a literal.
+const SPECIAL_DATES: [&str; 5] = ["epoch", "now", "today", "tomorrow", "yesterday"];
+
+/// Checks the text of a literal such as `date'2024-03-01'`. Elsewhere, an invalid text may be null.
+///
+/// # Errors
+/// If it is no date, or no timestamp.
+pub(super) fn check_typed(literal: &TypedString) -> Result<()> {
+    let Value::SingleQuotedString(text) = &literal.value.value else {
+        return Ok(());
+    };
+    let first = text
+        .split_whitespace()
+        .next()
+        .unwrap_or_default()
+        .to_lowercase();
+    let is_valid = match &literal.data_type {
+        _ if SPECIAL_DATES.contains(&first.as_str()) => true,
+        SqlType::Date => parse_date(text).is_some(),
+        SqlType::Timestamp(None, TimezoneInfo::None) => parse_timestamp(text, &Zone::UTC).is_some(),
+        _ => true,
+    };
+    match is_valid {
+        true => Ok(()),
+        false => plan_err!(
+            "[INVALID_TYPED_LITERAL] '{text}' is no {}; write one such as DATE '2024-03-01' or TIMESTAMP '2024-03-01 10:30:00'",
+            literal.data_type
+        ),
+    }
+}
 
 /// Returns the value of a quoted string, with its escapes resolved.
 ///

@@ -16,8 +16,8 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use super::names::CteScopes;
 use super::syntax::SparkDialect;
 use super::{
-    calls, clauses, column_names, generators, grouping, intervals, joins, named_windows, names,
-    numbers, older_meanings, pivots, random_numbers, row_values, samples, windows,
+    calls, clauses, column_names, generators, grouping, intervals, joins, literals, named_windows,
+    names, numbers, older_meanings, patterns, pivots, random_numbers, row_values, samples, windows,
 };
 use crate::legacy::Legacy;
 
@@ -55,7 +55,7 @@ impl Translation {
     fn translate_query(&mut self, query: &mut Query) -> Result<()> {
         clauses::check_query(query)?;
         named_windows::expand(query)?;
-        grouping::complete_ids(query);
+        grouping::complete_ids(query)?;
         order_by_sort_keys(query);
         replace_minus(&mut query.body);
         nest_set_operation(query);
@@ -162,7 +162,16 @@ impl VisitorMut for Translation {
         }
         match expr {
             Expr::RLike { .. } => rewrite_rlike(expr),
-            Expr::Like { .. } | Expr::ILike { .. } => escape_by_backslash(expr),
+            Expr::Like { .. } | Expr::ILike { .. } => {
+                if let Err(error) = patterns::escape_by_backslash(expr) {
+                    return ControlFlow::Break(error);
+                }
+            }
+            Expr::TypedString(literal) => {
+                if let Err(error) = literals::check_typed(literal) {
+                    return ControlFlow::Break(error);
+                }
+            }
             Expr::UnaryOp { .. } => {
                 replace_bang(expr);
                 intervals::negate(expr);
@@ -399,54 +408,6 @@ fn name_range_column(table: &mut TableFactor) {
             data_type: None,
         });
     }
-}
-
-/// Rewrites `LIKE 'a#%' ESCAPE '#'` as `LIKE 'a\%'`, since DataFusion knows only the backslash.
-fn escape_by_backslash(expr: &mut Expr) {
-    let (Expr::Like {
-        pattern,
-        escape_char,
-        ..
-    }
-    | Expr::ILike {
-        pattern,
-        escape_char,
-        ..
-    }) = expr
-    else {
-        return;
-    };
-    let Some(Value::SingleQuotedString(escape)) = escape_char.as_ref().map(|value| &value.value)
-    else {
-        return;
-    };
-    let mut characters = escape.chars();
-    let (Some(escape), None) = (characters.next(), characters.next()) else {
-        return;
-    };
-    let Expr::Value(text) = pattern.as_mut() else {
-        return;
-    };
-    let Value::SingleQuotedString(text) = &mut text.value else {
-        return;
-    };
-    if escape != '\\' {
-        let mut escaped = String::with_capacity(text.len());
-        let mut characters = text.chars();
-        while let Some(c) = characters.next() {
-            match c {
-                c if c == escape => match characters.next() {
-                    Some(next @ ('%' | '_')) => escaped.extend(['\\', next]),
-                    Some(next) => escaped.push(next),
-                    None => escaped.push(c),
-                },
-                '\\' => escaped.push_str("\\\\"),
-                c => escaped.push(c),
-            }
-        }
-        *text = escaped;
-    }
-    *escape_char = None;
 }
 
 /// Rewrites `count()` as `count(NULL)`, which counts no rows.
