@@ -15,9 +15,11 @@ pub(crate) mod source;
 mod table_lookup;
 mod tables;
 mod unpartitioned;
+mod variables;
 
 pub(crate) use catalog_tables::register_catalogs;
 pub(crate) use shared_scans::{Group, SharedView, share_scans};
 pub(crate) use tables::{
     Ownership, TableDetails, TableFiles, Tables, lower_case_view, reorder_columns,
 };
+pub(crate) use variables::{Variable, Variables};

@@ -20,7 +20,7 @@ use crate::error::Result;
 use crate::fleet::platform::Platform;
 use crate::fleet::serve::Compute;
 use crate::input::source::open;
-use crate::input::{Ownership, TableFiles, Tables};
+use crate::input::{Ownership, TableFiles, Tables, Variables};
 use crate::journal::Journal;
 use crate::journal::record::Record;
 use crate::statement::Cluster;
@@ -37,6 +37,7 @@ pub(crate) struct Services {
     pub(crate) abandoned_writes: AbandonedWrites,
     pub(crate) context: SessionContext,
     pub(crate) tables: Arc<Tables>,
+    pub(crate) variables: Arc<Variables>,
     /// Folder of the tables that have a name, but no path.
     pub(crate) warehouse: String,
     pub(crate) catalogs: Arc<Catalogs>,

@@ -22,6 +22,7 @@ mod sql_types;
 mod start;
 mod struct_fields;
 mod unknown_names;
+mod variables;
 mod wildcard;
 mod writer;
 

@@ -307,3 +307,64 @@ async fn a_session_has_one_database() {
     .await;
     session.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn variables_have_values_until_they_are_dropped() {
+    let folder = scratch("warehouse");
+    let session = session(folder.path()).await;
+    run(&session, "DECLARE VARIABLE x INT DEFAULT 5").await;
+    run(&session, "DECLARE OR REPLACE y = 'text'").await;
+    run(&session, "DECLARE n BIGINT").await;
+    let cases: [(&str, &[&str]); 5] = [
+        (
+            "SELECT x, x + 1, session.y, system.session.n",
+            &["5|6|text|∅"],
+        ),
+        ("SELECT typeof(x), typeof(n)", &["int|bigint"]),
+        (
+            "SELECT id FROM sales WHERE id < x - 2 ORDER BY id",
+            &["1", "2"],
+        ),
+        // A column wins, and a variable can be named in full.
+        ("SELECT x, session.x FROM VALUES (7) AS t(x)", &["7|5"]),
+        ("SELECT 1 AS x, x", &["1|1"]),
+    ];
+    check(&session, &cases).await;
+    run(&session, "SET VAR x = x + 10, n = x").await;
+    check(&session, &[("SELECT x, n", &["15|5"])]).await;
+    run(
+        &session,
+        "SET VARIABLE (x, y) = (SELECT max(id), 'z' FROM sales)",
+    )
+    .await;
+    check(&session, &[("SELECT x, y", &["3|z"])]).await;
+    run(&session, "SET VAR (x, y) = (SELECT 1, 'a' WHERE false)").await;
+    check(&session, &[("SELECT x, y", &["∅|∅"])]).await;
+    run(&session, "SET VAR x = DEFAULT").await;
+    check(&session, &[("SELECT x", &["5"])]).await;
+    check_errors(
+        &session,
+        &[
+            ("DECLARE x INT", "VARIABLE_ALREADY_EXISTS"),
+            ("SET VAR z = 1", "UNRESOLVED_VARIABLE"),
+            ("SET VAR x = 1, x = 2", "DUPLICATE_ASSIGNMENTS"),
+            ("SET VAR (x) = (SELECT id FROM sales)", "TOO_MANY_ROWS"),
+            (
+                "SELECT x, (SELECT max(x) FROM VALUES (1) AS t(x))",
+                "write session.x",
+            ),
+        ],
+    )
+    .await;
+    run(&session, "DROP TEMPORARY VARIABLE x").await;
+    run(&session, "DROP TEMPORARY VARIABLE IF EXISTS x").await;
+    check_errors(
+        &session,
+        &[
+            ("SELECT x", "no column named `x`"),
+            ("DROP TEMPORARY VARIABLE x", "UNRESOLVED_VARIABLE"),
+        ],
+    )
+    .await;
+    session.stop().await;
+}

@@ -3,14 +3,18 @@
 //!
 //! A column of a table hides an alias of the same name, so only planning can resolve a name. If
 //! planning finds no column of that name, the alias is replaced with its expression, and the
-//! statement is planned again.
+//! statement is planned again. Session variables are resolved in the same way: a column or an alias
+//! of their name wins.
 
 use datafusion::common::{DataFusionError, Result, SchemaError};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement;
+use datafusion::variable::VarType;
 use faisca_spark::coercion::resolve;
-use faisca_spark::dialect::{expand_lateral_alias, functions_as_columns};
+use faisca_spark::dialect::{
+    expand_lateral_alias, functions_as_columns, qualified_variables, unqualified_variable,
+};
 
 use super::wildcard::plan_statement;
 
@@ -39,6 +43,18 @@ pub(super) async fn plan_with_aliases(
 }
 
 async fn plan_expanded(state: &SessionState, mut statement: Statement) -> Result<LogicalPlan> {
+    let variables = state
+        .execution_props()
+        .get_var_provider(VarType::UserDefined);
+    let is_variable = |name: &str| {
+        let names = [format!("@{}", name.to_lowercase())];
+        variables
+            .as_ref()
+            .is_some_and(|variables| variables.get_type(&names).is_some())
+    };
+    if let Statement::Statement(statement) = &mut statement {
+        qualified_variables(statement.as_mut(), is_variable);
+    }
     for _ in 0..ALIASES_MAX {
         let error = match plan_statement(state, statement.clone()).await {
             Ok(plan) => return resolve(plan),
@@ -47,6 +63,7 @@ async fn plan_expanded(state: &SessionState, mut statement: Statement) -> Result
         let is_expanded = match (&mut statement, unknown_column(&error)) {
             (Statement::Statement(statement), Some(name)) => {
                 expand_lateral_alias(statement.as_mut(), name)
+                    || is_variable(name) && unqualified_variable(statement.as_mut(), name)?
             }
             _ => false,
         };

@@ -34,6 +34,7 @@ use super::options::{set_source_option, set_write_option};
 use super::path_tables::register_paths;
 use super::sql_types::{column_definition, whole_sql_type};
 use super::unknown_names::with_nearest_name;
+use super::variables::change_variables;
 use crate::engine::progress::WriteSummary;
 use crate::error::{Error, Result};
 use crate::input::source::{count_files, default_source, open};
@@ -165,6 +166,10 @@ async fn run_spark_command(services: &Arc<Services>, command: Command) -> Result
                 outcome = Box::pin(statement(services, &insert)).await?;
             }
             Ok(outcome)
+        }
+        Command::Variables(change) => {
+            change_variables(services, change).await?;
+            Ok(Outcome::Done(None))
         }
         Command::Session(command) => {
             let rows = run_command(services, command).await?;

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::variable::VarType;
 use faisca_executor::environment::{Environment, register_functions};
 use faisca_executor::exchange::{BlockService, BlockStore, PeerClients};
 use faisca_executor::protocol::flight::{Credentials, Encryption};
@@ -28,7 +29,7 @@ use crate::fleet::serve::{Compute, serve_and_exit};
 use crate::fleet::{
     DRIVER, EmbeddedExecutor, EmbeddedHost, Fleet, FleetRequest, Launcher, ProcessLauncher,
 };
-use crate::input::{Tables, register_catalogs};
+use crate::input::{Tables, Variables, register_catalogs};
 use crate::journal::Journal;
 use crate::journal::record::{FORMAT_VERSION, ParentRun, Record, RunStarted};
 use crate::random::random_hex;
@@ -165,10 +166,13 @@ impl SessionOptions {
             )),
         );
         register_catalogs(&context, &catalogs, &tables);
+        let variables = Arc::new(Variables::default());
+        context.register_variable(VarType::UserDefined, Arc::clone(&variables) as _);
         let progress = Arc::clone(&cluster.engine.progress);
         let services = Services {
             context,
             tables,
+            variables,
             catalogs,
             warehouse: plan.engine_settings.warehouse,
             cluster,

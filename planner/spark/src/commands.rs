@@ -7,6 +7,7 @@ mod describe;
 mod inserts;
 mod show;
 mod table;
+mod variables;
 
 use datafusion::common::{Result, plan_err};
 
@@ -15,6 +16,7 @@ use cursor::Cursor;
 pub use describe::Describe;
 pub use show::{FunctionKind, Show};
 pub use table::{CreateTable, OnExisting, TableSource};
+pub use variables::VariableChange;
 
 /// A statement that changes the session or its tables, or shows what it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub enum Command {
     DescribeQuery(String),
     /// `FROM s INSERT INTO a SELECT x INSERT INTO b SELECT y`, as statements that run one after the other.
     Inserts(Vec<String>),
+    /// `DECLARE x INT`, `SET VAR x = 1`, or `DROP TEMPORARY VARIABLE x`.
+    Variables(VariableChange),
     /// A statement that runs no query.
     Session(SessionCommand),
 }
@@ -94,6 +98,9 @@ impl Command {
         let mut cursor = Cursor::new(sql)?;
         if let Some(statements) = inserts::split(cursor.tokens()) {
             return Ok(Some(Self::Inserts(statements)));
+        }
+        if let Some(change) = variables::parse(&mut cursor)? {
+            return Ok(Some(Self::Variables(change)));
         }
         if cursor.take_words(&["CREATE"]) {
             if let Some(change) = alter::create_database(&mut cursor)? {

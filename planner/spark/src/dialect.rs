@@ -34,6 +34,7 @@ mod syntax;
 mod tokens;
 mod tree;
 mod values;
+mod variables;
 mod window_names;
 mod windows;
 
@@ -47,6 +48,7 @@ pub use pivots::pivot_names;
 pub use syntax::SparkDialect;
 pub use tokens::{lower_names, tokenize, tokenize_with};
 pub use tree::translate;
+pub use variables::{qualified_variables, unqualified_variable};
 
 use datafusion::sql::sqlparser::ast::Statement;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};

@@ -159,6 +159,23 @@ impl Cursor {
         plan_err!("a parenthesis is not closed")
     }
 
+    /// Takes the text up to the first matching token outside of parentheses, or to the end.
+    pub(super) fn take_until(&mut self, is_end: impl Fn(&Token) -> bool) -> String {
+        let start = self.position;
+        let mut depth = 0_usize;
+        while let Some(token) = self.tokens.get(self.position) {
+            match token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth = depth.saturating_sub(1),
+                Token::SemiColon | Token::EOF if depth == 0 => break,
+                token if depth == 0 && is_end(token) => break,
+                _ => {}
+            }
+            self.position += 1;
+        }
+        text(&self.tokens[start..self.position]).trim().to_owned()
+    }
+
     /// Skips what is left of an item of a list, and the comma after it.
     pub(super) fn skip_to_comma(&mut self) {
         let mut depth = 0_usize;

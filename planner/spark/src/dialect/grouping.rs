@@ -247,7 +247,7 @@ impl VisitorMut for GroupingIds {
             && let Some(name) = grouping_call(expr)
         {
             return ControlFlow::Break(plan_datafusion_err!(
-                "[UNSUPPORTED_GROUPING_EXPRESSION] {name} tells the grouping sets of a query apart, and this query has none; \
+                "[UNSUPPORTED_GROUPING_EXPRESSION] {name} distinguishes the grouping sets of a query, and this query has none; \
                  write GROUP BY ROLLUP, CUBE or GROUPING SETS"
             ));
         }
