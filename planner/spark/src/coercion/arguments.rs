@@ -9,7 +9,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable};
 /// What an argument must be.
 #[derive(Clone, Copy)]
 enum Kind {
-    /// A whole number of at most 32 bits, or text that is written in the statement.
+    /// A whole number of at most 32 bits, or text, which is read as one.
     Int,
     /// A whole number.
     Whole,
@@ -22,7 +22,7 @@ enum Kind {
 }
 
 /// Functions and the position of an argument, counted from 0, with what it must be.
-const ARGUMENTS: [(&str, usize, Kind); 22] = [
+const ARGUMENTS: [(&str, usize, Kind); 21] = [
     ("date_add", 1, Kind::Int),
     ("date_sub", 1, Kind::Int),
     ("json_array_length", 0, Kind::Text),
@@ -34,7 +34,6 @@ const ARGUMENTS: [(&str, usize, Kind); 22] = [
     ("rand", 0, Kind::Whole),
     ("random", 0, Kind::Whole),
     ("randn", 0, Kind::Whole),
-    ("randstr", 0, Kind::Whole),
     ("randstr", 0, Kind::Constant),
     ("randstr", 1, Kind::Whole),
     ("randstr", 1, Kind::Constant),
@@ -104,7 +103,7 @@ fn check_argument(name: &str, argument: &Expr, kind: Kind, schema: &DFSchema) ->
                     | DataType::UInt8
                     | DataType::UInt16
             );
-            (is_int || is_written_text, "an INT")
+            (is_int || data_type.is_string(), "an INT")
         }
         Kind::Whole => (data_type.is_integer(), "an INT or a BIGINT"),
         Kind::Text => (data_type.is_string(), "text"),
