@@ -118,12 +118,8 @@ fn name_items(query: &mut Query, width: usize) -> bool {
     let SetExpr::Select(select) = query.body.as_mut() else {
         return false;
     };
-    let is_expression = |item: &SelectItem| {
-        matches!(
-            item,
-            SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. }
-        )
-    };
+    // Another item may use an alias, and must not find a column of an outer query instead.
+    let is_expression = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_));
     let has_groups = match &select.group_by {
         GroupByExpr::All(_) => true,
         GroupByExpr::Expressions(keys, modifiers) => !keys.is_empty() || !modifiers.is_empty(),
@@ -138,7 +134,7 @@ fn name_items(query: &mut Query, width: usize) -> bool {
         return false;
     }
     for (n, item) in select.projection.iter_mut().enumerate() {
-        if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+        if let SelectItem::UnnamedExpr(expr) = item {
             *item = SelectItem::ExprWithAlias {
                 expr: expr.clone(),
                 alias: value_name(n),
