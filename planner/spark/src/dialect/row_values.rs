@@ -70,6 +70,7 @@ fn comparison(values: Vec<Expr>, mut rows: Query, may_be_unknown: bool) -> Resul
     let SetExpr::Select(select) = query.body.as_mut() else {
         return Ok(query);
     };
+    check_aliases(&rows)?;
     let is_named = name_items(&mut rows, values.len());
     if let Some(table) = select.from.first_mut()
         && let TableFactor::Derived {
@@ -105,6 +106,29 @@ fn comparison(values: Vec<Expr>, mut rows: Query, may_be_unknown: bool) -> Resul
     let condition = conditions.reduce(|left, right| binary(left, BinaryOperator::And, right));
     select.selection = Some(condition.unwrap_or_else(|| Expr::value(Value::Boolean(true))));
     Ok(query)
+}
+
+/// Refuses aliases that later columns of the list use: a column of an outer query would win.
+fn check_aliases(rows: &Query) -> Result<()> {
+    let SetExpr::Select(select) = rows.body.as_ref() else {
+        return Ok(());
+    };
+    for (n, item) in select.projection.iter().enumerate() {
+        let SelectItem::ExprWithAlias { alias, .. } = item else {
+            continue;
+        };
+        let uses_alias = |item: &SelectItem| {
+            let text = item.to_string();
+            let mut words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+            words.any(|word| word.eq_ignore_ascii_case(&alias.value))
+        };
+        if select.projection[n + 1..].iter().any(uses_alias) {
+            return plan_err!(
+                "the subquery of IN uses its alias {alias} in a later column, which is not supported; repeat the expression"
+            );
+        }
+    }
+    Ok(())
 }
 
 fn value_name(n: usize) -> Ident {
