@@ -34,13 +34,16 @@ async fn chains_of_conditions_and_sums_run_or_are_refused() {
                 .unwrap_err()
                 .contains("levels")
         );
-        let sql = format!("SELECT {}1{}", "(".repeat(20_000), ")".repeat(20_000));
-        assert!(
-            outcome(&session, &sql)
-                .await
-                .unwrap_err()
-                .contains("levels")
-        );
+        for opening in ["(", "-("] {
+            let (open, close) = (opening.repeat(20_000), ")".repeat(20_000));
+            for sql in [
+                format!("SELECT {open}1{close}"),
+                format!("SELECT {open}x{close} FROM t"),
+            ] {
+                let refusal = outcome(&session, &sql).await.unwrap_err();
+                assert!(refusal.contains("levels"), "{refusal}");
+            }
+        }
         session.stop().await;
     }
 }

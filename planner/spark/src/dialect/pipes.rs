@@ -16,41 +16,84 @@ use super::tokens::{is_space, keyword, space, word};
 
 /// Rewrites pipes and short queries at every depth of parentheses.
 ///
+/// Tokens of groups that need no rewrite stay where they are, so that time and memory grow with the
+/// text, however deep it nests.
+///
 /// # Errors
 /// If an operator after `|>` is unknown.
 pub(super) fn expand(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>, TokenizerError> {
-    let may_need_rewrite = |token: &TokenWithSpan| {
-        token.token == Token::VerticalBarRightAngleBracket
-            || matches!(keyword(token), Keyword::TABLE | Keyword::FROM)
-    };
-    if !tokens.iter().any(may_need_rewrite) {
+    if !tokens.iter().any(begins_or_continues_query) {
         return Ok(tokens);
     }
-    rewrite_group(&tokens, true)
-}
-
-/// Rewrites the tokens between a pair of parentheses, or those of a statement.
-fn rewrite_group(
-    tokens: &[TokenWithSpan],
-    can_be_query: bool,
-) -> Result<Vec<TokenWithSpan>, TokenizerError> {
-    let mut inner = Vec::with_capacity(tokens.len());
-    let mut position = 0;
-    while let Some(token) = tokens.get(position) {
-        inner.push(token.clone());
-        position += 1;
-        if token.token == Token::LParen {
-            let end = closing_position(tokens, position);
-            // The arguments of `trim(FROM x)` and other calls are not queries.
-            let is_call = position >= 2 && may_name_function(&tokens[position - 2]);
-            inner.extend(rewrite_group(&tokens[position..end], !is_call)?);
-            position = end;
+    let mut result: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    let mut open = vec![];
+    let mut group = Group {
+        start: 0,
+        can_be_query: true,
+        needs_rewrite: false,
+    };
+    for token in tokens {
+        match token.token {
+            Token::LParen => {
+                // The arguments of `trim(FROM x)` and other calls are not queries.
+                let can_be_query = !result.last().is_some_and(may_name_function);
+                result.push(token);
+                open.push(group);
+                group = Group {
+                    start: result.len(),
+                    can_be_query,
+                    needs_rewrite: false,
+                };
+            }
+            Token::RParen => {
+                if let Some(outer) = open.pop() {
+                    group.close(&mut result)?;
+                    group = outer;
+                }
+                result.push(token);
+            }
+            _ => {
+                group.needs_rewrite |= begins_or_continues_query(&token);
+                result.push(token);
+            }
         }
     }
-    if !can_be_query {
-        return Ok(inner);
+    group.close(&mut result)?;
+    // Groups whose parentheses are not closed end with the text.
+    while let Some(outer) = open.pop() {
+        outer.close(&mut result)?;
     }
-    let (prefix, query) = inner.split_at(start_of_query(&inner));
+    Ok(result)
+}
+
+fn begins_or_continues_query(token: &TokenWithSpan) -> bool {
+    token.token == Token::VerticalBarRightAngleBracket
+        || matches!(keyword(token), Keyword::TABLE | Keyword::FROM)
+}
+
+/// The tokens between a pair of parentheses, or those of a statement.
+struct Group {
+    /// Position of its first token in the result.
+    start: usize,
+    can_be_query: bool,
+    /// Whether a token of its own, and not of a group in it, may be rewritten.
+    needs_rewrite: bool,
+}
+
+impl Group {
+    /// Rewrites the group, whose tokens are the last of `result`.
+    fn close(&self, result: &mut Vec<TokenWithSpan>) -> Result<(), TokenizerError> {
+        if self.can_be_query && self.needs_rewrite {
+            let tokens = result.split_off(self.start);
+            result.extend(rewrite_query(&tokens)?);
+        }
+        Ok(())
+    }
+}
+
+/// Rewrites a query, in which the groups in parentheses have been rewritten.
+fn rewrite_query(inner: &[TokenWithSpan]) -> Result<Vec<TokenWithSpan>, TokenizerError> {
+    let (prefix, query) = inner.split_at(start_of_query(inner));
     let mut result = prefix.to_vec();
     let (query, end) = query.split_at(end_of_query(query));
     let segments = split(query, |token| {
@@ -496,22 +539,6 @@ fn position_of(tokens: &[TokenWithSpan], expected: Keyword) -> Option<usize> {
 
 fn contains_keyword(tokens: &[TokenWithSpan], expected: Keyword) -> bool {
     position_of(tokens, expected).is_some()
-}
-
-/// Returns the position of the parenthesis that closes the one before `start`.
-fn closing_position(tokens: &[TokenWithSpan], start: usize) -> usize {
-    let mut depth = 1_usize;
-    for (position, token) in tokens.iter().enumerate().skip(start) {
-        match token.token {
-            Token::LParen => depth += 1,
-            Token::RParen => depth -= 1,
-            _ => {}
-        }
-        if depth == 0 {
-            return position;
-        }
-    }
-    tokens.len()
 }
 
 /// Is a parenthesis after this token that of a call?
