@@ -235,6 +235,7 @@ fn arrays_and_maps() {
         ("reverse(array(1, 2))", "[2, 1]"),
         ("map_concat(map('a', 1), map('b', 2))", "{a -> 1, b -> 2}"),
         ("map_contains_key(map('a', 1), 'a')", "true"),
+        ("map_contains_key(NULL, 'a')", "NULL"),
     ]);
     check_errors(&[
         "element_at(array(1), 0)",

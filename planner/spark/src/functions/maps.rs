@@ -37,8 +37,11 @@ pub(crate) fn functions() -> Vec<Function> {
             contains_key,
         )
         .unify(|types| {
-            let key = parts(&types[0]).map_or_else(|| types[1].clone(), |(key, _)| key);
-            Ok(vec![types[0].clone(), key])
+            // An untyped NULL is a map of keys of any type.
+            Ok(match parts(&types[0]) {
+                Some((key, _)) => vec![types[0].clone(), key],
+                None => vec![map_of(types[1].clone(), DataType::Null), types[1].clone()],
+            })
         }),
     ]
 }
