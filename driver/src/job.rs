@@ -42,8 +42,9 @@ use crate::output::write::{
 use crate::session::{Session, register_output};
 
 pub use journals::{JOURNAL_ENDING, JournalText, read_journals};
-use records::{job_failed, step_finished, step_started};
+use records::{JobRecorder, step_finished, step_started};
 use resume::WriteIds;
+use script::run_statements;
 pub use script::{ScriptStatement, read_script, run_script, split};
 pub use summary::StepSummary;
 use walk::StepWalk;
@@ -93,13 +94,15 @@ impl<'a> Job<'a> {
         session: &Session,
         done: impl FnMut(&StepSummary),
     ) -> Result<Vec<StepSummary>> {
+        let recorder = JobRecorder::new(&session.services.journal);
         let sources = self.register_sources(session).await;
         let ended = match (sources, &self.manifest.spec().main_application_file) {
-            (Ok(()), Some(script)) => return run_script(session, script, done).await,
+            (Ok(()), Some(script)) => run_statements(session, script, done).await,
             (Ok(()), None) => self.run_steps(session, done).await,
             (Err(error), _) => Err(error),
         };
-        ended.inspect_err(|error| session.services.journal.record(job_failed(error)))
+        recorder.end(&ended);
+        ended
     }
 
     async fn run_steps(

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use datafusion::catalog::TableProvider;
@@ -15,7 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::catalog::Catalogs;
 use crate::engine::Message;
-use crate::engine::progress::Progress;
+use crate::engine::progress::{Progress, Snapshot};
 use crate::error::Result;
 use crate::fleet::platform::Platform;
 use crate::fleet::serve::Compute;
@@ -29,9 +30,11 @@ use crate::write_identity::RunId;
 /// How long the end of a session waits for abandoned writes to abort their uploads. `faisca clean`
 /// finds what is left after that.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the drop of a session that was not stopped waits for the platform's final report.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Everything that runs for a session. Dropping it stops the engine, and waits for abandoned writes
-/// if it can.
+/// Everything that runs for a session. Dropping it stops the engine, ends the journal, and waits for
+/// the platform's final report and for abandoned writes if it can.
 pub(crate) struct Services {
     // Dropped in this order: the stores and the engine's threads outlive the abandoned writes.
     pub(crate) abandoned_writes: AbandonedWrites,
@@ -48,6 +51,8 @@ pub(crate) struct Services {
     pub(crate) journal: Journal,
     /// The run, whose committed writes are not repeated.
     pub(crate) run: Option<RunId>,
+    /// Whether the journal has ended and the platform was notified.
+    pub(crate) is_finished: AtomicBool,
     pub(crate) _compute: Compute,
     /// Deletes the spill files of the embedded executor when it is dropped.
     pub(crate) _spilled: SpillGuard,
@@ -92,19 +97,55 @@ impl Services {
         }
         cluster.engine.wait_for_end().await;
         self.abandoned_writes.wait().await;
+        if self.finish_journal()
+            && let Some(reporter) = &self.reporter
+        {
+            reporter.end(&cluster.engine.progress.snapshot()).await;
+        }
+    }
+
+    /// Ends the journal. Returns false if that was done before.
+    fn finish_journal(&self) -> bool {
+        if self.is_finished.swap(true, Ordering::Relaxed) {
+            return false;
+        }
         self.journal.record(Record::RunFinished);
         self.journal.close();
+<<<<<<< HEAD
         if let Some(reporter) = &self.reporter {
             reporter.task.abort();
             let snapshot = cluster.engine.progress.snapshot();
             reporter.platform.report_end(&snapshot).await;
         }
+=======
+        true
+>>>>>>> 7b2dbcc (End the journal of a session that a program drops without stopping it)
     }
 }
 
 impl Drop for Services {
+    /// Ends what a program that forgets [`Self::stop`] would leave open. The executors end when the
+    /// fleet is dropped.
     fn drop(&mut self) {
         self.engine_task.abort();
+        // The journal of a run that ends by a panic must not say that it finished.
+        if std::thread::panicking() || !self.finish_journal() {
+            return;
+        }
+        let (Some(reporter), Ok(runtime)) = (self.reporter.take(), Handle::try_current()) else {
+            return;
+        };
+        let snapshot = self.cluster.engine.progress.snapshot();
+        let report = async move {
+            let _ = tokio::time::timeout(REPORT_TIMEOUT, reporter.end(&snapshot)).await;
+        };
+        if runtime.runtime_flavor() == RuntimeFlavor::MultiThread {
+            // The process may exit at once.
+            tokio::task::block_in_place(|| runtime.block_on(report));
+        } else {
+            // A single thread would wait for itself.
+            runtime.spawn(report);
+        }
     }
 }
 
@@ -172,6 +213,12 @@ impl PlatformReporter {
             platform,
             task: tokio::spawn(async move { follower.follow(progress).await }),
         }
+    }
+
+    /// Stops following the progress, and reports the final one.
+    async fn end(&self, snapshot: &Snapshot) {
+        self.task.abort();
+        self.platform.report_end(snapshot).await;
     }
 }
 

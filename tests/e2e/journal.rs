@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use faisca::prelude::*;
 use faisca_driver::journal::record::{Record, TaskCommitted};
 use faisca_driver::journal::{RecordedRun, read};
 use faisca_planner::ids::ExecutorId;
@@ -144,6 +145,58 @@ async fn a_journal_shows_lost_executors_and_ends_where_its_driver_was_killed() {
     let report = command().arg("report").arg(&journal).output().unwrap();
     assert!(report.status.success(), "{}", output_text(&report));
     assert!(folder.path().join("run.html").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_does_not_stop_its_session_has_a_whole_journal() {
+    for executors in [0, 2] {
+        let folder = scratch("journal");
+        let journal = folder.path().join("run.jsonl");
+        let session = Session::builder()
+            .executors(executors)
+            .config("faisca.journal.path", journal.display().to_string())
+            .get_or_create()
+            .await
+            .unwrap();
+        session
+            .sql("SELECT 1")
+            .await
+            .unwrap()
+            .collect()
+            .await
+            .unwrap();
+        drop(session);
+        let recorded = load(&journal);
+        assert_eq!(recorded.lines.last().unwrap().record, Record::RunFinished);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_interrupted_says_so_in_its_journal() {
+    let folder = scratch("journal");
+    let slow = "SELECT l_orderkey AS l_partkey, count(*) AS n, max(l_comment) AS c FROM lineitem \
+                GROUP BY l_orderkey, l_shipdate, l_comment";
+    let job = write_job(folder.path(), slow);
+    let journal = folder.path().join("run.jsonl");
+    let mut run = command()
+        .arg("run")
+        .arg(&job)
+        .arg("--journal")
+        .arg(&journal)
+        .spawn()
+        .unwrap();
+    wait_until("the first step", Duration::from_secs(60), || {
+        std::fs::read_to_string(&journal).is_ok_and(|text| text.contains("step_started"))
+    })
+    .await;
+    signal(run.id(), "-INT");
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    let recorded = load(&journal);
+    let failures = recorded.lines.iter().filter_map(|line| match &line.record {
+        Record::JobFailed { message } => Some(message.as_str()),
+        _ => None,
+    });
+    assert_eq!(failures.collect::<Vec<_>>(), ["cancelled"]);
 }
 
 #[test]

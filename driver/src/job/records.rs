@@ -3,7 +3,8 @@
 use super::summary::StepSummary;
 use crate::engine::column_records;
 use crate::engine::progress::SkipReason;
-use crate::error::Error;
+use crate::error::{Error, Result};
+use crate::journal::Journal;
 use crate::journal::record::{Record, StepOutput, StepSkip};
 
 pub(super) fn step_started(step: &str) -> Record {
@@ -34,7 +35,37 @@ pub(super) fn step_finished(summary: &StepSummary) -> Record {
     }
 }
 
-pub(super) fn job_failed(error: &Error) -> Record {
+/// Records why a job failed: its error, or that it was cancelled if this is dropped before.
+pub(super) struct JobRecorder<'a> {
+    journal: &'a Journal,
+    has_ended: bool,
+}
+
+impl<'a> JobRecorder<'a> {
+    pub(super) fn new(journal: &'a Journal) -> Self {
+        Self {
+            journal,
+            has_ended: false,
+        }
+    }
+
+    pub(super) fn end<T>(mut self, ended: &Result<T>) {
+        self.has_ended = true;
+        if let Err(error) = ended {
+            self.journal.record(job_failed(error));
+        }
+    }
+}
+
+impl Drop for JobRecorder<'_> {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.journal.record(job_failed(&Error::Cancelled));
+        }
+    }
+}
+
+fn job_failed(error: &Error) -> Record {
     Record::JobFailed {
         message: error.to_string(),
     }

@@ -6,7 +6,7 @@ use datafusion::common::DataFusionError;
 use datafusion::sql::sqlparser::tokenizer::TokenizerError;
 use object_store::ObjectStoreExt;
 
-use super::records::{job_failed, step_finished, step_started};
+use super::records::{JobRecorder, step_finished, step_started};
 use super::summary::StepSummary;
 use crate::engine::progress::WriteSummary;
 use crate::error::{Error, Result};
@@ -25,11 +25,14 @@ pub async fn run_script(
     path: &str,
     done: impl FnMut(&StepSummary),
 ) -> Result<Vec<StepSummary>> {
+    let recorder = JobRecorder::new(&session.services.journal);
     let ended = run_statements(session, path, done).await;
-    ended.inspect_err(|error| session.services.journal.record(job_failed(error)))
+    recorder.end(&ended);
+    ended
 }
 
-async fn run_statements(
+/// Does what [`run_script`] does, and records no failure.
+pub(super) async fn run_statements(
     session: &Session,
     path: &str,
     mut done: impl FnMut(&StepSummary),

@@ -1,6 +1,7 @@
 //! Starts a session, in this order: resources → environment → fleet → context.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use datafusion::execution::session_state::SessionStateBuilder;
@@ -182,6 +183,7 @@ impl SessionOptions {
             engine_task: driver.engine_task,
             journal: plan.journal,
             run: plan.engine_settings.run,
+            is_finished: AtomicBool::new(false),
             _spilled: driver.environment.spill_guard(),
             _compute: driver.compute,
         };
