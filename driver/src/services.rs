@@ -111,15 +111,7 @@ impl Services {
         }
         self.journal.record(Record::RunFinished);
         self.journal.close();
-<<<<<<< HEAD
-        if let Some(reporter) = &self.reporter {
-            reporter.task.abort();
-            let snapshot = cluster.engine.progress.snapshot();
-            reporter.platform.report_end(&snapshot).await;
-        }
-=======
         true
->>>>>>> 7b2dbcc (End the journal of a session that a program drops without stopping it)
     }
 }
 

@@ -251,7 +251,10 @@ impl Session {
     /// Stops everything and waits until the executors have ended. Running queries fail, and writes
     /// that were abandoned abort their uploads.
     ///
-<<<<<<< HEAD
+    /// A session that is dropped instead ends as well: its executors are killed, its journal is
+    /// completed, and the platform gets the final progress. Only `stop` waits for the executors, and
+    /// only it lets them end by themselves.
+    ///
     /// ```no_run
     /// # use faisca_driver::{Result, Session};
     /// # async fn example(session: Session) -> Result<()> {
@@ -259,11 +262,6 @@ impl Session {
     /// # Ok(())
     /// # }
     /// ```
-=======
-    /// A session that is dropped instead ends as well: its executors are killed, its journal is
-    /// completed, and the platform gets the final progress. Only `stop` waits for the executors, and
-    /// only it lets them end by themselves.
->>>>>>> 7b2dbcc (End the journal of a session that a program drops without stopping it)
     pub async fn stop(&self) {
         self.services.stop().await;
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::catalog::MemorySchemaProvider;
 use datafusion::common::TableReference;
-use datafusion::sql::sqlparser::ast::{ObjectName, visit_relations};
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, visit_relations};
 use faisca_planner::statement::on_stack_for;
 use faisca_spark::dialect::parse_as_written;
 
@@ -82,7 +82,7 @@ fn path_tables(sql: &str) -> Vec<PathTable> {
     let _ = visit_relations(&statements, |name: &ObjectName| {
         if let [format, path] = name.0.as_slice()
             && let (Some(format), Some(path)) = (format.as_ident(), path.as_ident())
-            && path.value.contains('/')
+            && is_path(format, path)
         {
             let table = PathTable {
                 format: format.value.to_lowercase(),
@@ -97,16 +97,26 @@ fn path_tables(sql: &str) -> Vec<PathTable> {
     tables
 }
 
+/// Whether a name after a format is a path. Tools that quote each part write `` `csv`.`t` `` for a
+/// table of a database that has the name of a format.
+fn is_path(format: &Ident, name: &Ident) -> bool {
+    name.value.contains('/') || (format.quote_style.is_none() && name.quote_style == Some('`'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn paths_keep_their_case_and_table_names_are_not_paths() {
-        let sql =
-            "SELECT * FROM Parquet.`/Data/A` JOIN csv.`s3://b/x.csv` JOIN default.t JOIN `a/b`";
+        let sql = "SELECT * FROM Parquet.`/Data/A` JOIN csv.`s3://b/x.csv` JOIN default.t JOIN `a/b` \
+                   JOIN json.`People` JOIN json.people JOIN `json`.`people`";
         let tables = path_tables(sql);
-        let expected = [("parquet", "/Data/A"), ("csv", "s3://b/x.csv")];
+        let expected = [
+            ("parquet", "/Data/A"),
+            ("csv", "s3://b/x.csv"),
+            ("json", "People"),
+        ];
         let expected = expected.map(|(format, path)| PathTable {
             format: format.to_owned(),
             path: path.to_owned(),

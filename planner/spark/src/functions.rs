@@ -56,6 +56,10 @@ pub(crate) use syntax::FunctionSyntax;
 pub fn register(state: &mut SessionState) -> Result<()> {
     let aggregates: Vec<_> = state.aggregate_functions().values().cloned().collect();
     datafusion_spark::register_all(state)?;
+    // Not of Spark, and two large numbers would take all memory. `sequence` has a limit.
+    for name in ["range", "generate_series"] {
+        state.deregister_udf(name)?;
+    }
     for aggregate in aggregates {
         state.register_udaf(aggregate)?;
     }

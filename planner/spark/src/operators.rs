@@ -7,6 +7,7 @@ mod array_item;
 mod decimal;
 mod divisor;
 mod intervals;
+mod item_positions;
 mod pair;
 mod quotient;
 
@@ -29,6 +30,7 @@ use array_item::ArrayItem;
 use decimal::DecimalOperator;
 use divisor::Divisor;
 use intervals::{FACTOR, INTERVAL, IntervalOperator};
+pub(crate) use item_positions::ItemPositions;
 use quotient::Quotient;
 
 /// Plans operators of SQL text as Spark means them.
@@ -51,6 +53,7 @@ pub fn functions() -> Vec<Arc<ScalarUDF>> {
         Arc::new(ScalarUDF::from(ArrayItem::default())),
         Arc::new(ScalarUDF::from(Divisor::default())),
         Arc::new(ScalarUDF::from(Quotient)),
+        Arc::new(ScalarUDF::from(ItemPositions)),
     ];
     functions.extend(IntervalOperator::ALL.map(|operator| Arc::new(ScalarUDF::from(operator))));
     functions.extend(DecimalOperator::ALL.map(|operator| Arc::new(ScalarUDF::from(operator))));

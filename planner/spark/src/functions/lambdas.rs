@@ -144,6 +144,10 @@ impl HigherOrderUDFImpl for LambdaFunction {
 
     fn return_field_from_args(&self, args: HigherOrderReturnFieldArgs) -> Result<FieldRef> {
         let (values, lambdas) = split(args.arg_fields);
+        if lambdas.is_empty() {
+            let name = self.definition.name;
+            return plan_err!("{name}: expected a lambda after its values, such as `x -> x`");
+        }
         let result = (self.definition.returns)(&types_of(&values), &types_of(&lambdas))?;
         Ok(Arc::new(Field::new(self.definition.name, result, true)))
     }

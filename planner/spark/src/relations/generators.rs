@@ -7,11 +7,13 @@ use datafusion::common::{
     plan_err,
 };
 use datafusion::logical_expr::planner::RelationPlannerContext;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, lit};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, lit};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, FunctionArguments, TableAlias,
 };
+
+use crate::operators::ItemPositions;
 
 /// A call of a generator: lists that are unnested side by side, and the columns that come out.
 pub(super) struct Generator {
@@ -30,8 +32,6 @@ struct GeneratedColumn {
 
 enum ColumnKind {
     Item,
-    /// Positions are INT in Spark.
-    Position,
     /// A field of an item that is a struct.
     Field(String),
 }
@@ -90,14 +90,13 @@ impl Generator {
             DataType::Map(..) => call("map_keys", vec![argument.clone()], context)?,
             _ => argument.clone(),
         };
-        let length = cast(call("array_length", vec![list], context)?, DataType::Int64);
-        let positions = call("range", vec![lit(0_i64), length], context)?;
+        let positions = call(ItemPositions::NAME, vec![list], context)?;
         self.columns.insert(
             0,
             GeneratedColumn {
                 name: "pos".to_owned(),
                 list: self.lists.len(),
-                kind: ColumnKind::Position,
+                kind: ColumnKind::Item,
             },
         );
         self.lists.push(positions);
@@ -149,7 +148,6 @@ impl Generator {
             let item = Expr::Column(Column::from_name(list_name(column.list)));
             let value = match &column.kind {
                 ColumnKind::Item => item,
-                ColumnKind::Position => cast(item, DataType::Int32),
                 ColumnKind::Field(field) => {
                     datafusion::functions::core::expr_fn::get_field(item, field.as_str())
                 }
