@@ -128,7 +128,7 @@ fn call(name: &str, rng: &mut fastrand::Rng) -> String {
     match rng.u8(..8) {
         0 => format!("SELECT {call} OVER (PARTITION BY b ORDER BY id) FROM v"),
         1 => format!("SELECT b, {call} FROM v GROUP BY b"),
-        2 => format!("SELECT * FROM {call}"),
+        2 => format!("SELECT * FROM {call} LIMIT 5"),
         _ => format!("SELECT {call} FROM v"),
     }
 }

@@ -15,6 +15,9 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::operators::ItemPositions;
 
+/// Maximum number of rows of `stack`, each value of which the plan contains.
+const STACK_ROWS_MAX: usize = 100_000;
+
 /// A call of a generator: lists that are unnested side by side, and the columns that come out.
 pub(super) struct Generator {
     lists: Vec<Expr>,
@@ -225,12 +228,15 @@ fn stack(
 ) -> Result<Generator> {
     let rows = match rows {
         Expr::Literal(value, _) => match value.cast_to(&DataType::Int64)? {
-            ScalarValue::Int64(Some(rows)) => usize::try_from(rows).ok().filter(|rows| *rows > 0),
+            ScalarValue::Int64(Some(rows)) => usize::try_from(rows).ok(),
             _ => None,
         },
         _ => None,
     }
-    .ok_or_else(|| plan_datafusion_err!("the first argument of stack is a number above 0"))?;
+    .filter(|rows| (1..=STACK_ROWS_MAX).contains(rows))
+    .ok_or_else(|| {
+        plan_datafusion_err!("the first argument of stack is a number from 1 to {STACK_ROWS_MAX}")
+    })?;
     let width = values.len().div_ceil(rows);
     let lists = (0..width)
         .map(|column| {

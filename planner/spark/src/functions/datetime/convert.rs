@@ -11,7 +11,7 @@ use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::simplify::ExprSimplifyResult;
 
 use super::TIME;
-use super::current::simplify_to_query_start;
+use super::current::{fail_unplanned, simplify_to_query_start};
 use super::pattern::Pattern;
 use crate::functions::convert::{
     self, DAY_MICROS, Zone, parse_date, parse_time, parse_timestamp, parse_wall,
@@ -23,10 +23,8 @@ const DEFAULT_PATTERN: &str = "yyyy-MM-dd HH:mm:ss";
 
 /// Returns the functions of this family.
 pub(super) fn functions() -> Vec<Function> {
-    let read = &[Param::Any, Param::Text];
     let local = Returns::Type(DataType::Timestamp(TimeUnit::Microsecond, None));
     let text = Returns::Type(DataType::Utf8);
-    let with_pattern = |name, returns, body| Function::new(name, read, returns, body).optional(1);
     let date = Returns::Type(DataType::Date32);
     vec![
         with_pattern("to_date", date.clone(), |call| {
@@ -52,16 +50,7 @@ pub(super) fn functions() -> Vec<Function> {
             Returns::Type(DataType::Int64),
             to_seconds,
         ),
-        with_pattern("unix_timestamp", Returns::Type(DataType::Int64), to_seconds)
-            .optional(2)
-            .stable()
-            .simplify(|args, context| match args.is_empty() {
-                // Without an argument, the result is the start of the query.
-                true => simplify_to_query_start(args, context, |instant, _| {
-                    ScalarValue::Int64(Some(instant.div_euclid(1_000_000)))
-                }),
-                false => Ok(ExprSimplifyResult::Original(args)),
-            }),
+        unix_timestamp(),
         Function::new(
             "date_format",
             &[Param::Instant, Param::Text],
@@ -150,6 +139,35 @@ fn parse_texts<T>(
         values.push(value);
     }
     Ok(values)
+}
+
+/// A function of a value and an optional pattern.
+fn with_pattern(
+    name: &'static str,
+    returns: Returns,
+    body: fn(&Call) -> Result<ArrayRef>,
+) -> Function {
+    Function::new(name, &[Param::Any, Param::Text], returns, body).optional(1)
+}
+
+/// `unix_timestamp(value, pattern)`. Without an argument, the result is the start of the query.
+fn unix_timestamp() -> Function {
+    with_pattern(
+        "unix_timestamp",
+        Returns::Type(DataType::Int64),
+        |call| match call.arrays.is_empty() {
+            true => fail_unplanned(call),
+            false => to_seconds(call),
+        },
+    )
+    .optional(2)
+    .stable()
+    .simplify(|args, context| match args.is_empty() {
+        true => simplify_to_query_start(args, context, |instant, _| {
+            ScalarValue::Int64(Some(instant.div_euclid(1_000_000)))
+        }),
+        false => Ok(ExprSimplifyResult::Original(args)),
+    })
 }
 
 fn is_text(call: &Call) -> bool {

@@ -74,6 +74,6 @@ pub(super) fn simplify_to_query_start(
     Ok(ExprSimplifyResult::Simplified(literal))
 }
 
-fn fail_unplanned(call: &Call) -> Result<ArrayRef> {
+pub(super) fn fail_unplanned(call: &Call) -> Result<ArrayRef> {
     call.fail("the planner must replace this function by the moment of the query")
 }
