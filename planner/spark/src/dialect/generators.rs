@@ -87,12 +87,13 @@ fn is_generator(item: &SelectItem) -> bool {
         | SelectItem::ExprWithAliases {
             expr: Expr::Function(function),
             ..
-        } => {
-            let name = function.name.to_string().to_lowercase();
-            GENERATORS.contains(&name.as_str())
-        }
+        } => is_generator_name(&function.name),
         _ => false,
     }
+}
+
+pub(super) fn is_generator_name(name: &ObjectName) -> bool {
+    GENERATORS.contains(&name.to_string().to_lowercase().as_str())
 }
 
 /// Replaces `*`, which would also return the generated columns, by the columns of each table.
@@ -158,24 +159,28 @@ fn join_tables(tables: Vec<TableWithJoins>) -> Option<TableFactor> {
     let mut first = tables.next()?;
     for other in tables {
         first.joins.push(Join {
-            relation: other.relation,
+            relation: nest(other),
             global: false,
             join_operator: JoinOperator::CrossJoin(JoinConstraint::None),
         });
-        first.joins.extend(other.joins);
     }
-    if first.joins.is_empty() {
-        return Some(first.relation);
+    Some(nest(first))
+}
+
+/// Returns a table and its joins as one relation.
+pub(super) fn nest(table: TableWithJoins) -> TableFactor {
+    if table.joins.is_empty() {
+        return table.relation;
     }
-    Some(TableFactor::NestedJoin {
-        table_with_joins: Box::new(first),
+    TableFactor::NestedJoin {
+        table_with_joins: Box::new(table),
         alias: None,
-    })
+    }
 }
 
 /// Returns the table with the rows of `input`, each joined with the rows that a generator returns
 /// for it.
-fn generate_rows(input: Option<TableFactor>, view: LateralView) -> TableFactor {
+pub(super) fn generate_rows(input: Option<TableFactor>, view: LateralView) -> TableFactor {
     let name = view
         .lateral_view_name
         .0
@@ -208,7 +213,7 @@ fn generate_rows(input: Option<TableFactor>, view: LateralView) -> TableFactor {
 }
 
 /// Returns a relation with one row and no name, for `SELECT explode(array(1, 2))`.
-fn one_row() -> TableFactor {
+pub(super) fn one_row() -> TableFactor {
     let no_rows = TableFactor::UNNEST {
         alias: None,
         array_exprs: Vec::new(),

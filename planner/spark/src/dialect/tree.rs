@@ -16,8 +16,9 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use super::names::CteScopes;
 use super::syntax::SparkDialect;
 use super::{
-    calls, clauses, column_names, generators, grouping, intervals, joins, literals, named_windows,
-    names, numbers, older_meanings, patterns, pivots, random_numbers, row_values, samples, windows,
+    calls, clauses, column_names, generator_tables, generators, grouping, intervals, joins, literals,
+    named_windows, names, numbers, older_meanings, patterns, pivots, random_numbers, row_values, samples,
+    windows,
 };
 use crate::legacy::Legacy;
 
@@ -71,6 +72,7 @@ impl Translation {
         select.from.iter_mut().for_each(add_missing_join_conditions);
         self.name_subqueries(select);
         grouping::expand(&mut select.group_by)?;
+        generator_tables::rewrite(&mut select.from)?;
         generators::move_to_from(select)?;
         column_names::name_columns(select);
         for item in &mut select.projection {

@@ -50,6 +50,9 @@ fn doubles(call: &Call, next: fn(&mut XorShift) -> f64) -> Result<ArrayRef> {
     })
 }
 
+/// Maximum number of characters that `randstr` returns for a row.
+const RANDOM_TEXT_MAX: usize = 1 << 20;
+
 fn randstr(call: &Call) -> Result<ArrayRef> {
     let lengths = call.int(0);
     call.draw(1, |sequence, seed| {
@@ -58,8 +61,9 @@ fn randstr(call: &Call) -> Result<ArrayRef> {
             if lengths.is_null(row) {
                 return Ok(None);
             }
-            let Ok(length) = usize::try_from(lengths.value(row)) else {
-                return call.fail("the length must not be negative");
+            let length = usize::try_from(lengths.value(row));
+            let Some(length) = length.ok().filter(|length| *length <= RANDOM_TEXT_MAX) else {
+                return call.fail(format!("expected a length from 0 to {RANDOM_TEXT_MAX}"));
             };
             let letters = (0..length).map(|_| {
                 let index = (generator.next_int() % 62).unsigned_abs() as usize;

@@ -77,6 +77,9 @@ fn increment(digits: &str) -> String {
     format!("1{}", String::from_utf8_lossy(&digits))
 }
 
+/// Maximum number of digits after the point, as in Java.
+const FRACTION_DIGITS_MAX: usize = 340;
+
 /// How a number is written: a pattern of Java's `DecimalFormat`.
 struct Format {
     prefix: String,
@@ -165,7 +168,7 @@ fn format_number(call: &Call) -> Result<ArrayRef> {
                     .as_primitive::<datafusion::arrow::datatypes::Int32Type>()
                     .value(row);
                 match usize::try_from(scale) {
-                    Ok(scale) => Format::with_scale(scale),
+                    Ok(scale) => Format::with_scale(scale.min(FRACTION_DIGITS_MAX)),
                     Err(_) => return Ok(None),
                 }
             }
