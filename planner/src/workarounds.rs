@@ -9,6 +9,7 @@ mod floats;
 mod group_keys;
 mod grouping_sets;
 mod guards;
+mod joined_constants;
 mod null_safe_joins;
 mod overflow;
 mod plan_rule;
@@ -41,6 +42,7 @@ use group_keys::{WholeKeysDistinct, WholeKeysJoin};
 use grouping_sets::GROUPING_SETS;
 use guards::Guards;
 use guards::merged_filters::MERGED_FILTERS;
+use joined_constants::JOINED_CONSTANTS;
 use null_safe_joins::{NullSafeCrossJoins, SingleEqualityKeys};
 use overflow::{CheckedOperator, CheckedSum, Overflow};
 use plan_rule::PlanRule;
@@ -138,6 +140,7 @@ pub(crate) fn guard_physical(rules: &mut Vec<Arc<dyn PhysicalOptimizerRule + Sen
     }
     let first = [
         GROUPING_SETS,
+        JOINED_CONSTANTS,
         ROW_COUNTS,
         INEXACT_FLOAT_BOUNDS,
         MERGED_FILTERS,

@@ -13,6 +13,7 @@ mod calls;
 mod clauses;
 mod clocks;
 mod column_names;
+mod field_names;
 mod generator_tables;
 mod generators;
 mod grouping;

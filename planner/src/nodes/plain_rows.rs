@@ -11,14 +11,16 @@ use datafusion::common::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::execution_plan::ReplaceChildrenOptions;
+use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning,
-    PlanProperties,
+    PlanProperties, Statistics,
 };
 
 use crate::physical;
 
-/// Returns the rows of its input. Only their schema and the number of partitions are known.
+/// Returns the rows of its input. Only their schema, statistics and the number of partitions are
+/// known.
 #[derive(Debug, Clone)]
 pub(crate) struct PlainRowsExec {
     input: Arc<dyn ExecutionPlan>,
@@ -74,6 +76,19 @@ impl ExecutionPlan for PlainRowsExec {
     }
 
     crate::plan_node_methods!();
+
+    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
+        vec![ChildStats::At(partition)]
+    }
+
+    fn statistics_from_inputs(
+        &self,
+        inputs: &[Arc<Statistics>],
+        _args: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
+        let input = inputs.first().map(Arc::clone);
+        Ok(input.unwrap_or_else(|| Arc::new(Statistics::new_unknown(&self.schema()))))
+    }
 
     fn execute(
         &self,

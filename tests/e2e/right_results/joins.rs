@@ -136,3 +136,75 @@ async fn upstream_still_pushes_filters_by_name() {
         Ok(vec!["3".to_owned()])
     );
 }
+
+const CONSTANTS: [&str; 2] = [
+    "CREATE TABLE x AS SELECT column1 AS a FROM (VALUES (1), (2), (3), (2)) AS v(column1)",
+    "CREATE TABLE y AS SELECT column1 AS b FROM (VALUES (2), (3), (9)) AS v(column1)",
+];
+const LAST_CONSTANT: &str = "SELECT a, k FROM x LEFT JOIN (SELECT b, 7 AS k FROM y) AS y ON a = b \
+                             ORDER BY k DESC NULLS LAST, a LIMIT 1";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_that_was_constant_is_null_in_rows_that_an_outer_join_adds() {
+    check(
+        &CONSTANTS,
+        &[
+            (LAST_CONSTANT, Rows(&["2|7"])),
+            (
+                "SELECT a, k, rank() OVER (ORDER BY k) FROM x LEFT JOIN (SELECT b, 7 AS k FROM y) AS y ON a = b",
+                Rows(&["1|∅|1", "2|7|2", "2|7|2", "3|7|2"]),
+            ),
+            (
+                "SELECT b, a, rank() OVER (ORDER BY a) FROM (SELECT a FROM x WHERE a = 3) AS x RIGHT JOIN y ON a = b",
+                Rows(&["2|∅|1", "3|3|3", "9|∅|1"]),
+            ),
+            (
+                "SELECT a, b, k, l, rank() OVER (ORDER BY k, l) FROM (SELECT DISTINCT a, 5 AS k FROM x) AS x \
+                 FULL JOIN (SELECT b, 7 AS l FROM y) AS y ON a = b",
+                Rows(&["1|∅|5|∅|2", "2|2|5|7|3", "3|3|5|7|3", "∅|9|∅|7|1"]),
+            ),
+            (
+                "SELECT k, count(*) FROM x LEFT JOIN (SELECT b, 7 AS k FROM y) AS y ON a > b GROUP BY k",
+                Rows(&["7|1", "∅|3"]),
+            ),
+            (
+                "SELECT k, sum(n) FROM (SELECT a, k, count(*) AS n FROM x LEFT JOIN (SELECT b, 7 AS k FROM y) AS y \
+                 ON a = b GROUP BY a, k) GROUP BY k",
+                Rows(&["7|3", "∅|1"]),
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_union_of_constants_is_joined_and_ordered() {
+    check(
+        &CONSTANTS,
+        &[
+            (
+                "SELECT s, a, b FROM (SELECT 'A' AS s, a FROM x UNION ALL SELECT 'B', b FROM y) AS u \
+                 LEFT JOIN (SELECT 1 AS b) AS z ON a = b ORDER BY s, a LIMIT 1",
+                Rows(&["A|1|1"]),
+            ),
+            (
+                "SELECT u.a, b FROM (SELECT 1 AS a UNION ALL SELECT 2) AS u LEFT JOIN (SELECT 1 AS b) AS z \
+                 ON a = b ORDER BY a DESC LIMIT 1",
+                Rows(&["2|∅"]),
+            ),
+            (
+                "SELECT s, a, row_number() OVER (ORDER BY s DESC, a) FROM \
+                 (SELECT 'A' AS s, a FROM x WHERE a = 1 UNION ALL SELECT 'B', b FROM y) AS u JOIN y ON u.a < y.b \
+                 WHERE b = 9",
+                Rows(&["A|1|3", "B|2|1", "B|3|2"]),
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn upstream_still_takes_constants_of_outer_joins_for_constants() {
+    let actual = upstream(SessionConfig::new(), &CONSTANTS, LAST_CONSTANT).await;
+    assert_ne!(actual, Ok(vec!["2|7".to_owned()]));
+}

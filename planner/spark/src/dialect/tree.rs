@@ -16,7 +16,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use super::names::CteScopes;
 use super::syntax::SparkDialect;
 use super::{
-    calls, clauses, column_names, generator_tables, generators, grouping, intervals, joins, literals,
+    calls, clauses, column_names, field_names, generator_tables, generators, grouping, intervals, joins, literals,
     named_windows, names, numbers, older_meanings, patterns, pivots, random_numbers, row_values, samples,
     windows,
 };
@@ -69,6 +69,7 @@ impl Translation {
         lower_text_aliases(select);
         windows::move_to_from(select);
         names::mark_duplicates(&mut select.projection);
+        field_names::name_fields(select);
         select.from.iter_mut().for_each(add_missing_join_conditions);
         self.name_subqueries(select);
         grouping::expand(&mut select.group_by)?;

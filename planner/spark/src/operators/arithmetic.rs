@@ -86,13 +86,13 @@ fn compute_as_decimals(left: Expr, op: Operator, right: Expr, schema: &DFSchema)
     let Some(operator) = DecimalOperator::for_operator(op) else {
         return Ok(binary(left, op, right));
     };
-    // Arrow's operator stays where its result has Spark's type.
+    // Arrow's operator stays where its result has Spark's type, and always fits.
     let plain = binary(left.clone(), op, right.clone());
     let result_type = operator.result_type((p1, s1), (p2, s2));
     let has_spark_type = plain
         .get_type(schema)
         .is_ok_and(|plain_type| plain_type == result_type);
-    if op != Operator::Divide && has_spark_type {
+    if op != Operator::Divide && has_spark_type && !operator.can_overflow((p1, s1), (p2, s2)) {
         return Ok(plain);
     }
     Ok(ScalarUDF::from(operator).call(vec![left, right]))

@@ -4,6 +4,7 @@
 use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Decimal128Array};
+use datafusion::arrow::compute::kernels::numeric;
 use datafusion::arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, DecimalType, i256,
 };
@@ -63,18 +64,46 @@ impl DecimalOperator {
     }
 
     /// Returns the result type for operands of these precisions and scales.
-    pub(super) fn result_type(self, (p1, s1): (i16, i16), (p2, s2): (i16, i16)) -> DataType {
+    pub(super) fn result_type(self, left: (i16, i16), right: (i16, i16)) -> DataType {
+        let (precision, scale) = self.exact_digits(left, right);
+        bounded_decimal(precision, scale)
+    }
+
+    /// Whether a result can have more digits than its type.
+    pub(super) fn can_overflow(self, left: (i16, i16), right: (i16, i16)) -> bool {
+        self.exact_digits(left, right).0 > PRECISION_MAX
+    }
+
+    /// Returns the precision and scale that hold each result; each quotient when it is rounded.
+    fn exact_digits(self, (p1, s1): (i16, i16), (p2, s2): (i16, i16)) -> (i16, i16) {
         match self {
             Self::Add | Self::Subtract => {
                 let scale = s1.max(s2);
-                bounded_decimal((p1 - s1).max(p2 - s2) + scale + 1, scale)
+                ((p1 - s1).max(p2 - s2) + scale + 1, scale)
             }
-            Self::Multiply => bounded_decimal(p1 + p2 + 1, s1 + s2),
+            Self::Multiply => (p1 + p2 + 1, s1 + s2),
             Self::Divide => {
                 let scale = KEPT_SCALE.max(s1 + p2 + 1);
-                bounded_decimal(p1 - s1 + s2 + scale, scale)
+                (p1 - s1 + s2 + scale, scale)
             }
         }
+    }
+
+    /// Computes all results by Arrow, which is faster; `None` if one does not fit, or the type has fewer
+    /// digits after the point than an exact result.
+    fn compute_all(self, left: &ArrayRef, right: &ArrayRef, result: &DataType) -> Option<ArrayRef> {
+        let results = match self {
+            Self::Add => numeric::add(left, right),
+            Self::Subtract => numeric::sub(left, right),
+            Self::Multiply => numeric::mul(left, right),
+            Self::Divide => return None,
+        };
+        let results = results
+            .ok()
+            .filter(|results| results.data_type() == result)?;
+        let decimals = results.as_primitive::<Decimal128Type>();
+        let is_valid = decimals.validate_decimal_precision(decimals.precision());
+        is_valid.is_ok().then_some(results)
     }
 
     fn sign(self) -> char {
@@ -206,6 +235,9 @@ impl ScalarUDFImpl for DecimalOperator {
 
 impl DecimalOperator {
     fn results(self, left: &ArrayRef, right: &ArrayRef, result: &DataType) -> Result<ArrayRef> {
+        if let Some(results) = self.compute_all(left, right, result) {
+            return Ok(results);
+        }
         let scale_of =
             |data_type: &DataType| precision_and_scale(data_type).map_or(0, |(_, scale)| scale);
         let scales = Scales {

@@ -1,6 +1,6 @@
 //! `to_json`.
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, new_null_array};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, plan_err};
 
@@ -103,7 +103,11 @@ fn to_json(call: &Call) -> Result<ArrayRef> {
 
 impl Writer {
     fn new(array: &ArrayRef, options: &Options, zone: Zone) -> Result<Self> {
-        let array = ArrayRef::clone(array);
+        let array = match array.data_type() {
+            // An array of this type has no bits that say which values are null.
+            DataType::Null => new_null_array(&DataType::Utf8, array.len()),
+            _ => ArrayRef::clone(array),
+        };
         Ok(match array.data_type() {
             DataType::Struct(fields) => {
                 let columns = fields.iter().zip(array.as_struct().columns());

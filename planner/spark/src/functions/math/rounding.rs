@@ -1,9 +1,12 @@
-//! Functions that round: `bround` half to even, `ceil(x, scale)` up and `floor(x, scale)` down.
+//! Functions that round: `round` halves away from zero, `bround` to the even neighbour, `ceil(x, scale)`
+//! up and `floor(x, scale)` down.
+
+use std::cmp::Ordering;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, make_array};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
-    DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Float64Type, Int64Type,
+    DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, DecimalType, Float64Type, Int64Type,
 };
 use datafusion::common::{Result, plan_err};
 
@@ -13,18 +16,19 @@ use crate::functions::scalar::{Call, CallSite, Function, Param, Returns};
 /// Returns the functions of this family.
 pub(super) fn functions() -> Vec<Function> {
     vec![
-        Function::new(
-            "bround",
-            &[Param::Number, Param::Int],
-            Returns::Computed(result_type),
-            bround,
-        )
-        .optional(1),
+        to_nearest("round", |call| round_nearest(call, Tie::AwayFromZero)),
+        to_nearest("bround", |call| round_nearest(call, Tie::ToEven)),
         to_scale("ceil_to_scale", |call| round_directed(call, Direction::Up)),
         to_scale("floor_to_scale", |call| {
             round_directed(call, Direction::Down)
         }),
     ]
+}
+
+/// Defines `round` or `bround`.
+fn to_nearest(name: &'static str, body: fn(&Call) -> Result<ArrayRef>) -> Function {
+    let params = &[Param::Number, Param::Int];
+    Function::new(name, params, Returns::Computed(nearest_type), body).optional(1)
 }
 
 /// Defines `ceil` or `floor` with a scale, which round a decimal.
@@ -119,7 +123,7 @@ fn round_directed(call: &Call, direction: Direction) -> Result<ArrayRef> {
 }
 
 /// Returns the type of the number; a decimal loses the digits that are rounded away.
-fn result_type(site: &CallSite) -> Result<DataType> {
+fn nearest_type(site: &CallSite) -> Result<DataType> {
     let scale = match site.literals.get(1).copied().flatten() {
         None => 0,
         Some(literal) => literal.to_string().parse().unwrap_or(0),
@@ -128,49 +132,61 @@ fn result_type(site: &CallSite) -> Result<DataType> {
         DataType::Decimal128(precision, before) => {
             let kept = scale.clamp(0, *before);
             let whole = precision.saturating_sub(before.unsigned_abs()) + 1;
-            DataType::Decimal128((whole + kept.unsigned_abs()).min(38), kept)
+            let digits = match scale {
+                ..0 => whole.max(scale.unsigned_abs().saturating_add(1)),
+                _ => whole + kept.unsigned_abs(),
+            };
+            DataType::Decimal128(digits.min(DECIMAL128_MAX_PRECISION), kept)
         }
         data_type if data_type.is_integer() || data_type == &DataType::Float32 => data_type.clone(),
         _ => DataType::Float64,
     })
 }
 
-fn bround(call: &Call) -> Result<ArrayRef> {
+/// Where a number goes that is as far from one neighbour as from the other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tie {
+    ToEven,
+    AwayFromZero,
+}
+
+fn round_nearest(call: &Call, tie: Tie) -> Result<ArrayRef> {
     let array = &call.arrays[0];
-    let scale = |row: usize| {
-        if call.has_argument(1) {
-            call.int(1).value(row)
-        } else {
-            0
-        }
+    let scale = |row: usize| match call.has_argument(1) {
+        true => call.int(1).value(row),
+        false => 0,
     };
     match (array.data_type(), &call.return_type) {
-        (DataType::Decimal128(_, before), DataType::Decimal128(_, after)) => {
+        (DataType::Decimal128(_, before), DataType::Decimal128(precision, after)) => {
             let values = array.as_primitive::<Decimal128Type>();
             let rounded = call.primitive::<Decimal128Type>(|row| {
                 let lost = i32::from(*before) - scale(row).min(i32::from(*before));
-                let rounded = half_even(values.value(row), lost.unsigned_abs());
+                let rounded = divide_nearest(values.value(row), lost.unsigned_abs(), tie);
                 // Digits rounded before the point must be filled with zeros.
-                let kept = i32::from(*before) - lost - i32::from(*after);
-                Ok(rounded.and_then(|rounded| {
-                    rounded.checked_mul(10_i128.checked_pow(kept.min(0).unsigned_abs())?)
-                }))
+                let zeros = (i32::from(*after) - (i32::from(*before) - lost)).max(0);
+                let rounded = rounded.checked_mul(power_of_ten(zeros.unsigned_abs()));
+                let is_valid = |value: &i128| {
+                    Decimal128Type::validate_decimal_precision(*value, *precision, *after).is_ok()
+                };
+                match rounded.filter(is_valid) {
+                    Some(rounded) => Ok(Some(rounded)),
+                    None => call.fail("[ARITHMETIC_OVERFLOW] the rounded number is out of range"),
+                }
             })?;
             let data = rounded
                 .to_data()
                 .into_builder()
                 .data_type(call.return_type.clone())
                 .build()?;
-            Ok(datafusion::arrow::array::make_array(data))
+            Ok(make_array(data))
         }
         (data_type, _) if data_type.is_integer() => {
             let values = cast_strictly(array, &DataType::Int64)?;
             let values = values.as_primitive::<Int64Type>();
             let rounded = call.primitive::<Int64Type>(|row| {
                 let lost = scale(row).min(0).unsigned_abs();
-                let rounded = half_even(values.value(row).into(), lost);
-                let whole =
-                    rounded.and_then(|rounded| rounded.checked_mul(10_i128.checked_pow(lost)?));
+                let rounded = divide_nearest(values.value(row).into(), lost, tie);
+                let whole = rounded.checked_mul(power_of_ten(lost));
                 match whole.and_then(|whole| i64::try_from(whole).ok()) {
                     Some(whole) => Ok(Some(whole)),
                     None => call.fail("[ARITHMETIC_OVERFLOW] the rounded number is out of range"),
@@ -181,29 +197,56 @@ fn bround(call: &Call) -> Result<ArrayRef> {
         _ => {
             let values = to_double(array)?;
             let values = values.as_primitive::<Float64Type>();
-            call.primitive::<Float64Type>(|row| {
-                Ok(Some(round_double(values.value(row), scale(row))))
-            })
+            let rounded = call.primitive::<Float64Type>(|row| {
+                Ok(Some(round_double(values.value(row), scale(row), tie)))
+            })?;
+            cast_strictly(&rounded, &call.return_type)
         }
     }
 }
 
-/// Divides by a power of ten, rounding half to even.
-fn half_even(value: i128, digits: u32) -> Option<i128> {
-    let unit = 10_i128.checked_pow(digits)?;
-    let (quotient, remainder) = (value.div_euclid(unit), value.rem_euclid(unit));
-    let is_up = match (remainder * 2).cmp(&unit) {
-        std::cmp::Ordering::Less => false,
-        std::cmp::Ordering::Equal => quotient % 2 != 0,
-        std::cmp::Ordering::Greater => true,
-    };
-    Some(quotient + i128::from(is_up && digits > 0))
+/// Returns a power of ten; the largest one that fits for more digits than an `i128` has.
+fn power_of_ten(digits: u32) -> i128 {
+    10_i128.pow(digits.min(DECIMAL128_MAX_PRECISION.into()))
 }
 
+/// Divides by a power of ten, rounding to the nearest number.
+fn divide_nearest(value: i128, digits: u32, tie: Tie) -> i128 {
+    if digits > DECIMAL128_MAX_PRECISION.into() {
+        // Less than half of the power for each number.
+        return 0;
+    }
+    let unit = power_of_ten(digits);
+    let (quotient, remainder) = (value.div_euclid(unit), value.rem_euclid(unit));
+    let is_up = match remainder.cmp(&(unit - remainder)) {
+        Ordering::Less => false,
+        Ordering::Equal => match tie {
+            Tie::ToEven => quotient % 2 != 0,
+            Tie::AwayFromZero => value >= 0,
+        },
+        Ordering::Greater => true,
+    };
+    quotient + i128::from(is_up && digits > 0)
+}
+
+/// Scaled numbers below this one are whole where they are rounded, and exact.
+const EXACT_MAX: f64 = 1e15;
+/// Powers of ten up to this one are exact.
+const EXACT_SCALE_MAX: i32 = 22;
+/// A fraction this far from a half is on the same side of it in the decimal form.
+const HALF_MARGIN: f64 = 0.01;
+
 /// Rounds the shortest decimal form of a double, as Java's `BigDecimal` does.
-fn round_double(value: f64, scale: i32) -> f64 {
+fn round_double(value: f64, scale: i32, tie: Tie) -> f64 {
     if !value.is_finite() || scale > 300 {
         return value;
+    }
+    if (0..=EXACT_SCALE_MAX).contains(&scale) {
+        let unit = 10_f64.powi(scale);
+        let scaled = value * unit;
+        if scaled.abs() < EXACT_MAX && ((scaled - scaled.trunc()).abs() - 0.5).abs() > HALF_MARGIN {
+            return scaled.round() / unit;
+        }
     }
     let text = value.to_string();
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
@@ -214,11 +257,8 @@ fn round_double(value: f64, scale: i32) -> f64 {
     let Ok(digits) = format!("{whole}{fraction}").parse::<i128>() else {
         return value;
     };
-    let lost = (before - scale).unsigned_abs();
-    match half_even(digits, lost) {
-        Some(rounded) => format!("{rounded}e{}", -scale).parse().unwrap_or(value),
-        None => 0.0,
-    }
+    let rounded = divide_nearest(digits, (before - scale).unsigned_abs(), tie);
+    format!("{rounded}e{}", -scale).parse().unwrap_or(value)
 }
 
 #[cfg(test)]
@@ -237,9 +277,28 @@ mod tests {
             (1e300, 3, 1e300),
         ] {
             assert!(
-                (round_double(value, scale) - expected).abs() < 1e-12,
+                (round_double(value, scale, Tie::ToEven) - expected).abs() < 1e-12,
                 "{value} {scale}"
             );
+        }
+    }
+
+    #[test]
+    fn halves_of_the_decimal_form_go_away_from_zero() {
+        for (value, scale, expected) in [
+            (2.5, 0, 3.0),
+            (-2.5, 0, -3.0),
+            (0.285, 2, 0.29),
+            (1.005, 2, 1.01),
+            (8.325, 2, 8.33),
+            (-8.325, 2, -8.33),
+            (0.1 + 0.2, 1, 0.3),
+            (1234.5678, -2, 1200.0),
+            (1e300, 3, 1e300),
+            (f64::from(f32::MAX), 2, f64::from(f32::MAX)),
+        ] {
+            let rounded = round_double(value, scale, Tie::AwayFromZero);
+            assert_eq!(rounded.to_bits(), f64::to_bits(expected), "{value} {scale}");
         }
     }
 }
