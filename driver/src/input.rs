@@ -8,6 +8,7 @@ mod file_scan;
 mod folder_table;
 pub(crate) mod formats;
 pub(crate) mod listing;
+mod nesting;
 mod partition_keys;
 mod partitioned;
 mod shared_scans;

@@ -4,7 +4,10 @@
 //! and Parquet for the cause, so code elsewhere only has to keep the source of an error.
 
 use std::any::Any;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::path::PathBuf;
+use std::sync::Once;
 
 use datafusion::common::{DataFusionError, SchemaError};
 use faisca_planner::ids::{BlockHome, BlockId};
@@ -229,6 +232,44 @@ fn store_cause<'a>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> Option<&'a object_store::Error> {
     causes(error).next()
+}
+
+/// Returns whether a file ends before the bytes that were requested of it.
+pub(crate) fn is_beyond_end(error: &DataFusionError) -> bool {
+    // The type of this error is private to the library.
+    const BEYOND_END: &str = "Requested range was invalid";
+    store_cause(error).is_some_and(|store| match store {
+        object_store::Error::Generic { source, .. } => source.to_string() == BEYOND_END,
+        _ => false,
+    })
+}
+
+thread_local! {
+    /// Whether a panic of this thread becomes an error, which then says what happened.
+    static IS_CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Replaces the hook that prints panics.
+static HOOK: Once = Once::new();
+
+/// Runs a decoder of a file, and returns the message of its panic as an error. The panic is not
+/// printed: decoders panic on damaged files, which is no defect of the engine.
+///
+/// # Errors
+/// Returns the message of a panic.
+pub fn catch_panic<T>(decode: impl FnOnce() -> T) -> Result<T, String> {
+    HOOK.call_once(|| {
+        let print = take_hook();
+        set_hook(Box::new(move |panic| {
+            if !IS_CAUGHT.get() {
+                print(panic);
+            }
+        }));
+    });
+    let is_nested = IS_CAUGHT.replace(true);
+    let outcome = catch_unwind(AssertUnwindSafe(decode));
+    IS_CAUGHT.set(is_nested);
+    outcome.map_err(|panic| panic_text(panic.as_ref()).to_owned())
 }
 
 /// Returns the message of a panic.

@@ -2,8 +2,12 @@
 
 use std::path::Path;
 use std::process::Output;
+use std::sync::Arc;
 
-use crate::support::{command, files_below, scratch};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+
+use crate::support::{command, files_below, scratch, write_parquet};
 
 fn manifest(folder: &Path, spec: &str) -> String {
     let text = format!(
@@ -303,6 +307,72 @@ fn truncated_parquet_is_named() {
         &error(folder.path(), &job("format: parquet", "select * from t")),
         &["source `t`", "not valid Parquet, or is truncated"],
     );
+}
+
+/// Writes `in/a.parquet` with columns of these names, each with as many different values.
+fn with_parquet(names: &[&str], rows: i64) -> tempfile::TempDir {
+    let folder = scratch("bad");
+    let field = |name: &&str| Field::new(*name, DataType::Int64, false);
+    let schema = Schema::new(names.iter().map(field).collect::<Vec<_>>());
+    let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
+    let columns = vec![column; names.len()];
+    let batch = RecordBatch::try_new(Arc::new(schema), columns).unwrap();
+    write_parquet(&folder.path().join("in/a.parquet"), &batch);
+    folder
+}
+
+#[test]
+fn parquet_that_is_shorter_than_its_footer_says_is_named_at_once() {
+    let folder = with_parquet(&["a"], 3_000);
+    let path = folder.path().join("in/a.parquet");
+    let bytes = std::fs::read(&path).unwrap();
+    let tail = bytes.len() - 8;
+    let length = u32::from_le_bytes(bytes[tail..tail + 4].try_into().unwrap());
+    let footer = tail - usize::try_from(length).unwrap();
+    // Only the magic number and the footer are left.
+    std::fs::write(&path, [&bytes[..4], &bytes[footer..]].concat()).unwrap();
+    let text = error(folder.path(), &job("format: parquet", "select * from t"));
+    contains(&text, &["in/a.parquet", "the file is damaged"]);
+    assert!(!text.contains("attempt="), "{text}");
+}
+
+/// The reader of Parquet panics on the length of the page.
+#[test]
+fn parquet_with_a_damaged_page_is_named_without_a_backtrace() {
+    let folder = with_parquet(&["a"], 3_000);
+    let path = folder.path().join("in/a.parquet");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let number_end = |bytes: &[u8], start: usize| {
+        let rest = bytes[start..].iter();
+        start + rest.take_while(|byte| **byte & 0x80 != 0).count() + 1
+    };
+    // The header of the first page has, after its type, its length before and after compression.
+    let start = number_end(&bytes, 7) + 1;
+    let last = number_end(&bytes, start) - 1;
+    bytes[start..last].fill(0xFE);
+    bytes[last] = 0x7E;
+    std::fs::write(&path, bytes).unwrap();
+    let text = error(folder.path(), &job("format: parquet", "select * from t"));
+    contains(&text, &["in/a.parquet"]);
+    for printed in ["panicked at", "backtrace", "attempt=2"] {
+        assert!(!text.contains(printed), "{text}");
+    }
+}
+
+#[test]
+fn parquet_with_two_columns_of_one_name_is_refused() {
+    for (names, expected) in [
+        (["a", "a"], "the file has two columns named `a`"),
+        (["a", "A"], "the columns `a` and `A` differ only by case"),
+    ] {
+        let folder = with_parquet(&names, 3);
+        let text = error(folder.path(), &job("format: parquet", "select * from t"));
+        contains(&text, &["in/a.parquet", expected]);
+    }
+    let folder = with_parquet(&["a", "a"], 3);
+    let source = "format: parquet, schema: \"a BIGINT\"";
+    let text = error(folder.path(), &job(source, "select * from t"));
+    contains(&text, &["in/a.parquet", "two columns named `a`"]);
 }
 
 #[test]

@@ -4,9 +4,10 @@
 
 use std::path::Path;
 
+use arrow::datatypes::DataType;
 use faisca::Session;
 
-use crate::support::{Layout, rows, scratch, session, sorted};
+use crate::support::{Layout, files_below, rows, scratch, session, sorted};
 
 /// One session for each layout; the files and the rules are the same.
 async fn sessions() -> [Session; 2] {
@@ -341,5 +342,43 @@ async fn what_is_written_is_read_back_as_it_was() {
                 .unwrap();
             assert_eq!(sorted(rows(&read.collect().await.unwrap())), expected);
         }
+    }
+}
+
+/// Spark writes these texts, and reads them as DOUBLE with and without a schema.
+#[tokio::test(flavor = "multi_thread")]
+async fn infinite_numbers_are_written_and_inferred_in_the_spelling_of_spark() {
+    for session in sessions().await {
+        let folder = scratch("csv");
+        let path = folder.path().join("out");
+        let path = path.to_str().unwrap();
+        let frame = session
+            .sql(
+                "select cast(x as double) as d, cast(x as float) as f \
+                 from (values ('Infinity'), ('-Infinity'), ('NaN'), ('1.5')) v(x)",
+            )
+            .await
+            .unwrap();
+        let expected = sorted(rows(&frame.clone().collect().await.unwrap()));
+        frame.write().csv(path).await.unwrap();
+        let files = files_below(folder.path());
+        let texts = files.iter().filter(|file| file.ends_with(".csv"));
+        let texts = texts.map(|file| std::fs::read_to_string(folder.path().join(file)).unwrap());
+        let text = texts.collect::<String>();
+        for line in ["Infinity,Infinity", "-Infinity,-Infinity", "NaN,NaN"] {
+            assert!(text.lines().any(|actual| actual == line), "{text}");
+        }
+        let read = session.read().csv(path).await.unwrap();
+        let read = sorted(rows(&read.collect().await.unwrap()));
+        assert_eq!(read, expected);
+        let texts = file("a\ninf\n-Inf\nInfinity\n-Infinity\nNaN\n");
+        let read = session
+            .read()
+            .option("header", true)
+            .csv(texts.path().to_str().unwrap())
+            .await
+            .unwrap();
+        let schema = read.schema();
+        assert_eq!(schema.field(0).data_type(), &DataType::Float64);
     }
 }

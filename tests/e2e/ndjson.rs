@@ -220,3 +220,25 @@ async fn a_table_is_declared_with_nested_columns() {
     let actual = session_rows(&session, sql).await;
     assert_eq!(actual, ["1|2024-01-01T10:00:00|1.50|2024-01-01T00:00:00"]);
 }
+
+/// As in Spark. Arrow's decoder finds exact names only.
+#[tokio::test(flavor = "multi_thread")]
+async fn nested_fields_of_a_declared_table_are_found_in_any_case() {
+    let folder = scratch("ndjson");
+    let lines = [
+        r#"{"s":{"Bar":1,"baz":2},"l":[{"Qux":3}]}"#,
+        r#"{"l":[{"qux":6},{"QUX":7}],"s":{"BAZ":5,"bar":4}}"#,
+        r#"{"s":{"Bar":0,"bar":8},"l":null}"#,
+    ];
+    std::fs::write(folder.path().join("a.json"), lines.join("\n")).unwrap();
+    let session = session(Layout::Embedded, 2).await;
+    let declaration = format!(
+        "create external table t (s struct<Bar: int, baz: int>, l array<struct<Qux: int>>) \
+         stored as json location '{}'",
+        folder.path().display()
+    );
+    session.sql(&declaration).await.unwrap();
+    let sql = "select s.bar, s.baz, l[0].qux, l[1].qux from t order by 1";
+    let actual = session_rows(&session, sql).await;
+    assert_eq!(actual, ["1|2|3|∅", "4|5|6|7", "8|∅|∅|∅"]);
+}

@@ -214,3 +214,52 @@ async fn keys_and_columns_of_the_files_work_together() {
         }
     }
 }
+
+/// The key of the first folder has a value, so its batches have no nulls.
+#[tokio::test(flavor = "multi_thread")]
+async fn null_keys_stay_null_in_what_is_written_after_other_keys() {
+    let session = session(Layout::Embedded, 1).await;
+    for format in ["csv", "json"] {
+        for (value, data_type) in [
+            ("1", "int"),
+            ("1", "tinyint"),
+            ("3000000000", "bigint"),
+            ("2.5", "double"),
+            ("2.5", "decimal(5, 2)"),
+            ("2024-02-29", "date"),
+            ("2024-02-29 10%3A00%3A00", "timestamp"),
+            ("true", "boolean"),
+            ("x", "string"),
+        ] {
+            let folder = scratch("partitions");
+            let keys = [value, "__HIVE_DEFAULT_PARTITION__"];
+            for (n, key) in keys.into_iter().enumerate() {
+                let text = match format {
+                    "csv" => format!("v\n{n}\n"),
+                    _ => format!("{{\"v\":{n}}}\n"),
+                };
+                let file = format!("in/k={key}/a.{format}");
+                write_text(&folder.path().join(file), text);
+            }
+            let (path, out) = (folder.path().join("in"), folder.path().join("out"));
+            register(&session, format, path.to_str().unwrap())
+                .await
+                .unwrap();
+            let copy = format!(
+                "COPY (SELECT v, CAST(k AS {data_type}) AS k, named_struct('k', k) AS s FROM t) \
+                 TO '{}' STORED AS PARQUET",
+                out.display()
+            );
+            session.sql(&copy).await.unwrap().collect().await.unwrap();
+            register(&session, "parquet", out.to_str().unwrap())
+                .await
+                .unwrap();
+            let actual = query(&session, "select v, k is null, s.k is null from t").await;
+            assert_eq!(
+                actual,
+                ["0|false|false", "1|true|true"],
+                "{format} {data_type}"
+            );
+        }
+    }
+}

@@ -1,13 +1,14 @@
 //! The columns of a source: those of its schema, or those inferred from all its files.
 
 use std::collections::{BTreeMap, HashMap};
-use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::{DataFusionError, plan_err};
 use datafusion::prelude::SessionContext;
-use faisca_executor::error::{classify, panic_text};
+use faisca_executor::error::{catch_panic, classify};
 use faisca_executor::formats::json::UnknownFields;
 use faisca_executor::protocol::FailureKind;
 use faisca_planner::manifest::{FileFormat, Source, TextCompression};
@@ -146,8 +147,10 @@ async fn infer_columns(
     let mut inferred = futures::stream::iter(pending).buffered(SCHEMAS_READ_MAX);
     while let Some(schema) = inferred.next().await {
         let (schema, name) = schema?;
-        if source.format == FileFormat::Csv {
-            check_header(&merged, &schema, &name)?;
+        match source.format {
+            FileFormat::Csv => check_header(&merged, &schema, &name)?,
+            FileFormat::Parquet => check_names(&schema, &name)?,
+            FileFormat::Ndjson => {}
         }
         merged.add(&schema, &name)?;
     }
@@ -189,6 +192,21 @@ fn check_header(merged: &MergedSchema, schema: &Schema, file: &str) -> Result<()
         header.join(", "),
         expected.join(", ")
     )))
+}
+
+/// Refuses a Parquet file with columns whose names differ only by case: a query could select only
+/// one of them. Columns with equal names are one here, and the scan refuses them.
+fn check_names(schema: &Schema, file: &str) -> Result<()> {
+    let mut names: HashMap<String, &str> = HashMap::new();
+    for field in schema.fields() {
+        if let Some(first) = names.insert(field.name().to_lowercase(), field.name()) {
+            return Err(Error::Plan(format!(
+                "{file}: the columns `{first}` and `{}` differ only by case; rename one, or give a schema that names one of them",
+                field.name()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses CSV files without a header, whose columns are read by position, if one of them has the
@@ -338,12 +356,19 @@ pub(super) async fn guard<T>(
     file: &str,
     reading: impl Future<Output = Result<T, DataFusionError>>,
 ) -> Result<T, DataFusionError> {
-    match AssertUnwindSafe(reading).catch_unwind().await {
+    let mut reading = pin!(reading);
+    let outcome = std::future::poll_fn(|context| {
+        match catch_panic(|| reading.as_mut().poll(context)) {
+            Ok(polled) => polled.map(Ok),
+            // After a panic the future is never polled again.
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    });
+    match outcome.await {
         Ok(Err(error @ DataFusionError::ParquetError(_))) => Err(error.context(file)),
         Ok(outcome) => outcome,
         Err(panic) => plan_err!(
-            "{file}: the file is not valid Parquet, or is of a kind that cannot be read: {}",
-            panic_text(panic.as_ref())
+            "{file}: the file is not valid Parquet, or is of a kind that cannot be read: {panic}"
         ),
     }
 }

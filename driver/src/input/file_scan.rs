@@ -1,6 +1,6 @@
 //! Plans the scan of listed files, with the statistics and the sort order of their metadata.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, SchemaRef};
@@ -200,6 +200,8 @@ impl FileScan<'_> {
             .fetch_metadata()
             .await?;
         check_row_count(&metadata, &name)?;
+        check_ranges(&metadata, meta.size, &name)?;
+        check_names(&metadata, &name)?;
         let statistics =
             DFParquetMetadata::statistics_from_parquet_metadata(&metadata, &file_schema)?;
         let ordering = file_ordering(&metadata, &file_schema)?
@@ -259,6 +261,55 @@ fn check_row_count(metadata: &ParquetMetaData, file: &str) -> DfResult<()> {
         return plan_err!(
             "{file}: the footer states 0 rows, and the row groups {rows}: the file is damaged; rewrite it"
         );
+    }
+    Ok(())
+}
+
+/// Refuses a file with two columns of the same name. DataFusion merges them into one in the schema
+/// that it infers.
+fn check_names(metadata: &ParquetMetaData, file: &str) -> DfResult<()> {
+    let mut names = HashSet::new();
+    let schema = metadata.file_metadata().schema_descr().root_schema();
+    match schema
+        .get_fields()
+        .iter()
+        .find(|column| !names.insert(column.name()))
+    {
+        Some(column) => plan_err!(
+            "{file}: the file has two columns named `{}`; rename one",
+            column.name()
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a file whose footer refers to bytes that the file does not have. A store would report a
+/// failed request, which says nothing about the file.
+fn check_ranges(metadata: &ParquetMetaData, size: u64, file: &str) -> DfResult<()> {
+    let is_within = |start: i64, length: i64| {
+        let (start, length) = (u64::try_from(start).ok(), u64::try_from(length).ok());
+        start
+            .zip(length)
+            .and_then(|(start, length)| start.checked_add(length))
+            .is_some_and(|end| end <= size)
+    };
+    let is_part_within = |start: Option<i64>, length: Option<i32>| {
+        let part = start.zip(length);
+        part.is_none_or(|(start, length)| is_within(start, i64::from(length)))
+    };
+    let groups = metadata.row_groups().iter();
+    for column in groups.flat_map(|group| group.columns()) {
+        let first_page = column.dictionary_page_offset();
+        let start = first_page.unwrap_or(column.data_page_offset());
+        let is_whole = is_within(start, column.compressed_size())
+            && is_part_within(column.column_index_offset(), column.column_index_length())
+            && is_part_within(column.offset_index_offset(), column.offset_index_length());
+        if !is_whole {
+            return plan_err!(
+                "{file}: the footer refers to bytes of the column {} beyond the {size} bytes of the file: the file is damaged; rewrite it",
+                column.column_path()
+            );
+        }
     }
     Ok(())
 }

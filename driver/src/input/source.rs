@@ -10,6 +10,7 @@ use faisca_planner::manifest::{FileFormat, Source};
 use super::columns::resolve_columns;
 use super::folder_table::FolderTable;
 use super::listing::Location;
+use super::nesting::check_nesting;
 use crate::error::{Error, Result};
 
 /// The number and the total size of some files.
@@ -96,6 +97,7 @@ pub(crate) async fn open_with_key_types(
     let columns = resolve_columns(context, source, &location, &files, written)
         .await
         .map_err(in_source)?;
+    check_nesting(&columns.files).map_err(in_source)?;
     if columns.files.fields().is_empty() && columns.keys.fields().is_empty() {
         return Err(in_source(Error::Plan(
             "the files have no rows and no columns; give a schema".to_owned(),

@@ -8,6 +8,7 @@
 //! - [`JsonReadOptions`]: the options of a user
 //! - `infer`: the schema; `decode`: lines to batches; `lines`: text to lines
 //! - `numbers`: whole numbers and decimals; `big_numbers`: whole numbers beyond BIGINT, in a sample
+//! - `spelling`: names of nested fields in another case than those of the schema
 //! - `unknown_fields`: fields that an inferred schema lacks
 //! - `write`: batches to lines
 
@@ -17,6 +18,7 @@ mod infer;
 mod lines;
 mod numbers;
 mod options;
+mod spelling;
 mod unknown_fields;
 mod write;
 

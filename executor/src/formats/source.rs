@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use datafusion::common::Result;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::listing::PartitionedFile;
@@ -16,6 +19,7 @@ use datafusion::physical_plan::{DisplayFormatType, PhysicalExpr};
 use datafusion_datasource::TableSchema;
 use datafusion_datasource::projection::{ProjectionOpener, SplitProjection};
 use faisca_planner::manifest::TextCompression;
+use futures::StreamExt;
 use object_store::ObjectStore;
 use serde::{Deserialize, Serialize};
 
@@ -83,11 +87,14 @@ impl FileSource for TextFileSource {
             source: self.clone(),
             store,
         });
-        ProjectionOpener::try_new(
+        let opener = ProjectionOpener::try_new(
             self.projection.clone(),
             opener,
             self.table_schema.file_schema(),
-        )
+        )?;
+        let table = self.table_schema.table_schema();
+        let schema = Arc::new(self.projection.source.project_schema(table)?);
+        Ok(Arc::new(DeclaredOpener { opener, schema }))
     }
 
     fn table_schema(&self) -> &TableSchema {
@@ -175,6 +182,46 @@ impl FileOpener for TextOpener {
             }
         }))
     }
+}
+
+/// Returns the batches of another opener with the schema that the plan declares.
+///
+/// DataFusion replaces a partition key by the literal of each file, so a key with a value is not
+/// nullable in the schema of its file's batches. An operator or a writer that takes the schema of
+/// its first batch would then lose the nulls of later files.
+struct DeclaredOpener {
+    opener: Arc<dyn FileOpener>,
+    schema: SchemaRef,
+}
+
+impl FileOpener for DeclaredOpener {
+    fn open(&self, file: PartitionedFile) -> Result<FileOpenFuture> {
+        let (opening, schema) = (self.opener.open(file)?, Arc::clone(&self.schema));
+        Ok(Box::pin(async move {
+            let batches = opening.await?;
+            Ok(batches
+                .map(move |batch| with_schema(batch?, &schema))
+                .boxed())
+        }))
+    }
+}
+
+/// Returns a batch with a schema that differs from its own only in what may be null.
+fn with_schema(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let rows = batch.num_rows();
+    let columns = batch.columns().iter().zip(schema.fields());
+    let columns = columns.map(|(column, field)| match field.data_type() {
+        same if same == column.data_type() => Ok(Arc::clone(column)),
+        // A struct of a key says within its type whether the key may be null.
+        declared => cast(column, declared),
+    });
+    let columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(
+        Arc::clone(schema),
+        columns,
+        &options,
+    )?)
 }
 
 /// The first byte of a file that a scan reads.

@@ -140,9 +140,13 @@ fn positions_in_file(table: &Schema, file: &Schema) -> Result<Vec<Option<usize>>
         let Some(positions) = by_name.get(&column.name().to_lowercase()) else {
             return Ok(None);
         };
-        let exact = positions
+        let mut same = positions
             .iter()
-            .find(|at| file.field(**at).name() == column.name());
+            .filter(|at| file.field(**at).name() == column.name());
+        let exact = same.next();
+        if same.next().is_some() {
+            return plan_err!("a file has two columns named `{}`", column.name());
+        }
         match (exact, positions.as_slice()) {
             (Some(at), _) | (None, [at]) => Ok(Some(*at)),
             _ => plan_err!(

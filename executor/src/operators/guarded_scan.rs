@@ -6,7 +6,6 @@
 //! input.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,7 +20,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::{Stream, StreamExt};
 
-use crate::error::{classify, panic_text};
+use crate::error::{catch_panic, classify, is_beyond_end};
 use crate::protocol::FailureKind;
 
 /// Maximum number of files that an error names.
@@ -121,15 +120,13 @@ impl Stream for GuardedStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         // After a panic the stream is never polled again.
-        let polled = catch_unwind(AssertUnwindSafe(|| self.rows.poll_next_unpin(cx)));
-        match polled {
+        match catch_panic(|| self.rows.poll_next_unpin(cx)) {
             Ok(polled) => {
                 polled.map(|item| item.map(|item| item.map_err(|e| with_files(e, &self.files))))
             }
             Err(panic) => Poll::Ready(Some(Err(exec_datafusion_err!(
-                "{}: the file is damaged, or is of a kind that cannot be read: {}",
-                self.files,
-                panic_text(panic.as_ref())
+                "{}: the file is damaged, or is of a kind that cannot be read: {panic}",
+                self.files
             )))),
         }
     }
@@ -141,11 +138,19 @@ impl RecordBatchStream for GuardedStream {
     }
 }
 
-/// Adds the names of the files to errors of decoders. Errors of stores name their file already.
+/// Adds the names of the files to errors of decoders, and of columns that cannot be found. Errors
+/// of stores name their file already, except for a file that is shorter than its footer says.
 fn with_files(error: DataFusionError, files: &str) -> DataFusionError {
+    if is_beyond_end(&error) {
+        return exec_datafusion_err!(
+            "{files}: the file is damaged: it ends before the bytes that its footer refers to; rewrite it"
+        );
+    }
     let is_decoder_error = matches!(
         error.find_root(),
-        DataFusionError::ParquetError(_) | DataFusionError::ArrowError(_, _)
+        DataFusionError::ParquetError(_)
+            | DataFusionError::ArrowError(_, _)
+            | DataFusionError::Plan(_)
     );
     if is_decoder_error && classify(&error).kind == FailureKind::User {
         error.context(files.to_owned())

@@ -86,13 +86,13 @@ fn is_float(value: &str, decimal: Decimal) -> bool {
         exchange_decimal_marks(&mut exchanged);
         return String::from_utf8(exchanged).is_ok_and(|text| is_float(&text, Decimal::Point));
     }
-    if matches!(value, "NaN" | "nan" | "inf" | "-inf") {
+    let unsigned = value.strip_prefix('-').unwrap_or(value);
+    if matches!(value, "NaN" | "nan") || matches!(unsigned, "inf" | "Inf" | "Infinity") {
         return true;
     }
-    let value = value.strip_prefix('-').unwrap_or(value);
-    let (number, exponent) = match value.split_once(['e', 'E']) {
+    let (number, exponent) = match unsigned.split_once(['e', 'E']) {
         Some((number, exponent)) => (number, Some(exponent)),
-        None => (value, None),
+        None => (unsigned, None),
     };
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     is_digits(&format!("{whole}{fraction}"))

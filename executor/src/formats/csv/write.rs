@@ -83,6 +83,9 @@ impl CsvWriter {
         let name = column.field.name();
         let written = column.text.value(row).write(value);
         written.map_err(|e| exec_datafusion_err!("column {name}: {e}"))?;
+        if column.field.data_type().is_floating() {
+            spell_infinity(value);
+        }
         if decimal_mark(&self.options, column.field.data_type()) == Decimal::Comma {
             *value = value.replace('.', ",");
         }
@@ -132,6 +135,15 @@ impl CsvWriter {
                 Ok(bytes.into_owned())
             }
         }
+    }
+}
+
+/// Spells infinity as Spark does.
+fn spell_infinity(number: &mut String) {
+    match number.as_str() {
+        "inf" => "Infinity".clone_into(number),
+        "-inf" => "-Infinity".clone_into(number),
+        _ => {}
     }
 }
 

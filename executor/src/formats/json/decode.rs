@@ -17,6 +17,7 @@ use super::infer::syntax_error;
 use super::lines::{LineError, Lines};
 use super::numbers::{may_have_fractions, to_numbers, with_texts};
 use super::options::{JsonReadOptions, UnknownFields};
+use super::spelling::{has_nested_fields, respell};
 use super::unknown_fields::find_unknown_field;
 use crate::formats::source::{ScannedColumns, first_byte};
 use crate::formats::text::{Chunks, lines_before, read_bytes};
@@ -36,6 +37,9 @@ pub(in crate::formats) async fn open(
     if options.unknown_fields == UnknownFields::Refuse {
         decoder.known_fields = Some(scanned.table_schema.fields().clone());
     }
+    // An inferred schema has the names of the files, and refuses others.
+    decoder.may_respell = options.unknown_fields == UnknownFields::Ignore
+        && has_nested_fields(decoder.schema.fields());
     let text = read_bytes(options.compression, &store, &file).await?;
     let located = decode(text, decoder).or_else(move |error| {
         let (store, file, options) = (Arc::clone(&store), file.clone(), options.clone());
@@ -102,6 +106,8 @@ struct LineDecoder {
     schema: SchemaRef,
     /// The fields that lines may have; absent if all others are ignored.
     known_fields: Option<Fields>,
+    /// Whether nested fields are found without regard to the case of their names.
+    may_respell: bool,
     batch_rows: usize,
     /// The lines of the batch, to find the one that Arrow refuses: it does not tell.
     text: String,
@@ -118,6 +124,7 @@ impl LineDecoder {
                 .transpose()?,
             schema,
             known_fields: None,
+            may_respell: false,
             batch_rows,
             text: String::new(),
             ends: vec![],
@@ -132,7 +139,10 @@ impl LineDecoder {
             {
                 return Err(unknown_field(number, &field).into());
             }
-            self.text.push_str(line);
+            match self.may_respell {
+                true => self.text.push_str(&respell(line, self.schema.fields())),
+                false => self.text.push_str(line),
+            }
             self.ends.push((self.text.len(), number));
             if self.ends.len() >= self.batch_rows || self.text.len() >= BATCH_BYTES_MAX {
                 return self.flush();

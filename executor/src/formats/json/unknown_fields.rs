@@ -91,6 +91,7 @@ macro_rules! accept_scalars {
         }
     };
 }
+pub(super) use accept_scalars;
 
 impl<'de> Visitor<'de> for Object<'_> {
     type Value = ();

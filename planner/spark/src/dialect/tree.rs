@@ -69,7 +69,7 @@ impl Translation {
         lower_text_aliases(select);
         windows::move_to_from(select);
         names::mark_duplicates(&mut select.projection);
-        field_names::name_fields(select);
+        field_names::resolve_fields(select);
         select.from.iter_mut().for_each(add_missing_join_conditions);
         self.name_subqueries(select);
         grouping::expand(&mut select.group_by)?;
@@ -178,6 +178,7 @@ impl VisitorMut for Translation {
             Expr::UnaryOp { .. } => {
                 replace_bang(expr);
                 intervals::negate(expr);
+                call_bitwise_not(expr);
             }
             Expr::Subquery(subquery)
             | Expr::Exists { subquery, .. }
@@ -212,6 +213,18 @@ impl VisitorMut for Translation {
             older_meanings::null_in_empty_list(expr);
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Rewrites `~a` as `bitwise_not(a)`: the planner does not know the operator.
+fn call_bitwise_not(expr: &mut Expr) {
+    if let Expr::UnaryOp {
+        op: UnaryOperator::BitwiseNot,
+        expr: operand,
+    } = expr
+    {
+        let operand = std::mem::replace(operand.as_mut(), Expr::value(Value::Null));
+        *expr = call("bitwise_not", vec![operand]);
     }
 }
 

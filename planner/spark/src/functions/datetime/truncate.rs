@@ -1,11 +1,11 @@
 //! Functions that round down: `trunc`, `date_trunc`.
 
-use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::array::{ArrayRef, AsArray};
 use datafusion::arrow::datatypes::{DataType, Date32Type, TimeUnit, TimestampMicrosecondType};
 use datafusion::common::Result;
 
 use super::civil::{Civil, civil_of, days_of, weekday};
-use crate::functions::convert::DAY_MICROS;
+use crate::functions::convert::{DAY_MICROS, Zone, convert};
 use crate::functions::scalar::{Call, CallSite, Function, Param, Returns};
 
 /// The unit to which a date or a timestamp is rounded down.
@@ -56,10 +56,30 @@ impl Unit {
     }
 }
 
+impl Unit {
+    /// Rounds a wall clock in microseconds down.
+    fn truncate_wall(self, wall: i64) -> i64 {
+        match self {
+            Self::Micros(micros) => wall - wall.rem_euclid(micros),
+            unit => unit.first_day(wall.div_euclid(DAY_MICROS)) * DAY_MICROS,
+        }
+    }
+
+    /// Rounds an instant in microseconds down, as the clocks of a zone show it.
+    fn truncate_instant(self, instant: i64, zone: Zone) -> i64 {
+        let wall = zone.wall_of(instant);
+        match self {
+            Self::Micros(micros) if micros < DAY_MICROS => instant - wall.rem_euclid(micros),
+            unit => zone.instant_of(unit.truncate_wall(wall)),
+        }
+    }
+}
+
 /// Returns the functions of this family.
 pub(super) fn functions() -> Vec<Function> {
     let date = Returns::Type(DataType::Date32);
-    let instant = &[Param::Text, Param::Wall];
+    // An instant keeps its offset: the hour that a change of clocks repeats is two hours.
+    let instant = &[Param::Text, Param::Any];
     vec![
         Function::new("trunc", &[Param::Date, Param::Text], date, trunc),
         Function::new(
@@ -93,17 +113,22 @@ fn trunc(call: &Call) -> Result<ArrayRef> {
 }
 
 fn date_trunc(call: &Call) -> Result<ArrayRef> {
-    let (names, walls) = (call.text(0), call.micros(1));
+    let is_instant = matches!(call.return_type, DataType::Timestamp(_, Some(_)));
+    let param = if is_instant {
+        Param::Instant
+    } else {
+        Param::Wall
+    };
+    let (names, times) = (call.text(0), convert(&call.arrays[1], param, &call.zone)?);
+    let times = times.as_primitive::<TimestampMicrosecondType>();
     call.primitive::<TimestampMicrosecondType>(|row| {
-        let wall = walls.value(row);
-        let truncated = match Unit::parse(names.value(row)) {
-            None => return Ok(None),
-            Some(Unit::Micros(micros)) => wall - wall.rem_euclid(micros),
-            Some(unit) => unit.first_day(wall.div_euclid(DAY_MICROS)) * DAY_MICROS,
+        let time = times.value(row);
+        let Some(unit) = Unit::parse(names.value(row)) else {
+            return Ok(None);
         };
-        Ok(Some(match call.return_type {
-            DataType::Timestamp(_, Some(_)) => call.zone.instant_of(truncated),
-            _ => truncated,
+        Ok(Some(match is_instant {
+            true => unit.truncate_instant(time, call.zone),
+            false => unit.truncate_wall(time),
         }))
     })
 }
