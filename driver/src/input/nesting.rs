@@ -53,6 +53,10 @@ mod tests {
         };
         assert!(check_nesting(&nested(NESTING_MAX)).is_ok());
         let error = check_nesting(&nested(NESTING_MAX + 1)).unwrap_err();
-        assert!(error.to_string().contains("`deep` is nested 26 levels deep"));
+        assert!(
+            error
+                .to_string()
+                .contains("`deep` is nested 26 levels deep")
+        );
     }
 }

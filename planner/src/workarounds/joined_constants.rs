@@ -67,8 +67,10 @@ fn must_hide(input: &Plan, join_type: JoinType, side: JoinSide) -> bool {
         _ => matches!(join_type, JoinType::Left | JoinType::Full),
     };
     let properties = input.equivalence_properties();
+    let has_partitions = input.output_partitioning().partition_count() > 1;
     let has_lost_constant = properties.constants().iter().any(|constant| {
-        gets_nulls || matches!(constant.across_partitions, AcrossPartitions::Heterogeneous)
+        let is_of_partition = constant.across_partitions == AcrossPartitions::Heterogeneous;
+        gets_nulls || (is_of_partition && has_partitions)
     });
     // In a row of nulls, `coalesce(b, 0)` is not null, and no longer equal to its column.
     let is_computed = |class: &EquivalenceClass| class.iter().any(|expr| !expr.is::<Column>());

@@ -16,9 +16,9 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use super::names::CteScopes;
 use super::syntax::SparkDialect;
 use super::{
-    calls, clauses, column_names, field_names, generator_tables, generators, grouping, intervals, joins, literals,
-    named_windows, names, numbers, older_meanings, patterns, pivots, random_numbers, row_values, samples,
-    windows,
+    calls, clauses, column_names, field_names, generator_tables, generators, grouping, intervals,
+    joins, literals, named_windows, names, numbers, older_meanings, patterns, pivots,
+    random_numbers, row_values, samples, windows,
 };
 use crate::legacy::Legacy;
 
