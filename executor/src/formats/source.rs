@@ -200,14 +200,14 @@ impl FileOpener for DeclaredOpener {
         Ok(Box::pin(async move {
             let batches = opening.await?;
             Ok(batches
-                .map(move |batch| with_schema(batch?, &schema))
+                .map(move |batch| with_schema(&batch?, &schema))
                 .boxed())
         }))
     }
 }
 
 /// Returns a batch with a schema that differs from its own only in what may be null.
-fn with_schema(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let rows = batch.num_rows();
     let columns = batch.columns().iter().zip(schema.fields());
     let columns = columns.map(|(column, field)| match field.data_type() {
