@@ -235,7 +235,8 @@ fn store_cause<'a>(
 }
 
 /// Returns whether a file ends before the bytes that were requested of it.
-pub(crate) fn is_beyond_end(error: &DataFusionError) -> bool {
+#[must_use]
+pub fn is_beyond_end(error: &DataFusionError) -> bool {
     // The type of this error is private to the library.
     const BEYOND_END: &str = "Requested range was invalid";
     store_cause(error).is_some_and(|store| match store {

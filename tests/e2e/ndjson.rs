@@ -238,7 +238,7 @@ async fn nested_fields_of_a_declared_table_are_found_in_any_case() {
         folder.path().display()
     );
     session.sql(&declaration).await.unwrap();
-    let sql = "select s.bar, s.baz, l[0].qux, l[1].qux from t order by 1";
+    let sql = "select s.bar, s.baz, l[0].qux, get(l, 1).qux from t order by 1";
     let actual = session_rows(&session, sql).await;
     assert_eq!(actual, ["1|2|3|∅", "4|5|6|7", "8|∅|∅|∅"]);
 }

@@ -8,7 +8,7 @@ use std::task::Poll;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::{DataFusionError, plan_err};
 use datafusion::prelude::SessionContext;
-use faisca_executor::error::{catch_panic, classify};
+use faisca_executor::error::{catch_panic, classify, is_beyond_end};
 use faisca_executor::formats::json::UnknownFields;
 use faisca_executor::protocol::FailureKind;
 use faisca_planner::manifest::{FileFormat, Source, TextCompression};
@@ -365,6 +365,9 @@ pub(super) async fn guard<T>(
         }
     });
     match outcome.await {
+        Ok(Err(error)) if is_beyond_end(&error) => plan_err!(
+            "{file}: the file is damaged: it ends before the bytes that its footer refers to; rewrite it"
+        ),
         Ok(Err(error @ DataFusionError::ParquetError(_))) => Err(error.context(file)),
         Ok(outcome) => outcome,
         Err(panic) => plan_err!(

@@ -14,6 +14,7 @@ use datafusion::physical_expr::equivalence::EquivalenceClass;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::ExecutionPlanProperties;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
+use datafusion::physical_plan::union::UnionExec;
 
 use super::plan_rule::{Plan, PlanRule};
 use crate::nodes::PlainRowsExec;
@@ -60,6 +61,10 @@ fn join_type(plan: &Plan) -> Option<JoinType> {
         .map(SortMergeJoinExec::join_type)
 }
 
+fn has_union(plan: &Plan) -> bool {
+    plan.is::<UnionExec>() || plan.children().into_iter().any(has_union)
+}
+
 /// Whether the rows of a join do not keep what an input promises.
 fn must_hide(input: &Plan, join_type: JoinType, side: JoinSide) -> bool {
     let gets_nulls = match side {
@@ -67,10 +72,9 @@ fn must_hide(input: &Plan, join_type: JoinType, side: JoinSide) -> bool {
         _ => matches!(join_type, JoinType::Left | JoinType::Full),
     };
     let properties = input.equivalence_properties();
-    let has_partitions = input.output_partitioning().partition_count() > 1;
     let has_lost_constant = properties.constants().iter().any(|constant| {
         let is_of_partition = constant.across_partitions == AcrossPartitions::Heterogeneous;
-        gets_nulls || (is_of_partition && has_partitions)
+        gets_nulls || (is_of_partition && has_union(input))
     });
     // In a row of nulls, `coalesce(b, 0)` is not null, and no longer equal to its column.
     let is_computed = |class: &EquivalenceClass| class.iter().any(|expr| !expr.is::<Column>());

@@ -63,7 +63,9 @@ fn randstr(call: &Call) -> Result<ArrayRef> {
             }
             let length = usize::try_from(lengths.value(row));
             let Some(length) = length.ok().filter(|length| *length <= RANDOM_TEXT_MAX) else {
-                return call.fail(format!("expected a length from 0 to {RANDOM_TEXT_MAX}"));
+                return call.fail(format!(
+                    "the length must not be negative, nor above {RANDOM_TEXT_MAX}"
+                ));
             };
             let letters = (0..length).map(|_| {
                 let index = (generator.next_int() % 62).unsigned_abs() as usize;
