@@ -5,7 +5,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use crate::error::{Error, Result};
 
 /// Maximum depth of structs, arrays and maps within a column. The decoder of protocol messages, which
-/// have three levels for each, stops at 100 levels, some of which are the plan's.
+/// have three levels for each, stops at 100 levels.
 const NESTING_MAX: usize = 25;
 
 /// Returns an error that names the first column that is nested too deep.

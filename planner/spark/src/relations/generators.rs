@@ -15,7 +15,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::operators::ItemPositions;
 
-/// Maximum number of rows of `stack`, each value of which the plan contains.
+/// Maximum number of rows of `stack`: the plan contains their values.
 const STACK_ROWS_MAX: usize = 100_000;
 
 /// A call of a generator: lists that are unnested side by side, and the columns that come out.
