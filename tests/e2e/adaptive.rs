@@ -25,7 +25,11 @@ const EMPTY_JOIN_SQL: [&str; 3] = [
      GROUP BY o_orderpriority",
 ];
 /// The same under joins that have all rows of the other side then.
-const ALL: [&str; 2] = [
+const ALL: [&str; 3] = [
+    "SELECT o_orderstatus, count(*) FROM (SELECT o_orderstatus, o_orderkey, row_number() OVER (PARTITION BY o_orderkey \
+     ORDER BY o_orderdate) AS n FROM orders WHERE NOT EXISTS (SELECT 1 FROM customer WHERE o_comment <> c_comment \
+     AND c_nationkey % 5000 = -7)) AS o LEFT ANTI JOIN (SELECT c_custkey FROM customer WHERE c_nationkey % 5000 = -7) \
+     AS c ON o_orderkey = c_custkey GROUP BY o_orderstatus",
     "SELECT count(*), count(c_custkey) FROM orders LEFT JOIN (SELECT * FROM customer WHERE c_nationkey % 5000 = -7) ON o_custkey = c_custkey",
     "SELECT count(*) FROM orders WHERE NOT EXISTS (SELECT 1 FROM customer WHERE o_custkey = c_custkey AND c_nationkey % 5000 = -7)",
 ];

@@ -199,7 +199,8 @@ impl<'a> Progress<'a> {
         Ok(progress)
     }
 
-    /// Estimates the output of a started stage. `rows` is exact, if the stage is finished.
+    /// Estimates the output of a started stage. `rows` is exact, if the stage is finished: only then
+    /// can it be 0, which removes the operators that read the stage.
     fn estimate_output(&self, stage: &Stage, rows: Option<f64>) -> Result<Estimate> {
         let expected = estimate(&self.undo_cut(Arc::clone(&stage.plan))?);
         Ok(match rows {
@@ -208,7 +209,10 @@ impl<'a> Progress<'a> {
                 base_rows: expected.base_rows.max(rows),
                 ..expected
             },
-            None => expected,
+            None => Estimate {
+                rows: expected.rows.max(1.0),
+                ..expected
+            },
         })
     }
 
@@ -353,4 +357,24 @@ fn without_column_indices(line: &str) -> String {
     parts.fold(first, |line, part| {
         line + part.trim_start_matches(|c: char| c.is_ascii_digit())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Schema;
+
+    use super::*;
+
+    #[test]
+    fn only_a_finished_stage_is_known_to_have_no_rows() {
+        let plan = Arc::new(EmptyExec::new(Arc::new(Schema::empty())));
+        let stages = cut_after(0, plan, StageOutput::Partitions).unwrap();
+        let graph = StageGraph { stages };
+        let rows = |fact| {
+            let progress = Progress::new(&graph, &[fact]).unwrap();
+            progress.outputs[0].as_ref().unwrap().rows
+        };
+        assert!(rows(Fact::Finished { rows: 0 }) < 1.0);
+        assert!(rows(Fact::Started) >= 1.0);
+    }
 }
