@@ -10,6 +10,7 @@
 //! From the bottom up; a module uses only those above it in this list.
 //! - [`ids`] — identities of queries, stages, tasks, attempts, blocks and executors
 //! - [`names`] — case-insensitive table and column names
+//! - [`nested_types`] — converts types within lists, maps and structs
 //! - [`stack`] — enough stack for recursion over plans and expressions
 //! - [`statement`] — parses SQL text into a statement that is safe to plan
 //! - [`manifest`] — the job as users write it: types, parsing with positions, checks
@@ -30,6 +31,7 @@ mod estimate;
 pub mod ids;
 pub mod manifest;
 pub mod names;
+pub mod nested_types;
 mod nodes;
 mod physical;
 pub mod rules;

@@ -39,8 +39,7 @@ pub fn json_schema() -> schemars::Schema {
 }
 
 /// Returns the valid name nearest to `wrong`, if it is near enough to be a typing mistake.
-#[must_use]
-pub fn nearest<'a>(wrong: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+fn nearest<'a>(wrong: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const SIMILARITY_MIN: f64 = 0.75;
     let score = |name: &str| strsim::jaro_winkler(&wrong.to_lowercase(), &name.to_lowercase());
     let best = valid

@@ -46,6 +46,10 @@ fn load(journal: &Path) -> RecordedRun {
 const BY_PART: &str =
     "SELECT l_partkey, count(*) AS n, max(l_comment) AS c FROM lineitem GROUP BY l_partkey";
 
+/// A step that can be interrupted while it runs.
+const SLOW: &str = "SELECT l_orderkey AS l_partkey, count(*) AS n, max(l_comment) AS c FROM lineitem \
+                    GROUP BY l_orderkey, l_shipdate, l_comment";
+
 #[test]
 fn a_journal_says_which_steps_tasks_and_executors_ran_and_becomes_a_page() {
     for executors in ["0", "2"] {
@@ -110,9 +114,7 @@ fn a_journal_says_which_steps_tasks_and_executors_ran_and_becomes_a_page() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_shows_lost_executors_and_ends_where_its_driver_was_killed() {
     let folder = scratch("journal");
-    let slow = "SELECT l_orderkey AS l_partkey, count(*) AS n, max(l_comment) AS c FROM lineitem \
-                GROUP BY l_orderkey, l_shipdate, l_comment";
-    let job = write_job(folder.path(), slow);
+    let job = write_job(folder.path(), SLOW);
     let journal = folder.path().join("run.jsonl");
     let mut run = command()
         .arg("run")
@@ -174,9 +176,7 @@ async fn a_program_that_does_not_stop_its_session_has_a_whole_journal() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_is_interrupted_says_so_in_its_journal() {
     let folder = scratch("journal");
-    let slow = "SELECT l_orderkey AS l_partkey, count(*) AS n, max(l_comment) AS c FROM lineitem \
-                GROUP BY l_orderkey, l_shipdate, l_comment";
-    let job = write_job(folder.path(), slow);
+    let job = write_job(folder.path(), SLOW);
     let journal = folder.path().join("run.jsonl");
     let mut run = command()
         .arg("run")

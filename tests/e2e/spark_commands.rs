@@ -3,15 +3,11 @@
 
 use faisca::Session;
 
+use crate::spark_tables::{error, run, warehouse_session};
 use crate::support::{files_below, scratch, session_rows, sorted};
 
 async fn session(folder: &std::path::Path) -> Session {
-    let session = Session::builder()
-        .partitions(2)
-        .config("faisca.warehouse", folder.display().to_string())
-        .get_or_create()
-        .await
-        .unwrap();
+    let session = warehouse_session(folder).await;
     run(
         &session,
         "CREATE TABLE sales (Id INT COMMENT 'the number', price DECIMAL(5, 2), at TIMESTAMP, k STRING, y INT) USING parquet \
@@ -24,14 +20,6 @@ async fn session(folder: &std::path::Path) -> Session {
     )
     .await;
     session
-}
-
-async fn run(session: &Session, sql: &str) {
-    session.sql(sql).await.unwrap();
-}
-
-async fn error(session: &Session, sql: &str) -> String {
-    session.sql(sql).await.unwrap_err().to_string()
 }
 
 /// Runs statements, and compares the rows of each.

@@ -5,7 +5,8 @@ use faisca::Session;
 
 use crate::support::{files_below, scratch, session_rows, sorted};
 
-async fn session(folder: &std::path::Path) -> Session {
+/// Starts a session whose tables are in `folder`.
+pub async fn warehouse_session(folder: &std::path::Path) -> Session {
     Session::builder()
         .partitions(2)
         .config("faisca.warehouse", folder.display().to_string())
@@ -14,18 +15,18 @@ async fn session(folder: &std::path::Path) -> Session {
         .unwrap()
 }
 
-async fn run(session: &Session, sql: &str) {
+pub async fn run(session: &Session, sql: &str) {
     session.sql(sql).await.unwrap();
 }
 
-async fn error(session: &Session, sql: &str) -> String {
+pub async fn error(session: &Session, sql: &str) -> String {
     session.sql(sql).await.unwrap_err().to_string()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_of_the_warehouse_is_written_and_goes_with_its_folder() {
     let folder = scratch("warehouse");
-    let session = session(folder.path()).await;
+    let session = warehouse_session(folder.path()).await;
     for format in ["parquet", "csv", "json"] {
         let create = format!("CREATE TABLE t (A INT, b STRING) USING {format} COMMENT 'numbers'");
         run(&session, &create).await;
@@ -49,7 +50,7 @@ async fn a_table_of_the_warehouse_is_written_and_goes_with_its_folder() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_has_partitions_types_and_the_rows_of_a_query() {
     let folder = scratch("warehouse");
-    let session = session(folder.path()).await;
+    let session = warehouse_session(folder.path()).await;
     run(
         &session,
         "CREATE TABLE p USING parquet PARTITIONED BY (k) AS SELECT 1 AS v, 'a' AS k UNION ALL SELECT 2, 'b'",
@@ -77,7 +78,7 @@ async fn a_table_has_partitions_types_and_the_rows_of_a_query() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_location_is_read_and_stays_after_drop() {
     let folder = scratch("warehouse");
-    let session = session(folder.path()).await;
+    let session = warehouse_session(folder.path()).await;
     let path = folder.path().join("elsewhere");
     run(
         &session,
@@ -118,7 +119,7 @@ async fn a_location_is_read_and_stays_after_drop() {
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_of_spark_are_obeyed_or_accepted() {
     let folder = scratch("warehouse");
-    let session = session(folder.path()).await;
+    let session = warehouse_session(folder.path()).await;
     run(&session, "SET spark.sql.shuffle.partitions = 8").await;
     run(&session, "SET spark.sql.optimizer.excludedRules=a.b,c.d").await;
     run(&session, "SET spark.sql.ansi.enabled = false").await;

@@ -12,6 +12,7 @@ use faisca_executor::error::{catch_panic, classify, is_beyond_end};
 use faisca_executor::formats::json::UnknownFields;
 use faisca_executor::protocol::FailureKind;
 use faisca_planner::manifest::{FileFormat, Source, TextCompression};
+use faisca_planner::names::clash;
 use futures::{FutureExt, StreamExt};
 use object_store::ObjectMeta;
 
@@ -197,16 +198,13 @@ fn check_header(merged: &MergedSchema, schema: &Schema, file: &str) -> Result<()
 /// Refuses a Parquet file with columns whose names differ only by case: a query could select only
 /// one of them. Columns with equal names are one here, and the scan refuses them.
 fn check_names(schema: &Schema, file: &str) -> Result<()> {
-    let mut names: HashMap<String, &str> = HashMap::new();
-    for field in schema.fields() {
-        if let Some(first) = names.insert(field.name().to_lowercase(), field.name()) {
-            return Err(Error::Plan(format!(
-                "{file}: the columns `{first}` and `{}` differ only by case; rename one, or give a schema that names one of them",
-                field.name()
-            )));
-        }
+    let names = schema.fields().iter().map(|field| field.name().as_str());
+    match clash(names) {
+        Some((first, second)) => Err(Error::Plan(format!(
+            "{file}: the columns `{first}` and `{second}` differ only by case; rename one, or give a schema that names one of them"
+        ))),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Refuses CSV files without a header, whose columns are read by position, if one of them has the

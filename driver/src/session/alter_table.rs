@@ -30,6 +30,13 @@ pub(super) struct FileTable {
     files: TableFiles,
 }
 
+impl FileTable {
+    fn is_key(&self, name: &str) -> bool {
+        let mut keys = self.files.partition_by.iter();
+        keys.any(|key| key.eq_ignore_ascii_case(name))
+    }
+}
+
 /// Changes a table.
 pub(super) async fn alter_table(
     services: &Arc<Services>,
@@ -131,13 +138,11 @@ pub(super) fn partitioned_table(services: &Arc<Services>, table: &[String]) -> R
 }
 
 fn check_keys(table: &FileTable, partition: &Partition) -> Result<()> {
-    let keys = &table.files.partition_by;
-    let is_key = |name: &String| keys.iter().any(|key| key.eq_ignore_ascii_case(name));
-    match partition.iter().find(|(name, _)| !is_key(name)) {
+    match partition.iter().find(|(name, _)| !table.is_key(name)) {
         Some((name, _)) => Err(Error::Plan(format!(
             "`{name}` is not a partition column of table `{}`; those are: {}",
             table.name,
-            keys.join(", ")
+            table.files.partition_by.join(", ")
         ))),
         None => Ok(()),
     }
@@ -243,15 +248,11 @@ async fn add_columns(
             )));
         }
     }
-    let is_key = |name: &String| {
-        let mut keys = table.files.partition_by.iter();
-        keys.any(|key| key.eq_ignore_ascii_case(name))
-    };
     let (keys, columns): (Vec<_>, Vec<_>) = old
         .fields()
         .iter()
         .cloned()
-        .partition(|field| is_key(field.name()));
+        .partition(|field| table.is_key(field.name()));
     let fields = columns.into_iter().chain(new.fields().iter().cloned());
     let schema = Arc::new(Schema::new(fields.chain(keys).collect::<Vec<_>>()));
     let columns = schema.fields().iter();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::DataFusionError;
 use faisca_planner::manifest::FileFormat;
@@ -35,6 +35,24 @@ pub(super) fn text_rows(
 ) -> Result<DataFrame> {
     let values: ArrayRef = Arc::new(StringArray::from(values));
     rows(services, [(column, values)])
+}
+
+/// Returns a DataFrame of names and values.
+pub(super) fn pair_rows(
+    services: &Arc<Services>,
+    columns: [&str; 2],
+    pairs: Vec<(String, String)>,
+) -> Result<DataFrame> {
+    let (names, values): (Vec<String>, Vec<String>) = pairs.into_iter().unzip();
+    let [names, values]: [ArrayRef; 2] =
+        [names, values].map(|texts| Arc::new(StringArray::from(texts)) as ArrayRef);
+    rows(services, [(columns[0], names), (columns[1], values)])
+}
+
+/// Returns the columns of a registered table.
+pub(super) fn table_schema(services: &Services, name: &str) -> SchemaRef {
+    let provider = services.tables.provider(name);
+    provider.map_or_else(|| Arc::new(Schema::empty()), |provider| provider.schema())
 }
 
 /// Returns a DataFrame of these columns, which are in memory.

@@ -6,10 +6,10 @@ use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::{DataType, Schema};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::Documentation;
-use faisca_planner::manifest::nearest;
+use faisca_planner::manifest::did_you_mean;
 use faisca_spark::commands::Describe;
 
-use super::command_rows::{format_name, rows, text_rows, type_name};
+use super::command_rows::{format_name, pair_rows, rows, table_schema, text_rows, type_name};
 use super::dataframe::DataFrame;
 use super::existing::{registered_table, use_database};
 use super::unknown_names::unknown_function;
@@ -40,7 +40,7 @@ pub(super) fn run(services: &Arc<Services>, describe: Describe) -> Result<DataFr
                 ("Comment", ""),
                 ("Location", services.warehouse.as_str()),
             ];
-            pairs(services, ["info_name", "info_value"], &facts)
+            facts_about(services, &facts)
         }
     }
 }
@@ -69,9 +69,7 @@ fn describe_table(
 ) -> Result<DataFrame> {
     let name = registered_table(services, table)?;
     let details = services.tables.details(&name);
-    let provider = services.tables.provider(&name);
-    let schema = provider.map_or_else(|| Arc::new(Schema::empty()), |provider| provider.schema());
-    let mut lines = column_rows(&schema, &details);
+    let mut lines = column_rows(&table_schema(services, &name), &details);
     let Some(files) = services.tables.files(&name) else {
         return description(services, &lines);
     };
@@ -119,18 +117,15 @@ fn describe_table(
 fn describe_column(services: &Arc<Services>, table: &[String], column: &str) -> Result<DataFrame> {
     let name = registered_table(services, table)?;
     let details = services.tables.details(&name);
-    let provider = services.tables.provider(&name);
-    let schema = provider.map_or_else(|| Arc::new(Schema::empty()), |provider| provider.schema());
-    let lines = column_rows(&schema, &details);
+    let lines = column_rows(&table_schema(services, &name), &details);
     let Some((name, data_type, comment)) = lines
         .iter()
         .find(|(name, ..)| name.to_lowercase() == column.to_lowercase())
     else {
         let names = lines.iter().map(|(name, ..)| name.as_str());
-        let help = match nearest(column, names) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "DESCRIBE the table for its columns".to_owned(),
-        };
+        let help = did_you_mean(column, names, || {
+            "DESCRIBE the table for its columns".to_owned()
+        });
         return Err(Error::UnknownName {
             kind: NameKind::Column,
             name: column.to_owned(),
@@ -143,7 +138,7 @@ fn describe_column(services: &Arc<Services>, table: &[String], column: &str) -> 
         ("data_type", data_type.as_str()),
         ("comment", comment.as_str()),
     ];
-    pairs(services, ["info_name", "info_value"], &facts)
+    facts_about(services, &facts)
 }
 
 fn describe_function(services: &Arc<Services>, name: &str) -> Result<DataFrame> {
@@ -189,15 +184,8 @@ fn description(services: &Arc<Services>, lines: &[Row]) -> Result<DataFrame> {
     rows(services, columns)
 }
 
-fn pairs(
-    services: &Arc<Services>,
-    names: [&'static str; 2],
-    facts: &[(&str, &str)],
-) -> Result<DataFrame> {
-    let (keys, values): (Vec<&str>, Vec<&str>) = facts.iter().copied().unzip();
-    let columns: [(&str, ArrayRef); 2] = [
-        (names[0], Arc::new(StringArray::from(keys))),
-        (names[1], Arc::new(StringArray::from(values))),
-    ];
-    rows(services, columns)
+fn facts_about(services: &Arc<Services>, facts: &[(&str, &str)]) -> Result<DataFrame> {
+    let facts = facts.iter();
+    let facts = facts.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    pair_rows(services, ["info_name", "info_value"], facts.collect())
 }

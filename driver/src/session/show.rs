@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, StringArray};
+use faisca_spark::columns::quote_name;
 use faisca_spark::commands::{FunctionKind, Show};
 use faisca_spark::legacy::{Legacy, Obedience};
 
 use super::alter_table::{describe_partition, find_partitions, partitioned_table};
-use super::command_rows::{format_name, rows, text_rows, type_name};
+use super::command_rows::{format_name, pair_rows, rows, table_schema, text_rows, type_name};
 use super::dataframe::DataFrame;
 use super::existing::{registered_table, use_database};
 use super::settings::{ANSI_ENABLED, TIME_ZONE, datafusion_setting};
@@ -28,12 +29,8 @@ pub(super) async fn run(services: &Arc<Services>, show: Show) -> Result<DataFram
             text_rows(services, "catalog", names)
         }
         Show::CurrentDatabase => {
-            let column = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text])) };
-            let columns = [
-                ("catalog", column("spark_catalog")),
-                ("namespace", column("default")),
-            ];
-            rows(services, columns)
+            let current = ("spark_catalog".to_owned(), "default".to_owned());
+            pair_rows(services, ["catalog", "namespace"], vec![current])
         }
         Show::Tables { database, pattern } => {
             database.as_deref().map_or(Ok(()), use_database)?;
@@ -99,13 +96,9 @@ fn tables(services: &Arc<Services>, column: &str, names: Vec<String>) -> Result<
 
 fn columns(services: &Arc<Services>, table: &[String]) -> Result<DataFrame> {
     let name = registered_table(services, table)?;
-    let provider = services.tables.provider(&name);
-    let names = provider.map_or_else(Vec::new, |provider| {
-        let schema = provider.schema();
-        let fields = schema.fields().iter();
-        fields.map(|field| field.name().clone()).collect()
-    });
-    text_rows(services, "col_name", names)
+    let schema = table_schema(services, &name);
+    let names = schema.fields().iter().map(|field| field.name().clone());
+    text_rows(services, "col_name", names.collect())
 }
 
 fn functions(services: &Arc<Services>) -> Vec<String> {
@@ -132,12 +125,7 @@ fn properties(services: &Arc<Services>, table: &[String], key: Option<&str>) -> 
             known.push((key.to_owned(), missing));
         }
     }
-    let (keys, values): (Vec<String>, Vec<String>) = known.into_iter().unzip();
-    let columns: [(&str, ArrayRef); 2] = [
-        ("key", Arc::new(StringArray::from(keys))),
-        ("value", Arc::new(StringArray::from(values))),
-    ];
-    rows(services, columns)
+    pair_rows(services, ["key", "value"], known)
 }
 
 /// Returns a statement that creates the table again.
@@ -205,7 +193,7 @@ fn identifier(name: &str) -> String {
         && !name.starts_with(|c: char| c.is_ascii_digit());
     match is_plain {
         true => name.to_owned(),
-        false => format!("`{}`", name.replace('`', "``")),
+        false => quote_name(name),
     }
 }
 
@@ -227,15 +215,11 @@ fn settings(services: &Arc<Services>, name: Option<String>) -> Result<DataFrame>
             _ => None,
         }
     };
-    let values: StringArray = names
-        .iter()
-        .map(|name| Some(value(name).unwrap_or_else(|| "<undefined>".to_owned())))
-        .collect();
-    let columns: [(&str, ArrayRef); 2] = [
-        ("key", Arc::new(StringArray::from(names))),
-        ("value", Arc::new(values)),
-    ];
-    rows(services, columns)
+    let settings = names.into_iter().map(|name| {
+        let value = value(&name).unwrap_or_else(|| "<undefined>".to_owned());
+        (name, value)
+    });
+    pair_rows(services, ["key", "value"], settings.collect())
 }
 
 /// Returns true if a name matches one of the alternatives of a pattern, in which `|` separates

@@ -20,6 +20,7 @@ use datafusion::logical_expr::{
 use faisca_planner::manifest::Write;
 use faisca_planner::names::aliases;
 use faisca_planner::statement::{on_stack_for, parse_with};
+use faisca_spark::columns::quote_name;
 use faisca_spark::commands::{Command, OnExisting, TableSource};
 use faisca_spark::legacy::Legacy;
 
@@ -152,8 +153,8 @@ async fn run_spark_command(services: &Arc<Services>, command: Command) -> Result
             ))
         }
         Command::CacheQuery { name, query } => {
-            let name = table_name(&name)?.replace('`', "``");
-            let view = format!("CREATE TEMPORARY VIEW `{name}` AS {query}");
+            let name = quote_name(&table_name(&name)?);
+            let view = format!("CREATE TEMPORARY VIEW {name} AS {query}");
             Box::pin(statement(services, &view)).await
         }
         Command::DescribeQuery(query) => {

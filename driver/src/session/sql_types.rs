@@ -1,6 +1,7 @@
 //! SQL names of Arrow types.
 
 use arrow::datatypes::{DataType, TimeUnit};
+use faisca_spark::columns::quote_name;
 
 /// Returns the SQL name of a type, which `Source::schema` accepts; `None` if it has none.
 pub(super) fn sql_type(data_type: &DataType) -> Option<String> {
@@ -43,8 +44,8 @@ pub(super) fn whole_sql_type(data_type: &DataType) -> String {
         }
         DataType::Struct(fields) => {
             let fields = fields.iter().map(|field| {
-                let name = field.name().replace('`', "``");
-                format!("`{name}`: {}", whole_sql_type(field.data_type()))
+                let name = quote_name(field.name());
+                format!("{name}: {}", whole_sql_type(field.data_type()))
             });
             format!("STRUCT<{}>", fields.collect::<Vec<_>>().join(", "))
         }
@@ -62,5 +63,5 @@ pub(super) fn whole_sql_type(data_type: &DataType) -> String {
 /// Returns the SQL definition of a column; [`sql_type`] returns the name of its type. Column names
 /// are quoted with backticks, which every dialect of the parser accepts.
 pub(super) fn column_definition(name: &str, sql_type: &str) -> String {
-    format!("`{}` {sql_type}", name.replace('`', "``"))
+    format!("{} {sql_type}", quote_name(name))
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
+use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
+use faisca_planner::nested_types::convert_nested;
 
 /// Why a type has no equivalent in Hive or in Arrow. Displays as text that follows the name of a
 /// column, and says how to cast it.
@@ -137,8 +138,7 @@ fn struct_type(fields: &Fields) -> Result<String, HiveTypeError> {
 /// dictionaries of such values become plain. This includes types inside lists, maps and structs.
 #[must_use]
 pub fn storage_type(data_type: &DataType) -> Option<DataType> {
-    let item = |field: &FieldRef| stored_field(field);
-    match data_type {
+    convert_nested(data_type, &|data_type| match data_type {
         DataType::UInt8 => Some(DataType::Int16),
         DataType::UInt16 => Some(DataType::Int32),
         DataType::UInt32 => Some(DataType::Int64),
@@ -146,34 +146,8 @@ pub fn storage_type(data_type: &DataType) -> Option<DataType> {
             Some(DataType::Timestamp(TimeUnit::Microsecond, zone.clone()))
         }
         DataType::Dictionary(_, values) => storage_type(values),
-        DataType::List(field) => item(field).map(DataType::List),
-        DataType::LargeList(field) => item(field).map(DataType::LargeList),
-        DataType::ListView(field) => item(field).map(DataType::ListView),
-        DataType::FixedSizeList(field, length) => {
-            item(field).map(|field| DataType::FixedSizeList(field, *length))
-        }
-        DataType::Map(entries, is_sorted) => {
-            item(entries).map(|entries| DataType::Map(entries, *is_sorted))
-        }
-        DataType::Struct(fields) => {
-            let stored: Vec<_> = fields.iter().map(stored_field).collect();
-            if stored.iter().all(Option::is_none) {
-                return None;
-            }
-            let fields = stored
-                .into_iter()
-                .zip(fields)
-                .map(|(stored, field)| stored.unwrap_or_else(|| Arc::clone(field)));
-            Some(DataType::Struct(fields.collect()))
-        }
         _ => None,
-    }
-}
-
-/// Returns a field with its [`storage_type`]. `None` if it is the same.
-fn stored_field(field: &FieldRef) -> Option<FieldRef> {
-    let stored = storage_type(field.data_type())?;
-    Some(Arc::new(Field::clone(field).with_data_type(stored)))
+    })
 }
 
 /// Returns true if files hold unsigned 32-bit integers at any depth of the type.

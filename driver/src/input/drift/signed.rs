@@ -3,28 +3,23 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use faisca_planner::nested_types::convert_nested_field;
 
 /// Returns a schema whose columns, at every depth, have types of Spark that hold the same values.
 pub(super) fn with_spark_types(schema: &SchemaRef) -> SchemaRef {
-    let fields: Vec<FieldRef> = schema.fields().iter().map(convert_field).collect();
-    let is_same = fields.iter().zip(schema.fields()).all(|(a, b)| a == b);
-    match is_same {
-        true => Arc::clone(schema),
-        false => Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone())),
-    }
+    let fields = schema.fields().iter();
+    let fields = fields
+        .map(|field| convert_nested_field(field, &spark_type).unwrap_or_else(|| Arc::clone(field)));
+    Arc::new(Schema::new_with_metadata(
+        fields.collect::<Vec<_>>(),
+        schema.metadata().clone(),
+    ))
 }
 
-fn convert_field(field: &FieldRef) -> FieldRef {
-    let converted = convert(field.data_type());
-    match &converted == field.data_type() {
-        true => Arc::clone(field),
-        false => Arc::new(field.as_ref().clone().with_data_type(converted)),
-    }
-}
-
-fn convert(data_type: &DataType) -> DataType {
-    match data_type {
+/// Returns the type of Spark for a type that it does not have; `None` for any other.
+fn spark_type(data_type: &DataType) -> Option<DataType> {
+    Some(match data_type {
         DataType::UInt8 => DataType::Int16,
         DataType::UInt16 => DataType::Int32,
         DataType::UInt32 => DataType::Int64,
@@ -32,20 +27,16 @@ fn convert(data_type: &DataType) -> DataType {
         DataType::UInt64 => DataType::Decimal128(20, 0),
         DataType::Float16 => DataType::Float32,
         DataType::FixedSizeBinary(_) => DataType::Binary,
-        DataType::FixedSizeList(item, _) | DataType::List(item) => {
-            DataType::List(convert_field(item))
-        }
-        DataType::LargeList(item) => DataType::LargeList(convert_field(item)),
-        DataType::Map(entries, is_sorted) => DataType::Map(convert_field(entries), *is_sorted),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(convert_field).collect()),
-        other => other.clone(),
-    }
+        DataType::FixedSizeList(item, _) => DataType::List(Arc::clone(item)),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use arrow::datatypes::Field;
+    use faisca_planner::nested_types::convert_nested;
 
     #[test]
     fn numbers_without_a_sign_are_read_as_wider_ones_at_every_depth() {
@@ -59,9 +50,9 @@ mod tests {
             (DataType::Float16, DataType::Float32),
             (DataType::FixedSizeBinary(4), DataType::Binary),
             (nested(DataType::UInt32), nested(DataType::Int64)),
-            (DataType::Utf8, DataType::Utf8),
         ] {
-            assert_eq!(convert(&before), after);
+            assert_eq!(convert_nested(&before, &spark_type), Some(after));
         }
+        assert_eq!(convert_nested(&DataType::Utf8, &spark_type), None);
     }
 }

@@ -55,7 +55,7 @@ pub enum DatabaseChange {
 }
 
 /// Words of a database, which mean the same.
-const DATABASES: [&str; 3] = ["DATABASE", "SCHEMA", "NAMESPACE"];
+pub(super) const DATABASE_WORDS: [&str; 3] = ["DATABASE", "SCHEMA", "NAMESPACE"];
 
 /// Reads a statement after `ALTER TABLE`: the table's name and the change.
 ///
@@ -194,7 +194,7 @@ fn property_names(cursor: &mut Cursor) -> Result<Vec<String>> {
 
 /// Reads a statement after its `CREATE`; `None` if it creates something else.
 pub(super) fn create_database(cursor: &mut Cursor) -> Result<Option<DatabaseChange>> {
-    if !DATABASES.iter().any(|word| cursor.take_words(&[word])) {
+    if !cursor.take_one_of(&DATABASE_WORDS) {
         return Ok(None);
     }
     let must_be_new = !cursor.take_words(&["IF", "NOT", "EXISTS"]);
@@ -204,7 +204,7 @@ pub(super) fn create_database(cursor: &mut Cursor) -> Result<Option<DatabaseChan
 
 /// Reads a statement after its `DROP`; `None` if it drops something else.
 pub(super) fn drop_database(cursor: &mut Cursor) -> Result<Option<DatabaseChange>> {
-    if !DATABASES.iter().any(|word| cursor.take_words(&[word])) {
+    if !cursor.take_one_of(&DATABASE_WORDS) {
         return Ok(None);
     }
     let must_exist = !cursor.take_words(&["IF", "EXISTS"]);

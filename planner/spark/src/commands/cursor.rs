@@ -47,6 +47,11 @@ impl Cursor {
         all
     }
 
+    /// Skips one of these words and returns true, or returns false and skips nothing.
+    pub(super) fn take_one_of(&mut self, words: &[&str]) -> bool {
+        words.iter().any(|word| self.take_words(&[word]))
+    }
+
     /// Returns true if this word is next.
     pub(super) fn is_word(&mut self, word: &str) -> bool {
         let start = self.position;

@@ -2,6 +2,7 @@
 
 use datafusion::common::{Result, plan_err};
 
+use super::alter::DATABASE_WORDS;
 use super::cursor::Cursor;
 use super::{Command, SessionCommand};
 
@@ -39,8 +40,7 @@ pub(super) fn parse(cursor: &mut Cursor) -> Result<Command> {
 
 /// Reads what is not a query.
 fn parse_name(cursor: &mut Cursor) -> Result<Describe> {
-    let is_long =
-        |cursor: &mut Cursor| cursor.take_words(&["EXTENDED"]) || cursor.take_words(&["FORMATTED"]);
+    let is_long = |cursor: &mut Cursor| cursor.take_one_of(&["EXTENDED", "FORMATTED"]);
     if cursor.take_words(&["FUNCTION"]) {
         is_long(cursor);
         let name = match cursor.text() {
@@ -50,13 +50,11 @@ fn parse_name(cursor: &mut Cursor) -> Result<Describe> {
         cursor.expect_end("DESCRIBE FUNCTION")?;
         return Ok(Describe::Function(name));
     }
-    for word in ["DATABASE", "SCHEMA", "NAMESPACE"] {
-        if cursor.take_words(&[word]) {
-            is_long(cursor);
-            let name = cursor.name()?;
-            cursor.expect_end("DESCRIBE DATABASE")?;
-            return Ok(Describe::Database(name));
-        }
+    if cursor.take_one_of(&DATABASE_WORDS) {
+        is_long(cursor);
+        let name = cursor.name()?;
+        cursor.expect_end("DESCRIBE DATABASE")?;
+        return Ok(Describe::Database(name));
     }
     cursor.take_words(&["TABLE"]);
     let is_extended = is_long(cursor);

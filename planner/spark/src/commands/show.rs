@@ -89,11 +89,9 @@ pub enum FunctionKind {
 /// # Errors
 /// If a name is missing, or the statement is one of Spark's that is not supported.
 pub(super) fn parse(cursor: &mut Cursor) -> Result<Option<Show>> {
-    for word in ["DATABASES", "SCHEMAS", "NAMESPACES"] {
-        if cursor.take_words(&[word]) {
-            let pattern = pattern(cursor)?;
-            return at_end(cursor, Show::Databases { pattern });
-        }
+    if cursor.take_one_of(&["DATABASES", "SCHEMAS", "NAMESPACES"]) {
+        let pattern = pattern(cursor)?;
+        return at_end(cursor, Show::Databases { pattern });
     }
     if cursor.take_words(&["CATALOGS"]) {
         let pattern = pattern(cursor)?;
@@ -188,7 +186,7 @@ fn functions(cursor: &mut Cursor) -> Result<Option<Show>> {
 }
 
 fn take_in(cursor: &mut Cursor) -> bool {
-    cursor.take_words(&["IN"]) || cursor.take_words(&["FROM"])
+    cursor.take_one_of(&["IN", "FROM"])
 }
 
 fn database(cursor: &mut Cursor) -> Result<Option<Vec<String>>> {

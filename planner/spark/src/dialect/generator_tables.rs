@@ -8,11 +8,12 @@
 
 use datafusion::common::{Result, plan_err};
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgumentList, FunctionArguments, Ident, Join,
-    JoinConstraint, JoinOperator, LateralView, ObjectName, TableFactor, TableWithJoins, Value,
+    Expr, Ident, Join, JoinConstraint, JoinOperator, LateralView, ObjectName, TableFactor,
+    TableWithJoins, Value,
 };
 
 use super::generators::{generate_rows, is_generator_name, nest, one_row};
+use super::tree::call_with;
 
 /// Replaces the generators of a FROM clause by relations that [`crate::relations`] plans.
 ///
@@ -160,7 +161,7 @@ impl Tables {
             }
         };
         Ok(LateralView {
-            lateral_view: Expr::Function(call(name, args)),
+            lateral_view: call_with(name, args),
             lateral_view_name: ObjectName::from(vec![view_name]),
             lateral_col_alias: columns.into_iter().map(|column| column.name).collect(),
             outer: unmatched == Unmatched::Kept,
@@ -174,21 +175,4 @@ enum Unmatched {
     Dropped,
     /// They get nulls.
     Kept,
-}
-
-fn call(name: ObjectName, args: Vec<FunctionArg>) -> Function {
-    Function {
-        name,
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args,
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    }
 }

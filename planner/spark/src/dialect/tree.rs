@@ -5,10 +5,10 @@ use std::ops::ControlFlow;
 use datafusion::common::{DataFusionError, Result, plan_datafusion_err};
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, JoinConstraint, JoinOperator, ObjectName, OrderBy, OrderByExpr,
-    OrderByKind, OrderByOptions, Query, Select, SelectItem, SetExpr, SetOperator, Statement,
-    TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins, UnaryOperator, Value, Values,
-    VisitMut, VisitorMut,
+    FunctionArgumentList, FunctionArguments, Ident, JoinConstraint, JoinOperator, ObjectName,
+    OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, Select, SelectItem, SetExpr,
+    SetOperator, Statement, TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins,
+    UnaryOperator, Value, Values, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Span;
@@ -554,17 +554,21 @@ fn rewrite_count_of_columns(function: &mut Function) {
 
 /// Returns a call of a function.
 pub(super) fn call(name: &str, arguments: Vec<Expr>) -> Expr {
-    use datafusion::sql::sqlparser::ast::FunctionArgumentList;
+    let name = ObjectName::from(vec![Ident::with_span(Span::empty(), name)]);
+    let arguments = arguments.into_iter();
+    let arguments = arguments.map(|expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)));
+    call_with(name, arguments.collect())
+}
+
+/// Returns a call of a function with arguments that may have names.
+pub(super) fn call_with(name: ObjectName, args: Vec<FunctionArg>) -> Expr {
     Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::with_span(Span::empty(), name)]),
+        name,
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(FunctionArgumentList {
             duplicate_treatment: None,
-            args: arguments
-                .into_iter()
-                .map(|expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)))
-                .collect(),
+            args,
             clauses: Vec::new(),
         }),
         filter: None,

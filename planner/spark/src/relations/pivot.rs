@@ -79,12 +79,7 @@ impl Pivot {
         }
         let mut used: HashSet<Column> = keys.iter().flat_map(columns_of).collect();
         used.extend(aggregates.iter().flat_map(|(_, expr)| columns_of(expr)));
-        let groups: Vec<Expr> = schema
-            .iter()
-            .map(Column::from)
-            .filter(|column| !used.contains(column))
-            .map(Expr::Column)
-            .collect();
+        let groups = columns_except(&schema, |column| used.contains(column));
         // Spark has two ways to compute a PIVOT, by the types of its results. One has null where a
         // value has no rows.
         let is_null_without_rows = aggregates.iter().all(|(_, expr)| {
@@ -102,6 +97,13 @@ impl Pivot {
             .project(groups.into_iter().chain(cells.columns))?
             .build()
     }
+}
+
+/// Returns the columns of a schema, but for those that a clause uses.
+pub(super) fn columns_except(schema: &DFSchema, is_used: impl Fn(&Column) -> bool) -> Vec<Expr> {
+    let columns = schema.iter().map(Column::from);
+    let unused = columns.filter(|column| !is_used(column));
+    unused.map(Expr::Column).collect()
 }
 
 impl Cells {

@@ -15,7 +15,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuil
 use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, ExprWithAlias, Ident, NullInclusion};
 
 use super::generators::call;
-use super::pivot::plan_all;
+use super::pivot::{columns_except, plan_all};
 use crate::coercion::common_type;
 
 /// The parts of an UNPIVOT.
@@ -52,12 +52,7 @@ impl Unpivot {
             .iter()
             .flat_map(|(_, columns)| columns.iter().flat_map(Expr::column_refs))
             .collect();
-        let kept: Vec<Expr> = schema
-            .iter()
-            .map(Column::from)
-            .filter(|column| !used.contains(column))
-            .map(Expr::Column)
-            .collect();
+        let kept = columns_except(&schema, |column| used.contains(column));
         let list_name = |n: usize| format!("__list_{n}");
         let names = listed.iter().map(|(name, _)| lit(name.clone())).collect();
         let mut lists = vec![call("make_array", names, context)?.alias(list_name(0))];

@@ -67,16 +67,17 @@ fn directed_type(site: &CallSite) -> Result<DataType> {
     let DataType::Decimal128(precision, before) = decimal_of(&site.types[0]) else {
         return plan_err!("{}: expected a number", site.name);
     };
-    let scale = literal_scale(site)?;
+    Ok(rounded_decimal(precision, before, literal_scale(site)?))
+}
+
+/// Returns the type of a decimal that is rounded to a scale: with one more digit before the point.
+fn rounded_decimal(precision: u8, before: i8, scale: i8) -> DataType {
     let whole = precision.saturating_sub(before.unsigned_abs()) + 1;
     let (digits, kept) = match scale {
         ..0 => (whole.max(scale.unsigned_abs() + 1), 0),
         _ => (whole + scale.min(before).unsigned_abs(), scale.min(before)),
     };
-    Ok(DataType::Decimal128(
-        digits.min(DECIMAL128_MAX_PRECISION),
-        kept,
-    ))
+    DataType::Decimal128(digits.min(DECIMAL128_MAX_PRECISION), kept)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -114,12 +115,15 @@ fn round_directed(call: &Call, direction: Direction) -> Result<ArrayRef> {
             None => call.fail("[ARITHMETIC_OVERFLOW] the rounded number is out of range"),
         }
     })?;
-    let data = rounded
-        .to_data()
-        .into_builder()
-        .data_type(call.return_type.clone())
-        .build()?;
-    Ok(make_array(data))
+    with_return_type(&rounded, call)
+}
+
+/// Gives the digits of decimals the precision and scale of the result.
+fn with_return_type(digits: &ArrayRef, call: &Call) -> Result<ArrayRef> {
+    let data = digits.to_data().into_builder();
+    Ok(make_array(
+        data.data_type(call.return_type.clone()).build()?,
+    ))
 }
 
 /// Returns the type of the number; a decimal loses the digits that are rounded away.
@@ -129,15 +133,7 @@ fn nearest_type(site: &CallSite) -> Result<DataType> {
         Some(literal) => literal.to_string().parse().unwrap_or(0),
     };
     Ok(match &site.types[0] {
-        DataType::Decimal128(precision, before) => {
-            let kept = scale.clamp(0, *before);
-            let whole = precision.saturating_sub(before.unsigned_abs()) + 1;
-            let digits = match scale {
-                ..0 => whole.max(scale.unsigned_abs().saturating_add(1)),
-                _ => whole + kept.unsigned_abs(),
-            };
-            DataType::Decimal128(digits.min(DECIMAL128_MAX_PRECISION), kept)
-        }
+        DataType::Decimal128(precision, before) => rounded_decimal(*precision, *before, scale),
         data_type if data_type.is_integer() || data_type == &DataType::Float32 => data_type.clone(),
         _ => DataType::Float64,
     })
@@ -173,12 +169,7 @@ fn round_nearest(call: &Call, tie: Tie) -> Result<ArrayRef> {
                     None => call.fail("[ARITHMETIC_OVERFLOW] the rounded number is out of range"),
                 }
             })?;
-            let data = rounded
-                .to_data()
-                .into_builder()
-                .data_type(call.return_type.clone())
-                .build()?;
-            Ok(make_array(data))
+            with_return_type(&rounded, call)
         }
         (data_type, _) if data_type.is_integer() => {
             let values = cast_strictly(array, &DataType::Int64)?;
