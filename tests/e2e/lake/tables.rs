@@ -122,11 +122,11 @@ async fn replaced_files_of_a_table_stay_for_an_hour_of_their_own() {
         assert_eq!(lake.server.visible("t").len(), n, "all files are there");
         assert_eq!(lake.rows("SELECT n FROM local.d.t").await, [n.to_string()]);
     }
-    // A second later, the next write removes those that this one replaces. The others have their
+    // After its time, the next write removes those that this one replaces. The others have their
     // time.
-    lake.written("local", "SELECT 4 AS n", &keep(1)).await;
+    lake.written("local", "SELECT 4 AS n", &keep(4)).await;
     assert_eq!(lake.server.visible("t").len(), 4);
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
     lake.written("local", "SELECT 5 AS n", APPEND).await;
     assert_eq!(lake.server.visible("t").len(), 4, "one removed, one added");
     lake.written("local", "SELECT 6 AS n", &keep(0)).await;
