@@ -33,6 +33,7 @@ mod replace_names;
 mod row_values;
 mod samples;
 mod syntax;
+mod token_lists;
 mod tokens;
 mod tree;
 mod values;

@@ -12,7 +12,8 @@
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, TokenizerError};
 
-use super::tokens::{is_space, keyword, space, word};
+use super::token_lists::{position_of, split, tokens_at, trim};
+use super::tokens::{is_space, keyword, space};
 
 /// Rewrites pipes and short queries at every depth of parentheses.
 ///
@@ -345,20 +346,6 @@ impl Stage {
     }
 }
 
-/// Returns words and signs as tokens at a position, with spaces between them.
-fn tokens_at(span: Span, texts: &[&str]) -> Vec<TokenWithSpan> {
-    let mut tokens = vec![space(span)];
-    for text in texts {
-        tokens.push(match *text {
-            "*" => TokenWithSpan::new(Token::Mul, span),
-            "," => TokenWithSpan::new(Token::Comma, span),
-            text => word(text, span),
-        });
-        tokens.push(space(span));
-    }
-    tokens
-}
-
 /// Rewrites `TABLE t` and `FROM t` as queries with `SELECT *`.
 fn expand_short_queries(query: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     let mut result: Vec<TokenWithSpan> = Vec::with_capacity(query.len() + 8);
@@ -510,33 +497,6 @@ fn end_of_query(tokens: &[TokenWithSpan]) -> usize {
     tokens.iter().position(is_end).unwrap_or(tokens.len())
 }
 
-/// Splits at tokens outside of parentheses.
-fn split(
-    tokens: &[TokenWithSpan],
-    is_separator: impl Fn(&TokenWithSpan) -> bool,
-) -> Vec<&[TokenWithSpan]> {
-    let (mut parts, mut start, mut depth) = (Vec::new(), 0, 0_usize);
-    for (position, token) in tokens.iter().enumerate() {
-        match token.token {
-            Token::LParen | Token::LBracket => depth += 1,
-            Token::RParen | Token::RBracket => depth = depth.saturating_sub(1),
-            _ if depth == 0 && is_separator(token) => {
-                parts.push(&tokens[start..position]);
-                start = position + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push(&tokens[start..]);
-    parts
-}
-
-/// Returns the position of a keyword outside of parentheses.
-fn position_of(tokens: &[TokenWithSpan], expected: Keyword) -> Option<usize> {
-    let first = split(tokens, |token| keyword(token) == expected)[0].len();
-    (first < tokens.len()).then_some(first)
-}
-
 fn contains_keyword(tokens: &[TokenWithSpan], expected: Keyword) -> bool {
     position_of(tokens, expected).is_some()
 }
@@ -551,18 +511,6 @@ fn parenthesize(tokens: Vec<TokenWithSpan>, span: Span) -> Vec<TokenWithSpan> {
     result.extend(tokens);
     result.push(TokenWithSpan::new(Token::RParen, span));
     result
-}
-
-/// Removes spaces and comments at both ends.
-fn trim(tokens: &[TokenWithSpan]) -> &[TokenWithSpan] {
-    let is_word = |token: &TokenWithSpan| !is_space(token);
-    match (
-        tokens.iter().position(is_word),
-        tokens.iter().rposition(is_word),
-    ) {
-        (Some(start), Some(end)) => &tokens[start..=end],
-        _ => &[],
-    }
 }
 
 fn unknown_operator(name: &str, span: Span) -> TokenizerError {

@@ -17,7 +17,8 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::column_names::name_of;
-use super::tokens::{is_space, keyword, space, word};
+use super::token_lists::{position_of, split, tokens_at, trim};
+use super::tokens::{is_space, keyword, space};
 
 /// Name of the call around an aggregate of a PIVOT.
 const WRAPPER: &str = "pivoted";
@@ -74,7 +75,11 @@ fn clause_content(token: &TokenWithSpan, rest: &[TokenWithSpan]) -> Option<(usiz
     let start = opening + 1;
     let mut depth = 1_usize;
     let length = rest[start..].iter().position(|token| {
-        depth = depth_after(depth, token);
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            _ => {}
+        }
         depth == 0
     })?;
     Some((start, start + length))
@@ -112,11 +117,11 @@ fn wrap_join(tokens: &mut Vec<TokenWithSpan>, span: Span) {
     {
         let opening = [
             vec![space(span), TokenWithSpan::new(Token::LParen, span)],
-            words(&["SELECT", "*", "FROM"], span),
+            tokens_at(span, &["SELECT", "*", "FROM"]),
         ];
         tokens.splice(start..start, opening.concat());
         tokens.push(TokenWithSpan::new(Token::RParen, span));
-        tokens.extend(words(&["AS", JOINED], span));
+        tokens.extend(tokens_at(span, &["AS", JOINED]));
     }
 }
 
@@ -140,11 +145,11 @@ fn is_in_values(tokens: &[TokenWithSpan]) -> bool {
 
 /// Writes each aggregate of a PIVOT as a call, whatever expression it is.
 fn wrap_aggregates(content: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
-    let Some(end) = outer_position(content, |token| keyword(token) == Keyword::FOR) else {
+    let Some(end) = position_of(content, Keyword::FOR) else {
         return content.to_vec();
     };
     let mut result = Vec::with_capacity(content.len() * 2);
-    for (n, item) in split_items(&content[..end]).into_iter().enumerate() {
+    for (n, item) in split_items(&content[..end]).enumerate() {
         let Some(span) = item.first().map(|token| token.span) else {
             continue;
         };
@@ -152,12 +157,12 @@ fn wrap_aggregates(content: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
             result.push(TokenWithSpan::new(Token::Comma, span));
         }
         let (aggregate, alias) = split_alias(item);
-        result.extend(words(&[WRAPPER], span));
+        result.extend(tokens_at(span, &[WRAPPER]));
         result.push(TokenWithSpan::new(Token::LParen, span));
         result.extend_from_slice(aggregate);
         result.push(TokenWithSpan::new(Token::RParen, span));
         if let Some(alias) = alias {
-            result.extend(words(&["AS"], span));
+            result.extend(tokens_at(span, &["AS"]));
             result.push(alias.clone());
         }
         result.push(space(span));
@@ -168,7 +173,7 @@ fn wrap_aggregates(content: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
 
 /// Gives each column of an UNPIVOT a name, as text.
 fn name_columns(content: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
-    let list = outer_position(content, |token| keyword(token) == Keyword::IN).and_then(|at| {
+    let list = position_of(content, Keyword::IN).and_then(|at| {
         let opening = content[at..]
             .iter()
             .position(|token| token.token == Token::LParen)?;
@@ -181,7 +186,7 @@ fn name_columns(content: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
         return content.to_vec();
     };
     let mut result = content[..start].to_vec();
-    for (n, item) in split_items(&content[start..end]).into_iter().enumerate() {
+    for (n, item) in split_items(&content[start..end]).enumerate() {
         let Some(span) = item.first().map(|token| token.span) else {
             continue;
         };
@@ -197,7 +202,7 @@ fn name_columns(content: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
             }
         };
         result.extend_from_slice(columns);
-        result.extend(words(&["AS"], span));
+        result.extend(tokens_at(span, &["AS"]));
         result.push(TokenWithSpan::new(Token::SingleQuotedString(name), span));
     }
     result.extend_from_slice(&content[end..]);
@@ -209,7 +214,7 @@ fn split_alias(item: &[TokenWithSpan]) -> (&[TokenWithSpan], Option<&TokenWithSp
     let Some((alias, before)) = item.split_last() else {
         return (item, None);
     };
-    if let Some(at) = outer_position(item, |token| keyword(token) == Keyword::AS) {
+    if let Some(at) = position_of(item, Keyword::AS) {
         return (&item[..at], Some(alias));
     }
     let is_name = matches!(&alias.token, Token::Word(word)
@@ -238,54 +243,9 @@ fn last_name(tokens: &[TokenWithSpan]) -> String {
 }
 
 /// Splits a list at its commas, and removes spaces around its items.
-fn split_items(tokens: &[TokenWithSpan]) -> Vec<&[TokenWithSpan]> {
-    let mut depth = 0_usize;
-    let items = tokens.split(|token| {
-        depth = depth_after(depth, token);
-        depth == 0 && token.token == Token::Comma
-    });
-    items
-        .map(|item| {
-            let start = item.iter().position(|token| !is_space(token));
-            let end = item.iter().rposition(|token| !is_space(token));
-            match (start, end) {
-                (Some(start), Some(end)) => &item[start..=end],
-                _ => &item[..0],
-            }
-        })
-        .collect()
-}
-
-/// Returns the position of the first matching token outside of parentheses.
-fn outer_position(
-    tokens: &[TokenWithSpan],
-    is_wanted: impl Fn(&TokenWithSpan) -> bool,
-) -> Option<usize> {
-    let mut depth = 0_usize;
-    tokens.iter().position(|token| {
-        depth = depth_after(depth, token);
-        depth == 0 && is_wanted(token)
-    })
-}
-
-fn depth_after(depth: usize, token: &TokenWithSpan) -> usize {
-    match token.token {
-        Token::LParen => depth + 1,
-        Token::RParen => depth.saturating_sub(1),
-        _ => depth,
-    }
-}
-
-fn words(texts: &[&str], span: Span) -> Vec<TokenWithSpan> {
-    let token = |text: &&str| match *text {
-        "*" => TokenWithSpan::new(Token::Mul, span),
-        text => word(text, span),
-    };
-    texts
-        .iter()
-        .flat_map(|text| [space(span), token(text)])
-        .chain([space(span)])
-        .collect()
+fn split_items(tokens: &[TokenWithSpan]) -> impl Iterator<Item = &[TokenWithSpan]> {
+    let items = split(tokens, |token| token.token == Token::Comma);
+    items.into_iter().map(trim)
 }
 
 /// Gives the aggregates and values of a PIVOT the names of Spark, and unwraps joined tables.
