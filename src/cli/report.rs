@@ -22,7 +22,7 @@ pub(super) struct ReportArgs {
     /// What to write: the page, or the run in a format of another tool.
     #[arg(long, value_enum, default_value_t = Format::Html)]
     format: Format,
-    /// The file to write [default: the journal's name with an ending of the format].
+    /// The file to write [default: the journal's name with the format's ending].
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -32,7 +32,7 @@ pub(super) struct ReportArgs {
 enum Format {
     /// A page that explains the run.
     Html,
-    /// Spark's event log, for a Spark history server.
+    /// Spark's event log, for a Spark history server: the name of its file must have no dot.
     SparkEvents,
     /// Chrome's trace format, for ui.perfetto.dev.
     Trace,
@@ -41,13 +41,17 @@ enum Format {
 }
 
 impl Format {
-    /// Returns the ending of a file of this format.
-    fn ending(self) -> &'static str {
+    /// Returns the file beside the journal that a report of this format is written to.
+    fn default_output(self, journal: &Path) -> PathBuf {
         match self {
-            Self::Html => "html",
-            Self::SparkEvents => "spark-events.jsonl",
-            Self::Trace => "trace.json",
-            Self::Openlineage => "openlineage.jsonl",
+            Self::Html => journal.with_extension("html"),
+            Self::Trace => journal.with_extension("trace.json"),
+            Self::Openlineage => journal.with_extension("openlineage.jsonl"),
+            // Spark takes what follows a dot for the codec of the log.
+            Self::SparkEvents => {
+                let name = journal.file_stem().unwrap_or_default().to_string_lossy();
+                journal.with_file_name(format!("{}-spark-events", name.replace('.', "-")))
+            }
         }
     }
 
@@ -124,7 +128,7 @@ impl Recording {
 }
 
 pub(super) fn report(args: &ReportArgs) -> Result<()> {
-    let default = || args.journal.with_extension(args.format.ending());
+    let default = || args.format.default_output(&args.journal);
     let output = args.output.clone().unwrap_or_else(default);
     write(&args.journal, &output, args.format)
 }

@@ -3,7 +3,8 @@
 //! A query is an execution of SQL with one job. Figures that only the JVM has are 0.
 
 use faisca_planner::ids::{ExecutorId, QueryId, StageId};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use super::super::run::{Outcome, Query, Run};
 use super::spark_plan::{description, plan};
@@ -14,6 +15,8 @@ use super::timeline::{Timeline, rank};
 const SPARK_VERSION: &str = "3.5.6";
 /// Package of the events of SQL.
 const SQL: &str = "org.apache.spark.sql.execution.ui";
+/// Port of every block manager. The journal has none, and the history server rejects 0.
+const PORT: u16 = 1;
 
 pub(super) fn spark_events(run: &Run<'_>) -> String {
     let mut timeline = Timeline::new(run.started.started_unix_ms);
@@ -30,7 +33,26 @@ pub(super) fn spark_events(run: &Run<'_>) -> String {
     if run.outcome != Outcome::Killed {
         lines.push(json!({"Event": "SparkListenerApplicationEnd", "Timestamp": end}));
     }
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    lines.into_iter().map(event_line).collect()
+}
+
+/// Writes an event with its name first. The history server chooses the lines that it lists
+/// applications from by how they start.
+fn event_line(event: Value) -> String {
+    /// An event in the order of its keys.
+    #[derive(Serialize)]
+    struct NamedEvent {
+        #[serde(rename = "Event")]
+        name: Value,
+        #[serde(flatten)]
+        fields: Map<String, Value>,
+    }
+    let Value::Object(mut fields) = event else {
+        return String::new();
+    };
+    let name = fields.remove("Event").unwrap_or_default();
+    let line = serde_json::to_string(&NamedEvent { name, fields });
+    line.map_or_else(|_| String::new(), |line| line + "\n")
 }
 
 /// Returns the events that describe the application.
@@ -80,7 +102,7 @@ fn add_executors(run: &Run<'_>, timeline: &mut Timeline) {
             rank::EXECUTOR_ADDED,
             json!({
                 "Event": "SparkListenerBlockManagerAdded",
-                "Block Manager ID": {"Executor ID": name, "Host": host, "Port": 0},
+                "Block Manager ID": {"Executor ID": name, "Host": host, "Port": PORT},
                 "Maximum Memory": memory, "Timestamp": time,
                 "Maximum Onheap Memory": memory, "Maximum Offheap Memory": 0,
             }),
@@ -256,6 +278,130 @@ mod tests {
                 .position(|e| e["Event"] == "SparkListenerTaskStart");
             assert!(submitted < started);
         }
+    }
+
+    #[test]
+    fn every_line_starts_with_the_name_of_its_event() {
+        let recorded = lost_executor();
+        for line in spark_events(&Run::new(&recorded)).lines() {
+            let is_named = line.starts_with("{\"Event\":\"SparkListener")
+                || line.starts_with("{\"Event\":\"org.apache.spark.sql.execution.ui.");
+            assert!(is_named, "{line}");
+        }
+    }
+
+    /// The fields without which Spark's history server fails, by event and part of the event.
+    const REQUIRED: [(&str, &str, &[&str]); 15] = [
+        (
+            "SparkListenerApplicationStart",
+            "",
+            &["App Name", "Timestamp", "User"],
+        ),
+        (
+            "SparkListenerEnvironmentUpdate",
+            "",
+            &["JVM Information", "Spark Properties", "System Properties"],
+        ),
+        (
+            "SparkListenerBlockManagerAdded",
+            "",
+            &["Maximum Memory", "Timestamp"],
+        ),
+        (
+            "SparkListenerBlockManagerAdded",
+            "/Block Manager ID",
+            &["Executor ID", "Host", "Port"],
+        ),
+        (
+            "SparkListenerExecutorAdded",
+            "",
+            &["Executor ID", "Timestamp"],
+        ),
+        (
+            "SparkListenerExecutorAdded",
+            "/Executor Info",
+            &["Host", "Total Cores", "Log Urls"],
+        ),
+        (
+            "SparkListenerExecutorRemoved",
+            "",
+            &["Executor ID", "Removed Reason", "Timestamp"],
+        ),
+        (
+            "SparkListenerJobStart",
+            "",
+            &["Job ID", "Stage IDs", "Stage Infos", "Submission Time"],
+        ),
+        (
+            "SparkListenerJobStart",
+            "/Stage Infos/0",
+            &["Stage ID", "Stage Name", "Number of Tasks", "RDD Info"],
+        ),
+        (
+            "SparkListenerJobEnd",
+            "",
+            &["Job ID", "Job Result", "Completion Time"],
+        ),
+        (
+            "SparkListenerStageCompleted",
+            "/Stage Info",
+            &[
+                "Stage ID",
+                "Stage Name",
+                "Number of Tasks",
+                "RDD Info",
+                "Details",
+            ],
+        ),
+        (
+            "SparkListenerTaskStart",
+            "/Task Info",
+            &["Task ID", "Index", "Attempt", "Launch Time", "Locality"],
+        ),
+        (
+            "SparkListenerTaskEnd",
+            "",
+            &["Stage ID", "Task Type", "Task End Reason"],
+        ),
+        (
+            "SparkListenerTaskEnd",
+            "/Task Info",
+            &[
+                "Executor ID",
+                "Host",
+                "Speculative",
+                "Finish Time",
+                "Failed",
+                "Killed",
+                "Accumulables",
+            ],
+        ),
+        (
+            "org.apache.spark.sql.execution.ui.SparkListenerSQLExecutionStart",
+            "/sparkPlanInfo",
+            &["nodeName", "simpleString", "children", "metrics"],
+        ),
+    ];
+
+    #[test]
+    fn events_have_what_the_history_server_requires() {
+        let recorded = lost_executor();
+        let events = events(&spark_events(&Run::new(&recorded)));
+        for (name, part, fields) in REQUIRED {
+            let mut parts = events.iter().filter(|event| event["Event"] == name);
+            assert!(parts.clone().count() > 0, "{name}");
+            let lacks = parts.find(|event| {
+                let part = event.pointer(part);
+                !part.is_some_and(|part| fields.iter().all(|field| part.get(field).is_some()))
+            });
+            assert_eq!(lacks, None, "{name}{part} needs {fields:?}");
+        }
+        // The server asserts that the port is positive.
+        let ports = events
+            .iter()
+            .filter_map(|event| event.pointer("/Block Manager ID/Port"));
+        assert!(ports.clone().count() > 0);
+        assert!(ports.into_iter().all(|port| port.as_u64() > Some(0)));
     }
 
     #[test]

@@ -101,7 +101,10 @@ pub(super) fn add_stages(run: &Run<'_>, numbers: &StageNumbers, timeline: &mut T
         let end_ms = stage.complete_ms.unwrap_or(last_ms).max(last_ms);
         let failure = match stage.complete_ms {
             Some(_) => None,
-            None => Some("the query ended before this stage"),
+            None => {
+                let failure = run.queries.get(&query).and_then(|query| query.failure);
+                failure.or(Some("the query ended before this stage"))
+            }
         };
         let (start, end) = (timeline.time(start_ms), timeline.time(end_ms));
         let submitted = stage_info(numbers, query, stage, Some(start), None);
