@@ -4,36 +4,48 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table};
 
-/// Best times of one query or pipeline.
+use crate::measure::Measurement;
+
+/// Best runs of one query or pipeline.
 pub(crate) struct Comparison {
     pub(crate) name: String,
-    pub(crate) faisca_time: Duration,
-    /// DataFusion in one process.
-    pub(crate) datafusion_time: Duration,
-    /// Times of the requested peers, in the same order; `None` where a peer returned no valid
-    /// result.
-    pub(crate) peers: Vec<Option<Duration>>,
+    faisca: Option<Measurement>,
+    /// Runs of the engines that Faísca is compared with, in their order; `None` where one returned no valid result.
+    references: Vec<Option<Measurement>>,
 }
 
 impl Comparison {
-    /// Creates a comparison without measurements.
-    pub(crate) fn new(name: String, peers: usize) -> Self {
+    /// Creates a comparison with this many reference engines, without measurements.
+    pub(crate) fn new(name: String, references: usize) -> Self {
         Self {
             name,
-            faisca_time: Duration::MAX,
-            datafusion_time: Duration::MAX,
-            peers: vec![None; peers],
+            faisca: None,
+            references: vec![None; references],
         }
     }
 
-    /// Returns our time divided by DataFusion's.
-    pub(crate) fn ratio(&self) -> f64 {
-        ratio(self.faisca_time, self.datafusion_time)
+    /// Records a run of Faísca.
+    pub(crate) fn record(&mut self, run: Measurement) {
+        self.faisca = Some(run.fastest(self.faisca));
     }
 
-    /// Returns our time divided by a peer's.
-    fn peer_ratio(&self, peer: usize) -> Option<f64> {
-        Some(ratio(self.faisca_time, (*self.peers.get(peer)?)?))
+    /// Records a valid run of a reference engine.
+    pub(crate) fn record_reference(&mut self, engine: usize, run: Measurement) {
+        if let Some(fastest) = self.references.get_mut(engine) {
+            *fastest = Some(run.fastest(*fastest));
+        }
+    }
+
+    /// Returns the runs of Faísca and of another engine, if both are valid.
+    fn pair(&self, engine: usize) -> Option<(Measurement, Measurement)> {
+        self.faisca
+            .zip(self.references.get(engine).copied().flatten())
+    }
+
+    /// Returns our time divided by another engine's.
+    pub(crate) fn ratio(&self, engine: usize) -> Option<f64> {
+        let (faisca, other) = self.pair(engine)?;
+        Some(ratio(faisca.wall, other.wall))
     }
 }
 
@@ -42,69 +54,69 @@ pub(crate) fn ratio(time: Duration, reference: Duration) -> f64 {
     time.as_secs_f64() / reference.as_secs_f64().max(f64::EPSILON)
 }
 
-/// Prints a row per comparison, the total, and the geometric means of the ratios. A peer's total
-/// and ratio cover only the queries for which it returned a valid result.
-pub(crate) fn report(title: &str, peers: &[String], all: &[Comparison]) {
-    let mut header = vec![
-        String::new(),
-        "Faísca s".to_owned(),
-        "DataFusion s".to_owned(),
-        "ratio".to_owned(),
-    ];
-    for peer in peers {
-        header.extend([format!("{peer} s"), "ratio".to_owned()]);
+/// Prints a row per comparison, the total, and the geometric means of the ratios to `engines`. The
+/// total and the ratio of an engine cover only the queries for which it returned a valid result.
+pub(crate) fn report(title: &str, engines: &[String], all: &[Comparison]) {
+    let mut header = vec![String::new(), "Faísca s".to_owned(), "CPU s".to_owned()];
+    for engine in engines {
+        header.extend([
+            format!("{engine} s"),
+            "CPU s".to_owned(),
+            "ratio".to_owned(),
+        ]);
     }
     let mut table = numeric_table(&header);
     for comparison in all {
-        table.add_row(comparison_row(comparison));
+        let mut cells = vec![comparison.name.clone()];
+        cells.extend(cost_cells(comparison.faisca));
+        for (engine, run) in comparison.references.iter().enumerate() {
+            cells.extend(cost_cells(*run));
+            let ratio = comparison.ratio(engine);
+            cells.push(ratio.map_or(String::new(), |ratio| format!("{ratio:.2}")));
+        }
+        table.add_row(cells);
     }
-    table.add_row(total_row(peers.len(), all));
-    println!(
-        "{title}\n{table}\ngeometric mean of ratios: DataFusion {:.2}",
-        geometric_mean(all.iter().map(Comparison::ratio))
-    );
-    for (peer, name) in peers.iter().enumerate() {
-        let ratios: Vec<f64> = all.iter().filter_map(|c| c.peer_ratio(peer)).collect();
+    table.add_row(total_row(engines.len(), all));
+    println!("{title}\n{table}");
+    for (engine, name) in engines.iter().enumerate() {
+        let ratios: Vec<f64> = all.iter().filter_map(|c| c.ratio(engine)).collect();
         println!(
-            "geometric mean of ratios: {name} {:.2}, {} queries",
+            "geometric mean of ratios: {name} {:.2}, {} of {}",
             geometric_mean(ratios.iter().copied()),
-            ratios.len()
+            ratios.len(),
+            all.len()
         );
     }
 }
 
-fn comparison_row(comparison: &Comparison) -> Vec<String> {
-    let mut cells = vec![comparison.name.clone()];
-    cells.extend(pair_cells(
-        comparison.faisca_time,
-        comparison.datafusion_time,
-    ));
-    for (peer, time) in comparison.peers.iter().enumerate() {
-        cells.push(time.map_or("failed".to_owned(), seconds));
-        let ratio = comparison.peer_ratio(peer);
-        cells.push(ratio.map_or(String::new(), |ratio| format!("{ratio:.2}")));
-    }
-    cells
+/// Returns the cells of wall time and processor time.
+fn cost_cells(run: Option<Measurement>) -> [String; 2] {
+    let Some(run) = run else {
+        return ["failed".to_owned(), String::new()];
+    };
+    [seconds(run.wall), run.cpu.map_or(String::new(), seconds)]
 }
 
-fn total_row(peers: usize, all: &[Comparison]) -> Vec<String> {
+/// Adds runs up. The sum has no processor time if one of them has none.
+fn sum(runs: impl Iterator<Item = Measurement>) -> Measurement {
+    let nothing = Measurement {
+        wall: Duration::ZERO,
+        cpu: Some(Duration::ZERO),
+    };
+    runs.fold(nothing, |sum, run| Measurement {
+        wall: sum.wall + run.wall,
+        cpu: sum.cpu.zip(run.cpu).map(|(sum, cpu)| sum + cpu),
+    })
+}
+
+fn total_row(engines: usize, all: &[Comparison]) -> Vec<String> {
     let mut cells = vec!["total".to_owned()];
-    cells.extend(pair_cells(
-        all.iter().map(|c| c.faisca_time).sum(),
-        all.iter().map(|c| c.datafusion_time).sum(),
-    ));
-    for peer in 0..peers {
-        let (mut faisca_time, mut datafusion_time) = (Duration::ZERO, Duration::ZERO);
-        for comparison in all {
-            if let Some(time) = comparison.peers.get(peer).copied().flatten() {
-                faisca_time += comparison.faisca_time;
-                datafusion_time += time;
-            }
-        }
-        cells.extend([
-            seconds(datafusion_time),
-            format!("{:.2}", ratio(faisca_time, datafusion_time)),
-        ]);
+    cells.extend(cost_cells(Some(sum(all.iter().filter_map(|c| c.faisca)))));
+    for engine in 0..engines {
+        let pairs = || all.iter().filter_map(|c| c.pair(engine));
+        let (faisca, other) = (sum(pairs().map(|p| p.0)), sum(pairs().map(|p| p.1)));
+        cells.extend(cost_cells(Some(other)));
+        cells.push(format!("{:.2}", ratio(faisca.wall, other.wall)));
     }
     cells
 }

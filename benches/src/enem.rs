@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use datafusion::prelude::{SessionConfig, SessionContext};
 use faisca::{Error, Result, Session};
@@ -13,6 +12,7 @@ use faisca_driver::job::Job;
 use faisca_planner::manifest::CheckedManifest;
 
 use crate::compare::{Comparison, layout, report};
+use crate::measure::{Measurement, Stopwatch};
 
 const MANIFEST: &str = include_str!("../../examples/enem/enem.yaml");
 
@@ -21,20 +21,15 @@ pub(crate) async fn run(folder: &Path, rows: u64, runs: u32, executors: u32) -> 
     if !data.join("utf8").exists() {
         prepare(&data, rows).map_err(|e| Error::Write(e.to_string()))?;
     }
-    let (mut faisca_time, mut datafusion_time) = (Duration::MAX, Duration::MAX);
+    let mut best = Comparison::new("pipeline".to_owned(), 1);
     for _ in 0..runs {
-        datafusion_time = datafusion_time.min(datafusion(&data).await?);
-        faisca_time = faisca_time.min(faisca(&data, executors).await?);
+        best.record_reference(0, datafusion(&data).await?);
+        best.record(faisca(&data, executors).await?);
     }
     report(
         &format!("ENEM pipeline, {rows} rows, {}", layout(executors)),
-        &[],
-        &[Comparison {
-            name: "pipeline".to_owned(),
-            faisca_time,
-            datafusion_time,
-            peers: vec![],
-        }],
+        &["DataFusion".to_owned()],
+        &[best],
     );
     Ok(())
 }
@@ -61,9 +56,9 @@ fn prepare(data: &Path, rows: u64) -> std::io::Result<()> {
     std::fs::rename(partial, data.join("utf8"))
 }
 
-/// Runs the manifest and returns its time, including the start of the session.
-async fn faisca(data: &Path, executors: u32) -> Result<Duration> {
-    let started = Instant::now();
+/// Runs the manifest and returns its cost, including the start of the session.
+async fn faisca(data: &Path, executors: u32) -> Result<Measurement> {
+    let stopwatch = Stopwatch::start();
     let manifest = manifest(data)?;
     let session = Session::builder()
         .app_name("enem")
@@ -72,7 +67,7 @@ async fn faisca(data: &Path, executors: u32) -> Result<Duration> {
         .await?;
     Job::new(&manifest).run(&session, |_| {}).await?;
     session.stop().await;
-    Ok(started.elapsed())
+    Ok(stopwatch.stop())
 }
 
 fn manifest(data: &Path) -> Result<CheckedManifest> {
@@ -81,10 +76,10 @@ fn manifest(data: &Path) -> Result<CheckedManifest> {
 }
 
 /// Runs the same statements on DataFusion, one after the other.
-async fn datafusion(data: &Path) -> Result<Duration> {
+async fn datafusion(data: &Path) -> Result<Measurement> {
     let output = data.join("datafusion");
     let _ = std::fs::remove_dir_all(&output);
-    let started = Instant::now();
+    let stopwatch = Stopwatch::start();
     let config =
         SessionConfig::new().set_bool("datafusion.sql_parser.enable_ident_normalization", false);
     let context = SessionContext::new_with_config(config);
@@ -113,5 +108,5 @@ async fn datafusion(data: &Path) -> Result<Duration> {
         );
         context.sql(&table).await?.collect().await?;
     }
-    Ok(started.elapsed())
+    Ok(stopwatch.stop())
 }

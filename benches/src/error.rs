@@ -27,6 +27,9 @@ pub(crate) enum BenchError {
         /// The problem, as a verb with its object: `launched no task`.
         problem: String,
     },
+    /// Queries returned other rows than those that are known to be right.
+    #[error("wrong results: {0}; the differences are above")]
+    Wrong(String),
     /// The task that waits for a query panicked.
     #[error("the query's task: {0}")]
     Task(#[from] tokio::task::JoinError),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use datafusion::dataframe::DataFrameWriteOptions;
@@ -14,6 +14,7 @@ use object_store::aws::AmazonS3Builder;
 use url::Url;
 
 use crate::compare::{Comparison, geometric_mean, numeric_table, ratio, report, seconds};
+use crate::measure::Stopwatch;
 use crate::tpch::{data, queries_or_all, query, session, single_process, time_query};
 
 /// Flags of `lake`. Endpoint and credentials come from the environment variables of AWS tools.
@@ -90,12 +91,14 @@ async fn read(args: &LakeArgs, queries: &[usize], runs: u32, executors: u32) -> 
     let mut all = vec![];
     for number in queries {
         let sql = query(*number)?;
-        let mut best = Comparison::new(format!("q{number}"), 0);
+        let mut best = Comparison::new(format!("q{number}"), 1);
         for _ in 0..runs {
-            let started = Instant::now();
+            let stopwatch = Stopwatch::start();
             datafusion.sql(&sql).await?.collect().await?;
-            best.datafusion_time = best.datafusion_time.min(started.elapsed());
-            best.faisca_time = best.faisca_time.min(time_query(&faisca, &sql).await?);
+            best.record_reference(0, stopwatch.stop());
+            let stopwatch = Stopwatch::start();
+            time_query(&faisca, &sql).await?;
+            best.record(stopwatch.stop());
         }
         all.push(best);
     }
@@ -105,7 +108,7 @@ async fn read(args: &LakeArgs, queries: &[usize], runs: u32, executors: u32) -> 
             "TPC-H scale factor {} from {}, {executors} executors",
             args.scale, args.bucket
         ),
-        &[],
+        &["DataFusion".to_owned()],
         &all,
     );
     println!("{:?}", faisca.object_stores().requests());
@@ -116,9 +119,9 @@ async fn write(args: &LakeArgs, local: &Path, runs: u32, executors: u32) -> Resu
     let datafusion = single_process(local).await?;
     register_bucket(&datafusion, &args.bucket)?;
     let faisca = session(Session::builder().executors(executors), local).await?;
-    let mut best = Comparison::new("lineitem".to_owned(), 0);
+    let mut best = Comparison::new("lineitem".to_owned(), 1);
     for run in 0..runs {
-        let started = Instant::now();
+        let stopwatch = Stopwatch::start();
         let frame = datafusion.table("lineitem").await?;
         frame
             .write_parquet(
@@ -127,8 +130,8 @@ async fn write(args: &LakeArgs, local: &Path, runs: u32, executors: u32) -> Resu
                 None,
             )
             .await?;
-        best.datafusion_time = best.datafusion_time.min(started.elapsed());
-        let started = Instant::now();
+        best.record_reference(0, stopwatch.stop());
+        let stopwatch = Stopwatch::start();
         faisca
             .table("lineitem")
             .await?
@@ -136,7 +139,7 @@ async fn write(args: &LakeArgs, local: &Path, runs: u32, executors: u32) -> Resu
             .mode(SaveMode::Overwrite)
             .parquet(&format!("{}/out/ours", args.bucket))
             .await?;
-        best.faisca_time = best.faisca_time.min(started.elapsed());
+        best.record(stopwatch.stop());
     }
     faisca.stop().await;
     report(
@@ -144,7 +147,7 @@ async fn write(args: &LakeArgs, local: &Path, runs: u32, executors: u32) -> Resu
             "TPC-H scale factor {}, lineitem written to {}, {executors} executors",
             args.scale, args.bucket
         ),
-        &[],
+        &["DataFusion".to_owned()],
         &[best],
     );
     Ok(())

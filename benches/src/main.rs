@@ -9,6 +9,7 @@ mod compare;
 mod enem;
 mod error;
 mod lake;
+mod measure;
 mod memory;
 #[path = "../../src/memory.rs"]
 mod memory_kept;
@@ -16,8 +17,12 @@ mod peer;
 mod picture;
 mod plans;
 mod recovery;
+mod results;
 mod scheduler;
 mod startup;
+mod suite;
+mod tables;
+mod tpcds;
 mod tpch;
 
 use std::path::PathBuf;
@@ -53,8 +58,9 @@ enum Benchmark {
         #[arg(long, default_value_t = 1_000_000)]
         rows: u64,
     },
-    /// Run the 22 queries of TPC-H on Faísca, DataFusion in one process, and the given peers.
-    Suite(tpch::SuiteArgs),
+    /// Run the 22 queries of TPC-H, or the 99 of TPC-DS, on Faísca, DataFusion in one process, and
+    /// the given peers.
+    Suite(suite::SuiteArgs),
     /// Measure planning time, the gain of rules, reordered FROM lists, and skew.
     Plans(plans::PlansArgs),
     /// Read from and write to an object store, and measure the durable exchange: see
@@ -111,7 +117,7 @@ fn main() -> ExitCode {
                 enem::run(&cli.data, rows, cli.runs, cli.executors).await?;
             }
             Benchmark::Suite(args) => {
-                tpch::suite(&cli.data, args, cli.runs, cli.executors).await?;
+                suite::run(&cli.data, args, cli.runs, cli.executors).await?;
             }
             Benchmark::Plans(args) => {
                 plans::run(&cli.data, args, cli.runs, cli.executors).await?;

@@ -1,5 +1,5 @@
-//! A peer process: it reads a query per line as JSON and writes a line, `seconds rows`, or `error`
-//! and the reason. `benches/peers` has the peers for DuckDB, Spark, Ballista and
+//! A peer process: it reads a query per line as JSON and writes a line, `seconds rows` and, if it
+//! knows them, its processor's seconds, or `error` and the reason. `benches/peers` has the peers for DuckDB, Spark, Ballista and
 //! datafusion-distributed.
 
 use std::io::{BufRead, BufReader, Write};
@@ -9,6 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::error::{BenchError, Result};
+use crate::measure::Measurement;
 
 /// `NAME=COMMAND`, with the words of the command separated by spaces.
 #[derive(Clone, Debug)]
@@ -38,7 +39,7 @@ impl FromStr for PeerCommand {
 /// Outcome of a query on a peer.
 pub(crate) enum PeerResult {
     Rows {
-        time: Duration,
+        run: Measurement,
         rows: usize,
     },
     /// The reason why the query failed.
@@ -103,16 +104,22 @@ impl Peer {
         if let Some(reason) = line.strip_prefix("error ") {
             return Ok(PeerResult::Failed(reason.trim().to_owned()));
         }
-        let parsed = line
-            .trim()
-            .split_once(' ')
-            .and_then(|(time, rows)| Some((time.parse().ok()?, rows.parse().ok()?)));
-        let (seconds, rows) = parsed.ok_or_else(|| unusable("ended; its message is above"))?;
-        Ok(PeerResult::Rows {
-            time: Duration::from_secs_f64(seconds),
-            rows,
-        })
+        parse_result(&line).ok_or_else(|| unusable("ended; its message is above"))
     }
+}
+
+/// Reads the line of a query that succeeded.
+fn parse_result(line: &str) -> Option<PeerResult> {
+    let mut words = line.split_whitespace();
+    let seconds = |words: &mut std::str::SplitWhitespace<'_>| {
+        let seconds = words.next()?.parse().ok()?;
+        Duration::try_from_secs_f64(seconds).ok()
+    };
+    let wall = seconds(&mut words)?;
+    let rows = words.next()?.parse().ok()?;
+    let cpu = seconds(&mut words);
+    let run = Measurement { wall, cpu };
+    Some(PeerResult::Rows { run, rows })
 }
 
 impl Drop for Peer {

@@ -1,11 +1,11 @@
-//! Chart of the suite: a bar per query, relative to DataFusion's time.
+//! Chart of a suite: bars per query of Faísca and the peers, relative to DataFusion's time.
 
 use std::path::Path;
 
 use faisca::{Error, Result};
 use plotters::prelude::*;
 
-use crate::compare::{Comparison, geometric_mean, ratio};
+use crate::compare::{Comparison, geometric_mean};
 
 const WIDTH: u32 = 960;
 const HEIGHT: u32 = 360;
@@ -27,6 +27,16 @@ pub(crate) fn draw(file: &Path, title: &str, peers: &[String], all: &[Comparison
     plot(file, title, peers, all).map_err(|e| Error::Write(format!("{}: {e}", file.display())))
 }
 
+/// Height of Faísca's bar: its time divided by DataFusion's, which is the first reference engine.
+fn faisca_height(comparison: &Comparison) -> Option<f64> {
+    comparison.ratio(0)
+}
+
+/// Height of a peer's bar; the peers follow DataFusion.
+fn peer_height(comparison: &Comparison, peer: usize) -> Option<f64> {
+    Some(comparison.ratio(0)? / comparison.ratio(1 + peer)?)
+}
+
 fn plot(
     file: &Path,
     title: &str,
@@ -35,16 +45,14 @@ fn plot(
 ) -> std::result::Result<(), Box<dyn std::error::Error>> {
     let area = SVGBackend::new(file, (WIDTH, HEIGHT)).into_drawing_area();
     area.fill(&WHITE)?;
-    let peer = |c: &Comparison, peer: usize| Some(ratio((*c.peers.get(peer)?)?, c.datafusion_time));
-    let heights = |c: &Comparison| {
-        (0..peers.len())
-            .filter_map(|index| peer(c, index))
-            .fold(c.ratio(), f64::max)
-    };
-    let highest = all.iter().map(heights).fold(1.2, f64::max) * HEADROOM;
+    let heights = all.iter().flat_map(|c| {
+        let peers = (0..peers.len()).filter_map(|peer| peer_height(c, peer));
+        peers.chain(faisca_height(c))
+    });
+    let highest = heights.fold(1.2, f64::max) * HEADROOM;
     let caption = format!(
         "{title}: time ÷ DataFusion's in one process (geometric mean {:.2})",
-        geometric_mean(all.iter().map(Comparison::ratio))
+        geometric_mean(all.iter().filter_map(faisca_height))
     );
     let mut chart = ChartBuilder::on(&area)
         .caption(caption, ("sans-serif", 18))
@@ -75,7 +83,7 @@ fn plot(
     let faisca_bars = all
         .iter()
         .enumerate()
-        .map(|(query, c)| bar(query, 0, c.ratio(), FAISCA_COLOR));
+        .filter_map(|(query, c)| Some(bar(query, 0, faisca_height(c)?, FAISCA_COLOR)));
     chart
         .draw_series(faisca_bars)?
         .label("Faísca")
@@ -84,7 +92,7 @@ fn plot(
         let peer_bars = all
             .iter()
             .enumerate()
-            .filter_map(|(query, c)| Some(bar(query, 1 + index, peer(c, index)?, color)));
+            .filter_map(|(query, c)| Some(bar(query, 1 + index, peer_height(c, index)?, color)));
         chart
             .draw_series(peer_bars)?
             .label(name)
