@@ -15,11 +15,14 @@
 //! - `parent`: the run of a scheduler that started this one
 //! - `recorder`: writes them, and never blocks its caller
 //! - `read`: reads them back, also those of a run that was killed
+//! - `tail`: reads them while they are written
 
 mod parent;
 mod read;
 pub mod record;
 mod recorder;
+mod tail;
 
 pub use read::{JournalError, RecordedRun, read};
 pub use recorder::Journal;
+pub use tail::JournalTail;

@@ -6,6 +6,7 @@
 //!
 //! # Layout
 //! From the top down; a folder imports only what is below it, and `.ci/arrows` checks that.
+//! - [`page`] — serves the page of a run while it goes on
 //! - [`report`] — one page that explains a run, from its journal
 //! - [`job`] — runs, explains and plans a manifest, runs a script, crawls folders for tables
 //! - `session` — [`Session`], [`DataFrame`], reader, writer, SQL: what users hold
@@ -32,6 +33,7 @@ mod input;
 pub mod job;
 pub mod journal;
 mod output;
+pub mod page;
 mod random;
 pub mod report;
 pub mod scheduler;

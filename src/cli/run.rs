@@ -44,7 +44,7 @@ pub(super) fn is_script(file: &str) -> bool {
 
 pub(super) async fn run(args: RunArgs) -> Result<()> {
     let started = Instant::now();
-    let recording = args.record.recording()?;
+    let mut recording = args.record.recording()?;
     if is_script(&args.job) {
         if args.state.is_requested() {
             return Err(Error::Usage(format!(
@@ -52,6 +52,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
                 args.job
             )));
         }
+        recording.serve_page()?;
         let session = args
             .cluster
             .session(&args.job, recording.settings(), Default::default())
@@ -79,6 +80,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     let run = state.as_ref().map(RunState::setting);
     let conf = spec.conf.clone().into_iter();
     let conf = conf.chain(recording.settings()).chain(run);
+    recording.serve_page()?;
     let session = args
         .cluster
         .session(name, conf, spec.stores.clone())
@@ -118,6 +120,6 @@ async fn finish(
         print(&summary(steps, &snapshot, &requests, started.elapsed()));
     }
     // A failed run needs its explanation most, and its own error comes first.
-    let reported = recording.finish();
+    let reported = recording.finish().await;
     ended.and(reported)
 }

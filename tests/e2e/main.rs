@@ -25,6 +25,7 @@ mod glue_server;
 mod journal;
 mod lake;
 mod listing;
+mod live_page;
 mod names;
 mod ndjson;
 mod partitions;

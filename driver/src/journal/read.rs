@@ -39,6 +39,9 @@ pub enum JournalError {
         #[source]
         source: serde_json::Error,
     },
+    /// The file cannot be read.
+    #[error("the journal cannot be read")]
+    File(#[source] std::io::Error),
 }
 
 /// Reads a journal. A last line that is cut short, as after a kill, is left out; so are records of
@@ -47,36 +50,50 @@ pub enum JournalError {
 /// # Errors
 /// If the text is not a journal, was written in a later format, or is damaged before its last line.
 pub fn read(text: &str) -> Result<RecordedRun, JournalError> {
-    let mut rows = text.lines().enumerate();
-    let (_, first) = rows.next().ok_or(JournalError::NotAJournal)?;
-    let first: Line = serde_json::from_str(first).map_err(|_| JournalError::NotAJournal)?;
-    let Record::RunStarted(started) = first.record else {
-        return Err(JournalError::NotAJournal);
-    };
-    if started.format > FORMAT_VERSION {
-        let (format, build) = (started.format, started.build);
-        return Err(JournalError::Newer { format, build });
-    }
-    let mut run = RecordedRun {
-        started,
-        lines: vec![],
-        unknown: 0,
-    };
+    let mut rows = text.lines();
+    let mut run = RecordedRun::begin(rows.next().unwrap_or_default())?;
     let mut rows = rows.peekable();
-    while let Some((index, row)) = rows.next() {
-        match serde_json::from_str::<Line>(row) {
-            Ok(line) => run.lines.push(line),
-            Err(source) => {
-                if serde_json::from_str::<Unknown>(row).is_ok() {
-                    run.unknown += 1;
-                } else if rows.peek().is_some() {
-                    let line = index + 1;
-                    return Err(JournalError::Line { line, source });
-                }
-            }
+    while let Some(row) = rows.next() {
+        match run.add_row(row) {
+            Err(_) if rows.peek().is_none() => {}
+            added => added?,
         }
     }
     Ok(run)
+}
+
+impl RecordedRun {
+    /// Reads the first line of a journal.
+    pub(super) fn begin(row: &str) -> Result<Self, JournalError> {
+        let first: Line = serde_json::from_str(row).map_err(|_| JournalError::NotAJournal)?;
+        let Record::RunStarted(started) = first.record else {
+            return Err(JournalError::NotAJournal);
+        };
+        if started.format > FORMAT_VERSION {
+            let (format, build) = (started.format, started.build);
+            return Err(JournalError::Newer { format, build });
+        }
+        Ok(Self {
+            started,
+            lines: vec![],
+            unknown: 0,
+        })
+    }
+
+    /// Reads the next line. Fails if it is damaged.
+    pub(super) fn add_row(&mut self, row: &str) -> Result<(), JournalError> {
+        match serde_json::from_str::<Line>(row) {
+            Ok(line) => self.lines.push(line),
+            Err(source) => {
+                if serde_json::from_str::<Unknown>(row).is_err() {
+                    let line = self.lines.len() + self.unknown + 2;
+                    return Err(JournalError::Line { line, source });
+                }
+                self.unknown += 1;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What every line has, also one of a later version.

@@ -9,7 +9,7 @@ use super::findings::{self, Finding, stage_name};
 use super::run::{AttemptEnd, Outcome, Run};
 use super::{tables, text};
 
-const STYLE: &str = include_str!("style.css");
+pub(super) const STYLE: &str = include_str!("style.css");
 /// Characters of a message of a failure.
 const MESSAGE_CHARS_MAX: usize = 1_200;
 /// Number of stages that are named beside a part of the critical path.
@@ -33,29 +33,42 @@ pub(super) fn page(
                 title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
-            body {
-                header {
-                    p.app { (run.started.application) }
-                    h1 { (verdict(run, path)) }
-                    p.sub {
-                        "Started " (text::moment(run.started.started_unix_ms)) " · "
-                        (fleet(run)) " · Faísca " (run.started.build)
-                    }
-                    (notes(run))
-                    (contents())
-                }
-                main {
-                    (section("figures", "Figures", &figures(run)))
-                    (section("path", "Critical path", &critical_path(run, path)))
-                    (section("findings", "Findings", &list_findings(run, findings)))
-                    (section("steps", "Steps", &tables::steps(run, detail)))
-                    (section("stages", "Stages", &tables::queries(run, path, detail)))
-                    (section("tasks", "Tasks by executor", &tasks(run, detail)))
-                    (section("executors", "Executors", &tables::executors(run, detail)))
-                    (section("outputs", "Outputs", &tables::outputs(run, detail)))
-                    (section("settings", "Settings", &tables::settings(run, detail)))
-                }
+            body { (body(run, path, findings, detail, None)) }
+        }
+    }
+}
+
+/// Renders what the page says. `now` is what runs at this moment.
+pub(super) fn body(
+    run: &Run<'_>,
+    path: &CriticalPath,
+    findings: &[Finding],
+    detail: Detail,
+    now: Option<&Markup>,
+) -> Markup {
+    let now = now.filter(|_| run.outcome == Outcome::Running);
+    html! {
+        header {
+            p.app { (run.started.application) }
+            h1 { (verdict(run, path)) }
+            p.sub {
+                "Started " (text::moment(run.started.started_unix_ms)) " · "
+                (fleet(run)) " · Faísca " (run.started.build)
             }
+            (notes(run))
+            (contents(now.is_some()))
+        }
+        main {
+            @if let Some(now) = now { (section("now", "Now", now)) }
+            (section("figures", "Figures", &figures(run)))
+            (section("path", "Critical path", &critical_path(run, path)))
+            (section("findings", "Findings", &list_findings(run, findings)))
+            (section("steps", "Steps", &tables::steps(run, detail)))
+            (section("stages", "Stages", &tables::queries(run, path, detail)))
+            (section("tasks", "Tasks by executor", &tasks(run, detail)))
+            (section("executors", "Executors", &tables::executors(run, detail)))
+            (section("outputs", "Outputs", &tables::outputs(run, detail)))
+            (section("settings", "Settings", &tables::settings(run, detail)))
         }
     }
 }
@@ -70,8 +83,9 @@ fn section(id: &str, title: &str, content: &Markup) -> Markup {
     }
 }
 
-fn contents() -> Markup {
+fn contents(has_now: bool) -> Markup {
     let links = [
+        ("now", "Now"),
         ("path", "Critical path"),
         ("findings", "Findings"),
         ("steps", "Steps"),
@@ -83,7 +97,7 @@ fn contents() -> Markup {
     ];
     html! {
         nav aria-label="Parts of the report" {
-            ul { @for (id, title) in links { li { a href={ "#" (id) } { (title) } } } }
+            ul { @for (id, title) in links.iter().skip(usize::from(!has_now)) { li { a href={ "#" (id) } { (title) } } } }
         }
     }
 }
@@ -99,6 +113,7 @@ fn verdict(run: &Run<'_>, path: &CriticalPath) -> Markup {
         @match run.outcome {
             Outcome::Succeeded => { span.good { "Succeeded" } " in " (elapsed) }
             Outcome::Failed(_) => { span.bad { "Failed" } " after " (elapsed) }
+            Outcome::Running => { span.running { "Running" } " for " (elapsed) }
             Outcome::Killed => {
                 span.bad { "Was killed" } " after " (elapsed)
                 ", or still ran when its journal was read"
@@ -132,6 +147,15 @@ fn dominant_part(path: &CriticalPath, kind: PartKind) -> Markup {
     html! {
         (activity)
         @if let Some(stage) = most { ", most of it to stage " (stage_link(stage)) }
+    }
+}
+
+/// Links to the tasks of a stage, which only the page of a run that goes on has.
+pub(super) fn tasks_link(run: &Run<'_>, stage: StageOfQuery, title: &str) -> Markup {
+    html! {
+        @if run.outcome == Outcome::Running {
+            a href={ "stages/" (stage_name(stage)) } { (title) }
+        } @else { (title) }
     }
 }
 
@@ -317,7 +341,8 @@ fn tasks(run: &Run<'_>, detail: Detail) -> Markup {
                 (text::count(ended(AttemptEnd::Cancelled))) " cancelled"
                 @if ended(AttemptEnd::Unfinished) > 0 {
                     ", " (text::count(ended(AttemptEnd::Unfinished)))
-                    " running when the journal ended"
+                    @if run.outcome == Outcome::Running { " running" }
+                    @else { " running when the journal ended" }
                 }
                 "."
             }

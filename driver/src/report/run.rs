@@ -36,6 +36,8 @@ pub(super) enum Outcome<'a> {
     Failed(&'a str),
     /// The journal has no end: the driver was killed.
     Killed,
+    /// The journal has no end yet: the driver still writes it.
+    Running,
 }
 
 /// A step of the job.

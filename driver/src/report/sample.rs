@@ -271,3 +271,71 @@ pub(super) fn spilled_join() -> RecordedRun {
     }
     sample.finish(21_000, "s", 21_200)
 }
+
+/// A run of 60 queries with 20 stages each, on 1,000 executors, with long plans and settings.
+pub(super) fn large_run(tasks: u32) -> RecordedRun {
+    let mut sample = Sample::new(1_000, 4);
+    let (queries, stages) = (60, 20);
+    let tasks_of_stage = tasks / queries / stages;
+    for query in 0..queries {
+        let (query, from) = (QueryId(query), 60_000 * u64::from(query));
+        let records = (0..stages).map(|id| {
+            let mut record = if id == 0 {
+                scan(0, "csv", "/in", 9, 9)
+            } else {
+                join(id, &[id - 1])
+            };
+            record.plan = format!("{}{}", record.plan, "FilterExec: a = 'x'\n".repeat(2_000));
+            record
+        });
+        let label = format!("step {query} {}", "with a long name ".repeat(100));
+        sample.add(
+            from,
+            Record::StepStarted {
+                step: label.clone(),
+            },
+        );
+        let stages_of_query = records.collect();
+        sample.add(
+            from,
+            Record::QueryStarted {
+                query,
+                label,
+                stages: stages_of_query,
+            },
+        );
+        for stage in 0..stages {
+            let start = from + 2_500 * u64::from(stage);
+            let ready = StageId(stage);
+            sample.add(
+                start,
+                Record::StageReady {
+                    query,
+                    stage: ready,
+                    tasks: tasks_of_stage,
+                },
+            );
+            for index in 0..tasks_of_stage {
+                let id = TaskId {
+                    query,
+                    stage: ready,
+                    index,
+                };
+                let end = start + 500 + u64::from(index * 7919 % 2_000);
+                sample.run(id, 1 + (index * 31 + stage) % 1_000, start, end);
+            }
+        }
+        sample.add(from + 52_000, Record::QueryCompleted { query });
+    }
+    for id in 1..100 {
+        sample.down(
+            100_000 * u64::from(id % 30),
+            id * 10,
+            &"evicted ".repeat(200),
+        );
+    }
+    sample.0.started.settings = (0..500)
+        .map(|index| (format!("setting.{index}"), "value ".repeat(200)))
+        .collect();
+    sample.end()
+}

@@ -99,7 +99,7 @@ pub fn summarize(recorded: &RecordedRun) -> RunSummary {
     let (state, failure) = match run.outcome {
         Outcome::Succeeded => (RunState::Succeeded, None),
         Outcome::Failed(message) => (RunState::Failed, Some(message.to_owned())),
-        Outcome::Killed => (RunState::Killed, None),
+        Outcome::Killed | Outcome::Running => (RunState::Killed, None),
     };
     let steps = run.steps.iter().map(|step| {
         let output = step.output.filter(|_| step.skipped.is_none());

@@ -10,8 +10,8 @@ use super::charts::graph::{graph, operators};
 use super::critical_path::{CriticalPath, StageOfQuery};
 use super::detail::Detail;
 use super::findings::stage_name;
-use super::page::stage_link;
-use super::run::{Executor, Query, Run, Stage};
+use super::page::{stage_link, tasks_link};
+use super::run::{Executor, Outcome, Query, Run, Stage};
 use super::text;
 use crate::journal::record::StepSkip;
 
@@ -43,14 +43,14 @@ const DEVIATION_ROWS_MIN: u64 = 1_000;
 
 /// The side on which the values of a column begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Align {
+pub(super) enum Align {
     Left,
     /// Numbers.
     Right,
 }
 
 /// Renders a table that scrolls by itself where the page is narrow.
-fn table(label: &str, columns: &[(&str, Align)], rows: &Markup) -> Markup {
+pub(super) fn table(label: &str, columns: &[(&str, Align)], rows: &Markup) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label={ "Table: " (label) } {
             table {
@@ -65,6 +65,14 @@ fn table(label: &str, columns: &[(&str, Align)], rows: &Markup) -> Markup {
 
 fn left_out(count: usize, noun: &str) -> Markup {
     html! { @if count > 0 { p.quiet { (text::count_of(count as u64, noun)) " more." } } }
+}
+
+/// Says that a step or query has no end.
+fn unfinished(run: &Run<'_>) -> Markup {
+    html! {
+        @if run.outcome == Outcome::Running { span.running { "running" } }
+        @else { span.bad { "not finished" } }
+    }
 }
 
 /// Renders the steps of the job.
@@ -89,7 +97,7 @@ pub(super) fn steps(run: &Run<'_>, detail: Detail) -> Markup {
             tr {
                 th scope="row" {
                     (text::cut(step.name, CELL_CHARS_MAX))
-                    @if step.finished_ms.is_none() { " " span.bad { "not finished" } }
+                    @if step.finished_ms.is_none() { " " (unfinished(run)) }
                     @match step.skipped {
                         Some(StepSkip::CommittedBefore) => { " (skipped: an earlier attempt wrote it)" }
                         Some(StepSkip::OutputExists) => { " (skipped: the output existed)" }
@@ -179,7 +187,7 @@ impl QueryView<'_, '_> {
                 p.sub {
                     (text::duration(ms)) ", from " (text::duration(query.started_ms))
                     " to " (text::duration(end))
-                    @if query.ended_ms.is_none() { " · " span.bad { "not finished" } }
+                    @if query.ended_ms.is_none() { " · " (unfinished(self.run)) }
                 }
                 @if let Some(message) = query.failure {
                     pre.message { (text::cut(message, MESSAGE_CHARS_MAX)) }
@@ -191,7 +199,7 @@ impl QueryView<'_, '_> {
                         }
                     }
                 }
-                @if has_graph { (graph(id, query, self.times, self.run.elapsed_ms)) }
+                @if has_graph { (graph(self.run, id, query, self.times)) }
                 (self.stages(id, query))
                 (self.plans(id, query))
             }
@@ -228,7 +236,7 @@ impl QueryView<'_, '_> {
         ];
         let rows = html! {
             @for (stage, path_ms) in &stages {
-                (stage_row(id, stage, *path_ms, self.run.elapsed_ms))
+                (stage_row(self.run, id, stage, *path_ms))
             }
         };
         html! {
@@ -285,7 +293,7 @@ fn stage_plan(id: QueryId, stage: &Stage<'_>, plan: &str) -> Markup {
     }
 }
 
-fn stage_row(id: QueryId, stage: &Stage<'_>, path_ms: u64, elapsed_ms: u64) -> Markup {
+fn stage_row(run: &Run<'_>, id: QueryId, stage: &Stage<'_>, path_ms: u64) -> Markup {
     let times = stage.task_times();
     let rows = stage.total(|task| task.rows);
     let is_complete = stage.complete_ms.is_some();
@@ -296,11 +304,14 @@ fn stage_row(id: QueryId, stage: &Stage<'_>, path_ms: u64, elapsed_ms: u64) -> M
     let finished = stage.results.len() as u64;
     html! {
         tr id=(stage_name((id, stage.id()))) {
-            th scope="row" { (stage.id()) " " span.quiet { (operators(stage)) } }
+            th scope="row" {
+                (tasks_link(run, (id, stage.id()), &stage.id().to_string())) " "
+                span.quiet { (operators(stage)) }
+            }
             td.n {
                 @if path_ms > 0 {
                     (text::duration(path_ms)) " "
-                    span.quiet { (text::share(path_ms, elapsed_ms)) }
+                    span.quiet { (text::share(path_ms, run.elapsed_ms)) }
                 } @else { "–" }
             }
             td.n { (text::short_count(stage.record.rows_expected)) }
@@ -384,6 +395,7 @@ fn executor_row(run: &Run<'_>, id: ExecutorId, executor: &Executor<'_>) -> Marku
             td.n { (text::bytes(executor.spilled_bytes)) }
             td {
                 @match executor.end {
+                    None if run.outcome == Outcome::Running => span.quiet { "ready" },
                     None => span.quiet { "with the run" },
                     Some(end) => {
                         "after " (text::duration(end.at_ms)) ": "

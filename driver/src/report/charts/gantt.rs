@@ -10,7 +10,7 @@ use faisca_planner::ids::{ExecutorId, QueryId, StageId};
 use maud::{Markup, html};
 
 use super::super::detail::Detail;
-use super::super::run::{AttemptEnd, AttemptSpan, Executor, Run};
+use super::super::run::{AttemptEnd, AttemptSpan, Executor, Outcome, Run};
 use super::super::text;
 use super::{WIDTH, time_axis, units};
 
@@ -66,7 +66,7 @@ pub(in crate::report) fn gantt(run: &Run<'_>, detail: Detail) -> Markup {
     }
     let view = format!("0 0 1000 {}", units(top));
     html! {
-        (legend(is_detailed))
+        (legend(run, is_detailed))
         figure.gantt {
             div.lanes {
                 div.labels aria-hidden="true" {
@@ -169,6 +169,7 @@ fn draw_attempts(
 fn class_of(run: &Run<'_>, span: &AttemptSpan) -> &'static str {
     match span.end {
         AttemptEnd::Failed | AttemptEnd::Lost => "k-failed",
+        AttemptEnd::Unfinished if run.outcome == Outcome::Running => "k-running",
         AttemptEnd::Cancelled | AttemptEnd::Unfinished => "k-cancelled",
         AttemptEnd::Committed if span.is_rerun => "k-recomputed",
         AttemptEnd::Committed => {
@@ -305,10 +306,11 @@ fn outline(
     outlines.entry(class).or_default().push_str(&path);
 }
 
-fn legend(is_detailed: bool) -> Markup {
+fn legend(run: &Run<'_>, is_detailed: bool) -> Markup {
     let detailed = [
         ("k-scan", "scan"),
         ("k-exchange", "after an exchange"),
+        ("k-running", "running"),
         ("k-cancelled", "cancelled"),
         ("absent", "executor not ready"),
     ];
@@ -326,7 +328,9 @@ fn legend(is_detailed: bool) -> Markup {
     html! {
         ul.legend aria-label="Colours" {
             @for (class, name) in first.iter().chain(&common) {
-                li { span.swatch.(*class) {} (*name) }
+                @if run.outcome == Outcome::Running || *class != "k-running" {
+                    li { span.swatch.(*class) {} (*name) }
+                }
             }
         }
     }

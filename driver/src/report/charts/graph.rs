@@ -6,7 +6,7 @@ use faisca_planner::ids::{QueryId, StageId};
 use maud::{Markup, html};
 
 use super::super::critical_path::StageOfQuery;
-use super::super::run::{Query, Stage};
+use super::super::run::{Outcome, Query, Run, Stage};
 use super::super::text;
 use super::units;
 
@@ -18,13 +18,12 @@ const MARGIN: f64 = 4.0;
 /// Opacity of the colour of a stage that is the whole path: text on it stays readable.
 const HEAT_OPACITY_MAX: f64 = 0.4;
 
-/// Draws the stages of a query. `times` is the time of each stage on the critical path, and
-/// `elapsed_ms` the time of the run.
+/// Draws the stages of a query. `times` is the time of each stage on the critical path.
 pub(in crate::report) fn graph(
+    run: &Run<'_>,
     id: QueryId,
     query: &Query<'_>,
     times: &BTreeMap<StageOfQuery, u64>,
-    elapsed_ms: u64,
 ) -> Markup {
     let corners = corners(query);
     let furthest =
@@ -52,7 +51,7 @@ pub(in crate::report) fn graph(
                 }
                 @for (stage, corner) in stages() {
                     @let path_ms = times.get(&(id, stage.id())).copied().unwrap_or(0);
-                    (node(stage, corner, path_ms, elapsed_ms))
+                    (node(run, stage, corner, path_ms))
                 }
             }
         }
@@ -142,14 +141,21 @@ fn edge(start: (f64, f64), end: (f64, f64), producer: &Stage<'_>) -> Markup {
     }
 }
 
-fn node(stage: &Stage<'_>, corner: (f64, f64), path_ms: u64, elapsed_ms: u64) -> Markup {
+fn node(run: &Run<'_>, stage: &Stage<'_>, corner: (f64, f64), path_ms: u64) -> Markup {
     let (x, y) = corner;
     let rows = stage.total(|task| task.rows);
     let class = if path_ms > 0 { "node on-path" } else { "node" };
-    let opacity = HEAT_OPACITY_MAX * path_ms as f64 / elapsed_ms.max(1) as f64;
+    let opacity = HEAT_OPACITY_MAX * path_ms as f64 / run.elapsed_ms.max(1) as f64;
     let time = if path_ms > 0 {
-        let share = text::share(path_ms, elapsed_ms);
+        let share = text::share(path_ms, run.elapsed_ms);
         format!("{} ({share})", text::duration(path_ms))
+    } else if run.outcome == Outcome::Running && stage.complete_ms.is_none() {
+        let state = if stage.first_start_ms.is_some() {
+            "running"
+        } else {
+            "waiting"
+        };
+        state.to_owned()
     } else if stage.results.is_empty() {
         "did not run".to_owned()
     } else {

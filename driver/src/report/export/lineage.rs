@@ -28,7 +28,7 @@ pub(super) fn lineage(run: &Run<'_>) -> String {
     let (kind, message) = match run.outcome {
         Outcome::Succeeded => ("COMPLETE", None),
         Outcome::Failed(message) => ("FAIL", Some(message)),
-        Outcome::Killed => ("ABORT", Some("the driver was killed")),
+        Outcome::Killed | Outcome::Running => ("ABORT", Some("the driver was killed")),
     };
     let end = job.event(kind, run.elapsed_ms, message, &inputs(run, None), &outputs);
     events.sort_by_key(|(at_ms, _)| *at_ms);

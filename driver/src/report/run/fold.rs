@@ -17,6 +17,21 @@ impl<'a> Run<'a> {
         }
         fold.finish()
     }
+
+    /// Folds the lines so far of the journal of a run that goes on.
+    pub(in crate::report) fn running(recorded: &'a RecordedRun, now_ms: u64) -> Self {
+        let mut fold = Fold::new(recorded);
+        for line in &recorded.lines {
+            fold.add(line);
+        }
+        if !fold.is_finished {
+            fold.run.elapsed_ms = fold.run.elapsed_ms.max(now_ms);
+            if fold.run.outcome == Outcome::Killed {
+                fold.run.outcome = Outcome::Running;
+            }
+        }
+        fold.finish()
+    }
 }
 
 /// A journal, partly read.

@@ -1,0 +1,63 @@
+(() => {
+  const note = document.getElementById("connection");
+  const pause = document.getElementById("pause");
+  const url = new URL(location.href);
+  url.hash = "";
+  url.searchParams.set("part", "1");
+  let live = document.getElementById("live");
+  let paused = false, failures = 0, wait = 1000;
+  // Changes what differs only, so that scroll positions, open parts, focus and selections stay.
+  const change = (from, to) => {
+    if (from.nodeType !== to.nodeType || from.nodeName !== to.nodeName) {
+      from.replaceWith(to);
+      return;
+    }
+    if (from.nodeType !== Node.ELEMENT_NODE) {
+      if (from.data !== to.data) from.data = to.data;
+      return;
+    }
+    for (const { name, value } of [...to.attributes])
+      if (from.getAttribute(name) !== value) from.setAttribute(name, value);
+    for (const { name } of [...from.attributes])
+      if (name !== "open" && !to.hasAttribute(name)) from.removeAttribute(name);
+    const before = [...from.childNodes], after = [...to.childNodes];
+    after.forEach((node, index) => index < before.length ? change(before[index], node) : from.append(node));
+    before.slice(after.length).forEach((node) => node.remove());
+  };
+  const say = (text) => { if (note.textContent !== text) note.textContent = text; };
+  const update = async () => {
+    const began = performance.now();
+    const response = await fetch(url, { cache: "no-store", signal: AbortSignal.timeout(15000) });
+    if (!response.ok) throw new Error(response.statusText);
+    const text = await response.text();
+    const next = new DOMParser().parseFromString(text, "text/html").getElementById("live");
+    document.title = next.dataset.title;
+    change(live, next);
+    wait = Math.max(1000, 10 * (performance.now() - began));
+  };
+  const loop = async () => {
+    if (!paused && !document.hidden) {
+      try {
+        await update();
+        failures = 0;
+        say("");
+      } catch {
+        failures += 1;
+        wait = Math.min(1000 * failures, 10000);
+        if (failures === 3)
+          say(`No response since ${new Date().toLocaleTimeString()}: the driver has ended, or the connection is broken. This is the last state.`);
+      }
+    }
+    if (live.dataset.state === "running") setTimeout(loop, wait);
+    else {
+      pause.hidden = true;
+      say("The run has ended. This is its final state.");
+    }
+  };
+  pause.hidden = live.dataset.state !== "running";
+  pause.addEventListener("click", () => {
+    paused = !paused;
+    pause.textContent = paused ? "Resume updates" : "Pause updates";
+  });
+  setTimeout(loop, wait);
+})();
