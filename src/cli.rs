@@ -86,6 +86,8 @@ enum Command {
     Status(applications::NameArgs),
     /// Print the log of an application's driver.
     Logs(applications::LogsArgs),
+    /// Open the page of an application's driver on a port of this machine, with `kubectl`.
+    Ui(applications::UiArgs),
     /// Stop an application and remove it.
     Kill(applications::NameArgs),
     /// List the applications of a namespace.
@@ -311,6 +313,7 @@ async fn run_other(command: Command) -> Result<()> {
         Command::Submit(args) => applications::submit(args).await,
         Command::Status(args) => applications::status(args).await,
         Command::Logs(args) => applications::logs(args).await,
+        Command::Ui(args) => applications::ui(args).await,
         Command::Kill(args) => applications::kill(args).await,
         Command::List(args) => applications::list(args).await,
         Command::Convert(args) => convert::convert(&args),

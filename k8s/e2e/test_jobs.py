@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import urllib.request
 
 from conftest import KEYS, NAMESPACE, job, run, slow_steps, until
 
@@ -58,6 +60,29 @@ def test_a_job_without_executors_runs_in_its_driver(cluster):
         assert cluster.rows("one") == 1
         until("the resource is deleted after its time to live", 20, lambda: cluster.objects.list_namespaced_custom_object(
             "faisca.dev", "v1alpha1", NAMESPACE, "sparkapplications", field_selector="metadata.name=small")["items"] == [])
+
+
+def test_the_page_of_a_driver_opens_through_a_forwarded_port(cluster):
+    unknown = run("faisca", "ui", "no-such-job", "-n", NAMESPACE, check=False)
+    assert unknown.returncode == 3 and "no-such-job" in unknown.stderr, unknown.stderr
+    with cluster.application("watched", job(slow_steps("watched"), executors=1)):
+        cluster.wait("watched", "RUNNING")
+        command = ["faisca", "ui", "watched", "-n", NAMESPACE, "--port", "14040"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as forwarded:
+            try:
+                assert forwarded.stdout.readline() == "Page: http://127.0.0.1:14040/\n"
+
+                def state():
+                    with urllib.request.urlopen("http://127.0.0.1:14040/state", timeout=10) as response:
+                        return json.load(response)
+
+                until("a stage runs", 60, lambda: state().get("stages_running"))
+                assert state()["application"] == "watched" and state()["executors_ready"] == 1, state()
+                with urllib.request.urlopen("http://127.0.0.1:14040/", timeout=10) as response:
+                    page = response.read().decode()
+                assert "Running</span> for" in page and "faisca logs watched" in page, page
+            finally:
+                forwarded.terminate()
 
 
 def test_a_program_on_the_job_api_finds_its_executors(cluster):

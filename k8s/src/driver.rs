@@ -7,7 +7,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::net::{AddrParseError, IpAddr};
+use std::net::{AddrParseError, IpAddr, Ipv4Addr, SocketAddr};
 use std::num::ParseIntError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use faisca_driver::engine::progress::{Progress, Snapshot};
 use faisca_driver::fleet::platform::{Platform, PlatformSettings};
+use faisca_driver::page::{DEFAULT_PORT, LivePage, PageAddress, PageOptions};
 use faisca_driver::{BoxedError, Error, Result};
 use faisca_planner::manifest::CheckedManifest;
 use faisca_planner::names::parse_bytes;
@@ -24,13 +25,14 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::application::{Application, executor_count, without_positions};
 use crate::error::{InvalidSpec, PlatformError, explain_api_error};
 use crate::fleet::PodLauncher;
-use crate::history::{History, journal_file};
+use crate::history::{self, History, journal_file};
 use crate::pods::{DRIVER_CONTAINER, PROGRESS_ANNOTATION, RESULT_ANNOTATION, XCOM_FILE, env};
 use crate::resource::{ApplicationProgress, ApplicationResult};
 
@@ -132,6 +134,8 @@ struct DriverPod {
     /// Token by which driver and executors authenticate each other.
     token: String,
     history: Option<History>,
+    /// The page of the run, while it goes on.
+    page: Mutex<Option<LivePage>>,
 }
 
 impl DriverPod {
@@ -155,7 +159,32 @@ impl DriverPod {
                 .parse()
                 .map_err(|e: AddrParseError| invalid_variable(env::POD_IP, e))?,
             token: variable(faisca_executor::protocol::env::TOKEN)?,
+            page: Mutex::default(),
         })
+    }
+
+    /// Serves the page of the run on the pod's loopback, where Kubernetes forwards a port for
+    /// users who may do that. A failure is only logged: nothing depends on the page.
+    fn serve_page(&self) {
+        let name = &self.application.name;
+        let mut logs = format!(
+            "`faisca logs {name}` prints the driver's log, and `kubectl logs POD` that of an executor."
+        );
+        if let Some(folder) = self.application.spec().conf.get(history::SETTING) {
+            logs.push_str(&format!(
+                " Those of pods that have ended are in `{folder}`."
+            ));
+        }
+        let page = LivePage::start(PageOptions {
+            journal: journal_file(),
+            address: PageAddress::Exact(SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT))),
+            token: None,
+            logs,
+        });
+        match page {
+            Ok(page) => *self.page.lock() = Some(page),
+            Err(error) => tracing::warn!("the page of the run: {error}"),
+        }
     }
 
     /// Writes a value to an annotation of the pod, as JSON. A failure is only logged.
@@ -197,10 +226,9 @@ impl Platform for DriverPod {
         default_settings
             .entry("faisca.run.id".to_owned())
             .or_insert(run);
-        if self.history.is_some() {
-            let file = journal_file().display().to_string();
-            default_settings.insert("faisca.journal.path".to_owned(), file);
-        }
+        let file = journal_file().display().to_string();
+        default_settings.insert("faisca.journal.path".to_owned(), file);
+        self.serve_page();
         Ok(PlatformSettings {
             executors: count.max,
             launcher: Arc::new(launcher),
@@ -239,6 +267,10 @@ impl Platform for DriverPod {
         let progress = application_progress(snapshot);
         self.annotate(PROGRESS_ANNOTATION, &progress).await;
         self.annotate(RESULT_ANNOTATION, &result).await;
+        let page = self.page.lock().take();
+        if let Some(page) = page {
+            page.finish().await;
+        }
         if let Some(history) = &self.history {
             history.store_report().await;
             history.store(&self.name, DRIVER_CONTAINER).await;

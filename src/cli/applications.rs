@@ -1,13 +1,18 @@
-//! `faisca submit`, `status`, `logs`, `kill`, `list`: applications on a cluster.
+//! `faisca submit`, `status`, `logs`, `ui`, `kill`, `list`: applications on a cluster.
+
+use std::process::Stdio;
 
 use clap::Args;
 use comfy_table::CellAlignment;
 use faisca::{Error, Result};
+use faisca_driver::page::DEFAULT_PORT;
 use faisca_k8s::client::{Applications, LogRange};
 use faisca_k8s::error::ClientError;
 use faisca_k8s::kube::ResourceExt;
 use faisca_k8s::resource::{ApplicationState, ApplicationStatus, SparkApplication};
 use indicatif::{HumanBytes, HumanCount};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
 
 use super::parse_key_value;
 use super::run::load;
@@ -53,6 +58,16 @@ pub(super) struct LogsArgs {
     /// Print new lines until the driver ends.
     #[arg(short, long)]
     follow: bool,
+}
+
+/// Flags of `faisca ui`.
+#[derive(Debug, Args)]
+pub(super) struct UiArgs {
+    #[command(flatten)]
+    application: NameArgs,
+    /// Port of this machine.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_PORT)]
+    port: u16,
 }
 
 /// Flags of `faisca list`.
@@ -196,6 +211,61 @@ pub(super) async fn logs(args: LogsArgs) -> Result<()> {
         .logs(&args.application.name, range, print)
         .await
         .map_err(platform_error)
+}
+
+/// Forwards a port of this machine to the page of an application's driver, until it ends.
+pub(super) async fn ui(args: UiArgs) -> Result<()> {
+    let name = &args.application.name;
+    let applications = connect(args.application.namespace.as_ref()).await?;
+    let application = applications.get(name).await.map_err(platform_error)?;
+    let status = application.status.unwrap_or_default();
+    let driver = status.driver_info.as_ref();
+    let pod = driver.and_then(|driver| driver.pod_name.as_deref());
+    let is_running = status.application_state.state == ApplicationState::Running;
+    let Some(pod) = pod.filter(|_| is_running) else {
+        return Err(Error::Usage(format!(
+            "{name} is {}: only a driver that runs has a page",
+            state_name(&status)
+        )));
+    };
+    forward(&applications.namespace, pod, args.port).await
+}
+
+/// Runs `kubectl port-forward`, and prints the address once the port is open.
+async fn forward(namespace: &str, pod: &str, port: u16) -> Result<()> {
+    let arguments = [
+        "port-forward",
+        "--namespace",
+        namespace,
+        &format!("pod/{pod}"),
+        &format!("{port}:{DEFAULT_PORT}"),
+    ];
+    let failed = |source: std::io::Error| {
+        let command = arguments.join(" ");
+        Error::Usage(format!("cannot run `kubectl {command}`: {source}"))
+    };
+    let mut kubectl = Command::new("kubectl")
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(failed)?;
+    if let Some(output) = kubectl.stdout.take() {
+        let mut lines = BufReader::new(output).lines();
+        let mut is_open = false;
+        // Further lines are one for each connection.
+        while let Some(line) = lines.next_line().await.map_err(failed)? {
+            if !is_open && line.starts_with("Forwarding from") {
+                print(&format!("Page: http://127.0.0.1:{port}/"));
+                is_open = true;
+            }
+        }
+    }
+    let ended = kubectl.wait().await.map_err(failed)?;
+    if ended.success() {
+        return Ok(());
+    }
+    Err(Error::Platform("the port is no longer forwarded".into()))
 }
 
 pub(super) async fn kill(args: NameArgs) -> Result<()> {

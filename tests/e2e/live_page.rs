@@ -130,7 +130,7 @@ fn a_run_shows_what_it_does_while_it_runs_and_its_end() {
     let state = run.wait_for_state(|state| state["tasks_finished"].as_u64() > Some(0));
     assert_eq!(state["state"], "running");
     assert_eq!(state["application"], "live-test");
-    assert_eq!(state["executors_ready"].as_u64(), Some(3), "{state}");
+    assert_eq!(state["executors_ready"].as_u64(), Some(2), "{state}");
     let page = run.get("/");
     assert_eq!(page.status, 200);
     assert!(page.head.contains("script-src 'nonce-"), "{}", page.head);

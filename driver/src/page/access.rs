@@ -1,6 +1,6 @@
 //! Who may look at a page.
 //!
-//! A page on loopback is for whoever uses this machine. A page of another site could still reach it
+//! A page on loopback is for all users of this machine. A page of another site could still reach it
 //! through a name that it lets point to this machine, so the name in the request must be a local
 //! one. Any other page needs a token, which a browser gets as a parameter once and keeps as a
 //! cookie.

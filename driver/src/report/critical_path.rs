@@ -90,6 +90,26 @@ mod tests {
     }
 
     #[test]
+    fn a_query_that_waits_for_the_slots_of_another_does_not_hold_up_a_run_that_goes_on() {
+        let mut sample = Sample::new(1, 1);
+        sample.query(0, "runs", vec![scan(0, "csv", "a", 2, 2)]);
+        sample.ready(0, 0, 2);
+        sample.run(task(0, 0), 1, 0, 500);
+        sample.start(500, task(0, 1), 1, 1);
+        let waiting = Record::QueryStarted {
+            query: QueryId(1),
+            label: "waits".to_owned(),
+            stages: vec![scan(0, "csv", "b", 2, 2)],
+        };
+        sample.add(10, waiting);
+        let recorded = sample.end();
+        let run = Run::running(&recorded, 2_000);
+        let path = CriticalPath::new(&run);
+        assert_eq!(path.total(PartKind::Queue), 0, "{path:?}");
+        assert_eq!(path.total(PartKind::Scan), 2_000, "{path:?}");
+    }
+
+    #[test]
     fn stages_follow_their_inputs() {
         let mut sample = Sample::new(2, 2);
         sample.query(100, "s", vec![scan(0, "csv", "a", 4, 4), join(1, &[0])]);

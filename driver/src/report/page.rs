@@ -319,7 +319,7 @@ fn list_findings(run: &Run<'_>, findings: &[Finding]) -> Markup {
 }
 
 /// Renders the parts of a text between backquotes as code.
-fn code(text: &str) -> Markup {
+pub(super) fn code(text: &str) -> Markup {
     html! {
         @for (index, part) in text.split('`').enumerate() {
             @if index % 2 == 1 { code { (part) } } @else { (part) }

@@ -143,6 +143,16 @@ impl<'a> Run<'a> {
             .map(|(_, executor)| executor)
     }
 
+    /// Returns the number of executors that could run tasks at the end of the journal.
+    pub(super) fn executors_ready(&self) -> u64 {
+        let executors = self.executors.iter();
+        let ready = executors.filter(|(id, executor)| {
+            // Beside a fleet, the driver runs small queries only.
+            executor.end.is_none() && (self.started.executors == 0 || **id != ExecutorId::DRIVER)
+        });
+        ready.count() as u64
+    }
+
     /// Returns the largest number of slots that were ready at once.
     pub(super) fn slots(&self) -> u64 {
         let mut changes: Vec<(u64, i64)> = vec![];

@@ -182,7 +182,7 @@ impl QueryView<'_, '_> {
         let end = query.ended_ms.unwrap_or(self.run.elapsed_ms);
         let ms = end.saturating_sub(query.started_ms);
         html! {
-            article {
+            article id=(id) {
                 h3 { (id) " · " (text::cut(query.label, CELL_CHARS_MAX)) }
                 p.sub {
                     (text::duration(ms)) ", from " (text::duration(query.started_ms))
@@ -289,7 +289,7 @@ fn stage_plan(id: QueryId, stage: &Stage<'_>, plan: &str) -> Markup {
                 (text::bytes(scan.bytes))
             }
         }
-        pre { (plan) }
+        pre tabindex="0" { (plan) }
     }
 }
 

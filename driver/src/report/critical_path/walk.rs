@@ -61,7 +61,8 @@ impl<'r, 'a> Walk<'r, 'a> {
         let queries = self.run.queries.iter().map(|(id, query)| (*id, query));
         queries
             .filter(|(id, query)| self.end(query) <= until && !visited.contains(id))
-            .max_by_key(|(_, query)| (self.end(query), query.started_ms))
+            // Of queries without an end, one whose tasks run holds up the others.
+            .max_by_key(|(_, query)| (self.end(query), has_run(query), query.started_ms))
     }
 
     /// Adds the time between a query and the next query, or the end of the run.
@@ -242,6 +243,12 @@ impl<'r, 'a> Walk<'r, 'a> {
             self.parts.push(Part { kind, stage, ms });
         }
     }
+}
+
+/// Whether a query has ended, or a task of it has started.
+fn has_run(query: &Query<'_>) -> bool {
+    let mut stages = query.stages.values();
+    query.ended_ms.is_some() || stages.any(|stage| stage.first_start_ms.is_some())
 }
 
 fn stage_of(span: &AttemptSpan) -> StageOfQuery {

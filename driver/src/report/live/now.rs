@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use super::super::charts::graph::operators;
 use super::super::critical_path::StageOfQuery;
 use super::super::findings::stage_name;
-use super::super::page::tasks_link;
+use super::super::page::{code, tasks_link};
 use super::super::run::{AttemptEnd, Outcome, Run, Stage};
 use super::super::tables::{Align, table};
 use super::super::text;
@@ -52,18 +52,17 @@ pub(super) fn running_stages(run: &Run<'_>) -> BTreeMap<StageOfQuery, Running> {
 /// Renders the stages that run, and says where the logs are.
 pub(super) fn now(run: &Run<'_>, logs: &str) -> Markup {
     let running = running_stages(run);
-    let ready = run.executors.values().filter(|e| e.end.is_none()).count() as u64;
     let attempts: u64 = running.values().map(|stage| stage.attempts).sum();
     html! {
         p {
             (steps(run)) " "
-            (text::count_of(attempts, "task")) " on " (text::count_of(ready, "executor")) "."
+            (text::count_of(attempts, "task")) " on " (text::count_of(run.executors_ready(), "executor")) "."
             @if run.losses().count() > 0 {
                 " " span.bad { (text::count_of(run.losses().count() as u64, "executor")) " lost." }
             }
         }
         @if !running.is_empty() { (table_of_stages(run, &running)) }
-        p { b { "Logs. " } (logs) }
+        p { b { "Logs. " } (code(logs)) }
     }
 }
 
@@ -139,7 +138,7 @@ fn row(
                 (tasks_link(run, id, &stage_name(id))) " " span.quiet { (operators(stage)) }
                 br; span.quiet { (text::cut(label, LABEL_CHARS_MAX)) }
             }
-            td {
+            td.short {
                 progress max=(stage.tasks) value=(finished)
                     aria-label={ "Tasks finished of " (stage_name(id)) } {}
                 " " span.nowrap { (text::count(finished)) " of " (text::count(stage.tasks)) }

@@ -20,9 +20,26 @@
       if (from.getAttribute(name) !== value) from.setAttribute(name, value);
     for (const { name } of [...from.attributes])
       if (name !== "open" && !to.hasAttribute(name)) from.removeAttribute(name);
-    const before = [...from.childNodes], after = [...to.childNodes];
-    after.forEach((node, index) => index < before.length ? change(before[index], node) : from.append(node));
-    before.slice(after.length).forEach((node) => node.remove());
+    // Elements with an id are found by it, so that a part that comes or goes moves no other.
+    const ids = new Set([...to.children].map((child) => child.id));
+    for (const child of [...from.children]) if (child.id && !ids.has(child.id)) child.remove();
+    const known = new Map([...from.children].filter((child) => child.id).map((child) => [child.id, child]));
+    let next = from.firstChild;
+    for (const child of [...to.childNodes]) {
+      const same = child.id ? known.get(child.id) : next && !next.id ? next : null;
+      if (!same) {
+        from.insertBefore(child, next);
+        continue;
+      }
+      if (same === next) next = next.nextSibling;
+      else from.insertBefore(same, next);
+      change(same, child);
+    }
+    while (next) {
+      const rest = next.nextSibling;
+      next.remove();
+      next = rest;
+    }
   };
   const say = (text) => { if (note.textContent !== text) note.textContent = text; };
   const update = async () => {

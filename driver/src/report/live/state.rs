@@ -64,7 +64,7 @@ pub(super) fn state(run: &Run<'_>) -> String {
             .filter(|step| step.finished_ms.is_none())
             .map(|step| step.name)
             .collect(),
-        executors_ready: run.executors.values().filter(|e| e.end.is_none()).count() as u64,
+        executors_ready: run.executors_ready(),
         executors_lost: run.losses().count() as u64,
         tasks: run.stages().map(|(_, stage)| stage.tasks).sum(),
         tasks_finished: run.stages().map(|(_, s)| s.results.len() as u64).sum(),

@@ -88,7 +88,7 @@ pub(super) fn tasks(
                 (text::count(stage.total(|task| task.rows))) " rows so far, "
                 (text::count(stage.record.rows_expected)) " expected."
             }
-            pre { (stage.record.plan) }
+            pre tabindex="0" { (stage.record.plan) }
         }
     };
     Some(markup.into_string())
