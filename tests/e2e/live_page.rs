@@ -55,7 +55,7 @@ impl Run {
         let line = lines.next().unwrap().unwrap();
         // What follows is read, so that the run never waits for this test.
         std::thread::spawn(move || lines.for_each(drop));
-        let url = line.strip_prefix("Page: http://").expect("an address");
+        let url = line.strip_prefix("Page: http://").unwrap();
         let (address, path) = url.split_once('/').unwrap();
         let address = address.replace("0.0.0.0", "127.0.0.1").parse().unwrap();
         let path = format!("/{path}");
