@@ -60,6 +60,29 @@ pub(super) fn estimate_join(
     }
 }
 
+/// Estimates a join of two inputs whose pairs are found one by one, by a condition or without one.
+pub(super) fn estimate_pairs(
+    left: Estimate,
+    right: Estimate,
+    join_type: JoinType,
+    matched_fraction: f64,
+) -> Estimate {
+    let rows = join_rows(
+        join_type,
+        left.rows,
+        right.rows,
+        left.rows * right.rows,
+        left.rows * matched_fraction,
+        right.rows * matched_fraction,
+    );
+    let (columns, base_rows) = join_columns(join_type, left, right);
+    Estimate {
+        rows: rows.max(1.0),
+        base_rows: base_rows.max(rows).max(1.0),
+        columns,
+    }
+}
+
 /// Returns the rows of a join, given its inputs' rows, the matching pairs, and the rows of each
 /// side that have a match.
 fn join_rows(
@@ -166,6 +189,21 @@ mod tests {
             8e6 * 60e6 / shared_key_values((&left, left_rows), (&right, right_rows)),
             60e6
         );
+    }
+
+    #[test]
+    fn a_join_by_a_condition_keeps_rows_as_its_type_does() {
+        let rows = |join_type| {
+            let side = |rows| Estimate::with_unknown_columns(rows, 1);
+            let joined = estimate_pairs(side(1e3), side(10.0), join_type, 0.25);
+            (joined.rows, joined.columns.len())
+        };
+        assert_eq!(rows(JoinType::Inner), (1e4, 2));
+        assert_eq!(rows(JoinType::Left), (1e4, 2));
+        assert_eq!(rows(JoinType::LeftSemi), (250.0, 1));
+        assert_eq!(rows(JoinType::LeftAnti), (750.0, 1));
+        assert_eq!(rows(JoinType::RightAnti), (7.5, 1));
+        assert_eq!(rows(JoinType::LeftMark), (1e3, 2));
     }
 
     #[test]

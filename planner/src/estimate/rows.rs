@@ -14,7 +14,7 @@ use datafusion::physical_plan::{
     ExecutionPlan, ExecutionPlanProperties, StatisticsArgs, StatisticsContext,
 };
 
-use super::join::{distinct_values, estimate_join};
+use super::join::{distinct_values, estimate_join, estimate_pairs};
 use super::selectivity::selectivity;
 use crate::cost::{UNKNOWN_GROUPS_FRACTION, UNKNOWN_ROW_BYTES, UNKNOWN_ROWS, UNKNOWN_SELECTIVITY};
 use crate::nodes::{ExchangeReadExec, KeyFilterExec, KeySetExec};
@@ -60,6 +60,9 @@ pub(crate) fn estimate(plan: &Arc<dyn ExecutionPlan>) -> Estimate {
         let sides = (estimate(join.left()), estimate(join.right()));
         return estimate_join(sides.0, sides.1, join.on(), join.join_type());
     }
+    if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() {
+        return estimate_nested_loop_join(join);
+    }
     estimate_by_children(plan)
 }
 
@@ -70,9 +73,7 @@ fn estimate_by_children(plan: &Arc<dyn ExecutionPlan>) -> Estimate {
     let unknown = |rows: f64| Estimate::with_unknown_columns(rows, column_count);
     match &children[..] {
         [] => estimate_leaf(plan),
-        [left, right] if plan.is::<CrossJoinExec>() || plan.is::<NestedLoopJoinExec>() => {
-            unknown(left.rows * right.rows)
-        }
+        [left, right] if plan.is::<CrossJoinExec>() => unknown(left.rows * right.rows),
         all if plan.is::<UnionExec>() => unknown(all.iter().map(|child| child.rows).sum()),
         [child] => {
             let rows = plan
@@ -160,6 +161,16 @@ fn estimate_hash_join(join: &HashJoinExec) -> Estimate {
         joined
     };
     joined.project(join.projection.as_deref())
+}
+
+fn estimate_nested_loop_join(join: &NestedLoopJoinExec) -> Estimate {
+    let matched_fraction = match join.filter() {
+        Some(_) => UNKNOWN_SELECTIVITY,
+        None => 1.0,
+    };
+    let (left, right) = (estimate(join.left()), estimate(join.right()));
+    let joined = estimate_pairs(left, right, *join.join_type(), matched_fraction);
+    joined.project(join.projection().as_deref())
 }
 
 fn estimate_key_filter(filter: &KeyFilterExec) -> Estimate {
