@@ -50,6 +50,24 @@ async fn marks_and_mixed_types_are_read() {
     check("{\"a\":null}\n", "", Ok(&["∅"])).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_and_arrays_are_their_json_where_the_column_is_text() {
+    check(
+        "{\"a\":\"x\"}\n{\"a\":{\"b\": [1, null], \"c\":\"\\\"\"}}\n{\"a\":[ 1.50,{} ]}\n{\"a\":2}\n{\"a\":null}\n",
+        "(a STRING)",
+        Ok(&["2", "[ 1.50,{} ]", "x", "{\"b\": [1, null], \"c\":\"\\\"\"}", "∅"]),
+    )
+    .await;
+    check(
+        "{\"s\":{\"t\":[1]},\"l\":[{},\"x\"],\"n\":1.5}\n",
+        "(s STRUCT<t: STRING>, l ARRAY<STRING>, n DECIMAL(3, 1))",
+        Ok(&["{t: [1]}|[{}, x]|1.5"]),
+    )
+    .await;
+    let refused = ["a.json line 2", "a"];
+    check("{\"a\":{}}\n{\"a\":[}\n", "(a STRING)", Err(&refused)).await;
+}
+
 /// As the sample of the schema, other rows may have fractions.
 #[tokio::test(flavor = "multi_thread")]
 async fn numbers_lose_no_digits() {

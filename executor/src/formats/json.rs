@@ -16,6 +16,7 @@ mod big_numbers;
 mod decode;
 mod infer;
 mod lines;
+mod nested_texts;
 mod numbers;
 mod options;
 mod spelling;

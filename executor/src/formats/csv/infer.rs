@@ -122,12 +122,16 @@ fn invalid(error: CsvError) -> DataFusionError {
     plan_datafusion_err!("{error}. {}", error.advice)
 }
 
-/// Names without text are called `_c0`, `_c1`, and so on, as in Spark.
+/// Returns the name of a column that the file does not name, counted from 0: `_c0`, as in Spark.
+fn unnamed_column(index: usize) -> String {
+    format!("_c{index}")
+}
+
 fn header_names(records: &Records) -> Vec<String> {
     let texts = records.texts().into_iter().enumerate();
     texts
         .map(|(index, name)| match name.trim() {
-            "" => format!("_c{index}"),
+            "" => unnamed_column(index),
             _ => name,
         })
         .collect()
@@ -186,7 +190,7 @@ impl<'a> Sample<'a> {
         let names = if self.options.header {
             header_names(&self.records)
         } else {
-            (1..=width).map(|n| format!("column_{n}")).collect()
+            (0..width).map(unnamed_column).collect()
         };
         check_duplicates(&names)?;
         self.records.set_columns(width);

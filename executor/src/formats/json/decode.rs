@@ -1,5 +1,6 @@
 //! Lines to batches of the projected columns.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -15,6 +16,7 @@ use object_store::ObjectStore;
 
 use super::infer::syntax_error;
 use super::lines::{LineError, Lines};
+use super::nested_texts::quote_nested;
 use super::numbers::{may_have_fractions, to_numbers, with_texts};
 use super::options::{JsonReadOptions, UnknownFields};
 use super::spelling::{has_nested_fields, respell};
@@ -106,6 +108,9 @@ struct LineDecoder {
     schema: SchemaRef,
     /// The fields that lines may have; absent if all others are ignored.
     known_fields: Option<Fields>,
+    /// Whether objects and arrays in columns of text are quoted. They are rare, so that this begins
+    /// with the first one.
+    quotes_nested: bool,
     /// Whether nested fields are found without regard to the case of their names.
     may_respell: bool,
     batch_rows: usize,
@@ -124,6 +129,7 @@ impl LineDecoder {
                 .transpose()?,
             schema,
             known_fields: None,
+            quotes_nested: false,
             may_respell: false,
             batch_rows,
             text: String::new(),
@@ -139,9 +145,14 @@ impl LineDecoder {
             {
                 return Err(unknown_field(number, &field).into());
             }
-            match self.may_respell {
-                true => self.text.push_str(&respell(line, self.schema.fields())),
-                false => self.text.push_str(line),
+            let columns = self.schema.fields();
+            let line = match self.may_respell {
+                true => respell(line, columns),
+                false => Cow::Borrowed(line),
+            };
+            match self.quotes_nested {
+                true => self.text.push_str(&quote_nested(&line, columns)),
+                false => self.text.push_str(&line),
             }
             self.ends.push((self.text.len(), number));
             if self.ends.len() >= self.batch_rows || self.text.len() >= BATCH_BYTES_MAX {
@@ -155,13 +166,35 @@ impl LineDecoder {
     }
 
     fn flush(&mut self) -> Result<Option<RecordBatch>, DecodeError> {
-        let batch = self.build();
+        let mut batch = self.build();
+        if batch.is_err() && !self.quotes_nested && self.quote_nested_texts()? {
+            batch = self.build();
+        }
         if let Err(error) = batch {
             return Err(self.find_refused(error));
         }
         self.text.clear();
         self.ends.clear();
         Ok(batch?)
+    }
+
+    /// Quotes the nested values in columns of text, in this batch and all others. Returns whether
+    /// this batch had any.
+    fn quote_nested_texts(&mut self) -> Result<bool, ArrowError> {
+        let (mut text, mut ends, mut start) = (String::new(), vec![], 0);
+        for (end, number) in &self.ends {
+            text.push_str(&quote_nested(&self.text[start..*end], self.schema.fields()));
+            ends.push((text.len(), *number));
+            start = *end;
+        }
+        if text.len() == self.text.len() {
+            return Ok(false);
+        }
+        // The decoders still hold the lines that were refused.
+        let fresh = Self::new(Arc::clone(&self.schema), self.batch_rows)?;
+        (self.decoder, self.texts) = (fresh.decoder, fresh.texts);
+        (self.text, self.ends, self.quotes_nested) = (text, ends, true);
+        Ok(true)
     }
 
     fn build(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
