@@ -129,3 +129,124 @@ async fn settings_of_spark_are_obeyed_or_accepted() {
     assert!(fixed.contains("--conf"), "{fixed}");
     session.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_inserted_into_partitions_and_by_name() {
+    let folder = scratch("warehouse");
+    let session = warehouse_session(folder.path()).await;
+    run(
+        &session,
+        "CREATE TABLE p (v INT, w STRING, k STRING, j INT) USING parquet PARTITIONED BY (k, j)",
+    )
+    .await;
+    for insert in [
+        "INSERT INTO p PARTITION (k = 'z', j) SELECT 1, 'a', 10",
+        "INSERT INTO p PARTITION (k = 'y', j = -3) VALUES (2, 'b'), (3, NULL)",
+        "INSERT INTO p PARTITION (k, j) SELECT 4, 'c', 'z', 10",
+        "INSERT INTO p PARTITION (k = 'x', j) (j, v) SELECT 7, 5",
+        "INSERT INTO p BY NAME SELECT 1 AS J, 'w' AS k, 6 AS v",
+        "FROM VALUES (8) AS s(n) INSERT INTO p PARTITION (k = 'v', j = 0) BY NAME SELECT n AS v",
+    ] {
+        run(&session, insert).await;
+    }
+    let all = "SELECT * FROM p ORDER BY v";
+    let mut expected = vec![
+        "1|a|z|10",
+        "2|b|y|-3",
+        "3|∅|y|-3",
+        "4|c|z|10",
+        "5|∅|x|7",
+        "6|∅|w|1",
+        "8|∅|v|0",
+    ];
+    assert_eq!(session_rows(&session, all).await, expected);
+    run(
+        &session,
+        "INSERT OVERWRITE p PARTITION (k = 'z', j = 10) SELECT 1, 'new'",
+    )
+    .await;
+    expected[0] = "1|new|z|10";
+    expected.remove(3);
+    assert_eq!(session_rows(&session, all).await, expected);
+    let none = "INSERT OVERWRITE TABLE p PARTITION (k = 'y', j = -3) SELECT 1, 'x' WHERE false";
+    run(&session, none).await;
+    let count = "SELECT count(*) FROM p WHERE k = 'y'";
+    assert_eq!(session_rows(&session, count).await, ["0"]);
+    for (sql, part) in [
+        (
+            "INSERT INTO p PARTITION (v = 1) SELECT 1, 'a', 2",
+            "not a partition column",
+        ),
+        (
+            "INSERT INTO p PARTITION (k = 'a', j) SELECT 1, 2",
+            "3: v, w, j",
+        ),
+        (
+            "INSERT INTO p BY NAME SELECT 1 AS v, 2 AS other",
+            "no column `other`",
+        ),
+        (
+            "INSERT INTO p PARTITION (k = 'a') BY NAME SELECT 1 AS v, 'b' AS k",
+            "no column `k`",
+        ),
+        (
+            "INSERT OVERWRITE p PARTITION (k = 'a', j) SELECT 1, 'a', 2",
+            "a value for each",
+        ),
+    ] {
+        let refused = error(&session, sql).await;
+        assert!(refused.contains(part), "{sql}: {refused}");
+    }
+    session.stop().await;
+}
+
+/// Spark refuses these when it plans them (`spark.sql.storeAssignmentPolicy=ANSI`).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_keeps_its_type_whatever_is_inserted() {
+    let folder = scratch("warehouse");
+    let session = warehouse_session(folder.path()).await;
+    let path = folder.path().join("c");
+    std::fs::create_dir(&path).unwrap();
+    std::fs::write(path.join("a.csv"), "n,s\n1,x\n").unwrap();
+    let create = format!(
+        "CREATE TABLE c USING csv OPTIONS (header 'true') LOCATION '{}'",
+        path.display()
+    );
+    run(&session, &create).await;
+    for insert in [
+        "INSERT INTO c SELECT '7', 'y'",
+        "INSERT INTO c SELECT true, 'y'",
+    ] {
+        let refused = error(&session, insert).await;
+        assert!(refused.contains("the column `n` is BIGINT"), "{refused}");
+    }
+    let types = "SELECT DISTINCT typeof(n), typeof(s) FROM c";
+    run(&session, "INSERT OVERWRITE c SELECT 2, 3").await;
+    assert_eq!(session_rows(&session, types).await, ["bigint|string"]);
+    run(&session, "INSERT INTO c SELECT CAST('4' AS INT), 5.5").await;
+    assert_eq!(session_rows(&session, types).await, ["bigint|string"]);
+    let rows = session_rows(&session, "SELECT * FROM c ORDER BY n").await;
+    assert_eq!(rows, ["2|3", "4|5.5"]);
+    session.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_of_csv_files_without_a_header_have_the_names_of_spark() {
+    let folder = scratch("warehouse");
+    let session = warehouse_session(folder.path()).await;
+    let path = folder.path().join("h");
+    std::fs::create_dir(&path).unwrap();
+    std::fs::write(path.join("a.csv"), "1,x\n2,y\n").unwrap();
+    for (table, columns) in [("h", ""), ("d", "(a INT, b STRING)")] {
+        let create = format!(
+            "CREATE TABLE {table} {columns} USING csv OPTIONS (header 'false') LOCATION '{}'",
+            path.display()
+        );
+        run(&session, &create).await;
+    }
+    let rows = session_rows(&session, "SELECT _c1, _c0 + 1 FROM h ORDER BY 1").await;
+    assert_eq!(rows, ["x|2", "y|3"]);
+    let rows = session_rows(&session, "SELECT b, a + 1 FROM d ORDER BY 1").await;
+    assert_eq!(rows, ["x|2", "y|3"]);
+    session.stop().await;
+}

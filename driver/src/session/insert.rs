@@ -4,38 +4,58 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::dataframe::DataFrame as DfDataFrame;
-use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
-use faisca_planner::manifest::{Compression, SaveMode, Source, TextCompression, Write};
+use faisca_planner::manifest::{
+    Compression, FileFormat, PartitionOverwrite, SaveMode, Source, TextCompression, Write,
+};
 
 use super::output_table::open_written;
+use super::sql_types::{column_definition, sql_type};
+use super::store_assignment::check_assignments;
 use crate::engine::progress::WriteSummary;
 use crate::error::{Error, Result};
 use crate::output::write::{PlannedWrite, run};
 use crate::services::Services;
+
+/// The rows that an INSERT replaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Replaced {
+    Nothing,
+    /// All rows of the table.
+    Table,
+    /// Those of the partitions that new rows are in.
+    Partitions,
+}
 
 /// Runs INSERT: writes the rows into the table's folder with the options of the table, and
 /// registers the table again with the new files.
 pub(super) async fn insert(
     services: &Arc<Services>,
     table: &str,
-    op: InsertOp,
+    replaced: Replaced,
     input: LogicalPlan,
 ) -> Result<WriteSummary> {
     let tables = &services.tables;
-    let (Some(files), Some(provider)) = (tables.files(table), tables.provider(table)) else {
+    let (Some(mut files), Some(provider)) = (tables.files(table), tables.provider(table)) else {
         return Err(Error::Plan(format!(
             "table `{table}` has no files to write to; create it as an external table"
         )));
     };
     let schema = provider.schema();
-    let mode = match op {
-        InsertOp::Append => SaveMode::Append,
-        InsertOp::Overwrite | InsertOp::Replace => SaveMode::Overwrite,
+    let mode = match replaced {
+        Replaced::Nothing => SaveMode::Append,
+        Replaced::Table | Replaced::Partitions => SaveMode::Overwrite,
     };
+    let partition_overwrite = match replaced {
+        Replaced::Partitions => PartitionOverwrite::Dynamic,
+        Replaced::Nothing | Replaced::Table => PartitionOverwrite::Static,
+    };
+    keep_types(&mut files.source, &schema);
+    check_assignments(table, &input)?;
     let target = Write {
         format: files.source.format,
         mode,
+        partition_overwrite,
         partition_by: files.partition_by.clone(),
         compression: written_compression(&files.source)?,
         ..Write::to(&files.source.path)
@@ -47,6 +67,21 @@ pub(super) async fn insert(
     let provider = open_written(&services.context, &files.source, &schema).await?;
     services.register_table(table, provider, Some(files))?;
     Ok(summary)
+}
+
+/// Declares the columns of a text table as they are, so that no value that is written changes the
+/// types that would be inferred.
+fn keep_types(source: &mut Source, schema: &SchemaRef) {
+    if source.format == FileFormat::Parquet || source.schema.is_some() {
+        return;
+    }
+    let fields = schema.fields().iter();
+    let columns = fields.map(|field| {
+        let sql_type = sql_type(field.data_type())?;
+        Some(column_definition(field.name(), &sql_type))
+    });
+    let columns: Option<Vec<String>> = columns.collect();
+    source.schema = columns.map(|columns| columns.join(", "));
 }
 
 /// Renames the columns of the rows as in the table. The planner has put them into the table's

@@ -12,7 +12,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::DataFusionError;
 use datafusion::dataframe::DataFrame as DfDataFrame;
 use datafusion::datasource::MemTable;
-use datafusion::logical_expr::dml::CopyTo;
+use datafusion::logical_expr::dml::{CopyTo, InsertOp};
 use datafusion::logical_expr::{
     CreateExternalTable, CreateMemoryTable, CreateView, DdlStatement, DmlStatement, LogicalPlan,
     WriteOp,
@@ -29,7 +29,8 @@ use super::create_table::{create_table, drop_table};
 use super::dataframe::DataFrame;
 use super::describe::describe_query;
 use super::existing::{keeps_existing, parse_format, table_name};
-use super::insert::insert;
+use super::insert::{Replaced, insert};
+use super::insert_statement::insert_statement;
 use super::lateral_aliases::plan_with_aliases;
 use super::options::{set_source_option, set_write_option};
 use super::path_tables::register_paths;
@@ -168,6 +169,11 @@ async fn run_spark_command(services: &Arc<Services>, command: Command) -> Result
             }
             Ok(outcome)
         }
+        Command::Insert(statement) => {
+            let rows = Box::pin(run(services, &statement.query)).await?;
+            let summary = insert_statement(services, &statement, rows).await?;
+            Ok(Outcome::Done(Some(summary)))
+        }
         Command::Variables(change) => {
             change_variables(services, change).await?;
             Ok(Outcome::Done(None))
@@ -243,7 +249,11 @@ async fn run_dml(services: &Arc<Services>, dml: &DmlStatement) -> Result<Outcome
         )));
     };
     let (table, rows) = (dml.table_name.table(), dml.input.as_ref().clone());
-    let summary = insert(services, table, op, rows).await?;
+    let replaced = match op {
+        InsertOp::Append => Replaced::Nothing,
+        InsertOp::Overwrite | InsertOp::Replace => Replaced::Table,
+    };
+    let summary = insert(services, table, replaced, rows).await?;
     Ok(Outcome::Done(Some(summary)))
 }
 

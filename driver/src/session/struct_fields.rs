@@ -1,5 +1,5 @@
 //! Finds fields of structs without regard to case, like columns: `p.idade` and `p['IDADE']` find
-//! `Idade`.
+//! `Idade`. A field of an array of structs is the array of the fields.
 
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{DFSchema, Result, ScalarValue, TableReference, plan_err};
@@ -7,6 +7,7 @@ use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawFieldAccessExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess};
 use datafusion::prelude::Column;
+use faisca_spark::operators::{array_field, item_type};
 
 /// Plans accesses to struct fields with the spelling of the data.
 #[derive(Debug)]
@@ -22,6 +23,14 @@ impl ExprPlanner for StructFields {
             && let Some(written) = name.try_as_str().flatten()
         {
             let data_type = access.expr.get_type(schema)?;
+            if let Some(item) = struct_item(&data_type)
+                && let Some(field) = find_field(item, written)?
+            {
+                return Ok(PlannerResult::Planned(array_field(
+                    access.expr,
+                    field.name(),
+                )));
+            }
             *name = match find_field(&data_type, written)? {
                 Some(field) => ScalarValue::from(field.name().as_str()),
                 None => map_key(&data_type, written),
@@ -40,6 +49,13 @@ impl ExprPlanner for StructFields {
         let mut expr = Expr::Column(Column::from((qualifier, field)));
         let mut data_type = field.data_type().clone();
         for written in nested_names {
+            if let Some(item) = struct_item(&data_type)
+                && let Ok(Some(field)) = find_field(item, written)
+            {
+                expr = array_field(expr, field.name());
+                data_type = DataType::new_list(field.data_type().clone(), true);
+                continue;
+            }
             let (name, child) = match find_field(&data_type, written) {
                 Ok(Some(field)) => (
                     ScalarValue::from(field.name().as_str()),
@@ -58,6 +74,11 @@ impl ExprPlanner for StructFields {
         }
         Ok(PlannerResult::Planned(expr))
     }
+}
+
+/// Returns the struct that the items of an array are.
+fn struct_item(data_type: &DataType) -> Option<&DataType> {
+    item_type(data_type).filter(|item| matches!(item, DataType::Struct(_)))
 }
 
 /// Returns a field name as a literal of the key type, in case the value is a map and not a struct:

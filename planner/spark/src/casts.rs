@@ -24,6 +24,8 @@ use crate::functions::{OnInvalid, is_text, scalar_function, zone_name};
 
 /// Microseconds of a second.
 const SECOND_MICROS: f64 = 1_000_000.0;
+/// The function that writes a number without an exponent.
+const PLAIN_NUMBER: &str = "plain_number";
 
 /// Replaces casts by Spark's. The rule runs after the coercion of types.
 #[derive(Debug, Default)]
@@ -94,6 +96,9 @@ fn replace_cast(expr: Expr, schema: &DFSchema, settings: &CastSettings) -> Trans
     let Ok(source) = operand.get_type(schema) else {
         return Transformed::no(expr);
     };
+    if is_text(&source) && target.is_decimal() {
+        return read_plain_number(expr, zone);
+    }
     if let Some(converted) = cast_struct_by_position(operand, &source, target, on_invalid) {
         return converted
             .transform_up(|expr| Ok(replace_cast(expr, schema, settings)))
@@ -123,6 +128,25 @@ fn replace_cast(expr: Expr, schema: &DFSchema, settings: &CastSettings) -> Trans
         Ok(_) => Transformed::yes(cast(value, target)),
         Err(_) => Transformed::no(expr),
     }
+}
+
+/// Casts text to a decimal without its exponent, which Arrow does not read.
+fn read_plain_number(mut expr: Expr, zone: &Arc<str>) -> Transformed<Expr> {
+    let (Expr::Cast(Cast { expr: operand, .. }) | Expr::TryCast(TryCast { expr: operand, .. })) =
+        &mut expr
+    else {
+        return Transformed::no(expr);
+    };
+    // A view was analyzed before.
+    let is_plain =
+        matches!(operand.as_ref(), Expr::ScalarFunction(call) if call.name() == PLAIN_NUMBER);
+    let function = scalar_function(PLAIN_NUMBER, zone).filter(|_| !is_plain);
+    let Some(function) = function else {
+        return Transformed::no(expr);
+    };
+    let text = std::mem::take(operand.as_mut());
+    **operand = Arc::new(function).call(vec![text]);
+    Transformed::yes(expr)
 }
 
 /// Returns the call that returns null where this one fails.

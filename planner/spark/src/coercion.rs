@@ -20,7 +20,7 @@ use datafusion::logical_expr::expr_rewriter::{NamePreserver, coerce_plan_expr_fo
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, Union};
 
-use crate::operators::arithmetic;
+use crate::operators::{arithmetic, without_label};
 use common::comparison_type;
 pub(crate) use common::{common_type, precision_and_scale};
 pub(crate) use literals::{as_decimal_literal, fit_literal, with_type};
@@ -60,6 +60,13 @@ pub(crate) fn resolve_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<
     if let Expr::ScalarFunction(call) = &expr {
         arguments::check(call, schema)?;
     }
+    let expr = match expr {
+        Expr::ScalarFunction(call) => match without_label(call) {
+            Ok(cast) => return Ok(Transformed::yes(cast)),
+            Err(call) => Expr::ScalarFunction(call),
+        },
+        other => other,
+    };
     match expr {
         Expr::BinaryExpr(operation) if operation.op.is_numerical_operators() => {
             arithmetic::resolve(operation, schema)

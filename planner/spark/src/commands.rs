@@ -14,6 +14,7 @@ use datafusion::common::{Result, plan_err};
 pub use alter::{DatabaseChange, Partition, TableChange, column_comments};
 use cursor::Cursor;
 pub use describe::Describe;
+pub use inserts::{Insert, InsertColumns};
 pub use show::{FunctionKind, Show};
 pub use table::{CreateTable, OnExisting, TableSource};
 pub use variables::VariableChange;
@@ -34,6 +35,8 @@ pub enum Command {
     DescribeQuery(String),
     /// `FROM s INSERT INTO a SELECT x INSERT INTO b SELECT y`, as statements that run one after the other.
     Inserts(Vec<String>),
+    /// `INSERT INTO t PARTITION (k = 1) SELECT …`, or `INSERT INTO t BY NAME SELECT …`.
+    Insert(Insert),
     /// `DECLARE x INT`, `SET VAR x = 1`, or `DROP TEMPORARY VARIABLE x`.
     Variables(VariableChange),
     /// A statement that runs no query.
@@ -98,6 +101,9 @@ impl Command {
         let mut cursor = Cursor::new(sql)?;
         if let Some(statements) = inserts::split(cursor.tokens()) {
             return Ok(Some(Self::Inserts(statements)));
+        }
+        if let Some(insert) = inserts::parse(&mut cursor)? {
+            return Ok(Some(Self::Insert(insert)));
         }
         if let Some(change) = variables::parse(&mut cursor)? {
             return Ok(Some(Self::Variables(change)));

@@ -10,6 +10,7 @@
 //! ```
 
 mod calls;
+mod cast_names;
 mod clauses;
 mod clocks;
 mod column_names;
@@ -17,6 +18,7 @@ mod field_names;
 mod generator_tables;
 mod generators;
 mod grouping;
+mod having;
 mod intervals;
 mod joins;
 mod lateral_aliases;
@@ -25,6 +27,7 @@ mod named_windows;
 mod names;
 mod numbers;
 mod older_meanings;
+mod order_by;
 mod patterns;
 mod pipes;
 mod pivots;

@@ -39,6 +39,7 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::ScalarUDF;
 
 use crate::operators;
+pub(crate) use aggregates::names as aggregate_names;
 pub(crate) use convert::{is_text, zone_name};
 pub(crate) use scalar::OnInvalid;
 pub use scalar::TaskPartition;
@@ -203,12 +204,13 @@ mod tests {
         let documented = documented("Available", 2);
         // Names that DataFusion has and Spark lacks are kept for statements that use them; the
         // dialect calls `time_windows` for `window`, casts are calls of `to_wall_timestamp`, and
-        // `ceil(x, scale)` is one of `ceil_to_scale`.
+        // `ceil(x, scale)` is one of `ceil_to_scale`, and a cast to DECIMAL reads the text of `plain_number`.
         let extra = [
             "ceil_to_scale",
             "floor_to_scale",
             "list_append",
             "list_prepend",
+            "plain_number",
             "today",
             "time_windows",
             "to_wall_timestamp",

@@ -3,11 +3,13 @@
 //! `7 / 2` is 3.5, `7 DIV 2` is 3, `array(10, 20)[0]` is 10, and `'5' + 3` is 8.
 
 pub(crate) mod arithmetic;
+mod array_field;
 mod array_item;
 mod decimal;
 mod divisor;
-mod intervals;
+pub(crate) mod intervals;
 mod item_positions;
+mod labeled_cast;
 mod pair;
 mod quotient;
 
@@ -26,11 +28,15 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use crate::dialect::plan_number;
 use crate::functions::FunctionSyntax;
+use array_field::ArrayField;
+pub use array_field::{array_field, item_type};
 use array_item::ArrayItem;
 use decimal::DecimalOperator;
 use divisor::Divisor;
 use intervals::{FACTOR, INTERVAL, IntervalOperator};
 pub(crate) use item_positions::ItemPositions;
+use labeled_cast::LabeledCast;
+pub(crate) use labeled_cast::{LABELED_CAST, without_label};
 use quotient::Quotient;
 
 /// Plans operators of SQL text as Spark means them.
@@ -50,10 +56,12 @@ pub fn planners() -> Vec<Arc<dyn ExprPlanner>> {
 #[must_use]
 pub fn functions() -> Vec<Arc<ScalarUDF>> {
     let mut functions = vec![
+        Arc::new(ScalarUDF::from(ArrayField::default())),
         Arc::new(ScalarUDF::from(ArrayItem::default())),
         Arc::new(ScalarUDF::from(Divisor::default())),
         Arc::new(ScalarUDF::from(Quotient)),
         Arc::new(ScalarUDF::from(ItemPositions)),
+        Arc::new(ScalarUDF::from(LabeledCast::default())),
     ];
     functions.extend(IntervalOperator::ALL.map(|operator| Arc::new(ScalarUDF::from(operator))));
     functions.extend(DecimalOperator::ALL.map(|operator| Arc::new(ScalarUDF::from(operator))));

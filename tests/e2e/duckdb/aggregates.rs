@@ -2,7 +2,7 @@
 
 use super::data::Kind;
 use super::expressions::{Column, filter, literal, pick};
-use super::queries::Generator;
+use super::queries::{Generator, OutputNames};
 use super::shrink::optional;
 
 /// The types that sums and averages are taken of; floats are the last two.
@@ -51,12 +51,17 @@ impl Generator {
         format!("{function}({value})")
     }
 
-    fn aggregates(&mut self, scope: &[Column], first: usize) -> (String, usize) {
+    fn aggregates(
+        &mut self,
+        scope: &[Column],
+        first: usize,
+        names: &OutputNames,
+    ) -> (String, usize) {
         let count = self.rng.usize(1..4);
         let items: Vec<_> = (first..first + count)
             .map(|index| {
                 let aggregate = self.aggregate(scope);
-                let named = format!("{aggregate} AS c{index}");
+                let named = format!("{aggregate} AS {}", names.name(index));
                 if index == 0 {
                     named
                 } else {
@@ -84,6 +89,7 @@ impl Generator {
     }
 
     pub fn grouped(&mut self, depth: u8) -> (String, usize) {
+        let names = self.output_names();
         let from = self.from(depth);
         let keys: Vec<_> = (0..self.rng.usize(1..4))
             .map(|_| {
@@ -95,12 +101,12 @@ impl Generator {
         let named: Vec<_> = keys
             .iter()
             .enumerate()
-            .map(|(index, key)| format!("{key} AS c{index}"))
+            .map(|(index, key)| format!("{key} AS {}", names.name(index)))
             .collect();
         let positions: Vec<_> = (1..=keys.len())
             .map(|position| position.to_string())
             .collect();
-        let (aggregates, width) = self.aggregates(&from.scope, keys.len());
+        let (aggregates, width) = self.aggregates(&from.scope, keys.len(), &names);
         let sql = format!(
             "SELECT {}{aggregates} FROM {}{} GROUP BY {}{}",
             named.join(", "),
@@ -113,6 +119,7 @@ impl Generator {
     }
 
     pub fn grouping_sets(&mut self, depth: u8) -> (String, usize) {
+        let names = self.output_names();
         let from = self.from(depth);
         let mut keys: Vec<String> = vec![];
         for _ in 0..3 {
@@ -124,9 +131,9 @@ impl Generator {
         let named: Vec<_> = keys
             .iter()
             .enumerate()
-            .map(|(index, key)| format!("{key} AS c{index}"))
+            .map(|(index, key)| format!("{key} AS {}", names.name(index)))
             .collect();
-        let (aggregates, width) = self.aggregates(&from.scope, keys.len());
+        let (aggregates, width) = self.aggregates(&from.scope, keys.len(), &names);
         let (list, first, rest) = (keys.join(", "), &keys[0], keys[1..].join(", "));
         let groups = match self.rng.u8(..4) {
             0 => format!("ROLLUP ({list})"),
@@ -134,7 +141,7 @@ impl Generator {
             2 => format!("GROUPING SETS (({list}), ({first}))"),
             _ => format!("GROUPING SETS (({first}), ({rest}), ())"),
         };
-        let grouping = optional(format!(", GROUPING({first}) AS c{width}"));
+        let grouping = optional(format!(", GROUPING({first}) AS {}", names.name(width)));
         let sql = format!(
             "SELECT {}{aggregates}{grouping} FROM {}{} GROUP BY {groups}{}",
             named.join(", "),
@@ -146,8 +153,9 @@ impl Generator {
     }
 
     pub fn totals(&mut self, depth: u8) -> (String, usize) {
+        let names = self.output_names();
         let from = self.from(depth);
-        let (aggregates, width) = self.aggregates(&from.scope, 0);
+        let (aggregates, width) = self.aggregates(&from.scope, 0, &names);
         (
             format!(
                 "SELECT {aggregates} FROM {}{}",

@@ -248,6 +248,11 @@ impl Generator {
                 format!("(CAST({small} AS BIGINT) {operator} {number})")
             }
             Kind::I32 => {
+                if self.rng.bool() {
+                    let date = self.value(Kind::Date, scope, 0);
+                    let part = pick(&mut self.rng, &["year", "month", "day", "quarter"]);
+                    return format!("CAST({part}({date}) AS INT)");
+                }
                 let text = self.value(Kind::Text, scope, 0);
                 format!("CAST(length({text}) AS INT)")
             }
@@ -258,7 +263,7 @@ impl Generator {
             }
             Kind::Decimal => {
                 let literal = literal(&mut self.rng, Kind::Decimal);
-                let operator = pick(&mut self.rng, &["+", "-"]);
+                let operator = pick(&mut self.rng, &["+", "-", "*"]);
                 format!(
                     "CAST(CAST({value} AS DECIMAL(20, 2)) {operator} {literal} AS DECIMAL(20, 2))"
                 )
@@ -274,6 +279,11 @@ impl Generator {
             Kind::Timestamp => {
                 let unit = pick(&mut self.rng, &["month", "day", "hour", "year"]);
                 format!("date_trunc('{unit}', {value})")
+            }
+            Kind::Date if self.rng.bool() => {
+                let unit = pick(&mut self.rng, &["DAY", "MONTH", "YEAR"]);
+                let operator = pick(&mut self.rng, &["+", "-"]);
+                format!("CAST({value} {operator} INTERVAL '{number}' {unit} AS DATE)")
             }
             Kind::Date => {
                 let time = self.value(Kind::Timestamp, scope, 0);

@@ -83,6 +83,12 @@ impl Generator {
                 );
                 Relation::derived(sql, &[key, value, Kind::I64])
             }
+            7 => {
+                let rows = self.rows(&kinds, depth - 1);
+                let names = self.output_names();
+                let order = self.order_and_limit(kinds.len(), &names);
+                Relation::derived(format!("({rows}{order})"), &kinds)
+            }
             5 | 6 if !self.shared.is_empty() => {
                 let (name, kinds) = self.shared[0].clone();
                 Relation::derived(name, &kinds)

@@ -9,17 +9,19 @@ use super::shrink::optional;
 
 impl Generator {
     pub fn windows(&mut self) -> (String, usize) {
+        let names = self.output_names();
         let from = self.from(1);
         // Rows that are equal in every column have no order: two windows may number them
         // differently.
         let has_keys = from.order.iter().all(|column| column.sql.ends_with(".id"));
         let width = if has_keys { self.rng.usize(2..4) } else { 2 };
-        let mut items = vec![format!("{} AS c0", pick(&mut self.rng, &from.scope).sql)];
+        let first = &pick(&mut self.rng, &from.scope).sql;
+        let mut items = vec![format!("{first} AS {}", names.name(0))];
         let directions = ["ASC NULLS FIRST", "DESC NULLS LAST"];
         for index in 1..width {
             let direction = *pick(&mut self.rng, &directions);
             let window = self.window(&from, direction);
-            items.push(optional(format!(", {window} AS c{index}")));
+            items.push(optional(format!(", {window} AS {}", names.name(index))));
         }
         (
             format!(
@@ -48,6 +50,7 @@ impl Generator {
             .map(|column| format!("{} {direction}", column.sql))
             .collect();
         let total = format!("{partition}ORDER BY {}", columns.join(", "));
+        let by_values = self.range_window(from, &partition, direction);
         let order_column = &pick(&mut self.rng, &from.scope).sql;
         let peers = format!("{partition}ORDER BY {order_column} {direction}");
         let kind = *pick(&mut self.rng, &Kind::ALL);
@@ -55,7 +58,11 @@ impl Generator {
         let number = self.rng.u8(1..4);
         let frame = optional(self.frame());
         let nulls = optional(*pick(&mut self.rng, &["", "", " IGNORE NULLS"]));
-        match self.rng.u8(..12) {
+        match self.rng.u8(..13) {
+            12 => match by_values {
+                Some(window) => format!("{} OVER ({window})", self.window_aggregate(&from.scope)),
+                None => format!("count(*) OVER ({peers})"),
+            },
             0 => format!("row_number() OVER ({total})"),
             1 => format!("ntile({number}) OVER ({total})"),
             2 => format!("rank() OVER ({peers})"),
@@ -75,6 +82,19 @@ impl Generator {
                 self.window_aggregate(&from.scope)
             ),
         }
+    }
+
+    /// A window over the rows whose values are near that of the row.
+    fn range_window(&mut self, from: &From, partition: &str, direction: &str) -> Option<String> {
+        // The values of other integers end where their types end.
+        let columns = from.scope.iter().filter(|column| column.kind == Kind::I64);
+        let columns: Vec<_> = columns.collect();
+        let column = columns.get(self.rng.usize(..columns.len().max(1)))?;
+        let (before, after) = (self.rng.u8(..4), self.rng.u8(..4));
+        Some(format!(
+            "{partition}ORDER BY {} {direction} RANGE BETWEEN {before} PRECEDING AND {after} FOLLOWING",
+            column.sql
+        ))
     }
 
     fn window_aggregate(&mut self, scope: &[Column]) -> String {

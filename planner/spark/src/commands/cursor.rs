@@ -113,6 +113,32 @@ impl Cursor {
         }
     }
 
+    /// Reads names in parentheses, with commas between them.
+    ///
+    /// # Errors
+    /// If something else is there.
+    pub(super) fn names_in_parentheses(&mut self) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        let mut is_open = self.take_token(&Token::LParen);
+        while is_open {
+            names.push(self.identifier()?);
+            is_open = self.take_token(&Token::Comma);
+        }
+        match self.take_token(&Token::RParen) {
+            true => Ok(names),
+            false => plan_err!("expected a list of names, not {}", self.next_shown()),
+        }
+    }
+
+    /// Returns true if a query is next, which may be in parentheses.
+    pub(super) fn begins_query(&mut self) -> bool {
+        let start = self.position;
+        while self.take_token(&Token::LParen) {}
+        let begins = self.take_one_of(&["SELECT", "WITH", "FROM", "VALUES", "TABLE"]);
+        self.position = start;
+        begins
+    }
+
     /// Reads a string or another single value.
     ///
     /// # Errors

@@ -49,7 +49,7 @@ pub fn without_mark(name: &str) -> &str {
 }
 
 /// Returns the name of an item's column, which may be generated from its expression.
-fn column_name(item: &SelectItem) -> Option<String> {
+pub(super) fn column_name(item: &SelectItem) -> Option<String> {
     Some(match item {
         SelectItem::UnnamedExpr(Expr::Identifier(name)) => name.value.clone(),
         SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last()?.value.clone(),

@@ -16,9 +16,9 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use super::names::CteScopes;
 use super::syntax::SparkDialect;
 use super::{
-    calls, clauses, column_names, field_names, generator_tables, generators, grouping, intervals,
-    joins, literals, named_windows, names, numbers, older_meanings, patterns, pivots,
-    random_numbers, row_values, samples, windows,
+    calls, cast_names, clauses, column_names, field_names, generator_tables, generators, grouping,
+    having, intervals, joins, literals, named_windows, names, numbers, older_meanings, order_by,
+    patterns, pivots, random_numbers, row_values, samples, windows,
 };
 use crate::legacy::Legacy;
 
@@ -61,13 +61,15 @@ impl Translation {
         replace_minus(&mut query.body);
         nest_set_operation(query);
         self.cte_scopes.enter(query);
-        joins::merge_keys(query)
+        joins::merge_keys(query)?;
+        order_by::bind(query)
     }
 
     fn translate_select(&mut self, select: &mut Select) -> Result<()> {
         clauses::check_select(select)?;
         lower_text_aliases(select);
         windows::move_to_from(select);
+        having::resolve_aliases(select);
         names::mark_duplicates(&mut select.projection);
         field_names::resolve_fields(select);
         select.from.iter_mut().for_each(add_missing_join_conditions);
@@ -85,10 +87,11 @@ impl Translation {
     }
 
     /// Names the subqueries of a join that have no alias, so that their columns differ from those
-    /// of other tables.
+    /// of other tables. Under HAVING and QUALIFY, they also differ from aliases of the select list.
     fn name_subqueries(&mut self, select: &mut Select) {
         let tables = select.from.iter().map(|table| 1 + table.joins.len());
-        let has_several = tables.sum::<usize>() > 1;
+        let must_be_named =
+            tables.sum::<usize>() > 1 || select.having.is_some() || select.qualify.is_some();
         let tables = select.from.iter_mut().flat_map(|table| {
             let joined = table.joins.iter_mut().map(|join| &mut join.relation);
             std::iter::once(&mut table.relation).chain(joined)
@@ -99,7 +102,7 @@ impl Translation {
                 alias: alias @ None,
                 ..
             } = table
-                && (has_several || joins::repeats_keys(subquery))
+                && (must_be_named || joins::repeats_keys(subquery))
             {
                 self.named_subqueries += 1;
                 *alias = Some(TableAlias {
@@ -138,6 +141,7 @@ impl VisitorMut for Translation {
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
         self.cte_scopes.leave();
+        cast_names::label_casts(query);
         if let Err(error) = random_numbers::check(query) {
             return ControlFlow::Break(error);
         }

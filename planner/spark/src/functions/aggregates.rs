@@ -1,5 +1,6 @@
 //! Aggregate functions that DataFusion lacks, and aliases of those that it has.
 
+mod average;
 mod bitmaps;
 mod counts;
 mod distinct;
@@ -20,12 +21,12 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility,
 };
 
+use average::Average;
 use distinct::DistinctRows;
 
 /// Other names of DataFusion's aggregates.
-const ALIASES: [(&str, &[&str]); 6] = [
+const ALIASES: [(&str, &[&str]); 5] = [
     ("approx_distinct", &["approx_count_distinct"]),
-    ("avg", &["mean", "try_avg"]),
     ("bool_and", &["every"]),
     ("bool_or", &["any", "some"]),
     ("stddev", &["stddev_samp", "std"]),
@@ -47,6 +48,7 @@ pub(crate) fn register(state: &mut SessionState) -> Result<()> {
         // The wrapper keeps only the aliases: optimizer rules recognize DataFusion's own type.
         state.register_udaf(aggregate)?;
     }
+    state.register_udaf(Arc::new(AggregateUDF::from(Average::default())))?;
     for definition in definitions() {
         state.register_udaf(Arc::new(AggregateUDF::new_from_impl(SparkAggregate::new(
             definition,
@@ -59,6 +61,24 @@ pub(crate) fn register(state: &mut SessionState) -> Result<()> {
         state.register_udwf(window)?;
     }
     Ok(())
+}
+
+/// Returns the names of the aggregates of Spark that DataFusion lacks.
+pub(crate) fn names() -> impl Iterator<Item = String> {
+    let aliases = ALIASES.iter().flat_map(|(_, aliases)| aliases.iter());
+    let definitions = definitions().into_iter();
+    let defined = definitions.flat_map(|aggregate| {
+        let aliases = aggregate.aliases.iter();
+        aliases
+            .chain([&aggregate.name])
+            .copied()
+            .collect::<Vec<_>>()
+    });
+    aliases
+        .copied()
+        .chain(average::ALIASES)
+        .chain(defined)
+        .map(str::to_owned)
 }
 
 fn definitions() -> Vec<Aggregate> {

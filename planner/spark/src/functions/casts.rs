@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray};
+use datafusion::arrow::array::{ArrayRef, AsArray, StringArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
 use datafusion::common::Result;
@@ -37,6 +37,16 @@ pub(crate) fn functions() -> Vec<Function> {
             &[Param::Number],
             Returns::Type(DataType::Decimal128(10, 0)),
             |call| cast_strictly(&call.arrays[0], &DataType::Decimal128(10, 0)),
+        ),
+        Function::new(
+            "plain_number",
+            &[Param::Text],
+            Returns::Type(DataType::Utf8),
+            |call| {
+                let texts = call.text(0);
+                let plain = texts.iter().map(|text| text.map(convert::plain_number));
+                Ok(Arc::new(plain.collect::<StringArray>()))
+            },
         ),
         Function::new(
             "string",

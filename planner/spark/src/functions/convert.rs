@@ -21,6 +21,7 @@ use super::scalar::Param;
 
 pub(crate) use parse::{
     parse_boolean, parse_date, parse_double, parse_long, parse_time, parse_timestamp, parse_wall,
+    plain_number,
 };
 pub(crate) use zone::DAY_MICROS;
 pub use zone::Zone;

@@ -7,7 +7,7 @@ use datafusion::arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
     IntervalUnit, i256,
 };
-use datafusion::common::{Result, exec_datafusion_err, exec_err, plan_err};
+use datafusion::common::{DataFusionError, Result, exec_datafusion_err, exec_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
 use super::decimal::divide_half_up;
 use super::pair::{apply_to_pair, join_names};
 
-pub(super) const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
+pub(crate) const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 /// Type of a factor or divisor: it holds every BIGINT, and as many digits after the point as a
 /// DOUBLE has.
 pub(super) const FACTOR: DataType = DataType::Decimal128(38, FACTOR_SCALE);
@@ -25,6 +25,40 @@ const MICROS_PER_DAY: i128 = 86_400_000_000;
 const NANOS_PER_MICRO: i128 = 1_000;
 
 static SIGNATURE: LazyLock<Signature> = LazyLock::new(|| Signature::any(2, Volatility::Immutable));
+
+/// The days and the time of day of an interval, in microseconds.
+pub(crate) fn micros_of(interval: IntervalMonthDayNano) -> i128 {
+    i128::from(interval.days) * MICROS_PER_DAY + i128::from(interval.nanoseconds) / NANOS_PER_MICRO
+}
+
+/// Returns the interval of months and microseconds; `None` if it is too long.
+fn interval_of(months: i128, micros: i128) -> Option<IntervalMonthDayNano> {
+    // Spark counts the microseconds of an interval in 64 bits.
+    let micros = i128::from(i64::try_from(micros).ok()?);
+    let nanos = (micros % MICROS_PER_DAY) * NANOS_PER_MICRO;
+    Some(IntervalMonthDayNano::new(
+        i32::try_from(months).ok()?,
+        i32::try_from(micros / MICROS_PER_DAY).ok()?,
+        i64::try_from(nanos).ok()?,
+    ))
+}
+
+fn too_long() -> DataFusionError {
+    exec_datafusion_err!("[ARITHMETIC_OVERFLOW] the interval is too long")
+}
+
+/// Divides sums of months and microseconds by the number of intervals, each rounded half up.
+///
+/// # Errors
+/// If the average is too long for an interval.
+pub(crate) fn average(months: i64, micros: i128, count: i64) -> Result<IntervalMonthDayNano> {
+    let divided = |sum: i128| {
+        let count = i256::from_i128(i128::from(count));
+        divide_half_up(i256::from_i128(sum), count)?.to_i128()
+    };
+    let divide_parts = || interval_of(divided(i128::from(months))?, divided(micros)?);
+    divide_parts().ok_or_else(too_long)
+}
 
 /// An operation whose result is an interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,21 +94,9 @@ impl IntervalOperator {
             };
             scaled?.to_i128()
         };
-        let micros = i128::from(interval.days) * MICROS_PER_DAY
-            + i128::from(interval.nanoseconds) / NANOS_PER_MICRO;
-        let scale_parts = || {
-            let months = scaled(i128::from(interval.months))?;
-            // Spark counts the microseconds of an interval in 64 bits.
-            let micros = i128::from(i64::try_from(scaled(micros)?).ok()?);
-            let nanos = (micros % MICROS_PER_DAY) * NANOS_PER_MICRO;
-            Some(IntervalMonthDayNano::new(
-                i32::try_from(months).ok()?,
-                i32::try_from(micros / MICROS_PER_DAY).ok()?,
-                i64::try_from(nanos).ok()?,
-            ))
-        };
-        scale_parts()
-            .ok_or_else(|| exec_datafusion_err!("[ARITHMETIC_OVERFLOW] the interval is too long"))
+        let micros = micros_of(interval);
+        let scale_parts = || interval_of(scaled(i128::from(interval.months))?, scaled(micros)?);
+        scale_parts().ok_or_else(too_long)
     }
 
     fn scale_all(

@@ -8,8 +8,9 @@ use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 
 /// Functions that return a value for every argument. All other functions are assumed to fail for
 /// some.
-const SAFE_FUNCTIONS: [&str; 45] = [
+const SAFE_FUNCTIONS: [&str; 47] = [
     "abs",
+    "array_field",
     "ascii",
     "bit_length",
     "btrim",
@@ -45,6 +46,7 @@ const SAFE_FUNCTIONS: [&str; 45] = [
     "nullif",
     "nvl",
     "octet_length",
+    "plain_number",
     "replace",
     "reverse",
     "rtrim",

@@ -1,5 +1,7 @@
 //! Parses text as Spark's casts do: surrounding spaces are ignored, dates may be partial.
 
+use std::borrow::Cow;
+
 use crate::functions::datetime::civil::{Civil, days_of, is_valid_date};
 
 use super::zone::{DAY_MICROS, Zone};
@@ -43,6 +45,46 @@ pub(crate) fn parse_double(text: &str) -> Option<f64> {
         }
         _ => None,
     }
+}
+
+/// Places by which an exponent may move the point: no decimal has more digits.
+const EXPONENT_MAX: i64 = 100;
+
+/// Returns a decimal number without spaces around it and without an exponent: `1e2` is `100`. A text
+/// that is no such number stays as it is.
+pub(crate) fn plain_number(text: &str) -> Cow<'_, str> {
+    let trimmed = trim(text);
+    let Some((mantissa, exponent)) = trimmed.split_once(['e', 'E']) else {
+        return Cow::Borrowed(trimmed);
+    };
+    expand(mantissa, exponent).map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
+/// Moves the point of a number; `None` if it is none, or far too large for a decimal.
+fn expand(mantissa: &str, exponent: &str) -> Option<String> {
+    let exponent: i64 = exponent.parse().ok()?;
+    let (sign, digits) = match mantissa.strip_prefix(['-', '+']) {
+        Some(digits) => (&mantissa[..1], digits),
+        None => ("", mantissa),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let digits = [whole, fraction].concat();
+    if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let is_zero = digits.bytes().all(|digit| digit == b'0');
+    let length = i64::try_from(digits.len()).ok()?;
+    let point = i64::try_from(whole.len()).ok()?.saturating_add(exponent);
+    if is_zero || point < -EXPONENT_MAX {
+        return Some("0".to_owned());
+    }
+    if point > length.saturating_add(EXPONENT_MAX) {
+        return None;
+    }
+    let zeros = |count: i64| "0".repeat(usize::try_from(count).unwrap_or_default());
+    let digits = [zeros(1 - point), digits, zeros(point - length)].concat();
+    let (whole, fraction) = digits.split_at(usize::try_from(point.max(1)).ok()?);
+    Some(format!("{sign}{whole}.{fraction}"))
 }
 
 /// Reads a date: `yyyy`, `yyyy-M`, `yyyy-M-d`, and anything after a `T` or a space. Returns days
@@ -196,6 +238,27 @@ mod tests {
             ("1970-01-01 noon", None),
         ] {
             assert_eq!(parse_timestamp(text, &Zone::UTC), micros, "{text}");
+        }
+    }
+
+    #[test]
+    fn exponents_move_the_point() {
+        for (text, expected) in [
+            ("1e2", "100."),
+            (" -1.25E1 ", "-12.5"),
+            ("+.5e-2", "+0.005"),
+            ("12e-2", "0.12"),
+            ("123e-2", "1.23"),
+            ("0e999999999999", "0"),
+            ("1e-999999999999", "0"),
+            (" 1.5 ", "1.5"),
+            ("1e", "1e"),
+            ("e5", "e5"),
+            ("1e5.5", "1e5.5"),
+            ("1e99999", "1e99999"),
+            ("x1e5", "x1e5"),
+        ] {
+            assert_eq!(plain_number(text), expected, "{text}");
         }
     }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, StringArray, new_null_array,
 };
-use datafusion::arrow::compute::{concat, kernels::cmp::not_distinct};
+use datafusion::arrow::compute::concat;
+use datafusion::arrow::compute::kernels::cmp::not_distinct;
+use datafusion::arrow::compute::kernels::length::{bit_length, length};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
@@ -28,6 +30,18 @@ pub(super) fn functions() -> Vec<Function> {
             let bytes = bytes_of(&call.arrays[0]);
             call.texts(|row| Ok(Some(lines(&encode_base64(bytes.value(row))))))
         }),
+        Function::new(
+            "octet_length",
+            bytes,
+            Returns::Type(DataType::Int32),
+            |call| Ok(length(&call.arrays[0])?),
+        ),
+        Function::new(
+            "bit_length",
+            bytes,
+            Returns::Type(DataType::Int32),
+            |call| Ok(bit_length(&call.arrays[0])?),
+        ),
         Function::new("unbase64", &[Param::Text], binary.clone(), |call| {
             let texts = call.text(0);
             call.strict::<BinaryArray, Vec<u8>>(|row| match decode_base64(texts.value(row)) {
