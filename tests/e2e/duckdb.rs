@@ -203,6 +203,10 @@ async fn generated_queries_agree_with_duckdb() {
         register_folders(&session, folder.path(), &data::TABLES).await;
         sessions.push((layout, session));
     }
+    if generated.count == 1 {
+        let sql = shrink::render(&queries::query(generated.first));
+        writeln!(stderr, "{sql}").unwrap();
+    }
     let (next, counts) = (
         AtomicU64::new(generated.first),
         Mutex::new(RunCounts::default()),

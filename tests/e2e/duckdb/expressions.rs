@@ -283,7 +283,11 @@ impl Generator {
             Kind::Date if self.rng.bool() => {
                 let unit = pick(&mut self.rng, &["DAY", "MONTH", "YEAR"]);
                 let operator = pick(&mut self.rng, &["+", "-"]);
-                format!("CAST({value} {operator} INTERVAL '{number}' {unit} AS DATE)")
+                // DuckDB writes dates before the year 1 and after 9999 in another way.
+                format!(
+                    "CASE WHEN {value} BETWEEN CAST('1000-01-01' AS DATE) AND CAST('9000-01-01' AS DATE) \
+                     THEN CAST({value} {operator} INTERVAL '{number}' {unit} AS DATE) END"
+                )
             }
             Kind::Date => {
                 let time = self.value(Kind::Timestamp, scope, 0);

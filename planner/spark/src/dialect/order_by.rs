@@ -8,7 +8,8 @@
 //!
 //! DataFusion looks a sort key up among the expressions of the select list before its names, and
 //! gives a cast group key the name of the column that it casts. It would sort by `s` here. Around
-//! the query, a key finds nothing but the names of its columns.
+//! the query, a key finds nothing but the names of its columns. Nor does it find `t.k` beside an
+//! alias `k`.
 
 use std::ops::ControlFlow;
 
@@ -60,46 +61,39 @@ struct OutputColumns {
     names: Vec<String>,
     /// Those of names that another column of the list was made of.
     ambiguous: Vec<String>,
+    /// Those that are not the names of the columns of tables that they return.
+    aliases: Vec<String>,
 }
 
 impl OutputColumns {
     fn of(select: &Select) -> Self {
-        let items = select.projection.iter();
-        let items: Vec<(Option<String>, Option<String>)> = items
-            .map(|item| {
-                let name = column_name(item).map(|name| name.to_lowercase());
-                (name, source_column(item))
-            })
-            .collect();
-        let is_ambiguous = |position: usize, name: &String| {
-            let (_, source) = &items[position];
-            let others = items
-                .iter()
-                .enumerate()
-                .filter(|(other, _)| *other != position);
-            source.as_ref() != Some(name)
-                && others
-                    .into_iter()
-                    .any(|(_, (_, source))| source.as_ref() == Some(name))
+        let items: Vec<Item> = select.projection.iter().filter_map(Item::of).collect();
+        let is_source_of_another = |item: &&Item| {
+            let is_other = |other: &&Item| !std::ptr::eq(*other, *item);
+            let mut others = items.iter().filter(is_other);
+            others.any(|other| other.source.as_ref() == Some(&item.name))
         };
-        let named = items.iter().enumerate();
-        let named = named.filter_map(|(position, (name, _))| Some((position, name.as_ref()?)));
-        let ambiguous = named
-            .clone()
-            .filter(|(position, name)| is_ambiguous(*position, name));
+        let renamed = items.iter().filter(|item| !item.is_column);
+        let ambiguous = items
+            .iter()
+            .filter(|item| item.source.as_ref() != Some(&item.name))
+            .filter(is_source_of_another);
         Self {
-            ambiguous: ambiguous.map(|(_, name)| name.clone()).collect(),
-            names: named.map(|(_, name)| name.clone()).collect(),
+            aliases: renamed.map(|item| item.name.clone()).collect(),
+            ambiguous: ambiguous.map(|item| item.name.clone()).collect(),
+            names: items.iter().map(|item| item.name.clone()).collect(),
         }
     }
 
     /// Could DataFusion take a part of this key for another column?
     fn may_mistake(&self, key: &Expr) -> bool {
-        if self.ambiguous.is_empty() {
-            return false;
-        }
         let names = Names::of(key);
-        position(key).is_some() || names.contain_any(&self.ambiguous)
+        let is_qualified_alias = names
+            .qualified
+            .iter()
+            .any(|name| self.aliases.contains(name));
+        let has_position = position(key).is_some() && !self.ambiguous.is_empty();
+        has_position || is_qualified_alias || names.contain_any(&self.ambiguous)
     }
 
     /// Returns where each key is computed; `None` if one of them needs both columns of the select
@@ -123,7 +117,7 @@ impl OutputColumns {
             .iter()
             .all(|name| self.names.contains(name));
         // The argument of an aggregate function is a column of the tables.
-        if is_output && !names.is_qualified && !names.has_call {
+        if is_output && names.qualified.is_empty() && !names.has_call {
             return Some(Place::Outside);
         }
         let is_input = !names.has_query && !names.contain_any(&self.ambiguous);
@@ -131,21 +125,41 @@ impl OutputColumns {
     }
 }
 
-/// Returns the column of a table that an item is, or is a cast of.
-fn source_column(item: &SelectItem) -> Option<String> {
-    let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else {
-        return None;
-    };
-    let mut expr = expr;
-    let name = loop {
-        expr = match expr {
-            Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => inner.as_ref(),
-            Expr::Identifier(name) => break name,
-            Expr::CompoundIdentifier(parts) => break parts.last()?,
-            _ => return None,
+/// A column of a select list.
+struct Item {
+    /// Its name in lower case.
+    name: String,
+    /// The column of a table that it returns, or casts.
+    source: Option<String>,
+    /// Whether it is a column of a table with its own name.
+    is_column: bool,
+}
+
+impl Item {
+    /// Returns the item that one of a select list is; `None` for `*`.
+    fn of(item: &SelectItem) -> Option<Self> {
+        let name = column_name(item)?.to_lowercase();
+        let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else {
+            return None;
         };
-    };
-    Some(name.value.to_lowercase())
+        let source = source_column(expr);
+        let is_name = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+        Some(Self {
+            is_column: is_name && source.as_ref() == Some(&name),
+            name,
+            source,
+        })
+    }
+}
+
+/// Returns the column of a table that an expression is, or is a cast of.
+fn source_column(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => source_column(inner),
+        Expr::Identifier(name) => Some(name.value.to_lowercase()),
+        Expr::CompoundIdentifier(parts) => Some(parts.last()?.value.to_lowercase()),
+        _ => None,
+    }
 }
 
 /// Returns the position of a column that a key is, as in `ORDER BY 1`.
@@ -163,7 +177,8 @@ fn position(key: &Expr) -> Option<usize> {
 #[derive(Default)]
 struct Names {
     unqualified: Vec<String>,
-    is_qualified: bool,
+    /// The last parts of names with several.
+    qualified: Vec<String>,
     has_call: bool,
     has_query: bool,
 }
@@ -192,7 +207,10 @@ impl Visitor for Names {
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         match expr {
             Expr::Identifier(name) => self.unqualified.push(name.value.to_lowercase()),
-            Expr::CompoundIdentifier(_) => self.is_qualified = true,
+            Expr::CompoundIdentifier(parts) => {
+                let column = parts.last().map(|name| name.value.to_lowercase());
+                self.qualified.extend(column);
+            }
             Expr::Function(_) => self.has_call = true,
             _ => {}
         }
@@ -263,7 +281,7 @@ mod tests {
             &format!("{list} ORDER BY s"),
             &format!("{list} ORDER BY t.v, lower(k)"),
             "SELECT CAST(k AS STRING) AS k, v FROM t ORDER BY 1, k",
-            "SELECT k, v AS w FROM t ORDER BY k, 2",
+            "SELECT k, v AS w FROM t ORDER BY t.k, 2",
             "SELECT DISTINCT -k AS k, k AS s FROM t ORDER BY k, v",
         ] {
             assert_eq!(bound(unchanged), *unchanged);
@@ -276,6 +294,11 @@ mod tests {
             bound("SELECT -k AS k, k AS s FROM t ORDER BY k, v + 1 DESC LIMIT 1"),
             "SELECT * EXCEPT (`__sort_0`) FROM (SELECT -k AS k, k AS s, v + 1 AS `__sort_0` FROM t) \
              ORDER BY k, `__sort_0` DESC LIMIT 1"
+        );
+        assert_eq!(
+            bound("SELECT max(v) AS k FROM t GROUP BY k ORDER BY t.k"),
+            "SELECT * EXCEPT (`__sort_0`) FROM (SELECT max(v) AS k, t.k AS `__sort_0` FROM t GROUP BY k) \
+             ORDER BY `__sort_0`"
         );
     }
 }
