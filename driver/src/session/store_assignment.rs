@@ -22,11 +22,11 @@ pub(super) fn check_assignments(table: &str, rows: &LogicalPlan) -> Result<()> {
         let source = cast.expr.get_type(projection.input.schema())?;
         let target = cast.field.data_type();
         if !is_stored_as(&source, target) {
-            let (column, found) = (&column.name, whole_sql_type(&source));
+            let (column, actual) = (&column.name, whole_sql_type(&source));
             let expected = whole_sql_type(target);
             return Err(Error::Plan(format!(
                 "[INCOMPATIBLE_DATA_FOR_TABLE.CANNOT_SAFELY_CAST] INSERT INTO {table}: the column `{column}` is {expected}, the \
-                 value is {found}; write CAST(… AS {expected})"
+                 value is {actual}; write CAST(… AS {expected})"
             )));
         }
     }
@@ -46,21 +46,21 @@ enum Family {
 
 impl Family {
     /// Returns the family of a type; `None` for null, and for types whose parts are cast.
-    fn of(data_type: &DataType) -> Option<Self> {
+    fn from_type(data_type: &DataType) -> Option<Self> {
         Some(match data_type {
             number if number.is_numeric() => Self::Number,
             text if text.is_string() => Self::Text,
             bytes if bytes.is_binary() => Self::Bytes,
             DataType::Boolean => Self::Boolean,
             DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) => Self::Time,
-            DataType::Dictionary(_, values) => return Self::of(values),
+            DataType::Dictionary(_, values) => return Self::from_type(values),
             _ => return None,
         })
     }
 }
 
 fn is_stored_as(source: &DataType, target: &DataType) -> bool {
-    match (Family::of(source), Family::of(target)) {
+    match (Family::from_type(source), Family::from_type(target)) {
         (Some(source), Some(target)) => source == target || target == Family::Text,
         _ => true,
     }

@@ -64,7 +64,7 @@ fn parse_insert(cursor: &mut Cursor) -> Result<Option<Insert>> {
     };
     if cursor.take_words(&["IF", "NOT", "EXISTS"]) {
         return plan_err!(
-            "INSERT … IF NOT EXISTS is not supported: SHOW PARTITIONS tells which partitions a table has"
+            "INSERT … IF NOT EXISTS is not supported: SHOW PARTITIONS lists the partitions of a table"
         );
     }
     let columns = if cursor.take_words(&["BY", "NAME"]) {

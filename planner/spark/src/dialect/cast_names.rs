@@ -25,16 +25,16 @@ pub(super) fn label_casts(query: &mut Query) {
     let SetExpr::Select(select) = query.body.as_mut() else {
         return;
     };
-    let mut found = Found::default();
+    let mut uses = Uses::default();
     // The visitors never break.
-    let _ = visit_clauses(select, query.order_by.as_ref(), &mut found);
+    let _ = visit_clauses(select, query.order_by.as_ref(), &mut uses);
     let has_groups = match &select.group_by {
         GroupByExpr::All(_) => true,
         // The keys of grouping sets have no names of their own.
         GroupByExpr::Expressions(keys, _) if keys.iter().any(is_grouping_set) => return,
         GroupByExpr::Expressions(keys, _) => !keys.is_empty(),
     };
-    if (has_groups || found.has_aggregate) && found.share_names() {
+    if (has_groups || uses.has_aggregate) && uses.share_names() {
         let mut labels = Labels::default();
         let _ = VisitMut::visit(&mut select.projection, &mut labels);
         let _ = VisitMut::visit(&mut select.group_by, &mut labels);
@@ -51,7 +51,7 @@ fn is_grouping_set(key: &Expr) -> bool {
 fn visit_clauses(
     select: &Select,
     order_by: Option<&OrderBy>,
-    visitor: &mut Found,
+    visitor: &mut Uses,
 ) -> ControlFlow<()> {
     select.projection.visit(visitor)?;
     select.group_by.visit(visitor)?;
@@ -65,7 +65,7 @@ fn visit_clauses(
 
 /// The casts of a query, and the columns in it, outside of its subqueries.
 #[derive(Default)]
-struct Found {
+struct Uses {
     /// For each value that is cast, how often, and with which labels.
     casts: HashMap<String, (usize, HashSet<String>)>,
     /// How often each column is used, in casts and outside of them.
@@ -74,17 +74,17 @@ struct Found {
     queries: usize,
 }
 
-impl Found {
+impl Uses {
     /// Is a value cast to several types, or used both with and without a cast?
     fn share_names(&self) -> bool {
         self.casts.iter().any(|(value, (count, labels))| {
-            let uses = self.columns.get(value);
-            labels.len() > 1 || uses.is_some_and(|uses| uses > count)
+            let all = self.columns.get(value);
+            labels.len() > 1 || all.is_some_and(|all| all > count)
         })
     }
 }
 
-impl Visitor for Found {
+impl Visitor for Uses {
     type Break = ();
 
     fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {

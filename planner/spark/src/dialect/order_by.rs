@@ -37,19 +37,19 @@ pub(super) fn bind(query: &mut Query) -> Result<()> {
     let OrderByKind::Expressions(keys) = &order_by.kind else {
         return Ok(());
     };
-    let columns = OutputColumns::of(select);
+    let columns = OutputColumns::from_select(select);
     if !keys.iter().any(|key| columns.may_mistake(&key.expr)) {
         return Ok(());
     }
-    let Some(places) = columns.places(select, keys) else {
+    let Some(sources) = columns.key_sources(select, keys) else {
         return Ok(());
     };
-    nest(query, &places)
+    nest(query, &sources)
 }
 
 /// Where a sort key is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum KeySource {
     /// From the columns of the select list.
     Outside,
     /// In the select list, as a column that is not returned.
@@ -66,12 +66,16 @@ struct OutputColumns {
 }
 
 impl OutputColumns {
-    fn of(select: &Select) -> Self {
-        let items: Vec<Item> = select.projection.iter().filter_map(Item::of).collect();
+    fn from_select(select: &Select) -> Self {
+        let items: Vec<Item> = select
+            .projection
+            .iter()
+            .filter_map(Item::from_item)
+            .collect();
         let is_source_of_another = |item: &&Item| {
             let is_other = |other: &&Item| !std::ptr::eq(*other, *item);
-            let mut others = items.iter().filter(is_other);
-            others.any(|other| other.source.as_ref() == Some(&item.name))
+            let mut rest = items.iter().filter(is_other);
+            rest.any(|other| other.source.as_ref() == Some(&item.name))
         };
         let renamed = items.iter().filter(|item| !item.is_column);
         let ambiguous = items
@@ -87,7 +91,7 @@ impl OutputColumns {
 
     /// Could DataFusion take a part of this key for another column?
     fn may_mistake(&self, key: &Expr) -> bool {
-        let names = Names::of(key);
+        let names = Names::from_expr(key);
         let is_qualified_alias = names
             .qualified
             .iter()
@@ -98,30 +102,30 @@ impl OutputColumns {
 
     /// Returns where each key is computed; `None` if one of them needs both columns of the select
     /// list and of the tables.
-    fn places(&self, select: &Select, keys: &[OrderByExpr]) -> Option<Vec<Place>> {
-        let places = keys.iter().map(|key| self.place(&key.expr));
-        let places: Vec<Place> = places.collect::<Option<_>>()?;
+    fn key_sources(&self, select: &Select, keys: &[OrderByExpr]) -> Option<Vec<KeySource>> {
+        let sources = keys.iter().map(|key| self.key_source(&key.expr));
+        let sources: Vec<KeySource> = sources.collect::<Option<_>>()?;
         // A column more would change the rows of DISTINCT and the groups of GROUP BY ALL.
         let has_fixed_columns =
             select.distinct.is_some() || matches!(select.group_by, GroupByExpr::All(_));
-        (!has_fixed_columns || !places.contains(&Place::Inside)).then_some(places)
+        (!has_fixed_columns || !sources.contains(&KeySource::Inside)).then_some(sources)
     }
 
-    fn place(&self, key: &Expr) -> Option<Place> {
+    fn key_source(&self, key: &Expr) -> Option<KeySource> {
         if position(key).is_some() {
-            return Some(Place::Outside);
+            return Some(KeySource::Outside);
         }
-        let names = Names::of(key);
+        let names = Names::from_expr(key);
         let is_output = names
             .unqualified
             .iter()
             .all(|name| self.names.contains(name));
         // The argument of an aggregate function is a column of the tables.
         if is_output && names.qualified.is_empty() && !names.has_call {
-            return Some(Place::Outside);
+            return Some(KeySource::Outside);
         }
         let is_input = !names.has_query && !names.contain_any(&self.ambiguous);
-        is_input.then_some(Place::Inside)
+        is_input.then_some(KeySource::Inside)
     }
 }
 
@@ -137,7 +141,7 @@ struct Item {
 
 impl Item {
     /// Returns the item that one of a select list is; `None` for `*`.
-    fn of(item: &SelectItem) -> Option<Self> {
+    fn from_item(item: &SelectItem) -> Option<Self> {
         let name = column_name(item)?.to_lowercase();
         let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else {
             return None;
@@ -184,7 +188,7 @@ struct Names {
 }
 
 impl Names {
-    fn of(expr: &Expr) -> Self {
+    fn from_expr(expr: &Expr) -> Self {
         let mut names = Self::default();
         // The visitor never breaks.
         let _ = expr.visit(&mut names);
@@ -219,13 +223,13 @@ impl Visitor for Names {
 }
 
 /// Nests the SELECT of a query in one that only sorts.
-fn nest(query: &mut Query, places: &[Place]) -> Result<()> {
+fn nest(query: &mut Query, sources: &[KeySource]) -> Result<()> {
     let mut added: Vec<(Ident, Expr)> = Vec::new();
     if let Some(order_by) = &mut query.order_by
         && let OrderByKind::Expressions(keys) = &mut order_by.kind
     {
-        for (key, place) in keys.iter_mut().zip(places) {
-            if *place == Place::Inside {
+        for (key, source) in keys.iter_mut().zip(sources) {
+            if *source == KeySource::Inside {
                 let name = Ident::with_quote('`', format!("__sort_{}", added.len()));
                 let expr = std::mem::replace(&mut key.expr, Expr::Identifier(name.clone()));
                 added.push((name, expr));
