@@ -40,7 +40,7 @@ fn type_for_text(other: &DataType) -> Option<DataType> {
 /// Returns the narrowest type that holds the values of both; `None` where DataFusion's rules are
 /// Spark's.
 fn wider_type(left: &DataType, right: &DataType) -> Option<DataType> {
-    use DataType::{Decimal128, Float32, Float64};
+    use DataType::{BinaryView, Decimal128, Float32, Float64};
     if left == right {
         return Some(left.clone());
     }
@@ -49,6 +49,8 @@ fn wider_type(left: &DataType, right: &DataType) -> Option<DataType> {
         return type_for_text(other);
     }
     match (left, right) {
+        // Files are read as views, and functions return plain bytes.
+        (BinaryView, bytes) | (bytes, BinaryView) if bytes.is_binary() => Some(BinaryView),
         (Float64, other) | (other, Float64) if other.is_numeric() => Some(Float64),
         (Float32, Decimal128(..)) | (Decimal128(..), Float32) => Some(Float64),
         (Float32, other) | (other, Float32) if other.is_integer() => Some(Float32),
@@ -96,7 +98,10 @@ mod tests {
 
     #[test]
     fn common_types_are_those_of_spark() {
-        use DataType::{Boolean, Decimal128, Float32, Float64, Int16, Int32, Int64, Null, Utf8};
+        use DataType::{
+            Binary, BinaryView, Boolean, Decimal128, Float32, Float64, Int16, Int32, Int64, Null,
+            Utf8,
+        };
         for (types, expected) in [
             (vec![Int32, Int64, Int16], Some(Int64)),
             (vec![Int32, Null], None),
@@ -110,6 +115,7 @@ mod tests {
             (vec![Utf8, Int32], Some(Int64)),
             (vec![Decimal128(2, 1), Utf8], Some(Float64)),
             (vec![Utf8, Boolean], Some(Boolean)),
+            (vec![Binary, BinaryView], Some(BinaryView)),
             (vec![Utf8, Utf8], None),
         ] {
             assert_eq!(common_type(&types), expected, "{types:?}");

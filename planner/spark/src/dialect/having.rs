@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::ast::{
     Expr, GroupByExpr, Query, Select, SelectItem, Visit, VisitMut, Visitor, VisitorMut,
 };
 
+use super::names::column_name;
 use crate::functions::aggregate_names;
 
 /// Replaces the aliases in HAVING, outside of aggregate functions and subqueries, with their
@@ -20,17 +21,21 @@ pub(super) fn resolve_aliases(select: &mut Select) {
     let Some(having) = &mut select.having else {
         return;
     };
-    // The keys of GROUP BY ALL are not known here.
-    let GroupByExpr::Expressions(keys, _) = &select.group_by else {
-        return;
-    };
     let mut names = GroupNames::default();
     // The visitor never breaks.
-    let _ = keys.visit(&mut names);
+    let _ = match &select.group_by {
+        GroupByExpr::Expressions(keys, _) => keys.visit(&mut names),
+        // The columns of the select list are keys of GROUP BY ALL.
+        GroupByExpr::All(_) => {
+            let columns = select.projection.iter().filter(|item| is_column(item));
+            columns.cloned().collect::<Vec<_>>().visit(&mut names)
+        }
+    };
     let aliases = select.projection.iter().filter_map(|item| match item {
-        SelectItem::ExprWithAlias { expr, alias } => {
-            let name = alias.value.to_lowercase();
-            (!names.0.contains(&name)).then(|| (name, expr.clone()))
+        SelectItem::ExprWithAlias { expr, .. } | SelectItem::UnnamedExpr(expr) => {
+            let name = column_name(item)?.to_lowercase();
+            let is_replaced = !names.0.contains(&name) && !is_plain_column(item);
+            is_replaced.then(|| (name, expr.clone()))
         }
         _ => None,
     });
@@ -39,6 +44,21 @@ pub(super) fn resolve_aliases(select: &mut Select) {
         hidden: 0,
     };
     let _ = having.visit(&mut aliases);
+}
+
+/// Is this a column of a table, with an alias or without?
+fn is_column(item: &SelectItem) -> bool {
+    match item {
+        SelectItem::ExprWithAlias { expr, .. } | SelectItem::UnnamedExpr(expr) => {
+            matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+        }
+        _ => false,
+    }
+}
+
+/// Is this a column of a table without an alias?
+fn is_plain_column(item: &SelectItem) -> bool {
+    matches!(item, SelectItem::UnnamedExpr(_)) && is_column(item)
 }
 
 /// The columns that keys of GROUP BY are made of.

@@ -50,8 +50,11 @@ fn too_long() -> DataFusionError {
 /// Divides sums of months and microseconds by the number of intervals, each rounded half up.
 ///
 /// # Errors
-/// If the average is too long for an interval.
+/// If the sum is too long for an interval.
 pub(crate) fn average(months: i64, micros: i128, count: i64) -> Result<IntervalMonthDayNano> {
+    if i32::try_from(months).is_err() || i64::try_from(micros).is_err() {
+        return Err(too_long());
+    }
     let divided = |sum: i128| {
         let count = i256::from_i128(i128::from(count));
         divide_half_up(i256::from_i128(sum), count)?.to_i128()
