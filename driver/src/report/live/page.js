@@ -53,7 +53,7 @@
     wait = Math.max(1000, 10 * (performance.now() - began));
   };
   const loop = async () => {
-    if (!paused && !document.hidden) {
+    if (!paused) {
       try {
         await update();
         failures = 0;
@@ -65,7 +65,9 @@
           say(`No response since ${new Date().toLocaleTimeString()}: the driver has ended, or the connection is broken. This is the last state.`);
       }
     }
-    if (live.dataset.state === "running") setTimeout(loop, wait);
+    // A page in the background still gets the final state, which only the running driver has.
+    const pace = document.hidden ? Math.max(wait, 2500) : wait;
+    if (live.dataset.state === "running") setTimeout(loop, pace);
     else {
       pause.hidden = true;
       say("The run has ended. This is its final state.");
