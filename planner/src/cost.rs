@@ -54,6 +54,10 @@ pub(crate) const SELECTIVITY_MIN: f64 = 1e-6;
 /// estimates are not more accurate.
 pub(crate) const BUILD_SIDE_COST_FRACTION_MAX: f64 = 0.9;
 
+/// `inner_join_first` applies only if at most this fraction of the preserved side remains:
+/// otherwise the outer join might get as many rows, and wider ones.
+pub(crate) const INNER_JOIN_FIRST_FRACTION_MAX: f64 = 0.5;
+
 /// `join_order` replaces the written order only if the new cost is below this fraction of its cost.
 /// Just above rounding error, so that equivalent queries get equal plans.
 pub(crate) const JOIN_ORDER_COST_FRACTION_MAX: f64 = 0.99;

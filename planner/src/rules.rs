@@ -3,8 +3,10 @@
 //! `spread_collected_joins` is always on. `ownership`, `rule`, `switches` and `testing` serve the
 //! rules.
 
+mod anti_join;
 mod build_side;
 mod conjunct_order;
+mod inner_join_first;
 mod join_order;
 mod key_filter;
 mod keys_before_shuffle;
@@ -29,8 +31,10 @@ use datafusion::physical_optimizer::output_requirements::OutputRequirements;
 use datafusion::physical_optimizer::projection_pushdown::ProjectionPushdown;
 use datafusion::physical_optimizer::sanity_checker::SanityCheckPlan;
 
+use anti_join::AntiJoin;
 use build_side::BUILD_SIDE;
 use conjunct_order::{CONJUNCT_SHAPE, ConjunctOrder};
+use inner_join_first::INNER_JOIN_FIRST;
 use join_order::{JOIN_ORDER, JOIN_ORDER_WHILE_RUNNING};
 use key_filter::{KEY_FILTER, KEY_FILTER_WHILE_RUNNING};
 use keys_before_shuffle::KEYS_BEFORE_SHUFFLE;
@@ -49,6 +53,7 @@ use crate::workarounds::{guard_logical, guard_physical, last_logical};
 pub fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = Optimizer::new().rules;
     guard_logical(&mut rules);
+    rules.push(Arc::new(AntiJoin));
     rules.push(Arc::new(SemiJoinFirst));
     rules.push(Arc::new(ConjunctOrder));
     rules.push(last_logical());
@@ -94,7 +99,7 @@ pub fn physical_rules() -> Vec<PhysicalRule> {
     );
     rules.splice(
         selection..selection,
-        [JOIN_ORDER, REDUCE_FIRST].map(as_physical_rule),
+        [INNER_JOIN_FIRST, JOIN_ORDER, REDUCE_FIRST].map(as_physical_rule),
     );
     let check = rules
         .iter()

@@ -158,6 +158,16 @@ fn joined(rng: &mut Rng, aliases: &[&str]) -> (String, Vec<String>) {
                 " {kind} {} {alias} ON {join_condition}",
                 relation(rng)
             );
+            match (kind, rng.u8(..4)) {
+                // Rows without a match: another way to write an anti join.
+                ("LEFT JOIN", 0) => conditions.push(format!("{alias}.{join_column} IS NULL")),
+                // Few rows of the preserved side.
+                ("LEFT JOIN", 1) => {
+                    let few = format!("(SELECT id FROM {} WHERE v < 3)", pick(rng, &TABLES));
+                    let _ = write!(from, " JOIN {few} {alias}f ON {alias}f.id = {other}.id");
+                }
+                _ => {}
+            }
         } else {
             // Inner joins, all in one list, so that there is an order to choose.
             let _ = write!(from, " JOIN {} {alias} ON {join_condition}", relation(rng));

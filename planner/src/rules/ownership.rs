@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use datafusion::common::JoinType;
+use datafusion::common::{Column, JoinType};
+use datafusion::logical_expr::{Expr, Projection};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::HashJoinExec;
@@ -51,4 +52,14 @@ pub(super) fn input_column(plan: &Arc<dyn ExecutionPlan>, column: usize) -> Opti
         .projection()
         .as_ref()
         .map_or(Some(column), |projection| projection.get(column).copied())
+}
+
+/// Returns the input column that a logical projection returns unchanged as `column`.
+pub(super) fn projected_column(projection: &Projection, column: &Column) -> Option<Column> {
+    let index = projection.schema.maybe_index_of_column(column)?;
+    match projection.expr.get(index)? {
+        Expr::Column(column) => Some(column.clone()),
+        Expr::Alias(alias) => alias.expr.try_as_col().cloned(),
+        _ => None,
+    }
 }

@@ -25,6 +25,7 @@ use datafusion::logical_expr::{Expr, Filter, Join, JoinType, LogicalPlan, Projec
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
+use super::ownership::projected_column;
 use super::switches::switches;
 
 /// Moves semi joins with a filtered right side below inner joins.
@@ -117,7 +118,7 @@ fn push_below(plan: &LogicalPlan, keys: &[Column], semi: &Join) -> Result<Option
         LogicalPlan::Projection(projection) => {
             let Some(keys) = keys
                 .iter()
-                .map(|key| input_column(projection, key))
+                .map(|key| projected_column(projection, key))
                 .collect::<Option<Vec<_>>>()
             else {
                 return Ok(None);
@@ -172,16 +173,6 @@ fn is_inner_join(plan: &LogicalPlan) -> bool {
         LogicalPlan::Filter(filter) => is_inner_join(&filter.input),
         LogicalPlan::Projection(projection) => is_inner_join(&projection.input),
         _ => false,
-    }
-}
-
-/// Returns the input column that a projection returns unchanged as `key`.
-fn input_column(projection: &Projection, key: &Column) -> Option<Column> {
-    let index = projection.schema.maybe_index_of_column(key)?;
-    match projection.expr.get(index)? {
-        Expr::Column(column) => Some(column.clone()),
-        Expr::Alias(alias) => alias.expr.try_as_col().cloned(),
-        _ => None,
     }
 }
 

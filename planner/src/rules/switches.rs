@@ -10,6 +10,10 @@ extensions_options! {
         /// Move semi joins with a filtered right side below inner joins, to the relation that owns
         /// their keys.
         pub semi_join_first: bool, default = true
+        /// Turn outer joins whose matched rows are dropped into anti joins.
+        pub anti_join: bool, default = true
+        /// Move inner joins that drop rows below outer and anti joins.
+        pub inner_join_first: bool, default = true
         /// Order inner joins by estimated cost.
         pub join_order: bool, default = true
         /// Choose each join's build side and distribution by estimated cost.
