@@ -27,6 +27,7 @@ use datafusion::common::{Result, exec_datafusion_err};
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_plan::ExecutionPlan;
+use faisca_spark::text::Zone;
 use futures::StreamExt;
 
 use crate::protocol::{EmptyOutput, PendingFile, SinkSpec, TaskSpec};
@@ -84,7 +85,8 @@ impl SinkWriter {
         stores: &ObjectStores,
     ) -> Result<Self> {
         let folder = OutputFolder::new(&spec.folder, stores)?;
-        let partitioner = Partitioner::new(schema, &spec.partition_by)?;
+        let zone = Zone::of_session(context.session_config().options())?;
+        let partitioner = Partitioner::new(schema, &spec.partition_by, zone)?;
         // Attempts never share a name: a slow loser must not overwrite the winner's file.
         let prefix = format!(
             "part-{:05}-{}-a{}",

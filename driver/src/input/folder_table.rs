@@ -13,6 +13,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use faisca_planner::manifest::{FileFormat, Source};
+use faisca_spark::text::Zone;
 
 use super::columns::TableColumns;
 use super::file_scan::{FileScan, KeyedFile};
@@ -50,11 +51,16 @@ impl FolderTable {
     }
 
     /// Returns the files that match filters on keys, with the values of their keys.
-    fn select_files(&self, files: Vec<DataFile>, filters: &[Expr]) -> DfResult<Vec<KeyedFile>> {
+    fn select_files(
+        &self,
+        files: Vec<DataFile>,
+        filters: &[Expr],
+        zone: Zone,
+    ) -> DfResult<Vec<KeyedFile>> {
         let keys = &self.columns.keys;
         let rows = files
             .iter()
-            .map(|file| parse_values(file, keys))
+            .map(|file| parse_values(file, keys, zone))
             .collect::<DfResult<Vec<_>>>()?;
         let matching = matching_rows(&rows, keys, filters)?;
         let files = files.into_iter().zip(rows).zip(matching.values().iter());
@@ -89,15 +95,16 @@ impl TableProvider for FolderTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let zone = Zone::of_session(state.config_options())?;
         let (on_keys, on_rows): (Vec<_>, Vec<_>) = filters
             .iter()
             .cloned()
             .partition(|filter| is_on_keys(&self.columns.keys, filter));
         let files = self
             .location
-            .list_matching(&self.columns.keys, &on_keys)
+            .list_matching(&self.columns.keys, &on_keys, zone)
             .await?;
-        let files = self.select_files(files, &on_keys)?;
+        let files = self.select_files(files, &on_keys, zone)?;
         if files.is_empty() {
             let schema = project_schema(&self.schema, projection)?;
             return Ok(Arc::new(EmptyExec::new(schema)));

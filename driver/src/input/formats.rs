@@ -15,6 +15,8 @@ use crate::error::{Error, Result};
 
 /// Default number of rows from which a JSON schema is inferred.
 const JSON_INFER_ROWS: usize = 10_000;
+/// Time zone of a format; each scan sets that of its session.
+const UTC: &str = "UTC";
 
 /// Properties that all files of a source must share.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,15 +46,17 @@ pub(crate) fn file_format(
             compression,
             infer_rows: source.infer_rows.unwrap_or(JSON_INFER_ROWS),
             unknown_fields: expected.unknown_fields,
+            time_zone: UTC.to_owned(),
         })),
     })
 }
 
-/// Returns DataFusion's format with INT96 in microseconds: the years 1 to 9999, as Spark writes
-/// them. Nanoseconds end in 2262, and DataFusion wraps dates beyond.
+/// Returns DataFusion's format with INT96 as instants in microseconds: the years 1 to 9999, as Spark
+/// writes them. Nanoseconds end in 2262, and DataFusion wraps dates beyond.
 fn parquet_format() -> ParquetFormat {
     let mut options = TableParquetOptions::default();
     options.global.coerce_int96 = Some("us".to_owned());
+    options.global.coerce_int96_tz = Some(UTC.to_owned());
     ParquetFormat::default().with_options(options)
 }
 
@@ -102,5 +106,6 @@ pub(crate) fn csv_options(source: &Source, compression: TextCompression) -> Resu
         compression,
         infer_rows: source.infer_rows.unwrap_or(defaults.infer_rows),
         first_header: None,
+        time_zone: defaults.time_zone,
     })
 }

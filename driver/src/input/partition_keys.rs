@@ -13,6 +13,8 @@ use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use faisca_executor::sink::NULL_PARTITION;
+use faisca_spark::text::Zone;
+use faisca_spark::types::instant_type;
 
 use super::listing::DataFile;
 
@@ -110,7 +112,7 @@ impl KeyType {
         if value.chars().all(is_number) && value.parse::<f64>().is_ok_and(f64::is_finite) {
             return Self::Double;
         }
-        let parses = |data_type: &DataType| parse_value(value, data_type).is_ok();
+        let parses = |data_type: &DataType| parse_value(value, data_type, Zone::UTC).is_ok();
         let begins_with_date = value.len() >= 10
             && value.bytes().take(10).enumerate().all(|(at, b)| match at {
                 4 | 7 => b == b'-',
@@ -143,20 +145,31 @@ impl KeyType {
             Self::Decimal => DataType::Decimal128(38, 0),
             Self::Double => DataType::Float64,
             Self::Date => DataType::Date32,
-            Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+            Self::Timestamp => instant_type(),
             Self::Text => DataType::Utf8,
         }
     }
 }
 
-/// Parses an unescaped value of a key.
+/// Parses an unescaped value of a key. Folders show instants as wall clocks of the session's zone.
 ///
 /// # Errors
 /// Returns an error if the value does not have this type.
-pub(crate) fn parse_value(value: &str, data_type: &DataType) -> DfResult<ScalarValue> {
-    match value {
-        NULL_PARTITION => ScalarValue::try_from(data_type),
-        value => ScalarValue::try_from_string(value.to_owned(), data_type),
+pub(crate) fn parse_value(value: &str, data_type: &DataType, zone: Zone) -> DfResult<ScalarValue> {
+    match (value, data_type) {
+        (NULL_PARTITION, _) => ScalarValue::try_from(data_type),
+        (value, DataType::Timestamp(_, Some(_))) => {
+            let wall_type = DataType::Timestamp(TimeUnit::Microsecond, None);
+            match ScalarValue::try_from_string(value.to_owned(), &wall_type)? {
+                ScalarValue::TimestampMicrosecond(Some(wall), _) => {
+                    let instant = Some(zone.instant_of(wall));
+                    ScalarValue::TimestampMicrosecond(instant, Some("UTC".into()))
+                        .cast_to(data_type)
+                }
+                _ => ScalarValue::try_from(data_type),
+            }
+        }
+        (value, data_type) => ScalarValue::try_from_string(value.to_owned(), data_type),
     }
 }
 
@@ -165,7 +178,11 @@ pub(crate) fn parse_value(value: &str, data_type: &DataType) -> DfResult<ScalarV
 /// # Errors
 /// Returns an error that names the file and the key if a value does not have the key's type, or if
 /// the file has another number of keys.
-pub(crate) fn parse_values(file: &DataFile, keys: &SchemaRef) -> DfResult<Vec<ScalarValue>> {
+pub(crate) fn parse_values(
+    file: &DataFile,
+    keys: &SchemaRef,
+    zone: Zone,
+) -> DfResult<Vec<ScalarValue>> {
     if file.keys.len() != keys.fields().len() {
         return plan_err!(
             "{}: it is below {} `key=value` folders, but the table has {} partition keys",
@@ -175,7 +192,7 @@ pub(crate) fn parse_values(file: &DataFile, keys: &SchemaRef) -> DfResult<Vec<Sc
         );
     }
     let values = file.keys.iter().zip(keys.fields()).map(|((_, value), key)| {
-        parse_value(value, key.data_type()).map_err(|_| {
+        parse_value(value, key.data_type(), zone).map_err(|_| {
             plan_datafusion_err!(
                 "{}: the value `{value}` of the partition key `{}` does not have its type, {}; give a schema with another type",
                 file.meta.location,
@@ -254,10 +271,7 @@ mod tests {
             (&["3000000000", "2.5"], DataType::Utf8),
             (&["2024-02-29"], DataType::Date32),
             (&["2023-02-29"], DataType::Utf8),
-            (
-                &["2024-02-29", "2024-02-29 13:14:15"],
-                DataType::Timestamp(TimeUnit::Microsecond, None),
-            ),
+            (&["2024-02-29", "2024-02-29 13:14:15"], instant_type()),
             (&["1", "a"], DataType::Utf8),
             (&["true", "NaN"], DataType::Utf8),
             (&[NULL_PARTITION], DataType::Utf8),

@@ -19,6 +19,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::prelude::SessionContext;
 use faisca_executor::storage::known_scheme;
 use faisca_planner::manifest::Source;
+use faisca_spark::text::Zone;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
@@ -102,7 +103,8 @@ impl PartitionedTable {
         (files, keys): (&Schema, &Schema),
         source: &Source,
     ) -> Result<Self> {
-        let partitions = parse_partitions(&state.partitions, keys)?;
+        let zone = Zone::of_session(context.state().config_options())?;
+        let partitions = parse_partitions(&state.partitions, keys, zone)?;
         // Without partitions there are no files, so the format does not matter.
         let (files, format) = match partitions.first() {
             Some((_, folder)) => respell_columns(context, folder, files, source).await?,
@@ -158,6 +160,7 @@ impl PartitionedTable {
         filters: &[Expr],
     ) -> DfResult<Vec<PartitionedFile>> {
         let mut listed = list_files(session, &self.prune(&self.partitions, filters)?).await?;
+        let zone = Zone::of_session(session.config_options())?;
         let mut state = self.state.clone();
         for _ in 1..LOOKUPS_MAX {
             if !listed.has_empty_folder {
@@ -167,7 +170,8 @@ impl PartitionedTable {
                 Some(moved) => state = moved,
                 None => break,
             }
-            let partitions = parse_partitions(&state.partitions, &self.keys).map_err(external)?;
+            let partitions =
+                parse_partitions(&state.partitions, &self.keys, zone).map_err(external)?;
             listed = list_files(session, &self.prune(&partitions, filters)?).await?;
         }
         Ok(listed.files)
@@ -179,10 +183,14 @@ impl PartitionedTable {
 /// # Errors
 /// Returns an error for a value that does not have the type of its key, and for an invalid
 /// location.
-fn parse_partitions(partitions: &[TablePartition], keys: &Schema) -> Result<Vec<Partition>> {
+fn parse_partitions(
+    partitions: &[TablePartition],
+    keys: &Schema,
+    zone: Zone,
+) -> Result<Vec<Partition>> {
     let parse = |partition: &TablePartition| {
         let values = partition.values.iter().zip(keys.fields());
-        let values = values.map(|(value, field)| parse_value(value, field.data_type()));
+        let values = values.map(|(value, field)| parse_value(value, field.data_type(), zone));
         let folder = Folder::parse(&partition.location)?;
         Ok((values.collect::<DfResult<Vec<_>>>()?, folder))
     };

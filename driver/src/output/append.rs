@@ -11,11 +11,11 @@ use datafusion::datasource::listing::ListingTableUrl;
 use datafusion::prelude::SessionContext;
 use faisca_executor::storage::known_scheme;
 use faisca_planner::manifest::{FileFormat, PartitionOverwrite, SaveMode, Source, Write};
+use faisca_spark::types::name_of;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 
-use crate::catalog::hive_type;
 use crate::error::{Error, Result};
 use crate::input::drift::{TypeRule, widen};
 use crate::input::formats::{Expected, compression_of, file_format};
@@ -260,6 +260,10 @@ fn are_readable_together(format: FileFormat, present: &DataType, added: &DataTyp
 /// Returns true if `present` holds every value of `added`, and neither is nested.
 fn holds(present: &DataType, added: &DataType) -> bool {
     let present = normalize(present);
+    if let (DataType::Timestamp(_, Some(_)), DataType::Date32) = (&present, added) {
+        // A date is the instant at which it begins in the session's zone.
+        return true;
+    }
     !present.is_nested() && widen(&present, &normalize(added), TypeRule::Lossless) == Some(present)
 }
 
@@ -329,11 +333,13 @@ impl JsonKind {
 }
 
 fn sql_name(data_type: &DataType) -> String {
-    hive_type(data_type).map_or_else(|_| data_type.to_string(), |name| name.to_uppercase())
+    name_of(data_type).to_uppercase()
 }
 
 #[cfg(test)]
 mod tests {
+    use faisca_spark::types::instant_type;
+
     use super::*;
 
     fn schema(columns: &[(&str, DataType)]) -> Schema {
@@ -383,13 +389,15 @@ mod tests {
     #[test]
     fn narrower_numbers_and_dates_are_written_as_the_files_have_them() {
         use DataType::{Date32, Decimal128, Float32, Float64, Int32, Int64, Utf8, Utf8View};
-        let timestamp = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None);
+        let wall_clock = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None);
+        let instant = instant_type();
         let decimal = Decimal128(12, 2);
         for (present, added, expected) in [
             (Int64, Int32, Some(Int64)),
             (Float64, Float32, Some(Float64)),
             (decimal.clone(), Decimal128(5, 1), Some(decimal)),
-            (timestamp.clone(), Date32, Some(timestamp)),
+            (wall_clock.clone(), Date32, Some(wall_clock)),
+            (instant.clone(), Date32, Some(instant)),
             (Utf8, Utf8View, None),
         ] {
             let (present, added) = (schema(&[("a", present)]), schema(&[("A", added)]));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, StringArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::DataFusionError;
 use faisca_planner::manifest::FileFormat;
@@ -12,11 +12,6 @@ use super::dataframe::DataFrame;
 use crate::error::Result;
 use crate::input::TableFiles;
 use crate::services::Services;
-
-/// Returns Spark's name of a type. The columns of tables have one type of timestamp.
-pub(super) fn type_name(data_type: &DataType) -> String {
-    faisca_spark::types::name_of(data_type).replace("timestamp_ntz", "timestamp")
-}
 
 /// Returns the name of the format of a table's files in SQL.
 pub(super) fn format_name(files: &TableFiles) -> &'static str {

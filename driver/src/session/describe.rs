@@ -8,8 +8,9 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::Documentation;
 use faisca_planner::manifest::did_you_mean;
 use faisca_spark::commands::Describe;
+use faisca_spark::types::name_of;
 
-use super::command_rows::{format_name, pair_rows, rows, table_schema, text_rows, type_name};
+use super::command_rows::{format_name, pair_rows, rows, table_schema, text_rows};
 use super::dataframe::DataFrame;
 use super::existing::{registered_table, use_database};
 use super::unknown_names::unknown_function;
@@ -55,7 +56,7 @@ fn column_rows(schema: &Schema, details: &TableDetails) -> Vec<Row> {
     let fields = schema.fields().iter();
     let row = |name: &String, data_type: &DataType| {
         let comment = details.column_comments.get(&name.to_lowercase());
-        (name.clone(), type_name(data_type), comment.cloned())
+        (name.clone(), name_of(data_type), comment.cloned())
     };
     fields
         .map(|field| row(field.name(), field.data_type()))

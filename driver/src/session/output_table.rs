@@ -97,7 +97,7 @@ mod tests {
         };
         let csv = write(FileFormat::Csv, SaveMode::Overwrite);
         let timestamp = DataType::Timestamp(TimeUnit::Microsecond, None);
-        assert_eq!(schema(timestamp, &csv).unwrap(), "`a b` TIMESTAMP(6)");
+        assert_eq!(schema(timestamp, &csv).unwrap(), "`a b` TIMESTAMP_NTZ");
         assert_eq!(
             schema(DataType::new_list(DataType::Int32, true), &csv),
             None

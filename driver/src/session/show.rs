@@ -7,9 +7,10 @@ use arrow::array::{ArrayRef, BooleanArray, StringArray};
 use faisca_spark::columns::quote_name;
 use faisca_spark::commands::{FunctionKind, Show};
 use faisca_spark::legacy::{Legacy, Obedience};
+use faisca_spark::types::name_of;
 
 use super::alter_table::{describe_partition, find_partitions, partitioned_table};
-use super::command_rows::{format_name, pair_rows, rows, table_schema, text_rows, type_name};
+use super::command_rows::{format_name, pair_rows, rows, table_schema, text_rows};
 use super::dataframe::DataFrame;
 use super::existing::{registered_table, use_database};
 use super::settings::{ANSI_ENABLED, TIME_ZONE, datafusion_setting};
@@ -144,7 +145,7 @@ fn create_table(services: &Arc<Services>, table: &[String]) -> Result<DataFrame>
     let columns = columns.fields().iter().map(|field| {
         let comment = details.column_comments.get(&field.name().to_lowercase());
         let comment = comment.map_or_else(String::new, |text| format!(" COMMENT {}", quoted(text)));
-        let data_type = type_name(field.data_type());
+        let data_type = name_of(field.data_type());
         let data_type = match data_type.contains('<') {
             true => data_type,
             false => data_type.to_uppercase(),

@@ -23,13 +23,13 @@ pub(super) fn sql_type(data_type: &DataType) -> Option<String> {
         DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
         DataType::Timestamp(unit, zone) => {
             let digits = match unit {
-                TimeUnit::Second => 0,
-                TimeUnit::Millisecond => 3,
-                TimeUnit::Microsecond => 6,
-                TimeUnit::Nanosecond => 9,
+                TimeUnit::Second => "(0)",
+                TimeUnit::Millisecond => "(3)",
+                TimeUnit::Microsecond => "",
+                TimeUnit::Nanosecond => "(9)",
             };
-            let zone = zone.as_ref().map_or("", |_| " WITH TIME ZONE");
-            format!("TIMESTAMP({digits}){zone}")
+            let name = zone.as_ref().map_or("TIMESTAMP_NTZ", |_| "TIMESTAMP");
+            format!("{name}{digits}")
         }
         DataType::Binary | DataType::BinaryView | DataType::LargeBinary => "BYTEA".to_owned(),
         _ => return None,

@@ -84,13 +84,20 @@ impl FileFormat for TextFileFormat {
 
     async fn create_physical_plan(
         &self,
-        _state: &dyn Session,
+        state: &dyn Session,
         conf: FileScanConfig,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let config = FileScanConfigBuilder::from(conf)
-            .with_file_compression_type(self.compression())
-            .build();
-        Ok(DataSourceExec::from_data_source(config))
+        let zone = state.config_options().execution.time_zone.as_deref();
+        let source = conf.file_source.downcast_ref::<TextFileSource>();
+        let zoned = source
+            .zip(zone)
+            .map(|(source, zone)| source.with_time_zone(zone));
+        let mut config =
+            FileScanConfigBuilder::from(conf).with_file_compression_type(self.compression());
+        if let Some(source) = zoned {
+            config = config.with_source(Arc::new(source));
+        }
+        Ok(DataSourceExec::from_data_source(config.build()))
     }
 
     fn file_source(&self, table_schema: TableSchema) -> Arc<dyn FileSource> {

@@ -7,7 +7,8 @@
 //! # Layout
 //! - [`JsonReadOptions`]: the options of a user
 //! - `infer`: the schema; `decode`: lines to batches; `lines`: text to lines
-//! - `numbers`: whole numbers and decimals; `big_numbers`: whole numbers beyond BIGINT, in a sample
+//! - `texts`: values that are decoded as texts; `big_numbers`: whole numbers beyond BIGINT, in a
+//!   sample
 //! - `spelling`: names of nested fields in another case than those of the schema
 //! - `unknown_fields`: fields that an inferred schema lacks
 //! - `write`: batches to lines
@@ -17,9 +18,9 @@ mod decode;
 mod infer;
 mod lines;
 mod nested_texts;
-mod numbers;
 mod options;
 mod spelling;
+mod texts;
 mod unknown_fields;
 mod write;
 

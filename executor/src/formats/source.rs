@@ -40,6 +40,15 @@ impl TextFormat {
             Self::Json(options) => options.compression,
         }
     }
+
+    /// Sets the time zone of timestamps without an offset.
+    fn set_time_zone(&mut self, zone: &str) {
+        let time_zone = match self {
+            Self::Csv(options) => &mut options.time_zone,
+            Self::Json(options) => &mut options.time_zone,
+        };
+        zone.clone_into(time_zone);
+    }
 }
 
 /// What a scan reads of each file.
@@ -73,6 +82,13 @@ impl TextFileSource {
             batch_rows: 8192,
             metrics: ExecutionPlanMetricsSet::new(),
         }
+    }
+
+    /// Reads timestamps without an offset in this time zone.
+    pub(super) fn with_time_zone(&self, zone: &str) -> Self {
+        let mut source = self.clone();
+        source.format.set_time_zone(zone);
+        source
     }
 }
 

@@ -33,6 +33,8 @@ pub struct CsvReadOptions {
     /// Header of the table's first file, with which those of all files are compared. With `None`,
     /// they are compared with the table's columns.
     pub first_header: Option<Vec<String>>,
+    /// Time zone of timestamps without an offset.
+    pub time_zone: String,
 }
 
 impl Default for CsvReadOptions {
@@ -51,6 +53,7 @@ impl Default for CsvReadOptions {
             compression: TextCompression::None,
             infer_rows: 10_000,
             first_header: None,
+            time_zone: "UTC".to_owned(),
         }
     }
 }

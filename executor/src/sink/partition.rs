@@ -7,13 +7,16 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::{SortColumn, lexsort_to_indices, partition, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::{Result, plan_datafusion_err, plan_err};
+use faisca_spark::text::Zone;
 
-use super::partition_value::{NULL_PARTITION, partition_folders};
+use super::partition_value::{NULL_PARTITION, partition_folders, shown_values};
 
 /// Splits batches by the partition columns, which the files do not contain.
 pub(super) struct Partitioner {
     keys: Vec<(String, usize)>,
     rest: Vec<usize>,
+    /// The session's time zone, in which folders show timestamps.
+    zone: Zone,
 }
 
 /// A batch, sorted by folder.
@@ -25,7 +28,7 @@ pub(super) struct FolderRanges {
 }
 
 impl Partitioner {
-    pub(super) fn new(schema: &SchemaRef, columns: &[String]) -> Result<Self> {
+    pub(super) fn new(schema: &SchemaRef, columns: &[String], zone: Zone) -> Result<Self> {
         let find = |name: &String| {
             let position = schema
                 .fields()
@@ -49,7 +52,7 @@ impl Partitioner {
                 "partitionBy names every column: no column would be left for the files"
             );
         }
-        Ok(Self { keys, rest })
+        Ok(Self { keys, rest, zone })
     }
 
     /// Positions of the partition columns, outermost folder first.
@@ -93,11 +96,9 @@ impl Partitioner {
             })
             .collect();
         let sorted = take_record_batch(batch, &lexsort_to_indices(&columns, None)?)?;
-        let keys: Vec<ArrayRef> = self
-            .keys
-            .iter()
-            .map(|(_, index)| Arc::clone(sorted.column(*index)))
-            .collect();
+        let keys = self.keys.iter();
+        let keys = keys.map(|(_, index)| shown_values(sorted.column(*index), self.zone));
+        let keys: Vec<ArrayRef> = keys.collect::<Result<_>>()?;
         let folder = |range: Range<usize>| {
             let names = self.keys.iter().map(|(name, _)| name.as_str());
             Ok((partition_folders(names, &keys, range.start)?, range))
@@ -121,7 +122,9 @@ mod tests {
         let schema = Arc::new(Schema::new(vec![Field::new("UF", DataType::Utf8, true)]));
         let error = |columns: &[&str]| {
             let columns: Vec<String> = columns.iter().map(|&name| name.to_owned()).collect();
-            let failed = Partitioner::new(&schema, &columns).err().unwrap();
+            let failed = Partitioner::new(&schema, &columns, Zone::UTC)
+                .err()
+                .unwrap();
             failed.strip_backtrace()
         };
         assert!(error(&["ano"]).contains("no column `ano` in the result; its columns are UF"));
@@ -145,7 +148,7 @@ mod tests {
             vec![uf, Arc::new(Int32Array::from(vec![1, 2, 3, 4]))],
         )
         .unwrap();
-        let split = Partitioner::new(&schema, &["uf".to_owned()])
+        let split = Partitioner::new(&schema, &["uf".to_owned()], Zone::UTC)
             .unwrap()
             .split(&batch)
             .unwrap();

@@ -2,12 +2,15 @@
 //!
 //! Both follow Hive, so that Hive, Spark and Trino read them: `ts=2024-02-29 13%3A14%3A15.5`.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMicrosecondType};
 use arrow::temporal_conversions::timestamp_us_to_datetime;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::{Result, exec_datafusion_err};
+use faisca_spark::text::Zone;
 
 /// Value of the partition whose key is null, or an empty text.
 pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -31,6 +34,22 @@ pub fn partition_folders<'a>(
     };
     let folders = names.into_iter().zip(columns).map(folder);
     Ok(folders.collect::<Result<Vec<String>>>()?.join("/"))
+}
+
+/// Returns a partition column as the folders show it: instants as wall clocks of the session's time
+/// zone, other values unchanged.
+///
+/// # Errors
+/// If a timestamp is out of the range of microseconds.
+pub(super) fn shown_values(column: &ArrayRef, zone: Zone) -> Result<ArrayRef> {
+    let DataType::Timestamp(_, Some(name)) = column.data_type() else {
+        return Ok(Arc::clone(column));
+    };
+    let micros = DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(name)));
+    let micros = cast(column, &micros)?;
+    let instants = micros.as_primitive::<TimestampMicrosecondType>();
+    let walls = instants.unary::<_, TimestampMicrosecondType>(|instant| zone.wall_of(instant));
+    Ok(Arc::new(walls))
 }
 
 /// Returns the value of one row as a catalog stores it.
@@ -117,8 +136,6 @@ fn escape(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::{
         Float32Array, Float64Array, Int32Array, StringArray, TimestampMicrosecondArray,
         TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray,

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, IntervalUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, Result};
@@ -86,8 +86,14 @@ fn replace_cast(expr: Expr, schema: &DFSchema, settings: &CastSettings) -> Trans
             (expr.as_ref(), field.data_type(), OnInvalid::Null)
         }
         Expr::ScalarFunction(call) if settings.on_invalid == OnInvalid::Null => {
-            return match null_function(call, zone) {
+            return match null_function(call) {
                 Some(lenient) => Transformed::yes(lenient),
+                None => Transformed::no(expr),
+            };
+        }
+        Expr::BinaryExpr(operation) => {
+            return match move_instant(operation, schema, zone) {
+                Some(moved) => Transformed::yes(moved),
                 None => Transformed::no(expr),
             };
         }
@@ -97,7 +103,7 @@ fn replace_cast(expr: Expr, schema: &DFSchema, settings: &CastSettings) -> Trans
         return Transformed::no(expr);
     };
     if is_text(&source) && target.is_decimal() {
-        return read_plain_number(expr, zone);
+        return read_plain_number(expr);
     }
     if let Some(converted) = cast_struct_by_position(operand, &source, target, on_invalid) {
         return converted
@@ -105,7 +111,7 @@ fn replace_cast(expr: Expr, schema: &DFSchema, settings: &CastSettings) -> Trans
             .unwrap_or_else(|_| Transformed::no(expr));
     }
     let Some(function) = Conversion::between(&source, target, zone)
-        .and_then(|conversion| scalar_function(conversion.function(on_invalid), zone))
+        .and_then(|conversion| scalar_function(conversion.function(on_invalid)))
     else {
         return Transformed::no(expr);
     };
@@ -131,7 +137,7 @@ fn replace_cast(expr: Expr, schema: &DFSchema, settings: &CastSettings) -> Trans
 }
 
 /// Casts text to a decimal without its exponent, which Arrow does not read.
-fn read_plain_number(mut expr: Expr, zone: &Arc<str>) -> Transformed<Expr> {
+fn read_plain_number(mut expr: Expr) -> Transformed<Expr> {
     let (Expr::Cast(Cast { expr: operand, .. }) | Expr::TryCast(TryCast { expr: operand, .. })) =
         &mut expr
     else {
@@ -140,7 +146,7 @@ fn read_plain_number(mut expr: Expr, zone: &Arc<str>) -> Transformed<Expr> {
     // A view was analyzed before.
     let is_plain =
         matches!(operand.as_ref(), Expr::ScalarFunction(call) if call.name() == PLAIN_NUMBER);
-    let function = scalar_function(PLAIN_NUMBER, zone).filter(|_| !is_plain);
+    let function = scalar_function(PLAIN_NUMBER).filter(|_| !is_plain);
     let Some(function) = function else {
         return Transformed::no(expr);
     };
@@ -149,12 +155,45 @@ fn read_plain_number(mut expr: Expr, zone: &Arc<str>) -> Transformed<Expr> {
     Transformed::yes(expr)
 }
 
+/// Returns an instant plus or minus an interval as a call that moves it by days of the session's
+/// zone; `None` for other operations. In UTC, where all days have the same length, Arrow's sum is
+/// Spark's.
+fn move_instant(operation: &BinaryExpr, schema: &DFSchema, zone: &str) -> Option<Expr> {
+    if zone == "UTC" {
+        return None;
+    }
+    let function = match operation.op {
+        Operator::Plus => "instant_plus_interval",
+        Operator::Minus => "instant_minus_interval",
+        _ => return None,
+    };
+    let types = (
+        operation.left.get_type(schema).ok()?,
+        operation.right.get_type(schema).ok()?,
+    );
+    let (instant, interval) = match types {
+        (DataType::Timestamp(_, Some(_)), DataType::Interval(_)) => {
+            (&operation.left, &operation.right)
+        }
+        (DataType::Interval(_), DataType::Timestamp(_, Some(_))) => {
+            (&operation.right, &operation.left)
+        }
+        _ => return None,
+    };
+    let interval = cast(
+        interval.as_ref().clone(),
+        DataType::Interval(IntervalUnit::MonthDayNano),
+    );
+    let function = Arc::new(scalar_function(function)?);
+    Some(function.call(vec![instant.as_ref().clone(), interval]))
+}
+
 /// Returns the call that returns null where this one fails.
-fn null_function(call: &ScalarFunction, zone: &Arc<str>) -> Option<Expr> {
+fn null_function(call: &ScalarFunction) -> Option<Expr> {
     let (_, lenient) = NULL_FUNCTIONS
         .into_iter()
         .find(|(name, _)| *name == call.name())?;
-    let function = Arc::new(scalar_function(lenient, zone)?);
+    let function = Arc::new(scalar_function(lenient)?);
     Some(function.call(call.args.clone()))
 }
 
@@ -191,6 +230,8 @@ fn cast_struct_by_position(
 enum Conversion {
     /// Text to a date.
     Date,
+    /// An instant to its date in the session's zone.
+    Day,
     /// Text, seconds since 1970, dates and wall clocks of the session's zone to an instant.
     Instant,
     /// Text, seconds since 1970 and instants to a wall clock of the session's zone.
@@ -232,6 +273,7 @@ impl Conversion {
             // In UTC, Arrow's cast is Spark's. It stays, because statistics prune files through
             // casts, not through functions.
             (Date32 | Timestamp(_, None), Timestamp(_, Some(_))) if zone != "UTC" => Self::Instant,
+            (Timestamp(_, Some(_)), Date32) if zone != "UTC" => Self::Day,
             (Timestamp(..), target) if target.is_integer() => Self::Seconds,
             (Timestamp(..), target) if target.is_numeric() => Self::Micros,
             (_, target) if has_spark_text && is_text(target) => Self::Text,
@@ -242,7 +284,7 @@ impl Conversion {
     /// Returns the name of the function that converts.
     fn function(self, on_invalid: OnInvalid) -> &'static str {
         match (self, on_invalid) {
-            (Self::Date, OnInvalid::Fail) => "date",
+            (Self::Date, OnInvalid::Fail) | (Self::Day, _) => "date",
             (Self::Date, OnInvalid::Null) => "try_to_date",
             (Self::Instant, OnInvalid::Fail) => "timestamp",
             (Self::Instant, OnInvalid::Null) => "try_to_timestamp",

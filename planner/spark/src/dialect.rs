@@ -21,6 +21,7 @@ mod grouping;
 mod having;
 mod intervals;
 mod joins;
+mod lambda_fields;
 mod lateral_aliases;
 mod literals;
 mod named_windows;

@@ -64,9 +64,8 @@ pub fn register(state: &mut SessionState) -> Result<()> {
     for aggregate in aggregates {
         state.register_udaf(aggregate)?;
     }
-    let zone = convert::zone_name(state.config_options());
     for definition in definitions() {
-        let function = SparkFunction::new(definition, &zone);
+        let function = SparkFunction::new(definition);
         state.register_udf(Arc::new(ScalarUDF::new_from_impl(function)))?;
     }
     for (name, alias) in [("lower", "lcase"), ("upper", "ucase")] {
@@ -84,10 +83,10 @@ pub fn register(state: &mut SessionState) -> Result<()> {
     aggregates::register(state)
 }
 
-/// Returns one of Spark's functions by its name, for a session's time zone.
-pub(crate) fn scalar_function(name: &str, zone: &Arc<str>) -> Option<ScalarUDF> {
+/// Returns one of Spark's functions by its name.
+pub(crate) fn scalar_function(name: &str) -> Option<ScalarUDF> {
     let definition = definitions_by_name().get(name)?;
-    let function = SparkFunction::new(definition.clone(), zone);
+    let function = SparkFunction::new(definition.clone());
     Some(ScalarUDF::new_from_impl(function))
 }
 
@@ -99,8 +98,7 @@ pub(crate) fn scalar_function(name: &str, zone: &Arc<str>) -> Option<ScalarUDF> 
 pub fn function_of_task(name: &str) -> Option<ScalarUDF> {
     let definition = definitions_by_name().get(name)?;
     definition.is_sequence().then(|| {
-        // No function of a sequence reads a clock.
-        let function = SparkFunction::new(definition.clone(), &Arc::from("UTC"));
+        let function = SparkFunction::new(definition.clone());
         ScalarUDF::new_from_impl(function.with_sequence())
     })
 }
@@ -203,11 +201,14 @@ mod tests {
     fn every_function_of_ours_is_documented() {
         let documented = documented("Available", 2);
         // Names that DataFusion has and Spark lacks are kept for statements that use them; the
-        // dialect calls `time_windows` for `window`, casts are calls of `to_wall_timestamp`, and
-        // `ceil(x, scale)` is one of `ceil_to_scale`, and a cast to DECIMAL reads the text of `plain_number`.
+        // dialect calls `time_windows` for `window`, casts are calls of `to_wall_timestamp`,
+        // `ceil(x, scale)` is one of `ceil_to_scale`, `+` is one of `instant_plus_interval`, and a cast to
+        // DECIMAL reads the text of `plain_number`.
         let extra = [
             "ceil_to_scale",
             "floor_to_scale",
+            "instant_minus_interval",
+            "instant_plus_interval",
             "list_append",
             "list_prepend",
             "plain_number",

@@ -15,7 +15,7 @@ mod quotient;
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::planner::{
@@ -28,6 +28,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use crate::dialect::plan_number;
 use crate::functions::FunctionSyntax;
+use crate::functions::types::instant_type;
 use array_field::ArrayField;
 pub use array_field::{array_field, item_type};
 use array_item::ArrayItem;
@@ -265,10 +266,7 @@ fn plan_interval_operation(
         BinaryOperator::Divide if is_interval(left) => IntervalOperator::Divide,
         BinaryOperator::Plus | BinaryOperator::Minus if is_text(other_type) => {
             let op = arithmetic_operator(&expr.op)?;
-            let time = cast(
-                other.clone(),
-                DataType::Timestamp(TimeUnit::Microsecond, None),
-            );
+            let time = cast(other.clone(), instant_type());
             return (is_interval(right) || op == Operator::Plus)
                 .then(|| binary(time, op, interval.clone()));
         }
@@ -288,12 +286,7 @@ fn plan_interval_operation(
 /// timestamp, the result for null is null, and text that is subtracted from a time is read as one.
 fn plan_time_operation(expr: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
     let op = arithmetic_operator(&expr.op)?;
-    let timestamp = |date: &Expr| {
-        cast(
-            date.clone(),
-            DataType::Timestamp(TimeUnit::Microsecond, None),
-        )
-    };
+    let timestamp = |date: &Expr| cast(date.clone(), instant_type());
     if *left == DataType::Date32 && has_time_of_day(&expr.right) {
         return Some(binary(timestamp(&expr.left), op, expr.right.clone()));
     }

@@ -12,15 +12,16 @@ use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, DataType as SqlType, ExactNumberInfo, StructField, TimezoneInfo,
 };
 
-pub use crate::functions::types::name_of;
+pub use crate::functions::types::{instant_type, name_of};
 
 /// Precision of DECIMAL without parameters.
 const DECIMAL_PRECISION: u8 = 10;
 
 /// Plans types that DataFusion does not know, or to which it gives another meaning.
 ///
-/// `TIMESTAMP` counts microseconds, since nanoseconds end in the year 2262; `DECIMAL` has ten
-/// digits and no fraction; a `MAP<STRING, INT>` has keys and values.
+/// `TIMESTAMP` is an instant and counts microseconds, since nanoseconds end in the year 2262;
+/// `TIMESTAMP_NTZ` is a wall clock; `DECIMAL` has ten digits and no fraction; a `MAP<STRING, INT>`
+/// has keys and values.
 #[derive(Debug)]
 pub struct SparkTypes;
 
@@ -34,8 +35,9 @@ impl TypePlanner for SparkTypes {
 /// Returns the type, or `None` where DataFusion's is Spark's.
 fn spark_type(sql_type: &SqlType) -> Result<Option<DataType>> {
     Ok(Some(match sql_type {
-        SqlType::Timestamp(None, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone)
-        | SqlType::TimestampNtz(None) => DataType::Timestamp(TimeUnit::Microsecond, None),
+        SqlType::Timestamp(digits, TimezoneInfo::WithoutTimeZone)
+        | SqlType::TimestampNtz(digits) => DataType::Timestamp(unit(*digits)?, None),
+        SqlType::Timestamp(digits, _) => DataType::Timestamp(unit(*digits)?, Some("UTC".into())),
         SqlType::Decimal(size) | SqlType::Dec(size) | SqlType::Numeric(size) => decimal(size)?,
         SqlType::Binary(None) => DataType::Binary,
         SqlType::Character(_) | SqlType::CharacterVarying(_) | SqlType::CharVarying(_) => {
@@ -53,7 +55,7 @@ fn type_by_name(name: &str) -> Option<DataType> {
     Some(match name.to_lowercase().as_str() {
         "byte" => DataType::Int8,
         "short" => DataType::Int16,
-        "timestamp_ltz" => DataType::Timestamp(TimeUnit::Microsecond, None),
+        "timestamp_ltz" => instant_type(),
         "void" => DataType::Null,
         _ => return None,
     })
@@ -80,14 +82,14 @@ fn decimal(size: &ExactNumberInfo) -> Result<DataType> {
     }
 }
 
-/// The unit of a TIMESTAMP with this many digits after the second.
-fn unit(digits: u64) -> Result<TimeUnit> {
-    Ok(match digits {
+/// Returns the unit of a TIMESTAMP with this many digits after the second; Spark's have six.
+fn unit(digits: Option<u64>) -> Result<TimeUnit> {
+    Ok(match digits.unwrap_or(6) {
         0 => TimeUnit::Second,
         3 => TimeUnit::Millisecond,
         6 => TimeUnit::Microsecond,
         9 => TimeUnit::Nanosecond,
-        _ => return plan_err!("TIMESTAMP({digits}): the digits are 0, 3, 6 or 9"),
+        digits => return plan_err!("TIMESTAMP({digits}): the digits are 0, 3, 6 or 9"),
     })
 }
 
@@ -128,9 +130,6 @@ fn resolve_nested(sql_type: &SqlType) -> Result<DataType> {
         }
         SqlType::Date => DataType::Date32,
         SqlType::Bytea => DataType::Binary,
-        SqlType::Timestamp(Some(digits), TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
-            DataType::Timestamp(unit(*digits)?, None)
-        }
         SqlType::Array(ArrayElemTypeDef::AngleBracket(item)) => {
             DataType::new_list(resolve_nested(item)?, true)
         }

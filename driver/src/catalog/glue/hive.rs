@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use faisca_planner::nested_types::convert_nested;
+use faisca_spark::types::instant_type;
 
 /// Why a type has no equivalent in Hive or in Arrow. Displays as text that follows the name of a
 /// column, and says how to cast it.
@@ -236,7 +237,7 @@ impl Parser<'_> {
             }
             "binary" => DataType::Binary,
             "date" => DataType::Date32,
-            "timestamp" => DataType::Timestamp(TimeUnit::Microsecond, None),
+            "timestamp" => instant_type(),
             "decimal" => {
                 self.eat('(')?;
                 let precision = self.word().parse().ok()?;

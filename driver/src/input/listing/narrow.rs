@@ -12,6 +12,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::datasource::listing::helpers::expr_applicable_for_cols;
 use datafusion::logical_expr::Expr;
+use faisca_spark::text::Zone;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::{ListResult, path::Path};
 
@@ -44,9 +45,10 @@ impl Location {
         &self,
         keys: &SchemaRef,
         filters: &[Expr],
+        zone: Zone,
     ) -> DfResult<Vec<DataFile>> {
         let folders = match self.kind {
-            Kind::Folder => self.matching_folders(keys, filters).await?,
+            Kind::Folder => self.matching_folders(keys, filters, zone).await?,
             Kind::File | Kind::Glob(_) => None,
         };
         let Some(KeyFolders { folders, records }) = folders else {
@@ -82,6 +84,7 @@ impl Location {
         &self,
         keys: &SchemaRef,
         filters: &[Expr],
+        zone: Zone,
     ) -> DfResult<Option<KeyFolders>> {
         if keys.fields().is_empty() {
             return Ok(None);
@@ -101,7 +104,7 @@ impl Location {
             if level.iter().all(|filter| is_on(depth, filter)) {
                 return Ok((depth > 0).then_some(KeyFolders { folders, records }));
             }
-            let Some(children) = self.child_folders(&folders, keys, depth).await? else {
+            let Some(children) = self.child_folders(&folders, (keys, depth), zone).await? else {
                 return Ok(None);
             };
             records = records.or(children.records);
@@ -122,8 +125,8 @@ impl Location {
     async fn child_folders(
         &self,
         folders: &[KeyFolder],
-        keys: &SchemaRef,
-        depth: usize,
+        (keys, depth): (&SchemaRef, usize),
+        zone: Zone,
     ) -> DfResult<Option<KeyFolders>> {
         let listings: Vec<_> = folders
             .iter()
@@ -154,7 +157,7 @@ impl Location {
                 let Some((key, value)) = parse_key(name) else {
                     return Ok(None);
                 };
-                let Ok(value) = parse_value(&value, field.data_type()) else {
+                let Ok(value) = parse_value(&value, field.data_type(), zone) else {
                     return Ok(None);
                 };
                 if key.to_lowercase() != field.name().to_lowercase() {

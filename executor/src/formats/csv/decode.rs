@@ -8,6 +8,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, Result};
 use faisca_planner::manifest::{Decimal, OnMalformedRow};
+use faisca_spark::text::Zone;
 
 use super::error::CsvError;
 use super::header::FileColumns;
@@ -29,6 +30,7 @@ const BLOCK_ROWS: usize = 32;
 pub(super) struct RowDecoder {
     records: Records,
     options: CsvReadOptions,
+    zone: Zone,
     schema: SchemaRef,
     /// Number of fields that a record must have.
     width: usize,
@@ -53,6 +55,9 @@ struct Column {
 
 impl RowDecoder {
     /// Decodes the columns `projected` of `file_schema` from text that begins at `start`.
+    ///
+    /// # Errors
+    /// If the options name no time zone.
     pub(super) fn new(
         options: &CsvReadOptions,
         file_schema: &SchemaRef,
@@ -60,7 +65,8 @@ impl RowDecoder {
         start: Start,
         projected: &[usize],
         batch_rows: usize,
-    ) -> Self {
+    ) -> Result<Self> {
+        let zone = Zone::parse(&options.time_zone)?;
         // Which rows are dropped must not depend on the columns that a query reads.
         let decoded: Vec<usize> = match options.on_malformed_row {
             OnMalformedRow::Drop => (0..file_schema.fields().len()).collect(),
@@ -79,9 +85,10 @@ impl RowDecoder {
             OnMalformedRow::Drop => projected.to_vec(),
             OnMalformedRow::Fail | OnMalformedRow::Nulls => (0..projected.len()).collect(),
         };
-        Self {
+        Ok(Self {
             records: Records::new(options, start, Some(file.width())),
             options: options.clone(),
+            zone,
             columns: columns.collect(),
             schema: Arc::new(Schema::new(fields)),
             width: file.width(),
@@ -90,7 +97,7 @@ impl RowDecoder {
             skip_header: options.header && start == Start::File,
             lines: vec![],
             block: vec![],
-        }
+        })
     }
 
     /// Adds text, after [`Self::decode`] has returned `None`.
@@ -184,7 +191,7 @@ impl RowDecoder {
         for (column, field) in self.columns.iter_mut().zip(self.schema.fields()) {
             let decimal = decimal_mark(&self.options, field.data_type());
             let text = column.text.finish(decimal)?;
-            let array = convert(&text, field.data_type())?;
+            let array = convert(&text, field.data_type(), self.zone)?;
             if array.logical_null_count() != text.null_count() {
                 let refused =
                     (0..text.len()).filter(|row| array.is_null(*row) && text.is_valid(*row));

@@ -5,6 +5,7 @@ use arrow::compute::kernels::cast_utils::{Parser, string_to_datetime};
 use arrow::datatypes::{DataType, TimeUnit};
 use chrono::Utc;
 use faisca_planner::manifest::Decimal;
+use faisca_spark::types::instant_type;
 
 use super::values::exchange_decimal_marks;
 
@@ -49,9 +50,9 @@ impl Kinds {
         } else if self.0 == DATE {
             DataType::Date32
         } else if self.0 & NANOSECONDS != 0 && is_among(DATE | TIMESTAMP | NANOSECONDS) {
-            DataType::Timestamp(TimeUnit::Nanosecond, None)
+            DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()))
         } else if self.0 & TIMESTAMP != 0 && is_among(DATE | TIMESTAMP) {
-            DataType::Timestamp(TimeUnit::Microsecond, None)
+            instant_type()
         } else {
             DataType::Utf8
         }
@@ -139,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_type_holds_every_value_and_parses_each_of_them() {
-        let microseconds = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let microseconds = instant_type();
         for (values, expected) in [
             (&["true", "FALSE"][..], DataType::Boolean),
             (&["1", "-20"], DataType::Int64),
@@ -154,7 +155,7 @@ mod tests {
             ),
             (
                 &["2024-01-01 00:00:00.1234567"],
-                DataType::Timestamp(TimeUnit::Nanosecond, None),
+                DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
             ),
             (&["2024-01-01 25:00:00"], DataType::Utf8),
             // A key of 44 digits, as on a Brazilian invoice.

@@ -43,7 +43,7 @@ pub(in crate::formats) async fn open(
         start,
         &scanned.projected,
         scanned.batch_rows,
-    );
+    )?;
     let bytes = read_bytes(options.compression, &store, &file).await?;
     let encoding = options.clone();
     let text = bytes.map_ok(move |chunk| encoding.to_utf8(chunk)).boxed();

@@ -11,8 +11,10 @@ use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 
 use faisca_planner::manifest::Decimal;
+use faisca_spark::text::Zone;
 
 use super::records::Field;
+use crate::formats::instants::{depends_on_zone, parse_instants};
 use crate::protocol::CsvReadOptions;
 
 /// Longest exponent of a decimal that is written out; longer ones are out of any decimal's range.
@@ -108,14 +110,18 @@ impl TextColumn {
 }
 
 /// Casts texts to a type. What is not a value of that type becomes null. Surplus digits of
-/// decimals are rounded, halves away from zero.
+/// decimals are rounded, halves away from zero. A timestamp without an offset is in `zone`.
 ///
 /// # Errors
 /// If texts cannot be cast to that type at all.
 pub(in crate::formats) fn convert(
     text: &StringArray,
     to: &DataType,
+    zone: Zone,
 ) -> Result<ArrayRef, ArrowError> {
+    if depends_on_zone(to, zone) {
+        return parse_instants(text, to, zone);
+    }
     let options = CastOptions {
         safe: true,
         ..Default::default()
@@ -193,7 +199,7 @@ mod tests {
             "1.239", "-1.239", "1.235", "-1.235", "1.2349", "1e1", "-2.5E-1", ".5", "5.",
             "999.995", "1e400", "x",
         ]);
-        let values = convert(&text, &DataType::Decimal128(5, 2)).unwrap();
+        let values = convert(&text, &DataType::Decimal128(5, 2), Zone::UTC).unwrap();
         let values: Vec<Option<i128>> = values.as_primitive::<Decimal128Type>().iter().collect();
         let expected = [
             Some(124),

@@ -10,6 +10,7 @@ use arrow::json::ReaderBuilder;
 use arrow::json::reader::Decoder;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::listing::PartitionedFile;
+use faisca_spark::text::Zone;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
@@ -17,9 +18,9 @@ use object_store::ObjectStore;
 use super::infer::syntax_error;
 use super::lines::{LineError, Lines};
 use super::nested_texts::quote_nested;
-use super::numbers::{may_have_fractions, to_numbers, with_texts};
 use super::options::{JsonReadOptions, UnknownFields};
 use super::spelling::{has_nested_fields, respell};
+use super::texts::{has_zoned_timestamps, may_have_fractions, to_values, with_texts};
 use super::unknown_fields::find_unknown_field;
 use crate::formats::source::{ScannedColumns, first_byte};
 use crate::formats::text::{Chunks, lines_before, read_bytes};
@@ -35,7 +36,8 @@ pub(in crate::formats) async fn open(
     file: PartitionedFile,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     let schema = Arc::new(scanned.file_schema.project(&scanned.projected)?);
-    let mut decoder = LineDecoder::new(schema, scanned.batch_rows)?;
+    let zone = Zone::parse(&options.time_zone)?;
+    let mut decoder = LineDecoder::new(schema, scanned.batch_rows, zone)?;
     if options.unknown_fields == UnknownFields::Refuse {
         decoder.known_fields = Some(scanned.table_schema.fields().clone());
     }
@@ -103,8 +105,11 @@ enum DecodeError {
 struct LineDecoder {
     lines: Lines,
     decoder: Decoder,
-    /// Reads numbers as texts, from which no digit is lost; absent without such numbers.
+    /// Reads numbers and timestamps as texts; absent if the schema has none.
     texts: Option<Decoder>,
+    /// Whether timestamps have to be read as texts, because they are in another zone than UTC.
+    is_zoned: bool,
+    zone: Zone,
     schema: SchemaRef,
     /// The fields that lines may have; absent if all others are ignored.
     known_fields: Option<Fields>,
@@ -120,13 +125,15 @@ struct LineDecoder {
 }
 
 impl LineDecoder {
-    fn new(schema: SchemaRef, batch_rows: usize) -> Result<Self, ArrowError> {
+    fn new(schema: SchemaRef, batch_rows: usize, zone: Zone) -> Result<Self, ArrowError> {
         Ok(Self {
             lines: Lines::default(),
             decoder: decoder(&schema, batch_rows)?,
-            texts: with_texts(&schema)
+            texts: with_texts(&schema, zone)
                 .map(|texts| decoder(&texts, batch_rows))
                 .transpose()?,
+            is_zoned: has_zoned_timestamps(schema.fields(), zone),
+            zone,
             schema,
             known_fields: None,
             quotes_nested: false,
@@ -191,7 +198,7 @@ impl LineDecoder {
             return Ok(false);
         }
         // The decoders still hold the lines that were refused.
-        let fresh = Self::new(Arc::clone(&self.schema), self.batch_rows)?;
+        let fresh = Self::new(Arc::clone(&self.schema), self.batch_rows, self.zone)?;
         (self.decoder, self.texts) = (fresh.decoder, fresh.texts);
         (self.text, self.ends, self.quotes_nested) = (text, ends, true);
         Ok(true)
@@ -199,17 +206,17 @@ impl LineDecoder {
 
     fn build(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
         let texts = self.texts.as_mut();
-        if let Some(texts) = texts.filter(|_| may_have_fractions(&self.text)) {
+        if let Some(texts) = texts.filter(|_| self.is_zoned || may_have_fractions(&self.text)) {
             let batch = decode_lines(texts, &self.text, &self.ends)?;
-            let numbers = batch.map(|batch| to_numbers(&batch, &self.schema));
-            return numbers.transpose();
+            let values = batch.map(|batch| to_values(&batch, &self.schema, self.zone));
+            return values.transpose();
         }
         decode_lines(&mut self.decoder, &self.text, &self.ends)
     }
 
     /// Decodes line by line to find the first one that is refused.
     fn find_refused(&self, error: ArrowError) -> DecodeError {
-        let mut single = match Self::new(Arc::clone(&self.schema), 1) {
+        let mut single = match Self::new(Arc::clone(&self.schema), 1, self.zone) {
             Ok(single) => single,
             Err(error) => return error.into(),
         };

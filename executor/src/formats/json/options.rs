@@ -12,6 +12,8 @@ pub struct JsonReadOptions {
     pub infer_rows: usize,
     /// What to do with fields that the schema lacks.
     pub unknown_fields: UnknownFields,
+    /// Time zone of timestamps without an offset.
+    pub time_zone: String,
 }
 
 /// What a scan does with fields of an object that are not in the schema.

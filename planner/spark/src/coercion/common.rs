@@ -23,6 +23,20 @@ pub(super) fn comparison_type(left: &DataType, right: &DataType) -> Option<DataT
             Some(DataType::Float64)
         }
         (text, number) | (number, text) if text.is_string() => type_for_text(number),
+        _ => common_time(left, right),
+    }
+}
+
+/// Returns the type that holds dates, wall clocks and instants together: an instant if one of both
+/// is one. DataFusion compares dates and instants as wall clocks of UTC.
+fn common_time(left: &DataType, right: &DataType) -> Option<DataType> {
+    use DataType::{Date32, Timestamp};
+    match (left, right) {
+        (Date32 | Timestamp(_, None), instant @ Timestamp(_, Some(_)))
+        | (instant @ Timestamp(_, Some(_)), Date32 | Timestamp(_, None)) => Some(instant.clone()),
+        (Date32, wall @ Timestamp(_, None)) | (wall @ Timestamp(_, None), Date32) => {
+            Some(wall.clone())
+        }
         _ => None,
     }
 }
@@ -60,12 +74,12 @@ fn wider_type(left: &DataType, right: &DataType) -> Option<DataType> {
                 false => right.clone(),
             })
         }
-        _ => {
+        _ => common_time(left, right).or_else(|| {
             let ((p1, s1), (p2, s2)) = (precision_and_scale(left)?, precision_and_scale(right)?);
             let scale = s1.max(s2);
             let whole = (p1 - s1).max(p2 - s2);
             Some(decimal(whole, scale))
-        }
+        }),
     }
 }
 

@@ -29,7 +29,9 @@ pub(super) fn check_typed(literal: &TypedString) -> Result<()> {
     let is_valid = match &literal.data_type {
         _ if SPECIAL_DATES.contains(&first.as_str()) => true,
         SqlType::Date => parse_date(text).is_some(),
-        SqlType::Timestamp(None, TimezoneInfo::None) => parse_timestamp(text, &Zone::UTC).is_some(),
+        SqlType::Timestamp(None, TimezoneInfo::None) | SqlType::TimestampNtz(None) => {
+            parse_timestamp(text, &Zone::UTC).is_some()
+        }
         _ => true,
     };
     match is_valid {

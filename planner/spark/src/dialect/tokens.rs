@@ -36,6 +36,7 @@ pub fn tokenize_with(sql: &str, legacy: &Legacy) -> Result<Vec<TokenWithSpan>, T
     };
     tokens.iter_mut().for_each(|token| unescape(token, doubled));
     rename_timestamp_types(&mut tokens);
+    read_fields_as_names(&mut tokens);
     let tokens = literals::type_numbers(literals::join_hexadecimals(tokens))?;
     Ok(values::parenthesize(pivots::prepare(pipes::expand(
         tokens,
@@ -73,22 +74,33 @@ fn unescape(token: &mut TokenWithSpan, doubled: DoubledQuote) {
     };
 }
 
-/// Writes `timestamp_ltz'…'` and `timestamp_ntz'…'` as the literals that the parser knows.
+/// Writes `timestamp_ltz'…'` as the literal that the parser knows.
 fn rename_timestamp_types(tokens: &mut [TokenWithSpan]) {
     let mut next_is_text = false;
     for token in tokens.iter_mut().rev() {
         if let Token::Word(word) = &token.token
             && next_is_text
-            && matches!(
-                word.value.to_lowercase().as_str(),
-                "timestamp_ltz" | "timestamp_ntz"
-            )
+            && word.value.eq_ignore_ascii_case("timestamp_ltz")
         {
             token.token = Token::make_word("TIMESTAMP", None);
         }
         if !is_space(token) {
             next_is_text = matches!(token.token, Token::SingleQuotedString(_));
         }
+    }
+}
+
+/// Makes words after a point names: in `s.user`, `user` is a field, not the function without
+/// parentheses.
+fn read_fields_as_names(tokens: &mut [TokenWithSpan]) {
+    let mut is_after_point = false;
+    for token in tokens {
+        if let Token::Word(word) = &mut token.token
+            && is_after_point
+        {
+            word.keyword = Keyword::NoKeyword;
+        }
+        is_after_point = token.token == Token::Period;
     }
 }
 

@@ -17,7 +17,7 @@ use super::names::CteScopes;
 use super::syntax::SparkDialect;
 use super::{
     calls, cast_names, clauses, column_names, field_names, generator_tables, generators, grouping,
-    having, intervals, joins, literals, named_windows, names, numbers, older_meanings, order_by,
+    having, intervals, joins, lambda_fields, literals, named_windows, names, numbers, older_meanings, order_by,
     patterns, pivots, random_numbers, row_values, samples, windows,
 };
 use crate::legacy::Legacy;
@@ -189,7 +189,10 @@ impl VisitorMut for Translation {
             | Expr::InSubquery { subquery, .. } => joins::qualify_keys(subquery),
             Expr::Struct { .. } => calls::rewrite_struct(expr),
             Expr::Cast { .. } => intervals::read_cast(expr),
-            Expr::Lambda(lambda) => calls::rewrite_tuple(&mut lambda.body),
+            Expr::Lambda(lambda) => {
+                lambda_fields::rewrite(lambda);
+                calls::rewrite_tuple(&mut lambda.body);
+            }
             Expr::Ceil { .. } | Expr::Floor { .. } => calls::rewrite_rounding_to_scale(expr),
             Expr::CompoundFieldAccess { root, access_chain } => {
                 quote_fields(root, access_chain);

@@ -15,19 +15,19 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::buffer::NullBuffer;
 use datafusion::arrow::datatypes::{
-    DataType, Date32Type, Field, FieldRef, Float64Type, Int32Type, Int64Type, TimeUnit,
+    DataType, Date32Type, Field, FieldRef, Float64Type, Int32Type, Int64Type,
     TimestampMicrosecondType,
 };
-use datafusion::common::config::{ConfigExtension, ConfigOptions};
+use datafusion::common::config::ConfigExtension;
 use datafusion::common::{Result, ScalarValue, exec_err, extensions_options, plan_err};
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
 use super::convert::{self, Zone};
 use super::math::{MersenneTwister, XorShift};
+use super::types::instant_type;
 
 /// The kind of a parameter: which arguments it accepts, and the one type the function's body sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,8 +68,6 @@ pub(crate) struct CallSite<'a> {
     pub(crate) types: &'a [DataType],
     /// The arguments that are literals.
     pub(crate) literals: &'a [Option<&'a ScalarValue>],
-    /// The session's time zone.
-    pub(crate) zone: &'a Arc<str>,
 }
 
 impl CallSite<'_> {
@@ -80,11 +78,6 @@ impl CallSite<'_> {
             .copied()
             .flatten()
             .and_then(|value| value.try_as_str().flatten())
-    }
-
-    /// Returns the type of `TIMESTAMP`: microseconds in the session's zone.
-    pub(crate) fn instant(&self) -> DataType {
-        DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(self.zone)))
     }
 }
 
@@ -102,7 +95,7 @@ pub(crate) enum OnInvalid {
 pub(crate) enum Returns {
     /// Always this type.
     Type(DataType),
-    /// `TIMESTAMP`: microseconds in the session's zone.
+    /// `TIMESTAMP`.
     Instant,
     /// The type of an argument.
     Argument(usize),
@@ -291,17 +284,15 @@ pub(crate) struct SparkFunction {
     function: Function,
     aliases: Vec<String>,
     signature: Signature,
-    zone: Arc<str>,
     sequence: Option<Arc<Mutex<Sequence>>>,
 }
 
 impl SparkFunction {
-    pub(crate) fn new(function: Function, zone: &Arc<str>) -> Self {
+    pub(crate) fn new(function: Function) -> Self {
         Self {
             aliases: function.aliases.iter().map(ToString::to_string).collect(),
             signature: Signature::user_defined(function.volatility),
             function,
-            zone: Arc::clone(zone),
             sequence: None,
         }
     }
@@ -321,7 +312,7 @@ impl fmt::Debug for SparkFunction {
 
 impl PartialEq for SparkFunction {
     fn eq(&self, other: &Self) -> bool {
-        self.function.name == other.function.name && self.zone == other.zone
+        self.function.name == other.function.name
     }
 }
 
@@ -330,7 +321,6 @@ impl Eq for SparkFunction {}
 impl Hash for SparkFunction {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.function.name.hash(state);
-        self.zone.hash(state);
     }
 }
 
@@ -345,11 +335,6 @@ impl ScalarUDFImpl for SparkFunction {
 
     fn signature(&self) -> &Signature {
         &self.signature
-    }
-
-    fn with_updated_config(&self, config: &ConfigOptions) -> Option<ScalarUDF> {
-        let zone = convert::zone_name(config);
-        Some(Self::new(self.function.clone(), &zone).into())
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
@@ -441,11 +426,10 @@ impl SparkFunction {
             name: self.function.name,
             types,
             literals,
-            zone: &self.zone,
         };
         match &self.function.returns {
             Returns::Type(result) => Ok(result.clone()),
-            Returns::Instant => Ok(site.instant()),
+            Returns::Instant => Ok(instant_type()),
             Returns::Argument(index) => Ok(types.get(*index).cloned().unwrap_or(DataType::Null)),
             Returns::Computed(compute) => compute(&site),
         }

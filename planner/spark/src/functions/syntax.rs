@@ -19,13 +19,8 @@ pub(crate) struct FunctionSyntax {
 
 impl FunctionSyntax {
     pub(crate) fn new() -> Self {
-        // The types of these functions do not depend on the session's zone.
-        let zone = Arc::from("UTC");
-        let udf = |function: Function| {
-            Arc::new(ScalarUDF::new_from_impl(SparkFunction::new(
-                function, &zone,
-            )))
-        };
+        let udf =
+            |function: Function| Arc::new(ScalarUDF::new_from_impl(SparkFunction::new(function)));
         Self {
             extract: udf(datetime::date_part()),
             substring: udf(strings::substring()),

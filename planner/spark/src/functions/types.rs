@@ -19,6 +19,15 @@ pub(crate) fn map_of(key: DataType, value: DataType) -> DataType {
     )
 }
 
+/// Returns the type of `TIMESTAMP`: an instant in microseconds.
+///
+/// Its zone is always UTC, as that of instants in Parquet files. Functions show and calculate with
+/// it in the session's zone, so that the type does not depend on a setting.
+#[must_use]
+pub fn instant_type() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
 /// Returns Spark's name of a type, as `typeof` does.
 pub fn name_of(data_type: &DataType) -> String {
     match data_type {
@@ -79,11 +88,8 @@ pub fn name_of(data_type: &DataType) -> String {
 ///
 /// # Errors
 /// If the text is neither.
-pub(crate) fn parse(text: &str, zone: &Arc<str>) -> Result<DataType> {
-    let whole = Parser {
-        rest: text.trim(),
-        zone,
-    };
+pub(crate) fn parse(text: &str) -> Result<DataType> {
+    let whole = Parser { rest: text.trim() };
     if let Some(data_type) = whole.clone().whole_type() {
         return Ok(data_type);
     }
@@ -98,7 +104,6 @@ pub(crate) fn parse(text: &str, zone: &Arc<str>) -> Result<DataType> {
 #[derive(Clone)]
 struct Parser<'a> {
     rest: &'a str,
-    zone: &'a Arc<str>,
 }
 
 impl<'a> Parser<'a> {
@@ -174,7 +179,6 @@ impl<'a> Parser<'a> {
     }
 
     fn data_type(&mut self) -> Option<DataType> {
-        let instant = DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(self.zone)));
         Some(match self.word()?.to_ascii_uppercase().as_str() {
             "BOOLEAN" => DataType::Boolean,
             "TINYINT" | "BYTE" => DataType::Int8,
@@ -190,7 +194,7 @@ impl<'a> Parser<'a> {
             }
             "BINARY" => DataType::Binary,
             "DATE" => DataType::Date32,
-            "TIMESTAMP" | "TIMESTAMP_LTZ" => instant,
+            "TIMESTAMP" | "TIMESTAMP_LTZ" => instant_type(),
             "TIMESTAMP_NTZ" => DataType::Timestamp(TimeUnit::Microsecond, None),
             "VOID" => DataType::Null,
             "DECIMAL" | "DEC" | "NUMERIC" => self.decimal()?,
@@ -239,7 +243,6 @@ mod tests {
 
     #[test]
     fn types_are_read_and_written() {
-        let zone = Arc::from("UTC");
         for (text, name) in [
             ("INT", "int"),
             (
@@ -253,9 +256,9 @@ mod tests {
             ),
             ("t TIMESTAMP COMMENT 'when'", "struct<t:timestamp>"),
         ] {
-            assert_eq!(name_of(&parse(text, &zone).unwrap()), name);
+            assert_eq!(name_of(&parse(text).unwrap()), name);
         }
-        assert!(parse("a NUMBER", &zone).is_err());
-        assert!(parse("ARRAY<INT", &zone).is_err());
+        assert!(parse("a NUMBER").is_err());
+        assert!(parse("ARRAY<INT").is_err());
     }
 }

@@ -15,6 +15,7 @@ use super::{item_of, items, list_of};
 use crate::functions::convert::{self, DAY_MICROS};
 use crate::functions::datetime::civil::add_months_to_wall;
 use crate::functions::scalar::{Call, CallSite, Function, Param, Returns};
+use crate::functions::types::instant_type;
 
 /// Maximum number of items of a sequence.
 const SEQUENCE_ITEMS_MAX: usize = 1 << 26;
@@ -129,7 +130,7 @@ fn sequence_type(site: &CallSite) -> Result<DataType> {
     let item = match (&site.types[0], &site.types[1]) {
         (DataType::Date32, _) => DataType::Date32,
         (DataType::Timestamp(_, None), _) => DataType::Timestamp(TimeUnit::Microsecond, None),
-        (DataType::Timestamp(_, Some(_)), _) => site.instant(),
+        (DataType::Timestamp(_, Some(_)), _) => instant_type(),
         (
             DataType::Int8 | DataType::Int16 | DataType::Int32,
             DataType::Int8 | DataType::Int16 | DataType::Int32,

@@ -137,7 +137,7 @@ impl Zone {
     ///
     /// A wall clock that occurs twice is the earlier instant. One that is skipped moves forward by
     /// the gap, as in Java.
-    pub(crate) fn instant_of(self, wall: i64) -> i64 {
+    pub fn instant_of(self, wall: i64) -> i64 {
         let wall_seconds = wall.div_euclid(SECOND_MICROS);
         // No zone changes its offset twice within two days, so these are the two candidates.
         let before = self.offset_seconds(wall_seconds.saturating_sub(DAY_SECONDS));

@@ -9,7 +9,7 @@ use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 
-use crate::functions::convert::{self, DAY_MICROS, Zone};
+use crate::functions::convert::{DAY_MICROS, Zone};
 use crate::functions::scalar::{Call, Function, Returns};
 
 /// Returns the functions of this family.
@@ -20,9 +20,8 @@ pub(super) fn functions() -> Vec<Function> {
             .aliases(&["current_timestamp"])
             .stable()
             .simplify(|args, context| {
-                let zone = convert::zone_name(context.config_options());
                 simplify_to_query_start(args, context, |instant, _| {
-                    ScalarValue::TimestampMicrosecond(Some(instant), Some(Arc::clone(&zone)))
+                    ScalarValue::TimestampMicrosecond(Some(instant), Some("UTC".into()))
                 })
             }),
         Function::new(

@@ -7,6 +7,7 @@ use datafusion::common::Result;
 use super::civil::{Civil, civil_of, days_of, weekday};
 use crate::functions::convert::{DAY_MICROS, Zone, convert};
 use crate::functions::scalar::{Call, CallSite, Function, Param, Returns};
+use crate::functions::types::instant_type;
 
 /// The unit to which a date or a timestamp is rounded down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,13 +92,11 @@ pub(super) fn functions() -> Vec<Function> {
     ]
 }
 
-/// Returns the type of a truncated timestamp: without zone for a wall clock or a date.
+/// Returns the type of a truncated timestamp: without zone for a wall clock.
 fn result_type(site: &CallSite) -> Result<DataType> {
     Ok(match site.types[1] {
-        DataType::Date32 | DataType::Date64 | DataType::Timestamp(_, None) => {
-            DataType::Timestamp(TimeUnit::Microsecond, None)
-        }
-        _ => site.instant(),
+        DataType::Timestamp(_, None) => DataType::Timestamp(TimeUnit::Microsecond, None),
+        _ => instant_type(),
     })
 }
 

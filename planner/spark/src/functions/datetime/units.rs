@@ -1,13 +1,18 @@
 //! The functions `timestampadd` and `timestampdiff`, which `dateadd` and `datediff` with a unit
 //! call as well.
 
-use datafusion::arrow::array::ArrayRef;
-use datafusion::arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
+use datafusion::arrow::array::{ArrayRef, AsArray};
+use datafusion::arrow::datatypes::{
+    DataType, Int64Type, IntervalMonthDayNanoType, TimeUnit, TimestampMicrosecondType,
+};
 use datafusion::common::Result;
 
 use super::civil::{add_months_to_wall, civil_of};
 use crate::functions::convert::DAY_MICROS;
 use crate::functions::scalar::{Call, CallSite, Function, Param, Returns};
+use crate::functions::types::instant_type;
+
+const NANOS_PER_MICRO: i64 = 1_000;
 
 /// A unit of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +77,8 @@ fn months_between(start: i64, end: i64) -> i64 {
 
 /// Returns the functions of this family.
 pub(super) fn functions() -> Vec<Function> {
-    vec![
+    let mut functions = sums();
+    functions.extend([
         Function::new(
             "timestampadd",
             &[Param::Text, Param::Long, Param::Wall],
@@ -91,14 +97,49 @@ pub(super) fn functions() -> Vec<Function> {
                 })
             },
         ),
+    ]);
+    functions
+}
+
+/// Returns the functions of the operators `+` and `-` between an instant and an interval.
+fn sums() -> Vec<Function> {
+    let params = &[Param::Instant, Param::Any];
+    let sum = |name, body| Function::new(name, params, Returns::Instant, body);
+    vec![
+        sum("instant_plus_interval", |call| add_intervals(call, 1)),
+        sum("instant_minus_interval", |call| add_intervals(call, -1)),
     ]
+}
+
+/// Moves instants by months and days of the session's zone, and then by microseconds.
+fn add_intervals(call: &Call, sign: i64) -> Result<ArrayRef> {
+    let (instants, intervals) = (call.micros(0), &call.arrays[1]);
+    let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
+    call.primitive::<TimestampMicrosecondType>(|row| {
+        let interval = intervals.value(row);
+        let instant = instants.value(row);
+        let moved = match (interval.months, interval.days) {
+            (0, 0) => Some(instant),
+            (months, days) => {
+                let wall = call.zone.wall_of(instant);
+                let wall = add_months_to_wall(wall, i64::from(months) * sign);
+                let wall = wall.checked_add(i64::from(days) * sign * DAY_MICROS);
+                wall.map(|wall| call.zone.instant_of(wall))
+            }
+        };
+        let micros = interval.nanoseconds / NANOS_PER_MICRO * sign;
+        match moved.and_then(|moved| moved.checked_add(micros)) {
+            Some(moved) => Ok(Some(moved)),
+            None => call.fail("[DATETIME_OVERFLOW] the timestamp is out of range"),
+        }
+    })
 }
 
 /// Returns the type of a moved timestamp: without zone for a wall clock.
 fn result_type(site: &CallSite) -> Result<DataType> {
     Ok(match site.types.get(2) {
         Some(DataType::Timestamp(_, None)) => DataType::Timestamp(TimeUnit::Microsecond, None),
-        _ => site.instant(),
+        _ => instant_type(),
     })
 }
 

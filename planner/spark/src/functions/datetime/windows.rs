@@ -13,6 +13,7 @@ use datafusion::common::{Result, plan_err};
 use crate::functions::arrays::list_of;
 use crate::functions::convert::{self, DAY_MICROS};
 use crate::functions::scalar::{Call, CallSite, Function, Param, Returns};
+use crate::functions::types::instant_type;
 
 /// Maximum number of windows that contain one moment.
 const WINDOWS_MAX: i64 = 10_000;
@@ -40,7 +41,7 @@ pub(super) fn functions() -> Vec<Function> {
 fn window_type(site: &CallSite) -> DataType {
     let moment = match site.types.first() {
         Some(DataType::Timestamp(_, None)) => DataType::Timestamp(TimeUnit::Microsecond, None),
-        _ => site.instant(),
+        _ => instant_type(),
     };
     let fields = ["start", "end"].map(|name| Field::new(name, moment.clone(), true));
     DataType::Struct(Fields::from(fields.to_vec()))

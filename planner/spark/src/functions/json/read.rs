@@ -50,7 +50,7 @@ pub(super) fn functions() -> Vec<Function> {
 /// Returns the type that a call names by its second argument.
 pub(crate) fn schema(site: &CallSite) -> Result<DataType> {
     match site.literal_text(1) {
-        Some(text) => types::parse(text, site.zone),
+        Some(text) => types::parse(text),
         None => plan_err!(
             "{}: the schema must be a literal such as 'a INT, b STRING'",
             site.name

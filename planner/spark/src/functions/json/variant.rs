@@ -120,7 +120,7 @@ fn with_sorted_keys(value: Json) -> Json {
 /// The type that the third argument names; a variant without one.
 fn result_type(site: &CallSite) -> Result<DataType> {
     match site.literal_text(2) {
-        Some(name) if !name.eq_ignore_ascii_case("variant") => types::parse(name, site.zone),
+        Some(name) if !name.eq_ignore_ascii_case("variant") => types::parse(name),
         _ => Ok(DataType::Utf8),
     }
 }
