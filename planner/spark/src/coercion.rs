@@ -8,6 +8,7 @@
 
 mod arguments;
 mod common;
+mod frames;
 mod literals;
 
 use std::sync::Arc;
@@ -77,6 +78,7 @@ pub(crate) fn resolve_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<
         Expr::Between(between) => unify_between(between, schema),
         Expr::InList(list) => unify_list(list, schema),
         Expr::Case(case) => unify_case(case, schema),
+        Expr::WindowFunction(window) => frames::resolve(window, schema),
         Expr::ScalarFunction(call) if UNIFORM_FUNCTIONS.contains(&call.name()) => {
             unify_arguments(call, schema)
         }
