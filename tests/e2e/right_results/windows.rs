@@ -18,6 +18,8 @@ const TABLES: [&str; 2] = [
 const REVERSED: &str =
     "SELECT i, lag(i) OVER (ORDER BY i), row_number() OVER (ORDER BY i DESC) FROM t";
 const IGNORING: &str = "SELECT i, last_value(x) IGNORE NULLS OVER (ORDER BY i) FROM t";
+const LEADING: &str = "SELECT i, lead(nullif(i, 5), 2) IGNORE NULLS OVER (ORDER BY i), \
+                       lag(nullif(i, 5), -2) IGNORE NULLS OVER (ORDER BY i) FROM t";
 const FILTERED: &str = "SELECT i, sum(x) FILTER (WHERE i > 2) OVER (ORDER BY i) FROM t";
 const SLIDING: &str = "SELECT i, sum(f) OVER (ORDER BY i ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM t WHERE i < 5";
 const BYTES: &str = "SELECT i, count(*) OVER (ORDER BY k) FROM b";
@@ -37,6 +39,10 @@ async fn window_functions_reach_executors_whole() {
             (
                 "SELECT i, lag(x) IGNORE NULLS OVER (ORDER BY i) FROM t",
                 Rows(&["1|∅", "2|10", "3|10", "4|30", "5|40", "6|40"]),
+            ),
+            (
+                LEADING,
+                Rows(&["1|3|3", "2|4|4", "3|6|6", "4|∅|∅", "5|∅|∅", "6|∅|∅"]),
             ),
             (FILTERED, Rows(&["1|∅", "2|∅", "3|30", "4|70", "5|70", "6|130"])),
             (
@@ -107,4 +113,10 @@ async fn upstream_still_subtracts_infinities_and_refuses_bytes() {
             .await
             .is_err()
     );
+}
+
+#[tokio::test]
+async fn upstream_still_loses_values_behind_nulls() {
+    let actual = upstream(SessionConfig::new(), &TABLES, LEADING).await;
+    assert!(actual.unwrap().contains(&"3|∅|∅".to_owned()));
 }

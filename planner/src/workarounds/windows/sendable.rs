@@ -9,9 +9,13 @@
 //!   lag(x) IGNORE NULLS OVER w        ──►   lag_ignoring_nulls(x) OVER w, one of our functions
 //!   lag(x) OVER w                     ──►   lag(x) OVER w, a function that cannot be reversed
 //! ```
+//!
+//! `lead(x, n) IGNORE NULLS` also gets the whole partition at once: row by row, DataFusion loses a
+//! value if a null is between it and the next one.
 
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::config::ConfigOptions;
@@ -156,13 +160,20 @@ impl WindowUDFImpl for OneWayFunction {
         args: PartitionEvaluatorArgs,
     ) -> Result<Box<dyn PartitionEvaluator>> {
         let (exprs, fields) = (args.input_exprs(), args.input_fields());
-        self.function
+        let evaluator = self
+            .function
             .partition_evaluator_factory(PartitionEvaluatorArgs::new(
                 exprs,
                 fields,
                 false,
                 self.ignores_nulls,
-            ))
+            ))?;
+        // `lag` with a negative offset is `lead`; the evaluator that looks back is causal.
+        let is_shift = matches!(self.function.name(), "lag" | "lead");
+        match is_shift && self.ignores_nulls && !evaluator.is_causal() {
+            true => Ok(Box::new(WholePartition(evaluator))),
+            false => Ok(evaluator),
+        }
     }
 
     fn field(&self, args: WindowUDFFieldArgs) -> Result<FieldRef> {
@@ -183,5 +194,15 @@ impl WindowUDFImpl for OneWayFunction {
 
     fn limit_effect(&self, args: &[Arc<dyn PhysicalExpr>]) -> LimitEffect {
         self.function.inner().limit_effect(args)
+    }
+}
+
+/// Evaluates a function for all rows of a partition at once, never row by row.
+#[derive(Debug)]
+struct WholePartition(Box<dyn PartitionEvaluator>);
+
+impl PartitionEvaluator for WholePartition {
+    fn evaluate_all(&mut self, values: &[ArrayRef], num_rows: usize) -> Result<ArrayRef> {
+        self.0.evaluate_all(values, num_rows)
     }
 }
