@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use datafusion::common::{Result, internal_err, plan_datafusion_err};
 use datafusion::execution::TaskContext;
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::{ScalarUDF, WindowUDF};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr_common::physical_expr::proto_decode::PhysicalExprDecodeCtx;
 use datafusion::physical_plan::ExecutionPlan;
@@ -32,6 +32,14 @@ static DATAFUSION_FUNCTIONS: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLoc
         .into_iter()
         .chain(nested);
     functions.map(|udf| (udf.name().to_owned(), udf)).collect()
+});
+
+/// DataFusion's own window functions by name, for the same reason.
+static DATAFUSION_WINDOWS: LazyLock<HashMap<String, Arc<WindowUDF>>> = LazyLock::new(|| {
+    let functions = datafusion::functions_window::all_default_window_functions().into_iter();
+    functions
+        .map(|udwf| (udwf.name().to_owned(), udwf))
+        .collect()
 });
 
 /// The encoded definition that marks a function as DataFusion's own.
@@ -119,5 +127,20 @@ impl PhysicalExtensionCodec for PlanCodec {
             _ => DATAFUSION_FUNCTIONS.get(name).cloned(),
         };
         function.ok_or_else(|| plan_datafusion_err!("no function `{name}` in this build"))
+    }
+
+    fn try_encode_udwf(&self, node: &WindowUDF, buf: &mut Vec<u8>) -> Result<()> {
+        if DATAFUSION_WINDOWS
+            .get(node.name())
+            .is_some_and(|original| original.as_ref() == node)
+        {
+            buf.extend_from_slice(DATAFUSION_FUNCTION);
+        }
+        Ok(())
+    }
+
+    fn try_decode_udwf(&self, name: &str, _buf: &[u8]) -> Result<Arc<WindowUDF>> {
+        let function = DATAFUSION_WINDOWS.get(name).cloned();
+        function.ok_or_else(|| plan_datafusion_err!("no window function `{name}` in this build"))
     }
 }

@@ -21,6 +21,7 @@ mod lambdas;
 mod maps;
 mod math;
 mod misc;
+mod ranks;
 mod regexp;
 pub(crate) mod render;
 mod scalar;
@@ -79,6 +80,9 @@ pub fn register(state: &mut SessionState) -> Result<()> {
     }
     for function in operators::functions() {
         state.register_udf(function)?;
+    }
+    for function in ranks::functions() {
+        state.register_udwf(function)?;
     }
     aggregates::register(state)
 }

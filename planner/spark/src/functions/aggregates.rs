@@ -1,5 +1,6 @@
 //! Aggregate functions that DataFusion lacks, and aliases of those that it has.
 
+mod approximate;
 mod average;
 mod bitmaps;
 mod counts;
@@ -21,12 +22,12 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility,
 };
 
+use approximate::ApproxCountDistinct;
 use average::Average;
 use distinct::DistinctRows;
 
 /// Other names of DataFusion's aggregates.
-const ALIASES: [(&str, &[&str]); 5] = [
-    ("approx_distinct", &["approx_count_distinct"]),
+const ALIASES: [(&str, &[&str]); 4] = [
     ("bool_and", &["every"]),
     ("bool_or", &["any", "some"]),
     ("stddev", &["stddev_samp", "std"]),
@@ -54,6 +55,7 @@ pub(crate) fn register(state: &mut SessionState) -> Result<()> {
             definition,
         ))))?;
     }
+    state.register_udaf(Arc::new(AggregateUDF::from(ApproxCountDistinct::default())))?;
     for (name, alias) in [("first_value", "first"), ("last_value", "last")] {
         let window = state.udwf(name)?;
         let aliased = window.as_ref().clone().with_aliases([alias]);
