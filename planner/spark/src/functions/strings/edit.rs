@@ -29,6 +29,11 @@ pub(super) fn functions() -> Vec<Function> {
                 })
             },
         ),
+        Function::new("chr", &[Param::Long], text.clone(), |call| {
+            let codes = call.long(0);
+            call.texts(|row| Ok(Some(character_of(codes.value(row)))))
+        })
+        .aliases(&["char"]),
         Function::new("space", &[Param::Int], text.clone(), |call| {
             let counts = call.int(0);
             call.texts(|row| repeat(call, " ", counts.value(row)).map(Some))
@@ -52,6 +57,16 @@ pub(super) fn functions() -> Vec<Function> {
         ),
         Function::new("concat_ws", &[Param::Text, Param::Any], text, concat_ws).variadic(),
     ]
+}
+
+/// Returns the character of a code, of which only the last byte counts; an empty text if the code is
+/// negative.
+fn character_of(code: i64) -> String {
+    let byte = code.to_le_bytes()[0];
+    match code < 0 {
+        true => String::new(),
+        false => char::from(byte).to_string(),
+    }
 }
 
 fn change_texts(call: &Call, change: impl Fn(&str) -> String) -> Result<ArrayRef> {
@@ -162,5 +177,19 @@ mod tests {
             initcap("jean-luc O'NEILL  and co"),
             "Jean-luc O'neill  And Co"
         );
+    }
+
+    #[test]
+    fn only_the_last_byte_of_a_code_counts() {
+        for (code, text) in [
+            (65, "A"),
+            (321, "A"),
+            (8364, "¬"),
+            (256, "\0"),
+            (-1, ""),
+            (-256, ""),
+        ] {
+            assert_eq!(character_of(code), text, "{code}");
+        }
     }
 }
