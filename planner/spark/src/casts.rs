@@ -240,6 +240,10 @@ enum Conversion {
     Seconds,
     /// A timestamp to microseconds since 1970.
     Micros,
+    /// Text to a condition.
+    Boolean,
+    /// Text to a floating-point number.
+    Double,
     /// A value to text.
     Text,
 }
@@ -248,8 +252,8 @@ impl Conversion {
     /// Returns the conversion between two types; `None` where Arrow's cast is Spark's.
     fn between(source: &DataType, target: &DataType, zone: &str) -> Option<Self> {
         use DataType::{
-            Date32, FixedSizeList, Float16, Float32, Float64, LargeList, List, Map, Struct,
-            Timestamp,
+            Boolean, Date32, FixedSizeList, Float16, Float32, Float64, LargeList, List, Map,
+            Struct, Timestamp,
         };
         let has_spark_text = matches!(
             source,
@@ -265,6 +269,8 @@ impl Conversion {
         );
         Some(match (source, target) {
             (source, Date32) if is_text(source) => Self::Date,
+            (source, Boolean) if is_text(source) => Self::Boolean,
+            (source, Float64) if is_text(source) => Self::Double,
             (source, Timestamp(_, None)) if is_text(source) || source.is_numeric() => Self::Wall,
             (source, Timestamp(_, Some(_))) if is_text(source) || source.is_numeric() => {
                 Self::Instant
@@ -286,6 +292,10 @@ impl Conversion {
         match (self, on_invalid) {
             (Self::Date, OnInvalid::Fail) | (Self::Day, _) => "date",
             (Self::Date, OnInvalid::Null) => "try_to_date",
+            (Self::Boolean, OnInvalid::Fail) => "boolean",
+            (Self::Boolean, OnInvalid::Null) => "try_to_boolean",
+            (Self::Double, OnInvalid::Fail) => "double",
+            (Self::Double, OnInvalid::Null) => "try_to_double",
             (Self::Instant, OnInvalid::Fail) => "timestamp",
             (Self::Instant, OnInvalid::Null) => "try_to_timestamp",
             (Self::Wall, OnInvalid::Fail) => "to_wall_timestamp",

@@ -206,8 +206,8 @@ mod tests {
         let documented = documented("Available", 2);
         // Names that DataFusion has and Spark lacks are kept for statements that use them; the
         // dialect calls `time_windows` for `window`, casts are calls of `to_wall_timestamp`,
-        // `ceil(x, scale)` is one of `ceil_to_scale`, `+` is one of `instant_plus_interval`, and a cast to
-        // DECIMAL reads the text of `plain_number`.
+        // `try_to_boolean` and their like, `ceil(x, scale)` is one of `ceil_to_scale`, `+` is one of
+        // `instant_plus_interval`, and a cast to DECIMAL reads the text of `plain_number`.
         let extra = [
             "ceil_to_scale",
             "floor_to_scale",
@@ -218,6 +218,8 @@ mod tests {
             "plain_number",
             "today",
             "time_windows",
+            "try_to_boolean",
+            "try_to_double",
             "to_wall_timestamp",
             "try_to_wall_timestamp",
         ];

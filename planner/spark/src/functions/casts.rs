@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, StringArray};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
+use datafusion::arrow::datatypes::{
+    DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+};
 use datafusion::common::Result;
 
 use super::convert::{self, cast_strictly, is_text};
@@ -59,6 +61,24 @@ pub(crate) fn functions() -> Vec<Function> {
             &[Param::Any],
             Returns::Type(DataType::Boolean),
             |call| convert::convert(&call.arrays[0], Param::Boolean, &call.zone),
+        ),
+        Function::new(
+            "try_to_boolean",
+            &[Param::Text],
+            Returns::Type(DataType::Boolean),
+            |call| {
+                let texts = call.text(0);
+                call.booleans(|row| Ok(convert::parse_boolean(texts.value(row))))
+            },
+        ),
+        Function::new(
+            "try_to_double",
+            &[Param::Text],
+            Returns::Type(DataType::Float64),
+            |call| {
+                let texts = call.text(0);
+                call.primitive::<Float64Type>(|row| Ok(convert::parse_double(texts.value(row))))
+            },
         ),
         plain("binary", &[Param::Binary], DataType::Binary),
         plain("date", &[Param::Date], DataType::Date32),
