@@ -10,6 +10,7 @@ mod arguments;
 mod common;
 mod frames;
 mod literals;
+mod median;
 
 use std::sync::Arc;
 
@@ -78,7 +79,18 @@ pub(crate) fn resolve_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<
         Expr::Between(between) => unify_between(between, schema),
         Expr::InList(list) => unify_list(list, schema),
         Expr::Case(case) => unify_case(case, schema),
-        Expr::WindowFunction(window) => frames::resolve(window, schema),
+        Expr::WindowFunction(mut window) => {
+            let name = window.fun.name().to_owned();
+            let is_wider = median::widen(&name, &mut window.params.args, schema)?;
+            let mut resolved = frames::resolve(window, schema)?;
+            resolved.transformed |= is_wider;
+            Ok(resolved)
+        }
+        Expr::AggregateFunction(mut call) => {
+            let is_wider = median::widen(call.func.name(), &mut call.params.args, schema)?;
+            let call = Expr::AggregateFunction(call);
+            Ok(Transformed::new_transformed(call, is_wider))
+        }
         Expr::ScalarFunction(call) if UNIFORM_FUNCTIONS.contains(&call.name()) => {
             unify_arguments(call, schema)
         }
