@@ -2,6 +2,7 @@
 
 mod binary;
 mod edit;
+mod format_string;
 mod mask;
 mod number_format;
 mod number_pattern;
@@ -18,6 +19,7 @@ pub(crate) fn functions() -> Vec<Function> {
     [
         binary::functions(),
         edit::functions(),
+        format_string::functions(),
         mask::functions(),
         number_format::functions(),
         number_pattern::functions(),

@@ -59,7 +59,7 @@ pub(super) fn functions() -> Vec<Function> {
     ]
 }
 
-/// Returns the character of a code, of which only the last byte counts; an empty text if the code is
+/// Returns the character that the last byte of a code stands for; an empty text if the code is
 /// negative.
 fn character_of(code: i64) -> String {
     let byte = code.to_le_bytes()[0];

@@ -65,7 +65,7 @@ fn round_digits(number: &str, scale: usize) -> String {
 }
 
 /// Adds one to a row of digits.
-fn increment(digits: &str) -> String {
+pub(super) fn increment(digits: &str) -> String {
     let mut digits = digits.as_bytes().to_vec();
     for digit in digits.iter_mut().rev() {
         if *digit < b'9' {
