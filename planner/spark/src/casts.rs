@@ -10,7 +10,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, IntervalUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::functions::core::expr_fn::{get_field, named_struct};
 use datafusion::logical_expr::expr::{Cast, ScalarFunction, TryCast};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -20,7 +20,10 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use crate::functions::{OnInvalid, is_text, scalar_function, zone_name};
+use crate::functions::{
+    NORMALIZE_INTERVAL, OnInvalid, is_text, normalize_interval, scalar_function, zone_name,
+};
+use crate::operators::INTERVAL;
 
 /// Microseconds of a second.
 const SECOND_MICROS: f64 = 1_000_000.0;
@@ -92,10 +95,13 @@ fn replace_cast(expr: Expr, schema: &DFSchema, settings: &CastSettings) -> Trans
             };
         }
         Expr::BinaryExpr(operation) => {
-            return match move_instant(operation, schema, zone) {
-                Some(moved) => Transformed::yes(moved),
-                None => Transformed::no(expr),
-            };
+            let replaced = move_instant(operation, schema, zone)
+                .or_else(|| normalize_sum(&expr, operation, schema));
+            return replaced.map_or_else(|| Transformed::no(expr.clone()), Transformed::yes);
+        }
+        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), metadata) => {
+            let normal = ScalarValue::IntervalMonthDayNano(Some(normalize_interval(*interval)));
+            return Transformed::yes(Expr::Literal(normal, metadata.clone()));
         }
         _ => return Transformed::no(expr),
     };
@@ -188,6 +194,16 @@ fn move_instant(operation: &BinaryExpr, schema: &DFSchema, zone: &str) -> Option
     Some(function.call(vec![instant.as_ref().clone(), interval]))
 }
 
+/// Returns a sum or difference of intervals in its normal form; `None` for other operations.
+fn normalize_sum(expr: &Expr, operation: &BinaryExpr, schema: &DFSchema) -> Option<Expr> {
+    let is_sum = matches!(operation.op, Operator::Plus | Operator::Minus);
+    if !is_sum || expr.get_type(schema).ok()? != INTERVAL {
+        return None;
+    }
+    let function = Arc::new(scalar_function(NORMALIZE_INTERVAL)?);
+    Some(function.call(vec![expr.clone()]))
+}
+
 /// Returns the call that returns null where this one fails.
 fn null_function(call: &ScalarFunction) -> Option<Expr> {
     let (_, lenient) = NULL_FUNCTIONS
@@ -246,14 +262,16 @@ enum Conversion {
     Double,
     /// A value to text.
     Text,
+    /// A difference of timestamps to an interval.
+    Interval,
 }
 
 impl Conversion {
     /// Returns the conversion between two types; `None` where Arrow's cast is Spark's.
     fn between(source: &DataType, target: &DataType, zone: &str) -> Option<Self> {
         use DataType::{
-            Boolean, Date32, FixedSizeList, Float16, Float32, Float64, LargeList, List, Map,
-            Struct, Timestamp,
+            Boolean, Date32, Duration, FixedSizeList, Float16, Float32, Float64, LargeList, List,
+            Map, Struct, Timestamp,
         };
         let has_spark_text = matches!(
             source,
@@ -283,6 +301,7 @@ impl Conversion {
             (Timestamp(..), target) if target.is_integer() => Self::Seconds,
             (Timestamp(..), target) if target.is_numeric() => Self::Micros,
             (_, target) if has_spark_text && is_text(target) => Self::Text,
+            (Duration(_), target) if *target == INTERVAL => Self::Interval,
             _ => return None,
         })
     }
@@ -303,6 +322,7 @@ impl Conversion {
             (Self::Seconds, _) => "unix_seconds",
             (Self::Micros, _) => "unix_micros",
             (Self::Text, _) => "string",
+            (Self::Interval, _) => NORMALIZE_INTERVAL,
         }
     }
 }

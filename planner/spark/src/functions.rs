@@ -42,6 +42,7 @@ use datafusion::logical_expr::ScalarUDF;
 use crate::operators;
 pub(crate) use aggregates::names as aggregate_names;
 pub(crate) use convert::{is_text, zone_name};
+pub(crate) use datetime::{NORMALIZE_INTERVAL, normalize_interval};
 pub(crate) use scalar::OnInvalid;
 pub use scalar::TaskPartition;
 use scalar::{Function, SparkFunction};
@@ -215,6 +216,7 @@ mod tests {
             "instant_plus_interval",
             "list_append",
             "list_prepend",
+            "normalize_interval",
             "plain_number",
             "today",
             "time_windows",

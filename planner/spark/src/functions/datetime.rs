@@ -24,6 +24,7 @@ use super::scalar::Function;
 
 pub(crate) use convert::{format, instants_of, try_instants_of};
 pub(crate) use fields::date_part;
+pub(crate) use intervals::{NORMALIZE_INTERVAL, normalize_interval};
 
 /// The type of a time of day.
 const TIME: DataType = DataType::Time64(TimeUnit::Microsecond);

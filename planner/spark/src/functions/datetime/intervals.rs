@@ -1,6 +1,7 @@
 //! Functions that build intervals from their parts, and functions of times of day.
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, make_array};
+use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
     DataType, Decimal128Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
     IntervalUnit, IntervalYearMonthType, Time64MicrosecondType, TimestampMicrosecondType,
@@ -11,6 +12,7 @@ use super::TIME;
 use crate::functions::convert::{self, DAY_MICROS};
 use crate::functions::scalar::{Call, Function, OnInvalid, Param, Returns};
 
+const DAY_NANOS: i128 = DAY_MICROS as i128 * 1_000;
 /// Years, months, weeks, days, hours, minutes and seconds.
 const INTERVAL_PARTS: &[Param] = &[
     Param::Int,
@@ -22,10 +24,43 @@ const INTERVAL_PARTS: &[Param] = &[
     Param::Any,
 ];
 
+/// The function that brings intervals into their normal form.
+pub(crate) const NORMALIZE_INTERVAL: &str = "normalize_interval";
+
+/// Returns the interval with as many whole days as it has.
+///
+/// Arrow compares months, then days, then nanoseconds, so that 24 hours would differ from a day. In
+/// the normal form, intervals of the same length are the same, and longer ones are greater.
+pub(crate) fn normalize_interval(interval: IntervalMonthDayNano) -> IntervalMonthDayNano {
+    let nanos = i128::from(interval.days) * DAY_NANOS + i128::from(interval.nanoseconds);
+    match (
+        i32::try_from(nanos / DAY_NANOS),
+        i64::try_from(nanos % DAY_NANOS),
+    ) {
+        (Ok(days), Ok(nanoseconds)) => {
+            IntervalMonthDayNano::new(interval.months, days, nanoseconds)
+        }
+        // More days than an interval can hold.
+        _ => interval,
+    }
+}
+
 /// Returns the functions of this family.
 pub(super) fn functions() -> Vec<Function> {
     let interval = Returns::Type(DataType::Interval(IntervalUnit::MonthDayNano));
     vec![
+        Function::new(
+            NORMALIZE_INTERVAL,
+            &[Param::Any],
+            interval.clone(),
+            |call| {
+                let intervals = cast(&call.arrays[0], &call.return_type)?;
+                let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
+                call.primitive::<IntervalMonthDayNanoType>(|row| {
+                    Ok(Some(normalize_interval(intervals.value(row))))
+                })
+            },
+        ),
         Function::new("make_interval", INTERVAL_PARTS, interval.clone(), |call| {
             make_interval(call, OnInvalid::Fail)
         })

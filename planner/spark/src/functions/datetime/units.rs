@@ -8,6 +8,7 @@ use datafusion::arrow::datatypes::{
 use datafusion::common::Result;
 
 use super::civil::{add_months_to_wall, civil_of};
+use super::intervals::normalize_interval;
 use crate::functions::convert::DAY_MICROS;
 use crate::functions::scalar::{Call, CallSite, Function, Param, Returns};
 use crate::functions::types::instant_type;
@@ -116,7 +117,8 @@ fn add_intervals(call: &Call, sign: i64) -> Result<ArrayRef> {
     let (instants, intervals) = (call.micros(0), &call.arrays[1]);
     let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
     call.primitive::<TimestampMicrosecondType>(|row| {
-        let interval = intervals.value(row);
+        // As in Spark, 24 hours are a day, whose length depends on the clocks.
+        let interval = normalize_interval(intervals.value(row));
         let instant = instants.value(row);
         let moved = match (interval.months, interval.days) {
             (0, 0) => Some(instant),
