@@ -8,6 +8,7 @@ mod number_format;
 mod number_pattern;
 mod parts;
 mod search;
+mod url;
 
 use super::scalar::Function;
 
@@ -25,6 +26,7 @@ pub(crate) fn functions() -> Vec<Function> {
         number_pattern::functions(),
         parts::functions(),
         search::functions(),
+        url::functions(),
     ]
     .concat()
 }
