@@ -9,10 +9,13 @@ use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::{Expr, ExprSchemable, WindowFrameBound, WindowFrameUnits};
 
+use crate::functions::is_text;
+use crate::functions::types::name_of;
+
 /// Gives the distances of a window's frame the type that belongs to its sort key.
 ///
 /// # Errors
-/// If a number is the distance between timestamps, or a fraction the distance between dates.
+/// If a number is the distance between timestamps or texts, or a fraction that between dates.
 pub(super) fn resolve(
     mut window: Box<WindowFunction>,
     schema: &DFSchema,
@@ -22,9 +25,13 @@ pub(super) fn resolve(
         (WindowFrameUnits::Range, Some(key)) => key.expr.get_type(schema),
         _ => return Ok(Transformed::no(Expr::WindowFunction(window))),
     };
-    let Ok(key_type @ (DataType::Date32 | DataType::Timestamp(..))) = key_type else {
+    let Ok(key_type) = key_type else {
         return Ok(Transformed::no(Expr::WindowFunction(window)));
     };
+    let is_time = matches!(key_type, DataType::Date32 | DataType::Timestamp(..));
+    if !is_time && !is_text(&key_type) {
+        return Ok(Transformed::no(Expr::WindowFunction(window)));
+    }
     let frame = &mut params.window_frame;
     let mut is_changed = false;
     for bound in [&mut frame.start_bound, &mut frame.end_bound] {
@@ -55,8 +62,9 @@ fn days_of_distance(distance: &ScalarValue, key_type: &DataType) -> Result<Optio
             "[DATATYPE_MISMATCH.RANGE_FRAME_INVALID_TYPE] a RANGE frame over a DATE counts whole days, not {text}"
         ),
         _ => plan_err!(
-            "[DATATYPE_MISMATCH.RANGE_FRAME_INVALID_TYPE] {text} is no distance between timestamps; write an interval, \
-             such as INTERVAL {text} DAYS"
+            "[DATATYPE_MISMATCH.RANGE_FRAME_INVALID_TYPE] {text} is no distance between values of the type {}; order by \
+             a number, or between timestamps write an interval, such as INTERVAL {text} DAYS",
+            name_of(key_type)
         ),
     }
 }
@@ -75,6 +83,7 @@ mod tests {
         assert_eq!(days("10 DAY", &timestamp).unwrap(), None);
         assert!(days("1.5", &DataType::Date32).is_err());
         assert!(days("10", &timestamp).is_err());
+        assert!(days("10", &DataType::Utf8).is_err());
         let unbounded = ScalarValue::Utf8(None);
         assert_eq!(days_of_distance(&unbounded, &timestamp).unwrap(), None);
     }
