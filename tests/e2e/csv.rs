@@ -86,8 +86,8 @@ async fn dates_of_the_years_1_to_9999_are_read() {
             options: "",
         };
         let rows = [
-            "0001-01-01T00:00:00|0001-01-01",
-            "9999-12-31T23:59:59.999999|9999-12-31",
+            "0001-01-01T00:00:00Z|0001-01-01",
+            "9999-12-31T23:59:59.999999Z|9999-12-31",
         ];
         table.expect("SELECT ts, d FROM t", &rows).await;
         let first = &rows[..1];

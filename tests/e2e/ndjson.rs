@@ -236,7 +236,7 @@ async fn a_table_is_declared_with_nested_columns() {
     session.sql(&declaration).await.unwrap();
     let sql = "select s.`a b`, s.t, l[0].x, m['k'] from t";
     let actual = session_rows(&session, sql).await;
-    assert_eq!(actual, ["1|2024-01-01T10:00:00|1.50|2024-01-01T00:00:00"]);
+    assert_eq!(actual, ["1|2024-01-01T10:00:00Z|1.50|2024-01-01T00:00:00Z"]);
 }
 
 /// As in Spark. Arrow's decoder finds exact names only.

@@ -90,9 +90,9 @@ async fn types_of_keys_are_inferred_as_spark_does() {
             ),
             (
                 &["2024-02-29 13%3A14%3A15"],
-                "Timestamp(µs)",
+                "Timestamp(µs, \"UTC\")",
                 "max(k)",
-                "2024-02-29T13:14:15",
+                "2024-02-29T13:14:15Z",
             ),
             (&["1", "x"], "Utf8", "max(k)", "x"),
             (

@@ -270,9 +270,8 @@ impl Conversion {
     /// Returns the conversion between two types; `None` where Arrow's cast is Spark's.
     fn between(source: &DataType, target: &DataType, zone: &str) -> Option<Self> {
         use DataType::{
-            Boolean, Date32, Duration, FixedSizeList, Float16, Float32, Float64, Interval, LargeList,
-            List,
-            Map, Struct, Timestamp,
+            Boolean, Date32, Duration, FixedSizeList, Float16, Float32, Float64, Interval,
+            LargeList, List, Map, Struct, Timestamp,
         };
         let has_spark_text = matches!(
             source,

@@ -96,7 +96,10 @@ pub fn rows(batches: &[RecordBatch]) -> Vec<Row> {
 }
 
 fn cells(column: &dyn Array) -> Vec<Cell> {
-    let options = FormatOptions::default().with_timestamp_format(Some("%Y-%m-%dT%H:%M:%S%.6f"));
+    // Sessions are in UTC, where instants and wall clocks show the same.
+    let options = FormatOptions::default()
+        .with_timestamp_format(Some("%Y-%m-%dT%H:%M:%S%.6f"))
+        .with_timestamp_tz_format(Some("%Y-%m-%dT%H:%M:%S%.6f"));
     let formatter = ArrayFormatter::try_new(column, &options).unwrap();
     let cell = |row: usize| {
         if column.is_null(row) {

@@ -17,8 +17,8 @@ use super::names::CteScopes;
 use super::syntax::SparkDialect;
 use super::{
     calls, cast_names, clauses, column_names, field_names, generator_tables, generators, grouping,
-    having, intervals, joins, lambda_fields, literals, named_windows, names, numbers, older_meanings, order_by,
-    patterns, pivots, random_numbers, row_values, samples, windows,
+    having, intervals, joins, lambda_fields, literals, named_windows, names, numbers,
+    older_meanings, order_by, patterns, pivots, random_numbers, row_values, samples, windows,
 };
 use crate::legacy::Legacy;
 

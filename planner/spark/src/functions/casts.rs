@@ -14,14 +14,22 @@ use super::scalar::{Call, Function, Param, Returns};
 
 /// Returns the casts.
 pub(crate) fn functions() -> Vec<Function> {
+    let mut functions = numbers();
+    functions.extend(texts());
+    functions.extend(times());
+    functions
+}
+
+/// Returns the cast to a type to which the parameter is converted before.
+fn plain(name: &'static str, params: &'static [Param], data_type: DataType) -> Function {
+    Function::new(name, params, Returns::Type(data_type), |call: &Call| {
+        Ok(Arc::clone(&call.arrays[0]))
+    })
+}
+
+fn numbers() -> Vec<Function> {
     let integer =
         |name, data_type| Function::new(name, &[Param::Any], Returns::Type(data_type), to_integer);
-    let plain = |name, params, data_type| {
-        Function::new(name, params, Returns::Type(data_type), |call: &Call| {
-            Ok(Arc::clone(&call.arrays[0]))
-        })
-    };
-    let wall = Returns::Type(DataType::Timestamp(TimeUnit::Microsecond, None));
     vec![
         integer("tinyint", DataType::Int8),
         integer("smallint", DataType::Int16),
@@ -41,6 +49,15 @@ pub(crate) fn functions() -> Vec<Function> {
             |call| cast_strictly(&call.arrays[0], &DataType::Decimal128(10, 0)),
         ),
         Function::new(
+            "try_to_double",
+            &[Param::Text],
+            Returns::Type(DataType::Float64),
+            |call| {
+                let texts = call.text(0);
+                call.primitive::<Float64Type>(|row| Ok(convert::parse_double(texts.value(row))))
+            },
+        ),
+        Function::new(
             "plain_number",
             &[Param::Text],
             Returns::Type(DataType::Utf8),
@@ -50,6 +67,11 @@ pub(crate) fn functions() -> Vec<Function> {
                 Ok(Arc::new(plain.collect::<StringArray>()))
             },
         ),
+    ]
+}
+
+fn texts() -> Vec<Function> {
+    vec![
         Function::new(
             "string",
             &[Param::Any],
@@ -71,16 +93,13 @@ pub(crate) fn functions() -> Vec<Function> {
                 call.booleans(|row| Ok(convert::parse_boolean(texts.value(row))))
             },
         ),
-        Function::new(
-            "try_to_double",
-            &[Param::Text],
-            Returns::Type(DataType::Float64),
-            |call| {
-                let texts = call.text(0);
-                call.primitive::<Float64Type>(|row| Ok(convert::parse_double(texts.value(row))))
-            },
-        ),
         plain("binary", &[Param::Binary], DataType::Binary),
+    ]
+}
+
+fn times() -> Vec<Function> {
+    let wall = Returns::Type(DataType::Timestamp(TimeUnit::Microsecond, None));
+    vec![
         plain("date", &[Param::Date], DataType::Date32),
         Function::new("timestamp", &[Param::Any], Returns::Instant, |call| {
             super::datetime::instants_of(call)

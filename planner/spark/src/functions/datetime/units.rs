@@ -2,8 +2,9 @@
 //! call as well.
 
 use datafusion::arrow::array::{ArrayRef, AsArray};
+use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
-    DataType, Int64Type, IntervalMonthDayNanoType, TimeUnit, TimestampMicrosecondType,
+    DataType, Int64Type, IntervalMonthDayNanoType, IntervalUnit, TimeUnit, TimestampMicrosecondType,
 };
 use datafusion::common::Result;
 
@@ -114,7 +115,9 @@ fn sums() -> Vec<Function> {
 
 /// Moves instants by months and days of the session's zone, and then by microseconds.
 fn add_intervals(call: &Call, sign: i64) -> Result<ArrayRef> {
-    let (instants, intervals) = (call.micros(0), &call.arrays[1]);
+    let instants = call.micros(0);
+    let interval_type = DataType::Interval(IntervalUnit::MonthDayNano);
+    let intervals = cast(&call.arrays[1], &interval_type)?;
     let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
     call.primitive::<TimestampMicrosecondType>(|row| {
         // As in Spark, 24 hours are a day, whose length depends on the clocks.
