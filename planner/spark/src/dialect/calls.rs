@@ -17,6 +17,7 @@ pub(super) fn rewrite(function: &mut Function) {
         "first_value" | "last_value" | "first" | "last" => rewrite_ignore_nulls(function),
         "grouping_id" => rename(function, "grouping"),
         "array_agg" => rewrite_array_agg(function),
+        "collect_list" => rewrite_distinct_list(function),
         "dateadd" | "date_add" if has_arguments(function, 3) => rename(function, "timestampadd"),
         "datediff" | "date_diff" | "timediff" if has_arguments(function, 3) => {
             rename(function, "timestampdiff");
@@ -249,6 +250,16 @@ fn rewrite_array_agg(function: &mut Function) {
     match list.duplicate_treatment.take() {
         Some(DuplicateTreatment::Distinct) => rename(function, "collect_set"),
         _ => rename(function, "collect_list"),
+    }
+}
+
+/// Rewrites `collect_list(DISTINCT x)` as `collect_set(x)`: the function keeps duplicates.
+fn rewrite_distinct_list(function: &mut Function) {
+    if let FunctionArguments::List(list) = &mut function.args
+        && list.duplicate_treatment == Some(DuplicateTreatment::Distinct)
+    {
+        list.duplicate_treatment = None;
+        rename(function, "collect_set");
     }
 }
 

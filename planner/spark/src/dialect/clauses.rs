@@ -113,6 +113,11 @@ pub(super) fn check_call(function: &Function) -> Result<()> {
         return Ok(());
     };
     let name = function.name.to_string().to_lowercase();
+    if is_distinct && KEEPING_DUPLICATES.contains(&name.as_str()) {
+        return plan_err!(
+            "{name}(DISTINCT …) would count equal rows several times; aggregate over a subquery with SELECT DISTINCT"
+        );
+    }
     if !functions_of_one_row().contains(name.as_str()) {
         return Ok(());
     }
@@ -120,6 +125,23 @@ pub(super) fn check_call(function: &Function) -> Result<()> {
         "{name} is a function of one row, and takes no {clause}; only aggregates and window functions do"
     )
 }
+
+/// Aggregates of DataFusion that do not obey DISTINCT.
+const KEEPING_DUPLICATES: [&str; 13] = [
+    "corr",
+    "covar_pop",
+    "covar_samp",
+    "regr_avgx",
+    "regr_avgy",
+    "regr_count",
+    "regr_intercept",
+    "regr_r2",
+    "regr_slope",
+    "regr_sxx",
+    "regr_sxy",
+    "regr_syy",
+    "try_sum",
+];
 
 fn functions_of_one_row() -> &'static HashSet<String> {
     static NAMES: LazyLock<HashSet<String>> = LazyLock::new(|| {

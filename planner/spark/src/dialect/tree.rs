@@ -448,6 +448,15 @@ fn check_count_arguments(function: &mut Function) -> Result<()> {
         let null = Expr::value(Value::Null);
         list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(null))];
     }
+    let is_wildcard = matches!(
+        list.args.as_slice(),
+        [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)]
+    );
+    if is_wildcard && list.duplicate_treatment == Some(DuplicateTreatment::Distinct) {
+        return Err(plan_datafusion_err!(
+            "count(DISTINCT *) is not supported; write count(DISTINCT a, b) with the columns"
+        ));
+    }
     if let [FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(table))] = list.args.as_slice()
     {
         return Err(plan_datafusion_err!(
