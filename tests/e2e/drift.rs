@@ -156,6 +156,38 @@ async fn columns_are_read_as_the_type_that_holds_both() {
     }
 }
 
+/// As pandas writes timestamps of a zone.
+#[tokio::test(flavor = "multi_thread")]
+async fn instants_of_a_column_with_a_zone_are_calculated_in_that_of_the_session() {
+    const NEW_YEAR: i64 = 1_704_067_200_000_000;
+    const FIVE_HOURS: i64 = 5 * 3_600_000_000;
+    for layout in LAYOUTS {
+        let session = session(layout, 3).await;
+        let folder = scratch("drift");
+        let instants = TimestampMicrosecondArray::from(vec![NEW_YEAR, NEW_YEAR + FIVE_HOURS]);
+        let instants: ArrayRef = Arc::new(instants.with_timezone("America/New_York"));
+        file(&folder.path().join("a.parquet"), vec![("a!", instants)]);
+        register(&session, "parquet", &folder.path().display().to_string())
+            .await
+            .unwrap();
+        let sql = "select hour(a), a = date '2024-01-01', cast(a as date), string(date_trunc('day', a)), \
+                   a = timestamp_ntz '2024-01-01 05:00:00' from t";
+        let expected = [
+            "0|true|2024-01-01|2024-01-01 00:00:00|false",
+            "5|false|2024-01-01|2024-01-01 00:00:00|true",
+        ];
+        assert_eq!(query(&session, sql).await, expected);
+        assert_eq!(
+            query(
+                &session,
+                "select count(*) from t where a > timestamp '2024-01-01 04:00:00'"
+            )
+            .await,
+            ["1"]
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_reordered_and_respelled_columns_are_found() {
     for layout in LAYOUTS {

@@ -3,7 +3,7 @@
 //! Columns may be missing, in another order, or spelled in another case. A column gets the type
 //! that holds the values of all files. If there is none, the error names the column and two files.
 
-mod signed;
+mod spark_types;
 mod widen;
 
 use std::collections::HashMap;
@@ -73,7 +73,7 @@ impl MergedSchema {
             return Ok(());
         }
         let is_first = self.last.is_none();
-        let converted = signed::with_spark_types(schema);
+        let converted = spark_types::with_spark_types(schema);
         // A column that one file lacks has nulls there.
         let mut present = vec![false; self.columns.len()];
         for field in converted.fields() {

@@ -1,5 +1,5 @@
-//! The types in which Spark reads those that it does not have: unsigned numbers, half floats and
-//! values of a fixed size.
+//! The types in which Spark reads those that it does not have: unsigned numbers, half floats, values
+//! of a fixed size, and instants with a zone of their own.
 
 use std::sync::Arc;
 
@@ -28,6 +28,10 @@ fn spark_type(data_type: &DataType) -> Option<DataType> {
         DataType::Float16 => DataType::Float32,
         DataType::FixedSizeBinary(_) => DataType::Binary,
         DataType::FixedSizeList(item, _) => DataType::List(Arc::clone(item)),
+        // Arrow would calculate in the zone of the column, Spark in that of the session.
+        DataType::Timestamp(unit, Some(zone)) if zone.as_ref() != "UTC" => {
+            DataType::Timestamp(*unit, Some("UTC".into()))
+        }
         _ => return None,
     })
 }
@@ -35,11 +39,11 @@ fn spark_type(data_type: &DataType) -> Option<DataType> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::datatypes::Field;
+    use arrow::datatypes::{Field, TimeUnit};
     use faisca_planner::nested_types::convert_nested;
 
     #[test]
-    fn numbers_without_a_sign_are_read_as_wider_ones_at_every_depth() {
+    fn types_that_spark_lacks_are_read_as_its_own_at_every_depth() {
         let nested = |item: DataType| {
             let list = DataType::List(Arc::new(Field::new_list_field(item, true)));
             DataType::Struct(vec![Field::new("items", list, true)].into())
@@ -50,6 +54,16 @@ mod tests {
             (DataType::Float16, DataType::Float32),
             (DataType::FixedSizeBinary(4), DataType::Binary),
             (nested(DataType::UInt32), nested(DataType::Int64)),
+            (
+                nested(DataType::Timestamp(
+                    TimeUnit::Nanosecond,
+                    Some("Asia/Tokyo".into()),
+                )),
+                nested(DataType::Timestamp(
+                    TimeUnit::Nanosecond,
+                    Some("UTC".into()),
+                )),
+            ),
         ] {
             assert_eq!(convert_nested(&before, &spark_type), Some(after));
         }
